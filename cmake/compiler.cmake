@@ -1,0 +1,17 @@
+# Included before project(): the native compiler is clang 19 unless the user chose another (CXX, or
+# -DCMAKE_CXX_COMPILER), because sanitizers, libFuzzer and clang-tidy come with it.
+if(NOT CMAKE_TOOLCHAIN_FILE AND NOT DEFINED CMAKE_CXX_COMPILER AND NOT DEFINED ENV{CXX})
+  find_program(ZEROPOINT_CLANGXX NAMES clang++-19)
+  find_program(ZEROPOINT_CLANG NAMES clang-19)
+  mark_as_advanced(ZEROPOINT_CLANGXX ZEROPOINT_CLANG)
+  if(ZEROPOINT_CLANGXX AND ZEROPOINT_CLANG)
+    set(CMAKE_CXX_COMPILER ${ZEROPOINT_CLANGXX})
+    set(CMAKE_C_COMPILER ${ZEROPOINT_CLANG})
+  endif()
+endif()
+
+set(CMAKE_CXX_STANDARD 23)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_CXX_SCAN_FOR_MODULES OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)

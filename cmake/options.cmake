@@ -1,0 +1,43 @@
+# How everything is compiled. What must agree between the engine, GoogleTest and the system libraries
+# (exceptions, threads, sanitizers, floating point) is set for the whole tree; warnings and definitions
+# belong to zeropoint_options, which only our own code links.
+
+# -O2 for all but the kernels; assertions stay in what tests run.
+set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
+set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
+
+# A contracted multiply-add rounds once where ONNX rounds twice, and only on some machines.
+add_compile_options(-ffp-contract=off -fno-math-errno)
+
+if(EMSCRIPTEN)
+  add_compile_options(-fwasm-exceptions -msimd128)
+  add_link_options(-fwasm-exceptions)
+  if(ZEROPOINT_RELAXED)
+    add_compile_options(-mrelaxed-simd)
+  endif()
+  if(ZEROPOINT_THREADS)
+    add_compile_options(-pthread)
+    add_link_options(-pthread)
+  endif()
+else()
+  find_package(Threads REQUIRED)
+  link_libraries(Threads::Threads)
+  # SIMDe needs pmulld, pshufb and roundps to say what a WebAssembly instruction says in one or two of its own.
+  if(CMAKE_SYSTEM_PROCESSOR MATCHES "^(x86_64|AMD64)$")
+    add_compile_options(-march=x86-64-v2)
+  endif()
+  if(ZEROPOINT_SANITIZE)
+    set(sanitizers -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer)
+    add_compile_options(${sanitizers})
+    add_link_options(${sanitizers})
+  endif()
+  if(ZEROPOINT_FUZZ)
+    add_compile_options(-fsanitize=fuzzer-no-link)
+  endif()
+endif()
+
+add_library(zeropoint_options INTERFACE)
+target_compile_options(zeropoint_options INTERFACE -Wall -Wextra $<$<BOOL:${ZEROPOINT_WERROR}>:-Werror>)
+target_compile_definitions(zeropoint_options INTERFACE
+  ZEROPOINT_RELAXED=$<BOOL:${ZEROPOINT_RELAXED}>
+  ZEROPOINT_THREADS=$<BOOL:${ZEROPOINT_THREADS}>)
