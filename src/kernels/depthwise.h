@@ -1,0 +1,59 @@
+// Depthwise convolutions in NHWC: every channel is convolved with a kernel of its own, output channel c sees
+// input channel c. (With more outputs than inputs per channel, run a grouped convolution through the GEMM
+// kernels.)
+//
+// `geometry.channels` and `geometry.pixel_stride` describe the whole input; the output has the same channels.
+// A call makes the output rows [line_begin, line_end), counted over all images: batch * out_height lines of
+// out_width pixels. Weights come as ONNX has them, W[C, 1, height, width].
+
+#pragma once
+
+#include "kernels/conv_geometry.h"
+#include "kernels/gemm_float.h"
+#include "kernels/gemm_int8.h"
+
+namespace zp::kernels {
+
+struct DepthwiseFloatWeights {
+  const float* taps = nullptr;  // [channels / 4][taps][4]
+};
+
+struct DepthwiseInt8Weights {
+  const std::int8_t* taps = nullptr;          // see depthwise.cpp
+  const std::int32_t* column_sums = nullptr;  // sum over taps of (w - z_w), per channel
+  const std::int32_t* zero_points = nullptr;  // per channel; null when all are zero
+};
+
+std::size_t packed_depthwise_float_bytes(int channels, int taps);
+DepthwiseFloatWeights pack_depthwise_float(const float* weights, int channels, int taps, void* storage);
+
+struct DepthwiseInt8Source {
+  const void* weights = nullptr;
+  bool is_unsigned = false;
+  const void* zero_points = nullptr;  // one byte per channel, one for all, or none, of the weights' type
+  int zero_point_count = 0;
+};
+std::size_t packed_depthwise_int8_bytes(int channels, int taps);
+DepthwiseInt8Weights pack_depthwise_int8(const DepthwiseInt8Source& source, int channels, int taps,
+                                         void* storage);
+
+std::size_t depthwise_float_scratch_bytes(const ConvGeometry& geometry);
+std::size_t depthwise_int8_scratch_bytes(const ConvGeometry& geometry);
+
+// Of `output.rows` only `stride`, the elements from one pixel to the next, is used.
+template <class Isa = Best>
+void depthwise_float(const float* input, const ConvGeometry& geometry, const DepthwiseFloatWeights& weights,
+                     const FloatGemmOutput& output, int line_begin, int line_end, void* scratch);
+
+// `input.rows.data` is the first pixel; `input.rows.conv` is not used.
+template <class Isa = Best>
+void depthwise_int8(const Int8Input& input, const ConvGeometry& geometry, const DepthwiseInt8Weights& weights,
+                    const QuantizedOutput& output, int line_begin, int line_end, void* scratch);
+template <class Isa = Best>
+void depthwise_int8(const Int8Input& input, const ConvGeometry& geometry, const DepthwiseInt8Weights& weights,
+                    const FloatOutput& output, int line_begin, int line_end, void* scratch);
+template <class Isa = Best>
+void depthwise_int8(const Int8Input& input, const ConvGeometry& geometry, const DepthwiseInt8Weights& weights,
+                    const Int32Output& output, int line_begin, int line_end, void* scratch);
+
+}  // namespace zp::kernels

@@ -1,0 +1,61 @@
+// The instruction sets a kernel can be compiled for, as tags for template parameters.
+//
+// `Scalar` is the specification: plain C++, compiled into every build, what the tests compare the others
+// with. Integer kernels give the same bits in every instruction set; float kernels agree up to the rounding
+// of a multiply-add (one rounding in Relaxed, two elsewhere) and, where a sum is split, up to its order.
+
+#pragma once
+
+#include <cstddef>
+
+#ifndef ZEROPOINT_RELAXED
+#define ZEROPOINT_RELAXED 0
+#endif
+
+// Relaxed SIMD kernels exist in the relaxed WebAssembly build and in native builds, where simd.h imitates the
+// relaxed instructions so that tests can try every meaning an engine may give them.
+#if ZEROPOINT_RELAXED || !defined(__wasm__)
+#define ZEROPOINT_HAS_RELAXED_KERNELS 1
+#else
+#define ZEROPOINT_HAS_RELAXED_KERNELS 0
+#endif
+
+namespace zp::kernels {
+
+struct Scalar {
+  static constexpr const char* kName = "scalar";
+  static constexpr bool kVector = false;
+  static constexpr bool kFusedMultiplyAdd = false;  // a * b + c rounds once
+};
+
+struct Simd128 {
+  static constexpr const char* kName = "simd128";
+  static constexpr bool kVector = true;
+  static constexpr bool kFusedMultiplyAdd = false;
+};
+
+struct Relaxed {
+  static constexpr const char* kName = "relaxed";
+  static constexpr bool kVector = true;
+  static constexpr bool kFusedMultiplyAdd = true;  // where the machine has it
+};
+
+// What this build runs.
+#if ZEROPOINT_RELAXED
+using Best = Relaxed;
+#else
+using Best = Simd128;
+#endif
+
+// A kernel may read, never write, this many bytes past the end of any buffer it is given, and does not use
+// what it finds there. Arenas and constants are allocated with this much room behind them.
+inline constexpr std::size_t kReadSlack = 16;
+
+// Packed weights and scratch memory start at multiples of this.
+inline constexpr std::size_t kAlignment = 16;
+
+constexpr std::size_t round_up(std::size_t value, std::size_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+}  // namespace zp::kernels
