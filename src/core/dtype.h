@@ -1,0 +1,65 @@
+// Element types, numbered as ONNX's TensorProto.DataType numbers them.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+namespace zp {
+
+enum class DType : uint8_t {
+  kUndefined = 0,
+  kFloat32 = 1,
+  kUint8 = 2,
+  kInt8 = 3,
+  kUint16 = 4,
+  kInt16 = 5,
+  kInt32 = 6,
+  kInt64 = 7,
+  kString = 8,
+  kBool = 9,
+  kFloat16 = 10,
+  kFloat64 = 11,
+  kUint32 = 12,
+  kUint64 = 13,
+  kBfloat16 = 16,
+  kUint4 = 21,
+  kInt4 = 22,
+};
+
+// Bits of one element; 0 for kUndefined and kString. 4-bit types are packed two to a byte, low nibble first.
+int bits_of(DType type);
+// "float32", "uint8", ... as the JavaScript API spells them.
+std::string_view name_of(DType type);
+// kUndefined when the name is unknown.
+DType dtype_named(std::string_view name);
+
+// Bytes that `count` elements of `type` take.
+inline size_t bytes_of(DType type, size_t count) {
+  return (count * static_cast<size_t>(bits_of(type)) + 7) / 8;
+}
+
+// The integer range of a type that quantized values can have.
+struct IntegerRange {
+  int32_t min, max;
+};
+// Throws kUnsupportedType for types that are not 4-, 8-, 16- or 32-bit integers.
+IntegerRange integer_range(DType type);
+bool is_signed_integer(DType type);
+
+// The DType of a C++ element type.
+template <class T>
+constexpr DType dtype_of();
+template <> constexpr DType dtype_of<float>() { return DType::kFloat32; }
+template <> constexpr DType dtype_of<double>() { return DType::kFloat64; }
+template <> constexpr DType dtype_of<uint8_t>() { return DType::kUint8; }
+template <> constexpr DType dtype_of<int8_t>() { return DType::kInt8; }
+template <> constexpr DType dtype_of<uint16_t>() { return DType::kUint16; }
+template <> constexpr DType dtype_of<int16_t>() { return DType::kInt16; }
+template <> constexpr DType dtype_of<uint32_t>() { return DType::kUint32; }
+template <> constexpr DType dtype_of<int32_t>() { return DType::kInt32; }
+template <> constexpr DType dtype_of<uint64_t>() { return DType::kUint64; }
+template <> constexpr DType dtype_of<int64_t>() { return DType::kInt64; }
+template <> constexpr DType dtype_of<bool>() { return DType::kBool; }
+
+}  // namespace zp

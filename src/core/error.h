@@ -1,0 +1,52 @@
+// What can go wrong, as a closed list. C++ throws Error; the bindings turn it into a ZeropointError with the
+// same code and details. Kernels never throw.
+#pragma once
+
+#include <exception>
+#include <string>
+#include <string_view>
+#include <utility>
+
+namespace zp {
+
+enum class ErrorCode {
+  kInvalidModel,         // not ONNX, truncated, or inconsistent with itself
+  kUnsupportedOperator,  // an operator, or a form of it, that no file in ops/ handles
+  kUnsupportedType,      // an element type that the operation does not take
+  kShapeMismatch,        // shapes that contradict each other or the model's declaration
+  kInvalidFeed,          // a feed that is missing, unknown, or of the wrong type
+  kInvalidArgument,      // an option or argument outside its documented range
+  kOutOfMemory,          // an allocation that the machine or the 4 GiB address space refuses
+  kCancelled,            // the caller asked to stop
+  kInternal,             // a broken promise of our own: please report
+};
+
+// The code's name as JavaScript sees it: 'invalid-model', 'unsupported-operator', ...
+std::string_view name_of(ErrorCode code);
+
+// Where an error happened; every field may be empty.
+struct ErrorDetails {
+  std::string node = {};    // node's name in the model
+  std::string op = {};      // operator with domain and version: "ai.onnx.Conv-11"
+  std::string tensor = {};  // value's name
+  std::string hint = {};    // what the user can do
+};
+
+class Error : public std::exception {
+ public:
+  explicit Error(ErrorCode code, std::string message, ErrorDetails details = {})
+      : code_(code), message_(std::move(message)), details_(std::move(details)) {}
+
+  const char* what() const noexcept override { return message_.c_str(); }
+  ErrorCode code() const { return code_; }
+  const ErrorDetails& details() const { return details_; }
+  // Fills the fields of the details that are still empty: the frame that knows the node adds it.
+  void add_details(const ErrorDetails& outer);
+
+ private:
+  ErrorCode code_;
+  std::string message_;
+  ErrorDetails details_;
+};
+
+}  // namespace zp

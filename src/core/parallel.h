@@ -1,0 +1,29 @@
+// Splits loops over threads. Results never depend on the number of threads: a task writes only its own part.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+
+namespace zp {
+
+class ThreadPool {
+ public:
+  // `threads` counts the caller's own; 1 runs everything in the caller. Builds without threads always do.
+  explicit ThreadPool(int threads);
+  ~ThreadPool();
+  ThreadPool(const ThreadPool&) = delete;
+  ThreadPool& operator=(const ThreadPool&) = delete;
+
+  int threads() const { return threads_; }
+  // Calls body(task, thread) for every task in [0, tasks), thread in [0, threads()); returns when all are done.
+  // The body must not throw. Not reentrant.
+  void run(int64_t tasks, const std::function<void(int64_t task, int thread)>& body);
+
+ private:
+  struct Shared;
+  int threads_ = 1;
+  std::unique_ptr<Shared> shared_;
+};
+
+}  // namespace zp

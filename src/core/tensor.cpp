@@ -1,0 +1,160 @@
+#include "core/tensor.h"
+
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "core/error.h"
+
+namespace zp {
+
+int64_t element_count(std::span<const int64_t> dims) {
+  constexpr int64_t kLimit = int64_t{1} << 40;
+  int64_t count = 1;
+  bool empty = false;
+  for (int64_t d : dims) {
+    if (d < 0) throw Error(ErrorCode::kShapeMismatch, "negative dimension in " + to_string(dims));
+    if (d == 0) {
+      empty = true;
+      continue;
+    }
+    if (count > kLimit / d) throw Error(ErrorCode::kShapeMismatch, "too many elements in " + to_string(dims));
+    count *= d;
+  }
+  return empty ? 0 : count;
+}
+
+std::string to_string(std::span<const int64_t> dims) {
+  std::string s = "[";
+  for (size_t i = 0; i < dims.size(); ++i) s += (i ? ", " : "") + std::to_string(dims[i]);
+  return s + "]";
+}
+
+std::shared_ptr<std::byte> allocate_bytes(size_t bytes) {
+  constexpr std::align_val_t kAlign{Tensor::kAlignment};
+  auto* p = static_cast<std::byte*>(::operator new(bytes + Tensor::kReadSlack, kAlign, std::nothrow));
+  if (!p) {
+    throw Error(ErrorCode::kOutOfMemory, "no memory for " + std::to_string(bytes) + " bytes",
+                {.hint = "use a smaller input or batch, or close other sessions"});
+  }
+  std::memset(p, 0, bytes + Tensor::kReadSlack);
+  return {p, [](std::byte* q) { ::operator delete(q, kAlign); }};
+}
+
+Tensor::Tensor(DType dtype, Shape dims) : dtype_(dtype), dims_(std::move(dims)), size_(element_count(dims_)) {
+  data_ = allocate_bytes(bytes());
+}
+
+Tensor::Tensor(DType dtype, Shape dims, std::shared_ptr<const std::byte> data)
+    : dtype_(dtype), dims_(std::move(dims)), size_(element_count(dims_)), data_(std::move(data)) {}
+
+Tensor Tensor::of_strings(Shape dims, std::vector<std::string> values) {
+  Tensor t(DType::kString, std::move(dims));
+  t.strings_ = std::make_shared<const std::vector<std::string>>(std::move(values));
+  return t;
+}
+
+const std::vector<std::string>& Tensor::strings() const {
+  static const std::vector<std::string> kNone;
+  return strings_ ? *strings_ : kNone;
+}
+
+Tensor Tensor::reshaped(Shape dims) const {
+  if (element_count(dims) != size_) {
+    throw Error(ErrorCode::kShapeMismatch, "cannot view " + to_string(dims_) + " as " + to_string(dims));
+  }
+  Tensor t = *this;
+  t.dims_ = std::move(dims);
+  return t;
+}
+
+void Tensor::check_type(DType type) const {
+  if (type != dtype_) {
+    throw Error(ErrorCode::kInternal, "a " + std::string(name_of(dtype_)) + " tensor was read as " +
+                                          std::string(name_of(type)));
+  }
+}
+
+int64_t Tensor::integer_at(int64_t i) const {
+  const auto at = [&]<class T>(T) {
+    T v;
+    std::memcpy(&v, data_.get() + static_cast<size_t>(i) * sizeof(T), sizeof(T));
+    return static_cast<int64_t>(v);
+  };
+  switch (dtype_) {
+    case DType::kBool:
+    case DType::kUint8: return at(uint8_t{});
+    case DType::kInt8: return at(int8_t{});
+    case DType::kUint16: return at(uint16_t{});
+    case DType::kInt16: return at(int16_t{});
+    case DType::kUint32: return at(uint32_t{});
+    case DType::kInt32: return at(int32_t{});
+    case DType::kUint64: return at(uint64_t{});
+    case DType::kInt64: return at(int64_t{});
+    case DType::kUint4:
+    case DType::kInt4: {
+      const int byte = static_cast<int>(data_.get()[i / 2]);
+      const int nibble = (i % 2 ? byte >> 4 : byte) & 15;
+      return dtype_ == DType::kInt4 && nibble >= 8 ? nibble - 16 : nibble;
+    }
+    default:
+      throw Error(ErrorCode::kUnsupportedType,
+                  "integers were expected, not " + std::string(name_of(dtype_)));
+  }
+}
+
+std::vector<int64_t> Tensor::integers() const {
+  std::vector<int64_t> v(static_cast<size_t>(size_));
+  for (size_t i = 0; i < v.size(); ++i) v[i] = integer_at(static_cast<int64_t>(i));
+  return v;
+}
+
+std::vector<float> Tensor::floats() const {
+  std::vector<float> v(static_cast<size_t>(size_));
+  const auto convert = [&]<class T>(auto&& to_float, T) {
+    for (size_t i = 0; i < v.size(); ++i) {
+      T e;
+      std::memcpy(&e, data_.get() + i * sizeof(T), sizeof(T));
+      v[i] = to_float(e);
+    }
+  };
+  switch (dtype_) {
+    case DType::kFloat32: std::memcpy(v.data(), data_.get(), v.size() * sizeof(float)); break;
+    case DType::kFloat64: convert([](double d) { return static_cast<float>(d); }, double{}); break;
+    case DType::kFloat16: convert(half_to_float, uint16_t{}); break;
+    case DType::kBfloat16: convert(bfloat16_to_float, uint16_t{}); break;
+    default:
+      for (size_t i = 0; i < v.size(); ++i) v[i] = static_cast<float>(integer_at(static_cast<int64_t>(i)));
+  }
+  return v;
+}
+
+float half_to_float(uint16_t h) {
+  const uint32_t sign = (h & 0x8000u) << 16;
+  const uint32_t exponent = (h >> 10) & 31u;
+  const uint32_t mantissa = h & 1023u;
+  if (exponent == 31) return std::bit_cast<float>(sign | 0x7f800000u | (mantissa << 13));
+  if (exponent == 0) {
+    const float magnitude = static_cast<float>(mantissa) * 0x1p-24f;
+    return sign ? -magnitude : magnitude;
+  }
+  return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
+}
+
+uint16_t float_to_half(float f) {
+  const uint32_t bits = std::bit_cast<uint32_t>(f);
+  const auto sign = static_cast<uint16_t>((bits >> 16) & 0x8000u);
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);
+  if (magnitude >= 0x47800000u - 0x1000u) return static_cast<uint16_t>(sign | 0x7c00u);  // >= 65520 rounds to inf
+  if (magnitude < 0x38800000u) {  // below the smallest normal half: count in units of 2^-24
+    const float units = std::bit_cast<float>(magnitude) * 0x1p24f;
+    // Adding 2^23 leaves the integer in the mantissa, rounded half to even.
+    return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(units + 0x1p23f) & 0x7ffu));
+  }
+  const uint32_t rounded = magnitude + 0xfffu + ((magnitude >> 13) & 1u);
+  return static_cast<uint16_t>(sign | ((rounded - 0x38000000u) >> 13));
+}
+
+}  // namespace zp

@@ -1,0 +1,123 @@
+// The graph: values, and the nodes that compute them. Ids of values are stable for the life of a graph; rewrites add
+// values and replace nodes, and leave unused values behind.
+//
+// In memory every node of the default domain is in the form of opset kOpset, whatever version the file had: onnx::read
+// applies each operator's `upgrade` (ops/op.h), so that rules and kernels know one form.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "core/dtype.h"
+#include "core/tensor.h"
+#include "graph/dim.h"
+
+namespace zp {
+
+inline constexpr int kOpset = 21;      // of the default domain, in memory and in the files we write
+inline constexpr int kIrVersion = 10;  // that goes with it
+inline constexpr std::string_view kMicrosoft = "com.microsoft";
+
+using ValueId = int32_t;
+inline constexpr ValueId kNoValue = -1;  // an optional input or output that is absent
+
+struct Graph;
+
+using Attribute = std::variant<int64_t, float, std::string, Tensor, std::shared_ptr<Graph>, std::vector<int64_t>,
+                               std::vector<float>, std::vector<std::string>>;
+
+struct Value {
+  std::string name;
+  DType dtype = DType::kUndefined;
+  std::optional<SymShape> shape;   // as declared or inferred; nullopt: not even the rank is known
+  std::optional<Tensor> constant;  // an initializer (constant nodes are turned into these on reading)
+};
+
+struct Node {
+  std::string name;
+  std::string domain;  // empty: ai.onnx
+  std::string op_type;
+  std::vector<ValueId> inputs;   // kNoValue where an optional input is absent
+  std::vector<ValueId> outputs;  // kNoValue where an optional output is absent
+  std::map<std::string, Attribute, std::less<>> attributes;
+
+  ValueId input(size_t i) const { return i < inputs.size() ? inputs[i] : kNoValue; }
+  ValueId output(size_t i) const { return i < outputs.size() ? outputs[i] : kNoValue; }
+  bool is(std::string_view type, std::string_view in_domain = "") const {
+    return op_type == type && domain == in_domain;
+  }
+
+  const Attribute* attribute(std::string_view key) const;
+  // The attribute, or the default when absent. Throw kInvalidModel when it has another type.
+  int64_t int_attribute(std::string_view key, int64_t otherwise) const;
+  float float_attribute(std::string_view key, float otherwise) const;
+  std::string string_attribute(std::string_view key, std::string_view otherwise) const;
+  std::vector<int64_t> ints_attribute(std::string_view key, std::vector<int64_t> otherwise = {}) const;
+  std::vector<float> floats_attribute(std::string_view key, std::vector<float> otherwise = {}) const;
+};
+
+// "ai.onnx.Conv" or "com.microsoft.QLinearAdd".
+std::string qualified_name(const Node& node);
+
+// A subgraph (the attribute of an If) sees values of the graph around it through these pairs.
+struct Capture {
+  ValueId outer;  // in the graph that holds the node
+  ValueId inner;  // in the subgraph
+};
+
+struct Graph {
+  std::string name;
+  std::vector<Value> values;
+  std::vector<Node> nodes;  // in topological order
+  std::vector<ValueId> inputs, outputs;
+  std::vector<Capture> captures;  // of a subgraph; empty for the main graph
+
+  Value& operator[](ValueId id) { return values[static_cast<size_t>(id)]; }
+  const Value& operator[](ValueId id) const { return values[static_cast<size_t>(id)]; }
+
+  // A new value. `name` is made unique by a suffix if it is taken (see fresh_name).
+  ValueId add_value(std::string_view name, DType dtype = DType::kUndefined, std::optional<SymShape> shape = {});
+  ValueId add_constant(std::string_view name, Tensor tensor);
+  // `wanted`, or with the first suffix _1, _2, ... that no value has.
+  std::string fresh_name(std::string_view wanted);
+  // Value by name; kNoValue if there is none.
+  ValueId find(std::string_view name) const;
+  const Tensor* constant(ValueId id) const {
+    return id != kNoValue && (*this)[id].constant ? &*(*this)[id].constant : nullptr;
+  }
+  bool is_output(ValueId id) const;
+
+ private:
+  std::set<std::string, std::less<>> names_;  // of all values: built when first needed
+  size_t named_ = 0;                          // how many of `values` are in it
+};
+
+// Who makes and who reads each value; a snapshot, to be built again after a rewrite.
+struct GraphIndex {
+  explicit GraphIndex(const Graph& graph);
+  std::vector<int32_t> producer;                 // by value: index of the node, or -1
+  std::vector<std::vector<int32_t>> consumers;  // by value: indices of nodes, once for each use (captures included)
+};
+
+struct Model {
+  Graph graph;
+  std::map<std::string, int64_t> opsets;  // as the file had them, domain ("" for ai.onnx) to version
+  std::string producer_name, producer_version, doc_string;
+  std::vector<std::pair<std::string, std::string>> metadata;
+};
+
+// Sorts `graph.nodes` topologically, keeping the order where it is free. Throws kInvalidModel on a cycle (naming a
+// node in it) and on a value that two nodes make.
+void sort_topologically(Graph& graph);
+// Drops nodes whose outputs nobody needs, and the constants of values that nobody reads.
+void remove_unused(Graph& graph);
+
+}  // namespace zp

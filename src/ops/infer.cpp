@@ -1,0 +1,108 @@
+#include "ops/infer.h"
+
+#include <map>
+#include <set>
+
+namespace zp {
+
+DType GraphInferContext::dtype(size_t i) const {
+  return has_input(i) ? (*graph_)[node_->inputs[i]].dtype : DType::kUndefined;
+}
+const SymShape* GraphInferContext::shape(size_t i) const {
+  if (!has_input(i)) return nullptr;
+  const Value& v = (*graph_)[node_->inputs[i]];
+  return v.shape ? &*v.shape : nullptr;
+}
+const Tensor* GraphInferContext::constant(size_t i) const { return graph_->constant(node_->input(i)); }
+
+std::vector<InferContext::Inferred> GraphInferContext::infer_subgraph(std::string_view attribute) const {
+  const Attribute* a = node_->attribute(attribute);
+  const auto* sub = a ? std::get_if<std::shared_ptr<Graph>>(a) : nullptr;
+  if (!sub) fail(ErrorCode::kInvalidModel, "subgraph '" + std::string(attribute) + "' is missing");
+  Graph& inner = **sub;
+  for (const Capture& c : inner.captures) {
+    const Value& from = (*graph_)[c.outer];
+    Value& to = inner[c.inner];
+    to.dtype = from.dtype;
+    to.shape = from.shape;
+  }
+  infer_shapes(inner);
+  std::vector<Inferred> found;
+  for (ValueId v : inner.outputs) found.push_back({inner[v].dtype, inner[v].shape});
+  return found;
+}
+
+void GraphInferContext::set_output(size_t i, DType dtype, std::optional<SymShape> shape, std::optional<Tensor>) {
+  if (!has_output(i)) return;
+  Value& value = (*graph_)[node_->outputs[i]];
+  if (value.dtype != DType::kUndefined && dtype != DType::kUndefined && value.dtype != dtype) {
+    fail(ErrorCode::kInvalidModel,
+         "output is declared " + std::string(name_of(value.dtype)) + " but is " + std::string(name_of(dtype)),
+         {.tensor = value.name});
+  }
+  if (dtype != DType::kUndefined) value.dtype = dtype;
+  if (!shape) return;
+  if (!value.shape) {
+    value.shape = std::move(shape);
+    return;
+  }
+  if (value.shape->size() != shape->size()) {
+    fail(ErrorCode::kShapeMismatch,
+         "output is declared " + to_string(*value.shape) + " but is " + to_string(*shape), {.tensor = value.name});
+  }
+  for (size_t d = 0; d < shape->size(); ++d) {
+    Dim& declared = (*value.shape)[d];
+    const Dim& inferred = (*shape)[d];
+    if (contradicts(declared, inferred)) {
+      fail(ErrorCode::kShapeMismatch,
+           "output is declared " + to_string(*value.shape) + " but is " + to_string(*shape), {.tensor = value.name});
+    }
+    if (inferred.known() || (!declared.known() && declared.symbol().empty())) declared = inferred;
+  }
+}
+
+void infer_node(Graph& graph, const Node& node) {
+  const OpDef* def = find_op(node.domain, node.op_type);
+  if (!def || !def->infer) return;
+  GraphInferContext context(graph, node);
+  try {
+    def->infer(context);
+  } catch (Error& e) {
+    e.add_details({.node = node.name, .op = qualified_name(node)});
+    throw;
+  }
+}
+
+void infer_shapes(Graph& graph) {
+  for (const Node& node : graph.nodes) infer_node(graph, node);
+}
+
+namespace {
+
+void collect_unsupported(const Graph& graph, std::map<std::string, std::string>& found) {
+  for (const Node& node : graph.nodes) {
+    const OpDef* def = find_op(node.domain, node.op_type);
+    if (!def || !def->prepare) found.emplace(qualified_name(node), node.name);
+    for (const auto& [key, attribute] : node.attributes)
+      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) collect_unsupported(**sub, found);
+  }
+}
+
+}  // namespace
+
+void require_supported(const Graph& graph) {
+  std::map<std::string, std::string> found;  // operator to the first node that uses it
+  collect_unsupported(graph, found);
+  if (found.empty()) return;
+  std::string list, first_op, first_node;
+  for (const auto& [op, node] : found) {
+    if (first_op.empty()) first_op = op, first_node = node;
+    list += (list.empty() ? "" : ", ") + op + " (node '" + node + "')";
+  }
+  throw Error(ErrorCode::kUnsupportedOperator, "the model uses operators that are not supported: " + list,
+              {.node = first_node,
+               .op = first_op,
+               .hint = "export the model with other operators, or report the operator that you need"});
+}
+
+}  // namespace zp

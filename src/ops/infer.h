@@ -1,0 +1,34 @@
+// Shape and type inference over a whole graph, by the rules of the operators.
+#pragma once
+
+#include "graph/graph.h"
+#include "ops/op.h"
+
+namespace zp {
+
+// Infers one node of a graph whose earlier values are already inferred, and stores what it finds in the graph's values
+// (a declared shape is kept where inference knows less, and kShapeMismatch is thrown where the two contradict).
+void infer_node(Graph& graph, const Node& node);
+// All nodes, subgraphs included. Operators that no file handles leave their outputs as declared.
+void infer_shapes(Graph& graph);
+
+// What a rule sees of a graph that is only being looked at. For layout rules, macs and as_clamp outside a plan.
+class GraphInferContext : public InferContext {
+ public:
+  GraphInferContext(Graph& graph, const Node& node) : InferContext(node), graph_(&graph) {}
+  DType dtype(size_t input) const override;
+  const SymShape* shape(size_t input) const override;
+  const Tensor* constant(size_t input) const override;
+  const Tensor* shape_argument(size_t input) const override { return constant(input); }
+  std::vector<Inferred> infer_subgraph(std::string_view attribute) const override;
+
+ protected:
+  void set_output(size_t i, DType dtype, std::optional<SymShape> shape, std::optional<Tensor> value) override;
+  Graph* graph_;
+};
+
+// What every operator of the model has, and what none of ours handles: all of them, before anything runs. Throws
+// kUnsupportedOperator that lists each with a node that uses it.
+void require_supported(const Graph& graph);
+
+}  // namespace zp

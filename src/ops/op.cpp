@@ -1,0 +1,198 @@
+#include "ops/op.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+namespace zp {
+namespace {
+
+using Key = std::pair<std::string_view, std::string_view>;
+
+std::map<Key, OpDef>& registry() {
+  static std::map<Key, OpDef> ops;  // filled by the RegisterOp objects of ops/*.cpp before main
+  return ops;
+}
+
+Node make_node(std::string_view type, std::string_view domain, std::vector<ValueId> inputs,
+               std::vector<std::pair<std::string, Attribute>> attributes) {
+  Node n;
+  n.op_type = type;
+  n.domain = domain;
+  n.inputs = std::move(inputs);
+  for (auto& [key, value] : attributes) n.attributes.emplace(std::move(key), std::move(value));
+  return n;
+}
+
+int checked_axis(int64_t axis, int rank) {
+  return static_cast<int>(axis < 0 ? axis + rank : axis);
+}
+
+}  // namespace
+
+RegisterOp::RegisterOp(const OpDef& def) { registry().insert_or_assign(Key{def.domain, def.name}, def); }
+
+const OpDef* find_op(std::string_view domain, std::string_view name) {
+  const auto it = registry().find(Key{domain, name});
+  return it == registry().end() ? nullptr : &it->second;
+}
+
+const OpDef& op_of(const Node& node) {
+  if (const OpDef* def = find_op(node.domain, node.op_type)) return *def;
+  throw Error(ErrorCode::kUnsupportedOperator, "operator " + qualified_name(node) + " is not supported",
+              {.node = node.name, .op = qualified_name(node), .tensor = {}, .hint = {}});
+}
+
+std::vector<const OpDef*> all_ops() {
+  std::vector<const OpDef*> ops;
+  for (const auto& [key, def] : registry()) ops.push_back(&def);
+  return ops;
+}
+
+// ---- InferContext
+
+int InferContext::axis(int64_t axis, int rank) const {
+  if (axis < -rank || axis >= rank) {
+    fail(ErrorCode::kShapeMismatch,
+         "axis " + std::to_string(axis) + " is outside a tensor of " + std::to_string(rank) + " dimensions");
+  }
+  return checked_axis(axis, rank);
+}
+
+void InferContext::fail(ErrorCode code, const std::string& message, ErrorDetails details) const {
+  Error error(code, message, std::move(details));
+  error.add_details({.node = node_->name, .op = qualified_name(*node_), .tensor = {}, .hint = {}});
+  throw error;
+}
+
+// ---- PrepareContext
+
+std::vector<int32_t> EdgeQuant::zero_points() const {
+  std::vector<int32_t> points(static_cast<size_t>(std::max<int64_t>(scale.size(), 1)), 0);
+  if (zero_point.defined()) {
+    for (size_t i = 0; i < points.size(); ++i) {
+      const int64_t from = zero_point.size() == 1 ? 0 : static_cast<int64_t>(i);
+      points[i] = static_cast<int32_t>(zero_point.integer_at(from));
+    }
+  }
+  return points;
+}
+
+int PrepareContext::axis(int64_t axis, int rank) const {
+  const int logical = checked_axis(axis, rank);
+  if (layout(0) == Layout::kLogical || rank < 3 || logical == 0) return logical;
+  return logical == 1 ? rank - 1 : logical - 1;
+}
+
+void PrepareContext::fail(ErrorCode code, const std::string& message, ErrorDetails details) const {
+  Error error(code, message, std::move(details));
+  error.add_details({.node = node_->name, .op = qualified_name(*node_), .tensor = {}, .hint = {}});
+  throw error;
+}
+
+// ---- Canonicalize, Fold
+
+const SymShape* Canonicalize::shape(size_t input) const {
+  const ValueId v = node.input(input);
+  return v != kNoValue && graph[v].shape ? &*graph[v].shape : nullptr;
+}
+
+const Tensor* Canonicalize::constant(size_t input) const { return graph.constant(node.input(input)); }
+
+void Canonicalize::attribute_to_input(std::string_view key, size_t input) {
+  const Attribute* attribute = node.attribute(key);
+  if (!attribute) return;
+  const std::vector<int64_t> values = node.ints_attribute(key);
+  if (node.inputs.size() <= input) node.inputs.resize(input + 1, kNoValue);
+  node.inputs[input] = graph.add_constant(node.name + "_" + std::string(key),
+                                          Tensor::of<int64_t>({static_cast<int64_t>(values.size())}, values));
+  node.attributes.erase(node.attributes.find(key));
+}
+
+ValueId Canonicalize::add(std::string_view type, std::vector<ValueId> inputs,
+                          std::vector<std::pair<std::string, Attribute>> attributes, std::string_view domain) {
+  Node n = make_node(type, domain, std::move(inputs), std::move(attributes));
+  const std::string base = node.outputs.empty() || node.outputs[0] == kNoValue ? node.name : graph[node.outputs[0]].name;
+  const ValueId out = graph.add_value(base + "_" + std::string(type));
+  n.name = graph[out].name;
+  n.outputs = {out};
+  nodes.push_back(std::move(n));
+  return out;
+}
+
+void Canonicalize::finish(std::string_view type, std::vector<ValueId> inputs,
+                          std::vector<std::pair<std::string, Attribute>> attributes, std::string_view domain) {
+  Node n = make_node(type, domain, std::move(inputs), std::move(attributes));
+  n.name = node.name;
+  n.outputs = {node.output(0)};
+  nodes.push_back(std::move(n));
+}
+
+void Canonicalize::fail(ErrorCode code, const std::string& message, ErrorDetails details) const {
+  Error error(code, message, std::move(details));
+  error.add_details(
+      {.node = node.name, .op = qualified_name(node) + "-" + std::to_string(version), .tensor = {}, .hint = {}});
+  throw error;
+}
+
+ValueId Fold::add(std::string_view type, std::vector<ValueId> inputs,
+                  std::vector<std::pair<std::string, Attribute>> attributes, std::string_view domain) {
+  Node n = make_node(type, domain, std::move(inputs), std::move(attributes));
+  const ValueId out = graph.add_value(graph[node.outputs[0]].name + "_" + std::string(type));
+  n.name = graph[out].name;
+  n.outputs = {out};
+  nodes.push_back(std::move(n));
+  return out;
+}
+
+// ---- shared rules
+
+void infer_same(InferContext& c) {
+  if (const SymShape* shape = c.shape(0)) {
+    c.output(0, c.dtype(0), *shape);
+  } else {
+    c.output(0, c.dtype(0));
+  }
+}
+
+void infer_broadcast(InferContext& c) {
+  SymShape out;
+  for (size_t i = 0; i < c.inputs(); ++i) {
+    if (!c.has_input(i)) continue;
+    if (!c.shape(i)) return c.output(0, c.dtype(0));
+    try {
+      out = broadcast(out, *c.shape(i));
+    } catch (const Error& e) {
+      c.fail(ErrorCode::kShapeMismatch,
+             "inputs of shapes " + to_string(out) + " and " + to_string(*c.shape(i)) + " do not broadcast");
+    }
+  }
+  c.output(0, c.dtype(0), std::move(out));
+}
+
+LayoutRule any_layout(const InferContext&) { return LayoutRule::kAny; }
+LayoutRule channels_last(const InferContext&) { return LayoutRule::kChannelsLast; }
+
+std::vector<int> channels_last_order(int rank) {
+  std::vector<int> order{0};
+  for (int i = 2; i < rank; ++i) order.push_back(i);
+  order.push_back(1);
+  return order;
+}
+
+Shape to_channels_last(const Shape& logical) {
+  if (logical.size() < 3) return logical;
+  Shape dims;
+  for (int i : channels_last_order(static_cast<int>(logical.size()))) dims.push_back(logical[static_cast<size_t>(i)]);
+  return dims;
+}
+
+Shape to_logical(const Shape& channels_last) {
+  if (channels_last.size() < 3) return channels_last;
+  Shape dims = channels_last;
+  dims[1] = channels_last.back();
+  for (size_t i = 2; i < dims.size(); ++i) dims[i] = channels_last[i - 1];
+  return dims;
+}
+
+}  // namespace zp
