@@ -1,0 +1,15 @@
+// Other ways to write a quantized model than the Q/DQ pairs it has in memory.
+#pragma once
+
+#include <string_view>
+
+#include "graph/graph.h"
+
+namespace zp::quant {
+
+// The model for writing. "qdq": as it is. "qoperator": Q/DQ folded into the operators by OpDef::fold
+// (QLinearConv, MatMulInteger, MatMulNBits, ...) wherever an operator has such a form; the rest stays Q/DQ.
+// Throws kInvalidArgument for another name. Tensors are shared with `model`.
+Model in_format(const Model& model, std::string_view format);
+
+}  // namespace zp::quant

@@ -1,0 +1,129 @@
+// The door of the quantizer: a float model, a configuration and samples go in; a model with QuantizeLinear
+// and DequantizeLinear in it, and a report, come out.
+//
+//   Quantizer job(model, {.mode = "static"}, threads);
+//   for (;;) {
+//     while (!job.advance(20)) {}                     // until it wants samples, or is done
+//     if (job.done()) break;
+//     for (auto& feeds : samples) {
+//       job.begin_sample(feeds);
+//       while (!job.advance(20)) {}
+//       if (job.enough()) break;
+//     }
+//     job.end_samples();
+//   }
+//   Model small = job.result();
+//
+// Everything long is cut into slices. To cancel, destroy the job.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/dtype.h"
+#include "graph/graph.h"
+#include "quant/report.h"
+#include "runtime/session.h"
+
+namespace zp::quant {
+
+// The real numbers [min, max] that a quantized value covers.
+struct Range {
+  float min = 0, max = 0;
+  bool operator==(const Range&) const = default;
+};
+
+// One node's own choice, where it differs from the rest of the model. kUndefined: float.
+struct Precision {
+  DType activations = DType::kUint8;
+  DType weights = DType::kInt8;
+};
+
+struct Config {
+  std::string mode = "static";        // a scheme: see scheme_names()
+  DType activations = DType::kUint8;  // kUint8, kInt8, kUint16, kInt16 ("static" only; "dynamic" is uint8)
+  DType weights = DType::kInt8;       // kInt8, kUint8; "weight-only" also kInt4, kUint4
+  bool per_channel = true;            // weights: one scale per output channel, else one per tensor
+  bool symmetric_weights = true;      // zero point in the middle of the type
+  bool symmetric_activations = false;
+  bool reduce_range = false;         // 7-bit weights, for machines whose 8-bit products saturate
+  int64_t block_size = 32;           // 4-bit weights: elements per scale; a power of two, 16...256
+  bool quantized_inputs = false;     // the model takes integers where its inputs are quantized
+  bool quantized_outputs = false;    // the model gives integers where its outputs are quantized
+  std::string observer = "min-max";  // see observer_names()
+  std::string format = "qdq";        // for in_format(): "qdq" or "qoperator"
+  // Nodes by name and operators by type. An empty include list includes all; exclusion wins.
+  std::vector<std::string> include_nodes, exclude_nodes, include_ops, exclude_ops;
+  std::map<std::string, Precision, std::less<>> precision;  // by node name
+  std::map<std::string, Range, std::less<>> ranges;         // by value name: used as they are, not observed
+  // Numbers that observers and stages declare, e.g. {"percentile", 99.99}: see option_specs().
+  std::map<std::string, double, std::less<>> options;
+  // Repairs to run, by name: see repair_names().
+  std::vector<std::string> repairs;
+};
+
+// Where a job stands. `total` is 0 when it is not known (how many samples will come).
+struct Progress {
+  std::string_view phase;  // "prepare", "calibrate", "place", ...
+  size_t done = 0, total = 0;
+  size_t samples = 0;  // seen in this phase
+};
+
+class Quantizer {
+ public:
+  // The model is shared, not copied: the result points to the same weights where they stay as they are.
+  // Throws kInvalidArgument for a configuration that makes no sense, kUnsupportedOperator.
+  Quantizer(std::shared_ptr<const Model> model, Config config, int threads = 1);
+  ~Quantizer();
+  Quantizer(const Quantizer&) = delete;
+  Quantizer& operator=(const Quantizer&) = delete;
+
+  // Whether this configuration needs samples at all. Known from the start.
+  bool needs_calibration() const;
+
+  // Works for about `milliseconds`. True when there is nothing to do until the caller acts: the sample of
+  // begin_sample is through, or the job wants samples, or it is done().
+  bool advance(double milliseconds);
+  // The job waits for samples (another sweep over the same ones, if it had them before).
+  bool wants_samples() const;
+  // Throws kInvalidFeed, kShapeMismatch. Not while a sample is under way.
+  void begin_sample(std::vector<runtime::Feed> feeds);
+  // More samples would change nothing worth the time; the sweep may end early.
+  bool enough() const;
+  // The sweep is over. Throws kInvalidArgument if there was not one sample.
+  void end_samples();
+  bool done() const;
+  Progress progress() const;
+
+  // When done(). The model is in Q/DQ form; quant/format.h brings it to another one for writing.
+  Model result() const;
+  Report report() const;
+  // What calibration found, by value name: for Config::ranges of another job.
+  std::map<std::string, Range, std::less<>> ranges() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+// What would be quantized, what not, and why, before anything runs. Its layers have no numbers of
+// activations, and weight numbers only with `measure_weights` (which quantizes them all, and takes as long as
+// that takes).
+Report plan_of(std::shared_ptr<const Model> model, const Config& config, bool measure_weights = false);
+
+// What is registered, by name.
+std::vector<std::string_view> scheme_names();
+std::vector<std::string_view> observer_names();
+std::vector<std::string_view> repair_names();
+struct OptionSpec {
+  std::string_view name, owner;  // owner: the observer or stage that reads it
+  double otherwise, min, max;
+};
+std::vector<OptionSpec> option_specs();
+
+}  // namespace zp::quant

@@ -1,0 +1,144 @@
+// What was done to a model, layer by layer, and what it cost: reports, per-layer errors, agreement of two
+// models.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/dtype.h"
+#include "graph/graph.h"
+#include "runtime/session.h"
+
+namespace zp::quant {
+
+struct WeightReport {
+  std::string name;
+  DType dtype = DType::kUndefined;
+  std::string granularity;  // "tensor", "channel", "block"
+  int64_t elements = 0;
+  int64_t scales = 0;      // how many
+  int64_t block_size = 0;  // 0: no blocks
+  float min = 0, max = 0;  // of the float weight
+  double sqnr_db = 0;  // of the dequantized weight against the float one; NaN: not measured, infinite: exact
+};
+
+struct ActivationReport {
+  std::string value;   // its name in the float model
+  bool input = false;  // of the layer; else its output
+  DType dtype = DType::kUndefined;
+  float min = 0, max = 0;  // the range it covers
+  float scale = 0;         // 0: not known yet, or found at run time
+  int64_t zero_point = 0;
+  bool dynamic = false;  // found at run time
+};
+
+struct LayerReport {
+  std::string node, op;  // the node's name and its operator, as "Conv" or "com.microsoft.Gelu"
+  std::string output;    // name of its first output: what LayerErrors is keyed by
+  bool quantized = false;
+  std::string why;  // one sentence in plain words
+  std::optional<WeightReport> weight;
+  std::vector<ActivationReport> activations;
+  double macs = 0;        // multiply-accumulates of one run; 0: none, or shapes unknown
+  double macs_share = 0;  // of the model's, 0...1
+};
+
+struct Report {
+  std::string mode;
+  std::vector<LayerReport> layers;  // in the order of the (simplified) graph
+  std::vector<std::string> warnings;
+  size_t layers_quantized = 0;
+  size_t weight_bytes_before = 0, weight_bytes_after = 0;  // of all constants, scales included
+  double macs = 0, macs_quantized = 0;
+  size_t samples = 0;  // that calibration saw
+};
+
+// ------------------------------------------------------------------------------------------------
+// comparisons
+
+// Sums of squares of a signal and of its error, streamed.
+struct ErrorSums {
+  double signal = 0, noise = 0;  // sum of x^2, sum of (x - y)^2
+  double dot = 0, other = 0;     // sum of x*y, sum of y^2
+  double max_abs = 0;            // largest |x - y|
+  int64_t count = 0;
+  // 10 log10(signal / noise); infinite when they are equal, NaN when nothing was seen.
+  double sqnr_db() const;
+  double cosine() const;  // 1 when both are all zero
+  void add(const float* x, const float* y, size_t n);
+  void merge(const ErrorSums& other);
+};
+
+struct LayerError {
+  std::string node, op, output;
+  bool quantized = false;  // the value compared is one that the quantized model holds as integers
+  double sqnr_db = 0;      // of the quantized model's value against the float one: errors accumulated so far
+  double own_sqnr_db = 0;  // of rounding the float value itself to its integers; infinite: not rounded
+  double cosine = 0;
+  double max_abs = 0;
+  double saturated = 0;  // share of float values outside the covered range, 0...1
+};
+
+// Runs a float model and its quantized form side by side, in step, so that few values are held at a time.
+class LayerErrors {
+ public:
+  // `quantized` is the Q/DQ form that Quantizer gave for `reference` (or any model whose values have the same
+  // names).
+  LayerErrors(std::shared_ptr<const Model> reference, std::shared_ptr<const Model> quantized,
+              int threads = 1);
+  ~LayerErrors();
+  LayerErrors(const LayerErrors&) = delete;
+  LayerErrors& operator=(const LayerErrors&) = delete;
+
+  void begin(std::vector<runtime::Feed> feeds);
+  bool advance(double milliseconds);  // true when this sample is through
+  size_t done() const;                // steps of this sample
+  size_t total() const;
+  std::vector<LayerError> result() const;  // over the samples so far, in the order of the graph
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+struct OutputAgreement {
+  std::string output;
+  double sqnr_db = 0, cosine = 0, max_abs = 0;
+  // Share of rows (along the last dimension) whose largest element is the same, 0...1; NaN: the output has
+  // one element a row. For integer and bool outputs: share of equal elements.
+  double top1 = 0;
+  int64_t rows = 0;
+};
+
+struct AgreementResult {
+  std::vector<OutputAgreement> outputs;
+  size_t samples = 0;
+  // Median of a run, as run here in slices: an indication, not a benchmark.
+  double reference_ms = 0, candidate_ms = 0;
+};
+
+// How two models agree over samples.
+class Agreement {
+ public:
+  Agreement(std::shared_ptr<const Model> reference, std::shared_ptr<const Model> candidate, int threads = 1);
+  ~Agreement();
+  Agreement(const Agreement&) = delete;
+  Agreement& operator=(const Agreement&) = delete;
+
+  // Feeds are the reference's; where the candidate takes integers (Config::quantized_inputs), they are
+  // quantized.
+  void begin(std::vector<runtime::Feed> feeds);
+  bool advance(double milliseconds);
+  size_t done() const;
+  size_t total() const;
+  AgreementResult result() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace zp::quant
