@@ -27,6 +27,9 @@ struct ThreadPool::Shared {
   // A new generation is a new job. Workers spin on it briefly before they sleep: kernels follow each other closely.
   std::atomic<uint64_t> generation{0};
   std::atomic<int> busy{0};
+  // Workers that have started. In a browser a thread starts only after the caller has returned to its event loop once:
+  // a job counts on those that are there, so that it never waits for one that cannot come.
+  int ready = 0;
   bool stop = false;
 
   void drain(int thread) {
@@ -34,7 +37,13 @@ struct ThreadPool::Shared {
   }
 
   void work(int thread) {
-    uint64_t seen = 0;
+    uint64_t seen;
+    {
+      std::lock_guard lock(mutex);
+      if (stop) return;
+      seen = generation.load(std::memory_order_acquire);
+      ++ready;
+    }
     for (;;) {
       for (int spin = 0; spin < 2000 && generation.load(std::memory_order_acquire) == seen; ++spin) {
       }
@@ -81,7 +90,7 @@ void ThreadPool::run(int64_t tasks, const std::function<void(int64_t, int)>& bod
     s.body = &body;
     s.tasks = tasks;
     s.next.store(0, std::memory_order_relaxed);
-    s.busy.store(threads_ - 1, std::memory_order_relaxed);
+    s.busy.store(s.ready, std::memory_order_relaxed);
     s.generation.fetch_add(1, std::memory_order_release);
   }
   s.start.notify_all();

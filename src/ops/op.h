@@ -214,6 +214,8 @@ class PrepareContext {
         cache_key(kind), [&]() -> std::shared_ptr<const void> { return std::shared_ptr<const T>(make()); }));
   }
   virtual std::shared_ptr<SubPlan> plan_subgraph(std::string_view attribute) const = 0;
+  // The RunContext input that holds the first value that this subgraph captures; the others follow in order.
+  virtual size_t capture_slot(std::string_view attribute) const = 0;
 
   [[noreturn]] void fail(ErrorCode code, const std::string& message, ErrorDetails details = {}) const;
 
@@ -301,6 +303,10 @@ struct Fold {
 
 // ---------------------------------------------------------------------------------------------------- the entry
 
+// The operators that are the representation of quantization itself: the planner absorbs them into their neighbours, the
+// schemes place them.
+enum class QdqRole : uint8_t { kNone, kQuantize, kDequantize, kDynamicQuantize };
+
 struct OpDef {
   std::string_view domain = "";
   std::string_view name;
@@ -327,6 +333,7 @@ struct OpDef {
   double (*macs)(const InferContext&) = nullptr;
 
   QuantRule quant;
+  QdqRole role = QdqRole::kNone;
   void (*canonicalize)(Canonicalize&) = nullptr;  // null: keep as it is
   bool (*fold)(Fold&) = nullptr;
   bool deterministic = true;  // false: never folded into a constant (RandomNormal)
