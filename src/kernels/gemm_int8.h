@@ -15,6 +15,7 @@
 #include <limits>
 
 #include "kernels/gemm.h"
+#include "kernels/probe.h"
 #include "kernels/requantize.h"
 
 namespace zp::kernels {
@@ -52,9 +53,11 @@ struct Int8Weights {
 // Bytes that packing needs at most, and bytes that the packed weights then use (a prefix of the former).
 std::size_t packed_int8_weights_bytes(const WeightLayout& layout);
 
-// Packs into `storage` (aligned to kAlignment). Scalar packs as Simd128 does.
+// Packs into `storage` (aligned to kAlignment), for int8_gemm of the same instruction set; Scalar multiplies
+// what any of them packed.
 template <class Isa = Best>
-Int8Weights pack_int8_weights(const Int8WeightSource& source, void* storage);
+Int8Weights pack_int8_weights(const Int8WeightSource& source, void* storage,
+                              const MachineReport& machine = probe());
 
 struct Int8Input {
   GemmInput<std::uint8_t> rows;  // int8 activations: the same bytes

@@ -59,6 +59,23 @@ inline v128_t imitated_relaxed_dot_add(v128_t a, v128_t b, v128_t c) {
   return c;
 }
 
+// The same without the last addition: `i16x8.relaxed_dot_i8x16_i7x16`, as x86 does it (b unsigned,
+// saturating).
+inline v128_t imitated_relaxed_dot_pairs(v128_t a, v128_t b) {
+  std::int8_t as[16];
+  std::uint8_t bs[16];
+  std::int16_t cs[8];
+  std::memcpy(as, &a, 16);
+  std::memcpy(bs, &b, 16);
+  for (int lane = 0; lane < 8; ++lane) {
+    const int sum = as[lane * 2] * bs[lane * 2] + as[lane * 2 + 1] * bs[lane * 2 + 1];
+    cs[lane] = static_cast<std::int16_t>(sum < -32768 ? -32768 : sum > 32767 ? 32767 : sum);
+  }
+  v128_t c;
+  std::memcpy(&c, cs, 16);
+  return c;
+}
+
 inline v128_t imitated_relaxed_madd(v128_t a, v128_t b, v128_t c) {
   float as[4], bs[4], cs[4];
   std::memcpy(as, &a, 16);
@@ -92,6 +109,15 @@ inline v128_t relaxed_dot_add(v128_t a, v128_t b, v128_t c) {
   return wasm_i32x4_relaxed_dot_i8x16_i7x16_add(a, b, c);
 #else
   return imitated_relaxed_dot_add(a, b, c);
+#endif
+}
+
+// Sums of two neighbouring products, 16 bits each; on x86 `b` is unsigned and the sums saturate.
+inline v128_t relaxed_dot_pairs(v128_t a, v128_t b) {
+#if defined(__wasm__)
+  return wasm_i16x8_relaxed_dot_i8x16_i7x16(a, b);
+#else
+  return imitated_relaxed_dot_pairs(a, b);
 #endif
 }
 #endif
