@@ -11,6 +11,8 @@ const call = /(new Worker\(\s*new URL\([^()]*\),\s*)workerOptions(\s*\))/g;
 
 const calls = source.match(call)?.length ?? 0;
 if (calls === 0) {
-  throw new Error(`${file}: no \`new Worker(new URL(…), workerOptions)\` found: has Emscripten changed its output?`);
+  throw new Error(
+    `${file}: no \`new Worker(new URL(…), workerOptions)\` found: has Emscripten changed its output?`,
+  );
 }
 writeFileSync(file, source.replace(call, `$1${literal}$2`));

@@ -1,0 +1,107 @@
+// node tools/build.mjs [wasm] [package] [page]: builds what is named, or everything, into dist/ and dist-page/.
+// Only what changed is built again.
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { Failure, nodeBin, root, run, runMain, step } from './process.mjs';
+import { setUp } from './setup.mjs';
+
+/** One module per variant: build/wasm-<variant>/zeropoint.* becomes dist/wasm/<variant>.*. */
+export const variants = ['simd', 'simd-threads', 'relaxed', 'relaxed-threads'];
+
+/** Configures a CMake preset where that is due, and builds it. */
+export async function buildPreset(preset, environment, { buildFolder = preset, quiet = false } = {}) {
+  const ninjaFile = join(root, 'build', buildFolder, 'build.ninja');
+  const cache = join(root, 'build', buildFolder, 'CMakeCache.txt');
+  const presets = join(root, 'CMakePresets.json');
+  const isFresh = existsSync(ninjaFile) && statSync(ninjaFile).mtimeMs > statSync(presets).mtimeMs;
+  const hasTests = () => /^ZEROPOINT_TESTS:\w+=(ON|TRUE)$/m.test(readFileSync(cache, 'utf8'));
+  if (!isFresh || (preset.endsWith('-tests') && !hasTests())) {
+    await run('cmake', ['--preset', preset], { env: environment, quiet: true });
+  }
+  await run('cmake', ['--build', '--preset', preset], { env: environment, quiet });
+}
+
+/** Copies one variant to dist/wasm. The module names its own files, so the names inside change with it. */
+function publishVariant(variant) {
+  const from = join(root, 'build', `wasm-${variant}`, 'zeropoint');
+  const to = join(root, 'dist', 'wasm', variant);
+  if (existsSync(`${to}.mjs`) && statSync(`${to}.mjs`).mtimeMs > statSync(`${from}.mjs`).mtimeMs) return;
+  const source = readFileSync(`${from}.mjs`, 'utf8');
+  for (const extension of variant.endsWith('-threads') ? ['wasm', 'mjs'] : ['wasm']) {
+    if (!source.includes(`"zeropoint.${extension}"`)) {
+      throw new Failure(
+        `${from}.mjs does not name zeropoint.${extension}: has Emscripten changed its output?`,
+      );
+    }
+  }
+  mkdirSync(join(root, 'dist', 'wasm'), { recursive: true });
+  copyFileSync(`${from}.wasm`, `${to}.wasm`);
+  writeFileSync(`${to}.mjs`, source.replaceAll(/"zeropoint\.(wasm|mjs)"/g, `"${variant}.$1"`));
+}
+
+async function buildWasm(environment) {
+  for (const variant of variants) {
+    await step(`WebAssembly: ${variant}`, async () => {
+      await buildPreset(`wasm-${variant}`, environment);
+      publishVariant(variant);
+    });
+  }
+}
+
+/** When anything in these files and folders (or in what they hold) was last changed. */
+function newest(...paths) {
+  const timeOf = (path) => {
+    const found = statSync(path, { throwIfNoEntry: false });
+    if (!found) return 0;
+    return found.isDirectory()
+      ? Math.max(found.mtimeMs, ...readdirSync(path).map((name) => timeOf(join(path, name))))
+      : found.mtimeMs;
+  };
+  return Math.max(...paths.map((path) => timeOf(join(root, path))));
+}
+
+async function buildPackage() {
+  const built = statSync(join(root, 'dist', 'index.js'), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  if (built > newest('bindings/ts', 'tsconfig.base.json', 'tsconfig.build.json', 'package-lock.json')) return;
+  await step('npm package', async () => {
+    mkdirSync(join(root, 'dist'), { recursive: true });
+    for (const name of readdirSync(join(root, 'dist'))) {
+      if (name !== 'wasm') rmSync(join(root, 'dist', name), { recursive: true });
+    }
+    await run(nodeBin('tsc'), ['-p', 'tsconfig.build.json']);
+  });
+}
+
+async function buildPage() {
+  const built = statSync(join(root, 'dist-page', 'index.html'), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  if (built > newest('web', 'dist', 'package-lock.json')) return;
+  await step('page', () =>
+    run(nodeBin('vite'), ['build', 'web', '--outDir', join(root, 'dist-page'), '--emptyOutDir']),
+  );
+}
+
+const parts = { wasm: buildWasm, package: buildPackage, page: buildPage };
+
+export async function build(environment, names = Object.keys(parts)) {
+  for (const name of names) await parts[name](environment);
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  await runMain(async () => {
+    const names = process.argv.slice(2);
+    const unknown = names.filter((name) => !Object.hasOwn(parts, name));
+    if (unknown.length)
+      throw new Failure(`no such part: ${unknown.join(', ')}; there are ${Object.keys(parts).join(', ')}`);
+    await build(await setUp(), names.length ? names : undefined);
+  });
+}

