@@ -1,0 +1,705 @@
+// The Embind surface: what JavaScript can ask of the engine. Thin on purpose: it translates arguments, calls
+// one door of the engine, and translates the answer. bindings/ts/engine/module.ts is the same surface as
+// TypeScript sees it.
+//
+// No call throws into JavaScript: each answers { value } or { error: { code, message, node, op, tensor, hint
+// } }. Bytes come in through Buffer, filled once by JavaScript and then owned by the engine; bytes go out as
+// copies.
+#include <emscripten/bind.h>
+#include <emscripten/heap.h>
+#include <emscripten/val.h>
+#include <malloc.h>
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <exception>
+#include <map>
+#include <memory>
+#include <new>
+#include <optional>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include "core/dtype.h"
+#include "core/error.h"
+#include "core/tensor.h"
+#include "graph/graph.h"
+#include "kernels/isa.h"
+#include "kernels/probe.h"
+#include "onnx/onnx.h"
+#include "ops/infer.h"
+#include "quant/format.h"
+#include "quant/quant.h"
+#include "quant/report.h"
+#include "runtime/session.h"
+
+namespace zp {
+namespace {
+
+using emscripten::val;
+
+// ------------------------------------------------------------------------------------------------ answers
+
+val text(std::string_view s) { return val(std::string(s)); }
+
+val failure(ErrorCode code, std::string_view message, const ErrorDetails& details = {}) {
+  val error = val::object();
+  error.set("code", text(name_of(code)));
+  error.set("message", text(message));
+  error.set("node", details.node);
+  error.set("op", details.op);
+  error.set("tensor", details.tensor);
+  error.set("hint", details.hint);
+  val answer = val::object();
+  answer.set("error", error);
+  return answer;
+}
+
+// Runs `body` and answers with what it returns, or with the error it throws.
+template <class Body>
+val answer(Body&& body) {
+  try {
+    val result = val::object();
+    if constexpr (std::is_void_v<std::invoke_result_t<Body>>) {
+      body();
+      result.set("value", val::undefined());
+    } else {
+      result.set("value", body());
+    }
+    return result;
+  } catch (const Error& e) {
+    return failure(e.code(), e.what(), e.details());
+  } catch (const std::bad_alloc&) {
+    return failure(
+        ErrorCode::kOutOfMemory, "the engine is out of memory",
+        {.hint = "use a smaller input or batch, or dispose of models and sessions that are not needed"});
+  } catch (const std::exception& e) {
+    return failure(ErrorCode::kInternal, e.what(), {.hint = "please report this, with the model if you can"});
+  }
+}
+
+template <class T, class F>
+val array_of(const T& items, F&& convert) {
+  val list = val::array();
+  for (const auto& item : items) list.call<void>("push", convert(item));
+  return list;
+}
+
+val number(int64_t n) { return val(static_cast<double>(n)); }
+val number(size_t n) { return val(static_cast<double>(n)); }
+
+// A copy in JavaScript's own memory.
+val copied(const std::byte* data, size_t bytes) {
+  const val view(
+      emscripten::typed_memory_view(bytes, reinterpret_cast<const unsigned char*>(data)));  // NOLINT: bytes
+  return view.call<val>("slice");
+}
+
+val dims_of(const std::vector<int64_t>& dims) {
+  return array_of(dims, [](int64_t d) { return number(d); });
+}
+
+// ------------------------------------------------------------------------------------------------ bytes and
+// tensors
+
+// Memory of the engine's that JavaScript fills. Taken by the call that it is passed to.
+class Buffer {
+ public:
+  explicit Buffer(size_t size) : bytes_(allocate_bytes(size)), size_(size) {}
+  val view() const {
+    return val(emscripten::typed_memory_view(size_, reinterpret_cast<unsigned char*>(bytes_.get())));
+  }
+  size_t size() const { return size_; }
+  std::shared_ptr<std::byte> take() {
+    if (!bytes_) throw Error(ErrorCode::kInternal, "a buffer was passed to the engine twice");
+    return std::move(bytes_);
+  }
+
+ private:
+  std::shared_ptr<std::byte> bytes_;
+  size_t size_;
+};
+
+// [{ name, type, dims, buffer } | { name, type: 'string', dims, strings }]
+std::vector<runtime::Feed> feeds_of(const val& list) {
+  std::vector<runtime::Feed> feeds;
+  const auto count = list["length"].as<unsigned>();
+  for (unsigned i = 0; i < count; ++i) {
+    const val item = list[i];
+    runtime::Feed feed;
+    feed.name = item["name"].as<std::string>();
+    const auto type = item["type"].as<std::string>();
+    const DType dtype = dtype_named(type);
+    Shape dims;
+    for (const double d : emscripten::convertJSArrayToNumberVector<double>(item["dims"])) {
+      dims.push_back(static_cast<int64_t>(d));
+    }
+    if (dtype == DType::kUndefined) {
+      throw Error(ErrorCode::kUnsupportedType, "'" + type + "' is not an element type",
+                  {.tensor = feed.name});
+    }
+    const int64_t elements = element_count(dims);
+    if (dtype == DType::kString) {
+      auto strings = emscripten::vecFromJSArray<std::string>(item["strings"]);
+      if (static_cast<int64_t>(strings.size()) != elements) {
+        throw Error(ErrorCode::kInvalidFeed,
+                    "as many strings as " + to_string(dims) + " has elements are needed",
+                    {.tensor = feed.name});
+      }
+      feed.tensor = Tensor::of_strings(std::move(dims), std::move(strings));
+    } else {
+      auto* buffer = item["buffer"].as<Buffer*>(emscripten::allow_raw_pointers());
+      const size_t bytes = bytes_of(dtype, static_cast<size_t>(elements));
+      if (buffer->size() != bytes) {
+        throw Error(ErrorCode::kInvalidFeed,
+                    type + to_string(dims) + " takes " + std::to_string(bytes) + " bytes, not " +
+                        std::to_string(buffer->size()),
+                    {.tensor = feed.name});
+      }
+      feed.tensor = Tensor(dtype, std::move(dims), buffer->take());
+    }
+    feeds.push_back(std::move(feed));
+  }
+  return feeds;
+}
+
+val tensor_of(std::string_view name, const Tensor& tensor) {
+  val out = val::object();
+  out.set("name", text(name));
+  out.set("type", text(name_of(tensor.dtype())));
+  out.set("dims", dims_of(tensor.dims()));
+  if (tensor.dtype() == DType::kString) {
+    out.set("strings", array_of(tensor.strings(), [](const std::string& s) { return val(s); }));
+  } else {
+    out.set("bytes", copied(tensor.raw(), tensor.bytes()));
+  }
+  return out;
+}
+
+// ------------------------------------------------------------------------------------------------ models
+
+// Numbers, names, and '?' for what is unknown; null when not even the rank is known.
+val symbolic_dims(const std::optional<SymShape>& shape) {
+  if (!shape) return val::null();
+  return array_of(*shape, [](const Dim& d) {
+    if (d.known()) return number(d.value());
+    return text(d.symbol().empty() ? "?" : std::string_view(d.symbol()));
+  });
+}
+
+val value_info(const Value& value) {
+  val info = val::object();
+  info.set("name", value.name);
+  info.set("type", text(name_of(value.dtype)));
+  info.set("dims", symbolic_dims(value.shape));
+  return info;
+}
+
+val values_of(const Graph& graph, const std::vector<ValueId>& ids) {
+  return array_of(ids, [&](ValueId id) { return value_info(graph[id]); });
+}
+
+struct Totals {
+  std::map<std::string, int64_t> operators;
+  int64_t nodes = 0, parameters = 0;
+  size_t weight_bytes = 0;
+  std::set<const std::byte*> seen;  // a tensor that two values share is counted once
+
+  void add(const Graph& graph) {
+    for (const Value& value : graph.values) {
+      if (!value.constant || !seen.insert(value.constant->raw()).second) continue;
+      parameters += value.constant->size();
+      weight_bytes += value.constant->bytes();
+    }
+    for (const Node& node : graph.nodes) {
+      ++nodes;
+      ++operators[qualified_name(node)];
+      for (const auto& [key, attribute] : node.attributes) {
+        if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) add(**sub);
+      }
+    }
+  }
+};
+
+class ModelHandle {
+ public:
+  explicit ModelHandle(Model model) : model_(std::make_shared<const Model>(std::move(model))) {}
+  const std::shared_ptr<const Model>& shared() const { return model_; }
+
+  val describe() const {
+    return answer([&] {
+      const Graph& graph = model_->graph;
+      val d = val::object();
+      d.set("inputs", values_of(graph, graph.inputs));
+      d.set("outputs", values_of(graph, graph.outputs));
+      return d;
+    });
+  }
+
+  val inspect() const {
+    return answer([&] {
+      Totals totals;
+      totals.add(model_->graph);
+      val d = val::object();
+      d.set("name", model_->graph.name);
+      d.set("producer", model_->producer_name);
+      d.set("producerVersion", model_->producer_version);
+      d.set("description", model_->doc_string);
+      d.set("nodes", number(totals.nodes));
+      d.set("parameters", number(totals.parameters));
+      d.set("weightBytes", number(totals.weight_bytes));
+      d.set("operators", array_of(totals.operators, [](const auto& item) {
+              val entry = val::object();
+              entry.set("op", item.first);
+              entry.set("count", number(item.second));
+              return entry;
+            }));
+      d.set("opsets", array_of(model_->opsets, [](const auto& item) {
+              val entry = val::object();
+              entry.set("domain", item.first.empty() ? std::string("ai.onnx") : item.first);
+              entry.set("version", number(item.second));
+              return entry;
+            }));
+      d.set("metadata", array_of(model_->metadata, [](const auto& item) {
+              val entry = val::object();
+              entry.set("key", item.first);
+              entry.set("value", item.second);
+              return entry;
+            }));
+      return d;
+    });
+  }
+
+  val require_supported() const {
+    return answer([&] { zp::require_supported(model_->graph); });
+  }
+
+  val write(const std::string& format) const {
+    return answer([&] {
+      const std::vector<std::byte> bytes = onnx::write(quant::in_format(*model_, format));
+      return copied(bytes.data(), bytes.size());
+    });
+  }
+
+ private:
+  std::shared_ptr<const Model> model_;
+};
+
+val allocate(double size) {
+  return answer([&] {
+    if (!(size >= 0 && size < 4294967296.0)) {
+      throw Error(ErrorCode::kOutOfMemory, "more than 4 GiB do not fit into the engine's memory");
+    }
+    return val(std::make_shared<Buffer>(static_cast<size_t>(size)));
+  });
+}
+
+val read_model(Buffer& buffer) {
+  return answer([&] {
+    const size_t size = buffer.size();
+    return val(std::make_shared<ModelHandle>(onnx::read(buffer.take(), size)));
+  });
+}
+
+// ------------------------------------------------------------------------------------------------ running
+
+val progress_of(size_t done, size_t total) {
+  val p = val::object();
+  p.set("done", number(done));
+  p.set("total", number(total));
+  return p;
+}
+
+class SessionHandle {
+ public:
+  SessionHandle(std::shared_ptr<const Model> model, const runtime::SessionOptions& options)
+      : model_(std::move(model)), session_(model_, options) {}
+
+  val begin(const val& feeds) {
+    return answer([&] { session_.begin(feeds_of(feeds)); });
+  }
+  val advance(double milliseconds) {
+    return answer([&] { return val(session_.advance(milliseconds)); });
+  }
+  val progress() const { return progress_of(session_.done(), session_.total()); }
+
+  val outputs() const {
+    return answer([&] {
+      const std::vector<Tensor> tensors = session_.outputs();
+      val list = val::array();
+      for (size_t i = 0; i < tensors.size(); ++i) {
+        const Value& value = model_->graph[model_->graph.outputs[i]];
+        list.call<void>("push", tensor_of(value.name, tensors[i]));
+      }
+      return list;
+    });
+  }
+
+  val steps() const {
+    return answer([&] {
+      return array_of(session_.steps(), [](const runtime::StepInfo& step) {
+        val s = val::object();
+        s.set("node", step.node);
+        s.set("op", step.op);
+        s.set("kernel", step.kernel);
+        return s;
+      });
+    });
+  }
+
+  val memory() const {
+    val m = val::object();
+    m.set("arena", number(session_.arena_bytes()));
+    m.set("packed", number(session_.packed_bytes()));
+    return m;
+  }
+
+ private:
+  std::shared_ptr<const Model> model_;
+  runtime::Session session_;
+};
+
+val create_session(const ModelHandle& model, const val& options) {
+  return answer([&] {
+    runtime::SessionOptions o;
+    o.threads = options["threads"].as<int>();
+    o.integer = options["integer"].as<bool>();
+    return val(std::make_shared<SessionHandle>(model.shared(), o));
+  });
+}
+
+// ------------------------------------------------------------------------------------------------ quantizing
+
+std::vector<std::string> strings_of(const val& list) { return emscripten::vecFromJSArray<std::string>(list); }
+
+DType dtype_option(const val& config, const char* key) {
+  const auto name = config[key].as<std::string>();
+  if (name == "float") return DType::kUndefined;
+  const DType dtype = dtype_named(name);
+  if (dtype == DType::kUndefined) {
+    throw Error(ErrorCode::kInvalidArgument, std::string(key) + ": '" + name + "' is not an element type");
+  }
+  return dtype;
+}
+
+template <class F>
+void for_entries(const val& object, F&& f) {
+  const val entries = val::global("Object").call<val>("entries", object);
+  const auto count = entries["length"].as<unsigned>();
+  for (unsigned i = 0; i < count; ++i) f(entries[i][0].as<std::string>(), entries[i][1]);
+}
+
+quant::Config config_of(const val& v) {
+  quant::Config c;
+  c.mode = v["mode"].as<std::string>();
+  c.activations = dtype_option(v, "activations");
+  c.weights = dtype_option(v, "weights");
+  c.per_channel = v["perChannel"].as<bool>();
+  c.symmetric_weights = v["symmetricWeights"].as<bool>();
+  c.symmetric_activations = v["symmetricActivations"].as<bool>();
+  c.reduce_range = v["reduceRange"].as<bool>();
+  c.block_size = static_cast<int64_t>(v["blockSize"].as<double>());
+  c.quantized_inputs = v["quantizedInputs"].as<bool>();
+  c.quantized_outputs = v["quantizedOutputs"].as<bool>();
+  c.observer = v["observer"].as<std::string>();
+  c.format = v["format"].as<std::string>();
+  c.include_nodes = strings_of(v["includeNodes"]);
+  c.exclude_nodes = strings_of(v["excludeNodes"]);
+  c.include_ops = strings_of(v["includeOps"]);
+  c.exclude_ops = strings_of(v["excludeOps"]);
+  c.repairs = strings_of(v["repairs"]);
+  for_entries(v["precision"], [&](const std::string& node, const val& p) {
+    c.precision[node] = {dtype_option(p, "activations"), dtype_option(p, "weights")};
+  });
+  for_entries(v["ranges"], [&](const std::string& value, const val& range) {
+    c.ranges[value] = {range["min"].as<float>(), range["max"].as<float>()};
+  });
+  for_entries(v["options"], [&](const std::string& name, const val& n) { c.options[name] = n.as<double>(); });
+  return c;
+}
+
+val weight_report(const quant::WeightReport& w) {
+  val o = val::object();
+  o.set("name", w.name);
+  o.set("type", text(name_of(w.dtype)));
+  o.set("granularity", w.granularity);
+  o.set("elements", number(w.elements));
+  o.set("scales", number(w.scales));
+  o.set("blockSize", number(w.block_size));
+  o.set("min", w.min);
+  o.set("max", w.max);
+  o.set("sqnr", w.sqnr_db);
+  return o;
+}
+
+val activation_report(const quant::ActivationReport& a) {
+  val o = val::object();
+  o.set("value", a.value);
+  o.set("input", a.input);
+  o.set("type", text(name_of(a.dtype)));
+  o.set("min", a.min);
+  o.set("max", a.max);
+  o.set("scale", a.scale);
+  o.set("zeroPoint", number(a.zero_point));
+  o.set("dynamic", a.dynamic);
+  return o;
+}
+
+val layer_report(const quant::LayerReport& layer) {
+  val o = val::object();
+  o.set("node", layer.node);
+  o.set("op", layer.op);
+  o.set("output", layer.output);
+  o.set("quantized", layer.quantized);
+  o.set("why", layer.why);
+  o.set("weight", layer.weight ? weight_report(*layer.weight) : val::null());
+  o.set("activations", array_of(layer.activations, activation_report));
+  o.set("macs", layer.macs);
+  o.set("macsShare", layer.macs_share);
+  return o;
+}
+
+val report_of(const quant::Report& report) {
+  val o = val::object();
+  o.set("mode", report.mode);
+  o.set("layers", array_of(report.layers, layer_report));
+  o.set("warnings", array_of(report.warnings, [](const std::string& s) { return val(s); }));
+  o.set("layersQuantized", number(report.layers_quantized));
+  o.set("weightBytesBefore", number(report.weight_bytes_before));
+  o.set("weightBytesAfter", number(report.weight_bytes_after));
+  o.set("macs", report.macs);
+  o.set("macsQuantized", report.macs_quantized);
+  o.set("samples", number(report.samples));
+  return o;
+}
+
+val plan_of(const ModelHandle& model, const val& config, bool measure_weights) {
+  return answer(
+      [&] { return report_of(quant::plan_of(model.shared(), config_of(config), measure_weights)); });
+}
+
+class QuantizerHandle {
+ public:
+  QuantizerHandle(const ModelHandle& model, quant::Config config, int threads)
+      : job_(model.shared(), std::move(config), threads) {}
+
+  val advance(double milliseconds) {
+    return answer([&] { return val(job_.advance(milliseconds)); });
+  }
+  val state() const {
+    const quant::Progress p = job_.progress();
+    val s = progress_of(p.done, p.total);
+    s.set("phase", text(p.phase));
+    s.set("samples", number(p.samples));
+    s.set("finished", job_.done());
+    s.set("wantsSamples", job_.wants_samples());
+    s.set("enough", job_.enough());
+    return s;
+  }
+  bool needs_calibration() const { return job_.needs_calibration(); }
+  val begin_sample(const val& feeds) {
+    return answer([&] { job_.begin_sample(feeds_of(feeds)); });
+  }
+  val end_samples() {
+    return answer([&] { job_.end_samples(); });
+  }
+  val result() const {
+    return answer([&] { return val(std::make_shared<ModelHandle>(job_.result())); });
+  }
+  val report() const {
+    return answer([&] { return report_of(job_.report()); });
+  }
+  val ranges() const {
+    return answer([&] {
+      val o = val::object();
+      for (const auto& [name, range] : job_.ranges()) {
+        val r = val::object();
+        r.set("min", range.min);
+        r.set("max", range.max);
+        o.set(name, r);
+      }
+      return o;
+    });
+  }
+
+ private:
+  quant::Quantizer job_;
+};
+
+val create_quantizer(const ModelHandle& model, const val& config, int threads) {
+  return answer([&] { return val(std::make_shared<QuantizerHandle>(model, config_of(config), threads)); });
+}
+
+// What there is to choose from, as registered in the engine.
+val choices() {
+  return answer([&] {
+    val o = val::object();
+    o.set("modes", array_of(quant::scheme_names(), text));
+    o.set("observers", array_of(quant::observer_names(), text));
+    o.set("repairs", array_of(quant::repair_names(), text));
+    o.set("options", array_of(quant::option_specs(), [](const quant::OptionSpec& spec) {
+            val s = val::object();
+            s.set("name", text(spec.name));
+            s.set("owner", text(spec.owner));
+            s.set("default", spec.otherwise);
+            s.set("min", spec.min);
+            s.set("max", spec.max);
+            return s;
+          }));
+    return o;
+  });
+}
+
+// ------------------------------------------------------------------------------------------------ comparing
+
+// Agreement and LayerErrors are stepped alike and differ in what they give.
+template <class Job>
+class ComparisonHandle {
+ public:
+  ComparisonHandle(const ModelHandle& reference, const ModelHandle& candidate, int threads)
+      : job_(reference.shared(), candidate.shared(), threads) {}
+  val begin(const val& feeds) {
+    return answer([&] { job_.begin(feeds_of(feeds)); });
+  }
+  val advance(double milliseconds) {
+    return answer([&] { return val(job_.advance(milliseconds)); });
+  }
+  val progress() const { return progress_of(job_.done(), job_.total()); }
+  val result() const {
+    return answer([&] { return result_of(job_.result()); });
+  }
+
+ private:
+  static val result_of(const quant::AgreementResult& r) {
+    val o = val::object();
+    o.set("samples", number(r.samples));
+    o.set("referenceMs", r.reference_ms);
+    o.set("candidateMs", r.candidate_ms);
+    o.set("outputs", array_of(r.outputs, [](const quant::OutputAgreement& a) {
+            val e = val::object();
+            e.set("output", a.output);
+            e.set("sqnr", a.sqnr_db);
+            e.set("cosine", a.cosine);
+            e.set("maxAbs", a.max_abs);
+            e.set("top1", a.top1);
+            e.set("rows", number(a.rows));
+            return e;
+          }));
+    return o;
+  }
+  static val result_of(const std::vector<quant::LayerError>& layers) {
+    return array_of(layers, [](const quant::LayerError& l) {
+      val e = val::object();
+      e.set("node", l.node);
+      e.set("op", l.op);
+      e.set("output", l.output);
+      e.set("quantized", l.quantized);
+      e.set("sqnr", l.sqnr_db);
+      e.set("ownSqnr", l.own_sqnr_db);
+      e.set("cosine", l.cosine);
+      e.set("maxAbs", l.max_abs);
+      e.set("saturated", l.saturated);
+      return e;
+    });
+  }
+
+  Job job_;
+};
+
+using AgreementHandle = ComparisonHandle<quant::Agreement>;
+using LayerErrorsHandle = ComparisonHandle<quant::LayerErrors>;
+
+template <class Handle>
+val create_comparison(const ModelHandle& reference, const ModelHandle& candidate, int threads) {
+  return answer([&] { return val(std::make_shared<Handle>(reference, candidate, threads)); });
+}
+
+// ------------------------------------------------------------------------------------------------ the
+// machine
+
+val info() {
+  const kernels::MachineReport& machine = kernels::probe();
+  val o = val::object();
+  o.set("instructionSet", std::string(kernels::Best::kName));
+  o.set("relaxedDot", std::string(kernels::name_of(machine.relaxed_dot)));
+  o.set("fusedMultiplyAdd", machine.fused_multiply_add);
+  return o;
+}
+
+// `reserved` only grows: WebAssembly memory never shrinks. `used` is what is allocated in it.
+val memory() {
+  val o = val::object();
+  o.set("reserved", number(static_cast<size_t>(emscripten_get_heap_size())));
+  o.set("used", number(static_cast<size_t>(mallinfo().uordblks)));
+  return o;
+}
+
+template <class Handle>
+void bind_comparison(const char* name, const char* pointer) {
+  emscripten::class_<Handle>(name)
+      .template smart_ptr<std::shared_ptr<Handle>>(pointer)
+      .function("begin", &Handle::begin)
+      .function("advance", &Handle::advance)
+      .function("progress", &Handle::progress)
+      .function("result", &Handle::result);
+}
+
+EMSCRIPTEN_BINDINGS(zeropoint) {
+  using emscripten::class_;
+  using emscripten::function;
+
+  class_<Buffer>("Buffer")
+      .smart_ptr<std::shared_ptr<Buffer>>("BufferPointer")
+      .function("view", &Buffer::view);
+
+  class_<ModelHandle>("Model")
+      .smart_ptr<std::shared_ptr<ModelHandle>>("ModelPointer")
+      .function("describe", &ModelHandle::describe)
+      .function("inspect", &ModelHandle::inspect)
+      .function("requireSupported", &ModelHandle::require_supported)
+      .function("write", &ModelHandle::write);
+
+  class_<SessionHandle>("Session")
+      .smart_ptr<std::shared_ptr<SessionHandle>>("SessionPointer")
+      .function("begin", &SessionHandle::begin)
+      .function("advance", &SessionHandle::advance)
+      .function("progress", &SessionHandle::progress)
+      .function("outputs", &SessionHandle::outputs)
+      .function("steps", &SessionHandle::steps)
+      .function("memory", &SessionHandle::memory);
+
+  class_<QuantizerHandle>("Quantizer")
+      .smart_ptr<std::shared_ptr<QuantizerHandle>>("QuantizerPointer")
+      .function("advance", &QuantizerHandle::advance)
+      .function("state", &QuantizerHandle::state)
+      .function("needsCalibration", &QuantizerHandle::needs_calibration)
+      .function("beginSample", &QuantizerHandle::begin_sample)
+      .function("endSamples", &QuantizerHandle::end_samples)
+      .function("result", &QuantizerHandle::result)
+      .function("report", &QuantizerHandle::report)
+      .function("ranges", &QuantizerHandle::ranges);
+
+  bind_comparison<AgreementHandle>("Agreement", "AgreementPointer");
+  bind_comparison<LayerErrorsHandle>("LayerErrors", "LayerErrorsPointer");
+
+  function("allocate", &allocate);
+  function("readModel", &read_model);
+  function("createSession", &create_session);
+  function("planOf", &plan_of);
+  function("createQuantizer", &create_quantizer);
+  function("createAgreement", &create_comparison<AgreementHandle>);
+  function("createLayerErrors", &create_comparison<LayerErrorsHandle>);
+  function("choices", &choices);
+  function("info", &info);
+  function("memory", &memory);
+}
+
+}  // namespace
+}  // namespace zp
