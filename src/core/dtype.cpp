@@ -15,11 +15,11 @@ struct Row {
 };
 
 constexpr Row kRows[] = {
-    {DType::kUndefined, 0, "undefined"}, {DType::kFloat32, 32, "float32"},   {DType::kUint8, 8, "uint8"},
-    {DType::kInt8, 8, "int8"},           {DType::kUint16, 16, "uint16"},     {DType::kInt16, 16, "int16"},
-    {DType::kInt32, 32, "int32"},        {DType::kInt64, 64, "int64"},       {DType::kString, 0, "string"},
-    {DType::kBool, 8, "bool"},           {DType::kFloat16, 16, "float16"},   {DType::kFloat64, 64, "float64"},
-    {DType::kUint32, 32, "uint32"},      {DType::kUint64, 64, "uint64"},     {DType::kBfloat16, 16, "bfloat16"},
+    {DType::kUndefined, 0, "undefined"}, {DType::kFloat32, 32, "float32"}, {DType::kUint8, 8, "uint8"},
+    {DType::kInt8, 8, "int8"},           {DType::kUint16, 16, "uint16"},   {DType::kInt16, 16, "int16"},
+    {DType::kInt32, 32, "int32"},        {DType::kInt64, 64, "int64"},     {DType::kString, 0, "string"},
+    {DType::kBool, 8, "bool"},           {DType::kFloat16, 16, "float16"}, {DType::kFloat64, 64, "float64"},
+    {DType::kUint32, 32, "uint32"},      {DType::kUint64, 64, "uint64"},   {DType::kBfloat16, 16, "bfloat16"},
     {DType::kUint4, 4, "uint4"},         {DType::kInt4, 4, "int4"},
 };
 
@@ -42,13 +42,20 @@ DType dtype_named(std::string_view name) {
 
 IntegerRange integer_range(DType type) {
   switch (type) {
-    case DType::kUint4: return {0, 15};
-    case DType::kInt4: return {-8, 7};
-    case DType::kUint8: return {0, 255};
-    case DType::kInt8: return {-128, 127};
-    case DType::kUint16: return {0, 65535};
-    case DType::kInt16: return {-32768, 32767};
-    case DType::kInt32: return {std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max()};
+    case DType::kUint4:
+      return {0, 15};
+    case DType::kInt4:
+      return {-8, 7};
+    case DType::kUint8:
+      return {0, 255};
+    case DType::kInt8:
+      return {-128, 127};
+    case DType::kUint16:
+      return {0, 65535};
+    case DType::kInt16:
+      return {-32768, 32767};
+    case DType::kInt32:
+      return {std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max()};
     default:
       throw Error(ErrorCode::kUnsupportedType,
                   "'" + std::string(name_of(type)) + "' is not a type that quantized values can have");
@@ -61,8 +68,10 @@ bool is_signed_integer(DType type) {
     case DType::kInt8:
     case DType::kInt16:
     case DType::kInt32:
-    case DType::kInt64: return true;
-    default: return false;
+    case DType::kInt64:
+      return true;
+    default:
+      return false;
   }
 }
 

@@ -4,15 +4,24 @@ namespace zp {
 
 std::string_view name_of(ErrorCode code) {
   switch (code) {
-    case ErrorCode::kInvalidModel: return "invalid-model";
-    case ErrorCode::kUnsupportedOperator: return "unsupported-operator";
-    case ErrorCode::kUnsupportedType: return "unsupported-type";
-    case ErrorCode::kShapeMismatch: return "shape-mismatch";
-    case ErrorCode::kInvalidFeed: return "invalid-feed";
-    case ErrorCode::kInvalidArgument: return "invalid-argument";
-    case ErrorCode::kOutOfMemory: return "out-of-memory";
-    case ErrorCode::kCancelled: return "cancelled";
-    case ErrorCode::kInternal: return "internal";
+    case ErrorCode::kInvalidModel:
+      return "invalid-model";
+    case ErrorCode::kUnsupportedOperator:
+      return "unsupported-operator";
+    case ErrorCode::kUnsupportedType:
+      return "unsupported-type";
+    case ErrorCode::kShapeMismatch:
+      return "shape-mismatch";
+    case ErrorCode::kInvalidFeed:
+      return "invalid-feed";
+    case ErrorCode::kInvalidArgument:
+      return "invalid-argument";
+    case ErrorCode::kOutOfMemory:
+      return "out-of-memory";
+    case ErrorCode::kCancelled:
+      return "cancelled";
+    case ErrorCode::kInternal:
+      return "internal";
   }
   return "internal";
 }

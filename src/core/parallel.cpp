@@ -24,11 +24,12 @@ struct ThreadPool::Shared {
   const std::function<void(int64_t, int)>* body = nullptr;
   int64_t tasks = 0;
   std::atomic<int64_t> next{0};
-  // A new generation is a new job. Workers spin on it briefly before they sleep: kernels follow each other closely.
+  // A new generation is a new job. Workers spin on it briefly before they sleep: kernels follow each other
+  // closely.
   std::atomic<uint64_t> generation{0};
   std::atomic<int> busy{0};
-  // Workers that have started. In a browser a thread starts only after the caller has returned to its event loop once:
-  // a job counts on those that are there, so that it never waits for one that cannot come.
+  // Workers that have started. In a browser a thread starts only after the caller has returned to its event
+  // loop once: a job counts on those that are there, so that it never waits for one that cannot come.
   int ready = 0;
   bool stop = false;
 

@@ -16,8 +16,8 @@ class ThreadPool {
   ThreadPool& operator=(const ThreadPool&) = delete;
 
   int threads() const { return threads_; }
-  // Calls body(task, thread) for every task in [0, tasks), thread in [0, threads()); returns when all are done.
-  // The body must not throw. Not reentrant.
+  // Calls body(task, thread) for every task in [0, tasks), thread in [0, threads()); returns when all are
+  // done. The body must not throw. Not reentrant.
   void run(int64_t tasks, const std::function<void(int64_t task, int thread)>& body);
 
  private:

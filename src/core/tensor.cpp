@@ -71,8 +71,8 @@ Tensor Tensor::reshaped(Shape dims) const {
 
 void Tensor::check_type(DType type) const {
   if (type != dtype_) {
-    throw Error(ErrorCode::kInternal, "a " + std::string(name_of(dtype_)) + " tensor was read as " +
-                                          std::string(name_of(type)));
+    throw Error(ErrorCode::kInternal,
+                "a " + std::string(name_of(dtype_)) + " tensor was read as " + std::string(name_of(type)));
   }
 }
 
@@ -84,14 +84,22 @@ int64_t Tensor::integer_at(int64_t i) const {
   };
   switch (dtype_) {
     case DType::kBool:
-    case DType::kUint8: return at(uint8_t{});
-    case DType::kInt8: return at(int8_t{});
-    case DType::kUint16: return at(uint16_t{});
-    case DType::kInt16: return at(int16_t{});
-    case DType::kUint32: return at(uint32_t{});
-    case DType::kInt32: return at(int32_t{});
-    case DType::kUint64: return at(uint64_t{});
-    case DType::kInt64: return at(int64_t{});
+    case DType::kUint8:
+      return at(uint8_t{});
+    case DType::kInt8:
+      return at(int8_t{});
+    case DType::kUint16:
+      return at(uint16_t{});
+    case DType::kInt16:
+      return at(int16_t{});
+    case DType::kUint32:
+      return at(uint32_t{});
+    case DType::kInt32:
+      return at(int32_t{});
+    case DType::kUint64:
+      return at(uint64_t{});
+    case DType::kInt64:
+      return at(int64_t{});
     case DType::kUint4:
     case DType::kInt4: {
       const int byte = static_cast<int>(data_.get()[i / 2]);
@@ -99,8 +107,7 @@ int64_t Tensor::integer_at(int64_t i) const {
       return dtype_ == DType::kInt4 && nibble >= 8 ? nibble - 16 : nibble;
     }
     default:
-      throw Error(ErrorCode::kUnsupportedType,
-                  "integers were expected, not " + std::string(name_of(dtype_)));
+      throw Error(ErrorCode::kUnsupportedType, "integers were expected, not " + std::string(name_of(dtype_)));
   }
 }
 
@@ -120,10 +127,18 @@ std::vector<float> Tensor::floats() const {
     }
   };
   switch (dtype_) {
-    case DType::kFloat32: std::memcpy(v.data(), data_.get(), v.size() * sizeof(float)); break;
-    case DType::kFloat64: convert([](double d) { return static_cast<float>(d); }, double{}); break;
-    case DType::kFloat16: convert(half_to_float, uint16_t{}); break;
-    case DType::kBfloat16: convert(bfloat16_to_float, uint16_t{}); break;
+    case DType::kFloat32:
+      std::memcpy(v.data(), data_.get(), v.size() * sizeof(float));
+      break;
+    case DType::kFloat64:
+      convert([](double d) { return static_cast<float>(d); }, double{});
+      break;
+    case DType::kFloat16:
+      convert(half_to_float, uint16_t{});
+      break;
+    case DType::kBfloat16:
+      convert(bfloat16_to_float, uint16_t{});
+      break;
     default:
       for (size_t i = 0; i < v.size(); ++i) v[i] = static_cast<float>(integer_at(static_cast<int64_t>(i)));
   }
@@ -147,8 +162,9 @@ uint16_t float_to_half(float f) {
   const auto sign = static_cast<uint16_t>((bits >> 16) & 0x8000u);
   const uint32_t magnitude = bits & 0x7fffffffu;
   if (magnitude > 0x7f800000u) return static_cast<uint16_t>(sign | 0x7e00u);
-  if (magnitude >= 0x47800000u - 0x1000u) return static_cast<uint16_t>(sign | 0x7c00u);  // >= 65520 rounds to inf
-  if (magnitude < 0x38800000u) {  // below the smallest normal half: count in units of 2^-24
+  if (magnitude >= 0x47800000u - 0x1000u)
+    return static_cast<uint16_t>(sign | 0x7c00u);  // >= 65520 rounds to inf
+  if (magnitude < 0x38800000u) {                   // below the smallest normal half: count in units of 2^-24
     const float units = std::bit_cast<float>(magnitude) * 0x1p24f;
     // Adding 2^23 leaves the integer in the mantissa, rounded half to even.
     return static_cast<uint16_t>(sign | (std::bit_cast<uint32_t>(units + 0x1p23f) & 0x7ffu));

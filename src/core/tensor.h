@@ -113,4 +113,6 @@ inline float bfloat16_to_float(uint16_t bits);
 }  // namespace zp
 
 #include <bit>
-inline float zp::bfloat16_to_float(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
+inline float zp::bfloat16_to_float(uint16_t bits) {
+  return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16);
+}

@@ -73,7 +73,9 @@ std::string to_string(const SymShape& shape) {
   std::string s = "[";
   for (size_t i = 0; i < shape.size(); ++i) {
     s += i ? ", " : "";
-    s += shape[i].known() ? std::to_string(shape[i].value()) : shape[i].symbol().empty() ? "?" : shape[i].symbol();
+    s += shape[i].known()            ? std::to_string(shape[i].value())
+         : shape[i].symbol().empty() ? "?"
+                                     : shape[i].symbol();
   }
   return s + "]";
 }

@@ -1,5 +1,5 @@
-// Dimensions that may be a number, a name ("batch") or unknown, and arithmetic over them, so that one shape rule
-// serves both a model with dynamic dimensions and a plan in which every dimension is a number.
+// Dimensions that may be a number, a name ("batch") or unknown, and arithmetic over them, so that one shape
+// rule serves both a model with dynamic dimensions and a plan in which every dimension is a number.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@ namespace zp {
 
 class Dim {
  public:
-  Dim() = default;  // unknown
+  Dim() = default;                       // unknown
   Dim(int64_t value) : value_(value) {}  // NOLINT(google-explicit-constructor): numbers are dimensions
   static Dim symbol(std::string name) {
     Dim d;
@@ -23,20 +23,23 @@ class Dim {
   }
 
   bool known() const { return value_ >= 0; }
-  int64_t value() const { return value_; }  // -1 when not known
+  int64_t value() const { return value_; }               // -1 when not known
   const std::string& symbol() const { return symbol_; }  // empty for numbers and unknowns
   bool operator==(const Dim&) const = default;
 
   // Certainly different: two different numbers.
-  friend bool contradicts(const Dim& a, const Dim& b) { return a.known() && b.known() && a.value_ != b.value_; }
+  friend bool contradicts(const Dim& a, const Dim& b) {
+    return a.known() && b.known() && a.value_ != b.value_;
+  }
 
  private:
   int64_t value_ = -1;
   std::string symbol_;
 };
 
-// Arithmetic gives unknown where an operand is not a number; adding or subtracting 0 and multiplying or dividing by 1
-// keep a symbol. Division rounds down (floor_div) or up (ceil_div). Negative results are unknown: check first.
+// Arithmetic gives unknown where an operand is not a number; adding or subtracting 0 and multiplying or
+// dividing by 1 keep a symbol. Division rounds down (floor_div) or up (ceil_div). Negative results are
+// unknown: check first.
 Dim operator+(const Dim& a, const Dim& b);
 Dim operator-(const Dim& a, const Dim& b);
 Dim operator*(const Dim& a, const Dim& b);

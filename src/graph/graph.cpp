@@ -81,9 +81,12 @@ ValueId Graph::find(std::string_view wanted) const {
   return kNoValue;
 }
 
-bool Graph::is_output(ValueId id) const { return std::find(outputs.begin(), outputs.end(), id) != outputs.end(); }
+bool Graph::is_output(ValueId id) const {
+  return std::find(outputs.begin(), outputs.end(), id) != outputs.end();
+}
 
-GraphIndex::GraphIndex(const Graph& graph) : producer(graph.values.size(), -1), consumers(graph.values.size()) {
+GraphIndex::GraphIndex(const Graph& graph)
+    : producer(graph.values.size(), -1), consumers(graph.values.size()) {
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     const auto index = static_cast<int32_t>(n);
     for (ValueId v : graph.nodes[n].outputs)
@@ -99,8 +102,9 @@ void sort_topologically(Graph& graph) {
     for (ValueId v : graph.nodes[n].outputs) {
       if (v == kNoValue) continue;
       if (producer[static_cast<size_t>(v)] >= 0 || graph[v].constant) {
-        throw Error(ErrorCode::kInvalidModel, "value '" + graph[v].name + "' is made twice",
-                    {.node = graph.nodes[n].name, .op = qualified_name(graph.nodes[n]), .tensor = graph[v].name});
+        throw Error(
+            ErrorCode::kInvalidModel, "value '" + graph[v].name + "' is made twice",
+            {.node = graph.nodes[n].name, .op = qualified_name(graph.nodes[n]), .tensor = graph[v].name});
       }
       producer[static_cast<size_t>(v)] = static_cast<int32_t>(n);
     }

@@ -1,8 +1,8 @@
-// The graph: values, and the nodes that compute them. Ids of values are stable for the life of a graph; rewrites add
-// values and replace nodes, and leave unused values behind.
+// The graph: values, and the nodes that compute them. Ids of values are stable for the life of a graph;
+// rewrites add values and replace nodes, and leave unused values behind.
 //
-// In memory every node of the default domain is in the form of opset kOpset, whatever version the file had: onnx::read
-// applies each operator's `upgrade` (ops/op.h), so that rules and kernels know one form.
+// In memory every node of the default domain is in the form of opset kOpset, whatever version the file had:
+// onnx::read applies each operator's `upgrade` (ops/op.h), so that rules and kernels know one form.
 #pragma once
 
 #include <cstdint>
@@ -31,8 +31,8 @@ inline constexpr ValueId kNoValue = -1;  // an optional input or output that is 
 
 struct Graph;
 
-using Attribute = std::variant<int64_t, float, std::string, Tensor, std::shared_ptr<Graph>, std::vector<int64_t>,
-                               std::vector<float>, std::vector<std::string>>;
+using Attribute = std::variant<int64_t, float, std::string, Tensor, std::shared_ptr<Graph>,
+                               std::vector<int64_t>, std::vector<float>, std::vector<std::string>>;
 
 struct Value {
   std::string name;
@@ -84,7 +84,8 @@ struct Graph {
   const Value& operator[](ValueId id) const { return values[static_cast<size_t>(id)]; }
 
   // A new value. `name` is made unique by a suffix if it is taken (see fresh_name).
-  ValueId add_value(std::string_view name, DType dtype = DType::kUndefined, std::optional<SymShape> shape = {});
+  ValueId add_value(std::string_view name, DType dtype = DType::kUndefined,
+                    std::optional<SymShape> shape = {});
   ValueId add_constant(std::string_view name, Tensor tensor);
   // `wanted`, or with the first suffix _1, _2, ... that no value has.
   std::string fresh_name(std::string_view wanted);
@@ -103,8 +104,9 @@ struct Graph {
 // Who makes and who reads each value; a snapshot, to be built again after a rewrite.
 struct GraphIndex {
   explicit GraphIndex(const Graph& graph);
-  std::vector<int32_t> producer;                 // by value: index of the node, or -1
-  std::vector<std::vector<int32_t>> consumers;  // by value: indices of nodes, once for each use (captures included)
+  std::vector<int32_t> producer;  // by value: index of the node, or -1
+  std::vector<std::vector<int32_t>>
+      consumers;  // by value: indices of nodes, once for each use (captures included)
 };
 
 struct Model {
@@ -114,8 +116,8 @@ struct Model {
   std::vector<std::pair<std::string, std::string>> metadata;
 };
 
-// Sorts `graph.nodes` topologically, keeping the order where it is free. Throws kInvalidModel on a cycle (naming a
-// node in it) and on a value that two nodes make.
+// Sorts `graph.nodes` topologically, keeping the order where it is free. Throws kInvalidModel on a cycle
+// (naming a node in it) and on a value that two nodes make.
 void sort_topologically(Graph& graph);
 // Drops nodes whose outputs nobody needs, and the constants of values that nobody reads.
 void remove_unused(Graph& graph);

@@ -32,7 +32,8 @@ std::vector<InferContext::Inferred> GraphInferContext::infer_subgraph(std::strin
   return found;
 }
 
-void GraphInferContext::set_output(size_t i, DType dtype, std::optional<SymShape> shape, std::optional<Tensor>) {
+void GraphInferContext::set_output(size_t i, DType dtype, std::optional<SymShape> shape,
+                                   std::optional<Tensor>) {
   if (!has_output(i)) return;
   Value& value = (*graph_)[node_->outputs[i]];
   if (value.dtype != DType::kUndefined && dtype != DType::kUndefined && value.dtype != dtype) {
@@ -48,14 +49,16 @@ void GraphInferContext::set_output(size_t i, DType dtype, std::optional<SymShape
   }
   if (value.shape->size() != shape->size()) {
     fail(ErrorCode::kShapeMismatch,
-         "output is declared " + to_string(*value.shape) + " but is " + to_string(*shape), {.tensor = value.name});
+         "output is declared " + to_string(*value.shape) + " but is " + to_string(*shape),
+         {.tensor = value.name});
   }
   for (size_t d = 0; d < shape->size(); ++d) {
     Dim& declared = (*value.shape)[d];
     const Dim& inferred = (*shape)[d];
     if (contradicts(declared, inferred)) {
       fail(ErrorCode::kShapeMismatch,
-           "output is declared " + to_string(*value.shape) + " but is " + to_string(*shape), {.tensor = value.name});
+           "output is declared " + to_string(*value.shape) + " but is " + to_string(*shape),
+           {.tensor = value.name});
     }
     if (inferred.known() || (!declared.known() && declared.symbol().empty())) declared = inferred;
   }
@@ -84,7 +87,8 @@ void collect_unsupported(const Graph& graph, std::map<std::string, std::string>&
     const OpDef* def = find_op(node.domain, node.op_type);
     if (!def || !def->prepare) found.emplace(qualified_name(node), node.name);
     for (const auto& [key, attribute] : node.attributes)
-      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) collect_unsupported(**sub, found);
+      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
+        collect_unsupported(**sub, found);
   }
 }
 

@@ -6,13 +6,15 @@
 
 namespace zp {
 
-// Infers one node of a graph whose earlier values are already inferred, and stores what it finds in the graph's values
-// (a declared shape is kept where inference knows less, and kShapeMismatch is thrown where the two contradict).
+// Infers one node of a graph whose earlier values are already inferred, and stores what it finds in the
+// graph's values (a declared shape is kept where inference knows less, and kShapeMismatch is thrown where the
+// two contradict).
 void infer_node(Graph& graph, const Node& node);
 // All nodes, subgraphs included. Operators that no file handles leave their outputs as declared.
 void infer_shapes(Graph& graph);
 
-// What a rule sees of a graph that is only being looked at. For layout rules, macs and as_clamp outside a plan.
+// What a rule sees of a graph that is only being looked at. For layout rules, macs and as_clamp outside a
+// plan.
 class GraphInferContext : public InferContext {
  public:
   GraphInferContext(Graph& graph, const Node& node) : InferContext(node), graph_(&graph) {}
@@ -27,8 +29,8 @@ class GraphInferContext : public InferContext {
   Graph* graph_;
 };
 
-// What every operator of the model has, and what none of ours handles: all of them, before anything runs. Throws
-// kUnsupportedOperator that lists each with a node that uses it.
+// What every operator of the model has, and what none of ours handles: all of them, before anything runs.
+// Throws kUnsupportedOperator that lists each with a node that uses it.
 void require_supported(const Graph& graph);
 
 }  // namespace zp

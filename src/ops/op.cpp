@@ -24,9 +24,7 @@ Node make_node(std::string_view type, std::string_view domain, std::vector<Value
   return n;
 }
 
-int checked_axis(int64_t axis, int rank) {
-  return static_cast<int>(axis < 0 ? axis + rank : axis);
-}
+int checked_axis(int64_t axis, int rank) { return static_cast<int>(axis < 0 ? axis + rank : axis); }
 
 }  // namespace
 
@@ -110,9 +108,11 @@ void Canonicalize::attribute_to_input(std::string_view key, size_t input) {
 }
 
 ValueId Canonicalize::add(std::string_view type, std::vector<ValueId> inputs,
-                          std::vector<std::pair<std::string, Attribute>> attributes, std::string_view domain) {
+                          std::vector<std::pair<std::string, Attribute>> attributes,
+                          std::string_view domain) {
   Node n = make_node(type, domain, std::move(inputs), std::move(attributes));
-  const std::string base = node.outputs.empty() || node.outputs[0] == kNoValue ? node.name : graph[node.outputs[0]].name;
+  const std::string base =
+      node.outputs.empty() || node.outputs[0] == kNoValue ? node.name : graph[node.outputs[0]].name;
   const ValueId out = graph.add_value(base + "_" + std::string(type));
   n.name = graph[out].name;
   n.outputs = {out};
@@ -121,7 +121,8 @@ ValueId Canonicalize::add(std::string_view type, std::vector<ValueId> inputs,
 }
 
 void Canonicalize::finish(std::string_view type, std::vector<ValueId> inputs,
-                          std::vector<std::pair<std::string, Attribute>> attributes, std::string_view domain) {
+                          std::vector<std::pair<std::string, Attribute>> attributes,
+                          std::string_view domain) {
   Node n = make_node(type, domain, std::move(inputs), std::move(attributes));
   n.name = node.name;
   n.outputs = {node.output(0)};
@@ -130,8 +131,10 @@ void Canonicalize::finish(std::string_view type, std::vector<ValueId> inputs,
 
 void Canonicalize::fail(ErrorCode code, const std::string& message, ErrorDetails details) const {
   Error error(code, message, std::move(details));
-  error.add_details(
-      {.node = node.name, .op = qualified_name(node) + "-" + std::to_string(version), .tensor = {}, .hint = {}});
+  error.add_details({.node = node.name,
+                     .op = qualified_name(node) + "-" + std::to_string(version),
+                     .tensor = {},
+                     .hint = {}});
   throw error;
 }
 
@@ -183,7 +186,8 @@ std::vector<int> channels_last_order(int rank) {
 Shape to_channels_last(const Shape& logical) {
   if (logical.size() < 3) return logical;
   Shape dims;
-  for (int i : channels_last_order(static_cast<int>(logical.size()))) dims.push_back(logical[static_cast<size_t>(i)]);
+  for (int i : channels_last_order(static_cast<int>(logical.size())))
+    dims.push_back(logical[static_cast<size_t>(i)]);
   return dims;
 }
 

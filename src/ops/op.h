@@ -1,6 +1,7 @@
-// What an operator is. An operator lives in one file of ops/: that file fills an OpDef (its shape rule, how to prepare a
-// kernel for given shapes and types, how it is quantized, how older or fused forms of it are brought to this one) and
-// registers it. Nothing else has a list of operators, and nothing outside ops/ asks for an operator by its name.
+// What an operator is. An operator lives in one file of ops/: that file fills an OpDef (its shape rule, how
+// to prepare a kernel for given shapes and types, how it is quantized, how older or fused forms of it are
+// brought to this one) and registers it. Nothing else has a list of operators, and nothing outside ops/ asks
+// for an operator by its name.
 //
 //   namespace zp { namespace {
 //   const RegisterOp kTanh({.name = "Tanh", .infer = infer_same, .prepare = prepare_tanh, .unary = true});
@@ -27,10 +28,11 @@
 
 namespace zp {
 
-// ---------------------------------------------------------------------------------------------------- shape rules
+// ---------------------------------------------------------------------------------------------------- shape
+// rules
 
-// What a shape rule sees. In a plan every input shape is known; when a model is only being looked at, shapes may be
-// partly or wholly unknown, and the rule gives what follows from what is known.
+// What a shape rule sees. In a plan every input shape is known; when a model is only being looked at, shapes
+// may be partly or wholly unknown, and the rule gives what follows from what is known.
 class InferContext {
  public:
   virtual ~InferContext() = default;
@@ -44,9 +46,10 @@ class InferContext {
   virtual DType dtype(size_t input) const = 0;
   virtual const SymShape* shape(size_t input) const = 0;   // nullptr: unknown
   virtual const Tensor* constant(size_t input) const = 0;  // nullptr: not known before the run
-  // Like constant(), for values that decide a shape (the shape input of Reshape). In a plan, a value that comes from a
-  // feed becomes part of what the plan is made for; one that only a run can know throws kUnsupportedOperator. When a
-  // model is only being looked at, nullptr is possible: give the output no shape, or unknown dimensions.
+  // Like constant(), for values that decide a shape (the shape input of Reshape). In a plan, a value that
+  // comes from a feed becomes part of what the plan is made for; one that only a run can know throws
+  // kUnsupportedOperator. When a model is only being looked at, nullptr is possible: give the output no
+  // shape, or unknown dimensions.
   virtual const Tensor* shape_argument(size_t input) const = 0;
   // Infers a subgraph attribute, giving dtype and shape of each of its outputs.
   struct Inferred {
@@ -56,7 +59,9 @@ class InferContext {
   virtual std::vector<Inferred> infer_subgraph(std::string_view attribute) const = 0;
 
   void output(size_t i, DType dtype, SymShape shape) { set_output(i, dtype, std::move(shape), {}); }
-  void output(size_t i, DType dtype) { set_output(i, dtype, std::nullopt, {}); }  // not even the rank is known
+  void output(size_t i, DType dtype) {
+    set_output(i, dtype, std::nullopt, {});
+  }  // not even the rank is known
   // The output's value is known already (Shape, Size, ...).
   void output(size_t i, Tensor value) {
     SymShape shape = symbolic(value.dims());
@@ -76,14 +81,16 @@ class InferContext {
 
  protected:
   explicit InferContext(const Node& node) : node_(&node) {}
-  virtual void set_output(size_t i, DType dtype, std::optional<SymShape> shape, std::optional<Tensor> value) = 0;
+  virtual void set_output(size_t i, DType dtype, std::optional<SymShape> shape,
+                          std::optional<Tensor> value) = 0;
   const Node* node_;
 };
 
-// ---------------------------------------------------------------------------------------------------- kernels
+// ----------------------------------------------------------------------------------------------------
+// kernels
 
-// Order of dimensions in memory. Logical: as the model says (N, C, H, W). Channels last: (N, H, W, C); for any rank >= 3
-// dimension 1 comes last. Only the planner moves values from one to the other.
+// Order of dimensions in memory. Logical: as the model says (N, C, H, W). Channels last: (N, H, W, C); for
+// any rank >= 3 dimension 1 comes last. Only the planner moves values from one to the other.
 enum class Layout : uint8_t { kLogical, kChannelsLast };
 
 // Which orders a node's kernel takes.
@@ -94,20 +101,23 @@ enum class LayoutRule : uint8_t {
   kReadsAny,      // input 0 in either order, output logical (Transpose, Shape-like)
 };
 
-// A quantized edge: the Q or DQ next to an operator, absorbed into the operator's kernel. x = (q - zero_point) * scale.
+// A quantized edge: the Q or DQ next to an operator, absorbed into the operator's kernel. x = (q -
+// zero_point) * scale.
 struct EdgeQuant {
   DType dtype = DType::kUndefined;  // of the integers: kUint8, kInt8, kInt4, ... (kInt32 for a bias)
-  Tensor scale;                     // float32, of one element or per axis/block; undefined when known only at run time
-  Tensor zero_point;                // of `dtype`, or undefined for 0 (or when known only at run time)
-  int scale_slot = -1;              // RunContext input that holds a run-time scale (float32 scalar), or -1
-  int zero_point_slot = -1;         // likewise, for the zero point
-  int axis = 1;                     // of a scale with more than one element, in logical order
-  int64_t block_size = 0;           // along `axis`; 0: none
+  Tensor scale;         // float32, of one element or per axis/block; undefined when known only at run time
+  Tensor zero_point;    // of `dtype`, or undefined for 0 (or when known only at run time)
+  int scale_slot = -1;  // RunContext input that holds a run-time scale (float32 scalar), or -1
+  int zero_point_slot = -1;  // likewise, for the zero point
+  int axis = 1;              // of a scale with more than one element, in logical order
+  int64_t block_size = 0;    // along `axis`; 0: none
 
   bool at_run_time() const { return scale_slot >= 0; }
   bool per_tensor() const { return at_run_time() || scale.size() == 1; }
   float scalar_scale() const { return scale.floats()[0]; }
-  int32_t scalar_zero_point() const { return zero_point.defined() ? static_cast<int32_t>(zero_point.integer_at(0)) : 0; }
+  int32_t scalar_zero_point() const {
+    return zero_point.defined() ? static_cast<int32_t>(zero_point.integer_at(0)) : 0;
+  }
   // One zero point for each element of `scale`.
   std::vector<int32_t> zero_points() const;
 };
@@ -116,15 +126,27 @@ struct EdgeQuant {
 struct Clamp {
   float lo = -std::numeric_limits<float>::infinity();
   float hi = std::numeric_limits<float>::infinity();
-  bool identity() const { return lo == -std::numeric_limits<float>::infinity() && hi == std::numeric_limits<float>::infinity(); }
+  bool identity() const {
+    return lo == -std::numeric_limits<float>::infinity() && hi == std::numeric_limits<float>::infinity();
+  }
 };
 
-// What a kernel sees when it runs. Pointers are aligned to at least the element and over-readable by Tensor::kReadSlack.
+// What a kernel sees when it runs. Pointers are aligned to at least the element and over-readable by
+// Tensor::kReadSlack.
 class RunContext {
  public:
-  template <class T> const T* in(size_t i) const { return reinterpret_cast<const T*>(inputs[i]); }
-  template <class T> T* out(size_t i) const { return reinterpret_cast<T*>(outputs[i]); }
-  template <class T> T* scratch(size_t offset = 0) const { return reinterpret_cast<T*>(scratch_base + offset); }
+  template <class T>
+  const T* in(size_t i) const {
+    return reinterpret_cast<const T*>(inputs[i]);
+  }
+  template <class T>
+  T* out(size_t i) const {
+    return reinterpret_cast<T*>(outputs[i]);
+  }
+  template <class T>
+  T* scratch(size_t offset = 0) const {
+    return reinterpret_cast<T*>(scratch_base + offset);
+  }
   int threads() const { return pool ? pool->threads() : 1; }
   // body(task, thread); see ThreadPool::run.
   template <class F>
@@ -144,7 +166,8 @@ class RunContext {
     parallel(pieces, [&](int64_t t, int) { body(count * t / pieces, count * (t + 1) / pieces); });
   }
 
-  const std::byte* const* inputs = nullptr;  // as the node's inputs (nullptr where absent), then run-time scales
+  const std::byte* const* inputs =
+      nullptr;  // as the node's inputs (nullptr where absent), then run-time scales
   std::byte* const* outputs = nullptr;
   std::byte* scratch_base = nullptr;  // PrepareContext::scratch() bytes, uninitialised, aligned to 64
   ThreadPool* pool = nullptr;
@@ -156,19 +179,20 @@ using Kernel = std::function<void(const RunContext&)>;
 class PreparedCache {
  public:
   virtual ~PreparedCache() = default;
-  virtual std::shared_ptr<const void> find_or_make(const std::string& key,
-                                                   const std::function<std::shared_ptr<const void>()>& make) = 0;
+  virtual std::shared_ptr<const void> find_or_make(
+      const std::string& key, const std::function<std::shared_ptr<const void>()>& make) = 0;
 };
 
-// A subgraph made ready to run (the branches of If). run() gives pointers to its outputs, valid until the next run.
+// A subgraph made ready to run (the branches of If). run() gives pointers to its outputs, valid until the
+// next run.
 class SubPlan {
  public:
   virtual ~SubPlan() = default;
   virtual std::vector<TensorView> run(const std::vector<const std::byte*>& captured, ThreadPool* pool) = 0;
 };
 
-// What an operator sees when a kernel is prepared: every shape is known. Dimensions are PHYSICAL: of a value in channels
-// last order, dims() are (N, H, W, C).
+// What an operator sees when a kernel is prepared: every shape is known. Dimensions are PHYSICAL: of a value
+// in channels last order, dims() are (N, H, W, C).
 class PrepareContext {
  public:
   virtual ~PrepareContext() = default;
@@ -182,7 +206,8 @@ class PrepareContext {
   // The element type in memory: of a quantized edge, that of the integers.
   virtual DType dtype(size_t input) const = 0;
   virtual const Shape& dims(size_t input) const = 0;
-  virtual const Tensor* constant(size_t input) const = 0;  // in physical order, like dims(); nullptr: computed
+  virtual const Tensor* constant(
+      size_t input) const = 0;  // in physical order, like dims(); nullptr: computed
   virtual Layout layout(size_t input) const = 0;
   virtual DType out_dtype(size_t output) const = 0;
   virtual const Shape& out_dims(size_t output) const = 0;
@@ -194,8 +219,8 @@ class PrepareContext {
   // The activation fused into this node (only if OpDef::fuses_clamp).
   virtual Clamp clamp() const = 0;
 
-  // Where logical axis `axis` (of a value with `rank` dimensions, in [-rank, rank)) is in memory, for the order that
-  // input 0 (or, with of_output, output 0) has.
+  // Where logical axis `axis` (of a value with `rank` dimensions, in [-rank, rank)) is in memory, for the
+  // order that input 0 (or, with of_output, output 0) has.
   int axis(int64_t axis, int rank) const;
   int threads() const { return threads_; }
 
@@ -206,8 +231,8 @@ class PrepareContext {
   // Output 0 is this input under other dimensions: no kernel runs; return {} after it.
   void alias(size_t input) { alias_ = static_cast<int>(input); }
 
-  // Made once per session for this node and `kind`, whatever the shapes of the inputs: packed weights, tables. `make`
-  // returns a std::shared_ptr<T>.
+  // Made once per session for this node and `kind`, whatever the shapes of the inputs: packed weights,
+  // tables. `make` returns a std::shared_ptr<T>.
   template <class T, class Make>
   std::shared_ptr<const T> cached(std::string_view kind, Make&& make) const {
     return std::static_pointer_cast<const T>(cache_->find_or_make(
@@ -234,22 +259,24 @@ class PrepareContext {
   int in_place_ = -1, alias_ = -1;
 };
 
-// ---------------------------------------------------------------------------------------------------- quantization
+// ----------------------------------------------------------------------------------------------------
+// quantization
 
 // How the schemes in quant/ treat an operator.
 struct QuantRule {
   enum class Kind : uint8_t {
     kFloat,      // keeps float inputs and outputs
     kProduct,    // integer products with a weight (Conv, Gemm, MatMul): worth quantizing for its own sake
-    kSameScale,  // moves or selects values: output has the scale of input 0 (MaxPool, Reshape, Transpose, Concat, ...)
+    kSameScale,  // moves or selects values: output has the scale of input 0 (MaxPool, Reshape, Transpose,
+                 // Concat, ...)
     kRescaled,   // has an integer form with an output scale of its own (Add, Mul, AveragePool, Sigmoid, ...)
   };
   Kind kind = Kind::kFloat;
   std::vector<int> data = {0};  // inputs that are activations; {-1}: all of them
   int weight = -1;              // kProduct: the input that is a weight when it is constant
   int bias = -1;                // kProduct: quantized to int32 at scale s_x * s_w
-  // kProduct: the dimension of the weight that counts output channels, and the one along which products are summed
-  // (where 4-bit blocks run). Null: no per-channel or no blocked form.
+  // kProduct: the dimension of the weight that counts output channels, and the one along which products are
+  // summed (where 4-bit blocks run). Null: no per-channel or no blocked form.
   int (*channel_axis)(const Node& node, int weight_rank) = nullptr;
   int (*block_axis)(const Node& node, int weight_rank) = nullptr;
   // kFloat: why, in words that a user reads ("Softmax needs more than 8 bits on its output").
@@ -259,20 +286,22 @@ struct QuantRule {
   float range_min = 0, range_max = 0;
 };
 
-// Turns one node of the file into nodes of the in-memory form: older versions into opset kOpset, fused and QOperator
-// nodes into Q/DQ. Nodes go to `nodes` in order; values may be added to `graph`.
+// Turns one node of the file into nodes of the in-memory form: older versions into opset kOpset, fused and
+// QOperator nodes into Q/DQ. Nodes go to `nodes` in order; values may be added to `graph`.
 struct Canonicalize {
   Graph& graph;
   Node node;
   int64_t version;  // of the node's domain in the file
   std::vector<Node> nodes;
 
-  const SymShape* shape(size_t input) const;    // as inferred so far; nullptr: unknown
-  const Tensor* constant(size_t input) const;   // nullptr: not a constant
-  void keep() { nodes.push_back(node); }        // the node, as it now stands
+  const SymShape* shape(size_t input) const;   // as inferred so far; nullptr: unknown
+  const Tensor* constant(size_t input) const;  // nullptr: not a constant
+  void keep() { nodes.push_back(node); }       // the node, as it now stands
   // Moves attribute `key` (an int list) to a constant int64 input at position `input`, if it is there.
   void attribute_to_input(std::string_view key, size_t input);
-  ValueId constant_value(std::string_view name, Tensor tensor) { return graph.add_constant(name, std::move(tensor)); }
+  ValueId constant_value(std::string_view name, Tensor tensor) {
+    return graph.add_constant(name, std::move(tensor));
+  }
   // Adds `type`(inputs) with one new output, and returns that output.
   ValueId add(std::string_view type, std::vector<ValueId> inputs,
               std::vector<std::pair<std::string, Attribute>> attributes = {}, std::string_view domain = "");
@@ -282,9 +311,10 @@ struct Canonicalize {
   [[noreturn]] void fail(ErrorCode code, const std::string& message, ErrorDetails details = {}) const;
 };
 
-// Folds DQ -> op -> Q into one operator-format node (QLinearConv, MatMulInteger, MatMulNBits, ...) for files in that
-// format. Inputs and output that are quantized are given as edges. Push the replacement to `nodes` and return true, or
-// return false to leave the Q/DQ as they are. The last node must make `node.outputs[0]`, or `output->quantized`.
+// Folds DQ -> op -> Q into one operator-format node (QLinearConv, MatMulInteger, MatMulNBits, ...) for files
+// in that format. Inputs and output that are quantized are given as edges. Push the replacement to `nodes`
+// and return true, or return false to leave the Q/DQ as they are. The last node must make `node.outputs[0]`,
+// or `output->quantized`.
 struct QuantizedEdge {
   ValueId quantized, scale, zero_point;  // zero_point may be kNoValue
   int axis;
@@ -301,35 +331,42 @@ struct Fold {
               std::vector<std::pair<std::string, Attribute>> attributes = {}, std::string_view domain = "");
 };
 
-// ---------------------------------------------------------------------------------------------------- the entry
+// ---------------------------------------------------------------------------------------------------- the
+// entry
 
-// The operators that are the representation of quantization itself: the planner absorbs them into their neighbours, the
-// schemes place them.
+// The operators that are the representation of quantization itself: the planner absorbs them into their
+// neighbours, the schemes place them.
 enum class QdqRole : uint8_t { kNone, kQuantize, kDequantize, kDynamicQuantize };
 
 struct OpDef {
   std::string_view domain = "";
   std::string_view name;
-  int since = 1;  // the oldest version of the domain whose form `canonicalize` (or the kernel itself) understands
+  int since =
+      1;  // the oldest version of the domain whose form `canonicalize` (or the kernel itself) understands
 
   // Gives every output a type and what is known of its shape.
   void (*infer)(InferContext&) = nullptr;
-  // Chooses a kernel for concrete shapes, types, layouts, quantized edges. Null for operators that only canonicalize.
+  // Chooses a kernel for concrete shapes, types, layouts, quantized edges. Null for operators that only
+  // canonicalize.
   Kernel (*prepare)(PrepareContext&) = nullptr;
   // Null: logical.
   LayoutRule (*layout)(const InferContext&) = nullptr;
-  // With these quantized edges (PrepareContext::quant, out_quant), is there an integer kernel? Asked before edges are
-  // absorbed. Null: none. Not asked of kSameScale operators whose edges agree, nor of `unary` ones: see below.
+  // With these quantized edges (PrepareContext::quant, out_quant), is there an integer kernel? Asked before
+  // edges are absorbed. Null: none. Not asked of kSameScale operators whose edges agree, nor of `unary` ones:
+  // see below.
   bool (*integer)(const PrepareContext&) = nullptr;
 
-  // Works on each element of its one non-constant input alone and keeps type and shape, so that a table of 256 entries
-  // serves as integer form. The planner makes that table by running the float kernel.
+  // Works on each element of its one non-constant input alone and keeps type and shape, so that a table of
+  // 256 entries serves as integer form. The planner makes that table by running the float kernel.
   bool unary = false;
-  bool broadcasts = false;    // inputs broadcast like numpy's (layout kAny then extends lower ranks with leading ones)
-  bool fuses_clamp = false;   // prepare() honours PrepareContext::clamp()
-  // This node as a clamp of its input (Relu, Clip with constant bounds), so that the node before can absorb it.
+  bool broadcasts =
+      false;  // inputs broadcast like numpy's (layout kAny then extends lower ranks with leading ones)
+  bool fuses_clamp = false;  // prepare() honours PrepareContext::clamp()
+  // This node as a clamp of its input (Relu, Clip with constant bounds), so that the node before can absorb
+  // it.
   std::optional<Clamp> (*as_clamp)(const InferContext&) = nullptr;
-  // Multiply-accumulates of one run, for what `inspect` and the reports show. Null: 0. Shapes may be unknown: then 0.
+  // Multiply-accumulates of one run, for what `inspect` and the reports show. Null: 0. Shapes may be unknown:
+  // then 0.
   double (*macs)(const InferContext&) = nullptr;
 
   QuantRule quant;

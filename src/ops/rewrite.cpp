@@ -12,8 +12,8 @@ std::vector<Rewrite>& registry() {
   return rewrites;
 }
 
-// One pass of one rewrite over the graph. Each node takes part in at most one replacement a pass, so that the index stays
-// true.
+// One pass of one rewrite over the graph. Each node takes part in at most one replacement a pass, so that the
+// index stays true.
 bool apply_once(Graph& graph, const Rewrite& rewrite) {
   const GraphIndex index(graph);
   std::vector<char> touched(graph.nodes.size(), 0);
@@ -26,7 +26,8 @@ bool apply_once(Graph& graph, const Rewrite& rewrite) {
     RewriteContext context(graph, index, static_cast<int32_t>(n));
     if (!rewrite.apply(context)) continue;
     const auto taken = [&](int32_t i) { return touched[static_cast<size_t>(i)] != 0; };
-    if (context.removed.empty() || std::any_of(context.removed.begin(), context.removed.end(), taken)) continue;
+    if (context.removed.empty() || std::any_of(context.removed.begin(), context.removed.end(), taken))
+      continue;
     any = true;
     for (int32_t i : context.removed) touched[static_cast<size_t>(i)] = 1;
     inserted[static_cast<size_t>(context.removed.back())] = std::move(context.added);

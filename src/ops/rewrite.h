@@ -1,6 +1,6 @@
-// Rewrites that make a graph smaller without changing what it computes: a batch norm folded into the convolution before
-// it, Add-Clip-Mul-Div written as the HardSwish it is. A rewrite belongs to the operator that it makes or removes, lives
-// in that operator's file and registers itself here.
+// Rewrites that make a graph smaller without changing what it computes: a batch norm folded into the
+// convolution before it, Add-Clip-Mul-Div written as the HardSwish it is. A rewrite belongs to the operator
+// that it makes or removes, lives in that operator's file and registers itself here.
 #pragma once
 
 #include <optional>
@@ -11,7 +11,8 @@
 
 namespace zp {
 
-// A graph and one node of it that a rewrite may start from. Node indices stay valid while one rewrite is applied.
+// A graph and one node of it that a rewrite may start from. Node indices stay valid while one rewrite is
+// applied.
 class RewriteContext {
  public:
   RewriteContext(Graph& graph, const GraphIndex& index, int32_t at) : graph(graph), index_(index), at_(at) {}
@@ -21,19 +22,24 @@ class RewriteContext {
   int32_t at() const { return at_; }
   const Node& node(int32_t i) const { return graph.nodes[static_cast<size_t>(i)]; }
   // Index of the node that makes a value; -1: a constant or an input.
-  int32_t producer(ValueId value) const { return value == kNoValue ? -1 : index_.producer[static_cast<size_t>(value)]; }
-  // Index of the only node that reads `value`, once; -1 if there are more readers, none, or it is a graph output.
+  int32_t producer(ValueId value) const {
+    return value == kNoValue ? -1 : index_.producer[static_cast<size_t>(value)];
+  }
+  // Index of the only node that reads `value`, once; -1 if there are more readers, none, or it is a graph
+  // output.
   int32_t only_consumer(ValueId value) const;
   // The single element of a constant, as float.
   std::optional<float> scalar(ValueId value) const;
-  // `node`'s constant scalar operand and the other one, for commutative operators. nullopt: neither is a scalar.
+  // `node`'s constant scalar operand and the other one, for commutative operators. nullopt: neither is a
+  // scalar.
   struct ScalarAndOther {
     float scalar;
     ValueId other;
   };
   std::optional<ScalarAndOther> scalar_operand(const Node& node) const;
 
-  // Replaces the nodes `remove` (the last of which makes the result) by `with`, placed where the last of `remove` was.
+  // Replaces the nodes `remove` (the last of which makes the result) by `with`, placed where the last of
+  // `remove` was.
   void replace(std::vector<int32_t> remove, std::vector<Node> with) {
     removed = std::move(remove);
     added = std::move(with);

@@ -19,19 +19,21 @@ struct Feed {
 
 struct SessionOptions {
   int threads = 1;
-  // Lower DQ -> op -> Q onto integer kernels. Off: every Q and DQ runs by itself, in float (for comparisons and tests).
+  // Lower DQ -> op -> Q onto integer kernels. Off: every Q and DQ runs by itself, in float (for comparisons
+  // and tests).
   bool integer = true;
-  // Values that set_tap's callback sees in every run. A tapped value is computed for itself: never fused away.
+  // Values that set_tap's callback sees in every run. A tapped value is computed for itself: never fused
+  // away.
   std::vector<ValueId> taps;
-  // Bytes of arena and packed weights beyond which planning throws kOutOfMemory.
+  // Bytes of arena beyond which planning throws kOutOfMemory.
   size_t memory_limit = size_t{3} << 30;
 };
 
 // One step of a plan, for reports.
 struct StepInfo {
-  std::string node, op;   // the node's name and operator
-  std::string kernel;     // "int8", "float32", "table", "int64", ... by what it computes with
-  double milliseconds = 0;  // of the last run, if SessionOptions::profile
+  std::string node, op;     // the node's name and operator
+  std::string kernel;       // "int8", "float32", "table", "int64", ... by what it computes with
+  double milliseconds = 0;  // of the last run
 };
 
 class Session {
@@ -42,12 +44,13 @@ class Session {
   Session(const Session&) = delete;
   Session& operator=(const Session&) = delete;
 
-  // Checks the feeds against the model's inputs (kInvalidFeed, kShapeMismatch) and plans for their shapes if needed. A
-  // run that was not finished is dropped.
+  // Checks the feeds against the model's inputs (kInvalidFeed, kShapeMismatch) and plans for their shapes if
+  // needed. A run that was not finished is dropped.
   void begin(std::vector<Feed> feeds);
   // Goes on with the run for about `milliseconds` (at least one node); true when it is finished.
   bool advance(double milliseconds);
-  // After advance() gave true: the outputs in the model's order. The tensors are copies and outlive the session.
+  // After advance() gave true: the outputs in the model's order. The tensors are copies and outlive the
+  // session.
   std::vector<Tensor> outputs() const;
   std::vector<Tensor> run(std::vector<Feed> feeds);  // all of the above
 
@@ -59,8 +62,7 @@ class Session {
   size_t done() const;
   size_t total() const;
   std::vector<StepInfo> steps() const;
-  size_t arena_bytes() const;   // of the plan in use
-  size_t packed_bytes() const;  // of the session's packed weights
+  size_t arena_bytes() const;  // of the plan in use
 
  private:
   class Impl;

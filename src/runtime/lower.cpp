@@ -1,0 +1,331 @@
+// Lowering: an operator between DequantizeLinear and QuantizeLinear absorbs them, and computes in integers;
+// an operator before Relu or Clip absorbs that. No operator is named here: what can be absorbed, the
+// operators' entries say.
+#include <algorithm>
+#include <cmath>
+
+#include "ops/infer.h"
+#include "runtime/plan.h"
+#include "runtime/query.h"
+
+namespace zp::runtime {
+namespace {
+
+bool same_tensor(const Tensor& a, const Tensor& b) {
+  return a.dtype() == b.dtype() && a.size() == b.size() && std::equal(a.raw(), a.raw() + a.bytes(), b.raw());
+}
+
+// Per tensor, and the same numbers.
+bool same_quantization(const EdgeQuant& a, const EdgeQuant& b) {
+  return a.dtype == b.dtype && !a.at_run_time() && !b.at_run_time() && a.scale.size() == 1 &&
+         same_tensor(a.scale, b.scale) && a.scalar_zero_point() == b.scalar_zero_point();
+}
+
+bool is_8_bit(DType type) { return type == DType::kUint8 || type == DType::kInt8; }
+
+class Lowering {
+ public:
+  Lowering(Specialized& s, const PlanRequest& request) : s_(s), request_(request) {
+    producer_.assign(s.values.size(), -1);
+    consumers_.resize(s.values.size());
+    removed_.assign(s.nodes.size(), false);
+    for (size_t n = 0; n < s.nodes.size(); ++n) link(n);
+  }
+
+  void run() {
+    for (size_t n = 0; n < s_.nodes.size(); ++n) absorb_clamps(n);
+    if (request_.integer) {
+      for (size_t n = 0; n < s_.nodes.size(); ++n) absorb_quantization(n);
+    }
+    remove_dead();
+    evaluate_constants();
+    remove_dead();
+    drop_removed();
+  }
+
+ private:
+  PlanNode& node(size_t n) { return s_.nodes[n]; }
+  PlanValue& value(ValueId v) { return s_.values[static_cast<size_t>(v)]; }
+
+  void link(size_t n) {
+    for (ValueId v : node(n).node.outputs)
+      if (v != kNoValue) producer_[static_cast<size_t>(v)] = static_cast<int>(n);
+    for (const std::vector<ValueId>* list : {&node(n).node.inputs, &node(n).extra_inputs})
+      for (ValueId v : *list)
+        if (v != kNoValue) consumers_[static_cast<size_t>(v)].push_back(n);
+  }
+
+  // Nothing but nodes of the plan reads it.
+  bool internal(ValueId v) const {
+    return !request_.taps.contains(v) &&
+           std::find(s_.outputs.begin(), s_.outputs.end(), v) == s_.outputs.end();
+  }
+
+  // The only node that reads `v`, which nobody else sees; -1 otherwise.
+  int only_reader(ValueId v) const {
+    if (v == kNoValue || !internal(v)) return -1;
+    const std::vector<size_t>& readers = consumers_[static_cast<size_t>(v)];
+    return readers.size() == 1 ? static_cast<int>(readers[0]) : -1;
+  }
+
+  void stop_reading(size_t n, ValueId v) {
+    std::vector<size_t>& readers = consumers_[static_cast<size_t>(v)];
+    const auto it = std::find(readers.begin(), readers.end(), n);
+    if (it != readers.end()) readers.erase(it);
+  }
+
+  void remove(size_t n) {
+    removed_[n] = true;
+    for (const std::vector<ValueId>* list : {&node(n).node.inputs, &node(n).extra_inputs})
+      for (ValueId v : *list)
+        if (v != kNoValue) stop_reading(n, v);
+  }
+
+  void set_input(size_t n, size_t i, ValueId to) {
+    stop_reading(n, node(n).node.inputs[i]);
+    node(n).node.inputs[i] = to;
+    consumers_[static_cast<size_t>(to)].push_back(n);
+  }
+
+  // Output 0 of `n` becomes that of `after`, which disappears.
+  void take_output(size_t n, size_t after) {
+    remove(after);
+    node(n).node.outputs[0] = node(after).node.outputs[0];
+    producer_[static_cast<size_t>(node(n).node.outputs[0])] = static_cast<int>(n);
+  }
+
+  void absorb_clamps(size_t n) {
+    if (removed_[n] || !node(n).def->fuses_clamp) return;
+    for (;;) {
+      const int next = only_reader(node(n).node.output(0));
+      if (next < 0) return;
+      const PlanNode& after = node(static_cast<size_t>(next));
+      if (!after.def->as_clamp || after.node.input(0) != node(n).node.outputs[0]) return;
+      PlanInferContext context(after.node, *s_.graph, s_.values, request_);
+      const std::optional<Clamp> clamp = after.def->as_clamp(context);
+      if (!clamp) return;
+      Clamp& mine = node(n).clamp;
+      mine.lo = std::min(std::max(mine.lo, clamp->lo), clamp->hi);
+      mine.hi = std::max(std::min(mine.hi, clamp->hi), clamp->lo);
+      take_output(n, static_cast<size_t>(next));
+    }
+  }
+
+  // The quantization that a Q or DQ node says. nullopt: not one that kernels can absorb.
+  std::optional<EdgeQuant> edge_of(const PlanNode& q, DType integers) {
+    EdgeQuant e;
+    e.dtype = integers;
+    const ValueId scale = q.node.input(1), zero_point = q.node.input(2);
+    if (scale == kNoValue || value(scale).dtype != DType::kFloat32) return std::nullopt;
+    if (value(scale).constant) {
+      e.scale = *value(scale).constant;
+      if (zero_point != kNoValue) {
+        if (!value(zero_point).constant) return std::nullopt;
+        e.zero_point = *value(zero_point).constant;
+      }
+    } else if (element_count(value(scale).dims) != 1 || zero_point == kNoValue) {
+      return std::nullopt;
+    } else {
+      e.scale_slot = 0;  // set when it is absorbed
+    }
+    e.axis = static_cast<int>(q.node.int_attribute("axis", 1));
+    e.block_size = q.node.int_attribute("block_size", 0);
+    return e;
+  }
+
+  std::optional<EdgeQuant> dequantized(ValueId v, size_t* dq) {
+    if (v == kNoValue || producer_[static_cast<size_t>(v)] < 0) return std::nullopt;
+    *dq = static_cast<size_t>(producer_[static_cast<size_t>(v)]);
+    const PlanNode& maker = node(*dq);
+    if (removed_[*dq] || maker.def->role != QdqRole::kDequantize) return std::nullopt;
+    std::optional<EdgeQuant> e = edge_of(maker, value(maker.node.inputs[0]).dtype);
+    if (e && e->axis < 0) e->axis += static_cast<int>(value(v).dims.size());
+    return e;
+  }
+
+  std::optional<EdgeQuant> quantized_after(size_t n, size_t* q) {
+    const int reader = only_reader(node(n).node.output(0));
+    if (reader < 0) return std::nullopt;
+    *q = static_cast<size_t>(reader);
+    const PlanNode& after = node(*q);
+    if (after.def->role != QdqRole::kQuantize || after.node.input(0) != node(n).node.outputs[0])
+      return std::nullopt;
+    std::optional<EdgeQuant> e = edge_of(after, value(after.node.outputs[0]).dtype);
+    if (e && e->at_run_time()) return std::nullopt;
+    return e;
+  }
+
+  void absorb_input(size_t n, size_t i, size_t dq, EdgeQuant e) {
+    PlanNode& p = node(n);
+    const PlanNode& maker = node(dq);
+    set_input(n, i, maker.node.inputs[0]);
+    if (e.at_run_time()) {
+      const size_t first = p.node.inputs.size() + p.extra_inputs.size();
+      e.scale_slot = static_cast<int>(first);
+      e.zero_point_slot = static_cast<int>(first) + 1;
+      for (size_t k : {size_t{1}, size_t{2}}) {
+        p.extra_inputs.push_back(maker.node.inputs[k]);
+        consumers_[static_cast<size_t>(maker.node.inputs[k])].push_back(n);
+      }
+    }
+    p.in_quant[i] = std::move(e);
+  }
+
+  void absorb_quantization(size_t n) {
+    PlanNode& p = node(n);
+    if (removed_[n] || p.def->role != QdqRole::kNone || p.node.inputs.empty() || p.node.output(0) == kNoValue)
+      return;
+    const size_t inputs = p.node.inputs.size();
+    std::vector<std::optional<EdgeQuant>> edges(inputs);
+    std::vector<size_t> makers(inputs, 0);
+    bool any = false;
+    for (size_t i = 0; i < inputs; ++i) {
+      edges[i] = dequantized(p.node.inputs[i], &makers[i]);
+      any = any || edges[i].has_value();
+    }
+    if (!any) return;
+    size_t q = 0;
+    const std::optional<EdgeQuant> out = quantized_after(n, &q);
+
+    if (p.def->quant.kind == QuantRule::Kind::kSameScale && !p.def->integer) {
+      move_integers(n, edges, makers, out, q);
+      return;
+    }
+    if (p.def->unary) {
+      if (edges[0] && is_8_bit(edges[0]->dtype) && !edges[0]->at_run_time() && edges[0]->per_tensor() &&
+          out && is_8_bit(out->dtype) && out->per_tensor()) {
+        absorb_input(n, 0, makers[0], *edges[0]);
+        p.out_quant = *out;
+        p.table = true;
+        take_output(n, q);
+      }
+      return;
+    }
+    if (!p.def->integer) return;
+    // Asked with the output quantized first, then with a float output.
+    for (const bool with_output : {true, false}) {
+      if (with_output && !out) continue;
+      PlanNode proposal = p;
+      for (size_t i = 0; i < inputs; ++i) {
+        if (!edges[i]) continue;
+        proposal.node.inputs[i] = node(makers[i]).node.inputs[0];
+        proposal.in_quant[i] = edges[i];
+      }
+      if (with_output) {
+        proposal.out_quant = out;
+        proposal.node.outputs[0] = node(q).node.outputs[0];
+      }
+      const QueryContext query(proposal, s_.values);
+      if (!p.def->integer(query)) continue;
+      for (size_t i = 0; i < inputs; ++i)
+        if (edges[i]) absorb_input(n, i, makers[i], *edges[i]);
+      if (with_output) {
+        p.out_quant = out;
+        take_output(n, q);
+      }
+      return;
+    }
+  }
+
+  // An operator that only moves or selects values works on the integers themselves.
+  void move_integers(size_t n, const std::vector<std::optional<EdgeQuant>>& edges,
+                     const std::vector<size_t>& makers, const std::optional<EdgeQuant>& out, size_t q) {
+    PlanNode& p = node(n);
+    if (p.node.outputs.size() != 1 || !edges[0] || !is_8_bit(edges[0]->dtype) || edges[0]->at_run_time())
+      return;
+    const std::vector<int>& data = p.def->quant.data;
+    const bool all = data.size() == 1 && data[0] == -1;
+    for (size_t i = 0; i < edges.size(); ++i) {
+      const bool is_data = all || std::find(data.begin(), data.end(), static_cast<int>(i)) != data.end();
+      if (is_data != edges[i].has_value()) return;
+      if (is_data && !same_quantization(*edges[i], *edges[0])) return;
+    }
+    if (out && same_quantization(*edges[0], *out)) {
+      for (size_t i = 0; i < edges.size(); ++i)
+        if (edges[i]) set_input(n, i, node(makers[i]).node.inputs[0]);
+      take_output(n, q);
+      return;
+    }
+    // No Q after it (or another scale): the DQ moves behind it, so that what follows can absorb it.
+    if (!internal(p.node.outputs[0])) return;
+    const ValueId moved = static_cast<ValueId>(s_.values.size());
+    const ValueId result = p.node.outputs[0];
+    s_.values.push_back(
+        {.dtype = edges[0]->dtype, .dims = value(result).dims, .known = true, .constant = {}});
+    producer_.push_back(-1);
+    consumers_.emplace_back();
+    PlanNode dq = node(makers[0]);
+    dq.node.name = p.node.name + "_dequantize";
+    for (size_t i = 0; i < edges.size(); ++i)
+      if (edges[i]) set_input(n, i, node(makers[i]).node.inputs[0]);
+    p.node.outputs[0] = moved;
+    dq.node.inputs[0] = moved;
+    dq.node.outputs = {result};
+    // Kept in order: the new node goes right behind, which shifts the indices of those after it.
+    const size_t at = n + 1;
+    for (int& producer : producer_)
+      if (producer >= static_cast<int>(at)) ++producer;
+    for (std::vector<size_t>& readers : consumers_)
+      for (size_t& reader : readers)
+        if (reader >= at) ++reader;
+    s_.nodes.insert(s_.nodes.begin() + static_cast<std::ptrdiff_t>(at), std::move(dq));
+    removed_.insert(removed_.begin() + static_cast<std::ptrdiff_t>(at), false);
+    producer_[static_cast<size_t>(moved)] = static_cast<int>(n);
+    link(at);
+  }
+
+  void remove_dead() {
+    for (size_t n = s_.nodes.size(); n-- > 0;) {
+      if (removed_[n]) continue;
+      const auto& outputs = node(n).node.outputs;
+      const bool needed = std::any_of(outputs.begin(), outputs.end(), [&](ValueId v) {
+        return v != kNoValue && (!internal(v) || !consumers_[static_cast<size_t>(v)].empty());
+      });
+      if (!needed) remove(n);
+    }
+  }
+
+  // What is constant after all: weights whose DQ nobody absorbed.
+  void evaluate_constants() {
+    for (size_t n = 0; n < s_.nodes.size(); ++n) {
+      PlanNode& p = node(n);
+      if (removed_[n] || !p.extra_inputs.empty() || p.node.inputs.empty() || !p.def->deterministic) continue;
+      std::vector<const Tensor*> inputs;
+      bool constant = true;
+      for (ValueId v : p.node.inputs) {
+        const bool known = v == kNoValue || value(v).constant.has_value();
+        constant = constant && known;
+        inputs.push_back(v == kNoValue || !known ? nullptr : &*value(v).constant);
+      }
+      if (!constant) continue;
+      std::vector<PlanValue> outputs;
+      for (ValueId v : p.node.outputs) outputs.push_back(v == kNoValue ? PlanValue{} : value(v));
+      std::vector<Tensor> results = evaluate(p, inputs, outputs);
+      for (size_t i = 0; i < results.size(); ++i)
+        if (p.node.outputs[i] != kNoValue) value(p.node.outputs[i]).constant = std::move(results[i]);
+      remove(n);
+    }
+  }
+
+  void drop_removed() {
+    size_t to = 0;
+    for (size_t n = 0; n < s_.nodes.size(); ++n) {
+      if (removed_[n]) continue;
+      if (to != n) s_.nodes[to] = std::move(s_.nodes[n]);
+      ++to;
+    }
+    s_.nodes.resize(to);
+  }
+
+  Specialized& s_;
+  const PlanRequest& request_;
+  std::vector<int> producer_;                   // by value
+  std::vector<std::vector<size_t>> consumers_;  // by value
+  std::vector<bool> removed_;                   // by node
+};
+
+}  // namespace
+
+void lower(Specialized& s, const PlanRequest& request) { Lowering(s, request).run(); }
+
+}  // namespace zp::runtime
