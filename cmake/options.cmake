@@ -37,7 +37,10 @@ else()
 endif()
 
 add_library(zeropoint_options INTERFACE)
-target_compile_options(zeropoint_options INTERFACE -Wall -Wextra $<$<BOOL:${ZEROPOINT_WERROR}>:-Werror>)
+target_compile_options(zeropoint_options INTERFACE
+  -Wall -Wextra
+  -Wno-missing-designated-field-initializers  # leaving a field out of a designated list is how its default is chosen
+  $<$<BOOL:${ZEROPOINT_WERROR}>:-Werror>)
 target_compile_definitions(zeropoint_options INTERFACE
   ZEROPOINT_RELAXED=$<BOOL:${ZEROPOINT_RELAXED}>
   ZEROPOINT_THREADS=$<BOOL:${ZEROPOINT_THREADS}>)
