@@ -106,7 +106,7 @@ export function commandPath(name, path = process.env.PATH ?? '') {
 /** A program out of node_modules, as arguments for Node. */
 export function nodeBin(name) {
   const file = join(root, 'node_modules', '.bin', name);
-  if (!existsSync(file)) throw new Failure(`${name} is not installed: run \`npm ci\``);
+  if (!existsSync(file)) throw new Failure(`${name} is not installed: run \`npm install\``);
   return file;
 }
 
