@@ -18,14 +18,15 @@ struct DepthwiseFloatWeights {
   const float* taps = nullptr;  // [channels / 4][taps][4]
 };
 
+// Weights minus their zero points, as int16: [channels / 8][height][(width + 1) / 2][8 channels][2 taps],
+// taps in pairs along a line (the last may be alone, with a zero beside it), as i32x4.dot_i16x8_s multiplies
+// them.
 struct DepthwiseInt8Weights {
-  const std::int8_t* taps = nullptr;          // see depthwise.cpp
-  const std::int32_t* column_sums = nullptr;  // sum over taps of (w - z_w), per channel
-  const std::int32_t* zero_points = nullptr;  // per channel; null when all are zero
+  const std::int16_t* taps = nullptr;
 };
 
-std::size_t packed_depthwise_float_bytes(int channels, int taps);
-DepthwiseFloatWeights pack_depthwise_float(const float* weights, int channels, int taps, void* storage);
+std::size_t packed_depthwise_float_bytes(const ConvGeometry& geometry);
+DepthwiseFloatWeights pack_depthwise_float(const float* weights, const ConvGeometry& geometry, void* storage);
 
 struct DepthwiseInt8Source {
   const void* weights = nullptr;
@@ -33,17 +34,18 @@ struct DepthwiseInt8Source {
   const void* zero_points = nullptr;  // one byte per channel, one for all, or none, of the weights' type
   int zero_point_count = 0;
 };
-std::size_t packed_depthwise_int8_bytes(int channels, int taps);
-DepthwiseInt8Weights pack_depthwise_int8(const DepthwiseInt8Source& source, int channels, int taps,
+std::size_t packed_depthwise_int8_bytes(const ConvGeometry& geometry);
+DepthwiseInt8Weights pack_depthwise_int8(const DepthwiseInt8Source& source, const ConvGeometry& geometry,
                                          void* storage);
 
-std::size_t depthwise_float_scratch_bytes(const ConvGeometry& geometry);
+// Scratch that one call needs; depthwise_float needs none.
 std::size_t depthwise_int8_scratch_bytes(const ConvGeometry& geometry);
 
-// Of `output.rows` only `stride`, the elements from one pixel to the next, is used.
+// Of `output.rows` only `stride`, the elements from one pixel to the next, is used. `output.accumulate` is
+// not.
 template <class Isa = Best>
 void depthwise_float(const float* input, const ConvGeometry& geometry, const DepthwiseFloatWeights& weights,
-                     const FloatGemmOutput& output, int line_begin, int line_end, void* scratch);
+                     const FloatGemmOutput& output, int line_begin, int line_end);
 
 // `input.rows.data` is the first pixel; `input.rows.conv` is not used.
 template <class Isa = Best>

@@ -5,7 +5,7 @@
 #include <type_traits>
 
 #include "kernels/gemm_gather.h"
-#include "kernels/probe.h"
+#include "kernels/gemm_int8_epilogue.h"
 
 namespace zp::kernels {
 namespace {
@@ -13,14 +13,6 @@ namespace {
 constexpr int kDepthStep = 4;  // K is padded to this, whatever the group
 
 constexpr int group_of(Int8Method method) { return method == Int8Method::kDot16 ? 2 : 4; }
-
-// int32 arithmetic modulo 2^32, without undefined behaviour.
-constexpr std::int32_t wrap_add(std::int32_t a, std::int32_t b) {
-  return static_cast<std::int32_t>(static_cast<std::uint32_t>(a) + static_cast<std::uint32_t>(b));
-}
-constexpr std::int32_t wrap_mul(std::int32_t a, std::int32_t b) {
-  return static_cast<std::int32_t>(static_cast<std::uint32_t>(a) * static_cast<std::uint32_t>(b));
-}
 
 // ---------------------------------------------------------------------------------------------------------------
 // Packing
@@ -124,85 +116,6 @@ Int8Weights pack(const Int8WeightSource& source, void* storage, RelaxedDot relax
 }
 
 // ---------------------------------------------------------------------------------------------------------------
-// Epilogues. `row(m, n, sums)` finishes eight columns from n on, `count` of which exist.
-
-// What an epilogue reads per column, copied into scratch so that whole tiles can be read: [int32 offsets],
-// [multipliers], [float bias], each for the columns of the range, padded.
-struct ColumnTerms {
-  std::int32_t* offsets = nullptr;  // added to the sums: int32 bias - z_a * column sum
-  float* multipliers = nullptr;
-  float* bias = nullptr;
-};
-
-void copy_multipliers(const float* multipliers, bool per_column, float scale, int begin, int count,
-                      int padded, float* target) {
-  for (int i = 0; i < count; ++i) target[i] = multipliers[per_column ? begin + i : 0] * scale;
-  for (int i = count; i < padded; ++i) target[i] = 0;
-}
-
-struct Int32Epilogue {
-  const Int32Output& output;
-  const ColumnTerms& terms;
-
-  void row(int m, int n, int, int count, v128_t lo, v128_t hi) const {
-    std::int32_t* y = output.data + output.rows.offset(m) + n;
-    if (count >= kColumnTile) {
-      wasm_v128_store(y, lo);
-      wasm_v128_store(y + 4, hi);
-    } else {
-      store_bytes(y, lo, static_cast<std::size_t>(count) * 4);
-      if (count > 4) store_bytes(y + 4, hi, static_cast<std::size_t>(count - 4) * 4);
-    }
-  }
-};
-
-struct QuantizedEpilogue {
-  const QuantizedOutput& output;
-  const ColumnTerms& terms;
-  VectorRequantizer requantizer{output.range};
-
-  void row(int m, int n, int column, int count, v128_t lo, v128_t hi) const {
-    const v128_t q_lo = requantizer(lo, wasm_v128_load(terms.multipliers + column));
-    const v128_t q_hi = requantizer(hi, wasm_v128_load(terms.multipliers + column + 4));
-    const v128_t q16 = wasm_i16x8_narrow_i32x4(q_lo, q_hi);
-    const v128_t q8 =
-        output.is_signed ? wasm_i8x16_narrow_i16x8(q16, q16) : wasm_u8x16_narrow_i16x8(q16, q16);
-    std::uint8_t* y = static_cast<std::uint8_t*>(output.data) + output.rows.offset(m) + n;
-    if (count >= kColumnTile) {
-      wasm_v128_store64_lane(y, q8, 0);
-    } else {
-      store_bytes(y, q8, static_cast<std::size_t>(count));
-    }
-  }
-};
-
-struct FloatEpilogue {
-  const FloatOutput& output;
-  const ColumnTerms& terms;
-  v128_t lo_bound = wasm_f32x4_splat(output.lo);
-  v128_t hi_bound = wasm_f32x4_splat(output.hi);
-
-  // Multiplied and added with two roundings in every build: integer products give the same floats everywhere.
-  v128_t finish(v128_t sums, int column) const {
-    v128_t x = wasm_f32x4_mul(wasm_f32x4_convert_i32x4(sums), wasm_v128_load(terms.multipliers + column));
-    x = wasm_f32x4_add(x, wasm_v128_load(terms.bias + column));
-    return wasm_f32x4_pmin(wasm_f32x4_pmax(x, lo_bound), hi_bound);
-  }
-  void row(int m, int n, int column, int count, v128_t lo, v128_t hi) const {
-    float* y = output.data + output.rows.offset(m) + n;
-    lo = finish(lo, column);
-    hi = finish(hi, column + 4);
-    if (count >= kColumnTile) {
-      wasm_v128_store(y, lo);
-      wasm_v128_store(y + 4, hi);
-    } else {
-      store_bytes(y, lo, static_cast<std::size_t>(count) * 4);
-      if (count > 4) store_bytes(y + 4, hi, static_cast<std::size_t>(count - 4) * 4);
-    }
-  }
-};
-
-// ---------------------------------------------------------------------------------------------------------------
 // The specification
 
 std::int32_t input_value(const Int8Input& input, int m, int k) {
@@ -224,25 +137,6 @@ std::int32_t scalar_sum(const Int8Input& input, const Int8Weights& weights, int 
     sum = wrap_add(sum, wrap_mul(input_value(input, m, k), w - zero_point));
   }
   return sum;
-}
-
-void scalar_store(const Int32Output& output, int m, int n, std::int32_t sum) {
-  output.data[output.rows.offset(m) + n] = sum;
-}
-
-void scalar_store(const QuantizedOutput& output, int m, int n, std::int32_t sum) {
-  if (output.bias != nullptr) sum = wrap_add(sum, output.bias[n]);
-  static_cast<std::uint8_t*>(output.data)[output.rows.offset(m) + n] =
-      static_cast<std::uint8_t>(requantize(sum, output.multipliers[output.per_column ? n : 0], output.range));
-}
-
-void scalar_store(const FloatOutput& output, int m, int n, std::int32_t sum) {
-  const float multiplier = output.multipliers[output.per_column ? n : 0] * output.multiplier_scale;
-  float x = static_cast<float>(sum) * multiplier;
-  x += output.bias != nullptr ? output.bias[n] : 0.0F;
-  x = x < output.lo ? output.lo : x;
-  x = output.hi < x ? output.hi : x;
-  output.data[output.rows.offset(m) + n] = x;
 }
 
 template <class Output>
@@ -472,9 +366,9 @@ const TileFunction* tiles_for(Int8Method method) {
 // Blocking: a block of rows stays in the L2 cache while the weights' tiles stream past, each used for all its
 // rows.
 
-template <class Epilogue>
+template <class Output>
 void vector_gemm(const TileFunction* tiles, const Int8Input& input, const Int8Weights& weights,
-                 const OutputRange& range, const ColumnTerms& terms, const Epilogue& epilogue,
+                 const OutputRange& range, const ColumnTerms& terms, const Epilogue<Output>& epilogue,
                  std::uint8_t* scratch) {
   const int block = row_block(weights);
   auto* row_sums = reinterpret_cast<std::int32_t*>(scratch);
@@ -529,40 +423,17 @@ void gemm(const Int8Input& input, const Int8Weights& weights, const Output& outp
   } else {
     const int count = range.column_end - range.column_begin;
     const int padded = static_cast<int>(round_up(count, kColumnTile));
-    ColumnTerms terms;
-    terms.offsets = static_cast<std::int32_t*>(scratch);
-    terms.multipliers = reinterpret_cast<float*>(terms.offsets + padded);
-    terms.bias = terms.multipliers + padded;
-    auto* rest = reinterpret_cast<std::uint8_t*>(terms.bias + padded);
+    const ColumnTerms terms = prepare_terms(output, range.column_begin, count, scratch);
+    auto* rest = static_cast<std::uint8_t*>(scratch) + column_terms_bytes(padded);
 
     // sum (a - z_a)(w - z_w) = sum a' w - (z_a + shift) sum (w - z_w) - z_w sum a', with a' = a + shift
     const std::int32_t zero_point = input.zero_point + activation_shift(input, weights.method);
     for (int i = 0; i < padded; ++i) {
-      terms.offsets[i] = wrap_mul(-zero_point, weights.column_sums[range.column_begin + i]);
+      terms.offsets[i] =
+          wrap_add(terms.offsets[i], wrap_mul(-zero_point, weights.column_sums[range.column_begin + i]));
     }
-    const TileFunction* tiles = tiles_for<Isa>(weights.method);
-    if constexpr (std::is_same_v<Output, Int32Output>) {
-      vector_gemm(tiles, input, weights, range, terms, Int32Epilogue{output, terms}, rest);
-    } else {
-      copy_multipliers(
-          output.multipliers, output.per_column,
-          [&] {
-            if constexpr (std::is_same_v<Output, FloatOutput>) return output.multiplier_scale;
-            return 1.0F;
-          }(),
-          range.column_begin, count, padded, terms.multipliers);
-      if constexpr (std::is_same_v<Output, QuantizedOutput>) {
-        for (int i = 0; output.bias != nullptr && i < count; ++i) {
-          terms.offsets[i] = wrap_add(terms.offsets[i], output.bias[range.column_begin + i]);
-        }
-        vector_gemm(tiles, input, weights, range, terms, QuantizedEpilogue{output, terms}, rest);
-      } else {
-        for (int i = 0; i < padded; ++i) {
-          terms.bias[i] = output.bias != nullptr && i < count ? output.bias[range.column_begin + i] : 0.0F;
-        }
-        vector_gemm(tiles, input, weights, range, terms, FloatEpilogue{output, terms}, rest);
-      }
-    }
+    vector_gemm(tiles_for<Isa>(weights.method), input, weights, range, terms, Epilogue<Output>{output, terms},
+                rest);
   }
 }
 
@@ -580,7 +451,7 @@ Int8Weights pack_int8_weights(const Int8WeightSource& source, void* storage, con
 }
 
 std::size_t int8_gemm_scratch_bytes(const Int8Weights& weights) {
-  return round_up(weights.columns, kColumnTile) * 3 * sizeof(float) + kMaxRowBlock * sizeof(std::int32_t) +
+  return column_terms_bytes(weights.columns) + kMaxRowBlock * sizeof(std::int32_t) +
          static_cast<std::size_t>(row_block(weights)) * gathered_row_bytes(weights) + 64;
 }
 
