@@ -1,0 +1,385 @@
+// Conv, in one or two spatial dimensions.
+#include "ops/conv.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "kernels/depthwise.h"
+
+namespace zp {
+namespace {
+
+constexpr int64_t kLargestAttribute = int64_t{1} << 24;
+constexpr int64_t kLargestExtent = int64_t{1} << 29;
+
+[[noreturn]] void invalid(const std::string& message) { throw Error(ErrorCode::kInvalidModel, message); }
+
+std::vector<int64_t> per_dimension(const Node& node, std::string_view key, size_t count, int64_t otherwise,
+                                   int64_t least) {
+  std::vector<int64_t> values = node.ints_attribute(key);
+  if (values.empty()) return std::vector<int64_t>(count, otherwise);
+  if (values.size() != count) {
+    invalid("attribute '" + std::string(key) + "' has " + std::to_string(values.size()) + " values, not " +
+            std::to_string(count));
+  }
+  for (int64_t v : values) {
+    if (v < least || v > kLargestAttribute) {
+      invalid("attribute '" + std::string(key) + "' has the value " + std::to_string(v));
+    }
+  }
+  return values;
+}
+
+}  // namespace
+
+ConvAttributes ConvAttributes::read(const Node& node, size_t spatial) {
+  if (spatial < 1 || spatial > 2) {
+    throw Error(ErrorCode::kUnsupportedOperator,
+                "convolutions with " + std::to_string(spatial) + " spatial dimensions are not supported",
+                {.hint = "one and two spatial dimensions are"});
+  }
+  ConvAttributes a;
+  const std::string pad = node.string_attribute("auto_pad", "NOTSET");
+  if (pad == "VALID") {
+    a.auto_pad = Pad::kValid;
+  } else if (pad == "SAME_UPPER") {
+    a.auto_pad = Pad::kSameUpper;
+  } else if (pad == "SAME_LOWER") {
+    a.auto_pad = Pad::kSameLower;
+  } else if (pad != "NOTSET" && !pad.empty()) {
+    invalid("attribute 'auto_pad' is '" + pad + "'");
+  }
+  a.group = node.int_attribute("group", 1);
+  if (a.group < 1 || a.group > kLargestAttribute) invalid("attribute 'group' is " + std::to_string(a.group));
+  a.strides = per_dimension(node, "strides", spatial, 1, 1);
+  a.dilations = per_dimension(node, "dilations", spatial, 1, 1);
+  a.pads = per_dimension(node, "pads", 2 * spatial, 0, -kLargestAttribute);
+  if (a.auto_pad != Pad::kExplicit) a.pads.assign(2 * spatial, 0);
+  a.output_padding = per_dimension(node, "output_padding", spatial, 0, 0);
+  if (!node.ints_attribute("output_shape").empty()) {
+    std::vector<int64_t> shape = node.ints_attribute("output_shape");
+    if (shape.size() == spatial + 2)
+      shape.erase(shape.begin(), shape.begin() + 2);  // some exporters add N and C
+    if (shape.size() != spatial) invalid("attribute 'output_shape' does not fit the input");
+    for (int64_t v : shape)
+      if (v < 1 || v > kLargestExtent) invalid("attribute 'output_shape' has the value " + std::to_string(v));
+    a.output_shape = std::move(shape);
+  }
+  return a;
+}
+
+ConvPads conv_pads(const ConvAttributes& a, size_t d, int64_t in, int64_t kernel) {
+  if (a.auto_pad == ConvAttributes::Pad::kExplicit) return {a.pads[d], a.pads[d + a.strides.size()]};
+  if (a.auto_pad == ConvAttributes::Pad::kValid) return {0, 0};
+  const int64_t out = (in + a.strides[d] - 1) / a.strides[d];
+  const int64_t total =
+      std::max<int64_t>(0, (out - 1) * a.strides[d] + a.dilations[d] * (kernel - 1) + 1 - in);
+  const int64_t smaller = total / 2;
+  return a.auto_pad == ConvAttributes::Pad::kSameUpper ? ConvPads{smaller, total - smaller}
+                                                       : ConvPads{total - smaller, smaller};
+}
+
+void infer_conv(InferContext& c, size_t x, size_t w, DType type) {
+  if (!c.shape(x)) return c.output(0, type);
+  const SymShape& in = *c.shape(x);
+  c.require(in.size() >= 3, "a convolution's input has 3 or 4 dimensions, not " + to_string(in));
+  const size_t spatial = in.size() - 2;
+  const ConvAttributes a = ConvAttributes::read(c.node(), spatial);
+  const std::vector<int64_t> kernel_shape = c.node().ints_attribute("kernel_shape");
+  SymShape weights(in.size());
+  if (c.shape(w)) {
+    weights = *c.shape(w);
+    c.require(weights.size() == in.size(),
+              "weights of shape " + to_string(weights) + " do not fit an input of shape " + to_string(in));
+    if (in[1].known() && weights[1].known()) {
+      c.require(in[1].value() == weights[1].value() * a.group,
+                "weights of shape " + to_string(weights) + " with " + std::to_string(a.group) +
+                    " groups do not fit an input of shape " + to_string(in));
+    }
+    if (weights[0].known()) {
+      c.require(weights[0].value() % a.group == 0,
+                "the output's channels cannot be divided into " + std::to_string(a.group) + " groups");
+    }
+  }
+  SymShape out{in[0], weights[0]};
+  for (size_t d = 0; d < spatial; ++d) {
+    Dim kernel = weights[d + 2];
+    if (!kernel.known() && d < kernel_shape.size()) kernel = kernel_shape[d];
+    if (d < kernel_shape.size() && kernel.value() != kernel_shape[d]) {
+      c.fail(ErrorCode::kInvalidModel,
+             "attribute 'kernel_shape' contradicts weights of shape " + to_string(weights));
+    }
+    const Dim size = in[d + 2];
+    const int64_t stride = a.strides[d];
+    if (a.auto_pad == ConvAttributes::Pad::kSameUpper || a.auto_pad == ConvAttributes::Pad::kSameLower) {
+      out.push_back(ceil_div(size, stride));
+      continue;
+    }
+    if (!kernel.known()) {
+      out.emplace_back();
+      continue;
+    }
+    c.require(kernel.value() >= 1 && kernel.value() <= kLargestAttribute,
+              "weights of shape " + to_string(weights));
+    const ConvPads pads = conv_pads(a, d, 0, kernel.value());
+    const int64_t extent = a.dilations[d] * (kernel.value() - 1) + 1;
+    c.require(extent <= kLargestExtent, "the kernel reaches over " + std::to_string(extent) + " pixels");
+    // out = floor((size + pads - extent) / stride) + 1
+    const int64_t more = pads.begin + pads.end - extent + 1;
+    if (size.known()) {
+      const int64_t last = size.value() + more - 1;
+      c.require(last >= 0, "the kernel of " + std::to_string(extent) +
+                               " is larger than the padded input of " +
+                               std::to_string(size.value() + pads.begin + pads.end));
+      c.require(size.value() + pads.begin + pads.end <= kLargestExtent, "the input is too large");
+      out.emplace_back(last / stride + 1);
+    } else {
+      out.push_back(more == 0 ? ceil_div(size, stride) : Dim());
+    }
+  }
+  if (c.has_input(2) && x == 0 && w == 1 && c.shape(2)) {
+    const SymShape& bias = *c.shape(2);
+    if (type == DType::kFloat32) {
+      c.require(bias.size() == 1 && !contradicts(bias[0], weights[0]),
+                "a bias of shape " + to_string(bias) + " does not fit " +
+                    to_string(weights[0].known() ? SymShape{weights[0]} : SymShape{Dim()}) +
+                    " output channels");
+    }
+  }
+  c.output(0, type, std::move(out));
+}
+
+double conv_macs(const InferContext& c) {
+  const SymShape* in = c.shape(0);
+  const SymShape* w = c.shape(1);
+  if (!in || !w || !concrete(*w) || in->size() != w->size() || in->size() < 3) return 0;
+  try {
+    const ConvAttributes a = ConvAttributes::read(c.node(), in->size() - 2);
+    if (!(*in)[0].known()) return 0;
+    double macs = static_cast<double>((*in)[0].value());
+    for (const Dim& d : *w) macs *= static_cast<double>(d.value());
+    for (size_t d = 0; d + 2 < in->size(); ++d) {
+      const Dim& size = (*in)[d + 2];
+      if (!size.known()) return 0;
+      const int64_t kernel = (*w)[d + 2].value();
+      const ConvPads pads = conv_pads(a, d, size.value(), kernel);
+      const int64_t last = size.value() + pads.begin + pads.end - a.dilations[d] * (kernel - 1) - 1;
+      macs *= last < 0 ? 0 : static_cast<double>(last / a.strides[d] + 1);
+    }
+    return macs;
+  } catch (const Error&) {
+    return 0;
+  }
+}
+
+kernels::ConvGeometry conv_geometry(const Node& node, const Shape& input, const Shape& weights,
+                                    const Shape& output) {
+  const size_t spatial = input.size() - 2;
+  const ConvAttributes a = ConvAttributes::read(node, spatial);
+  kernels::ConvGeometry g;
+  g.batch = int_of(input[0]);
+  g.channels = int_of(weights[1]);
+  g.pixel_stride = int_of(input.back());
+  const size_t x = spatial - 1;  // the last spatial dimension; with two, dimension 0 is the height
+  const auto pads = [&](size_t d) {
+    return static_cast<int>(conv_pads(a, d, input[d + 1], weights[d + 2]).begin);
+  };
+  g.in_width = int_of(input[x + 1]);
+  g.out_width = int_of(output[x + 1]);
+  g.kernel_width = int_of(weights[x + 2]);
+  g.stride_width = int_of(a.strides[x]);
+  g.dilation_width = int_of(a.dilations[x]);
+  g.pad_left = pads(x);
+  if (spatial == 2) {
+    g.in_height = int_of(input[1]);
+    g.out_height = int_of(output[1]);
+    g.kernel_height = int_of(weights[2]);
+    g.stride_height = int_of(a.strides[0]);
+    g.dilation_height = int_of(a.dilations[0]);
+    g.pad_top = pads(0);
+  }
+  int_of(element_count(Shape{input[0], g.out_height, g.out_width}));  // rows
+  int_of(element_count(weights) / std::max<int64_t>(1, weights[0]));  // K
+  return g;
+}
+
+Product conv_product(const kernels::ConvGeometry& geometry, int64_t group, const Shape& weights) {
+  Product product;
+  const int columns = int_of(weights[0] / group);
+  const std::ptrdiff_t group_weights = std::ptrdiff_t{columns} * geometry.channels * geometry.taps();
+  for (int64_t g = 0; g < group; ++g) {
+    const auto at = static_cast<std::ptrdiff_t>(g);
+    ProductWeights w;
+    w.layout = kernels::WeightLayout::conv(columns, geometry.channels, geometry.kernel_height,
+                                           geometry.kernel_width);
+    w.offset = at * group_weights;
+    w.first_column = static_cast<int>(at) * columns;
+    product.weights.push_back(w);
+    ProductPart part;
+    part.rows = geometry.rows();
+    part.weights = static_cast<int>(g);
+    part.input_offset = at * geometry.channels;
+    part.conv = geometry;
+    part.output_offset = at * columns;
+    part.output_rows.stride = static_cast<std::ptrdiff_t>(weights[0]);
+    product.parts.push_back(part);
+  }
+  return product;
+}
+
+bool is_depthwise(int64_t group, const Shape& input, const Shape& weights) {
+  return group > 1 && group == input.back() && weights[0] == group && weights[1] == 1;
+}
+
+namespace {
+
+// Lines of a depthwise convolution, in pieces for the threads. body(begin, end, thread).
+template <class F>
+void parallel_lines(const RunContext& r, const kernels::ConvGeometry& g, F&& body) {
+  const int64_t lines = int64_t{g.batch} * g.out_height;
+  const int64_t pieces = r.threads() > 1 ? std::min<int64_t>(lines, int64_t{r.threads()} * 4) : 1;
+  r.parallel(pieces, [&](int64_t i, int thread) {
+    body(static_cast<int>(lines * i / pieces), static_cast<int>(lines * (i + 1) / pieces), thread);
+  });
+}
+
+size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+
+struct DepthwiseFloat {
+  std::shared_ptr<std::byte> storage;
+  kernels::DepthwiseFloatWeights view;
+};
+
+// One output channel to one input channel; `geometry` then counts the channels of the whole image.
+Kernel depthwise_float_conv(PrepareContext& c, kernels::ConvGeometry g) {
+  g.channels = static_cast<int>(g.pixel_stride);
+  std::shared_ptr<const DepthwiseFloat> packed;
+  if (const Tensor* weights = c.constant(1)) {
+    packed = c.cached<DepthwiseFloat>("depthwise", [&] {
+      const Tensor floats = c.quant(1) ? dequantized(*weights, *c.quant(1)) : *weights;
+      auto made = std::make_shared<DepthwiseFloat>();
+      made->storage = allocate_bytes(kernels::packed_depthwise_float_bytes(g));
+      made->view = kernels::pack_depthwise_float(floats.data<float>().data(), g, made->storage.get());
+      return made;
+    });
+  }
+  if (!packed) c.scratch(kernels::packed_depthwise_float_bytes(g));
+  return [g, packed, bias = float_bias_of(c), clamp = c.clamp()](const RunContext& r) {
+    const kernels::DepthwiseFloatWeights weights =
+        packed ? packed->view : kernels::pack_depthwise_float(r.in<float>(1), g, r.scratch<std::byte>());
+    kernels::FloatGemmOutput y;
+    y.data = r.out<float>(0);
+    y.rows.stride = g.channels;
+    y.bias = bias.in(r);
+    y.lo = clamp.lo;
+    y.hi = clamp.hi;
+    parallel_lines(r, g, [&](int begin, int end, int) {
+      kernels::depthwise_float(r.in<float>(0), g, weights, y, begin, end);
+    });
+  };
+}
+
+struct DepthwiseInt8 {
+  std::shared_ptr<std::byte> storage;
+  kernels::DepthwiseInt8Weights view;
+};
+
+kernels::DepthwiseInt8Weights pack_depthwise(const void* data, const Weights8& w, const void* zero_points,
+                                             const kernels::ConvGeometry& g, void* storage) {
+  kernels::DepthwiseInt8Source source;
+  source.weights = data;
+  source.is_unsigned = w.is_unsigned;
+  source.zero_points = w.count() > 0 ? zero_points : nullptr;
+  source.zero_point_count = w.count();
+  return kernels::pack_depthwise_int8(source, g, storage);
+}
+
+Kernel depthwise_integer_conv(PrepareContext& c, kernels::ConvGeometry g, Operand8 input, Weights8 w,
+                              Epilogue8 epilogue) {
+  g.channels = static_cast<int>(g.pixel_stride);
+  const size_t packed_bytes = kernels::packed_depthwise_int8_bytes(g);
+  std::shared_ptr<const DepthwiseInt8> packed;
+  if (w.constant) {
+    packed = c.cached<DepthwiseInt8>("depthwise", [&] {
+      auto made = std::make_shared<DepthwiseInt8>();
+      made->storage = allocate_bytes(packed_bytes);
+      made->view = pack_depthwise(w.constant->raw(), w, w.zero_points.data(), g, made->storage.get());
+      return made;
+    });
+    w.constant.reset();
+  }
+  const size_t per_thread = aligned(kernels::depthwise_int8_scratch_bytes(g));
+  const size_t packed_at = per_thread * static_cast<size_t>(std::max(1, c.threads()));
+  const size_t total = packed_at + (packed ? 0 : packed_bytes + Tensor::kReadSlack);
+  if (total > 0) c.scratch(total);
+  auto shared = std::make_shared<const Epilogue8>(std::move(epilogue));
+  return [g, packed, packed_at, per_thread, input, w, shared](const RunContext& r) {
+    const kernels::DepthwiseInt8Weights weights =
+        packed ? packed->view
+               : pack_depthwise(r.in<uint8_t>(1), w, w.zero_points_in(r), g, r.scratch<std::byte>(packed_at));
+    kernels::Int8Input in;
+    in.rows.data = r.in<uint8_t>(0);
+    in.is_signed = input.is_signed;
+    in.zero_point = input.zero_point_in(r);
+    kernels::RowLayout rows;
+    rows.stride = g.channels;
+    const float scale = shared->scale_in(r);
+    parallel_lines(r, g, [&](int begin, int end, int thread) {
+      shared->with_output(r, scale, 0, rows, 0, [&](const auto& y) {
+        kernels::depthwise_int8(in, g, weights, y, begin, end,
+                                r.scratch<std::byte>(per_thread * static_cast<size_t>(thread)));
+      });
+    });
+  };
+}
+
+}  // namespace
+
+Kernel integer_conv(PrepareContext& c, Operand8 input, Weights8 weights, Epilogue8 epilogue) {
+  const int64_t group = c.node().int_attribute("group", 1);
+  const kernels::ConvGeometry g = conv_geometry(c.node(), c.dims(0), c.dims(1), c.out_dims(0));
+  if (is_depthwise(group, c.dims(0), c.dims(1))) {
+    return depthwise_integer_conv(c, g, input, std::move(weights), std::move(epilogue));
+  }
+  return integer_product(c, conv_product(g, group, c.dims(1)), input, std::move(weights),
+                         std::move(epilogue));
+}
+
+namespace {
+
+void infer(InferContext& c) { infer_conv(c, 0, 1, c.dtype(0)); }
+
+Kernel prepare(PrepareContext& c) {
+  const Shape& weights = c.dims(1);
+  const int columns = int_of(weights[0]);
+  if (c.quant(0)) return integer_conv(c, input_of(c), weights_of(c), epilogue_of(c, 1, columns));
+  if (c.dtype(0) != DType::kFloat32) {
+    c.fail(ErrorCode::kUnsupportedType,
+           "convolutions of " + std::string(name_of(c.dtype(0))) + " are not supported",
+           {.hint = "convert the model to float32"});
+  }
+  const int64_t group = c.node().int_attribute("group", 1);
+  const kernels::ConvGeometry g = conv_geometry(c.node(), c.dims(0), weights, c.out_dims(0));
+  if (is_depthwise(group, c.dims(0), weights)) return depthwise_float_conv(c, g);
+  return any_product(c, conv_product(g, group, weights), columns);
+}
+
+bool integer(const PrepareContext& c) { return has_quantized_product(c, {.channel_axis = 0}); }
+
+const RegisterOp kConv({
+    .name = "Conv",
+    .infer = infer,
+    .prepare = prepare,
+    .layout = channels_last,
+    .integer = integer,
+    .fuses_clamp = true,
+    .macs = conv_macs,
+    .quant = {.kind = QuantRule::Kind::kProduct,
+              .weight = 1,
+              .bias = 2,
+              .channel_axis = [](const Node&, int) { return 0; },
+              .block_axis = nullptr},
+});
+
+}  // namespace
+}  // namespace zp

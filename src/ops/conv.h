@@ -1,0 +1,48 @@
+// What the convolutions share: their attributes, their shapes, their geometry for the kernels, and
+// convolutions of 8-bit integers for the operators that name them differently.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/conv_geometry.h"
+#include "ops/op.h"
+#include "ops/product.h"
+
+namespace zp {
+
+// Attributes of a convolution with one or two spatial dimensions. All are checked: sizes are positive and
+// small enough for the kernels. Throws kInvalidModel, kShapeMismatch.
+struct ConvAttributes {
+  enum class Pad : uint8_t { kExplicit, kValid, kSameUpper, kSameLower };
+  Pad auto_pad = Pad::kExplicit;
+  int64_t group = 1;
+  std::vector<int64_t> strides, dilations;            // one for each spatial dimension
+  std::vector<int64_t> pads;                          // begins, then ends
+  std::vector<int64_t> output_padding, output_shape;  // of ConvTranspose; output_shape may be empty
+
+  static ConvAttributes read(const Node& node, size_t spatial);
+};
+
+// Begin and end padding of a forward convolution along one dimension.
+struct ConvPads {
+  int64_t begin, end;
+};
+ConvPads conv_pads(const ConvAttributes& a, size_t dimension, int64_t in, int64_t kernel);
+
+// Shape rule of Conv and its integer forms: inputs `x` and `w`, output of `type`.
+void infer_conv(InferContext& c, size_t x, size_t w, DType type);
+double conv_macs(const InferContext& c);
+
+// Geometry for physical (channels last) input and output; channels are those of one group.
+kernels::ConvGeometry conv_geometry(const Node& node, const Shape& input, const Shape& weights,
+                                    const Shape& output);
+// The groups of a convolution as products.
+Product conv_product(const kernels::ConvGeometry& geometry, int64_t group, const Shape& weights);
+// Every channel is convolved alone and makes one output.
+bool is_depthwise(int64_t group, const Shape& input, const Shape& weights);
+
+Kernel integer_conv(PrepareContext& c, Operand8 input, Weights8 weights, Epilogue8 epilogue);
+
+}  // namespace zp

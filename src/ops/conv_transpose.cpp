@@ -1,0 +1,179 @@
+// ConvTranspose, in one or two spatial dimensions: each phase of the output is a convolution of its own.
+#include <algorithm>
+#include <memory>
+
+#include "ops/conv.h"
+
+namespace zp {
+namespace {
+
+struct Axis {
+  int64_t out, pad_begin;
+};
+
+// Output size and begin padding along one spatial dimension.
+Axis transposed_axis(const ConvAttributes& a, size_t d, int64_t in, int64_t kernel) {
+  const int64_t stride = a.strides[d];
+  const int64_t full = (in - 1) * stride + a.output_padding[d] + a.dilations[d] * (kernel - 1) + 1;
+  const bool same =
+      a.auto_pad == ConvAttributes::Pad::kSameUpper || a.auto_pad == ConvAttributes::Pad::kSameLower;
+  if (a.output_shape.empty() && !same) {
+    const ConvPads pads = conv_pads(a, d, in, kernel);
+    return {full - pads.begin - pads.end, pads.begin};
+  }
+  const int64_t out = a.output_shape.empty() ? in * stride : a.output_shape[d];
+  const int64_t total = std::max<int64_t>(0, full - out);
+  // The text of the operator: the smaller half goes first with SAME_UPPER, last otherwise.
+  const int64_t begin = a.auto_pad == ConvAttributes::Pad::kSameUpper ? total / 2 : total - total / 2;
+  return {out, begin};
+}
+
+void infer(InferContext& c) {
+  if (!c.shape(0)) return c.output(0, c.dtype(0));
+  const SymShape& in = *c.shape(0);
+  c.require(in.size() >= 3, "a convolution's input has 3 or 4 dimensions, not " + to_string(in));
+  const ConvAttributes a = ConvAttributes::read(c.node(), in.size() - 2);
+  const std::vector<int64_t> kernel_shape = c.node().ints_attribute("kernel_shape");
+  SymShape weights(in.size());
+  if (c.shape(1)) {
+    weights = *c.shape(1);
+    c.require(weights.size() == in.size() && !contradicts(weights[0], in[1]),
+              "weights of shape " + to_string(weights) + " do not fit an input of shape " + to_string(in));
+    if (weights[0].known()) {
+      c.require(weights[0].value() % a.group == 0,
+                "the input's channels cannot be divided into " + std::to_string(a.group) + " groups");
+    }
+  }
+  SymShape out{in[0], weights[1] * Dim(a.group)};
+  for (size_t d = 0; d + 2 < in.size(); ++d) {
+    Dim kernel = weights[d + 2];
+    if (!kernel.known() && d < kernel_shape.size()) kernel = kernel_shape[d];
+    if (d < kernel_shape.size() && kernel.value() != kernel_shape[d]) {
+      c.fail(ErrorCode::kInvalidModel,
+             "attribute 'kernel_shape' contradicts weights of shape " + to_string(weights));
+    }
+    if (!a.output_shape.empty()) {
+      out.emplace_back(a.output_shape[d]);
+    } else if (!in[d + 2].known() || !kernel.known()) {
+      out.emplace_back();
+    } else {
+      c.require(kernel.value() >= 1 && in[d + 2].value() >= 1,
+                "weights of shape " + to_string(weights) + " and an input of shape " + to_string(in));
+      const int64_t size = transposed_axis(a, d, in[d + 2].value(), kernel.value()).out;
+      c.require(size >= 1 && size <= (int64_t{1} << 29), "the output would be " + std::to_string(size) +
+                                                             " pixels along spatial dimension " +
+                                                             std::to_string(d));
+      out.emplace_back(size);
+    }
+  }
+  if (c.has_input(2) && c.shape(2)) {
+    const SymShape& bias = *c.shape(2);
+    c.require(bias.size() == 1 && !contradicts(bias[0], out[1]),
+              "a bias of shape " + to_string(bias) + " does not fit an output of shape " + to_string(out));
+  }
+  c.output(0, c.dtype(0), std::move(out));
+}
+
+kernels::TransposedConvGeometry geometry_of(const Node& node, const Shape& input, const Shape& weights,
+                                            const Shape& output) {
+  const size_t spatial = input.size() - 2;
+  const ConvAttributes a = ConvAttributes::read(node, spatial);
+  kernels::TransposedConvGeometry g;
+  g.batch = int_of(input[0]);
+  g.channels = int_of(weights[0] / a.group);
+  g.pixel_stride = int_of(input.back());
+  g.out_pixel_stride = int_of(output.back());
+  const size_t x = spatial - 1;
+  const auto pad = [&](size_t d) {
+    return static_cast<int>(transposed_axis(a, d, input[d + 1], weights[d + 2]).pad_begin);
+  };
+  g.in_width = int_of(input[x + 1]);
+  g.out_width = int_of(output[x + 1]);
+  g.kernel_width = int_of(weights[x + 2]);
+  g.stride_width = int_of(a.strides[x]);
+  g.dilation_width = int_of(a.dilations[x]);
+  g.pad_left = pad(x);
+  if (spatial == 2) {
+    g.in_height = int_of(input[1]);
+    g.out_height = int_of(output[1]);
+    g.kernel_height = int_of(weights[2]);
+    g.stride_height = int_of(a.strides[0]);
+    g.dilation_height = int_of(a.dilations[0]);
+    g.pad_top = pad(0);
+  }
+  int_of(element_count(Shape{input[0], g.out_height, g.out_width}));
+  int_of(element_count(Shape{weights[0], g.kernel_height, g.kernel_width}));
+  int_of(int64_t{g.stride_height} * g.stride_width);
+  return g;
+}
+
+Product product_of(const kernels::TransposedConvGeometry& g, int64_t group, const Shape& weights) {
+  Product product;
+  const int columns = int_of(weights[1]);
+  const std::ptrdiff_t group_weights =
+      std::ptrdiff_t{g.channels} * columns * g.kernel_height * g.kernel_width;
+  // Phases and their weights depend on the padding alone, not on the image.
+  product.cache_kind = "packed/" + std::to_string(g.pad_top) + "/" + std::to_string(g.pad_left);
+  product.channel_axis = 1;
+  for (int phase = 0; phase < g.phases(); ++phase) {
+    const kernels::TransposedConvPhase p = kernels::transposed_conv_phase(g, phase);
+    for (int64_t i = 0; i < group; ++i) {
+      const auto at = static_cast<std::ptrdiff_t>(i);
+      ProductWeights w;
+      w.layout =
+          kernels::WeightLayout::transposed_conv(columns, g.channels, g.kernel_height, g.kernel_width, p);
+      w.offset = at * group_weights + kernels::WeightLayout::phase_offset(g.kernel_width, p);
+      w.first_column = static_cast<int>(at) * columns;
+      ProductPart part;
+      part.rows = p.conv.rows();
+      part.weights = static_cast<int>(product.weights.size());
+      part.input_offset = at * g.channels;
+      part.conv = p.conv;
+      part.output_offset = p.first_output + at * columns;
+      part.output_rows = p.rows;
+      product.weights.push_back(w);
+      product.parts.push_back(part);
+    }
+  }
+  return product;
+}
+
+Kernel prepare(PrepareContext& c) {
+  const int64_t group = c.node().int_attribute("group", 1);
+  const kernels::TransposedConvGeometry g = geometry_of(c.node(), c.dims(0), c.dims(1), c.out_dims(0));
+  return any_product(c, product_of(g, group, c.dims(1)), int_of(c.dims(1)[1] * group));
+}
+
+int channel_axis(const Node& node, int) { return node.int_attribute("group", 1) == 1 ? 1 : -1; }
+
+bool integer(const PrepareContext& c) {
+  return has_quantized_product(c, {.channel_axis = channel_axis(c.node(), 4)});
+}
+
+double macs(const InferContext& c) {
+  const SymShape* in = c.shape(0);
+  const SymShape* w = c.shape(1);
+  if (!in || !w || !concrete(*in) || !concrete(*w) || w->size() != in->size()) return 0;
+  double n = static_cast<double>((*in)[0].value());
+  for (size_t d = 2; d < in->size(); ++d) n *= static_cast<double>((*in)[d].value());
+  for (const Dim& d : *w) n *= static_cast<double>(d.value());
+  return n;  // each input pixel meets each weight of its group once
+}
+
+const RegisterOp kConvTranspose({
+    .name = "ConvTranspose",
+    .infer = infer,
+    .prepare = prepare,
+    .layout = channels_last,
+    .integer = integer,
+    .fuses_clamp = true,
+    .macs = macs,
+    .quant = {.kind = QuantRule::Kind::kProduct,
+              .weight = 1,
+              .bias = 2,
+              .channel_axis = channel_axis,
+              .block_axis = nullptr},
+});
+
+}  // namespace
+}  // namespace zp

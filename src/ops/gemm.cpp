@@ -1,0 +1,196 @@
+// Gemm: alpha * A' * B' + beta * C of matrices.
+#include <algorithm>
+#include <memory>
+
+#include "ops/product.h"
+#include "ops/rewrite.h"
+
+namespace zp {
+namespace {
+
+bool turned(const Node& node, std::string_view which) { return node.int_attribute(which, 0) != 0; }
+
+void infer(InferContext& c) {
+  if (!c.shape(0) || !c.shape(1)) return c.output(0, c.dtype(0));
+  const SymShape &a = *c.shape(0), &b = *c.shape(1);
+  c.require(a.size() == 2 && b.size() == 2,
+            "inputs of shapes " + to_string(a) + " and " + to_string(b) + " are no matrices");
+  const bool ta = turned(c.node(), "transA"), tb = turned(c.node(), "transB");
+  c.require(!contradicts(a[ta ? 0 : 1], b[tb ? 1 : 0]), "shapes " + to_string(a) + (ta ? " (turned)" : "") +
+                                                            " and " + to_string(b) + (tb ? " (turned)" : "") +
+                                                            " do not multiply");
+  SymShape out{a[ta ? 1 : 0], b[tb ? 0 : 1]};
+  if (c.has_input(2) && c.shape(2)) {
+    const SymShape& bias = *c.shape(2);
+    bool fits = bias.size() <= 2;
+    for (size_t d = 0; fits && d < bias.size(); ++d) {
+      const Dim& from = bias[bias.size() - 1 - d];
+      fits = from == Dim(1) || !contradicts(from, out[1 - d]);
+    }
+    c.require(fits, "C of shape " + to_string(bias) + " does not broadcast to " + to_string(out));
+  }
+  c.output(0, c.dtype(0), std::move(out));
+}
+
+// One element of C for each column, or one for all, so that it can be a bias.
+bool is_column_vector(const Shape& dims, int64_t columns) {
+  const int64_t size = element_count(dims);
+  return size == 1 || (size == columns && dims.back() == columns);
+}
+
+// Fills the output with beta * C.
+std::function<void(const RunContext&)> broadcast_fill(FloatBias source, const Shape& dims, const Shape& out,
+                                                      float beta) {
+  const int64_t rows = out[0], columns = out[1];
+  const int64_t c_columns = dims.empty() ? 1 : dims.back();
+  const int64_t c_rows = dims.size() < 2 ? 1 : dims[0];
+  return [=, source = std::move(source)](const RunContext& r) {
+    const float* from = source.in(r);
+    r.parallel_range(rows, 16, [&](int64_t begin, int64_t end) {
+      for (int64_t m = begin; m < end; ++m) {
+        const float* row = from + (c_rows > 1 ? m * c_columns : 0);
+        float* to = r.out<float>(0) + m * columns;
+        for (int64_t n = 0; n < columns; ++n) to[n] = beta * row[c_columns > 1 ? n : 0];
+      }
+    });
+  };
+}
+
+Kernel prepare(PrepareContext& c) {
+  const Shape &a = c.dims(0), &b = c.dims(1);
+  const bool ta = turned(c.node(), "transA"), tb = turned(c.node(), "transB");
+  const int64_t m = a[ta ? 1 : 0], k = a[ta ? 0 : 1], n = b[tb ? 0 : 1];
+  const float beta = c.node().float_attribute("beta", 1);
+  Product product;
+  product.alpha = c.node().float_attribute("alpha", 1);
+  product.channel_axis = tb ? 0 : 1;
+  if (ta) product.transposed = {k, m};
+  ProductWeights w;
+  w.layout = tb ? kernels::WeightLayout::transposed_matrix(int_of(k), int_of(n))
+                : kernels::WeightLayout::matrix(int_of(k), int_of(n));
+  product.weights.push_back(w);
+  ProductPart part;
+  part.rows = int_of(m);
+  part.row_stride = static_cast<std::ptrdiff_t>(k);
+  part.output_rows.stride = static_cast<std::ptrdiff_t>(n);
+  product.parts.push_back(part);
+
+  if (c.quant(0)) return any_product(c, std::move(product), int_of(n));  // beta is 1: see integer()
+  if (c.dtype(0) != DType::kFloat32) {
+    c.fail(ErrorCode::kUnsupportedType,
+           "products of " + std::string(name_of(c.dtype(0))) + " are not supported",
+           {.hint = "convert the model to float32"});
+  }
+  FloatBias bias;
+  if (c.has_input(2) && beta != 0) {
+    bias = float_bias_of(c);
+    const bool constant = !bias.constant.empty();
+    if (is_column_vector(c.dims(2), n) &&
+        (constant || (beta == 1 && c.dims(2).size() > 0 && c.dims(2).back() == n))) {
+      if (constant && bias.constant.size() == 1)
+        bias.constant.resize(static_cast<size_t>(n), bias.constant[0]);
+      for (float& v : bias.constant) v *= beta;
+    } else {
+      product.initialize = broadcast_fill(std::move(bias), c.dims(2), c.out_dims(0), beta);
+      bias = {};
+    }
+  }
+  if (c.quant(1)) return weight_only_product(c, std::move(product), std::move(bias));
+  return float_product(c, std::move(product), std::move(bias));
+}
+
+bool integer(const PrepareContext& c) {
+  const bool tb = turned(c.node(), "transB");
+  if (!has_quantized_product(c, {.channel_axis = tb ? 0 : 1})) return false;
+  if (!c.quant(0) || !c.has_input(2)) return true;
+  const int64_t n = c.dims(1)[tb ? 0 : 1];
+  return c.node().float_attribute("beta", 1) == 1 && is_column_vector(c.dims(2), n) &&
+         (c.constant(2) || (!c.dims(2).empty() && c.dims(2).back() == n));
+}
+
+double macs(const InferContext& c) {
+  const SymShape* a = c.shape(0);
+  const SymShape* b = c.shape(1);
+  if (!a || !b || !concrete(*a) || !concrete(*b) || a->size() != 2 || b->size() != 2) return 0;
+  const double n = static_cast<double>((*b)[turned(c.node(), "transB") ? 0 : 1].value());
+  return static_cast<double>((*a)[0].value()) * static_cast<double>((*a)[1].value()) * n;
+}
+
+void canonicalize(Canonicalize& c) {
+  c.node.attributes.erase("broadcast");  // before opset 7; since then C always broadcasts
+  c.keep();
+}
+
+// ---- rewrites
+
+// alpha and beta into constants: then B is the weight and C the bias that the quantizer sees.
+bool fold_factors(RewriteContext& r) {
+  const Node& node = r.node();
+  if (!node.is("Gemm")) return false;
+  const float alpha = node.float_attribute("alpha", 1), beta = node.float_attribute("beta", 1);
+  Node made = node;
+  const auto fold = [&](size_t input, float factor, std::string_view attribute) {
+    const Tensor* t = r.graph.constant(node.input(input));
+    if (factor == 1 || !t || t->dtype() != DType::kFloat32) return false;
+    std::vector<float> values = t->floats();
+    for (float& v : values) v *= factor;
+    made.inputs[input] = r.graph.add_constant(r.graph[node.inputs[input]].name + "_scaled",
+                                              Tensor::of<float>(t->dims(), values));
+    made.attributes.erase(std::string(attribute));
+    return true;
+  };
+  const bool a = fold(1, alpha, "alpha");
+  const bool b = fold(2, beta, "beta");
+  if (!a && !b) return false;
+  r.replace({r.at()}, {std::move(made)});
+  return true;
+}
+
+// MatMul of matrices and an Add of a vector.
+bool from_matmul_add(RewriteContext& r) {
+  const Node& add = r.node();
+  if (!add.is("Add") || add.inputs.size() != 2) return false;
+  for (const size_t side : {size_t{0}, size_t{1}}) {
+    const int32_t at = r.producer(add.inputs[side]);
+    const Tensor* bias = r.graph.constant(add.inputs[1 - side]);
+    if (at < 0 || !bias || bias->dtype() != DType::kFloat32 || r.only_consumer(add.inputs[side]) != r.at())
+      continue;
+    const Node& product = r.node(at);
+    if (!product.is("MatMul")) continue;
+    const auto &a = r.graph[product.inputs[0]].shape, &b = r.graph[product.inputs[1]].shape;
+    if (!a || !b || a->size() != 2 || b->size() != 2 || !(*b)[1].known()) continue;
+    const Shape& dims = bias->dims();
+    const bool vector = dims.size() == 1 || (dims.size() == 2 && dims[0] == 1);
+    if (!vector || bias->size() != (*b)[1].value()) continue;
+    Node made;
+    made.name = product.name.empty() ? add.name : product.name;
+    made.op_type = "Gemm";
+    made.inputs = {product.inputs[0], product.inputs[1], add.inputs[1 - side]};
+    made.outputs = add.outputs;
+    r.replace({at, r.at()}, {std::move(made)});
+    return true;
+  }
+  return false;
+}
+
+const RegisterOp kGemm({
+    .name = "Gemm",
+    .infer = infer,
+    .prepare = prepare,
+    .integer = integer,
+    .fuses_clamp = true,
+    .macs = macs,
+    .quant = {.kind = QuantRule::Kind::kProduct,
+              .weight = 1,
+              .bias = 2,
+              .channel_axis = [](const Node& n, int) { return turned(n, "transB") ? 0 : 1; },
+              .block_axis = [](const Node& n, int) { return turned(n, "transB") ? 1 : 0; }},
+    .canonicalize = canonicalize,
+});
+const RegisterRewrite kFoldFactors({.name = "fold Gemm's factors into its constants", .apply = fold_factors});
+const RegisterRewrite kFromMatMulAdd({.name = "MatMul and Add to Gemm",
+                                      .apply = from_matmul_add,
+                                      .order = 1});
+
+}  // namespace
+}  // namespace zp

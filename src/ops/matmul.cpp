@@ -1,0 +1,132 @@
+// MatMul: numpy's matrix product.
+#include "ops/matmul.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "ops/rewrite.h"
+
+namespace zp {
+
+void infer_matmul(InferContext& c, size_t a_input, size_t b_input, DType type) {
+  if (!c.shape(a_input) || !c.shape(b_input)) return c.output(0, type);
+  SymShape a = *c.shape(a_input), b = *c.shape(b_input);
+  c.require(!a.empty() && !b.empty(), "a scalar has no matrix product");
+  const bool a_vector = a.size() == 1, b_vector = b.size() == 1;
+  if (a_vector) a.insert(a.begin(), Dim(1));
+  if (b_vector) b.emplace_back(1);
+  const Dim k = a.back();
+  c.require(!contradicts(k, b[b.size() - 2]), "shapes " + to_string(*c.shape(a_input)) + " and " +
+                                                  to_string(*c.shape(b_input)) + " do not multiply");
+  SymShape out;
+  try {
+    out = broadcast(SymShape(a.begin(), a.end() - 2), SymShape(b.begin(), b.end() - 2));
+  } catch (const Error&) {
+    c.fail(ErrorCode::kShapeMismatch, "the batches of shapes " + to_string(*c.shape(a_input)) + " and " +
+                                          to_string(*c.shape(b_input)) + " do not broadcast");
+  }
+  if (!a_vector) out.push_back(a[a.size() - 2]);
+  if (!b_vector) out.push_back(b.back());
+  c.output(0, type, std::move(out));
+}
+
+double matmul_macs(const InferContext& c) {
+  const SymShape* a = c.shape(0);
+  const SymShape* b = c.shape(1);
+  if (!a || !b || a->empty() || b->empty() || !concrete(*a) || !concrete(*b)) return 0;
+  const size_t a_batch = a->size() < 2 ? 0 : a->size() - 2, b_batch = b->size() < 2 ? 0 : b->size() - 2;
+  SymShape batch;
+  try {
+    batch = broadcast(SymShape(a->begin(), a->begin() + static_cast<std::ptrdiff_t>(a_batch)),
+                      SymShape(b->begin(), b->begin() + static_cast<std::ptrdiff_t>(b_batch)));
+  } catch (const Error&) {
+    return 0;
+  }
+  double macs = static_cast<double>(a->back().value());
+  for (const Dim& d : batch) macs *= static_cast<double>(d.value());
+  if (a->size() > 1) macs *= static_cast<double>((*a)[a->size() - 2].value());
+  if (b->size() > 1) macs *= static_cast<double>(b->back().value());
+  return macs;
+}
+
+int64_t matmul_columns(const Shape& b) { return b.size() < 2 ? 1 : b.back(); }
+
+Product matmul_product(const Shape& a_dims, const Shape& b_dims) {
+  Shape a = a_dims, b = b_dims;
+  if (a.size() == 1) a.insert(a.begin(), 1);
+  if (b.size() == 1) b.push_back(1);
+  const int64_t m = a[a.size() - 2], k = a.back(), n = b.back();
+  const Shape a_batch(a.begin(), a.end() - 2), b_batch(b.begin(), b.end() - 2);
+  const Shape batch = broadcast(a_batch, b_batch);
+  const int64_t count = element_count(batch), b_count = element_count(b_batch);
+
+  Product product;
+  product.channel_axis = b_dims.size() < 2 ? -1 : static_cast<int>(b_dims.size()) - 1;
+  for (int64_t i = 0; i < b_count; ++i) {
+    ProductWeights w;
+    w.layout = kernels::WeightLayout::matrix(int_of(k), int_of(n));
+    w.offset = static_cast<std::ptrdiff_t>(i * k * n);
+    product.weights.push_back(w);
+  }
+  const auto add = [&](int64_t rows, int64_t a_index, int64_t b_index, int64_t y_index) {
+    ProductPart part;
+    part.rows = int_of(rows);
+    part.weights = int_of(b_index);
+    part.input_offset = static_cast<std::ptrdiff_t>(a_index * m * k);
+    part.row_stride = static_cast<std::ptrdiff_t>(k);
+    part.output_offset = static_cast<std::ptrdiff_t>(y_index * m * n);
+    part.output_rows.stride = static_cast<std::ptrdiff_t>(n);
+    product.parts.push_back(part);
+  };
+  if (count == 0) return product;
+  if (b_count == 1) {
+    add(count * m, 0, 0, 0);  // then all of the batch is a's
+    return product;
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    // The place in a batch with dimensions of 1 where the other has more.
+    const auto place = [&](const Shape& dims) {
+      int64_t rest = i, index = 0, step = 1;
+      for (size_t d = 0; d < batch.size(); ++d) {  // from the last dimension backwards
+        const int64_t at = rest % batch[batch.size() - 1 - d];
+        rest /= batch[batch.size() - 1 - d];
+        if (d >= dims.size()) continue;
+        const int64_t size = dims[dims.size() - 1 - d];
+        if (size != 1) index += at * step;
+        step *= size;
+      }
+      return index;
+    };
+    add(m, place(a_batch), place(b_batch), i);
+  }
+  return product;
+}
+
+namespace {
+
+void infer(InferContext& c) { infer_matmul(c, 0, 1, c.dtype(0)); }
+
+Kernel prepare(PrepareContext& c) {
+  return any_product(c, matmul_product(c.dims(0), c.dims(1)), int_of(matmul_columns(c.dims(1))));
+}
+
+bool integer(const PrepareContext& c) {
+  const int rank = static_cast<int>(c.dims(1).size());
+  return has_quantized_product(c, {.channel_axis = rank < 2 ? -1 : rank - 1});
+}
+
+const RegisterOp kMatMul({
+    .name = "MatMul",
+    .infer = infer,
+    .prepare = prepare,
+    .integer = integer,
+    .fuses_clamp = true,
+    .macs = matmul_macs,
+    .quant = {.kind = QuantRule::Kind::kProduct,
+              .weight = 1,
+              .channel_axis = [](const Node&, int rank) { return rank < 2 ? -1 : rank - 1; },
+              .block_axis = [](const Node&, int rank) { return rank < 2 ? -1 : rank - 2; }},
+});
+
+}  // namespace
+}  // namespace zp
