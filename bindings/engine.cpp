@@ -292,6 +292,46 @@ class ModelHandle {
   std::shared_ptr<const Model> model_;
 };
 
+template <class F>
+void for_entries(const val& object, F&& f) {
+  const val entries = val::global("Object").call<val>("entries", object);
+  const auto count = entries["length"].as<unsigned>();
+  for (unsigned i = 0; i < count; ++i) f(entries[i][0].as<std::string>(), entries[i][1]);
+}
+
+// A graph whose named dimensions are numbers; subgraphs, which copies of a graph share, are copied too.
+Graph with_dims(const Graph& graph, const std::map<std::string, int64_t>& dims) {
+  Graph bound = graph;
+  for (Value& value : bound.values) {
+    if (!value.shape) continue;
+    for (Dim& dim : *value.shape) {
+      const auto it = dims.find(dim.symbol());
+      if (it != dims.end()) dim = it->second;
+    }
+  }
+  for (Node& node : bound.nodes) {
+    for (auto& [key, attribute] : node.attributes) {
+      if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) {
+        *sub = std::make_shared<Graph>(with_dims(**sub, dims));
+      }
+    }
+  }
+  return bound;
+}
+
+val bind_dims(const ModelHandle& model, const val& dims) {
+  return answer([&] {
+    std::map<std::string, int64_t> by_name;
+    for_entries(dims, [&](const std::string& name, const val& n) {
+      by_name[name] = static_cast<int64_t>(n.as<double>());
+    });
+    Model bound = *model.shared();
+    bound.graph = with_dims(bound.graph, by_name);
+    infer_shapes(bound.graph);
+    return val(std::make_shared<ModelHandle>(std::move(bound)));
+  });
+}
+
 val allocate(double size) {
   return answer([&] {
     if (!(size >= 0 && size < 4294967296.0)) {
@@ -354,12 +394,7 @@ class SessionHandle {
     });
   }
 
-  val memory() const {
-    val m = val::object();
-    m.set("arena", number(session_.arena_bytes()));
-    m.set("packed", number(session_.packed_bytes()));
-    return m;
-  }
+  double arena_bytes() const { return static_cast<double>(session_.arena_bytes()); }
 
  private:
   std::shared_ptr<const Model> model_;
@@ -387,13 +422,6 @@ DType dtype_option(const val& config, const char* key) {
     throw Error(ErrorCode::kInvalidArgument, std::string(key) + ": '" + name + "' is not an element type");
   }
   return dtype;
-}
-
-template <class F>
-void for_entries(const val& object, F&& f) {
-  const val entries = val::global("Object").call<val>("entries", object);
-  const auto count = entries["length"].as<unsigned>();
-  for (unsigned i = 0; i < count; ++i) f(entries[i][0].as<std::string>(), entries[i][1]);
 }
 
 quant::Config config_of(const val& v) {
@@ -673,7 +701,7 @@ EMSCRIPTEN_BINDINGS(zeropoint) {
       .function("progress", &SessionHandle::progress)
       .function("outputs", &SessionHandle::outputs)
       .function("steps", &SessionHandle::steps)
-      .function("memory", &SessionHandle::memory);
+      .function("arenaBytes", &SessionHandle::arena_bytes);
 
   class_<QuantizerHandle>("Quantizer")
       .smart_ptr<std::shared_ptr<QuantizerHandle>>("QuantizerPointer")
@@ -692,6 +720,7 @@ EMSCRIPTEN_BINDINGS(zeropoint) {
   function("allocate", &allocate);
   function("readModel", &read_model);
   function("createSession", &create_session);
+  function("bindDims", &bind_dims);
   function("planOf", &plan_of);
   function("createQuantizer", &create_quantizer);
   function("createAgreement", &create_comparison<AgreementHandle>);

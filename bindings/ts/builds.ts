@@ -1,0 +1,75 @@
+// Which of the four builds of the engine this machine runs, and how to load it.
+import { relaxedSimd, simd } from 'wasm-feature-detect';
+import { messageOf, ZeropointError } from './errors.ts';
+import type { EngineModule } from './engine/module.ts';
+
+/** The builds of the engine: {128-bit SIMD, relaxed SIMD} × {one thread, threads}. */
+export const builds = ['simd', 'simd-threads', 'relaxed', 'relaxed-threads'] as const;
+export type Build = (typeof builds)[number];
+
+type Factory = (options: {
+  locateFile?: (file: string) => string;
+  threadPoolSize?: number;
+}) => Promise<EngineModule>;
+
+// Literal paths, so that a bundler finds the modules and, in them, their .wasm files.
+const importers: Record<Build, () => Promise<{ default: Factory }>> = {
+  simd: () => import('./wasm/simd.mjs'),
+  'simd-threads': () => import('./wasm/simd-threads.mjs'),
+  relaxed: () => import('./wasm/relaxed.mjs'),
+  'relaxed-threads': () => import('./wasm/relaxed-threads.mjs'),
+};
+
+/** Threads share memory, which browsers allow only to pages that are isolated across origins. */
+export function canShareMemory(): boolean {
+  if (typeof SharedArrayBuffer === 'undefined') return false;
+  const { crossOriginIsolated } = globalThis as { crossOriginIsolated?: boolean };
+  return crossOriginIsolated !== false;
+}
+
+/** The best build that this machine runs. */
+export async function pickBuild(threads: number): Promise<Build> {
+  if (!(await simd())) {
+    throw new ZeropointError('internal', 'this browser has no WebAssembly SIMD', {
+      hint: 'update the browser: all current ones have had it since 2023',
+    });
+  }
+  const set = (await relaxedSimd()) ? 'relaxed' : 'simd';
+  return threads > 1 && canShareMemory() ? `${set}-threads` : set;
+}
+
+/** Loads a build from beside this module, or from `base`. */
+export async function loadBuild(build: Build, base: string | undefined): Promise<EngineModule> {
+  try {
+    if (base === undefined) {
+      const { default: factory } = await importers[build]();
+      return await factory({});
+    }
+    const folder = base.endsWith('/') ? base : `${base}/`;
+    const { default: factory } = await import(/* @vite-ignore */ `${folder}${build}.mjs`);
+    return await (factory as Factory)({ locateFile: (file) => folder + file });
+  } catch (error) {
+    throw new ZeropointError(
+      'io',
+      `the engine (build '${build}') could not be loaded: ${messageOf(error)}`,
+      {
+        ...(base === undefined ? {} : { file: base }),
+        hint: 'serve the files of dist/wasm beside the package, or say where they are: configure({ wasmBase })',
+      },
+      { cause: error },
+    );
+  }
+}
+
+/** Starts workers ahead: a thread can start only when JavaScript yields, and the engine's calls do not. */
+export async function ensureWorkers(module: EngineModule, workers: number): Promise<void> {
+  const { PThread } = module;
+  if (!PThread) return;
+  const started: Promise<unknown>[] = [];
+  while (PThread.unusedWorkers.length < workers) {
+    const before = PThread.unusedWorkers.length;
+    PThread.allocateUnusedWorker();
+    started.push(PThread.loadWasmModuleToWorker(PThread.unusedWorkers[before]));
+  }
+  await Promise.all(started);
+}

@@ -1,0 +1,90 @@
+import { fedOf } from './engine/host.ts';
+import type { LayerError, OutputAgreement } from './engine/module.ts';
+import { ZeropointError } from './errors.ts';
+import { countOf, isSamples, SampleReader, type Samples } from './feeds.ts';
+import { internals, Model } from './model.ts';
+import * as check from './options.ts';
+import type { Progress } from './quantize.ts';
+
+export interface CompareOptions {
+  /** Also compare the layers' outputs, which takes a second, slower run of each sample. Default: false. */
+  layers?: boolean | undefined;
+  /** Threads to run with. By default what configure() said. */
+  threads?: number | undefined;
+  onProgress?: ((progress: Progress) => void) | undefined;
+  /** Stops the work; compare() then throws a ZeropointError with the code `cancelled`. */
+  signal?: AbortSignal | undefined;
+}
+
+/** How two models agree. */
+export interface Comparison {
+  samples: number;
+  /** Each output over all samples. */
+  outputs: OutputAgreement[];
+  /** Medians of a run, in milliseconds: an indication; `zeropoint bench` measures. */
+  latency: { reference: number; candidate: number };
+  /** The layers' outputs, in the order of the graph; empty unless asked for. */
+  layers: LayerError[];
+}
+
+/** Runs a model and its quantized form on the same samples, and says how far their outputs agree. */
+export async function compare(
+  reference: Model,
+  candidate: Model,
+  samples: Samples,
+  options: CompareOptions = {},
+): Promise<Comparison> {
+  for (const [name, model] of Object.entries({ reference, candidate })) {
+    if (!(model instanceof Model)) throw new ZeropointError('invalid-argument', `${name}: a Model is needed`);
+  }
+  if (!isSamples(samples)) {
+    throw new ZeropointError('invalid-argument', 'samples: an Iterable or AsyncIterable of feeds is needed');
+  }
+  check.checkOptions(options, {
+    layers: check.boolean,
+    threads: check.integer(1, 64),
+    onProgress: check.func,
+    signal: check.signal,
+  });
+  const { engine, id: first } = internals.of(reference);
+  const { engine: other, id: second } = internals.of(candidate);
+  if (engine !== other) {
+    throw new ZeropointError('invalid-argument', 'the two models were loaded by different engines', {
+      hint: 'load both after configure()',
+    });
+  }
+  const threads = Math.min(options.threads ?? engine.threads, engine.info.maxThreads);
+  const jobs = [await engine.call('createAgreement', [first, second, threads])];
+  try {
+    if (options.layers) jobs.push(await engine.call('createLayerErrors', [first, second, threads]));
+    const total = countOf(samples);
+    let count = 0;
+    for await (const feeds of new SampleReader(samples).sweep()) {
+      const fed = fedOf(feeds);
+      for (const [index, job] of jobs.entries()) {
+        await engine.call('beginComparison', [job, fed]);
+        await engine.drive(
+          (milliseconds) => engine.call('advanceComparison', [job, milliseconds]),
+          ({ finished }) => finished,
+          options.signal,
+          (slice) => {
+            const part = slice.total > 0 ? Math.min(slice.done / slice.total, 1) : 0;
+            options.onProgress?.({ phase: 'compare', done: count + (index + part) / jobs.length, total });
+          },
+        );
+      }
+      count += 1;
+    }
+    if (count === 0) throw new ZeropointError('invalid-argument', 'samples: there is not one sample');
+    const [agreement, layerErrors] = jobs as [number, number | undefined];
+    const { samples: seen, outputs, referenceMs, candidateMs } = await engine.call('agreement', [agreement]);
+    return {
+      samples: seen,
+      outputs,
+      latency: { reference: referenceMs, candidate: candidateMs },
+      layers: layerErrors === undefined ? [] : await engine.call('layerErrors', [layerErrors]),
+    };
+  } finally {
+    for (const job of jobs) engine.release(job);
+  }
+}

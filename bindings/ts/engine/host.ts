@@ -1,0 +1,375 @@
+// The engine behind one flat, message-shaped face: objects are numbers, arguments and results can be cloned between
+// threads, every call is short. It runs in the caller's thread or in a worker (worker.ts), and the two look the same to
+// engine/client.ts.
+import { ZeropointError } from '../errors.ts';
+import { bytesOf, dataLength, type TensorData, type TensorLike, type TensorType, viewAs } from '../tensor.ts';
+import { type Build, canShareMemory, ensureWorkers, loadBuild, pickBuild } from '../builds.ts';
+import type {
+  AgreementResult,
+  Answer,
+  Choices,
+  ComparisonHandle,
+  ConfigIn,
+  EngineMemory,
+  EngineModule,
+  EngineReport,
+  FeedIn,
+  Handle,
+  LayerError,
+  ModelFacts,
+  ModelHandle,
+  QuantizerHandle,
+  QuantizerState,
+  Range,
+  SessionHandle,
+  StepInfo,
+  Steps,
+  TensorOut,
+  ValueInfo,
+} from './module.ts';
+
+/** An object in the host. */
+export type Id = number;
+
+export interface NamedTensor {
+  name: string;
+  type: TensorType;
+  dims: number[];
+  data: TensorData;
+}
+
+export interface ModelDescription {
+  id: Id;
+  inputs: ValueInfo[];
+  outputs: ValueInfo[];
+}
+
+/** Where a sliced job stands; `spent` is the time the engine worked, in milliseconds. */
+export interface Slice extends Steps {
+  finished: boolean;
+  spent: number;
+}
+
+/** A slice of a run; the last one brings the outputs. */
+export interface RunSlice extends Slice {
+  outputs?: NamedTensor[];
+}
+
+export interface HostInfo {
+  build: Build;
+  /** The most threads a session can have. */
+  maxThreads: number;
+  instructionSet: string;
+  relaxedDot: string;
+  fusedMultiplyAdd: boolean;
+}
+
+export interface HostOptions {
+  build: Build | undefined;
+  wasmBase: string | undefined;
+  threads: number;
+}
+
+/** An error as a value: an Error's own properties would be lost between threads. */
+export type Result<T> = { value: T } | { error: { code: string; message: string; details: object; fatal: boolean } };
+
+type Fed = readonly (readonly [name: string, tensor: TensorLike])[];
+
+function unwrap<T>(answer: Answer<T>): T {
+  if (!answer.error) return answer.value;
+  const { code, message, ...rest } = answer.error;
+  const details = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== ''));
+  throw new ZeropointError(code, message, details);
+}
+
+/** A copy of the outputs' bytes as typed arrays. */
+function tensorFrom({ name, type, dims, bytes, strings }: TensorOut): NamedTensor {
+  const data = type === 'string' ? (strings ?? []) : viewAs(type, bytes ?? new Uint8Array());
+  return { name, type, dims, data };
+}
+
+export class EngineHost {
+  readonly #module: EngineModule;
+  readonly #info: HostInfo;
+  readonly #objects = new Map<Id, Handle>();
+  #lastId = 0;
+
+  private constructor(module: EngineModule, info: HostInfo) {
+    this.#module = module;
+    this.#info = info;
+  }
+
+  static async create(options: HostOptions): Promise<EngineHost> {
+    let build = options.build ?? (await pickBuild(options.threads));
+    let module: EngineModule;
+    try {
+      module = await loadBuild(build, options.wasmBase);
+    } catch (error) {
+      // Some machines refuse to reserve 4 GiB of shared memory: one thread is better than nothing.
+      if (options.build !== undefined || !build.endsWith('-threads')) throw error;
+      build = build.replace('-threads', '') as Build;
+      module = await loadBuild(build, options.wasmBase);
+    }
+    const maxThreads = build.endsWith('-threads') && canShareMemory() ? 64 : 1;
+    return new EngineHost(module, { build, maxThreads, ...module.info() });
+  }
+
+  #keep(handle: Handle): Id {
+    this.#lastId += 1;
+    this.#objects.set(this.#lastId, handle);
+    return this.#lastId;
+  }
+
+  #get<T extends Handle>(id: Id): T {
+    const handle = this.#objects.get(id);
+    if (!handle) throw new ZeropointError('disposed', 'the object was disposed of');
+    return handle as T;
+  }
+
+  #model = (id: Id) => this.#get<ModelHandle>(id);
+  #session = (id: Id) => this.#get<SessionHandle>(id);
+  #quantizer = (id: Id) => this.#get<QuantizerHandle>(id);
+  #comparison = <T>(id: Id) => this.#get<ComparisonHandle<T>>(id);
+
+  /** Passes feeds to a call of the engine's, which takes their memory. */
+  #withFeeds<T>(feeds: Fed, call: (feeds: FeedIn[]) => Answer<T>): T {
+    const passed: FeedIn[] = [];
+    try {
+      for (const [name, { type, data, dims }] of feeds) {
+        if (Array.isArray(data)) {
+          passed.push({ name, type, dims, strings: data });
+        } else {
+          const buffer = unwrap(this.#module.allocate(data.byteLength));
+          passed.push({ name, type, dims, buffer });
+          buffer.view().set(bytesOf(data));
+        }
+      }
+      return unwrap(call(passed));
+    } finally {
+      for (const { buffer } of passed) buffer?.delete();
+    }
+  }
+
+  /** Runs slices until `milliseconds` are over, and says where the job stands. */
+  #advance(
+    job: { advance(milliseconds: number): Answer<boolean>; progress(): Steps },
+    milliseconds: number,
+  ): Slice {
+    const start = performance.now();
+    const finished = unwrap(job.advance(milliseconds));
+    return { finished, spent: performance.now() - start, ...job.progress() };
+  }
+
+  #describe(model: ModelHandle): ModelDescription {
+    try {
+      const described = unwrap(model.describe());
+      return { id: this.#keep(model), ...described };
+    } catch (error) {
+      model.delete();
+      throw error;
+    }
+  }
+
+  info(): HostInfo {
+    return this.#info;
+  }
+
+  memory(): EngineMemory {
+    return this.#module.memory();
+  }
+
+  choices(): Choices {
+    return unwrap(this.#module.choices());
+  }
+
+  release(id: Id): void {
+    this.#objects.get(id)?.delete();
+    this.#objects.delete(id);
+  }
+
+  // ---- models
+
+  readModel(bytes: Uint8Array): ModelDescription {
+    const buffer = unwrap(this.#module.allocate(bytes.byteLength));
+    try {
+      buffer.view().set(bytes);
+      return this.#describe(unwrap(this.#module.readModel(buffer)));
+    } finally {
+      buffer.delete();
+    }
+  }
+
+  inspectModel(id: Id): ModelFacts {
+    return unwrap(this.#model(id).inspect());
+  }
+
+  requireSupported(id: Id): void {
+    unwrap(this.#model(id).requireSupported());
+  }
+
+  writeModel(id: Id, format: string): Uint8Array<ArrayBuffer> {
+    return unwrap(this.#model(id).write(format));
+  }
+
+  /** How long the file would be. */
+  sizeOfModel(id: Id, format: string): number {
+    return this.writeModel(id, format).byteLength;
+  }
+
+  /** The model with dimensions that have these names fixed. */
+  bindDims(id: Id, dims: Readonly<Record<string, number>>): ModelDescription {
+    return this.#describe(unwrap(this.#module.bindDims(this.#model(id), dims)));
+  }
+
+  planOf(id: Id, config: ConfigIn, measureWeights: boolean): EngineReport {
+    return unwrap(this.#module.planOf(this.#model(id), config, measureWeights));
+  }
+
+  // ---- sessions
+
+  async createSession(model: Id, options: { threads: number; integer: boolean }): Promise<Id> {
+    await ensureWorkers(this.#module, options.threads - 1);
+    return this.#keep(unwrap(this.#module.createSession(this.#model(model), options)));
+  }
+
+  /** Starts a run and works for about `milliseconds`. */
+  beginRun(session: Id, feeds: Fed, milliseconds: number): RunSlice {
+    const start = performance.now();
+    this.#withFeeds(feeds, (f) => this.#session(session).begin(f));
+    const spent = performance.now() - start;
+    const slice = this.advanceRun(session, milliseconds);
+    slice.spent += spent;
+    return slice;
+  }
+
+  advanceRun(session: Id, milliseconds: number): RunSlice {
+    const handle = this.#session(session);
+    const slice: RunSlice = this.#advance(handle, milliseconds);
+    if (slice.finished) slice.outputs = unwrap(handle.outputs()).map(tensorFrom);
+    return slice;
+  }
+
+  sessionSteps(session: Id): StepInfo[] {
+    return unwrap(this.#session(session).steps());
+  }
+
+  arenaBytes(session: Id): number {
+    return this.#session(session).arenaBytes();
+  }
+
+  // ---- quantizing
+
+  async createQuantizer(
+    model: Id,
+    config: ConfigIn,
+    threads: number,
+  ): Promise<{ id: Id; needsCalibration: boolean }> {
+    await ensureWorkers(this.#module, threads - 1);
+    const job = unwrap(this.#module.createQuantizer(this.#model(model), config, threads));
+    return { id: this.#keep(job), needsCalibration: job.needsCalibration() };
+  }
+
+  /** Works for about `milliseconds`; `idle`: nothing to do until the caller acts. */
+  advanceQuantizer(id: Id, milliseconds: number): QuantizerState & { idle: boolean } {
+    const job = this.#quantizer(id);
+    const idle = unwrap(job.advance(milliseconds));
+    return { idle, ...job.state() };
+  }
+
+  beginSample(id: Id, feeds: Fed): void {
+    const job = this.#quantizer(id);
+    this.#withFeeds(feeds, (f) => job.beginSample(f));
+  }
+
+  endSamples(id: Id): void {
+    unwrap(this.#quantizer(id).endSamples());
+  }
+
+  quantizerResult(id: Id): { model: ModelDescription; report: EngineReport; ranges: Record<string, Range> } {
+    const job = this.#quantizer(id);
+    const report = unwrap(job.report());
+    const ranges = unwrap(job.ranges());
+    return { model: this.#describe(unwrap(job.result())), report, ranges };
+  }
+
+  // ---- comparing
+
+  async createAgreement(reference: Id, candidate: Id, threads: number): Promise<Id> {
+    await ensureWorkers(this.#module, 2 * (threads - 1));
+    return this.#keep(
+      unwrap(this.#module.createAgreement(this.#model(reference), this.#model(candidate), threads)),
+    );
+  }
+
+  async createLayerErrors(reference: Id, quantized: Id, threads: number): Promise<Id> {
+    await ensureWorkers(this.#module, 2 * (threads - 1));
+    return this.#keep(
+      unwrap(this.#module.createLayerErrors(this.#model(reference), this.#model(quantized), threads)),
+    );
+  }
+
+  beginComparison(id: Id, feeds: Fed): void {
+    const job = this.#comparison(id);
+    this.#withFeeds(feeds, (f) => job.begin(f));
+  }
+
+  advanceComparison(id: Id, milliseconds: number): Slice {
+    return this.#advance(this.#comparison(id), milliseconds);
+  }
+
+  agreement(id: Id): AgreementResult {
+    return unwrap(this.#comparison<AgreementResult>(id).result());
+  }
+
+  layerErrors(id: Id): LayerError[] {
+    return unwrap(this.#comparison<LayerError[]>(id).result());
+  }
+}
+
+/** The methods that a client calls by name. */
+export type HostMethod = keyof EngineHost;
+
+/** Calls a method by name and gives its result, or its error, as a value. */
+export async function callHost(host: EngineHost, method: HostMethod, args: unknown[]): Promise<Result<unknown>> {
+  try {
+    return { value: await (host[method] as (...args: unknown[]) => unknown)(...args) };
+  } catch (error) {
+    if (error instanceof ZeropointError) {
+      return { error: { code: error.code, message: error.message, details: error.details, fatal: false } };
+    }
+    // A trap in WebAssembly (or a mistake of ours): what the engine holds can no longer be trusted.
+    const message = error instanceof Error ? error.message : String(error);
+    return {
+      error: {
+        code: 'internal',
+        message: `the engine stopped: ${message}`,
+        details: { hint: 'load the model again; please report this, with the model if you can' },
+        fatal: true,
+      },
+    };
+  }
+}
+
+/** Feeds as pairs that can be cloned, checked for what the engine could not check itself. */
+export function fedOf(feeds: unknown): Fed {
+  if (typeof feeds !== 'object' || feeds === null || Array.isArray(feeds)) {
+    throw new ZeropointError('invalid-argument', 'feeds: an object with a tensor for each input is needed');
+  }
+  return Object.entries(feeds).map(([name, tensor]: [string, TensorLike]) => {
+    const { type, data, dims } = (tensor ?? {}) as TensorLike;
+    const isData = Array.isArray(data) || ArrayBuffer.isView(data);
+    if (typeof type !== 'string' || !isData || !Array.isArray(dims)) {
+      throw new ZeropointError('invalid-feed', `input '${name}': a Tensor is needed`, { tensor: name });
+    }
+    const elements = dims.reduce((a: number, b: number) => a * b, 1);
+    const length = (data as ArrayLike<unknown>).length;
+    if (length !== dataLength(type as TensorType, elements)) {
+      throw new ZeropointError(
+        'invalid-feed',
+        `input '${name}': dims [${dims.join(', ')}] do not fit ${length} entries of data`,
+        { tensor: name },
+      );
+    }
+    return [name, { type, data, dims: [...dims] }] as const;
+  });
+}

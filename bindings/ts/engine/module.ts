@@ -1,0 +1,307 @@
+// The Embind surface of bindings/engine.cpp, as TypeScript sees it. Internal to engine/: the rest of the package
+// goes through EngineHost.
+import type { ErrorCode } from '../errors.ts';
+import type { TensorType } from '../tensor.ts';
+
+/** What every call answers: the engine never throws into JavaScript. */
+export type Answer<T> =
+  | { value: T; error?: undefined }
+  | {
+      value?: undefined;
+      error: { code: ErrorCode; message: string; node: string; op: string; tensor: string; hint: string };
+    };
+
+/** An object of the engine's; it lives until it is deleted. */
+export interface Handle {
+  delete(): void;
+}
+
+/** A dimension: a number, a name, or '?' for one that is not known. */
+export type Dim = number | string;
+
+export interface ValueInfo {
+  name: string;
+  type: TensorType;
+  /** Null when not even the number of dimensions is known. */
+  dims: readonly Dim[] | null;
+}
+
+export interface BufferHandle extends Handle {
+  /** Valid until the engine's memory grows: fill it at once. */
+  view(): Uint8Array;
+}
+
+/** A tensor on its way in: `buffer` for all types but strings. */
+export interface FeedIn {
+  name: string;
+  type: string;
+  dims: readonly number[];
+  buffer?: BufferHandle;
+  strings?: readonly string[];
+}
+
+/** A tensor on its way out. */
+export interface TensorOut {
+  name: string;
+  type: TensorType;
+  dims: number[];
+  bytes?: Uint8Array<ArrayBuffer>;
+  strings?: string[];
+}
+
+export interface Steps {
+  done: number;
+  total: number;
+}
+
+export interface ModelHandle extends Handle {
+  describe(): Answer<{ inputs: ValueInfo[]; outputs: ValueInfo[] }>;
+  inspect(): Answer<ModelFacts>;
+  requireSupported(): Answer<undefined>;
+  write(format: string): Answer<Uint8Array<ArrayBuffer>>;
+}
+
+/** What a model's file says of itself. */
+export interface ModelFacts {
+  name: string;
+  producer: string;
+  producerVersion: string;
+  description: string;
+  nodes: number;
+  /** Elements of all constants. */
+  parameters: number;
+  /** Bytes of all constants. */
+  weightBytes: number;
+  operators: { op: string; count: number }[];
+  /** As the file had them; the engine works with the newest form it knows. */
+  opsets: { domain: string; version: number }[];
+  metadata: { key: string; value: string }[];
+}
+
+/** Something that is stepped through in slices. */
+interface Sliced {
+  begin(feeds: FeedIn[]): Answer<undefined>;
+  /** Works for about `milliseconds`; true when finished. */
+  advance(milliseconds: number): Answer<boolean>;
+  progress(): Steps;
+}
+
+export interface SessionHandle extends Handle, Sliced {
+  outputs(): Answer<TensorOut[]>;
+  steps(): Answer<StepInfo[]>;
+  /** Bytes of the arena of the plan in use. */
+  arenaBytes(): number;
+}
+
+/** One step of a plan: the node, and what its kernel computes with (`int8`, `float32`, `table`, ...). */
+export interface StepInfo {
+  node: string;
+  op: string;
+  kernel: string;
+}
+
+export interface Range {
+  min: number;
+  max: number;
+}
+
+/** src/quant/quant.h: Config, with every field present. */
+export interface ConfigIn {
+  mode: string;
+  activations: string;
+  weights: string;
+  perChannel: boolean;
+  symmetricWeights: boolean;
+  symmetricActivations: boolean;
+  reduceRange: boolean;
+  blockSize: number;
+  quantizedInputs: boolean;
+  quantizedOutputs: boolean;
+  observer: string;
+  format: string;
+  includeNodes: readonly string[];
+  excludeNodes: readonly string[];
+  includeOps: readonly string[];
+  excludeOps: readonly string[];
+  repairs: readonly string[];
+  precision: Readonly<Record<string, { activations: string; weights: string }>>;
+  ranges: Readonly<Record<string, Range>>;
+  options: Readonly<Record<string, number>>;
+}
+
+/** A weight that was quantized. */
+export interface WeightReport {
+  name: string;
+  type: TensorType;
+  granularity: 'tensor' | 'channel' | 'block';
+  elements: number;
+  /** How many scales. */
+  scales: number;
+  /** 0: no blocks. */
+  blockSize: number;
+  /** Of the float weight. */
+  min: number;
+  max: number;
+  /** Of the dequantized weight against the float one, in dB. NaN: not measured; Infinity: exact. */
+  sqnr: number;
+}
+
+/** A value that was quantized on its way into a layer or out of it. */
+export interface ActivationReport {
+  /** Its name in the float model. */
+  value: string;
+  /** Of the layer; else its output. */
+  input: boolean;
+  type: TensorType;
+  /** The range it covers. */
+  min: number;
+  max: number;
+  /** 0: not known yet, or found at run time. */
+  scale: number;
+  zeroPoint: number;
+  /** Found at run time. */
+  dynamic: boolean;
+}
+
+export interface LayerReport {
+  node: string;
+  /** `Conv` or `com.microsoft.Gelu`. */
+  op: string;
+  /** The name of its first output. */
+  output: string;
+  quantized: boolean;
+  /** One sentence in plain words. */
+  why: string;
+  weight: WeightReport | null;
+  activations: ActivationReport[];
+  /** Multiply-accumulates of one run; 0: none, or shapes unknown. */
+  macs: number;
+  /** Of the model's, 0...1. */
+  macsShare: number;
+}
+
+/** src/quant/report.h: Report. */
+export interface EngineReport {
+  mode: string;
+  layers: LayerReport[];
+  warnings: string[];
+  layersQuantized: number;
+  /** Of all constants, scales included. */
+  weightBytesBefore: number;
+  weightBytesAfter: number;
+  macs: number;
+  macsQuantized: number;
+  /** How many samples calibration saw. */
+  samples: number;
+}
+
+export interface QuantizerState extends Steps {
+  phase: string;
+  samples: number;
+  finished: boolean;
+  wantsSamples: boolean;
+  enough: boolean;
+}
+
+export interface QuantizerHandle extends Handle {
+  advance(milliseconds: number): Answer<boolean>;
+  state(): QuantizerState;
+  needsCalibration(): boolean;
+  beginSample(feeds: FeedIn[]): Answer<undefined>;
+  endSamples(): Answer<undefined>;
+  result(): Answer<ModelHandle>;
+  report(): Answer<EngineReport>;
+  ranges(): Answer<Record<string, Range>>;
+}
+
+/** How one output of two models agrees over all samples. */
+export interface OutputAgreement {
+  output: string;
+  /** Signal to quantization noise, in dB. Infinity: equal. */
+  sqnr: number;
+  cosine: number;
+  /** The largest absolute difference. */
+  maxAbs: number;
+  /**
+   * Share of rows (along the last dimension) whose largest element is the same, 0...1; for integer outputs, of equal
+   * elements. NaN: the output has one element a row.
+   */
+  top1: number;
+  rows: number;
+}
+
+export interface AgreementResult {
+  samples: number;
+  /** Medians of a run, in milliseconds. */
+  referenceMs: number;
+  candidateMs: number;
+  outputs: OutputAgreement[];
+}
+
+/** What quantization did to the output of one layer, over all samples. */
+export interface LayerError {
+  node: string;
+  op: string;
+  output: string;
+  /** The value compared is one that the quantized model holds as integers. */
+  quantized: boolean;
+  /** Of the quantized model's value against the float one, in dB: errors accumulated up to here. */
+  sqnr: number;
+  /** Of rounding the float value itself to its integers, in dB. Infinity: not rounded. */
+  ownSqnr: number;
+  cosine: number;
+  maxAbs: number;
+  /** Share of float values outside the covered range, 0...1. */
+  saturated: number;
+}
+
+export interface ComparisonHandle<T> extends Handle, Sliced {
+  result(): Answer<T>;
+}
+
+/** What can be chosen, as registered in the engine. */
+export interface Choices {
+  modes: string[];
+  observers: string[];
+  repairs: string[];
+  options: { name: string; owner: string; default: number; min: number; max: number }[];
+}
+
+export interface EngineModule {
+  allocate(bytes: number): Answer<BufferHandle>;
+  readModel(buffer: BufferHandle): Answer<ModelHandle>;
+  createSession(model: ModelHandle, options: { threads: number; integer: boolean }): Answer<SessionHandle>;
+  /** The model with dimensions that have these names fixed. */
+  bindDims(model: ModelHandle, dims: Readonly<Record<string, number>>): Answer<ModelHandle>;
+  planOf(model: ModelHandle, config: ConfigIn, measureWeights: boolean): Answer<EngineReport>;
+  createQuantizer(model: ModelHandle, config: ConfigIn, threads: number): Answer<QuantizerHandle>;
+  createAgreement(
+    reference: ModelHandle,
+    candidate: ModelHandle,
+    threads: number,
+  ): Answer<ComparisonHandle<AgreementResult>>;
+  createLayerErrors(
+    reference: ModelHandle,
+    quantized: ModelHandle,
+    threads: number,
+  ): Answer<ComparisonHandle<LayerError[]>>;
+  choices(): Answer<Choices>;
+  info(): { instructionSet: string; relaxedDot: string; fusedMultiplyAdd: boolean };
+  memory(): EngineMemory;
+  /** Emscripten's, in the builds with threads. */
+  PThread?: PThreads;
+}
+
+/** Bytes of WebAssembly memory: what is reserved (it only grows) and what is allocated in it. */
+export interface EngineMemory {
+  reserved: number;
+  used: number;
+}
+
+/** The part of Emscripten's thread library that starts workers ahead. */
+export interface PThreads {
+  unusedWorkers: unknown[];
+  runningWorkers: unknown[];
+  allocateUnusedWorker(): void;
+  loadWasmModuleToWorker(worker: unknown): Promise<unknown>;
+}

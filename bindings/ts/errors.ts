@@ -1,0 +1,71 @@
+/**
+ * What can go wrong, as a closed list. The first nine are the engine's (src/core/error.h).
+ *
+ * - `invalid-model`: not ONNX, truncated, or inconsistent with itself
+ * - `unsupported-operator`: an operator, or a form of it, that the engine does not have
+ * - `unsupported-type`: an element type that the operation does not take
+ * - `shape-mismatch`: shapes that contradict each other or the model's declaration
+ * - `invalid-feed`: a feed that is missing, unknown, or of the wrong type
+ * - `invalid-argument`: an option or argument outside its documented range
+ * - `out-of-memory`: an allocation that the machine or the 4 GiB address space refuses
+ * - `cancelled`: the caller's AbortSignal fired
+ * - `internal`: a broken promise of zeropoint's own: please report it
+ * - `io`: a file or address that cannot be read or written
+ * - `invalid-sample`: a sample file that is malformed or does not fit the model
+ * - `disposed`: a model or session was used after dispose()
+ */
+export const errorCodes = [
+  'invalid-model',
+  'unsupported-operator',
+  'unsupported-type',
+  'shape-mismatch',
+  'invalid-feed',
+  'invalid-argument',
+  'out-of-memory',
+  'cancelled',
+  'internal',
+  'io',
+  'invalid-sample',
+  'disposed',
+] as const;
+
+export type ErrorCode = (typeof errorCodes)[number];
+
+/** Where an error happened and what to do about it. Only what is known is there. */
+export interface ErrorDetails {
+  /** The node's name in the model. */
+  node?: string;
+  /** The operator with its domain and, where known, version: `ai.onnx.Conv-11`. */
+  op?: string;
+  /** The name of the tensor (or model input). */
+  tensor?: string;
+  /** The file or address. */
+  file?: string;
+  /** What the user can do. */
+  hint?: string;
+}
+
+/** Every error that zeropoint throws. */
+export class ZeropointError extends Error {
+  readonly code: ErrorCode;
+  readonly details: ErrorDetails;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'ZeropointError';
+    this.code = code;
+    this.details = details;
+  }
+}
+
+/** The error of a call whose AbortSignal fired; its `cause` is the signal's reason. */
+export function cancelled(signal: AbortSignal): ZeropointError {
+  return new ZeropointError('cancelled', 'the work was cancelled', {}, { cause: signal.reason });
+}
+
+/** Throws if the signal has fired. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted) throw cancelled(signal);
+}
+
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,38 @@
+/**
+ * zeropoint: quantizes ONNX models, runs them on integer kernels, and compares them with their originals. In browsers,
+ * workers and Node; nothing leaves the machine.
+ */
+export type { Build } from './builds.ts';
+export { type CompareOptions, type Comparison, compare } from './compare.ts';
+export { configure, type EngineConfig, type EngineInfo, engineInfo } from './engine/client.ts';
+export type {
+  ActivationReport,
+  Choices,
+  Dim,
+  LayerError,
+  LayerReport,
+  ModelFacts,
+  OutputAgreement,
+  Range,
+  StepInfo,
+  ValueInfo,
+  WeightReport,
+} from './engine/module.ts';
+export { type ErrorCode, type ErrorDetails, errorCodes, ZeropointError } from './errors.ts';
+export type { Samples } from './feeds.ts';
+export { type InspectOptions, type LoadOptions, Model, type ModelReport } from './model.ts';
+export type { RgbaImage } from './platform.ts';
+export type {
+  ModelFormat,
+  Progress,
+  QuantizeMode,
+  QuantizeOptions,
+  QuantizeReport,
+  SchemeOptions,
+} from './quantize.ts';
+export { choices } from './choices.ts';
+export * from './samples/index.ts';
+export type { Outputs, RunOptions, Session, SessionOptions } from './session.ts';
+export type { ModelSource } from './source.ts';
+export { type Feeds, Tensor, type TensorData, type TensorLike, type TensorType } from './tensor.ts';
+export { version } from './version.ts';

@@ -1,0 +1,156 @@
+import { asyncDispose, Owned } from './disposal.ts';
+import { type Engine, engine as theEngine } from './engine/client.ts';
+import type { ModelDescription } from './engine/host.ts';
+import type { EngineReport, ModelFacts, ValueInfo } from './engine/module.ts';
+import * as check from './options.ts';
+import {
+  configFrom,
+  formats,
+  type ModelFormat,
+  type QuantizeOptions,
+  type QuantizeReport,
+  quantizeModel,
+  type SchemeOptions,
+  schemeChecks,
+} from './quantize.ts';
+import { Session, type SessionOptions, sessionChecks } from './session.ts';
+import { bytesFrom, type ModelSource } from './source.ts';
+
+export interface LoadOptions {
+  signal?: AbortSignal | undefined;
+}
+
+export interface InspectOptions extends SchemeOptions {
+  /** Sizes for named dimensions ({ H: 640 }), without which a model of dynamic shape has no count of operations. */
+  dims?: Readonly<Record<string, number>> | undefined;
+  /** Also quantize every weight to say what that costs: layers then have `weight.sqnr`. Default: false. */
+  measureWeights?: boolean | undefined;
+}
+
+/** What a model is, and what quantization would do to it. */
+export interface ModelReport extends ModelFacts {
+  inputs: readonly ValueInfo[];
+  outputs: readonly ValueInfo[];
+  /** Bytes of the file. */
+  size: number;
+  /** Multiply-accumulates of one run; 0 where shapes are not known. */
+  macs: number;
+  /** What would be quantized, what not, and why: layer by layer, for the scheme that was asked about. */
+  plan: EngineReport;
+}
+
+/** The engine's own handle on a model; for the package's other files. */
+export const internals: { of(model: Model): { engine: Engine; id: number } } = {
+  of: () => {
+    throw new Error('set by Model');
+  },
+};
+
+/** An ONNX model: a float one, or one that is already quantized. */
+export class Model {
+  readonly inputs: readonly ValueInfo[];
+  readonly outputs: readonly ValueInfo[];
+  /** Bytes of the file that the model was read from, or that it would be written to. */
+  readonly size: number;
+  /** How toBytes() writes unless told otherwise. */
+  readonly format: ModelFormat;
+  readonly #owned: Owned;
+
+  static {
+    internals.of = (model) => {
+      // A structural copy of the class (a second copy of the package) has no such field.
+      const owned = model.#owned;
+      return { engine: owned.engine, id: owned.id };
+    };
+  }
+
+  private constructor(engine: Engine, described: ModelDescription, size: number, format: ModelFormat) {
+    this.#owned = new Owned(this, 'model', engine, described.id);
+    this.inputs = described.inputs;
+    this.outputs = described.outputs;
+    this.size = size;
+    this.format = format;
+  }
+
+  /**
+   * Reads a model from bytes, a Blob or File, a URL or (in Node) a file's path. Bytes are copied and stay the caller's.
+   */
+  static async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
+    check.checkOptions(options, { signal: check.signal });
+    const { bytes, owned } = await bytesFrom(source, options.signal);
+    const engine = await theEngine();
+    await engine.breathe(options.signal);
+    const size = bytes.byteLength;
+    const moved = engine.remote && owned && bytes.buffer instanceof ArrayBuffer ? [bytes.buffer] : [];
+    return new Model(engine, await engine.call('readModel', [bytes], moved), size, 'qdq');
+  }
+
+  /** What the model is, and what quantization with these options would do to it, layer by layer. Runs nothing. */
+  async inspect(options: InspectOptions = {}): Promise<ModelReport> {
+    const { engine, id } = this.#owned;
+    check.checkOptions(options, {
+      ...schemeChecks(await engine.call('choices', [])),
+      dims: check.recordOf(check.integer(0, 2 ** 31)),
+      measureWeights: check.boolean,
+    });
+    const { dims, measureWeights, ...scheme } = options;
+    const facts = await engine.call('inspectModel', [id]);
+    const config = configFrom(
+      scheme,
+      facts.operators.map(({ op }) => op),
+    );
+    const bound = dims ? (await engine.call('bindDims', [id, dims])).id : undefined;
+    try {
+      const plan = await engine.call('planOf', [bound ?? id, config, measureWeights ?? false]);
+      return { ...facts, inputs: this.inputs, outputs: this.outputs, size: this.size, macs: plan.macs, plan };
+    } finally {
+      if (bound !== undefined) engine.release(bound);
+    }
+  }
+
+  /** Makes the model ready to run. Throws for operators that are not supported, naming all of them. */
+  async createSession(options: SessionOptions = {}): Promise<Session> {
+    check.checkOptions(options, sessionChecks);
+    const { engine, id } = this.#owned;
+    const threads = Math.min(options.threads ?? engine.threads, engine.info.maxThreads);
+    const session = await engine.call('createSession', [id, { threads, integer: options.integer ?? true }]);
+    return new Session(engine, session, this.inputs, this.outputs);
+  }
+
+  /**
+   * Quantizes the model. The result is a new model, which shares unchanged weights with this one and outlives it.
+   */
+  async quantize(options: QuantizeOptions = {}): Promise<{ model: Model; report: QuantizeReport }> {
+    const { engine, id } = this.#owned;
+    const { model, report } = await quantizeModel(engine, id, this.size, options);
+    return { model: new Model(engine, model, report.sizeAfter, report.format), report };
+  }
+
+  /**
+   * The model as the bytes of an ONNX file. Await it, or pass it on as it is to what takes an AsyncIterable, as Node's
+   * `writeFile` does.
+   */
+  toBytes(options: { format?: ModelFormat | undefined } = {}): Promise<Uint8Array<ArrayBuffer>> &
+    AsyncIterable<Uint8Array<ArrayBuffer>> {
+    const write = async () => {
+      check.checkOptions(options, { format: check.oneOf(formats) });
+      const { engine, id } = this.#owned;
+      return engine.call('writeModel', [id, options.format ?? this.format]);
+    };
+    const bytes = write();
+    return Object.assign(bytes, {
+      async *[Symbol.asyncIterator]() {
+        yield await bytes;
+      },
+    });
+  }
+
+  /** Gives the model's memory back. Sessions and quantized models made from it live on. */
+  async dispose(): Promise<void> {
+    await this.#owned.dispose();
+  }
+
+  async [asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+}

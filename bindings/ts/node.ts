@@ -1,0 +1,40 @@
+// The package in Node: the same as in browsers, with files, sharp for images, and worker threads.
+import { readFile } from 'node:fs/promises';
+import { availableParallelism } from 'node:os';
+import { Worker } from 'node:worker_threads';
+import { messageOf, ZeropointError } from './errors.ts';
+import { type RgbaImage, setPlatform } from './platform.ts';
+
+async function decodeImage(bytes: Uint8Array): Promise<RgbaImage> {
+  let sharp: (typeof import('sharp'))['default'];
+  try {
+    ({ default: sharp } = await import('sharp'));
+  } catch (error) {
+    throw new ZeropointError(
+      'invalid-sample',
+      `images are read with the package 'sharp', which could not be loaded: ${messageOf(error)}`,
+      { hint: 'npm install sharp, or give the samples as .npy or .npz' },
+      { cause: error },
+    );
+  }
+  const { data, info } = await sharp(bytes)
+    .rotate() // as the camera was held: browsers do the same
+    .toColourspace('srgb')
+    .ensureAlpha()
+    .raw()
+    .toBuffer({ resolveWithObject: true });
+  return { data, width: info.width, height: info.height };
+}
+
+setPlatform({
+  readFile,
+  decodeImage,
+  cores: availableParallelism,
+  async startThread(script) {
+    const thread = new Worker(script);
+    thread.unref();
+    return thread;
+  },
+});
+
+export * from './index.ts';

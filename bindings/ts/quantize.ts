@@ -1,0 +1,287 @@
+import type { Engine } from './engine/client.ts';
+import { fedOf, type Id, type ModelDescription } from './engine/host.ts';
+import type { Choices, ConfigIn, EngineReport, LayerError, LayerReport, Range } from './engine/module.ts';
+import { ZeropointError } from './errors.ts';
+import { countOf, isSamples, KeptSamples, SampleReader, type Samples } from './feeds.ts';
+import * as check from './options.ts';
+
+/** Where long work stands. `total` is 0 while it is not known. */
+export interface Progress {
+  /** `prepare`, `calibrate`, `place`, `measure`, ... */
+  phase: string;
+  /** Steps of the phase, or samples where it goes through samples. */
+  done: number;
+  total: number;
+}
+
+export type QuantizeMode = 'static' | 'dynamic' | 'weight-only' | (string & {});
+export type ModelFormat = 'qdq' | 'qoperator';
+
+/** What is to be quantized, and how. */
+export interface SchemeOptions {
+  /**
+   * - `static` (default): int8 weights and activations, with ranges from calibration; runs on integer kernels
+   * - `dynamic`: int8 weights; activations are quantized in each run, with the range they then have
+   * - `weight-only`: int8 weights per channel, or int4 in blocks; activations stay float
+   */
+  mode?: QuantizeMode | undefined;
+  /** The type of quantized activations (static only). Default: uint8. */
+  activations?: 'uint8' | 'int8' | 'uint16' | 'int16' | undefined;
+  /** The type of quantized weights. Default: int8; the 4-bit types are for weight-only. */
+  weights?: 'int8' | 'uint8' | 'int4' | 'uint4' | undefined;
+  /** Weights: one scale for each output channel (default), or one for a whole tensor. */
+  perChannel?: boolean | undefined;
+  /** Activations: the zero point in the middle of the type. Default: false, wherever the range puts it. */
+  symmetric?: boolean | undefined;
+  /** Weights: the zero point in the middle of the type. Default: true. */
+  symmetricWeights?: boolean | undefined;
+  /** 7-bit weights, for runtimes and machines whose 8-bit products saturate. Default: false. */
+  reduceRange?: boolean | undefined;
+  /** Elements that share a scale in 4-bit weights: 16, 32 (default), 64, 128 or 256. */
+  blockSize?: number | undefined;
+  /** What the model takes where its inputs are quantized. Default: float. */
+  inputs?: 'float' | 'quantized' | undefined;
+  /** What the model gives where its outputs are quantized. Default: float. */
+  outputs?: 'float' | 'quantized' | undefined;
+  /** How ranges are found from samples: see `choices()`. Default: min-max. */
+  observer?: string | undefined;
+  /** Quantize only these nodes, by name, and operators, by type. */
+  include?: readonly string[] | undefined;
+  /** Leave these nodes, by name, and operators, by type, as they are. Wins over `include`. */
+  exclude?: readonly string[] | undefined;
+  /** Another precision for single nodes, by name; `float` leaves one as it is. */
+  precision?: Readonly<Record<string, { activations?: string; weights?: string }>> | undefined;
+  /** Ranges by value name, used as they are instead of observed. */
+  ranges?: Readonly<Record<string, Range>> | undefined;
+  /** Numbers that observers and repairs take, by name: see `choices()`. */
+  parameters?: Readonly<Record<string, number>> | undefined;
+  /** Repairs to run, by name: see `choices()`. */
+  repairs?: readonly string[] | undefined;
+}
+
+export interface QuantizeOptions extends SchemeOptions {
+  /** Samples that show which values occur; `static` needs them. Read once, one at a time, and not kept. */
+  calibration?: Samples | undefined;
+  /** How toBytes() writes the result: Q/DQ pairs (default), or operators that take integers where there are such. */
+  format?: ModelFormat | undefined;
+  /**
+   * How many samples the report's per-layer errors are measured on afterwards: the first ones, at most 64 MB. Default
+   * and most: 4; 0: no errors.
+   */
+  layerErrors?: number | undefined;
+  /** Threads to calibrate with. By default what configure() said. */
+  threads?: number | undefined;
+  onProgress?: ((progress: Progress) => void) | undefined;
+  /** Stops the work; quantize() then throws a ZeropointError with the code `cancelled`. */
+  signal?: AbortSignal | undefined;
+}
+
+/** What was done to a model, layer by layer, and what it cost. */
+export interface QuantizeReport extends EngineReport {
+  /** The layers, in the order of the graph; `error` where it was measured. */
+  layers: (LayerReport & { error?: LayerError })[];
+  format: ModelFormat;
+  /** Bytes of the file, before and after. */
+  sizeBefore: number;
+  sizeAfter: number;
+  /** What calibration found, by value name: for SchemeOptions.ranges of another run. */
+  ranges: Record<string, Range>;
+}
+
+export const formats = ['qdq', 'qoperator'] as const;
+const weightTypes = ['int8', 'uint8', 'int4', 'uint4'];
+const activationTypes = ['uint8', 'int8', 'uint16', 'int16'];
+const blockSizes = [16, 32, 64, 128, 256];
+
+const range: check.Check = (value) => {
+  const { min, max } = (value ?? {}) as { min?: unknown; max?: unknown };
+  return typeof min === 'number' && typeof max === 'number' && min <= max ? undefined : '{ min, max } is needed';
+};
+
+const precision: check.Check = (value) => {
+  const wrong = check.recordOf(check.oneOf(['float', ...activationTypes, ...weightTypes]))(value);
+  if (wrong) return wrong;
+  const unknown = Object.keys(value as object).find((key) => key !== 'activations' && key !== 'weights');
+  return unknown === undefined ? undefined : `'${unknown}' is neither activations nor weights`;
+};
+
+export const schemeChecks = (choices: Choices): Record<string, check.Check> => ({
+  mode: check.oneOf(choices.modes),
+  activations: check.oneOf(activationTypes),
+  weights: check.oneOf(weightTypes),
+  perChannel: check.boolean,
+  symmetric: check.boolean,
+  symmetricWeights: check.boolean,
+  reduceRange: check.boolean,
+  blockSize: (value) =>
+    blockSizes.includes(value as number) ? undefined : `${value} is not one of ${blockSizes.join(', ')}`,
+  inputs: check.oneOf(['float', 'quantized']),
+  outputs: check.oneOf(['float', 'quantized']),
+  observer: check.oneOf(choices.observers),
+  include: check.listOf(check.string),
+  exclude: check.listOf(check.string),
+  precision: check.recordOf(precision),
+  ranges: check.recordOf(range),
+  parameters: check.recordOf(check.finite),
+  repairs: check.listOf(check.oneOf(choices.repairs)),
+});
+
+const quantizeChecks = (choices: Choices): Record<string, check.Check> => ({
+  ...schemeChecks(choices),
+  calibration: (value) => (isSamples(value) ? undefined : 'an Iterable or AsyncIterable of feeds is needed'),
+  format: check.oneOf(formats),
+  layerErrors: check.integer(0, 4),
+  threads: check.integer(1, 64),
+  onProgress: check.func,
+  signal: check.signal,
+});
+
+/** The engine's configuration. Names that are operators of the model are taken as such, all others as nodes. */
+export function configFrom(options: SchemeOptions, operators: readonly string[]): ConfigIn {
+  const isOperator = (name: string) => operators.some((op) => op === name || op === `ai.onnx.${name}`);
+  const include = options.include ?? [];
+  const exclude = options.exclude ?? [];
+  const type = (name: string) => name.replace(/^ai\.onnx\./, '');
+  return {
+    mode: options.mode ?? 'static',
+    activations: options.activations ?? 'uint8',
+    weights: options.weights ?? 'int8',
+    perChannel: options.perChannel ?? true,
+    symmetricWeights: options.symmetricWeights ?? true,
+    symmetricActivations: options.symmetric ?? false,
+    reduceRange: options.reduceRange ?? false,
+    blockSize: options.blockSize ?? 32,
+    quantizedInputs: options.inputs === 'quantized',
+    quantizedOutputs: options.outputs === 'quantized',
+    observer: options.observer ?? 'min-max',
+    format: 'qdq',
+    includeNodes: include.filter((name) => !isOperator(name)),
+    excludeNodes: exclude.filter((name) => !isOperator(name)),
+    includeOps: include.filter(isOperator).map(type),
+    excludeOps: exclude.filter(isOperator).map(type),
+    repairs: options.repairs ?? [],
+    precision: Object.fromEntries(
+      Object.entries(options.precision ?? {}).map(([node, own]) => [
+        node,
+        { activations: own.activations ?? 'uint8', weights: own.weights ?? 'int8' },
+      ]),
+    ),
+    ranges: options.ranges ?? {},
+    options: options.parameters ?? {},
+  };
+}
+
+/** Quantizes a model of the engine's. The caller owns the model that is answered. */
+export async function quantizeModel(
+  engine: Engine,
+  model: Id,
+  sizeBefore: number,
+  options: QuantizeOptions,
+): Promise<{ model: ModelDescription; report: QuantizeReport }> {
+  check.checkOptions(options, quantizeChecks(await engine.call('choices', [])));
+  const { signal, onProgress, calibration } = options;
+  const threads = Math.min(options.threads ?? engine.threads, engine.info.maxThreads);
+  const facts = await engine.call('inspectModel', [model]);
+  const config = configFrom(
+    options,
+    facts.operators.map(({ op }) => op),
+  );
+  const format = options.format ?? 'qdq';
+
+  const { id: job, needsCalibration } = await engine.call('createQuantizer', [model, config, threads]);
+  try {
+    if (needsCalibration && calibration === undefined) {
+      throw new ZeropointError('invalid-argument', `calibration: mode '${config.mode}' needs samples`, {
+        hint: 'pass samples like those the model will see, or use the modes dynamic or weight-only',
+      });
+    }
+    const reader = new SampleReader(calibration ?? []);
+    const expected = calibration === undefined ? 0 : countOf(calibration);
+    const kept = new KeptSamples(options.layerErrors ?? 4);
+    const advance = (milliseconds: number) => engine.call('advanceQuantizer', [job, milliseconds]);
+
+    for (;;) {
+      const state = await engine.drive(
+        advance,
+        ({ idle }) => idle,
+        signal,
+        ({ phase, done, total }) => onProgress?.({ phase, done, total }),
+      );
+      if (state.finished) break;
+      let samples = 0;
+      for await (const feeds of reader.sweep()) {
+        await engine.call('beginSample', [job, fedOf(feeds)]);
+        kept.offer(feeds);
+        const after = await engine.drive(
+          advance,
+          ({ idle }) => idle,
+          signal,
+          ({ phase, done, total }) => {
+            const fraction = total > 0 ? Math.min(done / total, 1) : 0;
+            onProgress?.({ phase, done: samples + fraction, total: expected });
+          },
+        );
+        samples += 1;
+        if (after.enough) break;
+      }
+      if (samples === 0) {
+        throw new ZeropointError('invalid-argument', 'calibration: there is not one sample');
+      }
+      await engine.call('endSamples', [job]);
+    }
+    if (needsCalibration === false && calibration !== undefined && kept.samples.length === 0) {
+      for await (const feeds of reader.sweep()) {
+        if (!kept.offer(feeds)) break;
+      }
+    }
+
+    const { model: quantized, report, ranges } = await engine.call('quantizerResult', [job]);
+    try {
+      const errors = await measureLayers(engine, model, quantized.id, kept, threads, options);
+      const sizeAfter = await engine.call('sizeOfModel', [quantized.id, format]);
+      const layers = report.layers.map((layer) => {
+        const error = errors.get(layer.output);
+        return error ? { ...layer, error } : layer;
+      });
+      return { model: quantized, report: { ...report, layers, format, sizeBefore, sizeAfter, ranges } };
+    } catch (error) {
+      engine.release(quantized.id);
+      throw error;
+    }
+  } finally {
+    engine.release(job);
+  }
+}
+
+async function measureLayers(
+  engine: Engine,
+  reference: Id,
+  quantized: Id,
+  kept: KeptSamples,
+  threads: number,
+  { signal, onProgress }: QuantizeOptions,
+): Promise<Map<string, LayerError>> {
+  const samples = kept.samples;
+  if (samples.length === 0) return new Map();
+  const job = await engine.call('createLayerErrors', [reference, quantized, threads]);
+  try {
+    for (const [index, feeds] of samples.entries()) {
+      await engine.call('beginComparison', [job, fedOf(feeds)]);
+      await engine.drive(
+        (milliseconds) => engine.call('advanceComparison', [job, milliseconds]),
+        ({ finished }) => finished,
+        signal,
+        ({ done, total }) =>
+          onProgress?.({
+            phase: 'measure',
+            done: index + (total > 0 ? Math.min(done / total, 1) : 0),
+            total: samples.length,
+          }),
+      );
+    }
+    const errors = await engine.call('layerErrors', [job]);
+    return new Map(errors.map((error) => [error.output, error]));
+  } finally {
+    engine.release(job);
+  }
+}

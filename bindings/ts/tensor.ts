@@ -1,0 +1,237 @@
+import { ZeropointError } from './errors.ts';
+
+/** The typed array that holds each element type. */
+export interface TensorDataMap {
+  float32: Float32Array;
+  float64: Float64Array;
+  /** Half-precision numbers, as their 16 bits. */
+  float16: Uint16Array;
+  /** bfloat16 numbers, as their 16 bits. */
+  bfloat16: Uint16Array;
+  uint8: Uint8Array;
+  int8: Int8Array;
+  uint16: Uint16Array;
+  int16: Int16Array;
+  uint32: Uint32Array;
+  int32: Int32Array;
+  uint64: BigUint64Array;
+  int64: BigInt64Array;
+  /** One byte each: 0 or 1. */
+  bool: Uint8Array;
+  /** Packed two to a byte, low nibble first. */
+  uint4: Uint8Array;
+  /** Packed two to a byte, low nibble first. */
+  int4: Int8Array;
+  string: string[];
+}
+
+export type TensorType = keyof TensorDataMap;
+export type TensorData = TensorDataMap[TensorType];
+
+type ArrayConstructor<T> = new (buffer: ArrayBufferLike, byteOffset?: number, length?: number) => T;
+
+interface Storage {
+  array: ArrayConstructor<Exclude<TensorData, string[]>> & {
+    from(values: ArrayLike<never>): Exclude<TensorData, string[]>;
+  };
+  bits: number;
+}
+
+const storage = (array: unknown, bits: number) => ({ array, bits }) as Storage;
+
+/** How the elements of each type lie in memory; strings do not. */
+const storages: Record<Exclude<TensorType, 'string'>, Storage> = {
+  float32: storage(Float32Array, 32),
+  float64: storage(Float64Array, 64),
+  float16: storage(Uint16Array, 16),
+  bfloat16: storage(Uint16Array, 16),
+  uint8: storage(Uint8Array, 8),
+  int8: storage(Int8Array, 8),
+  uint16: storage(Uint16Array, 16),
+  int16: storage(Int16Array, 16),
+  uint32: storage(Uint32Array, 32),
+  int32: storage(Int32Array, 32),
+  uint64: storage(BigUint64Array, 64),
+  int64: storage(BigInt64Array, 64),
+  bool: storage(Uint8Array, 8),
+  uint4: storage(Uint8Array, 4),
+  int4: storage(Int8Array, 4),
+};
+
+export const tensorTypes = [...Object.keys(storages), 'string'] as TensorType[];
+
+export function isTensorType(type: unknown): type is TensorType {
+  return typeof type === 'string' && (tensorTypes as string[]).includes(type);
+}
+
+/** How many entries of `data` a tensor of `elements` elements has: half as many, rounded up, for 4-bit types. */
+export function dataLength(type: TensorType, elements: number): number {
+  return type === 'uint4' || type === 'int4' ? Math.ceil(elements / 2) : elements;
+}
+
+/** The number of elements, or an error that says which dimension is wrong. */
+export function elementCount(dims: readonly number[]): number {
+  let count = 1;
+  for (const d of dims) {
+    if (!Number.isSafeInteger(d) || d < 0) {
+      throw new ZeropointError(
+        'invalid-argument',
+        `dims: [${dims.join(', ')}] has ${d}; a dimension is an integer of 0 or more`,
+      );
+    }
+    count *= d;
+  }
+  if (!Number.isSafeInteger(count)) {
+    throw new ZeropointError('invalid-argument', `dims: [${dims.join(', ')}] has too many elements`);
+  }
+  return count;
+}
+
+/** A view of bytes as the typed array of a type. The bytes must be aligned for it. */
+export function viewAs<T extends Exclude<TensorType, 'string'>>(type: T, bytes: Uint8Array): TensorDataMap[T] {
+  const { array } = storages[type];
+  const size = Math.max(1, storages[type].bits / 8);
+  return new array(bytes.buffer, bytes.byteOffset, bytes.byteLength / size) as unknown as TensorDataMap[T];
+}
+
+/** The bytes of a typed array, not copied. */
+export function bytesOf(data: ArrayBufferView): Uint8Array {
+  return new Uint8Array(data.buffer, data.byteOffset, data.byteLength);
+}
+
+/** What a Tensor is made of. onnxruntime-common's tensors are of this shape too, and are taken wherever ours are. */
+export interface TensorLike {
+  readonly type: string;
+  readonly data: TensorData;
+  readonly dims: readonly number[];
+}
+
+const isList = (data: unknown): data is ArrayLike<unknown> =>
+  Array.isArray(data) || (ArrayBuffer.isView(data) && !(data instanceof DataView));
+
+function typeOfData(data: unknown): TensorType {
+  if (Array.isArray(data)) {
+    if (typeof data[0] === 'string') return 'string';
+    if (typeof data[0] === 'boolean') return 'bool';
+    return 'float32';
+  }
+  for (const type of ['float32', 'float64', 'uint8', 'int8', 'uint16', 'int16'] as const) {
+    if (data instanceof (storages[type].array as unknown as new () => unknown)) return type;
+  }
+  for (const type of ['uint32', 'int32', 'uint64', 'int64'] as const) {
+    if (data instanceof (storages[type].array as unknown as new () => unknown)) return type;
+  }
+  if (data instanceof Uint8ClampedArray) return 'uint8';
+  throw new ZeropointError('invalid-argument', 'data: a typed array or an array is needed');
+}
+
+/** The data as the typed array of `type`, or an error. */
+function toData(type: TensorType, data: unknown): TensorData {
+  if (!isList(data)) {
+    throw new ZeropointError('invalid-argument', 'data: a typed array or an array is needed');
+  }
+  if (type === 'string') {
+    if (Array.isArray(data) && data.every((s) => typeof s === 'string')) return data as string[];
+    throw new ZeropointError('invalid-argument', "data: a tensor of type 'string' takes an array of strings");
+  }
+  const { array } = storages[type];
+  if (data instanceof (array as unknown as new () => Exclude<TensorData, string[]>)) return data;
+  if (data instanceof Uint8ClampedArray && type === 'uint8') {
+    return new Uint8Array(data.buffer, data.byteOffset, data.length);
+  }
+  // Runtimes that have Float16Array: the same sixteen bits.
+  if (type === 'float16' && ArrayBuffer.isView(data) && data.constructor.name === 'Float16Array') {
+    return new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2);
+  }
+  if (Array.isArray(data) && type !== 'float16' && type !== 'bfloat16') {
+    try {
+      const wide = type === 'int64' || type === 'uint64';
+      const values = wide
+        ? data.map((v) => BigInt(v as number | bigint))
+        : data.map((v) => (typeof v === 'bigint' ? Number(v) : v));
+      return array.from(values as unknown as ArrayLike<never>);
+    } catch (error) {
+      throw new ZeropointError('invalid-argument', `data: not numbers that '${type}' can hold`, {}, { cause: error });
+    }
+  }
+  throw new ZeropointError(
+    'invalid-argument',
+    `data: a tensor of type '${type}' takes a ${(array as unknown as { name: string }).name}, not a ${data.constructor.name}`,
+  );
+}
+
+/**
+ * A dense, row-major array with a type and dimensions, in the shape of onnxruntime-common's Tensor.
+ *
+ * ```ts
+ * new Tensor('float32', new Float32Array(6), [2, 3]);
+ * new Tensor('int64', [1n, 2n, 3n]);          // dims default to one dimension
+ * new Tensor(new Float32Array(6), [2, 3]);    // the type follows from the array
+ * ```
+ */
+export class Tensor<T extends TensorType = TensorType> implements TensorLike {
+  readonly type: T;
+  readonly data: TensorDataMap[T];
+  readonly dims: readonly number[];
+  /** The number of elements. */
+  readonly size: number;
+  /** Where the data is: always the CPU. There for code written for ONNX Runtime. */
+  readonly location = 'cpu';
+
+  constructor(
+    type: T,
+    data: TensorDataMap[T] | readonly number[] | readonly bigint[] | readonly boolean[],
+    dims?: readonly number[],
+  );
+  constructor(data: TensorDataMap[T] | readonly number[] | readonly boolean[], dims?: readonly number[]);
+  constructor(first: unknown, second?: unknown, third?: readonly number[]) {
+    const named = typeof first === 'string';
+    if (named && !isTensorType(first)) {
+      throw new ZeropointError(
+        'invalid-argument',
+        `type: '${first}' is not an element type; there are ${tensorTypes.join(', ')}`,
+      );
+    }
+    const type = named ? (first as TensorType) : typeOfData(first);
+    const data = toData(type, named ? second : first);
+    const given = named ? third : (second as readonly number[] | undefined);
+    if (given !== undefined && !Array.isArray(given)) {
+      throw new ZeropointError('invalid-argument', 'dims: an array of numbers is needed');
+    }
+    const dims = given ?? [data.length];
+    const size = elementCount(dims);
+    if (data.length !== dataLength(type, size)) {
+      throw new ZeropointError(
+        'invalid-argument',
+        `dims: [${dims.join(', ')}] takes ${dataLength(type, size)} entries of data, not ${data.length}`,
+      );
+    }
+    this.type = type as T;
+    this.data = data as TensorDataMap[T];
+    this.dims = [...dims];
+    this.size = size;
+  }
+
+  /** The data, as a promise: for code written for ONNX Runtime. */
+  async getData(): Promise<TensorDataMap[T]> {
+    return this.data;
+  }
+
+  /** The same data under other dimensions with as many elements. */
+  reshape(dims: readonly number[]): Tensor<T> {
+    return new Tensor<T>(this.type, this.data, dims);
+  }
+
+  /** Nothing to give back: there for code written for ONNX Runtime. */
+  dispose(): void {}
+}
+
+/** Whether a value can be fed to a model. */
+export function isTensorLike(value: unknown): value is TensorLike {
+  if (typeof value !== 'object' || value === null) return false;
+  const { type, data, dims } = value as Record<string, unknown>;
+  return typeof type === 'string' && isList(data) && Array.isArray(dims);
+}
+
+/** One tensor for each input of a model, by name. */
+export type Feeds = Readonly<Record<string, TensorLike>>;
