@@ -1,0 +1,62 @@
+// Reductions over any set of dimensions, the index of an extreme, and running sums.
+
+#pragma once
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "kernels/isa.h"
+
+namespace zp::kernels {
+
+// How the dimensions of a tensor fall into kept and reduced ones; neighbours of the same kind are merged.
+struct ReduceShape {
+  static constexpr size_t kMaxDims = 6;
+  struct Dims {
+    size_t count = 0;
+    std::array<int64_t, kMaxDims> extent = {},
+                                  stride = {};  // outermost first; stride in elements of the input
+    int64_t size() const {
+      int64_t n = 1;
+      for (size_t d = 0; d < count; ++d) n *= extent[d];
+      return n;
+    }
+  };
+  Dims kept, reduced;
+
+  // reduced[d] says whether dimension d goes. nullopt when more than kMaxDims remain of a kind.
+  static std::optional<ReduceShape> of(std::span<const int64_t> dims, std::span<const bool> reduced);
+};
+
+enum class Reduce : uint8_t { kSum, kMean, kMax, kMin, kProd, kL1, kL2, kSumSquare, kLogSum, kLogSumExp };
+
+// Elements [begin, end) of the output (in row-major order of the kept dimensions). Of no elements, a sum is
+// 0, a product 1, a maximum -infinity, a mean NaN.
+template <class Isa = Best>
+void reduce(Reduce f, const ReduceShape& shape, const float* x, float* y, int64_t begin, int64_t end);
+
+// Other types: float64 and integers, which wrap. Integer means round toward zero, as ONNX Runtime's do.
+template <class T>
+void reduce_any(Reduce f, const ReduceShape& shape, const T* x, T* y, int64_t begin, int64_t end);
+
+// Index of the largest (or smallest) of `length` elements, the first (or last) of equals, at each position of
+// x[outer][length][inner], for output elements [begin, end) of [outer][inner].
+struct ArgExtreme {
+  int64_t length = 1, inner = 1;
+  bool smallest = false, last = false;
+};
+template <class T>
+void arg_extreme(const ArgExtreme& a, const T* x, int64_t* y, int64_t begin, int64_t end);
+
+// Running sums along `length` of x[outer][length][inner], for positions [begin, end) of [outer][inner].
+struct CumulativeSum {
+  int64_t length = 1, inner = 1;
+  bool exclusive = false, reverse = false;
+};
+template <class T>
+void cumulative_sum(const CumulativeSum& c, const T* x, T* y, int64_t begin, int64_t end);
+
+}  // namespace zp::kernels
