@@ -27,16 +27,11 @@
 
 #include "core/dtype.h"
 #include "graph/graph.h"
+#include "quant/numbers.h"
 #include "quant/report.h"
 #include "runtime/session.h"
 
 namespace zp::quant {
-
-// The real numbers [min, max] that a quantized value covers.
-struct Range {
-  float min = 0, max = 0;
-  bool operator==(const Range&) const = default;
-};
 
 // One node's own choice, where it differs from the rest of the model. kUndefined: float.
 struct Precision {
@@ -47,7 +42,7 @@ struct Precision {
 struct Config {
   std::string mode = "static";        // a scheme: see scheme_names()
   DType activations = DType::kUint8;  // kUint8, kInt8, kUint16, kInt16 ("static" only; "dynamic" is uint8)
-  DType weights = DType::kInt8;       // kInt8, kUint8; "weight-only" also kInt4, kUint4
+  DType weights = DType::kInt8;       // kInt8, kUint8; "weight-only" and "static" also kInt4, kUint4
   bool per_channel = true;            // weights: one scale per output channel, else one per tensor
   bool symmetric_weights = true;      // zero point in the middle of the type
   bool symmetric_activations = false;
@@ -106,8 +101,9 @@ class Quantizer {
   // What calibration found, by value name: for Config::ranges of another job.
   std::map<std::string, Range, std::less<>> ranges() const;
 
- private:
   class Impl;
+
+ private:
   std::unique_ptr<Impl> impl_;
 };
 

@@ -1,0 +1,289 @@
+#include "quant/numbers.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+
+#include "core/error.h"
+
+namespace zp::quant {
+namespace {
+
+// Calls f with a value of the C++ type that holds one element of an unpacked integer type.
+template <class F>
+void with_integer_type(DType dtype, F&& f) {
+  switch (dtype) {
+    case DType::kUint8: return f(uint8_t{});
+    case DType::kInt8: return f(int8_t{});
+    case DType::kUint16: return f(uint16_t{});
+    case DType::kInt16: return f(int16_t{});
+    case DType::kInt32: return f(int32_t{});
+    default:
+      throw Error(ErrorCode::kUnsupportedType,
+                  std::string(name_of(dtype)) + " is not a type that activations are quantized to");
+  }
+}
+
+int32_t middle(DType dtype) {
+  const IntegerRange r = integer_range(dtype);
+  return r.min < 0 ? 0 : (r.max + 1) / 2;
+}
+
+int32_t quantize_to(float x, float scale, int32_t zero_point, IntegerRange r) {
+  // Saturating before the conversion keeps it defined; the bounds are whole, so rounding first or last is the same.
+  const float q = std::nearbyint(x / scale);
+  return static_cast<int32_t>(
+             std::clamp(q, static_cast<float>(r.min - zero_point), static_cast<float>(r.max - zero_point))) +
+         zero_point;
+}
+
+// Where element (o, c, i) of a weight seen as [outer][extent along the axis][inner] finds its scale.
+struct Groups {
+  int64_t outer = 1, extent = 1, inner = 1;
+  int64_t block = 0;  // 0: by channel
+  int64_t blocks = 1;
+  bool whole = true;
+  Shape scale_dims;
+
+  Groups(const Shape& dims, const Grouping& g) {
+    whole = g.axis < 0;
+    if (whole) {
+      inner = element_count(dims);
+      return;
+    }
+    if (g.axis >= static_cast<int>(dims.size()))
+      throw Error(ErrorCode::kInternal, "a weight has no axis " + std::to_string(g.axis));
+    for (size_t d = 0; d < dims.size(); ++d) {
+      int64_t& into = static_cast<int>(d) < g.axis ? outer : static_cast<int>(d) == g.axis ? extent : inner;
+      into *= dims[d];
+    }
+    block = g.block_size;
+    if (block > 0) {
+      blocks = (extent + block - 1) / block;
+      scale_dims = dims;
+      scale_dims[static_cast<size_t>(g.axis)] = blocks;
+    } else {
+      scale_dims = {extent};
+    }
+  }
+
+  int64_t count() const { return whole ? 1 : block > 0 ? outer * blocks * inner : extent; }
+  // The group of (o, c, 0), and by how much it grows with i.
+  int64_t first(int64_t o, int64_t c) const { return whole ? 0 : block > 0 ? (o * blocks + c / block) * inner : c; }
+  int64_t step() const { return !whole && block > 0 ? 1 : 0; }
+
+  // f(group, element index) for all elements, in order.
+  template <class F>
+  void for_each(F&& f) const {
+    int64_t e = 0;
+    for (int64_t o = 0; o < outer; ++o)
+      for (int64_t c = 0; c < extent; ++c) {
+        const int64_t g = first(o, c), s = step();
+        for (int64_t i = 0; i < inner; ++i, ++e) f(static_cast<size_t>(g + i * s), static_cast<size_t>(e));
+      }
+  }
+};
+
+// The integers that a weight may use.
+IntegerRange weight_codes(const WeightSpec& spec) {
+  IntegerRange r = integer_range(spec.dtype);
+  if (spec.reduce_range && bits_of(spec.dtype) == 8) r = r.min < 0 ? IntegerRange{-64, 63} : IntegerRange{0, 127};
+  return r;
+}
+
+}  // namespace
+
+QParams choose_params(Range range, DType dtype, bool symmetric) {
+  const IntegerRange codes = integer_range(dtype);
+  double lo = std::min(0.0, static_cast<double>(range.min)), hi = std::max(0.0, static_cast<double>(range.max));
+  if (lo == 0 && hi == 0) hi = 1;
+  QParams p{.dtype = dtype};
+  double scale;
+  if (symmetric) {
+    p.zero_point = middle(dtype);
+    scale = std::max(-lo, hi) / (codes.max - p.zero_point);
+  } else {
+    scale = (hi - lo) / (static_cast<double>(codes.max) - codes.min);
+    const double zero = std::nearbyint(codes.min - lo / scale);
+    p.zero_point = static_cast<int32_t>(
+        std::clamp(zero, static_cast<double>(codes.min), static_cast<double>(codes.max)));
+  }
+  // Denormal scales would be flushed to zero on some machines; nothing so small can matter.
+  p.scale = std::max(static_cast<float>(scale), std::numeric_limits<float>::min());
+  return p;
+}
+
+Range covered(const QParams& p) {
+  const IntegerRange codes = integer_range(p.dtype);
+  return {static_cast<float>(codes.min - p.zero_point) * p.scale,
+          static_cast<float>(codes.max - p.zero_point) * p.scale};
+}
+
+int32_t quantize_one(float x, const QParams& p) {
+  return quantize_to(x, p.scale, p.zero_point, integer_range(p.dtype));
+}
+
+Tensor quantize(const Tensor& x, const QParams& p) {
+  Tensor out(p.dtype, x.dims());
+  const std::span<const float> from = x.data<float>();
+  const IntegerRange codes = integer_range(p.dtype);
+  with_integer_type(p.dtype, [&]<class T>(T) {
+    const std::span<T> to = out.mutable_data<T>();
+    for (size_t i = 0; i < to.size(); ++i) to[i] = static_cast<T>(quantize_to(from[i], p.scale, p.zero_point, codes));
+  });
+  return out;
+}
+
+void dequantize(const std::byte* integers, size_t count, const QParams& p, float* x) {
+  with_integer_type(p.dtype, [&]<class T>(T) {
+    const T* q = reinterpret_cast<const T*>(integers);
+    for (size_t i = 0; i < count; ++i) x[i] = static_cast<float>(static_cast<int32_t>(q[i]) - p.zero_point) * p.scale;
+  });
+}
+
+Range range_of(std::span<const float> x, bool* finite) {
+  if (finite) *finite = true;
+  if (x.empty()) return {};
+  // Eight lanes of their own let the compiler use vectors without reordering what it may not reorder. x - x is 0 for
+  // finite numbers and NaN for all others.
+  constexpr size_t kLanes = 8;
+  std::array<float, kLanes> lo, hi, bad;
+  lo.fill(x[0]), hi.fill(x[0]), bad.fill(0);
+  size_t i = 0;
+  for (; i + kLanes <= x.size(); i += kLanes) {
+    for (size_t l = 0; l < kLanes; ++l) {
+      const float v = x[i + l];
+      lo[l] = v < lo[l] ? v : lo[l];
+      hi[l] = v > hi[l] ? v : hi[l];
+      bad[l] += v - v;
+    }
+  }
+  for (; i < x.size(); ++i) {
+    lo[0] = std::min(lo[0], x[i]);
+    hi[0] = std::max(hi[0], x[i]);
+    bad[0] += x[i] - x[i];
+  }
+  Range r{lo[0], hi[0]};
+  float sum = 0;
+  for (size_t l = 0; l < kLanes; ++l) {
+    r.include({lo[l], hi[l]});
+    sum += bad[l];
+  }
+  if (finite) *finite = sum == 0;
+  return r;
+}
+
+Tensor pack_integers(DType dtype, Shape dims, std::span<const int32_t> values) {
+  Tensor out(dtype, std::move(dims));
+  if (bits_of(dtype) == 4) {
+    std::byte* to = out.mutable_raw();
+    for (size_t i = 0; i < values.size(); ++i)
+      to[i / 2] |= static_cast<std::byte>((values[i] & 15) << (i % 2 ? 4 : 0));
+    return out;
+  }
+  with_integer_type(dtype, [&]<class T>(T) {
+    const std::span<T> to = out.mutable_data<T>();
+    for (size_t i = 0; i < to.size(); ++i) to[i] = static_cast<T>(values[i]);
+  });
+  return out;
+}
+
+QuantizedWeight quantize_weight(const Tensor& w, const WeightSpec& spec) {
+  const std::span<const float> x = w.data<float>();
+  const Groups groups(w.dims(), spec.grouping);
+  const auto count = static_cast<size_t>(groups.count());
+  const IntegerRange codes = weight_codes(spec);
+  const int32_t center = spec.reduce_range && bits_of(spec.dtype) == 8 ? (codes.min < 0 ? 0 : 64) : middle(spec.dtype);
+
+  std::vector<Range> ranges(count);  // start at [0, 0]: a range always holds 0
+  groups.for_each([&](size_t g, size_t e) {
+    ranges[g].min = std::min(ranges[g].min, x[e]);
+    ranges[g].max = std::max(ranges[g].max, x[e]);
+  });
+
+  std::vector<float> scales(count);
+  std::vector<int32_t> zeros(count, spec.symmetric ? center : 0);
+  const auto bounded = [&](double scale, size_t g) {
+    float s = std::max(static_cast<float>(scale), std::numeric_limits<float>::min());
+    if (!spec.min_scale.empty()) s = std::max(s, spec.min_scale[spec.min_scale.size() == 1 ? 0 : g]);
+    return s;
+  };
+  // A group of zeros takes the widest scale of the others: all are exact for it, and its bias stays precise.
+  float widest = 0;
+  const auto is_zero = [&](size_t g) { return ranges[g].min == 0 && ranges[g].max == 0; };
+  if (!spec.symmetric) {
+    for (size_t g = 0; g < count; ++g) {
+      if (is_zero(g)) continue;
+      const double lo = ranges[g].min, hi = ranges[g].max;
+      const double scale = (hi - lo) / (codes.max - codes.min);
+      scales[g] = bounded(scale, g);
+      zeros[g] = static_cast<int32_t>(std::clamp(std::nearbyint(codes.min - lo / static_cast<double>(scales[g])),
+                                                 static_cast<double>(codes.min), static_cast<double>(codes.max)));
+    }
+  } else {
+    // In 4 bits -8 is worth having, and a little clipping often costs less than wide steps: try a few.
+    static constexpr std::array<double, 1> kWide{0};
+    static constexpr std::array<double, 5> kNarrow{0, 0.5, 1, 1.5, 2};
+    const bool narrow = bits_of(spec.dtype) == 4;
+    const std::span<const double> candidates = narrow ? std::span<const double>(kNarrow) : kWide;
+    std::vector<double> best(count, std::numeric_limits<double>::infinity());
+    for (double extra : candidates) {
+      std::vector<float> tried(count, 1.f);
+      for (size_t g = 0; g < count; ++g) {
+        const double most = std::max(-static_cast<double>(ranges[g].min), static_cast<double>(ranges[g].max));
+        if (!is_zero(g)) tried[g] = bounded(most / (codes.max - center + extra), g);
+      }
+      if (candidates.size() == 1) {
+        scales = std::move(tried);
+        break;
+      }
+      std::vector<double> errors(count, 0);
+      groups.for_each([&](size_t g, size_t e) {
+        const int32_t q = quantize_to(x[e], tried[g], center, codes) - center;
+        const double d = static_cast<double>(x[e]) - static_cast<double>(static_cast<float>(q) * tried[g]);
+        errors[g] += d * d;
+      });
+      for (size_t g = 0; g < count; ++g)
+        if (errors[g] < best[g]) best[g] = errors[g], scales[g] = tried[g];
+    }
+  }
+  for (size_t g = 0; g < count; ++g)
+    if (!is_zero(g)) widest = std::max(widest, scales[g]);
+  for (size_t g = 0; g < count; ++g) {
+    if (!is_zero(g)) continue;
+    scales[g] = bounded(widest > 0 ? widest : 1.0 / (codes.max - center), g);
+    zeros[g] = center;
+  }
+
+  QuantizedWeight out;
+  std::vector<int32_t> q(x.size());
+  double signal = 0, noise = 0;
+  groups.for_each([&](size_t g, size_t e) {
+    q[e] = quantize_to(x[e], scales[g], zeros[g], codes);
+    const double d = static_cast<double>(x[e]) - static_cast<double>(static_cast<float>(q[e] - zeros[g]) * scales[g]);
+    signal += static_cast<double>(x[e]) * static_cast<double>(x[e]);
+    noise += d * d;
+  });
+  out.integers = pack_integers(spec.dtype, w.dims(), q);
+  out.scale = Tensor::of<float>(groups.scale_dims, scales);
+  if (std::any_of(zeros.begin(), zeros.end(), [](int32_t z) { return z != 0; }))
+    out.zero_point = pack_integers(spec.dtype, groups.scale_dims, zeros);
+  for (const Range& r : ranges) out.range.include(r);
+  out.sqnr_db = noise > 0 ? 10 * std::log10(signal / noise) : std::numeric_limits<double>::infinity();
+  return out;
+}
+
+Tensor dequantize_weight(const QuantizedWeight& q, const Grouping& grouping) {
+  Tensor out(DType::kFloat32, q.integers.dims());
+  const Groups groups(q.integers.dims(), grouping);
+  const std::span<const float> scales = q.scale.data<float>();
+  const std::span<float> to = out.mutable_data<float>();
+  groups.for_each([&](size_t g, size_t e) {
+    const int64_t zero = q.zero_point.defined() ? q.zero_point.integer_at(static_cast<int64_t>(g)) : 0;
+    to[e] = static_cast<float>(q.integers.integer_at(static_cast<int64_t>(e)) - zero) * scales[g];
+  });
+  return out;
+}
+
+}  // namespace zp::quant

@@ -1,0 +1,239 @@
+#include "quant/placement.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "core/error.h"
+#include "ops/infer.h"
+#include "quant/qdq.h"
+
+namespace zp::quant {
+namespace {
+
+// Half of what int32 holds: the sums of products need room too.
+constexpr double kBiasLimit = 1 << 30;
+
+}  // namespace
+
+Placement::Placement(const Graph& prepared, const Plan& the_plan, const Config& the_config, std::vector<QParams> params)
+    : graph(clone(prepared)), plan(the_plan), config(the_config), prepared_(prepared), params_(std::move(params)) {
+  graph.nodes.clear();
+}
+
+const QParams* Placement::params(ValueId v) const {
+  if (v == kNoValue || static_cast<size_t>(v) >= plan.group.size()) return nullptr;
+  const int32_t g = plan.group[static_cast<size_t>(v)];
+  return g < 0 || params_.empty() ? nullptr : &params_[static_cast<size_t>(g)];
+}
+
+ValueId Placement::constant(const std::string& name, Tensor t) { return graph.add_constant(name, std::move(t)); }
+ValueId Placement::scale_constant(const QParams& p, const std::string& name) {
+  return constant(name + "_scale", Tensor::scalar<float>(p.scale));
+}
+ValueId Placement::zero_constant(const QParams& p, const std::string& name) {
+  const int32_t zero[] = {p.zero_point};
+  return constant(name + "_zero_point", pack_integers(p.dtype, {}, zero));
+}
+
+Node Placement::notation(std::string_view op, const std::string& name, std::vector<ValueId> inputs,
+                         ValueId output) const {
+  Node n;
+  n.name = name;
+  n.op_type = op;
+  n.inputs = std::move(inputs);
+  while (!n.inputs.empty() && n.inputs.back() == kNoValue) n.inputs.pop_back();
+  n.outputs = {output};
+  return n;
+}
+
+ValueId Placement::dequantize(ValueId integers, ValueId scale, ValueId zero, const std::string& base,
+                              const std::optional<SymShape>& shape, const Grouping& grouping) {
+  const ValueId out = graph.add_value(base + "_dequantized", DType::kFloat32, shape);
+  Node n = notation(kDequantize, graph[out].name, {integers, scale, zero}, out);
+  if (grouping.axis >= 0) n.attributes["axis"] = static_cast<int64_t>(grouping.axis);
+  if (grouping.block_size > 0) n.attributes["block_size"] = grouping.block_size;
+  emit(std::move(n));
+  return out;
+}
+
+ValueId Placement::dequantized(ValueId v) {
+  const QParams* p = params(v);
+  if (!p) throw Error(ErrorCode::kInternal, "a value without a range is to be quantized", {.tensor = graph[v].name});
+  const std::string name = graph[v].name;
+  if (const Tensor* t = prepared_.constant(v)) {
+    const auto [it, added] = constants_.try_emplace({v, plan.group[static_cast<size_t>(v)]});
+    if (added)
+      it->second = {constant(name + "_quantized", quantize(*t, *p)), scale_constant(*p, name), zero_constant(*p, name)};
+    return dequantize(it->second.integers, it->second.scale, it->second.zero_point, name, graph[v].shape, {});
+  }
+  const auto [it, added] = quantized_.try_emplace(v);
+  if (added) {
+    const ValueId scale = scale_constant(*p, name), zero = zero_constant(*p, name);
+    const ValueId integers = graph.add_value(name + "_quantized", p->dtype, graph[v].shape);
+    emit(notation(kQuantize, graph[integers].name, {v, scale, zero}, integers));
+    it->second = {integers, scale, zero};
+  }
+  const Quantized q = it->second;
+  return dequantize(q.integers, q.scale, q.zero_point, name, graph[v].shape, {});
+}
+
+ValueId Placement::dequantized_constant(ValueId v, DType dtype, bool symmetric) {
+  const std::string name = graph[v].name;
+  const auto [it, added] = constants_.try_emplace({v, -1 - static_cast<int>(dtype)});
+  if (added) {
+    const Tensor& t = *prepared_.constant(v);
+    bool finite = true;
+    const Range range = range_of(t.data<float>(), &finite);
+    if (!finite) {
+      throw Error(ErrorCode::kInvalidModel, "constant '" + name + "' holds NaN or infinity",
+                  {.tensor = name, .hint = "exclude the nodes that read it"});
+    }
+    const QParams p = choose_params(range, dtype, symmetric);
+    it->second = {constant(name + "_quantized", quantize(t, p)), scale_constant(p, name), zero_constant(p, name)};
+  }
+  return dequantize(it->second.integers, it->second.scale, it->second.zero_point, name, graph[v].shape, {});
+}
+
+ValueId Placement::dynamically_quantized(ValueId v) {
+  const std::string name = graph[v].name;
+  const auto [it, added] = quantized_.try_emplace(v);
+  if (added) {
+    const ValueId integers = graph.add_value(name + "_quantized", DType::kUint8, graph[v].shape);
+    const ValueId scale = graph.add_value(name + "_scale", DType::kFloat32, SymShape{});
+    const ValueId zero = graph.add_value(name + "_zero_point", DType::kUint8, SymShape{});
+    Node n = notation(kDynamicQuantize, graph[integers].name, {v}, integers);
+    n.outputs = {integers, scale, zero};
+    emit(std::move(n));
+    it->second = {integers, scale, zero};
+  }
+  const Quantized q = it->second;
+  return dequantize(q.integers, q.scale, q.zero_point, name, graph[v].shape, {});
+}
+
+Placement::Weight Placement::weight(int32_t i, ValueId w, ValueId bias, float input_scale) {
+  const NodePlan& p = plan.nodes[static_cast<size_t>(i)];
+  const Tensor& tensor = *prepared_.constant(w);
+  const std::string name = graph[w].name;
+  bool finite = true;
+  range_of(tensor.data<float>(), &finite);
+  if (!finite) {
+    throw Error(ErrorCode::kInvalidModel, "weight '" + name + "' holds NaN or infinity",
+                {.node = node(i).name, .op = qualified_name(node(i)), .tensor = name,
+                 .hint = "exclude this node, or export the model again"});
+  }
+  WeightSpec spec{.dtype = p.weights, .symmetric = config.symmetric_weights, .reduce_range = config.reduce_range,
+                  .grouping = p.grouping, .min_scale = {}};
+  const bool blocked = p.grouping.block_size > 0;
+  const Tensor* b = bias == kNoValue ? nullptr : prepared_.constant(bias);
+  const bool wants_bias = b && !blocked && input_scale > 0 && b->dtype() == DType::kFloat32;
+  // A channel of small weights under a large bias: the bias decides, and the weights can afford wider steps.
+  if (wants_bias) {
+    const int64_t scales = p.grouping.axis < 0 ? 1 : tensor.dims()[static_cast<size_t>(p.grouping.axis)];
+    std::vector<float> least(static_cast<size_t>(scales), 0.f);
+    const std::span<const float> values = b->data<float>();
+    for (size_t k = 0; k < values.size(); ++k) {
+      float& l = least[k % least.size()];
+      l = std::max(l, static_cast<float>(std::fabs(values[k]) / (kBiasLimit * static_cast<double>(input_scale))));
+    }
+    spec.min_scale = std::move(least);
+  }
+  const WeightKey key{w, spec.dtype, spec.grouping.axis, spec.grouping.block_size, spec.min_scale};
+  const auto [it, added] = shared_weights_.try_emplace(key, weights.size());
+  if (added) {
+    QuantizedWeight q = quantize_weight(tensor, spec);
+    PlacedWeight placed{.node = i, .weight = w, .spec = spec, .range = q.range, .sqnr_db = q.sqnr_db};
+    placed.integers = constant(name + "_quantized", q.integers);
+    placed.scale = constant(name + "_scale", q.scale);
+    // QLinear and Integer operators, and older readers, want the zero point even where it is zero.
+    const Tensor zero = q.zero_point.defined() ? q.zero_point : Tensor(spec.dtype, q.scale.dims());
+    if (!blocked || q.zero_point.defined()) placed.zero_point = constant(name + "_zero_point", zero);
+    weights.push_back(std::move(placed));
+  } else {
+    PlacedWeight again = weights[it->second];
+    again.node = i;
+    weights.push_back(std::move(again));
+  }
+  const PlacedWeight& placed = weights[it->second];
+  Weight out;
+  out.scale = graph.constant(placed.scale)->floats();
+  out.value = dequantize(placed.integers, placed.scale, placed.zero_point, name, graph[w].shape, p.grouping);
+  out.bias_fits = wants_bias;
+  return out;
+}
+
+ValueId Placement::bias(int32_t i, ValueId b, float input_scale, const Weight& weight) {
+  if (!weight.bias_fits) return kNoValue;
+  const Tensor& t = *prepared_.constant(b);
+  const std::span<const float> values = t.data<float>();
+  const bool per_tensor = weight.scale.size() == 1;
+  // Per channel the bias must be a vector: one value for each scale, or (grouped ConvTranspose) the scales again and
+  // again.
+  if (!per_tensor && (t.dims().size() != 1 || values.size() % weight.scale.size() != 0)) return kNoValue;
+  std::vector<float> scales(per_tensor ? 1 : values.size());
+  for (size_t k = 0; k < scales.size(); ++k) scales[k] = input_scale * weight.scale[k % weight.scale.size()];
+  if (std::any_of(scales.begin(), scales.end(), [](float s) { return !(s >= std::numeric_limits<float>::min()); }))
+    return kNoValue;
+  std::vector<int32_t> q(values.size());
+  for (size_t k = 0; k < q.size(); ++k) {
+    const double limit = 2147483647.0;
+    const float scaled = std::nearbyint(values[k] / scales[per_tensor ? 0 : k]);
+    q[k] = static_cast<int32_t>(std::clamp(static_cast<double>(scaled), -limit, limit));
+  }
+  const std::string name = graph[b].name;
+  PlacedBias placed{.node = i, .bias = b};
+  placed.integers = constant(name + "_quantized", Tensor::of<int32_t>(t.dims(), q));
+  const Shape scale_dims = per_tensor ? Shape{} : Shape{static_cast<int64_t>(scales.size())};
+  placed.scale = constant(name + "_scale", Tensor::of<float>(scale_dims, scales));
+  biases.push_back(placed);
+  return dequantize(placed.integers, placed.scale, kNoValue, name, graph[b].shape,
+                    per_tensor ? Grouping{} : Grouping{.axis = 0});
+}
+
+void Placement::finish() {
+  // Where integers are asked for at the edges, the integer value takes the name that callers know.
+  const auto rename = [&](ValueId float_value, ValueId integers) {
+    const std::string name = graph[float_value].name;
+    graph[float_value].name = graph.fresh_name(name + "_float");
+    graph[integers].name = name;
+  };
+  if (config.quantized_inputs) {
+    for (ValueId& input : graph.inputs) {
+      const auto it = quantized_.find(input);
+      if (it == quantized_.end() || !params(input)) {
+        warnings.push_back("input '" + graph[input].name + "' stays float: no quantized layer reads it");
+        continue;
+      }
+      const Quantized q = it->second;
+      const ValueId as_float = input;
+      std::erase_if(graph.nodes, [&](const Node& n) { return is_quantize(n) && n.output(0) == q.integers; });
+      rename(as_float, q.integers);
+      // Whoever still reads the float input reads what the integers stand for.
+      const bool read = std::any_of(graph.nodes.begin(), graph.nodes.end(), [&](const Node& n) {
+        return std::find(n.inputs.begin(), n.inputs.end(), as_float) != n.inputs.end();
+      });
+      input = q.integers;
+      if (read || graph.is_output(as_float)) {
+        Node n = notation(kDequantize, graph[as_float].name, {q.integers, q.scale, q.zero_point}, as_float);
+        graph.nodes.insert(graph.nodes.begin(), std::move(n));
+      }
+    }
+  }
+  if (config.quantized_outputs) {
+    for (ValueId& output : graph.outputs) {
+      if (graph.constant(output) || !params(output) ||
+          std::find(graph.inputs.begin(), graph.inputs.end(), output) != graph.inputs.end()) {
+        warnings.push_back("output '" + graph[output].name + "' stays float: no quantized layer makes it");
+        continue;
+      }
+      dequantized(output);  // makes the Q; its DQ goes unread
+      const ValueId integers = quantized_.at(output).integers;
+      rename(output, integers);
+      output = integers;
+    }
+  }
+  sort_topologically(graph);
+  remove_unused(graph);
+  infer_shapes(graph);
+}
+
+}  // namespace zp::quant

@@ -1,0 +1,94 @@
+// The one place where Q, DQ and integer constants are put into a graph. Schemes and repairs say where; this says how.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "graph/graph.h"
+#include "quant/plan.h"
+
+namespace zp::quant {
+
+// A weight as it was placed, for the report and for repairs that choose other integers (bias correction, learned
+// rounding): `integers` is a constant of the quantized graph that they may replace by one of the same type and shape.
+struct PlacedWeight {
+  int32_t node = -1;  // in the prepared graph
+  ValueId weight = kNoValue;  // the float weight, in the prepared graph
+  ValueId integers = kNoValue, scale = kNoValue, zero_point = kNoValue;  // constants of the quantized graph
+  WeightSpec spec;
+  Range range;
+  double sqnr_db = 0;
+};
+
+// A bias at scale s_x * s_w.
+struct PlacedBias {
+  int32_t node = -1;
+  ValueId bias = kNoValue;  // float, in the prepared graph
+  ValueId integers = kNoValue, scale = kNoValue;
+};
+
+// Builds the quantized graph node by node, in the order of the prepared graph. Values keep their ids and names.
+class Placement {
+ public:
+  // `prepared` is copied. `params`: by group of the plan (empty for schemes that calibrate nothing).
+  Placement(const Graph& prepared, const Plan& plan, const Config& config, std::vector<QParams> params);
+
+  Graph graph;  // the nodes so far; complete after finish()
+  const Plan& plan;
+  const Config& config;
+
+  const Graph& prepared() const { return prepared_; }
+  // Node i of the prepared graph, to be changed and then handed to emit().
+  Node node(int32_t i) const { return prepared_.nodes[static_cast<size_t>(i)]; }
+  void emit(Node node) { graph.nodes.push_back(std::move(node)); }
+
+  const QParams* params(ValueId v) const;  // of a value that is quantized statically
+  // The value after Q and DQ, for one reader: Q once, DQ for each. Constants become integer constants.
+  ValueId dequantized(ValueId v);
+  // The same for a constant that has no group: per tensor, with a range of its own.
+  ValueId dequantized_constant(ValueId v, DType dtype, bool symmetric);
+  // The value after DynamicQuantizeLinear and DQ, for one reader.
+  ValueId dynamically_quantized(ValueId v);
+  // A weight as integers and DQ, for node i as the plan says. Where a bias is to follow at scale s_x * s_w (input_scale
+  // above 0), the weight's scales are made large enough for it to fit 32 bits.
+  struct Weight {
+    ValueId value;            // of the DQ
+    std::vector<float> scale;  // per tensor or channel
+    bool bias_fits = false;
+  };
+  Weight weight(int32_t i, ValueId w, ValueId bias, float input_scale);
+  // A bias as int32 and DQ, or kNoValue where it has no such form.
+  ValueId bias(int32_t i, ValueId b, float input_scale, const Weight& weight);
+
+  // Integers at the model's edges, where asked; then what nobody reads is dropped.
+  void finish();
+
+  std::vector<PlacedWeight> weights;
+  std::vector<PlacedBias> biases;
+  std::vector<std::string> warnings;
+
+ private:
+  ValueId constant(const std::string& name, Tensor t);
+  ValueId scale_constant(const QParams& p, const std::string& name);
+  ValueId zero_constant(const QParams& p, const std::string& name);
+  Node notation(std::string_view op, const std::string& name, std::vector<ValueId> inputs, ValueId output) const;
+  ValueId dequantize(ValueId integers, ValueId scale, ValueId zero, const std::string& base,
+                     const std::optional<SymShape>& shape, const Grouping& grouping);
+
+  struct Quantized {
+    ValueId integers, scale, zero_point;
+  };
+  Graph prepared_;
+  std::vector<QParams> params_;
+  std::map<ValueId, Quantized> quantized_;  // by float value
+  std::map<std::pair<ValueId, int>, Quantized> constants_;  // by float constant and group (-1 - dtype: of its own)
+  using WeightKey = std::tuple<ValueId, DType, int, int64_t, std::vector<float>>;
+  std::map<WeightKey, size_t> shared_weights_;  // one weight read by several nodes is stored once
+};
+
+}  // namespace zp::quant

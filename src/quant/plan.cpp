@@ -1,0 +1,197 @@
+#include "quant/plan.h"
+
+#include <algorithm>
+#include <set>
+
+#include "core/error.h"
+#include "ops/infer.h"
+#include "quant/qdq.h"
+
+namespace zp::quant {
+namespace {
+
+bool lists(const std::vector<std::string>& list, std::string_view name) {
+  return std::find(list.begin(), list.end(), name) != list.end();
+}
+
+// Operators may be named as in the file ("Conv") or with their domain ("com.microsoft.Gelu").
+bool lists_op(const std::vector<std::string>& list, const Node& node) {
+  return lists(list, node.op_type) || lists(list, qualified_name(node));
+}
+
+// A name in the configuration that the model does not have is a mistake worth hearing about.
+void require_known_names(const Graph& graph, const Config& config) {
+  std::set<std::string, std::less<>> nodes, ops, values;
+  for (const Node& n : graph.nodes) {
+    nodes.insert(n.name);
+    ops.insert(n.op_type);
+    ops.insert(qualified_name(n));
+  }
+  for (const Value& v : graph.values) values.insert(v.name);
+  const auto require = [](const auto& known, const std::string& name, std::string_view what) {
+    if (known.contains(name)) return;
+    throw Error(ErrorCode::kInvalidArgument, "the model has no " + std::string(what) + " '" + name + "'",
+                {.hint = "names are those of the simplified model, as the plan and the report list them"});
+  };
+  for (const auto& list : {config.include_nodes, config.exclude_nodes})
+    for (const std::string& name : list) require(nodes, name, "node");
+  for (const auto& [name, precision] : config.precision) require(nodes, name, "node");
+  for (const auto& [name, range] : config.ranges) require(values, name, "value");
+}
+
+}  // namespace
+
+std::string in_words(DType dtype) { return std::string(name_of(dtype)); }
+
+std::string in_words(DType dtype, const Grouping& g) {
+  std::string s = std::string(name_of(dtype)) + " weights, one scale ";
+  if (g.axis < 0) return s + "for the whole tensor";
+  if (g.block_size > 0) return s + "for every " + std::to_string(g.block_size);
+  return s + "per output channel";
+}
+
+Planner::Planner(Graph& graph, const Config& config) : graph(graph), config(config), index(graph) {
+  require_known_names(graph, config);
+  plan.nodes.resize(graph.nodes.size());
+  plan.group.assign(graph.values.size(), -1);
+  plan.integer.assign(graph.values.size(), false);
+  for (int32_t i = 0; i < count(); ++i) {
+    const Node& n = node(i);
+    defs_.push_back(find_op(n.domain, n.op_type));
+    Precision precision{config.activations, config.weights};
+    const auto own = config.precision.find(n.name);
+    if (own != config.precision.end()) precision = own->second;
+    precision_.push_back(precision);
+
+    at(i).data = find_data(i);
+    if (weight(i) != kNoValue) at(i).weight_slot = defs_.back()->quant.weight;
+    if (table(i) != kNoValue) at(i).weight_slot = 0;
+    if (weight(i) != kNoValue && defs_.back()->quant.bias >= 0 &&
+        graph.constant(n.input(static_cast<size_t>(defs_.back()->quant.bias))))
+      at(i).bias_slot = defs_.back()->quant.bias;
+    std::string& why = at(i).why;
+    const OpDef* d = defs_.back();
+    if (!d) {
+      why = "no operator of ours, kept as it is";
+    } else if (lists(config.exclude_nodes, n.name)) {
+      why = "excluded by its name";
+    } else if (lists_op(config.exclude_ops, n)) {
+      why = "excluded by its operator";
+    } else if (!config.include_nodes.empty() && !lists(config.include_nodes, n.name)) {
+      why = "not among the nodes that were chosen";
+    } else if (!config.include_ops.empty() && !lists_op(config.include_ops, n)) {
+      why = "its operator is not among those that were chosen";
+    } else if (precision.activations == DType::kUndefined && precision.weights == DType::kUndefined) {
+      why = "kept in float by its own precision";
+    } else if (d->quant.kind == QuantRule::Kind::kFloat) {
+      why = d->quant.why_float.empty() ? "has no integer form" : std::string(d->quant.why_float);
+    } else if (at(i).data.empty()) {
+      const ValueId v = n.input(0);
+      const bool is_float = v != kNoValue && (graph[v].dtype == DType::kFloat16 || graph[v].dtype == DType::kFloat64 ||
+                                              graph[v].dtype == DType::kBfloat16);
+      why = is_float ? "its values are " + in_words(graph[v].dtype) + "; only float32 is quantized"
+                     : "works on integers already (shapes, indices)";
+    }
+    allowed_.push_back(why.empty());
+  }
+}
+
+QuantRule::Kind Planner::kind(int32_t i) const { return def(i) ? def(i)->quant.kind : QuantRule::Kind::kFloat; }
+
+std::vector<ValueId> Planner::find_data(int32_t i) const {
+  std::vector<ValueId> data;
+  if (!def(i)) return data;
+  const QuantRule& rule = def(i)->quant;
+  const Node& n = node(i);
+  const auto take = [&](ValueId v) {
+    if (v != kNoValue && graph[v].dtype == DType::kFloat32) data.push_back(v);
+  };
+  if (rule.data.size() == 1 && rule.data[0] < 0) {
+    for (ValueId v : n.inputs) take(v);
+  } else {
+    for (int k : rule.data) take(n.input(static_cast<size_t>(k)));
+    const bool listed = std::find(rule.data.begin(), rule.data.end(), rule.weight) != rule.data.end();
+    if (rule.kind == QuantRule::Kind::kProduct && rule.weight >= 0 && !listed && weight(i) == kNoValue)
+      take(n.input(static_cast<size_t>(rule.weight)));
+  }
+  if (const ValueId w = weight(i); w != kNoValue) std::erase(data, w);
+  return data;
+}
+
+ValueId Planner::weight(int32_t i) const {
+  if (kind(i) != QuantRule::Kind::kProduct || def(i)->quant.weight < 0) return kNoValue;
+  const ValueId v = node(i).input(static_cast<size_t>(def(i)->quant.weight));
+  const Tensor* t = graph.constant(v);
+  return t && t->dtype() == DType::kFloat32 && t->size() > 0 ? v : kNoValue;
+}
+
+ValueId Planner::table(int32_t i) const {
+  if (kind(i) != QuantRule::Kind::kSameScale) return kNoValue;
+  const ValueId v = node(i).input(0);
+  const Tensor* t = graph.constant(v);
+  return t && t->dtype() == DType::kFloat32 && t->size() >= kTable ? v : kNoValue;
+}
+
+void Planner::quantize_tables() {
+  for (int32_t i = 0; i < count(); ++i) {
+    if (!allowed(i) || table(i) == kNoValue) continue;
+    const DType dtype = bits_of(precision(i).weights) == 8 ? precision(i).weights : DType::kInt8;
+    quantize_weights(i, dtype, channels(i), "what is read from the table is float32");
+  }
+}
+
+int32_t Planner::only_consumer(ValueId v) const {
+  if (v == kNoValue || graph.is_output(v)) return -1;
+  const std::vector<int32_t>& readers = consumers(v);
+  return readers.size() == 1 ? readers[0] : -1;
+}
+
+std::vector<int32_t> Planner::finish(int32_t i) const {
+  std::vector<int32_t> nodes;
+  ValueId out = node(i).output(0);
+  bool fuses_clamp = def(i) && def(i)->fuses_clamp;
+  // A constant added to a product's float sums costs no rounding of its own, as a bias would not.
+  while (kind(i) == QuantRule::Kind::kProduct) {
+    const int32_t next = only_consumer(out);
+    if (next < 0 || kind(next) != QuantRule::Kind::kRescaled || !allowed(next)) break;
+    const std::vector<ValueId>& inputs = data(next);
+    const auto constants = std::count_if(inputs.begin(), inputs.end(), [&](ValueId v) { return graph.constant(v); });
+    if (constants == 0 || constants + 1 != static_cast<int64_t>(inputs.size()) || !graph[out].shape ||
+        graph[node(next).output(0)].shape != graph[out].shape)
+      break;
+    nodes.push_back(next);
+    out = node(next).output(0);
+    fuses_clamp = fuses_clamp || def(next)->fuses_clamp;
+  }
+  const int32_t last = only_consumer(out);
+  if (fuses_clamp && last >= 0 && def(last) && def(last)->as_clamp && node(last).input(0) == out) {
+    if (def(last)->as_clamp(GraphInferContext(graph, node(last)))) nodes.push_back(last);
+  }
+  return nodes;
+}
+
+Grouping Planner::channels(int32_t i) const {
+  const ValueId w = weight(i) != kNoValue ? weight(i) : table(i);
+  if (!config.per_channel || w == kNoValue || !def(i)->quant.channel_axis) return {};
+  const int rank = static_cast<int>(graph.constant(w)->dims().size());
+  const int axis = def(i)->quant.channel_axis(node(i), rank);
+  return axis >= 0 && axis < rank ? Grouping{.axis = axis} : Grouping{};
+}
+
+std::optional<Grouping> Planner::blocks(int32_t i) const {
+  if (weight(i) == kNoValue || !def(i)->quant.block_axis) return std::nullopt;
+  const int rank = static_cast<int>(graph.constant(weight(i))->dims().size());
+  const int axis = def(i)->quant.block_axis(node(i), rank);
+  if (axis < 0 || axis >= rank) return std::nullopt;
+  return Grouping{.axis = axis, .block_size = config.block_size};
+}
+
+void Planner::quantize_weights(int32_t i, DType dtype, const Grouping& grouping, const std::string& activations) {
+  NodePlan& p = at(i);
+  p.quantized = true;
+  p.weights = dtype;
+  p.grouping = grouping;
+  p.why = in_words(dtype, grouping) + "; " + activations;
+}
+
+}  // namespace zp::quant

@@ -1,0 +1,100 @@
+// What is to be quantized, decided before any number is known: which nodes, which values, and which values share a scale.
+// A scheme fills a Plan with the help of a Planner, which knows every operator by its QuantRule alone.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+#include "ops/op.h"
+#include "quant/numbers.h"
+#include "quant/quant.h"
+
+namespace zp::quant {
+
+struct NodePlan {
+  bool quantized = false;
+  std::string why = {};  // in plain words
+  DType activations = DType::kUndefined;  // of the integers at its data inputs; undefined: they stay float
+  DType weights = DType::kUndefined;      // of its weight; undefined: it has none, or it stays float
+  Grouping grouping = {};                 // of the weight
+  int32_t part_of = -1;                   // a clamp or an added constant: the node whose result it finishes in float
+  // What its QuantRule says of this node's inputs.
+  std::vector<ValueId> data = {};  // float32 activations, constants among them
+  int weight_slot = -1, bias_slot = -1;  // inputs that are a constant weight (or table) and its constant bias
+};
+
+// Values with one scale: the inputs and outputs of nodes that only move values.
+struct Group {
+  DType dtype = DType::kUndefined;
+  std::vector<ValueId> members;
+  std::vector<ValueId> observed;  // whose ranges, together, are the group's
+  std::optional<Range> known;     // a range that needs no observing, together with that of `observed`
+};
+
+struct Plan {
+  std::vector<NodePlan> nodes;  // by node of the prepared graph
+  std::vector<int32_t> group;   // by value: index in `groups`; -1: the value is never quantized statically
+  std::vector<bool> integer;    // by value: made by a quantized node, so that whoever reads it reads integers
+  std::vector<Group> groups;
+  std::vector<std::string> warnings;
+};
+
+// What a scheme sees of the graph while it decides.
+class Planner {
+ public:
+  Planner(Graph& graph, const Config& config);
+
+  Graph& graph;
+  const Config& config;
+  const GraphIndex index;
+  Plan plan;
+
+  int32_t count() const { return static_cast<int32_t>(graph.nodes.size()); }
+  const Node& node(int32_t i) const { return graph.nodes[static_cast<size_t>(i)]; }
+  NodePlan& at(int32_t i) { return plan.nodes[static_cast<size_t>(i)]; }
+  // nullptr: an operator that no file handles (kept in float).
+  const OpDef* def(int32_t i) const { return defs_[static_cast<size_t>(i)]; }
+  QuantRule::Kind kind(int32_t i) const;
+  // The configuration lets this node be quantized, and its values are float32. If not, `why` has been set.
+  bool allowed(int32_t i) const { return allowed_[static_cast<size_t>(i)]; }
+  Precision precision(int32_t i) const { return precision_[static_cast<size_t>(i)]; }
+
+  // Float32 inputs that are activations, constants among them. Of a product whose weight is computed: both operands.
+  const std::vector<ValueId>& data(int32_t i) const { return plan.nodes[static_cast<size_t>(i)].data; }
+  // The weight of a product when it is a float32 constant, else kNoValue.
+  ValueId weight(int32_t i) const;
+  // A float32 constant of this many elements or more that a kSameScale node picks from: an embedding's table.
+  static constexpr int64_t kTable = 4096;
+  ValueId table(int32_t i) const;
+  // Index of the only node that reads the value, once; -1 if there are more, none, or the graph gives it as output.
+  int32_t only_consumer(ValueId v) const;
+  int32_t producer(ValueId v) const { return index.producer[static_cast<size_t>(v)]; }
+  const std::vector<int32_t>& consumers(ValueId v) const { return index.consumers[static_cast<size_t>(v)]; }
+  // Nodes that finish node i in float before its result is quantized: constants added or multiplied (of a product), then
+  // a clamp. In order; empty when there is none.
+  std::vector<int32_t> finish(int32_t i) const;
+  // Per channel where asked and possible, blocks where asked for 4 bits.
+  Grouping channels(int32_t i) const;
+  std::optional<Grouping> blocks(int32_t i) const;  // nullopt: the operator has no blocked form
+
+  // Marks node i as one whose weight (or table) is quantized. `activations`: what becomes of those, in words.
+  void quantize_weights(int32_t i, DType dtype, const Grouping& grouping, const std::string& activations);
+  // Tables are quantized alike by all schemes: 8 bits, one scale.
+  void quantize_tables();
+
+ private:
+  std::vector<ValueId> find_data(int32_t i) const;
+  std::vector<const OpDef*> defs_;
+  std::vector<Precision> precision_;
+  std::vector<bool> allowed_;
+};
+
+std::string in_words(DType dtype);  // "int8"
+// "int8 weights, one scale per output channel"
+std::string in_words(DType dtype, const Grouping& grouping);
+
+}  // namespace zp::quant

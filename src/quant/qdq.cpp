@@ -1,0 +1,53 @@
+#include "quant/qdq.h"
+
+#include <algorithm>
+#include <memory>
+#include <set>
+#include <vector>
+
+namespace zp::quant {
+
+std::optional<QParams> constant_params(const Graph& graph, const Node& node) {
+  if (!is_quantize(node) && !is_dequantize(node)) return std::nullopt;
+  const Tensor* scale = graph.constant(node.input(1));
+  const Tensor* zero = graph.constant(node.input(2));
+  if (!scale || scale->size() != 1 || scale->dtype() != DType::kFloat32) return std::nullopt;
+  if (node.input(2) != kNoValue && (!zero || zero->size() != 1)) return std::nullopt;
+  const ValueId integers = is_quantize(node) ? node.output(0) : node.input(0);
+  QParams p;
+  p.dtype = zero ? zero->dtype() : graph[integers].dtype;
+  if (p.dtype == DType::kUndefined) return std::nullopt;
+  p.scale = scale->data<float>()[0];
+  p.zero_point = zero ? static_cast<int32_t>(zero->integer_at(0)) : 0;
+  return p;
+}
+
+bool is_quantized(const Graph& graph) { return std::any_of(graph.nodes.begin(), graph.nodes.end(), is_notation); }
+
+Graph clone(const Graph& graph) {
+  Graph copy = graph;
+  for (Node& node : copy.nodes)
+    for (auto& [key, attribute] : node.attributes)
+      if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) *sub = std::make_shared<Graph>(clone(**sub));
+  return copy;
+}
+
+size_t constant_bytes(const Graph& graph) {
+  std::set<ValueId> used(graph.outputs.begin(), graph.outputs.end());
+  size_t bytes = 0;
+  for (const Node& node : graph.nodes) {
+    for (ValueId v : node.inputs)
+      if (v != kNoValue) used.insert(v);
+    for (const auto& [key, attribute] : node.attributes) {
+      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) {
+        bytes += constant_bytes(**sub);
+        for (const Capture& c : (*sub)->captures) used.insert(c.outer);
+      }
+    }
+  }
+  for (ValueId v : used)
+    if (const Tensor* t = graph.constant(v); t && t->dtype() != DType::kString) bytes += t->bytes();
+  return bytes;
+}
+
+}  // namespace zp::quant

@@ -1,0 +1,169 @@
+#include "quant/quant.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "core/error.h"
+#include "quant/report_builder.h"
+#include "quant/stage.h"
+
+namespace zp::quant {
+namespace {
+
+[[noreturn]] void refuse(const std::string& message, const std::string& hint) {
+  throw Error(ErrorCode::kInvalidArgument, message, {.node = {}, .op = {}, .tensor = {}, .hint = hint});
+}
+
+bool is_activation_type(DType t) {
+  return t == DType::kUint8 || t == DType::kInt8 || t == DType::kUint16 || t == DType::kInt16;
+}
+bool is_weight_type(DType t) {
+  return t == DType::kUint8 || t == DType::kInt8 || t == DType::kUint4 || t == DType::kInt4;
+}
+
+void check(const Config& c, const Scheme& scheme) {
+  if (!is_activation_type(c.activations))
+    refuse("activations cannot be " + std::string(name_of(c.activations)), "'uint8', 'int8', 'uint16' or 'int16'");
+  if (!is_weight_type(c.weights))
+    refuse("weights cannot be " + std::string(name_of(c.weights)), "'int8', 'uint8', 'int4' or 'uint4'");
+  if (c.format != "qdq" && c.format != "qoperator") refuse("unknown format '" + c.format + "'", "'qdq' or 'qoperator'");
+  observer_named(c.observer);
+  for (const auto& [node, p] : c.precision) {
+    if ((p.activations != DType::kUndefined && !is_activation_type(p.activations)) ||
+        (p.weights != DType::kUndefined && !is_weight_type(p.weights)))
+      refuse("the precision of node '" + node + "' is not possible",
+             "8 or 16 bits for activations, 4 or 8 for weights, or undefined for float");
+  }
+  for (const auto& [value, r] : c.ranges)
+    if (!std::isfinite(r.min) || !std::isfinite(r.max) || r.min > r.max)
+      refuse("the range of value '" + value + "' is not possible", "finite numbers, the smaller one first");
+  const std::vector<OptionSpec> specs = option_specs();
+  for (const auto& [name, value] : c.options) {
+    const auto spec = std::find_if(specs.begin(), specs.end(), [&](const OptionSpec& s) { return s.name == name; });
+    if (spec == specs.end()) refuse("unknown option '" + name + "'", "see the list of options");
+    if (!(value >= spec->min && value <= spec->max))
+      refuse("option '" + name + "' is outside its range",
+             std::to_string(spec->min) + " to " + std::to_string(spec->max));
+  }
+  const std::vector<std::string_view> repairs = repair_names();
+  for (const std::string& r : c.repairs)
+    if (std::find(repairs.begin(), repairs.end(), r) == repairs.end()) refuse("unknown repair '" + r + "'", "see the list of repairs");
+  if (scheme.check) scheme.check(c);
+}
+
+}  // namespace
+
+class Quantizer::Impl {
+ public:
+  Impl(std::shared_ptr<const Model> model, Config config, int threads) {
+    state_.source = std::move(model);
+    state_.config = std::move(config);
+    state_.threads = threads;
+    state_.scheme = &scheme_named(state_.config.mode);
+    check(state_.config, *state_.scheme);
+    for (const StageDef* d : all_stages()) {
+      const auto& asked = state_.config.repairs;
+      if (!d->repair || std::find(asked.begin(), asked.end(), d->name) != asked.end()) defs_.push_back(d);
+    }
+  }
+
+  bool needs_samples() const {
+    return std::any_of(defs_.begin(), defs_.end(), [&](const StageDef* d) {
+      return d->needs_samples && d->needs_samples(state_.config, *state_.scheme);
+    });
+  }
+
+  bool advance(double milliseconds) {
+    if (done()) return true;
+    if (!stage_) stage_ = def().make(state_, Options(def().options, state_.config.options));
+    if (!stage_->advance(milliseconds)) return false;
+    running_ = false;
+    if (stage_->wants_samples()) return true;
+    stage_.reset();
+    samples_ = 0;
+    ++at_;
+    return done();
+  }
+
+  bool wants_samples() const { return stage_ && !running_ && stage_->wants_samples(); }
+  void begin_sample(std::vector<runtime::Feed> feeds) {
+    if (!wants_samples()) throw Error(ErrorCode::kInvalidArgument, "no sample is wanted now");
+    stage_->begin_sample(std::move(feeds));
+    running_ = true;
+    ++samples_;
+  }
+  bool enough() const { return stage_ && stage_->enough(); }
+  void end_samples() {
+    if (!wants_samples()) throw Error(ErrorCode::kInvalidArgument, "no samples are wanted now");
+    if (samples_ == 0) refuse("there was not one sample", "give at least one; a few dozen make better ranges");
+    stage_->end_samples();
+    samples_ = 0;
+  }
+  bool done() const { return at_ == defs_.size(); }
+
+  Progress progress() const {
+    if (done()) return {.phase = "done"};
+    return {.phase = def().name, .done = stage_ ? stage_->done() : 0, .total = stage_ ? stage_->total() : 0,
+            .samples = samples_};
+  }
+
+  // Up to and with the stage that decides.
+  void plan(bool measure_weights) {
+    while (!done() && state_.plan.nodes.empty()) {
+      stage_ = def().make(state_, Options(def().options, state_.config.options));
+      while (!stage_->advance(1e9)) {
+      }
+      stage_.reset();
+      ++at_;
+    }
+    if (!measure_weights) return;
+    Placement placement(state_.prepared->graph, state_.plan, state_.config, {});
+    for (size_t i = 0; i < state_.plan.nodes.size(); ++i) {
+      const NodePlan& n = state_.plan.nodes[i];
+      if (n.weights == DType::kUndefined || n.weight_slot < 0) continue;
+      const ValueId w = placement.node(static_cast<int32_t>(i)).input(static_cast<size_t>(n.weight_slot));
+      placement.weight(static_cast<int32_t>(i), w, kNoValue, 0);
+    }
+    state_.weights = std::move(placement.weights);
+  }
+
+  const JobState& state() const { return state_; }
+  const JobState& finished() const {
+    if (!done()) throw Error(ErrorCode::kInvalidArgument, "the quantization is not done yet");
+    return state_;
+  }
+
+ private:
+  const StageDef& def() const { return *defs_[at_]; }
+
+  JobState state_;
+  std::vector<const StageDef*> defs_;
+  size_t at_ = 0;
+  std::unique_ptr<Stage> stage_;
+  bool running_ = false;
+  size_t samples_ = 0;
+};
+
+Quantizer::Quantizer(std::shared_ptr<const Model> model, Config config, int threads)
+    : impl_(std::make_unique<Impl>(std::move(model), std::move(config), threads)) {}
+Quantizer::~Quantizer() = default;
+bool Quantizer::needs_calibration() const { return impl_->needs_samples(); }
+bool Quantizer::advance(double milliseconds) { return impl_->advance(milliseconds); }
+bool Quantizer::wants_samples() const { return impl_->wants_samples(); }
+void Quantizer::begin_sample(std::vector<runtime::Feed> feeds) { impl_->begin_sample(std::move(feeds)); }
+bool Quantizer::enough() const { return impl_->enough(); }
+void Quantizer::end_samples() { impl_->end_samples(); }
+bool Quantizer::done() const { return impl_->done(); }
+Progress Quantizer::progress() const { return impl_->progress(); }
+Model Quantizer::result() const { return *impl_->finished().result; }
+Report Quantizer::report() const { return impl_->finished().report; }
+std::map<std::string, Range, std::less<>> Quantizer::ranges() const { return impl_->finished().found; }
+
+Report plan_of(std::shared_ptr<const Model> model, const Config& config, bool measure_weights) {
+  Quantizer::Impl job(std::move(model), config, 1);
+  job.plan(measure_weights);
+  return build_report(job.state());
+}
+
+}  // namespace zp::quant

@@ -1,0 +1,17 @@
+#include "quant/scheme.h"
+
+#include "quant/registry.h"
+
+namespace zp::quant {
+
+RegisterScheme::RegisterScheme(const Scheme& scheme) { Registry<Scheme>::instance().add(scheme); }
+
+const Scheme& scheme_named(std::string_view name) { return Registry<Scheme>::instance().get(name, "mode"); }
+
+std::vector<std::string_view> scheme_names() {
+  std::vector<std::string_view> names;
+  for (const Scheme& s : Registry<Scheme>::instance().all()) names.push_back(s.name);
+  return names;
+}
+
+}  // namespace zp::quant

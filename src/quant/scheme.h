@@ -1,0 +1,31 @@
+// A scheme: a way of placing Q and DQ. To add one, add a file to schemes/ that registers it.
+#pragma once
+
+#include <string_view>
+#include <vector>
+
+#include "quant/placement.h"
+#include "quant/plan.h"
+
+namespace zp::quant {
+
+struct Scheme {
+  std::string_view name;
+  bool needs_calibration = false;  // ranges of the groups that its plan has
+  // Throws kInvalidArgument for a configuration that the scheme cannot have. Null: anything goes.
+  void (*check)(const Config&) = nullptr;
+  // Decides what is quantized: fills planner.plan.
+  void (*decide)(Planner& planner) = nullptr;
+  // Emits node i of the prepared graph, quantized as the plan says, after what it needs. Called for each in order.
+  void (*place)(Placement& placement, int32_t i) = nullptr;
+};
+
+class RegisterScheme {
+ public:
+  explicit RegisterScheme(const Scheme& scheme);
+};
+
+// Throws kInvalidArgument naming the schemes there are.
+const Scheme& scheme_named(std::string_view name);
+
+}  // namespace zp::quant

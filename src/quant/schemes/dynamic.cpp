@@ -1,0 +1,63 @@
+// Weights ahead of time; activations by DynamicQuantizeLinear in each run, so that nothing is calibrated.
+#include "core/error.h"
+#include "quant/scheme.h"
+
+namespace zp::quant {
+namespace {
+
+using Kind = QuantRule::Kind;
+
+void check(const Config& c) {
+  if (bits_of(c.weights) != 8)
+    throw Error(ErrorCode::kInvalidArgument, "weights of dynamic quantization have 8 bits",
+                {.hint = "weights: 'int8' or 'uint8'; for 4 bits use mode 'weight-only'"});
+  if (c.activations != DType::kUint8)
+    throw Error(ErrorCode::kInvalidArgument, "DynamicQuantizeLinear gives uint8",
+                {.hint = "activations: 'uint8', or mode 'static'"});
+  if (c.quantized_inputs || c.quantized_outputs)
+    throw Error(ErrorCode::kInvalidArgument, "inputs and outputs have no fixed scale in dynamic quantization",
+                {.hint = "use mode 'static' for integer inputs and outputs"});
+}
+
+void decide(Planner& p) {
+  p.quantize_tables();
+  for (int32_t i = 0; i < p.count(); ++i) {
+    NodePlan& n = p.at(i);
+    if (!p.allowed(i) || n.quantized) continue;
+    if (p.kind(i) != Kind::kProduct) {
+      n.why = "keeps float values: only layers with weights are quantized dynamically";
+    } else if (p.weight(i) == kNoValue) {
+      n.why = "both factors are computed: rounding them in each run would gain nothing";
+    } else if (p.precision(i).weights == DType::kUndefined || bits_of(p.precision(i).weights) != 8) {
+      n.why = "kept in float by its own precision";
+    } else {
+      const bool integers = p.precision(i).activations != DType::kUndefined;
+      p.quantize_weights(i, p.precision(i).weights, p.channels(i),
+                         integers ? "activations become uint8 in each run" : "activations stay float32");
+      if (integers) n.activations = DType::kUint8;
+    }
+  }
+}
+
+void place(Placement& placement, int32_t i) {
+  const NodePlan& plan = placement.plan.nodes[static_cast<size_t>(i)];
+  Node n = placement.node(i);
+  if (plan.weights != DType::kUndefined && plan.weight_slot >= 0) {
+    if (plan.activations != DType::kUndefined) {
+      for (size_t k = 0; k < n.inputs.size(); ++k)
+        for (ValueId v : plan.data)
+          if (n.inputs[k] == v) {
+            n.inputs[k] = placement.dynamically_quantized(v);
+            break;
+          }
+    }
+    ValueId& w = n.inputs[static_cast<size_t>(plan.weight_slot)];
+    w = placement.weight(i, w, kNoValue, 0).value;
+  }
+  placement.emit(std::move(n));
+}
+
+const RegisterScheme kDynamic({.name = "dynamic", .check = check, .decide = decide, .place = place});
+
+}  // namespace
+}  // namespace zp::quant

@@ -1,0 +1,68 @@
+// DequantizeLinear on weights alone: 8 bits per channel, or 4 bits in blocks along the dimension that products sum over.
+// Activations stay float; the runtime dequantizes inside its kernels.
+#include <bit>
+
+#include "core/error.h"
+#include "quant/scheme.h"
+
+namespace zp::quant {
+namespace {
+
+using Kind = QuantRule::Kind;
+
+void check(const Config& c) {
+  if (bits_of(c.weights) != 8 && bits_of(c.weights) != 4)
+    throw Error(ErrorCode::kInvalidArgument, "weights have 4 or 8 bits",
+                {.hint = "weights: 'int8', 'uint8', 'int4' or 'uint4'"});
+  // What MatMulNBits takes; larger ones would be of little use.
+  if (c.block_size < 16 || c.block_size > 256 || !std::has_single_bit(static_cast<uint64_t>(c.block_size)))
+    throw Error(ErrorCode::kInvalidArgument, "block size " + std::to_string(c.block_size) + " is not possible",
+                {.hint = "a power of two from 16 to 256"});
+  if (c.quantized_inputs || c.quantized_outputs)
+    throw Error(ErrorCode::kInvalidArgument, "inputs and outputs stay float when only weights are quantized",
+                {.hint = "use mode 'static' for integer inputs and outputs"});
+}
+
+DType eight_bits(DType four_bits) { return four_bits == DType::kUint4 ? DType::kUint8 : DType::kInt8; }
+
+void decide(Planner& p) {
+  p.quantize_tables();
+  size_t unblocked = 0;
+  for (int32_t i = 0; i < p.count(); ++i) {
+    NodePlan& n = p.at(i);
+    if (!p.allowed(i) || n.quantized) continue;
+    const DType dtype = p.precision(i).weights;
+    if (p.kind(i) != Kind::kProduct || p.weight(i) == kNoValue) {
+      n.why = "has no constant weight";
+    } else if (dtype == DType::kUndefined) {
+      n.why = "kept in float by its own precision";
+    } else if (bits_of(dtype) == 8) {
+      p.quantize_weights(i, dtype, p.channels(i), "activations stay float32");
+    } else if (const std::optional<Grouping> blocks = p.blocks(i)) {
+      p.quantize_weights(i, dtype, *blocks, "activations stay float32");
+    } else {
+      ++unblocked;
+      p.quantize_weights(i, eight_bits(dtype), p.channels(i),
+                         "activations stay float32; this operator has no 4-bit form in blocks");
+    }
+  }
+  if (unblocked > 0)
+    p.plan.warnings.push_back(std::to_string(unblocked) +
+                              (unblocked == 1 ? " layer has" : " layers have") +
+                              " no 4-bit form in blocks and got 8 bits");
+}
+
+void place(Placement& placement, int32_t i) {
+  const NodePlan& plan = placement.plan.nodes[static_cast<size_t>(i)];
+  Node n = placement.node(i);
+  if (plan.weights != DType::kUndefined && plan.weight_slot >= 0) {
+    ValueId& w = n.inputs[static_cast<size_t>(plan.weight_slot)];
+    w = placement.weight(i, w, kNoValue, 0).value;
+  }
+  placement.emit(std::move(n));
+}
+
+const RegisterScheme kWeightOnly({.name = "weight-only", .check = check, .decide = decide, .place = place});
+
+}  // namespace
+}  // namespace zp::quant

@@ -1,0 +1,54 @@
+#include "quant/stage.h"
+
+#include <algorithm>
+#include <chrono>
+
+#include "quant/registry.h"
+
+namespace zp::quant {
+
+RegisterStage::RegisterStage(const StageDef& def) { Registry<StageDef>::instance().add(def); }
+
+std::vector<const StageDef*> all_stages() {
+  std::vector<const StageDef*> stages;
+  for (const StageDef& d : Registry<StageDef>::instance().all()) stages.push_back(&d);
+  std::sort(stages.begin(), stages.end(), [](const auto* a, const auto* b) {
+    return a->order != b->order ? a->order < b->order : a->name < b->name;
+  });
+  return stages;
+}
+
+std::vector<std::string_view> repair_names() {
+  std::vector<std::string_view> names;
+  for (const StageDef* d : all_stages())
+    if (d->repair) names.push_back(d->name);
+  return names;
+}
+
+std::vector<OptionSpec> option_specs() {
+  std::vector<OptionSpec> specs;
+  const auto take = [&](const std::vector<OptionSpec>& of) { specs.insert(specs.end(), of.begin(), of.end()); };
+  for (const ObserverDef& d : all_observers()) take(d.options);
+  for (const StageDef* d : all_stages()) take(d->options);
+  return specs;
+}
+
+bool PiecewiseStage::advance(double milliseconds) {
+  using Clock = std::chrono::steady_clock;
+  const auto until = Clock::now() + std::chrono::duration<double, std::milli>(milliseconds);
+  if (!started_) {
+    count_ = start();
+    started_ = true;
+  }
+  while (next_ < count_) {
+    piece(next_++);
+    if (next_ < count_ && Clock::now() >= until) return false;
+  }
+  if (!ended_) {
+    end();
+    ended_ = true;
+  }
+  return true;
+}
+
+}  // namespace zp::quant

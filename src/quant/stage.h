@@ -1,0 +1,95 @@
+// A job is a row of stages that hand a JobState on. The built-in ones prepare the graph, decide, calibrate, place and
+// report; a repair (equalisation, bias correction, learned rounding, ...) is one more stage between two of them. To add
+// one, add a file to stages/ that registers it.
+//
+//   order    stage       leaves in the state
+//   0        prepare     `prepared`: the simplified float graph
+//   100...   (repairs that change float weights: edit `prepared`)
+//   200      decide      `plan`
+//   300      calibrate   `ranges`, `params`
+//   400      place       `result`, `weights`, `biases`
+//   500...   (repairs that change integers and biases: edit constants of `result`)
+//   900      report      `report`
+#pragma once
+
+#include <memory>
+#include <string_view>
+#include <vector>
+
+#include "quant/observer.h"
+#include "quant/placement.h"
+#include "quant/plan.h"
+#include "quant/quant.h"
+#include "quant/scheme.h"
+
+namespace zp::quant {
+
+struct JobState {
+  std::shared_ptr<const Model> source;
+  Config config;
+  int threads = 1;
+  const Scheme* scheme = nullptr;
+
+  std::shared_ptr<Model> prepared;  // ids of values and indices of nodes, below, are of its graph
+  Plan plan;
+  std::vector<Range> ranges;    // by group of the plan
+  std::vector<QParams> params;  // by group of the plan
+  std::map<std::string, Range, std::less<>> found;  // by name of each value observed
+  std::shared_ptr<Model> result;  // values of `prepared` keep their ids in it
+  std::vector<PlacedWeight> weights;
+  std::vector<PlacedBias> biases;
+  Report report;
+  size_t samples = 0;                 // of the first sweep
+  std::map<ValueId, Shape> fed;       // shapes of the first sample's feeds
+};
+
+class Stage {
+ public:
+  virtual ~Stage() = default;
+  // Works for about `milliseconds`. True: nothing to do until a sample comes, or the stage is over.
+  virtual bool advance(double milliseconds) = 0;
+  // For stages that look at samples. After end_samples(), advance() is called again.
+  virtual bool wants_samples() const { return false; }
+  virtual void begin_sample(std::vector<runtime::Feed>) {}
+  virtual bool enough() const { return false; }
+  virtual void end_samples() {}
+  virtual size_t done() const { return 0; }
+  virtual size_t total() const { return 0; }
+};
+
+struct StageDef {
+  std::string_view name;
+  int order = 0;
+  bool repair = false;  // runs when Config::repairs names it; else in every job
+  // What it needs samples for. Null: never.
+  bool (*needs_samples)(const Config&, const Scheme&) = nullptr;
+  std::vector<OptionSpec> options = {};
+  // The state outlives the stage.
+  std::unique_ptr<Stage> (*make)(JobState&, Options) = nullptr;
+};
+
+class RegisterStage {
+ public:
+  explicit RegisterStage(const StageDef& def);
+};
+
+std::vector<const StageDef*> all_stages();  // by order, then name
+
+// Work in pieces: piece(i) for i in [0, count), as many a slice as fit the time.
+class PiecewiseStage : public Stage {
+ public:
+  bool advance(double milliseconds) final;
+  size_t done() const final { return next_; }
+  size_t total() const final { return count_; }
+
+ protected:
+  virtual size_t start() = 0;          // gives the number of pieces
+  virtual void piece(size_t i) = 0;
+  virtual void end() {}                // after the last one
+
+ private:
+  size_t next_ = 0, count_ = 0;
+  bool started_ = false, ended_ = false;
+};
+
+}  // namespace zp::quant

@@ -1,0 +1,24 @@
+// Says what was done.
+#include "quant/report_builder.h"
+#include "quant/stage.h"
+
+namespace zp::quant {
+namespace {
+
+class MakeReport : public PiecewiseStage {
+ public:
+  MakeReport(JobState& state, Options) : state_(state) {}
+
+ private:
+  size_t start() override { return 1; }
+  void piece(size_t) override { state_.report = build_report(state_); }
+
+  JobState& state_;
+};
+
+const RegisterStage kReport({.name = "report", .order = 900, .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
+                               return std::make_unique<MakeReport>(s, std::move(o));
+                             }});
+
+}  // namespace
+}  // namespace zp::quant
