@@ -9,15 +9,21 @@
 
 namespace zp::onnx {
 
-// Reads a ModelProto. Tensors of the result point into `bytes` (which they keep alive) wherever their data is stored
-// raw; to align it, data may be moved by a few bytes inside the buffer, so the buffer is the model's own. Nodes come out
-// in the form of opset kOpset (OpDef::canonicalize), topologically sorted, with shapes inferred.
-// Throws kInvalidModel (not ONNX, truncated, inconsistent), kUnsupportedOperator (a version or form), kShapeMismatch.
-// Operators that no file in ops/ handles are kept as they are: ops/infer.h's require_supported lists them.
+// Reads a ModelProto. Tensors of the result point into `bytes` (which they keep alive) wherever their data is
+// stored raw; to align it, data may be moved by a few bytes inside the buffer, so the buffer is the model's
+// own. Nodes come out in the form of opset kOpset (OpDef::canonicalize), topologically sorted, with shapes
+// inferred. Throws kInvalidModel (not ONNX, truncated, inconsistent), kUnsupportedOperator (a version or
+// form), kUnsupportedType (an element type, or a sequence), kShapeMismatch. Operators that no file in ops/
+// handles are kept as they are: ops/infer.h's require_supported lists them.
 Model read(std::shared_ptr<std::byte> bytes, size_t size);
 
-// Writes a ModelProto of opset kOpset, IR version kIrVersion. The other domains a graph uses are declared at version 1,
-// or at the version the file had.
+// Reads a TensorProto (a .pb file of ONNX's own test cases); the result may point into `bytes`, as for
+// read(). Throws kInvalidModel, kUnsupportedType.
+Tensor read_tensor(std::shared_ptr<std::byte> bytes, size_t size);
+
+// Writes a ModelProto of opset kOpset, IR version kIrVersion. The other domains a graph uses are declared at
+// version 1, or at the version the file had. The same model always gives the same bytes. Throws
+// kInvalidArgument beyond the 2 GiB that a protobuf message can have.
 std::vector<std::byte> write(const Model& model);
 
 }  // namespace zp::onnx

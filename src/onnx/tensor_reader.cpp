@@ -1,0 +1,305 @@
+#include "onnx/tensor_reader.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "onnx/onnx.h"
+#include "onnx/schema.h"
+
+namespace zp::onnx {
+namespace {
+
+// Types that ONNX has and the engine has not, by TensorProto.DataType.
+constexpr std::pair<int64_t, const char*> kForeignTypes[] = {
+    {14, "complex64"},  {15, "complex128"},     {17, "float8e4m3fn"}, {18, "float8e4m3fnuz"},
+    {19, "float8e5m2"}, {20, "float8e5m2fnuz"}, {23, "float4e2m1"},   {24, "float8e8m0"},
+    {25, "uint2"},      {26, "int2"},           {27, "float6e2m3"},   {28, "float6e3m2"},
+};
+
+// A tensor shares the file's bytes only if that saves memory worth an object that keeps the file alive.
+constexpr size_t kTinyBytes = 64;
+
+using Blocks = std::vector<std::string_view>;
+
+[[noreturn]] void fail(const std::string& tensor, const std::string& problem, std::string hint = {}) {
+  throw Error(ErrorCode::kInvalidModel, "tensor '" + printable(tensor) + "' " + problem,
+              {.tensor = tensor, .hint = std::move(hint)});
+}
+
+size_t alignment_of(DType type) { return std::max<size_t>(1, static_cast<size_t>(bits_of(type)) / 8); }
+
+// The field of TensorProto that holds elements of `type` when raw_data does not.
+uint32_t typed_field(DType type) {
+  switch (type) {
+    case DType::kFloat32:
+      return tensor_field::kFloatData;
+    case DType::kFloat64:
+      return tensor_field::kDoubleData;
+    case DType::kInt64:
+      return tensor_field::kInt64Data;
+    case DType::kUint32:
+    case DType::kUint64:
+      return tensor_field::kUint64Data;
+    default:
+      return tensor_field::kInt32Data;
+  }
+}
+
+// `data` is the tensor's bytes inside the file, behind `from`, where bytes that are no longer needed begin.
+Tensor place(DType type, Shape dims, const char* from, std::string_view data, const File& file) {
+  std::byte* const base = file.bytes.get();
+  size_t offset = static_cast<size_t>(data.data() - reinterpret_cast<const char*>(base));
+  const size_t first = static_cast<size_t>(from - reinterpret_cast<const char*>(base));
+  const size_t too_far = reinterpret_cast<uintptr_t>(base + offset) % alignment_of(type);
+  const bool shares = data.size() >= kTinyBytes && file.size - offset - data.size() >= Tensor::kReadSlack &&
+                      offset - first >= too_far;
+  if (!shares) {
+    Tensor copy(type, std::move(dims));
+    if (!data.empty()) std::memcpy(copy.mutable_raw(), data.data(), data.size());
+    return copy;
+  }
+  if (too_far != 0) {
+    std::memmove(base + offset - too_far, base + offset, data.size());
+    offset -= too_far;
+  }
+  return {type, std::move(dims), std::shared_ptr<const std::byte>(file.bytes, base + offset)};
+}
+
+// Any byte but 0 is true, and C++ has no other value for true than 1.
+Tensor normalized_bools(Tensor tensor) {
+  auto* const bytes = reinterpret_cast<uint8_t*>(tensor.mutable_raw());
+  for (size_t i = 0; i < tensor.bytes(); ++i) bytes[i] = bytes[i] != 0;
+  return tensor;
+}
+
+template <class T>
+void store(std::byte* to, size_t i, int64_t value) {
+  const T element = static_cast<T>(value);
+  std::memcpy(to + i * sizeof(T), &element, sizeof(T));
+}
+
+// Varints into elements. Each of int32_data's numbers holds one element, or one byte with two 4-bit elements.
+Tensor from_varints(DType type, Shape dims, const Blocks& blocks, size_t entries, const std::string& name) {
+  struct Form {
+    int64_t min, max;
+    void (*store)(std::byte*, size_t, int64_t);
+  };
+  const auto form_of = [](DType t) -> Form {
+    switch (t) {
+      case DType::kBool:
+        return {INT32_MIN, INT32_MAX,
+                [](std::byte* to, size_t i, int64_t v) { store<uint8_t>(to, i, v != 0); }};
+      case DType::kInt8:
+        return {-128, 127, store<int8_t>};
+      case DType::kUint8:
+        return {0, 255, store<uint8_t>};
+      case DType::kInt4:
+      case DType::kUint4:
+        return {-128, 255, store<uint8_t>};  // the byte of two may have been sign-extended
+      case DType::kInt16:
+        return {-32768, 32767, store<int16_t>};
+      case DType::kUint16:
+      case DType::kFloat16:
+      case DType::kBfloat16:
+        return {0, 65535, store<uint16_t>};
+      case DType::kInt32:
+        return {INT32_MIN, INT32_MAX, store<int32_t>};
+      case DType::kUint32:
+        return {0, UINT32_MAX, store<uint32_t>};
+      default:
+        return {INT64_MIN, INT64_MAX, store<int64_t>};  // int64, and the bits of uint64
+    }
+  };
+  const Form form = form_of(type);
+  // Counted before anything is allocated: dimensions may be huge where data is not. A varint ends at a byte <
+  // 128.
+  size_t found = 0;
+  for (std::string_view block : blocks)
+    found += static_cast<size_t>(std::ranges::count_if(block, [](char c) { return c >= 0; }));
+  if (found != entries) {
+    fail(name, "should have " + std::to_string(entries) + " numbers by its dimensions " + to_string(dims) +
+                   ", but has " + std::to_string(found));
+  }
+  Tensor tensor(type, std::move(dims));
+  std::byte* const to = tensor.mutable_raw();
+  size_t i = 0;
+  int64_t wrong = 0;
+  bool in_range = true;
+  for (std::string_view block : blocks) {
+    const bool whole = for_each_varint(block, [&](int64_t v) {
+      if (v < form.min || v > form.max) in_range = false, wrong = v;
+      if (i < entries) form.store(to, i++, v);
+    });
+    if (!whole) fail(name, "has a number that is cut off");
+  }
+  if (!in_range)
+    fail(name, "has the element " + std::to_string(wrong) + ", which is no " + std::string(name_of(type)));
+  return tensor;
+}
+
+}  // namespace
+
+DType element_type(int64_t data_type, const std::string& tensor) {
+  for (const auto& [number, foreign] : kForeignTypes) {
+    if (number == data_type) {
+      throw Error(
+          ErrorCode::kUnsupportedType,
+          "'" + printable(tensor) + "' has the element type " + foreign + ", which is not supported",
+          {.tensor = tensor, .hint = "export the model with float32, float16, bfloat16 or integer tensors"});
+    }
+  }
+  if (data_type <= 0 || data_type > static_cast<int64_t>(DType::kInt4)) {
+    throw Error(ErrorCode::kInvalidModel,
+                "'" + printable(tensor) + "' has the element type " + std::to_string(data_type) +
+                    ", which ONNX does not define",
+                {.tensor = tensor});
+  }
+  return static_cast<DType>(data_type);
+}
+
+NamedTensor read_tensor_message(Message message, const File& file, const std::string& otherwise_named) {
+  std::string name;
+  Shape dims;
+  int64_t data_type = 0;
+  Blocks float_data, int32_data, string_data, int64_data, double_data, uint64_data;
+  std::string_view raw;
+  bool has_raw = false, external = false, segment = false, dims_whole = true, two_raws = false;
+  while (message.next()) {
+    switch (message.tag()) {
+      case tensor_field::kDims:
+        dims_whole &= for_each_varint(message.repeated_varint(), [&](int64_t d) { dims.push_back(d); });
+        break;
+      case tensor_field::kDataType:
+        data_type = message.integer();
+        break;
+      case tensor_field::kSegment:
+        message.skip(), segment = true;
+        break;
+      case tensor_field::kFloatData:
+        float_data.push_back(message.repeated_fixed(4));
+        break;
+      case tensor_field::kInt32Data:
+        int32_data.push_back(message.repeated_varint());
+        break;
+      case tensor_field::kStringData:
+        string_data.push_back(message.bytes());
+        break;
+      case tensor_field::kInt64Data:
+        int64_data.push_back(message.repeated_varint());
+        break;
+      case tensor_field::kName:
+        name = message.bytes();
+        break;
+      case tensor_field::kRawData:
+        two_raws |= has_raw;
+        has_raw = true;
+        raw = message.bytes();
+        break;
+      case tensor_field::kDoubleData:
+        double_data.push_back(message.repeated_fixed(8));
+        break;
+      case tensor_field::kUint64Data:
+        uint64_data.push_back(message.repeated_varint());
+        break;
+      case tensor_field::kExternalData:
+        message.skip(), external = true;
+        break;
+      case tensor_field::kDataLocation:
+        external |= message.integer() != 0;
+        break;
+      default:
+        message.skip();
+    }
+  }
+  const std::string& shown = name.empty() ? otherwise_named : name;
+  if (!valid_utf8(name)) fail(printable(name), "has a name that is not UTF-8");
+  if (external) {
+    fail(shown, "is stored in another file than the model",
+         "save the model with its weights inside: onnx.save(onnx.load('model.onnx'), 'whole.onnx')");
+  }
+  if (segment)
+    fail(shown, "is only a segment of a tensor, which is not supported",
+         "save the model with its weights in one piece");
+  if (two_raws || !dims_whole)
+    fail(shown, two_raws ? "has its data twice" : "has a dimension that is cut off");
+  if (dims.size() > kMaxRank)
+    fail(shown, "has " + std::to_string(dims.size()) + " dimensions; at most " + std::to_string(kMaxRank) +
+                    " are supported");
+  const DType type = element_type(data_type, shown);
+  int64_t elements = 0;
+  try {
+    elements = element_count(dims);
+  } catch (const Error& e) {
+    fail(shown, std::string("has impossible dimensions: ") + e.what());
+  }
+  const auto count = static_cast<uint64_t>(elements);
+
+  if (type == DType::kString) {
+    if (string_data.size() != count) {
+      fail(shown, "should have " + std::to_string(count) + " strings by its dimensions " + to_string(dims) +
+                      ", but has " + std::to_string(string_data.size()));
+    }
+    return {std::move(name), Tensor::of_strings(std::move(dims), {string_data.begin(), string_data.end()})};
+  }
+
+  const uint64_t bytes = (count * static_cast<uint64_t>(bits_of(type)) + 7) / 8;
+  if (bytes > std::numeric_limits<size_t>::max() / 2) fail(shown, "is too large: " + to_string(dims));
+  const uint32_t field = typed_field(type);
+  const struct {
+    uint32_t field;
+    const Blocks& blocks;
+  } lists[] = {{tensor_field::kFloatData, float_data},   {tensor_field::kInt32Data, int32_data},
+               {tensor_field::kStringData, string_data}, {tensor_field::kInt64Data, int64_data},
+               {tensor_field::kDoubleData, double_data}, {tensor_field::kUint64Data, uint64_data}};
+  const Blocks* typed = nullptr;
+  for (const auto& list : lists) {
+    if (list.field == field) typed = &list.blocks;
+    const bool filled = std::ranges::any_of(list.blocks, [](std::string_view b) { return !b.empty(); });
+    if (filled && (has_raw || list.field != field)) {
+      fail(shown,
+           has_raw ? "has its data twice, raw and as numbers"
+                   : "of type " + std::string(name_of(type)) + " has its data in the field of another type");
+    }
+  }
+
+  const auto require_bytes = [&](uint64_t found) {
+    if (found != bytes) {
+      fail(shown, "should have " + std::to_string(bytes) + " bytes by its type " +
+                      std::string(name_of(type)) + " and dimensions " + to_string(dims) + ", but has " +
+                      std::to_string(found));
+    }
+  };
+  Tensor tensor;
+  if (has_raw) {
+    require_bytes(raw.size());
+    tensor = place(type, std::move(dims), message.begin(), raw, file);
+    if (type == DType::kBool) tensor = normalized_bools(std::move(tensor));
+  } else if (type == DType::kFloat32 || type == DType::kFloat64) {
+    uint64_t found = 0;
+    for (std::string_view block : *typed) found += block.size();
+    require_bytes(found);
+    if (typed->size() == 1) {
+      tensor = place(type, std::move(dims), message.begin(), typed->front(), file);
+    } else {
+      tensor = Tensor(type, std::move(dims));
+      std::byte* to = tensor.mutable_raw();
+      for (std::string_view block : *typed) {
+        std::memcpy(to, block.data(), block.size());
+        to += block.size();
+      }
+    }
+  } else {
+    const bool nibbles = bits_of(type) == 4;
+    tensor = from_varints(type, std::move(dims), *typed, static_cast<size_t>(nibbles ? bytes : count), shown);
+  }
+  return {std::move(name), std::move(tensor)};
+}
+
+Tensor read_tensor(std::shared_ptr<std::byte> bytes, size_t size) {
+  const Message message(reinterpret_cast<const char*>(bytes.get()), size, "TensorProto");
+  return read_tensor_message(message, {std::move(bytes), size}, "tensor").tensor;
+}
+
+}  // namespace zp::onnx

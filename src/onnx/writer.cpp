@@ -1,0 +1,387 @@
+#include <algorithm>
+#include <cstring>
+#include <limits>
+#include <protozero/basic_pbf_writer.hpp>
+#include <protozero/buffer_tmpl.hpp>
+#include <set>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <unordered_set>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "core/error.h"
+#include "onnx/onnx.h"
+#include "onnx/schema.h"
+#include "ops/op.h"
+
+namespace protozero {
+
+// Lets protozero write into the vector that is returned, so that hundreds of megabytes of weights are copied
+// once.
+template <>
+struct buffer_customization<std::vector<std::byte>> {
+  using Buffer = std::vector<std::byte>;
+  static size_t size(const Buffer* buffer) noexcept { return buffer->size(); }
+  static void append(Buffer* buffer, const char* data, size_t count) {
+    const auto* const bytes = reinterpret_cast<const std::byte*>(data);
+    buffer->insert(buffer->end(), bytes, bytes + count);
+  }
+  static void append_zeros(Buffer* buffer, size_t count) { buffer->resize(buffer->size() + count); }
+  static void resize(Buffer* buffer, size_t size) { buffer->resize(size); }
+  static void reserve_additional(Buffer*, size_t) {}  // the whole file is reserved once
+  static void erase_range(Buffer* buffer, size_t from, size_t to) {
+    buffer->erase(buffer->begin() + static_cast<ptrdiff_t>(from),
+                  buffer->begin() + static_cast<ptrdiff_t>(to));
+  }
+  static char* at_pos(Buffer* buffer, size_t pos) { return reinterpret_cast<char*>(buffer->data()) + pos; }
+  static void push_back(Buffer* buffer, char c) { buffer->push_back(static_cast<std::byte>(c)); }
+};
+
+}  // namespace protozero
+
+namespace zp::onnx {
+namespace {
+
+using Pbf = protozero::basic_pbf_writer<std::vector<std::byte>>;
+
+constexpr size_t kLargestFile = (size_t{1} << 31) - 1;  // of a protobuf message
+
+void add_text(Pbf& to, uint32_t tag, std::string_view text) { to.add_bytes(tag, text.data(), text.size()); }
+
+// A submessage that is there even when it is empty, which protozero would drop: an unknown dimension, a
+// scalar's shape.
+template <class F>
+void add_message(Pbf& to, uint32_t tag, bool empty, F&& fill) {
+  if (empty) {
+    to.add_bytes(tag, "", 0);
+  } else {
+    Pbf message(to, tag);
+    fill(message);
+  }
+}
+
+// How the values of one graph are called in the file.
+struct Names {
+  std::vector<std::string> of;  // by value; empty for values that nothing uses
+  std::vector<bool> elsewhere;  // by value: made by a graph around this one
+};
+
+bool same_constant(const Value& a, const Value& b) {
+  return a.constant && b.constant && a.name == b.name && a.constant->raw() == b.constant->raw() &&
+         a.constant->dtype() == b.constant->dtype() && a.constant->dims() == b.constant->dims() &&
+         (a.constant->dtype() != DType::kString || a.constant->strings() == b.constant->strings());
+}
+
+// Values that a graph's nodes, outputs and subgraphs use or make, and its inputs.
+std::vector<bool> used_values(const Graph& graph) {
+  std::vector<bool> used(graph.values.size(), false);
+  const auto mark = [&](ValueId v) {
+    if (v != kNoValue) used[static_cast<size_t>(v)] = true;
+  };
+  std::unordered_map<std::string_view, ValueId> constants;  // filled when there is a subgraph
+  const auto mark_subgraph = [&](const Graph& sub) {
+    for (const Capture& c : sub.captures) mark(c.outer);
+    if (constants.empty()) {
+      for (size_t v = 0; v < graph.values.size(); ++v)
+        if (graph.values[v].constant) constants.emplace(graph.values[v].name, static_cast<ValueId>(v));
+    }
+    const std::vector<bool> used_there = used_values(sub);
+    for (size_t v = 0; v < used_there.size(); ++v) {
+      if (!used_there[v] || !sub.values[v].constant) continue;
+      const auto found = constants.find(sub.values[v].name);
+      if (found != constants.end() && same_constant(sub.values[v], graph[found->second])) mark(found->second);
+    }
+  };
+  for (ValueId v : graph.inputs) mark(v);
+  for (ValueId v : graph.outputs) mark(v);
+  for (const Node& node : graph.nodes) {
+    for (ValueId v : node.inputs) mark(v);
+    for (ValueId v : node.outputs) mark(v);
+    for (const auto& [key, attribute] : node.attributes) {
+      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) mark_subgraph(**sub);
+    }
+  }
+  return used;
+}
+
+class Writer {
+ public:
+  explicit Writer(const Model& model) : model_(model) {}
+  std::vector<std::byte> write();
+
+ private:
+  Names name_values(const Graph& graph, const Names* outer);
+  std::string unique(std::string_view wanted);
+  void write_graph(Pbf& to, const Graph& graph, const Names* outer);
+  void write_node(Pbf& to, const Node& node, const std::string& name, const Names& names);
+  void write_attribute(Pbf& to, std::string_view name, const Attribute& attribute, const Names& names);
+  void write_tensor(Pbf& to, std::string_view name, const Tensor& tensor);
+  void write_value_info(Pbf& to, std::string_view name, const Value& value);
+  static size_t tensor_bytes(const Graph& graph);
+
+  const Model& model_;
+  std::vector<std::byte> out_;
+  std::set<std::string> domains_;          // in use
+  std::unordered_set<std::string> taken_;  // value names of the graph being written and of those around it
+  std::unordered_map<std::string, int> last_suffix_;
+  struct Constant {
+    const Value* value;
+    std::string name;  // in the file
+  };
+  std::unordered_map<std::string_view, Constant> constants_;  // of the graphs around the one being written
+};
+
+size_t Writer::tensor_bytes(const Graph& graph) {
+  size_t bytes = 0;
+  const auto add = [&](size_t more) {
+    bytes = bytes > kLargestFile ? bytes : bytes + std::min(more, kLargestFile);
+  };
+  for (const Value& value : graph.values)
+    add(value.name.size() + 64 + (value.constant ? value.constant->bytes() : 0));
+  for (const Node& node : graph.nodes) {
+    add(128);
+    for (const auto& [key, attribute] : node.attributes) {
+      if (const auto* tensor = std::get_if<Tensor>(&attribute)) add(tensor->bytes());
+      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) add(tensor_bytes(**sub));
+    }
+  }
+  return bytes;
+}
+
+std::vector<std::byte> Writer::write() {
+  const auto too_large = [] {
+    throw Error(ErrorCode::kInvalidArgument, "the model is larger than the 2 GiB that an ONNX file can have",
+                {.hint = "quantize the weights to fewer bits"});
+  };
+  const size_t expected = tensor_bytes(model_.graph);
+  if (expected <= kLargestFile) out_.reserve(expected + expected / 16 + 4096);
+  Pbf to(out_);
+  to.add_int64(model_field::kIrVersion, kIrVersion);
+  if (!model_.producer_name.empty()) add_text(to, model_field::kProducerName, model_.producer_name);
+  if (!model_.producer_version.empty()) add_text(to, model_field::kProducerVersion, model_.producer_version);
+  if (!model_.doc_string.empty()) add_text(to, model_field::kDocString, model_.doc_string);
+  {
+    Pbf graph(to, model_field::kGraph);
+    write_graph(graph, model_.graph, nullptr);
+  }
+  if (out_.size() > kLargestFile) too_large();
+  domains_.insert("");
+  for (const std::string& domain : domains_) {
+    const auto known = model_.opsets.find(domain);
+    Pbf opset(to, model_field::kOpsetImport);
+    add_text(opset, opset_field::kDomain, domain);
+    opset.add_int64(opset_field::kVersion, domain.empty()                 ? kOpset
+                                           : known == model_.opsets.end() ? 1
+                                                                          : known->second);
+  }
+  for (const auto& [key, value] : model_.metadata) {
+    Pbf entry(to, model_field::kMetadataProps);
+    add_text(entry, entry_field::kKey, key);
+    add_text(entry, entry_field::kValue, value);
+  }
+  if (out_.size() > kLargestFile) too_large();
+  return std::move(out_);
+}
+
+// `wanted`, or with the first suffix that makes it a new name; the name is then taken.
+std::string Writer::unique(std::string_view wanted) {
+  std::string name(wanted.empty() ? "value" : wanted);
+  if (taken_.insert(name).second) return name;
+  const std::string base = name;
+  int& suffix = last_suffix_[base];
+  do {
+    name = base + "_" + std::to_string(++suffix);
+  } while (!taken_.insert(name).second);
+  return name;
+}
+
+Names Writer::name_values(const Graph& graph, const Names* outer) {
+  Names names;
+  names.of.resize(graph.values.size());
+  names.elsewhere.resize(graph.values.size(), false);
+  const std::vector<bool> used = used_values(graph);
+  for (const Capture& c : graph.captures) {
+    names.of[static_cast<size_t>(c.inner)] = outer->of[static_cast<size_t>(c.outer)];
+    names.elsewhere[static_cast<size_t>(c.inner)] = true;
+  }
+  for (size_t v = 0; v < names.of.size(); ++v) {
+    if (!used[v] || names.elsewhere[v]) continue;
+    const Value& value = graph.values[v];
+    if (value.constant) {
+      // A constant that a graph around this one has too is written there alone, and read by its name.
+      if (const auto found = constants_.find(value.name);
+          found != constants_.end() && same_constant(value, *found->second.value)) {
+        names.of[v] = found->second.name;
+        names.elsewhere[v] = true;
+        continue;
+      }
+    }
+    names.of[v] = unique(value.name);
+  }
+  return names;
+}
+
+void Writer::write_graph(Pbf& to, const Graph& graph, const Names* outer) {
+  const Names names = name_values(graph, outer);
+  const auto is_constant = [&](size_t v) { return graph.values[v].constant.has_value(); };
+  std::vector<std::string_view> mine;  // the constants that subgraphs find here
+  for (size_t v = 0; v < names.of.size(); ++v) {
+    if (!is_constant(v) || names.of[v].empty() || names.elsewhere[v]) continue;
+    const Value& value = graph.values[v];
+    if (constants_.emplace(value.name, Constant{&value, names.of[v]}).second) mine.push_back(value.name);
+  }
+
+  std::unordered_set<std::string> node_names;
+  const auto unique_node_name = [&](const std::string& wanted) {
+    std::string name = wanted;
+    for (int i = 1; name.empty() || !node_names.insert(name).second; ++i)
+      name = wanted + "_" + std::to_string(i);
+    return name;
+  };
+  for (const Node& node : graph.nodes) write_node(to, node, unique_node_name(node.name), names);
+  // A subgraph must make its outputs itself (ONNX Runtime insists).
+  std::vector<std::string> output_names;
+  for (ValueId v : graph.outputs) {
+    const auto i = static_cast<size_t>(v);
+    if (!names.elsewhere[i]) {
+      output_names.push_back(names.of[i]);
+      continue;
+    }
+    output_names.push_back(unique(graph.values[i].name));
+    Pbf node(to, graph_field::kNode);
+    add_text(node, node_field::kInput, names.of[i]);
+    add_text(node, node_field::kOutput, output_names.back());
+    add_text(node, node_field::kName, unique_node_name(output_names.back()));
+    add_text(node, node_field::kOpType, "Identity");
+  }
+  add_text(to, graph_field::kName, graph.name.empty() ? "graph" : graph.name);
+  for (size_t v = 0; v < names.of.size(); ++v) {
+    if (is_constant(v) && !names.of[v].empty() && !names.elsewhere[v]) {
+      Pbf tensor(to, graph_field::kInitializer);
+      write_tensor(tensor, names.of[v], *graph.values[v].constant);
+    }
+  }
+  std::vector<bool> declared(graph.values.size(), false);
+  const auto declare = [&](uint32_t tag, ValueId v, std::string_view name) {
+    declared[static_cast<size_t>(v)] = true;
+    Pbf info(to, tag);
+    write_value_info(info, name, graph[v]);
+  };
+  for (ValueId v : graph.inputs) declare(graph_field::kInput, v, names.of[static_cast<size_t>(v)]);
+  for (size_t i = 0; i < graph.outputs.size(); ++i)
+    declare(graph_field::kOutput, graph.outputs[i], output_names[i]);
+  for (size_t v = 0; v < names.of.size(); ++v) {
+    const Value& value = graph.values[v];
+    if (names.of[v].empty() || names.elsewhere[v] || declared[v] || is_constant(v)) continue;
+    if (value.dtype != DType::kUndefined && value.shape)
+      declare(graph_field::kValueInfo, static_cast<ValueId>(v), names.of[v]);
+  }
+  // Sibling graphs may use this graph's names again.
+  for (std::string_view name : mine) constants_.erase(name);
+  for (size_t v = 0; v < names.of.size(); ++v)
+    if (!names.elsewhere[v]) taken_.erase(names.of[v]);
+  for (size_t i = 0; i < graph.outputs.size(); ++i)
+    if (names.elsewhere[static_cast<size_t>(graph.outputs[i])]) taken_.erase(output_names[i]);
+}
+
+void Writer::write_node(Pbf& to, const Node& node, const std::string& name, const Names& names) {
+  domains_.insert(node.domain);
+  Pbf message(to, graph_field::kNode);
+  const auto add_values = [&](uint32_t tag, const std::vector<ValueId>& values) {
+    size_t count = values.size();
+    while (count > 0 && values[count - 1] == kNoValue) --count;
+    for (size_t i = 0; i < count; ++i) {
+      add_text(message, tag,
+               values[i] == kNoValue ? std::string_view() : names.of[static_cast<size_t>(values[i])]);
+    }
+  };
+  add_values(node_field::kInput, node.inputs);
+  add_values(node_field::kOutput, node.outputs);
+  add_text(message, node_field::kName, name);
+  add_text(message, node_field::kOpType, node.op_type);
+  for (const auto& [key, attribute] : node.attributes) write_attribute(message, key, attribute, names);
+  if (!node.domain.empty()) add_text(message, node_field::kDomain, node.domain);
+}
+
+void Writer::write_attribute(Pbf& to, std::string_view name, const Attribute& attribute, const Names& names) {
+  Pbf message(to, node_field::kAttribute);
+  add_text(message, attribute_field::kName, name);
+  const auto add = [&]<class T>(const T& value) {
+    if constexpr (std::is_same_v<T, float>) {
+      message.add_float(attribute_field::kFloat, value);
+      return AttributeType::kFloat;
+    } else if constexpr (std::is_same_v<T, int64_t>) {
+      message.add_int64(attribute_field::kInt, value);
+      return AttributeType::kInt;
+    } else if constexpr (std::is_same_v<T, std::string>) {
+      add_text(message, attribute_field::kString, value);
+      return AttributeType::kString;
+    } else if constexpr (std::is_same_v<T, Tensor>) {
+      Pbf tensor(message, attribute_field::kTensor);
+      write_tensor(tensor, {}, value);
+      return AttributeType::kTensor;
+    } else if constexpr (std::is_same_v<T, std::shared_ptr<Graph>>) {
+      Pbf graph(message, attribute_field::kGraph);
+      write_graph(graph, *value, &names);
+      return AttributeType::kGraph;
+    } else if constexpr (std::is_same_v<T, std::vector<float>>) {
+      for (float v : value) message.add_float(attribute_field::kFloats, v);
+      return AttributeType::kFloats;
+    } else if constexpr (std::is_same_v<T, std::vector<int64_t>>) {
+      for (int64_t v : value) message.add_int64(attribute_field::kInts, v);
+      return AttributeType::kInts;
+    } else {
+      for (const std::string& v : value) add_text(message, attribute_field::kStrings, v);
+      return AttributeType::kStrings;
+    }
+  };
+  const AttributeType type = std::visit(add, attribute);
+  message.add_int64(attribute_field::kType, static_cast<int64_t>(type));
+}
+
+void Writer::write_tensor(Pbf& to, std::string_view name, const Tensor& tensor) {
+  for (int64_t d : tensor.dims()) to.add_int64(tensor_field::kDims, d);
+  to.add_int64(tensor_field::kDataType, static_cast<int64_t>(tensor.dtype()));
+  if (tensor.dtype() == DType::kString) {
+    for (const std::string& s : tensor.strings()) add_text(to, tensor_field::kStringData, s);
+  }
+  if (!name.empty()) add_text(to, tensor_field::kName, name);
+  if (tensor.dtype() != DType::kString) {
+    // Checked before the buffer grows beyond what its lengths can say.
+    if (out_.size() + tensor.bytes() > kLargestFile) {
+      throw Error(ErrorCode::kInvalidArgument,
+                  "the model is larger than the 2 GiB that an ONNX file can have",
+                  {.tensor = std::string(name), .hint = "quantize the weights to fewer bits"});
+    }
+    to.add_bytes(tensor_field::kRawData, reinterpret_cast<const char*>(tensor.raw()), tensor.bytes());
+  }
+}
+
+void Writer::write_value_info(Pbf& to, std::string_view name, const Value& value) {
+  add_text(to, value_info_field::kName, name);
+  if (value.dtype == DType::kUndefined) return;
+  Pbf type(to, value_info_field::kType);
+  Pbf tensor(type, type_field::kTensor);
+  tensor.add_int64(tensor_type_field::kElemType, static_cast<int64_t>(value.dtype));
+  if (!value.shape) return;
+  add_message(tensor, tensor_type_field::kShape, value.shape->empty(), [&](Pbf& shape) {
+    for (const Dim& dim : *value.shape) {
+      add_message(shape, shape_field::kDim, !dim.known() && dim.symbol().empty(), [&](Pbf& message) {
+        if (dim.known()) {
+          message.add_int64(dim_field::kValue, dim.value());
+        } else {
+          add_text(message, dim_field::kParam, dim.symbol());
+        }
+      });
+    }
+  });
+}
+
+}  // namespace
+
+std::vector<std::byte> write(const Model& model) { return Writer(model).write(); }
+
+}  // namespace zp::onnx
