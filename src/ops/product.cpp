@@ -32,6 +32,11 @@ int cut(int count, int tile, int pieces, int i) {
   return std::min(count, static_cast<int>(int64_t{tiles(count, tile)} * i / pieces) * tile);
 }
 
+// Float sums are split among more accumulators where a register tile has few rows, so rows are cut where
+// every tile height that a build uses (4, 6) begins anew: then a row has the same neighbours, and the same
+// bits, in every split.
+constexpr int kRowCut = 12;
+
 // Rows are cut first: pieces with the same columns share the packed weights, pieces with the same rows gather
 // them anew.
 std::vector<Task> split(const Product& product, int threads) {
@@ -46,13 +51,12 @@ std::vector<Task> split(const Product& product, int threads) {
       const double macs = static_cast<double>(part.rows) * w.columns * std::max(1, w.depth());
       pieces = static_cast<int>(std::min<double>(tiles(threads * 3, parts), 1 + macs / kSmallestPiece));
     }
-    const int row_pieces = std::min(pieces, tiles(part.rows, kernels::kRowTile));
+    const int row_pieces = std::min(pieces, tiles(part.rows, kRowCut));
     const int column_pieces = std::min(tiles(pieces, row_pieces), tiles(w.columns, kernels::kColumnTile));
     for (int r = 0; r < row_pieces; ++r) {
       for (int c = 0; c < column_pieces; ++c) {
         tasks.push_back({p,
-                         {cut(part.rows, kernels::kRowTile, row_pieces, r),
-                          cut(part.rows, kernels::kRowTile, row_pieces, r + 1),
+                         {cut(part.rows, kRowCut, row_pieces, r), cut(part.rows, kRowCut, row_pieces, r + 1),
                           cut(w.columns, kernels::kColumnTile, column_pieces, c),
                           cut(w.columns, kernels::kColumnTile, column_pieces, c + 1)}});
       }
@@ -109,9 +113,9 @@ struct Frame {
 };
 
 template <class T>
-kernels::GemmInput<T> part_input(const ProductPart& part, const T* input) {
+kernels::GemmInput<T> part_input(const ProductPart& part, const T* input = nullptr) {
   kernels::GemmInput<T> in;
-  in.data = input + part.input_offset;
+  if (input) in.data = input + part.input_offset;
   if (part.conv && !part.conv->is_pointwise()) {
     in.conv = &*part.conv;
   } else {
@@ -186,7 +190,7 @@ Kernel float_kernel(PrepareContext& c, Product product, FloatBias bias,
   for (const ProductPart& part : frame->product.parts) {
     const kernels::WeightLayout& layout = frame->product.weights[static_cast<size_t>(part.weights)].layout;
     const kernels::FloatWeights shape{nullptr, layout.columns, layout.depth()};
-    gather = std::max(gather, kernels::float_gemm_scratch_bytes(part_input<float>(part, nullptr), shape));
+    gather = std::max(gather, kernels::float_gemm_scratch_bytes(part_input<float>(part), shape));
   }
   frame->lay_out(c, sizeof(float), packed_bytes, gather);
 

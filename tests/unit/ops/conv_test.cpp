@@ -1,0 +1,288 @@
+#include <algorithm>
+#include <cmath>
+
+#include "gemm_node.h"
+
+namespace zp::test {
+namespace {
+
+struct Conv {
+  int64_t batch = 1, in = 3, out = 4, group = 1;
+  std::vector<int64_t> image = {7, 6}, kernel = {3, 3};
+  std::vector<int64_t> strides = {}, dilations = {}, pads = {};
+  std::string auto_pad = {};
+  std::vector<int64_t> output_padding = {}, output_shape = {};
+
+  Node node(const std::string& type) const {
+    Node n;
+    n.op_type = type;
+    const auto set = [&](const char* key, const std::vector<int64_t>& v) {
+      if (!v.empty()) n.attributes[key] = v;
+    };
+    set("strides", strides);
+    set("dilations", dilations);
+    set("pads", pads);
+    set("output_padding", output_padding);
+    set("output_shape", output_shape);
+    n.attributes["kernel_shape"] = kernel;
+    if (!auto_pad.empty()) n.attributes["auto_pad"] = auto_pad;
+    if (group != 1) n.attributes["group"] = group;
+    return n;
+  }
+  Shape input() const {
+    Shape s{batch, in};
+    s.insert(s.end(), image.begin(), image.end());
+    return s;
+  }
+  Shape weights(bool transposed = false) const {
+    Shape s = transposed ? Shape{in, out / group} : Shape{out, in / group};
+    s.insert(s.end(), kernel.begin(), kernel.end());
+    return s;
+  }
+};
+
+int64_t at(const std::vector<int64_t>& v, size_t i, int64_t otherwise) {
+  return v.empty() ? otherwise : v[i];
+}
+
+// By the definition, with the output's size and begin pads given.
+std::vector<double> reference(const Conv& c, const std::vector<double>& x, const std::vector<double>& w,
+                              const std::vector<double>& bias, const std::vector<int64_t>& pad,
+                              const std::vector<int64_t>& out_image, double outside = 0) {
+  const bool flat = c.image.size() == 1;
+  const int64_t ih = flat ? 1 : c.image[0], iw = c.image.back(), oh = flat ? 1 : out_image[0],
+                ow = out_image.back();
+  const int64_t kh = flat ? 1 : c.kernel[0], kw = c.kernel.back(), cg = c.in / c.group, og = c.out / c.group;
+  const size_t last = flat ? 0 : 1;
+  const int64_t sh = flat ? 1 : at(c.strides, 0, 1), sw = at(c.strides, last, 1);
+  const int64_t dh = flat ? 1 : at(c.dilations, 0, 1), dw = at(c.dilations, last, 1);
+  const int64_t ph = flat ? 0 : pad[0], pw = pad[last];
+  std::vector<double> y(static_cast<size_t>(c.batch * c.out * oh * ow));
+  for (int64_t n = 0; n < c.batch; ++n)
+    for (int64_t m = 0; m < c.out; ++m)
+      for (int64_t oy = 0; oy < oh; ++oy)
+        for (int64_t ox = 0; ox < ow; ++ox) {
+          double sum = bias.empty() ? 0 : bias[static_cast<size_t>(m)];
+          for (int64_t ch = 0; ch < cg; ++ch)
+            for (int64_t ky = 0; ky < kh; ++ky)
+              for (int64_t kx = 0; kx < kw; ++kx) {
+                const int64_t yy = oy * sh - ph + ky * dh, xx = ox * sw - pw + kx * dw;
+                const bool inside = yy >= 0 && yy < ih && xx >= 0 && xx < iw;
+                const int64_t channel = m / og * cg + ch;
+                const double v =
+                    inside ? x[static_cast<size_t>(((n * c.in + channel) * ih + yy) * iw + xx)] : outside;
+                sum += v * w[static_cast<size_t>(((m * cg + ch) * kh + ky) * kw + kx)];
+              }
+          y[static_cast<size_t>(((n * c.out + m) * oh + oy) * ow + ox)] = sum;
+        }
+  return y;
+}
+
+std::vector<double> transposed_reference(const Conv& c, const std::vector<double>& x,
+                                         const std::vector<double>& w, const std::vector<double>& bias,
+                                         const std::vector<int64_t>& pad,
+                                         const std::vector<int64_t>& out_image) {
+  const bool flat = c.image.size() == 1;
+  const int64_t ih = flat ? 1 : c.image[0], iw = c.image.back(), oh = flat ? 1 : out_image[0],
+                ow = out_image.back();
+  const int64_t kh = flat ? 1 : c.kernel[0], kw = c.kernel.back(), cg = c.in / c.group, og = c.out / c.group;
+  const size_t last = flat ? 0 : 1;
+  const int64_t sh = flat ? 1 : at(c.strides, 0, 1), sw = at(c.strides, last, 1);
+  const int64_t dh = flat ? 1 : at(c.dilations, 0, 1), dw = at(c.dilations, last, 1);
+  const int64_t ph = flat ? 0 : pad[0], pw = pad[last];
+  std::vector<double> y(static_cast<size_t>(c.batch * c.out * oh * ow));
+  for (size_t i = 0; i < y.size(); ++i) {
+    y[i] = bias.empty() ? 0 : bias[i / static_cast<size_t>(oh * ow) % static_cast<size_t>(c.out)];
+  }
+  for (int64_t n = 0; n < c.batch; ++n)
+    for (int64_t ch = 0; ch < c.in; ++ch)
+      for (int64_t iy = 0; iy < ih; ++iy)
+        for (int64_t ix = 0; ix < iw; ++ix)
+          for (int64_t o = 0; o < og; ++o)
+            for (int64_t ky = 0; ky < kh; ++ky)
+              for (int64_t kx = 0; kx < kw; ++kx) {
+                const int64_t yy = iy * sh - ph + ky * dh, xx = ix * sw - pw + kx * dw;
+                if (yy < 0 || yy >= oh || xx < 0 || xx >= ow) continue;
+                const int64_t m = ch / cg * og + o;
+                y[static_cast<size_t>(((n * c.out + m) * oh + yy) * ow + xx)] +=
+                    x[static_cast<size_t>(((n * c.in + ch) * ih + iy) * iw + ix)] *
+                    w[static_cast<size_t>(((ch * og + o) * kh + ky) * kw + kx)];
+              }
+  return y;
+}
+
+NodeCase float_case(const Conv& c, const std::string& type = "Conv", bool constant = true, bool bias = true) {
+  NodeCase n{.node = c.node(type), .inputs = {}};
+  n.inputs.push_back({random_floats(c.input(), 1)});
+  n.inputs.push_back({random_floats(c.weights(type == "ConvTranspose"), 2), constant});
+  if (bias) n.inputs.push_back({random_floats({c.out}, 3), constant});
+  return n;
+}
+
+void check(const Conv& c, const std::vector<int64_t>& pad, const std::vector<int64_t>& out) {
+  for (const bool constant : {true, false}) {
+    for (const int threads : {1, 3}) {
+      NodeCase n = float_case(c, "Conv", constant);
+      n.threads = threads;
+      const Tensor y = run_node(n);
+      Shape dims{c.batch, c.out};
+      dims.insert(dims.end(), out.begin(), out.end());
+      ASSERT_EQ(y.dims(), dims);
+      expect_near(y, reference(c, reals(n.inputs[0]), reals(n.inputs[1]), reals(n.inputs[2]), pad, out),
+                  1e-5);
+    }
+  }
+}
+
+TEST(Conv, OneTapIsAPlainProduct) {
+  check({.batch = 2, .in = 9, .out = 13, .kernel = {1, 1}}, {0, 0}, {7, 6});
+}
+TEST(Conv, StridedOneTap) { check({.in = 5, .out = 9, .kernel = {1, 1}, .strides = {2, 3}}, {0, 0}, {4, 2}); }
+TEST(Conv, PadsOnEachSide) { check({.batch = 2, .pads = {2, 0, 1, 3}}, {2, 0}, {8, 7}); }
+TEST(Conv, StridesAndDilations) {
+  check({.image = {11, 12}, .kernel = {3, 2}, .strides = {2, 1}, .dilations = {2, 3}, .pads = {1, 2, 0, 1}},
+        {1, 2}, {4, 12});
+}
+TEST(Conv, Groups) {
+  check({.batch = 2, .in = 6, .out = 12, .group = 3, .pads = {1, 1, 1, 1}}, {1, 1}, {7, 6});
+}
+TEST(Conv, Depthwise) {
+  check({.batch = 2, .in = 13, .out = 13, .group = 13, .strides = {2, 1}, .pads = {1, 1, 1, 1}}, {1, 1},
+        {4, 6});
+}
+TEST(Conv, DepthwiseDilated) {
+  check({.in = 5, .out = 5, .group = 5, .kernel = {2, 3}, .dilations = {3, 2}, .pads = {2, 2, 2, 2}}, {2, 2},
+        {8, 6});
+}
+TEST(Conv, DepthwiseWithMultiplier) {
+  check({.in = 3, .out = 9, .group = 3, .pads = {1, 1, 1, 1}}, {1, 1}, {7, 6});
+}
+TEST(Conv, OneDimension) {
+  check({.batch = 2,
+         .in = 4,
+         .out = 5,
+         .image = {17},
+         .kernel = {4},
+         .strides = {2},
+         .dilations = {3},
+         .pads = {3, 2}},
+        {3}, {7});
+  check({.in = 8, .out = 8, .group = 8, .image = {17}, .kernel = {5}, .pads = {2, 2}}, {2}, {17});
+}
+TEST(Conv, AutoPad) {
+  // 7 and 6 with stride 2: one pixel of padding for the first, two for the second dimension of a 3 x 4
+  // kernel.
+  check({.kernel = {3, 4}, .strides = {2, 2}, .auto_pad = "SAME_UPPER"}, {1, 1}, {4, 3});
+  check({.kernel = {4, 4}, .auto_pad = "SAME_UPPER"}, {1, 1}, {7, 6});
+  check({.kernel = {4, 4}, .auto_pad = "SAME_LOWER"}, {2, 2}, {7, 6});
+  check({.kernel = {4, 4}, .auto_pad = "VALID"}, {0, 0}, {4, 3});
+}
+
+TEST(Conv, FusedClampAndNoBias) {
+  const Conv c{.pads = {1, 1, 1, 1}};
+  NodeCase n = float_case(c, "Conv", true, false);
+  n.clamp = {.lo = 0, .hi = 6};
+  std::vector<double> want = reference(c, reals(n.inputs[0]), reals(n.inputs[1]), {}, {1, 1}, {7, 6});
+  for (double& v : want) v = std::clamp(v, 0.0, 6.0);
+  expect_near(run_node(n), want, 1e-5);
+}
+
+TEST(Conv, ThreadsDoNotChangeTheResult) {
+  const Conv c{.batch = 2, .in = 8, .out = 24, .image = {40, 30}, .pads = {1, 1, 1, 1}};
+  NodeCase n = float_case(c);
+  const Tensor one = run_node(n);
+  for (const int threads : {2, 5, 8}) {
+    n.threads = threads;
+    expect_same(one, run_node(n));
+  }
+}
+
+TEST(Conv, ShapesWithUnknownDimensions) {
+  Graph g;
+  Node n;
+  n.op_type = "Conv";
+  n.attributes["pads"] = std::vector<int64_t>{1, 1, 1, 1};
+  n.inputs = {g.add_value("x", DType::kFloat32, SymShape{Dim::symbol("N"), 3, Dim::symbol("H"), 9}),
+              g.add_constant("w", random_floats({8, 3, 3, 3}, 1))};
+  n.outputs = {g.add_value("y")};
+  infer_node(g, n);
+  EXPECT_EQ(to_string(*g[n.outputs[0]].shape), "[N, 8, H, 9]");
+}
+
+TEST(Conv, ErrorsNameTheProblem) {
+  const auto code_of = [](const Conv& c, const Shape& weights) {
+    try {
+      NodeCase n{.node = c.node("Conv"),
+                 .inputs = {{random_floats(c.input(), 1)}, {random_floats(weights, 2), true}}};
+      run_node(n);
+    } catch (const Error& e) {
+      EXPECT_EQ(e.details().node, "node");
+      return e.code();
+    }
+    return ErrorCode::kInternal;
+  };
+  EXPECT_EQ(code_of({}, {4, 2, 3, 3}), ErrorCode::kShapeMismatch);                     // channels
+  EXPECT_EQ(code_of({.in = 4, .group = 2}, {5, 2, 3, 3}), ErrorCode::kShapeMismatch);  // groups
+  EXPECT_EQ(code_of({.kernel = {5, 5}}, {4, 3, 3, 3}), ErrorCode::kInvalidModel);      // kernel_shape
+  EXPECT_EQ(code_of({.image = {2, 2}}, {4, 3, 3, 3}), ErrorCode::kShapeMismatch);      // too small
+  EXPECT_EQ(code_of({.strides = {0, 1}}, {4, 3, 3, 3}), ErrorCode::kInvalidModel);
+  EXPECT_EQ(code_of({.dilations = {1 << 25, 1}}, {4, 3, 3, 3}), ErrorCode::kInvalidModel);
+  EXPECT_EQ(code_of({.strides = {1, 1, 1}}, {4, 3, 3, 3}), ErrorCode::kInvalidModel);
+  EXPECT_EQ(code_of({.image = {4, 4, 4}, .kernel = {1, 1, 1}}, {4, 3, 1, 1, 1}),
+            ErrorCode::kUnsupportedOperator);
+}
+
+// ---- transposed
+
+void check_transposed(const Conv& c, const std::vector<int64_t>& pad, const std::vector<int64_t>& out) {
+  for (const bool constant : {true, false}) {
+    NodeCase n = float_case(c, "ConvTranspose", constant);
+    n.threads = constant ? 3 : 1;
+    const Tensor y = run_node(n);
+    Shape dims{c.batch, c.out};
+    dims.insert(dims.end(), out.begin(), out.end());
+    ASSERT_EQ(y.dims(), dims);
+    expect_near(y,
+                transposed_reference(c, reals(n.inputs[0]), reals(n.inputs[1]), reals(n.inputs[2]), pad, out),
+                1e-5);
+  }
+}
+
+TEST(ConvTranspose, Plain) { check_transposed({.batch = 2}, {0, 0}, {9, 8}); }
+TEST(ConvTranspose, StrideTwo) {
+  check_transposed({.in = 8, .out = 6, .kernel = {2, 2}, .strides = {2, 2}}, {0, 0}, {14, 12});
+}
+TEST(ConvTranspose, StridesPadsAndOutputPadding) {
+  check_transposed({.batch = 2, .strides = {3, 2}, .pads = {1, 2, 0, 1}, .output_padding = {2, 1}}, {1, 2},
+                   {22, 11});
+}
+TEST(ConvTranspose, StrideBeyondTheKernel) {
+  check_transposed({.kernel = {2, 1}, .strides = {3, 3}}, {0, 0}, {20, 16});
+}
+TEST(ConvTranspose, Dilations) {
+  check_transposed({.kernel = {3, 2}, .strides = {2, 3}, .dilations = {2, 3}, .pads = {1, 1, 2, 0}}, {1, 1},
+                   {14, 18});
+}
+TEST(ConvTranspose, Groups) {
+  check_transposed({.in = 6, .out = 9, .group = 3, .strides = {2, 2}, .pads = {1, 1, 1, 1}}, {1, 1},
+                   {13, 11});
+}
+TEST(ConvTranspose, OneDimension) {
+  check_transposed({.in = 4, .out = 3, .image = {9}, .kernel = {4}, .strides = {2}, .pads = {1, 1}}, {1},
+                   {18});
+}
+TEST(ConvTranspose, OutputShape) {
+  // (7 - 1) * 2 + 3 = 15 and (6 - 1) * 3 + 3 = 18: three too many, of which the larger half is cut off in
+  // front.
+  check_transposed({.strides = {2, 3}, .output_shape = {12, 15}}, {2, 2}, {12, 15});
+  check_transposed({.strides = {2, 3}, .auto_pad = "SAME_UPPER", .output_shape = {12, 15}}, {1, 1}, {12, 15});
+  check_transposed({.strides = {2, 2}, .output_shape = {17, 15}}, {0, 0},
+                   {17, 15});  // more than the kernel reaches
+}
+TEST(ConvTranspose, AutoPadMakesInputTimesStride) {
+  check_transposed({.strides = {2, 2}, .auto_pad = "SAME_UPPER"}, {0, 0}, {14, 12});
+  check_transposed({.strides = {2, 2}, .auto_pad = "SAME_LOWER"}, {1, 1}, {14, 12});
+}
+
+}  // namespace
+}  // namespace zp::test
