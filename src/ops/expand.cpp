@@ -1,0 +1,60 @@
+// Expand: numpy's broadcast_to, except that the target may also be the smaller one.
+#include <algorithm>
+
+#include "kernels/copy.h"
+#include "ops/shape_arguments.h"
+
+namespace zp {
+namespace {
+
+void infer_expand(InferContext& c) {
+  const SymShape* in = c.shape(0);
+  const auto target = shape_integers(c, 1);
+  if (!in) return c.output(0, c.dtype(0));
+  if (!target) {
+    const SymShape* length = c.shape(1);
+    if (!length || length->size() != 1 || !(*length)[0].known()) return c.output(0, c.dtype(0));
+    return c.output(0, c.dtype(0), SymShape(std::max(in->size(), static_cast<size_t>((*length)[0].value()))));
+  }
+  c.require(std::all_of(target->begin(), target->end(), [](int64_t d) { return d >= 0; }),
+            "cannot expand to " + to_string(*target));
+  try {
+    c.output(0, c.dtype(0), broadcast(*in, symbolic(*target)));
+  } catch (const Error&) {
+    c.fail(ErrorCode::kShapeMismatch, "cannot expand " + to_string(*in) + " to " + to_string(*target));
+  }
+}
+
+Kernel prepare_expand(PrepareContext& c) {
+  const Shape& in = c.dims(0);
+  const Shape& out = c.out_dims(0);
+  if (product(in, 0, in.size()) == product(out, 0, out.size())) {
+    c.alias(0);
+    return {};
+  }
+  std::vector<kernels::BoxDimension> box(out.size());
+  int64_t in_stride = 1, out_stride = 1;
+  for (size_t i = out.size(); i-- > 0;) {
+    const size_t lead = out.size() - in.size();
+    const int64_t size = i >= lead ? in[i - lead] : 1;
+    box[i] = {out[i], size == 1 ? 0 : in_stride, out_stride};
+    in_stride *= size;
+    out_stride *= out[i];
+  }
+  const kernels::BoxCopy copy(box, element_bytes(c, 0));
+  return [copy](const RunContext& run) {
+    const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, copy.outer_bytes()));
+    run.parallel_range(copy.outer(), grain, [&](int64_t begin, int64_t end) {
+      copy.run(run.inputs[0], run.outputs[0], begin, end);
+    });
+  };
+}
+
+const RegisterOp kExpand({.name = "Expand",
+                          .since = 8,
+                          .infer = infer_expand,
+                          .prepare = prepare_expand,
+                          .quant = {.kind = QuantRule::Kind::kSameScale}});
+
+}  // namespace
+}  // namespace zp

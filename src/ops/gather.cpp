@@ -1,0 +1,205 @@
+// Gather, GatherElements, GatherND: values picked by index.
+//
+// Indices may be negative. Those that are constant are checked when the kernel is prepared; those that only
+// the run knows are clamped into range, since a kernel cannot fail and must not read elsewhere.
+#include <algorithm>
+#include <cstring>
+
+#include "ops/shape_arguments.h"
+
+namespace zp {
+namespace {
+
+void require_index_type(const InferContext& c) {
+  const DType t = c.dtype(1);
+  if (t != DType::kInt64 && t != DType::kInt32 && t != DType::kUndefined) {
+    c.fail(ErrorCode::kUnsupportedType, "indices of type " + std::string(name_of(t)));
+  }
+}
+
+// Reads an index of either type, brings it into [0, size).
+struct Indices {
+  const std::byte* data;
+  bool wide;
+  int64_t at(int64_t i, int64_t size) const {
+    int64_t v;
+    if (wide) {
+      v = reinterpret_cast<const int64_t*>(data)[i];
+    } else {
+      v = reinterpret_cast<const int32_t*>(data)[i];
+    }
+    return std::clamp<int64_t>(v < 0 ? v + size : v, 0, size - 1);
+  }
+};
+
+void check_constant(const PrepareContext& c, int64_t size) {
+  const Tensor* indices = c.constant(1);
+  if (!indices) return;
+  for (int64_t i : indices->integers()) {
+    if (i < -size || i >= size) {
+      c.fail(ErrorCode::kShapeMismatch,
+             "index " + std::to_string(i) + " is outside an axis of " + std::to_string(size) + " elements");
+    }
+  }
+}
+
+// ---- Gather
+
+void infer_gather(InferContext& c) {
+  require_index_type(c);
+  const SymShape* data = c.shape(0);
+  const SymShape* indices = c.shape(1);
+  if (!data || !indices) return c.output(0, c.dtype(0));
+  const int axis = c.axis(c.ints("axis", 0), static_cast<int>(data->size()));
+  SymShape out(data->begin(), data->begin() + axis);
+  out.insert(out.end(), indices->begin(), indices->end());
+  out.insert(out.end(), data->begin() + axis + 1, data->end());
+  c.output(0, c.dtype(0), std::move(out));
+}
+
+Kernel prepare_gather(PrepareContext& c) {
+  const Shape& dims = c.dims(0);
+  const auto axis =
+      static_cast<size_t>(c.axis(c.node().int_attribute("axis", 0), static_cast<int>(dims.size())));
+  const int64_t outer = product(dims, 0, axis), size = dims[axis];
+  const auto bytes = static_cast<size_t>(product(dims, axis + 1, dims.size())) * element_bytes(c, 0);
+  const int64_t count = product(c.dims(1), 0, c.dims(1).size());
+  const bool wide = c.dtype(1) == DType::kInt64;
+  if (size == 0 && count > 0) c.fail(ErrorCode::kShapeMismatch, "there is nothing to gather from");
+  check_constant(c, size);
+  return [=](const RunContext& run) {
+    const Indices indices{run.inputs[1], wide};
+    const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, static_cast<int64_t>(bytes)));
+    run.parallel_range(outer * count, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t row = i / count * size + indices.at(i % count, size);
+        std::memcpy(run.outputs[0] + i * static_cast<int64_t>(bytes),
+                    run.inputs[0] + row * static_cast<int64_t>(bytes), bytes);
+      }
+    });
+  };
+}
+
+// ---- GatherElements
+
+void infer_gather_elements(InferContext& c) {
+  require_index_type(c);
+  const SymShape* data = c.shape(0);
+  const SymShape* indices = c.shape(1);
+  if (!indices) return c.output(0, c.dtype(0));
+  if (data) {
+    const int axis = c.axis(c.ints("axis", 0), static_cast<int>(data->size()));
+    bool fits = data->size() == indices->size();
+    for (size_t i = 0; fits && i < data->size(); ++i) {
+      fits = static_cast<int>(i) == axis || !(*data)[i].known() || !(*indices)[i].known() ||
+             (*indices)[i].value() <= (*data)[i].value();
+    }
+    c.require(fits, "indices of shape " + to_string(*indices) + " into " + to_string(*data));
+  }
+  c.output(0, c.dtype(0), *indices);
+}
+
+Kernel prepare_gather_elements(PrepareContext& c) {
+  const Shape& dims = c.dims(0);
+  const Shape& out = c.dims(1);
+  const auto axis =
+      static_cast<size_t>(c.axis(c.node().int_attribute("axis", 0), static_cast<int>(dims.size())));
+  const auto bytes = static_cast<int64_t>(element_bytes(c, 0));
+  const bool wide = c.dtype(1) == DType::kInt64;
+  const int64_t total = product(out, 0, out.size());
+  if (dims[axis] == 0 && total > 0) c.fail(ErrorCode::kShapeMismatch, "there is nothing to gather from");
+  check_constant(c, dims[axis]);
+  Shape strides(dims.size(), 1);
+  for (size_t i = dims.size(); i-- > 1;) strides[i - 1] = strides[i] * dims[i];
+  return [=](const RunContext& run) {
+    const Indices indices{run.inputs[1], wide};
+    run.parallel_range(total, 8192, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        int64_t rest = i, from = indices.at(i, dims[axis]) * strides[axis];
+        for (size_t d = out.size(); d-- > 0; rest /= out[d])
+          if (d != axis) from += rest % out[d] * strides[d];
+        std::memcpy(run.outputs[0] + i * bytes, run.inputs[0] + from * bytes, static_cast<size_t>(bytes));
+      }
+    });
+  };
+}
+
+// ---- GatherND
+
+void infer_gather_nd(InferContext& c) {
+  require_index_type(c);
+  const SymShape* data = c.shape(0);
+  const SymShape* indices = c.shape(1);
+  if (!data || !indices || indices->empty() || !indices->back().known()) return c.output(0, c.dtype(0));
+  const int64_t batch = c.ints("batch_dims", 0), depth = indices->back().value();
+  const auto rank = static_cast<int64_t>(data->size());
+  c.require(
+      batch >= 0 && depth >= 1 && batch < static_cast<int64_t>(indices->size()) && batch + depth <= rank,
+      "indices of shape " + to_string(*indices) + " into " + to_string(*data) + " with " +
+          std::to_string(batch) + " batch dimensions");
+  for (int64_t i = 0; i < batch; ++i) {
+    const auto at = static_cast<size_t>(i);
+    c.require(!contradicts((*data)[at], (*indices)[at]),
+              "batch dimensions of " + to_string(*indices) + " and " + to_string(*data) + " differ");
+  }
+  SymShape out(indices->begin(), indices->end() - 1);
+  out.insert(out.end(), data->begin() + batch + depth, data->end());
+  c.output(0, c.dtype(0), std::move(out));
+}
+
+Kernel prepare_gather_nd(PrepareContext& c) {
+  const Shape& dims = c.dims(0);
+  const Shape& at = c.dims(1);
+  const auto batch = static_cast<size_t>(c.node().int_attribute("batch_dims", 0));
+  const auto depth = static_cast<size_t>(at.back());
+  const int64_t batches = product(at, 0, batch), picks = product(at, batch, at.size() - 1);
+  const auto bytes = product(dims, batch + depth, dims.size()) * static_cast<int64_t>(element_bytes(c, 0));
+  const bool wide = c.dtype(1) == DType::kInt64;
+  const Shape picked(dims.begin() + static_cast<ptrdiff_t>(batch),
+                     dims.begin() + static_cast<ptrdiff_t>(batch + depth));
+  const int64_t image = product(picked, 0, depth);
+  if (image == 0 && batches * picks > 0) c.fail(ErrorCode::kShapeMismatch, "there is nothing to gather from");
+  if (const Tensor* constant = c.constant(1)) {
+    const std::vector<int64_t> values = constant->integers();
+    for (size_t i = 0; i < values.size(); ++i) {
+      const int64_t size = picked[i % depth];
+      if (values[i] < -size || values[i] >= size) {
+        c.fail(ErrorCode::kShapeMismatch, "index " + std::to_string(values[i]) + " is outside an axis of " +
+                                              std::to_string(size) + " elements");
+      }
+    }
+  }
+  return [=](const RunContext& run) {
+    const Indices indices{run.inputs[1], wide};
+    run.parallel_range(
+        batches * picks, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, bytes)),
+        [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i) {
+            int64_t from = 0;
+            for (size_t d = 0; d < depth; ++d)
+              from = from * picked[d] +
+                     indices.at(i * static_cast<int64_t>(depth) + static_cast<int64_t>(d), picked[d]);
+            from += i / picks * image;
+            std::memcpy(run.outputs[0] + i * bytes, run.inputs[0] + from * bytes, static_cast<size_t>(bytes));
+          }
+        });
+  };
+}
+
+const RegisterOp kGather({.name = "Gather",
+                          .infer = infer_gather,
+                          .prepare = prepare_gather,
+                          .quant = {.kind = QuantRule::Kind::kSameScale}});
+const RegisterOp kGatherElements({.name = "GatherElements",
+                                  .since = 11,
+                                  .infer = infer_gather_elements,
+                                  .prepare = prepare_gather_elements,
+                                  .quant = {.kind = QuantRule::Kind::kSameScale}});
+const RegisterOp kGatherNd({.name = "GatherND",
+                            .since = 11,
+                            .infer = infer_gather_nd,
+                            .prepare = prepare_gather_nd,
+                            .quant = {.kind = QuantRule::Kind::kSameScale}});
+
+}  // namespace
+}  // namespace zp

@@ -1,0 +1,273 @@
+// Pad: constant, reflect, edge and wrap; negative pads cut.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <memory>
+
+#include "kernels/copy.h"
+#include "ops/rewrite.h"
+#include "ops/shape_arguments.h"
+
+namespace zp {
+namespace {
+
+struct Pads {
+  std::vector<int64_t> begin, end;  // by logical dimension
+};
+
+// From the arguments, checked. `axes` empty: all.
+template <class Context>
+Pads pads_of(const Context& c, const std::vector<int64_t>& pads, const std::vector<int64_t>& axes,
+             bool has_axes, size_t rank) {
+  const size_t count = has_axes ? axes.size() : rank;
+  if (pads.size() != 2 * count) {
+    c.fail(ErrorCode::kShapeMismatch,
+           "there are " + std::to_string(pads.size()) + " pads for " + std::to_string(count) + " axes");
+  }
+  Pads p{std::vector<int64_t>(rank, 0), std::vector<int64_t>(rank, 0)};
+  for (size_t i = 0; i < count; ++i) {
+    size_t at = i;
+    if (has_axes) {
+      const auto r = static_cast<int64_t>(rank);
+      if (axes[i] < -r || axes[i] >= r) {
+        c.fail(ErrorCode::kShapeMismatch, "axis " + std::to_string(axes[i]) + " is outside a tensor of " +
+                                              std::to_string(rank) + " dimensions");
+      }
+      at = static_cast<size_t>(axes[i] < 0 ? axes[i] + r : axes[i]);
+    }
+    p.begin[at] = pads[i];
+    p.end[at] = pads[i + count];
+    constexpr int64_t kMost = int64_t{1} << 40;
+    if (std::max(std::abs(p.begin[at]), std::abs(p.end[at])) > kMost) {
+      c.fail(ErrorCode::kShapeMismatch, "pads " + to_string(pads) + " are too large");
+    }
+  }
+  return p;
+}
+
+void infer_pad(InferContext& c) {
+  const SymShape* in = c.shape(0);
+  if (!in) return c.output(0, c.dtype(0));
+  const auto given = shape_integers(c, 1);
+  const auto axes = shape_integers(c, 3);
+  if (!given || (c.has_input(3) && !axes)) return c.output(0, c.dtype(0), SymShape(in->size()));
+  const Pads pads = pads_of(c, *given, axes.value_or(std::vector<int64_t>{}), axes.has_value(), in->size());
+  SymShape out = *in;
+  for (size_t i = 0; i < out.size(); ++i) {
+    if (out[i].known()) {
+      const int64_t size = out[i].value() + pads.begin[i] + pads.end[i];
+      c.require(size >= 0, "pads " + to_string(*given) + " cut more than there is of " + to_string(*in));
+      out[i] = size;
+    } else if (pads.begin[i] != 0 || pads.end[i] != 0) {
+      out[i] = Dim();
+    }
+  }
+  c.output(0, c.dtype(0), std::move(out));
+}
+
+// The element that constant padding writes.
+std::array<std::byte, 8> padding_element(const PrepareContext& c) {
+  std::array<std::byte, 8> element{};
+  const Tensor* value = c.constant(2);
+  if (c.has_input(2) && !value) {
+    c.fail(ErrorCode::kUnsupportedOperator, "the padding value is only known while the model runs",
+           {.hint = "export the model with a constant padding value"});
+  }
+  if (value && value->size() < 1) c.fail(ErrorCode::kShapeMismatch, "the padding value is empty");
+  if (const EdgeQuant* q = c.quant(0)) {  // the value is a real number: quantize it as the data was
+    const IntegerRange range = integer_range(c.dtype(0));
+    const float x = value ? value->floats()[0] : 0.0F;
+    const float y = std::nearbyint(x / q->scalar_scale()) + static_cast<float>(q->scalar_zero_point());
+    const float bounded = std::clamp(y, static_cast<float>(range.min), static_cast<float>(range.max));
+    const auto integer = static_cast<int32_t>(std::isnan(bounded) ? 0.0F : bounded);
+    std::memcpy(element.data(), &integer, std::min<size_t>(4, element_bytes(c, 0)));  // little endian
+  } else if (value) {
+    if (value->dtype() != c.dtype(0))
+      c.fail(ErrorCode::kInvalidModel, "the padding value has another type than the data");
+    std::memcpy(element.data(), value->raw(), element_bytes(c, 0));
+  }
+  return element;
+}
+
+// Which element of the input stands at each place of the output along one axis; -1: the padding value.
+std::vector<int64_t> sources(const PrepareContext& c, std::string_view mode, int64_t size, int64_t begin,
+                             int64_t end) {
+  const int64_t first = std::max<int64_t>(0, -begin),
+                last = size - std::max<int64_t>(0, -end);  // what is not cut
+  const int64_t left = last - first;
+  std::vector<int64_t> from;
+  const int64_t before = std::max<int64_t>(0, begin), after = std::max<int64_t>(0, end);
+  if (left <= 0 && mode != "constant" && before + after > 0) {
+    c.fail(ErrorCode::kShapeMismatch, "there is nothing to repeat in the padding");
+  }
+  for (int64_t i = -before; i < std::max<int64_t>(0, left) + after; ++i) {
+    int64_t at = i;
+    if (i < 0 || i >= left) {
+      if (mode == "constant") {
+        from.push_back(-1);
+        continue;
+      }
+      if (mode == "edge") {
+        at = std::clamp<int64_t>(i, 0, left - 1);
+      } else if (mode == "wrap") {
+        at = (i % left + left) % left;
+      } else {  // reflect, over and over where the padding is wider than the data
+        const int64_t period = std::max<int64_t>(1, 2 * (left - 1));
+        at = (i % period + period) % period;
+        at = at < left ? at : period - at;
+      }
+    }
+    from.push_back(first + at);
+  }
+  return from;
+}
+
+struct PadPlan {
+  std::vector<std::vector<int64_t>> from;  // by axis; the last has elements
+  std::vector<int64_t> in_strides;
+  std::vector<int64_t> out;
+  int64_t run_first = 0, run_count = 0;  // along the last axis: the part that is copied as it is
+};
+
+Kernel prepare_pad(PrepareContext& c) {
+  const Shape& dims = c.dims(0);
+  const Shape& out = c.out_dims(0);
+  const size_t rank = dims.size();
+  const std::string mode = c.node().string_attribute("mode", "constant");
+  if (mode != "constant" && mode != "reflect" && mode != "edge" && mode != "wrap") {
+    c.fail(ErrorCode::kUnsupportedOperator, "padding mode '" + mode + "'");
+  }
+  const Pads pads = pads_of(c, prepared_integers(c, 1), prepared_integers(c, 3), c.has_input(3), rank);
+  if (std::all_of(pads.begin.begin(), pads.begin.end(), [](int64_t p) { return p == 0; }) &&
+      std::all_of(pads.end.begin(), pads.end.end(), [](int64_t p) { return p == 0; })) {
+    c.alias(0);
+    return {};
+  }
+  // Trailing axes without pads are moved as one element.
+  Shape begin(rank), end(rank);
+  for (size_t i = 0; i < rank; ++i) {
+    const auto at = static_cast<size_t>(c.axis(static_cast<int64_t>(i), static_cast<int>(rank)));
+    begin[at] = pads.begin[i];
+    end[at] = pads.end[i];
+  }
+  size_t axes = rank;
+  auto bytes = static_cast<int64_t>(element_bytes(c, 0));
+  const int64_t unit = bytes;
+  while (axes > 1 && begin[axes - 1] == 0 && end[axes - 1] == 0) bytes *= dims[--axes];
+  auto plan = std::make_shared<PadPlan>();
+  plan->in_strides.assign(axes, bytes);
+  for (size_t i = axes; i-- > 1;) plan->in_strides[i - 1] = plan->in_strides[i] * dims[i];
+  for (size_t i = 0; i < axes; ++i) {
+    plan->from.push_back(sources(c, mode, dims[i], begin[i], end[i]));
+    plan->out.push_back(out[i]);
+  }
+  const size_t last = axes - 1;
+  plan->run_first = std::max<int64_t>(0, begin[last]);
+  plan->run_count = std::max<int64_t>(
+      0, dims[last] - std::max<int64_t>(0, -begin[last]) - std::max<int64_t>(0, -end[last]));
+  const std::array<std::byte, 8> element = padding_element(c);
+  const int64_t rows = product(plan->out, 0, last);
+  return [plan, element, rows, bytes, unit, last](const RunContext& run) {
+    const std::vector<int64_t>& columns = plan->from[last];
+    const auto width = static_cast<int64_t>(columns.size());
+    const int64_t row_bytes = width * bytes;
+    const auto row = [&](int64_t r) {
+      std::byte* to = run.outputs[0] + r * row_bytes;
+      const std::byte* in = run.inputs[0];
+      int64_t rest = r;
+      for (size_t d = last; d-- > 0; rest /= plan->out[d]) {
+        const int64_t from = plan->from[d][static_cast<size_t>(rest % plan->out[d])];
+        if (from < 0) return kernels::fill(to, row_bytes / unit, element.data(), static_cast<size_t>(unit));
+        in += from * plan->in_strides[d];
+      }
+      const auto one = [&](int64_t i) {
+        const int64_t from = columns[static_cast<size_t>(i)];
+        if (from < 0)
+          return kernels::fill(to + i * bytes, bytes / unit, element.data(), static_cast<size_t>(unit));
+        std::memcpy(to + i * bytes, in + from * bytes, static_cast<size_t>(bytes));
+      };
+      const int64_t first = plan->run_first, behind = first + plan->run_count;
+      for (int64_t i = 0; i < first; ++i) one(i);
+      if (plan->run_count > 0) {
+        std::memcpy(to + first * bytes, in + columns[static_cast<size_t>(first)] * bytes,
+                    static_cast<size_t>(plan->run_count * bytes));
+      }
+      for (int64_t i = behind; i < width; ++i) one(i);
+    };
+    run.parallel_range(rows, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, row_bytes)),
+                       [&](int64_t b, int64_t e) {
+                         for (int64_t r = b; r < e; ++r) row(r);
+                       });
+  };
+}
+
+void pads_to_inputs(Canonicalize& c) {  // attributes before opset 11
+  if (c.node.attribute("paddings")) {   // their name in opset 1
+    c.node.attributes["pads"] = c.node.attributes["paddings"];
+    c.node.attributes.erase("paddings");
+  }
+  c.attribute_to_input("pads", 1);
+  if (c.node.attribute("value")) {
+    const float value = c.node.float_attribute("value", 0);
+    c.node.attributes.erase("value");
+    c.node.inputs.resize(std::max<size_t>(c.node.inputs.size(), 3), kNoValue);
+    c.node.inputs[2] = c.constant_value(c.node.name + "_value", Tensor::scalar<float>(value));
+  }
+  if (c.node.input(1) == kNoValue) c.fail(ErrorCode::kInvalidModel, "there are no pads");
+  c.keep();
+}
+
+// A Pad with zeros in front of a Conv becomes that Conv's own pads; of an AveragePool too, if it counts its
+// pads. The values are the same: a convolution's padding is zeros.
+bool pad_into_next(RewriteContext& r) {
+  const Node& pad = r.node();
+  if (!pad.is("Pad") || pad.string_attribute("mode", "constant") != "constant") return false;
+  const int32_t next_at = r.only_consumer(pad.output(0));
+  if (next_at < 0) return false;
+  const Node& next = r.node(next_at);
+  const bool pool = next.is("AveragePool");
+  if ((!pool && !next.is("Conv")) || next.input(0) != pad.output(0)) return false;
+  if (pool && next.int_attribute("count_include_pad", 0) == 0) return false;
+  if (pool && next.int_attribute("ceil_mode", 0) != 0) return false;
+  const std::string auto_pad = next.string_attribute("auto_pad", "NOTSET");
+  if (auto_pad != "NOTSET" && auto_pad != "VALID" && !auto_pad.empty()) return false;
+  const Tensor* pads = r.graph.constant(pad.input(1));
+  if (!pads || (pad.input(2) != kNoValue && r.scalar(pad.input(2)) != 0.0F) || pad.input(3) != kNoValue)
+    return false;
+  const std::vector<int64_t> p = pads->integers();
+  const size_t rank = p.size() / 2;
+  if (p.size() % 2 != 0 || rank < 3) return false;
+  if (p[0] != 0 || p[1] != 0 || p[rank] != 0 || p[rank + 1] != 0) return false;
+  if (std::any_of(p.begin(), p.end(), [](int64_t v) { return v < 0; })) return false;
+  std::vector<int64_t> own = next.ints_attribute("pads", std::vector<int64_t>(2 * (rank - 2), 0));
+  if (own.size() != 2 * (rank - 2) ||
+      (auto_pad == "VALID" && std::any_of(own.begin(), own.end(), [](int64_t v) { return v != 0; })))
+    return false;
+  // A pool that counts its pads divides by the same number wherever they come from. One whose kernel could
+  // lie in the pads alone does not exist in other engines: they refuse pads as wide as the kernel.
+  const std::vector<int64_t> kernel = next.ints_attribute("kernel_shape");
+  for (size_t i = 0; i < rank - 2; ++i) {
+    own[i] += p[i + 2];
+    own[i + rank - 2] += p[rank + i + 2];
+    if (pool && (i >= kernel.size() || own[i] >= kernel[i] || own[i + rank - 2] >= kernel[i])) return false;
+  }
+  Node merged = next;
+  merged.inputs[0] = pad.input(0);
+  merged.attributes["pads"] = std::move(own);
+  merged.attributes.erase("auto_pad");
+  r.replace({r.at(), next_at}, {std::move(merged)});
+  return true;
+}
+
+const RegisterOp kPad({.name = "Pad",
+                       .infer = infer_pad,
+                       .prepare = prepare_pad,
+                       .layout = any_layout,
+                       .quant = {.kind = QuantRule::Kind::kSameScale},
+                       .canonicalize = pads_to_inputs});
+const RegisterRewrite kPadIntoNext({.name = "padding into the convolution or pool behind it",
+                                    .apply = pad_into_next});
+
+}  // namespace
+}  // namespace zp

@@ -1,0 +1,58 @@
+#include "ops/shape_arguments.h"
+
+#include <algorithm>
+
+namespace zp {
+
+std::optional<std::vector<int64_t>> shape_integers(const InferContext& c, size_t input) {
+  if (!c.has_input(input)) return std::nullopt;
+  const Tensor* tensor = c.shape_argument(input);
+  if (!tensor) return std::nullopt;
+  return tensor->integers();
+}
+
+std::vector<int64_t> prepared_integers(const PrepareContext& c, size_t input) {
+  if (!c.has_input(input)) return {};
+  if (const Tensor* tensor = c.constant(input)) return tensor->integers();
+  c.fail(ErrorCode::kUnsupportedOperator,
+         "input " + std::to_string(input) + " is only known while the model runs",
+         {.hint = "export the model with this argument as a constant"});
+}
+
+size_t element_bytes(const PrepareContext& c, size_t input) {
+  const int bits = bits_of(c.dtype(input));
+  if (bits < 8) {
+    c.fail(ErrorCode::kUnsupportedType,
+           "elements of type " + std::string(name_of(c.dtype(input))) + " cannot be moved");
+  }
+  return static_cast<size_t>(bits) / 8;
+}
+
+int64_t product(const Shape& dims, size_t from, size_t to) {
+  int64_t count = 1;
+  for (size_t i = from; i < to; ++i) count *= dims[i];
+  return count;
+}
+
+LayoutRule reshaping_layout(const SymShape* in, const SymShape* out) {
+  if (!in || in->size() < 3) return LayoutRule::kLogical;
+  const Dim one(1);
+  if ((*in)[1] == one || std::all_of(in->begin() + 2, in->end(), [&](const Dim& d) { return d == one; })) {
+    return LayoutRule::kReadsAny;
+  }
+  const auto same = [&](size_t i) {
+    return (*in)[i] == (*out)[i] && ((*in)[i].known() || !(*in)[i].symbol().empty());
+  };
+  return out && out->size() >= 3 && same(0) && same(1) ? LayoutRule::kAny : LayoutRule::kLogical;
+}
+
+std::vector<int64_t> sorted_axes(const InferContext& c, std::vector<int64_t> axes, int rank) {
+  for (int64_t& a : axes) a = c.axis(a, rank);
+  std::sort(axes.begin(), axes.end());
+  if (std::adjacent_find(axes.begin(), axes.end()) != axes.end()) {
+    c.fail(ErrorCode::kShapeMismatch, "an axis is named twice");
+  }
+  return axes;
+}
+
+}  // namespace zp

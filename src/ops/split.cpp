@@ -1,0 +1,112 @@
+// Split: one value cut into several along an axis.
+#include <algorithm>
+#include <cstring>
+
+#include "ops/shape_arguments.h"
+
+namespace zp {
+namespace {
+
+// Sizes of the parts. nullopt: not known yet.
+std::optional<std::vector<Dim>> parts_of(const InferContext& c, const Dim& whole) {
+  if (c.has_input(1)) {
+    const auto sizes = shape_integers(c, 1);
+    if (!sizes) return std::nullopt;
+    c.require(sizes->size() == c.outputs(), "there are " + std::to_string(sizes->size()) + " sizes for " +
+                                                std::to_string(c.outputs()) + " outputs");
+    int64_t sum = 0;
+    for (int64_t s : *sizes) {
+      c.require(s >= 0 && s <= int64_t{1} << 40, "sizes " + to_string(*sizes) + " are not sizes");
+      sum += s;
+    }
+    c.require(!contradicts(Dim(sum), whole),
+              "sizes " + to_string(*sizes) + " do not add up to " + std::to_string(whole.value()));
+    return std::vector<Dim>(sizes->begin(), sizes->end());
+  }
+  if (!whole.known()) return std::nullopt;
+  const auto count = static_cast<int64_t>(c.outputs());
+  const int64_t each = (whole.value() + count - 1) / count;
+  std::vector<Dim> parts(c.outputs(), Dim(each));
+  const int64_t last = whole.value() - each * (count - 1);  // the last one may be smaller
+  c.require(last >= 0,
+            "cannot split " + std::to_string(whole.value()) + " into " + std::to_string(count) + " parts");
+  parts.back() = last;
+  return parts;
+}
+
+void infer_split(InferContext& c) {
+  const SymShape* in = c.shape(0);
+  c.require(c.outputs() > 0, "there are no outputs");
+  const int64_t wanted = c.ints("num_outputs", static_cast<int64_t>(c.outputs()));
+  c.require(wanted == static_cast<int64_t>(c.outputs()), "num_outputs is " + std::to_string(wanted) +
+                                                             ", but there are " +
+                                                             std::to_string(c.outputs()) + " outputs");
+  if (!in) {
+    for (size_t i = 0; i < c.outputs(); ++i) c.output(i, c.dtype(0));
+    return;
+  }
+  const auto axis = static_cast<size_t>(c.axis(c.ints("axis", 0), static_cast<int>(in->size())));
+  const auto parts = parts_of(c, (*in)[axis]);
+  for (size_t i = 0; i < c.outputs(); ++i) {
+    SymShape out = *in;
+    out[axis] = parts ? (*parts)[i] : Dim();
+    c.output(i, c.dtype(0), std::move(out));
+  }
+}
+
+Kernel prepare_split(PrepareContext& c) {
+  const Shape& dims = c.dims(0);
+  const auto axis =
+      static_cast<size_t>(c.axis(c.node().int_attribute("axis", 0), static_cast<int>(dims.size())));
+  const int64_t outer = product(dims, 0, axis);
+  const int64_t row = product(dims, axis + 1, dims.size()) * static_cast<int64_t>(element_bytes(c, 0));
+  if (c.outputs() == 1) {
+    c.alias(0);
+    return {};
+  }
+  struct Part {
+    size_t output;
+    int64_t offset, bytes;
+  };
+  std::vector<Part> parts;
+  // The sizes are those of the outputs; of outputs that nobody wants, those that the argument gives.
+  const std::vector<int64_t> sizes = prepared_integers(c, 1);
+  const auto count = static_cast<int64_t>(c.outputs());
+  int64_t offset = 0;
+  for (size_t i = 0; i < c.outputs(); ++i) {
+    const int64_t size = sizes.empty() ? (dims[axis] + count - 1) / count : sizes[i];
+    if (c.has_output(i)) parts.push_back({i, offset, c.out_dims(i)[axis] * row});
+    offset += size * row;
+  }
+  const int64_t whole = dims[axis] * row;
+  return [parts, outer, whole](const RunContext& run) {
+    run.parallel_range(outer, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, whole)),
+                       [&](int64_t begin, int64_t end) {
+                         for (const Part& p : parts)
+                           for (int64_t o = begin; o < end; ++o)
+                             std::memcpy(run.outputs[p.output] + o * p.bytes,
+                                         run.inputs[0] + o * whole + p.offset, static_cast<size_t>(p.bytes));
+                       });
+  };
+}
+
+void sizes_to_input(Canonicalize& c) {
+  c.attribute_to_input("split", 1);  // an attribute in opsets 2 to 12
+  if (c.node.input(1) != kNoValue) {
+    c.node.attributes.erase("num_outputs");
+  } else {
+    c.node.attributes.try_emplace("num_outputs",
+                                  static_cast<int64_t>(c.node.outputs.size()));  // required since opset 18
+  }
+  c.keep();
+}
+
+const RegisterOp kSplit({.name = "Split",
+                         .infer = infer_split,
+                         .prepare = prepare_split,
+                         .layout = any_layout,
+                         .quant = {.kind = QuantRule::Kind::kSameScale},
+                         .canonicalize = sizes_to_input});
+
+}  // namespace
+}  // namespace zp

@@ -1,0 +1,95 @@
+// Squeeze and Unsqueeze: dimensions of one taken out or put in.
+#include <algorithm>
+
+#include "ops/shape_arguments.h"
+
+namespace zp {
+namespace {
+
+std::optional<SymShape> squeezed(const InferContext& c) {
+  const SymShape* in = c.shape(0);
+  if (!in) return std::nullopt;
+  std::vector<int64_t> axes;
+  if (c.has_input(1)) {
+    const auto given = shape_integers(c, 1);
+    if (!given) return std::nullopt;
+    axes = sorted_axes(c, *given, static_cast<int>(in->size()));
+  } else {
+    for (size_t i = 0; i < in->size(); ++i) {
+      if (!(*in)[i].known()) return std::nullopt;
+      if ((*in)[i] == Dim(1)) axes.push_back(static_cast<int64_t>(i));
+    }
+  }
+  SymShape out;
+  for (size_t i = 0; i < in->size(); ++i) {
+    if (!std::binary_search(axes.begin(), axes.end(), static_cast<int64_t>(i))) {
+      out.push_back((*in)[i]);
+    } else if (contradicts((*in)[i], Dim(1))) {
+      c.fail(ErrorCode::kShapeMismatch,
+             "cannot squeeze dimension " + std::to_string(i) + " of " + to_string(*in));
+    }
+  }
+  return out;
+}
+
+std::optional<SymShape> unsqueezed(const InferContext& c) {
+  const SymShape* in = c.shape(0);
+  const auto given = shape_integers(c, 1);
+  if (!in || !given) return std::nullopt;
+  const size_t rank = in->size() + given->size();
+  const std::vector<int64_t> axes = sorted_axes(c, *given, static_cast<int>(rank));
+  SymShape out(rank, Dim(-1));
+  for (int64_t a : axes) out[static_cast<size_t>(a)] = 1;
+  size_t from = 0;
+  for (size_t i = 0; i < rank; ++i)
+    if (!std::binary_search(axes.begin(), axes.end(), static_cast<int64_t>(i))) out[i] = (*in)[from++];
+  return out;
+}
+
+template <std::optional<SymShape> (*kRule)(const InferContext&)>
+void infer(InferContext& c) {
+  if (auto out = kRule(c)) {
+    c.output(0, c.dtype(0), std::move(*out));
+  } else {
+    c.output(0, c.dtype(0));
+  }
+}
+
+// [N, C, 1, W] to [N, C, W] is no work in channels last order either.
+template <std::optional<SymShape> (*kRule)(const InferContext&)>
+LayoutRule layout(const InferContext& c) {
+  const auto out = kRule(c);
+  return reshaping_layout(c.shape(0), out ? &*out : nullptr);
+}
+
+Kernel alias(PrepareContext& c) {
+  c.alias(0);
+  return {};
+}
+
+void axes_to_input(Canonicalize& c) {  // an attribute before opset 13
+  c.attribute_to_input("axes", 1);
+  c.keep();
+}
+
+void unsqueeze_axes_to_input(Canonicalize& c) {
+  c.attribute_to_input("axes", 1);
+  if (c.node.input(1) == kNoValue) c.fail(ErrorCode::kInvalidModel, "there are no axes to insert");
+  c.keep();
+}
+
+const RegisterOp kSqueeze({.name = "Squeeze",
+                           .infer = infer<squeezed>,
+                           .prepare = alias,
+                           .layout = layout<squeezed>,
+                           .quant = {.kind = QuantRule::Kind::kSameScale},
+                           .canonicalize = axes_to_input});
+const RegisterOp kUnsqueeze({.name = "Unsqueeze",
+                             .infer = infer<unsqueezed>,
+                             .prepare = alias,
+                             .layout = layout<unsqueezed>,
+                             .quant = {.kind = QuantRule::Kind::kSameScale},
+                             .canonicalize = unsqueeze_axes_to_input});
+
+}  // namespace
+}  // namespace zp

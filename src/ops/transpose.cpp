@@ -1,0 +1,71 @@
+// Transpose.
+#include "kernels/transpose.h"
+
+#include <algorithm>
+
+#include "ops/shape_arguments.h"
+
+namespace zp {
+namespace {
+
+std::vector<int64_t> permutation(const Node& node, int rank) {
+  std::vector<int64_t> perm = node.ints_attribute("perm");
+  if (!node.attribute("perm"))
+    for (int i = rank; i-- > 0;) perm.push_back(i);
+  return perm;
+}
+
+void infer_transpose(InferContext& c) {
+  const SymShape* in = c.shape(0);
+  if (!in) {
+    if (!c.node().attribute("perm")) return c.output(0, c.dtype(0));
+    return c.output(0, c.dtype(0), SymShape(c.node().ints_attribute("perm").size()));
+  }
+  const auto rank = static_cast<int64_t>(in->size());
+  const std::vector<int64_t> perm = permutation(c.node(), static_cast<int>(rank));
+  std::vector<char> seen(in->size(), 0);
+  SymShape out;
+  bool valid = perm.size() == in->size();
+  for (int64_t p : perm) {
+    valid = valid && p >= 0 && p < rank && !seen[static_cast<size_t>(p)];
+    if (!valid) break;
+    seen[static_cast<size_t>(p)] = 1;
+    out.push_back((*in)[static_cast<size_t>(p)]);
+  }
+  c.require(valid,
+            "perm " + to_string(perm) + " is not a permutation of the dimensions of " + to_string(*in));
+  c.output(0, c.dtype(0), std::move(out));
+}
+
+// From channels last memory, a transposition to (N, H, W, C) is nothing at all.
+LayoutRule transpose_layout(const InferContext& c) {
+  return c.rank(0) >= 3 ? LayoutRule::kReadsAny : LayoutRule::kLogical;
+}
+
+Kernel prepare_transpose(PrepareContext& c) {
+  const Shape& dims = c.dims(0);
+  const int rank = static_cast<int>(dims.size());
+  std::vector<int> perm;
+  for (int64_t p : permutation(c.node(), rank)) perm.push_back(c.axis(p, rank));
+  kernels::TransposePlan plan(dims, perm, element_bytes(c, 0));
+  if (plan.is_copy()) {
+    c.alias(0);
+    return {};
+  }
+  return [plan](const RunContext& run) {
+    const std::byte* in = run.inputs[0];
+    std::byte* out = run.outputs[0];
+    const int64_t grain = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, plan.outer_bytes()));
+    run.parallel_range(plan.outer(), grain,
+                       [&](int64_t begin, int64_t end) { plan.run(in, out, begin, end); });
+  };
+}
+
+const RegisterOp kTranspose({.name = "Transpose",
+                             .infer = infer_transpose,
+                             .prepare = prepare_transpose,
+                             .layout = transpose_layout,
+                             .quant = {.kind = QuantRule::Kind::kSameScale}});
+
+}  // namespace
+}  // namespace zp
