@@ -369,7 +369,7 @@ struct OpDef {
   // then 0.
   double (*macs)(const InferContext&) = nullptr;
 
-  QuantRule quant;
+  QuantRule quant = {};
   QdqRole role = QdqRole::kNone;
   void (*canonicalize)(Canonicalize&) = nullptr;  // null: keep as it is
   bool (*fold)(Fold&) = nullptr;
