@@ -35,11 +35,11 @@ ValueId Placement::zero_constant(const QParams& p, const std::string& name) {
   return constant(name + "_zero_point", pack_integers(p.dtype, {}, zero));
 }
 
-Node Placement::notation(std::string_view op, const std::string& name, std::vector<ValueId> inputs,
+Node Placement::notation(QdqRole role, const std::string& name, std::vector<ValueId> inputs,
                          ValueId output) const {
   Node n;
   n.name = name;
-  n.op_type = op;
+  n.op_type = operator_of(role);
   n.inputs = std::move(inputs);
   while (!n.inputs.empty() && n.inputs.back() == kNoValue) n.inputs.pop_back();
   n.outputs = {output};
@@ -49,7 +49,7 @@ Node Placement::notation(std::string_view op, const std::string& name, std::vect
 ValueId Placement::dequantize(ValueId integers, ValueId scale, ValueId zero, const std::string& base,
                               const std::optional<SymShape>& shape, const Grouping& grouping) {
   const ValueId out = graph.add_value(base + "_dequantized", DType::kFloat32, shape);
-  Node n = notation(kDequantize, graph[out].name, {integers, scale, zero}, out);
+  Node n = notation(QdqRole::kDequantize, graph[out].name, {integers, scale, zero}, out);
   if (grouping.axis >= 0) n.attributes["axis"] = static_cast<int64_t>(grouping.axis);
   if (grouping.block_size > 0) n.attributes["block_size"] = grouping.block_size;
   emit(std::move(n));
@@ -70,7 +70,7 @@ ValueId Placement::dequantized(ValueId v) {
   if (added) {
     const ValueId scale = scale_constant(*p, name), zero = zero_constant(*p, name);
     const ValueId integers = graph.add_value(name + "_quantized", p->dtype, graph[v].shape);
-    emit(notation(kQuantize, graph[integers].name, {v, scale, zero}, integers));
+    emit(notation(QdqRole::kQuantize, graph[integers].name, {v, scale, zero}, integers));
     it->second = {integers, scale, zero};
   }
   const Quantized q = it->second;
@@ -101,7 +101,7 @@ ValueId Placement::dynamically_quantized(ValueId v) {
     const ValueId integers = graph.add_value(name + "_quantized", DType::kUint8, graph[v].shape);
     const ValueId scale = graph.add_value(name + "_scale", DType::kFloat32, SymShape{});
     const ValueId zero = graph.add_value(name + "_zero_point", DType::kUint8, SymShape{});
-    Node n = notation(kDynamicQuantize, graph[integers].name, {v}, integers);
+    Node n = notation(QdqRole::kDynamicQuantize, graph[integers].name, {v}, integers);
     n.outputs = {integers, scale, zero};
     emit(std::move(n));
     it->second = {integers, scale, zero};
@@ -213,7 +213,7 @@ void Placement::finish() {
       });
       input = q.integers;
       if (read || graph.is_output(as_float)) {
-        Node n = notation(kDequantize, graph[as_float].name, {q.integers, q.scale, q.zero_point}, as_float);
+        Node n = notation(QdqRole::kDequantize, graph[as_float].name, {q.integers, q.scale, q.zero_point}, as_float);
         graph.nodes.insert(graph.nodes.begin(), std::move(n));
       }
     }

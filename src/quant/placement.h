@@ -76,7 +76,7 @@ class Placement {
   ValueId constant(const std::string& name, Tensor t);
   ValueId scale_constant(const QParams& p, const std::string& name);
   ValueId zero_constant(const QParams& p, const std::string& name);
-  Node notation(std::string_view op, const std::string& name, std::vector<ValueId> inputs, ValueId output) const;
+  Node notation(QdqRole role, const std::string& name, std::vector<ValueId> inputs, ValueId output) const;
   ValueId dequantize(ValueId integers, ValueId scale, ValueId zero, const std::string& base,
                      const std::optional<SymShape>& shape, const Grouping& grouping);
 

@@ -5,7 +5,20 @@
 #include <set>
 #include <vector>
 
+#include "core/error.h"
+
 namespace zp::quant {
+
+QdqRole role_of(const Node& node) {
+  const OpDef* def = find_op(node.domain, node.op_type);
+  return def ? def->role : QdqRole::kNone;
+}
+
+std::string_view operator_of(QdqRole role) {
+  for (const OpDef* def : all_ops())
+    if (def->role == role && def->domain.empty()) return def->name;
+  throw Error(ErrorCode::kInternal, "an operator of the Q/DQ notation is not registered");
+}
 
 std::optional<QParams> constant_params(const Graph& graph, const Node& node) {
   if (!is_quantize(node) && !is_dequantize(node)) return std::nullopt;

@@ -1,5 +1,4 @@
-// Q/DQ, the program's one representation of quantization. These three operators are not things that get quantized but
-// the notation itself, so quant/ knows their names; every other operator it knows by its QuantRule alone.
+// Q/DQ, the program's one representation of quantization: recognised and named by OpDef::role.
 #pragma once
 
 #include <cstdint>
@@ -7,18 +6,17 @@
 #include <string_view>
 
 #include "graph/graph.h"
+#include "ops/op.h"
 #include "quant/numbers.h"
 
 namespace zp::quant {
 
-inline constexpr std::string_view kQuantize = "QuantizeLinear";            // x, scale, zero_point -> integers
-inline constexpr std::string_view kDequantize = "DequantizeLinear";        // integers, scale, zero_point -> x
-inline constexpr std::string_view kDynamicQuantize = "DynamicQuantizeLinear";  // x -> integers, scale, zero_point
-
-inline bool is_quantize(const Node& n) { return n.is(kQuantize); }
-inline bool is_dequantize(const Node& n) { return n.is(kDequantize); }
-inline bool is_dynamic_quantize(const Node& n) { return n.is(kDynamicQuantize); }
-inline bool is_notation(const Node& n) { return is_quantize(n) || is_dequantize(n) || is_dynamic_quantize(n); }
+QdqRole role_of(const Node& node);
+inline bool is_quantize(const Node& n) { return role_of(n) == QdqRole::kQuantize; }      // x, scale, zero_point -> integers
+inline bool is_dequantize(const Node& n) { return role_of(n) == QdqRole::kDequantize; }  // integers, scale, zero_point -> x
+inline bool is_notation(const Node& n) { return role_of(n) != QdqRole::kNone; }
+// The operator of the default domain that has this role.
+std::string_view operator_of(QdqRole role);
 
 // Scale and zero point of a Q or DQ node, when it is per tensor and they are constants.
 std::optional<QParams> constant_params(const Graph& graph, const Node& node);

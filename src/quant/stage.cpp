@@ -1,9 +1,9 @@
 #include "quant/stage.h"
 
 #include <algorithm>
-#include <chrono>
 
 #include "quant/registry.h"
+#include "quant/stopwatch.h"
 
 namespace zp::quant {
 
@@ -34,15 +34,14 @@ std::vector<OptionSpec> option_specs() {
 }
 
 bool PiecewiseStage::advance(double milliseconds) {
-  using Clock = std::chrono::steady_clock;
-  const auto until = Clock::now() + std::chrono::duration<double, std::milli>(milliseconds);
+  const Stopwatch watch(milliseconds);
   if (!started_) {
     count_ = start();
     started_ = true;
   }
   while (next_ < count_) {
     piece(next_++);
-    if (next_ < count_ && Clock::now() >= until) return false;
+    if (next_ < count_ && watch.over()) return false;
   }
   if (!ended_) {
     end();

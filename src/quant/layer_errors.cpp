@@ -1,0 +1,194 @@
+#include <algorithm>
+#include <cstring>
+#include <map>
+#include <optional>
+
+#include "core/error.h"
+#include "ops/infer.h"
+#include "quant/edges.h"
+#include "quant/qdq.h"
+#include "quant/report.h"
+#include "quant/stopwatch.h"
+
+namespace zp::quant {
+namespace {
+
+// A value that both models have.
+struct Pair {
+  std::string node, op, output;
+  std::optional<QParams> params;  // the quantized model holds it as integers
+  ErrorSums sums, own;
+  int64_t outside = 0;            // float values beyond what the integers cover
+  // The side of the current sample that came first.
+  std::vector<float> reference, quantized;
+  bool has_reference = false, has_quantized = false;
+};
+
+std::vector<float> copy(const TensorView& view, const std::optional<QParams>& params) {
+  const auto count = static_cast<size_t>(element_count(view.dims));
+  std::vector<float> x(count);
+  if (view.dtype == DType::kFloat32) {
+    if (count) std::memcpy(x.data(), view.data, count * sizeof(float));
+  } else if (params) {
+    dequantize(view.data, count, *params, x.data());
+  }
+  return x;
+}
+
+void absorb(Pair& p) {
+  const std::vector<float>&x = p.reference, &y = p.quantized;
+  if (x.size() != y.size())
+    throw Error(ErrorCode::kShapeMismatch, "value '" + p.output + "' has different sizes in the two models",
+                {.node = p.node, .op = p.op, .tensor = p.output});
+  p.sums.add(x.data(), y.data(), x.size());
+  if (p.params) {
+    const Range range = covered(*p.params);
+    const float half = p.params->scale / 2;
+    std::vector<float> rounded(x.size());
+    for (size_t i = 0; i < x.size(); ++i) {
+      rounded[i] = static_cast<float>(quantize_one(x[i], *p.params) - p.params->zero_point) * p.params->scale;
+      if (x[i] < range.min - half || x[i] > range.max + half) ++p.outside;
+    }
+    p.own.add(x.data(), rounded.data(), x.size());
+  }
+  p.reference = {}, p.quantized = {};
+  p.has_reference = p.has_quantized = false;
+}
+
+}  // namespace
+
+class LayerErrors::Impl {
+ public:
+  Impl(std::shared_ptr<const Model> reference, std::shared_ptr<const Model> quantized, int threads) {
+    runtime::SessionOptions left, right;
+    left.threads = right.threads = threads;
+    left.integer = false;
+    find_pairs(reference->graph, quantized->graph, left.taps, right.taps);
+    reference_ = std::make_unique<runtime::Session>(std::move(reference), std::move(left));
+    quantized_ = std::make_unique<runtime::Session>(std::move(quantized), std::move(right));
+    reference_->set_tap([this](ValueId v, const TensorView& view) {
+      Pair& p = pairs_[by_reference_.at(v)];
+      p.reference = copy(view, std::nullopt);
+      p.has_reference = true;
+      ++seen_reference_;
+      if (p.has_quantized) absorb(p);
+    });
+    quantized_->set_tap([this](ValueId v, const TensorView& view) {
+      Pair& p = pairs_[by_quantized_.at(v)];
+      p.quantized = copy(view, p.params);
+      p.has_quantized = true;
+      ++seen_quantized_;
+      if (p.has_reference) absorb(p);
+    });
+  }
+
+  void begin(std::vector<runtime::Feed> feeds) {
+    for (Pair& p : pairs_) {
+      p.reference = {}, p.quantized = {};
+      p.has_reference = p.has_quantized = false;
+    }
+    seen_reference_ = seen_quantized_ = 0;
+    reference_done_ = quantized_done_ = false;
+    reference_->begin(feeds);
+    quantized_->begin(quantize_feeds(inputs_, std::move(feeds)));
+  }
+
+  bool advance(double milliseconds);
+  size_t done() const { return reference_->done() + quantized_->done(); }
+  size_t total() const { return reference_->total() + quantized_->total(); }
+
+  std::vector<LayerError> result() const {
+    std::vector<LayerError> errors;
+    for (const Pair& p : pairs_) {
+      LayerError e{.node = p.node, .op = p.op, .output = p.output, .quantized = p.params.has_value(),
+                   .sqnr_db = p.sums.sqnr_db(), .own_sqnr_db = std::numeric_limits<double>::infinity(),
+                   .cosine = p.sums.cosine(), .max_abs = p.sums.max_abs};
+      if (p.params) e.own_sqnr_db = p.own.sqnr_db();
+      if (p.sums.count > 0) e.saturated = static_cast<double>(p.outside) / static_cast<double>(p.sums.count);
+      errors.push_back(std::move(e));
+    }
+    return errors;
+  }
+
+ private:
+  void find_pairs(const Graph& reference, const Graph& quantized, std::vector<ValueId>& left,
+                  std::vector<ValueId>& right);
+
+  std::vector<Pair> pairs_;
+  std::map<ValueId, size_t> by_reference_, by_quantized_;
+  std::map<std::string, QParams, std::less<>> inputs_;  // of the quantized model, where they are integers
+  std::unique_ptr<runtime::Session> reference_, quantized_;
+  size_t seen_reference_ = 0, seen_quantized_ = 0;
+  bool reference_done_ = false, quantized_done_ = false;
+};
+
+void LayerErrors::Impl::find_pairs(const Graph& reference, const Graph& quantized, std::vector<ValueId>& left,
+                                   std::vector<ValueId>& right) {
+  std::map<std::string_view, ValueId> names;
+  const GraphIndex reference_index(reference);
+  for (size_t v = 0; v < reference.values.size(); ++v)
+    if (reference_index.producer[v] >= 0) names.emplace(reference.values[v].name, static_cast<ValueId>(v));
+  const GraphIndex index(quantized);
+  inputs_ = integer_inputs(quantized);
+  Graph scratch = clone(quantized);  // rules look at a graph through a context that may write to it
+  for (const Node& node : quantized.nodes) {
+    if (is_notation(node) || node.output(0) == kNoValue) continue;
+    const ValueId v = node.output(0);
+    if (quantized[v].dtype != DType::kFloat32) continue;
+    std::string name = quantized[v].name;
+    ValueId tap = v;
+    std::optional<QParams> params;
+    const auto& readers = index.consumers[static_cast<size_t>(v)];
+    for (int32_t r : readers) {
+      const Node& reader = quantized.nodes[static_cast<size_t>(r)];
+      if (!is_quantize(reader)) continue;
+      // The integers themselves: tapping the float value before them would keep it from being fused away.
+      params = constant_params(quantized, reader);
+      if (!params) continue;
+      tap = reader.output(0);
+      if (!names.contains(name)) name = quantized[tap].name;  // an integer output that took the name
+      break;
+    }
+    if (!params && readers.size() == 1 && !quantized.is_output(v)) {
+      // What a clamp finishes is not a value of its own in the quantized model.
+      const Node& next = quantized.nodes[static_cast<size_t>(readers[0])];
+      const OpDef* def = find_op(next.domain, next.op_type);
+      if (def && def->as_clamp && def->as_clamp(GraphInferContext(scratch, next))) continue;
+    }
+    const auto found = names.find(name);
+    if (found == names.end() || reference[found->second].dtype != DType::kFloat32) continue;
+    if (by_reference_.contains(found->second) || by_quantized_.contains(tap)) continue;
+    by_reference_.emplace(found->second, pairs_.size());
+    by_quantized_.emplace(tap, pairs_.size());
+    left.push_back(found->second);
+    right.push_back(tap);
+    pairs_.push_back({.node = node.name, .op = node.domain.empty() ? node.op_type : qualified_name(node),
+                      .output = name, .params = params});
+  }
+}
+
+bool LayerErrors::Impl::advance(double milliseconds) {
+  Stopwatch watch(milliseconds);
+  do {
+    // Whichever model is behind goes on, so that few values wait for their other half.
+    const bool left = !reference_done_ && (quantized_done_ || seen_reference_ <= seen_quantized_);
+    if (left) {
+      reference_done_ = reference_->advance(0);
+    } else {
+      quantized_done_ = quantized_->advance(0);
+    }
+    if (reference_done_ && quantized_done_) return true;
+  } while (!watch.over());
+  return false;
+}
+
+LayerErrors::LayerErrors(std::shared_ptr<const Model> reference, std::shared_ptr<const Model> quantized, int threads)
+    : impl_(std::make_unique<Impl>(std::move(reference), std::move(quantized), threads)) {}
+LayerErrors::~LayerErrors() = default;
+void LayerErrors::begin(std::vector<runtime::Feed> feeds) { impl_->begin(std::move(feeds)); }
+bool LayerErrors::advance(double milliseconds) { return impl_->advance(milliseconds); }
+size_t LayerErrors::done() const { return impl_->done(); }
+size_t LayerErrors::total() const { return impl_->total(); }
+std::vector<LayerError> LayerErrors::result() const { return impl_->result(); }
+
+}  // namespace zp::quant
