@@ -1,0 +1,345 @@
+// Resize, and Upsample, which it replaced.
+//
+// Coordinates are computed in float, as ONNX Runtime computes them, so that a coordinate that falls between
+// two pixels falls to the same side. Interpolation is one pass per axis: that is exact for the products of
+// weights that the specification asks for, and cheaper.
+#include "kernels/resize.h"
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+
+#include "ops/shape_arguments.h"
+
+namespace zp {
+namespace {
+
+using kernels::NearestAxis;
+using kernels::NearestPlan;
+using kernels::WeightedAxis;
+
+// ---- how much
+
+struct Target {
+  std::vector<char> resized;  // by logical axis
+  std::vector<float> scale;
+  std::vector<int64_t> size;  // of the output
+};
+
+bool is_given(const Tensor* t) {
+  return t && t->size() > 0;
+}  // an empty tensor stands for an absent one in opset 11
+
+// scales: floats, or null; sizes: or null.
+template <class Context>
+Target target_of(const Context& c, const Shape& in, const Tensor* scales, const Tensor* sizes) {
+  const size_t rank = in.size();
+  std::vector<int64_t> axes = c.node().ints_attribute("axes");
+  if (!c.node().attribute("axes"))
+    for (size_t i = 0; i < rank; ++i) axes.push_back(static_cast<int64_t>(i));
+  const bool by_scale = is_given(scales);
+  const Tensor* given = by_scale ? scales : sizes;
+  if (given->size() != static_cast<int64_t>(axes.size())) {
+    c.fail(ErrorCode::kShapeMismatch, "there are " + std::to_string(given->size()) + " scales or sizes for " +
+                                          std::to_string(axes.size()) + " axes of an input of shape " +
+                                          to_string(in));
+  }
+  Target t{std::vector<char>(rank, 0), std::vector<float>(rank, 1.0F), in};
+  const std::string policy = c.node().string_attribute("keep_aspect_ratio_policy", "stretch");
+  std::vector<float> factors(axes.size());
+  for (size_t i = 0; i < axes.size(); ++i) {
+    const auto r = static_cast<int64_t>(rank);
+    if (axes[i] < -r || axes[i] >= r)
+      c.fail(ErrorCode::kShapeMismatch, "axis " + std::to_string(axes[i]) + " does not exist");
+    if (axes[i] < 0) axes[i] += r;
+    const int64_t from = in[static_cast<size_t>(axes[i])];
+    factors[i] = by_scale ? scales->floats()[i]
+                          : static_cast<float>(sizes->integer_at(static_cast<int64_t>(i))) /
+                                static_cast<float>(std::max<int64_t>(1, from));
+    if (!(factors[i] > 0) || !std::isfinite(factors[i])) {
+      c.fail(ErrorCode::kShapeMismatch, "cannot resize an input of shape " + to_string(in) +
+                                            " by a factor of " + std::to_string(factors[i]));
+    }
+  }
+  const bool stretch = by_scale || policy == "stretch";
+  if (!stretch && !factors.empty()) {
+    const float one = policy == "not_smaller" ? *std::max_element(factors.begin(), factors.end())
+                                              : *std::min_element(factors.begin(), factors.end());
+    std::fill(factors.begin(), factors.end(), one);
+  }
+  for (size_t i = 0; i < axes.size(); ++i) {
+    const auto at = static_cast<size_t>(axes[i]);
+    const float wanted = static_cast<float>(in[at]) * factors[i];
+    if (!(wanted < 1e9F))
+      c.fail(ErrorCode::kShapeMismatch, "cannot resize an input of shape " + to_string(in) + " that much");
+    t.scale[at] = factors[i];
+    t.size[at] = by_scale  ? static_cast<int64_t>(std::floor(wanted))
+                 : stretch ? sizes->integer_at(static_cast<int64_t>(i))
+                           : static_cast<int64_t>(std::floor(wanted + 0.5F));
+    t.resized[at] = t.size[at] != in[at] || t.scale[at] != 1.0F;
+    if (t.size[at] < 0) c.fail(ErrorCode::kShapeMismatch, "a size is negative");
+  }
+  return t;
+}
+
+void infer_resize(InferContext& c) {
+  const SymShape* in = c.shape(0);
+  if (!in) return c.output(0, c.dtype(0));
+  const Tensor* scales = c.has_input(2) ? c.shape_argument(2) : nullptr;
+  const Tensor* sizes = c.has_input(3) ? c.shape_argument(3) : nullptr;
+  if (scales && scales->dtype() != DType::kFloat32) c.fail(ErrorCode::kInvalidModel, "scales are not floats");
+  SymShape out(in->size());
+  if (!is_given(scales) && !is_given(sizes)) return c.output(0, c.dtype(0), std::move(out));
+  if (const auto dims = concrete(*in)) {
+    c.output(0, c.dtype(0), symbolic(target_of(c, *dims, scales, sizes).size));
+    return;
+  }
+  // Where dimensions are unknown: an axis with a factor of one keeps its own, one with a size gets that.
+  if (!c.node().attribute("axes") &&
+      c.node().string_attribute("keep_aspect_ratio_policy", "stretch") == "stretch") {
+    for (size_t i = 0; i < out.size(); ++i) {
+      const auto at = static_cast<int64_t>(i);
+      if (is_given(scales)) {
+        if (at < scales->size() && scales->floats()[i] == 1.0F)
+          out[i] = (*in)[i];
+        else if (at < scales->size() && (*in)[i].known())
+          out[i] =
+              static_cast<int64_t>(std::floor(static_cast<float>((*in)[i].value()) * scales->floats()[i]));
+      } else if (at < sizes->size() && sizes->integer_at(at) >= 0) {
+        out[i] = sizes->integer_at(at);
+      }
+    }
+  }
+  c.output(0, c.dtype(0), std::move(out));
+}
+
+// ---- where from
+
+float source(const std::string& mode, int64_t i, float scale, int64_t in, int64_t out) {
+  const auto x = static_cast<float>(i);
+  if (mode == "asymmetric") return x / scale;
+  if (mode == "align_corners")
+    return out == 1 ? 0.0F : x * static_cast<float>(in - 1) / static_cast<float>(out - 1);
+  if (mode == "pytorch_half_pixel" && out <= 1) return 0.0F;
+  if (mode == "tf_half_pixel_for_nn") return (x + 0.5F) / scale;  // opset 11 only
+  const float half_pixel = (x + 0.5F) / scale - 0.5F;
+  if (mode != "half_pixel_symmetric") return half_pixel;
+  // A scale that does not divide leaves a rest at the end; this shares it between both ends.
+  const float adjustment = static_cast<float>(out) / (scale * static_cast<float>(in));
+  return static_cast<float>(in) / 2.0F * (1.0F - adjustment) + half_pixel;
+}
+
+float nearest(const std::string& mode, float x) {
+  if (mode == "floor") return std::floor(x);
+  if (mode == "ceil") return std::ceil(x);
+  if (mode == "round_prefer_ceil") return std::floor(x + 0.5F);
+  return std::ceil(x - 0.5F);  // round_prefer_floor
+}
+
+float cubic(float x, float a) {  // Keys' kernel
+  x = std::fabs(x);
+  if (x < 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+  if (x < 2) return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a;
+  return 0;
+}
+
+WeightedAxis weights_of(const Node& node, int64_t in, int64_t out, float scale) {
+  const std::string coordinates = node.string_attribute("coordinate_transformation_mode", "half_pixel");
+  const bool is_cubic = node.string_attribute("mode", "nearest") == "cubic";
+  const bool exclude_outside = node.int_attribute("exclude_outside", 0) != 0;
+  const float a = node.float_attribute("cubic_coeff_a", -0.75F);
+  // Antialiasing widens the kernel when the output is smaller, so that every pixel of the input counts.
+  const float squeeze = node.int_attribute("antialias", 0) != 0 ? std::min(scale, 1.0F) : 1.0F;
+  const float reach = (is_cubic ? 2.0F : 1.0F) / squeeze;
+  const auto start = static_cast<int64_t>(std::floor(-reach)) + 1;
+  WeightedAxis axis{in, out, 2 - 2 * start, {}, {}};
+  for (int64_t i = 0; i < out; ++i) {
+    const float x = source(coordinates, i, scale, in, out);
+    const auto left =
+        static_cast<int64_t>(std::ceil(x)) - 1;  // a coordinate on a pixel leans on the one before it
+    const float ratio = x - static_cast<float>(left);
+    float sum = 0;
+    for (int64_t k = 0; k < axis.taps; ++k) {
+      const float distance = (static_cast<float>(start + k) - ratio) * squeeze;
+      const int64_t at = left + start + k;
+      float weight = is_cubic ? cubic(distance, a) : std::max(0.0F, 1.0F - std::fabs(distance));
+      if (exclude_outside && (at < 0 || at >= in)) weight = 0;
+      sum += weight;
+      axis.from.push_back(std::clamp<int64_t>(at, 0, in - 1));
+      axis.weights.push_back(weight);
+    }
+    if ((exclude_outside || squeeze < 1) && sum != 0) {
+      for (auto w = axis.weights.end() - axis.taps; w != axis.weights.end(); ++w) *w /= sum;
+    }
+  }
+  return axis;
+}
+
+// ---- kernels
+
+Kernel nearest_kernel(const PrepareContext& c, const Target& t, const std::vector<size_t>& physical) {
+  const std::string coordinates = c.node().string_attribute("coordinate_transformation_mode", "half_pixel");
+  const std::string rounding = c.node().string_attribute("nearest_mode", "round_prefer_floor");
+  const Shape& dims = c.dims(0);
+  std::vector<NearestAxis> axes(dims.size());
+  for (size_t i = 0; i < dims.size(); ++i) {
+    NearestAxis& axis = axes[physical[i]];
+    const int64_t in = dims[physical[i]];
+    axis.in = in;
+    if (!t.resized[i]) continue;
+    for (int64_t o = 0; o < t.size[i]; ++o) {
+      const float x = nearest(rounding, source(coordinates, o, t.scale[i], in, t.size[i]));
+      axis.from.push_back(std::clamp<int64_t>(static_cast<int64_t>(x), 0, in - 1));
+    }
+  }
+  const NearestPlan plan(axes, element_bytes(c, 0));
+  return [plan](const RunContext& run) {
+    const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, plan.outer_bytes()));
+    run.parallel_range(plan.outer(), grain, [&](int64_t begin, int64_t end) {
+      plan.run(run.inputs[0], run.outputs[0], begin, end);
+    });
+  };
+}
+
+struct Pass {
+  WeightedAxis axis;
+  int64_t outer, inner;
+  size_t from, to;  // where in scratch, in floats; not used for the input and the output
+};
+
+template <class In, class Out>
+void run_pass(const RunContext& run, const Pass& p, const In* in, Out* out) {
+  const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, p.inner * p.axis.taps));
+  run.parallel_range(p.outer * p.axis.out, grain, [&](int64_t begin, int64_t end) {
+    kernels::weigh_along<kernels::Best>(in, out, p.axis, p.inner, begin, end);
+  });
+}
+
+template <class T>
+Kernel weighted_kernel(PrepareContext& c, const Target& t, const std::vector<size_t>& physical) {
+  Shape dims = c.dims(0);
+  auto passes = std::make_shared<std::vector<Pass>>();
+  std::vector<size_t> logical(dims.size());
+  for (size_t i = 0; i < dims.size(); ++i) logical[physical[i]] = i;
+  size_t scratch = 0, from = 0;
+  for (size_t at = dims.size(); at-- > 0;) {  // inner axes first: the passes after them have the longer rows
+    const size_t i = logical[at];
+    if (!t.resized[i]) continue;
+    Pass pass{weights_of(c.node(), dims[at], t.size[i], t.scale[i]), product(dims, 0, at),
+              product(dims, at + 1, dims.size()), from, scratch};
+    dims[at] = t.size[i];
+    from = scratch;
+    scratch += (static_cast<size_t>(product(dims, 0, dims.size())) + 31) / 16 *
+               16;  // aligned, with room to read behind
+    passes->push_back(std::move(pass));
+  }
+  if (passes->size() > 1) c.scratch(passes->back().to * sizeof(float));  // the last pass writes the output
+  return [passes](const RunContext& run) {
+    const size_t last = passes->size() - 1;
+    for (size_t i = 0; i <= last; ++i) {
+      const Pass& p = (*passes)[i];
+      const float* middle = run.scratch<float>() + p.from;
+      float* to = run.scratch<float>() + p.to;
+      if (i == 0 && i == last)
+        run_pass(run, p, run.in<T>(0), run.out<T>(0));
+      else if (i == 0)
+        run_pass(run, p, run.in<T>(0), to);
+      else if (i == last)
+        run_pass(run, p, middle, run.out<T>(0));
+      else
+        run_pass(run, p, middle, to);
+    }
+  };
+}
+
+Kernel prepare_resize(PrepareContext& c) {
+  const std::string mode = c.node().string_attribute("mode", "nearest");
+  const std::string coordinates = c.node().string_attribute("coordinate_transformation_mode", "half_pixel");
+  if (coordinates == "tf_crop_and_resize") {
+    c.fail(ErrorCode::kUnsupportedOperator, "resizing a region of interest is not supported");
+  }
+  if (mode != "nearest" && mode != "linear" && mode != "cubic") {
+    c.fail(ErrorCode::kUnsupportedOperator, "resizing in mode '" + mode + "'");
+  }
+  const Shape& dims = c.dims(0);
+  const Shape logical = c.layout(0) == Layout::kChannelsLast ? to_logical(dims) : dims;
+  std::vector<size_t> physical;  // by logical axis
+  for (size_t i = 0; i < dims.size(); ++i)
+    physical.push_back(static_cast<size_t>(c.axis(static_cast<int64_t>(i), static_cast<int>(dims.size()))));
+  const Tensor* scales = c.has_input(2) ? c.constant(2) : nullptr;
+  const Tensor* sizes = c.has_input(3) ? c.constant(3) : nullptr;
+  if (!is_given(scales) && !is_given(sizes)) {
+    c.fail(ErrorCode::kUnsupportedOperator, "scales and sizes are only known while the model runs",
+           {.hint = "export the model with one of them as a constant"});
+  }
+  const Target t = target_of(c, logical, scales, sizes);
+  if (std::none_of(t.resized.begin(), t.resized.end(), [](char r) { return r != 0; })) {
+    c.alias(0);
+    return {};
+  }
+  if (element_count(c.out_dims(0)) > 0 && element_count(dims) == 0)
+    c.fail(ErrorCode::kShapeMismatch, "there is nothing to resize");
+  if (mode == "nearest") return nearest_kernel(c, t, physical);
+  switch (c.dtype(0)) {
+    case DType::kFloat32:
+      return weighted_kernel<float>(c, t, physical);
+    case DType::kUint8:
+      return weighted_kernel<uint8_t>(c, t, physical);
+    case DType::kInt8:
+      return weighted_kernel<int8_t>(c, t, physical);
+    default:
+      c.fail(ErrorCode::kUnsupportedType, "interpolating " + std::string(name_of(c.dtype(0))));
+  }
+}
+
+// Interpolation adds up vectors of channels; nearest neighbours are moved in any order.
+LayoutRule resize_layout(const InferContext& c) {
+  if (c.rank(0) < 3) return LayoutRule::kLogical;
+  return c.node().string_attribute("mode", "nearest") == "nearest" ? LayoutRule::kAny
+                                                                   : LayoutRule::kChannelsLast;
+}
+
+// ---- older forms
+
+// Resize before opset 11 and Upsample know scales only, and no choice of coordinates.
+void expand_scales(Canonicalize& c, ValueId scales) {
+  bool smaller = false;
+  if (const Tensor* t = c.graph.constant(scales)) {
+    const std::vector<float> factors = t->floats();
+    smaller = std::any_of(factors.begin(), factors.end(), [](float f) { return f < 1; });
+  }
+  std::string mode = c.node.string_attribute("mode", "nearest");
+  if (mode == "bilinear") mode = "linear";  // Upsample-1
+  c.finish("Resize", {c.node.input(0), kNoValue, scales},
+           {{"mode", mode},
+            {"coordinate_transformation_mode", std::string("asymmetric")},
+            {"nearest_mode",
+             std::string(smaller ? "ceil" : "floor")}});  // as ONNX Runtime does, where nothing is said
+}
+
+void canonicalize_resize(Canonicalize& c) {
+  if (c.version < 11) return expand_scales(c, c.node.input(1));
+  c.keep();
+}
+
+void canonicalize_upsample(Canonicalize& c) {
+  if (c.version >= 9) return expand_scales(c, c.node.input(1));
+  std::vector<float> scales = c.node.floats_attribute("scales");
+  if (scales.empty()) {
+    scales = {1, 1, c.node.float_attribute("height_scale", 1), c.node.float_attribute("width_scale", 1)};
+  }
+  expand_scales(c, c.constant_value(c.node.name + "_scales",
+                                    Tensor::of<float>({static_cast<int64_t>(scales.size())}, scales)));
+}
+
+const RegisterOp kResize({.name = "Resize",
+                          .since = 10,
+                          .infer = infer_resize,
+                          .prepare = prepare_resize,
+                          .layout = resize_layout,
+                          .quant = {.kind = QuantRule::Kind::kSameScale},
+                          .canonicalize = canonicalize_resize});
+const RegisterOp kUpsample({.name = "Upsample", .quant = {}, .canonicalize = canonicalize_upsample});
+
+}  // namespace
+}  // namespace zp
