@@ -72,13 +72,24 @@ function newest(...paths) {
 
 async function buildPackage() {
   const built = statSync(join(root, 'dist', 'index.js'), { throwIfNoEntry: false })?.mtimeMs ?? 0;
-  if (built > newest('bindings/ts', 'tsconfig.base.json', 'tsconfig.build.json', 'package-lock.json')) return;
+  if (
+    built >
+    newest(
+      'bindings/ts',
+      'rolldown.config.mjs',
+      'tsconfig.base.json',
+      'tsconfig.build.json',
+      'package-lock.json',
+    )
+  )
+    return;
   await step('npm package', async () => {
     mkdirSync(join(root, 'dist'), { recursive: true });
     for (const name of readdirSync(join(root, 'dist'))) {
       if (name !== 'wasm') rmSync(join(root, 'dist', name), { recursive: true });
     }
-    await run(nodeBin('tsc'), ['-p', 'tsconfig.build.json']);
+    await run(nodeBin('tsc'), ['-p', 'tsconfig.build.json']); // types
+    await run(nodeBin('rolldown'), ['-c', 'rolldown.config.mjs'], { quiet: true });
   });
 }
 

@@ -1,7 +1,7 @@
 // Which of the four builds of the engine this machine runs, and how to load it.
 import { relaxedSimd, simd } from 'wasm-feature-detect';
-import { messageOf, ZeropointError } from './errors.ts';
 import type { EngineModule } from './engine/module.ts';
+import { messageOf, ZeropointError } from './errors.ts';
 
 /** The builds of the engine: {128-bit SIMD, relaxed SIMD} × {one thread, threads}. */
 export const builds = ['simd', 'simd-threads', 'relaxed', 'relaxed-threads'] as const;

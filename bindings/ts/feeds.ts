@@ -6,10 +6,7 @@ import type { Feeds, TensorLike } from './tensor.ts';
  * Samples: each is a tensor for every input. Read once, one at a time, and not kept. Observers that need two sweeps
  * need something that can be read twice: an array, or a function that gives a new series each time.
  */
-export type Samples =
-  | Iterable<Feeds>
-  | AsyncIterable<Feeds>
-  | (() => Iterable<Feeds> | AsyncIterable<Feeds>);
+export type Samples = Iterable<Feeds> | AsyncIterable<Feeds> | (() => Iterable<Feeds> | AsyncIterable<Feeds>);
 
 type Series = Iterable<Feeds> | AsyncIterable<Feeds>;
 
@@ -37,14 +34,21 @@ export class SampleReader {
   async *sweep(): AsyncGenerator<Feeds> {
     const series: unknown = typeof this.#samples === 'function' ? this.#samples() : this.#samples;
     if (!isSeries(series)) {
-      throw new ZeropointError('invalid-argument', 'samples: an Iterable or AsyncIterable of feeds is needed');
+      throw new ZeropointError(
+        'invalid-argument',
+        'samples: an Iterable or AsyncIterable of feeds is needed',
+      );
     }
     const iterator: unknown =
       Symbol.asyncIterator in series ? series[Symbol.asyncIterator]() : series[Symbol.iterator]();
     if (this.#first !== undefined && iterator === this.#first) {
-      throw new ZeropointError('invalid-argument', 'the samples are needed twice, and can be read only once', {
-        hint: 'pass an array, or a function that gives the samples anew each time it is called',
-      });
+      throw new ZeropointError(
+        'invalid-argument',
+        'the samples are needed twice, and can be read only once',
+        {
+          hint: 'pass an array, or a function that gives the samples anew each time it is called',
+        },
+      );
     }
     this.#first ??= iterator;
     const { next } = iterator as AsyncIterator<Feeds>;

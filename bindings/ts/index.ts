@@ -3,6 +3,7 @@
  * workers and Node; nothing leaves the machine.
  */
 export type { Build } from './builds.ts';
+export { choices } from './choices.ts';
 export { type CompareOptions, type Comparison, compare } from './compare.ts';
 export { configure, type EngineConfig, type EngineInfo, engineInfo } from './engine/client.ts';
 export type {
@@ -30,7 +31,6 @@ export type {
   QuantizeReport,
   SchemeOptions,
 } from './quantize.ts';
-export { choices } from './choices.ts';
 export * from './samples/index.ts';
 export type { Outputs, RunOptions, Session, SessionOptions } from './session.ts';
 export type { ModelSource } from './source.ts';

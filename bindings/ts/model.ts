@@ -130,8 +130,9 @@ export class Model {
    * The model as the bytes of an ONNX file. Await it, or pass it on as it is to what takes an AsyncIterable, as Node's
    * `writeFile` does.
    */
-  toBytes(options: { format?: ModelFormat | undefined } = {}): Promise<Uint8Array<ArrayBuffer>> &
-    AsyncIterable<Uint8Array<ArrayBuffer>> {
+  toBytes(
+    options: { format?: ModelFormat | undefined } = {},
+  ): Promise<Uint8Array<ArrayBuffer>> & AsyncIterable<Uint8Array<ArrayBuffer>> {
     const write = async () => {
       check.checkOptions(options, { format: check.oneOf(formats) });
       const { engine, id } = this.#owned;

@@ -2,11 +2,12 @@
 import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
+import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
 import { messageOf, ZeropointError } from './errors.ts';
 import { type RgbaImage, setPlatform } from './platform.ts';
 
 async function decodeImage(bytes: Uint8Array): Promise<RgbaImage> {
-  let sharp: (typeof import('sharp'))['default'];
+  let sharp: typeof import('sharp')['default'];
   try {
     ({ default: sharp } = await import('sharp'));
   } catch (error) {
@@ -30,10 +31,11 @@ setPlatform({
   readFile,
   decodeImage,
   cores: availableParallelism,
-  async startThread(script) {
-    const thread = new Worker(script);
+  startThread() {
+    const thread = new Worker(new URL('./thread.js', import.meta.url));
+    const endpoint = nodeEndpoint(thread);
     thread.unref();
-    return thread;
+    return endpoint;
   },
 });
 

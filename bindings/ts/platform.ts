@@ -9,12 +9,12 @@ export interface RgbaImage {
 }
 
 export interface Platform {
-  /** Reads a file by path. Browsers have none. */
-  readFile?(path: string): Promise<Uint8Array>;
+  /** Reads a file by path or file: URL. Browsers have none. */
+  readFile?(path: string | URL): Promise<Uint8Array>;
   /** Decodes an image file. Throws what its library throws. */
   decodeImage?(bytes: Uint8Array): Promise<RgbaImage>;
-  /** Starts a worker thread that does not keep the process alive. */
-  startThread?(script: URL): Promise<unknown>;
+  /** Starts the engine in a worker thread that does not keep the process alive. */
+  startThread?(): unknown;
   cores?(): number;
 }
 
@@ -34,5 +34,9 @@ export const isWindow: boolean = !isNode && typeof window === 'object' && typeof
 
 /** How many threads this machine runs at once. */
 export function cores(): number {
-  return current.cores?.() ?? (globalThis.navigator as { hardwareConcurrency?: number } | undefined)?.hardwareConcurrency ?? 1;
+  return (
+    current.cores?.() ??
+    (globalThis.navigator as { hardwareConcurrency?: number } | undefined)?.hardwareConcurrency ??
+    1
+  );
 }

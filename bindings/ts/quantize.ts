@@ -95,7 +95,9 @@ const blockSizes = [16, 32, 64, 128, 256];
 
 const range: check.Check = (value) => {
   const { min, max } = (value ?? {}) as { min?: unknown; max?: unknown };
-  return typeof min === 'number' && typeof max === 'number' && min <= max ? undefined : '{ min, max } is needed';
+  return typeof min === 'number' && typeof max === 'number' && min <= max
+    ? undefined
+    : '{ min, max } is needed';
 };
 
 const precision: check.Check = (value) => {

@@ -30,13 +30,19 @@ async function fetched(url: URL | string, signal: AbortSignal | undefined): Prom
 }
 
 /** Reads a file in Node. */
-export async function readPath(path: string): Promise<Uint8Array> {
+export async function readPath(path: string | URL): Promise<Uint8Array> {
+  const file = String(path);
   const { readFile } = platform();
-  if (!readFile) throw new ZeropointError('io', `'${path}': there are no files here`, { file: path });
+  if (!readFile) throw new ZeropointError('io', `'${file}': there are no files here`, { file });
   try {
     return await readFile(path);
   } catch (error) {
-    throw new ZeropointError('io', `'${path}' could not be read: ${messageOf(error)}`, { file: path }, { cause: error });
+    throw new ZeropointError(
+      'io',
+      `'${file}' could not be read: ${messageOf(error)}`,
+      { file },
+      { cause: error },
+    );
   }
 }
 
@@ -52,8 +58,7 @@ export async function bytesFrom(source: ModelSource, signal: AbortSignal | undef
   }
   if (source instanceof URL) {
     if (isNode && source.protocol === 'file:') {
-      const { fileURLToPath } = await import('node:url');
-      return { bytes: await readPath(fileURLToPath(source)), owned: true };
+      return { bytes: await readPath(source), owned: true };
     }
     return fetched(source, signal);
   }
@@ -62,7 +67,12 @@ export async function bytesFrom(source: ModelSource, signal: AbortSignal | undef
       return { bytes: new Uint8Array(await source.arrayBuffer()), owned: true };
     } catch (error) {
       const file = (source as Partial<File>).name ?? 'the blob';
-      throw new ZeropointError('io', `${file} could not be read: ${messageOf(error)}`, { file }, { cause: error });
+      throw new ZeropointError(
+        'io',
+        `${file} could not be read: ${messageOf(error)}`,
+        { file },
+        { cause: error },
+      );
     }
   }
   if (ArrayBuffer.isView(source)) {

@@ -1,23 +1,23 @@
-// Starts worker.js. The literal form is what bundlers look for.
-import * as Comlink from 'comlink';
-import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
+// Starts the engine in a worker. The literal form of `new Worker` is what bundlers look for.
+import { type Endpoint, type Remote, wrap } from 'comlink';
+import type { WorkerFace } from './engine/face.ts';
 import { platform } from './platform.ts';
-import type { WorkerFace } from './worker.ts';
 
-/** The engine in a worker, called through messages. */
-export async function spawnWorker(): Promise<Comlink.Remote<WorkerFace>> {
+export async function spawnWorker(): Promise<Remote<WorkerFace>> {
   const { startThread } = platform();
-  if (startThread) {
-    const thread = await startThread(new URL('./worker.js', import.meta.url));
-    return Comlink.wrap<WorkerFace>(nodeEndpoint(thread));
-  }
+  if (startThread) return wrap<WorkerFace>(startThread() as Endpoint);
   const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'zeropoint' });
-  const failed = new Promise<never>((_, reject) => {
-    worker.addEventListener('error', (event) => reject(new Error(event.message || 'the worker did not start')), {
-      once: true,
-    });
+  const face = wrap<WorkerFace>(worker);
+  // Comlink would wait for ever for a worker whose script is not there.
+  await new Promise<void>((resolve, reject) => {
+    worker.addEventListener(
+      'error',
+      (event) => reject(new Error(event.message || 'the worker did not start')),
+      {
+        once: true,
+      },
+    );
+    face.ready().then(() => resolve(), reject);
   });
-  const face = Comlink.wrap<WorkerFace>(worker);
-  await Promise.race([face.ready(), failed]);
   return face;
 }

@@ -88,7 +88,10 @@ export function elementCount(dims: readonly number[]): number {
 }
 
 /** A view of bytes as the typed array of a type. The bytes must be aligned for it. */
-export function viewAs<T extends Exclude<TensorType, 'string'>>(type: T, bytes: Uint8Array): TensorDataMap[T] {
+export function viewAs<T extends Exclude<TensorType, 'string'>>(
+  type: T,
+  bytes: Uint8Array,
+): TensorDataMap[T] {
   const { array } = storages[type];
   const size = Math.max(1, storages[type].bits / 8);
   return new array(bytes.buffer, bytes.byteOffset, bytes.byteLength / size) as unknown as TensorDataMap[T];
@@ -151,7 +154,12 @@ function toData(type: TensorType, data: unknown): TensorData {
         : data.map((v) => (typeof v === 'bigint' ? Number(v) : v));
       return array.from(values as unknown as ArrayLike<never>);
     } catch (error) {
-      throw new ZeropointError('invalid-argument', `data: not numbers that '${type}' can hold`, {}, { cause: error });
+      throw new ZeropointError(
+        'invalid-argument',
+        `data: not numbers that '${type}' can hold`,
+        {},
+        { cause: error },
+      );
     }
   }
   throw new ZeropointError(

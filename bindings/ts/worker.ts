@@ -1,40 +1,5 @@
-// The engine in a worker: started by spawn.ts, called through Comlink.
-import * as Comlink from 'comlink';
-import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
-import { callHost, EngineHost, type HostMethod, type HostOptions, type Result, type RunSlice } from './engine/host.ts';
-import { isNode } from './platform.ts';
+// The engine in a browser's worker: started by spawn.ts.
+import { expose } from 'comlink';
+import { face } from './engine/face.ts';
 
-let host: EngineHost | undefined;
-
-/** The buffers of a written model or of a run's outputs: moved to the caller, not copied. */
-function buffersOf(value: unknown): ArrayBuffer[] {
-  if (value instanceof Uint8Array) return [value.buffer as ArrayBuffer];
-  const outputs = (value as RunSlice | undefined)?.outputs ?? [];
-  return outputs.flatMap(({ data }) => (Array.isArray(data) ? [] : [data.buffer as ArrayBuffer]));
-}
-
-const face = {
-  ready: () => true,
-
-  async open(options: HostOptions): Promise<Result<unknown>> {
-    const opened = await callHost({ open: () => EngineHost.create(options) } as never, 'open' as never, []);
-    if ('error' in opened) return opened;
-    host = opened.value as EngineHost;
-    return { value: host.info() };
-  },
-
-  async call(method: HostMethod, args: unknown[]): Promise<Result<unknown>> {
-    if (!host) return { error: { code: 'internal', message: 'the engine is not open', details: {}, fatal: true } };
-    const result = await callHost(host, method, args);
-    return 'value' in result ? Comlink.transfer(result, buffersOf(result.value)) : result;
-  },
-};
-
-export type WorkerFace = typeof face;
-
-if (isNode) {
-  const { parentPort } = await import('node:worker_threads');
-  if (parentPort) Comlink.expose(face, nodeEndpoint(parentPort));
-} else {
-  Comlink.expose(face);
-}
+expose(face);

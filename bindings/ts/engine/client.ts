@@ -3,8 +3,16 @@ import type * as Comlink from 'comlink';
 import { type Build, builds, canShareMemory } from '../builds.ts';
 import { type ErrorCode, throwIfAborted, ZeropointError } from '../errors.ts';
 import { cores, isNode, isWindow } from '../platform.ts';
-import type { WorkerFace } from '../worker.ts';
-import { callHost, EngineHost, type HostInfo, type HostMethod, type HostOptions, type Id, type Result } from './host.ts';
+import type { WorkerFace } from './face.ts';
+import {
+  callHost,
+  EngineHost,
+  type HostInfo,
+  type HostMethod,
+  type HostOptions,
+  type Id,
+  type Result,
+} from './host.ts';
 import { pauseIfDue, sliceMilliseconds } from './pause.ts';
 
 /** How the engine is loaded. All optional; what is set holds for models loaded from then on. */
@@ -54,7 +62,11 @@ export class Engine {
     return this.#failed;
   }
 
-  async call<M extends HostMethod>(method: M, args: Args<M>, transfer: Transferable[] = []): Promise<Value<M>> {
+  async call<M extends HostMethod>(
+    method: M,
+    args: Args<M>,
+    transfer: Transferable[] = [],
+  ): Promise<Value<M>> {
     if (this.#failed) {
       throw new ZeropointError('internal', 'the engine stopped in an earlier call', {
         hint: 'load the model again',
@@ -143,7 +155,12 @@ function absoluteBase(base: string | URL | undefined): string | undefined {
   try {
     return here === undefined ? new URL(base).href : new URL(base, here).href;
   } catch (error) {
-    throw new ZeropointError('invalid-argument', `wasmBase: '${base}' is not an absolute URL`, {}, { cause: error });
+    throw new ZeropointError(
+      'invalid-argument',
+      `wasmBase: '${base}' is not an absolute URL`,
+      {},
+      { cause: error },
+    );
   }
 }
 

@@ -1,9 +1,10 @@
 // The engine behind one flat, message-shaped face: objects are numbers, arguments and results can be cloned between
 // threads, every call is short. It runs in the caller's thread or in a worker (worker.ts), and the two look the same to
 // engine/client.ts.
+
+import { type Build, canShareMemory, ensureWorkers, loadBuild, pickBuild } from '../builds.ts';
 import { ZeropointError } from '../errors.ts';
 import { bytesOf, dataLength, type TensorData, type TensorLike, type TensorType, viewAs } from '../tensor.ts';
-import { type Build, canShareMemory, ensureWorkers, loadBuild, pickBuild } from '../builds.ts';
 import type {
   AgreementResult,
   Answer,
@@ -71,7 +72,9 @@ export interface HostOptions {
 }
 
 /** An error as a value: an Error's own properties would be lost between threads. */
-export type Result<T> = { value: T } | { error: { code: string; message: string; details: object; fatal: boolean } };
+export type Result<T> =
+  | { value: T }
+  | { error: { code: string; message: string; details: object; fatal: boolean } };
 
 type Fed = readonly (readonly [name: string, tensor: TensorLike])[];
 
@@ -330,7 +333,11 @@ export class EngineHost {
 export type HostMethod = keyof EngineHost;
 
 /** Calls a method by name and gives its result, or its error, as a value. */
-export async function callHost(host: EngineHost, method: HostMethod, args: unknown[]): Promise<Result<unknown>> {
+export async function callHost(
+  host: EngineHost,
+  method: HostMethod,
+  args: unknown[],
+): Promise<Result<unknown>> {
   try {
     return { value: await (host[method] as (...args: unknown[]) => unknown)(...args) };
   } catch (error) {

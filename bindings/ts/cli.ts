@@ -1,0 +1,49 @@
+#!/usr/bin/env node
+// The command line: `zeropoint inspect | quantize | run | compare | bench`. Each command is a file in cli/.
+import { Command, CommanderError } from 'commander';
+import { benchCommand } from './cli/bench.ts';
+import { exitCode, exitCodes, installInterrupt, printError } from './cli/common.ts';
+import { compareCommand } from './cli/compare.ts';
+import { inspectCommand } from './cli/inspect.ts';
+import { quantizeCommand } from './cli/quantize.ts';
+import { runCommand } from './cli/run.ts';
+import { version } from './node.ts';
+
+const program = new Command('zeropoint')
+  .description('Quantizes ONNX models, runs them on integer kernels, and compares them with their originals.')
+  .version(version)
+  .addHelpText(
+    'after',
+    `
+Examples:
+  $ zeropoint inspect model.onnx
+  $ zeropoint quantize model.onnx -o small.onnx --calibration samples/ --preset imagenet
+  $ zeropoint compare model.onnx small.onnx --inputs samples/ --preset imagenet
+  $ zeropoint bench model.onnx small.onnx
+
+Exit codes: ${exitCodes.done} done, ${exitCodes.failed} the work failed, ${exitCodes.wrongCall} the call was wrong.
+Each command says more: zeropoint quantize --help`,
+  );
+
+for (const command of [inspectCommand, quantizeCommand, runCommand, compareCommand, benchCommand]) {
+  program.addCommand(command());
+}
+
+// Commander's own exits become errors, so that there is one place that ends the process.
+const withoutExit = (command: Command): void => {
+  command.exitOverride().showHelpAfterError(`(zeropoint ${command.name()} --help says more)`);
+  command.commands.forEach(withoutExit);
+};
+withoutExit(program);
+installInterrupt();
+
+try {
+  await program.parseAsync();
+} catch (error) {
+  if (error instanceof CommanderError) {
+    process.exitCode = error.exitCode === 0 ? exitCodes.done : exitCodes.wrongCall;
+  } else {
+    printError(error);
+    process.exitCode = exitCode(error);
+  }
+}

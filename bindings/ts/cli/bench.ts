@@ -1,0 +1,115 @@
+import { Command } from 'commander';
+import { engineInfo, type Feeds } from '../node.ts';
+import {
+  addCommonOptions,
+  addSampleOptions,
+  begin,
+  bytes,
+  type CommonOptions,
+  interrupted,
+  json,
+  loadModel,
+  milliseconds,
+  parse,
+  print,
+  type SampleArguments,
+  samplesFor,
+  table,
+  terminal,
+} from './common.ts';
+
+interface Options extends CommonOptions, SampleArguments {
+  inputs?: string;
+  runs: number;
+  warmup: number;
+}
+
+export function benchCommand(): Command {
+  const command = new Command('bench')
+    .description('measure how long a model takes, or a model and its quantized form')
+    .argument('<model>', 'an ONNX file')
+    .argument('[other]', 'another, run in turns with the first')
+    .option('--inputs <path>', 'samples; without them synthetic ones, which take as long')
+    .option('--runs <n>', 'measured runs of each model', parse.positiveInteger, 20)
+    .option(
+      '--warmup <n>',
+      'runs before measuring: the engine gets faster during its first ones',
+      parse.positiveInteger,
+      5,
+    )
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ zeropoint bench model.onnx
+  $ zeropoint bench model.onnx small.onnx --threads 4 --dims H=640,W=640 --json`,
+    );
+  addSampleOptions(command);
+  return addCommonOptions(command).action(run);
+}
+
+async function run(first: string, second: string | undefined, options: Options): Promise<void> {
+  begin(options);
+  const paths = second === undefined ? [first] : [first, second];
+  const models = await Promise.all(paths.map(loadModel));
+  const [model] = models;
+  if (!model) return;
+  const shown = terminal(options.quiet, options.runs + options.warmup);
+  const { samples } = await samplesFor(
+    model.inputs,
+    options.inputs,
+    { ...options, samples: options.samples ?? 1 },
+    {
+      synthetic: 1,
+      // How long a run takes does not depend on the values.
+      warn: () => {},
+      cost: '',
+    },
+  );
+  const feeds: Feeds[] = [];
+  for await (const sample of samples()) feeds.push(sample);
+
+  const sessions = await Promise.all(models.map((m) => m.createSession({ threads: options.threads })));
+  const times: number[][] = sessions.map(() => []);
+  try {
+    for (let i = 0; i < options.warmup + options.runs; ++i) {
+      for (const [index, session] of sessions.entries()) {
+        await session.run(feeds[i % feeds.length] as Feeds, { signal: interrupted });
+        if (i >= options.warmup) times[index]?.push(session.lastRunMs);
+      }
+      shown.progress({
+        phase: i < options.warmup ? 'warm up' : 'measure',
+        done: i + 1,
+        total: options.warmup + options.runs,
+      });
+    }
+  } finally {
+    shown.end();
+  }
+  const info = await engineInfo();
+  const results = paths.map((path, index) => {
+    const sorted = [...(times[index] ?? [])].sort((a, b) => a - b);
+    const middle = sorted.length / 2;
+    const median = ((sorted[Math.ceil(middle) - 1] ?? 0) + (sorted[Math.floor(middle)] ?? 0)) / 2;
+    return { model: path, size: models[index]?.size ?? 0, median, min: sorted[0] ?? 0, runs: sorted.length };
+  });
+  const threads = Math.min(options.threads ?? info.threads, info.maxThreads);
+  if (options.json) {
+    process.stdout.write(json({ build: info.build, threads, relaxedDot: info.relaxedDot, results }));
+    return;
+  }
+  print(
+    table([
+      ['model', 'size', 'median', 'fastest'],
+      ...results.map(({ model: path, size, median, min }) => [
+        path,
+        bytes(size),
+        milliseconds(median),
+        milliseconds(min),
+      ]),
+    ]),
+  );
+  const [a, b] = results;
+  if (a && b) print(`${(a.median / b.median).toFixed(2)} times as fast`);
+  print(`build ${info.build}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, ${options.runs} runs`);
+}

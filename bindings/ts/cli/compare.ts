@@ -1,0 +1,98 @@
+import { Command } from 'commander';
+import { compare } from '../node.ts';
+import {
+  addCommonOptions,
+  addSampleOptions,
+  begin,
+  type CommonOptions,
+  decibels,
+  interrupted,
+  json,
+  loadModel,
+  milliseconds,
+  print,
+  type SampleArguments,
+  samplesFor,
+  table,
+  terminal,
+} from './common.ts';
+
+interface Options extends CommonOptions, SampleArguments {
+  inputs?: string;
+  layers?: boolean;
+}
+
+export function compareCommand(): Command {
+  const command = new Command('compare')
+    .description('say how far two models agree')
+    .argument('<model>', 'an ONNX file: the original')
+    .argument('<other>', 'an ONNX file: its quantized form')
+    .option('--inputs <path>', 'samples: a folder or file of images, .npy, .npz or .wav')
+    .option('--layers', 'also compare the outputs of the layers')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ zeropoint compare model.onnx small.onnx --inputs samples/ --preset imagenet
+  $ zeropoint compare model.onnx small.onnx --inputs x.npz --layers --json`,
+    );
+  addSampleOptions(command);
+  return addCommonOptions(command).action(run);
+}
+
+async function run(first: string, second: string, options: Options): Promise<void> {
+  begin(options);
+  const model = await loadModel(first);
+  const other = await loadModel(second);
+  const quiet = terminal(options.quiet);
+  const { samples, count, synthetic } = await samplesFor(model.inputs, options.inputs, options, {
+    synthetic: 4,
+    warn: quiet.warn,
+    cost: 'How models agree on noise says little about real data: give --inputs.',
+  });
+  const shown = terminal(options.quiet, count);
+  try {
+    const result = await compare(model, other, samples, {
+      layers: options.layers,
+      onProgress: shown.progress,
+      signal: interrupted,
+    });
+    shown.end();
+    if (options.json) {
+      process.stdout.write(json({ synthetic, ...result }));
+      return;
+    }
+    print(`${result.samples} ${result.samples === 1 ? 'sample' : 'samples'}`);
+    print(
+      table([
+        ['output', 'SQNR', 'cosine', 'max error', 'top-1'],
+        ...result.outputs.map(({ output, sqnr, cosine, maxAbs, top1 }) => [
+          output,
+          decibels(sqnr),
+          cosine.toFixed(6),
+          maxAbs.toPrecision(3),
+          Number.isNaN(top1) ? '-' : `${(100 * top1).toFixed(1)} %`,
+        ]),
+      ]),
+    );
+    const { reference, candidate } = result.latency;
+    print(
+      `\nlatency ${milliseconds(reference)} → ${milliseconds(candidate)} (${(reference / candidate).toFixed(2)} times as fast)`,
+    );
+    if (result.layers.length) {
+      print('\nlayers (signal to noise, accumulated; of the layer alone)');
+      print(
+        table(
+          result.layers.map(({ op, node, sqnr, ownSqnr }) => [
+            `  ${op}`,
+            node,
+            decibels(sqnr),
+            decibels(ownSqnr),
+          ]),
+        ),
+      );
+    }
+  } finally {
+    shown.end();
+  }
+}

@@ -1,0 +1,99 @@
+import { Command } from 'commander';
+import {
+  addCommonOptions,
+  amount,
+  begin,
+  bytes,
+  type CommonOptions,
+  json,
+  loadModel,
+  parse,
+  print,
+  shape,
+  table,
+} from './common.ts';
+import { addSchemeOptions, type SchemeArguments, schemeFrom } from './scheme.ts';
+
+interface Options extends CommonOptions, SchemeArguments {
+  dims?: Record<string, number>;
+  layers?: boolean;
+}
+
+export function inspectCommand(): Command {
+  const command = new Command('inspect')
+    .description('say what a model is, and what quantization would do to it')
+    .argument('<model>', 'an ONNX file')
+    .option('--dims <names>', 'sizes of named dimensions, as in H=640,W=640, to count operations', parse.dims)
+    .option('--layers', 'list every layer')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ zeropoint inspect model.onnx
+  $ zeropoint inspect model.onnx --mode weight-only --weights int4 --layers
+  $ zeropoint inspect model.onnx --dims H=640,W=640 --json`,
+    );
+  addSchemeOptions(command);
+  return addCommonOptions(command).action(inspect);
+}
+
+async function inspect(path: string, options: Options): Promise<void> {
+  begin(options);
+  const model = await loadModel(path);
+  const report = await model.inspect({ ...schemeFrom(options), dims: options.dims });
+  if (options.json) {
+    process.stdout.write(json(report));
+    return;
+  }
+  const { plan } = report;
+  const opsets = report.opsets.map(({ domain, version }) => `${domain} ${version}`).join(', ');
+  print(
+    table([
+      ['file', `${path}, ${bytes(report.size)}`],
+      ['made by', [report.producer, report.producerVersion].filter(Boolean).join(' ') || '-'],
+      ['opsets', opsets],
+      ...model.inputs.map((value) => ['input', `${value.name}: ${shape(value)}`]),
+      ...model.outputs.map((value) => ['output', `${value.name}: ${shape(value)}`]),
+      ['parameters', `${amount(report.parameters)}, ${bytes(report.weightBytes)}`],
+      [
+        'operations',
+        report.macs > 0 ? `${amount(report.macs)} multiply-accumulates` : 'unknown: give --dims',
+      ],
+      [
+        'operators',
+        `${report.nodes}: ${report.operators.map(({ op, count }) => `${op} ${count}`).join(', ')}`,
+      ],
+    ]),
+  );
+  const share =
+    plan.macs > 0 ? `, ${((100 * plan.macsQuantized) / plan.macs).toFixed(1)} % of the operations` : '';
+  print(`\n${plan.mode} quantization: ${plan.layersQuantized} of ${plan.layers.length} layers${share}`);
+  for (const warning of plan.warnings) print(`  ${warning}`);
+  if (options.layers) {
+    print(
+      table(
+        plan.layers.map(({ node, op, quantized, why, macs }) => [
+          quantized ? '  q' : '  -',
+          op,
+          node,
+          macs > 0 ? amount(macs) : '',
+          why,
+        ]),
+      ),
+    );
+    return;
+  }
+  const reasons = new Map<string, number>();
+  for (const { op, quantized, why } of plan.layers) {
+    const key = `${quantized ? 'q' : '-'}\t${op.replace(/^ai\.onnx\./, '')}\t${why}`;
+    reasons.set(key, (reasons.get(key) ?? 0) + 1);
+  }
+  print(
+    table(
+      [...reasons].map(([key, count]) => {
+        const [mark = '', op = '', why = ''] = key.split('\t');
+        return [`  ${mark}`, String(count), op, why];
+      }),
+    ),
+  );
+}

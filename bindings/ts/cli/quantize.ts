@@ -1,0 +1,116 @@
+import { Command, type Command as CommandType, Option } from 'commander';
+import type { QuantizeReport } from '../node.ts';
+import {
+  addCommonOptions,
+  addSampleOptions,
+  begin,
+  bytes,
+  type CommonOptions,
+  checkOutput,
+  decibels,
+  interrupted,
+  json,
+  loadModel,
+  print,
+  type SampleArguments,
+  samplesFor,
+  table,
+  terminal,
+  writeOutput,
+} from './common.ts';
+import { addSchemeOptions, type SchemeArguments, schemeFrom } from './scheme.ts';
+
+interface Options extends CommonOptions, SampleArguments, SchemeArguments {
+  output: string;
+  calibration?: string;
+  format: 'qdq' | 'qoperator';
+  force?: boolean;
+  verify?: boolean;
+}
+
+export function quantizeCommand(): CommandType {
+  const command = new Command('quantize')
+    .description('make a smaller, faster model')
+    .argument('<model>', 'an ONNX file')
+    .requiredOption('-o, --output <file>', 'where the quantized model goes')
+    .option('--calibration <path>', 'samples: a folder or file of images, .npy, .npz or .wav')
+    .addOption(
+      new Option('--format <name>', 'Q/DQ pairs, or operators that take integers')
+        .choices(['qdq', 'qoperator'])
+        .default('qdq'),
+    )
+    .option('--force', 'overwrite the output if it exists')
+    .addHelpText(
+      'after',
+      `
+Examples:
+  $ zeropoint quantize model.onnx -o small.onnx --calibration samples/ --preset imagenet
+  $ zeropoint quantize model.onnx -o small.onnx --mode dynamic
+  $ zeropoint quantize model.onnx -o small.onnx --mode weight-only --weights int4 --format qoperator
+  $ zeropoint quantize model.onnx -o small.onnx --calibration x.npz --exclude Softmax,conv_1 --json report.json`,
+    );
+  addSchemeOptions(command);
+  addSampleOptions(command);
+  return addCommonOptions(command, { jsonFile: true }).action(quantize);
+}
+
+async function quantize(path: string, options: Options): Promise<void> {
+  begin(options);
+  await checkOutput(options.output, [path], options.force);
+  if (typeof options.json === 'string')
+    await checkOutput(options.json, [path, options.output], options.force);
+  const model = await loadModel(path);
+  const needsSamples = options.mode === 'static';
+  const quiet = terminal(options.quiet);
+  const given =
+    needsSamples || options.calibration !== undefined
+      ? await samplesFor(model.inputs, options.calibration, options, {
+          synthetic: 8,
+          warn: quiet.warn,
+          cost: 'Ranges of activations found from noise are rarely those of real data: expect less accuracy, and give --calibration before you use the model.',
+        })
+      : undefined;
+  const shown = terminal(options.quiet, given?.count);
+  try {
+    const { model: small, report } = await model.quantize({
+      ...schemeFrom(options),
+      calibration: given?.samples,
+      format: options.format,
+      onProgress: shown.progress,
+      signal: interrupted,
+    });
+    shown.end();
+    for (const warning of report.warnings) shown.warn(warning);
+    await writeOutput(options.output, await small.toBytes());
+    const result = { output: options.output, synthetic: given?.synthetic ?? false, ...report };
+    if (typeof options.json === 'string') await writeOutput(options.json, json(result));
+    if (options.json === true) process.stdout.write(json(result));
+    else printReport(options.output, report);
+  } finally {
+    shown.end();
+  }
+}
+
+function printReport(output: string, report: QuantizeReport): void {
+  const times = report.sizeBefore / report.sizeAfter;
+  const share =
+    report.macs > 0 ? `, ${((100 * report.macsQuantized) / report.macs).toFixed(1)} % of the operations` : '';
+  print(
+    table([
+      ['written', output],
+      [
+        'size',
+        `${bytes(report.sizeBefore)} → ${bytes(report.sizeAfter)} (${times.toFixed(2)} times smaller)`,
+      ],
+      ['quantized', `${report.layersQuantized} of ${report.layers.length} layers${share}`],
+      ['samples', report.samples > 0 ? `${report.samples}` : '-'],
+    ]),
+  );
+  const measured = report.layers.flatMap(({ error }) => (error?.quantized ? [error] : []));
+  if (measured.length === 0) return;
+  const worst = measured.sort((a, b) => a.sqnr - b.sqnr).slice(0, 5);
+  print('\nlayers with the largest errors (signal to noise, accumulated; of the layer alone):');
+  print(
+    table(worst.map(({ op, node, sqnr, ownSqnr }) => [`  ${op}`, node, decibels(sqnr), decibels(ownSqnr)])),
+  );
+}

@@ -1,0 +1,66 @@
+// The options that say what is quantized, and how: of `quantize` and `inspect`.
+import { type Command, Option } from 'commander';
+import type { SchemeOptions } from '../node.ts';
+import { parse } from './common.ts';
+
+export interface SchemeArguments {
+  mode?: string;
+  activations?: SchemeOptions['activations'];
+  weights?: SchemeOptions['weights'];
+  perTensor?: boolean;
+  symmetric?: boolean;
+  reduceRange?: boolean;
+  blockSize?: number;
+  observer?: string;
+  quantizedInputs?: boolean;
+  quantizedOutputs?: boolean;
+  include?: string[];
+  exclude?: string[];
+}
+
+export function addSchemeOptions(command: Command): Command {
+  return command
+    .option('--mode <mode>', 'static, dynamic or weight-only', 'static')
+    .addOption(
+      new Option('--activations <type>', 'type of quantized activations').choices([
+        'uint8',
+        'int8',
+        'uint16',
+        'int16',
+      ]),
+    )
+    .addOption(
+      new Option('--weights <type>', 'type of quantized weights; 4-bit ones are for weight-only').choices([
+        'int8',
+        'uint8',
+        'int4',
+        'uint4',
+      ]),
+    )
+    .option('--per-tensor', 'one scale for a whole weight instead of one per output channel')
+    .option('--symmetric', 'activations: the zero point in the middle of the type')
+    .option('--reduce-range', '7-bit weights, for machines whose 8-bit products saturate')
+    .option('--block-size <n>', '4-bit weights: elements that share a scale (32)', parse.positiveInteger)
+    .option('--observer <name>', 'how ranges are found from samples (min-max)')
+    .option('--quantized-inputs', 'the model takes integers where its inputs are quantized')
+    .option('--quantized-outputs', 'the model gives integers where its outputs are quantized')
+    .option('--include <names>', 'only these nodes and operators', parse.list)
+    .option('--exclude <names>', 'not these nodes and operators', parse.list);
+}
+
+export function schemeFrom(options: SchemeArguments): SchemeOptions {
+  return {
+    mode: options.mode,
+    activations: options.activations,
+    weights: options.weights,
+    perChannel: options.perTensor ? false : undefined,
+    symmetric: options.symmetric,
+    reduceRange: options.reduceRange,
+    blockSize: options.blockSize,
+    observer: options.observer,
+    inputs: options.quantizedInputs ? 'quantized' : undefined,
+    outputs: options.quantizedOutputs ? 'quantized' : undefined,
+    include: options.include,
+    exclude: options.exclude,
+  };
+}

@@ -1,0 +1,40 @@
+// The engine as a worker shows it, called through Comlink. Errors travel as values.
+import { transfer } from 'comlink';
+import {
+  callHost,
+  EngineHost,
+  type HostMethod,
+  type HostOptions,
+  type Result,
+  type RunSlice,
+} from './host.ts';
+
+let host: EngineHost | undefined;
+
+/** The buffers of a written model or of a run's outputs: moved to the caller, not copied. */
+function buffersOf(value: unknown): ArrayBuffer[] {
+  if (value instanceof Uint8Array) return [value.buffer as ArrayBuffer];
+  const outputs = (value as RunSlice | undefined)?.outputs ?? [];
+  return outputs.flatMap(({ data }) => (Array.isArray(data) ? [] : [data.buffer as ArrayBuffer]));
+}
+
+export const face = {
+  ready: () => true,
+
+  async open(options: HostOptions): Promise<Result<unknown>> {
+    const opened = await callHost({ open: () => EngineHost.create(options) } as never, 'open' as never, []);
+    if ('error' in opened) return opened;
+    host = opened.value as EngineHost;
+    return { value: host.info() };
+  },
+
+  async call(method: HostMethod, args: unknown[]): Promise<Result<unknown>> {
+    if (!host) {
+      return { error: { code: 'internal', message: 'the engine is not open', details: {}, fatal: true } };
+    }
+    const result = await callHost(host, method, args);
+    return 'value' in result ? transfer(result, buffersOf(result.value)) : result;
+  },
+};
+
+export type WorkerFace = typeof face;

@@ -1,0 +1,13 @@
+// Samples out of what people have: arrays, images, sound, or nothing.
+export {
+  decodeImage,
+  type ImageOptions,
+  type ImagePreset,
+  imagePresets,
+  imageToTensor,
+} from './image.ts';
+export { imageSample, type SampleFile, type SampleOptions, samplesFromFiles, samplesInFile } from './load.ts';
+export { readNpy, writeNpy } from './npy.ts';
+export { readNpz, writeNpz } from './npz.ts';
+export { concreteDims, type SyntheticOptions, syntheticSamples } from './synthetic.ts';
+export { readWav, type Wav } from './wav.ts';

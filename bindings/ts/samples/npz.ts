@@ -1,0 +1,51 @@
+// .npz: a zip of .npy files, one for each array.
+import { messageOf, ZeropointError } from '../errors.ts';
+import type { Tensor, TensorLike } from '../tensor.ts';
+import { readNpy, writeNpy } from './npy.ts';
+
+/** Beyond this a file is taken for one that means harm. */
+const mostBytes = 2 ** 31;
+
+export const isZip = (bytes: Uint8Array): boolean =>
+  bytes[0] === 0x50 && bytes[1] === 0x4b && (bytes[2] === 3 || bytes[2] === 5);
+
+/** Reads a .npz file: its arrays by name. */
+export async function readNpz(bytes: Uint8Array, name = '.npz'): Promise<Record<string, Tensor>> {
+  const { unzipSync } = await import('fflate');
+  let total = 0;
+  let entries: Record<string, Uint8Array>;
+  try {
+    entries = unzipSync(bytes, {
+      filter: (file) => {
+        total += file.originalSize;
+        if (total > mostBytes) throw new Error('it holds more than 2 GiB');
+        return file.name.endsWith('.npy');
+      },
+    });
+  } catch (error) {
+    throw new ZeropointError(
+      'invalid-sample',
+      `${name}: not a readable .npz file: ${messageOf(error)}`,
+      { file: name },
+      { cause: error },
+    );
+  }
+  const arrays = Object.entries(entries).map(([entry, data]): [string, Tensor] => [
+    entry.replace(/\.npy$/, ''),
+    readNpy(data, `${name}: ${entry}`),
+  ]);
+  if (arrays.length === 0) {
+    throw new ZeropointError('invalid-sample', `${name}: there are no arrays in it`, { file: name });
+  }
+  return Object.fromEntries(arrays);
+}
+
+/** Tensors as a .npz file. */
+export async function writeNpz(
+  tensors: Readonly<Record<string, TensorLike>>,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const { zipSync } = await import('fflate');
+  const files = Object.entries(tensors).map(([name, tensor]) => [`${name}.npy`, writeNpy(tensor)]);
+  // The same tensors give the same bytes: no time of day in it.
+  return zipSync(Object.fromEntries(files), { mtime: new Date(1980, 0, 1) }) as Uint8Array<ArrayBuffer>;
+}

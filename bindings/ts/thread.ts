@@ -1,0 +1,7 @@
+// The engine in a worker thread of Node's: started by node.ts.
+import { parentPort } from 'node:worker_threads';
+import { expose } from 'comlink';
+import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
+import { face } from './engine/face.ts';
+
+if (parentPort) expose(face, nodeEndpoint(parentPort));
