@@ -8,24 +8,8 @@
 #include "kernels/requantize.h"
 
 namespace zp::kernels {
-namespace {
 
-// Integers of 16 bits fit the rounding trick of requantize.h too: offsets from the zero point stay below
-// 2^17.
-int32_t quantize_one(float x, float scale, int32_t zero_point, int32_t lo, int32_t hi) {
-  const float low = static_cast<float>(lo - zero_point), high = static_cast<float>(hi - zero_point);
-  x /= scale;
-  x = low < x ? x : low;
-  x = high < x ? high : x;
-  return std::bit_cast<int32_t>(x + kRoundingMagic) - (kRoundingMagicBits - zero_point);
-}
-
-float dequantize_one(int32_t q, float scale, int32_t zero_point) {
-  const uint32_t centred = static_cast<uint32_t>(q) - static_cast<uint32_t>(zero_point);
-  return static_cast<float>(static_cast<int32_t>(centred)) * scale;
-}
-
-int32_t load_one(const void* x, DType type, size_t i) {
+int32_t quantized_at(const void* x, DType type, size_t i) {
   switch (type) {
     case DType::kUint8:
       return static_cast<const uint8_t*>(x)[i];
@@ -42,6 +26,23 @@ int32_t load_one(const void* x, DType type, size_t i) {
       return type == DType::kInt4 && nibble >= 8 ? nibble - 16 : nibble;
     }
   }
+}
+
+namespace {
+
+// Integers of 16 bits fit the rounding trick of requantize.h too: offsets from the zero point stay below
+// 2^17.
+int32_t quantize_one(float x, float scale, int32_t zero_point, int32_t lo, int32_t hi) {
+  const float low = static_cast<float>(lo - zero_point), high = static_cast<float>(hi - zero_point);
+  x /= scale;
+  x = low < x ? x : low;
+  x = high < x ? high : x;
+  return std::bit_cast<int32_t>(x + kRoundingMagic) - (kRoundingMagicBits - zero_point);
+}
+
+float dequantize_one(int32_t q, float scale, int32_t zero_point) {
+  const uint32_t centred = static_cast<uint32_t>(q) - static_cast<uint32_t>(zero_point);
+  return static_cast<float>(static_cast<int32_t>(centred)) * scale;
 }
 
 void store_one(void* y, DType type, size_t i, int32_t q) {
@@ -134,7 +135,7 @@ void dequantize(const void* x, DType type, float scale, int32_t zero_point, floa
       }
     }
   }
-  for (; i < count; ++i) y[i] = dequantize_one(load_one(x, type, first + i), scale, zero_point);
+  for (; i < count; ++i) y[i] = dequantize_one(quantized_at(x, type, first + i), scale, zero_point);
 }
 
 template <class Isa>
@@ -181,7 +182,7 @@ void dequantize_each(const void* x, DType type, const float* scales, const int32
     }
   }
   for (; i < count; ++i) {
-    y[i] = dequantize_one(load_one(x, type, first + i), scales[i], zero_points ? zero_points[i] : 0);
+    y[i] = dequantize_one(quantized_at(x, type, first + i), scales[i], zero_points ? zero_points[i] : 0);
   }
 }
 

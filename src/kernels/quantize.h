@@ -36,6 +36,9 @@ template <class Isa = Best>
 void dequantize_each(const void* x, DType type, const float* scales, const int32_t* zero_points, float* y,
                      size_t first, size_t count);
 
+// Element `i` of an array of any of these types.
+int32_t quantized_at(const void* x, DType type, size_t i);
+
 // The smallest and the largest of the elements and 0; NaNs are passed over.
 struct Extent {
   float min = 0, max = 0;

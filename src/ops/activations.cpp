@@ -1,0 +1,144 @@
+// Activation functions of one element. Clip is in clip.cpp, PRelu with the operators that broadcast.
+#include <algorithm>
+#include <cmath>
+
+#include "ops/rewrite.h"
+#include "ops/unary.h"
+
+namespace zp {
+namespace {
+
+using enum kernels::Unary;
+
+template <kernels::Unary kFunction>
+Kernel prepare(PrepareContext& c) {
+  return prepare_unary(c, kFunction);
+}
+
+// Parameter a is attribute alpha, with the default of the specification.
+template <kernels::Unary kFunction, float kAlpha>
+Kernel prepare_alpha(PrepareContext& c) {
+  return prepare_unary(c, kFunction, {.a = c.node().float_attribute("alpha", kAlpha)});
+}
+
+Kernel prepare_relu(PrepareContext& c) {
+  const auto positive = []<class T>(T v) { return v > 0 ? v : T{0}; };
+  if (c.dtype(0) == DType::kFloat64) return prepare_each<double>(c, positive);
+  if (Kernel k = prepare_each_integer(c, positive)) return k;
+  return prepare_unary(c, kClamp, {.a = 0, .b = std::numeric_limits<float>::infinity()});
+}
+
+Kernel prepare_selu(PrepareContext& c) {
+  return prepare_unary(c, kSelu,
+                       {.a = c.node().float_attribute("alpha", 1.67326319217681884765625f),
+                        .b = c.node().float_attribute("gamma", 1.05070102214813232421875f)});
+}
+
+Kernel prepare_hard_sigmoid(PrepareContext& c) {
+  return prepare_unary(
+      c, kHardSigmoid,
+      {.a = c.node().float_attribute("alpha", 0.2f), .b = c.node().float_attribute("beta", 0.5f)});
+}
+
+Kernel prepare_shrink(PrepareContext& c) {
+  return prepare_unary(
+      c, kShrink,
+      {.a = c.node().float_attribute("lambd", 0.5f), .b = c.node().float_attribute("bias", 0.0f)});
+}
+
+std::optional<Clamp> relu_as_clamp(const InferContext& c) {
+  if (c.dtype(0) != DType::kFloat32) return std::nullopt;
+  return Clamp{.lo = 0, .hi = std::numeric_limits<float>::infinity()};
+}
+
+const QuantRule kRescaled{.kind = QuantRule::Kind::kRescaled};
+
+QuantRule with_range(float min, float max) {
+  return {.kind = QuantRule::Kind::kRescaled, .fixed_range = true, .range_min = min, .range_max = max};
+}
+
+OpDef activation(std::string_view name, Kernel (*prepare)(PrepareContext&), QuantRule quant = kRescaled) {
+  return {.name = name,
+          .infer = infer_same,
+          .prepare = prepare,
+          .layout = any_layout,
+          .unary = true,
+          .quant = std::move(quant),
+          .canonicalize = drop_consumed_inputs};
+}
+
+OpDef relu() {
+  OpDef def = activation("Relu", prepare_relu);
+  def.as_clamp = relu_as_clamp;
+  return def;
+}
+
+// com.microsoft's QLinear forms of functions of one element:
+// x, x_scale, x_zero_point, y_scale, y_zero_point, of which zero points may be absent.
+template <const char* kFloatName>
+void expand_qlinear(Canonicalize& c) {
+  if (c.node.input(0) == kNoValue || c.node.input(1) == kNoValue || c.node.input(3) == kNoValue)
+    c.fail(ErrorCode::kInvalidModel, "an input is missing");
+  const ValueId x = c.add("DequantizeLinear", {c.node.input(0), c.node.input(1), c.node.input(2)});
+  std::vector<std::pair<std::string, Attribute>> attributes(c.node.attributes.begin(),
+                                                            c.node.attributes.end());
+  const ValueId y = c.add(kFloatName, {x}, std::move(attributes));
+  c.finish("QuantizeLinear", {y, c.node.input(3), c.node.input(4)});
+}
+
+template <const char* kQLinearName>
+bool fold_qlinear(Fold& f) {
+  if (!f.output || f.inputs.size() != 1 || !f.inputs[0]) return false;
+  const QuantizedEdge &x = *f.inputs[0], &y = *f.output;
+  if (x.dynamic || y.dynamic || x.block_size || y.block_size) return false;
+  const auto one_byte = [&](const QuantizedEdge& e) {
+    const Tensor* scale = f.graph.constant(e.scale);
+    const DType type = f.graph[e.quantized].dtype;
+    return scale && scale->size() == 1 && (type == DType::kUint8 || type == DType::kInt8);
+  };
+  if (!one_byte(x) || !one_byte(y) || f.graph[x.quantized].dtype != f.graph[y.quantized].dtype) return false;
+  Node n;
+  n.name = f.node.name;
+  n.domain = kMicrosoft;
+  n.op_type = kQLinearName;
+  n.inputs = {x.quantized, x.scale, x.zero_point, y.scale, y.zero_point};
+  n.outputs = {y.quantized};
+  n.attributes = f.node.attributes;
+  f.nodes.push_back(std::move(n));
+  return true;
+}
+
+constexpr char kSigmoidName[] = "Sigmoid", kQLinearSigmoidName[] = "QLinearSigmoid";
+constexpr char kLeakyReluName[] = "LeakyRelu", kQLinearLeakyReluName[] = "QLinearLeakyRelu";
+
+template <const char* kQLinearName>
+OpDef foldable(OpDef def) {
+  def.fold = fold_qlinear<kQLinearName>;
+  return def;
+}
+
+const RegisterOp kReluOp(relu());
+const RegisterOp kLeakyReluOp(foldable<kQLinearLeakyReluName>(activation(kLeakyReluName,
+                                                                         prepare_alpha<kLeakyRelu, 0.01f>)));
+const RegisterOp kEluOp(activation("Elu", prepare_alpha<kElu, 1.0f>));
+const RegisterOp kSeluOp(activation("Selu", prepare_selu));
+const RegisterOp kCeluOp(activation("Celu", prepare_alpha<kCelu, 1.0f>));
+const RegisterOp kThresholdedReluOp(activation("ThresholdedRelu", prepare_alpha<kThresholdedRelu, 1.0f>));
+const RegisterOp kSigmoidOp(foldable<kQLinearSigmoidName>(activation(kSigmoidName, prepare<kSigmoid>,
+                                                                     with_range(0, 1))));
+const RegisterOp kHardSigmoidOp(activation("HardSigmoid", prepare_hard_sigmoid, with_range(0, 1)));
+const RegisterOp kTanhOp(activation("Tanh", prepare<kTanh>, with_range(-1, 1)));
+const RegisterOp kSoftplusOp(activation("Softplus", prepare<kSoftplus>));
+const RegisterOp kSoftsignOp(activation("Softsign", prepare<kSoftsign>, with_range(-1, 1)));
+const RegisterOp kMishOp(activation("Mish", prepare<kMish>));
+const RegisterOp kShrinkOp(activation("Shrink", prepare_shrink));
+
+const RegisterOp kQLinearSigmoidOp({.domain = kMicrosoft,
+                                    .name = kQLinearSigmoidName,
+                                    .canonicalize = expand_qlinear<kSigmoidName>});
+const RegisterOp kQLinearLeakyReluOp({.domain = kMicrosoft,
+                                      .name = kQLinearLeakyReluName,
+                                      .canonicalize = expand_qlinear<kLeakyReluName>});
+
+}  // namespace
+}  // namespace zp

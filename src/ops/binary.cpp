@@ -1,0 +1,401 @@
+// Add, Sub, Mul, Div, Pow, Max, Min, Mod, PRelu and the variadic Sum and Mean, with com.microsoft's
+// QLinearAdd and QLinearMul.
+#include "ops/binary.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <span>
+
+#include "ops/unary.h"
+
+namespace zp {
+
+using kernels::Binary;
+using kernels::Broadcast;
+
+constexpr int64_t kGrain = 16384;
+
+kernels::Broadcast broadcast_of(const PrepareContext& c) {
+  std::vector<std::span<const int64_t>> inputs;
+  if (c.inputs() > Broadcast::kMaxInputs) c.fail(ErrorCode::kInvalidModel, "there are too many inputs");
+  for (size_t i = 0; i < c.inputs(); ++i) inputs.emplace_back(c.dims(i));
+  if (const auto shape = Broadcast::of(inputs, c.out_dims(0))) return *shape;
+  c.fail(ErrorCode::kUnsupportedOperator, "more dimensions are broadcast than the kernels can follow");
+}
+
+void require_same_type(const PrepareContext& c, size_t a, size_t b) {
+  if (c.dtype(a) == c.dtype(b)) return;
+  c.fail(ErrorCode::kUnsupportedType, "inputs have types " + std::string(name_of(c.dtype(a))) + " and " +
+                                          std::string(name_of(c.dtype(b))) + ", but should have one");
+}
+
+void infer_broadcast_as(InferContext& c, DType dtype) {
+  SymShape out;
+  for (size_t i = 0; i < c.inputs(); ++i) {
+    const SymShape* shape = c.shape(i);
+    if (!shape) return c.output(0, dtype);
+    try {
+      out = broadcast(out, *shape);
+    } catch (const Error&) {
+      c.fail(ErrorCode::kShapeMismatch,
+             "inputs of shapes " + to_string(out) + " and " + to_string(*shape) + " do not broadcast");
+    }
+  }
+  c.output(0, dtype, std::move(out));
+}
+
+void allow_in_place(PrepareContext& c) {
+  for (size_t i = 0; i < c.inputs(); ++i) {
+    if (!c.constant(i) && c.dims(i) == c.out_dims(0) && bits_of(c.dtype(i)) == bits_of(c.out_dtype(0))) {
+      return c.in_place(i);
+    }
+  }
+}
+
+void upgrade_legacy_broadcast(Canonicalize& c) {
+  Node& n = c.node;
+  n.attributes.erase("consumed_inputs");
+  if (c.version < 7) {
+    const bool broadcasts = n.int_attribute("broadcast", 0) != 0;
+    const Attribute* axis = n.attribute("axis");
+    if (broadcasts && axis && n.inputs.size() == 2) {
+      const SymShape *a = c.shape(0), *b = c.shape(1);
+      if (!a || !b)
+        c.fail(ErrorCode::kUnsupportedOperator, "broadcasting along an axis needs inputs of known rank");
+      int64_t first = n.int_attribute("axis", 0);
+      if (first < 0) first += static_cast<int64_t>(a->size());
+      // Input 1 lines up with dimensions `axis` and on of input 0: what follows are ones.
+      const int64_t missing = static_cast<int64_t>(a->size()) - first - static_cast<int64_t>(b->size());
+      if (first < 0 || missing < 0) c.fail(ErrorCode::kShapeMismatch, "axis does not fit the inputs");
+      std::vector<int64_t> axes;
+      for (int64_t i = 0; i < missing; ++i) axes.push_back(static_cast<int64_t>(b->size()) + i);
+      if (missing > 0) {
+        const ValueId axes_value = c.constant_value(n.name + "_axes", Tensor::of<int64_t>({missing}, axes));
+        n.inputs[1] = c.add("Unsqueeze", {n.inputs[1], axes_value});
+      }
+    }
+    n.attributes.erase("broadcast");
+    n.attributes.erase("axis");
+  }
+  c.keep();
+}
+
+namespace {
+
+template <class T>
+Kernel any_kernel(Binary f, const Broadcast& shape) {
+  return [=](const RunContext& r) {
+    r.parallel_range(shape.size(), kGrain, [&](int64_t begin, int64_t end) {
+      kernels::binary_any(f, shape, r.in<T>(0), r.in<T>(1), r.out<T>(0), begin, end);
+    });
+  };
+}
+
+// float16 through float32, a piece at a time.
+Kernel half_kernel(Binary f, const Broadcast& shape, Clamp clamp) {
+  return [=](const RunContext& r) {
+    r.parallel_range(shape.size(), kGrain, [&](int64_t begin, int64_t end) {
+      constexpr int64_t kPiece = 256;
+      float a[kPiece], b[kPiece], y[kPiece];
+      const int64_t piece_dims[] = {kPiece};
+      const std::span<const int64_t> dims(piece_dims);
+      const std::span<const int64_t> inputs[] = {dims, dims};
+      const Broadcast piece = *Broadcast::of(inputs, dims);
+      const int64_t step_a = shape.inner_moves(0), step_b = shape.inner_moves(1);
+      shape.walk(begin, end, [&](const auto& offsets, int64_t out, int64_t count) {
+        const uint16_t *pa = r.in<uint16_t>(0) + offsets[0], *pb = r.in<uint16_t>(1) + offsets[1];
+        for (int64_t i = 0; i < count; i += kPiece) {
+          const int64_t n = std::min(kPiece, count - i);
+          for (int64_t k = 0; k < n; ++k, pa += step_a, pb += step_b) {
+            a[k] = half_to_float(*pa);
+            b[k] = half_to_float(*pb);
+          }
+          kernels::binary(f, piece, a, b, y, 0, n, clamp.lo, clamp.hi);
+          for (int64_t k = 0; k < n; ++k) r.out<uint16_t>(0)[out + i + k] = float_to_half(y[k]);
+        }
+      });
+    });
+  };
+}
+
+Kernel prepare_binary(PrepareContext& c, Binary f) {
+  require_inputs(c, 2);
+  require_same_type(c);
+  allow_in_place(c);
+  const Broadcast shape = broadcast_of(c);
+  const Clamp clamp = c.clamp();
+  switch (c.dtype(0)) {
+    case DType::kFloat32:
+      return [=](const RunContext& r) {
+        r.parallel_range(shape.size(), kGrain, [&](int64_t begin, int64_t end) {
+          kernels::binary(f, shape, r.in<float>(0), r.in<float>(1), r.out<float>(0), begin, end, clamp.lo,
+                          clamp.hi);
+        });
+      };
+    case DType::kFloat16:
+      return half_kernel(f, shape, clamp);
+    case DType::kFloat64:
+      return any_kernel<double>(f, shape);
+    case DType::kInt8:
+      return any_kernel<int8_t>(f, shape);
+    case DType::kUint8:
+      return any_kernel<uint8_t>(f, shape);
+    case DType::kInt16:
+      return any_kernel<int16_t>(f, shape);
+    case DType::kUint16:
+      return any_kernel<uint16_t>(f, shape);
+    case DType::kInt32:
+      return any_kernel<int32_t>(f, shape);
+    case DType::kUint32:
+      return any_kernel<uint32_t>(f, shape);
+    case DType::kInt64:
+      return any_kernel<int64_t>(f, shape);
+    case DType::kUint64:
+      return any_kernel<uint64_t>(f, shape);
+    default:
+      fail_type(c);
+  }
+}
+
+template <Binary kFunction>
+Kernel prepare(PrepareContext& c) {
+  return prepare_binary(c, kFunction);
+}
+
+Kernel prepare_mod(PrepareContext& c) {
+  return prepare_binary(c, c.node().int_attribute("fmod", 0) ? Binary::kFmod : Binary::kMod);
+}
+
+// PRelu's slope broadcasts to x, not the other way.
+void infer_prelu(InferContext& c) {
+  if (c.shape(0) && c.shape(1)) {
+    const SymShape& x = *c.shape(0);
+    const SymShape out = broadcast(x, *c.shape(1));
+    c.require(out.size() == x.size(), "the slope has more dimensions than the input");
+  }
+  infer_same(c);
+}
+
+// ---- 8-bit
+
+bool is_byte_edge(const EdgeQuant* q) {
+  return q && !q->at_run_time() && q->per_tensor() && q->scale.size() == 1 &&
+         (q->dtype == DType::kUint8 || q->dtype == DType::kInt8);
+}
+
+bool has_byte_kernel(const PrepareContext& c) {
+  if (!is_byte_edge(c.out_quant()) || c.inputs() != 2) return false;
+  int quantized = 0;
+  for (size_t i = 0; i < 2; ++i) {
+    if (is_byte_edge(c.quant(i))) {
+      ++quantized;
+    } else if (c.quant(i) || !c.constant(i) || c.dtype(i) != DType::kFloat32) {
+      return false;
+    }
+  }
+  return quantized > 0;
+}
+
+kernels::ByteOperand byte_operand(const PrepareContext& c, size_t i) {
+  kernels::ByteOperand o;
+  if (const EdgeQuant* q = c.quant(i)) {
+    o.type = q->dtype == DType::kInt8 ? kernels::ByteType::kSigned : kernels::ByteType::kUnsigned;
+    o.scale = q->scalar_scale();
+    o.zero_point = q->scalar_zero_point();
+  } else {
+    o.type = kernels::ByteType::kFloat;
+  }
+  return o;
+}
+
+template <Binary kFunction, kernels::ByteBinary kByteFunction>
+Kernel prepare_or_bytes(PrepareContext& c) {
+  if (!c.out_quant()) return prepare_binary(c, kFunction);
+  allow_in_place(c);
+  const Broadcast shape = broadcast_of(c);
+  const EdgeQuant& q = *c.out_quant();
+  const Clamp clamp = c.clamp();
+  const kernels::ByteOperand a = byte_operand(c, 0), b = byte_operand(c, 1);
+  const kernels::ByteResult y{.is_signed = q.dtype == DType::kInt8,
+                              .scale = q.scalar_scale(),
+                              .zero_point = q.scalar_zero_point(),
+                              .lo = clamp.lo,
+                              .hi = clamp.hi};
+  return [=](const RunContext& r) {
+    kernels::ByteOperand left = a, right = b;
+    kernels::ByteResult result = y;
+    left.data = r.in<std::byte>(0);
+    right.data = r.in<std::byte>(1);
+    result.data = r.out<uint8_t>(0);
+    r.parallel_range(shape.size(), kGrain, [&](int64_t begin, int64_t end) {
+      kernels::binary_bytes(kByteFunction, shape, left, right, result, begin, end);
+    });
+  };
+}
+
+// ---- other forms
+
+// Operators with any number of inputs are read as chains of two.
+template <const char* kName>
+void canonicalize_variadic(Canonicalize& c) {
+  Node& n = c.node;
+  n.attributes.erase("consumed_inputs");
+  if (n.inputs.empty()) c.fail(ErrorCode::kInvalidModel, "there are no inputs");
+  if (n.inputs.size() == 1) return c.finish("Identity", {n.inputs[0]});
+  ValueId so_far = n.inputs[0];
+  for (size_t i = 1; i + 1 < n.inputs.size(); ++i) so_far = c.add(kName, {so_far, n.inputs[i]});
+  c.finish(kName, {so_far, n.inputs.back()});
+}
+
+Tensor scalar_of(DType type, double value) {
+  if (type == DType::kFloat64) return Tensor::scalar(value);
+  if (type != DType::kFloat16) return Tensor::scalar(static_cast<float>(value));
+  Tensor half(DType::kFloat16, {});
+  *reinterpret_cast<uint16_t*>(half.mutable_raw()) = float_to_half(static_cast<float>(value));
+  return half;
+}
+
+void canonicalize_mean(Canonicalize& c) {
+  const std::vector<ValueId>& in = c.node.inputs;
+  if (in.empty()) c.fail(ErrorCode::kInvalidModel, "there are no inputs");
+  if (in.size() == 1) return c.finish("Identity", {in[0]});
+  ValueId sum = in[0];
+  for (size_t i = 1; i < in.size(); ++i) sum = c.add("Add", {sum, in[i]});
+  const DType type = c.graph[in[0]].dtype;
+  c.finish("Div",
+           {sum, c.constant_value(c.node.name + "_count", scalar_of(type, static_cast<double>(in.size())))});
+}
+
+// The exponent may have a type of its own: it is brought to that of the base (or, for an integer base and a
+// float exponent, both to the exponent's, and the result back).
+void canonicalize_pow(Canonicalize& c) {
+  Node& n = c.node;
+  if (n.inputs.size() != 2) c.fail(ErrorCode::kInvalidModel, "there must be two inputs");
+  const DType base = c.graph[n.inputs[0]].dtype, exponent = c.graph[n.inputs[1]].dtype;
+  if (base == exponent || base == DType::kUndefined || exponent == DType::kUndefined)
+    return upgrade_legacy_broadcast(c);
+  const auto is_float = [](DType t) {
+    return t == DType::kFloat32 || t == DType::kFloat64 || t == DType::kFloat16 || t == DType::kBfloat16;
+  };
+  if (is_float(base) || !is_float(exponent)) {
+    const Tensor* constant = c.constant(1);
+    if (constant && is_float(base) && constant->size() == 1) {
+      const Tensor value = scalar_of(base, constant->floats()[0]).reshaped(constant->dims());
+      n.inputs[1] = c.constant_value(n.name + "_exponent", value);
+    } else {
+      n.inputs[1] = c.add("Cast", {n.inputs[1]}, {{"to", static_cast<int64_t>(base)}});
+    }
+    return upgrade_legacy_broadcast(c);
+  }
+  const ValueId wide = c.add("Cast", {n.inputs[0]}, {{"to", static_cast<int64_t>(exponent)}});
+  c.finish("Cast", {c.add("Pow", {wide, n.inputs[1]})}, {{"to", static_cast<int64_t>(base)}});
+}
+
+// com.microsoft: A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_zero_point.
+template <const char* kFloatName>
+void expand_qlinear(Canonicalize& c) {
+  const Node& n = c.node;
+  for (size_t i : {0, 1, 3, 4, 6})
+    if (n.input(i) == kNoValue)
+      c.fail(ErrorCode::kInvalidModel, "input " + std::to_string(i) + " is missing");
+  const ValueId a = c.add("DequantizeLinear", {n.input(0), n.input(1), n.input(2)});
+  const ValueId b = c.add("DequantizeLinear", {n.input(3), n.input(4), n.input(5)});
+  c.finish("QuantizeLinear", {c.add(kFloatName, {a, b}), n.input(6), n.input(7)});
+}
+
+template <const char* kQLinearName>
+bool fold_qlinear(Fold& f) {
+  if (!f.output || f.inputs.size() != 2) return false;
+  const DType type = f.graph[f.output->quantized].dtype;
+  if (type != DType::kUint8 && type != DType::kInt8) return false;
+  Node n;
+  const auto push = [&](const QuantizedEdge& e, bool with_value) {
+    const Tensor* scale = f.graph.constant(e.scale);
+    if (e.dynamic || e.block_size || !scale || scale->size() != 1 || f.graph[e.quantized].dtype != type)
+      return false;
+    if (with_value) n.inputs.push_back(e.quantized);
+    n.inputs.insert(n.inputs.end(), {e.scale, e.zero_point});
+    return true;
+  };
+  for (const auto& edge : f.inputs)
+    if (!edge || !push(*edge, true)) return false;
+  if (!push(*f.output, false)) return false;
+  n.name = f.node.name;
+  n.domain = kMicrosoft;
+  n.op_type = kQLinearName;
+  n.outputs = {f.output->quantized};
+  f.nodes.push_back(std::move(n));
+  return true;
+}
+
+constexpr char kAddName[] = "Add", kQLinearAddName[] = "QLinearAdd";
+constexpr char kMulName[] = "Mul", kQLinearMulName[] = "QLinearMul";
+constexpr char kMaxName[] = "Max", kMinName[] = "Min";
+
+OpDef arithmetic(std::string_view name, Kernel (*prepare)(PrepareContext&)) {
+  return {.name = name,
+          .infer = infer_broadcast,
+          .prepare = prepare,
+          .layout = any_layout,
+          .broadcasts = true,
+          .fuses_clamp = true,
+          .canonicalize = upgrade_legacy_broadcast};
+}
+
+OpDef with_bytes(OpDef def, bool (*fold)(Fold&)) {
+  def.integer = has_byte_kernel;
+  def.quant = {.kind = QuantRule::Kind::kRescaled, .data = {-1}};
+  def.fold = fold;
+  return def;
+}
+
+OpDef in_float(OpDef def, std::string_view why, void (*canonicalize)(Canonicalize&)) {
+  def.quant = {.kind = QuantRule::Kind::kFloat, .why_float = why};
+  def.canonicalize = canonicalize;
+  return def;
+}
+
+using ByteFunction = kernels::ByteBinary;
+const RegisterOp kAdd(with_bytes(arithmetic(kAddName, prepare_or_bytes<Binary::kAdd, ByteFunction::kAdd>),
+                                 fold_qlinear<kQLinearAddName>));
+const RegisterOp kMul(with_bytes(arithmetic(kMulName, prepare_or_bytes<Binary::kMul, ByteFunction::kMul>),
+                                 fold_qlinear<kQLinearMulName>));
+const RegisterOp kSub(with_bytes(arithmetic("Sub", prepare_or_bytes<Binary::kSub, ByteFunction::kSub>),
+                                 nullptr));
+const RegisterOp kDiv(in_float(arithmetic("Div", prepare<Binary::kDiv>),
+                               "a quotient's range depends on how near to zero its divisor comes",
+                               upgrade_legacy_broadcast));
+const RegisterOp kPow(in_float(arithmetic("Pow", prepare<Binary::kPow>),
+                               "powers stretch small differences of their input", canonicalize_pow));
+const RegisterOp kMax(in_float(arithmetic(kMaxName, prepare<Binary::kMax>),
+                               "there is no integer form for the maximum of two tensors",
+                               canonicalize_variadic<kMaxName>));
+const RegisterOp kMin(in_float(arithmetic(kMinName, prepare<Binary::kMin>),
+                               "there is no integer form for the minimum of two tensors",
+                               canonicalize_variadic<kMinName>));
+const RegisterOp kMod({.name = "Mod",
+                       .infer = infer_broadcast,
+                       .prepare = prepare_mod,
+                       .layout = any_layout,
+                       .broadcasts = true});
+const RegisterOp kPRelu({.name = "PRelu",
+                         .infer = infer_prelu,
+                         .prepare = prepare<Binary::kPRelu>,
+                         .layout = any_layout,
+                         .broadcasts = true,
+                         .quant = {.kind = QuantRule::Kind::kFloat,
+                                   .why_float = "a slope for each channel has no integer form"},
+                         .canonicalize = drop_consumed_inputs});
+const RegisterOp kSum({.name = "Sum", .canonicalize = canonicalize_variadic<kAddName>});
+const RegisterOp kMean({.name = "Mean", .canonicalize = canonicalize_mean});
+
+const RegisterOp kQLinearAdd({.domain = kMicrosoft,
+                              .name = kQLinearAddName,
+                              .canonicalize = expand_qlinear<kAddName>});
+const RegisterOp kQLinearMul({.domain = kMicrosoft,
+                              .name = kQLinearMulName,
+                              .canonicalize = expand_qlinear<kMulName>});
+
+}  // namespace
+}  // namespace zp

@@ -1,0 +1,261 @@
+// Cast and CastLike.
+#include "ops/cast.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+
+#include "ops/rewrite.h"
+#include "ops/unary.h"
+
+namespace zp {
+namespace {
+
+bool is_float(DType t) {
+  return t == DType::kFloat32 || t == DType::kFloat64 || t == DType::kFloat16 || t == DType::kBfloat16;
+}
+
+// Through a piece of float64s (floats) or int64s (integers): two small functions a type, not one for each
+// pair of types.
+constexpr int64_t kPiece = 128;  // even, for 4-bit types
+
+template <class T, class W>
+void widen(const std::byte* x, int64_t begin, int64_t count, W* out) {
+  const T* from = reinterpret_cast<const T*>(x) + begin;
+  for (int64_t i = 0; i < count; ++i) out[i] = static_cast<W>(from[i]);
+}
+
+template <class W>
+void load(const std::byte* x, DType type, int64_t begin, int64_t count, W* out) {
+  switch (type) {
+    case DType::kFloat32:
+      return widen<float>(x, begin, count, out);
+    case DType::kFloat64:
+      return widen<double>(x, begin, count, out);
+    case DType::kBool:
+      return widen<bool>(x, begin, count, out);
+    case DType::kInt8:
+      return widen<int8_t>(x, begin, count, out);
+    case DType::kUint8:
+      return widen<uint8_t>(x, begin, count, out);
+    case DType::kInt16:
+      return widen<int16_t>(x, begin, count, out);
+    case DType::kUint16:
+      return widen<uint16_t>(x, begin, count, out);
+    case DType::kInt32:
+      return widen<int32_t>(x, begin, count, out);
+    case DType::kUint32:
+      return widen<uint32_t>(x, begin, count, out);
+    case DType::kInt64:
+      return widen<int64_t>(x, begin, count, out);
+    case DType::kUint64:
+      return widen<uint64_t>(x, begin, count, out);
+    case DType::kFloat16:
+    case DType::kBfloat16: {
+      const auto* from = reinterpret_cast<const uint16_t*>(x) + begin;
+      for (int64_t i = 0; i < count; ++i) {
+        out[i] =
+            static_cast<W>(type == DType::kFloat16 ? half_to_float(from[i]) : bfloat16_to_float(from[i]));
+      }
+      return;
+    }
+    default:  // 4 bits
+      for (int64_t i = 0; i < count; ++i) {
+        const int64_t at = begin + i;
+        const int nibble = (std::to_integer<int>(x[at / 2]) >> (at % 2 * 4)) & 15;
+        out[i] = static_cast<W>(type == DType::kInt4 && nibble >= 8 ? nibble - 16 : nibble);
+      }
+  }
+}
+
+// Integers wrap; a double that becomes an integer is cut, and saturates at the ends of int64 (uint64 for
+// that).
+template <class T, class W>
+T narrow(W v) {
+  if constexpr (std::is_same_v<W, double> && std::is_integral_v<T>) {
+    if (v != v) return 0;
+    if constexpr (std::is_same_v<T, uint64_t>) {
+      if (v >= 0x1p63) return v >= 0x1p64 ? ~uint64_t{0} : static_cast<uint64_t>(v);
+    }
+    const double bounded = std::min(std::max(v, -0x1p63), 0x1p63);
+    return static_cast<T>(bounded >= 0x1p63 ? INT64_MAX : static_cast<int64_t>(bounded));
+  } else {
+    return static_cast<T>(v);
+  }
+}
+
+template <class T, class W>
+void put(const W* in, std::byte* y, int64_t begin, int64_t count) {
+  T* to = reinterpret_cast<T*>(y) + begin;
+  for (int64_t i = 0; i < count; ++i) to[i] = narrow<T>(in[i]);
+}
+
+uint16_t to_bfloat16(float v) {
+  const auto bits = std::bit_cast<uint32_t>(v);
+  if (v != v) return static_cast<uint16_t>((bits >> 16) | 0x40);
+  return static_cast<uint16_t>((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
+template <class W>
+void store(const W* in, std::byte* y, DType type, int64_t begin, int64_t count) {
+  switch (type) {
+    case DType::kFloat32:
+      return put<float>(in, y, begin, count);
+    case DType::kFloat64:
+      return put<double>(in, y, begin, count);
+    case DType::kInt8:
+      return put<int8_t>(in, y, begin, count);
+    case DType::kUint8:
+      return put<uint8_t>(in, y, begin, count);
+    case DType::kInt16:
+      return put<int16_t>(in, y, begin, count);
+    case DType::kUint16:
+      return put<uint16_t>(in, y, begin, count);
+    case DType::kInt32:
+      return put<int32_t>(in, y, begin, count);
+    case DType::kUint32:
+      return put<uint32_t>(in, y, begin, count);
+    case DType::kInt64:
+      return put<int64_t>(in, y, begin, count);
+    case DType::kUint64:
+      return put<uint64_t>(in, y, begin, count);
+    case DType::kBool:
+      for (int64_t i = 0; i < count; ++i) y[begin + i] = std::byte{in[i] != W{0}};
+      return;
+    case DType::kFloat16:
+    case DType::kBfloat16: {
+      auto* to = reinterpret_cast<uint16_t*>(y) + begin;
+      for (int64_t i = 0; i < count; ++i) {
+        const auto v = static_cast<float>(in[i]);
+        to[i] = type == DType::kFloat16 ? float_to_half(v) : to_bfloat16(v);
+      }
+      return;
+    }
+    default:  // 4 bits, two to a byte
+      for (int64_t i = 0; i < count; i += 2) {
+        const int low = narrow<int8_t>(in[i]) & 15, high = i + 1 < count ? narrow<int8_t>(in[i + 1]) & 15 : 0;
+        y[(begin + i) / 2] = static_cast<std::byte>(low | high << 4);
+      }
+  }
+}
+
+template <class W>
+void cast_through(const std::byte* x, DType from, std::byte* y, DType to, int64_t begin, int64_t end) {
+  W piece[kPiece];
+  for (int64_t i = begin; i < end; i += kPiece) {
+    const int64_t n = std::min(kPiece, end - i);
+    load(x, from, i, n, piece);
+    store(piece, y, to, i, n);
+  }
+}
+
+bool castable(DType t) { return bits_of(t) > 0; }
+
+}  // namespace
+
+void cast_elements(const std::byte* x, DType from, std::byte* y, DType to, int64_t begin, int64_t end) {
+  // uint64 as int64 keeps the bits, which is what integers want; floats want its value.
+  if (is_float(from) || (is_float(to) && from == DType::kUint64))
+    return cast_through<double>(x, from, y, to, begin, end);
+  cast_through<int64_t>(x, from, y, to, begin, end);
+}
+
+Tensor cast(const Tensor& tensor, DType to) {
+  if (tensor.dtype() == to) return tensor;
+  if (!castable(tensor.dtype()) || !castable(to)) {
+    throw Error(ErrorCode::kUnsupportedType,
+                "cannot cast " + std::string(name_of(tensor.dtype())) + " to " + std::string(name_of(to)));
+  }
+  Tensor result(to, tensor.dims());
+  cast_elements(tensor.raw(), tensor.dtype(), result.mutable_raw(), to, 0, tensor.size());
+  return result;
+}
+
+namespace {
+
+DType target(const Node& n) { return static_cast<DType>(n.int_attribute("to", 0)); }
+
+void infer_cast(InferContext& c) {
+  const DType to = target(c.node());
+  if (!castable(to)) {
+    c.fail(ErrorCode::kUnsupportedType,
+           "casts to element type " + std::to_string(c.ints("to", 0)) + " are not supported");
+  }
+  if (const SymShape* shape = c.shape(0)) return c.output(0, to, *shape);
+  c.output(0, to);
+}
+
+Kernel prepare_cast(PrepareContext& c) {
+  require_inputs(c, 1);
+  const DType from = c.dtype(0), to = c.out_dtype(0);
+  if (!castable(from) || !castable(to)) fail_type(c);
+  if (from == to) {
+    c.alias(0);
+    return {};
+  }
+  const int64_t count = element_count(c.dims(0));
+  if (bits_of(to) < 8) {  // two threads must not write halves of a byte
+    return [=](const RunContext& r) { cast_elements(r.inputs[0], from, r.outputs[0], to, 0, count); };
+  }
+  return [=](const RunContext& r) {
+    r.parallel_range(count, 16384, [&](int64_t begin, int64_t end) {
+      cast_elements(r.inputs[0], from, r.outputs[0], to, begin, end);
+    });
+  };
+}
+
+void canonicalize_cast(Canonicalize& c) {
+  if (c.version < 6) {  // a type by its name: "FLOAT"
+    std::string name = c.node.string_attribute("to", "");
+    std::transform(name.begin(), name.end(), name.begin(),
+                   [](char ch) { return static_cast<char>(ch | 0x20); });
+    if (name == "float") name = "float32";
+    if (name == "double") name = "float64";
+    c.node.attributes.insert_or_assign("to", static_cast<int64_t>(dtype_named(name)));
+  }
+  c.keep();
+}
+
+void canonicalize_cast_like(Canonicalize& c) {
+  const ValueId like = c.node.input(1);
+  if (like == kNoValue || c.graph[like].dtype == DType::kUndefined) {
+    c.fail(ErrorCode::kUnsupportedOperator, "the type to cast to is not known from the model alone");
+  }
+  c.finish("Cast", {c.node.input(0)}, {{"to", static_cast<int64_t>(c.graph[like].dtype)}});
+}
+
+// Is every value of `from` a value of `to`?
+bool holds(DType to, DType from) {
+  if (to == from || from == DType::kBool) return true;
+  if (to == DType::kBool) return false;
+  if (to == DType::kFloat64) return from != DType::kInt64 && from != DType::kUint64;
+  if (to == DType::kFloat32) return is_float(from) ? from != DType::kFloat64 : bits_of(from) <= 16;
+  if (is_float(to) || is_float(from)) return false;
+  const bool signs = is_signed_integer(to) || !is_signed_integer(from);
+  return signs && bits_of(to) - is_signed_integer(to) >= bits_of(from) - is_signed_integer(from);
+}
+
+// A cast to a wider type and on to another is one cast.
+bool merge_casts(RewriteContext& r) {
+  const Node& first = r.node();
+  if (!first.is("Cast") || r.graph[first.inputs[0]].dtype == DType::kUndefined) return false;
+  const int32_t next = r.only_consumer(first.outputs[0]);
+  if (next < 0 || !r.node(next).is("Cast") || !holds(target(first), r.graph[first.inputs[0]].dtype))
+    return false;
+  Node merged = r.node(next);
+  merged.inputs = {first.inputs[0]};
+  r.replace({r.at(), next}, {merged});
+  return true;
+}
+
+const RegisterRewrite kMergeCasts({.name = "merge two casts", .apply = merge_casts});
+
+const RegisterOp kCast({.name = "Cast",
+                        .infer = infer_cast,
+                        .prepare = prepare_cast,
+                        .layout = any_layout,
+                        .canonicalize = canonicalize_cast});
+const RegisterOp kCastLike({.name = "CastLike", .since = 15, .canonicalize = canonicalize_cast_like});
+
+}  // namespace
+}  // namespace zp

@@ -1,0 +1,15 @@
+// Conversion between element types.
+#pragma once
+
+#include "core/tensor.h"
+
+namespace zp {
+
+// Elements [begin, end) of `x` brought to type `to`. Floats lose their fraction where integers are wanted
+// (what does not fit 64 bits saturates, NaN gives 0), integers keep their low bits, anything but 0 is true.
+// 4-bit ranges start at even elements of `y`. Both types are numbers.
+void cast_elements(const std::byte* x, DType from, std::byte* y, DType to, int64_t begin, int64_t end);
+// Throws kUnsupportedType for strings.
+Tensor cast(const Tensor& tensor, DType to);
+
+}  // namespace zp

@@ -1,0 +1,175 @@
+// Clip. In memory its bounds are constants (or absent): a Clip with computed bounds is read as Max and Min,
+// so that every Clip can be fused into the operator before it.
+#include <algorithm>
+#include <limits>
+
+#include "ops/rewrite.h"
+#include "ops/unary.h"
+
+namespace zp {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+std::optional<Clamp> clamp_of(const Tensor* lo, const Tensor* hi) {
+  Clamp clamp;
+  if (lo && lo->size() == 1) clamp.lo = lo->floats()[0];
+  if (hi && hi->size() == 1) clamp.hi = hi->floats()[0];
+  return clamp;
+}
+
+std::optional<Clamp> as_clamp(const InferContext& c) {
+  if (c.dtype(0) != DType::kFloat32) return std::nullopt;
+  for (size_t i : {size_t{1}, size_t{2}})
+    if (c.has_input(i) && !c.constant(i)) return std::nullopt;
+  return clamp_of(c.constant(1), c.constant(2));
+}
+
+template <class T>
+Kernel prepare_typed(PrepareContext& c) {
+  T lo = std::numeric_limits<T>::lowest(), hi = std::numeric_limits<T>::max();
+  for (size_t i : {size_t{1}, size_t{2}}) {
+    if (!c.has_input(i)) continue;
+    const Tensor& bound = *c.constant(i);
+    if (bound.dtype() != dtype_of<T>() || bound.size() != 1) fail_type(c, i);
+    (i == 1 ? lo : hi) = bound.data<T>()[0];
+  }
+  return prepare_each<T>(c, [=](T v) { return std::min(std::max(v, lo), hi); });
+}
+
+Kernel prepare_clip(PrepareContext& c) {
+  for (size_t i : {size_t{1}, size_t{2}}) {
+    if (c.has_input(i) && !c.constant(i))
+      c.fail(ErrorCode::kUnsupportedOperator, "a bound of Clip is computed while the model runs");
+  }
+  switch (c.dtype(0)) {
+    case DType::kInt8:
+      return prepare_typed<int8_t>(c);
+    case DType::kUint8:
+      return prepare_typed<uint8_t>(c);
+    case DType::kInt16:
+      return prepare_typed<int16_t>(c);
+    case DType::kUint16:
+      return prepare_typed<uint16_t>(c);
+    case DType::kInt32:
+      return prepare_typed<int32_t>(c);
+    case DType::kUint32:
+      return prepare_typed<uint32_t>(c);
+    case DType::kInt64:
+      return prepare_typed<int64_t>(c);
+    case DType::kUint64:
+      return prepare_typed<uint64_t>(c);
+    case DType::kFloat64:
+      return prepare_typed<double>(c);
+    default: {
+      const std::optional<Clamp> clamp =
+          clamp_of(c.has_input(1) ? c.constant(1) : nullptr, c.has_input(2) ? c.constant(2) : nullptr);
+      return prepare_unary(c, kernels::Unary::kClamp, {.a = clamp->lo, .b = clamp->hi});
+    }
+  }
+}
+
+void canonicalize(Canonicalize& c) {
+  Node& n = c.node;
+  n.attributes.erase("consumed_inputs");
+  if (c.version < 11) {
+    n.inputs.resize(3, kNoValue);
+    for (const auto& [key, at] : {std::pair{"min", size_t{1}}, std::pair{"max", size_t{2}}}) {
+      const auto found = n.attributes.find(key);
+      if (found == n.attributes.end()) continue;
+      const float bound = n.float_attribute(key, 0);
+      const DType type = c.graph[n.inputs[0]].dtype;
+      Tensor tensor = Tensor::scalar(bound);
+      if (type == DType::kFloat16) {
+        tensor = Tensor(DType::kFloat16, {});
+        *reinterpret_cast<uint16_t*>(tensor.mutable_raw()) = float_to_half(bound);
+      } else if (type == DType::kFloat64) {
+        tensor = Tensor::scalar(static_cast<double>(bound));
+      }
+      n.inputs[at] = c.constant_value(n.name + "_" + key, std::move(tensor));
+      n.attributes.erase(found);
+    }
+    while (!n.inputs.empty() && n.inputs.back() == kNoValue) n.inputs.pop_back();
+  }
+  const ValueId lo = n.input(1), hi = n.input(2);
+  if ((lo == kNoValue || c.graph.constant(lo)) && (hi == kNoValue || c.graph.constant(hi))) return c.keep();
+  if (hi == kNoValue) return c.finish("Max", {n.input(0), lo});
+  c.finish("Min", {lo == kNoValue ? n.input(0) : c.add("Max", {n.input(0), lo}), hi});
+}
+
+// ---- rewrites
+
+ValueId bound_constant(RewriteContext& r, const std::string& name, float bound) {
+  return r.graph.add_constant(name, Tensor::scalar(bound));
+}
+
+Node make_clip(RewriteContext& r, const Node& like, ValueId x, float lo, float hi) {
+  Node clip;
+  clip.name = like.name;
+  clip.op_type = "Clip";
+  clip.inputs = {x, lo > -kInfinity ? bound_constant(r, like.name + "_min", lo) : kNoValue,
+                 hi < kInfinity ? bound_constant(r, like.name + "_max", hi) : kNoValue};
+  while (clip.inputs.back() == kNoValue) clip.inputs.pop_back();
+  clip.outputs = {like.outputs[0]};
+  return clip;
+}
+
+// Max(x, c) and Min(x, c) with a scalar are Clips, which can be fused and have an integer form.
+bool extreme_to_clip(RewriteContext& r) {
+  const Node& n = r.node();
+  const bool max = n.is("Max");
+  if (!max && !n.is("Min")) return false;
+  const auto operand = r.scalar_operand(n);
+  if (!operand || r.graph[operand->other].dtype != DType::kFloat32 || r.graph.constant(operand->other))
+    return false;
+  const ValueId scalar = n.inputs[0] == operand->other ? n.inputs[1] : n.inputs[0];
+  const std::optional<SymShape>& x = r.graph[operand->other].shape;
+  const Tensor* bound = r.graph.constant(scalar);
+  // [1, 1, 1, 1] would raise the rank of a smaller x.
+  if (!bound->dims().empty() && (!x || x->size() < bound->dims().size())) return false;
+  const float value = operand->scalar;
+  r.replace({r.at()}, {make_clip(r, n, operand->other, max ? value : -kInfinity, max ? kInfinity : value)});
+  return true;
+}
+
+std::optional<Clamp> float_clamp(const RewriteContext& r, const Node& n) {
+  if (n.inputs.empty() || r.graph[n.inputs[0]].dtype != DType::kFloat32) return std::nullopt;
+  if (n.is("Relu")) return Clamp{.lo = 0, .hi = kInfinity};
+  if (!n.is("Clip")) return std::nullopt;
+  for (size_t i : {size_t{1}, size_t{2}})
+    if (n.input(i) != kNoValue && !r.scalar(n.input(i))) return std::nullopt;
+  return clamp_of(r.graph.constant(n.input(1)), r.graph.constant(n.input(2)));
+}
+
+// Two clamps in a row are one.
+bool merge_clamps(RewriteContext& r) {
+  const Node& first = r.node();
+  const auto a = float_clamp(r, first);
+  if (!a) return false;
+  const int32_t next = r.only_consumer(first.outputs[0]);
+  if (next < 0) return false;
+  const Node& second = r.node(next);
+  if (second.inputs[0] != first.outputs[0]) return false;
+  const auto b = float_clamp(r, second);
+  if (!b) return false;
+  const float lo = std::min(std::max(a->lo, b->lo), b->hi), hi = std::max(std::min(a->hi, b->hi), b->lo);
+  if (!(a->lo <= a->hi) || !(b->lo <= b->hi)) return false;
+  r.replace({r.at(), next}, {make_clip(r, second, first.inputs[0], lo, hi)});
+  return true;
+}
+
+const RegisterRewrite kExtremeToClip({.name = "write Max and Min with a scalar as Clip",
+                                      .apply = extreme_to_clip});
+const RegisterRewrite kMergeClamps({.name = "merge two clamps", .apply = merge_clamps, .order = 1});
+
+const RegisterOp kClip({.name = "Clip",
+                        .infer = infer_same,
+                        .prepare = prepare_clip,
+                        .layout = any_layout,
+                        .unary = true,
+                        .as_clamp = as_clamp,
+                        .quant = {.kind = QuantRule::Kind::kRescaled},
+                        .canonicalize = canonicalize});
+
+}  // namespace
+}  // namespace zp

@@ -1,0 +1,90 @@
+// Identity, and Dropout, which is one in inference.
+#include <algorithm>
+
+#include "ops/rewrite.h"
+#include "ops/unary.h"
+
+namespace zp {
+namespace {
+
+Kernel alias(PrepareContext& c) {
+  require_inputs(c, 1);
+  c.alias(0);
+  return {};
+}
+
+// Without its second output (the mask) Dropout becomes Identity; the mask of inference is all true.
+void canonicalize_dropout(Canonicalize& c) {
+  if (const Tensor* training = c.constant(2);
+      c.node.input(2) != kNoValue && (!training || training->integer_at(0) != 0)) {
+    c.fail(ErrorCode::kUnsupportedOperator, "Dropout in training mode is not supported",
+           {.hint = "export the model for inference"});
+  }
+  if (c.version < 7 && c.node.int_attribute("is_test", 0) == 0 && c.node.output(1) != kNoValue) {
+    c.fail(ErrorCode::kUnsupportedOperator, "Dropout in training mode is not supported",
+           {.hint = "export the model for inference"});
+  }
+  if (c.node.output(1) != kNoValue) {
+    Node mask;
+    mask.name = c.node.name + "_mask";
+    mask.op_type = "Cast";
+    const ValueId same = c.add("Equal", {c.node.input(0), c.node.input(0)});
+    // x == x is false for NaN; or-ing it with its opposite is not.
+    const ValueId other = c.add("Not", {same});
+    mask.op_type = "Or";
+    mask.inputs = {same, other};
+    mask.outputs = {c.node.output(1)};
+    c.nodes.push_back(std::move(mask));
+  }
+  c.finish("Identity", {c.node.input(0)});
+}
+
+void replace_uses(Graph& graph, ValueId from, ValueId to) {
+  for (Node& n : graph.nodes) {
+    for (ValueId& v : n.inputs)
+      if (v == from) v = to;
+    for (auto& [key, attribute] : n.attributes) {
+      auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute);
+      if (!sub) continue;
+      const auto captured = [from](const Capture& capture) { return capture.outer == from; };
+      if (std::none_of((*sub)->captures.begin(), (*sub)->captures.end(), captured)) continue;
+      *sub = std::make_shared<Graph>(**sub);  // a copy of the model may share it
+      for (Capture& capture : (*sub)->captures)
+        if (capture.outer == from) capture.outer = to;
+    }
+  }
+}
+
+// Looking through the whole graph for each Identity is quadratic: not for graphs that only malice makes.
+constexpr size_t kMostNodes = 20000;
+
+bool remove_identity(RewriteContext& r) {
+  const Node& n = r.node();
+  if (!n.is("Identity") || r.graph.nodes.size() > kMostNodes) return false;
+  const ValueId x = n.inputs[0], y = n.outputs[0];
+  if (!r.graph.is_output(y)) {
+    replace_uses(r.graph, y, x);
+    r.replace({r.at()}, {});
+    return true;
+  }
+  // An output keeps its name: the node before makes it, if nobody else needs what it makes.
+  const int32_t before = r.producer(x);
+  if (before < 0 || r.only_consumer(x) != r.at() || r.node(before).outputs.size() != 1) return false;
+  Node maker = r.node(before);
+  maker.outputs = {y};
+  r.replace({before, r.at()}, {maker});
+  return true;
+}
+
+const RegisterRewrite kRemoveIdentity({.name = "remove Identity", .apply = remove_identity, .order = -10});
+
+const RegisterOp kIdentity({.name = "Identity",
+                            .infer = infer_same,
+                            .prepare = alias,
+                            .layout = any_layout,
+                            .quant = {.kind = QuantRule::Kind::kSameScale},
+                            .canonicalize = drop_consumed_inputs});
+const RegisterOp kDropout({.name = "Dropout", .canonicalize = canonicalize_dropout});
+
+}  // namespace
+}  // namespace zp

@@ -1,0 +1,276 @@
+// QuantizeLinear and DequantizeLinear (per tensor, per axis, in blocks), also in their com.microsoft forms,
+// and DynamicQuantizeLinear. Mostly the planner absorbs them into the operators beside them; these kernels
+// run the rest.
+#include <algorithm>
+#include <functional>
+
+#include "kernels/quantize.h"
+#include "ops/unary.h"
+
+namespace zp {
+namespace {
+
+constexpr int64_t kGrain = 16384;
+
+DType quantized_type(const InferContext& c) {
+  if (c.has_input(2)) return c.dtype(2);
+  const int64_t given = c.ints("output_dtype", 0);
+  return given == 0 ? DType::kUint8 : static_cast<DType>(given);
+}
+
+void output_like_input(InferContext& c, DType dtype) {
+  if (const SymShape* shape = c.shape(0)) return c.output(0, dtype, *shape);
+  c.output(0, dtype);
+}
+void infer_quantize(InferContext& c) { output_like_input(c, quantized_type(c)); }
+void infer_dequantize(InferContext& c) { output_like_input(c, c.dtype(1)); }
+
+// Blocks have scales of the input's rank, which only logical order can follow.
+LayoutRule layout(const InferContext& c) {
+  return c.ints("block_size", 0) > 0 ? LayoutRule::kLogical : LayoutRule::kAny;
+}
+
+// A tensor as [outer][length][inner] with scales along `length` (one for each `block` of it), or one for all.
+struct Geometry {
+  int64_t outer = 1, length = 1, inner = 1;
+  bool per_tensor = true;
+  int64_t block = 0;   // 0: scales are per axis
+  int64_t blocks = 1;  // along `length`
+  int64_t scales = 1;  // in all
+  DType zero_point_type = DType::kUndefined;
+};
+
+Geometry geometry_of(PrepareContext& c) {
+  require_inputs(c, 2);
+  if (c.dtype(1) != DType::kFloat32) fail_type(c, 1);
+  Geometry g;
+  const Shape& x = c.dims(0);
+  const Shape& scale = c.dims(1);
+  g.scales = element_count(scale);
+  g.block = c.node().int_attribute("block_size", 0);
+  if (g.block < 0) c.fail(ErrorCode::kInvalidModel, "block_size is negative");
+  if (c.has_input(2)) {
+    g.zero_point_type = c.dtype(2);
+    if (element_count(c.dims(2)) != g.scales) {
+      c.fail(ErrorCode::kShapeMismatch,
+             "zero points " + to_string(c.dims(2)) + " do not fit scales " + to_string(scale));
+    }
+  }
+  g.per_tensor = g.block == 0 && g.scales == 1;
+  if (g.per_tensor) {
+    g.length = element_count(x);
+    return g;
+  }
+  const auto rank = static_cast<int>(x.size());
+  const int64_t axis = c.node().int_attribute("axis", 1);
+  if (axis < -rank || axis >= rank) {
+    c.fail(ErrorCode::kShapeMismatch, "axis " + std::to_string(axis) + " is outside a tensor of " +
+                                          std::to_string(rank) + " dimensions");
+  }
+  const auto at = static_cast<size_t>(c.axis(axis, rank));
+  for (size_t d = 0; d < x.size(); ++d) (d < at ? g.outer : d > at ? g.inner : g.length) *= x[d];
+  Shape expected{g.length};
+  if (g.block > 0) {
+    g.blocks = (g.length + g.block - 1) / g.block;
+    expected = x;
+    expected[at] = g.blocks;
+  }
+  if (scale != expected) {
+    c.fail(ErrorCode::kShapeMismatch,
+           "scales have dimensions " + to_string(scale) + ", not " + to_string(expected));
+  }
+  // Zero points widened to int32, for runs along which they change.
+  if (g.zero_point_type != DType::kUndefined) c.scratch(static_cast<size_t>(g.scales) * sizeof(int32_t));
+  return g;
+}
+
+const int32_t* zero_points(const Geometry& g, const RunContext& r) {
+  if (g.zero_point_type == DType::kUndefined) return nullptr;
+  int32_t* widened = r.scratch<int32_t>();
+  for (int64_t i = 0; i < g.scales; ++i) {
+    widened[i] = kernels::quantized_at(r.inputs[2], g.zero_point_type, static_cast<size_t>(i));
+  }
+  return widened;
+}
+
+int32_t one_zero_point(const Geometry& g, const RunContext& r) {
+  return g.zero_point_type == DType::kUndefined ? 0
+                                                : kernels::quantized_at(r.inputs[2], g.zero_point_type, 0);
+}
+
+// Runs of elements that share a scale go to `one`(first element, count, scale index), runs in which every
+// element has the next scale to `each`.
+template <class One, class Each>
+void for_runs(const Geometry& g, const RunContext& r, bool parallel, One&& one, Each&& each) {
+  const auto split = [&](int64_t count, int64_t per_item, auto&& body) {
+    if (!parallel) return body(int64_t{0}, count);
+    r.parallel_range(count, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, per_item)), body);
+  };
+  if (g.inner == 1 && g.block == 0) {
+    return split(g.outer, g.length, [&](int64_t begin, int64_t end) {
+      for (int64_t o = begin; o < end; ++o) each(o * g.length, g.length, int64_t{0});
+    });
+  }
+  split(g.outer * g.length, g.inner, [&](int64_t begin, int64_t end) {
+    for (int64_t row = begin; row < end;) {
+      const int64_t o = row / g.length, k = row % g.length;
+      if (g.block == 0) {
+        one(row * g.inner, g.inner, k);
+        ++row;
+        continue;
+      }
+      const int64_t scale = (o * g.blocks + k / g.block) * g.inner;
+      if (g.inner > 1) {
+        each(row * g.inner, g.inner, scale);
+        ++row;
+        continue;
+      }
+      const int64_t count = std::min({g.block - k % g.block, g.length - k, end - row});
+      one(row, count, scale);
+      row += count;
+    }
+  });
+}
+
+bool is_quantized_type(DType t) {
+  return t == DType::kUint8 || t == DType::kInt8 || t == DType::kUint16 || t == DType::kInt16 ||
+         t == DType::kUint4 || t == DType::kInt4;
+}
+
+Kernel prepare_quantize(PrepareContext& c) {
+  const Geometry g = geometry_of(c);
+  const DType type = c.out_dtype(0);
+  if (c.dtype(0) != DType::kFloat32) fail_type(c);
+  if (!is_quantized_type(type) || (c.has_input(2) && c.dtype(2) != type)) {
+    c.fail(ErrorCode::kUnsupportedType, "values cannot be quantized to " + std::string(name_of(type)));
+  }
+  const bool parallel = bits_of(type) >= 8;  // two threads must not write halves of a byte
+  if (g.per_tensor) {
+    return [=](const RunContext& r) {
+      const float scale = *r.in<float>(1);
+      const int32_t zero_point = one_zero_point(g, r);
+      r.parallel_range(g.length, parallel ? kGrain : g.length, [&](int64_t begin, int64_t end) {
+        kernels::quantize(r.in<float>(0) + begin, scale, zero_point, type, r.out<void>(0),
+                          static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+      });
+    };
+  }
+  return [=](const RunContext& r) {
+    const float *x = r.in<float>(0), *scales = r.in<float>(1);
+    const int32_t* zero = zero_points(g, r);
+    for_runs(
+        g, r, parallel,
+        [&](int64_t first, int64_t count, int64_t scale) {
+          kernels::quantize(x + first, scales[scale], zero ? zero[scale] : 0, type, r.out<void>(0),
+                            static_cast<size_t>(first), static_cast<size_t>(count));
+        },
+        [&](int64_t first, int64_t count, int64_t scale) {
+          kernels::quantize_each(x + first, scales + scale, zero ? zero + scale : nullptr, type,
+                                 r.out<void>(0), static_cast<size_t>(first), static_cast<size_t>(count));
+        });
+  };
+}
+
+Kernel prepare_dequantize(PrepareContext& c) {
+  const Geometry g = geometry_of(c);
+  const DType type = c.dtype(0);
+  if (!is_quantized_type(type) && type != DType::kInt32) fail_type(c);
+  if (c.has_input(2) && c.dtype(2) != type) fail_type(c, 2);
+  if (g.per_tensor) {
+    return [=](const RunContext& r) {
+      const float scale = *r.in<float>(1);
+      const int32_t zero_point = one_zero_point(g, r);
+      r.parallel_range(g.length, kGrain, [&](int64_t begin, int64_t end) {
+        kernels::dequantize(r.in<void>(0), type, scale, zero_point, r.out<float>(0) + begin,
+                            static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+      });
+    };
+  }
+  return [=](const RunContext& r) {
+    float* y = r.out<float>(0);
+    const float* scales = r.in<float>(1);
+    const int32_t* zero = zero_points(g, r);
+    for_runs(
+        g, r, true,
+        [&](int64_t first, int64_t count, int64_t scale) {
+          kernels::dequantize(r.in<void>(0), type, scales[scale], zero ? zero[scale] : 0, y + first,
+                              static_cast<size_t>(first), static_cast<size_t>(count));
+        },
+        [&](int64_t first, int64_t count, int64_t scale) {
+          kernels::dequantize_each(r.in<void>(0), type, scales + scale, zero ? zero + scale : nullptr,
+                                   y + first, static_cast<size_t>(first), static_cast<size_t>(count));
+        });
+  };
+}
+
+// ---- DynamicQuantizeLinear
+
+void infer_dynamic(InferContext& c) {
+  output_like_input(c, DType::kUint8);
+  c.output(1, DType::kFloat32, SymShape{});
+  c.output(2, DType::kUint8, SymShape{});
+}
+
+Kernel prepare_dynamic(PrepareContext& c) {
+  require_inputs(c, 1);
+  if (c.dtype(0) != DType::kFloat32) fail_type(c);
+  const int64_t count = element_count(c.dims(0));
+  const int64_t pieces = std::clamp<int64_t>(count / kGrain, 1, int64_t{c.threads()} * 4);
+  c.scratch(static_cast<size_t>(pieces) * sizeof(kernels::Extent));
+  const bool scale_out = c.has_output(1), zero_point_out = c.has_output(2), y_out = c.has_output(0);
+  return [=](const RunContext& r) {
+    const float* x = r.in<float>(0);
+    auto* extents = r.scratch<kernels::Extent>();
+    r.parallel(pieces, [&](int64_t p, int) {
+      const int64_t begin = count * p / pieces, end = count * (p + 1) / pieces;
+      extents[p] = kernels::extent_with_zero(x + begin, static_cast<size_t>(end - begin));
+    });
+    kernels::Extent all;
+    for (int64_t p = 0; p < pieces; ++p) {
+      all.min = std::min(all.min, extents[p].min);
+      all.max = std::max(all.max, extents[p].max);
+    }
+    const kernels::DynamicScale s = kernels::dynamic_scale(all);
+    if (scale_out) *r.out<float>(1) = s.scale;
+    if (zero_point_out) *r.out<uint8_t>(2) = s.zero_point;
+    if (!y_out) return;
+    r.parallel_range(count, kGrain, [&](int64_t begin, int64_t end) {
+      kernels::quantize(x + begin, s.scale, s.zero_point, DType::kUint8, r.out<void>(0),
+                        static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+    });
+  };
+}
+
+// com.microsoft's forms came before ai.onnx had per-axis scales and 16-bit types; they say the same.
+void to_standard(Canonicalize& c) {
+  c.node.domain.clear();
+  c.keep();
+}
+
+const RegisterOp kQuantize({.name = "QuantizeLinear",
+                            .since = 10,
+                            .infer = infer_quantize,
+                            .prepare = prepare_quantize,
+                            .layout = layout,
+                            .role = QdqRole::kQuantize});
+const RegisterOp kDequantize({.name = "DequantizeLinear",
+                              .since = 10,
+                              .infer = infer_dequantize,
+                              .prepare = prepare_dequantize,
+                              .layout = layout,
+                              .role = QdqRole::kDequantize});
+const RegisterOp kDynamic({.name = "DynamicQuantizeLinear",
+                           .since = 11,
+                           .infer = infer_dynamic,
+                           .prepare = prepare_dynamic,
+                           .layout = any_layout,
+                           .role = QdqRole::kDynamicQuantize});
+const RegisterOp kMicrosoftQuantize({.domain = kMicrosoft,
+                                     .name = "QuantizeLinear",
+                                     .canonicalize = to_standard});
+const RegisterOp kMicrosoftDequantize({.domain = kMicrosoft,
+                                       .name = "DequantizeLinear",
+                                       .canonicalize = to_standard});
+
+}  // namespace
+}  // namespace zp

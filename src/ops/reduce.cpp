@@ -1,0 +1,209 @@
+// ReduceSum, ReduceMean, ReduceMax, ... over any axes; ArgMax and ArgMin.
+#include "kernels/reduce.h"
+
+#include <algorithm>
+#include <memory>
+
+#include "ops/shape_arguments.h"
+#include "ops/unary.h"
+
+namespace zp {
+namespace {
+
+using kernels::Reduce;
+
+// Which dimensions go. nullopt: not known yet.
+std::optional<std::vector<bool>> reduced_dims(const InferContext& c, int rank) {
+  std::vector<bool> reduced(static_cast<size_t>(rank), false);
+  std::vector<int64_t> axes;
+  if (c.has_input(1)) {
+    const auto given = shape_integers(c, 1);
+    if (!given) return std::nullopt;
+    axes = *given;
+  }
+  if (axes.empty()) {
+    if (c.ints("noop_with_empty_axes", 0) == 0) reduced.assign(reduced.size(), true);
+    return reduced;
+  }
+  for (int64_t a : axes) reduced[static_cast<size_t>(c.axis(a, rank))] = true;
+  return reduced;
+}
+
+void infer_reduce(InferContext& c) {
+  const SymShape* in = c.shape(0);
+  if (!in) return c.output(0, c.dtype(0));
+  const auto reduced = reduced_dims(c, static_cast<int>(in->size()));
+  const bool keep = c.ints("keepdims", 1) != 0;
+  if (!reduced) {
+    if (keep) return c.output(0, c.dtype(0), SymShape(in->size(), Dim()));
+    return c.output(0, c.dtype(0));
+  }
+  SymShape out;
+  for (size_t d = 0; d < in->size(); ++d) {
+    if (!(*reduced)[d]) {
+      out.push_back((*in)[d]);
+    } else if (keep) {
+      out.push_back(Dim(1));
+    }
+  }
+  c.output(0, c.dtype(0), std::move(out));
+}
+
+// Channels last, too, if the rank stays.
+LayoutRule layout(const InferContext& c) {
+  return c.ints("keepdims", 1) != 0 ? LayoutRule::kAny : LayoutRule::kLogical;
+}
+
+template <class T>
+Kernel any_kernel(Reduce f, const kernels::ReduceShape& shape, int64_t count, int64_t grain) {
+  return [=](const RunContext& r) {
+    r.parallel_range(count, grain, [&](int64_t begin, int64_t end) {
+      kernels::reduce_any(f, shape, r.in<T>(0), r.out<T>(0), begin, end);
+    });
+  };
+}
+
+template <Reduce kFunction>
+Kernel prepare(PrepareContext& c) {
+  require_inputs(c, 1);
+  const Shape& dims = c.dims(0);
+  const auto rank = static_cast<int>(dims.size());
+  const std::vector<int64_t> axes = prepared_integers(c, 1);
+  const bool nothing = axes.empty() && c.node().int_attribute("noop_with_empty_axes", 0) != 0;
+  const auto reduced = std::make_unique<bool[]>(dims.size() + 1);
+  for (size_t d = 0; d < dims.size(); ++d) reduced[d] = axes.empty() && !nothing;
+  for (int64_t a : axes) {
+    if (a < -rank || a >= rank)
+      c.fail(ErrorCode::kShapeMismatch, "axis " + std::to_string(a) + " is outside the tensor");
+    reduced[static_cast<size_t>(c.axis(a, rank))] = true;
+  }
+  const auto found = kernels::ReduceShape::of(dims, {reduced.get(), dims.size()});
+  if (!found)
+    c.fail(ErrorCode::kUnsupportedOperator, "more dimensions are reduced than the kernels can follow");
+  const kernels::ReduceShape shape = *found;
+  const int64_t count = element_count(c.out_dims(0));
+  const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, shape.reduced.size()));
+  switch (c.dtype(0)) {
+    case DType::kFloat32:
+      return [=](const RunContext& r) {
+        r.parallel_range(count, grain, [&](int64_t begin, int64_t end) {
+          kernels::reduce(kFunction, shape, r.in<float>(0), r.out<float>(0), begin, end);
+        });
+      };
+    case DType::kFloat64:
+      return any_kernel<double>(kFunction, shape, count, grain);
+    case DType::kInt8:
+      return any_kernel<int8_t>(kFunction, shape, count, grain);
+    case DType::kUint8:
+    case DType::kBool:
+      return any_kernel<uint8_t>(kFunction, shape, count, grain);
+    case DType::kInt32:
+      return any_kernel<int32_t>(kFunction, shape, count, grain);
+    case DType::kUint32:
+      return any_kernel<uint32_t>(kFunction, shape, count, grain);
+    case DType::kInt64:
+      return any_kernel<int64_t>(kFunction, shape, count, grain);
+    case DType::kUint64:
+      return any_kernel<uint64_t>(kFunction, shape, count, grain);
+    default:
+      fail_type(c);
+  }
+}
+
+// Axes were an attribute before opset 18 (ReduceSum: 13).
+void canonicalize(Canonicalize& c) {
+  c.attribute_to_input("axes", 1);
+  c.keep();
+}
+
+OpDef reduction(std::string_view name, Kernel (*prepare)(PrepareContext&)) {
+  return {
+      .name = name,
+      .infer = infer_reduce,
+      .prepare = prepare,
+      .layout = layout,
+      .quant = {.kind = QuantRule::Kind::kFloat, .why_float = "there is no integer form for this reduction"},
+      .canonicalize = canonicalize};
+}
+
+const RegisterOp kSum(reduction("ReduceSum", prepare<Reduce::kSum>));
+const RegisterOp kMean(reduction("ReduceMean", prepare<Reduce::kMean>));
+const RegisterOp kMax(reduction("ReduceMax", prepare<Reduce::kMax>));
+const RegisterOp kMin(reduction("ReduceMin", prepare<Reduce::kMin>));
+const RegisterOp kProd(reduction("ReduceProd", prepare<Reduce::kProd>));
+const RegisterOp kL1(reduction("ReduceL1", prepare<Reduce::kL1>));
+const RegisterOp kL2(reduction("ReduceL2", prepare<Reduce::kL2>));
+const RegisterOp kSumSquare(reduction("ReduceSumSquare", prepare<Reduce::kSumSquare>));
+const RegisterOp kLogSum(reduction("ReduceLogSum", prepare<Reduce::kLogSum>));
+const RegisterOp kLogSumExp(reduction("ReduceLogSumExp", prepare<Reduce::kLogSumExp>));
+
+// ---- ArgMax, ArgMin
+
+void infer_arg(InferContext& c) {
+  const SymShape* in = c.shape(0);
+  if (!in) return c.output(0, DType::kInt64);
+  const auto axis = static_cast<size_t>(c.axis(c.ints("axis", 0), static_cast<int>(in->size())));
+  c.require(!((*in)[axis] == Dim(0)), "there is no largest of no elements");
+  SymShape out = *in;
+  if (c.ints("keepdims", 1) != 0) {
+    out[axis] = Dim(1);
+  } else {
+    out.erase(out.begin() + static_cast<std::ptrdiff_t>(axis));
+  }
+  c.output(0, DType::kInt64, std::move(out));
+}
+
+template <class T>
+Kernel arg_kernel(const kernels::ArgExtreme& a, int64_t count) {
+  return [=](const RunContext& r) {
+    r.parallel_range(count, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, a.length)), [&](int64_t begin, int64_t end) {
+      kernels::arg_extreme(a, r.in<T>(0), r.out<int64_t>(0), begin, end);
+    });
+  };
+}
+
+template <bool kSmallest>
+Kernel prepare_arg(PrepareContext& c) {
+  require_inputs(c, 1);
+  const Shape& dims = c.dims(0);
+  const auto axis =
+      static_cast<size_t>(c.axis(c.node().int_attribute("axis", 0), static_cast<int>(dims.size())));
+  kernels::ArgExtreme a;
+  a.smallest = kSmallest;
+  a.last = c.node().int_attribute("select_last_index", 0) != 0;
+  a.length = dims[axis];
+  for (size_t d = axis + 1; d < dims.size(); ++d) a.inner *= dims[d];
+  const int64_t count = element_count(c.out_dims(0));
+  switch (c.dtype(0)) {
+    case DType::kFloat32:
+      return arg_kernel<float>(a, count);
+    case DType::kFloat64:
+      return arg_kernel<double>(a, count);
+    case DType::kInt8:
+      return arg_kernel<int8_t>(a, count);
+    case DType::kUint8:
+      return arg_kernel<uint8_t>(a, count);
+    case DType::kInt16:
+      return arg_kernel<int16_t>(a, count);
+    case DType::kUint16:
+      return arg_kernel<uint16_t>(a, count);
+    case DType::kInt32:
+      return arg_kernel<int32_t>(a, count);
+    case DType::kUint32:
+      return arg_kernel<uint32_t>(a, count);
+    case DType::kInt64:
+      return arg_kernel<int64_t>(a, count);
+    case DType::kUint64:
+      return arg_kernel<uint64_t>(a, count);
+    default:
+      fail_type(c);
+  }
+}
+
+const RegisterOp kArgMax(
+    {.name = "ArgMax", .infer = infer_arg, .prepare = prepare_arg<false>, .layout = layout});
+const RegisterOp kArgMin(
+    {.name = "ArgMin", .infer = infer_arg, .prepare = prepare_arg<true>, .layout = layout});
+
+}  // namespace
+}  // namespace zp

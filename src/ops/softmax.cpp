@@ -1,0 +1,140 @@
+// Softmax and LogSoftmax, with com.microsoft's QLinearSoftmax.
+#include "kernels/softmax.h"
+
+#include <algorithm>
+
+#include "ops/unary.h"
+
+namespace zp {
+namespace {
+
+void infer_softmax(InferContext& c) {
+  if (c.shape(0)) c.axis(c.ints("axis", -1), std::max(1, c.rank(0)));
+  infer_same(c);
+}
+
+template <bool kLogarithm>
+Kernel prepare(PrepareContext& c) {
+  require_inputs(c, 1);
+  if (c.dtype(0) != DType::kFloat32) fail_type(c);
+  const Shape& dims = c.dims(0);
+  const auto rank = static_cast<int>(dims.size());
+  const auto axis =
+      rank == 0 ? size_t{0} : static_cast<size_t>(c.axis(c.node().int_attribute("axis", -1), rank));
+  int64_t outer = 1, length = 1, inner = 1;
+  for (size_t d = 0; d < dims.size(); ++d) (d < axis ? outer : d > axis ? inner : length) *= dims[d];
+  c.in_place(0);
+  const int64_t grain = std::max<int64_t>(1, 4096 / std::max<int64_t>(1, length * inner));
+  if (inner == 1) {
+    return [=](const RunContext& r) {
+      r.parallel_range(outer, grain, [&](int64_t begin, int64_t end) {
+        for (int64_t o = begin; o < end; ++o) {
+          kernels::softmax_row(r.in<float>(0) + o * length, r.out<float>(0) + o * length,
+                               static_cast<size_t>(length), kLogarithm);
+        }
+      });
+    };
+  }
+  const int64_t scratch = 2 * inner;  // floats, for each thread
+  c.scratch(static_cast<size_t>(scratch) * sizeof(float) * static_cast<size_t>(c.threads()));
+  return [=](const RunContext& r) {
+    const int64_t pieces = std::min<int64_t>(outer, r.threads());
+    r.parallel(pieces, [&](int64_t piece, int thread) {
+      float* own = r.scratch<float>() + thread * scratch;
+      for (int64_t o = outer * piece / pieces; o < outer * (piece + 1) / pieces; ++o) {
+        const int64_t at = o * length * inner;
+        kernels::softmax_strided(r.in<float>(0) + at, r.out<float>(0) + at, static_cast<size_t>(length),
+                                 static_cast<size_t>(inner), kLogarithm, own);
+      }
+    });
+  };
+}
+
+// `name` over all dimensions from `axis` on, as opsets before 13 mean it: on a matrix, where that is not one
+// dimension. Gives the output value; the last node is finished by the caller when `last`.
+template <const char* kName>
+ValueId flattened(Canonicalize& c, ValueId x, int64_t axis, bool finish) {
+  const SymShape* shape = c.node.input(0) == kNoValue ? nullptr : c.shape(0);
+  const auto rank = shape ? static_cast<int64_t>(shape->size()) : int64_t{-1};
+  const bool one_dimension = axis == -1 || (rank > 0 && (axis == rank - 1 || axis == -1));
+  const std::vector<std::pair<std::string, Attribute>> last{{"axis", int64_t{-1}}};
+  if (one_dimension) {
+    if (!finish) return c.add(kName, {x}, last);
+    c.finish(kName, {x}, last);
+    return kNoValue;
+  }
+  const ValueId matrix = c.add("Flatten", {x}, {{"axis", axis}});
+  const ValueId y = c.add(kName, {matrix}, last);
+  const ValueId dims = c.add("Shape", {x});
+  if (!finish) return c.add("Reshape", {y, dims});
+  c.finish("Reshape", {y, dims});
+  return kNoValue;
+}
+
+template <const char* kName>
+void canonicalize(Canonicalize& c) {
+  if (c.version >= 13) return c.keep();
+  flattened<kName>(c, c.node.input(0), c.node.int_attribute("axis", 1), true);
+}
+
+// com.microsoft: X, X_scale, x_zero_point, y_scale, y_zero_point; attribute `opset` says which Softmax is
+// meant.
+constexpr char kSoftmaxName[] = "Softmax", kLogSoftmaxName[] = "LogSoftmax",
+               kQLinearName[] = "QLinearSoftmax";
+
+void expand_qlinear(Canonicalize& c) {
+  const Node& n = c.node;
+  for (size_t i : {0, 1, 3})
+    if (n.input(i) == kNoValue)
+      c.fail(ErrorCode::kInvalidModel, "input " + std::to_string(i) + " is missing");
+  const int64_t opset = n.int_attribute("opset", 13), axis = n.int_attribute("axis", -1);
+  const ValueId x = c.add("DequantizeLinear", {n.input(0), n.input(1), n.input(2)});
+  const ValueId y =
+      opset < 13 ? flattened<kSoftmaxName>(c, x, axis, false) : c.add(kSoftmaxName, {x}, {{"axis", axis}});
+  c.finish("QuantizeLinear", {y, n.input(3), n.input(4)});
+}
+
+bool fold_qlinear(Fold& f) {
+  if (!f.output || f.inputs.size() != 1 || !f.inputs[0]) return false;
+  const DType type = f.graph[f.output->quantized].dtype;
+  for (const QuantizedEdge* e : {&*f.inputs[0], &*f.output}) {
+    const Tensor* scale = f.graph.constant(e->scale);
+    if (e->dynamic || e->block_size || !scale || scale->size() != 1 || e->zero_point == kNoValue ||
+        f.graph[e->quantized].dtype != type) {
+      return false;
+    }
+  }
+  if (type != DType::kUint8 && type != DType::kInt8) return false;
+  Node n;
+  n.name = f.node.name;
+  n.domain = kMicrosoft;
+  n.op_type = kQLinearName;
+  n.inputs = {f.inputs[0]->quantized, f.inputs[0]->scale, f.inputs[0]->zero_point, f.output->scale,
+              f.output->zero_point};
+  n.outputs = {f.output->quantized};
+  n.attributes.emplace("axis", f.node.int_attribute("axis", -1));
+  n.attributes.emplace("opset", int64_t{13});
+  f.nodes.push_back(std::move(n));
+  return true;
+}
+
+OpDef softmax(std::string_view name, Kernel (*prepare)(PrepareContext&), void (*canonicalize)(Canonicalize&),
+              bool (*fold)(Fold&)) {
+  return {.name = name,
+          .infer = infer_softmax,
+          .prepare = prepare,
+          .layout = any_layout,
+          .quant = {.kind = QuantRule::Kind::kFloat,
+                    .why_float = "Softmax needs more than 8 bits on its input and output"},
+          .canonicalize = canonicalize,
+          .fold = fold};
+}
+
+const RegisterOp kSoftmax(softmax(kSoftmaxName, prepare<false>, canonicalize<kSoftmaxName>, fold_qlinear));
+const RegisterOp kLogSoftmax(softmax(kLogSoftmaxName, prepare<true>, canonicalize<kLogSoftmaxName>, nullptr));
+const RegisterOp kQLinearSoftmax({.domain = kMicrosoft,
+                                  .name = kQLinearName,
+                                  .canonicalize = expand_qlinear});
+
+}  // namespace
+}  // namespace zp

@@ -1,0 +1,33 @@
+// Where: one of two values, element by element.
+#include "ops/binary.h"
+#include "ops/unary.h"
+
+namespace zp {
+namespace {
+
+void infer_where(InferContext& c) { infer_broadcast_as(c, c.dtype(1)); }
+
+Kernel prepare_where(PrepareContext& c) {
+  require_inputs(c, 3);
+  if (c.dtype(0) != DType::kBool) fail_type(c);
+  require_same_type(c, 1, 2);
+  const int bits = bits_of(c.dtype(1));
+  if (bits < 8) fail_type(c, 1);
+  const kernels::Broadcast shape = broadcast_of(c);
+  const auto bytes = static_cast<size_t>(bits) / 8;
+  return [=](const RunContext& r) {
+    r.parallel_range(shape.size(), 16384, [&](int64_t begin, int64_t end) {
+      kernels::where(shape, r.in<bool>(0), r.in<void>(1), r.in<void>(2), r.out<void>(0), bytes, begin, end);
+    });
+  };
+}
+
+const RegisterOp kWhere({.name = "Where",
+                         .since = 9,
+                         .infer = infer_where,
+                         .prepare = prepare_where,
+                         .layout = any_layout,
+                         .broadcasts = true});
+
+}  // namespace
+}  // namespace zp
