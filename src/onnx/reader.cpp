@@ -356,10 +356,11 @@ void Reader::read_fields(Message message) {
       }
     }
   } catch (const Error& e) {
-    // ONNX has no magic number. The first field of a file of another kind is hardly ever a field of a
-    // ModelProto.
-    if (first)
+    // ONNX has no magic number, but a file of another kind soon contradicts the form of a ModelProto.
+    const bool cut_off = !e.details().hint.empty();
+    if (first || (e.code() == ErrorCode::kInvalidModel && !cut_off && !graph_ && model_.opsets.empty())) {
       fail(std::string("this is not an ONNX model: ") + e.what(), {.hint = std::string(kChooseModel)});
+    }
     throw;
   }
 }
