@@ -5,6 +5,8 @@
 #include <memory>
 
 #include "kernels/depthwise.h"
+#include "ops/product_qdq.h"
+#include "ops/rewrite.h"
 
 namespace zp {
 namespace {
@@ -366,6 +368,148 @@ Kernel prepare(PrepareContext& c) {
 
 bool integer(const PrepareContext& c) { return has_quantized_product(c, {.channel_axis = 0}); }
 
+// ---- operator formats
+
+bool fold_static(Fold& f, const QuantizedEdge& x, const QuantizedEdge& w) {
+  Graph& g = f.graph;
+  if (x.dynamic || f.output->dynamic || !is_8_bit_value(g, f.output->quantized) ||
+      !is_single(g, f.output->scale)) {
+    return false;
+  }
+  std::vector<ValueId> inputs{x.quantized,
+                              x.scale,
+                              zero_point_or_zeros(g, x),
+                              w.quantized,
+                              w.scale,
+                              zero_point_or_zeros(g, w),
+                              f.output->scale,
+                              zero_point_or_zeros(g, *f.output)};
+  if (f.node.input(2) != kNoValue) {
+    if (f.inputs.size() < 3 || !f.inputs[2] || !has_product_scale(g, *f.inputs[2], x, w)) return false;
+    inputs.push_back(f.inputs[2]->quantized);
+  }
+  f.nodes.push_back(folded_node(f.node.name, "QLinearConv", "", std::move(inputs), f.output->quantized,
+                                attributes_of(f.node)));
+  return true;
+}
+
+bool fold_dynamic(Fold& f, const QuantizedEdge& x, const QuantizedEdge& w) {
+  Graph& g = f.graph;
+  const Tensor* weights = g.constant(w.quantized);
+  const Tensor* scales = g.constant(w.scale);
+  const Tensor* bias = g.constant(f.node.input(2));
+  if (!weights || !scales || (f.node.input(2) != kNoValue && (!bias || bias->dtype() != DType::kFloat32)))
+    return false;
+  const Shape& dims = weights->dims();
+  Shape channels(dims.size() - 1, 1);  // [M, 1, ...] broadcasts to the output
+  channels[0] = dims[0];
+  ValueId scale = w.scale;
+  if (scales->size() > 1) scale = g.add_constant(g[w.scale].name + "_channels", scales->reshaped(channels));
+  ValueId added = kNoValue;
+  if (bias) added = g.add_constant(g[f.node.inputs[2]].name + "_channels", bias->reshaped(channels));
+  ValueId quantized = w.quantized, zero_point = w.zero_point;
+  if (weights->dtype() == DType::kInt8) {
+    // ONNX Runtime's ConvInteger takes uint8 weights only: the same numbers, moved by 128.
+    Tensor moved(DType::kUint8, dims);
+    for (int64_t i = 0; i < weights->size(); ++i) {
+      moved.mutable_raw()[i] = weights->raw()[i] ^ std::byte{0x80};
+    }
+    const Tensor* points = g.constant(zero_point);
+    if (zero_point != kNoValue && !points) return false;
+    Tensor moved_points(DType::kUint8, points ? points->dims() : Shape{});
+    for (int64_t i = 0; i < moved_points.size(); ++i) {
+      moved_points.mutable_raw()[i] = (points ? points->raw()[i] : std::byte{0}) ^ std::byte{0x80};
+    }
+    quantized = g.add_constant(g[w.quantized].name + "_uint8", std::move(moved));
+    zero_point = g.add_constant(g[w.quantized].name + "_uint8_zero_point", std::move(moved_points));
+  } else if (zero_point == kNoValue) {
+    zero_point = zero_point_or_zeros(g, w);
+  }
+  const ValueId sums = f.add("ConvInteger", {x.quantized, quantized, zero_point_or_zeros(g, x), zero_point},
+                             attributes_of(f.node));
+  fold_dynamic_tail(f, sums, x.scale, scale, added);
+  return true;
+}
+
+bool fold(Fold& f) {
+  if (f.inputs.size() < 2 || !f.inputs[0] || !f.inputs[1]) return false;
+  const QuantizedEdge &x = *f.inputs[0], &w = *f.inputs[1];
+  if (!is_8_bit_value(f.graph, x.quantized) || !is_8_bit_value(f.graph, w.quantized) ||
+      !is_single(f.graph, x.scale) || !fits_axis(f.graph, w, 0, 4)) {
+    return false;
+  }
+  if (f.output) return fold_static(f, x, w);
+  return x.dynamic && !w.dynamic && fold_dynamic(f, x, w);
+}
+
+// ---- rewrites
+
+// The bias that some exporters write as an Add behind the convolution: a constant with one element for each
+// channel.
+std::optional<std::vector<float>> channel_constant(const RewriteContext& r, ValueId value, size_t rank,
+                                                   int64_t channels) {
+  const Tensor* t = r.graph.constant(value);
+  Shape dims = t ? t->dims() : Shape{};
+  const int32_t maker = r.producer(value);
+  if (!t && maker >= 0 &&
+      r.node(maker).is("Reshape")) {  // of a constant, as ONNX Runtime's quantizer writes it
+    t = r.graph.constant(r.node(maker).input(0));
+    const Tensor* shape = r.graph.constant(r.node(maker).input(1));
+    if (!t || !shape || shape->dtype() != DType::kInt64) return std::nullopt;
+    dims = shape->integers();
+    for (int64_t& d : dims)
+      if (d == -1) d = t->size();
+  }
+  if (!t || t->dtype() != DType::kFloat32 || (t->size() != 1 && t->size() != channels)) return std::nullopt;
+  if (t->size() > 1) {
+    if (dims.size() + 1 < rank || dims.size() > rank) return std::nullopt;
+    const size_t channel = dims.size() + 1 - rank;
+    for (size_t d = 0; d < dims.size(); ++d)
+      if (dims[d] != (d == channel ? channels : 1)) return std::nullopt;
+  } else if (dims.size() > rank) {
+    return std::nullopt;
+  }
+  std::vector<float> values = t->floats();
+  values.resize(static_cast<size_t>(channels), values[0]);
+  return values;
+}
+
+bool absorb_add(RewriteContext& r) {
+  const Node& add = r.node();
+  if (!add.is("Add") || add.inputs.size() != 2) return false;
+  for (const size_t side : {size_t{0}, size_t{1}}) {
+    const int32_t at = r.producer(add.inputs[side]);
+    if (at < 0 || r.only_consumer(add.inputs[side]) != r.at()) continue;
+    const Node& conv = r.node(at);
+    const bool transposed = conv.is("ConvTranspose");
+    if (!transposed && !conv.is("Conv")) continue;
+    const auto& w = r.graph[conv.input(1)].shape;
+    if (!w || w->size() < 3 || !(*w)[transposed ? 1 : 0].known()) continue;
+    const int64_t channels = transposed ? (*w)[1].value() * conv.int_attribute("group", 1) : (*w)[0].value();
+    if (channels < 1) continue;
+    std::optional<std::vector<float>> bias = channel_constant(r, add.inputs[1 - side], w->size(), channels);
+    if (!bias) continue;
+    if (conv.input(2) != kNoValue) {
+      const Tensor* before = r.graph.constant(conv.inputs[2]);
+      if (!before || before->dtype() != DType::kFloat32 || before->size() != channels) continue;
+      const std::vector<float> old = before->floats();
+      for (size_t i = 0; i < old.size(); ++i) (*bias)[i] += old[i];
+    }
+    Node made = conv;
+    made.inputs.resize(3, kNoValue);
+    made.inputs[2] =
+        r.graph.add_constant(r.graph[conv.outputs[0]].name + "_bias", Tensor::of<float>({channels}, *bias));
+    made.outputs = add.outputs;
+    r.replace({at, r.at()}, {std::move(made)});
+    return true;
+  }
+  return false;
+}
+
+const RegisterRewrite kAbsorbAdd({.name = "Add into the bias of a convolution",
+                                  .apply = absorb_add,
+                                  .order = 1});
+
 const RegisterOp kConv({
     .name = "Conv",
     .infer = infer,
@@ -379,6 +523,7 @@ const RegisterOp kConv({
               .bias = 2,
               .channel_axis = [](const Node&, int) { return 0; },
               .block_axis = nullptr},
+    .fold = fold,
 });
 
 }  // namespace

@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <memory>
 
+#include "ops/matmul_nbits.h"
 #include "ops/product.h"
+#include "ops/product_qdq.h"
 #include "ops/rewrite.h"
 
 namespace zp {
@@ -173,6 +175,59 @@ bool from_matmul_add(RewriteContext& r) {
   return false;
 }
 
+// ---- operator formats
+
+bool fold(Fold& f) {
+  Graph& g = f.graph;
+  const Node& node = f.node;
+  if (f.inputs.size() < 2 || !f.inputs[1]) return false;
+  const QuantizedEdge& b = *f.inputs[1];
+  const bool ta = turned(node, "transA"), tb = turned(node, "transB");
+  const float alpha = node.float_attribute("alpha", 1), beta = node.float_attribute("beta", 1);
+  const ValueId bias = node.input(2);
+  if (bias != kNoValue && beta != 1) return false;
+  const Tensor* weights = g.constant(b.quantized);
+  const int64_t columns = weights && weights->dims().size() == 2 ? weights->dims()[tb ? 0 : 1] : -1;
+  const int64_t bias_size = known_size(g, bias);
+  if (!f.inputs[0]) {
+    if (f.output || ta || alpha != 1 || (bias != kNoValue && bias_size != columns)) return false;
+    return fold_to_nbits(f, b, tb, bias);
+  }
+  const QuantizedEdge& a = *f.inputs[0];
+  if (!is_8_bit_value(g, a.quantized) || !is_8_bit_value(g, b.quantized) || !is_single(g, a.scale) ||
+      !fits_axis(g, b, tb ? 0 : 1, 2)) {
+    return false;
+  }
+  if (a.dynamic) {
+    if (f.output || ta || alpha != 1 || !weights) return false;
+    if (bias != kNoValue && f.inputs.size() > 2 && f.inputs[2]) return false;  // a bias of integers
+    const ValueId matrix =
+        tb ? g.add_constant(g[b.quantized].name + "_turned", turned_bytes(*weights)) : b.quantized;
+    const ValueId sums =
+        f.add("MatMulInteger", {a.quantized, matrix, zero_point_or_zeros(g, a), zero_point_or_zeros(g, b)});
+    fold_dynamic_tail(f, sums, a.scale, b.scale, bias);
+    return true;
+  }
+  std::vector<ValueId> inputs{a.quantized, a.scale, zero_point_or_zeros(g, a),
+                              b.quantized, b.scale, zero_point_or_zeros(g, b)};
+  if (bias != kNoValue) {
+    if (f.inputs.size() < 3 || !f.inputs[2] || !has_product_scale(g, *f.inputs[2], a, b, alpha)) return false;
+    inputs.push_back(f.inputs[2]->quantized);
+  }
+  ValueId made = node.outputs[0];
+  if (f.output) {
+    if (f.output->dynamic || !is_8_bit_value(g, f.output->quantized) || !is_single(g, f.output->scale))
+      return false;
+    inputs.resize(7, kNoValue);
+    inputs.push_back(f.output->scale);
+    inputs.push_back(zero_point_or_zeros(g, *f.output));
+    made = f.output->quantized;
+  }
+  f.nodes.push_back(
+      folded_node(node.name, "QGemm", kMicrosoft, std::move(inputs), made, attributes_of(node, {"beta"})));
+  return true;
+}
+
 const RegisterOp kGemm({
     .name = "Gemm",
     .infer = infer,
@@ -186,6 +241,7 @@ const RegisterOp kGemm({
               .channel_axis = [](const Node& n, int) { return turned(n, "transB") ? 0 : 1; },
               .block_axis = [](const Node& n, int) { return turned(n, "transB") ? 1 : 0; }},
     .canonicalize = canonicalize,
+    .fold = fold,
 });
 const RegisterRewrite kFoldFactors({.name = "fold Gemm's factors into its constants", .apply = fold_factors});
 const RegisterRewrite kFromMatMulAdd({.name = "MatMul and Add to Gemm",

@@ -4,7 +4,8 @@
 #include <algorithm>
 #include <memory>
 
-#include "ops/rewrite.h"
+#include "ops/matmul_nbits.h"
+#include "ops/product_qdq.h"
 
 namespace zp {
 
@@ -115,6 +116,38 @@ bool integer(const PrepareContext& c) {
   return has_quantized_product(c, {.channel_axis = rank < 2 ? -1 : rank - 1});
 }
 
+// ---- operator formats
+
+bool fold(Fold& f) {
+  Graph& g = f.graph;
+  if (f.inputs.size() < 2 || !f.inputs[1]) return false;
+  const QuantizedEdge& b = *f.inputs[1];
+  if (!f.inputs[0]) return !f.output && fold_to_nbits(f, b, false, kNoValue);
+  const QuantizedEdge& a = *f.inputs[0];
+  const auto& b_shape = g[b.quantized].shape;
+  if (!is_8_bit_value(g, a.quantized) || !is_8_bit_value(g, b.quantized) || !is_single(g, a.scale) ||
+      !b_shape) {
+    return false;
+  }
+  const int rank = static_cast<int>(b_shape->size());
+  if (rank < 2 || !fits_axis(g, b, rank - 1, rank) || (!is_single(g, b.scale) && rank != 2)) return false;
+  if (f.output) {
+    if (a.dynamic || b.dynamic || !is_8_bit_value(g, f.output->quantized) || !is_single(g, f.output->scale))
+      return false;
+    f.nodes.push_back(
+        folded_node(f.node.name, "QLinearMatMul", "",
+                    {a.quantized, a.scale, zero_point_or_zeros(g, a), b.quantized, b.scale,
+                     zero_point_or_zeros(g, b), f.output->scale, zero_point_or_zeros(g, *f.output)},
+                    f.output->quantized));
+    return true;
+  }
+  if (!a.dynamic) return false;
+  const ValueId sums = f.add(
+      "MatMulInteger", {a.quantized, b.quantized, zero_point_or_zeros(g, a), zero_point_or_zeros(g, b)});
+  fold_dynamic_tail(f, sums, a.scale, b.scale, kNoValue);
+  return true;
+}
+
 const RegisterOp kMatMul({
     .name = "MatMul",
     .infer = infer,
@@ -126,6 +159,7 @@ const RegisterOp kMatMul({
               .weight = 1,
               .channel_axis = [](const Node&, int rank) { return rank < 2 ? -1 : rank - 1; },
               .block_axis = [](const Node&, int rank) { return rank < 2 ? -1 : rank - 2; }},
+    .fold = fold,
 });
 
 }  // namespace

@@ -391,6 +391,33 @@ Weights8 weights_of(const PrepareContext& c) {
   return w;
 }
 
+Operand8 operand_at(const PrepareContext& c, size_t value, size_t zero_point) {
+  Operand8 o;
+  o.is_signed = is_signed_integer(c.dtype(value));
+  if (!c.has_input(zero_point)) return o;
+  if (const Tensor* t = c.constant(zero_point)) {
+    o.zero_point = static_cast<int32_t>(t->integer_at(0));
+  } else {
+    o.zero_point_slot = static_cast<int>(zero_point);
+  }
+  return o;
+}
+
+Weights8 weights_at(const PrepareContext& c, size_t value, size_t zero_point) {
+  Weights8 w;
+  w.is_unsigned = !is_signed_integer(c.dtype(value));
+  if (const Tensor* t = c.constant(value)) w.constant = *t;
+  if (!c.has_input(zero_point)) return w;
+  if (const Tensor* t = c.constant(zero_point)) {
+    for (int64_t i = 0; i < t->size(); ++i) w.zero_points.push_back(static_cast<uint8_t>(t->integer_at(i)));
+  } else {
+    w.zero_point_slot = static_cast<int>(zero_point);
+    w.zero_point_count = static_cast<int>(element_count(c.dims(zero_point)));
+    w.constant.reset();  // column sums depend on the zero points
+  }
+  return w;
+}
+
 Epilogue8 epilogue_of(const PrepareContext& c, float alpha, int columns) {
   const EdgeQuant& a = *c.quant(0);
   const EdgeQuant& w = *c.quant(1);

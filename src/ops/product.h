@@ -133,6 +133,10 @@ Weights8 weights_of(const PrepareContext& c);
 Epilogue8 epilogue_of(const PrepareContext& c, float alpha, int columns);
 FloatBias float_bias_of(const PrepareContext& c);
 
+// Operands of an operator that takes integers and zero points as inputs of its own.
+Operand8 operand_at(const PrepareContext& c, size_t value, size_t zero_point);
+Weights8 weights_at(const PrepareContext& c, size_t value, size_t zero_point);
+
 // Kernels. `columns`: of all scales and biases.
 Kernel float_product(PrepareContext& c, Product product, FloatBias bias);
 Kernel integer_product(PrepareContext& c, Product product, Operand8 input, Weights8 weights,

@@ -284,5 +284,214 @@ TEST(ConvTranspose, AutoPadMakesInputTimesStride) {
   check_transposed({.strides = {2, 2}, .auto_pad = "SAME_LOWER"}, {1, 1}, {14, 12});
 }
 
+// ---- integers
+
+// Sums of (x - z_x)(w - z_w), exact in double.
+std::vector<double> centred(const NodeInput& input, int axis) {
+  NodeInput unit = input;
+  std::vector<float> ones(static_cast<size_t>(input.quant->scale.size()), 1.0F);
+  unit.quant->scale = Tensor::of<float>(input.quant->scale.dims(), ones);
+  return reals(unit, axis);
+}
+
+struct Quantized {
+  NodeCase node;
+  std::vector<double> sums;
+  std::vector<float> scales;  // s_x * s_w, one or one for each channel
+  std::vector<double> bias;   // at the scale of the sums; float outputs: as it is
+  int64_t pixels = 1;
+
+  float scale(size_t i) const { return scales[scales.size() == 1 ? 0 : channel(i)]; }
+  size_t channel(size_t i) const {
+    return i / static_cast<size_t>(pixels) % static_cast<size_t>(node.inputs[1].quant ? channels : 1);
+  }
+  int64_t channels = 1;
+};
+
+Quantized quantized_case(const Conv& c, const std::vector<int64_t>& pad, const std::vector<int64_t>& out,
+                         DType x_type, DType w_type, bool per_channel, bool transposed = false) {
+  Quantized q;
+  q.channels = c.out;
+  for (const int64_t p : out) q.pixels *= p;
+  std::vector<float> w_scales(per_channel ? static_cast<size_t>(c.out) : 1);
+  std::vector<int32_t> w_points(w_scales.size());
+  for (size_t i = 0; i < w_scales.size(); ++i) {
+    w_scales[i] = 0.01F + 0.003F * static_cast<float>(i);
+    w_points[i] = w_type == DType::kUint8 ? 128 - static_cast<int>(i) : static_cast<int>(i % 3) - 1;
+  }
+  const int axis = transposed ? 1 : 0;
+  q.node.node = c.node(transposed ? "ConvTranspose" : "Conv");
+  q.node.inputs.push_back({random_bytes(x_type, c.input(), 1), false,
+                           edge(x_type, {0.05F}, {x_type == DType::kUint8 ? 131 : -3})});
+  q.node.inputs.push_back(
+      {random_bytes(w_type, c.weights(transposed), 2), true, edge(w_type, w_scales, w_points, axis)});
+  for (const float s : w_scales) q.scales.push_back(0.05F * s);
+  const std::vector<double> x = centred(q.node.inputs[0], 1), w = centred(q.node.inputs[1], axis);
+  q.sums = transposed ? transposed_reference(c, x, w, {}, pad, out) : reference(c, x, w, {}, pad, out);
+  q.bias.assign(static_cast<size_t>(c.out), 0);
+  return q;
+}
+
+// As ONNX says, in floats.
+void expect_quantized(const Quantized& q, const EdgeQuant& y, int lo, int hi) {
+  NodeCase node = q.node;
+  node.out_quant = y;
+  ASSERT_TRUE(has_integer_kernel(node));
+  for (const int threads : {1, 3}) {
+    node.threads = threads;
+    const Tensor got = run_node(node);
+    ASSERT_EQ(static_cast<size_t>(got.size()), q.sums.size());
+    for (size_t i = 0; i < q.sums.size(); ++i) {
+      const auto sum = static_cast<int32_t>(q.sums[i] + q.bias[q.channel(i)]);
+      const float multiplier = q.scale(i) / y.scalar_scale();
+      const float want =
+          std::nearbyint(static_cast<float>(sum) * multiplier) + static_cast<float>(y.scalar_zero_point());
+      ASSERT_EQ(static_cast<int>(got.integer_at(static_cast<int64_t>(i))),
+                std::clamp(static_cast<int>(std::clamp(want, -1e6F, 1e6F)), lo, hi))
+          << i;
+    }
+  }
+}
+
+void expect_floats(const Quantized& q) {
+  ASSERT_TRUE(has_integer_kernel(q.node));
+  const Tensor got = run_node(q.node);
+  for (size_t i = 0; i < q.sums.size(); ++i) {
+    const float want = static_cast<float>(q.sums[i]) * q.scale(i) + static_cast<float>(q.bias[q.channel(i)]);
+    ASSERT_EQ(got.data<float>()[i], want) << i;
+  }
+}
+
+struct Geometry {
+  Conv conv;
+  std::vector<int64_t> pad, out;
+};
+const std::vector<Geometry> kGeometries = {
+    {{.batch = 2, .in = 5, .out = 11, .kernel = {1, 1}}, {0, 0}, {7, 6}},
+    {{.in = 5, .out = 11, .strides = {2, 1}, .dilations = {1, 2}, .pads = {1, 2, 1, 2}}, {1, 2}, {4, 6}},
+    {{.in = 6, .out = 9, .group = 3, .pads = {1, 1, 1, 1}}, {1, 1}, {7, 6}},
+    {{.batch = 2, .in = 19, .out = 19, .group = 19, .strides = {1, 2}, .pads = {1, 1, 1, 1}}, {1, 1}, {7, 3}},
+    {{.in = 4, .out = 6, .image = {21}, .kernel = {5}, .pads = {2, 2}}, {2}, {21}},
+};
+const DType kBytes[] = {DType::kUint8, DType::kInt8};
+
+TEST(ConvQuantized, EveryTypeAndGeometryExactly) {
+  for (const Geometry& g : kGeometries) {
+    for (const DType x : kBytes) {
+      for (const DType w : kBytes) {
+        for (const bool per_channel : {false, true}) {
+          const Quantized q = quantized_case(g.conv, g.pad, g.out, x, w, per_channel);
+          expect_quantized(q, edge(DType::kUint8, {0.7F}, {120}), 0, 255);
+          expect_quantized(q, edge(DType::kInt8, {1.3F}, {-7}), -128, 127);
+          expect_floats(q);
+        }
+      }
+    }
+  }
+}
+
+TEST(ConvQuantized, BiasOfIntegersOrFloats) {
+  const Geometry& g = kGeometries[1];
+  Quantized q = quantized_case(g.conv, g.pad, g.out, DType::kUint8, DType::kInt8, true);
+  Tensor bias(DType::kInt32, {11});
+  for (size_t i = 0; i < 11; ++i) {
+    bias.mutable_data<int32_t>()[i] = static_cast<int32_t>(i * i * 97) - 3000;
+    q.bias[i] = bias.mutable_data<int32_t>()[i];
+  }
+  q.node.inputs.push_back({bias, true, edge(DType::kInt32, q.scales, {}, 0)});
+  expect_quantized(q, edge(DType::kUint8, {0.7F}, {120}), 0, 255);
+
+  // The same in floats: rounded to the scale of the sums for a quantized output, added as it is to a float
+  // one.
+  Tensor floats(DType::kFloat32, {11});
+  for (size_t i = 0; i < 11; ++i)
+    floats.mutable_data<float>()[i] = (static_cast<float>(q.bias[i]) + 0.3F) * q.scales[i];
+  q.node.inputs[2] = {floats, true};
+  expect_quantized(q, edge(DType::kUint8, {0.7F}, {120}), 0, 255);
+  for (size_t i = 0; i < 11; ++i) q.bias[i] = static_cast<double>(floats.mutable_data<float>()[i]);
+  expect_floats(q);
+}
+
+TEST(ConvQuantized, ClampBecomesTheRangeOfTheIntegers) {
+  const Geometry& g = kGeometries[3];
+  Quantized q = quantized_case(g.conv, g.pad, g.out, DType::kUint8, DType::kInt8, true);
+  q.node.clamp = {.lo = 0, .hi = 6};
+  expect_quantized(q, edge(DType::kUint8, {0.1F}, {30}), 30, 90);
+  expect_quantized(q, edge(DType::kInt8, {0.1F}, {-128}), -128, -68);
+}
+
+TEST(ConvQuantized, ScaleAndZeroPointFromTheRun) {
+  for (const Geometry& g : kGeometries) {
+    Quantized q = quantized_case(g.conv, g.pad, g.out, DType::kUint8, DType::kInt8, true);
+    EdgeQuant dynamic;
+    dynamic.dtype = DType::kUint8;
+    dynamic.scale_slot = 2;
+    dynamic.zero_point_slot = 3;
+    q.node.inputs[0].quant = dynamic;
+    q.node.extra = {Tensor::scalar(0.05F), Tensor::scalar(uint8_t{131})};
+    ASSERT_TRUE(has_integer_kernel(q.node));
+    const Tensor got = run_node(q.node);
+    for (size_t i = 0; i < q.sums.size(); ++i) {
+      const float w = q.node.inputs[1].quant->scale.floats()[q.channel(i)];
+      ASSERT_EQ(got.data<float>()[i], static_cast<float>(q.sums[i]) * (w * 0.05F));
+    }
+    q.node.out_quant = edge(DType::kUint8, {1.0F}, {0});
+    EXPECT_FALSE(has_integer_kernel(q.node));
+  }
+}
+
+TEST(ConvQuantized, Transposed) {
+  const Conv c{.in = 4, .out = 10, .strides = {2, 3}, .pads = {1, 0, 1, 2}};
+  for (const bool per_channel : {false, true}) {
+    const Quantized q = quantized_case(c, {1, 0}, {13, 16}, DType::kUint8, DType::kInt8, per_channel, true);
+    expect_quantized(q, edge(DType::kUint8, {0.7F}, {120}), 0, 255);
+    expect_floats(q);
+  }
+}
+
+TEST(ConvQuantized, WeightOnly) {
+  for (const Geometry& g : kGeometries) {
+    Quantized q = quantized_case(g.conv, g.pad, g.out, DType::kUint8, DType::kInt8, true);
+    q.node.inputs[0] = {random_floats(g.conv.input(), 1)};
+    ASSERT_TRUE(has_integer_kernel(q.node));
+    expect_near(run_node(q.node),
+                reference(g.conv, reals(q.node.inputs[0]), reals(q.node.inputs[1], 0), {}, g.pad, g.out),
+                1e-5);
+  }
+}
+
+TEST(ConvQuantized, FormsWithoutAnIntegerKernel) {
+  const Geometry& g = kGeometries[0];
+  const Quantized q = quantized_case(g.conv, g.pad, g.out, DType::kUint8, DType::kInt8, false);
+  NodeCase n = q.node;
+  n.inputs[0].quant = edge(DType::kUint16, {1.0F});
+  EXPECT_FALSE(has_integer_kernel(n));
+  n = q.node;
+  n.inputs[1].quant = edge(DType::kInt8, std::vector<float>(5, 1.0F), {}, 1);  // along the input's channels
+  EXPECT_FALSE(has_integer_kernel(n));
+  n = q.node;
+  n.inputs[1] = {random_floats(g.conv.weights(), 1), true};
+  EXPECT_FALSE(has_integer_kernel(n));
+  n = q.node;
+  n.out_quant = edge(DType::kUint16, {1.0F});
+  EXPECT_FALSE(has_integer_kernel(n));
+}
+
+TEST(ConvInteger, SumsWithZeroPoints) {
+  for (const Geometry& g : kGeometries) {
+    for (const bool constant : {true, false}) {
+      const Quantized q = quantized_case(g.conv, g.pad, g.out, DType::kUint8, DType::kUint8, true);
+      NodeCase n{.node = g.conv.node("ConvInteger"), .inputs = {}, .threads = 2};
+      n.inputs.push_back({q.node.inputs[0].tensor});
+      n.inputs.push_back({q.node.inputs[1].tensor, constant});
+      n.inputs.push_back({q.node.inputs[0].quant->zero_point, constant});
+      n.inputs.push_back({q.node.inputs[1].quant->zero_point, constant});
+      const Tensor got = run_node(n);
+      for (size_t i = 0; i < q.sums.size(); ++i)
+        ASSERT_EQ(got.data<int32_t>()[i], static_cast<int32_t>(q.sums[i]));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace zp::test

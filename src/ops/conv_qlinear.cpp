@@ -1,0 +1,33 @@
+// QLinearConv: the operator form of DequantizeLinear, Conv, QuantizeLinear.
+#include "ops/product_qdq.h"
+
+namespace zp {
+namespace {
+
+void canonicalize(Canonicalize& c) {
+  const Node& n = c.node;
+  if (n.int_attribute("channels_last", 0) != 0) {
+    c.fail(ErrorCode::kUnsupportedOperator, "channels last inputs are not supported",
+           {.hint = "quantize the model again from its original, without optimizations for one machine"});
+  }
+  if (n.inputs.size() < 8)
+    c.fail(ErrorCode::kInvalidModel, "has " + std::to_string(n.inputs.size()) + " inputs, not 8 or 9");
+  std::vector<ValueId> inputs{add_dequantize(c, n.input(0), n.input(1), n.input(2), 1),
+                              add_dequantize(c, n.input(3), n.input(4), n.input(5), 0)};
+  if (n.input(8) != kNoValue) {
+    // The operator's text: int32 at scale s_x * s_w, zero point 0.
+    inputs.push_back(
+        add_dequantize(c, n.input(8), add_scale_product(c, n.input(1), n.input(4)), kNoValue, 0));
+  }
+  const ValueId y = c.add("Conv", std::move(inputs), attributes_of(n, {"channels_last"}));
+  c.finish("QuantizeLinear",
+           {y, scalar_if_single(c.graph, n.input(6)), scalar_if_single(c.graph, n.input(7))});
+}
+
+const RegisterOp kQLinearConv({.name = "QLinearConv", .since = 10, .canonicalize = canonicalize});
+const RegisterOp kMicrosoftQLinearConv({.domain = kMicrosoft,
+                                        .name = "QLinearConv",
+                                        .canonicalize = canonicalize});
+
+}  // namespace
+}  // namespace zp

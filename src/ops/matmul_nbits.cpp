@@ -1,0 +1,175 @@
+#include "ops/matmul_nbits.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "ops/product_qdq.h"
+
+namespace zp {
+namespace {
+
+void put_nibble(std::byte* data, int64_t index, int value) {
+  const int shift = index % 2 ? 4 : 0;
+  data[index / 2] = (data[index / 2] & std::byte(0xF0 >> shift)) | std::byte((value & 15) << shift);
+}
+
+// The code at `index` of `bits`-bit numbers, the first in the lowest bits.
+int code_at(const std::byte* data, int64_t index, int bits) {
+  const int64_t per_byte = 8 / bits;
+  return std::to_integer<int>(data[index / per_byte]) >> (index % per_byte * bits) & ((1 << bits) - 1);
+}
+
+int64_t required(const Canonicalize& c, std::string_view key) {
+  const int64_t value = c.node.int_attribute(key, 0);
+  if (value <= 0 || value > (int64_t{1} << 30)) {
+    c.fail(ErrorCode::kInvalidModel, "attribute '" + std::string(key) + "' is " + std::to_string(value));
+  }
+  return value;
+}
+
+// A, B [N, blocks, bytes], scales [N, blocks], zero_points, g_idx, bias
+void canonicalize(Canonicalize& c) {
+  const int64_t k = required(c, "K"), n = required(c, "N"), block = required(c, "block_size");
+  const int64_t bits = c.node.int_attribute("bits", 4);
+  if (bits != 2 && bits != 4 && bits != 8) {
+    c.fail(ErrorCode::kUnsupportedOperator, "weights of " + std::to_string(bits) + " bits are not supported",
+           {.hint = "2, 4 and 8 bits are"});
+  }
+  if (c.node.input(4) != kNoValue) {
+    c.fail(ErrorCode::kUnsupportedOperator, "weights whose groups are reordered (g_idx) are not supported",
+           {.hint = "quantize the model again without act order"});
+  }
+  const Tensor *codes = c.constant(1), *scales = c.constant(2), *points = c.constant(3);
+  if (!codes || !scales || (c.node.input(3) != kNoValue && !points)) {
+    c.fail(ErrorCode::kUnsupportedOperator, "weights that are computed are not supported");
+  }
+  const int64_t blocks = (k + block - 1) / block;
+  if (block * bits % 8 != 0 || codes->dtype() != DType::kUint8 ||
+      codes->size() != n * blocks * (block * bits / 8)) {
+    c.fail(ErrorCode::kInvalidModel,
+           "weights of shape " + to_string(codes->dims()) + " do not fit N = " + std::to_string(n) +
+               ", K = " + std::to_string(k) + ", block_size = " + std::to_string(block));
+  }
+  if (scales->size() != n * blocks) {
+    c.fail(ErrorCode::kInvalidModel,
+           "scales of shape " + to_string(scales->dims()) + " do not fit the weights");
+  }
+
+  // B as DequantizeLinear has it: [K, N], with scales [blocks, N].
+  const DType type = bits == 8 ? DType::kUint8 : DType::kUint4;
+  const auto put = [&](Tensor& t, int64_t index, int value) {
+    if (bits == 8) {
+      t.mutable_raw()[index] = static_cast<std::byte>(value);
+    } else {
+      put_nibble(t.mutable_raw(), index, value);
+    }
+  };
+  Tensor weights(type, {k, n}), zero_points(type, {blocks, n}), turned_scales(DType::kFloat32, {blocks, n});
+  for (int64_t row = 0; row < n; ++row) {
+    for (int64_t i = 0; i < k; ++i) {
+      put(weights, i * n + row, code_at(codes->raw(), row * blocks * block + i, static_cast<int>(bits)));
+    }
+  }
+  const std::vector<float> from = scales->floats();
+  for (int64_t row = 0; row < n; ++row) {
+    for (int64_t b = 0; b < blocks; ++b) {
+      turned_scales.mutable_data<float>()[static_cast<size_t>(b * n + row)] =
+          from[static_cast<size_t>(row * blocks + b)];
+    }
+  }
+  const int middle = 1 << (bits - 1);
+  if (!points) {
+    for (int64_t i = 0; i < n * blocks; ++i) put(zero_points, i, middle);
+  } else if (points->dtype() == DType::kUint8) {
+    const int64_t row_bytes = (blocks * bits + 7) / 8;
+    if (points->size() != n * row_bytes) {
+      c.fail(ErrorCode::kInvalidModel,
+             "zero points of shape " + to_string(points->dims()) + " do not fit the weights");
+    }
+    for (int64_t row = 0; row < n; ++row)
+      for (int64_t b = 0; b < blocks; ++b)
+        put(zero_points, b * n + row, code_at(points->raw() + row * row_bytes, b, static_cast<int>(bits)));
+  } else {
+    c.fail(ErrorCode::kUnsupportedOperator, "zero points that are no integers are not supported",
+           {.hint = "quantize the model again with integer zero points"});
+  }
+
+  Graph& g = c.graph;
+  const std::string base = g[c.node.inputs[1]].name;
+  const ValueId b = c.add("DequantizeLinear",
+                          {g.add_constant(base + "_blocks", std::move(weights)),
+                           g.add_constant(base + "_scales", std::move(turned_scales)),
+                           g.add_constant(base + "_zero_points", std::move(zero_points))},
+                          {{"axis", int64_t{0}}, {"block_size", block}});
+  if (c.node.input(5) == kNoValue) return c.finish("MatMul", {c.node.input(0), b});
+  const ValueId product = c.add("MatMul", {c.node.input(0), b});
+  c.finish("Add", {product, c.node.input(5)});
+}
+
+const RegisterOp kMatMulNBits({.domain = kMicrosoft, .name = "MatMulNBits", .canonicalize = canonicalize});
+
+}  // namespace
+
+bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool turned, ValueId bias) {
+  Graph& g = f.graph;
+  const Tensor *weights = g.constant(b.quantized), *scales = g.constant(b.scale),
+               *points = g.constant(b.zero_point);
+  if (!weights || !scales || weights->dims().size() != 2 || (b.zero_point != kNoValue && !points) ||
+      b.dynamic)
+    return false;
+  if (scales->dtype() != DType::kFloat32) return false;
+  const bool is_signed = weights->dtype() == DType::kInt4;
+  if (!is_signed && weights->dtype() != DType::kUint4) return false;
+  const int depth_axis = turned ? 1 : 0;
+  const int axis = b.axis < 0 ? b.axis + 2 : b.axis;
+  const int64_t k = weights->dims()[static_cast<size_t>(depth_axis)],
+                n = weights->dims()[static_cast<size_t>(1 - depth_axis)];
+  const int64_t block = b.block_size;
+  if (block < 16 || !std::has_single_bit(static_cast<uint64_t>(block)) || axis != depth_axis) return false;
+  const int64_t blocks = (k + block - 1) / block;
+  if (k < 1 || scales->size() != n * blocks || (points && points->size() != n * blocks)) return false;
+
+  // Codes are unsigned there: signed ones and their zero points move by 8.
+  const int move = is_signed ? 8 : 0;
+  const auto element = [&](int64_t column, int64_t row, int64_t rows) {
+    return turned ? column * rows + row : row * n + column;
+  };
+  Tensor codes(DType::kUint8, {n, blocks, block / 2});
+  Tensor turned_scales(DType::kFloat32, {n, blocks});
+  const int64_t point_bytes = (blocks + 1) / 2;
+  Tensor zero_points(DType::kUint8, {n, point_bytes});
+  const std::vector<float> from = scales->floats();
+  for (int64_t column = 0; column < n; ++column) {
+    for (int64_t i = 0; i < k; ++i) {
+      put_nibble(codes.mutable_raw(), column * blocks * block + i,
+                 static_cast<int>(weights->integer_at(element(column, i, k))) + move);
+    }
+    for (int64_t block_index = 0; block_index < blocks; ++block_index) {
+      const int64_t at = element(column, block_index, blocks);
+      turned_scales.mutable_data<float>()[static_cast<size_t>(column * blocks + block_index)] =
+          from[static_cast<size_t>(at)];
+      put_nibble(zero_points.mutable_raw() + column * point_bytes, block_index,
+                 (points ? static_cast<int>(points->integer_at(at)) : 0) + move);
+    }
+  }
+  const std::string base = g[b.quantized].name;
+  std::vector<ValueId> inputs{f.node.input(0), g.add_constant(base + "_nbits", std::move(codes)),
+                              g.add_constant(base + "_nbits_scales", std::move(turned_scales))};
+  const bool default_points = is_signed && (!points || [&] {
+                                const std::vector<int64_t> all = points->integers();
+                                return std::all_of(all.begin(), all.end(), [](int64_t p) { return p == 0; });
+                              }());
+  if (!default_points || bias != kNoValue) {
+    inputs.push_back(default_points ? kNoValue
+                                    : g.add_constant(base + "_nbits_zero_points", std::move(zero_points)));
+  }
+  if (bias != kNoValue) {
+    inputs.push_back(kNoValue);  // g_idx
+    inputs.push_back(bias);
+  }
+  f.nodes.push_back(folded_node(f.node.name, "MatMulNBits", kMicrosoft, std::move(inputs), f.node.outputs[0],
+                                {{"K", k}, {"N", n}, {"bits", int64_t{4}}, {"block_size", block}}));
+  return true;
+}
+
+}  // namespace zp

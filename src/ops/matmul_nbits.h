@@ -1,0 +1,12 @@
+// com.microsoft's MatMulNBits: MatMul with weights of 4 bits (or 2, or 8) in blocks along K.
+#pragma once
+
+#include "ops/op.h"
+
+namespace zp {
+
+// Folds MatMul or Gemm with a block-quantized constant B into MatMulNBits. `turned`: B is [N, K]. False: not
+// such a B.
+bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool turned, ValueId bias);
+
+}  // namespace zp
