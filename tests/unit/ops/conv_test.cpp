@@ -134,30 +134,30 @@ void check(const Conv& c, const std::vector<int64_t>& pad, const std::vector<int
   }
 }
 
-TEST(Conv, OneTapIsAPlainProduct) {
+TEST(ConvNode, OneTapIsAPlainProduct) {
   check({.batch = 2, .in = 9, .out = 13, .kernel = {1, 1}}, {0, 0}, {7, 6});
 }
-TEST(Conv, StridedOneTap) { check({.in = 5, .out = 9, .kernel = {1, 1}, .strides = {2, 3}}, {0, 0}, {4, 2}); }
-TEST(Conv, PadsOnEachSide) { check({.batch = 2, .pads = {2, 0, 1, 3}}, {2, 0}, {8, 7}); }
-TEST(Conv, StridesAndDilations) {
+TEST(ConvNode, StridedOneTap) { check({.in = 5, .out = 9, .kernel = {1, 1}, .strides = {2, 3}}, {0, 0}, {4, 2}); }
+TEST(ConvNode, PadsOnEachSide) { check({.batch = 2, .pads = {2, 0, 1, 3}}, {2, 0}, {8, 7}); }
+TEST(ConvNode, StridesAndDilations) {
   check({.image = {11, 12}, .kernel = {3, 2}, .strides = {2, 1}, .dilations = {2, 3}, .pads = {1, 2, 0, 1}},
         {1, 2}, {4, 12});
 }
-TEST(Conv, Groups) {
+TEST(ConvNode, Groups) {
   check({.batch = 2, .in = 6, .out = 12, .group = 3, .pads = {1, 1, 1, 1}}, {1, 1}, {7, 6});
 }
-TEST(Conv, Depthwise) {
+TEST(ConvNode, Depthwise) {
   check({.batch = 2, .in = 13, .out = 13, .group = 13, .strides = {2, 1}, .pads = {1, 1, 1, 1}}, {1, 1},
         {4, 6});
 }
-TEST(Conv, DepthwiseDilated) {
+TEST(ConvNode, DepthwiseDilated) {
   check({.in = 5, .out = 5, .group = 5, .kernel = {2, 3}, .dilations = {3, 2}, .pads = {2, 2, 2, 2}}, {2, 2},
         {8, 6});
 }
-TEST(Conv, DepthwiseWithMultiplier) {
+TEST(ConvNode, DepthwiseWithMultiplier) {
   check({.in = 3, .out = 9, .group = 3, .pads = {1, 1, 1, 1}}, {1, 1}, {7, 6});
 }
-TEST(Conv, OneDimension) {
+TEST(ConvNode, OneDimension) {
   check({.batch = 2,
          .in = 4,
          .out = 5,
@@ -169,7 +169,7 @@ TEST(Conv, OneDimension) {
         {3}, {7});
   check({.in = 8, .out = 8, .group = 8, .image = {17}, .kernel = {5}, .pads = {2, 2}}, {2}, {17});
 }
-TEST(Conv, AutoPad) {
+TEST(ConvNode, AutoPad) {
   // 7 and 6 with stride 2: one pixel of padding for the first, two for the second dimension of a 3 x 4
   // kernel.
   check({.kernel = {3, 4}, .strides = {2, 2}, .auto_pad = "SAME_UPPER"}, {1, 1}, {4, 3});
@@ -178,7 +178,7 @@ TEST(Conv, AutoPad) {
   check({.kernel = {4, 4}, .auto_pad = "VALID"}, {0, 0}, {4, 3});
 }
 
-TEST(Conv, FusedClampAndNoBias) {
+TEST(ConvNode, FusedClampAndNoBias) {
   const Conv c{.pads = {1, 1, 1, 1}};
   NodeCase n = float_case(c, "Conv", true, false);
   n.clamp = {.lo = 0, .hi = 6};
@@ -187,7 +187,7 @@ TEST(Conv, FusedClampAndNoBias) {
   expect_near(run_node(n), want, 1e-5);
 }
 
-TEST(Conv, ThreadsDoNotChangeTheResult) {
+TEST(ConvNode, ThreadsDoNotChangeTheResult) {
   const Conv c{.batch = 2, .in = 8, .out = 24, .image = {40, 30}, .pads = {1, 1, 1, 1}};
   NodeCase n = float_case(c);
   const Tensor one = run_node(n);
@@ -197,7 +197,7 @@ TEST(Conv, ThreadsDoNotChangeTheResult) {
   }
 }
 
-TEST(Conv, ShapesWithUnknownDimensions) {
+TEST(ConvNode, ShapesWithUnknownDimensions) {
   Graph g;
   Node n;
   n.op_type = "Conv";
@@ -209,7 +209,7 @@ TEST(Conv, ShapesWithUnknownDimensions) {
   EXPECT_EQ(to_string(*g[n.outputs[0]].shape), "[N, 8, H, 9]");
 }
 
-TEST(Conv, ErrorsNameTheProblem) {
+TEST(ConvNode, ErrorsNameTheProblem) {
   const auto code_of = [](const Conv& c, const Shape& weights) {
     try {
       NodeCase n{.node = c.node("Conv"),
