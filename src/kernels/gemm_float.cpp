@@ -85,38 +85,38 @@ void multiply_tile(const float* a, std::size_t stride, const float* w, int depth
   constexpr int kSplit = kRows == 1 ? 4 : kRows == 2 ? 2 : 1;
   v128_t c[kRows][kSplit][2];
   const float* rows[kRows];
-  for (int r = 0; r < kRows; ++r) {
-    for (int s = 0; s < kSplit; ++s) c[r][s][0] = c[r][s][1] = wasm_f32x4_splat(0);
+  unroll<kRows>([&](auto r) {
+    unroll<kSplit>([&](auto s) { c[r][s][0] = c[r][s][1] = wasm_f32x4_splat(0); });
     rows[r] = a + r * stride;
-  }
-  const auto step = [&](int split, int offset) {
-    const v128_t w0 = wasm_v128_load(w + offset * kColumnTile);
-    const v128_t w1 = wasm_v128_load(w + offset * kColumnTile + 4);
-    for (int r = 0; r < kRows; ++r) {
-      const v128_t x = wasm_v128_load32_splat(rows[r] + offset);
+  });
+  const auto step = [&](auto split) __attribute__((always_inline)) {
+    const v128_t w0 = wasm_v128_load(w + split * kColumnTile);
+    const v128_t w1 = wasm_v128_load(w + split * kColumnTile + 4);
+    unroll<kRows>([&](auto r) {
+      const v128_t x = wasm_v128_load32_splat(rows[r] + split);
       c[r][split][0] = madd<Isa>(x, w0, c[r][split][0]);
       c[r][split][1] = madd<Isa>(x, w1, c[r][split][1]);
-    }
+    });
   };
-  constexpr int kUnroll = 4;
   int k = depth;
-  for (; k >= kUnroll; k -= kUnroll) {
-    for (int u = 0; u < kUnroll; ++u) step(u % kSplit, u);
-    w += kUnroll * kColumnTile;
-    for (int r = 0; r < kRows; ++r) rows[r] += kUnroll;
+#pragma clang loop unroll(disable)
+  for (; k >= kSplit; k -= kSplit) {
+    unroll<kSplit>(step);
+    w += kSplit * kColumnTile;
+    unroll<kRows>([&](auto r) { rows[r] += kSplit; });
   }
-  for (; k > 0; --k) {
-    step(0, 0);
+  for (; kSplit > 1 && k > 0; --k) {
+    step(std::integral_constant<int, 0>{});
     w += kColumnTile;
-    for (int r = 0; r < kRows; ++r) ++rows[r];
+    unroll<kRows>([&](auto r) { ++rows[r]; });
   }
-  for (int r = 0; r < kRows; ++r) {
-    for (int h = 0; h < 2; ++h) {
+  unroll<kRows>([&](auto r) {
+    unroll<2>([&](auto h) {
       v128_t sum = c[r][0][h];
-      for (int s = 1; s < kSplit; ++s) sum = wasm_f32x4_add(sum, c[r][s][h]);
+      unroll<kSplit - 1>([&](auto s) { sum = wasm_f32x4_add(sum, c[r][s + 1][h]); });
       wasm_v128_store(sums + r * kColumnTile + h * 4, sum);
-    }
-  }
+    });
+  });
 }
 
 using TileFunction = void (*)(const float* a, std::size_t stride, const float* w, int depth, float* sums);

@@ -166,21 +166,242 @@ std::int32_t activation_shift(const Int8Input& input, Int8Method method) {
   return 0;
 }
 
-constexpr int kRowBlockBytes =
-    96 * 1024;  // of gathered rows: most of a small L2 cache, beside the weights' tile
+// A block of rows stays in the L2 cache while the weights' tiles stream past, each used for all its rows.
+constexpr int kRowBlockStep = 24;  // whole tiles of any method
 constexpr int kMaxRowBlock = 96;
+constexpr std::size_t kRowBlockBytes = 192 * 1024;
+
+// The 16-bit method cuts K into pieces whose weights, widened, stay in the L1 cache.
+constexpr int kDepthBlock = 512;
+constexpr int kWideStride = kDepthBlock + 8;  // of widened rows; room for a copy that overshoots
 
 std::size_t gathered_row_bytes(const Int8Weights& weights) {
-  const std::size_t element = weights.method == Int8Method::kDot16 ? 2 : 1;
-  // Room behind the row for copies that overshoot, and a stride that is no power of two: rows that all fall
-  // on the same few sets of the cache would evict each other.
-  return round_up(weights.padded_depth * element + 16, 64) + 16;
+  // Room for copies that overshoot, and a stride that is no power of two: rows that all fall on the same few
+  // sets of the cache would evict each other.
+  return round_up(static_cast<std::size_t>(weights.padded_depth) + 16, 64) + 16;
+}
+
+int depth_blocks(const Int8Weights& weights) {
+  return (weights.padded_depth + kDepthBlock - 1) / kDepthBlock;
 }
 
 int row_block(const Int8Weights& weights) {
-  const int rows = static_cast<int>(kRowBlockBytes / gathered_row_bytes(weights)) / kRowTile * kRowTile;
-  return std::clamp(rows, kRowTile, kMaxRowBlock);
+  const std::size_t row_bytes = std::max<std::size_t>(weights.padded_depth, 1) * group_of(weights.method) / 2;
+  const int rows = static_cast<int>(kRowBlockBytes / row_bytes) / kRowBlockStep * kRowBlockStep;
+  return std::clamp(rows, kRowBlockStep, kMaxRowBlock);
 }
+
+// What one call keeps in scratch memory, besides the column terms.
+struct Workspace {
+  std::int32_t* sums = nullptr;          // [rows of a block][8]
+  std::int32_t* row_sums = nullptr;      // [rows of a block]
+  std::int16_t* wide_weights = nullptr;  // [kDepthBlock][8], 16-bit method
+  std::int16_t* wide_rows = nullptr;     // [rows / 4][pieces of K][4][kWideStride], 16-bit method
+  std::uint8_t* rows = nullptr;          // gathered bytes: one row for the 16-bit method, else a block
+  std::size_t bytes = 0;
+
+  Workspace(const Int8Weights& weights, void* scratch) {
+    const bool wide = weights.method == Int8Method::kDot16;
+    const std::size_t block = static_cast<std::size_t>(row_block(weights));
+    const auto take = [&](std::size_t size) {
+      auto* part = reinterpret_cast<std::uint8_t*>(reinterpret_cast<std::uintptr_t>(scratch) + bytes);
+      bytes += round_up(size, kAlignment);
+      return part;
+    };
+    sums = reinterpret_cast<std::int32_t*>(take(block * kColumnTile * sizeof(std::int32_t)));
+    row_sums = reinterpret_cast<std::int32_t*>(take(block * sizeof(std::int32_t)));
+    if (wide) {
+      wide_weights = reinterpret_cast<std::int16_t*>(take(kDepthBlock * kColumnTile * sizeof(std::int16_t)));
+      wide_rows = reinterpret_cast<std::int16_t*>(
+          take(block * depth_blocks(weights) * kWideStride * sizeof(std::int16_t)));
+    }
+    rows = take((wide ? 1 : block) * gathered_row_bytes(weights));
+  }
+};
+
+inline void copy_flipped(const std::uint8_t* source, v128_t flip, std::ptrdiff_t count,
+                         std::uint8_t* target) {
+  for (std::ptrdiff_t i = 0; i < count; i += 16) {
+    wasm_v128_store(target + i, wasm_v128_xor(wasm_v128_load(source + i), flip));
+  }
+}
+
+inline void fill(std::uint8_t* target, v128_t value, std::ptrdiff_t count) {
+  for (std::ptrdiff_t i = 0; i < count; i += 16) wasm_v128_store(target + i, value);
+}
+
+// Gathers row after row as the inner loop's bytes; without a convolution, row m of the matrix.
+class RowGatherer {
+ public:
+  RowGatherer(const Int8Input& input, const Int8Weights& weights, int row)
+      : input_(input), depth_(weights.depth), row_(row) {
+    const bool flip = weights.method != Int8Method::kDot16 && activation_shift(input, weights.method) != 0;
+    flip_ = wasm_i8x16_splat(static_cast<std::int8_t>(flip ? -128 : 0));
+    padding_ = wasm_i8x16_splat(static_cast<std::int8_t>(input.zero_point ^ (flip ? 0x80 : 0)));
+    if (input.rows.conv != nullptr) at_ = PatchPosition::of_row(*input.rows.conv, row);
+  }
+
+  void next(std::uint8_t* target) {
+    const std::uint8_t* data = input_.rows.data;
+    if (input_.rows.conv == nullptr) {
+      copy_flipped(data + row_++ * input_.rows.row_stride, flip_, depth_, target);
+      return;
+    }
+    for_each_run(
+        *input_.rows.conv, at_,
+        [&](std::ptrdiff_t source, std::ptrdiff_t k, std::ptrdiff_t count) {
+          copy_flipped(data + source, flip_, count, target + k);
+        },
+        [&](std::ptrdiff_t k, std::ptrdiff_t count) { fill(target + k, padding_, count); });
+    at_.advance(*input_.rows.conv);
+  }
+
+ private:
+  const Int8Input& input_;
+  int depth_;
+  int row_;
+  PatchPosition at_;
+  v128_t flip_;
+  v128_t padding_;
+};
+
+// Sum over k of a', needed where weights have zero points.
+std::int32_t sum_row(const std::uint8_t* row, int depth, bool is_signed) {
+  std::int32_t sum = 0;
+  for (int k = 0; k < depth; ++k) sum += is_signed ? static_cast<std::int8_t>(row[k]) : row[k];
+  return sum;
+}
+
+// ---------------------------------------------------------------------------------------------------------------
+// The relaxed dot product: kRows rows times eight columns, all of K, added to `sums`, [kRows][8].
+//
+// Two vectors hold a group of four weights for each of the eight columns; four activations of one row are
+// broadcast by the load itself, which costs no shuffle.
+
+#if ZEROPOINT_HAS_RELAXED_KERNELS
+
+const volatile std::int16_t not_a_literal_one = 1;
+
+template <Int8Method kMethod, int kRows>
+void multiply_dot8(const std::uint8_t* a, std::size_t stride, const std::int8_t* w, int depth,
+                   std::int32_t* sums) {
+  // Few rows have few accumulators, which would wait for each other: neighbouring groups get their own.
+  constexpr int kSplit = kRows == 1 ? 4 : kRows == 2 ? 2 : 1;
+  v128_t c[kRows][kSplit][2];
+  const std::uint8_t* rows[kRows];
+  unroll<kRows>([&](auto r) {
+    unroll<kSplit>([&](auto s) { c[r][s][0] = c[r][s][1] = wasm_i32x4_splat(0); });
+    c[r][0][0] = wasm_v128_load(sums + r * kColumnTile);
+    c[r][0][1] = wasm_v128_load(sums + r * kColumnTile + 4);
+    rows[r] = a + r * stride;
+  });
+  // Not a literal: V8 would make it anew for every use, with three instructions. (It does so inside
+  // relaxed_dot_add where there is no VNNI, which is why three instructions are faster here than that one.)
+  const v128_t ones = wasm_i16x8_splat(not_a_literal_one);
+  const auto step = [&](auto split) __attribute__((always_inline)) {
+    const v128_t w0 = wasm_v128_load(w + split * 32);
+    const v128_t w1 = wasm_v128_load(w + split * 32 + 16);
+    unroll<kRows>([&](auto r) {
+      const v128_t x = wasm_v128_load32_splat(rows[r] + split * 4);
+      if constexpr (kMethod == Int8Method::kDot8Narrow) {
+        c[r][split][0] = dot16_add(relaxed_dot_pairs(w0, x), ones, c[r][split][0]);
+        c[r][split][1] = dot16_add(relaxed_dot_pairs(w1, x), ones, c[r][split][1]);
+      } else {
+        c[r][split][0] = relaxed_dot_add(w0, x, c[r][split][0]);
+        c[r][split][1] = relaxed_dot_add(w1, x, c[r][split][1]);
+      }
+    });
+  };
+  int groups = depth / 4;
+#pragma clang loop unroll(disable)
+  for (; groups >= kSplit; groups -= kSplit) {
+    unroll<kSplit>(step);
+    w += kSplit * 32;
+    unroll<kRows>([&](auto r) { rows[r] += kSplit * 4; });
+  }
+  for (; kSplit > 1 && groups > 0; --groups) {
+    step(std::integral_constant<int, 0>{});
+    w += 32;
+    unroll<kRows>([&](auto r) { rows[r] += 4; });
+  }
+  unroll<kRows>([&](auto r) {
+    unroll<2>([&](auto h) {
+      v128_t sum = c[r][0][h];
+      unroll<kSplit - 1>([&](auto s) { sum = wasm_i32x4_add(sum, c[r][s + 1][h]); });
+      wasm_v128_store(sums + r * kColumnTile + h * 4, sum);
+    });
+  });
+}
+
+using Dot8Function = void (*)(const std::uint8_t* a, std::size_t stride, const std::int8_t* w, int depth,
+                              std::int32_t* sums);
+
+// V8 has fifteen vector registers on x86. Twelve accumulators leave three, enough for two vectors of weights
+// and one of activations where one instruction multiplies and adds; the narrow form also needs its ones and a
+// product.
+constexpr int kDot8Rows = 6;
+constexpr int kDot8NarrowRows = 5;
+
+constexpr Dot8Function kDot8[kDot8Rows] = {
+    multiply_dot8<Int8Method::kDot8, 1>, multiply_dot8<Int8Method::kDot8, 2>,
+    multiply_dot8<Int8Method::kDot8, 3>, multiply_dot8<Int8Method::kDot8, 4>,
+    multiply_dot8<Int8Method::kDot8, 5>, multiply_dot8<Int8Method::kDot8, 6>};
+constexpr Dot8Function kDot8Narrow[kDot8NarrowRows] = {
+    multiply_dot8<Int8Method::kDot8Narrow, 1>, multiply_dot8<Int8Method::kDot8Narrow, 2>,
+    multiply_dot8<Int8Method::kDot8Narrow, 3>, multiply_dot8<Int8Method::kDot8Narrow, 4>,
+    multiply_dot8<Int8Method::kDot8Narrow, 5>};
+
+#endif
+
+// ---------------------------------------------------------------------------------------------------------------
+// The 16-bit dot product: kRows rows times eight columns, a piece of K, added to `sums`, [kRows][8].
+//
+// A product and its addition are two instructions, so the loop is bound by how many instructions the machine
+// takes in, not by its multipliers: everything else is moved out of it. Rows are widened, less their zero
+// point, once per block; the weights' tile once per block and piece, unless few rows use it; and rows lie a
+// constant apart, so that one pointer serves them all.
+
+constexpr int kDot16Rows = 4;
+
+template <int kRows, class Weight>
+void multiply_dot16(const std::int16_t* a, const Weight* w, int depth, std::int32_t* sums) {
+  constexpr int kPairs = kRows == 1 ? 2 : 1;  // of k in one round
+  v128_t c[kRows][2];
+  unroll<kRows>([&](auto r) {
+    c[r][0] = wasm_v128_load(sums + r * kColumnTile);
+    c[r][1] = wasm_v128_load(sums + r * kColumnTile + 4);
+  });
+#pragma clang loop unroll(disable)
+  for (const std::int16_t* const end = a + depth; a != end; a += 2 * kPairs) {
+    unroll<kPairs>([&](auto pair) {
+      v128_t w0, w1;
+      if constexpr (sizeof(Weight) == 1) {
+        w0 = wasm_i16x8_load8x8(w + pair * 16);
+        w1 = wasm_i16x8_load8x8(w + pair * 16 + 8);
+      } else {
+        w0 = wasm_v128_load(w + pair * 16);
+        w1 = wasm_v128_load(w + pair * 16 + 8);
+      }
+      unroll<kRows>([&](auto r) {
+        const v128_t x = wasm_v128_load32_splat(a + r * kWideStride + pair * 2);
+        c[r][0] = dot16_add(x, w0, c[r][0]);
+        c[r][1] = dot16_add(x, w1, c[r][1]);
+      });
+    });
+    w += 16 * kPairs;
+  }
+  unroll<kRows>([&](auto r) {
+    wasm_v128_store(sums + r * kColumnTile, c[r][0]);
+    wasm_v128_store(sums + r * kColumnTile + 4, c[r][1]);
+  });
+}
+
+template <class Weight>
+using Dot16Function = void (*)(const std::int16_t* a, const Weight* w, int depth, std::int32_t* sums);
+
+template <class Weight>
+constexpr Dot16Function<Weight> kDot16[kDot16Rows] = {multiply_dot16<1, Weight>, multiply_dot16<2, Weight>,
+                                                      multiply_dot16<3, Weight>, multiply_dot16<4, Weight>};
 
 // uint8 or int8 minus zero point, as int16. May read 7 bytes past the end and write 7 elements past it.
 inline void widen(const std::uint8_t* source, bool is_signed, v128_t zero_point, std::ptrdiff_t count,
@@ -196,219 +417,137 @@ inline void widen(const std::uint8_t* source, bool is_signed, v128_t zero_point,
   }
 }
 
-inline void fill16(std::int16_t* target, std::ptrdiff_t count) {
-  const v128_t zero = wasm_i32x4_splat(0);
-  for (std::ptrdiff_t i = 0; i < count; i += 8) wasm_v128_store(target + i, zero);
+// Where row r of a block has piece `piece` of K.
+inline std::int16_t* wide_row(const Workspace& work, int pieces, int r, int piece) {
+  const std::ptrdiff_t tile = static_cast<std::ptrdiff_t>(r / kDot16Rows) * pieces + piece;
+  return work.wide_rows + (tile * kDot16Rows + r % kDot16Rows) * kWideStride;
 }
 
-inline void copy_flipped(const std::uint8_t* source, v128_t flip, std::ptrdiff_t count,
-                         std::uint8_t* target) {
-  for (std::ptrdiff_t i = 0; i < count; i += 16) {
-    wasm_v128_store(target + i, wasm_v128_xor(wasm_v128_load(source + i), flip));
-  }
-}
+// ---------------------------------------------------------------------------------------------------------------
+// Blocks of rows
 
-inline void fill8(std::uint8_t* target, v128_t value, std::ptrdiff_t count) {
-  for (std::ptrdiff_t i = 0; i < count; i += 16) wasm_v128_store(target + i, value);
-}
-
-// Gathers rows [begin, end) into `target`, `stride` bytes apart.
-void gather_rows(const Int8Input& input, const Int8Weights& weights, int begin, int end, std::uint8_t* target,
-                 std::size_t stride) {
-  const ConvGeometry* conv = input.rows.conv;
-  const std::uint8_t* data = input.rows.data;
-  PatchPosition at;
-  if (conv != nullptr) at = PatchPosition::of_row(*conv, begin);
-
-  if (weights.method == Int8Method::kDot16) {
+// Multiplies the rows of a block, as prepared by its constructor, with one tile of columns.
+class Dot16Block {
+ public:
+  Dot16Block(const Int8Input& input, const Int8Weights& weights, const Workspace& work, int begin, int rows)
+      : weights_(weights), work_(work), rows_(rows), pieces_(depth_blocks(weights)) {
     const v128_t zero_point = wasm_i16x8_splat(static_cast<std::int16_t>(input.zero_point));
-    for (int m = begin; m < end; ++m, target += stride) {
-      auto* row = reinterpret_cast<std::int16_t*>(target);
-      if (conv == nullptr) {
-        widen(data + m * input.rows.row_stride, input.is_signed, zero_point, weights.depth, row);
-        continue;
+    RowGatherer gatherer(input, weights, begin);
+    for (int r = 0; r < rows; ++r) {
+      const std::uint8_t* row = work.rows;
+      if (input.rows.conv != nullptr) {
+        gatherer.next(work.rows);
+      } else {
+        row = input.rows.data + (begin + r) * input.rows.row_stride;
       }
-      for_each_run(
-          *conv, at,
-          [&](std::ptrdiff_t source, std::ptrdiff_t k, std::ptrdiff_t count) {
-            widen(data + source, input.is_signed, zero_point, count, row + k);
-          },
-          [&](std::ptrdiff_t k, std::ptrdiff_t count) { fill16(row + k, count); });
-      at.advance(*conv);
-    }
-    return;
-  }
-
-  const std::int32_t shift = activation_shift(input, weights.method);
-  const v128_t flip = wasm_i8x16_splat(static_cast<std::int8_t>(shift != 0 ? -128 : 0));
-  const v128_t padding = wasm_i8x16_splat(static_cast<std::int8_t>(input.zero_point + shift));
-  for (int m = begin; m < end; ++m, target += stride) {
-    if (conv == nullptr) {
-      copy_flipped(data + m * input.rows.row_stride, flip, weights.depth, target);
-      continue;
-    }
-    for_each_run(
-        *conv, at,
-        [&](std::ptrdiff_t source, std::ptrdiff_t k, std::ptrdiff_t count) {
-          copy_flipped(data + source, flip, count, target + k);
-        },
-        [&](std::ptrdiff_t k, std::ptrdiff_t count) { fill8(target + k, padding, count); });
-    at.advance(*conv);
-  }
-}
-
-// Sums over k of a', needed where weights have zero points.
-void sum_rows(const std::uint8_t* rows, std::size_t stride, int count, const Int8Weights& weights,
-              std::int32_t* sums) {
-  for (int r = 0; r < count; ++r, rows += stride) {
-    std::int32_t sum = 0;
-    switch (weights.method) {
-      case Int8Method::kDot16:
-        for (int k = 0; k < weights.depth; ++k) sum += reinterpret_cast<const std::int16_t*>(rows)[k];
-        break;
-      case Int8Method::kDot8Signed:
-        for (int k = 0; k < weights.depth; ++k) sum += static_cast<std::int8_t>(rows[k]);
-        break;
-      case Int8Method::kDot8:
-      case Int8Method::kDot8Narrow:
-        for (int k = 0; k < weights.depth; ++k) sum += rows[k];
-        break;
-    }
-    sums[r] = sum;
-  }
-}
-
-// ---------------------------------------------------------------------------------------------------------------
-// The inner loop: kRows rows times eight columns, all of K, sums left in `sums` as [kRows][8].
-//
-// A pair of vectors holds a group of g weights for each of the eight columns; a group of one row is broadcast
-// by the load itself, which costs no shuffle.
-
-template <Int8Method kMethod, int kRows>
-void multiply_tile(const std::uint8_t* a, std::size_t stride, const std::int8_t* w, int padded_depth,
-                   std::int32_t* sums) {
-  v128_t c[kRows][2];
-  const std::uint8_t* rows[kRows];
-  for (int r = 0; r < kRows; ++r) {
-    c[r][0] = c[r][1] = wasm_i32x4_splat(0);
-    rows[r] = a + r * stride;
-  }
-  if constexpr (kMethod == Int8Method::kDot16) {
-    for (int k = 0; k < padded_depth; k += 4) {
-      for (int half = 0; half < 2; ++half) {
-        const v128_t w0 = wasm_i16x8_load8x8(w + half * 16);
-        const v128_t w1 = wasm_i16x8_load8x8(w + half * 16 + 8);
-        for (int r = 0; r < kRows; ++r) {
-          const v128_t x = wasm_v128_load32_splat(rows[r] + half * 4);
-          c[r][0] = dot16_add(x, w0, c[r][0]);
-          c[r][1] = dot16_add(x, w1, c[r][1]);
-        }
+      for (int piece = 0, k = 0; piece < pieces_; ++piece, k += kDepthBlock) {
+        widen(row + k, input.is_signed, zero_point, std::min(kDepthBlock, weights.depth - k),
+              wide_row(work, pieces_, r, piece));
       }
-      w += 32;
-      for (int r = 0; r < kRows; ++r) rows[r] += 8;
+      if (weights.zero_points != nullptr) {
+        work.row_sums[r] = sum_row(row, weights.depth, input.is_signed) - input.zero_point * weights.depth;
+      }
     }
-  } else {
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-    const v128_t ones = wasm_i16x8_splat(1);
-    for (int k = 0; k < padded_depth; k += 4) {
-      const v128_t w0 = wasm_v128_load(w);
-      const v128_t w1 = wasm_v128_load(w + 16);
-      for (int r = 0; r < kRows; ++r) {
-        const v128_t x = wasm_v128_load32_splat(rows[r]);
-        if constexpr (kMethod == Int8Method::kDot8Narrow) {
-          // V8's relaxed_dot_add makes its vector of ones anew each time; here it stays in a register.
-          c[r][0] = dot16_add(relaxed_dot_pairs(w0, x), ones, c[r][0]);
-          c[r][1] = dot16_add(relaxed_dot_pairs(w1, x), ones, c[r][1]);
+  }
+
+  void multiply(const std::int8_t* w) const {
+    // Widening the weights costs about as much as multiplying a row with them.
+    const bool wide = rows_ >= 2 * kDot16Rows;
+    for (int piece = 0, k = 0; piece < pieces_; ++piece, k += kDepthBlock) {
+      const int depth = std::min(kDepthBlock, weights_.padded_depth - k);
+      const std::int8_t* w_piece = w + k * kColumnTile;
+      if (wide)
+        widen(reinterpret_cast<const std::uint8_t*>(w_piece), true, wasm_i32x4_splat(0), depth * kColumnTile,
+              work_.wide_weights);
+      for (int r = 0; r < rows_; r += kDot16Rows) {
+        const int tile_rows = std::min(kDot16Rows, rows_ - r);
+        const std::int16_t* a = wide_row(work_, pieces_, r, piece);
+        std::int32_t* sums = work_.sums + r * kColumnTile;
+        if (wide) {
+          kDot16<std::int16_t>[tile_rows - 1](a, work_.wide_weights, depth, sums);
         } else {
-          c[r][0] = relaxed_dot_add(w0, x, c[r][0]);
-          c[r][1] = relaxed_dot_add(w1, x, c[r][1]);
+          kDot16<std::int8_t>[tile_rows - 1](a, w_piece, depth, sums);
         }
       }
-      w += 32;
-      for (int r = 0; r < kRows; ++r) rows[r] += 4;
     }
-#endif
   }
-  for (int r = 0; r < kRows; ++r) {
-    wasm_v128_store(sums + r * kColumnTile, c[r][0]);
-    wasm_v128_store(sums + r * kColumnTile + 4, c[r][1]);
-  }
-}
 
-using TileFunction = void (*)(const std::uint8_t* a, std::size_t stride, const std::int8_t* w,
-                              int padded_depth, std::int32_t* sums);
+ private:
+  const Int8Weights& weights_;
+  const Workspace& work_;
+  int rows_;
+  int pieces_;
+};
 
-template <Int8Method kMethod>
-constexpr TileFunction kTiles[kRowTile] = {multiply_tile<kMethod, 1>, multiply_tile<kMethod, 2>,
-                                           multiply_tile<kMethod, 3>, multiply_tile<kMethod, 4>,
-                                           multiply_tile<kMethod, 5>, multiply_tile<kMethod, 6>};
-
-template <class Isa>
-const TileFunction* tiles_for(Int8Method method) {
 #if ZEROPOINT_HAS_RELAXED_KERNELS
-  if constexpr (std::is_same_v<Isa, Relaxed>) {
-    switch (method) {
-      case Int8Method::kDot8:
-      case Int8Method::kDot8Signed:
-        return kTiles<Int8Method::kDot8>;
-      case Int8Method::kDot8Narrow:
-        return kTiles<Int8Method::kDot8Narrow>;
-      case Int8Method::kDot16:
-        break;
+class Dot8Block {
+ public:
+  Dot8Block(const Int8Input& input, const Int8Weights& weights, const Workspace& work, int begin, int rows)
+      : weights_(weights), work_(work), rows_(rows) {
+    if (input.rows.conv == nullptr && activation_shift(input, weights.method) == 0) {
+      a_ = input.rows.data + begin * input.rows.row_stride;
+      stride_ = static_cast<std::size_t>(input.rows.row_stride);
+    } else {
+      a_ = work.rows;
+      stride_ = gathered_row_bytes(weights);
+      RowGatherer gatherer(input, weights, begin);
+      for (int r = 0; r < rows; ++r) gatherer.next(work.rows + r * stride_);
+    }
+    for (int r = 0; weights.zero_points != nullptr && r < rows; ++r) {
+      work.row_sums[r] = sum_row(a_ + r * stride_, weights.depth, weights.method == Int8Method::kDot8Signed);
     }
   }
-#endif
-  (void)method;
-  return kTiles<Int8Method::kDot16>;
-}
 
-// ---------------------------------------------------------------------------------------------------------------
-// Blocking: a block of rows stays in the L2 cache while the weights' tiles stream past, each used for all its
-// rows.
-
-template <class Output>
-void vector_gemm(const TileFunction* tiles, const Int8Input& input, const Int8Weights& weights,
-                 const OutputRange& range, const ColumnTerms& terms, const Epilogue<Output>& epilogue,
-                 std::uint8_t* scratch) {
-  const int block = row_block(weights);
-  auto* row_sums = reinterpret_cast<std::int32_t*>(scratch);
-  std::uint8_t* gathered = scratch + kMaxRowBlock * sizeof(std::int32_t);
-  const std::size_t gathered_stride = gathered_row_bytes(weights);
-  const bool in_place = weights.method != Int8Method::kDot16 && input.rows.conv == nullptr &&
-                        activation_shift(input, weights.method) == 0;
-
-  alignas(16) std::int32_t sums[kRowTile * kColumnTile];
-  for (int m = range.row_begin; m < range.row_end; m += block) {
-    const int rows = std::min(block, range.row_end - m);
-    const std::uint8_t* a = gathered;
-    std::size_t stride = gathered_stride;
-    if (in_place) {
-      a = input.rows.data + m * input.rows.row_stride;
-      stride = static_cast<std::size_t>(input.rows.row_stride);
-    } else {
-      gather_rows(input, weights, m, m + rows, gathered, gathered_stride);
+  void multiply(const std::int8_t* w) const {
+    const bool narrow = weights_.method == Int8Method::kDot8Narrow;
+    const int tile = narrow ? kDot8NarrowRows : kDot8Rows;
+    for (int r = 0; r < rows_; r += tile) {
+      const int tile_rows = std::min(tile, rows_ - r);
+      const Dot8Function function = narrow ? kDot8Narrow[tile_rows - 1] : kDot8[tile_rows - 1];
+      function(a_ + r * stride_, stride_, w, weights_.padded_depth, work_.sums + r * kColumnTile);
     }
-    if (weights.zero_points != nullptr) sum_rows(a, stride, rows, weights, row_sums);
+  }
 
+ private:
+  const Int8Weights& weights_;
+  const Workspace& work_;
+  int rows_;
+  const std::uint8_t* a_;
+  std::size_t stride_;
+};
+#endif
+
+template <class Block, class Output>
+void vector_gemm(const Int8Input& input, const Int8Weights& weights, const OutputRange& range,
+                 const ColumnTerms& terms, const Epilogue<Output>& epilogue, const Workspace& work) {
+  const int block_rows = row_block(weights);
+  for (int m = range.row_begin; m < range.row_end; m += block_rows) {
+    const int rows = std::min(block_rows, range.row_end - m);
+    const Block block(input, weights, work, m, rows);
     for (int n = range.column_begin; n < range.column_end; n += kColumnTile) {
       const int column = n - range.column_begin;
-      const int count = std::min(kColumnTile, range.column_end - n);
-      const std::int8_t* w = weights.tiles + static_cast<std::size_t>(n) * weights.padded_depth;
       const v128_t offset_lo = wasm_v128_load(terms.offsets + column);
       const v128_t offset_hi = wasm_v128_load(terms.offsets + column + 4);
-      for (int r = 0; r < rows; r += kRowTile) {
-        const int tile_rows = std::min(kRowTile, rows - r);
-        tiles[tile_rows - 1](a + r * stride, stride, w, weights.padded_depth, sums);
-        for (int i = 0; i < tile_rows; ++i) {
-          v128_t lo = wasm_i32x4_add(wasm_v128_load(sums + i * kColumnTile), offset_lo);
-          v128_t hi = wasm_i32x4_add(wasm_v128_load(sums + i * kColumnTile + 4), offset_hi);
-          if (weights.zero_points != nullptr) {
-            const v128_t row_sum = wasm_i32x4_splat(row_sums[r + i]);
-            lo = wasm_i32x4_sub(lo, wasm_i32x4_mul(row_sum, wasm_v128_load(weights.zero_points + n)));
-            hi = wasm_i32x4_sub(hi, wasm_i32x4_mul(row_sum, wasm_v128_load(weights.zero_points + n + 4)));
-          }
-          epilogue.row(m + r + i, n, column, count, lo, hi);
+      for (int r = 0; r < rows; ++r) {
+        wasm_v128_store(work.sums + r * kColumnTile, offset_lo);
+        wasm_v128_store(work.sums + r * kColumnTile + 4, offset_hi);
+      }
+      block.multiply(weights.tiles + static_cast<std::size_t>(n) * weights.padded_depth);
+      if (weights.zero_points != nullptr) {
+        const v128_t points_lo = wasm_v128_load(weights.zero_points + n);
+        const v128_t points_hi = wasm_v128_load(weights.zero_points + n + 4);
+        for (int r = 0; r < rows; ++r) {
+          std::int32_t* sums = work.sums + r * kColumnTile;
+          const v128_t row_sum = wasm_i32x4_splat(work.row_sums[r]);
+          wasm_v128_store(sums, wasm_i32x4_sub(wasm_v128_load(sums), wasm_i32x4_mul(row_sum, points_lo)));
+          wasm_v128_store(sums + 4,
+                          wasm_i32x4_sub(wasm_v128_load(sums + 4), wasm_i32x4_mul(row_sum, points_hi)));
         }
+      }
+      const int count = std::min(kColumnTile, range.column_end - n);
+      for (int r = 0; r < rows; ++r) {
+        const std::int32_t* sums = work.sums + r * kColumnTile;
+        epilogue.row(m + r, n, column, count, wasm_v128_load(sums), wasm_v128_load(sums + 4));
       }
     }
   }
@@ -424,7 +563,7 @@ void gemm(const Int8Input& input, const Int8Weights& weights, const Output& outp
     const int count = range.column_end - range.column_begin;
     const int padded = static_cast<int>(round_up(count, kColumnTile));
     const ColumnTerms terms = prepare_terms(output, range.column_begin, count, scratch);
-    auto* rest = static_cast<std::uint8_t*>(scratch) + column_terms_bytes(padded);
+    const Workspace work(weights, static_cast<std::uint8_t*>(scratch) + column_terms_bytes(count));
 
     // sum (a - z_a)(w - z_w) = sum a' w - (z_a + shift) sum (w - z_w) - z_w sum a', with a' = a + shift
     const std::int32_t zero_point = input.zero_point + activation_shift(input, weights.method);
@@ -432,8 +571,16 @@ void gemm(const Int8Input& input, const Int8Weights& weights, const Output& outp
       terms.offsets[i] =
           wrap_add(terms.offsets[i], wrap_mul(-zero_point, weights.column_sums[range.column_begin + i]));
     }
-    vector_gemm(tiles_for<Isa>(weights.method), input, weights, range, terms, Epilogue<Output>{output, terms},
-                rest);
+    const Epilogue<Output> epilogue{output, terms};
+#if ZEROPOINT_HAS_RELAXED_KERNELS
+    if constexpr (std::is_same_v<Isa, Relaxed>) {
+      if (weights.method != Int8Method::kDot16) {
+        vector_gemm<Dot8Block>(input, weights, range, terms, epilogue, work);
+        return;
+      }
+    }
+#endif
+    vector_gemm<Dot16Block>(input, weights, range, terms, epilogue, work);
   }
 }
 
@@ -451,8 +598,7 @@ Int8Weights pack_int8_weights(const Int8WeightSource& source, void* storage, con
 }
 
 std::size_t int8_gemm_scratch_bytes(const Int8Weights& weights) {
-  return column_terms_bytes(weights.columns) + kMaxRowBlock * sizeof(std::int32_t) +
-         static_cast<std::size_t>(row_block(weights)) * gathered_row_bytes(weights) + 64;
+  return column_terms_bytes(weights.columns) + Workspace(weights, nullptr).bytes;
 }
 
 template <class Isa>

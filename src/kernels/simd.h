@@ -16,6 +16,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
+#include <utility>
 
 #include "kernels/isa.h"
 
@@ -125,6 +127,16 @@ inline v128_t relaxed_dot_pairs(v128_t a, v128_t b) {
 // c + sums of two neighbouring products of 16-bit integers. Exact while the sums fit 32 bits.
 inline v128_t dot16_add(v128_t a, v128_t b, v128_t c) {
   return wasm_i32x4_add(c, wasm_i32x4_dot_i16x8(a, b));
+}
+
+// Calls f(0), f(1), ... f(kCount - 1) with constants, unrolled before anything else is compiled. Register tiles are
+// written with it: arrays of vectors under ordinary loops become registers only after LLVM has reordered the products,
+// and V8, which keeps the order it is given, then runs out of registers and spills.
+template <int kCount, class Function>
+[[gnu::always_inline]] inline void unroll(const Function& f) {
+  [&]<int... kIndex>(std::integer_sequence<int, kIndex...>) __attribute__((always_inline)) {
+    (f(std::integral_constant<int, kIndex>{}), ...);
+  }(std::make_integer_sequence<int, kCount>{});
 }
 
 // Writes the first `bytes` (0 to 16) bytes of a vector.

@@ -1,0 +1,122 @@
+// Times the kernels against this machine's peaks: `node bench/kernels/kernels.mjs [relaxed|simd] [filter]`, with a
+// Node that has relaxed SIMD, and emcc on the PATH (it builds into build/bench-kernels first).
+
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readdirSync } from 'node:fs';
+import { cpus } from 'node:os';
+import path from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import { setFlagsFromString } from 'node:v8';
+
+// A function moves up to V8's optimizing compiler after fewer calls; the warm-up below waits for it.
+setFlagsFromString('--wasm-tiering-budget=10000');
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const relaxed = (process.argv[2] ?? 'relaxed') === 'relaxed';
+const filter = new RegExp(process.argv[3] ?? '.');
+const target = path.join(root, 'build/bench-kernels', relaxed ? 'relaxed.mjs' : 'simd.mjs');
+
+mkdirSync(path.dirname(target), { recursive: true });
+if (!process.env.NO_BUILD) {
+  const sources = readdirSync(path.join(root, 'src/kernels'))
+    .filter((name) => /^(gemm|conv|depthwise|weight_only|probe).*\.cpp$/.test(name))
+    .map((name) => path.join(root, 'src/kernels', name));
+  execFileSync(
+    'em++',
+    [
+      ...sources,
+      path.join(root, 'bench/kernels/kernels.cpp'),
+      ...['-I', path.join(root, 'src'), '-o', target, `-DZEROPOINT_RELAXED=${Number(relaxed)}`],
+      ...(relaxed ? ['-mrelaxed-simd'] : []),
+      ...'-std=c++23 -O3 -DNDEBUG -msimd128 -ffp-contract=off -fno-math-errno -fwasm-exceptions --no-entry'.split(' '),
+      ...'-sMODULARIZE -sEXPORT_ES6 -sENVIRONMENT=node -sALLOW_MEMORY_GROWTH -sMAXIMUM_MEMORY=4GB'.split(' '),
+    ],
+    { stdio: 'inherit' },
+  );
+}
+const { default: create } = await import(pathToFileURL(target).href);
+const engine = await create();
+
+// Best of several calls, after a warm-up.
+function time(call) {
+  const deadline = performance.now() + 300;
+  while (performance.now() < deadline) call();
+  let best = Infinity;
+  for (let i = 0, end = performance.now() + 250; i < 5 || performance.now() < end; ++i) {
+    const start = performance.now();
+    call();
+    best = Math.min(best, performance.now() - start);
+  }
+  return best / 1e3;
+}
+const giga = (macs, seconds) => macs / seconds / 1e9;
+const row = (name, ...cells) => console.log(name.padEnd(24), ...cells.map((cell) => String(cell).padStart(18)));
+const share = (value, peak) => `${value.toFixed(1)} (${((100 * value) / peak).toFixed(0)} %)`;
+
+console.log(`${cpus()[0].model}; relaxed dot: ${['absent', 'unsigned', 'signed', 'saturating'][engine._machine()]}`);
+const rounds = 20000;
+const peak = (name, macs) => engine[name] && giga(rounds * 8 * macs, time(() => engine[name](rounds)));
+const peaks = {
+  dot16: peak('_peak_dot16', 8),
+  dot8: peak('_peak_dot8', 16),
+  narrow: peak('_peak_dot8_narrow', 16),
+  float: peak('_peak_float', 4),
+  floatTwoStep: peak('_peak_float_simd128', 4),
+};
+console.log('peaks, GMAC/s:', Object.entries(peaks).map(([k, v]) => `${k} ${v?.toFixed(1)}`).join(', '));
+
+const sizes = [
+  [384, 384, 384],
+  [512, 512, 512],
+  [768, 768, 768],
+  [1024, 1024, 1024],
+  [128, 3072, 768],
+  [196, 512, 512],
+  [3136, 64, 64],
+  [1, 1024, 1024],
+  [1, 4096, 4096],
+];
+const methods = ['dot16', 'dot8', 'dot8', 'narrow'];
+row('GMAC/s, M x K x N', 'int8', 'int8 16-bit', 'int8 7-bit weights', 'f32', 'f32 simd128');
+for (const [m, n, k] of sizes) {
+  const name = `${m} x ${k} x ${n}`;
+  if (!filter.test(name)) continue;
+  // A call does a slice of the rows, as a thread would: short calls are less often interrupted.
+  const rows = Math.min(m, Math.max(96, Math.round(4e7 / n / k / 96) * 96));
+  const macs = rows * n * k;
+  const times = Math.max(1, Math.round(2e6 / macs));
+  const int8 = (exact, mask) => {
+    const method = methods[engine._set_up_int8(rows, n, k, exact, mask)];
+    const value = giga(macs * times, time(() => engine._run_int8(exact, times)));
+    return share(value, peaks[method]);
+  };
+  engine._set_up_float(rows, n, k);
+  const float = (best) => giga(macs * times, time(() => engine._run_float(best, times)));
+  row(
+    name,
+    int8(0, 255),
+    int8(1, 255),
+    int8(0, 127),
+    share(float(1), peaks.float ?? peaks.floatTwoStep),
+    share(float(0), peaks.floatTwoStep),
+  );
+}
+row('depthwise', 'GMAC/s int8', 'f32');
+for (const [size, channels, kernel, stride] of [
+  [112, 32, 3, 1],
+  [112, 96, 3, 2],
+  [56, 144, 3, 1],
+  [28, 240, 5, 1],
+  [14, 480, 3, 1],
+  [14, 672, 5, 1],
+  [7, 1152, 3, 1],
+]) {
+  const name = `${size}x${size}x${channels} k${kernel} s${stride}`;
+  if (!filter.test(name)) continue;
+  const macs = engine._set_up_depthwise(size, channels, kernel, stride);
+  row(
+    name,
+    giga(macs, time(() => engine._run_depthwise_int8())).toFixed(1),
+    giga(macs, time(() => engine._run_depthwise_float())).toFixed(1),
+  );
+}
