@@ -1,0 +1,120 @@
+// Gelu, exact and with tanh, its forms in com.microsoft, and the way exporters write it: with Div, Erf, Add
+// and Mul.
+#include <cmath>
+
+#include "ops/rewrite.h"
+#include "ops/unary.h"
+
+namespace zp {
+namespace {
+
+Kernel prepare(PrepareContext& c) {
+  const std::string how = c.node().string_attribute("approximate", "none");
+  if (how != "none" && how != "tanh") c.fail(ErrorCode::kInvalidModel, "approximate is '" + how + "'");
+  return prepare_unary(c, how == "tanh" ? kernels::Unary::kGeluTanh : kernels::Unary::kGelu);
+}
+
+const char* const kTanh = "tanh";
+
+void expand_gelu(Canonicalize& c) { c.finish("Gelu", {c.node.input(0)}); }
+void expand_bias_gelu(Canonicalize& c) {
+  c.finish("Gelu", {c.add("Add", {c.node.input(0), c.node.input(1)})});
+}
+void expand_fast_gelu(Canonicalize& c) {
+  const ValueId bias = c.node.input(1);
+  const ValueId x = bias == kNoValue ? c.node.input(0) : c.add("Add", {c.node.input(0), bias});
+  c.finish("Gelu", {x}, {{"approximate", std::string(kTanh)}});
+}
+void expand_quick_gelu(Canonicalize& c) {  // x sigmoid(alpha x)
+  const ValueId alpha =
+      c.constant_value(c.node.name + "_alpha", Tensor::scalar(c.node.float_attribute("alpha", 1.702f)));
+  const ValueId x = c.node.input(0);
+  c.finish("Mul", {x, c.add("Sigmoid", {c.add("Mul", {x, alpha})})});
+}
+
+bool near(float value, float wanted) { return std::fabs(value - wanted) <= 1e-4f * wanted; }
+
+// 1 + erf(x / sqrt 2): gives x, or kNoValue.
+ValueId one_plus_erf(const RewriteContext& r, ValueId v) {
+  const int32_t add = r.producer(v);
+  if (add < 0 || !r.node(add).is("Add")) return kNoValue;
+  const auto one = r.scalar_operand(r.node(add));
+  const int32_t erf = one && one->scalar == 1.0f ? r.producer(one->other) : -1;
+  const int32_t scale = erf >= 0 && r.node(erf).is("Erf") ? r.producer(r.node(erf).inputs[0]) : -1;
+  if (scale < 0) return kNoValue;
+  const Node& n = r.node(scale);
+  if (n.is("Div") && n.inputs.size() == 2) {
+    const auto divisor = r.scalar(n.inputs[1]);
+    return divisor && near(*divisor, std::sqrt(2.0f)) ? n.inputs[0] : kNoValue;
+  }
+  if (!n.is("Mul")) return kNoValue;
+  const auto factor = r.scalar_operand(n);
+  return factor && near(factor->scalar, std::sqrt(0.5f)) ? factor->other : kNoValue;
+}
+
+// The half of `v`: the value that it is half of, or kNoValue.
+ValueId half_of(const RewriteContext& r, const Node& n) {
+  if (n.is("Div") && n.inputs.size() == 2) return r.scalar(n.inputs[1]) == 2.0f ? n.inputs[0] : kNoValue;
+  if (!n.is("Mul")) return kNoValue;
+  const auto half = r.scalar_operand(n);
+  return half && half->scalar == 0.5f ? half->other : kNoValue;
+}
+
+// Is `a` times `b` the product x (1 + erf(x / sqrt 2)), with the half in neither? Gives x.
+ValueId erf_product(const RewriteContext& r, ValueId a, ValueId b) {
+  const ValueId x = one_plus_erf(r, b);
+  return x != kNoValue && x == a ? x : kNoValue;
+}
+
+bool find_gelu(RewriteContext& r) {
+  const Node& n = r.node();
+  ValueId x = kNoValue;
+  // (x (1 + erf)) / 2
+  const int32_t inner = r.producer(half_of(r, n));
+  if (inner >= 0 && r.node(inner).is("Mul") && r.node(inner).inputs.size() == 2) {
+    const std::vector<ValueId>& in = r.node(inner).inputs;
+    x = erf_product(r, in[0], in[1]);
+    if (x == kNoValue) x = erf_product(r, in[1], in[0]);
+  }
+  // (x / 2) (1 + erf), x ((1 + erf) / 2)
+  if (x == kNoValue && n.is("Mul") && n.inputs.size() == 2) {
+    for (const size_t side : {size_t{0}, size_t{1}}) {
+      const int32_t half = r.producer(n.inputs[side]);
+      const ValueId doubled = half < 0 ? kNoValue : half_of(r, r.node(half));
+      if (doubled == kNoValue) continue;
+      const ValueId other = n.inputs[1 - side];
+      x = erf_product(r, doubled, other);
+      if (x == kNoValue) x = erf_product(r, other, doubled);
+      if (x != kNoValue) break;
+    }
+  }
+  if (x == kNoValue || r.graph[x].dtype != DType::kFloat32) return false;
+  const auto &in = r.graph[x].shape, &out = r.graph[n.outputs[0]].shape;
+  if (!in || !out || in->size() != out->size()) return false;  // a constant of more dimensions
+  Node gelu;
+  gelu.name = n.name;
+  gelu.op_type = "Gelu";
+  gelu.inputs = {x};
+  gelu.outputs = n.outputs;
+  r.replace({r.at()}, {std::move(gelu)});
+  return true;
+}
+
+const RegisterRewrite kFindGelu({.name = "write x (1 + Erf) / 2 as Gelu", .apply = find_gelu, .order = -2});
+
+const RegisterOp kGelu(
+    {.name = "Gelu",
+     .since = 20,
+     .infer = infer_same,
+     .prepare = prepare,
+     .layout = any_layout,
+     .unary = true,
+     .quant = {.kind = QuantRule::Kind::kFloat,
+               .why_float = "between float products, a quantized Gelu costs accuracy and saves nothing"}});
+const RegisterOp kMicrosoftGelu({.domain = kMicrosoft, .name = "Gelu", .canonicalize = expand_gelu});
+const RegisterOp kBiasGelu({.domain = kMicrosoft, .name = "BiasGelu", .canonicalize = expand_bias_gelu});
+const RegisterOp kFastGelu({.domain = kMicrosoft, .name = "FastGelu", .canonicalize = expand_fast_gelu});
+const RegisterOp kQuickGelu({.domain = kMicrosoft, .name = "QuickGelu", .canonicalize = expand_quick_gelu});
+
+}  // namespace
+}  // namespace zp

@@ -1,0 +1,314 @@
+// LayerNormalization, RMSNormalization, InstanceNormalization, GroupNormalization, LpNormalization, and
+// MeanVarianceNormalization.
+#include <algorithm>
+#include <cmath>
+
+#include "kernels/norm.h"
+#include "ops/rewrite.h"
+#include "ops/unary.h"
+
+namespace zp {
+namespace {
+
+constexpr float kEpsilon = 1e-5f;
+constexpr std::string_view kWhyFloat = "normalization divides by a deviation that 8 bits measure badly";
+
+// ---- LayerNormalization, RMSNormalization: rows of the last dimensions
+
+void infer_rows(InferContext& c) {
+  infer_same(c);
+  const SymShape* x = c.shape(0);
+  if (x) c.axis(c.ints("axis", -1), static_cast<int>(x->size()));
+  for (size_t i : {size_t{1}, size_t{2}}) {  // mean and inverse deviation, of LayerNormalization
+    if (!c.has_output(i)) continue;
+    if (!x) {
+      c.output(i, DType::kFloat32);
+      continue;
+    }
+    SymShape out = *x;
+    for (size_t d = static_cast<size_t>(c.axis(c.ints("axis", -1), static_cast<int>(x->size())));
+         d < out.size(); ++d) {
+      out[d] = Dim(1);
+    }
+    c.output(i, DType::kFloat32, std::move(out));
+  }
+}
+
+template <bool kRootMeanSquare>
+Kernel prepare_rows(PrepareContext& c) {
+  require_inputs(c, 2);
+  const Shape& x = c.dims(0);
+  const auto rank = static_cast<int>(x.size());
+  const int64_t axis = c.node().int_attribute("axis", -1);
+  if (axis < -rank || axis >= rank) c.fail(ErrorCode::kShapeMismatch, "axis is outside the tensor");
+  int64_t rows = 1, length = 1;
+  for (size_t d = 0; d < x.size(); ++d)
+    (static_cast<int64_t>(d) < (axis < 0 ? axis + rank : axis) ? rows : length) *= x[d];
+  for (size_t i = 0; i < c.inputs(); ++i) {
+    if (!c.has_input(i)) continue;
+    if (c.dtype(i) != DType::kFloat32) fail_type(c, i);
+    if (i > 0 && element_count(c.dims(i)) != length) {
+      c.fail(ErrorCode::kUnsupportedOperator, "input " + std::to_string(i) + " should have the " +
+                                                  std::to_string(length) + " elements of a normalized row");
+    }
+  }
+  const bool bias = c.has_input(2), mean_out = c.has_output(1), deviation_out = c.has_output(2);
+  const float epsilon = c.node().float_attribute("epsilon", kEpsilon);
+  c.in_place(0);
+  return [=](const RunContext& r) {
+    r.parallel_range(
+        rows, std::max<int64_t>(1, 8192 / std::max<int64_t>(1, length)), [&](int64_t begin, int64_t end) {
+          for (int64_t row = begin; row < end; ++row) {
+            const kernels::RowStatistics s = kernels::normalize_row(
+                r.in<float>(0) + row * length, r.out<float>(0) + row * length, static_cast<size_t>(length),
+                r.in<float>(1), bias ? r.in<float>(2) : nullptr, epsilon, kRootMeanSquare);
+            if (mean_out) r.out<float>(1)[row] = s.mean;
+            if (deviation_out) r.out<float>(2)[row] = s.inverse_deviation;
+          }
+        });
+  };
+}
+
+// ---- InstanceNormalization, GroupNormalization: [N, C, ...], rows of channels (or groups of them)
+
+template <bool kGroups>
+Kernel prepare_channels(PrepareContext& c) {
+  require_inputs(c, 3);
+  const Shape& x = c.dims(0);
+  if (x.size() < 2) c.fail(ErrorCode::kShapeMismatch, "there is no dimension of channels");
+  const int64_t channels = x[1];
+  int64_t length = 1;
+  for (size_t d = 2; d < x.size(); ++d) length *= x[d];
+  for (size_t i = 0; i < 3; ++i) {
+    if (c.dtype(i) != DType::kFloat32) fail_type(c, i);
+    if (i > 0 && element_count(c.dims(i)) != channels) {
+      c.fail(ErrorCode::kShapeMismatch,
+             "input " + std::to_string(i) + " should have " + std::to_string(channels) + " elements");
+    }
+  }
+  const int64_t groups = kGroups ? c.node().int_attribute("num_groups", 1) : channels;
+  if (groups < 1 || channels % groups != 0)
+    c.fail(ErrorCode::kInvalidModel, "num_groups does not divide the channels");
+  const int64_t in_group = channels / groups;
+  const float epsilon = c.node().float_attribute("epsilon", kEpsilon);
+  const int64_t rows = x[0] * groups;
+  c.in_place(0);
+  return [=](const RunContext& r) {
+    r.parallel_range(rows, std::max<int64_t>(1, 8192 / std::max<int64_t>(1, in_group * length)),
+                     [&](int64_t begin, int64_t end) {
+                       for (int64_t row = begin; row < end; ++row) {
+                         const float* from = r.in<float>(0) + row * in_group * length;
+                         float* to = r.out<float>(0) + row * in_group * length;
+                         const kernels::Moments m =
+                             kernels::moments(from, static_cast<size_t>(in_group * length));
+                         const float inverse = 1.0f / std::sqrt(m.variance + epsilon);
+                         for (int64_t k = 0; k < in_group; ++k) {
+                           const int64_t channel = row % groups * in_group + k;
+                           const float factor = r.in<float>(1)[channel] * inverse;
+                           kernels::scale_row(from + k * length, to + k * length, static_cast<size_t>(length),
+                                              factor, r.in<float>(2)[channel] - m.mean * factor);
+                         }
+                       }
+                     });
+  };
+}
+
+// Opset 18 had a scale and bias for each group; since 21 there is one for each channel.
+void canonicalize_groups(Canonicalize& c) {
+  if (c.version < 21) {
+    const SymShape* x = c.shape(0);
+    const int64_t groups = c.node.int_attribute("num_groups", 1);
+    if (!x || x->size() < 2 || !(*x)[1].known() || groups < 1 || (*x)[1].value() % groups != 0) {
+      c.fail(ErrorCode::kUnsupportedOperator, "the number of channels is not known");
+    }
+    const int64_t in_group = (*x)[1].value() / groups;
+    for (size_t i : {size_t{1}, size_t{2}}) {
+      const Tensor* old = c.constant(i);
+      if (!old || old->dtype() != DType::kFloat32 || old->size() != groups) {
+        c.fail(ErrorCode::kUnsupportedOperator, "the scale of a group is computed while the model runs");
+      }
+      std::vector<float> wide;
+      for (float v : old->floats()) wide.insert(wide.end(), static_cast<size_t>(in_group), v);
+      c.node.inputs[i] = c.constant_value(c.graph[c.node.inputs[i]].name + "_channels",
+                                          Tensor::of<float>({(*x)[1].value()}, wide));
+    }
+    c.node.attributes.erase("stash_type");
+  }
+  c.keep();
+}
+
+// ---- LpNormalization, MeanVarianceNormalization: written with reductions
+
+void expand_lp(Canonicalize& c) {
+  const int64_t axis = c.node.int_attribute("axis", -1), p = c.node.int_attribute("p", 2);
+  if (p != 1 && p != 2) c.fail(ErrorCode::kInvalidModel, "p is neither 1 nor 2");
+  const ValueId x = c.node.input(0);
+  const ValueId axes = c.constant_value(c.node.name + "_axes", Tensor::of<int64_t>({1}, {axis}));
+  c.finish("Div", {x, c.add(p == 1 ? "ReduceL1" : "ReduceL2", {x, axes})});
+}
+
+void expand_mean_variance(Canonicalize& c) {
+  const std::vector<int64_t> along = c.node.ints_attribute("axes", {0, 2, 3});
+  const ValueId x = c.node.input(0);
+  const ValueId axes = c.constant_value(c.node.name + "_axes",
+                                        Tensor::of<int64_t>({static_cast<int64_t>(along.size())}, along));
+  const ValueId centred = c.add("Sub", {x, c.add("ReduceMean", {x, axes})});
+  const ValueId variance = c.add("ReduceMean", {c.add("Mul", {centred, centred}), axes});
+  const ValueId epsilon = c.constant_value(c.node.name + "_epsilon", Tensor::scalar(1e-9f));
+  c.finish("Div", {centred, c.add("Add", {c.add("Sqrt", {variance}), epsilon})});
+}
+
+// Newer than opset 21, so written with what that has.
+void expand_rms(Canonicalize& c) {
+  const SymShape* shape = c.shape(0);
+  if (!shape) c.fail(ErrorCode::kUnsupportedOperator, "the rank of the input is not known");
+  const auto rank = static_cast<int64_t>(shape->size());
+  int64_t axis = c.node.int_attribute("axis", -1);
+  if (axis < 0) axis += rank;
+  if (axis < 0 || axis >= rank) c.fail(ErrorCode::kShapeMismatch, "axis is outside the tensor");
+  std::vector<int64_t> along;
+  for (int64_t d = axis; d < rank; ++d) along.push_back(d);
+  const ValueId x = c.node.input(0);
+  const ValueId axes = c.constant_value(c.node.name + "_axes",
+                                        Tensor::of<int64_t>({static_cast<int64_t>(along.size())}, along));
+  const ValueId epsilon =
+      c.constant_value(c.node.name + "_epsilon", Tensor::scalar(c.node.float_attribute("epsilon", kEpsilon)));
+  const ValueId square = c.add("ReduceMean", {c.add("Mul", {x, x}), axes});
+  const ValueId root = c.add("Sqrt", {c.add("Add", {square, epsilon})});
+  c.finish("Mul", {c.add("Div", {x, root}), c.node.input(1)});
+}
+
+// ---- the rewrite: (x - mean) / sqrt(mean((x - mean)^2) + epsilon) [* scale + bias]
+
+// The one axis, the last, of a ReduceMean that keeps its dimension.
+bool is_mean_of_rows(const RewriteContext& r, const Node& n) {
+  if (!n.is("ReduceMean") || n.int_attribute("keepdims", 1) == 0 || n.inputs.size() != 2) return false;
+  const Tensor* axes = r.graph.constant(n.inputs[1]);
+  const auto& x = r.graph[n.inputs[0]].shape;
+  if (!axes || axes->size() != 1 || axes->dtype() != DType::kInt64) return false;
+  const int64_t axis = axes->integer_at(0);
+  return axis == -1 || (x && axis == static_cast<int64_t>(x->size()) - 1);
+}
+
+// Producer of `v` if it is a `type`, else -1.
+int32_t made_by(const RewriteContext& r, ValueId v, std::string_view type) {
+  const int32_t at = r.producer(v);
+  return at >= 0 && r.node(at).is(type) && !r.node(at).inputs.empty() ? at : -1;
+}
+
+// x - mean(x): gives x, or kNoValue.
+ValueId centred_input(const RewriteContext& r, ValueId v, std::vector<int32_t>& used) {
+  const int32_t sub = made_by(r, v, "Sub");
+  if (sub < 0 || r.node(sub).inputs.size() != 2) return kNoValue;
+  const int32_t mean = made_by(r, r.node(sub).inputs[1], "ReduceMean");
+  if (mean < 0 || !is_mean_of_rows(r, r.node(mean)) || r.node(mean).inputs[0] != r.node(sub).inputs[0])
+    return kNoValue;
+  used.insert(used.end(), {mean, sub});
+  return r.node(sub).inputs[0];
+}
+
+// A constant of one row: [length], perhaps with ones before it.
+std::optional<std::vector<float>> row_constant(const RewriteContext& r, ValueId v, int64_t length) {
+  const Tensor* t = r.graph.constant(v);
+  if (!t || t->dtype() != DType::kFloat32 || t->size() != length) return std::nullopt;
+  if (t->dims().empty() ? length != 1 : t->dims().back() != length) return std::nullopt;
+  return t->floats();
+}
+
+bool find_layer_norm(RewriteContext& r) {
+  const Node& div = r.node();
+  if (!div.is("Div") || div.inputs.size() != 2) return false;
+  std::vector<int32_t> used;
+  const ValueId x = centred_input(r, div.inputs[0], used);
+  if (x == kNoValue || r.graph[x].dtype != DType::kFloat32) return false;
+  const int32_t root = made_by(r, div.inputs[1], "Sqrt");
+  const int32_t plus = root < 0 ? -1 : made_by(r, r.node(root).inputs[0], "Add");
+  if (plus < 0) return false;
+  const auto epsilon = r.scalar_operand(r.node(plus));
+  if (!epsilon || !(epsilon->scalar >= 0)) return false;
+  const int32_t variance = made_by(r, epsilon->other, "ReduceMean");
+  if (variance < 0 || !is_mean_of_rows(r, r.node(variance))) return false;
+  // The square, as Pow(d, 2) or d * d, of the same difference or of its twin.
+  const ValueId square = r.node(variance).inputs[0];
+  ValueId difference = kNoValue;
+  int32_t power = made_by(r, square, "Pow");
+  if (power >= 0 && r.scalar(r.node(power).input(1)) == 2.0f) {
+    difference = r.node(power).inputs[0];
+  } else if ((power = made_by(r, square, "Mul")) >= 0 && r.node(power).input(0) == r.node(power).input(1)) {
+    difference = r.node(power).inputs[0];
+  } else {
+    return false;
+  }
+  if (difference != div.inputs[0]) {
+    std::vector<int32_t> twin;
+    if (centred_input(r, difference, twin) != x) return false;
+  }
+  const std::optional<SymShape> shape = r.graph[x].shape;
+  if (!shape || shape->empty() || !shape->back().known()) return false;
+  const int64_t length = shape->back().value();
+
+  // Scale and bias, if they follow.
+  std::vector<int32_t> removed{r.at()};
+  std::vector<float> scale(static_cast<size_t>(length), 1.0f);
+  std::optional<std::vector<float>> bias;
+  ValueId y = div.outputs[0];
+  const auto following = [&](std::string_view type) -> std::optional<std::vector<float>> {
+    const int32_t next = r.only_consumer(y);
+    if (next < 0 || !r.node(next).is(type) || r.node(next).inputs.size() != 2) return std::nullopt;
+    const Node& n = r.node(next);
+    auto values = row_constant(r, n.inputs[n.inputs[0] == y ? 1 : 0], length);
+    if (!values) return std::nullopt;
+    removed.push_back(next);
+    y = n.outputs[0];
+    return values;
+  };
+  if (auto found = following("Mul")) {
+    scale = *found;
+    bias = following("Add");
+  }
+  Node norm;
+  norm.name = div.name;
+  norm.op_type = "LayerNormalization";
+  norm.outputs = {y};
+  norm.attributes.emplace("axis", int64_t{-1});
+  norm.attributes.emplace("epsilon", epsilon->scalar);
+  norm.inputs = {x, r.graph.add_constant(div.name + "_scale", Tensor::of<float>({length}, scale))};
+  if (bias)
+    norm.inputs.push_back(r.graph.add_constant(div.name + "_bias", Tensor::of<float>({length}, *bias)));
+  // What made the divisor is dropped when nobody else reads it.
+  r.replace(std::move(removed), {std::move(norm)});
+  return true;
+}
+
+const RegisterRewrite kFindLayerNorm({.name = "write a layer norm as LayerNormalization",
+                                      .apply = find_layer_norm});
+
+OpDef normalization(std::string_view domain, std::string_view name, void (*infer)(InferContext&),
+                    Kernel (*prepare)(PrepareContext&)) {
+  return {.domain = domain,
+          .name = name,
+          .infer = infer,
+          .prepare = prepare,
+          .quant = {.kind = QuantRule::Kind::kFloat, .why_float = kWhyFloat}};
+}
+
+OpDef with_canonicalize(OpDef def, void (*canonicalize)(Canonicalize&)) {
+  def.canonicalize = canonicalize;
+  return def;
+}
+
+const RegisterOp kLayerNorm(normalization("", "LayerNormalization", infer_rows, prepare_rows<false>));
+const RegisterOp kRmsNorm({.name = "RMSNormalization", .since = 23, .canonicalize = expand_rms});
+const RegisterOp kSimplified(normalization("", "SimplifiedLayerNormalization", infer_rows,
+                                           prepare_rows<true>));
+const RegisterOp kInstanceNorm(with_canonicalize(normalization("", "InstanceNormalization", infer_same,
+                                                               prepare_channels<false>),
+                                                 drop_consumed_inputs));
+const RegisterOp kGroupNorm(with_canonicalize(normalization("", "GroupNormalization", infer_same,
+                                                            prepare_channels<true>),
+                                              canonicalize_groups));
+const RegisterOp kLp({.name = "LpNormalization", .canonicalize = expand_lp});
+const RegisterOp kMeanVariance({.name = "MeanVarianceNormalization", .canonicalize = expand_mean_variance});
+
+}  // namespace
+}  // namespace zp
