@@ -363,45 +363,63 @@ constexpr Dot8Function kDot8Narrow[kDot8NarrowRows] = {
 
 constexpr int kDot16Rows = 4;
 
+// `tiles` of them, one after another, `stride` elements apart.
 template <int kRows, class Weight>
-void multiply_dot16(const std::int16_t* a, const Weight* w, int depth, std::int32_t* sums) {
-  constexpr int kPairs = kRows == 1 ? 2 : 1;  // of k in one round
-  v128_t c[kRows][2];
-  unroll<kRows>([&](auto r) {
-    c[r][0] = wasm_v128_load(sums + r * kColumnTile);
-    c[r][1] = wasm_v128_load(sums + r * kColumnTile + 4);
-  });
-#pragma clang loop unroll(disable)
-  for (const std::int16_t* const end = a + depth; a != end; a += 2 * kPairs) {
-    unroll<kPairs>([&](auto pair) {
-      v128_t w0, w1;
-      if constexpr (sizeof(Weight) == 1) {
-        w0 = wasm_i16x8_load8x8(w + pair * 16);
-        w1 = wasm_i16x8_load8x8(w + pair * 16 + 8);
-      } else {
-        w0 = wasm_v128_load(w + pair * 16);
-        w1 = wasm_v128_load(w + pair * 16 + 8);
-      }
-      unroll<kRows>([&](auto r) {
-        const v128_t x = wasm_v128_load32_splat(a + r * kWideStride + pair * 2);
-        c[r][0] = dot16_add(x, w0, c[r][0]);
-        c[r][1] = dot16_add(x, w1, c[r][1]);
-      });
+void multiply_dot16(const std::int16_t* a, std::ptrdiff_t stride, const Weight* weights, int depth, int tiles,
+                    std::int32_t* sums) {
+  constexpr int kPairs = kRows <= 2 ? 2 : 1;  // of k in one round
+  for (; tiles > 0; --tiles, a += stride, sums += kRows * kColumnTile) {
+    v128_t c[kRows][2];
+    unroll<kRows>([&](auto r) {
+      c[r][0] = wasm_v128_load(sums + r * kColumnTile);
+      c[r][1] = wasm_v128_load(sums + r * kColumnTile + 4);
     });
-    w += 16 * kPairs;
+    const std::int16_t* x = a;
+    const Weight* w = weights;
+#pragma clang loop unroll(disable)
+    for (const std::int16_t* const end = a + depth; x != end; x += 2 * kPairs) {
+      unroll<kPairs>([&](auto pair) {
+        v128_t w0, w1;
+        if constexpr (sizeof(Weight) == 1) {
+          w0 = wasm_i16x8_load8x8(w + pair * 16);
+          w1 = wasm_i16x8_load8x8(w + pair * 16 + 8);
+        } else {
+          w0 = wasm_v128_load(w + pair * 16);
+          w1 = wasm_v128_load(w + pair * 16 + 8);
+        }
+        unroll<kRows>([&](auto r) {
+          const v128_t two = wasm_v128_load32_splat(x + r * kWideStride + pair * 2);
+          c[r][0] = dot16_add(two, w0, c[r][0]);
+          c[r][1] = dot16_add(two, w1, c[r][1]);
+        });
+      });
+      w += 16 * kPairs;
+    }
+    unroll<kRows>([&](auto r) {
+      wasm_v128_store(sums + r * kColumnTile, c[r][0]);
+      wasm_v128_store(sums + r * kColumnTile + 4, c[r][1]);
+    });
   }
-  unroll<kRows>([&](auto r) {
-    wasm_v128_store(sums + r * kColumnTile, c[r][0]);
-    wasm_v128_store(sums + r * kColumnTile + 4, c[r][1]);
-  });
 }
 
 template <class Weight>
-using Dot16Function = void (*)(const std::int16_t* a, const Weight* w, int depth, std::int32_t* sums);
-
-template <class Weight>
-constexpr Dot16Function<Weight> kDot16[kDot16Rows] = {multiply_dot16<1, Weight>, multiply_dot16<2, Weight>,
-                                                      multiply_dot16<3, Weight>, multiply_dot16<4, Weight>};
+void multiply_dot16_rows(const std::int16_t* a, std::ptrdiff_t stride, const Weight* w, int depth, int rows,
+                         std::int32_t* sums) {
+  const int tiles = rows / kDot16Rows;
+  multiply_dot16<kDot16Rows>(a, stride, w, depth, tiles, sums);
+  a += tiles * stride;
+  sums += tiles * kDot16Rows * kColumnTile;
+  switch (rows % kDot16Rows) {
+    case 1:
+      return multiply_dot16<1>(a, stride, w, depth, 1, sums);
+    case 2:
+      return multiply_dot16<2>(a, stride, w, depth, 1, sums);
+    case 3:
+      return multiply_dot16<3>(a, stride, w, depth, 1, sums);
+    default:
+      return;
+  }
+}
 
 // uint8 or int8 minus zero point, as int16. May read 7 bytes past the end and write 7 elements past it.
 inline void widen(const std::uint8_t* source, bool is_signed, v128_t zero_point, std::ptrdiff_t count,
@@ -459,15 +477,12 @@ class Dot16Block {
       if (wide)
         widen(reinterpret_cast<const std::uint8_t*>(w_piece), true, wasm_i32x4_splat(0), depth * kColumnTile,
               work_.wide_weights);
-      for (int r = 0; r < rows_; r += kDot16Rows) {
-        const int tile_rows = std::min(kDot16Rows, rows_ - r);
-        const std::int16_t* a = wide_row(work_, pieces_, r, piece);
-        std::int32_t* sums = work_.sums + r * kColumnTile;
-        if (wide) {
-          kDot16<std::int16_t>[tile_rows - 1](a, work_.wide_weights, depth, sums);
-        } else {
-          kDot16<std::int8_t>[tile_rows - 1](a, w_piece, depth, sums);
-        }
+      const std::int16_t* a = wide_row(work_, pieces_, 0, piece);
+      const std::ptrdiff_t stride = static_cast<std::ptrdiff_t>(pieces_) * kDot16Rows * kWideStride;
+      if (wide) {
+        multiply_dot16_rows(a, stride, work_.wide_weights, depth, rows_, work_.sums);
+      } else {
+        multiply_dot16_rows(a, stride, w_piece, depth, rows_, work_.sums);
       }
     }
   }
