@@ -1,0 +1,89 @@
+// DepthToSpace and SpaceToDepth: blocks of pixels out of channels, and back. Both are a transposition of six
+// dimensions, in whichever order the value is.
+#include <algorithm>
+
+#include "kernels/transpose.h"
+#include "ops/shape_arguments.h"
+
+namespace zp {
+namespace {
+
+int64_t block_of(const InferContext& c) {
+  const int64_t b = c.ints("blocksize", 0);
+  if (b < 1 || b > 65536) c.fail(ErrorCode::kInvalidModel, "blocksize is " + std::to_string(b));
+  return b;
+}
+
+template <bool kToSpace>
+void infer_blocks(InferContext& c) {
+  const int64_t b = block_of(c);
+  const SymShape* in = c.shape(0);
+  if (!in) return c.output(0, c.dtype(0), SymShape(4));
+  const auto& s = *in;
+  c.require(s.size() == 4, "an input of shape " + to_string(s) + ", not of four dimensions");
+  const auto divides = [&](const Dim& d, int64_t by) {
+    c.require(!d.known() || d.value() % by == 0,
+              "blocks of " + std::to_string(b) + " do not fit " + to_string(s));
+  };
+  if (kToSpace) {
+    divides(s[1], b * b);
+    c.output(0, c.dtype(0), {s[0], floor_div(s[1], b * b), s[2] * Dim(b), s[3] * Dim(b)});
+  } else {
+    divides(s[2], b);
+    divides(s[3], b);
+    c.output(0, c.dtype(0), {s[0], s[1] * Dim(b * b), floor_div(s[2], b), floor_div(s[3], b)});
+  }
+}
+
+template <bool kToSpace>
+Kernel prepare_blocks(PrepareContext& c) {
+  const int64_t b = c.node().int_attribute("blocksize", 1);
+  const bool last = c.layout(0) == Layout::kChannelsLast;
+  const Shape& d = c.dims(0);
+  const int64_t n = d[0], channels = last ? d[3] : d[1], h = last ? d[1] : d[2], w = last ? d[2] : d[3];
+  Shape dims;
+  std::vector<int> perm;
+  if (kToSpace) {
+    const bool crd = c.node().string_attribute("mode", "DCR") ==
+                     "CRD";  // which of (block row, block column) and channel is outer
+    const int64_t rest = channels / (b * b);
+    if (last) {
+      dims = crd ? Shape{n, h, w, rest, b, b} : Shape{n, h, w, b, b, rest};
+      perm = crd ? std::vector<int>{0, 1, 4, 2, 5, 3} : std::vector<int>{0, 1, 3, 2, 4, 5};
+    } else {
+      dims = crd ? Shape{n, rest, b, b, h, w} : Shape{n, b, b, rest, h, w};
+      perm = crd ? std::vector<int>{0, 1, 4, 2, 5, 3} : std::vector<int>{0, 3, 4, 1, 5, 2};
+    }
+  } else if (last) {
+    dims = {n, h / b, b, w / b, b, channels};
+    perm = {0, 1, 3, 2, 4, 5};
+  } else {
+    dims = {n, channels, h / b, b, w / b, b};
+    perm = {0, 3, 5, 1, 2, 4};
+  }
+  const kernels::TransposePlan plan(dims, perm, element_bytes(c, 0));
+  if (plan.is_copy()) {
+    c.alias(0);
+    return {};
+  }
+  return [plan](const RunContext& run) {
+    const int64_t grain = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, plan.outer_bytes()));
+    run.parallel_range(plan.outer(), grain, [&](int64_t begin, int64_t end) {
+      plan.run(run.inputs[0], run.outputs[0], begin, end);
+    });
+  };
+}
+
+const RegisterOp kDepthToSpace({.name = "DepthToSpace",
+                                .infer = infer_blocks<true>,
+                                .prepare = prepare_blocks<true>,
+                                .layout = any_layout,
+                                .quant = {.kind = QuantRule::Kind::kSameScale}});
+const RegisterOp kSpaceToDepth({.name = "SpaceToDepth",
+                                .infer = infer_blocks<false>,
+                                .prepare = prepare_blocks<false>,
+                                .layout = any_layout,
+                                .quant = {.kind = QuantRule::Kind::kSameScale}});
+
+}  // namespace
+}  // namespace zp

@@ -1,0 +1,78 @@
+// OneHot: along a new axis, `on` at the index and `off` elsewhere.
+#include <algorithm>
+#include <cstring>
+
+#include "kernels/copy.h"
+#include "ops/shape_arguments.h"
+
+namespace zp {
+namespace {
+
+int new_axis(const InferContext& c, int rank) { return c.axis(c.ints("axis", -1), rank + 1); }
+
+void infer_one_hot(InferContext& c) {
+  const SymShape* indices = c.shape(0);
+  if (!indices) return c.output(0, c.dtype(2));
+  SymShape out = *indices;
+  Dim depth;
+  if (const Tensor* t = c.shape_argument(1)) {
+    c.require(t->size() == 1, "depth is not a scalar");
+    const float d = t->floats()[0];
+    c.require(d >= 0 && d < 1e9F, "a depth of " + std::to_string(d));
+    depth = Dim(static_cast<int64_t>(d));
+  }
+  out.insert(out.begin() + new_axis(c, static_cast<int>(indices->size())), depth);
+  c.output(0, c.dtype(2), std::move(out));
+}
+
+template <class T>
+Kernel one_hot(int64_t outer, int64_t depth, int64_t inner, size_t bytes) {
+  return [=](const RunContext& run) {
+    const std::byte* off = run.inputs[2];
+    const std::byte* on = off + bytes;
+    run.parallel_range(
+        outer, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, depth * inner)),
+        [&](int64_t begin, int64_t end) {
+          std::byte* to = run.outputs[0] + static_cast<int64_t>(bytes) * begin * depth * inner;
+          kernels::fill(to, (end - begin) * depth * inner, off, bytes);
+          for (int64_t o = begin; o < end; ++o) {
+            for (int64_t i = 0; i < inner; ++i) {
+              auto at = static_cast<int64_t>(run.in<T>(0)[o * inner + i]);
+              if (at < 0) at += depth;
+              if (at < 0 || at >= depth) continue;  // as the specification says: off everywhere
+              std::memcpy(run.outputs[0] + static_cast<int64_t>(bytes) * ((o * depth + at) * inner + i), on,
+                          bytes);
+            }
+          }
+        });
+  };
+}
+
+Kernel prepare_one_hot(PrepareContext& c) {
+  const Shape& out = c.out_dims(0);
+  const int rank = static_cast<int>(out.size());
+  const int64_t axis = c.node().int_attribute("axis", -1);
+  const auto at = static_cast<size_t>(axis < 0 ? axis + rank : axis);
+  const int64_t outer = product(out, 0, at), depth = out[at], inner = product(out, at + 1, out.size());
+  if (element_count(c.dims(2)) != 2) c.fail(ErrorCode::kShapeMismatch, "values are not two");
+  const size_t bytes = element_bytes(c, 2);
+  switch (c.dtype(0)) {
+    case DType::kInt64:
+      return one_hot<int64_t>(outer, depth, inner, bytes);
+    case DType::kInt32:
+      return one_hot<int32_t>(outer, depth, inner, bytes);
+    case DType::kFloat32:
+      return one_hot<float>(outer, depth, inner, bytes);
+    default:
+      c.fail(ErrorCode::kUnsupportedType, "indices of type " + std::string(name_of(c.dtype(0))));
+  }
+}
+
+const RegisterOp kOneHot({.name = "OneHot",
+                          .since = 9,
+                          .infer = infer_one_hot,
+                          .prepare = prepare_one_hot,
+                          .quant = {.why_float = "writes two values, which need no scale"}});
+
+}  // namespace
+}  // namespace zp

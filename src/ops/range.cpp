@@ -1,0 +1,76 @@
+// Range: start, start + delta, ... below limit.
+#include <algorithm>
+#include <cmath>
+
+#include "ops/shape_arguments.h"
+
+namespace zp {
+namespace {
+
+// How many; the specification's max(ceil((limit - start) / delta), 0).
+int64_t count_of(const InferContext& c, const Tensor& start, const Tensor& limit, const Tensor& delta) {
+  c.require(start.size() == 1 && limit.size() == 1 && delta.size() == 1,
+            "start, limit and delta are not scalars");
+  double count = 0;
+  if (start.dtype() == DType::kFloat32) {
+    count = std::ceil((static_cast<double>(limit.floats()[0]) - static_cast<double>(start.floats()[0])) /
+                      static_cast<double>(delta.floats()[0]));
+  } else {
+    const int64_t step = delta.integer_at(0);
+    c.require(step != 0, "delta is 0");
+    count = std::ceil((static_cast<double>(limit.integer_at(0)) - static_cast<double>(start.integer_at(0))) /
+                      static_cast<double>(step));
+  }
+  c.require(!std::isnan(count) && count < 1e12, "delta is too small");
+  return static_cast<int64_t>(std::max(0.0, count));
+}
+
+void infer_range(InferContext& c) {
+  const Tensor* start = c.shape_argument(0);
+  const Tensor* limit = c.shape_argument(1);
+  const Tensor* delta = c.shape_argument(2);
+  if (!start || !limit || !delta) return c.output(0, c.dtype(0), {Dim()});
+  c.output(0, c.dtype(0), {Dim(count_of(c, *start, *limit, *delta))});
+}
+
+template <class T>
+Kernel range(int64_t count) {
+  return [count](const RunContext& run) {
+    const T start = *run.in<T>(0), delta = *run.in<T>(2);
+    T* out = run.out<T>(0);
+    // start + i * delta; unsigned, so that nothing overflows that is not used.
+    for (int64_t i = 0; i < count; ++i) {
+      if constexpr (std::is_floating_point_v<T>) {
+        out[i] = start + static_cast<T>(i) * delta;
+      } else {
+        out[i] = static_cast<T>(static_cast<uint64_t>(start) +
+                                static_cast<uint64_t>(i) * static_cast<uint64_t>(delta));
+      }
+    }
+  };
+}
+
+Kernel prepare_range(PrepareContext& c) {
+  const int64_t count = c.out_dims(0)[0];
+  switch (c.dtype(0)) {
+    case DType::kFloat32:
+      return range<float>(count);
+    case DType::kInt64:
+      return range<int64_t>(count);
+    case DType::kInt32:
+      return range<int32_t>(count);
+    case DType::kInt16:
+      return range<int16_t>(count);
+    default:
+      c.fail(ErrorCode::kUnsupportedType, "a range of " + std::string(name_of(c.dtype(0))));
+  }
+}
+
+const RegisterOp kRange({.name = "Range",
+                         .since = 11,
+                         .infer = infer_range,
+                         .prepare = prepare_range,
+                         .quant = {.why_float = "gives positions, not activations"}});
+
+}  // namespace
+}  // namespace zp
