@@ -1,0 +1,229 @@
+// ScatterND, ScatterElements and the Scatter that it replaced: a copy with some elements written over.
+//
+// Updates are made in order, in one thread: which of two updates of the same element wins is what the order
+// says. Constant indices are checked when the kernel is prepared; of those that only the run knows, the ones
+// out of range are clamped, since a kernel cannot fail and must not write elsewhere.
+#include <algorithm>
+#include <cstring>
+
+#include "ops/shape_arguments.h"
+
+namespace zp {
+namespace {
+
+enum class Reduction { kNone, kAdd, kMul, kMax, kMin };
+
+Reduction reduction_of(const PrepareContext& c) {
+  const std::string r = c.node().string_attribute("reduction", "none");
+  if (r == "none") return Reduction::kNone;
+  if (r == "add") return Reduction::kAdd;
+  if (r == "mul") return Reduction::kMul;
+  if (r == "max") return Reduction::kMax;
+  if (r == "min") return Reduction::kMin;
+  c.fail(ErrorCode::kUnsupportedOperator, "reduction '" + r + "'");
+}
+
+template <class T>
+void combine(T* to, const T* from, int64_t count, Reduction reduction) {
+  for (int64_t i = 0; i < count; ++i) {
+    switch (reduction) {
+      case Reduction::kNone:
+        to[i] = from[i];
+        break;
+      case Reduction::kAdd:
+        to[i] = static_cast<T>(to[i] + from[i]);
+        break;
+      case Reduction::kMul:
+        to[i] = static_cast<T>(to[i] * from[i]);
+        break;
+      case Reduction::kMax:
+        to[i] = std::max(to[i], from[i]);
+        break;
+      case Reduction::kMin:
+        to[i] = std::min(to[i], from[i]);
+        break;
+    }
+  }
+}
+
+using Update = void (*)(std::byte* to, const std::byte* from, int64_t count, Reduction reduction);
+
+// Sums and products of integers wrap around, as they do in ONNX Runtime: so they are computed unsigned.
+template <class T, class Unsigned = T>
+void update(std::byte* to, const std::byte* from, int64_t count, Reduction reduction) {
+  if (reduction == Reduction::kAdd || reduction == Reduction::kMul) {
+    return combine(reinterpret_cast<Unsigned*>(to), reinterpret_cast<const Unsigned*>(from), count,
+                   reduction);
+  }
+  combine(reinterpret_cast<T*>(to), reinterpret_cast<const T*>(from), count, reduction);
+}
+
+// nullptr: plain copies of bytes.
+Update update_for(const PrepareContext& c, Reduction reduction) {
+  if (reduction == Reduction::kNone) return nullptr;
+  switch (c.dtype(0)) {
+    case DType::kFloat32:
+      return update<float>;
+    case DType::kInt32:
+      return update<int32_t, uint32_t>;
+    case DType::kInt64:
+      return update<int64_t, uint64_t>;
+    default:
+      c.fail(ErrorCode::kUnsupportedType, "a reduction of " + std::string(name_of(c.dtype(0))));
+  }
+}
+
+int64_t index_at(const std::byte* data, bool wide, int64_t i, int64_t size) {
+  const int64_t v =
+      wide ? reinterpret_cast<const int64_t*>(data)[i] : reinterpret_cast<const int32_t*>(data)[i];
+  return std::clamp<int64_t>(v < 0 ? v + size : v, 0, size - 1);
+}
+
+void check(const PrepareContext& c,
+           const Shape& sizes) {  // sizes: of the axes that indices walk through in turn
+  const Tensor* indices = c.constant(1);
+  if (!indices) return;
+  const std::vector<int64_t> values = indices->integers();
+  for (size_t i = 0; i < values.size(); ++i) {
+    const int64_t size = sizes[i % sizes.size()];
+    if (values[i] < -size || values[i] >= size) {
+      c.fail(ErrorCode::kShapeMismatch, "index " + std::to_string(values[i]) + " is outside an axis of " +
+                                            std::to_string(size) + " elements");
+    }
+  }
+}
+
+void require_index_type(const PrepareContext& c) {
+  if (c.dtype(1) != DType::kInt64 && c.dtype(1) != DType::kInt32) {
+    c.fail(ErrorCode::kUnsupportedType, "indices of type " + std::string(name_of(c.dtype(1))));
+  }
+  if (c.dtype(2) != c.dtype(0)) c.fail(ErrorCode::kInvalidModel, "updates have another type than the data");
+}
+
+void start(const RunContext& run, size_t bytes) {  // the copy, unless the output is the input
+  if (run.outputs[0] != run.inputs[0]) std::memcpy(run.outputs[0], run.inputs[0], bytes);
+}
+
+// ---- ScatterND
+
+void infer_scatter_nd(InferContext& c) {
+  const SymShape *data = c.shape(0), *indices = c.shape(1), *updates = c.shape(2);
+  if (data && indices && updates && !indices->empty() && indices->back().known()) {
+    const auto depth = static_cast<size_t>(indices->back().value());
+    c.require(depth <= data->size(), "indices of shape " + to_string(*indices) + " into " + to_string(*data));
+    SymShape want(indices->begin(), indices->end() - 1);
+    want.insert(want.end(), data->begin() + static_cast<ptrdiff_t>(depth), data->end());
+    bool fits = want.size() == updates->size();
+    for (size_t i = 0; fits && i < want.size(); ++i) fits = !contradicts(want[i], (*updates)[i]);
+    c.require(fits, "updates of shape " + to_string(*updates) + " where " + to_string(want) + " are needed");
+  }
+  infer_same(c);
+}
+
+Kernel prepare_scatter_nd(PrepareContext& c) {
+  require_index_type(c);
+  const Shape& dims = c.dims(0);
+  const Shape& at = c.dims(1);
+  if (at.empty()) c.fail(ErrorCode::kShapeMismatch, "indices are a scalar");
+  const auto depth = static_cast<size_t>(at.back());
+  const int64_t count = product(at, 0, at.size() - 1);
+  const int64_t block = product(dims, depth, dims.size());
+  const Shape sizes(dims.begin(), dims.begin() + static_cast<ptrdiff_t>(depth));
+  if (count > 0 && product(sizes, 0, depth) == 0)
+    c.fail(ErrorCode::kShapeMismatch, "there is nothing to write to");
+  if (depth > 0) check(c, sizes);
+  const bool wide = c.dtype(1) == DType::kInt64;
+  const auto bytes = static_cast<int64_t>(element_bytes(c, 0));
+  const Reduction reduction = reduction_of(c);
+  const Update update = update_for(c, reduction);
+  const auto total = static_cast<size_t>(element_count(dims) * bytes);
+  c.in_place(0);
+  return [=](const RunContext& run) {
+    start(run, total);
+    for (int64_t i = 0; i < count; ++i) {
+      int64_t to = 0;
+      for (size_t d = 0; d < depth; ++d) {
+        to = to * sizes[d] + index_at(run.inputs[1], wide,
+                                      i * static_cast<int64_t>(depth) + static_cast<int64_t>(d), sizes[d]);
+      }
+      std::byte* target = run.outputs[0] + to * block * bytes;
+      const std::byte* source = run.inputs[2] + i * block * bytes;
+      if (update) {
+        update(target, source, block, reduction);
+      } else {
+        std::memcpy(target, source, static_cast<size_t>(block * bytes));
+      }
+    }
+  };
+}
+
+// ---- ScatterElements
+
+void infer_scatter_elements(InferContext& c) {
+  const SymShape *data = c.shape(0), *indices = c.shape(1), *updates = c.shape(2);
+  if (data) c.axis(c.ints("axis", 0), static_cast<int>(data->size()));
+  if (data && indices && updates) {
+    bool fits = data->size() == indices->size() && indices->size() == updates->size();
+    for (size_t i = 0; fits && i < indices->size(); ++i) fits = !contradicts((*indices)[i], (*updates)[i]);
+    c.require(fits, "indices of shape " + to_string(*indices) + " and updates of shape " +
+                        to_string(*updates) + " into " + to_string(*data));
+  }
+  infer_same(c);
+}
+
+Kernel prepare_scatter_elements(PrepareContext& c) {
+  require_index_type(c);
+  const Shape dims = c.dims(0), at = c.dims(1);
+  const auto axis =
+      static_cast<size_t>(c.axis(c.node().int_attribute("axis", 0), static_cast<int>(dims.size())));
+  const int64_t count = product(at, 0, at.size());
+  for (size_t d = 0; d < dims.size(); ++d) {
+    if (count > 0 && (dims[d] == 0 || (d != axis && at[d] > dims[d]))) {
+      c.fail(ErrorCode::kShapeMismatch, "indices of shape " + to_string(at) + " into " + to_string(dims));
+    }
+  }
+  check(c, {dims[axis]});
+  Shape strides(dims.size(), 1);
+  for (size_t i = dims.size(); i-- > 1;) strides[i - 1] = strides[i] * dims[i];
+  const bool wide = c.dtype(1) == DType::kInt64;
+  const auto bytes = static_cast<int64_t>(element_bytes(c, 0));
+  const Reduction reduction = reduction_of(c);
+  const Update update = update_for(c, reduction);
+  const auto total = static_cast<size_t>(element_count(dims) * bytes);
+  c.in_place(0);
+  return [=](const RunContext& run) {
+    start(run, total);
+    for (int64_t i = 0; i < count; ++i) {
+      int64_t rest = i, to = index_at(run.inputs[1], wide, i, dims[axis]) * strides[axis];
+      for (size_t d = at.size(); d-- > 0; rest /= at[d])
+        if (d != axis) to += rest % at[d] * strides[d];
+      if (update) {
+        update(run.outputs[0] + to * bytes, run.inputs[2] + i * bytes, 1, reduction);
+      } else {
+        std::memcpy(run.outputs[0] + to * bytes, run.inputs[2] + i * bytes, static_cast<size_t>(bytes));
+      }
+    }
+  };
+}
+
+void rename(Canonicalize& c) {
+  c.node.op_type = "ScatterElements";
+  c.keep();
+}
+
+constexpr std::string_view kWhyFloat = "mixes two values that may have different scales";
+
+const RegisterOp kScatterNd({.name = "ScatterND",
+                             .since = 11,
+                             .infer = infer_scatter_nd,
+                             .prepare = prepare_scatter_nd,
+                             .quant = {.why_float = kWhyFloat}});
+const RegisterOp kScatterElements({.name = "ScatterElements",
+                                   .since = 11,
+                                   .infer = infer_scatter_elements,
+                                   .prepare = prepare_scatter_elements,
+                                   .quant = {.why_float = kWhyFloat}});
+const RegisterOp kScatter({.name = "Scatter", .since = 9, .canonicalize = rename});
+
+}  // namespace
+}  // namespace zp
