@@ -1,0 +1,138 @@
+#include <cmath>
+
+#include "unit/quant/quantize.h"
+
+namespace zp::test {
+namespace {
+
+using quant::Config;
+
+std::shared_ptr<Model> two_layers() {
+  GraphBuilder net;
+  const ValueId x = net.input("x", {2, 64});
+  const ValueId m = net.add("MatMul", "m", {x, net.constant("w1", ramp({64, 8}))});
+  const ValueId a = net.add("Add", "a", {m, net.constant("b1", ramp({8}))});
+  net.output(net.add("Gemm", "g", {a, net.constant("w2", ramp({5, 8})), net.constant("b2", ramp({5}))},
+                     {{"transB", int64_t{1}}}));
+  net.output(net.add("MatMul", "both", {x, net.add("Transpose", "t", {x}, {{"perm", std::vector<int64_t>{1, 0}}})}));
+  return net.build();
+}
+
+TEST(Dynamic, ActivationsAreQuantizedInTheRun) {
+  Config config;
+  config.mode = "dynamic";
+  quant::Quantizer job(two_layers(), config);
+  EXPECT_FALSE(job.needs_calibration());
+  const Quantized q = quantize(two_layers(), config);
+  ASSERT_TRUE(q.dq("m", 0));
+  const Node* dynamic = q.producer(q.dq("m", 0)->input(0));
+  ASSERT_TRUE(dynamic);
+  EXPECT_EQ(quant::role_of(*dynamic), QdqRole::kDynamicQuantize);
+  EXPECT_EQ(q.dq("m", 0)->input(1), dynamic->output(1));
+  EXPECT_EQ(q.dq("m", 0)->input(2), dynamic->output(2));
+  EXPECT_EQ(q.count(QdqRole::kDynamicQuantize), 2u);
+  EXPECT_EQ(q.count(QdqRole::kDequantize), 4u);
+  EXPECT_EQ(q.dq("g", 1)->int_attribute("axis", 1), 0);  // transB: rows are output channels
+  EXPECT_FALSE(q.dq("g", 2));                            // the bias stays float
+  EXPECT_FALSE(q.layer("both").quantized);
+  EXPECT_TRUE(q.layer("m").activations.at(0).dynamic);
+  EXPECT_LT(q.report.weight_bytes_after, q.report.weight_bytes_before);
+}
+
+TEST(WeightOnly, EightBits) {
+  Config config;
+  config.mode = "weight-only";
+  const Quantized q = quantize(two_layers(), config);
+  EXPECT_EQ(q.count(QdqRole::kDequantize), 2u);
+  EXPECT_EQ(q.count(QdqRole::kQuantize) + q.count(QdqRole::kDynamicQuantize), 0u);
+  EXPECT_FALSE(q.dq("m", 0));
+  ASSERT_TRUE(q.dq("m", 1));
+  EXPECT_EQ(q.graph().constant(q.dq("m", 1)->input(0))->dtype(), DType::kInt8);
+  config.per_channel = false;
+  const Quantized whole = quantize(two_layers(), config);
+  EXPECT_EQ(whole.graph().constant(whole.dq("m", 1)->input(1))->size(), 1);
+}
+
+TEST(WeightOnly, FourBitsInBlocks) {
+  Config config;
+  config.mode = "weight-only";
+  config.weights = DType::kInt4;
+  const Quantized q = quantize(two_layers(), config);
+  const Node& d = *q.dq("m", 1);
+  EXPECT_EQ(d.int_attribute("block_size", 0), 32);
+  EXPECT_EQ(d.int_attribute("axis", 1), 0);
+  EXPECT_EQ(q.graph().constant(d.input(0))->dtype(), DType::kInt4);
+  EXPECT_EQ(q.graph().constant(d.input(0))->dims(), (Shape{64, 8}));
+  EXPECT_EQ(q.graph().constant(d.input(1))->dims(), (Shape{2, 8}));
+  EXPECT_EQ(d.inputs.size(), 2u);  // no zero point: it is 0
+  EXPECT_EQ(q.layer("m").weight->granularity, "block");
+  EXPECT_GT(q.layer("m").weight->sqnr_db, 18);
+
+  config.weights = DType::kUint4;
+  config.symmetric_weights = false;
+  config.block_size = 16;
+  const Quantized u = quantize(two_layers(), config);
+  const Node& du = *u.dq("m", 1);
+  ASSERT_EQ(du.inputs.size(), 3u);
+  EXPECT_EQ(u.graph().constant(du.input(2))->dtype(), DType::kUint4);
+  EXPECT_EQ(u.graph().constant(du.input(2))->dims(), (Shape{4, 8}));
+  EXPECT_GT(u.layer("m").weight->sqnr_db, q.layer("m").weight->sqnr_db);
+}
+
+TEST(WeightOnly, WhereThereAreNoBlocksEightBitsAreUsedAndTheReportSaysSo) {
+  GraphBuilder net;
+  const ValueId x = net.input("x", {1, 8, 4, 4});
+  net.output(net.add("Conv", "c", {x, net.constant("w", ramp({8, 8, 1, 1}))}));
+  Config config;
+  config.mode = "weight-only";
+  config.weights = DType::kInt4;
+  const Quantized q = quantize(net.build(), config);
+  EXPECT_EQ(q.graph().constant(q.dq("c", 1)->input(0))->dtype(), DType::kInt8);
+  ASSERT_EQ(q.report.warnings.size(), 1u);
+  EXPECT_NE(q.report.warnings[0].find("8 bits"), std::string::npos);
+}
+
+TEST(WeightOnly, EmbeddingTablesAreStoredInEightBits) {
+  GraphBuilder net;
+  const ValueId ids = net.input("ids", {1, 4}, DType::kInt64);
+  const ValueId e = net.add("Gather", "e", {net.constant("table", ramp({256, 32})), ids});
+  net.output(net.add("MatMul", "m", {e, net.constant("w", ramp({32, 32}))}));
+  Config config;
+  config.mode = "weight-only";
+  const Quantized q = quantize(net.build(), config);
+  ASSERT_TRUE(q.dq("e", 0));
+  EXPECT_EQ(q.graph().constant(q.dq("e", 0)->input(0))->dtype(), DType::kInt8);
+  EXPECT_LT(q.report.weight_bytes_after, q.report.weight_bytes_before / 3);
+}
+
+TEST(Weights, OneThatIsReadTwiceIsStoredOnce) {
+  GraphBuilder net;
+  const ValueId x = net.input("x", {2, 16});
+  const ValueId w = net.constant("w", ramp({16, 16}));
+  const ValueId m1 = net.add("MatMul", "m1", {x, w});
+  net.output(net.add("MatMul", "m2", {m1, w}));
+  Config config;
+  config.mode = "weight-only";
+  const Quantized q = quantize(net.build(), config);
+  EXPECT_NE(q.dq("m1", 1), q.dq("m2", 1));
+  EXPECT_EQ(q.dq("m1", 1)->input(0), q.dq("m2", 1)->input(0));
+  EXPECT_EQ(q.layer("m2").weight->sqnr_db, q.layer("m1").weight->sqnr_db);
+}
+
+TEST(Weights, WhatIsNotFiniteIsAnErrorThatNamesIt) {
+  GraphBuilder net;
+  const ValueId x = net.input("x", {2, 2});
+  net.output(net.add("MatMul", "m", {x, net.constant("w", Tensor::of<float>({2, 2}, {1, 2, NAN, 4}))}));
+  Config config;
+  config.mode = "weight-only";
+  try {
+    quantize(net.build(), config);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.details().tensor, "w");
+    EXPECT_EQ(e.details().node, "m");
+  }
+}
+
+}  // namespace
+}  // namespace zp::test

@@ -1,0 +1,352 @@
+// Whole jobs, run: calibration, results, reports, comparisons.
+#include <cmath>
+#include <limits>
+
+#include "quant/format.h"
+#include "quant/observer.h"
+#include "unit/quant/quantize.h"
+
+namespace zp::test {
+namespace {
+
+using quant::Config;
+using quant::Range;
+
+Tensor noise(Shape dims, uint32_t seed, float scale = 1) {
+  Tensor t(DType::kFloat32, std::move(dims));
+  uint32_t state = seed * 2654435761u + 1;
+  for (float& v : t.mutable_data<float>()) {
+    state = state * 1664525u + 1013904223u;
+    v = scale * (static_cast<float>(state >> 8) / static_cast<float>(1 << 23) - 1.0f);
+  }
+  return t;
+}
+
+// Conv -> Relu -> MaxPool -> Conv -> (+ skip) -> Relu -> GlobalAveragePool -> Flatten -> Gemm
+std::shared_ptr<Model> small_net() {
+  GraphBuilder net;
+  const auto conv = [&](std::string name, ValueId x, int64_t out, int64_t in) {
+    return net.add("Conv", name, {x, net.constant(name + "_w", noise({out, in, 3, 3}, static_cast<uint32_t>(out), 0.4f)),
+                                  net.constant(name + "_b", noise({out}, 7, 0.2f))},
+                   {{"kernel_shape", std::vector<int64_t>{3, 3}}, {"pads", std::vector<int64_t>{1, 1, 1, 1}}});
+  };
+  const ValueId x = net.input("x", {Dim::symbol("N"), 3, 12, 12});
+  const ValueId r1 = net.add("Relu", "r1", {conv("c1", x, 8, 3)});
+  const ValueId p1 = net.add("MaxPool", "p1", {r1}, {{"kernel_shape", std::vector<int64_t>{2, 2}}, {"strides", std::vector<int64_t>{2, 2}}});
+  const ValueId c2 = conv("c2", p1, 8, 8);
+  const ValueId r2 = net.add("Relu", "r2", {net.add("Add", "sum", {c2, p1})});
+  const ValueId flat = net.add("Flatten", "flat", {net.add("GlobalAveragePool", "gap", {r2})});
+  net.output(net.add("Gemm", "y", {flat, net.constant("fw", noise({8, 5}, 3)), net.constant("fb", noise({5}, 4))}));
+  return net.build();
+}
+
+Samples samples(int count, float scale = 1) {
+  Samples s;
+  for (int i = 0; i < count; ++i) s.push_back({{"x", noise({1, 3, 12, 12}, static_cast<uint32_t>(100 + i), scale)}});
+  return s;
+}
+
+std::vector<float> run(std::shared_ptr<const Model> model, const std::vector<runtime::Feed>& feeds, bool integer = true) {
+  runtime::SessionOptions options;
+  options.integer = integer;
+  runtime::Session session(std::move(model), options);
+  return session.run(feeds)[0].floats();
+}
+
+double sqnr(const std::vector<float>& x, const std::vector<float>& y) {
+  quant::ErrorSums sums;
+  sums.add(x.data(), y.data(), x.size());
+  return sums.sqnr_db();
+}
+
+TEST(Quantizer, StaticStaysNearFloatAndNearItsOwnFloatForm) {
+  const auto model = small_net();
+  const Quantized q = quantize(model, {}, samples(8));
+  EXPECT_EQ(q.report.samples, 8u);
+  const auto held_out = samples(10)[9];
+  const std::vector<float> expected = run(model, held_out), integers = run(q.model, held_out),
+                           pairs = run(q.model, held_out, false);
+  EXPECT_GT(sqnr(expected, integers), 30);
+  // Integer kernels and Q/DQ run one by one may round a tie differently, which later layers carry on.
+  EXPECT_GT(sqnr(pairs, integers), 40);
+}
+
+TEST(Quantizer, TheSamplesDecideTheRanges) {
+  const auto model = small_net();
+  const Samples two = samples(2);
+  const Quantized q = quantize(model, {}, two);
+  Range expected{};
+  for (const auto& s : two) expected.include(quant::range_of(s[0].tensor.data<float>()));
+  EXPECT_EQ(q.ranges.at("x"), expected);
+  EXPECT_EQ(q.params("c1", 0), quant::choose_params(expected, DType::kUint8, false));
+  EXPECT_GE(q.ranges.at("r1").min, 0);  // taken after the clamp
+  EXPECT_FALSE(q.ranges.contains("c1"));
+  EXPECT_FALSE(q.ranges.contains("p1"));  // it only moves values
+}
+
+TEST(Quantizer, RangesGoOutAndComeBackIn) {
+  const auto model = small_net();
+  const Quantized first = quantize(model, {}, samples(3));
+  Config config;
+  config.ranges = first.ranges;
+  const Quantized second = quantize(model, config);  // no samples: nothing is left to observe
+  const auto feed = samples(1)[0];
+  EXPECT_EQ(run(first.model, feed), run(second.model, feed));
+}
+
+TEST(Quantizer, EverySchemeStaysNearFloat) {
+  const auto model = small_net();
+  const auto feed = samples(12)[11];
+  const std::vector<float> expected = run(model, feed);
+  for (std::string_view mode : quant::scheme_names()) {
+    for (const bool per_channel : {true, false}) {
+      Config config;
+      config.mode = mode;
+      config.per_channel = per_channel;
+      const Quantized q = quantize(model, config, samples(8));
+      EXPECT_GT(sqnr(expected, run(q.model, feed)), 28) << mode << (per_channel ? " per channel" : " per tensor");
+      EXPECT_LT(q.report.weight_bytes_after, q.report.weight_bytes_before * 2 / 3) << mode;
+    }
+  }
+}
+
+TEST(Quantizer, EveryKindOfActivationStaysNearFloat) {
+  const auto model = small_net();
+  const auto feed = samples(12)[11];
+  const std::vector<float> expected = run(model, feed);
+  for (const DType type : {DType::kUint8, DType::kInt8, DType::kUint16, DType::kInt16}) {
+    for (const bool symmetric : {true, false}) {
+      Config config;
+      config.activations = type;
+      config.symmetric_activations = symmetric;
+      const Quantized q = quantize(model, config, samples(8));
+      EXPECT_GT(sqnr(expected, run(q.model, feed)), 25) << name_of(type) << symmetric;
+    }
+  }
+}
+
+TEST(Quantizer, EveryObserverGivesAUsableModel) {
+  const auto model = small_net();
+  const auto feed = samples(12)[11];
+  const std::vector<float> expected = run(model, feed);
+  for (std::string_view name : quant::observer_names()) {
+    Config config;
+    config.observer = name;
+    const Quantized q = quantize(model, config, samples(8));
+    EXPECT_GT(sqnr(expected, run(q.model, feed)), 20) << name;
+  }
+}
+
+TEST(Quantizer, TheResultDoesNotDependOnTheSlices) {
+  const auto model = small_net();
+  const Quantized whole = quantize(model, {}, samples(3), 1e9), sliced = quantize(model, {}, samples(3), 0);
+  ASSERT_EQ(whole.graph().values.size(), sliced.graph().values.size());
+  const auto feed = samples(1)[0];
+  EXPECT_EQ(run(whole.model, feed), run(sliced.model, feed));
+}
+
+TEST(Quantizer, WaitsForSamplesAndSaysWhereItStands) {
+  quant::Quantizer job(small_net(), {});
+  EXPECT_TRUE(job.needs_calibration());
+  EXPECT_FALSE(job.wants_samples());
+  EXPECT_THROW(job.result(), Error);
+  while (!job.advance(0)) {
+  }
+  ASSERT_TRUE(job.wants_samples());
+  EXPECT_FALSE(job.done());
+  EXPECT_EQ(job.progress().phase, "calibrate");
+  EXPECT_TRUE(job.advance(5));  // nothing to do but wait
+  EXPECT_THROW(job.end_samples(), Error);  // not one sample
+  job.begin_sample(samples(1)[0]);
+  EXPECT_FALSE(job.wants_samples());
+  EXPECT_THROW(job.end_samples(), Error);
+  EXPECT_FALSE(job.advance(0));
+  EXPECT_GT(job.progress().total, 0u);
+  while (!job.advance(0)) {
+  }
+  EXPECT_EQ(job.progress().samples, 1u);
+  job.end_samples();
+  bool placing = false;
+  while (!job.advance(0)) placing = placing || job.progress().phase == "place";
+  EXPECT_TRUE(placing);
+  EXPECT_TRUE(job.done());
+  EXPECT_EQ(job.progress().phase, "done");
+}
+
+TEST(Quantizer, ABadSampleIsAnErrorAndTheJobCanBeDropped) {
+  quant::Quantizer job(small_net(), {});
+  while (!job.advance(5)) {
+  }
+  EXPECT_THROW(job.begin_sample({{"nobody", Tensor(DType::kFloat32, {1})}}), Error);
+  Tensor bad = noise({1, 3, 12, 12}, 1);
+  bad.mutable_data<float>()[17] = std::numeric_limits<float>::quiet_NaN();
+  job.begin_sample({{"x", bad}});
+  try {
+    while (!job.advance(5)) {
+    }
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kInvalidFeed);
+    EXPECT_EQ(e.details().tensor, "x");
+  }
+}
+
+TEST(Quantizer, SamplesMayHaveDifferentShapes) {
+  Samples s = samples(1);
+  s.push_back({{"x", noise({4, 3, 12, 12}, 5)}});
+  const Quantized q = quantize(small_net(), {}, s);
+  EXPECT_EQ(q.report.samples, 2u);
+  EXPECT_GT(q.layer("c1").macs, 0);  // the batch is open in the model, and known from the first sample
+}
+
+TEST(Quantizer, SamplesOfZerosGiveAModelThatRuns) {
+  Samples zeros{{{"x", Tensor(DType::kFloat32, {1, 3, 12, 12})}}};
+  const auto model = small_net();
+  const Quantized q = quantize(model, {}, zeros);
+  const std::vector<float> y = run(q.model, zeros[0]);
+  EXPECT_GT(sqnr(run(model, zeros[0]), y), 25);
+}
+
+TEST(Quantizer, StopsEarlyWhenRangesHaveConverged) {
+  Config config;
+  config.options["patience"] = 2;
+  Samples same;
+  for (int i = 0; i < 10; ++i) same.push_back(samples(1)[0]);
+  EXPECT_EQ(quantize(small_net(), config, same).report.samples, 3u);
+  config.options["patience"] = 0;
+  EXPECT_EQ(quantize(small_net(), config, same).report.samples, 10u);
+}
+
+TEST(LayerErrors, FindsTheLayerThatWasHurt) {
+  const auto model = small_net();
+  const Quantized q = quantize(model, {}, samples(4));
+  // A range of a twentieth: the value after the first layer saturates.
+  Config narrow;
+  narrow.ranges = q.ranges;
+  narrow.ranges["r1"].max /= 20;
+  const Quantized hurt = quantize(model, narrow);
+  const auto errors_of = [&](const Quantized& candidate) {
+    quant::LayerErrors errors(model, candidate.model);
+    for (const auto& s : samples(3)) {
+      errors.begin(s);
+      while (!errors.advance(0)) {
+      }
+      EXPECT_EQ(errors.done(), errors.total());
+    }
+    std::map<std::string, quant::LayerError> by_output;
+    for (const quant::LayerError& e : errors.result()) by_output[e.output] = e;
+    return by_output;
+  };
+  const auto good = errors_of(q), bad = errors_of(hurt);
+  ASSERT_TRUE(good.contains("r1") && good.contains("y") && good.contains("r2"));
+  EXPECT_FALSE(good.contains("c1"));  // the clamp finishes it
+  EXPECT_TRUE(good.at("r1").quantized);
+  EXPECT_FALSE(good.at("y").quantized);
+  for (const auto& [name, e] : good) {
+    EXPECT_GT(e.sqnr_db, 25) << name;
+    EXPECT_GE(e.own_sqnr_db, 25) << name;
+    EXPECT_GT(e.cosine, 0.99) << name;
+    EXPECT_LT(e.saturated, 0.01) << name;
+  }
+  EXPECT_LT(bad.at("r1").sqnr_db, 10);
+  EXPECT_LT(bad.at("r1").own_sqnr_db, 10);
+  EXPECT_GT(bad.at("r1").saturated, 0.1);
+  EXPECT_LT(bad.at("y").sqnr_db, good.at("y").sqnr_db - 10);
+}
+
+TEST(Agreement, OfAModelWithItselfAndWithItsQuantizedForm) {
+  const auto model = small_net();
+  const Quantized q = quantize(model, {}, samples(4));
+  const auto compare = [&](std::shared_ptr<const Model> candidate) {
+    quant::Agreement agreement(model, std::move(candidate));
+    for (const auto& s : samples(6)) {
+      agreement.begin(s);
+      while (!agreement.advance(0)) {
+      }
+    }
+    return agreement.result();
+  };
+  const quant::AgreementResult same = compare(model);
+  ASSERT_EQ(same.outputs.size(), 1u);
+  EXPECT_EQ(same.samples, 6u);
+  EXPECT_EQ(same.outputs[0].output, "y");
+  EXPECT_TRUE(std::isinf(same.outputs[0].sqnr_db));
+  EXPECT_EQ(same.outputs[0].top1, 1);
+  EXPECT_EQ(same.outputs[0].rows, 6);
+  const quant::AgreementResult near = compare(q.model);
+  EXPECT_GT(near.outputs[0].sqnr_db, 25);
+  EXPECT_LT(near.outputs[0].sqnr_db, 70);
+  EXPECT_GT(near.outputs[0].max_abs, 0);
+  EXPECT_GT(near.outputs[0].cosine, 0.99);
+}
+
+TEST(Agreement, FeedsAndReadsIntegersWhereTheModelHasThem) {
+  const auto model = small_net();
+  Config config;
+  config.quantized_inputs = config.quantized_outputs = true;
+  const Quantized q = quantize(model, config, samples(4));
+  ASSERT_EQ(q.graph()[q.graph().inputs[0]].dtype, DType::kUint8);
+  ASSERT_EQ(q.graph()[q.graph().outputs[0]].dtype, DType::kUint8);
+  quant::Agreement agreement(model, q.model);
+  quant::LayerErrors errors(model, q.model);
+  agreement.begin(samples(1)[0]);
+  errors.begin(samples(1)[0]);
+  while (!agreement.advance(5)) {
+  }
+  while (!errors.advance(5)) {
+  }
+  EXPECT_GT(agreement.result().outputs[0].sqnr_db, 25);
+  const auto layers = errors.result();
+  ASSERT_FALSE(layers.empty());
+  EXPECT_EQ(layers.back().output, "y");
+  EXPECT_GT(layers.back().sqnr_db, 25);
+}
+
+TEST(Agreement, NeedsAnOutputInCommon) {
+  GraphBuilder other;
+  other.output(other.add("Sqrt", "z", {other.input("x", {1, 3, 12, 12})}));
+  EXPECT_THROW(quant::Agreement(small_net(), other.build()), Error);
+}
+
+TEST(ErrorSums, FollowTheirDefinitions) {
+  quant::ErrorSums sums;
+  EXPECT_TRUE(std::isnan(sums.sqnr_db()));
+  const float x[] = {3, 4}, y[] = {3, 3.5f};
+  sums.add(x, y, 2);
+  EXPECT_DOUBLE_EQ(sums.sqnr_db(), 10 * std::log10(25 / 0.25));
+  EXPECT_DOUBLE_EQ(sums.cosine(), 23 / std::sqrt(25 * 21.25));
+  EXPECT_EQ(sums.max_abs, 0.5);
+  quant::ErrorSums twice = sums;
+  twice.merge(sums);
+  EXPECT_EQ(twice.count, 4);
+  EXPECT_DOUBLE_EQ(twice.sqnr_db(), sums.sqnr_db());
+}
+
+TEST(Format, OperatorFormHasNoPairsLeftWhereOperatorsHaveOne) {
+  const auto model = small_net();
+  const Quantized q = quantize(model, {}, samples(4));
+  const Model folded = quant::in_format(*q.model, "qoperator");
+  std::map<std::string, int> ops;
+  for (const Node& n : folded.graph.nodes) ++ops[n.op_type];
+  EXPECT_EQ(ops["Conv"], 0);
+  EXPECT_EQ(ops["QLinearConv"], 2);
+  EXPECT_EQ(ops["Relu"], 0);  // the range begins at its bound: saturation does its work
+  EXPECT_LT(ops["DequantizeLinear"], 4);
+  EXPECT_THROW(quant::in_format(*q.model, "magic"), Error);
+  const Model same = quant::in_format(*q.model, "qdq");
+  EXPECT_EQ(same.graph.nodes.size(), q.graph().nodes.size());
+}
+
+TEST(Format, AClampThatTheRangeDoesNotCoverStays) {
+  Config config;
+  config.activations = DType::kInt8;
+  config.symmetric_activations = true;  // the range has a negative half, which Relu must cut off
+  const Quantized q = quantize(small_net(), config, samples(4));
+  const Model folded = quant::in_format(*q.model, "qoperator");
+  EXPECT_EQ(std::count_if(folded.graph.nodes.begin(), folded.graph.nodes.end(),
+                          [](const Node& n) { return n.op_type == "Relu"; }),
+            2);
+}
+
+}  // namespace
+}  // namespace zp::test
