@@ -119,7 +119,9 @@ class Writer {
   void write_node(Pbf& to, const Node& node, const std::string& name, const Names& names);
   void write_attribute(Pbf& to, std::string_view name, const Attribute& attribute, const Names& names);
   void write_tensor(Pbf& to, std::string_view name, const Tensor& tensor);
-  void write_value_info(Pbf& to, std::string_view name, const Value& value);
+  // Not inlined: clang 19 for WebAssembly crashes (in CFG Stackify) on the clean-up paths of three open
+  // messages at once.
+  [[gnu::noinline]] void write_value_info(Pbf& to, std::string_view name, const Value& value);
   static size_t tensor_bytes(const Graph& graph);
 
   const Model& model_;
