@@ -1,0 +1,202 @@
+import { readFileSync } from 'node:fs';
+import * as ort from 'onnxruntime-web';
+import { beforeAll, describe, expect, test } from 'vitest';
+import type { Feeds, Progress, QuantizeOptions } from 'zeropoint';
+import { errorOf, models, noisyFeeds, zeropoint } from './helpers.ts';
+
+const { Model, compare } = zeropoint;
+
+ort.env.wasm.numThreads = 1;
+ort.env.logLevel = 'error';
+
+type OurModel = Awaited<ReturnType<typeof Model.load>>;
+
+const samplesOf = (shapes: Record<string, readonly number[]>, count: number, first = 1) =>
+  Array.from({ length: count }, (_, i) => noisyFeeds(shapes, first + 10 * i));
+
+/** Runs a written model in ONNX Runtime Web. */
+async function inOnnxRuntime(bytes: Uint8Array, feeds: Feeds): Promise<ort.InferenceSession.OnnxValueMapType> {
+  const session = await ort.InferenceSession.create(bytes, { executionProviders: ['wasm'] });
+  const outputs = await session.run(
+    Object.fromEntries(
+      Object.entries(feeds).map(([name, { type, data, dims }]) => [name, new ort.Tensor(type as 'float32', data as Float32Array, dims)]),
+    ),
+  );
+  await session.release();
+  return outputs;
+}
+
+describe('every mode on a real model', () => {
+  const { path, feeds } = models.embedding;
+  let model: OurModel;
+  const samples = samplesOf(feeds, 4);
+  const unseen = samplesOf(feeds, 2, 1000);
+  beforeAll(async () => {
+    model = await Model.load(path);
+  });
+
+  const modes: [string, QuantizeOptions, { smaller: number; sqnr: number }][] = [
+    ['static', { mode: 'static', calibration: samples }, { smaller: 3, sqnr: 10 }],
+    ['static, per tensor', { mode: 'static', calibration: samples, perChannel: false }, { smaller: 3, sqnr: 3 }],
+    ['static, int8 activations', { calibration: samples, activations: 'int8', symmetric: true }, { smaller: 3, sqnr: 8 }],
+    ['dynamic', { mode: 'dynamic' }, { smaller: 3, sqnr: 10 }],
+    ['weight-only', { mode: 'weight-only' }, { smaller: 3, sqnr: 25 }],
+    ['weight-only, 4 bits', { mode: 'weight-only', weights: 'int4', blockSize: 32 }, { smaller: 3, sqnr: 3 }],
+  ];
+
+  test.each(modes)('%s', async (_, options, least) => {
+    const { model: small, report } = await model.quantize(options);
+    const bytes = await small.toBytes();
+    expect(report.sizeBefore).toBe(readFileSync(path).length);
+    expect(report.sizeAfter).toBe(bytes.length);
+    expect(small.size).toBe(bytes.length);
+    expect(report.sizeBefore / report.sizeAfter).toBeGreaterThan(least.smaller);
+    expect(report.mode).toBe(options.mode ?? 'static');
+    expect(report.layersQuantized).toBeGreaterThan(10);
+
+    const verdict = await compare(model, small, unseen);
+    expect(verdict.samples).toBe(unseen.length);
+    expect(verdict.outputs).toHaveLength(1);
+    expect(verdict.outputs[0]?.sqnr).toBeGreaterThan(least.sqnr);
+    expect(verdict.latency.reference).toBeGreaterThan(0);
+    expect(verdict.latency.candidate).toBeGreaterThan(0);
+
+    // ONNX Runtime opens the file, and gives what we give. Where it rounds in another order an integer may differ by
+    // one on the way, and that spreads: the two agree far better than either does with the float model.
+    const [sample] = unseen as [Feeds];
+    const theirs = await inOnnxRuntime(bytes, sample);
+    await using session = await small.createSession();
+    const ours = await session.run(sample);
+    for (const [name, { data }] of Object.entries(ours)) {
+      const other = theirs[name]?.data as Float32Array;
+      let [signal, noise] = [0, 0];
+      for (const [i, value] of (data as Float32Array).entries()) {
+        signal += value ** 2;
+        noise += (value - (other[i] as number)) ** 2;
+      }
+      expect(10 * Math.log10(signal / Math.max(noise, 1e-30))).toBeGreaterThan((verdict.outputs[0]?.sqnr ?? 0) + 6);
+    }
+    await small.dispose();
+  });
+
+  test('a written model comes back as it was, in both formats', async () => {
+    const { model: small } = await model.quantize({ calibration: samples });
+    for (const format of ['qdq', 'qoperator'] as const) {
+      const bytes = await small.toBytes({ format });
+      await using again = await Model.load(bytes);
+      const verdict = await compare(small, again, unseen);
+      expect(verdict.outputs[0]?.sqnr).toBeGreaterThan(60);
+      await using session = await again.createSession();
+      await session.run(unseen[0] as Feeds);
+      const kernels = (await session.steps()).map(({ kernel }) => kernel);
+      expect(kernels.filter((kernel) => kernel === 'int8').length).toBeGreaterThan(10);
+    }
+    await small.dispose();
+  });
+
+  test('quantized outputs are integers', async () => {
+    const { model: small } = await model.quantize({ calibration: samples, outputs: 'quantized', activations: 'uint8' });
+    expect(small.outputs[0]?.type).toBe('uint8');
+    await small.dispose();
+  });
+
+  test('nodes and operators are left out by name', async () => {
+    const all = await model.quantize({ mode: 'weight-only' });
+    const first = all.report.layers.find(({ quantized }) => quantized);
+    const without = await model.quantize({ mode: 'weight-only', exclude: [first?.node ?? ''] });
+    expect(without.report.layersQuantized).toBe(all.report.layersQuantized - 1);
+    const none = await model.inspect({ exclude: ['Conv'] });
+    expect(none.plan.layers.filter(({ op, quantized }) => op.endsWith('Conv') && quantized)).toEqual([]);
+    const only = await model.quantize({ mode: 'weight-only', include: [first?.node ?? ''] });
+    expect(only.report.layersQuantized).toBe(1);
+    for (const { model: made } of [all, without, only]) await made.dispose();
+  });
+
+  test('the report says what happened to each layer, and what it cost', async () => {
+    const { model: small, report } = await model.quantize({ calibration: samples });
+    expect(report.samples).toBe(samples.length);
+    const conv = report.layers.find(({ op, quantized }) => quantized && op.endsWith('Conv'));
+    expect(conv?.weight).toMatchObject({ type: 'int8', granularity: 'channel' });
+    expect(conv?.weight?.sqnr).toBeGreaterThan(25);
+    expect(conv?.activations.length).toBeGreaterThan(0);
+    for (const { type, scale, min, max } of conv?.activations ?? []) {
+      expect(type).toBe('uint8');
+      expect(scale).toBeGreaterThan(0);
+      expect(max).toBeGreaterThan(min);
+    }
+    const measured = report.layers.filter(({ error }) => error !== undefined);
+    expect(measured.length).toBeGreaterThan(10);
+    expect(measured.some(({ error }) => error?.quantized && Number.isFinite(error.sqnr))).toBe(true);
+    expect(Object.keys(report.ranges).length).toBeGreaterThan(10);
+
+    // Ranges can be used again, without samples of their own making a difference.
+    const again = await model.quantize({ calibration: samples.slice(0, 1), ranges: report.ranges, layerErrors: 0 });
+    expect(await again.model.toBytes()).toEqual(await small.toBytes());
+    expect(again.report.layers.every(({ error }) => error === undefined)).toBe(true);
+    await again.model.dispose();
+    await small.dispose();
+  });
+
+  test('compares layer by layer when asked', async () => {
+    const { model: small } = await model.quantize({ calibration: samples, layerErrors: 0 });
+    const seen: Progress[] = [];
+    const verdict = await compare(model, small, unseen, { layers: true, onProgress: (p) => seen.push(p) });
+    expect(verdict.layers.length).toBeGreaterThan(10);
+    expect(verdict.layers.at(-1)?.sqnr).toBeGreaterThan(5);
+    expect(seen.at(-1)).toMatchObject({ phase: 'compare', done: unseen.length, total: unseen.length });
+    await small.dispose();
+  });
+
+  test('a model agrees with itself', async () => {
+    const verdict = await compare(model, model, unseen);
+    expect(verdict.outputs[0]).toMatchObject({ sqnr: Number.POSITIVE_INFINITY, maxAbs: 0 });
+    expect(verdict.outputs[0]?.cosine).toBeCloseTo(1, 6);
+  });
+});
+
+describe('calibration', () => {
+  const { path, feeds } = models.wakeWord;
+
+  test('samples stream: each is asked for after the one before was used, and none is kept', async () => {
+    await using model = await Model.load(path);
+    const data = new Float32Array(16 * 96);
+    let asked = 0;
+    let closed = false;
+    async function* samples() {
+      try {
+        for (let i = 0; i < 20; ++i) {
+          asked += 1;
+          data.set(noisyFeeds(feeds, i + 1)['x.1']?.data as Float32Array); // one array for all samples
+          yield { 'x.1': new zeropoint.Tensor('float32', data, [1, 16, 96]) };
+        }
+      } finally {
+        closed = true;
+      }
+    }
+    const phases: Progress[] = [];
+    const { model: small, report } = await model.quantize({ calibration: samples(), onProgress: (p) => phases.push(p) });
+    expect(asked).toBe(20);
+    expect(closed).toBe(true);
+    expect(report.samples).toBe(20);
+    const separate = await model.quantize({ calibration: Array.from({ length: 20 }, (_, i) => noisyFeeds(feeds, i + 1)) });
+    expect(await separate.model.toBytes()).toEqual(await small.toBytes());
+    expect(new Set(phases.map(({ phase }) => phase)).size).toBeGreaterThan(1);
+    for (const { done, total } of phases) expect(total === 0 || done <= total).toBe(true);
+  });
+
+  test('static quantization without samples is an error that says so', async () => {
+    await using model = await Model.load(path);
+    const error = await errorOf(() => model.quantize({ mode: 'static' }), 'invalid-argument');
+    expect(error.message).toMatch(/^calibration: /);
+    await errorOf(() => model.quantize({ calibration: [] }), 'invalid-argument');
+  });
+
+  test('an error of the samples’ own comes through', async () => {
+    await using model = await Model.load(path);
+    const calibration = (function* () {
+      yield noisyFeeds(feeds);
+      throw new RangeError('no more');
+    })();
+    await expect(model.quantize({ calibration })).rejects.toThrow(RangeError);
+  });
+});
