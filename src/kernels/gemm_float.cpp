@@ -4,6 +4,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "kernels/gemm_float_tile.h"
 #include "kernels/gemm_gather.h"
 #include "kernels/simd.h"
 
@@ -72,64 +73,6 @@ void pack_strip_taps(const float* weights, const WeightLayout& layout, int first
 }
 
 // ---------------------------------------------------------------------------------------------------------------
-// The inner loop: kRows rows times eight columns, all of K, sums left in `sums` as [kRows][8].
-
-// Rows of a register tile. Twelve accumulators, two weights and one activation fill the fifteen vector
-// registers that V8 has on x86; without a fused multiply-add the product needs one more.
-template <class Isa>
-constexpr int kFloatRows = Isa::kFusedMultiplyAdd ? 6 : 4;
-
-template <class Isa, int kRows>
-void multiply_tile(const float* a, std::size_t stride, const float* w, int depth, float* sums) {
-  // Few rows have few accumulators, which would wait for each other: neighbouring k get their own.
-  constexpr int kSplit = kRows == 1 ? 4 : kRows == 2 ? 2 : 1;
-  v128_t c[kRows][kSplit][2];
-  const float* rows[kRows];
-  unroll<kRows>([&](auto r) {
-    unroll<kSplit>([&](auto s) { c[r][s][0] = c[r][s][1] = wasm_f32x4_splat(0); });
-    rows[r] = a + r * stride;
-  });
-  const auto step = [&](auto split) __attribute__((always_inline)) {
-    const v128_t w0 = wasm_v128_load(w + split * kColumnTile);
-    const v128_t w1 = wasm_v128_load(w + split * kColumnTile + 4);
-    unroll<kRows>([&](auto r) {
-      const v128_t x = wasm_v128_load32_splat(rows[r] + split);
-      c[r][split][0] = madd<Isa>(x, w0, c[r][split][0]);
-      c[r][split][1] = madd<Isa>(x, w1, c[r][split][1]);
-    });
-  };
-  int k = depth;
-#pragma clang loop unroll(disable)
-  for (; k >= kSplit; k -= kSplit) {
-    unroll<kSplit>(step);
-    w += kSplit * kColumnTile;
-    unroll<kRows>([&](auto r) { rows[r] += kSplit; });
-  }
-  for (; kSplit > 1 && k > 0; --k) {
-    step(std::integral_constant<int, 0>{});
-    w += kColumnTile;
-    unroll<kRows>([&](auto r) { ++rows[r]; });
-  }
-  unroll<kRows>([&](auto r) {
-    unroll<2>([&](auto h) {
-      v128_t sum = c[r][0][h];
-      unroll<kSplit - 1>([&](auto s) { sum = wasm_f32x4_add(sum, c[r][s + 1][h]); });
-      wasm_v128_store(sums + r * kColumnTile + h * 4, sum);
-    });
-  });
-}
-
-using TileFunction = void (*)(const float* a, std::size_t stride, const float* w, int depth, float* sums);
-
-template <class Isa>
-constexpr TileFunction kTiles[6] = {multiply_tile<Isa, 1>,
-                                    multiply_tile<Isa, 2>,
-                                    multiply_tile<Isa, 3>,
-                                    multiply_tile<Isa, 4>,
-                                    multiply_tile<Isa, kFloatRows<Isa> >= 5 ? 5 : 1>,
-                                    multiply_tile<Isa, kFloatRows<Isa> >= 6 ? 6 : 1>};
-
-// ---------------------------------------------------------------------------------------------------------------
 // Rows and blocks
 
 constexpr int kRowBlockBytes = 128 * 1024;
@@ -142,7 +85,7 @@ int row_block(int depth) {
   return std::clamp(static_cast<int>(kRowBlockBytes / bytes) / 12 * 12, 12, kMaxRowBlock);
 }
 
-void gather_rows(const GemmInput<float>& input, int begin, int end, float* target, std::size_t stride) {
+void gather_rows(const GemmInput<float>& input, int begin, int end, float* target, std::ptrdiff_t stride) {
   const ConvGeometry& conv = *input.conv;
   PatchPosition at = PatchPosition::of_row(conv, begin);
   const v128_t zero = wasm_f32x4_splat(0);
@@ -161,64 +104,29 @@ void gather_rows(const GemmInput<float>& input, int begin, int end, float* targe
   }
 }
 
-void finish_row(const FloatGemmOutput& output, int m, int n, int count, v128_t lo, v128_t hi, v128_t bias_lo,
-                v128_t bias_hi, v128_t min, v128_t max) {
-  float* y = output.data + output.rows.offset(m) + n;
-  const std::size_t bytes = static_cast<std::size_t>(count) * sizeof(float);
-  const bool whole = count == kColumnTile;
-  if (output.accumulate) {
-    bias_lo = whole ? wasm_v128_load(y) : load_bytes(y, bytes);
-    bias_hi = whole ? wasm_v128_load(y + 4) : count > 4 ? load_bytes(y + 4, bytes - 16) : bias_hi;
-  }
-  lo = wasm_f32x4_pmin(wasm_f32x4_pmax(wasm_f32x4_add(lo, bias_lo), min), max);
-  hi = wasm_f32x4_pmin(wasm_f32x4_pmax(wasm_f32x4_add(hi, bias_hi), min), max);
-  if (whole) {
-    wasm_v128_store(y, lo);
-    wasm_v128_store(y + 4, hi);
-  } else {
-    store_bytes(y, lo, bytes);
-    if (count > 4) store_bytes(y + 4, hi, bytes - 16);
-  }
-}
-
 template <class Isa>
 void vector_gemm(const GemmInput<float>& input, const FloatWeights& weights, const FloatGemmOutput& output,
                  const OutputRange& range, float* scratch) {
-  constexpr int kRows = kFloatRows<Isa>;
   const int block = row_block(weights.depth);
-  const v128_t min = wasm_f32x4_splat(output.lo);
-  const v128_t max = wasm_f32x4_splat(output.hi);
-  const bool has_bias = output.bias != nullptr && !output.accumulate;
-  alignas(16) float sums[kRows * kColumnTile];
+  const FloatEpilogue epilogue{output};
+  alignas(16) float sums[kMaxRowBlock * kColumnTile];
 
   for (int m = range.row_begin; m < range.row_end; m += block) {
     const int rows = std::min(block, range.row_end - m);
     const float* a = scratch;
-    std::size_t stride = gathered_row_elements(weights.depth);
+    std::ptrdiff_t stride = static_cast<std::ptrdiff_t>(gathered_row_elements(weights.depth));
     if (input.conv == nullptr) {
       a = input.data + m * input.row_stride;
-      stride = static_cast<std::size_t>(input.row_stride);
+      stride = input.row_stride;
     } else {
       gather_rows(input, m, m + rows, scratch, stride);
     }
     for (int n = range.column_begin; n < range.column_end; n += kColumnTile) {
       const int count = std::min(kColumnTile, range.column_end - n);
       const float* w = weights.tiles + static_cast<std::size_t>(n) * weights.depth;
-      v128_t bias_lo = wasm_f32x4_splat(0);
-      v128_t bias_hi = bias_lo;
-      if (has_bias) {
-        bias_lo = load_bytes(output.bias + n, static_cast<std::size_t>(count) * sizeof(float));
-        if (count > 4)
-          bias_hi = load_bytes(output.bias + n + 4, static_cast<std::size_t>(count - 4) * sizeof(float));
-      }
-      for (int r = 0; r < rows; r += kRows) {
-        const int tile_rows = std::min(kRows, rows - r);
-        kTiles<Isa>[tile_rows - 1](a + r * stride, stride, w, weights.depth, sums);
-        for (int i = 0; i < tile_rows; ++i) {
-          finish_row(output, m + r + i, n, count, wasm_v128_load(sums + i * kColumnTile),
-                     wasm_v128_load(sums + i * kColumnTile + 4), bias_lo, bias_hi, min, max);
-        }
-      }
+      epilogue.begin(rows, n, count, sums);
+      multiply_float_rows<Isa>(a, stride, w, weights.depth, rows, sums);
+      epilogue.finish(m, rows, n, count, sums);
     }
   }
 }

@@ -129,9 +129,9 @@ inline v128_t dot16_add(v128_t a, v128_t b, v128_t c) {
   return wasm_i32x4_add(c, wasm_i32x4_dot_i16x8(a, b));
 }
 
-// Calls f(0), f(1), ... f(kCount - 1) with constants, unrolled before anything else is compiled. Register tiles are
-// written with it: arrays of vectors under ordinary loops become registers only after LLVM has reordered the products,
-// and V8, which keeps the order it is given, then runs out of registers and spills.
+// Calls f(0), f(1), ... f(kCount - 1) with constants, unrolled before anything else is compiled. Register
+// tiles are written with it: arrays of vectors under ordinary loops become registers only after LLVM has
+// reordered the products, and V8, which keeps the order it is given, then runs out of registers and spills.
 template <int kCount, class Function>
 [[gnu::always_inline]] inline void unroll(const Function& f) {
   [&]<int... kIndex>(std::integer_sequence<int, kIndex...>) __attribute__((always_inline)) {

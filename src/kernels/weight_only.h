@@ -38,11 +38,13 @@ struct BlockWeightSource {
 struct BlockWeights {
   const std::uint8_t* codes = nullptr;
   const float* scales = nullptr;
-  const float* zero_points = nullptr;
+  const float* zero_points = nullptr;  // null when all are equal:
+  float common_zero_point = 0;
   int columns = 0;
   int depth = 0;
   int padded_depth = 0;
   int block_size = 0;
+  int blocks = 0;
   int bits = 0;
 };
 
@@ -51,7 +53,9 @@ BlockWeights pack_block_weights(const BlockWeightSource& source, void* storage);
 
 std::size_t weight_only_gemm_scratch_bytes(const BlockWeights& weights);
 
-// `input` is plain rows. The output is that of float_gemm; `accumulate` is not supported.
+// `input` is plain rows. The output is that of float_gemm; `accumulate` is not supported. A range of one row
+// is computed with activations of 16 bits (see weight_only.cpp): split a product of several rows by columns,
+// or into several rows.
 template <class Isa = Best>
 void weight_only_gemm(const GemmInput<float>& input, const BlockWeights& weights,
                       const FloatGemmOutput& output, const OutputRange& range, void* scratch);
