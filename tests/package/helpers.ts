@@ -41,7 +41,14 @@ export function noisyFeeds(shapes: Record<string, readonly number[]>, seed = 1) 
   return Object.fromEntries(
     Object.entries(shapes).map(([name, dims], i) => [
       name,
-      new zeropoint.Tensor('float32', noise(dims.reduce((a, b) => a * b, 1), seed + i), dims),
+      new zeropoint.Tensor(
+        'float32',
+        noise(
+          dims.reduce((a, b) => a * b, 1),
+          seed + i,
+        ),
+        dims,
+      ),
     ]),
   );
 }
@@ -64,7 +71,9 @@ export async function errorOf(work: () => unknown, code: ErrorCode): Promise<Zer
     await work();
   } catch (error) {
     expect(error).toBeInstanceOf(zeropoint.ZeropointError);
-    expect({ code: (error as ZeropointError).code, message: (error as Error).message }).toMatchObject({ code });
+    expect({ code: (error as ZeropointError).code, message: (error as Error).message }).toMatchObject({
+      code,
+    });
     return error as ZeropointError;
   }
   return expect.fail(`nothing was thrown, where '${code}' was expected`);

@@ -19,14 +19,19 @@ describe('float models give what ONNX Runtime Web gives', () => {
       const ours = await session.run(feeds);
       const theirs = await reference.run(
         Object.fromEntries(
-          Object.entries(feeds).map(([name, { data, dims }]) => [name, new ort.Tensor('float32', data, dims)]),
+          Object.entries(feeds).map(([name, { data, dims }]) => [
+            name,
+            new ort.Tensor('float32', data, dims),
+          ]),
         ),
       );
       expect(Object.keys(ours)).toEqual([...reference.outputNames]);
       for (const name of reference.outputNames) {
         expect(ours[name]?.dims).toEqual(theirs[name]?.dims);
         expect(ours[name]?.type).toBe(theirs[name]?.type);
-        expect(relativeError(ours[name]?.data as Float32Array, theirs[name]?.data as Float32Array)).toBeLessThan(1e-4);
+        expect(
+          relativeError(ours[name]?.data as Float32Array, theirs[name]?.data as Float32Array),
+        ).toBeLessThan(1e-4);
       }
     }
     await reference.release();
@@ -125,11 +130,15 @@ describe('Session', () => {
     const wide = [1, 3, 48, 192];
     const narrow = [2, 3, 48, 96];
     const run = (dims: number[], seed: number) => {
-      const x = noise(dims.reduce((a, b) => a * b, 1), seed);
+      const x = noise(
+        dims.reduce((a, b) => a * b, 1),
+        seed,
+      );
       return session.run({ x: new ort.Tensor('float32', x, dims) });
     };
     const [a, b, c, again] = await Promise.all([run(wide, 1), run(narrow, 2), run(wide, 3), run(wide, 1)]);
-    const data = (outputs: Awaited<ReturnType<typeof run>>) => Object.values(outputs)[0]?.data as Float32Array;
+    const data = (outputs: Awaited<ReturnType<typeof run>>) =>
+      Object.values(outputs)[0]?.data as Float32Array;
     expect(Object.values(b)[0]?.dims).toEqual([2, 2]);
     expect(data(again)).toEqual(data(a));
     expect(data(c)).not.toEqual(data(a));
@@ -208,9 +217,15 @@ describe('the engine', () => {
       zeropoint.configure({ build });
       await using model = await Model.load(models.angle.path);
       expect((await zeropoint.engineInfo()).build).toBe(build);
-      const { model: small } = await model.quantize({ calibration: [noisyFeeds(models.angle.feeds)], outputs: 'quantized' });
+      const { model: small } = await model.quantize({
+        calibration: [noisyFeeds(models.angle.feeds)],
+        outputs: 'quantized',
+      });
       await using session = await small.createSession();
-      results.push({ bytes: await small.toBytes(), outputs: await session.run(noisyFeeds(models.angle.feeds, 7)) });
+      results.push({
+        bytes: await small.toBytes(),
+        outputs: await session.run(noisyFeeds(models.angle.feeds, 7)),
+      });
       await small.dispose();
     }
     zeropoint.configure({ build: 'auto' });

@@ -15,11 +15,17 @@ const samplesOf = (shapes: Record<string, readonly number[]>, count: number, fir
   Array.from({ length: count }, (_, i) => noisyFeeds(shapes, first + 10 * i));
 
 /** Runs a written model in ONNX Runtime Web. */
-async function inOnnxRuntime(bytes: Uint8Array, feeds: Feeds): Promise<ort.InferenceSession.OnnxValueMapType> {
+async function inOnnxRuntime(
+  bytes: Uint8Array,
+  feeds: Feeds,
+): Promise<ort.InferenceSession.OnnxValueMapType> {
   const session = await ort.InferenceSession.create(bytes, { executionProviders: ['wasm'] });
   const outputs = await session.run(
     Object.fromEntries(
-      Object.entries(feeds).map(([name, { type, data, dims }]) => [name, new ort.Tensor(type as 'float32', data as Float32Array, dims)]),
+      Object.entries(feeds).map(([name, { type, data, dims }]) => [
+        name,
+        new ort.Tensor(type as 'float32', data as Float32Array, dims),
+      ]),
     ),
   );
   await session.release();
@@ -37,8 +43,16 @@ describe('every mode on a real model', () => {
 
   const modes: [string, QuantizeOptions, { smaller: number; sqnr: number }][] = [
     ['static', { mode: 'static', calibration: samples }, { smaller: 3, sqnr: 10 }],
-    ['static, per tensor', { mode: 'static', calibration: samples, perChannel: false }, { smaller: 3, sqnr: 3 }],
-    ['static, int8 activations', { calibration: samples, activations: 'int8', symmetric: true }, { smaller: 3, sqnr: 8 }],
+    [
+      'static, per tensor',
+      { mode: 'static', calibration: samples, perChannel: false },
+      { smaller: 3, sqnr: 3 },
+    ],
+    [
+      'static, int8 activations',
+      { calibration: samples, activations: 'int8', symmetric: true },
+      { smaller: 3, sqnr: 8 },
+    ],
     ['dynamic', { mode: 'dynamic' }, { smaller: 3, sqnr: 10 }],
     ['weight-only', { mode: 'weight-only' }, { smaller: 3, sqnr: 25 }],
     ['weight-only, 4 bits', { mode: 'weight-only', weights: 'int4', blockSize: 32 }, { smaller: 3, sqnr: 3 }],
@@ -63,7 +77,7 @@ describe('every mode on a real model', () => {
 
     // ONNX Runtime opens the file, and gives what we give. Where it rounds in another order an integer may differ by
     // one on the way, and that spreads: the two agree far better than either does with the float model.
-    const [sample] = unseen as [Feeds];
+    const sample = unseen[0] as Feeds;
     const theirs = await inOnnxRuntime(bytes, sample);
     await using session = await small.createSession();
     const ours = await session.run(sample);
@@ -74,7 +88,9 @@ describe('every mode on a real model', () => {
         signal += value ** 2;
         noise += (value - (other[i] as number)) ** 2;
       }
-      expect(10 * Math.log10(signal / Math.max(noise, 1e-30))).toBeGreaterThan((verdict.outputs[0]?.sqnr ?? 0) + 6);
+      expect(10 * Math.log10(signal / Math.max(noise, 1e-30))).toBeGreaterThan(
+        (verdict.outputs[0]?.sqnr ?? 0) + 6,
+      );
     }
     await small.dispose();
   });
@@ -95,7 +111,11 @@ describe('every mode on a real model', () => {
   });
 
   test('quantized outputs are integers', async () => {
-    const { model: small } = await model.quantize({ calibration: samples, outputs: 'quantized', activations: 'uint8' });
+    const { model: small } = await model.quantize({
+      calibration: samples,
+      outputs: 'quantized',
+      activations: 'uint8',
+    });
     expect(small.outputs[0]?.type).toBe('uint8');
     await small.dispose();
   });
@@ -130,7 +150,11 @@ describe('every mode on a real model', () => {
     expect(Object.keys(report.ranges).length).toBeGreaterThan(10);
 
     // Ranges can be used again, without samples of their own making a difference.
-    const again = await model.quantize({ calibration: samples.slice(0, 1), ranges: report.ranges, layerErrors: 0 });
+    const again = await model.quantize({
+      calibration: samples.slice(0, 1),
+      ranges: report.ranges,
+      layerErrors: 0,
+    });
     expect(await again.model.toBytes()).toEqual(await small.toBytes());
     expect(again.report.layers.every(({ error }) => error === undefined)).toBe(true);
     await again.model.dispose();
@@ -174,11 +198,16 @@ describe('calibration', () => {
       }
     }
     const phases: Progress[] = [];
-    const { model: small, report } = await model.quantize({ calibration: samples(), onProgress: (p) => phases.push(p) });
+    const { model: small, report } = await model.quantize({
+      calibration: samples(),
+      onProgress: (p) => phases.push(p),
+    });
     expect(asked).toBe(20);
     expect(closed).toBe(true);
     expect(report.samples).toBe(20);
-    const separate = await model.quantize({ calibration: Array.from({ length: 20 }, (_, i) => noisyFeeds(feeds, i + 1)) });
+    const separate = await model.quantize({
+      calibration: Array.from({ length: 20 }, (_, i) => noisyFeeds(feeds, i + 1)),
+    });
     expect(await separate.model.toBytes()).toEqual(await small.toBytes());
     expect(new Set(phases.map(({ phase }) => phase)).size).toBeGreaterThan(1);
     for (const { done, total } of phases) expect(total === 0 || done <= total).toBe(true);

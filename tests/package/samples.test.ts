@@ -22,9 +22,17 @@ const {
 } = zeropoint;
 
 /** A .npy file by hand. */
-function npy(descr: string, shape: string, data: number[], { fortran = false, version = 1 } = {}): Uint8Array {
+function npy(
+  descr: string,
+  shape: string,
+  data: number[],
+  { fortran = false, version = 1 } = {},
+): Uint8Array {
   const header = `{'descr': ${descr}, 'fortran_order': ${fortran ? 'True' : 'False'}, 'shape': ${shape}, }\n`;
-  const length = version === 1 ? [header.length & 255, header.length >> 8] : [header.length & 255, header.length >> 8, 0, 0];
+  const length =
+    version === 1
+      ? [header.length & 255, header.length >> 8]
+      : [header.length & 255, header.length >> 8, 0, 0];
   return Uint8Array.from([
     0x93,
     ...new TextEncoder().encode('NUMPY'),
@@ -132,12 +140,25 @@ describe('.npz', () => {
 });
 
 /** A .wav file by hand. */
-function wav(tag: number, bits: number, channels: number, data: number[], { announced = data.length, odd = false } = {}) {
+function wav(
+  tag: number,
+  bits: number,
+  channels: number,
+  data: number[],
+  { announced = data.length, odd = false } = {},
+) {
   const u16 = (n: number) => [n & 255, (n >> 8) & 255];
   const u32 = (n: number) => [...u16(n & 65535), ...u16(n >>> 16)];
   const text = (s: string) => [...new TextEncoder().encode(s)];
   const frame = (channels * bits) / 8;
-  const format = [...u16(tag), ...u16(channels), ...u32(16000), ...u32(16000 * frame), ...u16(frame), ...u16(bits)];
+  const format = [
+    ...u16(tag),
+    ...u16(channels),
+    ...u32(16000),
+    ...u32(16000 * frame),
+    ...u16(frame),
+    ...u16(bits),
+  ];
   const extra = odd ? [...text('LIST'), ...u32(3), 1, 2, 3, 0] : [];
   return Uint8Array.from([
     ...text('RIFF'),
@@ -355,7 +376,9 @@ describe('samples for a model', () => {
       [2, 2],
       [2, 2],
     ]);
-    const [, second] = await samplesInFile(writeNpy(array([2, 1, 2])), 'x.npy', [input('x', 'float32', [1, 2])]);
+    const [, second] = await samplesInFile(writeNpy(array([2, 1, 2])), 'x.npy', [
+      input('x', 'float32', [1, 2]),
+    ]);
     expect(second?.x?.data).toEqual(new Float32Array([2, 3]));
   });
 
@@ -403,7 +426,10 @@ describe('samples for a model', () => {
     expect(read).toEqual(['a', 'b']);
     const missing = { name: 'd', arrayBuffer: () => Promise.reject(new Error('gone')) };
     await errorOf(() => all(samplesFromFiles([missing], [])), 'io');
-    await errorOf(() => all(samplesFromFiles([file('e.png', new Uint8Array(9))], [input('x', 'float32', [1])])), 'invalid-sample');
+    await errorOf(
+      () => all(samplesFromFiles([file('e.png', new Uint8Array(9))], [input('x', 'float32', [1])])),
+      'invalid-sample',
+    );
   });
 });
 
@@ -416,7 +442,9 @@ describe('synthetic samples', () => {
   ];
 
   test('the same seed gives the same samples, another seed others', () => {
-    const make = (seed: number) => [...syntheticSamples(inputs, { count: 2, seed, dims: { H: 4, W: 5, length: 6 } })];
+    const make = (seed: number) => [
+      ...syntheticSamples(inputs, { count: 2, seed, dims: { H: 4, W: 5, length: 6 } }),
+    ];
     expect(make(1)).toEqual(make(1));
     expect(make(1)).not.toEqual(make(2));
     const [first, second] = make(1);
@@ -444,7 +472,10 @@ describe('synthetic samples', () => {
   });
 
   test('dimensions that no input has are an error', async () => {
-    const error = await errorOf(() => [...syntheticSamples(inputs, { dims: { Hight: 3 } })], 'invalid-argument');
+    const error = await errorOf(
+      () => [...syntheticSamples(inputs, { dims: { Hight: 3 } })],
+      'invalid-argument',
+    );
     expect(error.message).toMatch(/Hight.*n, H, W, length/);
   });
 });

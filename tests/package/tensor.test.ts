@@ -57,7 +57,11 @@ describe('Tensor', () => {
     ['dims that do not fit', () => new Tensor('float32', new Float32Array(5), [2, 3]), /\[2, 3\].*6.*5/],
     ['a negative dimension', () => new Tensor('float32', new Float32Array(0), [-1]), /-1/],
     ['a fraction of a dimension', () => new Tensor('float32', new Float32Array(1), [1.5]), /1\.5/],
-    ['the wrong typed array', () => new Tensor('float32', new Int8Array(1) as never), /Float32Array.*Int8Array/],
+    [
+      'the wrong typed array',
+      () => new Tensor('float32', new Int8Array(1) as never),
+      /Float32Array.*Int8Array/,
+    ],
     ['no data', () => new Tensor('float32', undefined as never), /typed array/],
     ['numbers that are not', () => new Tensor('int64', [1.5]), /int64/],
     ['numbers as strings', () => new Tensor('string', [1] as never), /strings/],

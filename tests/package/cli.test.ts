@@ -1,0 +1,360 @@
+import { spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { beforeAll, describe, expect, inject, test } from 'vitest';
+import { cli, models, noise, temporaryFolder, zeropoint } from './helpers.ts';
+
+const { Tensor, readNpz, writeNpy, writeNpz } = zeropoint;
+
+const folder = temporaryFolder();
+const { path: model } = models.wakeWord;
+const inFolder = (name: string) => join(folder, name);
+const array = (seed: number, dims = [1, 16, 96]) =>
+  writeNpy(
+    new Tensor(
+      'float32',
+      noise(
+        dims.reduce((a, b) => a * b, 1),
+        seed,
+      ),
+      dims,
+    ),
+  );
+
+beforeAll(() => {
+  mkdirSync(inFolder('samples'));
+  for (let i = 0; i < 4; ++i) writeFileSync(inFolder(`samples/${i}.npy`), array(i));
+  writeFileSync(inFolder('samples/.hidden'), 'not a sample');
+  writeFileSync(inFolder('samples/notes.txt'), 'not a sample');
+  writeFileSync(inFolder('x.npy'), array(9));
+  writeFileSync(inFolder('wrong.npy'), array(9, [3, 3]));
+});
+
+/** What a command prints as JSON, where it must succeed. */
+async function json(...args: string[]) {
+  const { code, stdout, stderr } = await cli([...args, '--json']);
+  expect({ code, stderr }).toMatchObject({ code: 0 });
+  return JSON.parse(stdout);
+}
+
+describe('zeropoint', () => {
+  test('explains itself', async () => {
+    const help = await cli(['--help']);
+    expect(help.code).toBe(0);
+    for (const name of ['inspect', 'quantize', 'run', 'compare', 'bench']) {
+      expect(help.stdout).toContain(name);
+      const more = await cli([name, '--help']);
+      expect(more.code).toBe(0);
+      expect(more.stdout).toContain('Examples:');
+      expect(more.stdout).toContain('--json');
+    }
+    const { version } = JSON.parse(readFileSync('package.json', 'utf8'));
+    expect((await cli(['--version'])).stdout.trim()).toBe(version);
+  });
+
+  test.each([
+    ['nothing', []],
+    ['an unknown command', ['quantise', model]],
+    ['an unknown option', ['inspect', model, '--jason']],
+    ['no model', ['inspect']],
+    ['no output', ['quantize', model]],
+    ['an unknown mode', ['quantize', model, '-o', 'never.onnx', '--mode', 'magic']],
+    ['a number that is none', ['bench', model, '--runs', 'many']],
+    ['an unknown preset', ['compare', model, model, '--preset', 'nope']],
+    ['an unknown layout', ['compare', model, model, '--layout', 'nope']],
+    ['dims without a size', ['inspect', model, '--dims', 'H']],
+    ['a dimension that is not there', ['bench', model, '--dims', 'H=3']],
+    ['an input that is not there', ['run', model, '--input', 'y=x.npy']],
+    ['samples that are not there', ['compare', model, model, '--inputs', '/no/such/folder']],
+    ['an output that is a folder', ['quantize', model, '-o', folder, '--mode', 'dynamic']],
+    ['an output in no folder', ['quantize', model, '-o', '/no/such/folder/x.onnx', '--mode', 'dynamic']],
+    ['the input as output', ['quantize', model, '-o', model, '--mode', 'dynamic', '--force']],
+  ])('a wrong call, %s: exit code 2, and what is wrong on standard error', async (_, args) => {
+    const { code, stdout, stderr } = await cli(args, { cwd: folder });
+    expect({ code, stderr }).toMatchObject({ code: 2 });
+    expect(stdout).toBe('');
+    expect(stderr.trim()).not.toBe('');
+    expect(stderr).not.toMatch(/at .*\.js:\d+/); // no stack
+  });
+
+  test.each([
+    ['a model that is not there', () => ['inspect', '/no/such/model.onnx'], 'io'],
+    ['a model that is none', () => ['inspect', inFolder('samples/notes.txt')], 'invalid-model'],
+    [
+      'an array that does not fit',
+      () => ['compare', model, model, '--inputs', inFolder('wrong.npy')],
+      'invalid-sample',
+    ],
+    [
+      'an array that the model refuses',
+      () => ['run', model, '--input', `x.1=${inFolder('wrong.npy')}`],
+      'shape-mismatch',
+    ],
+    [
+      'a folder without samples',
+      () => ['compare', model, model, '--inputs', join(import.meta.dirname)],
+      'invalid-sample',
+    ],
+    ['a file that is not there', () => ['run', model, '--input', 'x.1=/no/such.npy'], 'io'],
+  ])('failed work, %s: exit code 1, as JSON if asked', async (_, args, errorCode) => {
+    const { code, stdout, stderr } = await cli(args());
+    expect({ code, stderr }).toMatchObject({ code: 1 });
+    expect(stdout).toBe('');
+    expect(stderr).toMatch(/^error: /);
+    const asJson = await cli([...args(), '--json']);
+    expect(asJson.code).toBe(1);
+    expect(JSON.parse(asJson.stderr).error).toMatchObject({ code: errorCode, message: expect.any(String) });
+  });
+});
+
+describe('zeropoint inspect', () => {
+  test('for people', async () => {
+    const { code, stdout } = await cli(['inspect', models.angle.path]);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/input\s+x: float32 \[/);
+    expect(stdout).toMatch(/static quantization: \d+ of \d+ layers/);
+    const layers = await cli(['inspect', models.angle.path, '--layers', '--mode', 'weight-only']);
+    expect(layers.stdout.split('\n').length).toBeGreaterThan(stdout.split('\n').length);
+  });
+
+  test('as JSON', async () => {
+    const report = await json('inspect', model);
+    expect(report).toMatchObject({
+      inputs: [{ name: 'x.1', type: 'float32', dims: [1, 16, 96] }],
+      outputs: [{ name: '53', type: 'float32' }],
+      opsets: [{ domain: 'ai.onnx', version: 13 }],
+      operators: expect.any(Array),
+      parameters: expect.any(Number),
+      size: readFileSync(model).length,
+      macs: expect.any(Number),
+      plan: { mode: 'static', layers: expect.any(Array), layersQuantized: expect.any(Number) },
+    });
+    expect(report.macs).toBeGreaterThan(0);
+  });
+
+  test('names that would steer a terminal are harmless', async () => {
+    const bytes = Buffer.from(readFileSync(model));
+    const at = bytes.indexOf('x.1');
+    for (let i = at; i >= 0; i = bytes.indexOf('x.1', i)) bytes.write('\u001b[A', i);
+    writeFileSync(inFolder('steering.onnx'), bytes);
+    const { stdout } = await cli(['inspect', inFolder('steering.onnx')]);
+    expect(stdout).not.toContain('\u001b');
+    expect(stdout).toContain('?[A');
+  });
+});
+
+describe('zeropoint quantize', () => {
+  test('with samples: writes the model and the report', async () => {
+    const out = inFolder('small.onnx');
+    const { code, stderr, stdout } = await cli([
+      'quantize',
+      model,
+      '-o',
+      out,
+      '--calibration',
+      inFolder('samples'),
+      '--json',
+      inFolder('report.json'),
+    ]);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    expect(stdout).toContain('times smaller');
+    const report = JSON.parse(readFileSync(inFolder('report.json'), 'utf8'));
+    expect(report).toMatchObject({
+      output: out,
+      synthetic: false,
+      mode: 'static',
+      format: 'qdq',
+      samples: 4,
+      sizeBefore: readFileSync(model).length,
+      sizeAfter: readFileSync(out).length,
+    });
+    expect(report.sizeAfter).toBeLessThan(report.sizeBefore / 2);
+    const again = await json('inspect', out);
+    expect(again.operators.map(({ op }: { op: string }) => op)).toContain('ai.onnx.QuantizeLinear');
+  });
+
+  test('without samples: a warning that says what that costs', async () => {
+    const out = inFolder('synthetic.onnx');
+    const { code, stderr } = await cli(['quantize', model, '-o', out]);
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^warning: .*synthetic.*--calibration/);
+    expect((await cli(['quantize', model, '-o', inFolder('quiet.onnx'), '--quiet'])).stderr).toBe('');
+  });
+
+  test('an output that exists is kept, unless forced', async () => {
+    const out = inFolder('kept.onnx');
+    writeFileSync(out, 'precious');
+    const refused = await cli(['quantize', model, '-o', out, '--mode', 'dynamic']);
+    expect(refused.code).toBe(2);
+    expect(refused.stderr).toContain('--force');
+    expect(readFileSync(out, 'utf8')).toBe('precious');
+    expect((await cli(['quantize', model, '-o', out, '--mode', 'dynamic', '--force'])).code).toBe(0);
+    expect(readFileSync(out).length).toBeGreaterThan(1000);
+  });
+
+  test('the same call gives the same bytes', async () => {
+    const [a, b] = [inFolder('a.onnx'), inFolder('b.onnx')];
+    for (const out of [a, b]) {
+      const args = [
+        'quantize',
+        model,
+        '-o',
+        out,
+        '--calibration',
+        inFolder('samples'),
+        '--per-tensor',
+        '--activations',
+        'int8',
+      ];
+      expect((await cli(args)).code).toBe(0);
+    }
+    expect(readFileSync(a)).toEqual(readFileSync(b));
+  });
+
+  test('4-bit weights, as operators, without some nodes', async () => {
+    const out = inFolder('int4.onnx');
+    const report = await json(
+      'quantize',
+      model,
+      '-o',
+      out,
+      '--mode',
+      'weight-only',
+      '--weights',
+      'int4',
+      '--block-size',
+      '16',
+      '--format',
+      'qoperator',
+    );
+    expect(report).toMatchObject({ mode: 'weight-only', format: 'qoperator' });
+    expect(
+      report.layers.some(({ weight }: { weight: { type: string } | null }) =>
+        /int4/.test(weight?.type ?? ''),
+      ),
+    ).toBe(true);
+  });
+
+  test('images become samples', async () => {
+    mkdirSync(inFolder('images'));
+    for (let i = 0; i < 3; ++i) {
+      const image = sharp({
+        create: { width: 64 + i, height: 20, channels: 3, background: { r: 80 * i, g: 9, b: 7 } },
+      });
+      await image.png().toFile(inFolder(`images/${i}.png`));
+    }
+    const report = await json(
+      'quantize',
+      models.angle.path,
+      '-o',
+      inFolder('angle.onnx'),
+      '--calibration',
+      inFolder('images'),
+      '--preset',
+      'ppocr-cls',
+      '--samples',
+      '2',
+    );
+    expect(report.samples).toBe(2);
+  });
+
+  test('Ctrl-C leaves nothing behind', async () => {
+    const program = join(inject('installation'), 'node_modules', '.bin', 'zeropoint');
+    const before = readdirSync(folder);
+    const out = inFolder('interrupted.onnx');
+    const child = spawn(
+      program,
+      ['quantize', models.detection.path, '-o', out, '--samples', '100000', '--dims', sizes(160)],
+      { stdio: ['ignore', 'ignore', 'pipe'] },
+    );
+    let stderr = '';
+    // The warning about synthetic samples comes just before the work.
+    child.stderr.on('data', (data) => {
+      if (stderr === '') setTimeout(() => child.kill('SIGINT'), 300);
+      stderr += data;
+    });
+    const code = await new Promise((done) => child.on('close', done));
+    expect({ code, stderr }).toMatchObject({ code: 1, stderr: expect.stringContaining('cancelled') });
+    expect(existsSync(out)).toBe(false);
+    expect(readdirSync(folder)).toEqual(before);
+  });
+});
+
+const sizes = (n: number) => `p2o.DynamicDimension.1=${n},p2o.DynamicDimension.2=${n}`;
+
+describe('zeropoint run', () => {
+  test('writes the outputs', async () => {
+    const out = inFolder('out.npz');
+    const result = await json('run', model, '--input', `x.1=${inFolder('x.npy')}`, '-o', out);
+    expect(result).toMatchObject({
+      milliseconds: expect.any(Number),
+      outputs: { 53: { type: 'float32', dims: [1, 1] } },
+    });
+    const written = await readNpz(readFileSync(out));
+    expect(written[53]?.data[0]).toBeCloseTo(result.outputs[53].first[0], 6);
+    const refused = await cli(['run', model, '--input', `x.1=${inFolder('x.npy')}`, '-o', out]);
+    expect(refused.code).toBe(2);
+    // The same through .npz.
+    writeFileSync(
+      inFolder('feeds.npz'),
+      await writeNpz({ 'x.1': new Tensor('float32', noise(16 * 96, 9), [1, 16, 96]) }),
+    );
+    const same = await json('run', model, '--input', inFolder('feeds.npz'));
+    expect(same.outputs).toEqual(result.outputs);
+  });
+
+  test('without inputs: synthetic ones, and a warning', async () => {
+    const { code, stderr, stdout } = await cli(['run', model]);
+    expect(code).toBe(0);
+    expect(stderr).toMatch(/^warning: /);
+    expect(stdout).toContain('float32 [1, 1]');
+  });
+});
+
+describe('zeropoint compare', () => {
+  test('says how far two models agree', async () => {
+    const small = inFolder('compared.onnx');
+    await cli(['quantize', model, '-o', small, '--mode', 'weight-only', '--quiet']);
+    const result = await json('compare', model, small, '--inputs', inFolder('samples'), '--layers');
+    expect(result).toMatchObject({
+      synthetic: false,
+      samples: 4,
+      outputs: [
+        {
+          output: '53',
+          sqnr: expect.any(Number),
+          cosine: expect.any(Number),
+          maxAbs: expect.any(Number),
+          top1: null,
+        },
+      ],
+      latency: { reference: expect.any(Number), candidate: expect.any(Number) },
+    });
+    expect(result.layers.length).toBeGreaterThan(0);
+    const same = await json('compare', model, model, '--inputs', inFolder('samples'));
+    expect(same.outputs[0].sqnr).toBe('Infinity');
+    const words = await cli(['compare', model, small, '--inputs', inFolder('samples')]);
+    expect(words.stdout).toMatch(/SQNR.*cosine/);
+    expect(words.stdout).toMatch(/latency/);
+  });
+});
+
+describe('zeropoint bench', () => {
+  test('measures one model, or two in turns', async () => {
+    const result = await json('bench', model, model, '--runs', '5', '--warmup', '2', '--threads', '1');
+    expect(result).toMatchObject({
+      build: expect.stringMatching(/simd|relaxed/),
+      threads: 1,
+      relaxedDot: expect.any(String),
+    });
+    expect(result.results).toHaveLength(2);
+    for (const { median, min, runs } of result.results) {
+      expect(runs).toBe(5);
+      expect(min).toBeGreaterThan(0);
+      expect(median).toBeGreaterThanOrEqual(min);
+    }
+    const { stdout } = await cli(['bench', model, '--runs', '3']);
+    expect(stdout).toMatch(/median/);
+  });
+});
