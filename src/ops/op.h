@@ -96,7 +96,9 @@ enum class Layout : uint8_t { kLogical, kChannelsLast };
 // Which orders a node's kernel takes.
 enum class LayoutRule : uint8_t {
   kLogical,       // logical only
-  kAny,           // inputs and output all in one order, either of them; axes through PrepareContext::axis()
+  // Inputs and outputs all in one order, either of them; axes through PrepareContext::axis(). Values of fewer than three
+  // dimensions have one order only; a broadcasting operator's operands of lower rank are extended to the highest.
+  kAny,
   kChannelsLast,  // channels last only (convolution, pooling): input 0 and output 0; other inputs logical
   kReadsAny,      // input 0 in either order, output logical (Transpose, Shape-like)
 };

@@ -312,12 +312,17 @@ class Assembler {
 
   static size_t rank_of(const PlanValue& v) { return v.dims.size(); }
 
+  // Whether a value of a kAny node has the order that is chosen for it.
+  bool follows_order(const PlanNode& n, ValueId v, size_t rank) const {
+    return n.def->broadcasts ? rank_of(value(v)) == rank : rank_of(value(v)) >= 3;
+  }
+
   // For an operator that takes either order: that in which most of its bytes already are.
   Layout choose(const PlanNode& n, size_t rank) {
     int64_t logical = 0, last = 0;
     bool seen_last = false;
     for (ValueId v : n.node.inputs) {
-      if (v == kNoValue || value(v).constant || rank_of(value(v)) != rank) continue;
+      if (v == kNoValue || value(v).constant || !follows_order(n, v, rank)) continue;
       const bool has_logical = slot(v, Layout::kLogical) >= 0, has_last = slot(v, Layout::kChannelsLast) >= 0;
       const int64_t size = orders_agree(value(v).dims) ? 0 : element_count(value(v).dims);
       seen_last = seen_last || has_last;
@@ -347,7 +352,7 @@ class Assembler {
       const ValueId v = n.node.inputs[i];
       int b = -1;
       if (v != kNoValue) {
-        if (any == Layout::kChannelsLast && rank_of(value(v)) == rank) {
+        if (any == Layout::kChannelsLast && follows_order(n, v, rank)) {
           b = get(v, Layout::kChannelsLast);
         } else if (any == Layout::kChannelsLast && n.def->broadcasts && rank_of(value(v)) > 0) {
           b = get_extended(v, rank);
@@ -368,7 +373,7 @@ class Assembler {
         continue;
       }
       const bool last =
-          (any == Layout::kChannelsLast && rank_of(value(v)) == rank) || rule == LayoutRule::kChannelsLast;
+          (any == Layout::kChannelsLast && follows_order(n, v, rank)) || rule == LayoutRule::kChannelsLast;
       step.outputs.push_back(
           add_buffer(Buffer::Place::kArena, v, last ? Layout::kChannelsLast : Layout::kLogical));
     }
