@@ -358,6 +358,7 @@ struct LoadBytes8 {
     return {wasm_f32x4_mul(wasm_f32x4_convert_i32x4(wasm_i32x4_extend_low_i16x8(centred)), scale),
             wasm_f32x4_mul(wasm_f32x4_convert_i32x4(wasm_i32x4_extend_high_i16x8(centred)), scale)};
   }
+  Floats8 some(size_t i, size_t) const { return (*this)(i); }  // reads seven bytes too many: kReadSlack
 };
 
 struct LoadFloats8 {
@@ -368,11 +369,17 @@ struct LoadFloats8 {
     return {wasm_f32x4_mul(wasm_v128_load(from + i), scale),
             wasm_f32x4_mul(wasm_v128_load(from + i + 4), scale)};
   }
+  Floats8 some(size_t i, size_t n) const {
+    const size_t low = n < 4 ? n : 4;
+    return {wasm_f32x4_mul(load_bytes(from + i, low * sizeof(float)), scale),
+            wasm_f32x4_mul(load_bytes(from + i + low, (n - low) * sizeof(float)), scale)};
+  }
 };
 
 struct Standing8 {
   v128_t value;
   Floats8 operator()(size_t) const { return {value, value}; }
+  Floats8 some(size_t, size_t) const { return {value, value}; }
 };
 
 template <class Function>
@@ -398,15 +405,14 @@ void bytes_vector(const Broadcast& shape, const Operand& a, const Operand& b, bo
     const int64_t at_a = offsets[a.index], at_b = offsets[b.index];
     uint8_t* to = y.data + out;
     const auto run = [&](auto left, auto right) {
-      // Inputs may be read past their end (kReadSlack); results past the end are not written.
-      for (size_t i = 0; i < n; i += kByteLanes) {
+      size_t i = 0;
+      for (; i + kByteLanes <= n; i += kByteLanes) {
         const Floats8 u = left(i), v = right(i);
-        const v128_t q = narrow(quantize(f(u.low, v.low)), quantize(f(u.high, v.high)));
-        if (i + kByteLanes <= n) {
-          wasm_v128_store64_lane(to + i, q, 0);
-        } else {
-          store_bytes(to + i, q, n - i);
-        }
+        wasm_v128_store64_lane(to + i, narrow(quantize(f(u.low, v.low)), quantize(f(u.high, v.high))), 0);
+      }
+      if (i < n) {
+        const Floats8 u = left.some(i, n - i), v = right.some(i, n - i);
+        store_bytes(to + i, narrow(quantize(f(u.low, v.low)), quantize(f(u.high, v.high))), n - i);
       }
     };
     // An inner run of one element may be taken as moving.

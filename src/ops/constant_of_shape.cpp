@@ -1,0 +1,52 @@
+// ConstantOfShape: one value in every element of a tensor of a given shape.
+#include <algorithm>
+#include <cstring>
+
+#include "ops/shape_arguments.h"
+
+namespace zp {
+namespace {
+
+Tensor value_of(const Node& n) {
+  const Attribute* a = n.attribute("value");
+  if (!a) return Tensor::of<float>({1}, {0.0f});
+  const Tensor* t = std::get_if<Tensor>(a);
+  if (!t || t->size() != 1 || bits_of(t->dtype()) < 8) {
+    throw Error(ErrorCode::kInvalidModel, "attribute 'value' is not a tensor of one element",
+                {.node = n.name, .op = qualified_name(n)});
+  }
+  return *t;
+}
+
+void infer(InferContext& c) {
+  const DType dtype = value_of(c.node()).dtype();
+  const auto shape = shape_integers(c, 0);
+  if (!shape) {
+    const SymShape* length = c.shape(0);
+    if (!length || length->size() != 1 || !(*length)[0].known()) return c.output(0, dtype);
+    return c.output(0, dtype, SymShape(static_cast<size_t>((*length)[0].value())));
+  }
+  c.require(std::all_of(shape->begin(), shape->end(), [](int64_t d) { return d >= 0; }),
+            "there is no tensor of shape " + to_string(*shape));
+  c.output(0, dtype, symbolic(*shape));
+}
+
+Kernel prepare(PrepareContext& c) {
+  const Tensor value = value_of(c.node());
+  const size_t bytes = value.bytes();
+  const int64_t count = element_count(c.out_dims(0));
+  return [value, bytes, count](const RunContext& r) {
+    std::byte* y = r.outputs[0];
+    if (std::all_of(value.raw(), value.raw() + bytes, [](std::byte b) { return b == std::byte{0}; })) {
+      std::memset(y, 0, bytes * static_cast<size_t>(count));
+      return;
+    }
+    for (int64_t i = 0; i < count; ++i, y += bytes) std::memcpy(y, value.raw(), bytes);
+  };
+}
+
+const RegisterOp kConstantOfShape(
+    {.name = "ConstantOfShape", .since = 9, .infer = infer, .prepare = prepare});
+
+}  // namespace
+}  // namespace zp
