@@ -1,5 +1,5 @@
-// What kernels.mjs times: register-only loops (this machine's peaks) and products of given sizes. Every function does
-// a short piece of work and is called again and again from JavaScript, as V8 wants it.
+// What kernels.mjs times: register-only loops (this machine's peaks) and products of given sizes. Every
+// function does a short piece of work and is called again and again from JavaScript, as V8 wants it.
 
 #include <cstddef>
 #include <cstdint>
@@ -11,6 +11,7 @@
 #include "kernels/gemm_int8.h"
 #include "kernels/probe.h"
 #include "kernels/simd.h"
+#include "kernels/weight_only.h"
 
 using namespace zp::kernels;
 
@@ -24,8 +25,8 @@ std::uint32_t random_bits() {
   return random_state >> 8;
 }
 
-// Eight chains of multiply and add. The operands change in every round, for a compiler moves products of operands that
-// do not change out of the loop, and none is a literal, for V8 makes those anew in every round.
+// Eight chains of multiply and add. The operands change in every round, for a compiler moves products of
+// operands that do not change out of the loop, and none is a literal, for V8 makes those anew in every round.
 template <class Step, class Change>
 float register_loop(int rounds, v128_t first, v128_t change, const Step& step, const Change& add) {
   v128_t a0 = first, a1 = add(first, change);
@@ -60,6 +61,7 @@ struct Product {
   void* packed;
   Int8Weights int8;
   FloatWeights floats;
+  BlockWeights blocks;
   float multiplier = 1e-3F;
 } product;
 
@@ -136,7 +138,8 @@ EXPORT float peak_dot8_narrow(int rounds) {
   const v128_t ones = wasm_i16x8_splat(rounds > 0);
   return register_loop(
       rounds, wasm_i8x16_splat(rounds), wasm_i8x16_splat(3),
-      [=](v128_t w, v128_t a, v128_t c) { return dot16_add(relaxed_dot_pairs(w, a), ones, c); }, add_integers);
+      [=](v128_t w, v128_t a, v128_t c) { return dot16_add(relaxed_dot_pairs(w, a), ones, c); },
+      add_integers);
 }
 EXPORT float peak_float(int rounds) {
   return register_loop(
@@ -159,7 +162,8 @@ EXPORT void run_int8(int exact16, int times) {
 
 EXPORT void set_up_float(int m, int n, int k) {
   set_up(m, n, k, 4, 4);
-  for (int i = 0; i < m * k; ++i) static_cast<float*>(product.a)[i] = float(random_bits() % 1000) * 0.001F + 0.1F;
+  for (int i = 0; i < m * k; ++i)
+    static_cast<float*>(product.a)[i] = float(random_bits() % 1000) * 0.001F + 0.1F;
   const WeightLayout layout = WeightLayout::matrix(k, n);
   auto* w = static_cast<float*>(aligned(std::size_t(n) * k * 4));
   for (int i = 0; i < n * k; ++i) w[i] = float(random_bits() % 1000) * 0.001F - 0.5F;
@@ -172,8 +176,46 @@ EXPORT void run_float(int relaxed, int times) {
   for (int i = 0; i < times; ++i) relaxed ? run_float<Best>() : run_float<Simd128>();
 }
 
+EXPORT void set_up_weight_only(int m, int n, int k, int bits, int block_size) {
+  set_up(m, n, k, 4, 4);
+  for (int i = 0; i < m * k; ++i)
+    static_cast<float*>(product.a)[i] = float(random_bits() % 1000) * 0.001F - 0.5F;
+  BlockWeightSource source;
+  const int blocks = block_size < k ? k / block_size : 1;
+  const std::size_t code_bytes = std::size_t(n) * k * bits / 8;
+  auto* codes = static_cast<std::uint8_t*>(aligned(code_bytes));
+  for (std::size_t i = 0; i < code_bytes; ++i) codes[i] = random_bits();
+  auto* scales = static_cast<float*>(aligned(std::size_t(n) * blocks * 4));
+  for (int i = 0; i < n * blocks; ++i) scales[i] = float(random_bits() % 1000 + 1) * 0.001F;
+  source.codes = codes;
+  source.bits = bits;
+  source.is_signed = bits == 8;
+  source.columns = n;
+  source.depth = k;
+  source.column_stride = k;
+  source.block_size = block_size;
+  source.scales = scales;
+  source.scale_column_stride = blocks;
+  source.scale_block_stride = 1;
+  product.packed = aligned(packed_block_weights_bytes(source));
+  product.blocks = pack_block_weights(source, product.packed);
+  product.scratch = aligned(weight_only_gemm_scratch_bytes(product.blocks));
+  std::free(codes);
+  std::free(scales);
+}
+EXPORT void run_weight_only(int times) {
+  for (int i = 0; i < times; ++i) {
+    FloatGemmOutput out;
+    out.data = static_cast<float*>(product.y);
+    out.rows = {product.n};
+    weight_only_gemm({static_cast<float*>(product.a), product.k, nullptr}, product.blocks, out,
+                     {0, product.m, 0, product.n}, product.scratch);
+  }
+}
+
 EXPORT double set_up_depthwise(int size, int channels, int kernel, int stride) {
-  for (void* p : {depthwise.x, depthwise.y, depthwise.packed_float, depthwise.packed_int8, depthwise.scratch}) {
+  for (void* p :
+       {depthwise.x, depthwise.y, depthwise.packed_float, depthwise.packed_int8, depthwise.scratch}) {
     std::free(p);
   }
   ConvGeometry& g = depthwise.g;
@@ -185,10 +227,12 @@ EXPORT double set_up_depthwise(int size, int channels, int kernel, int stride) {
   g.stride_height = g.stride_width = stride;
   g.pad_top = g.pad_left = kernel / 2;
   g.out_height = g.out_width = (size - 1) / stride + 1;
-  const std::size_t in = std::size_t(size) * size * channels, weights = std::size_t(channels) * kernel * kernel;
+  const std::size_t in = std::size_t(size) * size * channels,
+                    weights = std::size_t(channels) * kernel * kernel;
   depthwise.x = aligned(in * 4);
   depthwise.y = aligned(std::size_t(g.rows()) * channels * 4);
-  for (std::size_t i = 0; i < in; ++i) static_cast<float*>(depthwise.x)[i] = float(random_bits() % 1000) * 0.001F;
+  for (std::size_t i = 0; i < in; ++i)
+    static_cast<float*>(depthwise.x)[i] = float(random_bits() % 1000) * 0.001F;
   auto* w = static_cast<float*>(aligned(weights * 4));
   auto* q = static_cast<std::int8_t*>(aligned(weights));
   for (std::size_t i = 0; i < weights; ++i) w[i] = float(random_bits() % 1000) * 0.001F, q[i] = random_bits();
@@ -205,7 +249,8 @@ EXPORT void run_depthwise_float() {
   FloatGemmOutput out;
   out.data = static_cast<float*>(depthwise.y);
   out.rows = {depthwise.g.channels};
-  depthwise_float(static_cast<float*>(depthwise.x), depthwise.g, depthwise.floats, out, 0, depthwise.g.out_height);
+  depthwise_float(static_cast<float*>(depthwise.x), depthwise.g, depthwise.floats, out, 0,
+                  depthwise.g.out_height);
 }
 EXPORT void run_depthwise_int8() {
   const Int8Input input{{static_cast<std::uint8_t*>(depthwise.x), 0, nullptr}, false, 128};

@@ -101,6 +101,22 @@ for (const [m, n, k] of sizes) {
     share(float(0), peaks.floatTwoStep),
   );
 }
+row('float x narrow weights', '4 bits, block 32', '8 bits, channel');
+for (const [m, n, k] of [
+  [1, 1024, 1024],
+  [1, 4096, 4096],
+  [2, 1024, 1024],
+  [16, 1024, 1024],
+  [96, 1024, 1024],
+]) {
+  const name = `${m} x ${k} x ${n} weight-only`;
+  if (!filter.test(name)) continue;
+  const value = (bits, block) => {
+    engine._set_up_weight_only(m, n, k, bits, block);
+    return giga(m * n * k, time(() => engine._run_weight_only(1))).toFixed(1);
+  };
+  row(name, value(4, 32), value(8, k));
+}
 row('depthwise', 'GMAC/s int8', 'f32');
 for (const [size, channels, kernel, stride] of [
   [112, 32, 3, 1],

@@ -8,14 +8,15 @@
 //            multiply, times 16^p, without a shift.
 //   2 bits:  stored as 4 bits.
 //
-// Then the scales, [columns / 8][blocks][8] float, and, unless all are equal, the zero points, likewise.
+// Then the scales, [columns / 8][blocks][8] float, and, unless all are equal, the zero points, int32,
+// likewise.
 //
 // Unsigned 8-bit codes become signed by flipping the top bit, signed 4- and 2-bit ones unsigned likewise; the
 // zero points move along.
 //
-// One row is bound by memory and by unpacking, so it takes the short way: its activations are rounded, chunk
+// Few rows are bound by memory and by unpacking, so they take the short way: activations are rounded, chunk
 // by chunk, to 16 bits (an error below 2^-16 of the chunk's largest), multiplied as integers with the codes
-// as they are, and the sums of a chunk scaled once. More rows share the unpacking: a piece of a tile becomes
+// as they are, and the sums of a chunk scaled once. Many rows share the unpacking: a piece of a tile becomes
 // floats in scratch memory, and the float kernel multiplies it.
 
 #include "kernels/weight_only.h"
@@ -123,7 +124,7 @@ void scalar_gemm(const GemmInput<float>& input, const BlockWeights& weights, con
 }
 
 // ---------------------------------------------------------------------------------------------------------------
-// One row
+// Few rows
 
 // The four places of 4-bit codes. Not literals: V8 would make them anew for every use, with three
 // instructions.
@@ -132,9 +133,14 @@ const volatile std::int16_t kMasks[3] = {0x000F, 0x00F0, 0x0F00};
 // The row, rounded to 16 bits, chunk by chunk: a = q * scale.
 struct RoundedRow {
   std::int16_t* q;
-  float* scales;  // per chunk
-  float* sums;    // of q, per chunk
+  float* scales;               // per chunk
+  std::int32_t* negated_sums;  // of q, per chunk
 };
+
+std::size_t rounded_row_bytes(const BlockWeights& weights) {
+  const std::size_t chunks = static_cast<std::size_t>(weights.padded_depth / chunk_of(weights));
+  return round_up(weights.padded_depth * sizeof(std::int16_t) + chunks * 8, kAlignment) + kReadSlack;
+}
 
 void round_row(const float* a, int depth, int padded_depth, int chunk, const RoundedRow& row) {
   for (int k = 0, i = 0; k < padded_depth; k += chunk, ++i) {
@@ -166,16 +172,15 @@ void round_row(const float* a, int depth, int padded_depth, int chunk, const Rou
     }
     sum = wasm_i32x4_add(sum, wasm_i32x4_shuffle(sum, sum, 2, 3, 0, 1));
     sum = wasm_i32x4_add(sum, wasm_i32x4_shuffle(sum, sum, 1, 0, 3, 2));
-    row.sums[i] = static_cast<float>(wasm_i32x4_extract_lane(sum, 0));
+    row.negated_sums[i] = -wasm_i32x4_extract_lane(sum, 0);
   }
 }
 
-// Sums of one chunk, of four columns each, as integers.
+// Adds the sums of one chunk, of four columns each, as integers.
 template <int kBits>
 inline void multiply_chunk(const std::uint8_t* codes, const std::int16_t* q, int chunk,
                            const v128_t (&masks)[3], v128_t& low, v128_t& high) {
   if constexpr (kBits == 8) {
-    low = high = wasm_i32x4_splat(0);
     for (int k = 0; k < chunk; k += 2, codes += 16) {
       const v128_t x = wasm_v128_load32_splat(q + k);
       low = dot16_add(x, wasm_i16x8_load8x8(codes), low);
@@ -183,7 +188,9 @@ inline void multiply_chunk(const std::uint8_t* codes, const std::int16_t* q, int
     }
   } else {
     v128_t c[2][3];  // sums times 1, 16 and 256
-    unroll<2>([&](auto h) { unroll<3>([&](auto p) { c[h][p] = wasm_i32x4_splat(0); }); });
+    unroll<2>([&](auto h) { unroll<2>([&](auto p) { c[h][p + 1] = wasm_i32x4_splat(0); }); });
+    c[0][0] = low;
+    c[1][0] = high;
 #pragma clang loop unroll(disable)
     for (const std::int16_t* const end = q + chunk; q != end; q += 8, codes += 32) {
       const v128_t w[2] = {wasm_v128_load(codes), wasm_v128_load(codes + 16)};
@@ -209,29 +216,30 @@ void multiply_row(const RoundedRow& row, const BlockWeights& weights, int tile, 
       weights.codes + static_cast<std::size_t>(tile) * weights.padded_depth * kColumnTile * kBits / 8;
   const std::size_t first_term = static_cast<std::size_t>(tile) * weights.blocks * kColumnTile;
   const float* scales = weights.scales + first_term;
-  const float* zero_points = weights.zero_points != nullptr ? weights.zero_points + first_term : nullptr;
+  const std::int32_t* zero_points =
+      weights.zero_points != nullptr ? weights.zero_points + first_term : nullptr;
   const v128_t masks[3] = {wasm_i16x8_splat(kMasks[0]), wasm_i16x8_splat(kMasks[1]),
                            wasm_i16x8_splat(kMasks[2])};
   v128_t y_low = wasm_v128_load(sums);
   v128_t y_high = wasm_v128_load(sums + 4);
   const int chunks_of_block = weights.block_size / chunk;
   int left = chunks_of_block;
-  v128_t z_low = wasm_f32x4_splat(weights.common_zero_point);
+  v128_t z_low = wasm_i32x4_splat(weights.common_zero_point);
   v128_t z_high = z_low;
   for (int k = 0, i = 0; k < weights.padded_depth; k += chunk, ++i) {
-    v128_t low, high;
-    multiply_chunk<kBits>(codes, row.q + k, chunk, masks, low, high);
     if (zero_points != nullptr) {
       z_low = wasm_v128_load(zero_points);
       z_high = wasm_v128_load(zero_points + 4);
     }
-    // The sums of a chunk are below 2^25 and this subtraction exact enough: it rounds once.
-    const v128_t sum = wasm_v128_load32_splat(row.sums + i);
+    // sum of q (code - z) = sum of q code - z sum of q
+    const v128_t negated_sum = wasm_v128_load32_splat(row.negated_sums + i);
+    v128_t low = wasm_i32x4_mul(negated_sum, z_low);
+    v128_t high = wasm_i32x4_mul(negated_sum, z_high);
+    multiply_chunk<kBits>(codes, row.q + k, chunk, masks, low, high);
     const v128_t scale = wasm_v128_load32_splat(row.scales + i);
-    low = wasm_f32x4_sub(wasm_f32x4_convert_i32x4(low), wasm_f32x4_mul(sum, z_low));
-    high = wasm_f32x4_sub(wasm_f32x4_convert_i32x4(high), wasm_f32x4_mul(sum, z_high));
-    y_low = madd<Isa>(low, wasm_f32x4_mul(scale, wasm_v128_load(scales)), y_low);
-    y_high = madd<Isa>(high, wasm_f32x4_mul(scale, wasm_v128_load(scales + 4)), y_high);
+    y_low = madd<Isa>(wasm_f32x4_convert_i32x4(low), wasm_f32x4_mul(scale, wasm_v128_load(scales)), y_low);
+    y_high =
+        madd<Isa>(wasm_f32x4_convert_i32x4(high), wasm_f32x4_mul(scale, wasm_v128_load(scales + 4)), y_high);
     codes += static_cast<std::size_t>(chunk) * kColumnTile * kBits / 8;
     if (--left == 0) {
       left = chunks_of_block;
@@ -244,14 +252,14 @@ void multiply_row(const RoundedRow& row, const BlockWeights& weights, int tile, 
 }
 
 // ---------------------------------------------------------------------------------------------------------------
-// More rows
+// Many rows
 
 // Codes of two neighbouring k in the halves of each 32-bit lane become two rows of four floats.
 inline void store_pair(v128_t pairs, v128_t zero_point, v128_t scale, float* target) {
   const v128_t even = wasm_i32x4_shr(wasm_i32x4_shl(pairs, 16), 16);
   const v128_t odd = wasm_i32x4_shr(pairs, 16);
   const auto value = [&](v128_t code) {
-    return wasm_f32x4_mul(wasm_f32x4_sub(wasm_f32x4_convert_i32x4(code), zero_point), scale);
+    return wasm_f32x4_mul(wasm_f32x4_convert_i32x4(wasm_i32x4_sub(code, zero_point)), scale);
   };
   wasm_v128_store(target, value(even));
   wasm_v128_store(target + kColumnTile, value(odd));
@@ -272,7 +280,7 @@ void dequantize(const BlockWeights& weights, int tile, int begin, int end, float
       for (int h = 0; h < 2; ++h) {
         scale[h] = wasm_v128_load(weights.scales + term + h * 4);
         zero_point[h] = weights.zero_points != nullptr ? wasm_v128_load(weights.zero_points + term + h * 4)
-                                                       : wasm_f32x4_splat(weights.common_zero_point);
+                                                       : wasm_i32x4_splat(weights.common_zero_point);
       }
     }
     for (int h = 0; h < 2; ++h) {
@@ -301,20 +309,26 @@ void vector_gemm(const GemmInput<float>& input, const BlockWeights& weights, con
                  const OutputRange& range, void* scratch) {
   const FloatEpilogue epilogue{output};
   alignas(16) float sums[kMaxRowBlock * kColumnTile];
-  if (range.row_end - range.row_begin == 1) {
+  const int few = range.row_end - range.row_begin;
+  if (few < kFewRows) {
     const int chunk = chunk_of(weights);
-    const int chunks = weights.padded_depth / chunk;
-    RoundedRow row;
-    row.scales = static_cast<float*>(scratch);
-    row.sums = row.scales + chunks;
-    row.q = reinterpret_cast<std::int16_t*>(row.sums + chunks);
-    round_row(input.data + range.row_begin * input.row_stride, weights.depth, weights.padded_depth, chunk,
-              row);
+    const std::size_t chunks = static_cast<std::size_t>(weights.padded_depth / chunk);
+    RoundedRow rows[kFewRows];
+    for (int r = 0; r < few; ++r) {
+      auto* memory = static_cast<std::byte*>(scratch) + r * rounded_row_bytes(weights);
+      rows[r].q = reinterpret_cast<std::int16_t*>(memory);
+      rows[r].scales = reinterpret_cast<float*>(rows[r].q + weights.padded_depth);
+      rows[r].negated_sums = reinterpret_cast<std::int32_t*>(rows[r].scales + chunks);
+      round_row(input.data + (range.row_begin + r) * input.row_stride, weights.depth, weights.padded_depth,
+                chunk, rows[r]);
+    }
     for (int n = range.column_begin; n < range.column_end; n += kColumnTile) {
       const int count = std::min(kColumnTile, range.column_end - n);
-      epilogue.begin(1, n, count, sums);
-      multiply_row<Isa, kBits>(row, weights, n / kColumnTile, sums);
-      epilogue.finish(range.row_begin, 1, n, count, sums);
+      epilogue.begin(few, n, count, sums);
+      for (int r = 0; r < few; ++r) {
+        multiply_row<Isa, kBits>(rows[r], weights, n / kColumnTile, sums + r * kColumnTile);
+      }
+      epilogue.finish(range.row_begin, few, n, count, sums);
     }
     return;
   }
@@ -348,7 +362,7 @@ BlockWeights pack_block_weights(const BlockWeightSource& source, void* storage) 
   const std::size_t terms = layout.tiles * layout.blocks * kColumnTile;
   auto* codes = static_cast<std::uint8_t*>(storage);
   auto* scales = reinterpret_cast<float*>(codes + layout.tiles * layout.tile_bytes);
-  auto* zero_points = scales + terms;
+  auto* zero_points = reinterpret_cast<std::int32_t*>(scales + terms);
 
   BlockWeights weights;
   weights.codes = codes;
@@ -372,8 +386,7 @@ BlockWeights pack_block_weights(const BlockWeightSource& source, void* storage) 
         const bool exists = n < source.columns && b * layout.block_size < source.depth;
         const std::ptrdiff_t index = n * source.scale_column_stride + b * source.scale_block_stride;
         scales[term] = exists ? source.scales[index] : 0.0F;
-        zero_points[term] =
-            exists ? static_cast<float>(source_zero_point(source, n, b) + shift) : zero_points[0];
+        zero_points[term] = exists ? source_zero_point(source, n, b) + shift : zero_points[0];
         equal &= zero_points[term] == zero_points[0];
       }
       if (n >= source.columns) continue;
@@ -390,15 +403,13 @@ BlockWeights pack_block_weights(const BlockWeightSource& source, void* storage) 
     }
   }
   weights.zero_points = equal ? nullptr : zero_points;
-  weights.common_zero_point = terms > 0 ? zero_points[0] : 0.0F;
+  weights.common_zero_point = terms > 0 ? zero_points[0] : 0;
   return weights;
 }
 
 std::size_t weight_only_gemm_scratch_bytes(const BlockWeights& weights) {
-  const std::size_t chunks = static_cast<std::size_t>(weights.padded_depth / chunk_of(weights));
-  const std::size_t row =
-      chunks * 2 * sizeof(float) + weights.padded_depth * sizeof(std::int16_t) + kReadSlack;
-  return std::max(row, std::size_t{kDepthPiece} * kColumnTile * sizeof(float));
+  return std::max(kFewRows * rounded_row_bytes(weights),
+                  std::size_t{kDepthPiece} * kColumnTile * sizeof(float));
 }
 
 template <class Isa>

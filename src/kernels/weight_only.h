@@ -7,6 +7,8 @@
 
 #pragma once
 
+#include <cstdint>
+
 #include "kernels/gemm.h"
 #include "kernels/gemm_float.h"
 
@@ -38,8 +40,8 @@ struct BlockWeightSource {
 struct BlockWeights {
   const std::uint8_t* codes = nullptr;
   const float* scales = nullptr;
-  const float* zero_points = nullptr;  // null when all are equal:
-  float common_zero_point = 0;
+  const std::int32_t* zero_points = nullptr;  // null when all are equal:
+  std::int32_t common_zero_point = 0;
   int columns = 0;
   int depth = 0;
   int padded_depth = 0;
@@ -53,9 +55,12 @@ BlockWeights pack_block_weights(const BlockWeightSource& source, void* storage);
 
 std::size_t weight_only_gemm_scratch_bytes(const BlockWeights& weights);
 
-// `input` is plain rows. The output is that of float_gemm; `accumulate` is not supported. A range of one row
-// is computed with activations of 16 bits (see weight_only.cpp): split a product of several rows by columns,
-// or into several rows.
+// Products of fewer rows than this round their activations to 16 bits (see weight_only.cpp). Ranges that
+// split a larger product over threads had better not be that short: their rows would come out rounded a
+// little differently.
+inline constexpr int kFewRows = 12;
+
+// `input` is plain rows. The output is that of float_gemm; `accumulate` is not supported.
 template <class Isa = Best>
 void weight_only_gemm(const GemmInput<float>& input, const BlockWeights& weights,
                       const FloatGemmOutput& output, const OutputRange& range, void* scratch);

@@ -100,10 +100,10 @@ void check(const Case& c) {
         for (int k = 0; k < c.depth; ++k) {
           const double product = a[m * a_stride + k] * w[std::size_t(n) * c.depth + k];
           want += product;
-          // One row rounds its activations to 16 bits of the largest, which is below 10, and its codes, of up
-          // to 2^bits from zero, to the 24 bits of a float; otherwise each addition rounds to 24 bits.
+          // Each addition rounds to 24 bits; few rows round their activations to 16 bits of the largest,
+          // below 10.
           tolerance += std::abs(product) * c.depth * 0x1p-24;
-          if (c.rows == 1) tolerance += std::abs(w[std::size_t(n) * c.depth + k]) * 10 * 0x1p-16 * 1.01;
+          if (c.rows < kFewRows) tolerance += std::abs(w[std::size_t(n) * c.depth + k]) * 10 * 0x1p-16 * 1.01;
         }
         tolerance += 1e-5;
         want = std::min(want, 1.5);
@@ -125,7 +125,7 @@ TEST(WeightOnly, EveryWidthSignAndZeroPoint) {
   for (int bits : {8, 4, 2}) {
     for (const bool is_signed : {false, true}) {
       for (int zero_points : {0, 1, 2}) {
-        for (int rows : {1, 2, 5}) check_everywhere({rows, 19, 96, bits, 32, is_signed, zero_points});
+        for (int rows : {1, 5, 12}) check_everywhere({rows, 19, 96, bits, 32, is_signed, zero_points});
       }
     }
   }
@@ -135,7 +135,7 @@ TEST(WeightOnly, BlocksOfEverySize) {
   for (int bits : {8, 4}) {
     for (int block : {16, 32, 48, 64, 128, 256, 1024}) {
       for (int depth : {1, 15, 16, 31, 100, 256, 300, 1100}) {
-        for (int rows : {1, 3}) check_everywhere({rows, 9, depth, bits, block, true, 2});
+        for (int rows : {1, 13}) check_everywhere({rows, 9, depth, bits, block, true, 2});
       }
     }
   }
@@ -144,7 +144,7 @@ TEST(WeightOnly, BlocksOfEverySize) {
 TEST(WeightOnly, AllColumnRemaindersAndBothOrders) {
   for (int columns = 1; columns <= 17; ++columns) {
     for (const bool outer : {false, true}) {
-      for (int rows : {1, 6, 7}) check_everywhere({rows, columns, 64, 4, 32, false, 2, outer, 3});
+      for (int rows : {1, 11, 14}) check_everywhere({rows, columns, 64, 4, 32, false, 2, outer, 3});
     }
   }
 }
