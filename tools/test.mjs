@@ -98,7 +98,7 @@ async function vitest(name, env = {}) {
   rmSync(report, { force: true });
   const { code } = await run(
     nodeBin('vitest'),
-    ['run', '--dir', `tests/${name}`, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
+    ['run', '--project', name, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
     { env: { ...process.env, ...env }, mayFail: true },
   );
   const count = readReport(report, ({ numPassedTests, numFailedTests }) => ({
@@ -128,18 +128,26 @@ const packageTests = async () =>
 async function fuzz(environment) {
   await buildPreset('fuzz', environment);
   const folder = join(root, 'build', 'fuzz');
-  const targets = readdirSync(folder).filter((name) => name.startsWith('fuzz_') && !name.includes('.'));
+  const sources = join(root, 'tests', 'fuzz');
+  const named = (extension) =>
+    readdirSync(sources)
+      .filter((name) => name.endsWith(extension))
+      .map((name) => name.slice(0, -extension.length));
+  const targets = named('.cpp');
   const seconds = Number(process.env.ZEROPOINT_FUZZ_SECONDS ?? 60);
   if (targets.length === 0) throw new Failure('no fuzz targets were built');
   const counts = await inParallel(targets, async (target) => {
     const found = join(folder, 'corpus', target);
-    const seeds = join(root, 'tests', 'fuzz', 'corpus', target.replace('fuzz_', ''));
+    const seeds = join(sources, 'corpus', target);
+    const dictionary = named('.dict').find((name) => target.startsWith(name));
+    rmSync(found, { recursive: true, force: true }); // a fuzzer fills an empty corpus with the seeds of today
     mkdirSync(found, { recursive: true });
     const { code, output } = await run(
       join(folder, target),
       [
         found,
         ...(existsSync(seeds) ? [seeds] : []),
+        ...(dictionary ? [`-dict=${join(sources, `${dictionary}.dict`)}`] : []),
         `-max_total_time=${seconds}`,
         '-timeout=10',
         '-rss_limit_mb=2048',

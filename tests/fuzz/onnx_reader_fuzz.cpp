@@ -1,7 +1,7 @@
 // Whatever bytes come in, read() gives a model or an Error; a model that was read is written, and what was
 // written reads as a model that is written the same.
 //
-//   fuzz_onnx_reader_fuzz CORPUS/ [-max_total_time=60] [-dict=tests/fuzz/onnx.dict]
+//   onnx_reader_fuzz CORPUS/ [-max_total_time=60] [-dict=tests/fuzz/onnx.dict]
 //
 // An empty corpus folder is first filled with valid and malformed models made by the unit tests' builders.
 #include <cstddef>
