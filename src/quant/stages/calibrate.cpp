@@ -86,12 +86,14 @@ class Calibrate : public Stage {
     }
     Observed& o = observed_.at(v);
     o.observer->observe(x, range);
-    const Range now = o.observer->range();
-    // A thousandth of the width moves no rounding that matters.
-    const float width = std::max(now.max - now.min, 0.f) * 1e-3f;
-    if (!o.seen || std::fabs(now.min - o.before.min) > width || std::fabs(now.max - o.before.max) > width) {
-      changed_ = true;
-      o.before = now;  // the range that later ones are measured against
+    if (patience_ > 0) {
+      const Range now = o.observer->range();
+      // A thousandth of the width moves no rounding that matters.
+      const float width = std::max(now.max - now.min, 0.f) * 1e-3f;
+      if (!o.seen || std::fabs(now.min - o.before.min) > width || std::fabs(now.max - o.before.max) > width) {
+        changed_ = true;
+        o.before = now;  // what later ranges are measured against
+      }
     }
     o.seen = true;
   }

@@ -256,7 +256,7 @@ TEST(LayerErrors, FindsTheLayerThatWasHurt) {
 
 TEST(Agreement, OfAModelWithItselfAndWithItsQuantizedForm) {
   const auto model = small_net();
-  const Quantized q = quantize(model, {}, samples(4));
+  const Quantized q = quantize(model, {}, samples(6));
   const auto compare = [&](std::shared_ptr<const Model> candidate) {
     quant::Agreement agreement(model, std::move(candidate));
     for (const auto& s : samples(6)) {

@@ -185,7 +185,7 @@ TEST(Static, FloatIslandsAreLeftAlone) {
 
 TEST(Static, MatMulChainAddsItsConstantBeforeTheOneQ) {
   Net net;
-  const ValueId x = net.input("x", {2, 8});
+  const ValueId x = net.input("x", {1, 2, 8});
   const ValueId m1 = net.add("MatMul", "m1", {x, net.constant("w1", ramp({8, 6}))});
   const ValueId a1 = net.add("Add", "a1", {m1, net.constant("b1", ramp({6}))});
   const ValueId m2 = net.add("MatMul", "m2", {a1, net.constant("w2", ramp({6, 4}))});
