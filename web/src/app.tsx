@@ -1,0 +1,360 @@
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import {
+  type Choices,
+  type EngineInfo,
+  choices as engineChoices,
+  engineInfo,
+  Model,
+  type ModelReport,
+  type ZeropointError,
+} from 'zeropoint';
+import type { Demo } from './demos/demo.ts';
+import { demos } from './demos/index.ts';
+import { bytes, decibels, milliseconds } from './format.ts';
+import { DropZone, droppedFiles } from './parts/drop-zone.tsx';
+import { ErrorBox } from './parts/error-box.tsx';
+import { ModelCard } from './parts/model-card.tsx';
+import { ProgressView } from './parts/progress-view.tsx';
+import { ResultView, worstSqnr } from './parts/result-view.tsx';
+import { SamplesPanel } from './parts/samples-panel.tsx';
+import { ScrollRegion } from './parts/scroll-region.tsx';
+import { SettingsPanel } from './parts/settings-panel.tsx';
+import { ThemeButton } from './parts/theme-button.tsx';
+import { asError, openDims, type SampleSet } from './sample-set.ts';
+import { defaults, describe, type Settings, toOptions } from './settings.ts';
+import { quantizeAndCompare, type Result, type Step } from './work.ts';
+
+interface Loaded {
+  name: string;
+  model: Model;
+  demo: Demo | undefined;
+}
+
+interface Job {
+  step: Step;
+  startedAt: number;
+  controller: AbortController;
+}
+
+export function App() {
+  const [loaded, setLoaded] = useState<Loaded | undefined>();
+  const [report, setReport] = useState<ModelReport | undefined>();
+  const [loading, setLoading] = useState('');
+  const [samples, setSamples] = useState<SampleSet | undefined>();
+  const [settings, setSettings] = useState<Settings>(defaults);
+  const [choices, setChoices] = useState<Choices | undefined>();
+  const [info, setInfo] = useState<EngineInfo | undefined>();
+  const [job, setJob] = useState<Job | undefined>();
+  const [results, setResults] = useState<Result[]>([]);
+  const [shown, setShown] = useState<number | undefined>();
+  const [error, setError] = useState<ZeropointError | undefined>();
+  const [status, setStatus] = useState('');
+  const resultHeading = useRef<HTMLHeadingElement>(null);
+  const modelHeading = useRef<HTMLHeadingElement>(null);
+
+  const open = useCallback(
+    async (name: string, source: () => Promise<Blob | Uint8Array>, demo?: Demo) => {
+      setError(undefined);
+      setLoading(name);
+      try {
+        const model = await Model.load(await source());
+        for (const result of results) await result.model.dispose();
+        await loaded?.model.dispose();
+        setResults([]);
+        setShown(undefined);
+        setReport(undefined);
+        setSamples(undefined);
+        setLoaded({ name, model, demo });
+        setStatus(`${name} is loaded`);
+        requestAnimationFrame(() => modelHeading.current?.focus());
+        setChoices(await engineChoices());
+        setInfo(await engineInfo());
+      } catch (problem) {
+        setError(asError(problem));
+      } finally {
+        setLoading('');
+      }
+    },
+    [loaded, results],
+  );
+
+  const openFiles = useCallback(
+    (files: File[]) => {
+      const [file] = files;
+      if (file) void open(file.name, async () => file);
+    },
+    [open],
+  );
+
+  // A model may be dropped anywhere on the page.
+  useEffect(() => {
+    const over = (event: DragEvent) => event.preventDefault();
+    const drop = async (event: DragEvent) => {
+      event.preventDefault();
+      if (!event.dataTransfer || job) return;
+      openFiles(await droppedFiles(event.dataTransfer));
+    };
+    addEventListener('dragover', over);
+    addEventListener('drop', drop);
+    return () => {
+      removeEventListener('dragover', over);
+      removeEventListener('drop', drop);
+    };
+  }, [openFiles, job]);
+
+  // What would be quantized follows the settings.
+  useEffect(() => {
+    if (!loaded) return;
+    let current = true;
+    const timer = setTimeout(async () => {
+      try {
+        const dims = openDims(loaded.model.inputs);
+        const { format: _, ...scheme } = toOptions(settings);
+        const found = await loaded.model.inspect({
+          ...scheme,
+          ...(Object.keys(dims).length ? { dims } : {}),
+        });
+        if (current) setReport(found);
+      } catch (problem) {
+        if (current) setError(asError(problem));
+      }
+    }, 60);
+    return () => {
+      current = false;
+      clearTimeout(timer);
+    };
+  }, [loaded, settings]);
+
+  const quantize = async () => {
+    if (!loaded || !samples || job) return;
+    const controller = new AbortController();
+    const startedAt = performance.now();
+    let since = { label: '', at: startedAt };
+    setError(undefined);
+    setStatus('');
+    setJob({ step: { label: 'Starting', share: undefined }, startedAt, controller });
+    try {
+      const result = await quantizeAndCompare(
+        loaded.model,
+        samples,
+        settings,
+        (step) => {
+          if (step.label !== since.label) since = { label: step.label, at: performance.now() };
+          setJob({ step, startedAt: since.at, controller });
+        },
+        controller.signal,
+      );
+      setResults((before) => [...before, result]);
+      setShown(result.id);
+      setStatus(`Done: ${bytes(result.report.sizeBefore)} became ${bytes(result.report.sizeAfter)}`);
+      requestAnimationFrame(() => resultHeading.current?.focus());
+    } catch (problem) {
+      const found = asError(problem);
+      if (found.code === 'cancelled') setStatus('Cancelled. Nothing was changed.');
+      else setError(found);
+    } finally {
+      setJob(undefined);
+    }
+  };
+  const cancel = useCallback(() => job?.controller.abort(), [job?.controller]);
+
+  const result = results.find(({ id }) => id === shown);
+  const busy = job !== undefined;
+  const View = loaded?.demo?.View;
+  return (
+    <>
+      <header class="bar">
+        <a class="brand" href="./" aria-label="zeropoint: start again">
+          <Mark /> zeropoint
+        </a>
+        <span class="grow" />
+        {info && <span class="note engine">{engineLine(info)}</span>}
+        <ThemeButton />
+      </header>
+      <main>
+        {!loaded && (
+          <section class="hero">
+            <h1>Quantize neural networks in your browser</h1>
+            <p class="lead">
+              Drop an ONNX model and a few samples. It is made smaller and faster on your own machine,
+              compared with the original layer by layer, and saved as standard ONNX. Nothing is uploaded.
+            </p>
+            <DropZone
+              big
+              label={loading ? `Opening ${loading}…` : 'Choose a model'}
+              accept=".onnx"
+              disabled={loading !== ''}
+              onFiles={openFiles}
+            >
+              <p>Drop an .onnx file anywhere on this page</p>
+            </DropZone>
+            <div class="demos">
+              <h2>Or try a demo</h2>
+              {demos.map((demo) => (
+                <button
+                  key={demo.id}
+                  type="button"
+                  class="demo"
+                  disabled={loading !== ''}
+                  onClick={() =>
+                    void open(
+                      demo.title,
+                      async () => (await demo.load(new AbortController().signal)).bytes,
+                      demo,
+                    )
+                  }
+                >
+                  <strong>{demo.title}</strong>
+                  <span>{demo.summary}</span>
+                </button>
+              ))}
+            </div>
+          </section>
+        )}
+        {error && <ErrorBox error={error} onClose={() => setError(undefined)} />}
+        <p class="visually-hidden" role="status">
+          {status}
+        </p>
+        {loaded && (
+          <>
+            <section aria-labelledby="model-heading">
+              <div class="section-head">
+                <h2 id="model-heading" ref={modelHeading} tabIndex={-1}>
+                  <span class="name">{loaded.name}</span>
+                </h2>
+                <DropZone label="Another model" accept=".onnx" disabled={busy} onFiles={openFiles}>
+                  {null}
+                </DropZone>
+              </div>
+              {report ? (
+                <ModelCard name={loaded.name} report={report} />
+              ) : (
+                <p class="note">Looking at the model…</p>
+              )}
+            </section>
+            {View && (
+              <section aria-labelledby="demo-heading">
+                <h2 id="demo-heading">{loaded.demo?.title}</h2>
+                <View original={loaded.model} quantized={result?.model} />
+              </section>
+            )}
+            <section aria-labelledby="samples-heading">
+              <h2 id="samples-heading">Samples</h2>
+              <SamplesPanel
+                key={loaded.name}
+                model={loaded.model}
+                demo={loaded.demo}
+                disabled={busy}
+                onChange={setSamples}
+              />
+            </section>
+            <section aria-labelledby="settings-heading">
+              <h2 id="settings-heading">What matters most?</h2>
+              <SettingsPanel settings={settings} choices={choices} disabled={busy} onChange={setSettings} />
+              {job ? (
+                <ProgressView step={job.step} startedAt={job.startedAt} onCancel={cancel} />
+              ) : (
+                <div class="actions">
+                  <button
+                    type="button"
+                    class="primary large"
+                    disabled={!samples}
+                    onClick={() => void quantize()}
+                  >
+                    {results.length ? 'Quantize again' : 'Quantize'}
+                  </button>
+                  <span class="note">
+                    {samples
+                      ? `${describe(settings)}, with ${samples.label}`
+                      : 'Add samples first, or choose made-up ones: they are needed to calibrate and to compare.'}
+                  </span>
+                  {status && <span class="note">{status}</span>}
+                </div>
+              )}
+            </section>
+            {result && (
+              <section aria-labelledby="result-heading">
+                <h2 id="result-heading" ref={resultHeading} tabIndex={-1}>
+                  Result
+                </h2>
+                {results.length > 1 && <History results={results} shown={result.id} onShow={setShown} />}
+                <ResultView key={result.id} name={loaded.name} original={loaded.model} result={result} />
+              </section>
+            )}
+          </>
+        )}
+      </main>
+      <footer>
+        <p>Runs on your machine, offline too. No server, no account, no upload.</p>
+      </footer>
+    </>
+  );
+}
+
+function History({
+  results,
+  shown,
+  onShow,
+}: {
+  results: Result[];
+  shown: number;
+  onShow: (id: number) => void;
+}) {
+  return (
+    <ScrollRegion label="Results so far">
+      <table class="history">
+        <caption class="visually-hidden">Results so far</caption>
+        <thead>
+          <tr>
+            <th scope="col">Settings</th>
+            <th scope="col">Size</th>
+            <th scope="col">Time</th>
+            <th scope="col">SQNR</th>
+          </tr>
+        </thead>
+        <tbody>
+          {results.map((result) => (
+            <tr key={result.id} class={result.id === shown ? 'on' : ''}>
+              <td>
+                <button
+                  type="button"
+                  class="link"
+                  aria-pressed={result.id === shown}
+                  onClick={() => onShow(result.id)}
+                >
+                  {result.id}. {describe(result.settings)}
+                </button>
+              </td>
+              <td>{bytes(result.report.sizeAfter)}</td>
+              <td>{milliseconds(result.latency.quantized)}</td>
+              <td>{decibels(worstSqnr(result))}</td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </ScrollRegion>
+  );
+}
+
+function engineLine(info: EngineInfo): string {
+  const threads = info.maxThreads > 1 ? `up to ${info.maxThreads} threads` : 'one thread';
+  return `${info.build.startsWith('relaxed') ? 'relaxed SIMD' : 'SIMD'}, ${threads}`;
+}
+
+/** A staircase with its zero marked: what quantization does to a line. */
+function Mark() {
+  return (
+    <svg viewBox="0 0 32 32" width="26" height="26" aria-hidden="true">
+      <title>zeropoint</title>
+      <rect width="32" height="32" rx="7" fill="var(--accent)" />
+      <path
+        d="M5 23h5v-4h4v-5h4v-4h4V6h5"
+        fill="none"
+        stroke="#fff"
+        stroke-width="2.6"
+        stroke-linejoin="round"
+      />
+      <circle cx="16" cy="16.5" r="3.2" fill="#ffd166" />
+    </svg>
+  );
+}

@@ -1,0 +1,24 @@
+// A built-in demo: a model, samples for it, and a view in which the original and the quantized model do the same thing
+// side by side. The page knows only this interface; add a folder and list it in index.ts.
+import type { ComponentType } from 'preact';
+import type { Feeds, Model } from 'zeropoint';
+
+export interface DemoViewProps {
+  original: Model;
+  /** Undefined until the model was quantized. */
+  quantized: Model | undefined;
+}
+
+export interface Demo {
+  id: string;
+  title: string;
+  summary: string;
+  /** The model's file, with its name. */
+  load(signal: AbortSignal): Promise<{ name: string; bytes: Uint8Array }>;
+  /** What `samples` gives, in words. */
+  samplesLabel: string;
+  sampleCount: number;
+  /** Samples like those that the view shows, but not the same. */
+  samples(model: Model, limit: number): AsyncIterable<Feeds>;
+  View: ComponentType<DemoViewProps>;
+}

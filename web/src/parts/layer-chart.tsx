@@ -1,0 +1,172 @@
+import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import uPlot from 'uplot';
+import 'uplot/dist/uPlot.min.css';
+import type { QuantizeReport } from 'zeropoint';
+import { decibels, percent, relativeError } from '../format.ts';
+import { ScrollRegion } from './scroll-region.tsx';
+
+type Layer = QuantizeReport['layers'][number];
+type Measured = Layer & { error: NonNullable<Layer['error']> };
+
+const short = (op: string) => op.replace(/^ai\.onnx\./, '');
+
+/** A bar for each layer, the worst first: how far its output is from the float model's. */
+export function LayerChart({ report }: { report: QuantizeReport }) {
+  const layers = useMemo(
+    () =>
+      report.layers
+        .filter((layer): layer is Measured => layer.error !== undefined && !Number.isNaN(layer.error.sqnr))
+        .sort((a, b) => a.error.sqnr - b.error.sqnr),
+    [report],
+  );
+  const [at, setAt] = useState(0);
+  const host = useRef<HTMLDivElement>(null);
+
+  useEffect(() => {
+    const element = host.current;
+    if (!element || layers.length === 0) return;
+    const style = getComputedStyle(element);
+    const color = (name: string) => style.getPropertyValue(name).trim();
+    const chart = new uPlot(
+      {
+        width: element.clientWidth,
+        height: 220,
+        legend: { show: false },
+        scales: {
+          x: { time: false, range: [-0.6, layers.length - 0.4] },
+          y: { range: (_, __, max) => [0, max * 1.08 || 1] },
+        },
+        axes: [
+          { show: false },
+          {
+            stroke: color('--muted'),
+            grid: { stroke: color('--line'), width: 1 },
+            ticks: { show: false },
+            size: 56,
+            values: (_, ticks) => ticks.map((tick) => percent(tick, tick < 0.02 ? 1 : 0)),
+          },
+        ],
+        cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
+        series: [
+          {},
+          {
+            paths: uPlot.paths.bars?.({ size: [0.78, 40], radius: 0.12 }) as uPlot.Series.PathBuilder,
+            fill: color('--accent'),
+            width: 0,
+            points: { show: false },
+          },
+        ],
+        hooks: {
+          setCursor: [
+            (self) => {
+              const index = self.cursor.idx;
+              if (typeof index === 'number') setAt(index);
+            },
+          ],
+        },
+      },
+      [layers.map((_, i) => i), layers.map(({ error }) => relativeError(error.sqnr))],
+      element,
+    );
+    const resize = new ResizeObserver(() => chart.setSize({ width: element.clientWidth, height: 220 }));
+    resize.observe(element);
+    return () => {
+      resize.disconnect();
+      chart.destroy();
+    };
+  }, [layers]);
+
+  if (layers.length === 0) {
+    return <p class="note">No layer's error was measured.</p>;
+  }
+  const layer = layers[Math.min(at, layers.length - 1)] as Measured;
+  return (
+    <div class="layer-chart">
+      <p class="note">
+        Error of each layer's output relative to the float model, with everything before it quantized too.
+        Worst first. Point at a bar, or use the arrow keys.
+      </p>
+      <div
+        ref={host}
+        class="chart"
+        role="slider"
+        aria-label="Layers by error, worst first"
+        aria-valuemin={1}
+        aria-valuemax={layers.length}
+        aria-valuenow={at + 1}
+        aria-valuetext={`${layer.node}, ${short(layer.op)}: ${decibels(layer.error.sqnr)}`}
+        tabIndex={0}
+        onKeyDown={(event) => {
+          const step = {
+            ArrowRight: 1,
+            ArrowLeft: -1,
+            ArrowUp: 1,
+            ArrowDown: -1,
+            Home: -Infinity,
+            End: Infinity,
+          }[event.key];
+          if (step === undefined) return;
+          event.preventDefault();
+          setAt((now) => Math.max(0, Math.min(layers.length - 1, now + step)));
+        }}
+      />
+      <LayerDetail layer={layer} rank={Math.min(at, layers.length - 1) + 1} of={layers.length} />
+      <details>
+        <summary>All {layers.length} layers as a table</summary>
+        <ScrollRegion label="Errors of all layers">
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">Layer</th>
+                <th scope="col">Operator</th>
+                <th scope="col">SQNR</th>
+                <th scope="col">Own rounding</th>
+                <th scope="col">Weights</th>
+                <th scope="col">Out of range</th>
+              </tr>
+            </thead>
+            <tbody>
+              {layers.map((row) => (
+                <tr key={row.output}>
+                  <td class="name">{row.node}</td>
+                  <td>{short(row.op)}</td>
+                  <td>{decibels(row.error.sqnr)}</td>
+                  <td>{row.error.quantized ? decibels(row.error.ownSqnr) : 'float'}</td>
+                  <td>{row.weight ? decibels(row.weight.sqnr) : '–'}</td>
+                  <td>{row.error.quantized ? percent(row.error.saturated, 2) : '–'}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </ScrollRegion>
+      </details>
+    </div>
+  );
+}
+
+function LayerDetail({ layer, rank, of }: { layer: Measured; rank: number; of: number }) {
+  const { error, weight } = layer;
+  return (
+    <div class="layer-detail">
+      <p>
+        <strong class="name">{layer.node}</strong> <span class="chip">{short(layer.op)}</span>{' '}
+        <span class="note">
+          {rank} of {of}
+        </span>
+      </p>
+      <p>
+        Output off by {percent(relativeError(error.sqnr))} ({decibels(error.sqnr)}
+        {error.quantized &&
+          error.ownSqnr !== Number.POSITIVE_INFINITY &&
+          `; its own rounding alone: ${decibels(error.ownSqnr)}`}
+        ).
+        {weight &&
+          ` Weights: ${weight.type}, ${weight.scales} ${weight.scales === 1 ? 'scale' : 'scales'}, ${decibels(weight.sqnr)}.`}
+        {error.saturated > 0 &&
+          ` ${percent(error.saturated, 2)} of the values are outside the range that calibration saw.`}
+        {layer.macsShare > 0.005 && ` ${percent(layer.macsShare)} of the model's work.`}
+      </p>
+      <p class="note">{layer.why}</p>
+    </div>
+  );
+}

@@ -1,0 +1,104 @@
+import { useMemo, useState } from 'preact/hooks';
+import type { ModelReport } from 'zeropoint';
+import { bytes, count, dims } from '../format.ts';
+import { ScrollRegion } from './scroll-region.tsx';
+
+const short = (op: string) => op.replace(/^ai\.onnx\./, '');
+
+/** What the model is, and what quantization would do to each layer. */
+export function ModelCard({ name, report }: { name: string; report: ModelReport }) {
+  const [filter, setFilter] = useState('');
+  const layers = report.plan.layers;
+  const quantized = layers.filter((layer) => layer.quantized).length;
+  const shown = useMemo(() => {
+    const wanted = filter.trim().toLowerCase();
+    return wanted
+      ? layers.filter(({ node, op, why }) => `${node} ${op} ${why}`.toLowerCase().includes(wanted))
+      : layers;
+  }, [layers, filter]);
+  return (
+    <div class="model-card">
+      <div class="facts">
+        <Fact label="Size" value={bytes(report.size)} />
+        <Fact label="Parameters" value={count(report.parameters)} />
+        <Fact label="Operators" value={`${report.nodes}`} />
+        {report.macs > 0 && <Fact label="Multiply-adds" value={count(report.macs)} />}
+        <Fact label="Opset" value={report.opsets.map(({ version }) => version).join(', ')} />
+      </div>
+      <div class="two">
+        <Values title="Inputs" values={report.inputs} />
+        <Values title="Outputs" values={report.outputs} />
+      </div>
+      <p class="chips">
+        {report.operators.slice(0, 24).map(({ op, count }) => (
+          <span class="chip" key={op}>
+            {short(op)} <b>{count}</b>
+          </span>
+        ))}
+        {report.operators.length > 24 && <span class="chip">and {report.operators.length - 24} more</span>}
+      </p>
+      <details>
+        <summary>
+          With the chosen settings, {quantized} of {layers.length} layers of <span class="name">{name}</span>{' '}
+          would be quantized: which, and why
+        </summary>
+        {layers.length > 12 && (
+          <label class="filter">
+            Find a layer
+            <input type="search" value={filter} onInput={(event) => setFilter(event.currentTarget.value)} />
+          </label>
+        )}
+        <ScrollRegion label="Layers of the model">
+          <table>
+            <thead>
+              <tr>
+                <th scope="col">Layer</th>
+                <th scope="col">Operator</th>
+                <th scope="col">Quantized</th>
+                <th scope="col">Why</th>
+              </tr>
+            </thead>
+            <tbody>
+              {shown.map((layer) => (
+                <tr key={layer.output}>
+                  <td class="name">{layer.node}</td>
+                  <td>{short(layer.op)}</td>
+                  <td>{layer.quantized ? 'yes' : 'no'}</td>
+                  <td>{layer.why}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </ScrollRegion>
+      </details>
+    </div>
+  );
+}
+
+export function Fact({ label, value, note }: { label: string; value: string; note?: string }) {
+  return (
+    <div class="fact">
+      <span class="fact-label">{label}</span>
+      <span class="fact-value">{value}</span>
+      {note && <span class="fact-note">{note}</span>}
+    </div>
+  );
+}
+
+function Values({ title, values }: { title: string; values: ModelReport['inputs'] }) {
+  return (
+    <div>
+      <h4>{title}</h4>
+      <ul class="values">
+        {values.map((value) => (
+          <li key={value.name}>
+            <span class="name">{value.name}</span>{' '}
+            <code>
+              {value.type} {dims(value.dims)}
+            </code>
+          </li>
+        ))}
+      </ul>
+    </div>
+  );
+}

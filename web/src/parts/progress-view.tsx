@@ -1,0 +1,44 @@
+import { useEffect, useRef } from 'preact/hooks';
+import { percent, timeLeft } from '../format.ts';
+import type { Step } from '../work.ts';
+
+/** What is being done, how far it is, and a way out. */
+export function ProgressView({
+  step,
+  startedAt,
+  onCancel,
+}: {
+  step: Step;
+  startedAt: number;
+  onCancel: () => void;
+}) {
+  const button = useRef<HTMLButtonElement>(null);
+  useEffect(() => {
+    button.current?.focus();
+    const onKey = (event: KeyboardEvent) => {
+      if (event.key === 'Escape') onCancel();
+    };
+    addEventListener('keydown', onKey);
+    return () => removeEventListener('keydown', onKey);
+  }, [onCancel]);
+  const left = step.share === undefined ? undefined : timeLeft(startedAt, step.share);
+  return (
+    <div class="progress" data-testid="progress">
+      <div class="progress-line">
+        <span aria-live="polite">{step.label}</span>
+        <span class="note">
+          {step.share !== undefined && percent(Math.min(1, step.share), 0)}
+          {left && `, ${left}`}
+        </span>
+      </div>
+      <progress
+        max={1}
+        aria-label={step.label}
+        {...(step.share === undefined ? {} : { value: Math.min(1, step.share) })}
+      />
+      <button type="button" ref={button} onClick={onCancel}>
+        Cancel
+      </button>
+    </div>
+  );
+}

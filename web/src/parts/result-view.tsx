@@ -1,0 +1,153 @@
+import { useState } from 'preact/hooks';
+import type { Model, ZeropointError } from 'zeropoint';
+import { bytes, decibels, milliseconds, percent, times, verdict } from '../format.ts';
+import { asError } from '../sample-set.ts';
+import { describe } from '../settings.ts';
+import type { Result } from '../work.ts';
+import { ErrorBox } from './error-box.tsx';
+import { LayerChart } from './layer-chart.tsx';
+
+function save(name: string, data: BlobPart, type: string) {
+  const url = URL.createObjectURL(new Blob([data], { type }));
+  const link = document.createElement('a');
+  link.href = url;
+  link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(url), 60_000);
+}
+
+const base = (name: string) => name.replace(/\.onnx$/i, '');
+
+/** The smallest SQNR of all outputs: the one to judge by. */
+export function worstSqnr(result: Result): number {
+  return Math.min(...result.comparison.outputs.map(({ sqnr }) => sqnr));
+}
+
+/** Size, speed and agreement, the layers' errors, and the files to take away. */
+export function ResultView({ name, original, result }: { name: string; original: Model; result: Result }) {
+  const [problem, setProblem] = useState<ZeropointError | undefined>();
+  const { report, comparison, latency, settings } = result;
+  const sqnr = worstSqnr(result);
+  const { word, grade } = verdict(sqnr);
+  const top1 = comparison.outputs.map((o) => o.top1).filter((share) => !Number.isNaN(share));
+  const cosine = Math.min(...comparison.outputs.map((o) => o.cosine));
+  const speedup = latency.original / latency.quantized;
+  const attempt = (work: () => Promise<void>) => {
+    setProblem(undefined);
+    work().catch((error: unknown) => setProblem(asError(error)));
+  };
+  return (
+    <div class="result" data-testid="result">
+      <div class="headline">
+        <Compare
+          label="File size"
+          before={bytes(report.sizeBefore)}
+          after={bytes(report.sizeAfter)}
+          share={report.sizeAfter / report.sizeBefore}
+          note={`${times(report.sizeBefore / report.sizeAfter)} smaller`}
+        />
+        {latency.runs > 0 && (
+          <Compare
+            label="Time of one run, here"
+            before={milliseconds(latency.original)}
+            after={milliseconds(latency.quantized)}
+            share={latency.quantized / latency.original}
+            note={speedup >= 1 ? `${times(speedup)} faster` : `${times(1 / speedup)} slower`}
+          />
+        )}
+        <div class={`agreement ${grade}`}>
+          <span class="fact-label">Agreement with the original</span>
+          <span class="fact-value">{decibels(sqnr)}</span>
+          <span class="fact-note">{word}</span>
+          <span class="fact-note">
+            {top1.length > 0 && `Same top answer: ${percent(Math.min(...top1))}. `}Cosine {cosine.toFixed(4)},
+            over {comparison.samples} {comparison.samples === 1 ? 'sample' : 'samples'}.
+          </span>
+        </div>
+      </div>
+      {result.synthetic && settings.mode === 'static' && (
+        <p class="warning">
+          Calibrated on made-up samples: size and speed are real, agreement on your data is not known. Add
+          real samples before you ship it.
+        </p>
+      )}
+      {report.warnings.map((warning) => (
+        <p class="warning" key={warning}>
+          {warning}
+        </p>
+      ))}
+      <div class="actions">
+        <button
+          type="button"
+          class="primary"
+          onClick={() =>
+            attempt(async () =>
+              save(
+                `${base(name)}.${settings.mode === 'static' ? 'int8' : settings.weights}.onnx`,
+                await result.model.toBytes(),
+                'application/octet-stream',
+              ),
+            )
+          }
+        >
+          Download the model
+        </button>
+        <button
+          type="button"
+          onClick={() =>
+            attempt(async () =>
+              save(
+                `${base(name)}.report.json`,
+                JSON.stringify({ model: name, settings, latency, comparison, report }, jsonNumber, 2),
+                'application/json',
+              ),
+            )
+          }
+        >
+          Download the report
+        </button>
+        <span class="note">
+          Standard ONNX, {describe(settings)}. {report.layersQuantized} of {report.layers.length} layers
+          quantized. Your original ({bytes(original.size)}) is untouched.
+        </span>
+      </div>
+      {problem && <ErrorBox error={problem} onClose={() => setProblem(undefined)} />}
+      <h3>Where accuracy went</h3>
+      <LayerChart report={report} />
+    </div>
+  );
+}
+
+/** JSON has no infinities: an exact layer's SQNR is written as a word. */
+const jsonNumber = (_: string, value: unknown) =>
+  typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
+
+function Compare({
+  label,
+  before,
+  after,
+  share,
+  note,
+}: {
+  label: string;
+  before: string;
+  after: string;
+  share: number;
+  note: string;
+}) {
+  return (
+    <div class="compare">
+      <span class="fact-label">{label}</span>
+      <span class="pair">
+        <span class="before">{before}</span>
+        <span aria-hidden="true"> → </span>
+        <span class="visually-hidden"> becomes </span>
+        <span class="fact-value">{after}</span>
+      </span>
+      <span class="meter" aria-hidden="true">
+        <span style={{ width: `${Math.min(100, share * 100)}%` }} />
+      </span>
+      <span class="fact-note">{note}</span>
+    </div>
+  );
+}

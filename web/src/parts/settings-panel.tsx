@@ -1,0 +1,158 @@
+import type { Choices } from 'zeropoint';
+import { goalOf, goals, type Settings } from '../settings.ts';
+
+/** Three goals, and behind them every option. */
+export function SettingsPanel({
+  settings,
+  choices,
+  disabled,
+  onChange,
+}: {
+  settings: Settings;
+  choices: Choices | undefined;
+  disabled: boolean;
+  onChange: (settings: Settings) => void;
+}) {
+  const goal = goalOf(settings);
+  const set = (change: Partial<Settings>) => onChange({ ...settings, ...change });
+  const isStatic = settings.mode === 'static';
+  const fourBit = settings.weights === 'int4' || settings.weights === 'uint4';
+  return (
+    <div class="settings">
+      <fieldset class="goals" disabled={disabled}>
+        <legend class="visually-hidden">What matters most</legend>
+        {goals.map((each) => (
+          <label key={each.id} class={`goal ${goal === each.id ? 'on' : ''}`}>
+            <input type="radio" name="goal" checked={goal === each.id} onChange={() => set(each.settings)} />
+            <strong>{each.title}</strong>
+            <span>{each.summary}</span>
+          </label>
+        ))}
+      </fieldset>
+      <details>
+        <summary>Options</summary>
+        <fieldset class="fields" disabled={disabled}>
+          <legend class="visually-hidden">Options</legend>
+          <Choice
+            label="Scheme"
+            value={settings.mode}
+            options={[
+              ['static', 'static: calibrated integers'],
+              ['dynamic', 'dynamic: ranges at run time'],
+              ['weight-only', 'weights only'],
+            ]}
+            onChange={(mode) =>
+              set({
+                mode: mode as Settings['mode'],
+                ...(mode !== 'weight-only' && fourBit ? { weights: 'int8' as const } : {}),
+              })
+            }
+          />
+          <Choice
+            label="Weights"
+            value={settings.weights}
+            options={(settings.mode === 'weight-only'
+              ? ['int8', 'uint8', 'int4', 'uint4']
+              : ['int8', 'uint8']
+            ).map((w) => [w, w])}
+            onChange={(weights) => set({ weights: weights as Settings['weights'] })}
+          />
+          {fourBit && (
+            <Choice
+              label="Values per 4-bit scale"
+              value={String(settings.blockSize)}
+              options={['16', '32', '64', '128', '256'].map((b) => [b, b])}
+              onChange={(size) => set({ blockSize: Number(size) })}
+            />
+          )}
+          {isStatic && (
+            <>
+              <Choice
+                label="Activations"
+                value={settings.activations}
+                options={['uint8', 'int8'].map((a) => [a, a])}
+                onChange={(activations) => set({ activations: activations as Settings['activations'] })}
+              />
+              <Choice
+                label="Ranges from samples by"
+                value={settings.observer}
+                options={(choices?.observers ?? ['min-max']).map((o) => [o, o])}
+                onChange={(observer) => set({ observer })}
+              />
+              <Choice
+                label="Outputs"
+                value={settings.outputs}
+                options={[
+                  ['float', 'float'],
+                  ['quantized', 'integers'],
+                ]}
+                onChange={(outputs) => set({ outputs: outputs as Settings['outputs'] })}
+              />
+            </>
+          )}
+          <Choice
+            label="File format"
+            value={settings.format}
+            options={[
+              ['qdq', 'QDQ: opens everywhere'],
+              ['qoperator', 'integer operators'],
+            ]}
+            onChange={(format) => set({ format: format as Settings['format'] })}
+          />
+          <label class="check">
+            <input
+              type="checkbox"
+              checked={settings.perChannel}
+              onChange={(event) => set({ perChannel: event.currentTarget.checked })}
+            />
+            A scale for each output channel
+          </label>
+          {isStatic && (
+            <label class="check">
+              <input
+                type="checkbox"
+                checked={settings.symmetric}
+                onChange={(event) => set({ symmetric: event.currentTarget.checked })}
+              />
+              Symmetric activations
+            </label>
+          )}
+          <label class="wide">
+            Leave these as they are: node names or operators, separated by commas
+            <textarea
+              rows={2}
+              value={settings.exclude}
+              spellcheck={false}
+              onInput={(event) => set({ exclude: event.currentTarget.value })}
+            />
+          </label>
+        </fieldset>
+      </details>
+    </div>
+  );
+}
+
+function Choice({
+  label,
+  value,
+  options,
+  onChange,
+}: {
+  label: string;
+  value: string;
+  options: string[][];
+  onChange: (value: string) => void;
+}) {
+  return (
+    <label>
+      {label}
+      <select value={value} onChange={(event) => onChange(event.currentTarget.value)}>
+        {options.map(([id, title]) => (
+          <option key={id} value={id}>
+            {title}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}

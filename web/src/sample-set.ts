@@ -1,0 +1,113 @@
+// Samples as the page keeps them: files are read again for each use, so that memory holds one sample at a time.
+import {
+  concreteDims,
+  type Feeds,
+  type ImageOptions,
+  type Model,
+  samplesInFile,
+  syntheticSamples,
+  type ValueInfo,
+  ZeropointError,
+} from 'zeropoint';
+
+export interface SampleSet {
+  /** What is shown beside it. */
+  label: string;
+  synthetic: boolean;
+  /** How many samples, if known. */
+  count: number | undefined;
+  feeds(limit?: number): AsyncIterable<Feeds>;
+}
+
+export interface FileCheck {
+  file: File;
+  samples: number;
+  error?: ZeropointError;
+  preview?: string;
+}
+
+export const isImage = (file: File): boolean => file.type.startsWith('image/');
+
+/** Names of the dimensions that the model leaves open, with the sizes that are usual for them. */
+export function openDims(inputs: readonly ValueInfo[]): Record<string, number> {
+  const names: Record<string, number> = {};
+  if (inputs.some(({ dims }) => dims === null)) return names;
+  const sizes = concreteDims(inputs);
+  for (const { name, dims } of inputs) {
+    dims?.forEach((dim, axis) => {
+      if (typeof dim === 'string' && dim !== '?') names[dim] ??= sizes.get(name)?.[axis] ?? 1;
+    });
+  }
+  return names;
+}
+
+export function syntheticSet(model: Model, dims: Record<string, number>, count = 8): SampleSet {
+  return {
+    label: `${count} made-up samples`,
+    synthetic: true,
+    count,
+    async *feeds(limit = count) {
+      yield* syntheticSamples(model.inputs, { count: Math.min(limit, count), dims });
+    },
+  };
+}
+
+/** Reads each file once, to say at once which ones do not fit. */
+export async function checkFiles(
+  files: readonly File[],
+  model: Model,
+  options: ImageOptions,
+): Promise<FileCheck[]> {
+  const checks: FileCheck[] = [];
+  for (const file of files) {
+    try {
+      const samples = await samplesInFile(
+        new Uint8Array(await file.arrayBuffer()),
+        file.name,
+        model.inputs,
+        options,
+      );
+      const check: FileCheck = { file, samples: samples.length };
+      if (isImage(file) && checks.length < 8) check.preview = URL.createObjectURL(file);
+      checks.push(check);
+    } catch (error) {
+      checks.push({ file, samples: 0, error: asError(error) });
+    }
+  }
+  return checks;
+}
+
+export function fileSet(
+  checks: readonly FileCheck[],
+  model: Model,
+  options: ImageOptions,
+): SampleSet | undefined {
+  const good = checks.filter(({ error }) => !error);
+  const count = good.reduce((sum, { samples }) => sum + samples, 0);
+  if (count === 0) return undefined;
+  return {
+    label: `${count} ${count === 1 ? 'sample' : 'samples'} from ${good.length} ${good.length === 1 ? 'file' : 'files'}`,
+    synthetic: false,
+    count,
+    async *feeds(limit = Number.POSITIVE_INFINITY) {
+      let left = limit;
+      for (const { file } of good) {
+        const bytes = new Uint8Array(await file.arrayBuffer());
+        for (const sample of await samplesInFile(bytes, file.name, model.inputs, options)) {
+          if (left-- <= 0) return;
+          yield sample;
+        }
+      }
+    },
+  };
+}
+
+export const asError = (error: unknown): ZeropointError =>
+  error instanceof ZeropointError
+    ? error
+    : new ZeropointError(
+        'internal',
+        error instanceof Error ? error.message : String(error),
+        {},
+        { cause: error },
+      );
