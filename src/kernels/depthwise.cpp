@@ -1,7 +1,9 @@
 #include "kernels/depthwise.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
+#include <numeric>
 #include <type_traits>
 
 #include "kernels/gemm_int8_epilogue.h"
@@ -159,15 +161,29 @@ void scalar_float(const float* input, const ConvGeometry& g, const DepthwiseFloa
 }
 
 // ---------------------------------------------------------------------------------------------------------------
-// Integers: taps are multiplied in pairs, widened to 16 bits and interleaved as the packed weights are.
+// Integers
+//
+// Taps are multiplied in pairs along a line. The pairs are made once: each input line becomes, for eight
+// channels, a line of pairs, in which every pixel stands interleaved with the one a dilation further on,
+// widened to 16 bits, less the zero point, with the padding as zeros. All output lines and taps that see the
+// pixel read it from there, and the inner loop has neither edges nor widening. The last tap of an odd kernel
+// is paired with a weight of zero.
 
-struct Widen {
-  bool is_signed;
-  v128_t zero_point;
+struct PairLines {
+  int step = 1;    // in pixels, between the pairs that are kept: no output sees the others
+  int pixels = 0;  // of a line, with padding
+  int pairs = 0;   // of a line
+  int lines = 0;   // kept at a time: all that one output line sees
 
-  v128_t operator()(const std::uint8_t* from) const {
-    const v128_t wide = is_signed ? wasm_i16x8_load8x8(from) : wasm_u16x8_load8x8(from);
-    return wasm_i16x8_sub(wide, zero_point);
+  explicit PairLines(const ConvGeometry& g) {
+    step = std::gcd(g.stride_width, 2 * g.dilation_width);
+    pixels = (g.out_width - 1) * g.stride_width + 2 * tap_pairs(g) * g.dilation_width;
+    pairs = (pixels - g.dilation_width + step - 1) / step;
+    lines = (g.kernel_height - 1) * g.dilation_height + 1;
+  }
+  std::size_t line_elements() const { return static_cast<std::size_t>(pairs) * 2 * kInt8Block; }
+  std::size_t bytes() const {
+    return (lines * line_elements() + static_cast<std::size_t>(pixels) * kInt8Block) * sizeof(std::int16_t);
   }
 };
 
@@ -178,52 +194,116 @@ inline v128_t interleave_high(v128_t a, v128_t b) {
   return wasm_i16x8_shuffle(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
 }
 
-template <int kTilePixels>
-inline void int8_tile(const std::uint8_t* input, Widen widen, const Line& line, int x, TapRange kx, int pairs,
-                      const std::int16_t* w, v128_t (&c)[kTilePixels][2]) {
+// Where the lines of pairs are that an output line sees, one per line of taps.
+std::size_t tap_lines_bytes(const ConvGeometry& g) {
+  return round_up(static_cast<std::size_t>(g.kernel_height) * sizeof(void*), kAlignment);
+}
+
+// Makes a line of pairs from an input line; `pixels` is room for the widened line.
+void make_pairs(const std::uint8_t* line, const Int8Input& input, const ConvGeometry& g,
+                const PairLines& shape, std::int16_t* pixels, std::int16_t* pairs) {
   const v128_t zero = wasm_i32x4_splat(0);
-  for (int ky = line.ky.begin; ky < line.ky.end; ++ky) {
-    const std::ptrdiff_t start = line.input + ky * line.tap_line + x * line.pixel_step;
-    const std::int16_t* weight = w + (ky * pairs + kx.begin / 2) * 2 * kInt8Block;
-    for (int i = kx.begin & ~1; i < kx.end; i += 2, weight += 2 * kInt8Block) {
-      const v128_t w_low = wasm_v128_load(weight);
-      const v128_t w_high = wasm_v128_load(weight + 8);
-      const bool first = i >= kx.begin;
-      const bool second = i + 1 < kx.end;
-      for (int p = 0; p < kTilePixels; ++p) {
-        const std::uint8_t* from = input + (start + i * line.tap_pixel + p * line.pixel_step);
-        const v128_t a = first ? widen(from) : zero;
-        const v128_t b = second ? widen(from + line.tap_pixel) : zero;
-        c[p][0] = dot16_add(interleave_low(a, b), w_low, c[p][0]);
-        c[p][1] = dot16_add(interleave_high(a, b), w_high, c[p][1]);
-      }
+  const v128_t zero_point = wasm_i16x8_splat(static_cast<std::int16_t>(input.zero_point));
+  const int begin = std::clamp(g.pad_left, 0, shape.pixels);
+  const int end = std::clamp(g.in_width + g.pad_left, begin, shape.pixels);
+  std::int16_t* to = pixels;
+  for (int x = 0; x < begin; ++x, to += kInt8Block) wasm_v128_store(to, zero);
+  const std::uint8_t* from = line + (begin - g.pad_left) * g.pixel_stride;
+  if (input.is_signed) {
+    for (int x = begin; x < end; ++x, to += kInt8Block, from += g.pixel_stride) {
+      wasm_v128_store(to, wasm_i16x8_sub(wasm_i16x8_load8x8(from), zero_point));
     }
+  } else {
+    for (int x = begin; x < end; ++x, to += kInt8Block, from += g.pixel_stride) {
+      wasm_v128_store(to, wasm_i16x8_sub(wasm_u16x8_load8x8(from), zero_point));
+    }
+  }
+  for (int x = end; x < shape.pixels; ++x, to += kInt8Block) wasm_v128_store(to, zero);
+
+  const std::ptrdiff_t step = static_cast<std::ptrdiff_t>(shape.step) * kInt8Block;
+  const std::ptrdiff_t partner = static_cast<std::ptrdiff_t>(g.dilation_width) * kInt8Block;
+  for (int i = 0; i < shape.pairs; ++i, pixels += step, pairs += 2 * kInt8Block) {
+    const v128_t a = wasm_v128_load(pixels);
+    const v128_t b = wasm_v128_load(pixels + partner);
+    wasm_v128_store(pairs, interleave_low(a, b));
+    wasm_v128_store(pairs + 8, interleave_high(a, b));
   }
 }
 
-template <class Output>
-void int8_line(const Int8Input& input, const ConvGeometry& g, const DepthwiseInt8Weights& weights,
-               const ColumnTerms& terms, const Epilogue<Output>& epilogue, int index) {
-  const Line line = line_of(g, index);
-  const Widen widen{input.is_signed, wasm_i16x8_splat(static_cast<std::int16_t>(input.zero_point))};
-  const int pairs = tap_pairs(g);
-  const int first_pixel = index * g.out_width;
-  for (int channel = 0; channel < g.channels; channel += kInt8Block) {
-    const int count = std::min(kInt8Block, g.channels - channel);
-    const std::int16_t* w = weights.taps + static_cast<std::ptrdiff_t>(channel) * g.kernel_height * pairs * 2;
-    const v128_t offset_low = wasm_v128_load(terms.offsets + channel);
-    const v128_t offset_high = wasm_v128_load(terms.offsets + channel + 4);
-    for_each_tile(g, line, [&]<int kTilePixels>(int x, TapRange kx) {
-      v128_t c[kTilePixels][2];
-      for (int p = 0; p < kTilePixels; ++p) {
-        c[p][0] = offset_low;
-        c[p][1] = offset_high;
-      }
-      int8_tile(input.rows.data + channel, widen, line, x, kx, pairs, w, c);
-      for (int p = 0; p < kTilePixels; ++p) {
-        epilogue.row(first_pixel + x + p, channel, channel, count, c[p][0], c[p][1]);
-      }
+// Adds the products of a line of taps for kTilePixels output pixels of eight channels; `pixel` is the
+// distance of neighbouring outputs, `tap` that of neighbouring pairs of taps.
+template <int kTilePixels>
+inline void multiply_pairs(const std::int16_t* x, std::ptrdiff_t pixel, std::ptrdiff_t tap, int taps,
+                           const std::int16_t* w, v128_t (&c)[kTilePixels][2]) {
+#pragma clang loop unroll(disable)
+  for (int i = 0; i < taps; ++i, x += tap, w += 2 * kInt8Block) {
+    const v128_t w_low = wasm_v128_load(w);
+    const v128_t w_high = wasm_v128_load(w + 8);
+    unroll<kTilePixels>([&](auto p) {
+      c[p][0] = dot16_add(wasm_v128_load(x + p * pixel), w_low, c[p][0]);
+      c[p][1] = dot16_add(wasm_v128_load(x + p * pixel + 8), w_high, c[p][1]);
     });
+  }
+}
+
+// Output lines [begin, end) of eight channels.
+template <class Output>
+void int8_channels(const Int8Input& input, const ConvGeometry& g, const std::int16_t* weights, int channel,
+                   const ColumnTerms& terms, const Output& output, int begin, int end, const PairLines& shape,
+                   const std::int16_t** tap_lines, std::int16_t* memory) {
+  const Epilogue<Output> epilogue(output, terms);
+  const int count = std::min(kInt8Block, g.channels - channel);
+  const int taps = tap_pairs(g);
+  const v128_t offset_low = wasm_v128_load(terms.offsets + channel);
+  const v128_t offset_high = wasm_v128_load(terms.offsets + channel + 4);
+  const std::ptrdiff_t pixel = static_cast<std::ptrdiff_t>(g.stride_width / shape.step) * 2 * kInt8Block;
+  const std::ptrdiff_t tap = static_cast<std::ptrdiff_t>(2 * g.dilation_width / shape.step) * 2 * kInt8Block;
+  std::int16_t* widened = memory;
+  std::int16_t* ring = memory + static_cast<std::ptrdiff_t>(shape.pixels) * kInt8Block;
+  const auto ring_line = [&](int y) { return ring + y % shape.lines * shape.line_elements(); };
+
+  int image = -1;
+  int made = 0;  // input lines of this image below it are in the ring, or no longer needed
+  for (int index = begin; index < end; ++index) {
+    if (index / g.out_height != image) {
+      image = index / g.out_height;
+      made = 0;
+    }
+    const int first = index % g.out_height * g.stride_height - g.pad_top;
+    const TapRange ky = taps_inside(first, g.dilation_height, g.kernel_height, g.in_height);
+    const std::uint8_t* lines = input.rows.data + image * g.image_elements() + channel;
+    const int last = ky.begin < ky.end ? first + (ky.end - 1) * g.dilation_height : -1;
+    for (made = std::max(made, first); made <= last; ++made) {
+      make_pairs(lines + made * (g.in_width * g.pixel_stride), input, g, shape, widened, ring_line(made));
+    }
+
+    const int lines_of_taps = ky.end - ky.begin;
+    for (int i = 0; i < lines_of_taps; ++i)
+      tap_lines[i] = ring_line(first + (ky.begin + i) * g.dilation_height);
+    const std::int16_t* w = weights + ky.begin * taps * 2 * kInt8Block;
+    std::ptrdiff_t at = std::ptrdiff_t{index} * g.out_width * output.rows.stride + channel;
+    for (int x = 0; x < g.out_width;) {
+      const auto tile = [&](auto pixels) {
+        v128_t c[pixels][2];
+        unroll<pixels>([&](auto p) {
+          c[p][0] = offset_low;
+          c[p][1] = offset_high;
+        });
+        for (int i = 0; i < lines_of_taps; ++i) {
+          multiply_pairs(tap_lines[i] + x * pixel, pixel, tap, taps, w + i * taps * 2 * kInt8Block, c);
+        }
+        unroll<pixels>([&](auto p) {
+          epilogue.store(at, channel, count, c[p][0], c[p][1]);
+          at += output.rows.stride;
+        });
+        x += pixels;
+      };
+      if (x + kPixels <= g.out_width) {
+        tile(std::integral_constant<int, kPixels>{});
+      } else {
+        tile(std::integral_constant<int, 1>{});
+      }
+    }
   }
 }
 
@@ -259,9 +339,18 @@ void int8_lines(const Int8Input& input, const ConvGeometry& g, const DepthwiseIn
   if constexpr (!Isa::kVector) {
     for (int i = line_begin; i < line_end; ++i) scalar_int8_line(input, g, weights, output, i);
   } else {
+    if (g.out_width <= 0) return;
     const ColumnTerms terms = prepare_terms(output, 0, g.channels, scratch);
-    const Epilogue<Output> epilogue{output, terms};
-    for (int i = line_begin; i < line_end; ++i) int8_line(input, g, weights, terms, epilogue, i);
+    const PairLines shape(g);
+    auto* memory = static_cast<std::byte*>(scratch) + column_terms_bytes(g.channels);
+    auto* tap_lines = reinterpret_cast<const std::int16_t**>(memory);
+    memory += tap_lines_bytes(g);
+    for (int channel = 0; channel < g.channels; channel += kInt8Block) {
+      const std::int16_t* w =
+          weights.taps + static_cast<std::ptrdiff_t>(channel) * g.kernel_height * tap_pairs(g) * 2;
+      int8_channels(input, g, w, channel, terms, output, line_begin, line_end, shape, tap_lines,
+                    reinterpret_cast<std::int16_t*>(memory));
+    }
   }
 }
 
@@ -313,7 +402,9 @@ DepthwiseInt8Weights pack_depthwise_int8(const DepthwiseInt8Source& source, cons
   return {packed};
 }
 
-std::size_t depthwise_int8_scratch_bytes(const ConvGeometry& g) { return column_terms_bytes(g.channels); }
+std::size_t depthwise_int8_scratch_bytes(const ConvGeometry& g) {
+  return column_terms_bytes(g.channels) + tap_lines_bytes(g) + PairLines(g).bytes();
+}
 
 template <class Isa>
 void depthwise_float(const float* input, const ConvGeometry& g, const DepthwiseFloatWeights& weights,

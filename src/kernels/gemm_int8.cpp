@@ -534,7 +534,9 @@ class Dot8Block {
 
 template <class Block, class Output>
 void vector_gemm(const Int8Input& input, const Int8Weights& weights, const OutputRange& range,
-                 const ColumnTerms& terms, const Epilogue<Output>& epilogue, const Workspace& work) {
+                 const ColumnTerms& terms, const Output& output, const Workspace& work) {
+  const Epilogue<Output> epilogue(output, terms);
+  const RowLayout layout = output.rows;
   const int block_rows = row_block(weights);
   for (int m = range.row_begin; m < range.row_end; m += block_rows) {
     const int rows = std::min(block_rows, range.row_end - m);
@@ -562,7 +564,8 @@ void vector_gemm(const Int8Input& input, const Int8Weights& weights, const Outpu
       const int count = std::min(kColumnTile, range.column_end - n);
       for (int r = 0; r < rows; ++r) {
         const std::int32_t* sums = work.sums + r * kColumnTile;
-        epilogue.row(m + r, n, column, count, wasm_v128_load(sums), wasm_v128_load(sums + 4));
+        epilogue.store(layout.offset(m + r) + n, column, count, wasm_v128_load(sums),
+                       wasm_v128_load(sums + 4));
       }
     }
   }
@@ -586,16 +589,15 @@ void gemm(const Int8Input& input, const Int8Weights& weights, const Output& outp
       terms.offsets[i] =
           wrap_add(terms.offsets[i], wrap_mul(-zero_point, weights.column_sums[range.column_begin + i]));
     }
-    const Epilogue<Output> epilogue{output, terms};
 #if ZEROPOINT_HAS_RELAXED_KERNELS
     if constexpr (std::is_same_v<Isa, Relaxed>) {
       if (weights.method != Int8Method::kDot16) {
-        vector_gemm<Dot8Block>(input, weights, range, terms, epilogue, work);
+        vector_gemm<Dot8Block>(input, weights, range, terms, output, work);
         return;
       }
     }
 #endif
-    vector_gemm<Dot16Block>(input, weights, range, terms, epilogue, work);
+    vector_gemm<Dot16Block>(input, weights, range, terms, output, work);
   }
 }
 

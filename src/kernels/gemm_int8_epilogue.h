@@ -17,8 +17,9 @@ constexpr std::int32_t wrap_mul(std::int32_t a, std::int32_t b) {
   return static_cast<std::int32_t>(static_cast<std::uint32_t>(a) * static_cast<std::uint32_t>(b));
 }
 
-// Epilogues. `row` finishes columns n to n + 7 of row m, of which `count`
-// exist; `column` is n counted from the first column of the terms.
+// Epilogues. `store` finishes the sums of eight columns, of which `count` exist, and writes them `at`
+// elements after the output's first; `column` is the first of them, counted from the first column of the
+// terms.
 
 // What an epilogue reads per column, copied into scratch so that whole tiles can be read: [int32 offsets],
 // [multipliers], [float bias], each for the columns of the range, padded.
@@ -63,13 +64,16 @@ ColumnTerms prepare_terms(const Output& output, int begin, int count, void* scra
 template <class Output>
 struct Epilogue;
 
+// Each is copied into the function that uses it, so that its constants are locals there.
+
 template <>
 struct Epilogue<Int32Output> {
-  const Int32Output& output;
-  const ColumnTerms& terms;
+  std::int32_t* data;
 
-  void row(int m, int n, int, int count, v128_t lo, v128_t hi) const {
-    std::int32_t* y = output.data + output.rows.offset(m) + n;
+  Epilogue(const Int32Output& output, const ColumnTerms&) : data(output.data) {}
+
+  void store(std::ptrdiff_t at, int, int count, v128_t lo, v128_t hi) const {
+    std::int32_t* y = data + at;
     if (count >= kColumnTile) {
       wasm_v128_store(y, lo);
       wasm_v128_store(y + 4, hi);
@@ -82,40 +86,53 @@ struct Epilogue<Int32Output> {
 
 template <>
 struct Epilogue<QuantizedOutput> {
-  const QuantizedOutput& output;
-  const ColumnTerms& terms;
-  VectorRequantizer requantizer{output.range};
+  std::uint8_t* data;
+  bool is_signed;
+  const float* multipliers;
+  VectorRequantizer requantizer;
 
-  void row(int m, int n, int column, int count, v128_t lo, v128_t hi) const {
-    const v128_t q_lo = requantizer(lo, wasm_v128_load(terms.multipliers + column));
-    const v128_t q_hi = requantizer(hi, wasm_v128_load(terms.multipliers + column + 4));
+  Epilogue(const QuantizedOutput& output, const ColumnTerms& terms)
+      : data(static_cast<std::uint8_t*>(output.data)),
+        is_signed(output.is_signed),
+        multipliers(terms.multipliers),
+        requantizer(output.range) {}
+
+  void store(std::ptrdiff_t at, int column, int count, v128_t lo, v128_t hi) const {
+    const v128_t q_lo = requantizer(lo, wasm_v128_load(multipliers + column));
+    const v128_t q_hi = requantizer(hi, wasm_v128_load(multipliers + column + 4));
     const v128_t q16 = wasm_i16x8_narrow_i32x4(q_lo, q_hi);
-    const v128_t q8 =
-        output.is_signed ? wasm_i8x16_narrow_i16x8(q16, q16) : wasm_u8x16_narrow_i16x8(q16, q16);
-    std::uint8_t* y = static_cast<std::uint8_t*>(output.data) + output.rows.offset(m) + n;
+    const v128_t q8 = is_signed ? wasm_i8x16_narrow_i16x8(q16, q16) : wasm_u8x16_narrow_i16x8(q16, q16);
     if (count >= kColumnTile) {
-      wasm_v128_store64_lane(y, q8, 0);
+      wasm_v128_store64_lane(data + at, q8, 0);
     } else {
-      store_bytes(y, q8, static_cast<std::size_t>(count));
+      store_bytes(data + at, q8, static_cast<std::size_t>(count));
     }
   }
 };
 
 template <>
 struct Epilogue<FloatOutput> {
-  const FloatOutput& output;
-  const ColumnTerms& terms;
-  v128_t lo_bound = wasm_f32x4_splat(output.lo);
-  v128_t hi_bound = wasm_f32x4_splat(output.hi);
+  float* data;
+  const float* multipliers;
+  const float* bias;
+  v128_t lo_bound;
+  v128_t hi_bound;
+
+  Epilogue(const FloatOutput& output, const ColumnTerms& terms)
+      : data(output.data),
+        multipliers(terms.multipliers),
+        bias(terms.bias),
+        lo_bound(wasm_f32x4_splat(output.lo)),
+        hi_bound(wasm_f32x4_splat(output.hi)) {}
 
   // Multiplied and added with two roundings in every build: integer products give the same floats everywhere.
   v128_t finish(v128_t sums, int column) const {
-    v128_t x = wasm_f32x4_mul(wasm_f32x4_convert_i32x4(sums), wasm_v128_load(terms.multipliers + column));
-    x = wasm_f32x4_add(x, wasm_v128_load(terms.bias + column));
+    v128_t x = wasm_f32x4_mul(wasm_f32x4_convert_i32x4(sums), wasm_v128_load(multipliers + column));
+    x = wasm_f32x4_add(x, wasm_v128_load(bias + column));
     return wasm_f32x4_pmin(wasm_f32x4_pmax(x, lo_bound), hi_bound);
   }
-  void row(int m, int n, int column, int count, v128_t lo, v128_t hi) const {
-    float* y = output.data + output.rows.offset(m) + n;
+  void store(std::ptrdiff_t at, int column, int count, v128_t lo, v128_t hi) const {
+    float* y = data + at;
     lo = finish(lo, column);
     hi = finish(hi, column + 4);
     if (count >= kColumnTile) {
