@@ -70,18 +70,6 @@ TapRange kx_of(const ConvGeometry& g, int x) {
   return taps_inside(x * g.stride_width - g.pad_left, g.dilation_width, g.kernel_width, g.in_width);
 }
 
-// Calls `tile.operator()<pixels>(x, kx)` for all pixels of a line: one at a time at the edges, kPixels
-// within.
-template <class Tile>
-void for_each_tile(const ConvGeometry& g, const Line& line, const Tile& tile) {
-  for (int x = 0; x < line.inner_begin; ++x) tile.template operator()<1>(x, kx_of(g, x));
-  const TapRange all{0, g.kernel_width};
-  int x = line.inner_begin;
-  for (; x + kPixels <= line.inner_end; x += kPixels) tile.template operator()<kPixels>(x, all);
-  for (; x < line.inner_end; ++x) tile.template operator()<1>(x, all);
-  for (; x < g.out_width; ++x) tile.template operator()<1>(x, kx_of(g, x));
-}
-
 // ---------------------------------------------------------------------------------------------------------------
 // Float
 
@@ -92,40 +80,49 @@ inline void float_tile(const float* input, const Line& line, int x, TapRange kx,
     const float* from =
         input + (line.input + ky * line.tap_line + x * line.pixel_step + kx.begin * line.tap_pixel);
     const float* weight = w + (ky * kernel_width + kx.begin) * kFloatBlock;
+#pragma clang loop unroll(disable)
     for (int i = kx.begin; i < kx.end; ++i) {
-      for (int v = 0; v < kVectors; ++v) {
+      unroll<kVectors>([&](auto v) {
         const v128_t wv = wasm_v128_load(weight + v * taps * kFloatBlock);
-        for (int p = 0; p < kTilePixels; ++p) {
+        unroll<kTilePixels>([&](auto p) {
           c[p][v] = madd<Isa>(wasm_v128_load(from + p * line.pixel_step + v * kFloatBlock), wv, c[p][v]);
-        }
-      }
+        });
+      });
       from += line.tap_pixel;
       weight += kFloatBlock;
     }
   }
 }
 
-template <class Isa, int kVectors>
-void float_channels(const float* input, const ConvGeometry& g, const Line& line, const float* w,
-                    const FloatGemmOutput& output, int first_pixel, int channel, int count) {
-  const v128_t lo = wasm_f32x4_splat(output.lo);
-  const v128_t hi = wasm_f32x4_splat(output.hi);
-  v128_t bias[kVectors];
-  for (int v = 0; v < kVectors; ++v) {
-    const std::size_t left = static_cast<std::size_t>(std::min(count - v * kFloatBlock, kFloatBlock));
-    bias[v] = output.bias == nullptr
-                  ? wasm_f32x4_splat(0)
-                  : load_bytes(output.bias + channel + v * kFloatBlock, left * sizeof(float));
-  }
-  for_each_tile(g, line, [&]<int kTilePixels>(int x, TapRange kx) {
+// The bounds, the bias and the output of a depthwise convolution in floats.
+struct FloatLine {
+  const float* input;
+  const ConvGeometry& g;
+  const DepthwiseFloatWeights& weights;
+  const FloatGemmOutput& output;
+  Line line;
+  std::ptrdiff_t first_output;
+
+  // kTilePixels pixels from x on, of kVectors times four channels from `channel` on, of which `count` exist.
+  template <class Isa, int kTilePixels, int kVectors>
+  void tile(int x, TapRange kx, int channel, int count) const {
+    const v128_t lo = wasm_f32x4_splat(output.lo);
+    const v128_t hi = wasm_f32x4_splat(output.hi);
     v128_t c[kTilePixels][kVectors];
-    for (int p = 0; p < kTilePixels; ++p) {
-      for (int v = 0; v < kVectors; ++v) c[p][v] = bias[v];
-    }
-    float_tile<Isa>(input + channel, line, x, kx, g.kernel_width, g.taps(), w, c);
-    for (int p = 0; p < kTilePixels; ++p) {
-      float* y = output.data + (first_pixel + x + p) * output.rows.stride + channel;
-      for (int v = 0; v < kVectors; ++v) {
+    unroll<kVectors>([&](auto v) {
+      v128_t bias = wasm_f32x4_splat(0);
+      if (output.bias != nullptr) {
+        const int left = std::min(count - v * kFloatBlock, kFloatBlock);
+        bias = load_bytes(output.bias + channel + v * kFloatBlock,
+                          static_cast<std::size_t>(left) * sizeof(float));
+      }
+      unroll<kTilePixels>([&](auto p) { c[p][v] = bias; });
+    });
+    float_tile<Isa>(input + channel, line, x, kx, g.kernel_width, g.taps(),
+                    weights.taps + std::ptrdiff_t{channel} * g.taps(), c);
+    unroll<kTilePixels>([&](auto p) {
+      float* y = output.data + first_output + (x + p) * output.rows.stride + channel;
+      unroll<kVectors>([&](auto v) {
         const v128_t value = wasm_f32x4_pmin(wasm_f32x4_pmax(c[p][v], lo), hi);
         const int left = count - v * kFloatBlock;
         if (left >= kFloatBlock) {
@@ -133,10 +130,36 @@ void float_channels(const float* input, const ConvGeometry& g, const Line& line,
         } else {
           store_bytes(y + v * kFloatBlock, value, static_cast<std::size_t>(left) * sizeof(float));
         }
-      }
+      });
+    });
+  }
+
+  // All channels of kTilePixels pixels from x on. A single pixel takes sixteen channels at a time, for enough
+  // sums that do not wait for each other.
+  template <class Isa, int kTilePixels>
+  void pixels(int x, TapRange kx) const {
+    int c = 0;
+    if constexpr (kTilePixels == 1) {
+      for (; c + 4 * kFloatBlock <= g.channels; c += 4 * kFloatBlock)
+        tile<Isa, 1, 4>(x, kx, c, 4 * kFloatBlock);
     }
-  });
-}
+    for (; c + 2 * kFloatBlock <= g.channels; c += 2 * kFloatBlock) {
+      tile<Isa, kTilePixels, 2>(x, kx, c, 2 * kFloatBlock);
+    }
+    for (; c < g.channels; c += kFloatBlock) {
+      tile<Isa, kTilePixels, 1>(x, kx, c, std::min(kFloatBlock, g.channels - c));
+    }
+  }
+
+  template <class Isa>
+  void run() const {
+    const TapRange all{0, g.kernel_width};
+    int x = 0;
+    for (; x < line.inner_begin; ++x) pixels<Isa, 1>(x, kx_of(g, x));
+    for (; x + kPixels <= line.inner_end; x += kPixels) pixels<Isa, kPixels>(x, all);
+    for (; x < g.out_width; ++x) pixels<Isa, 1>(x, kx_of(g, x));
+  }
+};
 
 void scalar_float(const float* input, const ConvGeometry& g, const DepthwiseFloatWeights& weights,
                   const FloatGemmOutput& output, int index) {
@@ -232,22 +255,27 @@ void make_pairs(const std::uint8_t* line, const Int8Input& input, const ConvGeom
 
 // Adds the products of a line of taps for kTilePixels output pixels of eight channels; `pixel` is the
 // distance of neighbouring outputs, `tap` that of neighbouring pairs of taps.
-template <int kTilePixels>
+template <int kTaps, int kTilePixels>
 inline void multiply_pairs(const std::int16_t* x, std::ptrdiff_t pixel, std::ptrdiff_t tap, int taps,
                            const std::int16_t* w, v128_t (&c)[kTilePixels][2]) {
-#pragma clang loop unroll(disable)
-  for (int i = 0; i < taps; ++i, x += tap, w += 2 * kInt8Block) {
-    const v128_t w_low = wasm_v128_load(w);
-    const v128_t w_high = wasm_v128_load(w + 8);
+  const auto step = [&](const std::int16_t* from, const std::int16_t* weight) __attribute__((always_inline)) {
+    const v128_t w_low = wasm_v128_load(weight);
+    const v128_t w_high = wasm_v128_load(weight + 8);
     unroll<kTilePixels>([&](auto p) {
-      c[p][0] = dot16_add(wasm_v128_load(x + p * pixel), w_low, c[p][0]);
-      c[p][1] = dot16_add(wasm_v128_load(x + p * pixel + 8), w_high, c[p][1]);
+      c[p][0] = dot16_add(wasm_v128_load(from + p * pixel), w_low, c[p][0]);
+      c[p][1] = dot16_add(wasm_v128_load(from + p * pixel + 8), w_high, c[p][1]);
     });
+  };
+  if constexpr (kTaps > 0) {
+    unroll<kTaps>([&](auto i) { step(x + i * tap, w + i * 2 * kInt8Block); });
+  } else {
+#pragma clang loop unroll(disable)
+    for (int i = 0; i < taps; ++i) step(x + i * tap, w + i * 2 * kInt8Block);
   }
 }
 
-// Output lines [begin, end) of eight channels.
-template <class Output>
+// Output lines [begin, end) of eight channels. kTaps: pairs of taps in a line, where known.
+template <int kTaps, class Output>
 void int8_channels(const Int8Input& input, const ConvGeometry& g, const std::int16_t* weights, int channel,
                    const ColumnTerms& terms, const Output& output, int begin, int end, const PairLines& shape,
                    const std::int16_t** tap_lines, std::int16_t* memory) {
@@ -290,7 +318,7 @@ void int8_channels(const Int8Input& input, const ConvGeometry& g, const std::int
           c[p][1] = offset_high;
         });
         for (int i = 0; i < lines_of_taps; ++i) {
-          multiply_pairs(tap_lines[i] + x * pixel, pixel, tap, taps, w + i * taps * 2 * kInt8Block, c);
+          multiply_pairs<kTaps>(tap_lines[i] + x * pixel, pixel, tap, taps, w + i * taps * 2 * kInt8Block, c);
         }
         unroll<pixels>([&](auto p) {
           epilogue.store(at, channel, count, c[p][0], c[p][1]);
@@ -348,8 +376,20 @@ void int8_lines(const Int8Input& input, const ConvGeometry& g, const DepthwiseIn
     for (int channel = 0; channel < g.channels; channel += kInt8Block) {
       const std::int16_t* w =
           weights.taps + static_cast<std::ptrdiff_t>(channel) * g.kernel_height * tap_pairs(g) * 2;
-      int8_channels(input, g, w, channel, terms, output, line_begin, line_end, shape, tap_lines,
-                    reinterpret_cast<std::int16_t*>(memory));
+      const auto run = [&](auto taps) {
+        int8_channels<taps>(input, g, w, channel, terms, output, line_begin, line_end, shape, tap_lines,
+                            reinterpret_cast<std::int16_t*>(memory));
+      };
+      switch (tap_pairs(g)) {
+        case 2:
+          run(std::integral_constant<int, 2>{});
+          break;
+        case 3:
+          run(std::integral_constant<int, 3>{});
+          break;
+        default:
+          run(std::integral_constant<int, 0>{});
+      }
     }
   }
 }
@@ -413,17 +453,9 @@ void depthwise_float(const float* input, const ConvGeometry& g, const DepthwiseF
     if constexpr (!Isa::kVector) {
       scalar_float(input, g, weights, output, i);
     } else {
-      const Line line = line_of(g, i);
-      const int first_pixel = i * g.out_width;
-      int c = 0;
-      for (; c + 2 * kFloatBlock <= g.channels; c += 2 * kFloatBlock) {
-        float_channels<Isa, 2>(input, g, line, weights.taps + std::ptrdiff_t{c} * g.taps(), output,
-                               first_pixel, c, 2 * kFloatBlock);
-      }
-      for (; c < g.channels; c += kFloatBlock) {
-        float_channels<Isa, 1>(input, g, line, weights.taps + std::ptrdiff_t{c} * g.taps(), output,
-                               first_pixel, c, std::min(kFloatBlock, g.channels - c));
-      }
+      const FloatLine line{
+          input, g, weights, output, line_of(g, i), std::ptrdiff_t{i} * g.out_width * output.rows.stride};
+      line.template run<Isa>();
     }
   }
 }
