@@ -223,34 +223,46 @@ std::size_t tap_lines_bytes(const ConvGeometry& g) {
 }
 
 // Makes a line of pairs from an input line; `pixels` is room for the widened line.
-void make_pairs(const std::uint8_t* line, const Int8Input& input, const ConvGeometry& g,
+template <bool kSigned>
+void make_pairs(const std::uint8_t* line, std::int32_t zero_point, const ConvGeometry& g,
                 const PairLines& shape, std::int16_t* pixels, std::int16_t* pairs) {
   const v128_t zero = wasm_i32x4_splat(0);
-  const v128_t zero_point = wasm_i16x8_splat(static_cast<std::int16_t>(input.zero_point));
-  const int begin = std::clamp(g.pad_left, 0, shape.pixels);
-  const int end = std::clamp(g.in_width + g.pad_left, begin, shape.pixels);
-  std::int16_t* to = pixels;
-  for (int x = 0; x < begin; ++x, to += kInt8Block) wasm_v128_store(to, zero);
-  const std::uint8_t* from = line + (begin - g.pad_left) * g.pixel_stride;
-  if (input.is_signed) {
-    for (int x = begin; x < end; ++x, to += kInt8Block, from += g.pixel_stride) {
-      wasm_v128_store(to, wasm_i16x8_sub(wasm_i16x8_load8x8(from), zero_point));
-    }
-  } else {
-    for (int x = begin; x < end; ++x, to += kInt8Block, from += g.pixel_stride) {
-      wasm_v128_store(to, wasm_i16x8_sub(wasm_u16x8_load8x8(from), zero_point));
-    }
-  }
-  for (int x = end; x < shape.pixels; ++x, to += kInt8Block) wasm_v128_store(to, zero);
-
-  const std::ptrdiff_t step = static_cast<std::ptrdiff_t>(shape.step) * kInt8Block;
-  const std::ptrdiff_t partner = static_cast<std::ptrdiff_t>(g.dilation_width) * kInt8Block;
-  for (int i = 0; i < shape.pairs; ++i, pixels += step, pairs += 2 * kInt8Block) {
-    const v128_t a = wasm_v128_load(pixels);
-    const v128_t b = wasm_v128_load(pixels + partner);
+  const v128_t point = wasm_i16x8_splat(static_cast<std::int16_t>(zero_point));
+  const auto widen = [&](const std::uint8_t* from) {
+    return wasm_i16x8_sub(kSigned ? wasm_i16x8_load8x8(from) : wasm_u16x8_load8x8(from), point);
+  };
+  const auto store = [&](v128_t a, v128_t b) {
     wasm_v128_store(pairs, interleave_low(a, b));
     wasm_v128_store(pairs + 8, interleave_high(a, b));
+    pairs += 2 * kInt8Block;
+  };
+  const int begin = std::clamp(g.pad_left, 0, shape.pixels);
+  const int end = std::clamp(g.in_width + g.pad_left, begin, shape.pixels);
+  const std::uint8_t* from = line + (begin - g.pad_left) * g.pixel_stride;
+
+  if (shape.step == 1 && g.dilation_width == 1) {
+    // The second of a pair is the first of the next.
+    v128_t last = zero;
+    for (int x = 0; x < shape.pixels; ++x) {
+      v128_t pixel = zero;
+      if (x >= begin && x < end) {
+        pixel = widen(from);
+        from += g.pixel_stride;
+      }
+      if (x > 0) store(last, pixel);
+      last = pixel;
+    }
+    return;
   }
+  std::int16_t* to = pixels;
+  for (int x = 0; x < begin; ++x, to += kInt8Block) wasm_v128_store(to, zero);
+  for (int x = begin; x < end; ++x, to += kInt8Block, from += g.pixel_stride)
+    wasm_v128_store(to, widen(from));
+  for (int x = end; x < shape.pixels; ++x, to += kInt8Block) wasm_v128_store(to, zero);
+  const std::ptrdiff_t step = static_cast<std::ptrdiff_t>(shape.step) * kInt8Block;
+  const std::ptrdiff_t partner = static_cast<std::ptrdiff_t>(g.dilation_width) * kInt8Block;
+  for (int i = 0; i < shape.pairs; ++i, pixels += step)
+    store(wasm_v128_load(pixels), wasm_v128_load(pixels + partner));
 }
 
 // Adds the products of a line of taps for kTilePixels output pixels of eight channels; `pixel` is the
@@ -282,6 +294,7 @@ void int8_channels(const Int8Input& input, const ConvGeometry& g, const std::int
   const Epilogue<Output> epilogue(output, terms);
   const int count = std::min(kInt8Block, g.channels - channel);
   const int taps = tap_pairs(g);
+  const auto columns = epilogue.columns(channel);
   const v128_t offset_low = wasm_v128_load(terms.offsets + channel);
   const v128_t offset_high = wasm_v128_load(terms.offsets + channel + 4);
   const std::ptrdiff_t pixel = static_cast<std::ptrdiff_t>(g.stride_width / shape.step) * 2 * kInt8Block;
@@ -290,6 +303,7 @@ void int8_channels(const Int8Input& input, const ConvGeometry& g, const std::int
   std::int16_t* ring = memory + static_cast<std::ptrdiff_t>(shape.pixels) * kInt8Block;
   const auto ring_line = [&](int y) { return ring + y % shape.lines * shape.line_elements(); };
 
+  const auto make = input.is_signed ? make_pairs<true> : make_pairs<false>;
   int image = -1;
   int made = 0;  // input lines of this image below it are in the ring, or no longer needed
   for (int index = begin; index < end; ++index) {
@@ -302,7 +316,8 @@ void int8_channels(const Int8Input& input, const ConvGeometry& g, const std::int
     const std::uint8_t* lines = input.rows.data + image * g.image_elements() + channel;
     const int last = ky.begin < ky.end ? first + (ky.end - 1) * g.dilation_height : -1;
     for (made = std::max(made, first); made <= last; ++made) {
-      make_pairs(lines + made * (g.in_width * g.pixel_stride), input, g, shape, widened, ring_line(made));
+      make(lines + made * (g.in_width * g.pixel_stride), input.zero_point, g, shape, widened,
+           ring_line(made));
     }
 
     const int lines_of_taps = ky.end - ky.begin;
@@ -321,7 +336,7 @@ void int8_channels(const Int8Input& input, const ConvGeometry& g, const std::int
           multiply_pairs<kTaps>(tap_lines[i] + x * pixel, pixel, tap, taps, w + i * taps * 2 * kInt8Block, c);
         }
         unroll<pixels>([&](auto p) {
-          epilogue.store(at, channel, count, c[p][0], c[p][1]);
+          epilogue.store(at, columns, count, c[p][0], c[p][1]);
           at += output.rows.stride;
         });
         x += pixels;

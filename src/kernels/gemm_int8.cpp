@@ -562,9 +562,10 @@ void vector_gemm(const Int8Input& input, const Int8Weights& weights, const Outpu
         }
       }
       const int count = std::min(kColumnTile, range.column_end - n);
+      const auto columns = epilogue.columns(column);
       for (int r = 0; r < rows; ++r) {
         const std::int32_t* sums = work.sums + r * kColumnTile;
-        epilogue.store(layout.offset(m + r) + n, column, count, wasm_v128_load(sums),
+        epilogue.store(layout.offset(m + r) + n, columns, count, wasm_v128_load(sums),
                        wasm_v128_load(sums + 4));
       }
     }

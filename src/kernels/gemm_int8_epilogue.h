@@ -70,9 +70,13 @@ template <>
 struct Epilogue<Int32Output> {
   std::int32_t* data;
 
+  struct Columns {};
+
   Epilogue(const Int32Output& output, const ColumnTerms&) : data(output.data) {}
 
-  void store(std::ptrdiff_t at, int, int count, v128_t lo, v128_t hi) const {
+  Columns columns(int) const { return {}; }
+
+  void store(std::ptrdiff_t at, const Columns&, int count, v128_t lo, v128_t hi) const {
     std::int32_t* y = data + at;
     if (count >= kColumnTile) {
       wasm_v128_store(y, lo);
@@ -91,15 +95,23 @@ struct Epilogue<QuantizedOutput> {
   const float* multipliers;
   VectorRequantizer requantizer;
 
+  struct Columns {
+    v128_t multipliers[2];
+  };
+
   Epilogue(const QuantizedOutput& output, const ColumnTerms& terms)
       : data(static_cast<std::uint8_t*>(output.data)),
         is_signed(output.is_signed),
         multipliers(terms.multipliers),
         requantizer(output.range) {}
 
-  void store(std::ptrdiff_t at, int column, int count, v128_t lo, v128_t hi) const {
-    const v128_t q_lo = requantizer(lo, wasm_v128_load(multipliers + column));
-    const v128_t q_hi = requantizer(hi, wasm_v128_load(multipliers + column + 4));
+  Columns columns(int column) const {
+    return {{wasm_v128_load(multipliers + column), wasm_v128_load(multipliers + column + 4)}};
+  }
+
+  void store(std::ptrdiff_t at, const Columns& columns, int count, v128_t lo, v128_t hi) const {
+    const v128_t q_lo = requantizer(lo, columns.multipliers[0]);
+    const v128_t q_hi = requantizer(hi, columns.multipliers[1]);
     const v128_t q16 = wasm_i16x8_narrow_i32x4(q_lo, q_hi);
     const v128_t q8 = is_signed ? wasm_i8x16_narrow_i16x8(q16, q16) : wasm_u8x16_narrow_i16x8(q16, q16);
     if (count >= kColumnTile) {
@@ -118,6 +130,11 @@ struct Epilogue<FloatOutput> {
   v128_t lo_bound;
   v128_t hi_bound;
 
+  struct Columns {
+    v128_t multipliers[2];
+    v128_t bias[2];
+  };
+
   Epilogue(const FloatOutput& output, const ColumnTerms& terms)
       : data(output.data),
         multipliers(terms.multipliers),
@@ -125,16 +142,20 @@ struct Epilogue<FloatOutput> {
         lo_bound(wasm_f32x4_splat(output.lo)),
         hi_bound(wasm_f32x4_splat(output.hi)) {}
 
+  Columns columns(int column) const {
+    return {{wasm_v128_load(multipliers + column), wasm_v128_load(multipliers + column + 4)},
+            {wasm_v128_load(bias + column), wasm_v128_load(bias + column + 4)}};
+  }
   // Multiplied and added with two roundings in every build: integer products give the same floats everywhere.
-  v128_t finish(v128_t sums, int column) const {
-    v128_t x = wasm_f32x4_mul(wasm_f32x4_convert_i32x4(sums), wasm_v128_load(multipliers + column));
-    x = wasm_f32x4_add(x, wasm_v128_load(bias + column));
+  v128_t finish(v128_t sums, const Columns& columns, int half) const {
+    v128_t x = wasm_f32x4_mul(wasm_f32x4_convert_i32x4(sums), columns.multipliers[half]);
+    x = wasm_f32x4_add(x, columns.bias[half]);
     return wasm_f32x4_pmin(wasm_f32x4_pmax(x, lo_bound), hi_bound);
   }
-  void store(std::ptrdiff_t at, int column, int count, v128_t lo, v128_t hi) const {
+  void store(std::ptrdiff_t at, const Columns& columns, int count, v128_t lo, v128_t hi) const {
     float* y = data + at;
-    lo = finish(lo, column);
-    hi = finish(hi, column + 4);
+    lo = finish(lo, columns, 0);
+    hi = finish(hi, columns, 1);
     if (count >= kColumnTile) {
       wasm_v128_store(y, lo);
       wasm_v128_store(y + 4, hi);
