@@ -324,29 +324,24 @@ void int8_channels(const Int8Input& input, const ConvGeometry& g, const std::int
     for (int i = 0; i < lines_of_taps; ++i)
       tap_lines[i] = ring_line(first + (ky.begin + i) * g.dilation_height);
     const std::int16_t* w = weights + ky.begin * taps * 2 * kInt8Block;
-    std::ptrdiff_t at = std::ptrdiff_t{index} * g.out_width * output.rows.stride + channel;
-    for (int x = 0; x < g.out_width;) {
-      const auto tile = [&](auto pixels) {
-        v128_t c[pixels][2];
-        unroll<pixels>([&](auto p) {
-          c[p][0] = offset_low;
-          c[p][1] = offset_high;
-        });
-        for (int i = 0; i < lines_of_taps; ++i) {
-          multiply_pairs<kTaps>(tap_lines[i] + x * pixel, pixel, tap, taps, w + i * taps * 2 * kInt8Block, c);
-        }
-        unroll<pixels>([&](auto p) {
-          epilogue.store(at, columns, count, c[p][0], c[p][1]);
-          at += output.rows.stride;
-        });
-        x += pixels;
-      };
-      if (x + kPixels <= g.out_width) {
-        tile(std::integral_constant<int, kPixels>{});
-      } else {
-        tile(std::integral_constant<int, 1>{});
+    const std::ptrdiff_t first_output = std::ptrdiff_t{index} * g.out_width * output.rows.stride + channel;
+    const auto tile = [&](auto pixels, int x) {
+      v128_t c[pixels][2];
+      unroll<pixels>([&](auto p) {
+        c[p][0] = offset_low;
+        c[p][1] = offset_high;
+      });
+      for (int i = 0; i < lines_of_taps; ++i) {
+        multiply_pairs<kTaps>(tap_lines[i] + x * pixel, pixel, tap, taps, w + i * taps * 2 * kInt8Block, c);
       }
-    }
+      unroll<pixels>([&](auto p) {
+        epilogue.store(first_output + (x + p) * output.rows.stride, columns, count, c[p][0], c[p][1]);
+      });
+    };
+    int x = 0;
+    for (; x + kPixels <= g.out_width; x += kPixels) tile(std::integral_constant<int, kPixels>{}, x);
+    for (; x + 2 <= g.out_width; x += 2) tile(std::integral_constant<int, 2>{}, x);
+    for (; x < g.out_width; ++x) tile(std::integral_constant<int, 1>{}, x);
   }
 }
 

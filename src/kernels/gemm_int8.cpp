@@ -167,8 +167,7 @@ std::int32_t activation_shift(const Int8Input& input, Int8Method method) {
 }
 
 // A block of rows stays in the L2 cache while the weights' tiles stream past, each used for all its rows.
-constexpr int kRowBlockStep = 24;  // whole tiles of any method
-constexpr int kMaxRowBlock = 96;
+constexpr int kMaxRowBlock = 120;
 constexpr std::size_t kRowBlockBytes = 192 * 1024;
 
 // The 16-bit method cuts K into pieces whose weights, widened, stay in the L1 cache.
@@ -186,9 +185,11 @@ int depth_blocks(const Int8Weights& weights) {
 }
 
 int row_block(const Int8Weights& weights) {
-  const std::size_t row_bytes = std::max<std::size_t>(weights.padded_depth, 1) * group_of(weights.method) / 2;
-  const int rows = static_cast<int>(kRowBlockBytes / row_bytes) / kRowBlockStep * kRowBlockStep;
-  return std::clamp(rows, kRowBlockStep, kMaxRowBlock);
+  const int step = weights.method == Int8Method::kDot8Narrow ? 30 : 24;  // whole register tiles
+  const std::size_t row_bytes =
+      std::max<std::size_t>(weights.padded_depth, 1) * (weights.method == Int8Method::kDot16 ? 2 : 1);
+  const int rows = static_cast<int>(kRowBlockBytes / row_bytes) / step * step;
+  return std::clamp(rows, step, kMaxRowBlock);
 }
 
 // What one call keeps in scratch memory, besides the column terms.
@@ -282,74 +283,90 @@ std::int32_t sum_row(const std::uint8_t* row, int depth, bool is_signed) {
 
 const volatile std::int16_t not_a_literal_one = 1;
 
+// `tiles` of them, one after another.
 template <Int8Method kMethod, int kRows>
-void multiply_dot8(const std::uint8_t* a, std::size_t stride, const std::int8_t* w, int depth,
-                   std::int32_t* sums) {
+void multiply_dot8(const std::uint8_t* a, std::ptrdiff_t stride, const std::int8_t* weights, int depth,
+                   int tiles, std::int32_t* sums) {
   // Few rows have few accumulators, which would wait for each other: neighbouring groups get their own.
   constexpr int kSplit = kRows == 1 ? 4 : kRows == 2 ? 2 : 1;
-  v128_t c[kRows][kSplit][2];
-  const std::uint8_t* rows[kRows];
-  unroll<kRows>([&](auto r) {
-    unroll<kSplit>([&](auto s) { c[r][s][0] = c[r][s][1] = wasm_i32x4_splat(0); });
-    c[r][0][0] = wasm_v128_load(sums + r * kColumnTile);
-    c[r][0][1] = wasm_v128_load(sums + r * kColumnTile + 4);
-    rows[r] = a + r * stride;
-  });
   // Not a literal: V8 would make it anew for every use, with three instructions. (It does so inside
   // relaxed_dot_add where there is no VNNI, which is why three instructions are faster here than that one.)
   const v128_t ones = wasm_i16x8_splat(not_a_literal_one);
-  const auto step = [&](auto split) __attribute__((always_inline)) {
-    const v128_t w0 = wasm_v128_load(w + split * 32);
-    const v128_t w1 = wasm_v128_load(w + split * 32 + 16);
+  for (; tiles > 0; --tiles, a += kRows * stride, sums += kRows * kColumnTile) {
+    v128_t c[kRows][kSplit][2];
+    const std::uint8_t* rows[kRows];
     unroll<kRows>([&](auto r) {
-      const v128_t x = wasm_v128_load32_splat(rows[r] + split * 4);
-      if constexpr (kMethod == Int8Method::kDot8Narrow) {
-        c[r][split][0] = dot16_add(relaxed_dot_pairs(w0, x), ones, c[r][split][0]);
-        c[r][split][1] = dot16_add(relaxed_dot_pairs(w1, x), ones, c[r][split][1]);
-      } else {
-        c[r][split][0] = relaxed_dot_add(w0, x, c[r][split][0]);
-        c[r][split][1] = relaxed_dot_add(w1, x, c[r][split][1]);
-      }
+      unroll<kSplit>([&](auto s) { c[r][s][0] = c[r][s][1] = wasm_i32x4_splat(0); });
+      c[r][0][0] = wasm_v128_load(sums + r * kColumnTile);
+      c[r][0][1] = wasm_v128_load(sums + r * kColumnTile + 4);
+      rows[r] = a + r * stride;
     });
-  };
-  int groups = depth / 4;
+    const std::int8_t* w = weights;
+    const auto step = [&](auto split) __attribute__((always_inline)) {
+      const v128_t w0 = wasm_v128_load(w + split * 32);
+      const v128_t w1 = wasm_v128_load(w + split * 32 + 16);
+      unroll<kRows>([&](auto r) {
+        const v128_t x = wasm_v128_load32_splat(rows[r] + split * 4);
+        if constexpr (kMethod == Int8Method::kDot8Narrow) {
+          c[r][split][0] = dot16_add(relaxed_dot_pairs(w0, x), ones, c[r][split][0]);
+          c[r][split][1] = dot16_add(relaxed_dot_pairs(w1, x), ones, c[r][split][1]);
+        } else {
+          c[r][split][0] = relaxed_dot_add(w0, x, c[r][split][0]);
+          c[r][split][1] = relaxed_dot_add(w1, x, c[r][split][1]);
+        }
+      });
+    };
+    int groups = depth / 4;
 #pragma clang loop unroll(disable)
-  for (; groups >= kSplit; groups -= kSplit) {
-    unroll<kSplit>(step);
-    w += kSplit * 32;
-    unroll<kRows>([&](auto r) { rows[r] += kSplit * 4; });
-  }
-  for (; kSplit > 1 && groups > 0; --groups) {
-    step(std::integral_constant<int, 0>{});
-    w += 32;
-    unroll<kRows>([&](auto r) { rows[r] += 4; });
-  }
-  unroll<kRows>([&](auto r) {
-    unroll<2>([&](auto h) {
-      v128_t sum = c[r][0][h];
-      unroll<kSplit - 1>([&](auto s) { sum = wasm_i32x4_add(sum, c[r][s + 1][h]); });
-      wasm_v128_store(sums + r * kColumnTile + h * 4, sum);
+    for (; groups >= kSplit; groups -= kSplit) {
+      unroll<kSplit>(step);
+      w += kSplit * 32;
+      unroll<kRows>([&](auto r) { rows[r] += kSplit * 4; });
+    }
+    for (; kSplit > 1 && groups > 0; --groups) {
+      step(std::integral_constant<int, 0>{});
+      w += 32;
+      unroll<kRows>([&](auto r) { rows[r] += 4; });
+    }
+    unroll<kRows>([&](auto r) {
+      unroll<2>([&](auto h) {
+        v128_t sum = c[r][0][h];
+        unroll<kSplit - 1>([&](auto s) { sum = wasm_i32x4_add(sum, c[r][s + 1][h]); });
+        wasm_v128_store(sums + r * kColumnTile + h * 4, sum);
+      });
     });
-  });
+  }
 }
 
-using Dot8Function = void (*)(const std::uint8_t* a, std::size_t stride, const std::int8_t* w, int depth,
-                              std::int32_t* sums);
-
-// V8 has fifteen vector registers on x86. Twelve accumulators leave three, enough for two vectors of weights
-// and one of activations where one instruction multiplies and adds; the narrow form also needs its ones and a
-// product.
-constexpr int kDot8Rows = 6;
-constexpr int kDot8NarrowRows = 5;
-
-constexpr Dot8Function kDot8[kDot8Rows] = {
-    multiply_dot8<Int8Method::kDot8, 1>, multiply_dot8<Int8Method::kDot8, 2>,
-    multiply_dot8<Int8Method::kDot8, 3>, multiply_dot8<Int8Method::kDot8, 4>,
-    multiply_dot8<Int8Method::kDot8, 5>, multiply_dot8<Int8Method::kDot8, 6>};
-constexpr Dot8Function kDot8Narrow[kDot8NarrowRows] = {
-    multiply_dot8<Int8Method::kDot8Narrow, 1>, multiply_dot8<Int8Method::kDot8Narrow, 2>,
-    multiply_dot8<Int8Method::kDot8Narrow, 3>, multiply_dot8<Int8Method::kDot8Narrow, 4>,
-    multiply_dot8<Int8Method::kDot8Narrow, 5>};
+// Any number of rows. V8 has fifteen vector registers on x86. Twelve accumulators leave three, enough for two
+// vectors of weights and one of activations where one instruction multiplies and adds; the narrow form also
+// needs its ones and a product.
+template <Int8Method kMethod>
+void multiply_dot8_rows(const std::uint8_t* a, std::ptrdiff_t stride, const std::int8_t* w, int depth,
+                        int rows, std::int32_t* sums) {
+  constexpr int kRows = kMethod == Int8Method::kDot8Narrow ? 5 : 6;
+  const int tiles = rows / kRows;
+  multiply_dot8<kMethod, kRows>(a, stride, w, depth, tiles, sums);
+  a += tiles * kRows * stride;
+  sums += tiles * kRows * kColumnTile;
+  const auto rest = [&](auto count) {
+    if constexpr (count < kRows) multiply_dot8<kMethod, count>(a, stride, w, depth, 1, sums);
+  };
+  switch (rows % kRows) {
+    case 1:
+      return rest(std::integral_constant<int, 1>{});
+    case 2:
+      return rest(std::integral_constant<int, 2>{});
+    case 3:
+      return rest(std::integral_constant<int, 3>{});
+    case 4:
+      return rest(std::integral_constant<int, 4>{});
+    case 5:
+      return rest(std::integral_constant<int, 5>{});
+    default:
+      return;
+  }
+}
 
 #endif
 
@@ -501,10 +518,10 @@ class Dot8Block {
       : weights_(weights), work_(work), rows_(rows) {
     if (input.rows.conv == nullptr && activation_shift(input, weights.method) == 0) {
       a_ = input.rows.data + begin * input.rows.row_stride;
-      stride_ = static_cast<std::size_t>(input.rows.row_stride);
+      stride_ = input.rows.row_stride;
     } else {
       a_ = work.rows;
-      stride_ = gathered_row_bytes(weights);
+      stride_ = static_cast<std::ptrdiff_t>(gathered_row_bytes(weights));
       RowGatherer gatherer(input, weights, begin);
       for (int r = 0; r < rows; ++r) gatherer.next(work.rows + r * stride_);
     }
@@ -514,12 +531,10 @@ class Dot8Block {
   }
 
   void multiply(const std::int8_t* w) const {
-    const bool narrow = weights_.method == Int8Method::kDot8Narrow;
-    const int tile = narrow ? kDot8NarrowRows : kDot8Rows;
-    for (int r = 0; r < rows_; r += tile) {
-      const int tile_rows = std::min(tile, rows_ - r);
-      const Dot8Function function = narrow ? kDot8Narrow[tile_rows - 1] : kDot8[tile_rows - 1];
-      function(a_ + r * stride_, stride_, w, weights_.padded_depth, work_.sums + r * kColumnTile);
+    if (weights_.method == Int8Method::kDot8Narrow) {
+      multiply_dot8_rows<Int8Method::kDot8Narrow>(a_, stride_, w, weights_.padded_depth, rows_, work_.sums);
+    } else {
+      multiply_dot8_rows<Int8Method::kDot8>(a_, stride_, w, weights_.padded_depth, rows_, work_.sums);
     }
   }
 
@@ -528,7 +543,7 @@ class Dot8Block {
   const Workspace& work_;
   int rows_;
   const std::uint8_t* a_;
-  std::size_t stride_;
+  std::ptrdiff_t stride_;
 };
 #endif
 
