@@ -257,7 +257,7 @@ Kernel depthwise_float_conv(PrepareContext& c, kernels::ConvGeometry g) {
   g.channels = static_cast<int>(g.pixel_stride);
   std::shared_ptr<const DepthwiseFloat> packed;
   if (const Tensor* weights = c.constant(1)) {
-    packed = c.cached<DepthwiseFloat>("depthwise", [&] {
+    packed = c.cached<DepthwiseFloat>("float/depthwise", [&] {
       const Tensor floats = c.quant(1) ? dequantized(*weights, *c.quant(1)) : *weights;
       auto made = std::make_shared<DepthwiseFloat>();
       made->storage = allocate_bytes(kernels::packed_depthwise_float_bytes(g));
@@ -302,7 +302,7 @@ Kernel depthwise_integer_conv(PrepareContext& c, kernels::ConvGeometry g, Operan
   const size_t packed_bytes = kernels::packed_depthwise_int8_bytes(g);
   std::shared_ptr<const DepthwiseInt8> packed;
   if (w.constant) {
-    packed = c.cached<DepthwiseInt8>("depthwise", [&] {
+    packed = c.cached<DepthwiseInt8>("int8/depthwise", [&] {
       auto made = std::make_shared<DepthwiseInt8>();
       made->storage = allocate_bytes(packed_bytes);
       made->view = pack_depthwise(w.constant->raw(), w, w.zero_points.data(), g, made->storage.get());
@@ -395,30 +395,31 @@ bool fold_static(Fold& f, const QuantizedEdge& x, const QuantizedEdge& w) {
 
 bool fold_dynamic(Fold& f, const QuantizedEdge& x, const QuantizedEdge& w) {
   Graph& g = f.graph;
-  const Tensor* weights = g.constant(w.quantized);
-  const Tensor* scales = g.constant(w.scale);
-  const Tensor* bias = g.constant(f.node.input(2));
-  if (!weights || !scales || (f.node.input(2) != kNoValue && (!bias || bias->dtype() != DType::kFloat32)))
+  const auto constant_of = [&](ValueId v) {  // a copy: new values move the old ones
+    const Tensor* t = g.constant(v);
+    return t ? *t : Tensor();
+  };
+  const ValueId bias_value = f.node.input(2);
+  const Tensor weights = constant_of(w.quantized), scales = constant_of(w.scale),
+               bias = constant_of(bias_value), points = constant_of(w.zero_point);
+  if (!weights.defined() || !scales.defined() || (w.zero_point != kNoValue && !points.defined()))
     return false;
-  const Shape& dims = weights->dims();
+  if (bias_value != kNoValue && bias.dtype() != DType::kFloat32) return false;
+  const Shape& dims = weights.dims();
   Shape channels(dims.size() - 1, 1);  // [M, 1, ...] broadcasts to the output
   channels[0] = dims[0];
   ValueId scale = w.scale;
-  if (scales->size() > 1) scale = g.add_constant(g[w.scale].name + "_channels", scales->reshaped(channels));
+  if (scales.size() > 1) scale = g.add_constant(g[w.scale].name + "_channels", scales.reshaped(channels));
   ValueId added = kNoValue;
-  if (bias) added = g.add_constant(g[f.node.inputs[2]].name + "_channels", bias->reshaped(channels));
+  if (bias.defined()) added = g.add_constant(g[bias_value].name + "_channels", bias.reshaped(channels));
   ValueId quantized = w.quantized, zero_point = w.zero_point;
-  if (weights->dtype() == DType::kInt8) {
+  if (weights.dtype() == DType::kInt8) {
     // ONNX Runtime's ConvInteger takes uint8 weights only: the same numbers, moved by 128.
     Tensor moved(DType::kUint8, dims);
-    for (int64_t i = 0; i < weights->size(); ++i) {
-      moved.mutable_raw()[i] = weights->raw()[i] ^ std::byte{0x80};
-    }
-    const Tensor* points = g.constant(zero_point);
-    if (zero_point != kNoValue && !points) return false;
-    Tensor moved_points(DType::kUint8, points ? points->dims() : Shape{});
+    for (int64_t i = 0; i < weights.size(); ++i) moved.mutable_raw()[i] = weights.raw()[i] ^ std::byte{0x80};
+    Tensor moved_points(DType::kUint8, points.defined() ? points.dims() : Shape{});
     for (int64_t i = 0; i < moved_points.size(); ++i) {
-      moved_points.mutable_raw()[i] = (points ? points->raw()[i] : std::byte{0}) ^ std::byte{0x80};
+      moved_points.mutable_raw()[i] = (points.defined() ? points.raw()[i] : std::byte{0}) ^ std::byte{0x80};
     }
     quantized = g.add_constant(g[w.quantized].name + "_uint8", std::move(moved));
     zero_point = g.add_constant(g[w.quantized].name + "_uint8_zero_point", std::move(moved_points));

@@ -152,13 +152,13 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool turned, ValueId bias) {
                  (points ? static_cast<int>(points->integer_at(at)) : 0) + move);
     }
   }
-  const std::string base = g[b.quantized].name;
-  std::vector<ValueId> inputs{f.node.input(0), g.add_constant(base + "_nbits", std::move(codes)),
-                              g.add_constant(base + "_nbits_scales", std::move(turned_scales))};
   const bool default_points = is_signed && (!points || [&] {
                                 const std::vector<int64_t> all = points->integers();
                                 return std::all_of(all.begin(), all.end(), [](int64_t p) { return p == 0; });
                               }());
+  const std::string base = g[b.quantized].name;
+  std::vector<ValueId> inputs{f.node.input(0), g.add_constant(base + "_nbits", std::move(codes)),
+                              g.add_constant(base + "_nbits_scales", std::move(turned_scales))};
   if (!default_points || bias != kNoValue) {
     inputs.push_back(default_points ? kNoValue
                                     : g.add_constant(base + "_nbits_zero_points", std::move(zero_points)));

@@ -499,7 +499,7 @@ FloatBias float_bias_of(const PrepareContext& c) {
 Kernel float_product(PrepareContext& c, Product product, FloatBias bias) {
   std::shared_ptr<const PackedFloat> packed;
   if (const Tensor* weights = c.constant(product.weight_input)) {
-    packed = c.cached<PackedFloat>(product.cache_kind,
+    packed = c.cached<PackedFloat>("float/" + product.cache_kind,
                                    [&] { return pack_float(product, weights->data<float>().data()); });
   }
   return float_kernel(c, std::move(product), std::move(bias), std::move(packed));
@@ -515,7 +515,7 @@ Kernel integer_product(PrepareContext& c, Product product, Operand8 input, Weigh
   std::vector<size_t> packed_bytes;
   size_t gather = 0;
   if (weights.constant) {
-    frame->packed = c.cached<PackedInt8>(p.cache_kind, [&] { return pack_int8(p, weights); });
+    frame->packed = c.cached<PackedInt8>("int8/" + p.cache_kind, [&] { return pack_int8(p, weights); });
     for (const kernels::Int8Weights& w : frame->packed->views) {
       gather = std::max(gather, kernels::int8_gemm_scratch_bytes(w));
     }
@@ -654,7 +654,7 @@ Kernel weight_only_product(PrepareContext& c, Product product, FloatBias bias) {
   if (plain) form = block_form(product, weights, edge);
   if (!form) {
     // Convolutions use each weight for many pixels: floats packed once are the faster form.
-    auto packed = c.cached<PackedFloat>(product.cache_kind, [&] {
+    auto packed = c.cached<PackedFloat>("float/" + product.cache_kind, [&] {
       const Tensor floats = dequantized(weights, edge);
       return pack_float(product, floats.data<float>().data());
     });
@@ -664,7 +664,7 @@ Kernel weight_only_product(PrepareContext& c, Product product, FloatBias bias) {
     std::shared_ptr<const PackedBlocks> blocks;
   };
   auto frame = std::make_shared<BlockFrame>();
-  frame->blocks = c.cached<PackedBlocks>(product.cache_kind, [&] {
+  frame->blocks = c.cached<PackedBlocks>("blocks/" + product.cache_kind, [&] {
     form->source.scales = form->scales.data();
     form->source.zero_points = form->zero_points.data();
     auto packed = std::make_shared<PackedBlocks>();
