@@ -146,27 +146,52 @@ int32_t Planner::only_consumer(ValueId v) const {
   return readers.size() == 1 ? readers[0] : -1;
 }
 
+bool Planner::keeps_shape(int32_t i, ValueId from) const {
+  const ValueId to = node(i).output(0);
+  return graph[from].shape && graph[to].shape == graph[from].shape;
+}
+
+bool Planner::elementwise(int32_t i) const {
+  if (kind(i) != QuantRule::Kind::kRescaled || !allowed(i)) return false;
+  if (def(i)->unary) return true;
+  int computed = 0;
+  for (ValueId v : data(i)) {
+    const Tensor* t = graph.constant(v);
+    if (t && t->size() != 1) return false;
+    computed += t == nullptr;
+  }
+  return computed == 1;
+}
+
 std::vector<int32_t> Planner::finish(int32_t i) const {
   std::vector<int32_t> nodes;
   ValueId out = node(i).output(0);
+  const auto take = [&](int32_t next) {
+    nodes.push_back(next);
+    out = node(next).output(0);
+  };
+  if (elementwise(i)) {
+    // Functions of one element, one after the other, are one function: from integers to integers in one step.
+    for (int32_t next = only_consumer(out); next >= 0 && elementwise(next) && keeps_shape(next, out);
+         next = only_consumer(out))
+      take(next);
+    return nodes;
+  }
   bool fuses_clamp = def(i) && def(i)->fuses_clamp;
   // A constant added to a product's float sums costs no rounding of its own, as a bias would not.
   while (kind(i) == QuantRule::Kind::kProduct) {
     const int32_t next = only_consumer(out);
-    if (next < 0 || kind(next) != QuantRule::Kind::kRescaled || !allowed(next)) break;
+    if (next < 0 || kind(next) != QuantRule::Kind::kRescaled || !allowed(next) || !keeps_shape(next, out)) break;
     const std::vector<ValueId>& inputs = data(next);
     const auto constants = std::count_if(inputs.begin(), inputs.end(), [&](ValueId v) { return graph.constant(v); });
-    if (constants == 0 || constants + 1 != static_cast<int64_t>(inputs.size()) || !graph[out].shape ||
-        graph[node(next).output(0)].shape != graph[out].shape)
-      break;
-    nodes.push_back(next);
-    out = node(next).output(0);
+    if (constants == 0 || constants + 1 != static_cast<int64_t>(inputs.size())) break;
     fuses_clamp = fuses_clamp || def(next)->fuses_clamp;
+    take(next);
   }
   const int32_t last = only_consumer(out);
-  if (fuses_clamp && last >= 0 && def(last) && def(last)->as_clamp && node(last).input(0) == out) {
-    if (def(last)->as_clamp(GraphInferContext(graph, node(last)))) nodes.push_back(last);
-  }
+  if (fuses_clamp && last >= 0 && def(last) && def(last)->as_clamp && node(last).input(0) == out &&
+      def(last)->as_clamp(GraphInferContext(graph, node(last))))
+    take(last);
   return nodes;
 }
 

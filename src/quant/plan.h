@@ -74,8 +74,11 @@ class Planner {
   int32_t only_consumer(ValueId v) const;
   int32_t producer(ValueId v) const { return index.producer[static_cast<size_t>(v)]; }
   const std::vector<int32_t>& consumers(ValueId v) const { return index.consumers[static_cast<size_t>(v)]; }
-  // Nodes that finish node i in float before its result is quantized: constants added or multiplied (of a product), then
-  // a clamp. In order; empty when there is none.
+  // A kRescaled node that works on each element of one computed input alone: its other operands are single constants.
+  bool elementwise(int32_t i) const;
+  // Nodes that finish node i in float before its result is quantized. After a product: constants added or multiplied,
+  // then a clamp. After an elementwise node: further ones, since together they are one function. After others: a clamp.
+  // In order; empty when there is none.
   std::vector<int32_t> finish(int32_t i) const;
   // Per channel where asked and possible, blocks where asked for 4 bits.
   Grouping channels(int32_t i) const;
@@ -87,6 +90,7 @@ class Planner {
   void quantize_tables();
 
  private:
+  bool keeps_shape(int32_t i, ValueId from) const;
   std::vector<ValueId> find_data(int32_t i) const;
   std::vector<const OpDef*> defs_;
   std::vector<Precision> precision_;

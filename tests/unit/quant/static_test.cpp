@@ -199,6 +199,35 @@ TEST(Static, MatMulChainAddsItsConstantBeforeTheOneQ) {
   EXPECT_EQ(q.graph().constant(q.dq("m1", 1)->input(1))->dims(), (Shape{6}));
 }
 
+TEST(Static, FunctionsOfOneElementInARowAreOne) {
+  Net net;
+  const ValueId x = net.input("x", {1, 3, 4, 4});
+  const ValueId l = net.add("LeakyRelu", "l", {net.conv("c1", x, 4, 3)});
+  const ValueId m = net.add("Mul", "m", {l, net.constant("scale", Tensor::scalar(1.5f))});
+  const ValueId a = net.add("Sub", "a", {net.constant("one", Tensor::scalar(1.f)), m});
+  net.output(net.conv("c2", a, 3, 4));
+  const Quantized q = place(net.build());
+  EXPECT_EQ(q.quantized_from("l", 0), "c1");  // from the convolution's integers ...
+  EXPECT_EQ(q.node("m").input(0), q.node("l").output(0));
+  EXPECT_EQ(q.node("a").input(1), q.node("m").output(0));
+  EXPECT_FALSE(q.dq("m", 1));
+  EXPECT_EQ(q.quantized_from("c2", 0), "a");  // ... to the next one's, rounded once
+  EXPECT_EQ(q.count(QdqRole::kQuantize), 3u);
+}
+
+TEST(Static, AConstantThatIsNotAScalarIsAnOperandOfItsOwn) {
+  Net net;
+  const ValueId x = net.input("x", {1, 3, 4, 4});
+  const ValueId l = net.add("LeakyRelu", "l", {net.conv("c1", x, 4, 3)});
+  const ValueId m = net.add("Mul", "m", {l, net.constant("scales", ramp({4, 1, 1}))});
+  net.output(net.conv("c2", m, 3, 4));
+  const Quantized q = place(net.build());
+  EXPECT_EQ(q.quantized_from("m", 0), "l");
+  ASSERT_TRUE(q.dq("m", 1));
+  EXPECT_EQ(q.graph().constant(q.dq("m", 1)->input(0))->dtype(), DType::kUint8);
+  EXPECT_EQ(q.params("m", 1), quant::choose_params(quant::range_of(ramp({4, 1, 1}).data<float>()), DType::kUint8, false));
+}
+
 TEST(Static, AFloatReaderOfAFloatValueReadsItUnrounded) {
   Net net;
   const ValueId x = net.input("x", {2, 8});
