@@ -128,7 +128,7 @@ std::vector<float> Tensor::floats() const {
   };
   switch (dtype_) {
     case DType::kFloat32:
-      std::memcpy(v.data(), data_.get(), v.size() * sizeof(float));
+      if (!v.empty()) std::memcpy(v.data(), data_.get(), v.size() * sizeof(float));
       break;
     case DType::kFloat64:
       convert([](double d) { return static_cast<float>(d); }, double{});
