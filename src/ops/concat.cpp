@@ -49,20 +49,11 @@ void infer_concat(InferContext& c) {
   c.output(0, dtype, std::move(out));
 }
 
-bool is_byte(const EdgeQuant* q) {
-  return q && !q->at_run_time() && q->per_tensor() && (q->dtype == DType::kUint8 || q->dtype == DType::kInt8);
-}
-
 bool has_integer(const PrepareContext& c) {
-  if (!is_byte(c.out_quant())) return false;
+  if (!is_byte_edge(c.out_quant())) return false;
   for (size_t i = 0; i < c.inputs(); ++i)
-    if (!is_byte(c.quant(i))) return false;
+    if (!is_byte_edge(c.quant(i))) return false;
   return true;
-}
-
-bool same_quantization(const EdgeQuant& a, const EdgeQuant& b) {
-  return a.dtype == b.dtype && a.scalar_scale() == b.scalar_scale() &&
-         a.scalar_zero_point() == b.scalar_zero_point();
 }
 
 using Table = std::array<uint8_t, 256>;
@@ -97,7 +88,7 @@ Kernel prepare_concat(PrepareContext& c) {
     const int64_t bytes = c.dims(i)[axis] * inner;
     if (bytes == 0) continue;
     Part part{i, offset, bytes, nullptr};
-    if (c.out_quant() && c.quant(i) && is_byte(c.out_quant()) && is_byte(c.quant(i)) &&
+    if (c.out_quant() && c.quant(i) && is_byte_edge(c.out_quant()) && is_byte_edge(c.quant(i)) &&
         !same_quantization(*c.quant(i), *c.out_quant())) {
       part.table = std::make_shared<const Table>(requantizing_table(*c.quant(i), *c.out_quant()));
     }

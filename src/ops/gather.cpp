@@ -4,6 +4,7 @@
 // the run knows are clamped into range, since a kernel cannot fail and must not read elsewhere.
 #include <algorithm>
 #include <cstring>
+#include <optional>
 
 #include "ops/shape_arguments.h"
 
@@ -57,6 +58,70 @@ void infer_gather(InferContext& c) {
   c.output(0, c.dtype(0), std::move(out));
 }
 
+// Which scale an element of quantized data has.
+enum class ScaleOf {
+  kTensor,
+  kRow,
+  kColumn
+};  // one for all; of the index that is picked; of the last dimension
+
+std::optional<ScaleOf> scale_of(const PrepareContext& c) {
+  const EdgeQuant* q = c.quant(0);
+  if (!q || q->at_run_time() || q->block_size != 0) return std::nullopt;
+  if (q->dtype != DType::kUint8 && q->dtype != DType::kInt8) return std::nullopt;
+  if (q->per_tensor()) return ScaleOf::kTensor;
+  const int rank = static_cast<int>(c.dims(0).size());
+  const int of = q->axis < 0 ? q->axis + rank : q->axis;
+  if (of == c.axis(c.node().int_attribute("axis", 0), rank)) return ScaleOf::kRow;
+  return of == rank - 1 ? std::optional(ScaleOf::kColumn) : std::nullopt;
+}
+
+// Integers are picked as they are, or become floats when they are picked: of an embedding's table, only those
+// rows.
+bool has_integer_gather(const PrepareContext& c) {
+  if (!scale_of(c) || c.quant(1)) return false;
+  return !c.out_quant() || (is_byte_edge(c.quant(0)) && is_byte_edge(c.out_quant()) &&
+                            same_quantization(*c.quant(0), *c.out_quant()));
+}
+
+template <class T>
+Kernel dequantizing_gather(const PrepareContext& c, size_t axis) {
+  const Shape& dims = c.dims(0);
+  const int64_t outer = product(dims, 0, axis), size = dims[axis],
+                inner = product(dims, axis + 1, dims.size());
+  const int64_t columns = dims.back();
+  const int64_t count = element_count(c.dims(1));
+  const bool wide = c.dtype(1) == DType::kInt64;
+  const ScaleOf of = *scale_of(c);
+  const std::vector<float> scales = c.quant(0)->scale.floats();
+  const std::vector<int32_t> points = c.quant(0)->zero_points();
+  return [=](const RunContext& run) {
+    const Indices indices{run.inputs[1], wide};
+    const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, inner));
+    run.parallel_range(outer * count, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t picked = indices.at(i % count, size);
+        const T* in = run.in<T>(0) + (i / count * size + picked) * inner;
+        float* out = run.out<float>(0) + i * inner;
+        if (of == ScaleOf::kColumn) {
+          for (int64_t j = 0; j < inner; ++j) {
+            const auto s = static_cast<size_t>(j % columns);
+            out[j] = static_cast<float>(in[j] - points[s]) * scales[s];
+          }
+          continue;
+        }
+        const auto s = static_cast<size_t>(of == ScaleOf::kRow ? picked : 0);
+        const float scale = scales[s];
+        const int32_t point = points[s];
+        for (int64_t j = 0; j < inner; ++j) out[j] = static_cast<float>(in[j] - point) * scale;
+      }
+    });
+  };
+}
+
+// Rows of a table have little to do with each other: each may have a scale of its own.
+int row_axis(const Node& node, int) { return node.int_attribute("axis", 0) == 0 ? 0 : -1; }
+
 Kernel prepare_gather(PrepareContext& c) {
   const Shape& dims = c.dims(0);
   const auto axis =
@@ -67,6 +132,10 @@ Kernel prepare_gather(PrepareContext& c) {
   const bool wide = c.dtype(1) == DType::kInt64;
   if (size == 0 && count > 0) c.fail(ErrorCode::kShapeMismatch, "there is nothing to gather from");
   check_constant(c, size);
+  if (c.quant(0) && !c.out_quant()) {
+    return c.dtype(0) == DType::kInt8 ? dequantizing_gather<int8_t>(c, axis)
+                                      : dequantizing_gather<uint8_t>(c, axis);
+  }
   return [=](const RunContext& run) {
     const Indices indices{run.inputs[1], wide};
     const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, static_cast<int64_t>(bytes)));
@@ -189,7 +258,8 @@ Kernel prepare_gather_nd(PrepareContext& c) {
 const RegisterOp kGather({.name = "Gather",
                           .infer = infer_gather,
                           .prepare = prepare_gather,
-                          .quant = {.kind = QuantRule::Kind::kSameScale}});
+                          .integer = has_integer_gather,
+                          .quant = {.kind = QuantRule::Kind::kSameScale, .channel_axis = row_axis}});
 const RegisterOp kGatherElements({.name = "GatherElements",
                                   .since = 11,
                                   .infer = infer_gather_elements,

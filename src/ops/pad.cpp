@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <optional>
 
 #include "kernels/copy.h"
 #include "ops/rewrite.h"
@@ -66,28 +67,33 @@ void infer_pad(InferContext& c) {
   c.output(0, c.dtype(0), std::move(out));
 }
 
-// The element that constant padding writes.
-std::array<std::byte, 8> padding_element(const PrepareContext& c) {
+// The element that constant padding writes. Where only the run knows it: nullopt, read it then.
+std::optional<std::array<std::byte, 8>> padding_element(const PrepareContext& c) {
   std::array<std::byte, 8> element{};
   const Tensor* value = c.constant(2);
-  if (c.has_input(2) && !value) {
-    c.fail(ErrorCode::kUnsupportedOperator, "the padding value is only known while the model runs",
-           {.hint = "export the model with a constant padding value"});
-  }
-  if (value && value->size() < 1) c.fail(ErrorCode::kShapeMismatch, "the padding value is empty");
+  if (c.has_input(2) && element_count(c.dims(2)) < 1)
+    c.fail(ErrorCode::kShapeMismatch, "the padding value is empty");
   if (const EdgeQuant* q = c.quant(0)) {  // the value is a real number: quantize it as the data was
     const IntegerRange range = integer_range(c.dtype(0));
     const float x = value ? value->floats()[0] : 0.0F;
     const float y = std::nearbyint(x / q->scalar_scale()) + static_cast<float>(q->scalar_zero_point());
     const float bounded = std::clamp(y, static_cast<float>(range.min), static_cast<float>(range.max));
     const auto integer = static_cast<int32_t>(std::isnan(bounded) ? 0.0F : bounded);
-    std::memcpy(element.data(), &integer, std::min<size_t>(4, element_bytes(c, 0)));  // little endian
-  } else if (value) {
-    if (value->dtype() != c.dtype(0))
-      c.fail(ErrorCode::kInvalidModel, "the padding value has another type than the data");
-    std::memcpy(element.data(), value->raw(), element_bytes(c, 0));
+    std::memcpy(element.data(), &integer, element_bytes(c, 0));  // little endian
+    return element;
   }
+  if (!c.has_input(2)) return element;
+  if (c.dtype(2) != c.dtype(0))
+    c.fail(ErrorCode::kInvalidModel, "the padding value has another type than the data");
+  if (!value) return std::nullopt;
+  std::memcpy(element.data(), value->raw(), element_bytes(c, 0));
   return element;
+}
+
+// The integers can be padded as they are; what stands for the padding value among them depends on the scale.
+bool has_integer(const PrepareContext& c) {
+  return is_byte_edge(c.quant(0)) && is_byte_edge(c.out_quant()) &&
+         same_quantization(*c.quant(0), *c.out_quant()) && (!c.has_input(2) || c.constant(2)) && !c.quant(2);
 }
 
 // Which element of the input stands at each place of the output along one axis; -1: the padding value.
@@ -166,9 +172,15 @@ Kernel prepare_pad(PrepareContext& c) {
   plan->run_first = std::max<int64_t>(0, begin[last]);
   plan->run_count = std::max<int64_t>(
       0, dims[last] - std::max<int64_t>(0, -begin[last]) - std::max<int64_t>(0, -end[last]));
-  const std::array<std::byte, 8> element = padding_element(c);
+  const std::optional<std::array<std::byte, 8>> known = padding_element(c);
   const int64_t rows = product(plan->out, 0, last);
-  return [plan, element, rows, bytes, unit, last](const RunContext& run) {
+  return [plan, known, rows, bytes, unit, last](const RunContext& run) {
+    std::array<std::byte, 8> element{};
+    if (known) {
+      element = *known;
+    } else {
+      std::memcpy(element.data(), run.inputs[2], static_cast<size_t>(unit));
+    }
     const std::vector<int64_t>& columns = plan->from[last];
     const auto width = static_cast<int64_t>(columns.size());
     const int64_t row_bytes = width * bytes;
@@ -264,6 +276,7 @@ const RegisterOp kPad({.name = "Pad",
                        .infer = infer_pad,
                        .prepare = prepare_pad,
                        .layout = any_layout,
+                       .integer = has_integer,
                        .quant = {.kind = QuantRule::Kind::kSameScale},
                        .canonicalize = pads_to_inputs});
 const RegisterRewrite kPadIntoNext({.name = "padding into the convolution or pool behind it",

@@ -83,8 +83,10 @@ void infer_pool(InferContext& c) {
   const Attributes a = attributes_of(c);
   const SymShape* in = c.shape(0);
   const size_t n = a.kernel.size();
-  if (c.has_output(1)) c.output(1, DType::kInt64);
-  if (!in) return c.output(0, c.dtype(0), SymShape(n + 2));
+  if (!in) {
+    if (c.has_output(1)) c.output(1, DType::kInt64, SymShape(n + 2));
+    return c.output(0, c.dtype(0), SymShape(n + 2));
+  }
   c.require(in->size() == n + 2,
             "kernel_shape " + to_string(a.kernel) + " does not fit an input of shape " + to_string(*in));
   SymShape out{(*in)[0], (*in)[1]};
@@ -218,12 +220,8 @@ LayoutRule global_layout(const InferContext& c) {
 
 // ---- mean
 
-bool is_byte(const EdgeQuant* q) {
-  return q && !q->at_run_time() && q->per_tensor() && (q->dtype == DType::kUint8 || q->dtype == DType::kInt8);
-}
-
 bool has_integer_mean(const PrepareContext& c) {
-  return is_byte(c.quant(0)) && (!c.out_quant() || is_byte(c.out_quant()));
+  return is_byte_edge(c.quant(0)) && (!c.out_quant() || is_byte_edge(c.out_quant()));
 }
 
 template <class In, class Out>

@@ -1,6 +1,7 @@
 // Reshape and Flatten: other dimensions for the same values.
 #include <algorithm>
 
+#include "ops/rewrite.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -117,6 +118,26 @@ void shape_to_input(Canonicalize& c) {  // an attribute before opset 5
   c.keep();
 }
 
+// Of two changes of dimensions the last one counts, unless it copies dimensions of what it gets.
+bool merge(RewriteContext& r) {
+  const Node& second = r.node();
+  if (!second.is("Reshape")) return false;
+  const int32_t at = r.producer(second.input(0));
+  if (at < 0) return false;
+  const Node& first = r.node(at);
+  if (!first.is("Reshape") && !first.is("Flatten") && !first.is("Squeeze") && !first.is("Unsqueeze"))
+    return false;
+  const Tensor* target = r.graph.constant(second.input(1));
+  if (!target) return false;
+  const std::vector<int64_t> dims = target->integers();
+  if (std::find(dims.begin(), dims.end(), 0) != dims.end()) return false;
+  Node merged = second;
+  merged.inputs[0] = first.input(0);
+  r.replace({r.at()}, {std::move(merged)});
+  return true;
+}
+
+const RegisterRewrite kMerge({.name = "merge two reshapes", .apply = merge});
 const RegisterOp kReshape({.name = "Reshape",
                            .infer = infer_reshape,
                            .prepare = alias,

@@ -28,6 +28,16 @@ size_t element_bytes(const PrepareContext& c, size_t input) {
   return static_cast<size_t>(bits) / 8;
 }
 
+bool is_byte_edge(const EdgeQuant* edge) {
+  return edge && !edge->at_run_time() && edge->per_tensor() &&
+         (edge->dtype == DType::kUint8 || edge->dtype == DType::kInt8);
+}
+
+bool same_quantization(const EdgeQuant& a, const EdgeQuant& b) {
+  return a.dtype == b.dtype && a.scalar_scale() == b.scalar_scale() &&
+         a.scalar_zero_point() == b.scalar_zero_point();
+}
+
 int64_t product(const Shape& dims, size_t from, size_t to) {
   int64_t count = 1;
   for (size_t i = from; i < to; ++i) count *= dims[i];

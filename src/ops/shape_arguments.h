@@ -19,6 +19,10 @@ std::vector<int64_t> prepared_integers(const PrepareContext& c, size_t input);
 // Bytes of an element of an input. Throws kUnsupportedType for strings and for types packed below a byte.
 size_t element_bytes(const PrepareContext& c, size_t input);
 
+// A Q or DQ of 8-bit integers with one scale, known before the run.
+bool is_byte_edge(const EdgeQuant* edge);
+bool same_quantization(const EdgeQuant& a, const EdgeQuant& b);  // of two such edges
+
 int64_t product(const Shape& dims, size_t from, size_t to);
 
 // For operators that only change dimensions: kAny where the change leaves batch and channels alone, kReadsAny

@@ -1,6 +1,7 @@
 // Squeeze and Unsqueeze: dimensions of one taken out or put in.
 #include <algorithm>
 
+#include "ops/rewrite.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -78,6 +79,29 @@ void unsqueeze_axes_to_input(Canonicalize& c) {
   c.keep();
 }
 
+// Axes put in and taken out again, or the other way round. Both count axes in the longer of the two shapes.
+bool cancel(RewriteContext& r) {
+  const Node& second = r.node();
+  if (!second.is("Squeeze") && !second.is("Unsqueeze")) return false;
+  const int32_t at = r.producer(second.input(0));
+  if (at < 0 || !r.node(at).is(second.is("Squeeze") ? "Unsqueeze" : "Squeeze")) return false;
+  const Tensor* a = r.graph.constant(second.input(1));
+  const Tensor* b = r.graph.constant(r.node(at).input(1));
+  if (!a || !b) return false;
+  std::vector<int64_t> first_axes = b->integers(), second_axes = a->integers();
+  std::sort(first_axes.begin(), first_axes.end());
+  std::sort(second_axes.begin(), second_axes.end());
+  if (first_axes != second_axes) return false;
+  Node same;
+  same.name = second.name;
+  same.op_type = "Identity";
+  same.inputs = {r.node(at).input(0)};
+  same.outputs = second.outputs;
+  r.replace({r.at()}, {std::move(same)});
+  return true;
+}
+
+const RegisterRewrite kCancel({.name = "Squeeze and Unsqueeze that cancel", .apply = cancel});
 const RegisterOp kSqueeze({.name = "Squeeze",
                            .infer = infer<squeezed>,
                            .prepare = alias,

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "ops/rewrite.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -61,6 +62,34 @@ Kernel prepare_transpose(PrepareContext& c) {
   };
 }
 
+// Two transpositions are one, or none.
+bool merge(RewriteContext& r) {
+  const Node& second = r.node();
+  if (!second.is("Transpose") || !second.attribute("perm")) return false;
+  const int32_t at = r.producer(second.input(0));
+  if (at < 0 || !r.node(at).is("Transpose") || !r.node(at).attribute("perm")) return false;
+  const std::vector<int64_t> first_perm = r.node(at).ints_attribute("perm");
+  std::vector<int64_t> perm = second.ints_attribute("perm");
+  if (perm.size() != first_perm.size()) return false;
+  bool nothing = true;
+  for (size_t i = 0; i < perm.size(); ++i) {
+    if (perm[i] < 0 || perm[i] >= static_cast<int64_t>(perm.size())) return false;
+    perm[i] = first_perm[static_cast<size_t>(perm[i])];
+    nothing = nothing && perm[i] == static_cast<int64_t>(i);
+  }
+  Node merged = second;
+  merged.inputs = {r.node(at).input(0)};
+  if (nothing) {
+    merged.op_type = "Identity";
+    merged.attributes.clear();
+  } else {
+    merged.attributes["perm"] = std::move(perm);
+  }
+  r.replace({r.at()}, {std::move(merged)});
+  return true;
+}
+
+const RegisterRewrite kMerge({.name = "merge two transpositions", .apply = merge});
 const RegisterOp kTranspose({.name = "Transpose",
                              .infer = infer_transpose,
                              .prepare = prepare_transpose,
