@@ -24,33 +24,54 @@ std::size_t tile_index(int n, int k, int padded_depth, int group) {
          k % group;
 }
 
-// True if no sum of two neighbouring products with activations of 0 to 255 leaves 16 bits.
-bool pairs_fit_16_bits(const std::int8_t* tiles, std::size_t bytes) {
+// True if no sum of two neighbouring products with activations of 0 to 255 leaves 16 bits: 255 * 128 = 32640
+// fits, 255 * 129 does not, and weights of opposite signs cannot add up.
+bool pairs_fit_16_bits(const std::int8_t* tile, std::size_t bytes) {
   for (std::size_t i = 0; i < bytes; i += 2) {
-    // Opposite signs only help; 255 * 128 = 32640 fits and 255 * 129 does not.
-    if (std::abs(tiles[i]) + std::abs(tiles[i + 1]) > 128) return false;
+    if (std::abs(tile[i] + tile[i + 1]) > 128) return false;
   }
   return true;
 }
 
-void fill_tiles(const Int8WeightSource& source, int padded_depth, int group, std::int8_t* tiles) {
+// Fills the tile of columns from n on, and adds up each column.
+template <int kGroup>
+void fill_tile(const Int8WeightSource& source, int n, int padded_depth, std::int8_t* tile,
+               std::int32_t* sums) {
   const WeightLayout& layout = source.layout;
-  std::memset(tiles, 0, round_up(layout.columns, kColumnTile) * padded_depth);
-  const auto* data = static_cast<const std::uint8_t*>(source.data);
+  const int count = std::min(kColumnTile, layout.columns - n);
   const std::uint8_t flip = source.is_unsigned ? 0x80 : 0;
-  for (int n = 0; n < layout.columns; ++n) {
-    int k = 0;
-    for (int y = 0; y < layout.kernel_height; ++y) {
-      for (int x = 0; x < layout.kernel_width; ++x) {
-        const std::uint8_t* tap =
-            data + n * layout.column_stride + y * layout.tap_y_stride + x * layout.tap_x_stride;
-        for (int c = 0; c < layout.channels; ++c, ++k) {
-          tiles[tile_index(n, k, padded_depth, group)] =
-              static_cast<std::int8_t>(tap[c * layout.channel_stride] ^ flip);
+  const auto* columns = static_cast<const std::uint8_t*>(source.data) + n * layout.column_stride;
+  std::memset(tile, 0, static_cast<std::size_t>(padded_depth) * kColumnTile);
+  std::fill_n(sums, kColumnTile, 0);
+  int k = 0;
+  for (int y = 0; y < layout.kernel_height; ++y) {
+    for (int x = 0; x < layout.kernel_width; ++x) {
+      const std::uint8_t* from = columns + y * layout.tap_y_stride + x * layout.tap_x_stride;
+      for (int c = 0; c < layout.channels; ++c, ++k, from += layout.channel_stride) {
+        std::int8_t* to = tile + k / kGroup * kGroup * kColumnTile + k % kGroup;
+        for (int j = 0; j < count; ++j) {
+          const auto value = static_cast<std::int8_t>(from[j * layout.column_stride] ^ flip);
+          to[j * kGroup] = value;
+          sums[j] += value;
         }
       }
     }
   }
+}
+
+// Fills all tiles; stops and returns false at one that a saturating dot product could get wrong.
+bool fill_tiles(const Int8WeightSource& source, int padded_depth, Int8Method method, std::int8_t* tiles,
+                std::int32_t* sums) {
+  const std::size_t tile_bytes = static_cast<std::size_t>(padded_depth) * kColumnTile;
+  for (int n = 0; n < source.layout.columns; n += kColumnTile, tiles += tile_bytes, sums += kColumnTile) {
+    if (group_of(method) == 2) {
+      fill_tile<2>(source, n, padded_depth, tiles, sums);
+    } else {
+      fill_tile<4>(source, n, padded_depth, tiles, sums);
+    }
+    if (method == Int8Method::kDot8Narrow && !pairs_fit_16_bits(tiles, tile_bytes)) return false;
+  }
+  return true;
 }
 
 Int8Weights pack(const Int8WeightSource& source, void* storage, RelaxedDot relaxed_dot) {
@@ -58,7 +79,6 @@ Int8Weights pack(const Int8WeightSource& source, void* storage, RelaxedDot relax
   const int depth = layout.depth();
   const int padded_depth = static_cast<int>(round_up(depth, kDepthStep));
   const std::size_t padded_columns = round_up(layout.columns, kColumnTile);
-  const std::size_t tile_bytes = padded_columns * padded_depth;
 
   auto* sums = static_cast<std::int32_t*>(storage);
   auto* zero_points = sums + padded_columns;
@@ -85,13 +105,11 @@ Int8Weights pack(const Int8WeightSource& source, void* storage, RelaxedDot relax
       weights.method = Int8Method::kDot16;
       break;
   }
-  fill_tiles(source, padded_depth, group_of(weights.method), tiles);
-  if (weights.method == Int8Method::kDot8Narrow && !pairs_fit_16_bits(tiles, tile_bytes)) {
+  if (!fill_tiles(source, padded_depth, weights.method, tiles, sums)) {
     weights.method = Int8Method::kDot16;
-    fill_tiles(source, padded_depth, group_of(weights.method), tiles);
+    fill_tiles(source, padded_depth, weights.method, tiles, sums);
   }
 
-  const int group = group_of(weights.method);
   const auto* points = static_cast<const std::uint8_t*>(source.zero_points);
   const std::uint8_t flip = source.is_unsigned ? 0x80 : 0;
   bool any_zero_point = false;
@@ -105,9 +123,7 @@ Int8Weights pack(const Int8WeightSource& source, void* storage, RelaxedDot relax
                                                               : points[n];
       point = static_cast<std::int8_t>(raw ^ flip);
     }
-    std::int32_t sum = 0;
-    for (int k = 0; k < depth; ++k) sum += tiles[tile_index(n, k, padded_depth, group)];
-    sums[n] = sum - point * depth;
+    sums[n] -= point * depth;
     zero_points[n] = point;
     any_zero_point |= point != 0;
   }

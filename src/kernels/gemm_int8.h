@@ -25,8 +25,7 @@ enum class Int8Method : std::uint8_t {
   kDot16,       // i32x4.dot_i16x8_s on widened operands: exact everywhere
   kDot8,        // relaxed dot, activations unsigned: exact with VNNI
   kDot8Signed,  // relaxed dot, activations signed: exact on ARM
-  kDot8Narrow,  // relaxed dot, unsigned and saturating, with weights that cannot overflow its 16-bit pair
-                // sums
+  kDot8Narrow,  // relaxed dot, unsigned and saturating; no two neighbouring weights overflow its 16 bits
 };
 
 struct Int8WeightSource {

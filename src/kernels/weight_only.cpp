@@ -58,12 +58,11 @@ struct Layout {
   }
 };
 
-// Code n * column_stride + k * depth_stride, as the unsigned number that stands there.
-unsigned code_at(const BlockWeightSource& source, std::ptrdiff_t index) {
-  const auto* bytes = static_cast<const std::uint8_t*>(source.codes);
-  if (source.bits == 8) return bytes[index];
-  const int per_byte = 8 / source.bits;
-  return bytes[index / per_byte] >> (index % per_byte * source.bits) & ((1U << source.bits) - 1);
+// Code number `index`, as the unsigned number that stands there. 2^per_byte_log codes share a byte.
+inline unsigned code_at(const std::uint8_t* codes, std::ptrdiff_t index, int per_byte_log) {
+  const int bits = 8 >> per_byte_log;
+  const std::ptrdiff_t within = index & ((1 << per_byte_log) - 1);
+  return codes[index >> per_byte_log] >> (within * bits) & ((1U << bits) - 1);
 }
 
 // How far stored codes are from the source's values: stored = value + shift.
@@ -390,15 +389,20 @@ BlockWeights pack_block_weights(const BlockWeightSource& source, void* storage) 
         equal &= zero_points[term] == zero_points[0];
       }
       if (n >= source.columns) continue;
+      // Places repeat after eight k. Modulo the code's width, flipping the top bit is adding the shift.
+      CodePlace places[8];
+      for (int k = 0; k < 8; ++k) places[k] = place_of(layout.bits, j, k);
+      const int per_byte_log = std::countr_zero(8U / static_cast<unsigned>(source.bits));
+      const unsigned width_mask = (1U << source.bits) - 1;
+      const auto* from = static_cast<const std::uint8_t*>(source.codes);
       std::uint8_t* target = codes + tile * layout.tile_bytes;
-      for (int k = 0; k < source.depth; ++k) {
-        const CodePlace place = place_of(layout.bits, j, k);
-        // Modulo the code's width, flipping the top bit is adding the shift.
-        const unsigned width_mask = (1U << source.bits) - 1;
-        const unsigned code = (code_at(source, n * source.column_stride + k * source.depth_stride) +
-                               static_cast<unsigned>(shift)) &
-                              width_mask;
-        target[place.byte] = static_cast<std::uint8_t>(target[place.byte] | code << place.shift);
+      std::ptrdiff_t index = n * source.column_stride;
+      for (int k = 0; k < source.depth; ++k, index += source.depth_stride) {
+        const CodePlace place = places[k % 8];
+        const unsigned code =
+            (code_at(from, index, per_byte_log) + static_cast<unsigned>(shift)) & width_mask;
+        std::uint8_t& byte = target[static_cast<std::size_t>(k / 8) * layout.bits * 8 + place.byte];
+        byte = static_cast<std::uint8_t>(byte | code << place.shift);
       }
     }
   }
