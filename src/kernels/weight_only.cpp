@@ -24,8 +24,10 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <type_traits>
 
 #include "kernels/gemm_float_tile.h"
+#include "kernels/probe.h"
 #include "kernels/requantize.h"
 #include "kernels/simd.h"
 
@@ -128,6 +130,10 @@ void scalar_gemm(const GemmInput<float>& input, const BlockWeights& weights, con
 // The four places of 4-bit codes. Not literals: V8 would make them anew for every use, with three
 // instructions.
 const volatile std::int16_t kMasks[3] = {0x000F, 0x00F0, 0x0F00};
+const volatile std::int16_t kByteMask = 0x0F0F;
+
+// Of rounded activations: the largest whose upper byte, after rounding, still fits.
+constexpr float kLargestRounded = 32512.0F;
 
 // The row, rounded to 16 bits, chunk by chunk: a = q * scale.
 struct RoundedRow {
@@ -141,7 +147,10 @@ std::size_t rounded_row_bytes(const BlockWeights& weights) {
   return round_up(weights.padded_depth * sizeof(std::int16_t) + chunks * 8, kAlignment) + kReadSlack;
 }
 
-void round_row(const float* a, int depth, int padded_depth, int chunk, const RoundedRow& row) {
+// With `bytes_apart`, q is stored in groups of eight as the upper bytes, signed, of numbers 0 4 1 5 2 6 3 7,
+// then the lower ones, signed: as the codes in the lower and upper halves of packed bytes follow each other.
+void round_row(const float* a, int depth, int padded_depth, int chunk, bool bytes_apart,
+               const RoundedRow& row) {
   for (int k = 0, i = 0; k < padded_depth; k += chunk, ++i) {
     const int count = std::clamp(depth - k, 0, chunk);
     alignas(16) float x[kChunk] = {};
@@ -155,8 +164,8 @@ void round_row(const float* a, int depth, int padded_depth, int chunk, const Rou
     // Below 2^-100 the reciprocal could overflow; such a chunk counts as zero. NaN and infinity go through
     // the scale.
     const bool is_zero = max < 0x1p-100F;
-    row.scales[i] = is_zero ? 0.0F : max / 32767.0F;
-    const v128_t reciprocal = wasm_f32x4_splat(is_zero ? 0.0F : 32767.0F / max);
+    row.scales[i] = is_zero ? 0.0F : max / kLargestRounded;
+    const v128_t reciprocal = wasm_f32x4_splat(is_zero ? 0.0F : kLargestRounded / max);
     const v128_t magic = wasm_f32x4_splat(kRoundingMagic);
     const v128_t magic_bits = wasm_i32x4_splat(kRoundingMagicBits);
     v128_t sum = wasm_i32x4_splat(0);
@@ -166,7 +175,12 @@ void round_row(const float* a, int depth, int padded_depth, int chunk, const Rou
       const v128_t high = wasm_i32x4_sub(
           wasm_f32x4_add(wasm_f32x4_mul(wasm_v128_load(x + j + 4), reciprocal), magic), magic_bits);
       const v128_t both = wasm_i16x8_narrow_i32x4(low, high);
-      wasm_v128_store(row.q + k + j, both);
+      v128_t stored = both;
+      if (bytes_apart) {
+        const v128_t upper = wasm_i16x8_shr(wasm_i16x8_add(both, wasm_i16x8_splat(128)), 8);
+        stored = wasm_i8x16_shuffle(upper, both, 0, 8, 2, 10, 4, 12, 6, 14, 16, 24, 18, 26, 20, 28, 22, 30);
+      }
+      wasm_v128_store(row.q + k + j, stored);
       sum = wasm_i32x4_add(sum, wasm_i32x4_dot_i16x8(both, wasm_i16x8_splat(1)));
     }
     sum = wasm_i32x4_add(sum, wasm_i32x4_shuffle(sum, sum, 2, 3, 0, 1));
@@ -208,7 +222,30 @@ inline void multiply_chunk(const std::uint8_t* codes, const std::int16_t* q, int
   }
 }
 
-template <class Isa, int kBits>
+#if ZEROPOINT_HAS_RELAXED_KERNELS
+// The same for 4-bit codes and activations whose bytes stand apart.
+inline void multiply_chunk_of_bytes(const std::uint8_t* codes, const std::int16_t* q, int chunk, v128_t mask,
+                                    v128_t& low, v128_t& high) {
+  v128_t upper[2] = {wasm_i32x4_splat(0), wasm_i32x4_splat(0)};
+  v128_t lower[2] = {low, high};
+#pragma clang loop unroll(disable)
+  for (const std::int16_t* const end = q + chunk; q != end; q += 8, codes += 32) {
+    unroll<2>([&](auto h) {
+      const v128_t w = wasm_v128_load(codes + h * 16);
+      const v128_t first = wasm_v128_and(w, mask);
+      const v128_t second = wasm_v128_and(wasm_u16x8_shr(w, 4), mask);
+      upper[h] = relaxed_dot_add(wasm_v128_load32_splat(q), first, upper[h]);
+      lower[h] = relaxed_dot_add(wasm_v128_load32_splat(q + 4), first, lower[h]);
+      upper[h] = relaxed_dot_add(wasm_v128_load32_splat(q + 2), second, upper[h]);
+      lower[h] = relaxed_dot_add(wasm_v128_load32_splat(q + 6), second, lower[h]);
+    });
+  }
+  low = wasm_i32x4_add(lower[0], wasm_i32x4_shl(upper[0], 8));
+  high = wasm_i32x4_add(lower[1], wasm_i32x4_shl(upper[1], 8));
+}
+#endif
+
+template <class Isa, int kBits, bool kBytesApart>
 void multiply_row(const RoundedRow& row, const BlockWeights& weights, int tile, float* sums) {
   const int chunk = chunk_of(weights);
   const std::uint8_t* codes =
@@ -217,8 +254,9 @@ void multiply_row(const RoundedRow& row, const BlockWeights& weights, int tile, 
   const float* scales = weights.scales + first_term;
   const std::int32_t* zero_points =
       weights.zero_points != nullptr ? weights.zero_points + first_term : nullptr;
-  const v128_t masks[3] = {wasm_i16x8_splat(kMasks[0]), wasm_i16x8_splat(kMasks[1]),
-                           wasm_i16x8_splat(kMasks[2])};
+  [[maybe_unused]] const v128_t byte_mask = wasm_i16x8_splat(kByteMask);
+  [[maybe_unused]] const v128_t masks[3] = {wasm_i16x8_splat(kMasks[0]), wasm_i16x8_splat(kMasks[1]),
+                                            wasm_i16x8_splat(kMasks[2])};
   v128_t y_low = wasm_v128_load(sums);
   v128_t y_high = wasm_v128_load(sums + 4);
   const int chunks_of_block = weights.block_size / chunk;
@@ -234,7 +272,13 @@ void multiply_row(const RoundedRow& row, const BlockWeights& weights, int tile, 
     const v128_t negated_sum = wasm_v128_load32_splat(row.negated_sums + i);
     v128_t low = wasm_i32x4_mul(negated_sum, z_low);
     v128_t high = wasm_i32x4_mul(negated_sum, z_high);
-    multiply_chunk<kBits>(codes, row.q + k, chunk, masks, low, high);
+    if constexpr (kBytesApart) {
+#if ZEROPOINT_HAS_RELAXED_KERNELS
+      multiply_chunk_of_bytes(codes, row.q + k, chunk, byte_mask, low, high);
+#endif
+    } else {
+      multiply_chunk<kBits>(codes, row.q + k, chunk, masks, low, high);
+    }
     const v128_t scale = wasm_v128_load32_splat(row.scales + i);
     y_low = madd<Isa>(wasm_f32x4_convert_i32x4(low), wasm_f32x4_mul(scale, wasm_v128_load(scales)), y_low);
     y_high =
@@ -312,6 +356,11 @@ void vector_gemm(const GemmInput<float>& input, const BlockWeights& weights, con
   if (few < kFewRows) {
     const int chunk = chunk_of(weights);
     const std::size_t chunks = static_cast<std::size_t>(weights.padded_depth / chunk);
+    bool bytes_apart = false;
+    if constexpr (std::is_same_v<Isa, Relaxed> && kBits == 4) {
+      const RelaxedDot meaning = probe().relaxed_dot;
+      bytes_apart = meaning == RelaxedDot::kUnsigned || meaning == RelaxedDot::kSigned;
+    }
     RoundedRow rows[kFewRows];
     for (int r = 0; r < few; ++r) {
       auto* memory = static_cast<std::byte*>(scratch) + r * rounded_row_bytes(weights);
@@ -319,13 +368,20 @@ void vector_gemm(const GemmInput<float>& input, const BlockWeights& weights, con
       rows[r].scales = reinterpret_cast<float*>(rows[r].q + weights.padded_depth);
       rows[r].negated_sums = reinterpret_cast<std::int32_t*>(rows[r].scales + chunks);
       round_row(input.data + (range.row_begin + r) * input.row_stride, weights.depth, weights.padded_depth,
-                chunk, rows[r]);
+                chunk, bytes_apart, rows[r]);
     }
     for (int n = range.column_begin; n < range.column_end; n += kColumnTile) {
       const int count = std::min(kColumnTile, range.column_end - n);
       epilogue.begin(few, n, count, sums);
       for (int r = 0; r < few; ++r) {
-        multiply_row<Isa, kBits>(rows[r], weights, n / kColumnTile, sums + r * kColumnTile);
+        float* row_sums = sums + r * kColumnTile;
+        if constexpr (std::is_same_v<Isa, Relaxed> && kBits == 4) {
+          if (bytes_apart) {
+            multiply_row<Isa, 4, true>(rows[r], weights, n / kColumnTile, row_sums);
+            continue;
+          }
+        }
+        multiply_row<Isa, kBits, false>(rows[r], weights, n / kColumnTile, row_sums);
       }
       epilogue.finish(range.row_begin, few, n, count, sums);
     }
