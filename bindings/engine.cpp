@@ -157,7 +157,7 @@ std::vector<runtime::Feed> feeds_of(const val& list) {
       feed.tensor = Tensor::of_strings(std::move(dims), std::move(strings));
     } else {
       auto* buffer = item["buffer"].as<Buffer*>(emscripten::allow_raw_pointers());
-      const size_t bytes = bytes_of(dtype, static_cast<size_t>(elements));
+      const size_t bytes = bytes_of(dtype, elements);
       if (buffer->size() != bytes) {
         throw Error(ErrorCode::kInvalidFeed,
                     type + to_string(dims) + " takes " + std::to_string(bytes) + " bytes, not " +

@@ -32,6 +32,21 @@ const Row& row_of(DType type) {
 }  // namespace
 
 int bits_of(DType type) { return row_of(type).bits; }
+
+size_t bytes_of(DType type, int64_t count) {
+  constexpr uint64_t kRoom = 256;  // for alignment and read slack around the bytes
+  constexpr uint64_t kMost = std::numeric_limits<size_t>::max() - kRoom;
+  const uint64_t bits = static_cast<uint64_t>(bits_of(type));
+  const uint64_t bytes = count <= 0 ? 0 : (static_cast<uint64_t>(count) * bits + 7) / 8;
+  if (count > (int64_t{1} << 40) || bytes > kMost) {
+    throw Error(
+        ErrorCode::kOutOfMemory,
+        std::to_string(count) + " elements of type " + std::string(name_of(type)) + " do not fit into memory",
+        {.hint = "use a smaller input or batch"});
+  }
+  return static_cast<size_t>(bytes);
+}
+
 std::string_view name_of(DType type) { return row_of(type).name; }
 
 DType dtype_named(std::string_view name) {

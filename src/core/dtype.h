@@ -34,10 +34,9 @@ std::string_view name_of(DType type);
 // kUndefined when the name is unknown.
 DType dtype_named(std::string_view name);
 
-// Bytes that `count` elements of `type` take.
-inline size_t bytes_of(DType type, size_t count) {
-  return (count * static_cast<size_t>(bits_of(type)) + 7) / 8;
-}
+// Bytes that `count` elements of `type` take. Throws kOutOfMemory for more than the address space has, which
+// in WebAssembly is 4 GiB: counts come out of models and feeds.
+size_t bytes_of(DType type, int64_t count);
 
 // The integer range of a type that quantized values can have.
 struct IntegerRange {

@@ -53,7 +53,7 @@ class Tensor {
   DType dtype() const { return dtype_; }
   const Shape& dims() const { return dims_; }
   int64_t size() const { return size_; }
-  size_t bytes() const { return bytes_of(dtype_, static_cast<size_t>(size_)); }
+  size_t bytes() const { return bytes_of(dtype_, size_); }
   bool defined() const { return dtype_ != DType::kUndefined; }
 
   const std::byte* raw() const { return data_.get(); }

@@ -105,8 +105,7 @@ Kernel prepare_if(PrepareContext& c) {
   if (condition) branches[0] = branches[1] = branches[branches[1] ? 1 : 0];
   std::vector<size_t> bytes;
   for (size_t i = 0; i < c.outputs(); ++i) {
-    bytes.push_back(
-        c.has_output(i) ? bytes_of(c.out_dtype(i), static_cast<size_t>(element_count(c.out_dims(i)))) : 0);
+    bytes.push_back(c.has_output(i) ? bytes_of(c.out_dtype(i), element_count(c.out_dims(i))) : 0);
   }
   const std::shared_ptr<Branch> no = branches[0], yes = branches[1];
   return [no, yes, bytes](const RunContext& run) {

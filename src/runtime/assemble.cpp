@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstdint>
 #include <cstring>
 #include <numeric>
 
@@ -545,40 +546,42 @@ int Plan::root(int b) const {
 void Plan::place_arena(size_t limit) {
   struct Block {
     int buffer;
-    size_t size;
+    uint64_t size;  // 64 bits also where size_t has 32: sums are checked before they are used
   };
   std::vector<Block> blocks;
   for (size_t i = 0; i < buffers_.size(); ++i) {
     const Buffer& b = buffers_[i];
     if (b.place != Buffer::Place::kArena || b.alias_of >= 0 || b.first < 0) continue;
-    const size_t size = (b.bytes() + Tensor::kReadSlack + 63) / 64 * 64;
+    const uint64_t size = (uint64_t{b.bytes()} + Tensor::kReadSlack + 63) / 64 * 64;
     blocks.push_back({static_cast<int>(i), size});
   }
   std::sort(blocks.begin(), blocks.end(), [](const Block& a, const Block& b) {
     return a.size != b.size ? a.size > b.size : a.buffer < b.buffer;
   });
+  const uint64_t most = std::min<uint64_t>(limit > 0 ? limit : SIZE_MAX, SIZE_MAX - 2 * Tensor::kReadSlack);
   std::vector<Block> placed;  // by offset
   for (const Block& block : blocks) {
     Buffer& b = buffers_[static_cast<size_t>(block.buffer)];
-    size_t offset = 0;
+    uint64_t offset = 0;
     for (const Block& other : placed) {
       const Buffer& o = buffers_[static_cast<size_t>(other.buffer)];
       if (o.last < b.first || b.last < o.first) continue;
       if (offset + block.size <= o.offset) break;
       offset = std::max(offset, o.offset + other.size);
     }
-    b.offset = offset;
-    arena_bytes_ = std::max(arena_bytes_, offset + block.size);
-    const auto at = std::upper_bound(placed.begin(), placed.end(), offset, [&](size_t value, const Block& p) {
-      return value < buffers_[static_cast<size_t>(p.buffer)].offset;
-    });
+    if (offset + block.size > most) {
+      throw Error(ErrorCode::kOutOfMemory,
+                  "the model needs more than " + std::to_string((offset + block.size) >> 20) +
+                      " MiB of working memory for these shapes",
+                  {.hint = "use a smaller input or batch"});
+    }
+    b.offset = static_cast<size_t>(offset);
+    arena_bytes_ = std::max(arena_bytes_, static_cast<size_t>(offset + block.size));
+    const auto at =
+        std::upper_bound(placed.begin(), placed.end(), offset, [&](uint64_t value, const Block& p) {
+          return value < buffers_[static_cast<size_t>(p.buffer)].offset;
+        });
     placed.insert(at, block);
-  }
-  if (limit > 0 && arena_bytes_ > limit) {
-    throw Error(
-        ErrorCode::kOutOfMemory,
-        "the model needs " + std::to_string(arena_bytes_ >> 20) + " MiB of working memory for these shapes",
-        {.hint = "use a smaller input or batch"});
   }
   arena_ = allocate_bytes(arena_bytes_);
 }

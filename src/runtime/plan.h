@@ -92,7 +92,7 @@ struct Buffer {
   int alias_of = -1;          // shares the memory of this buffer
   int first = -1, last = -1;  // steps between which the memory is needed (of the root of an alias chain)
   size_t offset = 0;          // kArena: in the arena
-  size_t bytes() const { return bytes_of(dtype, static_cast<size_t>(element_count(dims))); }
+  size_t bytes() const { return bytes_of(dtype, element_count(dims)); }
 };
 
 struct Step {

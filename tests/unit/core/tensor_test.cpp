@@ -12,6 +12,19 @@
 namespace zp {
 namespace {
 
+TEST(DTypeTest, BytesBeyondTheAddressSpaceAreAnError) {
+  EXPECT_EQ(bytes_of(DType::kFloat32, 3), 12u);
+  EXPECT_EQ(bytes_of(DType::kInt4, 3), 2u);
+  EXPECT_EQ(bytes_of(DType::kFloat32, 0), 0u);
+  // 600 MiB: more than 2^32 bits.
+  EXPECT_EQ(bytes_of(DType::kFloat32, int64_t{150} << 20), size_t{600} << 20);
+  EXPECT_THROW(bytes_of(DType::kFloat64, (int64_t{1} << 40) + 1), Error);
+  if constexpr (sizeof(size_t) == 4) {
+    EXPECT_THROW(bytes_of(DType::kFloat32, int64_t{1} << 30), Error);
+    EXPECT_THROW(bytes_of(DType::kUint8, int64_t{1} << 32), Error);
+  }
+}
+
 TEST(Tensor, ReadsEveryIntegerType) {
   EXPECT_EQ(Tensor::of<int8_t>({2}, {-3, 4}).integers(), (std::vector<int64_t>{-3, 4}));
   EXPECT_EQ(Tensor::of<uint16_t>({1}, {65535}).integer_at(0), 65535);
