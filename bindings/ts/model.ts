@@ -2,6 +2,7 @@ import { asyncDispose, Owned } from './disposal.ts';
 import { type Engine, engine as theEngine } from './engine/client.ts';
 import type { ModelDescription } from './engine/host.ts';
 import type { EngineReport, ModelFacts, ValueInfo } from './engine/module.ts';
+import { ZeropointError } from './errors.ts';
 import * as check from './options.ts';
 import {
   configFrom,
@@ -35,9 +36,24 @@ export interface ModelReport extends ModelFacts {
   size: number;
   /** Multiply-accumulates of one run; 0 where shapes are not known. */
   macs: number;
-  /** What would be quantized, what not, and why: layer by layer, for the scheme that was asked about. */
+  /**
+   * What would be quantized, what not, and why: layer by layer, for the scheme that was asked about. A model with
+   * operators that are not supported has no layers here, and a warning that names them.
+   */
   plan: EngineReport;
 }
+
+const noPlan: EngineReport = {
+  mode: '',
+  layers: [],
+  warnings: [],
+  layersQuantized: 0,
+  weightBytesBefore: 0,
+  weightBytesAfter: 0,
+  macs: 0,
+  macsQuantized: 0,
+  samples: 0,
+};
 
 /** The engine's own handle on a model; for the package's other files. */
 export const internals: { of(model: Model): { engine: Engine; id: number } } = {
@@ -101,7 +117,13 @@ export class Model {
     );
     const bound = dims ? (await engine.call('bindDims', [id, dims])).id : undefined;
     try {
-      const plan = await engine.call('planOf', [bound ?? id, config, measureWeights ?? false]);
+      const plan = await engine
+        .call('planOf', [bound ?? id, config, measureWeights ?? false])
+        .catch((error) => {
+          // A model that cannot run can still be looked at.
+          if (!(error instanceof ZeropointError && error.code === 'unsupported-operator')) throw error;
+          return { ...noPlan, mode: config.mode, warnings: [error.message] };
+        });
       return { ...facts, inputs: this.inputs, outputs: this.outputs, size: this.size, macs: plan.macs, plan };
     } finally {
       if (bound !== undefined) engine.release(bound);

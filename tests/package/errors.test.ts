@@ -99,7 +99,9 @@ describe('operators', () => {
       expect(error.details.hint).toBeTruthy();
     }
     // It can still be looked at.
-    expect((await model.inspect()).operators).toContainEqual({ op: 'own.ops.Frobnicate', count: 1 });
+    const report = await model.inspect();
+    expect(report.operators).toContainEqual({ op: 'own.ops.Frobnicate', count: 1 });
+    expect(report.plan.warnings[0]).toContain('own.ops.Transmogrify');
   });
 });
 
@@ -172,7 +174,7 @@ describe('options', () => {
     ['a type that is no string', { activations: 8 }, /activations.*8.*uint8/],
     ['a string for a boolean', { perChannel: 'yes' }, /perChannel.*true or false/],
     ['a block that is no block', { blockSize: 33 }, /blockSize.*33.*32/],
-    ['4 bits where they do not go', { mode: 'dynamic', weights: 'int4' }, /int4/],
+    ['4 bits where they do not go', { mode: 'dynamic', weights: 'int4' }, /weights.*8 bits/],
     ['an unknown observer', { observer: 'magic' }, /observer.*magic.*min-max/],
     ['an unknown format', { format: 'tflite' }, /format.*tflite.*qdq/],
     ['no list', { exclude: 'Conv' }, /exclude.*array/],

@@ -36,20 +36,41 @@ export function noise(length: number, seed = 1): Float32Array {
   });
 }
 
-/** A sample of noise for each input of a model. */
+/** Dark strokes on a light page, in lines: what text detection answers to, where noise gives it nothing to say. */
+function writing(height: number, width: number, seed: number): Float32Array {
+  const random = noise(height * width, seed)[Symbol.iterator]();
+  const draw = () => ((random.next().value as number) + 1) / 2;
+  const page = new Float32Array(height * width).fill(1);
+  for (let y = 10; y + 14 < height; y += 28) {
+    for (let x = 8; x + 18 < width; x += 11) {
+      for (let stroke = 0; stroke < 3; ++stroke) {
+        const vertical = draw() < 0.5;
+        const at = Math.floor(draw() * 7);
+        for (let t = 0; t < (vertical ? 13 : 8); ++t) {
+          for (let thick = 0; thick < 2; ++thick) {
+            const [row, column] = vertical ? [y + t, x + at + thick] : [y + 2 * at + thick, x + t];
+            page[row * width + column] = 0;
+          }
+        }
+      }
+    }
+  }
+  return Float32Array.from(
+    { length: 3 * height * width },
+    (_, i) => ((page[i % page.length] ?? 1) - 0.45) / 0.225,
+  );
+}
+
+/** A sample for each input of a model: writing for images of three channels, noise for all others. */
 export function noisyFeeds(shapes: Record<string, readonly number[]>, seed = 1) {
   return Object.fromEntries(
-    Object.entries(shapes).map(([name, dims], i) => [
-      name,
-      new zeropoint.Tensor(
-        'float32',
-        noise(
-          dims.reduce((a, b) => a * b, 1),
-          seed + i,
-        ),
-        dims,
-      ),
-    ]),
+    Object.entries(shapes).map(([name, dims], i) => {
+      const [batch = 1, channels, height = 0, width = 0] = dims;
+      const size = dims.reduce((a, b) => a * b, 1);
+      const isImage = dims.length === 4 && channels === 3 && batch === 1;
+      const data = isImage ? writing(height, width, seed + i) : noise(size, seed + i);
+      return [name, new zeropoint.Tensor('float32', data, dims)];
+    }),
   );
 }
 

@@ -330,11 +330,12 @@ describe('images', () => {
   });
 
   test('without sharp the error says what to do', async () => {
-    const folder = temporaryFolder();
-    mkdirSync(join(folder, 'dist'));
-    cpSync(join(installed, 'dist'), join(folder, 'dist'), { recursive: true });
-    writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
-    const alone: typeof zeropoint = await import(pathToFileURL(join(folder, 'dist', 'node.js')).href);
+    // Outside the repository, in a node_modules folder without sharp.
+    const alonePath = join(temporaryFolder(), 'node_modules', 'zeropoint');
+    mkdirSync(alonePath, { recursive: true });
+    cpSync(join(installed, 'dist'), join(alonePath, 'dist'), { recursive: true });
+    writeFileSync(join(alonePath, 'package.json'), '{ "type": "module" }');
+    const alone: typeof zeropoint = await import(pathToFileURL(join(alonePath, 'dist', 'node.js')).href);
     await expect(alone.decodeImage(new Uint8Array(1))).rejects.toMatchObject({
       code: 'invalid-sample',
       details: { hint: expect.stringContaining('npm install sharp') },

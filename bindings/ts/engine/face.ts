@@ -14,8 +14,8 @@ let host: EngineHost | undefined;
 /** The buffers of a written model or of a run's outputs: moved to the caller, not copied. */
 function buffersOf(value: unknown): ArrayBuffer[] {
   if (value instanceof Uint8Array) return [value.buffer as ArrayBuffer];
-  const outputs = (value as RunSlice | undefined)?.outputs ?? [];
-  return outputs.flatMap(({ data }) => (Array.isArray(data) ? [] : [data.buffer as ArrayBuffer]));
+  const outputs = (value as Partial<RunSlice> | undefined)?.outputs ?? [];
+  return outputs.flatMap(({ data }) => (ArrayBuffer.isView(data) ? [data.buffer as ArrayBuffer] : []));
 }
 
 export const face = {
