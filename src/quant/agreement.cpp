@@ -56,7 +56,8 @@ class Agreement::Impl {
     candidate_integers_ = integer_outputs(b);
     for (size_t i = 0; i < a.outputs.size(); ++i) {
       const std::string& name = a[a.outputs[i]].name;
-      const auto same = std::find_if(b.outputs.begin(), b.outputs.end(), [&](ValueId v) { return b[v].name == name; });
+      const auto same =
+          std::find_if(b.outputs.begin(), b.outputs.end(), [&](ValueId v) { return b[v].name == name; });
       if (same == b.outputs.end()) continue;
       pairs_.push_back({i, static_cast<size_t>(same - b.outputs.begin())});
       outputs_.push_back({.name = name});
@@ -64,8 +65,10 @@ class Agreement::Impl {
     if (outputs_.empty())
       throw Error(ErrorCode::kInvalidArgument, "the two models have no output in common",
                   {.hint = "compare a model with one that was made from it"});
-    reference_ = std::make_unique<runtime::Session>(std::move(reference), runtime::SessionOptions{.threads = threads});
-    candidate_ = std::make_unique<runtime::Session>(std::move(candidate), runtime::SessionOptions{.threads = threads});
+    reference_ =
+        std::make_unique<runtime::Session>(std::move(reference), runtime::SessionOptions{.threads = threads});
+    candidate_ =
+        std::make_unique<runtime::Session>(std::move(candidate), runtime::SessionOptions{.threads = threads});
   }
 
   void begin(std::vector<runtime::Feed> feeds) {
@@ -99,13 +102,17 @@ class Agreement::Impl {
   size_t total() const { return reference_->total() + candidate_->total(); }
 
   AgreementResult result() const {
-    AgreementResult r{.samples = samples_, .reference_ms = median(reference_times_),
+    AgreementResult r{.samples = samples_,
+                      .reference_ms = median(reference_times_),
                       .candidate_ms = median(candidate_times_)};
     for (const Output& o : outputs_) {
-      r.outputs.push_back({.output = o.name, .sqnr_db = o.sums.sqnr_db(), .cosine = o.sums.cosine(),
+      r.outputs.push_back({.output = o.name,
+                           .sqnr_db = o.sums.sqnr_db(),
+                           .cosine = o.sums.cosine(),
                            .max_abs = o.sums.max_abs,
-                           .top1 = o.ranked && o.rows > 0 ? static_cast<double>(o.same) / static_cast<double>(o.rows)
-                                                          : std::numeric_limits<double>::quiet_NaN(),
+                           .top1 = o.ranked && o.rows > 0
+                                       ? static_cast<double>(o.same) / static_cast<double>(o.rows)
+                                       : std::numeric_limits<double>::quiet_NaN(),
                            .rows = o.rows});
     }
     return r;
@@ -128,8 +135,8 @@ class Agreement::Impl {
       if (x.dtype() == DType::kString || y.dtype() == DType::kString) continue;
       if (x.dims() != y.dims())
         throw Error(ErrorCode::kShapeMismatch,
-                    "output '" + o.name + "' is " + to_string(x.dims()) + " in one model and " + to_string(y.dims()) +
-                        " in the other",
+                    "output '" + o.name + "' is " + to_string(x.dims()) + " in one model and " +
+                        to_string(y.dims()) + " in the other",
                     {.tensor = o.name});
       const bool is_float = x.dtype() == DType::kFloat32 || x.dtype() == DType::kFloat16 ||
                             x.dtype() == DType::kFloat64 || x.dtype() == DType::kBfloat16;
@@ -149,7 +156,8 @@ class Agreement::Impl {
   size_t samples_ = 0;
 };
 
-Agreement::Agreement(std::shared_ptr<const Model> reference, std::shared_ptr<const Model> candidate, int threads)
+Agreement::Agreement(std::shared_ptr<const Model> reference, std::shared_ptr<const Model> candidate,
+                     int threads)
     : impl_(std::make_unique<Impl>(std::move(reference), std::move(candidate), threads)) {}
 Agreement::~Agreement() = default;
 void Agreement::begin(std::vector<runtime::Feed> feeds) { impl_->begin(std::move(feeds)); }

@@ -9,7 +9,8 @@ namespace zp::quant {
 EdgeParams integer_inputs(const Graph& graph) {
   EdgeParams found;
   for (const Node& n : graph.nodes) {
-    if (!is_dequantize(n) || std::find(graph.inputs.begin(), graph.inputs.end(), n.input(0)) == graph.inputs.end())
+    if (!is_dequantize(n) ||
+        std::find(graph.inputs.begin(), graph.inputs.end(), n.input(0)) == graph.inputs.end())
       continue;
     if (const auto p = constant_params(graph, n)) found.emplace(graph[n.input(0)].name, *p);
   }

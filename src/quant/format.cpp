@@ -29,9 +29,12 @@ const Node* only_reader(const Graph& graph, const GraphIndex& index, ValueId v) 
 }
 
 QuantizedEdge edge_of(const Graph& graph, const GraphIndex& index, const Node& qdq, ValueId integers) {
-  QuantizedEdge e{.quantized = integers, .scale = qdq.input(1), .zero_point = qdq.input(2),
+  QuantizedEdge e{.quantized = integers,
+                  .scale = qdq.input(1),
+                  .zero_point = qdq.input(2),
                   .axis = static_cast<int>(qdq.int_attribute("axis", 1)),
-                  .block_size = qdq.int_attribute("block_size", 0), .dynamic = false};
+                  .block_size = qdq.int_attribute("block_size", 0),
+                  .dynamic = false};
   const Node* maker = producer_of(graph, index, integers);
   e.dynamic = maker && role_of(*maker) == QdqRole::kDynamicQuantize;
   const SymShape* shape = graph[qdq.output(0)].shape ? &*graph[qdq.output(0)].shape : nullptr;
@@ -39,7 +42,8 @@ QuantizedEdge edge_of(const Graph& graph, const GraphIndex& index, const Node& q
   return e;
 }
 
-// A clamp before a Q that saturates there anyway does nothing: dropped, so that what is before it can be folded.
+// A clamp before a Q that saturates there anyway does nothing: dropped, so that what is before it can be
+// folded.
 void drop_clamps(Graph& graph) {
   const GraphIndex index(graph);
   std::vector<std::pair<size_t, ValueId>> reads;  // Q node, what it reads instead
@@ -95,7 +99,8 @@ Model in_format(const Model& model, std::string_view format) {
     }
     const Node* q = only_reader(graph, index, node.output(0));
     if (q && is_quantize(*q)) fold.output = edge_of(graph, index, *q, q->output(0));
-    const bool any = std::any_of(fold.inputs.begin(), fold.inputs.end(), [](const auto& e) { return e.has_value(); });
+    const bool any =
+        std::any_of(fold.inputs.begin(), fold.inputs.end(), [](const auto& e) { return e.has_value(); });
     if (!any || !def->fold(fold) || fold.nodes.empty()) {
       nodes.push_back(node);
       continue;

@@ -18,7 +18,7 @@ struct Pair {
   std::string node, op, output;
   std::optional<QParams> params;  // the quantized model holds it as integers
   ErrorSums sums, own;
-  int64_t outside = 0;            // float values beyond what the integers cover
+  int64_t outside = 0;  // float values beyond what the integers cover
   // The side of the current sample that came first.
   std::vector<float> reference, quantized;
   bool has_reference = false, has_quantized = false;
@@ -100,9 +100,14 @@ class LayerErrors::Impl {
   std::vector<LayerError> result() const {
     std::vector<LayerError> errors;
     for (const Pair& p : pairs_) {
-      LayerError e{.node = p.node, .op = p.op, .output = p.output, .quantized = p.params.has_value(),
-                   .sqnr_db = p.sums.sqnr_db(), .own_sqnr_db = std::numeric_limits<double>::infinity(),
-                   .cosine = p.sums.cosine(), .max_abs = p.sums.max_abs};
+      LayerError e{.node = p.node,
+                   .op = p.op,
+                   .output = p.output,
+                   .quantized = p.params.has_value(),
+                   .sqnr_db = p.sums.sqnr_db(),
+                   .own_sqnr_db = std::numeric_limits<double>::infinity(),
+                   .cosine = p.sums.cosine(),
+                   .max_abs = p.sums.max_abs};
       if (p.params) e.own_sqnr_db = p.own.sqnr_db();
       if (p.sums.count > 0) e.saturated = static_cast<double>(p.outside) / static_cast<double>(p.sums.count);
       errors.push_back(std::move(e));
@@ -162,8 +167,10 @@ void LayerErrors::Impl::find_pairs(const Graph& reference, const Graph& quantize
     by_quantized_.emplace(tap, pairs_.size());
     left.push_back(found->second);
     right.push_back(tap);
-    pairs_.push_back({.node = node.name, .op = node.domain.empty() ? node.op_type : qualified_name(node),
-                      .output = name, .params = params});
+    pairs_.push_back({.node = node.name,
+                      .op = node.domain.empty() ? node.op_type : qualified_name(node),
+                      .output = name,
+                      .params = params});
   }
 }
 
@@ -182,7 +189,8 @@ bool LayerErrors::Impl::advance(double milliseconds) {
   return false;
 }
 
-LayerErrors::LayerErrors(std::shared_ptr<const Model> reference, std::shared_ptr<const Model> quantized, int threads)
+LayerErrors::LayerErrors(std::shared_ptr<const Model> reference, std::shared_ptr<const Model> quantized,
+                         int threads)
     : impl_(std::make_unique<Impl>(std::move(reference), std::move(quantized), threads)) {}
 LayerErrors::~LayerErrors() = default;
 void LayerErrors::begin(std::vector<runtime::Feed> feeds) { impl_->begin(std::move(feeds)); }

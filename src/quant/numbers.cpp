@@ -14,11 +14,16 @@ namespace {
 template <class F>
 void with_integer_type(DType dtype, F&& f) {
   switch (dtype) {
-    case DType::kUint8: return f(uint8_t{});
-    case DType::kInt8: return f(int8_t{});
-    case DType::kUint16: return f(uint16_t{});
-    case DType::kInt16: return f(int16_t{});
-    case DType::kInt32: return f(int32_t{});
+    case DType::kUint8:
+      return f(uint8_t{});
+    case DType::kInt8:
+      return f(int8_t{});
+    case DType::kUint16:
+      return f(uint16_t{});
+    case DType::kInt16:
+      return f(int16_t{});
+    case DType::kInt32:
+      return f(int32_t{});
     default:
       throw Error(ErrorCode::kUnsupportedType,
                   std::string(name_of(dtype)) + " is not a type that activations are quantized to");
@@ -31,7 +36,8 @@ int32_t middle(DType dtype) {
 }
 
 int32_t quantize_to(float x, float scale, int32_t zero_point, IntegerRange r) {
-  // Saturating before the conversion keeps it defined; the bounds are whole, so rounding first or last is the same.
+  // Saturating before the conversion keeps it defined; the bounds are whole, so rounding first or last is the
+  // same.
   const float q = std::nearbyint(x / scale);
   return static_cast<int32_t>(
              std::clamp(q, static_cast<float>(r.min - zero_point), static_cast<float>(r.max - zero_point))) +
@@ -70,7 +76,9 @@ struct Groups {
 
   int64_t count() const { return whole ? 1 : block > 0 ? outer * blocks * inner : extent; }
   // The group of (o, c, 0), and by how much it grows with i.
-  int64_t first(int64_t o, int64_t c) const { return whole ? 0 : block > 0 ? (o * blocks + c / block) * inner : c; }
+  int64_t first(int64_t o, int64_t c) const {
+    return whole ? 0 : block > 0 ? (o * blocks + c / block) * inner : c;
+  }
   int64_t step() const { return !whole && block > 0 ? 1 : 0; }
 
   // f(group, element index) for all elements, in order.
@@ -88,7 +96,8 @@ struct Groups {
 // The integers that a weight may use.
 IntegerRange weight_codes(const WeightSpec& spec) {
   IntegerRange r = integer_range(spec.dtype);
-  if (spec.reduce_range && bits_of(spec.dtype) == 8) r = r.min < 0 ? IntegerRange{-64, 63} : IntegerRange{0, 127};
+  if (spec.reduce_range && bits_of(spec.dtype) == 8)
+    r = r.min < 0 ? IntegerRange{-64, 63} : IntegerRange{0, 127};
   return r;
 }
 
@@ -96,7 +105,8 @@ IntegerRange weight_codes(const WeightSpec& spec) {
 
 QParams choose_params(Range range, DType dtype, bool symmetric) {
   const IntegerRange codes = integer_range(dtype);
-  double lo = std::min(0.0, static_cast<double>(range.min)), hi = std::max(0.0, static_cast<double>(range.max));
+  double lo = std::min(0.0, static_cast<double>(range.min)),
+         hi = std::max(0.0, static_cast<double>(range.max));
   if (lo == 0 && hi == 0) hi = 1;
   QParams p{.dtype = dtype};
   double scale;
@@ -130,7 +140,8 @@ Tensor quantize(const Tensor& x, const QParams& p) {
   const IntegerRange codes = integer_range(p.dtype);
   with_integer_type(p.dtype, [&]<class T>(T) {
     const std::span<T> to = out.mutable_data<T>();
-    for (size_t i = 0; i < to.size(); ++i) to[i] = static_cast<T>(quantize_to(from[i], p.scale, p.zero_point, codes));
+    for (size_t i = 0; i < to.size(); ++i)
+      to[i] = static_cast<T>(quantize_to(from[i], p.scale, p.zero_point, codes));
   });
   return out;
 }
@@ -138,15 +149,16 @@ Tensor quantize(const Tensor& x, const QParams& p) {
 void dequantize(const std::byte* integers, size_t count, const QParams& p, float* x) {
   with_integer_type(p.dtype, [&]<class T>(T) {
     const T* q = reinterpret_cast<const T*>(integers);
-    for (size_t i = 0; i < count; ++i) x[i] = static_cast<float>(static_cast<int32_t>(q[i]) - p.zero_point) * p.scale;
+    for (size_t i = 0; i < count; ++i)
+      x[i] = static_cast<float>(static_cast<int32_t>(q[i]) - p.zero_point) * p.scale;
   });
 }
 
 Range range_of(std::span<const float> x, bool* finite) {
   if (finite) *finite = true;
   if (x.empty()) return {};
-  // Eight lanes of their own let the compiler use vectors without reordering what it may not reorder. x - x is 0 for
-  // finite numbers and NaN for all others.
+  // Eight lanes of their own let the compiler use vectors without reordering what it may not reorder. x - x
+  // is 0 for finite numbers and NaN for all others.
   constexpr size_t kLanes = 8;
   std::array<float, kLanes> lo, hi, bad;
   lo.fill(x[0]), hi.fill(x[0]), bad.fill(0);
@@ -194,7 +206,8 @@ QuantizedWeight quantize_weight(const Tensor& w, const WeightSpec& spec) {
   const Groups groups(w.dims(), spec.grouping);
   const auto count = static_cast<size_t>(groups.count());
   const IntegerRange codes = weight_codes(spec);
-  const int32_t center = spec.reduce_range && bits_of(spec.dtype) == 8 ? (codes.min < 0 ? 0 : 64) : middle(spec.dtype);
+  const int32_t center =
+      spec.reduce_range && bits_of(spec.dtype) == 8 ? (codes.min < 0 ? 0 : 64) : middle(spec.dtype);
 
   std::vector<Range> ranges(count);  // start at [0, 0]: a range always holds 0
   groups.for_each([&](size_t g, size_t e) {
@@ -218,8 +231,9 @@ QuantizedWeight quantize_weight(const Tensor& w, const WeightSpec& spec) {
       const double lo = ranges[g].min, hi = ranges[g].max;
       const double scale = (hi - lo) / (codes.max - codes.min);
       scales[g] = bounded(scale, g);
-      zeros[g] = static_cast<int32_t>(std::clamp(std::nearbyint(codes.min - lo / static_cast<double>(scales[g])),
-                                                 static_cast<double>(codes.min), static_cast<double>(codes.max)));
+      zeros[g] =
+          static_cast<int32_t>(std::clamp(std::nearbyint(codes.min - lo / static_cast<double>(scales[g])),
+                                          static_cast<double>(codes.min), static_cast<double>(codes.max)));
     }
   } else {
     // In 4 bits -8 is worth having, and a little clipping often costs less than wide steps: try a few.
@@ -261,7 +275,8 @@ QuantizedWeight quantize_weight(const Tensor& w, const WeightSpec& spec) {
   double signal = 0, noise = 0;
   groups.for_each([&](size_t g, size_t e) {
     q[e] = quantize_to(x[e], scales[g], zeros[g], codes);
-    const double d = static_cast<double>(x[e]) - static_cast<double>(static_cast<float>(q[e] - zeros[g]) * scales[g]);
+    const double d =
+        static_cast<double>(x[e]) - static_cast<double>(static_cast<float>(q[e] - zeros[g]) * scales[g]);
     signal += static_cast<double>(x[e]) * static_cast<double>(x[e]);
     noise += d * d;
   });

@@ -32,9 +32,9 @@ struct QParams {
   bool operator==(const QParams&) const = default;
 };
 
-// The range is widened to hold 0. Symmetric: the zero point is the middle of the type (0, or 128 for kUint8) and the
-// range grows to be as wide on either side. A range of zeros gives a scale as for [0, 1]: it is never 0, and a bias at
-// scale s_x * s_w keeps its precision. `dtype` has 4 to 16 bits.
+// The range is widened to hold 0. Symmetric: the zero point is the middle of the type (0, or 128 for kUint8)
+// and the range grows to be as wide on either side. A range of zeros gives a scale as for [0, 1]: it is never
+// 0, and a bias at scale s_x * s_w keeps its precision. `dtype` has 4 to 16 bits.
 QParams choose_params(Range range, DType dtype, bool symmetric);
 // What the integers of `params` stand for, from the smallest to the largest.
 Range covered(const QParams& params);
@@ -46,13 +46,15 @@ int32_t quantize_one(float x, const QParams& params);
 // `count` integers of params.dtype as floats.
 void dequantize(const std::byte* integers, size_t count, const QParams& params, float* x);
 
-// The smallest and the largest element; [0, 0] when there are none. `finite` becomes false on a NaN or an infinity.
+// The smallest and the largest element; [0, 0] when there are none. `finite` becomes false on a NaN or an
+// infinity.
 Range range_of(std::span<const float> x, bool* finite = nullptr);
 
 // How a weight is cut into parts that have a scale each.
 struct Grouping {
-  int axis = -1;           // -1: one scale for the tensor
-  int64_t block_size = 0;  // 0: one scale for each index along `axis`; else one for each `block_size` along it
+  int axis = -1;  // -1: one scale for the tensor
+  int64_t block_size =
+      0;  // 0: one scale for each index along `axis`; else one for each `block_size` along it
 };
 
 struct WeightSpec {
@@ -65,16 +67,17 @@ struct WeightSpec {
 };
 
 struct QuantizedWeight {
-  Tensor integers;    // of spec.dtype, shaped as the weight
-  Tensor scale;       // float32: scalar, [channels], or the weight's shape with ceil(n / block_size) along the axis
-  Tensor zero_point;  // of spec.dtype, shaped as `scale`; undefined when all are 0
-  Range range;        // of the float weight
+  Tensor integers;  // of spec.dtype, shaped as the weight
+  Tensor
+      scale;  // float32: scalar, [channels], or the weight's shape with ceil(n / block_size) along the axis
+  Tensor zero_point;   // of spec.dtype, shaped as `scale`; undefined when all are 0
+  Range range;         // of the float weight
   double sqnr_db = 0;  // infinite when nothing was lost
 };
 
-// Symmetric 8 bits: scale = max|w| / 127. Symmetric 4 bits: of several scales around max|w| / 7.5, the one with the
-// least squared error, codes -8...7 (or 0...15 around 8). Asymmetric: from the minimum and maximum, widened to hold 0.
-// `w` is float32 and finite.
+// Symmetric 8 bits: scale = max|w| / 127. Symmetric 4 bits: of several scales around max|w| / 7.5, the one
+// with the least squared error, codes -8...7 (or 0...15 around 8). Asymmetric: from the minimum and maximum,
+// widened to hold 0. `w` is float32 and finite.
 QuantizedWeight quantize_weight(const Tensor& w, const WeightSpec& spec);
 // The float weight that `q` stands for.
 Tensor dequantize_weight(const QuantizedWeight& q, const Grouping& grouping);

@@ -1,5 +1,5 @@
-// An observer watches a value over many samples and says which range of it to cover. Memory is constant: an observer
-// keeps no values. To add one, add a file to observers/ that registers it.
+// An observer watches a value over many samples and says which range of it to cover. Memory is constant: an
+// observer keeps no values. To add one, add a file to observers/ that registers it.
 #pragma once
 
 #include <map>
@@ -33,7 +33,7 @@ class Observer {
 };
 
 struct ObserverSettings {
-  DType dtype;     // of the integers that the range is for
+  DType dtype;  // of the integers that the range is for
   bool symmetric;
   Options options;
 };

@@ -15,8 +15,13 @@ constexpr double kBiasLimit = 1 << 30;
 
 }  // namespace
 
-Placement::Placement(const Graph& prepared, const Plan& the_plan, const Config& the_config, std::vector<QParams> params)
-    : graph(clone(prepared)), plan(the_plan), config(the_config), prepared_(prepared), params_(std::move(params)) {
+Placement::Placement(const Graph& prepared, const Plan& the_plan, const Config& the_config,
+                     std::vector<QParams> params)
+    : graph(clone(prepared)),
+      plan(the_plan),
+      config(the_config),
+      prepared_(prepared),
+      params_(std::move(params)) {
   graph.nodes.clear();
 }
 
@@ -26,7 +31,9 @@ const QParams* Placement::params(ValueId v) const {
   return g < 0 || params_.empty() ? nullptr : &params_[static_cast<size_t>(g)];
 }
 
-ValueId Placement::constant(const std::string& name, Tensor t) { return graph.add_constant(name, std::move(t)); }
+ValueId Placement::constant(const std::string& name, Tensor t) {
+  return graph.add_constant(name, std::move(t));
+}
 ValueId Placement::scale_constant(const QParams& p, const std::string& name) {
   return constant(name + "_scale", Tensor::scalar<float>(p.scale));
 }
@@ -58,12 +65,15 @@ ValueId Placement::dequantize(ValueId integers, ValueId scale, ValueId zero, con
 
 ValueId Placement::dequantized(ValueId v) {
   const QParams* p = params(v);
-  if (!p) throw Error(ErrorCode::kInternal, "a value without a range is to be quantized", {.tensor = graph[v].name});
+  if (!p)
+    throw Error(ErrorCode::kInternal, "a value without a range is to be quantized",
+                {.tensor = graph[v].name});
   const std::string name = graph[v].name;
   if (const Tensor* t = prepared_.constant(v)) {
     const auto [it, added] = constants_.try_emplace({v, plan.group[static_cast<size_t>(v)]});
     if (added)
-      it->second = {constant(name + "_quantized", quantize(*t, *p)), scale_constant(*p, name), zero_constant(*p, name)};
+      it->second = {constant(name + "_quantized", quantize(*t, *p)), scale_constant(*p, name),
+                    zero_constant(*p, name)};
     return dequantize(it->second.integers, it->second.scale, it->second.zero_point, name, graph[v].shape, {});
   }
   const auto [it, added] = quantized_.try_emplace(v);
@@ -89,7 +99,8 @@ ValueId Placement::dequantized_constant(ValueId v, DType dtype, bool symmetric) 
                   {.tensor = name, .hint = "exclude the nodes that read it"});
     }
     const QParams p = choose_params(range, dtype, symmetric);
-    it->second = {constant(name + "_quantized", quantize(t, p)), scale_constant(p, name), zero_constant(p, name)};
+    it->second = {constant(name + "_quantized", quantize(t, p)), scale_constant(p, name),
+                  zero_constant(p, name)};
   }
   return dequantize(it->second.integers, it->second.scale, it->second.zero_point, name, graph[v].shape, {});
 }
@@ -118,11 +129,16 @@ Placement::Weight Placement::weight(int32_t i, ValueId w, ValueId bias, float in
   range_of(tensor.data<float>(), &finite);
   if (!finite) {
     throw Error(ErrorCode::kInvalidModel, "weight '" + name + "' holds NaN or infinity",
-                {.node = node(i).name, .op = qualified_name(node(i)), .tensor = name,
+                {.node = node(i).name,
+                 .op = qualified_name(node(i)),
+                 .tensor = name,
                  .hint = "exclude this node, or export the model again"});
   }
-  WeightSpec spec{.dtype = p.weights, .symmetric = config.symmetric_weights, .reduce_range = config.reduce_range,
-                  .grouping = p.grouping, .min_scale = {}};
+  WeightSpec spec{.dtype = p.weights,
+                  .symmetric = config.symmetric_weights,
+                  .reduce_range = config.reduce_range,
+                  .grouping = p.grouping,
+                  .min_scale = {}};
   const bool blocked = p.grouping.block_size > 0;
   const Tensor* b = bias == kNoValue ? nullptr : prepared_.constant(bias);
   const bool wants_bias = b && !blocked && input_scale > 0 && b->dtype() == DType::kFloat32;
@@ -133,7 +149,8 @@ Placement::Weight Placement::weight(int32_t i, ValueId w, ValueId bias, float in
     const std::span<const float> values = b->data<float>();
     for (size_t k = 0; k < values.size(); ++k) {
       float& l = least[k % least.size()];
-      l = std::max(l, static_cast<float>(std::fabs(values[k]) / (kBiasLimit * static_cast<double>(input_scale))));
+      l = std::max(
+          l, static_cast<float>(std::fabs(values[k]) / (kBiasLimit * static_cast<double>(input_scale))));
     }
     spec.min_scale = std::move(least);
   }
@@ -166,12 +183,13 @@ ValueId Placement::bias(int32_t i, ValueId b, float input_scale, const Weight& w
   const Tensor& t = *prepared_.constant(b);
   const std::span<const float> values = t.data<float>();
   const bool per_tensor = weight.scale.size() == 1;
-  // Per channel the bias must be a vector: one value for each scale, or (grouped ConvTranspose) the scales again and
-  // again.
+  // Per channel the bias must be a vector: one value for each scale, or (grouped ConvTranspose) the scales
+  // again and again.
   if (!per_tensor && (t.dims().size() != 1 || values.size() % weight.scale.size() != 0)) return kNoValue;
   std::vector<float> scales(per_tensor ? 1 : values.size());
   for (size_t k = 0; k < scales.size(); ++k) scales[k] = input_scale * weight.scale[k % weight.scale.size()];
-  if (std::any_of(scales.begin(), scales.end(), [](float s) { return !(s >= std::numeric_limits<float>::min()); }))
+  if (std::any_of(scales.begin(), scales.end(),
+                  [](float s) { return !(s >= std::numeric_limits<float>::min()); }))
     return kNoValue;
   std::vector<int32_t> q(values.size());
   for (size_t k = 0; k < q.size(); ++k) {
@@ -213,7 +231,8 @@ void Placement::finish() {
       });
       input = q.integers;
       if (read || graph.is_output(as_float)) {
-        Node n = notation(QdqRole::kDequantize, graph[as_float].name, {q.integers, q.scale, q.zero_point}, as_float);
+        Node n = notation(QdqRole::kDequantize, graph[as_float].name, {q.integers, q.scale, q.zero_point},
+                          as_float);
         graph.nodes.insert(graph.nodes.begin(), std::move(n));
       }
     }

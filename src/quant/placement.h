@@ -1,4 +1,5 @@
-// The one place where Q, DQ and integer constants are put into a graph. Schemes and repairs say where; this says how.
+// The one place where Q, DQ and integer constants are put into a graph. Schemes and repairs say where; this
+// says how.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +15,11 @@
 
 namespace zp::quant {
 
-// A weight as it was placed, for the report and for repairs that choose other integers (bias correction, learned
-// rounding): `integers` is a constant of the quantized graph that they may replace by one of the same type and shape.
+// A weight as it was placed, for the report and for repairs that choose other integers (bias correction,
+// learned rounding): `integers` is a constant of the quantized graph that they may replace by one of the same
+// type and shape.
 struct PlacedWeight {
-  int32_t node = -1;  // in the prepared graph
+  int32_t node = -1;          // in the prepared graph
   ValueId weight = kNoValue;  // the float weight, in the prepared graph
   ValueId integers = kNoValue, scale = kNoValue, zero_point = kNoValue;  // constants of the quantized graph
   WeightSpec spec;
@@ -32,7 +34,8 @@ struct PlacedBias {
   ValueId integers = kNoValue, scale = kNoValue;
 };
 
-// Builds the quantized graph node by node, in the order of the prepared graph. Values keep their ids and names.
+// Builds the quantized graph node by node, in the order of the prepared graph. Values keep their ids and
+// names.
 class Placement {
  public:
   // `prepared` is copied. `params`: by group of the plan (empty for schemes that calibrate nothing).
@@ -54,10 +57,10 @@ class Placement {
   ValueId dequantized_constant(ValueId v, DType dtype, bool symmetric);
   // The value after DynamicQuantizeLinear and DQ, for one reader.
   ValueId dynamically_quantized(ValueId v);
-  // A weight as integers and DQ, for node i as the plan says. Where a bias is to follow at scale s_x * s_w (input_scale
-  // above 0), the weight's scales are made large enough for it to fit 32 bits.
+  // A weight as integers and DQ, for node i as the plan says. Where a bias is to follow at scale s_x * s_w
+  // (input_scale above 0), the weight's scales are made large enough for it to fit 32 bits.
   struct Weight {
-    ValueId value;            // of the DQ
+    ValueId value;             // of the DQ
     std::vector<float> scale;  // per tensor or channel
     bool bias_fits = false;
   };
@@ -86,7 +89,8 @@ class Placement {
   Graph prepared_;
   std::vector<QParams> params_;
   std::map<ValueId, Quantized> quantized_;  // by float value
-  std::map<std::pair<ValueId, int>, Quantized> constants_;  // by float constant and group (-1 - dtype: of its own)
+  std::map<std::pair<ValueId, int>, Quantized>
+      constants_;  // by float constant and group (-1 - dtype: of its own)
   using WeightKey = std::tuple<ValueId, DType, int, int64_t, std::vector<float>>;
   std::map<WeightKey, size_t> shared_weights_;  // one weight read by several nodes is stored once
 };

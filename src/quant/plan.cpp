@@ -87,8 +87,9 @@ Planner::Planner(Graph& graph, const Config& config) : graph(graph), config(conf
       why = d->quant.why_float.empty() ? "has no integer form" : std::string(d->quant.why_float);
     } else if (at(i).data.empty()) {
       const ValueId v = n.input(0);
-      const bool is_float = v != kNoValue && (graph[v].dtype == DType::kFloat16 || graph[v].dtype == DType::kFloat64 ||
-                                              graph[v].dtype == DType::kBfloat16);
+      const bool is_float =
+          v != kNoValue && (graph[v].dtype == DType::kFloat16 || graph[v].dtype == DType::kFloat64 ||
+                            graph[v].dtype == DType::kBfloat16);
       why = is_float ? "its values are " + in_words(graph[v].dtype) + "; only float32 is quantized"
                      : "works on integers already (shapes, indices)";
     }
@@ -96,7 +97,9 @@ Planner::Planner(Graph& graph, const Config& config) : graph(graph), config(conf
   }
 }
 
-QuantRule::Kind Planner::kind(int32_t i) const { return def(i) ? def(i)->quant.kind : QuantRule::Kind::kFloat; }
+QuantRule::Kind Planner::kind(int32_t i) const {
+  return def(i) ? def(i)->quant.kind : QuantRule::Kind::kFloat;
+}
 
 std::vector<ValueId> Planner::find_data(int32_t i) const {
   std::vector<ValueId> data;
@@ -181,9 +184,11 @@ std::vector<int32_t> Planner::finish(int32_t i) const {
   // A constant added to a product's float sums costs no rounding of its own, as a bias would not.
   while (kind(i) == QuantRule::Kind::kProduct) {
     const int32_t next = only_consumer(out);
-    if (next < 0 || kind(next) != QuantRule::Kind::kRescaled || !allowed(next) || !keeps_shape(next, out)) break;
+    if (next < 0 || kind(next) != QuantRule::Kind::kRescaled || !allowed(next) || !keeps_shape(next, out))
+      break;
     const std::vector<ValueId>& inputs = data(next);
-    const auto constants = std::count_if(inputs.begin(), inputs.end(), [&](ValueId v) { return graph.constant(v); });
+    const auto constants =
+        std::count_if(inputs.begin(), inputs.end(), [&](ValueId v) { return graph.constant(v); });
     if (constants == 0 || constants + 1 != static_cast<int64_t>(inputs.size())) break;
     fuses_clamp = fuses_clamp || def(next)->fuses_clamp;
     take(next);
@@ -211,7 +216,8 @@ std::optional<Grouping> Planner::blocks(int32_t i) const {
   return Grouping{.axis = axis, .block_size = config.block_size};
 }
 
-void Planner::quantize_weights(int32_t i, DType dtype, const Grouping& grouping, const std::string& activations) {
+void Planner::quantize_weights(int32_t i, DType dtype, const Grouping& grouping,
+                               const std::string& activations) {
   NodePlan& p = at(i);
   p.quantized = true;
   p.weights = dtype;

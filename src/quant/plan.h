@@ -1,5 +1,6 @@
-// What is to be quantized, decided before any number is known: which nodes, which values, and which values share a scale.
-// A scheme fills a Plan with the help of a Planner, which knows every operator by its QuantRule alone.
+// What is to be quantized, decided before any number is known: which nodes, which values, and which values
+// share a scale. A scheme fills a Plan with the help of a Planner, which knows every operator by its
+// QuantRule alone.
 #pragma once
 
 #include <cstdint>
@@ -17,13 +18,13 @@ namespace zp::quant {
 
 struct NodePlan {
   bool quantized = false;
-  std::string why = {};  // in plain words
+  std::string why = {};                   // in plain words
   DType activations = DType::kUndefined;  // of the integers at its data inputs; undefined: they stay float
   DType weights = DType::kUndefined;      // of its weight; undefined: it has none, or it stays float
   Grouping grouping = {};                 // of the weight
-  int32_t part_of = -1;                   // a clamp or an added constant: the node whose result it finishes in float
+  int32_t part_of = -1;  // a clamp or an added constant: the node whose result it finishes in float
   // What its QuantRule says of this node's inputs.
-  std::vector<ValueId> data = {};  // float32 activations, constants among them
+  std::vector<ValueId> data = {};        // float32 activations, constants among them
   int weight_slot = -1, bias_slot = -1;  // inputs that are a constant weight (or table) and its constant bias
 };
 
@@ -63,22 +64,25 @@ class Planner {
   bool allowed(int32_t i) const { return allowed_[static_cast<size_t>(i)]; }
   Precision precision(int32_t i) const { return precision_[static_cast<size_t>(i)]; }
 
-  // Float32 inputs that are activations, constants among them. Of a product whose weight is computed: both operands.
+  // Float32 inputs that are activations, constants among them. Of a product whose weight is computed: both
+  // operands.
   const std::vector<ValueId>& data(int32_t i) const { return plan.nodes[static_cast<size_t>(i)].data; }
   // The weight of a product when it is a float32 constant, else kNoValue.
   ValueId weight(int32_t i) const;
   // A float32 constant of this many elements or more that a kSameScale node picks from: an embedding's table.
   static constexpr int64_t kTable = 4096;
   ValueId table(int32_t i) const;
-  // Index of the only node that reads the value, once; -1 if there are more, none, or the graph gives it as output.
+  // Index of the only node that reads the value, once; -1 if there are more, none, or the graph gives it as
+  // output.
   int32_t only_consumer(ValueId v) const;
   int32_t producer(ValueId v) const { return index.producer[static_cast<size_t>(v)]; }
   const std::vector<int32_t>& consumers(ValueId v) const { return index.consumers[static_cast<size_t>(v)]; }
-  // A kRescaled node that works on each element of one computed input alone: its other operands are single constants.
+  // A kRescaled node that works on each element of one computed input alone: its other operands are single
+  // constants.
   bool elementwise(int32_t i) const;
-  // Nodes that finish node i in float before its result is quantized. After a product: constants added or multiplied,
-  // then a clamp. After an elementwise node: further ones, since together they are one function. After others: a clamp.
-  // In order; empty when there is none.
+  // Nodes that finish node i in float before its result is quantized. After a product: constants added or
+  // multiplied, then a clamp. After an elementwise node: further ones, since together they are one function.
+  // After others: a clamp. In order; empty when there is none.
   std::vector<int32_t> finish(int32_t i) const;
   // Per channel where asked and possible, blocks where asked for 4 bits.
   Grouping channels(int32_t i) const;

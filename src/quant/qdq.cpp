@@ -35,13 +35,16 @@ std::optional<QParams> constant_params(const Graph& graph, const Node& node) {
   return p;
 }
 
-bool is_quantized(const Graph& graph) { return std::any_of(graph.nodes.begin(), graph.nodes.end(), is_notation); }
+bool is_quantized(const Graph& graph) {
+  return std::any_of(graph.nodes.begin(), graph.nodes.end(), is_notation);
+}
 
 Graph clone(const Graph& graph) {
   Graph copy = graph;
   for (Node& node : copy.nodes)
     for (auto& [key, attribute] : node.attributes)
-      if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) *sub = std::make_shared<Graph>(clone(**sub));
+      if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
+        *sub = std::make_shared<Graph>(clone(**sub));
   return copy;
 }
 

@@ -12,8 +12,12 @@
 namespace zp::quant {
 
 QdqRole role_of(const Node& node);
-inline bool is_quantize(const Node& n) { return role_of(n) == QdqRole::kQuantize; }      // x, scale, zero_point -> integers
-inline bool is_dequantize(const Node& n) { return role_of(n) == QdqRole::kDequantize; }  // integers, scale, zero_point -> x
+inline bool is_quantize(const Node& n) {
+  return role_of(n) == QdqRole::kQuantize;
+}  // x, scale, zero_point -> integers
+inline bool is_dequantize(const Node& n) {
+  return role_of(n) == QdqRole::kDequantize;
+}  // integers, scale, zero_point -> x
 inline bool is_notation(const Node& n) { return role_of(n) != QdqRole::kNone; }
 // The operator of the default domain that has this role.
 std::string_view operator_of(QdqRole role);
@@ -24,7 +28,8 @@ std::optional<QParams> constant_params(const Graph& graph, const Node& node);
 // Whether the graph already holds quantized values.
 bool is_quantized(const Graph& graph);
 
-// A copy that shares tensors but nothing that a rewrite or shape inference could change (subgraphs are copied too).
+// A copy that shares tensors but nothing that a rewrite or shape inference could change (subgraphs are copied
+// too).
 Graph clone(const Graph& graph);
 
 // Bytes of all constants that nodes or outputs use, subgraphs included.

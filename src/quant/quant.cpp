@@ -24,10 +24,12 @@ bool is_weight_type(DType t) {
 
 void check(const Config& c, const Scheme& scheme) {
   if (!is_activation_type(c.activations))
-    refuse("activations cannot be " + std::string(name_of(c.activations)), "'uint8', 'int8', 'uint16' or 'int16'");
+    refuse("activations cannot be " + std::string(name_of(c.activations)),
+           "'uint8', 'int8', 'uint16' or 'int16'");
   if (!is_weight_type(c.weights))
     refuse("weights cannot be " + std::string(name_of(c.weights)), "'int8', 'uint8', 'int4' or 'uint4'");
-  if (c.format != "qdq" && c.format != "qoperator") refuse("unknown format '" + c.format + "'", "'qdq' or 'qoperator'");
+  if (c.format != "qdq" && c.format != "qoperator")
+    refuse("unknown format '" + c.format + "'", "'qdq' or 'qoperator'");
   observer_named(c.observer);
   for (const auto& [node, p] : c.precision) {
     if ((p.activations != DType::kUndefined && !is_activation_type(p.activations)) ||
@@ -40,7 +42,8 @@ void check(const Config& c, const Scheme& scheme) {
       refuse("the range of value '" + value + "' is not possible", "finite numbers, the smaller one first");
   const std::vector<OptionSpec> specs = option_specs();
   for (const auto& [name, value] : c.options) {
-    const auto spec = std::find_if(specs.begin(), specs.end(), [&](const OptionSpec& s) { return s.name == name; });
+    const auto spec =
+        std::find_if(specs.begin(), specs.end(), [&](const OptionSpec& s) { return s.name == name; });
     if (spec == specs.end()) refuse("unknown option '" + name + "'", "see the list of options");
     if (!(value >= spec->min && value <= spec->max))
       refuse("option '" + name + "' is outside its range",
@@ -48,7 +51,8 @@ void check(const Config& c, const Scheme& scheme) {
   }
   const std::vector<std::string_view> repairs = repair_names();
   for (const std::string& r : c.repairs)
-    if (std::find(repairs.begin(), repairs.end(), r) == repairs.end()) refuse("unknown repair '" + r + "'", "see the list of repairs");
+    if (std::find(repairs.begin(), repairs.end(), r) == repairs.end())
+      refuse("unknown repair '" + r + "'", "see the list of repairs");
   if (scheme.check) scheme.check(c);
 }
 
@@ -96,7 +100,8 @@ class Quantizer::Impl {
   bool enough() const { return stage_ && stage_->enough(); }
   void end_samples() {
     if (!wants_samples()) throw Error(ErrorCode::kInvalidArgument, "no samples are wanted now");
-    if (samples_ == 0) refuse("there was not one sample", "give at least one; a few dozen make better ranges");
+    if (samples_ == 0)
+      refuse("there was not one sample", "give at least one; a few dozen make better ranges");
     stage_->end_samples();
     samples_ = 0;
   }
@@ -104,7 +109,9 @@ class Quantizer::Impl {
 
   Progress progress() const {
     if (done()) return {.phase = "done"};
-    return {.phase = def().name, .done = stage_ ? stage_->done() : 0, .total = stage_ ? stage_->total() : 0,
+    return {.phase = def().name,
+            .done = stage_ ? stage_->done() : 0,
+            .total = stage_ ? stage_->total() : 0,
             .samples = samples_};
   }
 

@@ -1,4 +1,5 @@
-// A list of named things that files add to before main, kept in one order whatever order the linker starts files in.
+// A list of named things that files add to before main, kept in one order whatever order the linker starts
+// files in.
 #pragma once
 
 #include <algorithm>
@@ -23,7 +24,8 @@ class Registry {
   }
   const std::vector<T>& all() const { return entries_; }
   const T* find(std::string_view name) const {
-    const auto it = std::find_if(entries_.begin(), entries_.end(), [&](const T& e) { return e.name == name; });
+    const auto it =
+        std::find_if(entries_.begin(), entries_.end(), [&](const T& e) { return e.name == name; });
     return it == entries_.end() ? nullptr : &*it;
   }
   // Throws kInvalidArgument that lists what there is. `what`: "mode", "observer", ...

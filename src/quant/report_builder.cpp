@@ -36,7 +36,9 @@ ActivationReport describe(const JobState& state, const Plan& plan, ValueId v, bo
   return a;
 }
 
-std::string granularity(const Grouping& g) { return g.axis < 0 ? "tensor" : g.block_size > 0 ? "block" : "channel"; }
+std::string granularity(const Grouping& g) {
+  return g.axis < 0 ? "tensor" : g.block_size > 0 ? "block" : "channel";
+}
 
 // An estimate for a plan that has not been placed.
 size_t planned_bytes(const Graph& graph, const Plan& plan, size_t before) {
@@ -53,7 +55,7 @@ size_t planned_bytes(const Graph& graph, const Plan& plan, size_t before) {
       const auto block = static_cast<size_t>(n.grouping.block_size);
       scales = block == 0 ? extent : size / extent * ((extent + block - 1) / block);
     }
-    const size_t after = bytes_of(n.weights, size) + 4 * scales;
+    const size_t after = bytes_of(n.weights, t->size()) + 4 * scales;
     bytes -= std::min(bytes, t->bytes());
     bytes += after;
   }
@@ -83,11 +85,15 @@ Report build_report(const JobState& state) {
     if (p.weights != DType::kUndefined && p.weight_slot >= 0) {
       const ValueId w = node.input(static_cast<size_t>(p.weight_slot));
       const Tensor& t = *graph.constant(w);
-      WeightReport weight{.name = graph[w].name, .dtype = p.weights, .granularity = granularity(p.grouping),
-                          .elements = t.size(), .block_size = p.grouping.block_size,
+      WeightReport weight{.name = graph[w].name,
+                          .dtype = p.weights,
+                          .granularity = granularity(p.grouping),
+                          .elements = t.size(),
+                          .block_size = p.grouping.block_size,
                           .sqnr_db = std::numeric_limits<double>::quiet_NaN()};
-      const auto placed = std::find_if(state.weights.begin(), state.weights.end(),
-                                       [&](const PlacedWeight& q) { return q.node == static_cast<int32_t>(i); });
+      const auto placed =
+          std::find_if(state.weights.begin(), state.weights.end(),
+                       [&](const PlacedWeight& q) { return q.node == static_cast<int32_t>(i); });
       if (placed != state.weights.end()) {
         if (state.result) weight.scales = state.result->graph[placed->scale].constant->size();
         weight.min = placed->range.min, weight.max = placed->range.max;
@@ -104,7 +110,8 @@ Report build_report(const JobState& state) {
       }
     }
     for (ValueId v : node.outputs)
-      if (v != kNoValue && static_cast<size_t>(v) < plan.group.size() && plan.group[static_cast<size_t>(v)] >= 0)
+      if (v != kNoValue && static_cast<size_t>(v) < plan.group.size() &&
+          plan.group[static_cast<size_t>(v)] >= 0)
         layer.activations.push_back(describe(state, plan, v, false));
     report.macs += layer.macs;
     if (p.quantized) ++report.layers_quantized;
@@ -113,8 +120,9 @@ Report build_report(const JobState& state) {
   }
   for (LayerReport& l : report.layers) l.macs_share = report.macs > 0 ? l.macs / report.macs : 0;
   report.weight_bytes_before = constant_bytes(state.source->graph);
-  report.weight_bytes_after = state.result ? constant_bytes(state.result->graph)
-                                           : planned_bytes(graph, plan, constant_bytes(state.prepared->graph));
+  report.weight_bytes_after = state.result
+                                  ? constant_bytes(state.result->graph)
+                                  : planned_bytes(graph, plan, constant_bytes(state.prepared->graph));
   return report;
 }
 

@@ -16,7 +16,8 @@ struct Scheme {
   void (*check)(const Config&) = nullptr;
   // Decides what is quantized: fills planner.plan.
   void (*decide)(Planner& planner) = nullptr;
-  // Emits node i of the prepared graph, quantized as the plan says, after what it needs. Called for each in order.
+  // Emits node i of the prepared graph, quantized as the plan says, after what it needs. Called for each in
+  // order.
   void (*place)(Placement& placement, int32_t i) = nullptr;
 };
 

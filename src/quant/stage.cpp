@@ -27,7 +27,9 @@ std::vector<std::string_view> repair_names() {
 
 std::vector<OptionSpec> option_specs() {
   std::vector<OptionSpec> specs;
-  const auto take = [&](const std::vector<OptionSpec>& of) { specs.insert(specs.end(), of.begin(), of.end()); };
+  const auto take = [&](const std::vector<OptionSpec>& of) {
+    specs.insert(specs.end(), of.begin(), of.end());
+  };
   for (const ObserverDef& d : all_observers()) take(d.options);
   for (const StageDef* d : all_stages()) take(d->options);
   return specs;

@@ -1,6 +1,6 @@
-// A job is a row of stages that hand a JobState on. The built-in ones prepare the graph, decide, calibrate, place and
-// report; a repair (equalisation, bias correction, learned rounding, ...) is one more stage between two of them. To add
-// one, add a file to stages/ that registers it.
+// A job is a row of stages that hand a JobState on. The built-in ones prepare the graph, decide, calibrate,
+// place and report; a repair (equalisation, bias correction, learned rounding, ...) is one more stage between
+// two of them. To add one, add a file to stages/ that registers it.
 //
 //   order    stage       leaves in the state
 //   0        prepare     `prepared`: the simplified float graph
@@ -32,15 +32,15 @@ struct JobState {
 
   std::shared_ptr<Model> prepared;  // ids of values and indices of nodes, below, are of its graph
   Plan plan;
-  std::vector<Range> ranges;    // by group of the plan
-  std::vector<QParams> params;  // by group of the plan
+  std::vector<Range> ranges;                        // by group of the plan
+  std::vector<QParams> params;                      // by group of the plan
   std::map<std::string, Range, std::less<>> found;  // by name of each value observed
-  std::shared_ptr<Model> result;  // values of `prepared` keep their ids in it
+  std::shared_ptr<Model> result;                    // values of `prepared` keep their ids in it
   std::vector<PlacedWeight> weights;
   std::vector<PlacedBias> biases;
   Report report;
-  size_t samples = 0;                 // of the first sweep
-  std::map<ValueId, Shape> fed;       // shapes of the first sample's feeds
+  size_t samples = 0;            // of the first sweep
+  std::map<ValueId, Shape> fed;  // shapes of the first sample's feeds
 };
 
 class Stage {
@@ -83,9 +83,9 @@ class PiecewiseStage : public Stage {
   size_t total() const final { return count_; }
 
  protected:
-  virtual size_t start() = 0;          // gives the number of pieces
+  virtual size_t start() = 0;  // gives the number of pieces
   virtual void piece(size_t i) = 0;
-  virtual void end() {}                // after the last one
+  virtual void end() {}  // after the last one
 
  private:
   size_t next_ = 0, count_ = 0;

@@ -10,7 +10,9 @@ class Stopwatch {
   explicit Stopwatch(double milliseconds)
       : start_(Clock::now()), until_(std::chrono::duration<double, std::milli>(milliseconds)) {}
   bool over() const { return Clock::now() - start_ >= until_; }
-  double milliseconds() const { return std::chrono::duration<double, std::milli>(Clock::now() - start_).count(); }
+  double milliseconds() const {
+    return std::chrono::duration<double, std::milli>(Clock::now() - start_).count();
+  }
 
  private:
   using Clock = std::chrono::steady_clock;

@@ -1,6 +1,6 @@
-// Covers the range whose integers keep the distribution's shape best: least Kullback-Leibler divergence of the quantized
-// distribution from the clipped one (Migacz 2017, "8-bit Inference with TensorRT"). Exact zeros, of which a ReLU makes
-// many, lose nothing and are left out of both.
+// Covers the range whose integers keep the distribution's shape best: least Kullback-Leibler divergence of
+// the quantized distribution from the clipped one (Migacz 2017, "8-bit Inference with TensorRT"). Exact
+// zeros, of which a ReLU makes many, lose nothing and are left out of both.
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -12,8 +12,8 @@
 namespace zp::quant {
 namespace {
 
-// `p`: the bins inside, the clipped mass added at either end. `q`: what remains of the bins inside when `levels` integers
-// hold them: each level's mass spread over those of its bins that have any.
+// `p`: the bins inside, the clipped mass added at either end. `q`: what remains of the bins inside when
+// `levels` integers hold them: each level's mass spread over those of its bins that have any.
 double divergence(std::span<const uint64_t> bins, double below, double above, size_t levels) {
   const size_t n = bins.size();
   double p_sum = below + above, q_sum = 0;
@@ -43,7 +43,8 @@ double divergence(std::span<const uint64_t> bins, double below, double above, si
 class Entropy : public Observer {
  public:
   explicit Entropy(DType dtype)
-      : levels_(std::min<size_t>(256, static_cast<size_t>(integer_range(dtype).max - integer_range(dtype).min + 1))) {}
+      : levels_(std::min<size_t>(
+            256, static_cast<size_t>(integer_range(dtype).max - integer_range(dtype).min + 1))) {}
 
   void observe(std::span<const float> x, Range range) override { histogram_.add(x, range); }
 
@@ -81,7 +82,8 @@ class Entropy : public Observer {
   Histogram histogram_;
 };
 
-const RegisterObserver kEntropy({.name = "entropy", .make = [](const ObserverSettings& s) -> std::unique_ptr<Observer> {
+const RegisterObserver kEntropy({.name = "entropy",
+                                 .make = [](const ObserverSettings& s) -> std::unique_ptr<Observer> {
                                    return std::make_unique<Entropy>(s.dtype);
                                  }});
 

@@ -11,7 +11,8 @@ void Histogram::cover(Range range) {
   if (extent == 0) return;
   int halvings = 0;
   if (width_ == 0) {
-    // Half the bins, so that a somewhat wider next sample still fits. Not so narrow that indices lose meaning.
+    // Half the bins, so that a somewhat wider next sample still fits. Not so narrow that indices lose
+    // meaning.
     width_ = std::exp2(std::max(-115, std::ilogb(extent) + 2) - 11);
   }
   const auto bin = [&](double x) { return std::floor(x / width_); };
@@ -20,7 +21,8 @@ void Histogram::cover(Range range) {
     ++halvings;
   }
   const int first = static_cast<int>(bin(range_.min)), last = static_cast<int>(bin(range_.max));
-  if (halvings == 0 && !counts_.empty() && first == first_ && last == first_ + static_cast<int>(counts_.size()) - 1)
+  if (halvings == 0 && !counts_.empty() && first == first_ &&
+      last == first_ + static_cast<int>(counts_.size()) - 1)
     return;
   std::vector<uint64_t> counts(static_cast<size_t>(last - first + 1), 0);
   for (size_t i = 0; i < counts_.size(); ++i) {

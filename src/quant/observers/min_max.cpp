@@ -18,7 +18,8 @@ class MinMax : public Observer {
   bool seen_ = false;
 };
 
-const RegisterObserver kMinMax({.name = "min-max", .make = [](const ObserverSettings&) -> std::unique_ptr<Observer> {
+const RegisterObserver kMinMax({.name = "min-max",
+                                .make = [](const ObserverSettings&) -> std::unique_ptr<Observer> {
                                   return std::make_unique<MinMax>();
                                 }});
 

@@ -1,5 +1,6 @@
-// Covers the average of the samples' ranges, later samples counting more: one odd sample does not widen the range for
-// good. Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference".
+// Covers the average of the samples' ranges, later samples counting more: one odd sample does not widen the
+// range for good. Jacob et al. 2018, "Quantization and Training of Neural Networks for Efficient
+// Integer-Arithmetic-Only Inference".
 #include <algorithm>
 
 #include "quant/observer.h"
@@ -12,7 +13,8 @@ class MovingAverage : public Observer {
   explicit MovingAverage(double momentum) : momentum_(momentum) {}
 
   void observe(std::span<const float>, Range range) override {
-    // The plain average until there are enough samples for the exponential one, so that the first one is not favoured.
+    // The plain average until there are enough samples for the exponential one, so that the first one is not
+    // favoured.
     const double weight = std::max(1.0 / static_cast<double>(++seen_), 1.0 - momentum_);
     min_ += (static_cast<double>(range.min) - min_) * weight;
     max_ += (static_cast<double>(range.max) - max_) * weight;

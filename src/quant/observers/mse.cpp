@@ -1,4 +1,5 @@
-// Covers the range whose quantization has the least expected squared error: rounding inside it against clipping outside.
+// Covers the range whose quantization has the least expected squared error: rounding inside it against
+// clipping outside.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -14,7 +15,8 @@ namespace {
 class MeanSquaredError : public Observer {
  public:
   MeanSquaredError(DType dtype, bool symmetric)
-      : levels_(static_cast<double>(integer_range(dtype).max) - integer_range(dtype).min), symmetric_(symmetric) {}
+      : levels_(static_cast<double>(integer_range(dtype).max) - integer_range(dtype).min),
+        symmetric_(symmetric) {}
 
   void observe(std::span<const float> x, Range range) override { histogram_.add(x, range); }
 
@@ -35,7 +37,8 @@ class MeanSquaredError : public Observer {
       return std::max(0.0, s2 - 2 * bound * s1 + bound * bound * s0);
     };
     const auto bin_of = [&](double x) {
-      return static_cast<size_t>(std::clamp((x - histogram_.left(0)) / histogram_.width(), 0.0, static_cast<double>(n)));
+      return static_cast<size_t>(
+          std::clamp((x - histogram_.left(0)) / histogram_.width(), 0.0, static_cast<double>(n)));
     };
     const auto error = [&](double lo, double hi) {
       const size_t a = lo < 0 ? bin_of(lo) : 0, b = hi > 0 ? bin_of(hi) : n;
@@ -77,7 +80,8 @@ class MeanSquaredError : public Observer {
   Histogram histogram_;
 };
 
-const RegisterObserver kMse({.name = "mse", .make = [](const ObserverSettings& s) -> std::unique_ptr<Observer> {
+const RegisterObserver kMse({.name = "mse",
+                             .make = [](const ObserverSettings& s) -> std::unique_ptr<Observer> {
                                return std::make_unique<MeanSquaredError>(s.dtype, s.symmetric);
                              }});
 

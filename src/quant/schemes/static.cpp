@@ -1,8 +1,8 @@
 // Q and DQ on weights and activations, with ranges from calibration.
 //
-// Which values become integers: the inputs of products (Conv, MatMul, ...), and what flows between two products through
-// nodes that have an integer form. A value that no integer node reads is left in float: the integer sums of a product are
-// dequantized straight into it, which is as fast and rounds once less.
+// Which values become integers: the inputs of products (Conv, MatMul, ...), and what flows between two
+// products through nodes that have an integer form. A value that no integer node reads is left in float: the
+// integer sums of a product are dequantized straight into it, which is as fast and rounds once less.
 #include <algorithm>
 #include <numeric>
 
@@ -24,8 +24,12 @@ void check(const Config& c) {
 class StaticPlanner {
  public:
   explicit StaticPlanner(Planner& planner)
-      : p_(planner), tail_(static_cast<size_t>(p_.count()), kNoValue), owner_(tail_.size()),
-        downstream_(tail_.size(), false), upstream_(tail_.size(), false), set_(p_.graph.values.size()) {
+      : p_(planner),
+        tail_(static_cast<size_t>(p_.count()), kNoValue),
+        owner_(tail_.size()),
+        downstream_(tail_.size(), false),
+        upstream_(tail_.size(), false),
+        set_(p_.graph.values.size()) {
     std::iota(owner_.begin(), owner_.end(), 0);
     std::iota(set_.begin(), set_.end(), 0);
   }
@@ -44,7 +48,8 @@ class StaticPlanner {
 
   // Its products run on integers.
   bool product(int32_t i) const {
-    return p_.kind(i) == Kind::kProduct && p_.allowed(i) && p_.precision(i).activations != DType::kUndefined &&
+    return p_.kind(i) == Kind::kProduct && p_.allowed(i) &&
+           p_.precision(i).activations != DType::kUndefined &&
            (p_.weight(i) == kNoValue || p_.precision(i).weights != DType::kUndefined);
   }
   // Can carry integers from one product to the next.
@@ -93,7 +98,8 @@ class StaticPlanner {
     if (p_.config.quantized_outputs && p_.graph.is_output(v)) return true;
     const auto& readers = p_.consumers(v);
     return std::any_of(readers.begin(), readers.end(), [&](int32_t j) {
-      if (owner_[at(j)] != j || !(product(j) || (carrier(j) && downstream_[at(j)] && upstream_[at(j)]))) return false;
+      if (owner_[at(j)] != j || !(product(j) || (carrier(j) && downstream_[at(j)] && upstream_[at(j)])))
+        return false;
       return std::find(p_.data(j).begin(), p_.data(j).end(), v) != p_.data(j).end();
     });
   }
@@ -121,7 +127,8 @@ class StaticPlanner {
         }
       } else if (p_.kind(i) == Kind::kProduct) {
         if (p_.weight(i) != kNoValue && precision.weights != DType::kUndefined) {
-          p_.quantize_weights(i, precision.weights, p_.channels(i), "activations stay float32, as chosen for it");
+          p_.quantize_weights(i, precision.weights, p_.channels(i),
+                              "activations stay float32, as chosen for it");
         } else {
           n.why = "kept in float by its own precision";
         }
@@ -230,10 +237,10 @@ class StaticPlanner {
   }
 
   Planner& p_;
-  std::vector<ValueId> tail_;    // by node: its result, after what finishes it
-  std::vector<int32_t> owner_;   // by node: itself, or the node that it finishes
+  std::vector<ValueId> tail_;                // by node: its result, after what finishes it
+  std::vector<int32_t> owner_;               // by node: itself, or the node that it finishes
   std::vector<bool> downstream_, upstream_;  // by carrier: of a product, through carriers
-  std::vector<int32_t> set_;     // union-find over values: one scale
+  std::vector<int32_t> set_;                 // union-find over values: one scale
 };
 
 void decide(Planner& planner) { StaticPlanner(planner).run(); }
@@ -254,7 +261,8 @@ void place(Placement& placement, int32_t i) {
       if (plan.weight_slot >= 0 && bits_of(params->dtype) == 8) input_scale = params->scale;
       n.inputs[k] = placement.dequantized(v);
     } else if (is_data && placement.graph.constant(v)) {
-      n.inputs[k] = placement.dequantized_constant(v, plan.activations, placement.config.symmetric_activations);
+      n.inputs[k] =
+          placement.dequantized_constant(v, plan.activations, placement.config.symmetric_activations);
     } else if (params && placement.plan.integer[static_cast<size_t>(v)]) {
       n.inputs[k] = placement.dequantized(v);
     }

@@ -1,5 +1,5 @@
-// DequantizeLinear on weights alone: 8 bits per channel, or 4 bits in blocks along the dimension that products sum over.
-// Activations stay float; the runtime dequantizes inside its kernels.
+// DequantizeLinear on weights alone: 8 bits per channel, or 4 bits in blocks along the dimension that
+// products sum over. Activations stay float; the runtime dequantizes inside its kernels.
 #include <bit>
 
 #include "core/error.h"
@@ -16,7 +16,8 @@ void check(const Config& c) {
                 {.hint = "weights: 'int8', 'uint8', 'int4' or 'uint4'"});
   // What MatMulNBits takes; larger ones would be of little use.
   if (c.block_size < 16 || c.block_size > 256 || !std::has_single_bit(static_cast<uint64_t>(c.block_size)))
-    throw Error(ErrorCode::kInvalidArgument, "block size " + std::to_string(c.block_size) + " is not possible",
+    throw Error(ErrorCode::kInvalidArgument,
+                "block size " + std::to_string(c.block_size) + " is not possible",
                 {.hint = "a power of two from 16 to 256"});
   if (c.quantized_inputs || c.quantized_outputs)
     throw Error(ErrorCode::kInvalidArgument, "inputs and outputs stay float when only weights are quantized",
@@ -47,8 +48,7 @@ void decide(Planner& p) {
     }
   }
   if (unblocked > 0)
-    p.plan.warnings.push_back(std::to_string(unblocked) +
-                              (unblocked == 1 ? " layer has" : " layers have") +
+    p.plan.warnings.push_back(std::to_string(unblocked) + (unblocked == 1 ? " layer has" : " layers have") +
                               " no 4-bit form in blocks and got 8 bits");
 }
 

@@ -1,5 +1,5 @@
-// Runs the float model over the samples and lets an observer watch each value that will be quantized. Samples are seen
-// once and not kept.
+// Runs the float model over the samples and lets an observer watch each value that will be quantized. Samples
+// are seen once and not kept.
 #include <algorithm>
 #include <cmath>
 #include <map>
@@ -15,8 +15,11 @@ constexpr std::string_view kPatience = "patience";
 class Calibrate : public Stage {
  public:
   Calibrate(JobState& state, Options options)
-      : state_(state), patience_(static_cast<size_t>(options[kPatience])), def_(observer_named(state.config.observer)) {
-    ObserverSettings settings{.dtype = DType::kUndefined, .symmetric = state.config.symmetric_activations,
+      : state_(state),
+        patience_(static_cast<size_t>(options[kPatience])),
+        def_(observer_named(state.config.observer)) {
+    ObserverSettings settings{.dtype = DType::kUndefined,
+                              .symmetric = state.config.symmetric_activations,
                               .options = Options(def_.options, state.config.options)};
     runtime::SessionOptions session;
     session.threads = state.threads;
@@ -80,9 +83,11 @@ class Calibrate : public Stage {
     bool finite = true;
     const Range range = range_of(x, &finite);
     if (!finite) {
-      throw Error(ErrorCode::kInvalidFeed,
-                  "value '" + name + "' became NaN or infinite in sample " + std::to_string(state_.samples + 1),
-                  {.tensor = name, .hint = "check the sample (its scaling, its layout), or exclude the nodes around it"});
+      throw Error(
+          ErrorCode::kInvalidFeed,
+          "value '" + name + "' became NaN or infinite in sample " + std::to_string(state_.samples + 1),
+          {.tensor = name,
+           .hint = "check the sample (its scaling, its layout), or exclude the nodes around it"});
     }
     Observed& o = observed_.at(v);
     o.observer->observe(x, range);
@@ -106,7 +111,8 @@ class Calibrate : public Stage {
         const std::string& name = state_.prepared->graph[v].name;
         const Observed& o = observed_.at(v);
         if (!o.seen) {
-          state_.plan.warnings.push_back("value '" + name + "' was never computed in the samples: its range is a guess");
+          state_.plan.warnings.push_back("value '" + name +
+                                         "' was never computed in the samples: its range is a guess");
           continue;
         }
         range.include(o.observer->range());

@@ -19,7 +19,9 @@ class Decide : public PiecewiseStage {
   JobState& state_;
 };
 
-const RegisterStage kDecide({.name = "decide", .order = 200, .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
+const RegisterStage kDecide({.name = "decide",
+                             .order = 200,
+                             .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
                                return std::make_unique<Decide>(s, std::move(o));
                              }});
 

@@ -36,7 +36,9 @@ class Place : public PiecewiseStage {
   std::optional<Placement> placement_;
 };
 
-const RegisterStage kPlace({.name = "place", .order = 400, .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
+const RegisterStage kPlace({.name = "place",
+                            .order = 400,
+                            .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
                               return std::make_unique<Place>(s, std::move(o));
                             }});
 

@@ -1,5 +1,5 @@
-// The model's graph, copied (tensors are shared) and simplified: batch norms folded, patterns written as the operator
-// that they are.
+// The model's graph, copied (tensors are shared) and simplified: batch norms folded, patterns written as the
+// operator that they are.
 #include "core/error.h"
 #include "ops/infer.h"
 #include "ops/rewrite.h"
@@ -41,7 +41,9 @@ class Prepare : public PiecewiseStage {
   JobState& state_;
 };
 
-const RegisterStage kPrepare({.name = "prepare", .order = 0, .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
+const RegisterStage kPrepare({.name = "prepare",
+                              .order = 0,
+                              .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
                                 return std::make_unique<Prepare>(s, std::move(o));
                               }});
 

@@ -16,7 +16,9 @@ class MakeReport : public PiecewiseStage {
   JobState& state_;
 };
 
-const RegisterStage kReport({.name = "report", .order = 900, .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
+const RegisterStage kReport({.name = "report",
+                             .order = 900,
+                             .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
                                return std::make_unique<MakeReport>(s, std::move(o));
                              }});
 

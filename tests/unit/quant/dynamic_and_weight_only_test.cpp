@@ -14,7 +14,8 @@ std::shared_ptr<Model> two_layers() {
   const ValueId a = net.add("Add", "a", {m, net.constant("b1", ramp({8}))});
   net.output(net.add("Gemm", "g", {a, net.constant("w2", ramp({5, 8})), net.constant("b2", ramp({5}))},
                      {{"transB", int64_t{1}}}));
-  net.output(net.add("MatMul", "both", {x, net.add("Transpose", "t", {x}, {{"perm", std::vector<int64_t>{1, 0}}})}));
+  net.output(
+      net.add("MatMul", "both", {x, net.add("Transpose", "t", {x}, {{"perm", std::vector<int64_t>{1, 0}}})}));
   return net.build();
 }
 

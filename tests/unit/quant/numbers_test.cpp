@@ -28,8 +28,10 @@ TEST(ChooseParams, TheRangeIsWidenedToHoldZero) {
 }
 
 TEST(ChooseParams, SymmetricHasItsZeroInTheMiddle) {
-  EXPECT_EQ(choose_params({-1, 3}, DType::kInt8, true), (QParams{DType::kInt8, static_cast<float>(3.0 / 127), 0}));
-  EXPECT_EQ(choose_params({-4, 3}, DType::kUint8, true), (QParams{DType::kUint8, static_cast<float>(4.0 / 127), 128}));
+  EXPECT_EQ(choose_params({-1, 3}, DType::kInt8, true),
+            (QParams{DType::kInt8, static_cast<float>(3.0 / 127), 0}));
+  EXPECT_EQ(choose_params({-4, 3}, DType::kUint8, true),
+            (QParams{DType::kUint8, static_cast<float>(4.0 / 127), 128}));
   EXPECT_EQ(choose_params({-4, 3}, DType::kInt16, true),
             (QParams{DType::kInt16, static_cast<float>(4.0 / 32767), 0}));
   EXPECT_EQ(choose_params({-4, 3}, DType::kUint16, true),
@@ -104,10 +106,11 @@ TEST(QuantizeWeight, AsymmetricKeepsZeroExact) {
 
 TEST(QuantizeWeight, ReducedRangeCannotOverflowPairSums) {
   Tensor w(DType::kFloat32, {64});
-  for (int i = 0; i < 64; ++i) w.mutable_data<float>()[static_cast<size_t>(i)] = std::sin(static_cast<float>(i)) * 3;
+  for (int i = 0; i < 64; ++i)
+    w.mutable_data<float>()[static_cast<size_t>(i)] = std::sin(static_cast<float>(i)) * 3;
   for (const bool symmetric : {true, false}) {
-    const QuantizedWeight q =
-        quantize_weight(w, {.dtype = DType::kInt8, .symmetric = symmetric, .reduce_range = true, .grouping = {}});
+    const QuantizedWeight q = quantize_weight(
+        w, {.dtype = DType::kInt8, .symmetric = symmetric, .reduce_range = true, .grouping = {}});
     for (int64_t v : q.integers.integers()) EXPECT_LE(255 * 2 * std::abs(v), 32767);
   }
 }

@@ -102,7 +102,8 @@ double error(const std::vector<float>& x, Range range, bool symmetric = false) {
   const QParams p = choose_params(range, DType::kUint8, symmetric);
   double sum = 0;
   for (const float v : x) {
-    const double d = static_cast<double>(v) - static_cast<double>(static_cast<float>(quantize_one(v, p) - p.zero_point) * p.scale);
+    const double d = static_cast<double>(v) -
+                     static_cast<double>(static_cast<float>(quantize_one(v, p) - p.zero_point) * p.scale);
     sum += d * d;
   }
   return sum;

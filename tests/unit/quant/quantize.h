@@ -60,8 +60,8 @@ struct Quantized {
   }
 };
 
-inline Quantized quantize(std::shared_ptr<const Model> model, quant::Config config, const Samples& samples = {},
-                          double slice = 5) {
+inline Quantized quantize(std::shared_ptr<const Model> model, quant::Config config,
+                          const Samples& samples = {}, double slice = 5) {
   quant::Quantizer job(std::move(model), std::move(config));
   for (;;) {
     while (!job.advance(slice)) {

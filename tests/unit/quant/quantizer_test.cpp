@@ -26,27 +26,34 @@ Tensor noise(Shape dims, uint32_t seed, float scale = 1) {
 std::shared_ptr<Model> small_net() {
   GraphBuilder net;
   const auto conv = [&](std::string name, ValueId x, int64_t out, int64_t in) {
-    return net.add("Conv", name, {x, net.constant(name + "_w", noise({out, in, 3, 3}, static_cast<uint32_t>(out), 0.4f)),
-                                  net.constant(name + "_b", noise({out}, 7, 0.2f))},
-                   {{"kernel_shape", std::vector<int64_t>{3, 3}}, {"pads", std::vector<int64_t>{1, 1, 1, 1}}});
+    return net.add(
+        "Conv", name,
+        {x, net.constant(name + "_w", noise({out, in, 3, 3}, static_cast<uint32_t>(out), 0.4f)),
+         net.constant(name + "_b", noise({out}, 7, 0.2f))},
+        {{"kernel_shape", std::vector<int64_t>{3, 3}}, {"pads", std::vector<int64_t>{1, 1, 1, 1}}});
   };
   const ValueId x = net.input("x", {Dim::symbol("N"), 3, 12, 12});
   const ValueId r1 = net.add("Relu", "r1", {conv("c1", x, 8, 3)});
-  const ValueId p1 = net.add("MaxPool", "p1", {r1}, {{"kernel_shape", std::vector<int64_t>{2, 2}}, {"strides", std::vector<int64_t>{2, 2}}});
+  const ValueId p1 =
+      net.add("MaxPool", "p1", {r1},
+              {{"kernel_shape", std::vector<int64_t>{2, 2}}, {"strides", std::vector<int64_t>{2, 2}}});
   const ValueId c2 = conv("c2", p1, 8, 8);
   const ValueId r2 = net.add("Relu", "r2", {net.add("Add", "sum", {c2, p1})});
   const ValueId flat = net.add("Flatten", "flat", {net.add("GlobalAveragePool", "gap", {r2})});
-  net.output(net.add("Gemm", "y", {flat, net.constant("fw", noise({8, 5}, 3)), net.constant("fb", noise({5}, 4))}));
+  net.output(
+      net.add("Gemm", "y", {flat, net.constant("fw", noise({8, 5}, 3)), net.constant("fb", noise({5}, 4))}));
   return net.build();
 }
 
 Samples samples(int count, float scale = 1) {
   Samples s;
-  for (int i = 0; i < count; ++i) s.push_back({{"x", noise({1, 3, 12, 12}, static_cast<uint32_t>(100 + i), scale)}});
+  for (int i = 0; i < count; ++i)
+    s.push_back({{"x", noise({1, 3, 12, 12}, static_cast<uint32_t>(100 + i), scale)}});
   return s;
 }
 
-std::vector<float> run(std::shared_ptr<const Model> model, const std::vector<runtime::Feed>& feeds, bool integer = true) {
+std::vector<float> run(std::shared_ptr<const Model> model, const std::vector<runtime::Feed>& feeds,
+                       bool integer = true) {
   runtime::SessionOptions options;
   options.integer = integer;
   runtime::Session session(std::move(model), options);
@@ -104,7 +111,8 @@ TEST(Quantizer, EverySchemeStaysNearFloat) {
       config.mode = mode;
       config.per_channel = per_channel;
       const Quantized q = quantize(model, config, samples(8));
-      EXPECT_GT(sqnr(expected, run(q.model, feed)), 28) << mode << (per_channel ? " per channel" : " per tensor");
+      EXPECT_GT(sqnr(expected, run(q.model, feed)), 28)
+          << mode << (per_channel ? " per channel" : " per tensor");
       EXPECT_LT(q.report.weight_bytes_after, q.report.weight_bytes_before * 2 / 3) << mode;
     }
   }
@@ -155,7 +163,7 @@ TEST(Quantizer, WaitsForSamplesAndSaysWhereItStands) {
   ASSERT_TRUE(job.wants_samples());
   EXPECT_FALSE(job.done());
   EXPECT_EQ(job.progress().phase, "calibrate");
-  EXPECT_TRUE(job.advance(5));  // nothing to do but wait
+  EXPECT_TRUE(job.advance(5));             // nothing to do but wait
   EXPECT_THROW(job.end_samples(), Error);  // not one sample
   job.begin_sample(samples(1)[0]);
   EXPECT_FALSE(job.wants_samples());

@@ -16,7 +16,8 @@ struct Net : GraphBuilder {
     std::vector<ValueId> inputs{x, constant(base + "_w", ramp({out, in, k, k}, 0.5f))};
     if (bias) inputs.push_back(constant(base + "_b", ramp({out}, 0.25f)));
     return add("Conv", name, inputs,
-               {{"kernel_shape", std::vector<int64_t>{k, k}}, {"pads", std::vector<int64_t>{k / 2, k / 2, k / 2, k / 2}}});
+               {{"kernel_shape", std::vector<int64_t>{k, k}},
+                {"pads", std::vector<int64_t>{k / 2, k / 2, k / 2, k / 2}}});
   }
 };
 
@@ -39,7 +40,9 @@ TEST(Static, ConvReluMaxPoolConv) {
   const ValueId x = net.input("x", {1, 3, 8, 8});
   const ValueId c1 = net.conv("c1", x, 4, 3);
   const ValueId r1 = net.add("Relu", "r1", {c1});
-  const ValueId p1 = net.add("MaxPool", "p1", {r1}, {{"kernel_shape", std::vector<int64_t>{2, 2}}, {"strides", std::vector<int64_t>{2, 2}}});
+  const ValueId p1 =
+      net.add("MaxPool", "p1", {r1},
+              {{"kernel_shape", std::vector<int64_t>{2, 2}}, {"strides", std::vector<int64_t>{2, 2}}});
   net.output(net.conv("c2", p1, 5, 4));
   const Quantized q = place(net.build());
 
@@ -225,7 +228,8 @@ TEST(Static, AConstantThatIsNotAScalarIsAnOperandOfItsOwn) {
   EXPECT_EQ(q.quantized_from("m", 0), "l");
   ASSERT_TRUE(q.dq("m", 1));
   EXPECT_EQ(q.graph().constant(q.dq("m", 1)->input(0))->dtype(), DType::kUint8);
-  EXPECT_EQ(q.params("m", 1), quant::choose_params(quant::range_of(ramp({4, 1, 1}).data<float>()), DType::kUint8, false));
+  EXPECT_EQ(q.params("m", 1),
+            quant::choose_params(quant::range_of(ramp({4, 1, 1}).data<float>()), DType::kUint8, false));
 }
 
 TEST(Static, AFloatReaderOfAFloatValueReadsItUnrounded) {
@@ -375,7 +379,8 @@ TEST(Static, RefusesWhatMakesNoSense) {
   EXPECT_TRUE(refused([](Config& c) { c.options["patience"] = -1; }));
   EXPECT_TRUE(refused([](Config& c) { c.repairs = {"magic"}; }));
   EXPECT_TRUE(refused([](Config& c) { c.mode = "dynamic", c.activations = DType::kInt8; }));
-  EXPECT_TRUE(refused([](Config& c) { c.mode = "weight-only", c.weights = DType::kInt4, c.block_size = 24; }));
+  EXPECT_TRUE(
+      refused([](Config& c) { c.mode = "weight-only", c.weights = DType::kInt4, c.block_size = 24; }));
 }
 
 TEST(Static, AModelThatIsQuantizedAlreadyIsRefused) {
