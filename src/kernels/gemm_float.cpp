@@ -76,13 +76,14 @@ void pack_strip_taps(const float* weights, const WeightLayout& layout, int first
 // Rows and blocks
 
 constexpr int kRowBlockBytes = 128 * 1024;
-constexpr int kMaxRowBlock = 96;
+constexpr int kMaxRowBlock = 192;  // of rows in place
+constexpr int kMaxGathered = 96;
 
 std::size_t gathered_row_elements(int depth) { return round_up(static_cast<std::size_t>(depth) + 4, 16) + 4; }
 
 int row_block(int depth) {
   const std::size_t bytes = gathered_row_elements(depth) * sizeof(float);
-  return std::clamp(static_cast<int>(kRowBlockBytes / bytes) / 12 * 12, 12, kMaxRowBlock);
+  return std::clamp(static_cast<int>(kRowBlockBytes / bytes) / 12 * 12, 12, kMaxGathered);
 }
 
 void gather_rows(const GemmInput<float>& input, int begin, int end, float* target, std::ptrdiff_t stride) {
@@ -107,7 +108,8 @@ void gather_rows(const GemmInput<float>& input, int begin, int end, float* targe
 template <class Isa>
 void vector_gemm(const GemmInput<float>& input, const FloatWeights& weights, const FloatGemmOutput& output,
                  const OutputRange& range, float* scratch) {
-  const int block = row_block(weights.depth);
+  const int block = even_block(range.row_end - range.row_begin,
+                               input.conv == nullptr ? kMaxRowBlock : row_block(weights.depth));
   const FloatEpilogue epilogue{output};
   alignas(16) float sums[kMaxRowBlock * kColumnTile];
 

@@ -8,6 +8,13 @@
 
 namespace zp::kernels {
 
+// Rows of a block, of at most `largest` and in whole register tiles, such that `rows` make blocks of about
+// equal size: a short last block would read all the weights for little.
+inline int even_block(int rows, int largest) {
+  const int blocks = std::max((rows + largest - 1) / largest, 1);
+  return std::min(static_cast<int>(round_up((rows + blocks - 1) / blocks, 12)), largest);
+}
+
 // The output pixel that a row of the product belongs to.
 struct PatchPosition {
   int image = 0;

@@ -568,7 +568,7 @@ void vector_gemm(const Int8Input& input, const Int8Weights& weights, const Outpu
                  const ColumnTerms& terms, const Output& output, const Workspace& work) {
   const Epilogue<Output> epilogue(output, terms);
   const RowLayout layout = output.rows;
-  const int block_rows = row_block(weights);
+  const int block_rows = even_block(range.row_end - range.row_begin, row_block(weights));
   for (int m = range.row_begin; m < range.row_end; m += block_rows) {
     const int rows = std::min(block_rows, range.row_end - m);
     const Block block(input, weights, work, m, rows);
