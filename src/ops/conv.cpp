@@ -82,6 +82,7 @@ ConvPads conv_pads(const ConvAttributes& a, size_t d, int64_t in, int64_t kernel
 }
 
 void infer_conv(InferContext& c, size_t x, size_t w, DType type) {
+  require_inputs(c, std::max(x, w) + 1);
   if (!c.shape(x)) return c.output(0, type);
   const SymShape& in = *c.shape(x);
   c.require(in.size() >= 3, "a convolution's input has 3 or 4 dimensions, not " + to_string(in));
@@ -174,6 +175,22 @@ double conv_macs(const InferContext& c) {
   }
 }
 
+int checked_pad(int64_t pad, int64_t kernel, int64_t dilation) {
+  if (kernel > kLargestExtent || dilation * (kernel - 1) > kLargestExtent || pad > kLargestExtent ||
+      pad < -kLargestExtent) {
+    throw Error(ErrorCode::kUnsupportedOperator, "a kernel of " + std::to_string(kernel) + " with dilation " +
+                                                     std::to_string(dilation) + " is too large");
+  }
+  return static_cast<int>(pad);
+}
+
+void check_parts(int64_t parts) {
+  if (parts > (1 << 16)) {
+    throw Error(ErrorCode::kUnsupportedOperator,
+                std::to_string(parts) + " groups (times strides, if transposed) are not supported");
+  }
+}
+
 kernels::ConvGeometry conv_geometry(const Node& node, const Shape& input, const Shape& weights,
                                     const Shape& output) {
   const size_t spatial = input.size() - 2;
@@ -184,7 +201,8 @@ kernels::ConvGeometry conv_geometry(const Node& node, const Shape& input, const 
   g.pixel_stride = int_of(input.back());
   const size_t x = spatial - 1;  // the last spatial dimension; with two, dimension 0 is the height
   const auto pads = [&](size_t d) {
-    return static_cast<int>(conv_pads(a, d, input[d + 1], weights[d + 2]).begin);
+    const int64_t kernel = weights[d + 2];
+    return checked_pad(conv_pads(a, d, input[d + 1], kernel).begin, kernel, a.dilations[d]);
   };
   g.in_width = int_of(input[x + 1]);
   g.out_width = int_of(output[x + 1]);
@@ -206,6 +224,7 @@ kernels::ConvGeometry conv_geometry(const Node& node, const Shape& input, const 
 }
 
 Product conv_product(const kernels::ConvGeometry& geometry, int64_t group, const Shape& weights) {
+  check_parts(group);
   Product product;
   const int columns = int_of(weights[0] / group);
   const std::ptrdiff_t group_weights = std::ptrdiff_t{columns} * geometry.channels * geometry.taps();

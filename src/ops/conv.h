@@ -35,6 +35,10 @@ ConvPads conv_pads(const ConvAttributes& a, size_t dimension, int64_t in, int64_
 void infer_conv(InferContext& c, size_t x, size_t w, DType type);
 double conv_macs(const InferContext& c);
 
+// Throws kUnsupportedOperator where a kernel or its padding is beyond what the kernels' int can say.
+int checked_pad(int64_t pad, int64_t kernel, int64_t dilation);
+// Groups and phases are products of their own: refuses numbers of them that no real model has.
+void check_parts(int64_t parts);
 // Geometry for physical (channels last) input and output; channels are those of one group.
 kernels::ConvGeometry conv_geometry(const Node& node, const Shape& input, const Shape& weights,
                                     const Shape& output);

@@ -10,8 +10,7 @@ void canonicalize(Canonicalize& c) {
     c.fail(ErrorCode::kUnsupportedOperator, "channels last inputs are not supported",
            {.hint = "quantize the model again from its original, without optimizations for one machine"});
   }
-  if (n.inputs.size() < 8)
-    c.fail(ErrorCode::kInvalidModel, "has " + std::to_string(n.inputs.size()) + " inputs, not 8 or 9");
+  require_inputs(c, 8);
   std::vector<ValueId> inputs{add_dequantize(c, n.input(0), n.input(1), n.input(2), 1),
                               add_dequantize(c, n.input(3), n.input(4), n.input(5), 0)};
   if (n.input(8) != kNoValue) {

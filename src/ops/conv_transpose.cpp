@@ -29,6 +29,7 @@ Axis transposed_axis(const ConvAttributes& a, size_t d, int64_t in, int64_t kern
 }
 
 void infer(InferContext& c) {
+  require_inputs(c, 2);
   if (!c.shape(0)) return c.output(0, c.dtype(0));
   const SymShape& in = *c.shape(0);
   c.require(in.size() >= 3, "a convolution's input has 3 or 4 dimensions, not " + to_string(in));
@@ -85,7 +86,8 @@ kernels::TransposedConvGeometry geometry_of(const Node& node, const Shape& input
   g.out_pixel_stride = int_of(output.back());
   const size_t x = spatial - 1;
   const auto pad = [&](size_t d) {
-    return static_cast<int>(transposed_axis(a, d, input[d + 1], weights[d + 2]).pad_begin);
+    const int64_t kernel = weights[d + 2];
+    return checked_pad(transposed_axis(a, d, input[d + 1], kernel).pad_begin, kernel, a.dilations[d]);
   };
   g.in_width = int_of(input[x + 1]);
   g.out_width = int_of(output[x + 1]);
@@ -103,7 +105,8 @@ kernels::TransposedConvGeometry geometry_of(const Node& node, const Shape& input
   }
   int_of(element_count(Shape{input[0], g.out_height, g.out_width}));
   int_of(element_count(Shape{weights[0], g.kernel_height, g.kernel_width}));
-  int_of(int64_t{g.stride_height} * g.stride_width);
+  check_parts(int64_t{g.stride_height} * g.stride_width);
+  check_parts(int64_t{g.phases()} * a.group);
   return g;
 }
 

@@ -13,6 +13,7 @@ namespace {
 bool turned(const Node& node, std::string_view which) { return node.int_attribute(which, 0) != 0; }
 
 void infer(InferContext& c) {
+  require_inputs(c, 2);
   if (!c.shape(0) || !c.shape(1)) return c.output(0, c.dtype(0));
   const SymShape &a = *c.shape(0), &b = *c.shape(1);
   c.require(a.size() == 2 && b.size() == 2,

@@ -7,8 +7,7 @@ namespace {
 // A, a_scale, a_zero_point, B, b_scale, b_zero_point, C, y_scale, y_zero_point
 void canonicalize(Canonicalize& c) {
   const Node& n = c.node;
-  if (n.inputs.size() < 6)
-    c.fail(ErrorCode::kInvalidModel, "has " + std::to_string(n.inputs.size()) + " inputs, not 6 to 9");
+  require_inputs(c, 6);
   const bool turned = n.int_attribute("transB", 0) != 0;
   std::vector<ValueId> inputs{add_dequantize(c, n.input(0), n.input(1), n.input(2), 1),
                               add_dequantize(c, n.input(3), n.input(4), n.input(5), turned ? 0 : 1)};

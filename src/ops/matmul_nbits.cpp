@@ -29,6 +29,7 @@ int64_t required(const Canonicalize& c, std::string_view key) {
 
 // A, B [N, blocks, bytes], scales [N, blocks], zero_points, g_idx, bias
 void canonicalize(Canonicalize& c) {
+  require_inputs(c, 3);
   const int64_t k = required(c, "K"), n = required(c, "N"), block = required(c, "block_size");
   const int64_t bits = c.node.int_attribute("bits", 4);
   if (bits != 2 && bits != 4 && bits != 8) {

@@ -29,8 +29,7 @@ void product_with_bias(Canonicalize& c, ValueId a, ValueId b, ValueId bias) {
 
 void qlinear(Canonicalize& c) {
   const Node& n = c.node;
-  if (n.inputs.size() < 8)
-    c.fail(ErrorCode::kInvalidModel, "has " + std::to_string(n.inputs.size()) + " inputs, not 8");
+  require_inputs(c, 8);
   const ValueId a = left(c, 0, 1, 2);
   const ValueId b = right(c, 3, 4, 5);
   const ValueId y = c.add("MatMul", {a, b});
@@ -40,6 +39,7 @@ void qlinear(Canonicalize& c) {
 
 // A, B, a_scale, b_scale, a_zero_point, b_zero_point, bias
 void integer_to_float(Canonicalize& c) {
+  require_inputs(c, 4);
   const ValueId a = left(c, 0, 2, 4);
   const ValueId b = right(c, 1, 3, 5);
   product_with_bias(c, a, b, c.node.input(6));
@@ -47,6 +47,7 @@ void integer_to_float(Canonicalize& c) {
 
 // A (float), B, b_scale, b_zero_point, bias
 void dynamic(Canonicalize& c) {
+  require_inputs(c, 3);
   Graph& g = c.graph;
   Node quantize;
   quantize.op_type = "DynamicQuantizeLinear";

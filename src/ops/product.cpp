@@ -312,6 +312,14 @@ std::vector<uint8_t> zero_point_bytes(const EdgeQuant& edge) {
   return bytes;
 }
 
+// Does the edge's zero point fit its scale? Edges come from files.
+bool is_consistent(const EdgeQuant& edge) {
+  if (edge.at_run_time()) return true;
+  if (edge.scale.size() < 1 || edge.scale.dtype() != DType::kFloat32) return false;
+  const Tensor& z = edge.zero_point;
+  return !z.defined() || (z.dtype() == edge.dtype && (z.size() == 1 || z.size() == edge.scale.size()));
+}
+
 float round_half_even(float x) {
   // The default rounding mode is to nearest, ties to even.
   return std::nearbyint(x);
@@ -319,10 +327,17 @@ float round_half_even(float x) {
 
 int32_t saturated_int32(double x) {
   constexpr double kMax = 2147483647.0;
+  if (!(x == x)) return 0;  // of a scale that is zero or not finite
   return static_cast<int32_t>(std::nearbyint(std::clamp(x, -kMax - 1, kMax)));
 }
 
 }  // namespace
+
+void require_inputs(const InferContext& c, size_t count) {
+  for (size_t i = 0; i < count; ++i) {
+    if (!c.has_input(i)) c.fail(ErrorCode::kInvalidModel, "input " + std::to_string(i) + " is missing");
+  }
+}
 
 int int_of(int64_t value) {
   if (value < 0 || value > (int64_t{1} << 30)) {
@@ -355,11 +370,15 @@ bool has_quantized_product(const PrepareContext& c, const QuantizedForms& forms)
   const EdgeQuant* y = c.out_quant();
   if (!w || c.clamp().lo > c.clamp().hi) return false;
   const Tensor* constant = c.constant(1);
+  for (const EdgeQuant* edge : {a, w, y, c.has_input(2) ? c.quant(2) : nullptr}) {
+    if (edge && !is_consistent(*edge)) return false;
+  }
 
   if (c.has_input(2)) {
     const EdgeQuant* b = c.quant(2);
     const Tensor* bias = c.constant(2);
     if (b && (!bias || b->dtype != DType::kInt32 || b->at_run_time() || b->block_size != 0)) return false;
+    if (b && b->scale.size() != 1 && b->scale.size() != bias->size()) return false;
     if (!b && (c.dtype(2) != DType::kFloat32 || (y && !bias))) return false;
   }
   if (!a) {  // weight only
@@ -448,6 +467,7 @@ Epilogue8 epilogue_of(const PrepareContext& c, float alpha, int columns) {
     e.range.zero_point = y->scalar_zero_point();
     const auto quantized = [&](float v) {
       const float q = round_half_even(v / s_y) + static_cast<float>(e.range.zero_point);
+      if (!(q == q)) return e.range.zero_point;
       return static_cast<int32_t>(std::clamp(q, static_cast<float>(type.min), static_cast<float>(type.max)));
     };
     e.range.lo = std::isfinite(c.clamp().lo) ? quantized(c.clamp().lo) : type.min;

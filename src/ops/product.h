@@ -146,6 +146,8 @@ Kernel weight_only_product(PrepareContext& c, Product product, FloatBias bias);
 // Whichever of these the types of the edges ask for.
 Kernel any_product(PrepareContext& c, Product product, int columns);
 
+// Throws kInvalidModel unless the first `count` inputs are there.
+void require_inputs(const InferContext& c, size_t count);
 // (q - zero_point) * scale of a quantized constant.
 Tensor dequantized(const Tensor& quantized, const EdgeQuant& edge);
 // 4-bit integers one to a byte (kInt8, kUint8); other tensors as they are.

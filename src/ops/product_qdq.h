@@ -16,6 +16,8 @@ using Attributes = std::vector<std::pair<std::string, Attribute>>;
 // All attributes of a node but `without`.
 Attributes attributes_of(const Node& node, std::vector<std::string_view> without = {});
 
+// Throws kInvalidModel unless the first `count` inputs are there.
+void require_inputs(const Canonicalize& c, size_t count);
 // A constant of one element as a scalar, which says "per tensor" without doubt; other values as they are.
 ValueId scalar_if_single(Graph& graph, ValueId value);
 // Is it a constant, or known to have so many elements? -1: unknown.

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "gemm_node.h"
 
@@ -137,7 +138,9 @@ void check(const Conv& c, const std::vector<int64_t>& pad, const std::vector<int
 TEST(ConvNode, OneTapIsAPlainProduct) {
   check({.batch = 2, .in = 9, .out = 13, .kernel = {1, 1}}, {0, 0}, {7, 6});
 }
-TEST(ConvNode, StridedOneTap) { check({.in = 5, .out = 9, .kernel = {1, 1}, .strides = {2, 3}}, {0, 0}, {4, 2}); }
+TEST(ConvNode, StridedOneTap) {
+  check({.in = 5, .out = 9, .kernel = {1, 1}, .strides = {2, 3}}, {0, 0}, {4, 2});
+}
 TEST(ConvNode, PadsOnEachSide) { check({.batch = 2, .pads = {2, 0, 1, 3}}, {2, 0}, {8, 7}); }
 TEST(ConvNode, StridesAndDilations) {
   check({.image = {11, 12}, .kernel = {3, 2}, .strides = {2, 1}, .dilations = {2, 3}, .pads = {1, 2, 0, 1}},
@@ -230,6 +233,30 @@ TEST(ConvNode, ErrorsNameTheProblem) {
   EXPECT_EQ(code_of({.strides = {1, 1, 1}}, {4, 3, 3, 3}), ErrorCode::kInvalidModel);
   EXPECT_EQ(code_of({.image = {4, 4, 4}, .kernel = {1, 1, 1}}, {4, 3, 1, 1, 1}),
             ErrorCode::kUnsupportedOperator);
+}
+
+TEST(ConvNode, SizesThatNoKernelTakes) {
+  const auto code_of = [](const Conv& c, const std::string& type) {
+    try {
+      run_node(float_case(c, type));
+    } catch (const Error& e) {
+      return e.code();
+    }
+    return ErrorCode::kInternal;
+  };
+  const int64_t large = int64_t{1} << 24;
+  EXPECT_EQ(code_of({.in = 1, .out = 1, .kernel = {3, 99}, .dilations = {1, large}, .auto_pad = "SAME_UPPER"},
+                    "Conv"),
+            ErrorCode::kUnsupportedOperator);
+  EXPECT_EQ(code_of({.in = 1, .out = 1, .image = {1, 1}, .kernel = {1, 1}, .strides = {large, large}},
+                    "ConvTranspose"),
+            ErrorCode::kUnsupportedOperator);
+  EXPECT_EQ(code_of({.in = 1, .out = 1, .kernel = {3, 99}, .dilations = {1, large}, .output_shape = {9, 9}},
+                    "ConvTranspose"),
+            ErrorCode::kUnsupportedOperator);
+  NodeCase n = float_case({}, "Conv");
+  n.inputs.resize(1);
+  EXPECT_THROW(run_node(n), Error);
 }
 
 // ---- transposed
@@ -475,6 +502,40 @@ TEST(ConvQuantized, FormsWithoutAnIntegerKernel) {
   n = q.node;
   n.out_quant = edge(DType::kUint16, {1.0F});
   EXPECT_FALSE(has_integer_kernel(n));
+}
+
+TEST(ConvQuantized, EdgesThatContradictThemselves) {
+  const Geometry& g = kGeometries[0];
+  const NodeCase good = quantized_case(g.conv, g.pad, g.out, DType::kUint8, DType::kInt8, true).node;
+  ASSERT_TRUE(has_integer_kernel(good));
+  NodeCase n = good;
+  n.inputs[1].quant->zero_point = Tensor(DType::kInt8, {3});  // eleven scales
+  EXPECT_FALSE(has_integer_kernel(n));
+  n = good;
+  n.inputs[0].quant->zero_point = Tensor(DType::kInt16, {});
+  EXPECT_FALSE(has_integer_kernel(n));
+  n = good;
+  n.inputs[1].quant->scale = Tensor(DType::kFloat32, {0});
+  EXPECT_FALSE(has_integer_kernel(n));
+  n = good;
+  n.inputs.push_back({Tensor(DType::kInt32, {11}), true, edge(DType::kInt32, {1.0F, 2.0F}, {}, 0)});
+  EXPECT_FALSE(has_integer_kernel(n));
+}
+
+TEST(ConvQuantized, ScalesThatAreNoNumbersGiveValuesOfTheType) {
+  const Geometry& g = kGeometries[0];
+  for (const float scale :
+       {0.0F, std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()}) {
+    NodeCase n = quantized_case(g.conv, g.pad, g.out, DType::kUint8, DType::kInt8, false).node;
+    n.inputs[1].quant->scale = Tensor::scalar(scale);
+    n.inputs.push_back({random_floats({11}, 3), true});
+    n.clamp = {.lo = 0, .hi = 6};
+    for (const float y : {0.5F, scale}) {
+      n.out_quant = edge(DType::kInt8, {y}, {3});
+      ASSERT_TRUE(has_integer_kernel(n));
+      EXPECT_EQ(run_node(n).size(), 2 * 11 * 7 * 6);
+    }
+  }
 }
 
 TEST(ConvInteger, SumsWithZeroPoints) {
