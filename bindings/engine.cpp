@@ -35,6 +35,7 @@
 #include "kernels/probe.h"
 #include "onnx/onnx.h"
 #include "ops/infer.h"
+#include "ops/op.h"
 #include "ops/rewrite.h"
 #include "quant/format.h"
 #include "quant/quant.h"
@@ -211,6 +212,7 @@ struct Totals {
   std::map<std::string, int64_t> operators;
   int64_t nodes = 0, parameters = 0;
   size_t weight_bytes = 0;
+  bool quantized = false;
   std::set<const std::byte*> seen;  // a tensor that two values share is counted once
 
   void add(const Graph& graph) {
@@ -222,6 +224,8 @@ struct Totals {
     for (const Node& node : graph.nodes) {
       ++nodes;
       ++operators[qualified_name(node)];
+      const OpDef* op = find_op(node.domain, node.op_type);
+      quantized |= op && op->role != QdqRole::kNone;
       for (const auto& [key, attribute] : node.attributes) {
         if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) add(**sub);
       }
@@ -254,6 +258,7 @@ class ModelHandle {
       d.set("producerVersion", model_->producer_version);
       d.set("description", model_->doc_string);
       d.set("nodes", number(totals.nodes));
+      d.set("quantized", totals.quantized);
       d.set("parameters", number(totals.parameters));
       d.set("weightBytes", number(totals.weight_bytes));
       d.set("operators", array_of(totals.operators, [](const auto& item) {

@@ -9,7 +9,7 @@ target_link_libraries(zeropoint PRIVATE zeropoint_objects)
 set_target_properties(zeropoint PROPERTIES SUFFIX .mjs)
 
 target_link_options(zeropoint PRIVATE
-  -O3
+  -Oz
   -lembind
   -sMODULARIZE
   -sEXPORT_ES6
@@ -20,8 +20,7 @@ target_link_options(zeropoint PRIVATE
   -sINITIAL_MEMORY=32MB
   -sMAXIMUM_MEMORY=4GB
   -sSTACK_SIZE=1MB
-  -sMALLOC=dlmalloc  # large, long-lived blocks, few of them: neither emmalloc's size nor mimalloc's speed pays here
-  -sEXPORT_EXCEPTION_HANDLING_HELPERS)
+  -sMALLOC=dlmalloc)  # large, long-lived blocks, few of them: neither emmalloc's size nor mimalloc's speed pays here
 
 if(ZEROPOINT_THREADS)
   target_link_options(zeropoint PRIVATE

@@ -126,8 +126,8 @@ const packageTests = async () =>
   ]);
 
 async function fuzz(environment) {
-  await buildPreset('fuzz', environment);
-  const folder = join(root, 'build', 'fuzz');
+  await buildPreset('fuzz', environment, { buildFolder: 'native' });
+  const folder = join(root, 'build', 'native');
   const sources = join(root, 'tests', 'fuzz');
   const named = (extension) =>
     readdirSync(sources)

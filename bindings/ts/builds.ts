@@ -2,6 +2,7 @@
 import { relaxedSimd, simd } from 'wasm-feature-detect';
 import type { EngineModule } from './engine/module.ts';
 import { messageOf, ZeropointError } from './errors.ts';
+import { awaitThreads } from './platform.ts';
 
 /** The builds of the engine: {128-bit SIMD, relaxed SIMD} × {one thread, threads}. */
 export const builds = ['simd', 'simd-threads', 'relaxed', 'relaxed-threads'] as const;
@@ -71,5 +72,5 @@ export async function ensureWorkers(module: EngineModule, workers: number): Prom
     PThread.allocateUnusedWorker();
     started.push(PThread.loadWasmModuleToWorker(PThread.unusedWorkers[before]));
   }
-  await Promise.all(started);
+  await awaitThreads(Promise.all(started));
 }

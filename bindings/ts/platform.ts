@@ -32,6 +32,20 @@ export const isNode: boolean =
 /** Whether the caller is a page's own thread, which must not be kept busy. */
 export const isWindow: boolean = !isNode && typeof window === 'object' && typeof document === 'object';
 
+/**
+ * Waits for worker threads. In Node they do not keep the process alive by themselves, so that a program ends when its
+ * own work is done; while it waits for them it must not end.
+ */
+export async function awaitThreads<P extends Promise<unknown>>(work: P): Promise<Awaited<P>> {
+  if (!isNode) return await work;
+  const timer = setInterval(() => {}, 2 ** 30);
+  try {
+    return await work;
+  } finally {
+    clearInterval(timer);
+  }
+}
+
 /** How many threads this machine runs at once. */
 export function cores(): number {
   return (

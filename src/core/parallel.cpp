@@ -21,7 +21,7 @@ struct ThreadPool::Shared {
   std::mutex mutex;
   std::condition_variable start, finish;
   std::vector<std::thread> workers;
-  const std::function<void(int64_t, int)>* body = nullptr;
+  const FunctionRef<void(int64_t, int)>* body = nullptr;
   int64_t tasks = 0;
   std::atomic<int64_t> next{0};
   // A new generation is a new job. Workers spin on it briefly before they sleep: kernels follow each other
@@ -80,7 +80,7 @@ ThreadPool::~ThreadPool() {
   for (std::thread& worker : shared_->workers) worker.join();
 }
 
-void ThreadPool::run(int64_t tasks, const std::function<void(int64_t, int)>& body) {
+void ThreadPool::run(int64_t tasks, FunctionRef<void(int64_t, int)> body) {
   if (threads_ == 1 || tasks <= 1) {
     for (int64_t task = 0; task < tasks; ++task) body(task, 0);
     return;
@@ -109,7 +109,7 @@ void ThreadPool::run(int64_t tasks, const std::function<void(int64_t, int)>& bod
 struct ThreadPool::Shared {};
 ThreadPool::ThreadPool(int) {}
 ThreadPool::~ThreadPool() = default;
-void ThreadPool::run(int64_t tasks, const std::function<void(int64_t, int)>& body) {
+void ThreadPool::run(int64_t tasks, FunctionRef<void(int64_t, int)> body) {
   for (int64_t task = 0; task < tasks; ++task) body(task, 0);
 }
 

@@ -2,8 +2,9 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <memory>
+
+#include "core/function.h"
 
 namespace zp {
 
@@ -18,7 +19,7 @@ class ThreadPool {
   int threads() const { return threads_; }
   // Calls body(task, thread) for every task in [0, tasks), thread in [0, threads()); returns when all are
   // done. The body must not throw. Not reentrant.
-  void run(int64_t tasks, const std::function<void(int64_t task, int thread)>& body);
+  void run(int64_t tasks, FunctionRef<void(int64_t task, int thread)> body);
 
  private:
   struct Shared;

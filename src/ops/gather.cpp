@@ -72,6 +72,7 @@ std::optional<ScaleOf> scale_of(const PrepareContext& c) {
   if (q->per_tensor()) return ScaleOf::kTensor;
   const int rank = static_cast<int>(c.dims(0).size());
   const int of = q->axis < 0 ? q->axis + rank : q->axis;
+  if (of < 0 || of >= rank || q->scale.size() != c.dims(0)[static_cast<size_t>(of)]) return std::nullopt;
   if (of == c.axis(c.node().int_attribute("axis", 0), rank)) return ScaleOf::kRow;
   return of == rank - 1 ? std::optional(ScaleOf::kColumn) : std::nullopt;
 }

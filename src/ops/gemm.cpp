@@ -42,7 +42,7 @@ bool is_column_vector(const Shape& dims, int64_t columns) {
 }
 
 // Fills the output with beta * C.
-std::function<void(const RunContext&)> broadcast_fill(FloatBias source, const Shape& dims, const Shape& out,
+Kernel broadcast_fill(FloatBias source, const Shape& dims, const Shape& out,
                                                       float beta) {
   const int64_t rows = out[0], columns = out[1];
   const int64_t c_columns = dims.empty() ? 1 : dims.back();

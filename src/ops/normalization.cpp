@@ -2,6 +2,7 @@
 // MeanVarianceNormalization.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "kernels/norm.h"
 #include "ops/rewrite.h"
@@ -144,7 +145,11 @@ void expand_lp(Canonicalize& c) {
   if (p != 1 && p != 2) c.fail(ErrorCode::kInvalidModel, "p is neither 1 nor 2");
   const ValueId x = c.node.input(0);
   const ValueId axes = c.constant_value(c.node.name + "_axes", Tensor::of<int64_t>({1}, {axis}));
-  c.finish("Div", {x, c.add(p == 1 ? "ReduceL1" : "ReduceL2", {x, axes})});
+  const ValueId norm = c.add(p == 1 ? "ReduceL1" : "ReduceL2", {x, axes});
+  // Zeros stay zeros: the norm of nothing but zeros is taken as the smallest number there is.
+  const ValueId least =
+      c.constant_value(c.node.name + "_least", Tensor::scalar(std::numeric_limits<float>::min()));
+  c.finish("Div", {x, c.add("Max", {norm, least})});
 }
 
 void expand_mean_variance(Canonicalize& c) {

@@ -10,7 +10,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -21,6 +20,7 @@
 
 #include "core/dtype.h"
 #include "core/error.h"
+#include "core/function.h"
 #include "core/parallel.h"
 #include "core/tensor.h"
 #include "graph/dim.h"
@@ -175,14 +175,14 @@ class RunContext {
   ThreadPool* pool = nullptr;
 };
 
-using Kernel = std::function<void(const RunContext&)>;
+using Kernel = UniqueFunction<void(const RunContext&)>;
 
 // Packed weights and tables, made once and shared by all plans of a session. Internal to runtime/.
 class PreparedCache {
  public:
   virtual ~PreparedCache() = default;
   virtual std::shared_ptr<const void> find_or_make(
-      const std::string& key, const std::function<std::shared_ptr<const void>()>& make) = 0;
+      const std::string& key, FunctionRef<std::shared_ptr<const void>()> make) = 0;
 };
 
 // A subgraph made ready to run (the branches of If). run() gives pointers to its outputs, valid until the

@@ -6,7 +6,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -51,7 +50,7 @@ struct Product {
   };
   std::optional<Transposed> transposed;
   // Float only: fills the whole output, to which the sums are then added (a C that is no vector of columns).
-  std::function<void(const RunContext&)> initialize;
+  Kernel initialize;
 };
 
 // An 8-bit operand: its scale and zero point are constants, or come with each run.

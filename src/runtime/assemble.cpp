@@ -168,7 +168,7 @@ class NodeContext : public PrepareContext {
 class NoCache : public PreparedCache {
  public:
   std::shared_ptr<const void> find_or_make(
-      const std::string&, const std::function<std::shared_ptr<const void>()>& make) override {
+      const std::string&, FunctionRef<std::shared_ptr<const void>()> make) override {
     return make();
   }
 };

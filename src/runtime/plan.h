@@ -5,7 +5,6 @@
 //   assemble     order of dimensions, kernels, arena                                 assemble.cpp
 #pragma once
 
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>

@@ -16,7 +16,7 @@ constexpr size_t kPlansKept = 8;
 class SessionCache : public PreparedCache {
  public:
   std::shared_ptr<const void> find_or_make(
-      const std::string& key, const std::function<std::shared_ptr<const void>()>& make) override {
+      const std::string& key, FunctionRef<std::shared_ptr<const void>()> make) override {
     auto it = entries_.find(key);
     if (it == entries_.end()) it = entries_.emplace(key, make()).first;
     return it->second;

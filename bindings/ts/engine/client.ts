@@ -2,7 +2,7 @@
 import type * as Comlink from 'comlink';
 import { type Build, builds, canShareMemory } from '../builds.ts';
 import { type ErrorCode, throwIfAborted, ZeropointError } from '../errors.ts';
-import { cores, isNode, isWindow } from '../platform.ts';
+import { awaitThreads, cores, isNode, isWindow } from '../platform.ts';
 import type { WorkerFace } from './face.ts';
 import {
   callHost,
@@ -177,13 +177,14 @@ async function open(): Promise<Engine> {
     const { spawnWorker } = await import('../spawn.ts');
     const face: Comlink.Remote<WorkerFace> = await spawnWorker();
     const { transfer } = await import('comlink');
-    const opened = (await face.open(options)) as Result<HostInfo>;
+    const opened = (await awaitThreads(face.open(options))) as Result<HostInfo>;
     if ('error' in opened) {
       throw new ZeropointError(opened.error.code as ErrorCode, opened.error.message, opened.error.details);
     }
     const transport: Transport = {
       remote: true,
-      call: (method, args, buffers) => face.call(method, buffers.length ? transfer(args, buffers) : args),
+      call: (method, args, buffers) =>
+        awaitThreads(face.call(method, buffers.length ? transfer(args, buffers) : args)),
     };
     return new Engine(transport, opened.value, threads);
   }

@@ -68,6 +68,8 @@ export interface ModelFacts {
   producerVersion: string;
   description: string;
   nodes: number;
+  /** Whether it is a quantized model: one that quantize() would refuse. */
+  quantized: boolean;
   /** Elements of all constants. */
   parameters: number;
   /** Bytes of all constants. */

