@@ -37,8 +37,8 @@ export interface ModelReport extends ModelFacts {
   /** Multiply-accumulates of one run; 0 where shapes are not known. */
   macs: number;
   /**
-   * What would be quantized, what not, and why: layer by layer, for the scheme that was asked about. A model with
-   * operators that are not supported has no layers here, and a warning that names them.
+   * What would be quantized, what not, and why: layer by layer, for the scheme that was asked about. A model that is
+   * quantized already, or has operators that are not supported, has no layers here, and a warning that says so.
    */
   plan: EngineReport;
 }
@@ -117,13 +117,14 @@ export class Model {
     );
     const bound = dims ? (await engine.call('bindDims', [id, dims])).id : undefined;
     try {
-      const plan = await engine
-        .call('planOf', [bound ?? id, config, measureWeights ?? false])
-        .catch((error) => {
-          // A model that cannot run can still be looked at.
-          if (!(error instanceof ZeropointError && error.code === 'unsupported-operator')) throw error;
-          return { ...noPlan, mode: config.mode, warnings: [error.message] };
-        });
+      const without = (why: string) => ({ ...noPlan, mode: config.mode, warnings: [why] });
+      const plan = facts.quantized
+        ? without('the model is quantized already')
+        : await engine.call('planOf', [bound ?? id, config, measureWeights ?? false]).catch((error) => {
+            // A model that cannot run can still be looked at.
+            if (!(error instanceof ZeropointError && error.code === 'unsupported-operator')) throw error;
+            return without(error.message);
+          });
       return { ...facts, inputs: this.inputs, outputs: this.outputs, size: this.size, macs: plan.macs, plan };
     } finally {
       if (bound !== undefined) engine.release(bound);

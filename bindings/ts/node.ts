@@ -34,8 +34,13 @@ setPlatform({
   startThread() {
     const thread = new Worker(new URL('./thread.js', import.meta.url));
     const endpoint = nodeEndpoint(thread);
-    thread.unref();
-    return endpoint;
+    return {
+      ...endpoint,
+      addEventListener(...args: Parameters<typeof endpoint.addEventListener>) {
+        endpoint.addEventListener(...args);
+        thread.unref(); // each listener counts as a reason to stay alive
+      },
+    };
   },
 });
 

@@ -337,7 +337,7 @@ function History({
 }
 
 function engineLine(info: EngineInfo): string {
-  const threads = info.maxThreads > 1 ? `up to ${info.maxThreads} threads` : 'one thread';
+  const threads = info.threads > 1 ? `${info.threads} threads` : 'one thread';
   return `${info.build.startsWith('relaxed') ? 'relaxed SIMD' : 'SIMD'}, ${threads}`;
 }
 

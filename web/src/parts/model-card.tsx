@@ -37,40 +37,47 @@ export function ModelCard({ name, report }: { name: string; report: ModelReport 
         ))}
         {report.operators.length > 24 && <span class="chip">and {report.operators.length - 24} more</span>}
       </p>
-      <details>
-        <summary>
-          With the chosen settings, {quantized} of {layers.length} layers of <span class="name">{name}</span>{' '}
-          would be quantized: which, and why
-        </summary>
-        {layers.length > 12 && (
-          <label class="filter">
-            Find a layer
-            <input type="search" value={filter} onInput={(event) => setFilter(event.currentTarget.value)} />
-          </label>
-        )}
-        <ScrollRegion label="Layers of the model">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Layer</th>
-                <th scope="col">Operator</th>
-                <th scope="col">Quantized</th>
-                <th scope="col">Why</th>
-              </tr>
-            </thead>
-            <tbody>
-              {shown.map((layer) => (
-                <tr key={layer.output}>
-                  <td class="name">{layer.node}</td>
-                  <td>{short(layer.op)}</td>
-                  <td>{layer.quantized ? 'yes' : 'no'}</td>
-                  <td>{layer.why}</td>
+      {report.plan.warnings.map((warning) => (
+        <p class="warning" key={warning}>
+          {warning}
+        </p>
+      ))}
+      {layers.length > 0 && (
+        <details>
+          <summary>
+            With the chosen settings, {quantized} of {layers.length} layers of{' '}
+            <span class="name">{name}</span> would be quantized: which, and why
+          </summary>
+          {layers.length > 12 && (
+            <label class="filter">
+              Find a layer
+              <input type="search" value={filter} onInput={(event) => setFilter(event.currentTarget.value)} />
+            </label>
+          )}
+          <ScrollRegion label="Layers of the model">
+            <table>
+              <thead>
+                <tr>
+                  <th scope="col">Layer</th>
+                  <th scope="col">Operator</th>
+                  <th scope="col">Quantized</th>
+                  <th scope="col">Why</th>
                 </tr>
-              ))}
-            </tbody>
-          </table>
-        </ScrollRegion>
-      </details>
+              </thead>
+              <tbody>
+                {shown.map((layer) => (
+                  <tr key={layer.output}>
+                    <td class="name">{layer.node}</td>
+                    <td>{short(layer.op)}</td>
+                    <td>{layer.quantized ? 'yes' : 'no'}</td>
+                    <td>{layer.why}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </ScrollRegion>
+        </details>
+      )}
     </div>
   );
 }
