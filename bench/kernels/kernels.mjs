@@ -28,7 +28,9 @@ if (!process.env.NO_BUILD) {
       path.join(root, 'bench/kernels/kernels.cpp'),
       ...['-I', path.join(root, 'src'), '-o', target, `-DZEROPOINT_RELAXED=${Number(relaxed)}`],
       ...(relaxed ? ['-mrelaxed-simd'] : []),
-      ...'-std=c++23 -O3 -DNDEBUG -msimd128 -ffp-contract=off -fno-math-errno -fwasm-exceptions --no-entry'.split(' '),
+      ...'-std=c++23 -O3 -DNDEBUG -msimd128 -ffp-contract=off -fno-math-errno -fwasm-exceptions --no-entry'.split(
+        ' ',
+      ),
       ...'-sMODULARIZE -sEXPORT_ES6 -sENVIRONMENT=node -sALLOW_MEMORY_GROWTH -sMAXIMUM_MEMORY=4GB'.split(' '),
     ],
     { stdio: 'inherit' },
@@ -50,12 +52,20 @@ function time(call) {
   return best / 1e3;
 }
 const giga = (macs, seconds) => macs / seconds / 1e9;
-const row = (name, ...cells) => console.log(name.padEnd(24), ...cells.map((cell) => String(cell).padStart(18)));
+const row = (name, ...cells) =>
+  console.log(name.padEnd(24), ...cells.map((cell) => String(cell).padStart(18)));
 const share = (value, peak) => `${value.toFixed(1)} (${((100 * value) / peak).toFixed(0)} %)`;
 
-console.log(`${cpus()[0].model}; relaxed dot: ${['absent', 'unsigned', 'signed', 'saturating'][engine._machine()]}`);
+console.log(
+  `${cpus()[0].model}; relaxed dot: ${['absent', 'unsigned', 'signed', 'saturating'][engine._machine()]}`,
+);
 const rounds = 20000;
-const peak = (name, macs) => engine[name] && giga(rounds * 8 * macs, time(() => engine[name](rounds)));
+const peak = (name, macs) =>
+  engine[name] &&
+  giga(
+    rounds * 8 * macs,
+    time(() => engine[name](rounds)),
+  );
 const peaks = {
   dot16: peak('_peak_dot16', 8),
   dot8: peak('_peak_dot8', 16),
@@ -63,7 +73,12 @@ const peaks = {
   float: peak('_peak_float', 4),
   floatTwoStep: peak('_peak_float_simd128', 4),
 };
-console.log('peaks, GMAC/s:', Object.entries(peaks).map(([k, v]) => `${k} ${v?.toFixed(1)}`).join(', '));
+console.log(
+  'peaks, GMAC/s:',
+  Object.entries(peaks)
+    .map(([k, v]) => `${k} ${v?.toFixed(1)}`)
+    .join(', '),
+);
 
 const sizes = [
   [384, 384, 384],
@@ -87,11 +102,18 @@ for (const [m, n, k] of sizes) {
   const times = Math.max(1, Math.round(2e6 / macs));
   const int8 = (exact, mask) => {
     const method = methods[engine._set_up_int8(rows, n, k, exact, mask)];
-    const value = giga(macs * times, time(() => engine._run_int8(exact, times)));
+    const value = giga(
+      macs * times,
+      time(() => engine._run_int8(exact, times)),
+    );
     return share(value, peaks[method]);
   };
   engine._set_up_float(rows, n, k);
-  const float = (best) => giga(macs * times, time(() => engine._run_float(best, times)));
+  const float = (best) =>
+    giga(
+      macs * times,
+      time(() => engine._run_float(best, times)),
+    );
   row(
     name,
     int8(0, 255),
@@ -113,7 +135,10 @@ for (const [m, n, k] of [
   if (!filter.test(name)) continue;
   const value = (bits, block) => {
     engine._set_up_weight_only(m, n, k, bits, block);
-    return giga(m * n * k, time(() => engine._run_weight_only(1))).toFixed(1);
+    return giga(
+      m * n * k,
+      time(() => engine._run_weight_only(1)),
+    ).toFixed(1);
   };
   row(name, value(4, 32), value(8, k));
 }
@@ -132,7 +157,13 @@ for (const [size, channels, kernel, stride] of [
   const macs = engine._set_up_depthwise(size, channels, kernel, stride);
   row(
     name,
-    giga(macs, time(() => engine._run_depthwise_int8())).toFixed(1),
-    giga(macs, time(() => engine._run_depthwise_float())).toFixed(1),
+    giga(
+      macs,
+      time(() => engine._run_depthwise_int8()),
+    ).toFixed(1),
+    giga(
+      macs,
+      time(() => engine._run_depthwise_float()),
+    ).toFixed(1),
   );
 }

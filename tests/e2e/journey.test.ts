@@ -77,7 +77,7 @@ describe('in Chromium', () => {
     await page.getByTestId('progress').waitFor();
     const result = page.getByTestId('result');
     await result.waitFor();
-    expect(await result.innerText()).toMatch(/[\d.]+× smaller/);
+    expect(await result.textContent()).toMatch(/[\d.]+× smaller/);
     expect(await result.locator('canvas').count()).toBeGreaterThan(0);
     chromiumDownload = await download(page, 'Download the model');
     const report = JSON.parse((await download(page, 'Download the report')).toString());
@@ -124,7 +124,7 @@ describe('in Chromium', () => {
     await page.getByLabel('Choose a model').setInputFiles(path);
     const alert = page.getByRole('alert');
     await alert.waitFor();
-    expect(await alert.innerText()).toContain('invalid-model');
+    expect(await alert.textContent()).toContain('invalid-model');
     await loadModel(page, angle);
     expect(await page.getByRole('alert').count()).toBe(0);
     // Samples that do not fit are named, the others stay.
@@ -132,7 +132,7 @@ describe('in Chromium', () => {
     writeFileSync(wrong, writeNpy(new Tensor('float32', new Float32Array(8), [2, 4])));
     await page.getByLabel('Choose sample files').setInputFiles([...sampleFiles, wrong]);
     await page.getByText('4 samples from 4 files.').waitFor();
-    expect(await page.getByRole('alert').innerText()).toContain('wrong.npy');
+    expect(await page.getByRole('alert').textContent()).toContain('wrong.npy');
     await page.context().close();
   });
 
@@ -207,11 +207,11 @@ describe('in Chromium', () => {
     await page.getByRole('button', { name: /Read text/ }).click();
     await page.getByLabel('Text on the image').fill('Harbour 2026 open');
     const original = page.getByTestId('reading-original').locator('.read-text');
-    await expect.poll(() => original.innerText(), { timeout: 120_000 }).toBe('Harbour 2026 open');
+    await expect.poll(() => original.textContent(), { timeout: 120_000 }).toBe('Harbour 2026 open');
     await page.getByRole('button', { name: 'Quantize', exact: true }).click();
     await page.getByTestId('result').waitFor({ timeout: 240_000 });
     const quantized = page.getByTestId('reading-quantized').locator('.read-text');
-    await expect.poll(() => quantized.innerText(), { timeout: 120_000 }).toBe('Harbour 2026 open');
+    await expect.poll(() => quantized.textContent(), { timeout: 120_000 }).toBe('Harbour 2026 open');
     await page.context().close();
   });
 

@@ -219,9 +219,9 @@ export function App() {
           <>
             <section aria-labelledby="model-heading">
               <div class="section-head">
-                <h2 id="model-heading" ref={modelHeading} tabIndex={-1}>
+                <h1 id="model-heading" class="title" ref={modelHeading} tabIndex={-1}>
                   <span class="name">{loaded.name}</span>
-                </h2>
+                </h1>
                 <DropZone label="Another model" accept=".onnx" disabled={busy} onFiles={openFiles}>
                   {null}
                 </DropZone>

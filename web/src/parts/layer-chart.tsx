@@ -25,8 +25,8 @@ export function LayerChart({ report }: { report: QuantizeReport }) {
   useEffect(() => {
     const element = host.current;
     if (!element || layers.length === 0) return;
-    const style = getComputedStyle(element);
-    const color = (name: string) => style.getPropertyValue(name).trim();
+    const style = getComputedStyle(element); // live: it follows the theme
+    const color = (name: string) => () => style.getPropertyValue(name).trim();
     const chart = new uPlot(
       {
         width: element.clientWidth,
@@ -70,8 +70,15 @@ export function LayerChart({ report }: { report: QuantizeReport }) {
     );
     const resize = new ResizeObserver(() => chart.setSize({ width: element.clientWidth, height: 220 }));
     resize.observe(element);
+    const dark = matchMedia('(prefers-color-scheme: dark)');
+    const redraw = () => chart.redraw();
+    dark.addEventListener('change', redraw);
+    const chosen = new MutationObserver(redraw);
+    chosen.observe(document.documentElement, { attributeFilter: ['data-theme'] });
     return () => {
       resize.disconnect();
+      dark.removeEventListener('change', redraw);
+      chosen.disconnect();
       chart.destroy();
     };
   }, [layers]);

@@ -95,7 +95,7 @@ export function Fact({ label, value, note }: { label: string; value: string; not
 function Values({ title, values }: { title: string; values: ModelReport['inputs'] }) {
   return (
     <div>
-      <h4>{title}</h4>
+      <h2 class="label">{title}</h2>
       <ul class="values">
         {values.map((value) => (
           <li key={value.name}>

@@ -51,7 +51,7 @@ function Side({
   const { reading, problem } = useReading(model, image);
   return (
     <div class="reading" data-testid={`reading-${title.toLowerCase()}`}>
-      <h4>{title}</h4>
+      <h3 class="label">{title}</h3>
       {problem ? (
         <p class="problem">{problem}</p>
       ) : reading ? (
