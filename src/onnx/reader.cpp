@@ -824,8 +824,7 @@ void Reader::canonicalize_node(Graph& graph, Node node) {
                 {.hint = "export the model for a newer opset, or convert it with onnx.version_converter"});
   }
   if (node.input(0) == kNoValue) {  // of no supported operator is the first input optional
-    throw Error(ErrorCode::kInvalidModel, "input 0 is missing",
-                where(node));
+    throw Error(ErrorCode::kInvalidModel, "input 0 is missing", where(node));
   }
   std::vector<Node> replacement;
   if (def->canonicalize) {
