@@ -18,7 +18,7 @@ if(EMSCRIPTEN)
   # Without the names of types, which would be an eighth of the module.
   add_compile_options(-fwasm-exceptions -msimd128 -fno-rtti)
   add_compile_definitions(EMSCRIPTEN_HAS_UNBOUND_TYPE_NAMES=0)
-  add_link_options(-fwasm-exceptions -fno-rtti)  # which of Embind's two libraries fits is decided when linking
+  add_link_options(-fwasm-exceptions -fno-rtti)  # of Embind's two libraries, that without type information
   if(ZEROPOINT_RELAXED)
     add_compile_options(-mrelaxed-simd)
   endif()
