@@ -41,10 +41,12 @@ function worst(references, candidates) {
   return {
     sqnr: Math.min(...all.map(({ sqnr }) => sqnr)),
     cosine: Math.min(...all.map(({ cosine }) => cosine)),
-    /** The largest difference, in steps of the output if it had eight bits. */
-    steps: Math.max(...all.map(({ maxAbs, range }) => (range > 0 ? maxAbs / (range / 255) : 0))),
+    /** The share of numbers that are at most a 255th of the output's range apart. */
+    withinStep: Math.min(...all.map(({ withinStep }) => withinStep)),
   };
 }
+
+const theirAgreement = ({ sqnr, withinStep }) => ({ agreement: sqnr, withinStep });
 
 async function outputsOf(opened, inputs) {
   const outputs = [];
@@ -89,7 +91,7 @@ async function measureModel(engines, { title, path, input }, { seconds }) {
         entrants[`their ${scheme}`] = rival;
         row.opens = true;
         const rivals = await outputsOf(rival, inputs);
-        row.steps = worst(rivals, outputs).steps;
+        Object.assign(row, theirAgreement(worst(rivals, outputs)));
         row.theirSqnr = worst(reference, rivals).sqnr;
       } catch (error) {
         row.opens = false;
@@ -140,7 +142,8 @@ Float: ${kb(before)} KB; ${ms(ourFloat)} ms, ONNX Runtime Web ${ms(theirFloat)} 
     ms(row.ours),
     ms(row.theirs),
     row.opens === undefined ? '–' : row.opens ? 'yes' : 'no',
-    row.steps?.toFixed(2),
+    db(row.agreement),
+    row.withinStep === undefined ? undefined : `${(100 * row.withinStep).toFixed(2)} %`,
     db(row.theirSqnr),
   ]);
   console.log(table(head, cells));
@@ -159,7 +162,7 @@ async function main() {
     },
   });
   if (values.help) return console.log(usage);
-  if ((await movedToCurrentNode(import.meta.url))) return;
+  if (await movedToCurrentNode(import.meta.url)) return;
 
   const threads = Number(values.threads);
   const module = await import('../dist/node.js');
@@ -176,7 +179,7 @@ async function main() {
     `${cpu} (${features.join(', ')}), Node ${process.version}, build ${info.build}, relaxed dot product ${info.relaxedDot}, threads: ${threads}`,
   );
   console.log(
-    '«steps apart» is the largest difference between the two engines on the same file, in 1/255 of the output’s range.',
+    'The engines «agree» on a file to so many dB; «within a step»: at most 1/255 of the output’s range apart.',
   );
   const results = [];
   for (const name of wanted) {

@@ -71,11 +71,15 @@ export function agreement(reference, candidate) {
     min = Math.min(min, a);
     max = Math.max(max, a);
   }
+  let near = 0;
+  for (let i = 0; i < reference.length; ++i) {
+    if (Math.abs(Number(reference[i]) - Number(candidate[i])) <= (max - min) / 255) ++near;
+  }
   return {
     sqnr: noise === 0 ? Infinity : 10 * Math.log10(signal / noise),
     cosine: product / Math.sqrt(signal * other),
     maxAbs,
-    range: max - min,
+    withinStep: near / reference.length,
     magnitude: Math.max(Math.abs(min), Math.abs(max)),
   };
 }
