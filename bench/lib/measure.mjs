@@ -86,10 +86,13 @@ export function agreement(reference, candidate) {
 
 /** Numbers in -1 … 1 that are the same in every run, more or less normal as weights and activations are. */
 export function noise(length, seed = 1) {
-  let state = Math.imul(seed, 0x9e3779b9) >>> 0;
-  const next = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return state / 2 ** 32;
-  };
-  return Float32Array.from({ length }, () => (next() + next() + next()) / 1.5 - 1);
+  const numbers = new Float32Array(length);
+  let state = Math.imul(seed, 0x9e3779b9) | 1;
+  for (let i = 0; i < length; ++i) {
+    state ^= state << 13;
+    state ^= state >>> 17;
+    state ^= state << 5;
+    numbers[i] = ((state & 1023) + ((state >>> 10) & 1023) + ((state >>> 20) & 1023)) / 1534.5 - 1;
+  }
+  return numbers;
 }

@@ -67,7 +67,11 @@ function model({ nodes, initializers, inputs, outputs }) {
 
 const integers = (type, count, seed) => {
   const [low, high] = type === 'uint8' ? [0, 255] : [-127, 127];
-  return arrays[type].from(noise(count, seed), (x) => Math.round(low + ((x + 1) / 2) * (high - low)));
+  const numbers = new arrays[type](count);
+  noise(count, seed).forEach((x, i) => {
+    numbers[i] = Math.round(low + ((x + 1) / 2) * (high - low));
+  });
+  return numbers;
 };
 const scalar = (name, type, number) => [name, type, [], number];
 
@@ -149,7 +153,7 @@ export function matmuls([m, k, n], forms = ['MatMul', 'MatMulInteger', 'QLinearM
  * int8: x and y int8 per tensor, weights int8 per output channel, as Q/DQ pairs.
  */
 export function fullyConnected([m, k, n], quantized) {
-  const { weights, bias, scales } = layerNumbers(k, n);
+  const { weights, quantized: wq, bias, scales } = layerNumbers(k, n);
   const x = ['x', 'float32', [m, k]];
   const y = ['y', 'float32', [m, n]];
   if (!quantized) {
@@ -163,7 +167,6 @@ export function fullyConnected([m, k, n], quantized) {
       outputs: [y],
     });
   }
-  const wq = Int8Array.from(weights, (value, i) => Math.round(value / scales.w[Math.floor(i / k)]));
   const bq = Int32Array.from(bias, (value, i) => Math.round(value / (scales.x * scales.w[i])));
   return model({
     nodes: [
@@ -190,8 +193,11 @@ export function fullyConnected([m, k, n], quantized) {
   });
 }
 
-/** What both files of a layer are made of: weights [n, k], bias [n], and the scales of x, y and each output channel. */
+let latest; // the four files of a layer are written one after another
+
+/** What both files of a layer are made of: weights [n, k] and their integers, bias [n], the scales of x, y and channels. */
 export function layerNumbers(k, n) {
+  if (latest?.k === k && latest.n === n) return latest;
   const weights = noise(k * n, 2);
   const scales = { x: X_SCALE, y: outputScale(k), w: new Float32Array(n) };
   for (let j = 0; j < n; ++j) {
@@ -199,7 +205,10 @@ export function layerNumbers(k, n) {
     for (let i = 0; i < k; ++i) most = Math.max(most, Math.abs(weights[j * k + i]));
     scales.w[j] = most / 127;
   }
-  return { weights, bias: noise(n, 4), scales };
+  const quantized = new Int8Array(k * n);
+  for (let i = 0; i < k * n; ++i) quantized[i] = Math.round(weights[i] / scales.w[Math.floor(i / k)]);
+  latest = { k, n, weights, quantized, bias: noise(n, 4), scales };
+  return latest;
 }
 
 /** One convolution, float or integer, NCHW. A transposed one has no integer form but that between Q/DQ pairs. */

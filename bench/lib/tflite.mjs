@@ -84,10 +84,9 @@ class Writer {
 }
 
 export function fullyConnected([m, k, n], quantized) {
-  const { weights, bias, scales } = layerNumbers(k, n);
-  const w = quantized
-    ? Int8Array.from(weights, (x, i) => Math.round(x / scales.w[Math.floor(i / k)]))
-    : weights;
+  const numbers = layerNumbers(k, n);
+  const { bias, scales } = numbers;
+  const w = quantized ? numbers.quantized : numbers.weights;
   const b = quantized ? Int32Array.from(bias, (x, i) => Math.round(x / (scales.x * scales.w[i]))) : bias;
   const writer = new Writer(w.byteLength + (1 << 17));
   const buffers = [null, w, b].map((data) => writer.table(1, data ? { 0: writer.bytes(data) } : {}));
