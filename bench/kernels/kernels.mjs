@@ -1,23 +1,38 @@
 // Times the kernels against this machine's peaks: `node bench/kernels/kernels.mjs [relaxed|simd] [filter]`, with a
-// Node that has relaxed SIMD, and emcc on the PATH (it builds into build/bench-kernels first).
+// Node that has relaxed SIMD, and emcc on the PATH (it builds into build/bench-kernels first). With --json the peaks and
+// the products of 8 bits and of floats are printed as JSON, for bench/run.mjs; --quick takes fewer products and less time.
 
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, readdirSync } from 'node:fs';
+import { mkdirSync, readdirSync, statSync } from 'node:fs';
 import { cpus } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
 
 // A function moves up to V8's optimizing compiler after fewer calls; the warm-up below waits for it.
 setFlagsFromString('--wasm-tiering-budget=10000');
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
-const relaxed = (process.argv[2] ?? 'relaxed') === 'relaxed';
-const filter = new RegExp(process.argv[3] ?? '.');
+const { values: options, positionals } = parseArgs({
+  options: { json: { type: 'boolean' }, quick: { type: 'boolean' } },
+  allowPositionals: true,
+});
+const relaxed = (positionals[0] ?? 'relaxed') === 'relaxed';
+const filter = new RegExp(positionals[1] ?? '.');
 const target = path.join(root, 'build/bench-kernels', relaxed ? 'relaxed.mjs' : 'simd.mjs');
 
 mkdirSync(path.dirname(target), { recursive: true });
-if (!process.env.NO_BUILD) {
+const newest = (folder) =>
+  Math.max(
+    ...readdirSync(folder, { withFileTypes: true }).map((entry) => {
+      const file = path.join(folder, entry.name);
+      return entry.isDirectory() ? newest(file) : statSync(file).mtimeMs;
+    }),
+  );
+const built = statSync(target, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+const isFresh = built > Math.max(newest(path.join(root, 'src')), newest(path.join(root, 'bench/kernels')));
+if (!isFresh && !process.env.NO_BUILD) {
   const sources = readdirSync(path.join(root, 'src/kernels'))
     .filter((name) => /^(gemm|conv|depthwise|weight_only|probe).*\.cpp$/.test(name))
     .map((name) => path.join(root, 'src/kernels', name));
@@ -33,7 +48,7 @@ if (!process.env.NO_BUILD) {
       ),
       ...'-sMODULARIZE -sEXPORT_ES6 -sENVIRONMENT=node -sALLOW_MEMORY_GROWTH -sMAXIMUM_MEMORY=4GB'.split(' '),
     ],
-    { stdio: 'inherit' },
+    { stdio: ['ignore', 2, 2] },
   );
 }
 const { default: create } = await import(pathToFileURL(target).href);
@@ -41,10 +56,14 @@ const engine = await create();
 
 // Best of several calls, after a warm-up.
 function time(call) {
-  const deadline = performance.now() + 300;
+  const deadline = performance.now() + (options.quick ? 120 : 300);
   while (performance.now() < deadline) call();
   let best = Infinity;
-  for (let i = 0, end = performance.now() + 250; i < 5 || performance.now() < end; ++i) {
+  for (
+    let i = 0, end = performance.now() + (options.quick ? 60 : 250);
+    i < 5 || performance.now() < end;
+    ++i
+  ) {
     const start = performance.now();
     call();
     best = Math.min(best, performance.now() - start);
@@ -56,9 +75,7 @@ const row = (name, ...cells) =>
   console.log(name.padEnd(24), ...cells.map((cell) => String(cell).padStart(18)));
 const share = (value, peak) => `${value.toFixed(1)} (${((100 * value) / peak).toFixed(0)} %)`;
 
-console.log(
-  `${cpus()[0].model}; relaxed dot: ${['absent', 'unsigned', 'signed', 'saturating'][engine._machine()]}`,
-);
+const relaxedDot = ['absent', 'unsigned', 'signed', 'saturating'][engine._machine()];
 const rounds = 20000;
 const peak = (name, macs) =>
   engine[name] &&
@@ -73,13 +90,6 @@ const peaks = {
   float: peak('_peak_float', 4),
   floatTwoStep: peak('_peak_float_simd128', 4),
 };
-console.log(
-  'peaks, GMAC/s:',
-  Object.entries(peaks)
-    .map(([k, v]) => `${k} ${v?.toFixed(1)}`)
-    .join(', '),
-);
-
 const sizes = [
   [384, 384, 384],
   [512, 512, 512],
@@ -92,35 +102,75 @@ const sizes = [
   [1, 4096, 4096],
 ];
 const methods = ['dot16', 'dot8', 'dot8', 'narrow'];
-row('GMAC/s, M x K x N', 'int8', 'int8 16-bit', 'int8 7-bit weights', 'f32', 'f32 simd128');
-for (const [m, n, k] of sizes) {
-  const name = `${m} x ${k} x ${n}`;
-  if (!filter.test(name)) continue;
-  // A call does a slice of the rows, as a thread would: short calls are less often interrupted.
+
+// A call does a slice of the rows, as a thread would: short calls are less often interrupted.
+function sliced([m, n, k]) {
   const rows = Math.min(m, Math.max(96, Math.round(4e7 / n / k / 96) * 96));
   const macs = rows * n * k;
-  const times = Math.max(1, Math.round(2e6 / macs));
-  const int8 = (exact, mask) => {
-    const method = methods[engine._set_up_int8(rows, n, k, exact, mask)];
-    const value = giga(
+  return { rows, macs, times: Math.max(1, Math.round(2e6 / macs)) };
+}
+function timeInt8(size, exact, mask) {
+  const { rows, macs, times } = sliced(size);
+  const method = methods[engine._set_up_int8(rows, size[1], size[2], exact, mask)];
+  return {
+    method,
+    value: giga(
       macs * times,
       time(() => engine._run_int8(exact, times)),
-    );
+    ),
+  };
+}
+function timeFloat(size, best) {
+  const { rows, macs, times } = sliced(size);
+  engine._set_up_float(rows, size[1], size[2]);
+  return giga(
+    macs * times,
+    time(() => engine._run_float(best, times)),
+  );
+}
+
+if (options.json) {
+  const chosen = sizes.filter(([m]) => (options.quick ? m === 384 || m === 768 : true));
+  const products = chosen.map((size) => {
+    const [m, n, k] = size;
+    const { method, value } = timeInt8(size, 0, 255);
+    const floatPeak = peaks.float ?? peaks.floatTwoStep;
+    return {
+      size: [m, k, n],
+      method,
+      int8: value,
+      peak: peaks[method],
+      float: timeFloat(size, 1),
+      floatPeak,
+    };
+  });
+  console.log(JSON.stringify({ relaxedDot, peaks, products }));
+  process.exit();
+}
+
+console.log(`${cpus()[0].model}; relaxed dot: ${relaxedDot}`);
+console.log(
+  'peaks, GMAC/s:',
+  Object.entries(peaks)
+    .map(([k, v]) => `${k} ${v?.toFixed(1)}`)
+    .join(', '),
+);
+row('GMAC/s, M x K x N', 'int8', 'int8 16-bit', 'int8 7-bit weights', 'f32', 'f32 simd128');
+for (const size of sizes) {
+  const [m, n, k] = size;
+  const name = `${m} x ${k} x ${n}`;
+  if (!filter.test(name)) continue;
+  const int8 = (exact, mask) => {
+    const { method, value } = timeInt8(size, exact, mask);
     return share(value, peaks[method]);
   };
-  engine._set_up_float(rows, n, k);
-  const float = (best) =>
-    giga(
-      macs * times,
-      time(() => engine._run_float(best, times)),
-    );
   row(
     name,
     int8(0, 255),
     int8(1, 255),
     int8(0, 127),
-    share(float(1), peaks.float ?? peaks.floatTwoStep),
-    share(float(0), peaks.floatTwoStep),
+    share(timeFloat(size, 1), peaks.float ?? peaks.floatTwoStep),
+    share(timeFloat(size, 0), peaks.floatTwoStep),
   );
 }
 row('float x narrow weights', '4 bits, block 32', '8 bits, channel');
