@@ -454,6 +454,9 @@ quant::Config config_of(const val& v) {
   c.include_ops = strings_of(v["includeOps"]);
   c.exclude_ops = strings_of(v["excludeOps"]);
   c.repairs = strings_of(v["repairs"]);
+  c.target_sqnr = v["targetSqnr"].as<double>();
+  c.target_bytes = v["targetBytes"].as<double>();
+  c.sensitivity = v["sensitivity"].as<bool>();
   for_entries(v["precision"], [&](const std::string& node, const val& p) {
     c.precision[node] = {dtype_option(p, "activations"), dtype_option(p, "weights")};
   });
@@ -502,6 +505,12 @@ val layer_report(const quant::LayerReport& layer) {
   o.set("activations", array_of(layer.activations, activation_report));
   o.set("macs", layer.macs);
   o.set("macsShare", layer.macs_share);
+  if (layer.sensitivity) {
+    val s = val::object();
+    s.set("sqnr", layer.sensitivity->sqnr_db);
+    s.set("cosine", layer.sensitivity->cosine);
+    o.set("sensitivity", s);
+  }
   return o;
 }
 
@@ -510,6 +519,17 @@ val report_of(const quant::Report& report) {
   o.set("mode", report.mode);
   o.set("layers", array_of(report.layers, layer_report));
   o.set("warnings", array_of(report.warnings, [](const std::string& s) { return val(s); }));
+  o.set("repairs", array_of(report.repairs, [](const std::string& s) { return val(s); }));
+  o.set("trials", array_of(report.trials, [](const quant::Trial& t) {
+          val e = val::object();
+          e.set("what", t.what);
+          e.set("sqnr", t.sqnr_db);
+          e.set("cosine", t.cosine);
+          e.set("weightBytes", number(t.weight_bytes));
+          e.set("floatLayers", number(t.float_layers));
+          e.set("kept", t.kept);
+          return e;
+        }));
   o.set("layersQuantized", number(report.layers_quantized));
   o.set("weightBytesBefore", number(report.weight_bytes_before));
   o.set("weightBytesAfter", number(report.weight_bytes_after));
@@ -580,7 +600,7 @@ val create_quantizer(const ModelHandle& model, const val& config, int threads) {
 val choices() {
   return answer([&] {
     val o = val::object();
-    o.set("modes", array_of(quant::scheme_names(), text));
+    o.set("modes", array_of(quant::mode_names(), text));
     o.set("observers", array_of(quant::observer_names(), text));
     o.set("repairs", array_of(quant::repair_names(), text));
     o.set("options", array_of(quant::option_specs(), [](const quant::OptionSpec& spec) {

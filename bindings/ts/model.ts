@@ -47,6 +47,8 @@ const noPlan: EngineReport = {
   mode: '',
   layers: [],
   warnings: [],
+  repairs: [],
+  trials: [],
   layersQuantized: 0,
   weightBytesBefore: 0,
   weightBytesAfter: 0,

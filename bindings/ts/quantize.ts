@@ -14,8 +14,11 @@ export interface Progress {
   total: number;
 }
 
-export type QuantizeMode = 'static' | 'dynamic' | 'weight-only' | (string & {});
+export type QuantizeMode = 'auto' | 'static' | 'dynamic' | 'weight-only' | (string & {});
 export type ModelFormat = 'qdq' | 'qoperator';
+
+/** What mixed precision is to reach: a quality of the outputs in dB, or bytes of weights (`'2.5MB'`). */
+export type Target = { sqnr: number } | { size: number | string };
 
 /** What is to be quantized, and how. */
 export interface SchemeOptions {
@@ -23,6 +26,9 @@ export interface SchemeOptions {
    * - `static` (default): int8 weights and activations, with ranges from calibration; runs on integer kernels
    * - `dynamic`: int8 weights; activations are quantized in each run, with the range they then have
    * - `weight-only`: int8 weights per channel, or int4 in blocks; activations stay float
+   * - `auto`: tries `static` with other observers and each repair, keeps what is best on a quarter of the samples that
+   *   calibration does not see, and leaves a few layers in float where that is worth it; the report's `trials` say what
+   *   was tried. Takes several times as long
    */
   mode?: QuantizeMode | undefined;
   /** The type of quantized activations (static only). Default: uint8. */
@@ -53,9 +59,25 @@ export interface SchemeOptions {
   precision?: Readonly<Record<string, { activations?: string; weights?: string }>> | undefined;
   /** Ranges by value name, used as they are instead of observed. */
   ranges?: Readonly<Record<string, Range>> | undefined;
+  /**
+   * Leave those layers in float whose quantization harms the outputs most: as few as a quality needs, or as many as fit
+   * a size. The report's `trials` are the points between. Needs samples.
+   */
+  target?: Target | undefined;
+  /** Measure what quantizing each layer alone does to the outputs (`auto` and targets do). Needs samples. */
+  sensitivity?: boolean | undefined;
   /** Numbers that observers and repairs take, by name: see `choices()`. */
   parameters?: Readonly<Record<string, number>> | undefined;
-  /** Repairs to run, by name: see `choices()`. */
+  /**
+   * Repairs of lost accuracy, by name. All but `hqq` need samples, which are then read more than once.
+   *
+   * - `equalization`: channels of neighbouring layers are scaled to fill their ranges (Nagel et al. 2019)
+   * - `smooth`: SmoothQuant, for transformers: outlier channels of activations go into the weights (Xiao et al. 2023)
+   * - `hqq`: weight-only: scales that suit the many weights rather than the outliers (Badri and Shaji 2023)
+   * - `gptq`: rounding of one weight makes up for that of others, for 4-bit blocks (Frantar et al. 2022)
+   * - `adaround`: learned rounding, layer by layer (Nagel et al. 2020)
+   * - `bias-correction`: biases take back what the means of channels have shifted by (Nagel et al. 2019)
+   */
   repairs?: readonly string[] | undefined;
 }
 
@@ -126,6 +148,15 @@ export const schemeChecks = (choices: Choices): Record<string, check.Check> => (
   ranges: check.recordOf(range),
   parameters: check.recordOf(check.finite),
   repairs: check.listOf(check.oneOf(choices.repairs)),
+  target: (value) => {
+    try {
+      targetFrom(value as Target);
+      return undefined;
+    } catch (error) {
+      return (error as Error).message;
+    }
+  },
+  sensitivity: check.boolean,
 });
 
 const quantizeChecks = (choices: Choices): Record<string, check.Check> => ({
@@ -137,6 +168,43 @@ const quantizeChecks = (choices: Choices): Record<string, check.Check> => ({
   onProgress: check.func,
   signal: check.signal,
 });
+
+const units: Record<string, number> = {
+  '': 1,
+  B: 1,
+  KB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  KIB: 2 ** 10,
+  MIB: 2 ** 20,
+  GIB: 2 ** 30,
+};
+
+/** Bytes of '2.5MB', '900 kB', '3MiB' or a number. */
+export function bytesFrom(size: unknown): number | undefined {
+  const found = /^\s*(\d+(?:\.\d+)?)\s*([kmg]?i?b)?\s*$/i.exec(String(size));
+  const unit = units[found?.[2]?.toUpperCase() ?? ''];
+  const bytes = Number(found?.[1]) * (unit ?? Number.NaN);
+  return bytes > 0 && Number.isFinite(bytes) ? bytes : undefined;
+}
+
+function targetFrom(target: Target | undefined): { targetSqnr: number; targetBytes: number } {
+  if (target === undefined) return { targetSqnr: 0, targetBytes: 0 };
+  const { sqnr, size, ...others } = (target ?? {}) as { sqnr?: unknown; size?: unknown };
+  const one = (sqnr === undefined) !== (size === undefined) && Object.keys(others).length === 0;
+  const targetSqnr = sqnr === undefined ? 0 : sqnr;
+  const targetBytes = size === undefined ? 0 : bytesFrom(size);
+  if (
+    !one ||
+    typeof targetSqnr !== 'number' ||
+    !Number.isFinite(targetSqnr) ||
+    targetSqnr < 0 ||
+    targetBytes === undefined
+  ) {
+    throw new TypeError("{ sqnr: 30 } or { size: '2.5MB' } is needed");
+  }
+  return { targetSqnr, targetBytes };
+}
 
 /** The engine's configuration. Names that are operators of the model are taken as such, all others as nodes. */
 export function configFrom(options: SchemeOptions, operators: readonly string[]): ConfigIn {
@@ -162,6 +230,8 @@ export function configFrom(options: SchemeOptions, operators: readonly string[])
     includeOps: include.filter(isOperator).map(type),
     excludeOps: exclude.filter(isOperator).map(type),
     repairs: options.repairs ?? [],
+    ...targetFrom(options.target),
+    sensitivity: options.sensitivity ?? false,
     precision: Object.fromEntries(
       Object.entries(options.precision ?? {}).map(([node, own]) => [
         node,

@@ -117,9 +117,14 @@ OpDef foldable(OpDef def) {
   return def;
 }
 
+OpDef homogeneous(OpDef def) {
+  def.homogeneous = true;
+  return def;
+}
+
 const RegisterOp kReluOp(relu());
-const RegisterOp kLeakyReluOp(foldable<kQLinearLeakyReluName>(activation(kLeakyReluName,
-                                                                         prepare_alpha<kLeakyRelu, 0.01f>)));
+const RegisterOp kLeakyReluOp(homogeneous(
+    foldable<kQLinearLeakyReluName>(activation(kLeakyReluName, prepare_alpha<kLeakyRelu, 0.01f>))));
 const RegisterOp kEluOp(activation("Elu", prepare_alpha<kElu, 1.0f>));
 const RegisterOp kSeluOp(activation("Selu", prepare_selu));
 const RegisterOp kCeluOp(activation("Celu", prepare_alpha<kCelu, 1.0f>));

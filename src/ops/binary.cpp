@@ -350,6 +350,11 @@ OpDef with_bytes(OpDef def, bool (*fold)(Fold&)) {
   return def;
 }
 
+OpDef sum(OpDef def) {
+  def.quant.sums = true;
+  return def;
+}
+
 OpDef in_float(OpDef def, std::string_view why, void (*canonicalize)(Canonicalize&)) {
   def.quant = {.kind = QuantRule::Kind::kFloat, .why_float = why};
   def.canonicalize = canonicalize;
@@ -357,8 +362,8 @@ OpDef in_float(OpDef def, std::string_view why, void (*canonicalize)(Canonicaliz
 }
 
 using ByteFunction = kernels::ByteBinary;
-const RegisterOp kAdd(with_bytes(arithmetic(kAddName, prepare_or_bytes<Binary::kAdd, ByteFunction::kAdd>),
-                                 fold_qlinear<kQLinearAddName>));
+const RegisterOp kAdd(sum(with_bytes(arithmetic(kAddName, prepare_or_bytes<Binary::kAdd, ByteFunction::kAdd>),
+                                     fold_qlinear<kQLinearAddName>)));
 const RegisterOp kMul(with_bytes(arithmetic(kMulName, prepare_or_bytes<Binary::kMul, ByteFunction::kMul>),
                                  fold_qlinear<kQLinearMulName>));
 const RegisterOp kSub(with_bytes(arithmetic("Sub", prepare_or_bytes<Binary::kSub, ByteFunction::kSub>),

@@ -542,7 +542,9 @@ const RegisterOp kConv({
               .weight = 1,
               .bias = 2,
               .channel_axis = [](const Node&, int) { return 0; },
-              .block_axis = nullptr},
+              .block_axis = nullptr,
+              .input_axis = [](const Node&, int) { return 1; },
+              .channel_dim = 1},
     .fold = fold,
 });
 

@@ -175,7 +175,9 @@ const RegisterOp kConvTranspose({
               .weight = 1,
               .bias = 2,
               .channel_axis = channel_axis,
-              .block_axis = nullptr},
+              .block_axis = nullptr,
+              .input_axis = [](const Node&, int) { return 0; },
+              .channel_dim = 1},
 });
 
 }  // namespace

@@ -42,8 +42,7 @@ bool is_column_vector(const Shape& dims, int64_t columns) {
 }
 
 // Fills the output with beta * C.
-Kernel broadcast_fill(FloatBias source, const Shape& dims, const Shape& out,
-                                                      float beta) {
+Kernel broadcast_fill(FloatBias source, const Shape& dims, const Shape& out, float beta) {
   const int64_t rows = out[0], columns = out[1];
   const int64_t c_columns = dims.empty() ? 1 : dims.back();
   const int64_t c_rows = dims.size() < 2 ? 1 : dims[0];
@@ -240,7 +239,11 @@ const RegisterOp kGemm({
               .weight = 1,
               .bias = 2,
               .channel_axis = [](const Node& n, int) { return turned(n, "transB") ? 0 : 1; },
-              .block_axis = [](const Node& n, int) { return turned(n, "transB") ? 1 : 0; }},
+              .block_axis = [](const Node& n, int) { return turned(n, "transB") ? 1 : 0; },
+              .input_axis = [](const Node& n,
+                               int) { return turned(n, "transA")   ? -1
+                                             : turned(n, "transB") ? 1
+                                                                   : 0; }},
     .canonicalize = canonicalize,
     .fold = fold,
 });

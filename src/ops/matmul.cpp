@@ -159,7 +159,8 @@ const RegisterOp kMatMul({
     .quant = {.kind = QuantRule::Kind::kProduct,
               .weight = 1,
               .channel_axis = [](const Node&, int rank) { return rank < 2 ? -1 : rank - 1; },
-              .block_axis = [](const Node&, int rank) { return rank < 2 ? -1 : rank - 2; }},
+              .block_axis = [](const Node&, int rank) { return rank < 2 ? -1 : rank - 2; },
+              .input_axis = [](const Node&, int rank) { return rank < 2 ? -1 : rank - 2; }},
     .fold = fold,
 });
 

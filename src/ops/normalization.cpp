@@ -302,10 +302,16 @@ OpDef with_canonicalize(OpDef def, void (*canonicalize)(Canonicalize&)) {
   return def;
 }
 
-const RegisterOp kLayerNorm(normalization("", "LayerNormalization", infer_rows, prepare_rows<false>));
+OpDef with_gain(OpDef def, int gain, int shift) {
+  def.gain = gain, def.shift = shift;
+  return def;
+}
+
+const RegisterOp kLayerNorm(
+    with_gain(normalization("", "LayerNormalization", infer_rows, prepare_rows<false>), 1, 2));
 const RegisterOp kRmsNorm({.name = "RMSNormalization", .since = 23, .canonicalize = expand_rms});
-const RegisterOp kSimplified(normalization("", "SimplifiedLayerNormalization", infer_rows,
-                                           prepare_rows<true>));
+const RegisterOp kSimplified(
+    with_gain(normalization("", "SimplifiedLayerNormalization", infer_rows, prepare_rows<true>), 1, -1));
 const RegisterOp kInstanceNorm(with_canonicalize(normalization("", "InstanceNormalization", infer_same,
                                                                prepare_channels<false>),
                                                  drop_consumed_inputs));

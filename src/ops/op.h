@@ -95,9 +95,10 @@ enum class Layout : uint8_t { kLogical, kChannelsLast };
 
 // Which orders a node's kernel takes.
 enum class LayoutRule : uint8_t {
-  kLogical,       // logical only
-  // Inputs and outputs all in one order, either of them; axes through PrepareContext::axis(). Values of fewer than three
-  // dimensions have one order only; a broadcasting operator's operands of lower rank are extended to the highest.
+  kLogical,  // logical only
+  // Inputs and outputs all in one order, either of them; axes through PrepareContext::axis(). Values of fewer
+  // than three dimensions have one order only; a broadcasting operator's operands of lower rank are extended
+  // to the highest.
   kAny,
   kChannelsLast,  // channels last only (convolution, pooling): input 0 and output 0; other inputs logical
   kReadsAny,      // input 0 in either order, output logical (Transpose, Shape-like)
@@ -181,8 +182,8 @@ using Kernel = UniqueFunction<void(const RunContext&)>;
 class PreparedCache {
  public:
   virtual ~PreparedCache() = default;
-  virtual std::shared_ptr<const void> find_or_make(
-      const std::string& key, FunctionRef<std::shared_ptr<const void>()> make) = 0;
+  virtual std::shared_ptr<const void> find_or_make(const std::string& key,
+                                                   FunctionRef<std::shared_ptr<const void>()> make) = 0;
 };
 
 // A subgraph made ready to run (the branches of If). run() gives pointers to its outputs, valid until the
@@ -281,6 +282,12 @@ struct QuantRule {
   // summed (where 4-bit blocks run). Null: no per-channel or no blocked form.
   int (*channel_axis)(const Node& node, int weight_rank) = nullptr;
   int (*block_axis)(const Node& node, int weight_rank) = nullptr;
+  // kProduct: the dimension of the weight that counts input channels (of one group). Null: none does.
+  int (*input_axis)(const Node& node, int weight_rank) = nullptr;
+  // kProduct: the dimension of data input and output that counts channels; negative: from the end.
+  int channel_dim = -1;
+  // kRescaled: a sum, so that a constant operand is the bias of a product before it.
+  bool sums = false;
   // kFloat: why, in words that a user reads ("Softmax needs more than 8 bits on its output").
   std::string_view why_float = "";
   // kRescaled: an output range that is known without calibration (Sigmoid: 0...1), if `fixed_range`.
@@ -361,6 +368,7 @@ struct OpDef {
   // Works on each element of its one non-constant input alone and keeps type and shape, so that a table of
   // 256 entries serves as integer form. The planner makes that table by running the float kernel.
   bool unary = false;
+  bool homogeneous = false;  // works on each element alone, and f(s x) = s f(x) for positive s
   bool broadcasts =
       false;  // inputs broadcast like numpy's (layout kAny then extends lower ranks with leading ones)
   bool fuses_clamp = false;  // prepare() honours PrepareContext::clamp()
@@ -370,6 +378,10 @@ struct OpDef {
   // Multiply-accumulates of one run, for what `inspect` and the reports show. Null: 0. Shapes may be unknown:
   // then 0.
   double (*macs)(const InferContext&) = nullptr;
+
+  // Inputs that multiply and shift each channel (the last dimension) of output 0, last of all that is done to
+  // it: a normalization's. A factor of the output can go into them when they are constants.
+  int gain = -1, shift = -1;
 
   QuantRule quant = {};
   QdqRole role = QdqRole::kNone;

@@ -93,14 +93,6 @@ struct Groups {
   }
 };
 
-// The integers that a weight may use.
-IntegerRange weight_codes(const WeightSpec& spec) {
-  IntegerRange r = integer_range(spec.dtype);
-  if (spec.reduce_range && bits_of(spec.dtype) == 8)
-    r = r.min < 0 ? IntegerRange{-64, 63} : IntegerRange{0, 127};
-  return r;
-}
-
 }  // namespace
 
 QParams choose_params(Range range, DType dtype, bool symmetric) {
@@ -184,6 +176,19 @@ Range range_of(std::span<const float> x, bool* finite) {
   }
   if (finite) *finite = sum == 0;
   return r;
+}
+
+IntegerRange weight_codes(const WeightSpec& spec) {
+  IntegerRange r = integer_range(spec.dtype);
+  if (spec.reduce_range && bits_of(spec.dtype) == 8)
+    r = r.min < 0 ? IntegerRange{-64, 63} : IntegerRange{0, 127};
+  return r;
+}
+
+std::vector<uint32_t> scale_indices(const Shape& dims, const Grouping& grouping) {
+  std::vector<uint32_t> indices(static_cast<size_t>(element_count(dims)));
+  Groups(dims, grouping).for_each([&](size_t g, size_t e) { indices[e] = static_cast<uint32_t>(g); });
+  return indices;
 }
 
 Tensor pack_integers(DType dtype, Shape dims, std::span<const int32_t> values) {

@@ -66,6 +66,11 @@ struct WeightSpec {
   std::vector<float> min_scale;
 };
 
+// The integers that such a weight may use.
+IntegerRange weight_codes(const WeightSpec& spec);
+// By element of a weight of these dimensions: the index of its scale.
+std::vector<uint32_t> scale_indices(const Shape& dims, const Grouping& grouping);
+
 struct QuantizedWeight {
   Tensor integers;  // of spec.dtype, shaped as the weight
   Tensor

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "core/error.h"
+#include "quant/job.h"
 #include "quant/report_builder.h"
 #include "quant/stage.h"
 
@@ -56,11 +57,9 @@ void check(const Config& c, const Scheme& scheme) {
   if (scheme.check) scheme.check(c);
 }
 
-}  // namespace
-
-class Quantizer::Impl {
+class Pipeline : public Job {
  public:
-  Impl(std::shared_ptr<const Model> model, Config config, int threads) {
+  Pipeline(std::shared_ptr<const Model> model, Config config, int threads) {
     state_.source = std::move(model);
     state_.config = std::move(config);
     state_.threads = threads;
@@ -72,13 +71,13 @@ class Quantizer::Impl {
     }
   }
 
-  bool needs_samples() const {
+  bool needs_samples() const override {
     return std::any_of(defs_.begin(), defs_.end(), [&](const StageDef* d) {
       return d->needs_samples && d->needs_samples(state_.config, *state_.scheme);
     });
   }
 
-  bool advance(double milliseconds) {
+  bool advance(double milliseconds) override {
     if (done()) return true;
     if (!stage_) stage_ = def().make(state_, Options(def().options, state_.config.options));
     if (!stage_->advance(milliseconds)) return false;
@@ -90,24 +89,24 @@ class Quantizer::Impl {
     return done();
   }
 
-  bool wants_samples() const { return stage_ && !running_ && stage_->wants_samples(); }
-  void begin_sample(std::vector<runtime::Feed> feeds) {
+  bool wants_samples() const override { return stage_ && !running_ && stage_->wants_samples(); }
+  void begin_sample(std::vector<runtime::Feed> feeds) override {
     if (!wants_samples()) throw Error(ErrorCode::kInvalidArgument, "no sample is wanted now");
     stage_->begin_sample(std::move(feeds));
     running_ = true;
     ++samples_;
   }
-  bool enough() const { return stage_ && stage_->enough(); }
-  void end_samples() {
+  bool enough() const override { return stage_ && stage_->enough(); }
+  void end_samples() override {
     if (!wants_samples()) throw Error(ErrorCode::kInvalidArgument, "no samples are wanted now");
     if (samples_ == 0)
       refuse("there was not one sample", "give at least one; a few dozen make better ranges");
     stage_->end_samples();
     samples_ = 0;
   }
-  bool done() const { return at_ == defs_.size(); }
+  bool done() const override { return at_ == defs_.size(); }
 
-  Progress progress() const {
+  Progress progress() const override {
     if (done()) return {.phase = "done"};
     return {.phase = def().name,
             .done = stage_ ? stage_->done() : 0,
@@ -136,13 +135,16 @@ class Quantizer::Impl {
   }
 
   const JobState& state() const { return state_; }
+  std::shared_ptr<const Model> result() const override { return finished().result; }
+  const Report& report() const override { return finished().report; }
+  const std::map<std::string, Range, std::less<>>& ranges() const override { return finished().found; }
+
+ private:
+  const StageDef& def() const { return *defs_[at_]; }
   const JobState& finished() const {
     if (!done()) throw Error(ErrorCode::kInvalidArgument, "the quantization is not done yet");
     return state_;
   }
-
- private:
-  const StageDef& def() const { return *defs_[at_]; }
 
   JobState state_;
   std::vector<const StageDef*> defs_;
@@ -152,23 +154,39 @@ class Quantizer::Impl {
   size_t samples_ = 0;
 };
 
+}  // namespace
+
+std::unique_ptr<Job> make_pipeline(std::shared_ptr<const Model> model, Config config, int threads) {
+  return std::make_unique<Pipeline>(std::move(model), std::move(config), threads);
+}
+
+class Quantizer::Impl {
+ public:
+  Impl(std::shared_ptr<const Model> model, Config config, int threads)
+      : job(is_search(config) ? make_search(std::move(model), std::move(config), threads)
+                              : make_pipeline(std::move(model), std::move(config), threads)) {}
+  std::unique_ptr<Job> job;
+};
+
 Quantizer::Quantizer(std::shared_ptr<const Model> model, Config config, int threads)
     : impl_(std::make_unique<Impl>(std::move(model), std::move(config), threads)) {}
 Quantizer::~Quantizer() = default;
-bool Quantizer::needs_calibration() const { return impl_->needs_samples(); }
-bool Quantizer::advance(double milliseconds) { return impl_->advance(milliseconds); }
-bool Quantizer::wants_samples() const { return impl_->wants_samples(); }
-void Quantizer::begin_sample(std::vector<runtime::Feed> feeds) { impl_->begin_sample(std::move(feeds)); }
-bool Quantizer::enough() const { return impl_->enough(); }
-void Quantizer::end_samples() { impl_->end_samples(); }
-bool Quantizer::done() const { return impl_->done(); }
-Progress Quantizer::progress() const { return impl_->progress(); }
-Model Quantizer::result() const { return *impl_->finished().result; }
-Report Quantizer::report() const { return impl_->finished().report; }
-std::map<std::string, Range, std::less<>> Quantizer::ranges() const { return impl_->finished().found; }
+bool Quantizer::needs_calibration() const { return impl_->job->needs_samples(); }
+bool Quantizer::advance(double milliseconds) { return impl_->job->advance(milliseconds); }
+bool Quantizer::wants_samples() const { return impl_->job->wants_samples(); }
+void Quantizer::begin_sample(std::vector<runtime::Feed> feeds) { impl_->job->begin_sample(std::move(feeds)); }
+bool Quantizer::enough() const { return impl_->job->enough(); }
+void Quantizer::end_samples() { impl_->job->end_samples(); }
+bool Quantizer::done() const { return impl_->job->done(); }
+Progress Quantizer::progress() const { return impl_->job->progress(); }
+Model Quantizer::result() const { return *impl_->job->result(); }
+Report Quantizer::report() const { return impl_->job->report(); }
+std::map<std::string, Range, std::less<>> Quantizer::ranges() const { return impl_->job->ranges(); }
 
 Report plan_of(std::shared_ptr<const Model> model, const Config& config, bool measure_weights) {
-  Quantizer::Impl job(std::move(model), config, 1);
+  Config plain = config;
+  if (plain.mode == kAuto) plain.mode = "static";  // what a search starts from
+  Pipeline job(std::move(model), plain, 1);
   job.plan(measure_weights);
   return build_report(job.state());
 }

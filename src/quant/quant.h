@@ -40,7 +40,7 @@ struct Precision {
 };
 
 struct Config {
-  std::string mode = "static";        // a scheme: see scheme_names()
+  std::string mode = "static";        // a scheme: see scheme_names(); or "auto": see search.cpp
   DType activations = DType::kUint8;  // kUint8, kInt8, kUint16, kInt16 ("static" only; "dynamic" is uint8)
   DType weights = DType::kInt8;       // kInt8, kUint8; "weight-only" and "static" also kInt4, kUint4
   bool per_channel = true;            // weights: one scale per output channel, else one per tensor
@@ -60,6 +60,11 @@ struct Config {
   std::map<std::string, double, std::less<>> options;
   // Repairs to run, by name: see repair_names().
   std::vector<std::string> repairs;
+  // What to reach by leaving the layers that are worst quantized in float. 0: nothing.
+  double target_sqnr = 0;   // dB, of the outputs
+  double target_bytes = 0;  // of constants: as many layers in float as fit
+  // Measure what each layer's quantization does to the outputs, for the report. A search does so anyway.
+  bool sensitivity = false;
 };
 
 // Where a job stands. `total` is 0 when it is not known (how many samples will come).
@@ -114,6 +119,7 @@ Report plan_of(std::shared_ptr<const Model> model, const Config& config, bool me
 
 // What is registered, by name.
 std::vector<std::string_view> scheme_names();
+std::vector<std::string_view> mode_names();  // the schemes, and "auto"
 std::vector<std::string_view> observer_names();
 std::vector<std::string_view> repair_names();
 struct OptionSpec {

@@ -44,12 +44,29 @@ struct LayerReport {
   std::vector<ActivationReport> activations;
   double macs = 0;        // multiply-accumulates of one run; 0: none, or shapes unknown
   double macs_share = 0;  // of the model's, 0...1
+  // What quantizing this layer alone does to the model's outputs, where it was measured.
+  struct Sensitivity {
+    double sqnr_db = 0, cosine = 0;
+  };
+  std::optional<Sensitivity> sensitivity;
+};
+
+// A way of quantizing that a search tried.
+struct Trial {
+  std::string what;    // in plain words
+  double sqnr_db = 0;  // of the outputs, over the samples held out
+  double cosine = 0;
+  size_t weight_bytes = 0;
+  size_t float_layers = 0;  // of those with weights, left in float
+  bool kept = false;
 };
 
 struct Report {
   std::string mode;
   std::vector<LayerReport> layers;  // in the order of the (simplified) graph
   std::vector<std::string> warnings;
+  std::vector<std::string> repairs;  // what each repair did, a sentence each
+  std::vector<Trial> trials;         // of a search, in order
   size_t layers_quantized = 0;
   size_t weight_bytes_before = 0, weight_bytes_after = 0;  // of all constants, scales included
   double macs = 0, macs_quantized = 0;

@@ -10,19 +10,6 @@
 namespace zp::quant {
 namespace {
 
-// The graph with the first sample's shapes, so that models with open dimensions have costs too.
-Graph with_shapes(const JobState& state) {
-  Graph graph = clone(state.prepared->graph);
-  if (state.fed.empty()) return graph;
-  for (Value& v : graph.values)
-    if (!v.constant) v.shape.reset();
-  for (const auto& [v, dims] : state.fed) graph[v].shape = symbolic(dims);
-  for (ValueId v : graph.inputs)
-    if (!graph[v].shape) graph[v].shape = state.prepared->graph[v].shape;
-  infer_shapes(graph);
-  return graph;
-}
-
 ActivationReport describe(const JobState& state, const Plan& plan, ValueId v, bool input) {
   ActivationReport a{.value = state.prepared->graph[v].name, .input = input};
   const int32_t g = plan.group[static_cast<size_t>(v)];
@@ -64,12 +51,25 @@ size_t planned_bytes(const Graph& graph, const Plan& plan, size_t before) {
 
 }  // namespace
 
+Graph with_shapes(const Graph& prepared, const std::map<ValueId, Shape>& fed) {
+  Graph graph = clone(prepared);
+  if (fed.empty()) return graph;
+  for (Value& v : graph.values)
+    if (!v.constant) v.shape.reset();
+  for (const auto& [v, dims] : fed) graph[v].shape = symbolic(dims);
+  for (ValueId v : graph.inputs)
+    if (!graph[v].shape) graph[v].shape = prepared[v].shape;
+  infer_shapes(graph);
+  return graph;
+}
+
 Report build_report(const JobState& state) {
   Report report;
   report.mode = state.config.mode;
   report.samples = state.samples;
   report.warnings = state.plan.warnings;
-  Graph graph = with_shapes(state);
+  report.repairs = state.repaired;
+  Graph graph = with_shapes(state.prepared->graph, state.fed);
   const Plan& plan = state.plan;
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& node = graph.nodes[i];

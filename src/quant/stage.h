@@ -8,7 +8,7 @@
 //   200      decide      `plan`
 //   300      calibrate   `ranges`, `params`
 //   400      place       `result`, `weights`, `biases`
-//   500...   (repairs that change integers and biases: edit constants of `result`)
+//   500...   (repairs that change integers and biases: edit constants of `result`; see layerwise.h)
 //   900      report      `report`
 #pragma once
 
@@ -38,6 +38,7 @@ struct JobState {
   std::shared_ptr<Model> result;                    // values of `prepared` keep their ids in it
   std::vector<PlacedWeight> weights;
   std::vector<PlacedBias> biases;
+  std::vector<std::string> repaired;  // what each repair did, a sentence each
   Report report;
   size_t samples = 0;            // of the first sweep
   std::map<ValueId, Shape> fed;  // shapes of the first sample's feeds

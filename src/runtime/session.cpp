@@ -15,8 +15,8 @@ constexpr size_t kPlansKept = 8;
 
 class SessionCache : public PreparedCache {
  public:
-  std::shared_ptr<const void> find_or_make(
-      const std::string& key, FunctionRef<std::shared_ptr<const void>()> make) override {
+  std::shared_ptr<const void> find_or_make(const std::string& key,
+                                           FunctionRef<std::shared_ptr<const void>()> make) override {
     auto it = entries_.find(key);
     if (it == entries_.end()) it = entries_.emplace(key, make()).first;
     return it->second;
@@ -27,8 +27,10 @@ class SessionCache : public PreparedCache {
   std::map<std::string, std::shared_ptr<const void>> entries_;
 };
 
+}  // namespace
+
 // One pool for each number of threads, shared by the sessions: they never run at the same time.
-std::shared_ptr<ThreadPool> pool_of(int threads) {
+std::shared_ptr<ThreadPool> shared_pool(int threads) {
   static std::map<int, std::weak_ptr<ThreadPool>> pools;
   if (threads <= 1) return nullptr;
   std::shared_ptr<ThreadPool> pool = pools[threads].lock();
@@ -36,12 +38,10 @@ std::shared_ptr<ThreadPool> pool_of(int threads) {
   return pool;
 }
 
-}  // namespace
-
 class Session::Impl {
  public:
   Impl(std::shared_ptr<const Model> model, SessionOptions options)
-      : model_(std::move(model)), options_(std::move(options)), pool_(pool_of(options_.threads)) {
+      : model_(std::move(model)), options_(std::move(options)), pool_(shared_pool(options_.threads)) {
     require_supported(model_->graph);
     taps_.insert(options_.taps.begin(), options_.taps.end());
   }

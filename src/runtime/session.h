@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "core/parallel.h"
 #include "graph/graph.h"
 
 namespace zp::runtime {
@@ -35,6 +36,9 @@ struct StepInfo {
   std::string kernel;       // "int8", "float32", "table", "int64", ... by what it computes with
   double milliseconds = 0;  // of the last run
 };
+
+// The threads that sessions with as many run on, for other work between their runs; null for one.
+std::shared_ptr<ThreadPool> shared_pool(int threads);
 
 class Session {
  public:

@@ -45,6 +45,8 @@ export function quantizeCommand(): CommandType {
       `
 Examples:
   $ zeropoint quantize model.onnx -o small.onnx --calibration samples/ --preset imagenet
+  $ zeropoint quantize model.onnx -o small.onnx --mode auto --calibration samples/ --preset imagenet
+  $ zeropoint quantize model.onnx -o small.onnx --calibration x.npz --repair adaround,bias-correction
   $ zeropoint quantize model.onnx -o small.onnx --mode dynamic
   $ zeropoint quantize model.onnx -o small.onnx --mode weight-only --weights int4 --format qoperator
   $ zeropoint quantize model.onnx -o small.onnx --calibration x.npz --exclude Softmax,conv_1 --json report.json`,
@@ -60,7 +62,12 @@ async function quantize(path: string, options: Options): Promise<void> {
   if (typeof options.json === 'string')
     await checkOutput(options.json, [path, options.output], options.force);
   const model = await loadModel(path);
-  const needsSamples = options.mode === 'static';
+  const needsSamples =
+    options.mode === 'static' ||
+    options.mode === 'auto' ||
+    options.target !== undefined ||
+    options.sensitivity === true ||
+    (options.repair ?? []).some((name) => name !== 'hqq');
   const quiet = terminal(options.quiet);
   const given =
     needsSamples || options.calibration !== undefined
@@ -106,6 +113,28 @@ function printReport(output: string, report: QuantizeReport): void {
       ['samples', report.samples > 0 ? `${report.samples}` : '-'],
     ]),
   );
+  for (const sentence of report.repairs) print(sentence);
+  if (report.trials.length > 0) {
+    print('\ntried, on samples held out (signal to noise of the outputs; * kept):');
+    print(
+      table(
+        report.trials.map(({ what, sqnr, weightBytes, kept }) => [
+          kept ? '  *' : '   ',
+          what,
+          decibels(sqnr),
+          bytes(weightBytes),
+        ]),
+      ),
+    );
+  }
+  const sensitive = report.layers
+    .flatMap(({ op, node, sensitivity }) => (sensitivity ? [{ op, node, ...sensitivity }] : []))
+    .sort((a, b) => a.sqnr - b.sqnr)
+    .slice(0, 5);
+  if (sensitive.length > 0) {
+    print('\nlayers that harm the outputs most when they alone are quantized:');
+    print(table(sensitive.map(({ op, node, sqnr }) => [`  ${op}`, node, decibels(sqnr)])));
+  }
   const measured = report.layers.flatMap(({ error }) => (error?.quantized ? [error] : []));
   if (measured.length === 0) return;
   const worst = measured.sort((a, b) => a.sqnr - b.sqnr).slice(0, 5);

@@ -1,5 +1,5 @@
 // The options that say what is quantized, and how: of `quantize` and `inspect`.
-import { type Command, Option } from 'commander';
+import { type Command, InvalidArgumentError, Option } from 'commander';
 import type { SchemeOptions } from '../node.ts';
 import { parse } from './common.ts';
 
@@ -16,11 +16,34 @@ export interface SchemeArguments {
   quantizedOutputs?: boolean;
   include?: string[];
   exclude?: string[];
+  repair?: string[];
+  parameter?: Record<string, number>;
+  target?: SchemeOptions['target'];
+  sensitivity?: boolean;
+}
+
+function target(text: string): SchemeOptions['target'] {
+  const [, what, value = ''] = /^(sqnr|size)=(.+)$/.exec(text) ?? [];
+  if (what === 'sqnr' && Number.isFinite(Number(value))) return { sqnr: Number(value) };
+  if (what === 'size') return { size: value };
+  throw new InvalidArgumentError('sqnr=30 or size=2.5MB is needed.');
+}
+
+function parameter(text: string, before: Record<string, number> = {}): Record<string, number> {
+  const [, name, value] = /^([\w-]+)=(.+)$/.exec(text) ?? [];
+  if (name === undefined || !Number.isFinite(Number(value))) {
+    throw new InvalidArgumentError('name=number is needed.');
+  }
+  return { ...before, [name]: Number(value) };
 }
 
 export function addSchemeOptions(command: Command): Command {
   return command
-    .option('--mode <mode>', 'static, dynamic or weight-only', 'static')
+    .option(
+      '--mode <mode>',
+      'static, dynamic, weight-only, or auto: what is best on samples held out',
+      'static',
+    )
     .addOption(
       new Option('--activations <type>', 'type of quantized activations').choices([
         'uint8',
@@ -45,7 +68,15 @@ export function addSchemeOptions(command: Command): Command {
     .option('--quantized-inputs', 'the model takes integers where its inputs are quantized')
     .option('--quantized-outputs', 'the model gives integers where its outputs are quantized')
     .option('--include <names>', 'only these nodes and operators', parse.list)
-    .option('--exclude <names>', 'not these nodes and operators', parse.list);
+    .option('--exclude <names>', 'not these nodes and operators', parse.list)
+    .option(
+      '--repair <names>',
+      'win accuracy back: equalization, smooth, hqq, gptq, adaround, bias-correction',
+      parse.list,
+    )
+    .option('--parameter <name=number>', 'of an observer or a repair; may be repeated', parameter)
+    .option('--target <what>', 'sqnr=30 (dB) or size=2.5MB: leave the most harmed layers in float', target)
+    .option('--sensitivity', 'measure what quantizing each layer alone does to the outputs');
 }
 
 export function schemeFrom(options: SchemeArguments): SchemeOptions {
@@ -62,5 +93,9 @@ export function schemeFrom(options: SchemeArguments): SchemeOptions {
     outputs: options.quantizedOutputs ? 'quantized' : undefined,
     include: options.include,
     exclude: options.exclude,
+    repairs: options.repair,
+    parameters: options.parameter,
+    target: options.target,
+    sensitivity: options.sensitivity,
   };
 }

@@ -126,6 +126,11 @@ export interface ConfigIn {
   includeOps: readonly string[];
   excludeOps: readonly string[];
   repairs: readonly string[];
+  /** dB; 0: none. */
+  targetSqnr: number;
+  /** 0: none. */
+  targetBytes: number;
+  sensitivity: boolean;
   precision: Readonly<Record<string, { activations: string; weights: string }>>;
   ranges: Readonly<Record<string, Range>>;
   options: Readonly<Record<string, number>>;
@@ -180,6 +185,23 @@ export interface LayerReport {
   macs: number;
   /** Of the model's, 0...1. */
   macsShare: number;
+  /** What quantizing this layer alone does to the model's outputs, where it was measured. */
+  sensitivity?: { sqnr: number; cosine: number };
+}
+
+/** A way of quantizing that a search (mode `auto`, or a target) tried. */
+export interface Trial {
+  /** In plain words. */
+  what: string;
+  /** Signal to noise of the model's outputs in dB, over samples that calibration has not seen. */
+  sqnr: number;
+  /** The smallest of any output. */
+  cosine: number;
+  weightBytes: number;
+  /** Layers with weights that it leaves in float. */
+  floatLayers: number;
+  /** It was the best so far. The last one kept is the result. */
+  kept: boolean;
 }
 
 /** src/quant/report.h: Report. */
@@ -187,6 +209,10 @@ export interface EngineReport {
   mode: string;
   layers: LayerReport[];
   warnings: string[];
+  /** What each repair did, a sentence each. */
+  repairs: string[];
+  /** What a search tried, in order; of mode `auto` and targets. */
+  trials: Trial[];
   layersQuantized: number;
   /** Of all constants, scales included. */
   weightBytesBefore: number;

@@ -1,0 +1,39 @@
+// What a Quantizer drives: one pass through the stages, or a search that makes many of them.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "quant/quant.h"
+
+namespace zp::quant {
+
+// As Quantizer, method by method.
+class Job {
+ public:
+  virtual ~Job() = default;
+  virtual bool needs_samples() const = 0;
+  virtual bool advance(double milliseconds) = 0;
+  virtual bool wants_samples() const = 0;
+  virtual void begin_sample(std::vector<runtime::Feed> feeds) = 0;
+  virtual bool enough() const = 0;
+  virtual void end_samples() = 0;
+  virtual bool done() const = 0;
+  virtual Progress progress() const = 0;
+  // When done().
+  virtual std::shared_ptr<const Model> result() const = 0;
+  virtual const Report& report() const = 0;
+  virtual const std::map<std::string, Range, std::less<>>& ranges() const = 0;
+};
+
+inline constexpr std::string_view kAuto = "auto";
+
+std::unique_ptr<Job> make_pipeline(std::shared_ptr<const Model> model, Config config, int threads);
+
+// Whether a configuration asks for several passes: mode "auto", a target, or sensitivities.
+bool is_search(const Config& config);
+std::unique_ptr<Job> make_search(std::shared_ptr<const Model> model, Config config, int threads);
+
+}  // namespace zp::quant

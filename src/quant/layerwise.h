@@ -1,0 +1,83 @@
+// Repairs that go through the quantized layers one after the other, with what the float model and the model
+// quantized and repaired so far compute up to there, over the same few samples.
+#pragma once
+
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "quant/stage.h"
+#include "quant/walk.h"
+
+namespace zp::quant {
+
+// The samples that a repair keeps: as many as asked for, and fewer where the model's values are large.
+class SampleKeeper {
+ public:
+  SampleKeeper(const JobState& state, size_t most) : state_(state), most_(most) {}
+  void take(std::vector<runtime::Feed> feeds);
+  bool enough() const { return samples_.size() >= most_; }
+  std::vector<std::vector<runtime::Feed>> release() { return std::move(samples_); }
+
+ private:
+  const JobState& state_;
+  size_t most_;
+  std::vector<std::vector<runtime::Feed>> samples_;
+};
+
+class LayerwiseStage : public Stage {
+ public:
+  bool advance(double milliseconds) final;
+  bool wants_samples() const final { return !layers_.empty() && !float_; }
+  void begin_sample(std::vector<runtime::Feed> feeds) final { keeper_.take(std::move(feeds)); }
+  bool enough() const final { return keeper_.enough(); }
+  void end_samples() final;
+  size_t done() const final { return at_; }
+  size_t total() const final { return layers_.size(); }
+
+ protected:
+  enum class Stand : uint8_t { kBefore, kAfter };  // of the quantized walk, while a layer is worked on
+  LayerwiseStage(JobState& state, size_t samples, Stand stand);
+
+  struct Layer {
+    int32_t node = -1;    // in the prepared graph
+    int32_t placed = -1;  // in the quantized one
+    size_t weight = 0;    // in state().weights
+    ValueId output = kNoValue;
+  };
+  // Begins with a layer; false: leave it as it is. Then work() until true.
+  virtual bool begin(const Layer& layer) = 0;
+  virtual bool work(double milliseconds) = 0;
+  virtual void conclude() {}  // after the last layer
+
+  JobState& state() { return state_; }
+  Graph& quantized() { return state_.result->graph; }
+  const Node& placed_node(const Layer& l) { return quantized().nodes[static_cast<size_t>(l.placed)]; }
+  // The layer's data input as the quantized model computes it: the value after its DQ.
+  ValueId data_input(const Layer& l);
+  size_t samples() const { return float_->samples(); }
+  // Of the float model: outputs of the layer. Of the quantized one: its data input, or its output.
+  Tensor& float_value(ValueId v, size_t sample) { return float_->value(v, sample); }
+  Tensor& quantized_value(ValueId v, size_t sample) { return quantized_->value(v, sample); }
+
+ private:
+  JobState& state_;
+  SampleKeeper keeper_;
+  Stand stand_;
+  std::vector<Layer> layers_;
+  std::unique_ptr<Walk> float_, quantized_;
+  size_t at_ = 0;
+  enum class Step : uint8_t { kStart, kFloat, kQuantized, kWork } step_ = Step::kStart;
+  bool concluded_ = false;
+};
+
+// Element (outer, channel, inner) of a layer's output or data input.
+struct ChannelView {
+  int64_t outer = 1, channels = 1, inner = 1;
+  ChannelView(const Shape& dims, int channel_dim);
+};
+
+// Whether a job that these repairs belong to has samples to give: all but those that calibrate nothing do.
+inline bool layerwise_needs_samples(const Config&, const Scheme&) { return true; }
+
+}  // namespace zp::quant

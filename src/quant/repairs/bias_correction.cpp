@@ -1,0 +1,173 @@
+// Bias correction: rounding weights and clipping activations moves the mean of a layer's outputs, and what
+// shifts a whole channel is worth more to the layers after it than noise of the same size. The shift is
+// measured on samples, channel by channel, and taken off the bias; layers in order, so that each one is
+// measured behind corrected ones (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and
+// Bias Correction", section 4.2 and, for the measured form, appendix D).
+#include <algorithm>
+#include <cmath>
+#include <string>
+
+#include "ops/op.h"
+#include "quant/layerwise.h"
+
+namespace zp::quant {
+namespace {
+
+constexpr std::string_view kName = "bias-correction";
+constexpr std::string_view kSamples = "bias-samples";
+
+const QuantRule& rule_of(const Node& node) { return find_op(node.domain, node.op_type)->quant; }
+
+// A product without a bias gets one of zeros, if its operator has a place for one, so that there is
+// something to correct.
+class MakeRoom : public PiecewiseStage {
+ public:
+  MakeRoom(JobState& state, Options) : state_(state) {}
+
+ private:
+  size_t start() override {
+    const auto& asked = state_.config.repairs;
+    const bool wanted = std::find(asked.begin(), asked.end(), kName) != asked.end();
+    return wanted ? state_.prepared->graph.nodes.size() : 0;
+  }
+  void piece(size_t i) override {
+    Graph& g = state_.prepared->graph;
+    Node& n = g.nodes[i];
+    const OpDef* def = find_op(n.domain, n.op_type);
+    if (!def || def->quant.kind != QuantRule::Kind::kProduct || def->quant.bias < 0) return;
+    const auto slot = static_cast<size_t>(def->quant.bias);
+    const Tensor* w = g.constant(n.input(static_cast<size_t>(def->quant.weight)));
+    if (n.input(slot) != kNoValue || !w || w->dtype() != DType::kFloat32 || !def->quant.channel_axis) return;
+    const int axis = def->quant.channel_axis(n, static_cast<int>(w->dims().size()));
+    if (axis < 0) return;
+    const Shape dims{w->dims()[static_cast<size_t>(axis)]};
+    n.inputs.resize(std::max(n.inputs.size(), slot + 1), kNoValue);
+    n.inputs[slot] = g.add_constant(n.name + "_bias", Tensor(DType::kFloat32, dims));
+  }
+
+  JobState& state_;
+};
+
+class BiasCorrection : public LayerwiseStage {
+ public:
+  BiasCorrection(JobState& s, const Options& options)
+      : LayerwiseStage(s, static_cast<size_t>(options[kSamples]), Stand::kAfter) {}
+
+ private:
+  bool begin(const Layer& layer) override {
+    const std::vector<double> shift = shift_of(layer);
+    const std::vector<float> moved = correct(layer, shift);
+    if (moved.empty()) return false;
+    ++corrected_;
+    // What later layers are measured behind.
+    for (size_t s = 0; s < samples(); ++s) {
+      Tensor& y = quantized_value(layer.output, s);
+      const ChannelView view(y.dims(), rule_of(placed_node(layer)).channel_dim);
+      float* at = y.mutable_data<float>().data();
+      for (int64_t o = 0; o < view.outer; ++o)
+        for (int64_t c = 0; c < view.channels; ++c)
+          for (int64_t i = 0; i < view.inner; ++i) *at++ += moved[static_cast<size_t>(c)];
+    }
+    return false;
+  }
+  bool work(double) override { return true; }
+
+  // By channel: the mean of the float outputs less that of the quantized ones.
+  std::vector<double> shift_of(const Layer& layer) {
+    std::vector<double> sums;
+    double count = 0;
+    for (size_t s = 0; s < samples(); ++s) {
+      const Tensor &x = float_value(layer.output, s), &y = quantized_value(layer.output, s);
+      const ChannelView view(x.dims(), rule_of(placed_node(layer)).channel_dim);
+      sums.resize(static_cast<size_t>(view.channels), 0.0);
+      const float *a = x.data<float>().data(), *b = y.data<float>().data();
+      for (int64_t o = 0; o < view.outer; ++o)
+        for (int64_t c = 0; c < view.channels; ++c)
+          for (int64_t i = 0; i < view.inner; ++i, ++a, ++b)
+            sums[static_cast<size_t>(c)] += static_cast<double>(*a) - static_cast<double>(*b);
+      count += static_cast<double>(view.outer * view.inner);
+    }
+    for (double& v : sums) v = count > 0 ? v / count : 0;
+    return sums;
+  }
+
+  // Adds the shift to the layer's bias, and gives what was really added; empty: there is no bias to change.
+  std::vector<float> correct(const Layer& layer, const std::vector<double>& shift) {
+    for (PlacedBias& b : state().biases)
+      if (b.node == layer.node) return correct_integers(b, shift);
+    // A bias in float is the layer's own input, or what the sum behind it adds.
+    const int bias = rule_of(placed_node(layer)).bias;
+    if (bias >= 0 && placed_node(layer).input(static_cast<size_t>(bias)) != kNoValue)
+      return correct_float(layer.placed, static_cast<size_t>(bias), shift);
+    const GraphIndex index(quantized());
+    const auto& readers = index.consumers[static_cast<size_t>(layer.output)];
+    if (readers.size() != 1 || quantized().is_output(layer.output)) return {};
+    const Node& next = quantized().nodes[static_cast<size_t>(readers[0])];
+    const OpDef* def = find_op(next.domain, next.op_type);
+    if (!def || !def->quant.sums || next.inputs.size() != 2) return {};
+    return correct_float(readers[0], next.input(0) == layer.output ? 1 : 0, shift);
+  }
+
+  std::vector<float> correct_integers(const PlacedBias& b, const std::vector<double>& shift) {
+    const Tensor& old = *quantized().constant(b.integers);
+    const std::vector<float> scales = quantized().constant(b.scale)->floats();
+    if (static_cast<size_t>(old.size()) != shift.size()) return {};
+    std::vector<int32_t> integers(shift.size());
+    std::vector<float> moved(shift.size());
+    for (size_t c = 0; c < shift.size(); ++c) {
+      const double scale = static_cast<double>(scales[scales.size() == 1 ? 0 : c]);
+      const auto before = static_cast<double>(old.integer_at(static_cast<int64_t>(c)));
+      const double limit = 1 << 30;  // as Placement keeps room for the sums of products
+      const double after = std::clamp(before + std::nearbyint(shift[c] / scale), -limit, limit);
+      integers[c] = static_cast<int32_t>(after);
+      moved[c] = static_cast<float>((after - before) * scale);
+    }
+    quantized()[b.integers].constant = Tensor::of<int32_t>(old.dims(), integers);
+    return moved;
+  }
+
+  std::vector<float> correct_float(int32_t node, size_t slot, const std::vector<double>& shift) {
+    const ValueId v = quantized().nodes[static_cast<size_t>(node)].input(slot);
+    const Tensor* old = quantized().constant(v);
+    if (!old || old->dtype() != DType::kFloat32) return {};
+    const auto channels = static_cast<int64_t>(shift.size());
+    // One value for each channel, along the last dimension or as the only one that is not 1.
+    if (old->size() != channels) return {};
+    std::vector<float> values = old->floats(), moved(shift.size());
+    for (size_t c = 0; c < shift.size(); ++c) {
+      moved[c] = static_cast<float>(shift[c]);
+      values[c] += moved[c];
+    }
+    const ValueId corrected =
+        quantized().add_constant(quantized()[v].name + "_corrected", Tensor::of<float>(old->dims(), values));
+    quantized().nodes[static_cast<size_t>(node)].inputs[slot] = corrected;
+    return moved;
+  }
+
+  void conclude() override {
+    state().repaired.push_back("bias correction: the biases of " + std::to_string(corrected_) +
+                               " layers were moved by what their outputs' means had shifted, over " +
+                               std::to_string(samples()) + " samples");
+  }
+
+  size_t corrected_ = 0;
+};
+
+const RegisterStage kMakeRoom({.name = "bias-slots",
+                               .order = 150,
+                               .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
+                                 return std::make_unique<MakeRoom>(s, std::move(o));
+                               }});
+const RegisterStage kBiasCorrection({
+    .name = kName,
+    .order = 700,
+    .repair = true,
+    .needs_samples = layerwise_needs_samples,
+    .options = {{.name = kSamples, .owner = kName, .otherwise = 32, .min = 1, .max = 1024}},
+    .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
+      return std::make_unique<BiasCorrection>(s, o);
+    },
+});
+
+}  // namespace
+}  // namespace zp::quant

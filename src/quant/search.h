@@ -1,0 +1,43 @@
+// What a search works with: outputs of a candidate against those of the float model.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "quant/edges.h"
+#include "quant/report.h"
+#include "runtime/session.h"
+
+namespace zp::quant {
+
+// The outputs of many models over the same few samples, against the float model's, which are computed once.
+class OutputErrors {
+ public:
+  using Samples = std::vector<std::vector<runtime::Feed>>;
+  OutputErrors(std::shared_ptr<const Model> reference, Samples samples, int threads);
+
+  // The next model, over the first `most` samples; then advance() until true.
+  void begin(std::shared_ptr<const Model> candidate, size_t most);
+  bool advance(double milliseconds);
+  // Noise against signal, of all outputs alike: the mean of their ratios.
+  double noise() const;
+  double sqnr_db() const;
+  double cosine() const;  // the smallest of any output
+  size_t samples() const { return samples_.size(); }
+
+ private:
+  void compare(const std::vector<Tensor>& outputs);
+
+  std::shared_ptr<const Model> reference_;
+  Samples samples_;
+  int threads_;
+  std::vector<std::vector<Tensor>> expected_;  // by sample
+  std::unique_ptr<runtime::Session> session_;
+  bool running_ = false, is_reference_ = true;
+  size_t sample_ = 0, most_ = 0;
+  EdgeParams inputs_, integers_;
+  std::vector<std::string> names_;  // of the candidate's outputs
+  std::vector<ErrorSums> sums_;
+};
+
+}  // namespace zp::quant

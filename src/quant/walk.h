@@ -1,0 +1,48 @@
+// Runs a graph over several samples piece by piece, so that its constants can be changed between two pieces:
+// what comes later sees the change, what came before is not computed again. Only values that are still needed
+// are held.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "graph/graph.h"
+#include "runtime/session.h"
+
+namespace zp::quant {
+
+class Walk {
+ public:
+  // The model is looked at anew by each go(). Its nodes stay; their inputs and constants may change.
+  Walk(std::shared_ptr<const Model> model, std::vector<std::vector<runtime::Feed>> samples, int threads);
+
+  // Runs the nodes from position() up to `until` (not included). `wanted`: values that stay readable until
+  // the next go(). Then advance() until it is true.
+  void go(int32_t until, const std::vector<ValueId>& wanted);
+  bool advance(double milliseconds);
+  int32_t position() const { return position_; }
+
+  size_t samples() const { return samples_; }
+  // A value that was wanted, or that a later node reads. Writing to it changes what later nodes see.
+  Tensor& value(ValueId v, size_t sample) { return live_.at(v)[sample]; }
+
+ private:
+  std::shared_ptr<Model> piece(int32_t until, const std::vector<ValueId>& wanted);
+
+  std::shared_ptr<const Model> model_;
+  int threads_;
+  size_t samples_;
+  int32_t position_ = 0, until_ = 0;
+  std::map<ValueId, std::vector<Tensor>> live_;
+  std::set<ValueId> wanted_;
+  std::vector<ValueId> made_;  // outputs of the piece
+  std::shared_ptr<Model> piece_;
+  std::unique_ptr<runtime::Session> session_;
+  size_t sample_ = 0;
+  bool running_ = false;
+};
+
+}  // namespace zp::quant

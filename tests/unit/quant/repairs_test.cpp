@@ -1,0 +1,456 @@
+// What each repair does, on small networks made to need it.
+#include <cmath>
+
+#include "quant/report.h"
+#include "unit/quant/quantize.h"
+
+namespace zp::test {
+namespace {
+
+using quant::Config;
+
+Tensor noise(Shape dims, uint32_t seed, float scale = 1, float shift = 0) {
+  Tensor t(DType::kFloat32, std::move(dims));
+  uint32_t state = seed * 2654435761u + 1;
+  for (float& v : t.mutable_data<float>()) {
+    state = state * 1664525u + 1013904223u;
+    v = shift + scale * (static_cast<float>(state >> 8) / static_cast<float>(1 << 23) - 1.0f);
+  }
+  return t;
+}
+
+struct Net : GraphBuilder {
+  ValueId conv(const std::string& name, ValueId x, Tensor w, std::optional<Tensor> b, int64_t group = 1) {
+    const int64_t k = w.dims()[2];
+    std::vector<ValueId> inputs{x, constant(name + "_w", std::move(w))};
+    if (b) inputs.push_back(constant(name + "_b", std::move(*b)));
+    return add("Conv", name, inputs,
+               {{"kernel_shape", std::vector<int64_t>{k, k}},
+                {"pads", std::vector<int64_t>{k / 2, k / 2, k / 2, k / 2}},
+                {"group", group}});
+  }
+};
+
+Samples samples(Shape dims, int count, uint32_t seed, float scale = 1, float shift = 0) {
+  Samples s;
+  for (int i = 0; i < count; ++i)
+    s.push_back({{"x", noise(dims, seed + static_cast<uint32_t>(i), scale, shift)}});
+  return s;
+}
+
+quant::ErrorSums errors(const std::shared_ptr<const Model>& a, const std::shared_ptr<const Model>& b,
+                        const Samples& held_out) {
+  runtime::Session x(a), y(b);
+  quant::ErrorSums sums;
+  for (const auto& feeds : held_out) {
+    const std::vector<float> u = x.run(feeds)[0].floats(), v = y.run(feeds)[0].floats();
+    sums.add(u.data(), v.data(), u.size());
+  }
+  return sums;
+}
+
+// The largest shift of a channel's mean, in the first output.
+double worst_shift(const std::shared_ptr<const Model>& a, const std::shared_ptr<const Model>& b,
+                   const Samples& held_out) {
+  runtime::Session x(a), y(b);
+  std::vector<double> shift;
+  for (const auto& feeds : held_out) {
+    const Tensor u = x.run(feeds)[0], v = y.run(feeds)[0];
+    const auto channels = static_cast<size_t>(u.dims()[1]);
+    const size_t inner = static_cast<size_t>(u.size()) / channels;
+    shift.resize(channels, 0);
+    for (size_t i = 0; i < static_cast<size_t>(u.size()); ++i)
+      shift[i / inner] += static_cast<double>(v.data<float>()[i]) - static_cast<double>(u.data<float>()[i]);
+  }
+  double worst = 0;
+  for (double s : shift) worst = std::max(worst, std::fabs(s));
+  return worst / static_cast<double>(held_out.size());
+}
+
+// ---- bias correction
+
+// Inputs far from zero make the rounding of weights a shift of the output.
+std::shared_ptr<Model> shifted_net(bool bias) {
+  Net net;
+  const ValueId x = net.input("x", {1, 8, 6, 6});
+  const auto b = [&](uint32_t seed) {
+    return bias ? std::optional<Tensor>(noise({8}, seed, 0.2f)) : std::nullopt;
+  };
+  const ValueId c1 = net.add("Relu", "r1", {net.conv("c1", x, noise({8, 8, 1, 1}, 3, 0.5f), b(5))});
+  net.output(net.conv("c2", c1, noise({8, 8, 3, 3}, 4, 0.3f), b(6)));
+  return net.build();
+}
+
+TEST(BiasCorrection, TakesTheShiftOfEachChannelOffItsBias) {
+  for (bool bias : {true, false}) {
+    const auto model = shifted_net(bias);
+    Config config;
+    config.weights = DType::kInt4;
+    const Samples seen = samples({1, 8, 6, 6}, 16, 100, 1, 1),
+                  held_out = samples({1, 8, 6, 6}, 16, 500, 1, 1);
+    const Quantized plain = quantize(model, config, seen);
+    config.repairs = {"bias-correction"};
+    const Quantized corrected = quantize(model, config, seen);
+    EXPECT_GT(worst_shift(model, plain.model, held_out), 5 * worst_shift(model, corrected.model, held_out));
+    EXPECT_GT(errors(model, corrected.model, held_out).sqnr_db(),
+              errors(model, plain.model, held_out).sqnr_db() + 1);
+    ASSERT_EQ(corrected.report.repairs.size(), 1u);
+    EXPECT_NE(corrected.report.repairs[0].find("2 layers"), std::string::npos);
+    // The integers of the weights are not its business.
+    const auto integers = [](const Quantized& q) {
+      return q.graph().constant(q.dq("c2", 1)->input(0))->integers();
+    };
+    EXPECT_EQ(integers(plain), integers(corrected));
+  }
+}
+
+TEST(BiasCorrection, OfAProductWithoutABiasGoesIntoTheSumBehindIt) {
+  Net net;
+  const ValueId x = net.input("x", {2, 4, 8});
+  const ValueId m = net.add("MatMul", "m", {x, net.constant("w", noise({8, 6}, 3))});
+  net.output(net.add("Add", "y", {m, net.constant("b", noise({6}, 4))}));
+  const auto model = net.build();
+  Config config;
+  config.weights = DType::kInt4;
+  const Samples seen = samples({2, 4, 8}, 16, 100, 1, 2), held_out = samples({2, 4, 8}, 16, 500, 1, 2);
+  const Quantized plain = quantize(model, config, seen);
+  config.repairs = {"bias-correction"};
+  const Quantized corrected = quantize(model, config, seen);
+  EXPECT_GT(errors(model, corrected.model, held_out).sqnr_db(),
+            errors(model, plain.model, held_out).sqnr_db() + 3);
+}
+
+// ---- equalisation
+
+// Channels of a pointwise - depthwise - pointwise block, of very different sizes, that a scale for a whole
+// weight cannot serve.
+std::shared_ptr<Model> unequal_net(std::optional<float> bound) {
+  Net net;
+  const auto spread = [](Tensor w) {
+    const std::span<float> x = w.mutable_data<float>();
+    const size_t inner = x.size() / static_cast<size_t>(w.dims()[0]);
+    for (size_t i = 0; i < x.size(); ++i) x[i] *= std::pow(3.f, -static_cast<float>(i / inner % 8));
+    return w;
+  };
+  const auto act = [&](const std::string& name, ValueId v) {
+    if (!bound) return net.add("Relu", name, {v});
+    return net.add("Clip", name,
+                   {v, net.constant(name + "_lo", Tensor::scalar(0.f)),
+                    net.constant(name + "_hi", Tensor::scalar(*bound))});
+  };
+  const ValueId x = net.input("x", {1, 4, 6, 6});
+  const ValueId a = act("a", net.conv("c1", x, spread(noise({8, 4, 1, 1}, 1, 2.f)), noise({8}, 2, 0.01f)));
+  const ValueId d =
+      act("d", net.conv("dw", a, spread(noise({8, 1, 3, 3}, 3, 0.5f)), noise({8}, 4, 0.01f), 8));
+  Tensor last = noise({5, 8, 1, 1}, 5, 1.f);
+  for (size_t i = 0; i < 40; ++i) last.mutable_data<float>()[i] *= std::pow(9.f, static_cast<float>(i % 8));
+  net.output(net.conv("c2", d, std::move(last), noise({5}, 6, 0.1f)));
+  return net.build();
+}
+
+TEST(Equalization, MakesOneScaleForAWeightEnough) {
+  for (std::optional<float> bound : {std::optional<float>(), std::optional<float>(2.f)}) {
+    const auto model = unequal_net(bound);
+    Config config;
+    config.per_channel = false;
+    const Samples seen = samples({1, 4, 6, 6}, 12, 100), held_out = samples({1, 4, 6, 6}, 12, 500);
+    const Quantized plain = quantize(model, config, seen);
+    config.repairs = {"equalization"};
+    const Quantized equal = quantize(model, config, seen);
+    EXPECT_GT(errors(model, equal.model, held_out).sqnr_db(),
+              errors(model, plain.model, held_out).sqnr_db() + 6)
+        << (bound ? "with a bound" : "without");
+    ASSERT_EQ(equal.report.repairs.size(), 1u);
+    EXPECT_NE(equal.report.repairs[0].find("2 pairs"), std::string::npos);
+  }
+}
+
+TEST(Equalization, ChangesNothingThatAFloatModelComputes) {
+  // All layers stay float: what is left is the model, equalised.
+  const auto model = unequal_net(2.f);
+  Config config;
+  config.repairs = {"equalization"};
+  config.exclude_ops = {"Conv"};
+  const Samples seen = samples({1, 4, 6, 6}, 12, 100);
+  const Quantized equal = quantize(model, config, seen);
+  ASSERT_EQ(equal.report.layers_quantized, 0u);
+  EXPECT_NE(equal.graph().constant(equal.node("dw").input(1))->floats(),
+            model->graph.constant(model->graph.nodes[2].input(1))->floats());
+  EXPECT_GT(errors(model, equal.model, seen).sqnr_db(), 100);
+}
+
+// ---- rounding
+
+// Inputs that hang together: rounding errors of one weight can be made up for by another.
+Samples correlated(Shape dims, int count, uint32_t seed) {
+  Samples s = samples(dims, count, seed);
+  for (auto& feeds : s) {
+    Tensor t = Tensor::of<float>(dims, feeds[0].tensor.data<float>());
+    const std::span<float> x = t.mutable_data<float>();
+    const auto width = static_cast<size_t>(dims.back());
+    for (size_t i = 0; i < x.size(); ++i)
+      if (i % width) x[i] = 0.9f * x[i - 1] + 0.3f * x[i];
+    feeds[0].tensor = t;
+  }
+  return s;
+}
+
+std::shared_ptr<Model> two_products() {
+  Net net;
+  const ValueId x = net.input("x", {4, 32});
+  const ValueId h = net.add(
+      "Relu", "h",
+      {net.add("Gemm", "g1",
+               {x, net.constant("w1", noise({32, 24}, 1, 0.4f)), net.constant("b1", noise({24}, 2, 0.1f))})});
+  net.output(
+      net.add("Gemm", "g2",
+              {h, net.constant("w2", noise({24, 16}, 3, 0.4f)), net.constant("b2", noise({16}, 4, 0.1f))}));
+  return net.build();
+}
+
+TEST(AdaRound, RoundsWhatTheLayerComputesNotEachWeight) {
+  const auto model = two_products();
+  const Samples seen = correlated({4, 32}, 32, 100), held_out = correlated({4, 32}, 16, 500);
+  Config config;
+  config.weights = DType::kInt4;
+  const Quantized plain = quantize(model, config, seen);
+  config.repairs = {"adaround"};
+  const Quantized learned = quantize(model, config, seen);
+  EXPECT_GT(errors(model, learned.model, held_out).sqnr_db(),
+            errors(model, plain.model, held_out).sqnr_db() + 3);
+  const auto constant = [](const Quantized& q, size_t i) {
+    return *q.graph().constant(q.dq("g1", 1)->input(i));
+  };
+  // Other integers, at the same scales.
+  EXPECT_NE(constant(plain, 0).integers(), constant(learned, 0).integers());
+  EXPECT_EQ(constant(plain, 1).floats(), constant(learned, 1).floats());
+  // Learning adds to what single steps find.
+  config.options["adaround-iterations"] = 0;
+  const Quantized steps = quantize(model, config, seen);
+  EXPECT_GT(errors(model, steps.model, held_out).sqnr_db(),
+            errors(model, plain.model, held_out).sqnr_db() + 1);
+}
+
+TEST(AdaRound, TakesConvolutionsWithGroupsAndDepthwiseOnes) {
+  Net net;
+  const ValueId x = net.input("x", {1, 8, 8, 8});
+  const ValueId a =
+      net.add("Relu", "a", {net.conv("c1", x, noise({12, 4, 3, 3}, 1, 0.3f), noise({12}, 2, 0.1f), 2)});
+  const ValueId d =
+      net.add("Relu", "d", {net.conv("dw", a, noise({12, 1, 3, 3}, 3, 0.4f), noise({12}, 4, 0.1f), 12)});
+  net.output(net.conv("c2", d, noise({6, 12, 3, 3}, 5, 0.2f), noise({6}, 6, 0.1f)));
+  const auto model = net.build();
+  const Samples seen = correlated({1, 8, 8, 8}, 16, 100), held_out = correlated({1, 8, 8, 8}, 8, 500);
+  Config config;
+  config.weights = DType::kInt4;
+  const Quantized plain = quantize(model, config, seen);
+  config.repairs = {"adaround"};
+  const Quantized learned = quantize(model, config, seen);
+  EXPECT_GT(errors(model, learned.model, held_out).sqnr_db(),
+            errors(model, plain.model, held_out).sqnr_db() + 1);
+  EXPECT_NE(learned.report.repairs.at(0).find("3 layers"), std::string::npos);
+}
+
+TEST(AdaRound, WorksInSlicesAndCanBeLeft) {
+  const auto model = two_products();
+  Config config;
+  config.repairs = {"adaround"};
+  const Samples seen = correlated({4, 32}, 8, 100);
+  const auto integers = [](const Quantized& q) {
+    return q.graph().constant(q.dq("g2", 1)->input(0))->integers();
+  };
+  EXPECT_EQ(integers(quantize(model, config, seen, 1e9)), integers(quantize(model, config, seen, 0)));
+
+  config.options["adaround-iterations"] = 20000;
+  quant::Quantizer job(model, config);
+  while (!job.wants_samples()) job.advance(1);
+  for (int sweep = 0; sweep < 2; ++sweep) {
+    for (const auto& s : seen) {
+      job.begin_sample(s);
+      while (!job.advance(1)) {
+      }
+    }
+    job.end_samples();
+    if (sweep == 0)
+      while (!job.wants_samples()) job.advance(1);
+  }
+  EXPECT_FALSE(job.advance(0));
+  EXPECT_EQ(job.progress().phase, "adaround");
+  EXPECT_EQ(job.progress().total, 2u);
+}
+
+TEST(Gptq, MakesUpForTheRoundingOfAWeightWithThoseBehindIt) {
+  Net net;
+  const ValueId x = net.input("x", {4, 64});
+  net.output(net.add("MatMul", "m", {x, net.constant("w", noise({64, 24}, 1, 0.4f))}));
+  const auto model = net.build();
+  const Samples seen = correlated({4, 64}, 64, 100), held_out = correlated({4, 64}, 16, 500);
+  Config config;
+  config.mode = "weight-only";
+  config.weights = DType::kInt4;
+  const Quantized plain = quantize(model, config);
+  config.repairs = {"gptq"};
+  const Quantized made_up = quantize(model, config, seen);
+  EXPECT_GT(errors(model, made_up.model, held_out).sqnr_db(),
+            errors(model, plain.model, held_out).sqnr_db() + 3);
+}
+
+TEST(Hqq, LetsOutliersBeWrongSoThatTheManyAreRight) {
+  Net net;
+  const ValueId x = net.input("x", {4, 64});
+  Tensor w = noise({64, 24}, 1, 0.1f);
+  for (size_t i = 0; i < 24; ++i) w.mutable_data<float>()[i * 61 % 1536] = 0.35f;
+  net.output(net.add("MatMul", "m", {x, net.constant("w", w)}));
+  const auto model = net.build();
+  Config config;
+  config.mode = "weight-only";
+  config.weights = DType::kInt4;
+  const Quantized plain = quantize(model, config);
+  config.repairs = {"hqq"};
+  const Quantized better = quantize(model, config);
+  const auto norm = [&](const Quantized& q) {
+    const Node& dq = *q.dq("m", 1);
+    const std::vector<int64_t> codes = q.graph().constant(dq.input(0))->integers();
+    const std::vector<float> scales = q.graph().constant(dq.input(1))->floats();
+    double sum = 0;
+    for (size_t i = 0; i < codes.size(); ++i) {
+      const float v = static_cast<float>(codes[i]) * scales[i / 24 / 32 * 24 + i % 24];
+      sum += std::pow(std::fabs(static_cast<double>(v - w.data<float>()[i])), 0.7);
+    }
+    return sum;
+  };
+  EXPECT_LT(norm(better), 0.9 * norm(plain));
+}
+
+// ---- SmoothQuant
+
+TEST(Smooth, MovesOutlierChannelsIntoTheWeights) {
+  for (bool alone : {true, false}) {
+    // A normalization with a few large gains; its value is read by products alone, or by a residual sum too.
+    Net net;
+    const ValueId x = net.input("x", {2, 8, 32});
+    Tensor gain = noise({32}, 1, 0.2f, 1.f);
+    gain.mutable_data<float>()[5] = 60, gain.mutable_data<float>()[20] = -45;
+    const ValueId n = net.add("LayerNormalization", "n",
+                              {x, net.constant("gain", gain), net.constant("shift", noise({32}, 2, 0.1f))});
+    const auto weights = [](uint32_t seed) {  // which hardly look at the large channels
+      Tensor w = noise({32, 32}, seed, 0.2f);
+      for (size_t i = 0; i < 32; ++i)
+        w.mutable_data<float>()[5 * 32 + i] *= 0.02f, w.mutable_data<float>()[20 * 32 + i] *= 0.02f;
+      return w;
+    };
+    const ValueId q = net.add("MatMul", "q", {n, net.constant("wq", weights(3))});
+    const ValueId k = net.add("MatMul", "k", {n, net.constant("wk", weights(4))});
+    ValueId y = net.add("Add", "y", {q, k});
+    net.output(y);
+    if (!alone) net.output(net.add("Relu", "residual", {n}));
+    const auto model = net.build();
+    const Samples seen = samples({2, 8, 32}, 8, 100), held_out = samples({2, 8, 32}, 8, 500);
+    const Quantized plain = quantize(model, {}, seen);
+    Config config;
+    config.repairs = {"smooth"};
+    const Quantized smooth = quantize(model, config, seen);
+    EXPECT_GT(errors(model, smooth.model, held_out).sqnr_db(),
+              errors(model, plain.model, held_out).sqnr_db() + 6);
+    const auto nodes = [](const Quantized& m) {
+      return std::count_if(m.graph().nodes.begin(), m.graph().nodes.end(),
+                           [](const Node& node) { return !quant::is_notation(node); });
+    };
+    EXPECT_EQ(nodes(smooth), nodes(plain) + (alone ? 0 : 1));
+  }
+}
+
+// ---- searches
+
+std::shared_ptr<Model> chain() {
+  Net net;
+  ValueId v = net.input("x", {1, 4, 8, 8});
+  for (int i = 0; i < 4; ++i) {
+    Tensor w = noise({i == 3 ? 3 : 4, 4, 3, 3}, static_cast<uint32_t>(i + 1), 0.4f);
+    // A channel that is always zero, and a weight of the next layer that nobody would miss, but that the one
+    // scale of its tensor has to cover.
+    Tensor b = noise({w.dims()[0]}, 9, 0.1f);
+    if (i == 1) b.mutable_data<float>()[0] = -50;
+    if (i == 2) w.mutable_data<float>()[0] = 10;
+    v = net.conv("c" + std::to_string(i), v, w, b);
+    if (i < 3) v = net.add("Relu", "r" + std::to_string(i), {v});
+  }
+  net.output(v);
+  return net.build();
+}
+
+TEST(Search, AutoIsNeverWorseThanTheDefaultAndSaysWhatItTried) {
+  const auto model = unequal_net(std::nullopt);
+  const Samples seen = samples({1, 4, 6, 6}, 16, 100);
+  Config config;
+  config.per_channel = false;
+  const Quantized plain = quantize(model, config, seen);
+  config.mode = "auto";
+  const Quantized best = quantize(model, config, seen);
+  const Samples held_out = samples({1, 4, 6, 6}, 12, 500);
+  EXPECT_GT(errors(model, best.model, held_out).sqnr_db(),
+            errors(model, plain.model, held_out).sqnr_db() + 6);
+  const std::vector<quant::Trial>& trials = best.report.trials;
+  ASSERT_GE(trials.size(), 5u);
+  EXPECT_TRUE(trials[0].kept);
+  double kept = trials[0].sqnr_db;
+  for (const quant::Trial& t : trials) {
+    EXPECT_EQ(t.kept, &t == trials.data() || t.sqnr_db > kept + 0.1) << t.what;
+    if (t.kept) kept = t.sqnr_db;
+  }
+  EXPECT_TRUE(std::any_of(trials.begin(), trials.end(), [](const quant::Trial& t) {
+    return t.kept && t.what.find("equalization") != std::string::npos;
+  }));
+}
+
+TEST(Search, FindsTheLayerThatHarms) {
+  Config config;
+  config.sensitivity = true;
+  config.per_channel = false;
+  const Quantized q = quantize(chain(), config, samples({1, 4, 8, 8}, 8, 100));
+  for (const char* other : {"c0", "c1", "c3"}) {
+    ASSERT_TRUE(q.layer(other).sensitivity);
+    EXPECT_LT(q.layer("c2").sensitivity->sqnr_db + 6, q.layer(other).sensitivity->sqnr_db) << other;
+  }
+  EXPECT_TRUE(q.layer("c2").quantized);
+}
+
+TEST(Search, ATargetLeavesAsFewLayersInFloatAsItNeeds) {
+  const auto model = chain();
+  const Samples seen = samples({1, 4, 8, 8}, 8, 100);
+  Config config;
+  config.per_channel = false;
+  const Quantized plain = quantize(model, config, seen);
+  config.target_sqnr = errors(model, plain.model, seen).sqnr_db() + 6;
+  const Quantized q = quantize(model, config, seen);
+  EXPECT_FALSE(q.layer("c2").quantized);
+  for (const char* other : {"c0", "c1", "c3"}) EXPECT_TRUE(q.layer(other).quantized) << other;
+  EXPECT_GE(q.report.trials.back().sqnr_db, config.target_sqnr);
+  EXPECT_EQ(q.report.trials.back().float_layers, 1u);
+  EXPECT_TRUE(q.report.trials.back().kept);
+}
+
+TEST(Search, ATargetOfSizeIsKept) {
+  const auto model = chain();
+  const Samples seen = samples({1, 4, 8, 8}, 8, 100);
+  Config config;
+  config.per_channel = false;
+  const Quantized plain = quantize(model, config, seen);
+  // Room for one layer of 144 weights in float.
+  config.target_sqnr = 0;
+  config.target_bytes = static_cast<double>(plain.report.weight_bytes_after) + 3 * 144 + 40;
+  const Quantized q = quantize(model, config, seen);
+  EXPECT_FALSE(q.layer("c2").quantized);
+  EXPECT_LE(static_cast<double>(q.report.weight_bytes_after), config.target_bytes);
+  EXPECT_GT(errors(model, q.model, seen).sqnr_db(), errors(model, plain.model, seen).sqnr_db() + 6);
+
+  config.target_bytes = 100;
+  const Quantized small = quantize(model, config, seen);
+  EXPECT_EQ(small.report.layers_quantized, plain.report.layers_quantized);
+  EXPECT_TRUE(std::any_of(
+      small.report.warnings.begin(), small.report.warnings.end(),
+      [](const std::string& w) { return w.find("larger than the target") != std::string::npos; }));
+}
+
+}  // namespace
+}  // namespace zp::test
