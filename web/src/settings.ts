@@ -2,13 +2,15 @@
 import type { QuantizeOptions } from 'zeropoint';
 
 export interface Settings {
-  mode: 'static' | 'dynamic' | 'weight-only';
+  mode: 'auto' | 'static' | 'dynamic' | 'weight-only';
   activations: 'uint8' | 'int8';
   weights: 'int8' | 'uint8' | 'int4' | 'uint4';
   perChannel: boolean;
   symmetric: boolean;
   blockSize: number;
   observer: string;
+  /** Names of choices().repairs. */
+  repairs: readonly string[];
   format: 'qdq' | 'qoperator';
   outputs: 'float' | 'quantized';
   /** Node names or operator types, separated by commas or lines. */
@@ -30,9 +32,23 @@ export const defaults: Settings = {
   symmetric: false,
   blockSize: 32,
   observer: 'min-max',
+  repairs: [],
   format: 'qdq',
   outputs: 'float',
   exclude: '',
+};
+
+/** Modes whose activations are integers with ranges from samples. */
+export const isCalibrated = ({ mode }: Settings): boolean => mode === 'static' || mode === 'auto';
+
+/** What a repair of lost accuracy is called here; those of weights alone work without integer activations too. */
+export const repairTitles: Readonly<Record<string, string>> = {
+  equalization: 'Equalize channels of neighbouring layers',
+  smooth: 'SmoothQuant: move outliers from activations into weights',
+  hqq: 'HQQ: scales that suit most weights',
+  gptq: 'GPTQ: rounding errors make up for each other',
+  adaround: 'AdaRound: learned rounding',
+  'bias-correction': 'Correct biases',
 };
 
 export const goals: readonly Goal[] = [
@@ -42,6 +58,13 @@ export const goals: readonly Goal[] = [
     summary:
       'Integer weights and activations, on integer kernels. About a quarter of the size. Wants real samples.',
     settings: { mode: 'static', weights: 'int8' },
+  },
+  {
+    id: 'auto',
+    title: 'Fast and accurate',
+    summary:
+      'Tries ways to win accuracy back, and keeps the integers that agree best. Takes longer; wants real samples.',
+    settings: { mode: 'auto', weights: 'int8' },
   },
   {
     id: 'smallest',
@@ -70,7 +93,7 @@ export const excluded = (settings: Settings): string[] =>
     .filter((name) => name !== '');
 
 export function toOptions(settings: Settings): QuantizeOptions {
-  const { mode, activations, weights, perChannel, symmetric, blockSize, observer, format, outputs } =
+  const { mode, activations, weights, perChannel, symmetric, blockSize, observer, format, outputs, repairs } =
     settings;
   const fourBit = weights === 'int4' || weights === 'uint4';
   return {
@@ -80,17 +103,20 @@ export function toOptions(settings: Settings): QuantizeOptions {
     format,
     exclude: excluded(settings),
     ...(fourBit ? { blockSize } : {}),
-    ...(mode === 'static' ? { activations, symmetric, observer, outputs } : {}),
+    ...(mode === 'auto' ? {} : { repairs: [...repairs] }),
+    ...(mode === 'static' ? { observer } : {}),
+    ...(isCalibrated(settings) ? { activations, symmetric, outputs } : {}),
   };
 }
 
 /** One line that tells two results apart. */
 export function describe(settings: Settings): string {
   const parts: string[] = [settings.mode];
-  if (settings.mode === 'static') parts.push(`${settings.activations} activations`);
+  if (isCalibrated(settings)) parts.push(`${settings.activations} activations`);
   parts.push(`${settings.weights} weights`);
   if (!settings.perChannel) parts.push('per tensor');
   if (settings.mode === 'static' && settings.observer !== 'min-max') parts.push(settings.observer);
+  if (settings.mode !== 'auto') parts.push(...settings.repairs);
   if (settings.format !== 'qdq') parts.push('operator format');
   const left = excluded(settings).length;
   if (left) parts.push(`${left} left out`);

@@ -2,10 +2,11 @@ import { useState } from 'preact/hooks';
 import type { Model, ZeropointError } from 'zeropoint';
 import { bytes, decibels, milliseconds, percent, times, verdict } from '../format.ts';
 import { asError } from '../sample-set.ts';
-import { describe } from '../settings.ts';
+import { describe, isCalibrated } from '../settings.ts';
 import type { Result } from '../work.ts';
 import { ErrorBox } from './error-box.tsx';
 import { LayerChart } from './layer-chart.tsx';
+import { ScrollRegion } from './scroll-region.tsx';
 
 function save(name: string, data: BlobPart, type: string) {
   const url = URL.createObjectURL(new Blob([data], { type }));
@@ -65,7 +66,7 @@ export function ResultView({ name, original, result }: { name: string; original:
           </span>
         </div>
       </div>
-      {result.synthetic && settings.mode === 'static' && (
+      {result.synthetic && isCalibrated(settings) && (
         <p class="warning">
           Calibrated on made-up samples: size and speed are real, agreement on your data is not known. Add
           real samples before you ship it.
@@ -83,7 +84,7 @@ export function ResultView({ name, original, result }: { name: string; original:
           onClick={() =>
             attempt(async () =>
               save(
-                `${base(name)}.${settings.mode === 'static' ? 'int8' : settings.weights}.onnx`,
+                `${base(name)}.${isCalibrated(settings) ? 'int8' : settings.weights}.onnx`,
                 await result.model.toBytes(),
                 'application/octet-stream',
               ),
@@ -111,6 +112,40 @@ export function ResultView({ name, original, result }: { name: string; original:
           quantized. Your original ({bytes(original.size)}) is untouched.
         </span>
       </div>
+      {report.repairs.length > 0 && (
+        <ul class="note">
+          {report.repairs.map((sentence) => (
+            <li key={sentence}>{sentence}</li>
+          ))}
+        </ul>
+      )}
+      {report.trials.length > 0 && (
+        <details>
+          <summary>What was tried, on samples held out</summary>
+          <ScrollRegion label="Ways that were tried">
+            <table>
+              <thead>
+                <tr>
+                  <th scope="col">Way</th>
+                  <th scope="col">Agreement</th>
+                  <th scope="col">Weights</th>
+                  <th scope="col">Kept</th>
+                </tr>
+              </thead>
+              <tbody>
+                {report.trials.map((trial) => (
+                  <tr key={trial.what}>
+                    <td>{trial.what}</td>
+                    <td>{decibels(trial.sqnr)}</td>
+                    <td>{bytes(trial.weightBytes)}</td>
+                    <td>{trial.kept ? 'yes' : ''}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </ScrollRegion>
+        </details>
+      )}
       {problem && <ErrorBox error={problem} onClose={() => setProblem(undefined)} />}
       <h3>Where accuracy went</h3>
       <LayerChart report={report} />

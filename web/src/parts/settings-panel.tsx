@@ -1,7 +1,7 @@
 import type { Choices } from 'zeropoint';
-import { goalOf, goals, type Settings } from '../settings.ts';
+import { goalOf, goals, isCalibrated, repairTitles, type Settings } from '../settings.ts';
 
-/** Three goals, and behind them every option. */
+/** Goals, and behind them every option. */
 export function SettingsPanel({
   settings,
   choices,
@@ -15,7 +15,7 @@ export function SettingsPanel({
 }) {
   const goal = goalOf(settings);
   const set = (change: Partial<Settings>) => onChange({ ...settings, ...change });
-  const isStatic = settings.mode === 'static';
+  const calibrated = isCalibrated(settings);
   const fourBit = settings.weights === 'int4' || settings.weights === 'uint4';
   return (
     <div class="settings">
@@ -38,6 +38,7 @@ export function SettingsPanel({
             value={settings.mode}
             options={[
               ['static', 'static: calibrated integers'],
+              ['auto', 'auto: the best of several'],
               ['dynamic', 'dynamic: ranges at run time'],
               ['weight-only', 'weights only'],
             ]}
@@ -65,7 +66,7 @@ export function SettingsPanel({
               onChange={(size) => set({ blockSize: Number(size) })}
             />
           )}
-          {isStatic && (
+          {calibrated && (
             <>
               <Choice
                 label="Activations"
@@ -73,12 +74,14 @@ export function SettingsPanel({
                 options={['uint8', 'int8'].map((a) => [a, a])}
                 onChange={(activations) => set({ activations: activations as Settings['activations'] })}
               />
-              <Choice
-                label="Ranges from samples by"
-                value={settings.observer}
-                options={(choices?.observers ?? ['min-max']).map((o) => [o, o])}
-                onChange={(observer) => set({ observer })}
-              />
+              {settings.mode === 'static' && (
+                <Choice
+                  label="Ranges from samples by"
+                  value={settings.observer}
+                  options={(choices?.observers ?? ['min-max']).map((o) => [o, o])}
+                  onChange={(observer) => set({ observer })}
+                />
+              )}
               <Choice
                 label="Outputs"
                 value={settings.outputs}
@@ -107,7 +110,7 @@ export function SettingsPanel({
             />
             A scale for each output channel
           </label>
-          {isStatic && (
+          {calibrated && (
             <label class="check">
               <input
                 type="checkbox"
@@ -116,6 +119,27 @@ export function SettingsPanel({
               />
               Symmetric activations
             </label>
+          )}
+          {settings.mode !== 'auto' && (choices?.repairs.length ?? 0) > 0 && (
+            <fieldset class="wide repairs">
+              <legend>Win accuracy back</legend>
+              {choices?.repairs.map((repair) => (
+                <label class="check" key={repair}>
+                  <input
+                    type="checkbox"
+                    checked={settings.repairs.includes(repair)}
+                    onChange={(event) =>
+                      set({
+                        repairs: event.currentTarget.checked
+                          ? [...settings.repairs, repair]
+                          : settings.repairs.filter((each) => each !== repair),
+                      })
+                    }
+                  />
+                  {repairTitles[repair] ?? repair}
+                </label>
+              ))}
+            </fieldset>
           )}
           <label class="wide">
             Leave these as they are: node names or operators, separated by commas
