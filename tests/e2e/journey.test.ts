@@ -2,7 +2,7 @@
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import * as ort from 'onnxruntime-web';
-import type { Browser, Page } from 'playwright-core';
+import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Model, Tensor, writeNpy } from 'zeropoint';
 import { modelPath, servePage, startChromium, startFirefox, temporaryFolder } from './browsers.ts';
@@ -179,6 +179,7 @@ describe('in Chromium', () => {
 
   test('nothing stands in the way of a screen reader', async () => {
     const page = await openPage();
+    await page.emulateMedia({ reducedMotion: 'reduce' }); // no colours half-way between themes
     const axe = readFileSync(new URL('../../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8');
     const violations = async () => {
       await page.evaluate(axe);
@@ -197,7 +198,7 @@ describe('in Chromium', () => {
     await page.getByRole('button', { name: 'Quantize', exact: true }).click();
     await page.getByTestId('result').waitFor();
     expect(await violations()).toEqual([]);
-    await page.emulateMedia({ colorScheme: 'dark' });
+    await page.emulateMedia({ colorScheme: 'dark', reducedMotion: 'reduce' });
     expect(await violations()).toEqual([]);
     await page.context().close();
   });
@@ -207,11 +208,11 @@ describe('in Chromium', () => {
     await page.getByRole('button', { name: /Read text/ }).click();
     await page.getByLabel('Text on the image').fill('Harbour 2026 open');
     const original = page.getByTestId('reading-original').locator('.read-text');
-    await expect.poll(() => original.textContent(), { timeout: 120_000 }).toBe('Harbour 2026 open');
+    await expect.poll(() => textOf(original), { timeout: 120_000 }).toBe('Harbour 2026 open');
     await page.getByRole('button', { name: 'Quantize', exact: true }).click();
     await page.getByTestId('result').waitFor({ timeout: 240_000 });
     const quantized = page.getByTestId('reading-quantized').locator('.read-text');
-    await expect.poll(() => quantized.textContent(), { timeout: 120_000 }).toBe('Harbour 2026 open');
+    await expect.poll(() => textOf(quantized), { timeout: 120_000 }).toBe('Harbour 2026 open');
     await page.context().close();
   });
 
@@ -243,6 +244,8 @@ describe('in Chromium', () => {
     }
   });
 });
+
+const textOf = async (element: Locator) => (await element.textContent())?.trim();
 
 async function tabTo(page: Page, name: string): Promise<void> {
   for (let i = 0; i < 60; ++i) {
