@@ -131,7 +131,8 @@ Float: ${kb(before)} KB; ${ms(ourFloat)} ms, ONNX Runtime Web ${ms(theirFloat)} 
     'ms',
     'ORT ms',
     'ORT opens',
-    'steps apart',
+    'engines agree dB',
+    'within a step',
     'ORT SQNR dB',
   ];
   const cells = rows.map((row) => [
