@@ -17,48 +17,64 @@ namespace zp {
 
 #if ZEROPOINT_THREADS
 
+// A job is a gate that workers pass while it is open. The caller works too, shuts the gate when no task is
+// left, and then waits for those inside: never for a worker that has not come, which on a busy machine may be
+// long.
 struct ThreadPool::Shared {
+  // The gate: the number of the job, whether it is open, and how many workers are inside.
+  static constexpr uint64_t kInside = 0xffff;
+  static constexpr uint64_t kOpen = 1 << 16;
+  static constexpr uint64_t kJob = kOpen << 1;
+  static constexpr int kSpins = 2000;  // before sleeping: kernels follow each other closely
+
   std::mutex mutex;
   std::condition_variable start, finish;
   std::vector<std::thread> workers;
   const FunctionRef<void(int64_t, int)>* body = nullptr;
   int64_t tasks = 0;
   std::atomic<int64_t> next{0};
-  // A new generation is a new job. Workers spin on it briefly before they sleep: kernels follow each other
-  // closely.
-  std::atomic<uint64_t> generation{0};
-  std::atomic<int> busy{0};
-  // Workers that have started. In a browser a thread starts only after the caller has returned to its event
-  // loop once: a job counts on those that are there, so that it never waits for one that cannot come.
-  int ready = 0;
+  std::atomic<uint64_t> gate{0};
+  std::atomic<int> asleep{0};
   bool stop = false;
 
   void drain(int thread) {
     for (int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) (*body)(task, thread);
   }
 
-  void work(int thread) {
-    uint64_t seen;
-    {
-      std::lock_guard lock(mutex);
-      if (stop) return;
-      seen = generation.load(std::memory_order_acquire);
-      ++ready;
+  // Passes the gate of a job other than `seen`, if one is open.
+  bool enter(uint64_t& seen) {
+    uint64_t now = gate.load();  // ordered with `asleep`: run() looks at them the other way round
+    while ((now & kOpen) != 0 && now / kJob != seen) {
+      if (gate.compare_exchange_weak(now, now + 1, std::memory_order_acq_rel)) {
+        seen = now / kJob;
+        return true;
+      }
     }
+    return false;
+  }
+
+  void leave() {
+    const uint64_t before = gate.fetch_sub(1, std::memory_order_acq_rel);
+    if ((before & kInside) == 1 && (before & kOpen) == 0) {
+      std::lock_guard lock(mutex);
+      finish.notify_one();
+    }
+  }
+
+  void work(int thread) {
+    uint64_t seen = 0;
     for (;;) {
-      for (int spin = 0; spin < 2000 && generation.load(std::memory_order_acquire) == seen; ++spin) {
-      }
-      if (generation.load(std::memory_order_acquire) == seen) {
+      bool entered = false;
+      for (int spin = 0; spin < kSpins && !entered; ++spin) entered = enter(seen);
+      if (!entered) {
         std::unique_lock lock(mutex);
-        start.wait(lock, [&] { return stop || generation.load(std::memory_order_acquire) != seen; });
+        asleep.fetch_add(1);
+        start.wait(lock, [&] { return stop || (entered = enter(seen)); });
+        asleep.fetch_sub(1);
+        if (stop) return;
       }
-      if (stop) return;
-      seen = generation.load(std::memory_order_acquire);
       drain(thread);
-      if (busy.fetch_sub(1, std::memory_order_acq_rel) == 1) {
-        std::lock_guard lock(mutex);
-        finish.notify_one();
-      }
+      leave();
     }
   }
 };
@@ -74,7 +90,6 @@ ThreadPool::~ThreadPool() {
   {
     std::lock_guard lock(shared_->mutex);
     shared_->stop = true;
-    shared_->generation.fetch_add(1, std::memory_order_release);
   }
   shared_->start.notify_all();
   for (std::thread& worker : shared_->workers) worker.join();
@@ -86,21 +101,24 @@ void ThreadPool::run(int64_t tasks, FunctionRef<void(int64_t, int)> body) {
     return;
   }
   Shared& s = *shared_;
-  {
+  // The gate is shut and nobody is inside: what a job is can be changed.
+  s.body = &body;
+  s.tasks = tasks;
+  s.next.store(0, std::memory_order_relaxed);
+  const uint64_t job = (s.gate.load(std::memory_order_relaxed) / Shared::kJob + 1) * Shared::kJob;
+  s.gate.store(job | Shared::kOpen);
+  if (s.asleep.load() != 0) {
     std::lock_guard lock(s.mutex);
-    s.body = &body;
-    s.tasks = tasks;
-    s.next.store(0, std::memory_order_relaxed);
-    s.busy.store(s.ready, std::memory_order_relaxed);
-    s.generation.fetch_add(1, std::memory_order_release);
+    s.start.notify_all();
   }
-  s.start.notify_all();
   s.drain(0);
-  for (int spin = 0; spin < 2000 && s.busy.load(std::memory_order_acquire) != 0; ++spin) {
+  s.gate.fetch_and(~Shared::kOpen, std::memory_order_acq_rel);
+  const auto empty = [&s] { return (s.gate.load(std::memory_order_acquire) & Shared::kInside) == 0; };
+  for (int spin = 0; spin < Shared::kSpins && !empty(); ++spin) {
   }
-  if (s.busy.load(std::memory_order_acquire) != 0) {
+  if (!empty()) {
     std::unique_lock lock(s.mutex);
-    s.finish.wait(lock, [&] { return s.busy.load(std::memory_order_acquire) == 0; });
+    s.finish.wait(lock, empty);
   }
 }
 

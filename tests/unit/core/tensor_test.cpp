@@ -80,5 +80,18 @@ TEST(ThreadPool, RunsEveryTaskOnce) {
   }
 }
 
+// A worker that comes late to one job finds the next one open, or none.
+TEST(ThreadPool, ShortJobsFollowEachOther) {
+  ThreadPool pool(3);
+  for (int job = 0; job < 5000; ++job) {
+    const int64_t tasks = 2 + job % 5;
+    std::vector<int> seen(8, 0);
+    pool.run(tasks, [&](int64_t task, int) { seen[static_cast<size_t>(task)] += 1; });
+    for (int64_t task = 0; task < 8; ++task) {
+      ASSERT_EQ(seen[static_cast<size_t>(task)], task < tasks ? 1 : 0) << "job " << job << ", task " << task;
+    }
+  }
+}
+
 }  // namespace
 }  // namespace zp
