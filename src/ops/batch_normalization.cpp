@@ -206,13 +206,14 @@ const RegisterRewrite kFoldFactor({.name = "fold multiplication into the product
                                    .apply = fold_factor,
                                    .order = 2});
 
-const RegisterOp kBatchNormalization(
+constexpr OpDef kBatchNormalization = 
     {.name = "BatchNormalization",
      .infer = infer_same,
      .prepare = prepare,
      .quant = {.kind = QuantRule::Kind::kFloat,
                .why_float = "its parameters are computed while the model runs"},
-     .canonicalize = canonicalize});
+     .canonicalize = canonicalize};
+const RegisterOps kRegistered({&kBatchNormalization});
 
 }  // namespace
 }  // namespace zp

@@ -158,16 +158,17 @@ bool fold_qlinear(Fold& f) {
   return true;
 }
 
-const RegisterOp kConcat({.name = "Concat",
+constexpr OpDef kConcat = {.name = "Concat",
                           .infer = infer_concat,
                           .prepare = prepare_concat,
                           .layout = any_layout,
                           .integer = has_integer,
                           .quant = {.kind = QuantRule::Kind::kSameScale, .data = {-1}},
                           .canonicalize = axis_default,
-                          .fold = fold_qlinear});
-const RegisterOp kQLinearConcat(
-    {.domain = kMicrosoft, .name = "QLinearConcat", .quant = {}, .canonicalize = expand_qlinear});
+                          .fold = fold_qlinear};
+constexpr OpDef kQLinearConcat = 
+    {.domain = kMicrosoft, .name = "QLinearConcat", .quant = {}, .canonicalize = expand_qlinear};
+const RegisterOps kRegistered({&kConcat, &kQLinearConcat});
 
 }  // namespace
 }  // namespace zp

@@ -45,8 +45,9 @@ Kernel prepare(PrepareContext& c) {
   };
 }
 
-const RegisterOp kConstantOfShape(
-    {.name = "ConstantOfShape", .since = 9, .infer = infer, .prepare = prepare});
+constexpr OpDef kConstantOfShape = 
+    {.name = "ConstantOfShape", .since = 9, .infer = infer, .prepare = prepare};
+const RegisterOps kRegistered({&kConstantOfShape});
 
 }  // namespace
 }  // namespace zp

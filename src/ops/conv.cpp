@@ -530,7 +530,7 @@ const RegisterRewrite kAbsorbAdd({.name = "Add into the bias of a convolution",
                                   .apply = absorb_add,
                                   .order = 1});
 
-const RegisterOp kConv({
+constexpr OpDef kConv = {
     .name = "Conv",
     .infer = infer,
     .prepare = prepare,
@@ -544,7 +544,8 @@ const RegisterOp kConv({
               .channel_axis = [](const Node&, int) { return 0; },
               .block_axis = nullptr},
     .fold = fold,
-});
+};
+const RegisterOps kRegistered({&kConv});
 
 }  // namespace
 }  // namespace zp

@@ -28,7 +28,7 @@ Kernel prepare(PrepareContext& c) {
   return integer_conv(c, operand_at(c, 0, 2), weights_at(c, 1, 3), Epilogue8());
 }
 
-const RegisterOp kConvInteger({
+constexpr OpDef kConvInteger = {
     .name = "ConvInteger",
     .since = 10,
     .infer = infer,
@@ -36,7 +36,8 @@ const RegisterOp kConvInteger({
     .layout = channels_last,
     .macs = conv_macs,
     .quant = {.why_float = "It computes in integers already"},
-});
+};
+const RegisterOps kRegistered({&kConvInteger});
 
 }  // namespace
 }  // namespace zp

@@ -23,10 +23,11 @@ void canonicalize(Canonicalize& c) {
            {y, scalar_if_single(c.graph, n.input(6)), scalar_if_single(c.graph, n.input(7))});
 }
 
-const RegisterOp kQLinearConv({.name = "QLinearConv", .since = 10, .canonicalize = canonicalize});
-const RegisterOp kMicrosoftQLinearConv({.domain = kMicrosoft,
+constexpr OpDef kQLinearConv = {.name = "QLinearConv", .since = 10, .canonicalize = canonicalize};
+constexpr OpDef kMicrosoftQLinearConv = {.domain = kMicrosoft,
                                         .name = "QLinearConv",
-                                        .canonicalize = canonicalize});
+                                        .canonicalize = canonicalize};
+const RegisterOps kRegistered({&kQLinearConv, &kMicrosoftQLinearConv});
 
 }  // namespace
 }  // namespace zp

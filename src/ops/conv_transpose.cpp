@@ -163,7 +163,7 @@ double macs(const InferContext& c) {
   return n;  // each input pixel meets each weight of its group once
 }
 
-const RegisterOp kConvTranspose({
+constexpr OpDef kConvTranspose = {
     .name = "ConvTranspose",
     .infer = infer,
     .prepare = prepare,
@@ -176,7 +176,8 @@ const RegisterOp kConvTranspose({
               .bias = 2,
               .channel_axis = channel_axis,
               .block_axis = nullptr},
-});
+};
+const RegisterOps kRegistered({&kConvTranspose});
 
 }  // namespace
 }  // namespace zp

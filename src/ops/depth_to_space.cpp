@@ -74,16 +74,17 @@ Kernel prepare_blocks(PrepareContext& c) {
   };
 }
 
-const RegisterOp kDepthToSpace({.name = "DepthToSpace",
+constexpr OpDef kDepthToSpace = {.name = "DepthToSpace",
                                 .infer = infer_blocks<true>,
                                 .prepare = prepare_blocks<true>,
                                 .layout = any_layout,
-                                .quant = {.kind = QuantRule::Kind::kSameScale}});
-const RegisterOp kSpaceToDepth({.name = "SpaceToDepth",
+                                .quant = {.kind = QuantRule::Kind::kSameScale}};
+constexpr OpDef kSpaceToDepth = {.name = "SpaceToDepth",
                                 .infer = infer_blocks<false>,
                                 .prepare = prepare_blocks<false>,
                                 .layout = any_layout,
-                                .quant = {.kind = QuantRule::Kind::kSameScale}});
+                                .quant = {.kind = QuantRule::Kind::kSameScale}};
+const RegisterOps kRegistered({&kDepthToSpace, &kSpaceToDepth});
 
 }  // namespace
 }  // namespace zp

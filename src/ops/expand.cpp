@@ -50,11 +50,12 @@ Kernel prepare_expand(PrepareContext& c) {
   };
 }
 
-const RegisterOp kExpand({.name = "Expand",
+constexpr OpDef kExpand = {.name = "Expand",
                           .since = 8,
                           .infer = infer_expand,
                           .prepare = prepare_expand,
-                          .quant = {.kind = QuantRule::Kind::kSameScale}});
+                          .quant = {.kind = QuantRule::Kind::kSameScale}};
+const RegisterOps kRegistered({&kExpand});
 
 }  // namespace
 }  // namespace zp

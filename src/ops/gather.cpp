@@ -256,21 +256,22 @@ Kernel prepare_gather_nd(PrepareContext& c) {
   };
 }
 
-const RegisterOp kGather({.name = "Gather",
+constexpr OpDef kGather = {.name = "Gather",
                           .infer = infer_gather,
                           .prepare = prepare_gather,
                           .integer = has_integer_gather,
-                          .quant = {.kind = QuantRule::Kind::kSameScale, .channel_axis = row_axis}});
-const RegisterOp kGatherElements({.name = "GatherElements",
+                          .quant = {.kind = QuantRule::Kind::kSameScale, .channel_axis = row_axis}};
+constexpr OpDef kGatherElements = {.name = "GatherElements",
                                   .since = 11,
                                   .infer = infer_gather_elements,
                                   .prepare = prepare_gather_elements,
-                                  .quant = {.kind = QuantRule::Kind::kSameScale}});
-const RegisterOp kGatherNd({.name = "GatherND",
+                                  .quant = {.kind = QuantRule::Kind::kSameScale}};
+constexpr OpDef kGatherNd = {.name = "GatherND",
                             .since = 11,
                             .infer = infer_gather_nd,
                             .prepare = prepare_gather_nd,
-                            .quant = {.kind = QuantRule::Kind::kSameScale}});
+                            .quant = {.kind = QuantRule::Kind::kSameScale}};
+const RegisterOps kRegistered({&kGather, &kGatherElements, &kGatherNd});
 
 }  // namespace
 }  // namespace zp

@@ -229,7 +229,7 @@ bool fold(Fold& f) {
   return true;
 }
 
-const RegisterOp kGemm({
+constexpr OpDef kGemm = {
     .name = "Gemm",
     .infer = infer,
     .prepare = prepare,
@@ -243,7 +243,8 @@ const RegisterOp kGemm({
               .block_axis = [](const Node& n, int) { return turned(n, "transB") ? 1 : 0; }},
     .canonicalize = canonicalize,
     .fold = fold,
-});
+};
+const RegisterOps kRegistered({&kGemm});
 const RegisterRewrite kFoldFactors({.name = "fold Gemm's factors into its constants", .apply = fold_factors});
 const RegisterRewrite kFromMatMulAdd({.name = "MatMul and Add to Gemm",
                                       .apply = from_matmul_add,

@@ -78,13 +78,14 @@ bool remove_identity(RewriteContext& r) {
 
 const RegisterRewrite kRemoveIdentity({.name = "remove Identity", .apply = remove_identity, .order = -10});
 
-const RegisterOp kIdentity({.name = "Identity",
+constexpr OpDef kIdentity = {.name = "Identity",
                             .infer = infer_same,
                             .prepare = alias,
                             .layout = any_layout,
                             .quant = {.kind = QuantRule::Kind::kSameScale},
-                            .canonicalize = drop_consumed_inputs});
-const RegisterOp kDropout({.name = "Dropout", .canonicalize = canonicalize_dropout});
+                            .canonicalize = drop_consumed_inputs};
+constexpr OpDef kDropout = {.name = "Dropout", .canonicalize = canonicalize_dropout};
+const RegisterOps kRegistered({&kIdentity, &kDropout});
 
 }  // namespace
 }  // namespace zp

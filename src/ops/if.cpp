@@ -181,10 +181,11 @@ bool inline_branch(RewriteContext& r) {
   return true;
 }
 
-const RegisterOp kIf({.name = "If",
+constexpr OpDef kIf = {.name = "If",
                       .infer = infer_if,
                       .prepare = prepare_if,
-                      .quant = {.why_float = "its branches are not quantized"}});
+                      .quant = {.why_float = "its branches are not quantized"}};
+const RegisterOps kRegistered({&kIf});
 const RegisterRewrite kInlineBranch({.name = "branch whose condition is known",
                                      .apply = inline_branch,
                                      .order = -1});

@@ -360,13 +360,14 @@ double macs(const InferContext& c) {
          (value((*x)[2]) + value((*r)[2]));
 }
 
-const RegisterOp kLstm({.name = "LSTM",
+constexpr OpDef kLstm = {.name = "LSTM",
                         .infer = infer,
                         .prepare = prepare,
                         .macs = macs,
                         .quant = {.kind = QuantRule::Kind::kFloat,
                                   .why_float = "errors of 8 bits add up from step to step of a recurrence"},
-                        .canonicalize = canonicalize});
+                        .canonicalize = canonicalize};
+const RegisterOps kRegistered({&kLstm});
 
 }  // namespace
 }  // namespace zp

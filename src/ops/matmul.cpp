@@ -149,7 +149,7 @@ bool fold(Fold& f) {
   return true;
 }
 
-const RegisterOp kMatMul({
+constexpr OpDef kMatMul = {
     .name = "MatMul",
     .infer = infer,
     .prepare = prepare,
@@ -161,7 +161,8 @@ const RegisterOp kMatMul({
               .channel_axis = [](const Node&, int rank) { return rank < 2 ? -1 : rank - 1; },
               .block_axis = [](const Node&, int rank) { return rank < 2 ? -1 : rank - 2; }},
     .fold = fold,
-});
+};
+const RegisterOps kRegistered({&kMatMul});
 
 }  // namespace
 }  // namespace zp

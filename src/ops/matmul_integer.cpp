@@ -30,14 +30,15 @@ Kernel prepare(PrepareContext& c) {
                          Epilogue8());
 }
 
-const RegisterOp kMatMulInteger({
+constexpr OpDef kMatMulInteger = {
     .name = "MatMulInteger",
     .since = 10,
     .infer = infer,
     .prepare = prepare,
     .macs = matmul_macs,
     .quant = {.why_float = "It computes in integers already"},
-});
+};
+const RegisterOps kRegistered({&kMatMulInteger});
 
 }  // namespace
 }  // namespace zp

@@ -107,7 +107,8 @@ void canonicalize(Canonicalize& c) {
   c.finish("Add", {product, c.node.input(5)});
 }
 
-const RegisterOp kMatMulNBits({.domain = kMicrosoft, .name = "MatMulNBits", .canonicalize = canonicalize});
+constexpr OpDef kMatMulNBits = {.domain = kMicrosoft, .name = "MatMulNBits", .canonicalize = canonicalize};
+const RegisterOps kRegistered({&kMatMulNBits});
 
 }  // namespace
 

@@ -288,7 +288,7 @@ bool find_layer_norm(RewriteContext& r) {
 const RegisterRewrite kFindLayerNorm({.name = "write a layer norm as LayerNormalization",
                                       .apply = find_layer_norm});
 
-OpDef normalization(std::string_view domain, std::string_view name, void (*infer)(InferContext&),
+constexpr OpDef normalization(std::string_view domain, std::string_view name, void (*infer)(InferContext&),
                     Kernel (*prepare)(PrepareContext&)) {
   return {.domain = domain,
           .name = name,
@@ -297,23 +297,24 @@ OpDef normalization(std::string_view domain, std::string_view name, void (*infer
           .quant = {.kind = QuantRule::Kind::kFloat, .why_float = kWhyFloat}};
 }
 
-OpDef with_canonicalize(OpDef def, void (*canonicalize)(Canonicalize&)) {
+constexpr OpDef with_canonicalize(OpDef def, void (*canonicalize)(Canonicalize&)) {
   def.canonicalize = canonicalize;
   return def;
 }
 
-const RegisterOp kLayerNorm(normalization("", "LayerNormalization", infer_rows, prepare_rows<false>));
-const RegisterOp kRmsNorm({.name = "RMSNormalization", .since = 23, .canonicalize = expand_rms});
-const RegisterOp kSimplified(normalization("", "SimplifiedLayerNormalization", infer_rows,
-                                           prepare_rows<true>));
-const RegisterOp kInstanceNorm(with_canonicalize(normalization("", "InstanceNormalization", infer_same,
+constexpr OpDef kLayerNorm = normalization("", "LayerNormalization", infer_rows, prepare_rows<false>);
+constexpr OpDef kRmsNorm = {.name = "RMSNormalization", .since = 23, .canonicalize = expand_rms};
+constexpr OpDef kSimplified = normalization("", "SimplifiedLayerNormalization", infer_rows,
+                                           prepare_rows<true>);
+constexpr OpDef kInstanceNorm = with_canonicalize(normalization("", "InstanceNormalization", infer_same,
                                                                prepare_channels<false>),
-                                                 drop_consumed_inputs));
-const RegisterOp kGroupNorm(with_canonicalize(normalization("", "GroupNormalization", infer_same,
+                                                 drop_consumed_inputs);
+constexpr OpDef kGroupNorm = with_canonicalize(normalization("", "GroupNormalization", infer_same,
                                                             prepare_channels<true>),
-                                              canonicalize_groups));
-const RegisterOp kLp({.name = "LpNormalization", .canonicalize = expand_lp});
-const RegisterOp kMeanVariance({.name = "MeanVarianceNormalization", .canonicalize = expand_mean_variance});
+                                              canonicalize_groups);
+constexpr OpDef kLp = {.name = "LpNormalization", .canonicalize = expand_lp};
+constexpr OpDef kMeanVariance = {.name = "MeanVarianceNormalization", .canonicalize = expand_mean_variance};
+const RegisterOps kRegistered({&kLayerNorm, &kRmsNorm, &kSimplified, &kInstanceNorm, &kGroupNorm, &kLp, &kMeanVariance});
 
 }  // namespace
 }  // namespace zp

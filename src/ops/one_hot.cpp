@@ -68,11 +68,12 @@ Kernel prepare_one_hot(PrepareContext& c) {
   }
 }
 
-const RegisterOp kOneHot({.name = "OneHot",
+constexpr OpDef kOneHot = {.name = "OneHot",
                           .since = 9,
                           .infer = infer_one_hot,
                           .prepare = prepare_one_hot,
-                          .quant = {.why_float = "writes two values, which need no scale"}});
+                          .quant = {.why_float = "writes two values, which need no scale"}};
+const RegisterOps kRegistered({&kOneHot});
 
 }  // namespace
 }  // namespace zp

@@ -9,8 +9,8 @@ namespace {
 
 using Key = std::pair<std::string_view, std::string_view>;
 
-std::map<Key, OpDef>& registry() {
-  static std::map<Key, OpDef> ops;  // filled by the RegisterOp objects of ops/*.cpp before main
+std::map<Key, const OpDef*>& registry() {
+  static std::map<Key, const OpDef*> ops;  // filled by the RegisterOps objects of ops/*.cpp before main
   return ops;
 }
 
@@ -28,11 +28,13 @@ int checked_axis(int64_t axis, int rank) { return static_cast<int>(axis < 0 ? ax
 
 }  // namespace
 
-RegisterOp::RegisterOp(const OpDef& def) { registry().insert_or_assign(Key{def.domain, def.name}, def); }
+RegisterOps::RegisterOps(std::initializer_list<const OpDef*> ops) {
+  for (const OpDef* op : ops) registry().insert_or_assign(Key{op->domain, op->name}, op);
+}
 
 const OpDef* find_op(std::string_view domain, std::string_view name) {
   const auto it = registry().find(Key{domain, name});
-  return it == registry().end() ? nullptr : &it->second;
+  return it == registry().end() ? nullptr : it->second;
 }
 
 const OpDef& op_of(const Node& node) {
@@ -43,7 +45,7 @@ const OpDef& op_of(const Node& node) {
 
 std::vector<const OpDef*> all_ops() {
   std::vector<const OpDef*> ops;
-  for (const auto& [key, def] : registry()) ops.push_back(&def);
+  for (const auto& [key, def] : registry()) ops.push_back(def);
   return ops;
 }
 
@@ -61,6 +63,20 @@ void InferContext::fail(ErrorCode code, const std::string& message, ErrorDetails
   Error error(code, message, std::move(details));
   error.add_details({.node = node_->name, .op = qualified_name(*node_), .tensor = {}, .hint = {}});
   throw error;
+}
+
+// ---- RunContext
+
+void RunContext::parallel(int64_t tasks, FunctionRef<void(int64_t, int)> body) const {
+  if (pool && tasks > 1) return pool->run(tasks, body);
+  for (int64_t t = 0; t < tasks; ++t) body(t, 0);
+}
+
+void RunContext::parallel_range(int64_t count, int64_t grain, FunctionRef<void(int64_t, int64_t)> body) const {
+  const int64_t most = pool ? int64_t{pool->threads()} * 4 : 1;
+  const int64_t pieces = std::min<int64_t>(most, grain > 0 ? (count + grain - 1) / grain : 1);
+  if (pieces <= 1) return body(0, count);
+  parallel(pieces, [&](int64_t t, int) { body(count * t / pieces, count * (t + 1) / pieces); });
 }
 
 // ---- PrepareContext

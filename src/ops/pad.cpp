@@ -272,13 +272,14 @@ bool pad_into_next(RewriteContext& r) {
   return true;
 }
 
-const RegisterOp kPad({.name = "Pad",
+constexpr OpDef kPad = {.name = "Pad",
                        .infer = infer_pad,
                        .prepare = prepare_pad,
                        .layout = any_layout,
                        .integer = has_integer,
                        .quant = {.kind = QuantRule::Kind::kSameScale},
-                       .canonicalize = pads_to_inputs});
+                       .canonicalize = pads_to_inputs};
+const RegisterOps kRegistered({&kPad});
 const RegisterRewrite kPadIntoNext({.name = "padding into the convolution or pool behind it",
                                     .apply = pad_into_next});
 

@@ -339,48 +339,49 @@ bool fold_global_average(Fold& f) { return fold(f, "QLinearGlobalAveragePool"); 
 
 constexpr std::string_view kNoIntegerNorm = "powers and roots have no integer kernel";
 
-const RegisterOp kMaxPool({.name = "MaxPool",
+constexpr OpDef kMaxPool = {.name = "MaxPool",
                            .infer = infer_pool,
                            .prepare = prepare_max,
                            .layout = max_layout,
-                           .quant = {.kind = QuantRule::Kind::kSameScale}});
-const RegisterOp kGlobalMaxPool({.name = "GlobalMaxPool",
+                           .quant = {.kind = QuantRule::Kind::kSameScale}};
+constexpr OpDef kGlobalMaxPool = {.name = "GlobalMaxPool",
                                  .infer = infer_global,
                                  .prepare = prepare_global_max,
                                  .layout = global_layout,
-                                 .quant = {.kind = QuantRule::Kind::kSameScale}});
-const RegisterOp kAveragePool({.name = "AveragePool",
+                                 .quant = {.kind = QuantRule::Kind::kSameScale}};
+constexpr OpDef kAveragePool = {.name = "AveragePool",
                                .infer = infer_pool,
                                .prepare = prepare_average,
                                .layout = channels_last,
                                .integer = has_integer_mean,
                                .quant = {.kind = QuantRule::Kind::kRescaled},
-                               .fold = fold_average});
-const RegisterOp kGlobalAveragePool({.name = "GlobalAveragePool",
+                               .fold = fold_average};
+constexpr OpDef kGlobalAveragePool = {.name = "GlobalAveragePool",
                                      .infer = infer_global,
                                      .prepare = prepare_global_average,
                                      .layout = global_layout,
                                      .integer = has_integer_mean,
                                      .quant = {.kind = QuantRule::Kind::kRescaled},
-                                     .fold = fold_global_average});
-const RegisterOp kLpPool({.name = "LpPool",
+                                     .fold = fold_global_average};
+constexpr OpDef kLpPool = {.name = "LpPool",
                           .since = 2,
                           .infer = infer_pool,
                           .prepare = prepare_lp,
                           .layout = channels_last,
-                          .quant = {.why_float = kNoIntegerNorm}});
-const RegisterOp kGlobalLpPool({.name = "GlobalLpPool",
+                          .quant = {.why_float = kNoIntegerNorm}};
+constexpr OpDef kGlobalLpPool = {.name = "GlobalLpPool",
                                 .since = 2,
                                 .infer = infer_global,
                                 .prepare = prepare_global_lp,
                                 .layout = global_layout,
-                                .quant = {.why_float = kNoIntegerNorm}});
-const RegisterOp kQLinearAveragePool(
-    {.domain = kMicrosoft, .name = "QLinearAveragePool", .quant = {}, .canonicalize = expand_average});
-const RegisterOp kQLinearGlobalAveragePool({.domain = kMicrosoft,
+                                .quant = {.why_float = kNoIntegerNorm}};
+constexpr OpDef kQLinearAveragePool = 
+    {.domain = kMicrosoft, .name = "QLinearAveragePool", .quant = {}, .canonicalize = expand_average};
+constexpr OpDef kQLinearGlobalAveragePool = {.domain = kMicrosoft,
                                             .name = "QLinearGlobalAveragePool",
                                             .quant = {},
-                                            .canonicalize = expand_global_average});
+                                            .canonicalize = expand_global_average};
+const RegisterOps kRegistered({&kMaxPool, &kGlobalMaxPool, &kAveragePool, &kGlobalAveragePool, &kLpPool, &kGlobalLpPool, &kQLinearAveragePool, &kQLinearGlobalAveragePool});
 
 }  // namespace
 }  // namespace zp

@@ -247,30 +247,31 @@ void to_standard(Canonicalize& c) {
   c.keep();
 }
 
-const RegisterOp kQuantize({.name = "QuantizeLinear",
+constexpr OpDef kQuantize = {.name = "QuantizeLinear",
                             .since = 10,
                             .infer = infer_quantize,
                             .prepare = prepare_quantize,
                             .layout = layout,
-                            .role = QdqRole::kQuantize});
-const RegisterOp kDequantize({.name = "DequantizeLinear",
+                            .role = QdqRole::kQuantize};
+constexpr OpDef kDequantize = {.name = "DequantizeLinear",
                               .since = 10,
                               .infer = infer_dequantize,
                               .prepare = prepare_dequantize,
                               .layout = layout,
-                              .role = QdqRole::kDequantize});
-const RegisterOp kDynamic({.name = "DynamicQuantizeLinear",
+                              .role = QdqRole::kDequantize};
+constexpr OpDef kDynamic = {.name = "DynamicQuantizeLinear",
                            .since = 11,
                            .infer = infer_dynamic,
                            .prepare = prepare_dynamic,
                            .layout = any_layout,
-                           .role = QdqRole::kDynamicQuantize});
-const RegisterOp kMicrosoftQuantize({.domain = kMicrosoft,
+                           .role = QdqRole::kDynamicQuantize};
+constexpr OpDef kMicrosoftQuantize = {.domain = kMicrosoft,
                                      .name = "QuantizeLinear",
-                                     .canonicalize = to_standard});
-const RegisterOp kMicrosoftDequantize({.domain = kMicrosoft,
+                                     .canonicalize = to_standard};
+constexpr OpDef kMicrosoftDequantize = {.domain = kMicrosoft,
                                        .name = "DequantizeLinear",
-                                       .canonicalize = to_standard});
+                                       .canonicalize = to_standard};
+const RegisterOps kRegistered({&kQuantize, &kDequantize, &kDynamic, &kMicrosoftQuantize, &kMicrosoftDequantize});
 
 }  // namespace
 }  // namespace zp

@@ -66,11 +66,12 @@ Kernel prepare_range(PrepareContext& c) {
   }
 }
 
-const RegisterOp kRange({.name = "Range",
+constexpr OpDef kRange = {.name = "Range",
                          .since = 11,
                          .infer = infer_range,
                          .prepare = prepare_range,
-                         .quant = {.why_float = "gives positions, not activations"}});
+                         .quant = {.why_float = "gives positions, not activations"}};
+const RegisterOps kRegistered({&kRange});
 
 }  // namespace
 }  // namespace zp

@@ -138,17 +138,18 @@ bool merge(RewriteContext& r) {
 }
 
 const RegisterRewrite kMerge({.name = "merge two reshapes", .apply = merge});
-const RegisterOp kReshape({.name = "Reshape",
+constexpr OpDef kReshape = {.name = "Reshape",
                            .infer = infer_reshape,
                            .prepare = alias,
                            .layout = reshape_layout,
                            .quant = {.kind = QuantRule::Kind::kSameScale},
-                           .canonicalize = shape_to_input});
-const RegisterOp kFlatten({.name = "Flatten",
+                           .canonicalize = shape_to_input};
+constexpr OpDef kFlatten = {.name = "Flatten",
                            .infer = infer_flatten,
                            .prepare = alias,
                            .layout = flatten_layout,
-                           .quant = {.kind = QuantRule::Kind::kSameScale}});
+                           .quant = {.kind = QuantRule::Kind::kSameScale}};
+const RegisterOps kRegistered({&kReshape, &kFlatten});
 
 }  // namespace
 }  // namespace zp

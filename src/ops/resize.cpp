@@ -332,14 +332,15 @@ void canonicalize_upsample(Canonicalize& c) {
                                     Tensor::of<float>({static_cast<int64_t>(scales.size())}, scales)));
 }
 
-const RegisterOp kResize({.name = "Resize",
+constexpr OpDef kResize = {.name = "Resize",
                           .since = 10,
                           .infer = infer_resize,
                           .prepare = prepare_resize,
                           .layout = resize_layout,
                           .quant = {.kind = QuantRule::Kind::kSameScale},
-                          .canonicalize = canonicalize_resize});
-const RegisterOp kUpsample({.name = "Upsample", .quant = {}, .canonicalize = canonicalize_upsample});
+                          .canonicalize = canonicalize_resize};
+constexpr OpDef kUpsample = {.name = "Upsample", .quant = {}, .canonicalize = canonicalize_upsample};
+const RegisterOps kRegistered({&kResize, &kUpsample});
 
 }  // namespace
 }  // namespace zp

@@ -213,17 +213,18 @@ void rename(Canonicalize& c) {
 
 constexpr std::string_view kWhyFloat = "mixes two values that may have different scales";
 
-const RegisterOp kScatterNd({.name = "ScatterND",
+constexpr OpDef kScatterNd = {.name = "ScatterND",
                              .since = 11,
                              .infer = infer_scatter_nd,
                              .prepare = prepare_scatter_nd,
-                             .quant = {.why_float = kWhyFloat}});
-const RegisterOp kScatterElements({.name = "ScatterElements",
+                             .quant = {.why_float = kWhyFloat}};
+constexpr OpDef kScatterElements = {.name = "ScatterElements",
                                    .since = 11,
                                    .infer = infer_scatter_elements,
                                    .prepare = prepare_scatter_elements,
-                                   .quant = {.why_float = kWhyFloat}});
-const RegisterOp kScatter({.name = "Scatter", .since = 9, .canonicalize = rename});
+                                   .quant = {.why_float = kWhyFloat}};
+constexpr OpDef kScatter = {.name = "Scatter", .since = 9, .canonicalize = rename};
+const RegisterOps kRegistered({&kScatterNd, &kScatterElements, &kScatter});
 
 }  // namespace
 }  // namespace zp

@@ -118,7 +118,7 @@ bool fold_qlinear(Fold& f) {
   return true;
 }
 
-OpDef softmax(std::string_view name, Kernel (*prepare)(PrepareContext&), void (*canonicalize)(Canonicalize&),
+constexpr OpDef softmax(std::string_view name, Kernel (*prepare)(PrepareContext&), void (*canonicalize)(Canonicalize&),
               bool (*fold)(Fold&)) {
   return {.name = name,
           .infer = infer_softmax,
@@ -130,11 +130,12 @@ OpDef softmax(std::string_view name, Kernel (*prepare)(PrepareContext&), void (*
           .fold = fold};
 }
 
-const RegisterOp kSoftmax(softmax(kSoftmaxName, prepare<false>, canonicalize<kSoftmaxName>, fold_qlinear));
-const RegisterOp kLogSoftmax(softmax(kLogSoftmaxName, prepare<true>, canonicalize<kLogSoftmaxName>, nullptr));
-const RegisterOp kQLinearSoftmax({.domain = kMicrosoft,
+constexpr OpDef kSoftmax = softmax(kSoftmaxName, prepare<false>, canonicalize<kSoftmaxName>, fold_qlinear);
+constexpr OpDef kLogSoftmax = softmax(kLogSoftmaxName, prepare<true>, canonicalize<kLogSoftmaxName>, nullptr);
+constexpr OpDef kQLinearSoftmax = {.domain = kMicrosoft,
                                   .name = kQLinearName,
-                                  .canonicalize = expand_qlinear});
+                                  .canonicalize = expand_qlinear};
+const RegisterOps kRegistered({&kSoftmax, &kLogSoftmax, &kQLinearSoftmax});
 
 }  // namespace
 }  // namespace zp

@@ -101,12 +101,13 @@ void sizes_to_input(Canonicalize& c) {
   c.keep();
 }
 
-const RegisterOp kSplit({.name = "Split",
+constexpr OpDef kSplit = {.name = "Split",
                          .infer = infer_split,
                          .prepare = prepare_split,
                          .layout = any_layout,
                          .quant = {.kind = QuantRule::Kind::kSameScale},
-                         .canonicalize = sizes_to_input});
+                         .canonicalize = sizes_to_input};
+const RegisterOps kRegistered({&kSplit});
 
 }  // namespace
 }  // namespace zp

@@ -102,18 +102,19 @@ bool cancel(RewriteContext& r) {
 }
 
 const RegisterRewrite kCancel({.name = "Squeeze and Unsqueeze that cancel", .apply = cancel});
-const RegisterOp kSqueeze({.name = "Squeeze",
+constexpr OpDef kSqueeze = {.name = "Squeeze",
                            .infer = infer<squeezed>,
                            .prepare = alias,
                            .layout = layout<squeezed>,
                            .quant = {.kind = QuantRule::Kind::kSameScale},
-                           .canonicalize = axes_to_input});
-const RegisterOp kUnsqueeze({.name = "Unsqueeze",
+                           .canonicalize = axes_to_input};
+constexpr OpDef kUnsqueeze = {.name = "Unsqueeze",
                              .infer = infer<unsqueezed>,
                              .prepare = alias,
                              .layout = layout<unsqueezed>,
                              .quant = {.kind = QuantRule::Kind::kSameScale},
-                             .canonicalize = unsqueeze_axes_to_input});
+                             .canonicalize = unsqueeze_axes_to_input};
+const RegisterOps kRegistered({&kSqueeze, &kUnsqueeze});
 
 }  // namespace
 }  // namespace zp

@@ -47,11 +47,12 @@ Kernel prepare_tile(PrepareContext& c) {
   };
 }
 
-const RegisterOp kTile({.name = "Tile",
+constexpr OpDef kTile = {.name = "Tile",
                         .since = 6,
                         .infer = infer_tile,
                         .prepare = prepare_tile,
-                        .quant = {.kind = QuantRule::Kind::kSameScale}});
+                        .quant = {.kind = QuantRule::Kind::kSameScale}};
+const RegisterOps kRegistered({&kTile});
 
 }  // namespace
 }  // namespace zp

@@ -90,11 +90,12 @@ bool merge(RewriteContext& r) {
 }
 
 const RegisterRewrite kMerge({.name = "merge two transpositions", .apply = merge});
-const RegisterOp kTranspose({.name = "Transpose",
+constexpr OpDef kTranspose = {.name = "Transpose",
                              .infer = infer_transpose,
                              .prepare = prepare_transpose,
                              .layout = transpose_layout,
-                             .quant = {.kind = QuantRule::Kind::kSameScale}});
+                             .quant = {.kind = QuantRule::Kind::kSameScale}};
+const RegisterOps kRegistered({&kTranspose});
 
 }  // namespace
 }  // namespace zp

@@ -109,11 +109,11 @@ std::vector<ValueId> Planner::find_data(int32_t i) const {
   const auto take = [&](ValueId v) {
     if (v != kNoValue && graph[v].dtype == DType::kFloat32) data.push_back(v);
   };
-  if (rule.data.size() == 1 && rule.data[0] < 0) {
+  if (rule.data.all()) {
     for (ValueId v : n.inputs) take(v);
   } else {
     for (int k : rule.data) take(n.input(static_cast<size_t>(k)));
-    const bool listed = std::find(rule.data.begin(), rule.data.end(), rule.weight) != rule.data.end();
+    const bool listed = rule.data.has(rule.weight);
     if (rule.kind == QuantRule::Kind::kProduct && rule.weight >= 0 && !listed && weight(i) == kNoValue)
       take(n.input(static_cast<size_t>(rule.weight)));
   }
