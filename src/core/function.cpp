@@ -6,7 +6,7 @@
 namespace zp {
 
 HeldCallable::HeldCallable(AnyFunction call, size_t size, const void* bytes)
-    : head_(new (::operator new(sizeof(Head) + size)) Head{call, nullptr}) {
+    : head_(new(::operator new(sizeof(Head) + size)) Head{call, nullptr}) {
   if (bytes) std::memcpy(object(), bytes, size);
 }
 

@@ -1,6 +1,6 @@
 // Callables without what std::function adds: standard libraries have neither std::function_ref (C++26) nor
-// std::move_only_function (C++23) everywhere yet, and the copies and type names that std::function keeps for each
-// of some four hundred kernels were a tenth of the WebAssembly module.
+// std::move_only_function (C++23) everywhere yet, and the copies and type names that std::function keeps for
+// each of some four hundred kernels were a tenth of the WebAssembly module.
 #pragma once
 
 #include <concepts>
@@ -61,8 +61,8 @@ class HeldCallable {
 template <class Signature>
 class UniqueFunction;
 
-// Owns a callable; moves, and does not copy. Calling an empty one is undefined. Most kernels capture numbers only:
-// of these nothing is compiled for each but the call itself.
+// Owns a callable; moves, and does not copy. Calling an empty one is undefined. Most kernels capture numbers
+// only: of these nothing is compiled for each but the call itself.
 template <class R, class... Args>
 class UniqueFunction<R(Args...)> {
  public:

@@ -64,7 +64,8 @@ Broadcast Broadcast::flat(int64_t count) {
   return b;
 }
 
-void Broadcast::walk(int64_t begin, int64_t end, FunctionRef<void(const Offsets&, int64_t, int64_t)> run) const {
+void Broadcast::walk(int64_t begin, int64_t end,
+                     FunctionRef<void(const Offsets&, int64_t, int64_t)> run) const {
   if (begin >= end) return;
   std::array<int64_t, kMaxOuter> at = {};
   std::array<int64_t, kMaxInputs> base = {};
@@ -222,9 +223,9 @@ void compare_each(Compare f, const void* a, const void* b, bool* y, int64_t coun
   if (f == Compare::kGreater || f == Compare::kGreaterOrEqual) std::swap(pa, pb);
 #pragma clang loop vectorize(disable) unroll(disable)
   for (int64_t i = 0; i < count; ++i) {
-    y[i] = f == Compare::kEqual                                  ? pa[i] == pb[i]
+    y[i] = f == Compare::kEqual                            ? pa[i] == pb[i]
            : f == Compare::kLess || f == Compare::kGreater ? pa[i] < pb[i]
-                                                                 : pa[i] <= pb[i];
+                                                           : pa[i] <= pb[i];
   }
 }
 
@@ -291,38 +292,40 @@ void binary(Binary function, const Broadcast& shape, const float* a, const float
   }
 }
 
-void binary_any(Binary f, const Broadcast& shape, DType type, const void* a, const void* b, void* y, int64_t begin,
-                int64_t end) {
-  through_wide(shape, type, a, b, y, begin, end, [f](Wide wide, const void* u, const void* v, void* out, int64_t n) {
-    switch (wide) {
-      case Wide::kFloat:
-        return binary(f, Broadcast::flat(n), static_cast<const float*>(u), static_cast<const float*>(v),
-                      static_cast<float*>(out), 0, n, -kInfinity, kInfinity);
-      case Wide::kDouble:
-        return apply_each<double>(f, u, v, out, n);
-      case Wide::kUint:
-        return apply_each<uint64_t>(f, u, v, out, n);
-      default:
-        return apply_each<int64_t>(f, u, v, out, n);
-    }
-  });
+void binary_any(Binary f, const Broadcast& shape, DType type, const void* a, const void* b, void* y,
+                int64_t begin, int64_t end) {
+  through_wide(
+      shape, type, a, b, y, begin, end, [f](Wide wide, const void* u, const void* v, void* out, int64_t n) {
+        switch (wide) {
+          case Wide::kFloat:
+            return binary(f, Broadcast::flat(n), static_cast<const float*>(u), static_cast<const float*>(v),
+                          static_cast<float*>(out), 0, n, -kInfinity, kInfinity);
+          case Wide::kDouble:
+            return apply_each<double>(f, u, v, out, n);
+          case Wide::kUint:
+            return apply_each<uint64_t>(f, u, v, out, n);
+          default:
+            return apply_each<int64_t>(f, u, v, out, n);
+        }
+      });
 }
 
-void compare(Compare f, const Broadcast& shape, DType type, const void* a, const void* b, bool* y, int64_t begin,
-             int64_t end) {
-  test_wide(shape, type, a, b, y, begin, end, [f](Wide wide, const void* u, const void* v, void* out, int64_t n) {
-    bool* to = static_cast<bool*>(out);
-    switch (wide) {
-      case Wide::kFloat:
-        return compare_each<float>(f, u, v, to, n);
-      case Wide::kDouble:
-        return compare_each<double>(f, u, v, to, n);
-      case Wide::kUint:
-        return compare_each<uint64_t>(f, u, v, to, n);
-      default:
-        return compare_each<int64_t>(f, u, v, to, n);
-    }
-  });
+void compare(Compare f, const Broadcast& shape, DType type, const void* a, const void* b, bool* y,
+             int64_t begin, int64_t end) {
+  test_wide(shape, type, a, b, y, begin, end,
+            [f](Wide wide, const void* u, const void* v, void* out, int64_t n) {
+              bool* to = static_cast<bool*>(out);
+              switch (wide) {
+                case Wide::kFloat:
+                  return compare_each<float>(f, u, v, to, n);
+                case Wide::kDouble:
+                  return compare_each<double>(f, u, v, to, n);
+                case Wide::kUint:
+                  return compare_each<uint64_t>(f, u, v, to, n);
+                default:
+                  return compare_each<int64_t>(f, u, v, to, n);
+              }
+            });
 }
 
 void logical(Logical f, const Broadcast& shape, const bool* a, const bool* b, bool* y, int64_t begin,

@@ -59,14 +59,15 @@ template <class Isa = Best>
 void binary(Binary f, const Broadcast& shape, const float* a, const float* b, float* y, int64_t begin,
             int64_t end, float lo, float hi);
 
-// The same for other types (float16, float64 and all integers), by way of wider ones (kernels/wide.h). Integers wrap,
-// division rounds toward zero, division by zero gives 0. Mod has the sign of the divisor, Fmod of the dividend.
-void binary_any(Binary f, const Broadcast& shape, DType type, const void* a, const void* b, void* y, int64_t begin,
-                int64_t end);
+// The same for other types (float16, float64 and all integers), by way of wider ones (kernels/wide.h).
+// Integers wrap, division rounds toward zero, division by zero gives 0. Mod has the sign of the divisor, Fmod
+// of the dividend.
+void binary_any(Binary f, const Broadcast& shape, DType type, const void* a, const void* b, void* y,
+                int64_t begin, int64_t end);
 
 // Of any type of number, or bools.
-void compare(Compare f, const Broadcast& shape, DType type, const void* a, const void* b, bool* y, int64_t begin,
-             int64_t end);
+void compare(Compare f, const Broadcast& shape, DType type, const void* a, const void* b, bool* y,
+             int64_t begin, int64_t end);
 
 void logical(Logical f, const Broadcast& shape, const bool* a, const bool* b, bool* y, int64_t begin,
              int64_t end);

@@ -69,10 +69,11 @@ int64_t kept_offset(const ReduceShape::Dims& kept, int64_t index) {
   return offset;
 }
 
-// y = fold of map(x) for output elements [begin, end). `map` and `fold` take lanes of Isa and of Scalar alike.
+// y = fold of map(x) for output elements [begin, end). `map` and `fold` take lanes of Isa and of Scalar
+// alike.
 template <class Isa, class Map, class Fold>
-void reduce_with(const ReduceShape& s, const float* x, float* y, int64_t begin, int64_t end, float start, Map map,
-                 Fold fold) {
+void reduce_with(const ReduceShape& s, const float* x, float* y, int64_t begin, int64_t end, float start,
+                 Map map, Fold fold) {
   using L = Lanes<Isa>;
   using One = Lanes<Scalar>;
   const ReduceShape::Dims &kept = s.kept, &reduced = s.reduced;
@@ -206,7 +207,8 @@ int64_t extreme_of(DType type, bool highest, int64_t) {
 
 // W: double, or int64_t for integers, which are summed as unsigned numbers, where wrapping is defined.
 template <class W>
-void reduce_wide(Reduce f, const ReduceShape& s, DType type, const void* x, void* y, int64_t begin, int64_t end) {
+void reduce_wide(Reduce f, const ReduceShape& s, DType type, const void* x, void* y, int64_t begin,
+                 int64_t end) {
   using A = std::conditional_t<std::is_floating_point_v<W>, W, uint64_t>;
   const int64_t count = s.reduced.size();
   const auto real = [&](A sum) {
@@ -317,7 +319,8 @@ void cumulative_sum_of(const CumulativeSum& c, const void* x, void* y, int64_t b
 
 }  // namespace
 
-void reduce_any(Reduce f, const ReduceShape& s, DType type, const void* x, void* y, int64_t begin, int64_t end) {
+void reduce_any(Reduce f, const ReduceShape& s, DType type, const void* x, void* y, int64_t begin,
+                int64_t end) {
   if (type == DType::kFloat64) return reduce_wide<double>(f, s, type, x, y, begin, end);
   reduce_wide<int64_t>(f, s, type, x, y, begin, end);
 }

@@ -40,18 +40,20 @@ template <class Isa = Best>
 void reduce(Reduce f, const ReduceShape& shape, const float* x, float* y, int64_t begin, int64_t end);
 
 // Other types: float64 and integers, which wrap. Integer means round toward zero, as ONNX Runtime's do.
-void reduce_any(Reduce f, const ReduceShape& shape, DType type, const void* x, void* y, int64_t begin, int64_t end);
+void reduce_any(Reduce f, const ReduceShape& shape, DType type, const void* x, void* y, int64_t begin,
+                int64_t end);
 
 // Index of the largest (or smallest) of `length` elements, the first (or last) of equals, at each position of
-// x[outer][length][inner], for output elements [begin, end) of [outer][inner]. Of float32, float64 or integers.
+// x[outer][length][inner], for output elements [begin, end) of [outer][inner]. Of float32, float64 or
+// integers.
 struct ArgExtreme {
   int64_t length = 1, inner = 1;
   bool smallest = false, last = false;
 };
 void arg_extreme(const ArgExtreme& a, DType type, const void* x, int64_t* y, int64_t begin, int64_t end);
 
-// Running sums along `length` of x[outer][length][inner], for positions [begin, end) of [outer][inner]. Of float32,
-// float64 or integers of 32 or 64 bits.
+// Running sums along `length` of x[outer][length][inner], for positions [begin, end) of [outer][inner]. Of
+// float32, float64 or integers of 32 or 64 bits.
 struct CumulativeSum {
   int64_t length = 1, inner = 1;
   bool exclusive = false, reverse = false;

@@ -22,7 +22,8 @@ struct Piece {
 size_t size_of(Wide wide) { return wide == Wide::kFloat ? 4 : 8; }
 
 bool is_wide(DType type) {
-  return type == DType::kFloat32 || type == DType::kFloat64 || type == DType::kInt64 || type == DType::kUint64;
+  return type == DType::kFloat32 || type == DType::kFloat64 || type == DType::kInt64 ||
+         type == DType::kUint64;
 }
 
 template <class T>
@@ -31,7 +32,8 @@ void repeat(T* values, int64_t count) {
 }
 
 // `count` elements from `at` on, or element `at` as many times.
-const void* widened(const void* x, DType type, Wide wide, int64_t at, bool moves, int64_t count, Piece& piece) {
+const void* widened(const void* x, DType type, Wide wide, int64_t at, bool moves, int64_t count,
+                    Piece& piece) {
   const auto* bytes = static_cast<const std::byte*>(x);
   if (moves && is_wide(type)) return bytes + static_cast<size_t>(at) * size_of(wide);
   const int64_t n = moves ? count : 1;
@@ -39,7 +41,8 @@ const void* widened(const void* x, DType type, Wide wide, int64_t at, bool moves
     if (type == DType::kFloat32) {
       piece.as<float>()[0] = static_cast<const float*>(x)[at];
     } else {
-      for (int64_t i = 0; i < n; ++i) piece.as<float>()[i] = half_to_float(static_cast<const uint16_t*>(x)[at + i]);
+      for (int64_t i = 0; i < n; ++i)
+        piece.as<float>()[i] = half_to_float(static_cast<const uint16_t*>(x)[at + i]);
     }
     if (!moves) repeat(piece.as<float>(), count);
     return piece.bytes;
@@ -55,7 +58,8 @@ const void* widened(const void* x, DType type, Wide wide, int64_t at, bool moves
 
 void narrow(Piece& piece, DType type, void* y, int64_t at, int64_t count) {
   if (type == DType::kFloat16) {
-    for (int64_t i = 0; i < count; ++i) static_cast<uint16_t*>(y)[at + i] = float_to_half(piece.as<float>()[i]);
+    for (int64_t i = 0; i < count; ++i)
+      static_cast<uint16_t*>(y)[at + i] = float_to_half(piece.as<float>()[i]);
   } else {
     store_elements(piece.as<int64_t>(), static_cast<std::byte*>(y), type, at, count);
   }
@@ -72,7 +76,8 @@ void run(const Broadcast& shape, DType type, bool tests, const void* a, const vo
     for (int64_t i = 0; i < count; i += kPiece) {
       const int64_t n = std::min(kPiece, count - i), at = out + i;
       const void* u = widened(a, type, wide, offsets[0] + (a_moves ? i : 0), a_moves, n, piece_a);
-      const void* v = b ? widened(b, type, wide, offsets[1] + (b_moves ? i : 0), b_moves, n, piece_b) : nullptr;
+      const void* v =
+          b ? widened(b, type, wide, offsets[1] + (b_moves ? i : 0), b_moves, n, piece_b) : nullptr;
       if (in_place) {
         f(wide, u, v, static_cast<std::byte*>(y) + static_cast<size_t>(at) * size, n);
       } else {
@@ -113,8 +118,8 @@ void through_wide(const Broadcast& shape, DType type, const void* a, const void*
   run(shape, type, false, a, b, y, begin, end, f);
 }
 
-void test_wide(const Broadcast& shape, DType type, const void* a, const void* b, bool* y, int64_t begin, int64_t end,
-               WideFunction f) {
+void test_wide(const Broadcast& shape, DType type, const void* a, const void* b, bool* y, int64_t begin,
+               int64_t end, WideFunction f) {
   run(shape, type, true, a, b, y, begin, end, f);
 }
 

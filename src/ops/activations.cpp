@@ -55,7 +55,8 @@ constexpr QuantRule with_range(float min, float max) {
   return {.kind = QuantRule::Kind::kRescaled, .fixed_range = true, .range_min = min, .range_max = max};
 }
 
-constexpr OpDef activation(std::string_view name, Kernel (*prepare)(PrepareContext&), QuantRule quant = kRescaled) {
+constexpr OpDef activation(std::string_view name, Kernel (*prepare)(PrepareContext&),
+                           QuantRule quant = kRescaled) {
   return {.name = name,
           .infer = infer_same,
           .prepare = prepare,
@@ -116,14 +117,14 @@ constexpr OpDef foldable(OpDef def) {
 }
 
 constexpr OpDef kReluOp = relu();
-constexpr OpDef kLeakyReluOp = foldable<kQLinearLeakyReluName>(activation(kLeakyReluName,
-                                                                         prepare_alpha<kLeakyRelu, 0.01f>));
+constexpr OpDef kLeakyReluOp =
+    foldable<kQLinearLeakyReluName>(activation(kLeakyReluName, prepare_alpha<kLeakyRelu, 0.01f>));
 constexpr OpDef kEluOp = activation("Elu", prepare_alpha<kElu, 1.0f>);
 constexpr OpDef kSeluOp = activation("Selu", prepare_selu);
 constexpr OpDef kCeluOp = activation("Celu", prepare_alpha<kCelu, 1.0f>);
 constexpr OpDef kThresholdedReluOp = activation("ThresholdedRelu", prepare_alpha<kThresholdedRelu, 1.0f>);
-constexpr OpDef kSigmoidOp = foldable<kQLinearSigmoidName>(activation(kSigmoidName, prepare<kSigmoid>,
-                                                                     with_range(0, 1)));
+constexpr OpDef kSigmoidOp =
+    foldable<kQLinearSigmoidName>(activation(kSigmoidName, prepare<kSigmoid>, with_range(0, 1)));
 constexpr OpDef kHardSigmoidOp = activation("HardSigmoid", prepare_hard_sigmoid, with_range(0, 1));
 constexpr OpDef kTanhOp = activation("Tanh", prepare<kTanh>, with_range(-1, 1));
 constexpr OpDef kSoftplusOp = activation("Softplus", prepare<kSoftplus>);
@@ -131,13 +132,13 @@ constexpr OpDef kSoftsignOp = activation("Softsign", prepare<kSoftsign>, with_ra
 constexpr OpDef kMishOp = activation("Mish", prepare<kMish>);
 constexpr OpDef kShrinkOp = activation("Shrink", prepare_shrink);
 
-constexpr OpDef kQLinearSigmoidOp = {.domain = kMicrosoft,
-                                    .name = kQLinearSigmoidName,
-                                    .canonicalize = expand_qlinear<kSigmoidName>};
-constexpr OpDef kQLinearLeakyReluOp = {.domain = kMicrosoft,
-                                      .name = kQLinearLeakyReluName,
-                                      .canonicalize = expand_qlinear<kLeakyReluName>};
-const RegisterOps kRegistered({&kReluOp, &kLeakyReluOp, &kEluOp, &kSeluOp, &kCeluOp, &kThresholdedReluOp, &kSigmoidOp, &kHardSigmoidOp, &kTanhOp, &kSoftplusOp, &kSoftsignOp, &kMishOp, &kShrinkOp, &kQLinearSigmoidOp, &kQLinearLeakyReluOp});
+constexpr OpDef kQLinearSigmoidOp = {
+    .domain = kMicrosoft, .name = kQLinearSigmoidName, .canonicalize = expand_qlinear<kSigmoidName>};
+constexpr OpDef kQLinearLeakyReluOp = {
+    .domain = kMicrosoft, .name = kQLinearLeakyReluName, .canonicalize = expand_qlinear<kLeakyReluName>};
+const RegisterOps kRegistered({&kReluOp, &kLeakyReluOp, &kEluOp, &kSeluOp, &kCeluOp, &kThresholdedReluOp,
+                               &kSigmoidOp, &kHardSigmoidOp, &kTanhOp, &kSoftplusOp, &kSoftsignOp, &kMishOp,
+                               &kShrinkOp, &kQLinearSigmoidOp, &kQLinearLeakyReluOp});
 
 }  // namespace
 }  // namespace zp

@@ -27,8 +27,8 @@ kernels::Broadcast broadcast_of(const PrepareContext& c) {
 
 void require_same_type(const PrepareContext& c, size_t a, size_t b) {
   if (c.dtype(a) == c.dtype(b)) return;
-  c.fail(ErrorCode::kUnsupportedType, "inputs have types " + std::string(name_of(c.dtype(a))) + " and " +
-                                          std::string(name_of(c.dtype(b))) + ", but should have one");
+  c.fail(ErrorCode::kUnsupportedType,
+         {"inputs have types ", name_of(c.dtype(a)), " and ", name_of(c.dtype(b)), ", but should have one"});
 }
 
 void infer_broadcast_as(InferContext& c, DType dtype) {
@@ -39,8 +39,7 @@ void infer_broadcast_as(InferContext& c, DType dtype) {
     try {
       out = broadcast(out, *shape);
     } catch (const Error&) {
-      c.fail(ErrorCode::kShapeMismatch,
-             "inputs of shapes " + to_string(out) + " and " + to_string(*shape) + " do not broadcast");
+      c.fail(ErrorCode::kShapeMismatch, {"inputs of shapes ", out, " and ", *shape, " do not broadcast"});
     }
   }
   c.output(0, dtype, std::move(out));
@@ -94,7 +93,8 @@ Kernel prepare_binary(PrepareContext& c, Binary f) {
   if (type == DType::kFloat32) {
     return [=](const RunContext& r) {
       r.parallel_range(shape.size(), kGrain, [&](int64_t begin, int64_t end) {
-        kernels::binary(f, shape, r.in<float>(0), r.in<float>(1), r.out<float>(0), begin, end, clamp.lo, clamp.hi);
+        kernels::binary(f, shape, r.in<float>(0), r.in<float>(1), r.out<float>(0), begin, end, clamp.lo,
+                        clamp.hi);
       });
     };
   }
@@ -249,8 +249,7 @@ template <const char* kFloatName>
 void expand_qlinear(Canonicalize& c) {
   const Node& n = c.node;
   for (size_t i : {0, 1, 3, 4, 6})
-    if (n.input(i) == kNoValue)
-      c.fail(ErrorCode::kInvalidModel, "input " + std::to_string(i) + " is missing");
+    if (n.input(i) == kNoValue) c.fail(ErrorCode::kInvalidModel, {"input ", i, " is missing"});
   const ValueId a = c.add("DequantizeLinear", {n.input(0), n.input(1), n.input(2)});
   const ValueId b = c.add("DequantizeLinear", {n.input(3), n.input(4), n.input(5)});
   c.finish("QuantizeLinear", {c.add(kFloatName, {a, b}), n.input(6), n.input(7)});
@@ -310,45 +309,44 @@ constexpr OpDef in_float(OpDef def, std::string_view why, void (*canonicalize)(C
 
 using ByteFunction = kernels::ByteBinary;
 constexpr OpDef kAdd = with_bytes(arithmetic(kAddName, prepare_or_bytes<Binary::kAdd, ByteFunction::kAdd>),
-                                 fold_qlinear<kQLinearAddName>);
+                                  fold_qlinear<kQLinearAddName>);
 constexpr OpDef kMul = with_bytes(arithmetic(kMulName, prepare_or_bytes<Binary::kMul, ByteFunction::kMul>),
-                                 fold_qlinear<kQLinearMulName>);
-constexpr OpDef kSub = with_bytes(arithmetic("Sub", prepare_or_bytes<Binary::kSub, ByteFunction::kSub>),
-                                 nullptr);
-constexpr OpDef kDiv = in_float(arithmetic("Div", prepare<Binary::kDiv>),
-                               "a quotient's range depends on how near to zero its divisor comes",
-                               upgrade_legacy_broadcast);
+                                  fold_qlinear<kQLinearMulName>);
+constexpr OpDef kSub =
+    with_bytes(arithmetic("Sub", prepare_or_bytes<Binary::kSub, ByteFunction::kSub>), nullptr);
+constexpr OpDef kDiv =
+    in_float(arithmetic("Div", prepare<Binary::kDiv>),
+             "a quotient's range depends on how near to zero its divisor comes", upgrade_legacy_broadcast);
 constexpr OpDef kPow = in_float(arithmetic("Pow", prepare<Binary::kPow>),
-                               "powers stretch small differences of their input", canonicalize_pow);
-constexpr OpDef kMax = in_float(arithmetic(kMaxName, prepare<Binary::kMax>),
-                               "there is no integer form for the maximum of two tensors",
-                               canonicalize_variadic<kMaxName>);
-constexpr OpDef kMin = in_float(arithmetic(kMinName, prepare<Binary::kMin>),
-                               "there is no integer form for the minimum of two tensors",
-                               canonicalize_variadic<kMinName>);
+                                "powers stretch small differences of their input", canonicalize_pow);
+constexpr OpDef kMax =
+    in_float(arithmetic(kMaxName, prepare<Binary::kMax>),
+             "there is no integer form for the maximum of two tensors", canonicalize_variadic<kMaxName>);
+constexpr OpDef kMin =
+    in_float(arithmetic(kMinName, prepare<Binary::kMin>),
+             "there is no integer form for the minimum of two tensors", canonicalize_variadic<kMinName>);
 constexpr OpDef kMod = {.name = "Mod",
-                       .infer = infer_broadcast,
-                       .prepare = prepare_mod,
-                       .layout = any_layout,
-                       .broadcasts = true};
-constexpr OpDef kPRelu = {.name = "PRelu",
-                         .infer = infer_prelu,
-                         .prepare = prepare<Binary::kPRelu>,
-                         .layout = any_layout,
-                         .broadcasts = true,
-                         .quant = {.kind = QuantRule::Kind::kFloat,
-                                   .why_float = "a slope for each channel has no integer form"},
-                         .canonicalize = drop_consumed_inputs};
+                        .infer = infer_broadcast,
+                        .prepare = prepare_mod,
+                        .layout = any_layout,
+                        .broadcasts = true};
+constexpr OpDef kPRelu = {
+    .name = "PRelu",
+    .infer = infer_prelu,
+    .prepare = prepare<Binary::kPRelu>,
+    .layout = any_layout,
+    .broadcasts = true,
+    .quant = {.kind = QuantRule::Kind::kFloat, .why_float = "a slope for each channel has no integer form"},
+    .canonicalize = drop_consumed_inputs};
 constexpr OpDef kSum = {.name = "Sum", .canonicalize = canonicalize_variadic<kAddName>};
 constexpr OpDef kMean = {.name = "Mean", .canonicalize = canonicalize_mean};
 
-constexpr OpDef kQLinearAdd = {.domain = kMicrosoft,
-                              .name = kQLinearAddName,
-                              .canonicalize = expand_qlinear<kAddName>};
-constexpr OpDef kQLinearMul = {.domain = kMicrosoft,
-                              .name = kQLinearMulName,
-                              .canonicalize = expand_qlinear<kMulName>};
-const RegisterOps kRegistered({&kAdd, &kMul, &kSub, &kDiv, &kPow, &kMax, &kMin, &kMod, &kPRelu, &kSum, &kMean, &kQLinearAdd, &kQLinearMul});
+constexpr OpDef kQLinearAdd = {
+    .domain = kMicrosoft, .name = kQLinearAddName, .canonicalize = expand_qlinear<kAddName>};
+constexpr OpDef kQLinearMul = {
+    .domain = kMicrosoft, .name = kQLinearMulName, .canonicalize = expand_qlinear<kMulName>};
+const RegisterOps kRegistered({&kAdd, &kMul, &kSub, &kDiv, &kPow, &kMax, &kMin, &kMod, &kPRelu, &kSum, &kMean,
+                               &kQLinearAdd, &kQLinearMul});
 
 }  // namespace
 }  // namespace zp

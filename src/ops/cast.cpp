@@ -40,8 +40,7 @@ void cast_elements(const std::byte* x, DType from, std::byte* y, DType to, int64
 Tensor cast(const Tensor& tensor, DType to) {
   if (tensor.dtype() == to) return tensor;
   if (!castable(tensor.dtype()) || !castable(to)) {
-    throw Error(ErrorCode::kUnsupportedType,
-                "cannot cast " + std::string(name_of(tensor.dtype())) + " to " + std::string(name_of(to)));
+    throw Error(ErrorCode::kUnsupportedType, {"cannot cast ", name_of(tensor.dtype()), " to ", name_of(to)});
   }
   Tensor result(to, tensor.dims());
   cast_elements(tensor.raw(), tensor.dtype(), result.mutable_raw(), to, 0, tensor.size());
@@ -55,8 +54,7 @@ DType target(const Node& n) { return static_cast<DType>(n.int_attribute("to", 0)
 void infer_cast(InferContext& c) {
   const DType to = target(c.node());
   if (!castable(to)) {
-    c.fail(ErrorCode::kUnsupportedType,
-           "casts to element type " + std::to_string(c.ints("to", 0)) + " are not supported");
+    c.fail(ErrorCode::kUnsupportedType, {"casts to element type ", c.ints("to", 0), " are not supported"});
   }
   if (const SymShape* shape = c.shape(0)) return c.output(0, to, *shape);
   c.output(0, to);
@@ -128,10 +126,10 @@ bool merge_casts(RewriteContext& r) {
 const RegisterRewrite kMergeCasts({.name = "merge two casts", .apply = merge_casts});
 
 constexpr OpDef kCast = {.name = "Cast",
-                        .infer = infer_cast,
-                        .prepare = prepare_cast,
-                        .layout = any_layout,
-                        .canonicalize = canonicalize_cast};
+                         .infer = infer_cast,
+                         .prepare = prepare_cast,
+                         .layout = any_layout,
+                         .canonicalize = canonicalize_cast};
 constexpr OpDef kCastLike = {.name = "CastLike", .since = 15, .canonicalize = canonicalize_cast_like};
 const RegisterOps kRegistered({&kCast, &kCastLike});
 

@@ -31,12 +31,12 @@ EachParameters bounds_of(const PrepareContext& c) {
   const DType type = c.dtype(0);
   const bool is_float = type == DType::kFloat64;
   EachParameters p;
-  p.lo = is_float                  ? std::bit_cast<int64_t>(std::numeric_limits<double>::lowest())
+  p.lo = is_float                 ? std::bit_cast<int64_t>(std::numeric_limits<double>::lowest())
          : type == DType::kUint64 ? 0
-                                   : std::numeric_limits<int64_t>::min();
-  p.hi = is_float                  ? std::bit_cast<int64_t>(std::numeric_limits<double>::max())
+                                  : std::numeric_limits<int64_t>::min();
+  p.hi = is_float                 ? std::bit_cast<int64_t>(std::numeric_limits<double>::max())
          : type == DType::kUint64 ? -1
-                                   : std::numeric_limits<int64_t>::max();
+                                  : std::numeric_limits<int64_t>::max();
   for (size_t i : {size_t{1}, size_t{2}}) {
     if (!c.has_input(i)) continue;
     const Tensor& bound = *c.constant(i);
@@ -155,13 +155,13 @@ const RegisterRewrite kExtremeToClip({.name = "write Max and Min with a scalar a
 const RegisterRewrite kMergeClamps({.name = "merge two clamps", .apply = merge_clamps, .order = 1});
 
 constexpr OpDef kClip = {.name = "Clip",
-                        .infer = infer_same,
-                        .prepare = prepare_clip,
-                        .layout = any_layout,
-                        .unary = true,
-                        .as_clamp = as_clamp,
-                        .quant = {.kind = QuantRule::Kind::kRescaled},
-                        .canonicalize = canonicalize};
+                         .infer = infer_same,
+                         .prepare = prepare_clip,
+                         .layout = any_layout,
+                         .unary = true,
+                         .as_clamp = as_clamp,
+                         .quant = {.kind = QuantRule::Kind::kRescaled},
+                         .canonicalize = canonicalize};
 const RegisterOps kRegistered({&kClip});
 
 }  // namespace

@@ -66,7 +66,8 @@ constexpr OpDef kGreaterOrEqual = test("GreaterOrEqual", prepare_compare<Compare
 constexpr OpDef kAnd = test("And", prepare_logical<Logical::kAnd>);
 constexpr OpDef kOr = test("Or", prepare_logical<Logical::kOr>);
 constexpr OpDef kXor = test("Xor", prepare_logical<Logical::kXor>);
-const RegisterOps kRegistered({&kEqual, &kLess, &kLessOrEqual, &kGreater, &kGreaterOrEqual, &kAnd, &kOr, &kXor});
+const RegisterOps kRegistered({&kEqual, &kLess, &kLessOrEqual, &kGreater, &kGreaterOrEqual, &kAnd, &kOr,
+                               &kXor});
 
 }  // namespace
 }  // namespace zp

@@ -8,7 +8,7 @@ void canonicalize(Canonicalize& c) {
   const Node& n = c.node;
   if (n.int_attribute("channels_last", 0) != 0) {
     c.fail(ErrorCode::kUnsupportedOperator, "channels last inputs are not supported",
-           {.hint = "quantize the model again from its original, without optimizations for one machine"});
+           "quantize the model again from its original, without optimizations for one machine");
   }
   require_inputs(c, 8);
   std::vector<ValueId> inputs{add_dequantize(c, n.input(0), n.input(1), n.input(2), 1),
@@ -24,9 +24,8 @@ void canonicalize(Canonicalize& c) {
 }
 
 constexpr OpDef kQLinearConv = {.name = "QLinearConv", .since = 10, .canonicalize = canonicalize};
-constexpr OpDef kMicrosoftQLinearConv = {.domain = kMicrosoft,
-                                        .name = "QLinearConv",
-                                        .canonicalize = canonicalize};
+constexpr OpDef kMicrosoftQLinearConv = {
+    .domain = kMicrosoft, .name = "QLinearConv", .canonicalize = canonicalize};
 const RegisterOps kRegistered({&kQLinearConv, &kMicrosoftQLinearConv});
 
 }  // namespace

@@ -53,8 +53,8 @@ Kernel prepare(PrepareContext& c) {
   };
 }
 
-constexpr OpDef kCumSum = 
-    {.name = "CumSum", .since = 11, .infer = infer, .prepare = prepare, .layout = any_layout};
+constexpr OpDef kCumSum = {
+    .name = "CumSum", .since = 11, .infer = infer, .prepare = prepare, .layout = any_layout};
 const RegisterOps kRegistered({&kCumSum});
 
 }  // namespace

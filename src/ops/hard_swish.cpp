@@ -109,12 +109,12 @@ const RegisterRewrite kFindGated({.name = "write a product with its HardSigmoid 
                                   .order = -1});
 
 constexpr OpDef kHardSwish = {.name = "HardSwish",
-                             .since = 14,
-                             .infer = infer_same,
-                             .prepare = prepare,
-                             .layout = any_layout,
-                             .unary = true,
-                             .quant = {.kind = QuantRule::Kind::kRescaled}};
+                              .since = 14,
+                              .infer = infer_same,
+                              .prepare = prepare,
+                              .layout = any_layout,
+                              .unary = true,
+                              .quant = {.kind = QuantRule::Kind::kRescaled}};
 const RegisterOps kRegistered({&kHardSwish});
 
 }  // namespace

@@ -64,12 +64,10 @@ void dynamic(Canonicalize& c) {
 }
 
 constexpr OpDef kQLinearMatMul = {.name = "QLinearMatMul", .since = 10, .canonicalize = qlinear};
-constexpr OpDef kMatMulIntegerToFloat = {.domain = kMicrosoft,
-                                        .name = "MatMulIntegerToFloat",
-                                        .canonicalize = integer_to_float};
-constexpr OpDef kDynamicQuantizeMatMul = {.domain = kMicrosoft,
-                                         .name = "DynamicQuantizeMatMul",
-                                         .canonicalize = dynamic};
+constexpr OpDef kMatMulIntegerToFloat = {
+    .domain = kMicrosoft, .name = "MatMulIntegerToFloat", .canonicalize = integer_to_float};
+constexpr OpDef kDynamicQuantizeMatMul = {
+    .domain = kMicrosoft, .name = "DynamicQuantizeMatMul", .canonicalize = dynamic};
 const RegisterOps kRegistered({&kQLinearMatMul, &kMatMulIntegerToFloat, &kDynamicQuantizeMatMul});
 
 }  // namespace

@@ -52,10 +52,10 @@ Kernel prepare_non_zero(PrepareContext& c) {
 }
 
 constexpr OpDef kNonZero = {.name = "NonZero",
-                           .since = 9,
-                           .infer = infer_non_zero,
-                           .prepare = prepare_non_zero,
-                           .quant = {.why_float = "gives positions, not activations"}};
+                            .since = 9,
+                            .infer = infer_non_zero,
+                            .prepare = prepare_non_zero,
+                            .quant = {.why_float = "gives positions, not activations"}};
 const RegisterOps kRegistered({&kNonZero});
 
 }  // namespace

@@ -49,8 +49,8 @@ Kernel prepare_rows(PrepareContext& c) {
     if (!c.has_input(i)) continue;
     if (c.dtype(i) != DType::kFloat32) fail_type(c, i);
     if (i > 0 && element_count(c.dims(i)) != length) {
-      c.fail(ErrorCode::kUnsupportedOperator, "input " + std::to_string(i) + " should have the " +
-                                                  std::to_string(length) + " elements of a normalized row");
+      c.fail(ErrorCode::kUnsupportedOperator,
+             {"input ", i, " should have the ", length, " elements of a normalized row"});
     }
   }
   const bool bias = c.has_input(2), mean_out = c.has_output(1), deviation_out = c.has_output(2);
@@ -83,8 +83,7 @@ Kernel prepare_channels(PrepareContext& c) {
   for (size_t i = 0; i < 3; ++i) {
     if (c.dtype(i) != DType::kFloat32) fail_type(c, i);
     if (i > 0 && element_count(c.dims(i)) != channels) {
-      c.fail(ErrorCode::kShapeMismatch,
-             "input " + std::to_string(i) + " should have " + std::to_string(channels) + " elements");
+      c.fail(ErrorCode::kShapeMismatch, {"input ", i, " should have ", channels, " elements"});
     }
   }
   const int64_t groups = kGroups ? c.node().int_attribute("num_groups", 1) : channels;
@@ -289,7 +288,7 @@ const RegisterRewrite kFindLayerNorm({.name = "write a layer norm as LayerNormal
                                       .apply = find_layer_norm});
 
 constexpr OpDef normalization(std::string_view domain, std::string_view name, void (*infer)(InferContext&),
-                    Kernel (*prepare)(PrepareContext&)) {
+                              Kernel (*prepare)(PrepareContext&)) {
   return {.domain = domain,
           .name = name,
           .infer = infer,
@@ -304,17 +303,16 @@ constexpr OpDef with_canonicalize(OpDef def, void (*canonicalize)(Canonicalize&)
 
 constexpr OpDef kLayerNorm = normalization("", "LayerNormalization", infer_rows, prepare_rows<false>);
 constexpr OpDef kRmsNorm = {.name = "RMSNormalization", .since = 23, .canonicalize = expand_rms};
-constexpr OpDef kSimplified = normalization("", "SimplifiedLayerNormalization", infer_rows,
-                                           prepare_rows<true>);
-constexpr OpDef kInstanceNorm = with_canonicalize(normalization("", "InstanceNormalization", infer_same,
-                                                               prepare_channels<false>),
-                                                 drop_consumed_inputs);
-constexpr OpDef kGroupNorm = with_canonicalize(normalization("", "GroupNormalization", infer_same,
-                                                            prepare_channels<true>),
-                                              canonicalize_groups);
+constexpr OpDef kSimplified =
+    normalization("", "SimplifiedLayerNormalization", infer_rows, prepare_rows<true>);
+constexpr OpDef kInstanceNorm = with_canonicalize(
+    normalization("", "InstanceNormalization", infer_same, prepare_channels<false>), drop_consumed_inputs);
+constexpr OpDef kGroupNorm = with_canonicalize(
+    normalization("", "GroupNormalization", infer_same, prepare_channels<true>), canonicalize_groups);
 constexpr OpDef kLp = {.name = "LpNormalization", .canonicalize = expand_lp};
 constexpr OpDef kMeanVariance = {.name = "MeanVarianceNormalization", .canonicalize = expand_mean_variance};
-const RegisterOps kRegistered({&kLayerNorm, &kRmsNorm, &kSimplified, &kInstanceNorm, &kGroupNorm, &kLp, &kMeanVariance});
+const RegisterOps kRegistered({&kLayerNorm, &kRmsNorm, &kSimplified, &kInstanceNorm, &kGroupNorm, &kLp,
+                               &kMeanVariance});
 
 }  // namespace
 }  // namespace zp

@@ -27,6 +27,7 @@
 #include "core/function.h"
 #include "core/parallel.h"
 #include "core/tensor.h"
+#include "core/text.h"
 #include "graph/dim.h"
 #include "graph/graph.h"
 
@@ -78,8 +79,9 @@ class InferContext {
   int64_t ints(std::string_view key, int64_t otherwise) const { return node_->int_attribute(key, otherwise); }
   // Brings an axis in [-rank, rank) to [0, rank).
   int axis(int64_t axis, int rank) const;
-  [[noreturn]] void fail(ErrorCode code, const std::string& message, ErrorDetails details = {}) const;
-  void require(bool condition, const std::string& message) const {  // kShapeMismatch
+  [[noreturn]] void fail(ErrorCode code, const Text& message, std::string_view hint = {}) const;
+  [[noreturn]] void fail(ErrorCode code, const Text& message, ErrorDetails details) const;
+  void require(bool condition, const Text& message) const {  // kShapeMismatch
     if (!condition) fail(ErrorCode::kShapeMismatch, message);
   }
 
@@ -99,9 +101,10 @@ enum class Layout : uint8_t { kLogical, kChannelsLast };
 
 // Which orders a node's kernel takes.
 enum class LayoutRule : uint8_t {
-  kLogical,       // logical only
-  // Inputs and outputs all in one order, either of them; axes through PrepareContext::axis(). Values of fewer than three
-  // dimensions have one order only; a broadcasting operator's operands of lower rank are extended to the highest.
+  kLogical,  // logical only
+  // Inputs and outputs all in one order, either of them; axes through PrepareContext::axis(). Values of fewer
+  // than three dimensions have one order only; a broadcasting operator's operands of lower rank are extended
+  // to the highest.
   kAny,
   kChannelsLast,  // channels last only (convolution, pooling): input 0 and output 0; other inputs logical
   kReadsAny,      // input 0 in either order, output logical (Transpose, Shape-like)
@@ -172,8 +175,8 @@ using Kernel = UniqueFunction<void(const RunContext&)>;
 class PreparedCache {
  public:
   virtual ~PreparedCache() = default;
-  virtual std::shared_ptr<const void> find_or_make(
-      const std::string& key, FunctionRef<std::shared_ptr<const void>()> make) = 0;
+  virtual std::shared_ptr<const void> find_or_make(const std::string& key,
+                                                   FunctionRef<std::shared_ptr<const void>()> make) = 0;
 };
 
 // A subgraph made ready to run (the branches of If). run() gives pointers to its outputs, valid until the
@@ -235,7 +238,7 @@ class PrepareContext {
   // The RunContext input that holds the first value that this subgraph captures; the others follow in order.
   virtual size_t capture_slot(std::string_view attribute) const = 0;
 
-  [[noreturn]] void fail(ErrorCode code, const std::string& message, ErrorDetails details = {}) const;
+  [[noreturn]] void fail(ErrorCode code, const Text& message, std::string_view hint = {}) const;
 
   size_t scratch_bytes() const { return scratch_bytes_; }
   int in_place_input() const { return in_place_; }
@@ -280,9 +283,9 @@ struct QuantRule {
     kRescaled,   // has an integer form with an output scale of its own (Add, Mul, AveragePool, Sigmoid, ...)
   };
   Kind kind = Kind::kFloat;
-  Inputs data = {0};            // inputs that are activations; {-1}: all of them
-  int8_t weight = -1;            // kProduct: the input that is a weight when it is constant
-  int8_t bias = -1;              // kProduct: quantized to int32 at scale s_x * s_w
+  Inputs data = {0};   // inputs that are activations; {-1}: all of them
+  int8_t weight = -1;  // kProduct: the input that is a weight when it is constant
+  int8_t bias = -1;    // kProduct: quantized to int32 at scale s_x * s_w
   // kProduct: the dimension of the weight that counts output channels, and the one along which products are
   // summed (where 4-bit blocks run). Null: no per-channel or no blocked form.
   int (*channel_axis)(const Node& node, int weight_rank) = nullptr;
@@ -293,6 +296,19 @@ struct QuantRule {
   bool fixed_range = false;
   float range_min = 0, range_max = 0;
 };
+
+// The inputs and attributes of a node that is being made.
+class Ids {
+ public:
+  Ids(std::initializer_list<ValueId> ids) : begin_(ids.begin()), end_(ids.end()) {}
+  Ids(const std::vector<ValueId>& ids) : begin_(ids.data()), end_(ids.data() + ids.size()) {}  // NOLINT
+  const ValueId* begin() const { return begin_; }
+  const ValueId* end() const { return end_; }
+
+ private:
+  const ValueId *begin_, *end_;
+};
+using NewAttributes = std::vector<std::pair<std::string, Attribute>>;
 
 // Turns one node of the file into nodes of the in-memory form: older versions into opset kOpset, fused and
 // QOperator nodes into Q/DQ. Nodes go to `nodes` in order; values may be added to `graph`.
@@ -311,12 +327,12 @@ struct Canonicalize {
     return graph.add_constant(name, std::move(tensor));
   }
   // Adds `type`(inputs) with one new output, and returns that output.
-  ValueId add(std::string_view type, std::vector<ValueId> inputs,
-              std::vector<std::pair<std::string, Attribute>> attributes = {}, std::string_view domain = "");
+  ValueId add(std::string_view type, Ids inputs);
+  ValueId add(std::string_view type, Ids inputs, NewAttributes attributes, std::string_view domain = "");
   // The same, but with the original node's output 0 and name: the last node of an expansion.
-  void finish(std::string_view type, std::vector<ValueId> inputs,
-              std::vector<std::pair<std::string, Attribute>> attributes = {}, std::string_view domain = "");
-  [[noreturn]] void fail(ErrorCode code, const std::string& message, ErrorDetails details = {}) const;
+  void finish(std::string_view type, Ids inputs);
+  void finish(std::string_view type, Ids inputs, NewAttributes attributes, std::string_view domain = "");
+  [[noreturn]] void fail(ErrorCode code, const Text& message, std::string_view hint = {}) const;
 };
 
 // Folds DQ -> op -> Q into one operator-format node (QLinearConv, MatMulInteger, MatMulNBits, ...) for files
@@ -335,8 +351,8 @@ struct Fold {
   std::vector<std::optional<QuantizedEdge>> inputs;
   std::optional<QuantizedEdge> output;
   std::vector<Node> nodes;
-  ValueId add(std::string_view type, std::vector<ValueId> inputs,
-              std::vector<std::pair<std::string, Attribute>> attributes = {}, std::string_view domain = "");
+  ValueId add(std::string_view type, Ids inputs);
+  ValueId add(std::string_view type, Ids inputs, NewAttributes attributes, std::string_view domain = "");
 };
 
 // ---------------------------------------------------------------------------------------------------- the

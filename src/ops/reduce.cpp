@@ -64,8 +64,7 @@ Kernel prepare(PrepareContext& c, Reduce f) {
   const auto reduced = std::make_unique<bool[]>(dims.size() + 1);
   for (size_t d = 0; d < dims.size(); ++d) reduced[d] = axes.empty() && !nothing;
   for (int64_t a : axes) {
-    if (a < -rank || a >= rank)
-      c.fail(ErrorCode::kShapeMismatch, "axis " + std::to_string(a) + " is outside the tensor");
+    if (a < -rank || a >= rank) c.fail(ErrorCode::kShapeMismatch, {"axis ", a, " is outside the tensor"});
     reduced[static_cast<size_t>(c.axis(a, rank))] = true;
   }
   const auto found = kernels::ReduceShape::of(dims, {reduced.get(), dims.size()});
@@ -91,7 +90,8 @@ Kernel prepare(PrepareContext& c, Reduce f) {
   }
   return [=](const RunContext& r) {
     r.parallel_range(count, grain, [&](int64_t begin, int64_t end) {
-      if (type == DType::kFloat32) return kernels::reduce(f, shape, r.in<float>(0), r.out<float>(0), begin, end);
+      if (type == DType::kFloat32)
+        return kernels::reduce(f, shape, r.in<float>(0), r.out<float>(0), begin, end);
       kernels::reduce_any(f, shape, type, r.inputs[0], r.outputs[0], begin, end);
     });
   };
@@ -157,7 +157,8 @@ Kernel prepare_arg(PrepareContext& c, bool smallest) {
   for (size_t d = axis + 1; d < dims.size(); ++d) a.inner *= dims[d];
   const int64_t count = element_count(c.out_dims(0));
   const DType type = c.dtype(0);
-  if (type == DType::kBool || type == DType::kFloat16 || kernels::wide_of(type) == kernels::Wide::kNone) fail_type(c);
+  if (type == DType::kBool || type == DType::kFloat16 || kernels::wide_of(type) == kernels::Wide::kNone)
+    fail_type(c);
   return [=](const RunContext& r) {
     const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, a.length));
     r.parallel_range(count, grain, [&](int64_t begin, int64_t end) {
@@ -171,11 +172,12 @@ Kernel prepare_arg(PrepareContext& c) {
   return prepare_arg(c, kSmallest);
 }
 
-constexpr OpDef kArgMax = 
-    {.name = "ArgMax", .infer = infer_arg, .prepare = prepare_arg<false>, .layout = layout};
-constexpr OpDef kArgMin = 
-    {.name = "ArgMin", .infer = infer_arg, .prepare = prepare_arg<true>, .layout = layout};
-const RegisterOps kRegistered({&kSum, &kMean, &kMax, &kMin, &kProd, &kL1, &kL2, &kSumSquare, &kLogSum, &kLogSumExp, &kArgMax, &kArgMin});
+constexpr OpDef kArgMax = {
+    .name = "ArgMax", .infer = infer_arg, .prepare = prepare_arg<false>, .layout = layout};
+constexpr OpDef kArgMin = {
+    .name = "ArgMin", .infer = infer_arg, .prepare = prepare_arg<true>, .layout = layout};
+const RegisterOps kRegistered({&kSum, &kMean, &kMax, &kMin, &kProd, &kL1, &kL2, &kSumSquare, &kLogSum,
+                               &kLogSumExp, &kArgMax, &kArgMin});
 
 }  // namespace
 }  // namespace zp

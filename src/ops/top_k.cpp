@@ -23,7 +23,7 @@ void infer_top_k(InferContext& c) {
   if (const auto k = shape_integers(c, 1)) {
     c.require(k->size() == 1 && (*k)[0] >= 0, "k is not one number of values");
     c.require(!(*in)[axis].known() || (*k)[0] <= (*in)[axis].value(),
-              std::to_string((*k)[0]) + " values of an axis of " + std::to_string((*in)[axis].value()));
+              {(*k)[0], " values of an axis of ", (*in)[axis].value()});
     out[axis] = (*k)[0];
   }
   c.output(0, c.dtype(0), out);
@@ -57,7 +57,7 @@ Kernel prepare_top_k(PrepareContext& c) {
     case DType::kInt8:
       break;
     default:
-      c.fail(ErrorCode::kUnsupportedType, "the largest of " + std::string(name_of(type)));
+      c.fail(ErrorCode::kUnsupportedType, {"the largest of ", name_of(type)});
   }
   const Shape& dims = c.dims(0);
   const auto axis =
@@ -71,15 +71,15 @@ Kernel prepare_top_k(PrepareContext& c) {
     int64_t key, index;
   };
   const size_t per_thread = (static_cast<size_t>(size) * sizeof(Item) + 63) / 64 * 64;
-  if (size > int64_t{1} << 26)
-    c.fail(ErrorCode::kShapeMismatch, "an axis of " + std::to_string(size) + " elements");
+  if (size > int64_t{1} << 26) c.fail(ErrorCode::kShapeMismatch, {"an axis of ", size, " elements"});
   c.scratch(per_thread * threads);
   const auto element = static_cast<size_t>(bits_of(type) / 8);
   return [=](const RunContext& run) {
     run.parallel(outer * inner, [&](int64_t task, int thread) {
       const int64_t first = task / inner * size * inner + task % inner;
       Item* items = run.scratch<Item>(per_thread * static_cast<size_t>(thread));
-      // The largest come first when keys are turned around; no key but INT64_MIN lacks a negative, and ~ has it.
+      // The largest come first when keys are turned around; no key but INT64_MIN lacks a negative, and ~ has
+      // it.
       keys_of(run.inputs[0], type, first, inner, size,
               [&](int64_t i, int64_t key) { items[i] = {largest ? ~key : key, i}; });
       std::partial_sort(items, items + k, items + size, [](const Item& a, const Item& b) {
@@ -89,7 +89,8 @@ Kernel prepare_top_k(PrepareContext& c) {
         const int64_t to = (task / inner * k + i) * inner + task % inner;
         const auto at = static_cast<size_t>(first + items[i].index * inner);
         if (values_wanted)
-          std::memcpy(run.outputs[0] + static_cast<size_t>(to) * element, run.inputs[0] + at * element, element);
+          std::memcpy(run.outputs[0] + static_cast<size_t>(to) * element, run.inputs[0] + at * element,
+                      element);
         if (indices_wanted) run.out<int64_t>(1)[to] = items[i].index;
       }
     });
@@ -107,10 +108,10 @@ void k_to_input(Canonicalize& c) {  // an attribute before opset 10
 }
 
 constexpr OpDef kTopK = {.name = "TopK",
-                        .infer = infer_top_k,
-                        .prepare = prepare_top_k,
-                        .quant = {.kind = QuantRule::Kind::kSameScale},
-                        .canonicalize = k_to_input};
+                         .infer = infer_top_k,
+                         .prepare = prepare_top_k,
+                         .quant = {.kind = QuantRule::Kind::kSameScale},
+                         .canonicalize = k_to_input};
 const RegisterOps kRegistered({&kTopK});
 
 }  // namespace

@@ -43,10 +43,10 @@ Kernel prepare_trilu(PrepareContext& c) {
 }
 
 constexpr OpDef kTrilu = {.name = "Trilu",
-                         .since = 14,
-                         .infer = infer_trilu,
-                         .prepare = prepare_trilu,
-                         .quant = {.why_float = "makes masks, not activations"}};
+                          .since = 14,
+                          .infer = infer_trilu,
+                          .prepare = prepare_trilu,
+                          .quant = {.why_float = "makes masks, not activations"}};
 const RegisterOps kRegistered({&kTrilu});
 
 }  // namespace

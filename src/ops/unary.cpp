@@ -86,10 +86,12 @@ Kernel prepare_each(PrepareContext& c, Each f, EachParameters parameters) {
   const int64_t count = element_count(c.out_dims(0));
   return [=](const RunContext& r) {
     r.parallel_range(count, 16384, [&](int64_t begin, int64_t end) {
-      kernels::through_wide(kernels::Broadcast::flat(count), type, r.inputs[0], nullptr, r.outputs[0], begin, end,
-                            [&](kernels::Wide w, const void* x, const void*, void* y, int64_t n) {
-                              if (w == kernels::Wide::kDouble) return apply_all<double>(f, parameters, x, y, n);
-                              if (w == kernels::Wide::kUint) return apply_all<uint64_t>(f, parameters, x, y, n);
+      kernels::through_wide(kernels::Broadcast::flat(count), type, r.inputs[0], nullptr, r.outputs[0], begin,
+                            end, [&](kernels::Wide w, const void* x, const void*, void* y, int64_t n) {
+                              if (w == kernels::Wide::kDouble)
+                                return apply_all<double>(f, parameters, x, y, n);
+                              if (w == kernels::Wide::kUint)
+                                return apply_all<uint64_t>(f, parameters, x, y, n);
                               apply_all<int64_t>(f, parameters, x, y, n);
                             });
     });
@@ -98,13 +100,12 @@ Kernel prepare_each(PrepareContext& c, Each f, EachParameters parameters) {
 
 void require_inputs(const PrepareContext& c, size_t count) {
   for (size_t i = 0; i < count; ++i)
-    if (!c.has_input(i)) c.fail(ErrorCode::kInvalidModel, "input " + std::to_string(i) + " is missing");
+    if (!c.has_input(i)) c.fail(ErrorCode::kInvalidModel, {"input ", i, " is missing"});
 }
 
 void fail_type(const PrepareContext& c, size_t input) {
-  c.fail(ErrorCode::kUnsupportedType, "input " + std::to_string(input) + " has type " +
-                                          std::string(name_of(c.dtype(input))) +
-                                          ", which this operator does not take here");
+  c.fail(ErrorCode::kUnsupportedType, {"input ", input, " has type ", name_of(c.dtype(input)),
+                                       ", which this operator does not take here"});
 }
 
 void drop_consumed_inputs(Canonicalize& c) {
@@ -235,7 +236,11 @@ constexpr OpDef kNotOp = exact("Not", infer_same, prepare_not);
 constexpr OpDef kBitwiseNotOp = exact("BitwiseNot", infer_same, prepare_bitwise_not);
 constexpr OpDef kIsNaNOp = exact("IsNaN", infer_bool, prepare_is_nan);
 constexpr OpDef kIsInfOp = exact("IsInf", infer_bool, prepare_is_inf);
-const RegisterOps kRegistered({&kExpOp, &kLogOp, &kSqrtOp, &kReciprocalOp, &kErfOp, &kAbsOp, &kNegOp, &kFloorOp, &kCeilOp, &kRoundOp, &kSignOp, &kSinOp, &kCosOp, &kTanOp, &kAsinOp, &kAcosOp, &kAtanOp, &kSinhOp, &kCoshOp, &kAsinhOp, &kAcoshOp, &kAtanhOp, &kNotOp, &kBitwiseNotOp, &kIsNaNOp, &kIsInfOp});
+const RegisterOps kRegistered({&kExpOp,   &kLogOp,   &kSqrtOp,  &kReciprocalOp, &kErfOp,  &kAbsOp,
+                               &kNegOp,   &kFloorOp, &kCeilOp,  &kRoundOp,      &kSignOp, &kSinOp,
+                               &kCosOp,   &kTanOp,   &kAsinOp,  &kAcosOp,       &kAtanOp, &kSinhOp,
+                               &kCoshOp,  &kAsinhOp, &kAcoshOp, &kAtanhOp,      &kNotOp,  &kBitwiseNotOp,
+                               &kIsNaNOp, &kIsInfOp});
 
 }  // namespace
 }  // namespace zp

@@ -23,11 +23,11 @@ Kernel prepare_where(PrepareContext& c) {
 }
 
 constexpr OpDef kWhere = {.name = "Where",
-                         .since = 9,
-                         .infer = infer_where,
-                         .prepare = prepare_where,
-                         .layout = any_layout,
-                         .broadcasts = true};
+                          .since = 9,
+                          .infer = infer_where,
+                          .prepare = prepare_where,
+                          .layout = any_layout,
+                          .broadcasts = true};
 const RegisterOps kRegistered({&kWhere});
 
 }  // namespace

@@ -476,7 +476,8 @@ constexpr OpDef kOld = {.domain = kDomain, .name = "Old", .since = 2, .canonical
                           if (c.version >= 3) return c.keep();
                           EXPECT_NE(c.shape(0), nullptr);
                           c.attribute_to_input("k", 1);
-                          const ValueId scaled = c.add("Same", {c.node.input(0), c.node.input(1)}, {}, kDomain);
+                          const ValueId scaled =
+                              c.add("Same", {c.node.input(0), c.node.input(1)}, {}, kDomain);
                           c.finish("Same", {scaled}, {{"bias", 1.0F}}, kDomain);
                         }};
 constexpr OpDef kSame = {.domain = kDomain, .name = "Same", .infer = infer_same};
