@@ -1,5 +1,5 @@
-// Messages as lists of their pieces: {"axis ", axis, " is outside ", dims}. Nothing is put together, and nothing
-// allocated, unless the message is wanted.
+// Messages as lists of their pieces: {"axis ", axis, " is outside ", dims}. Nothing is put together, and
+// nothing allocated, unless the message is wanted.
 #pragma once
 
 #include <concepts>
@@ -15,12 +15,13 @@ namespace zp {
 
 class Piece {
  public:
-  Piece(const char* text) : Piece(std::string_view(text)) {}    // NOLINT(google-explicit-constructor)
+  Piece(const char* text) : Piece(std::string_view(text)) {}         // NOLINT(google-explicit-constructor)
   Piece(const std::string& text) : Piece(std::string_view(text)) {}  // NOLINT(google-explicit-constructor)
   Piece(std::string_view text) : kind_(Kind::kText), at_(text.data()), size_(text.size()) {}  // NOLINT
   template <std::integral T>
   Piece(T number) : kind_(Kind::kNumber), number_(static_cast<int64_t>(number)) {}  // NOLINT
-  Piece(std::span<const int64_t> dims) : kind_(Kind::kDims), at_(dims.data()), size_(dims.size()) {}  // NOLINT
+  Piece(std::span<const int64_t> dims)
+      : kind_(Kind::kDims), at_(dims.data()), size_(dims.size()) {}                   // NOLINT
   Piece(const std::vector<int64_t>& dims) : Piece(std::span<const int64_t>(dims)) {}  // NOLINT
   // Whatever has a to_string of its own.
   template <class T>
@@ -28,7 +29,9 @@ class Piece {
       { to_string(v) } -> std::same_as<std::string>;
     }
   Piece(const T& value)  // NOLINT(google-explicit-constructor)
-      : kind_(Kind::kObject), at_(&value), format_([](const void* v) { return to_string(*static_cast<const T*>(v)); }) {}
+      : kind_(Kind::kObject),
+        at_(&value),
+        format_([](const void* v) { return to_string(*static_cast<const T*>(v)); }) {}
 
   void append_to(std::string& text) const;
 
@@ -47,7 +50,8 @@ class Text {
   Text(const char* text) : only_(text) {}         // NOLINT(google-explicit-constructor)
   Text(const std::string& text) : only_(text) {}  // NOLINT(google-explicit-constructor)
   Text(std::string_view text) : only_(text) {}    // NOLINT(google-explicit-constructor)
-  Text(std::initializer_list<Piece> pieces) : only_(""), pieces_(pieces.begin()), count_(pieces.size()) {}  // NOLINT
+  Text(std::initializer_list<Piece> pieces)
+      : only_(""), pieces_(pieces.begin()), count_(pieces.size()) {}  // NOLINT
   std::string str() const;
 
  private:

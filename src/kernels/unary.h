@@ -26,7 +26,7 @@ enum class Unary : uint8_t {
   kSoftplus,
   kSoftsign,
   kMish,
-  kSwish,  // x sigmoid(a x)
+  kSwish,   // x sigmoid(a x)
   kShrink,  // x < -a ? x + b : x > a ? x - b : 0
   kExp,
   kLog,

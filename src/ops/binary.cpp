@@ -313,9 +313,8 @@ constexpr OpDef in_float(OpDef def, std::string_view why, void (*canonicalize)(C
 }
 
 using ByteFunction = kernels::ByteBinary;
-constexpr OpDef kAdd =
-    sum(with_bytes(arithmetic(kAddName, prepare_or_bytes<Binary::kAdd, ByteFunction::kAdd>),
-                   fold_qlinear<kQLinearAddName>));
+constexpr OpDef kAdd = sum(with_bytes(
+    arithmetic(kAddName, prepare_or_bytes<Binary::kAdd, ByteFunction::kAdd>), fold_qlinear<kQLinearAddName>));
 constexpr OpDef kMul = with_bytes(arithmetic(kMulName, prepare_or_bytes<Binary::kMul, ByteFunction::kMul>),
                                   fold_qlinear<kQLinearMulName>);
 constexpr OpDef kSub =

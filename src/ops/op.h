@@ -269,6 +269,7 @@ struct QuantRule {
     constexpr const int8_t* begin() const { return at_.data(); }
     constexpr const int8_t* end() const { return at_.data() + size_; }
     constexpr bool has(int input) const { return std::find(begin(), end(), input) != end(); }
+    constexpr int first() const { return at_[0]; }
     constexpr bool all() const { return size_ == 1 && at_[0] < 0; }
 
    private:

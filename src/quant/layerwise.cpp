@@ -73,7 +73,7 @@ void LayerwiseStage::end_samples() {
 
 ValueId LayerwiseStage::data_input(const Layer& l) {
   const Node& node = state_.prepared->graph.nodes[static_cast<size_t>(l.node)];
-  const int slot = find_op(node.domain, node.op_type)->quant.data[0];
+  const int slot = find_op(node.domain, node.op_type)->quant.data.first();
   return placed_node(l).input(static_cast<size_t>(slot));
 }
 

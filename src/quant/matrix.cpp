@@ -25,10 +25,11 @@ RightMatrix::RightMatrix(const float* values, int64_t depth, int64_t columns, bo
 void RightMatrix::multiply(const float* left, int64_t rows, float* out, ThreadPool* pool) const {
   const kernels::FloatWeights weights{reinterpret_cast<const float*>(storage_.get()),
                                       static_cast<int>(columns_), static_cast<int>(depth_)};
-  const kernels::GemmInput<float> input{.data = left, .row_stride = depth_, .conv = nullptr};
+  const kernels::GemmInput<float> input{
+      .data = left, .row_stride = static_cast<std::ptrdiff_t>(depth_), .conv = nullptr};
   kernels::FloatGemmOutput output;
   output.data = out;
-  output.rows.stride = columns_;
+  output.rows.stride = static_cast<std::ptrdiff_t>(columns_);
   constexpr int64_t kBlock = 4 * kernels::kRowTile;
   const int64_t blocks = (rows + kBlock - 1) / kBlock;
   const auto block = [&](int64_t b, int) {

@@ -41,7 +41,7 @@ PatchReader::PatchReader(const Graph& graph, const Node& node, const Tensor& wei
   // One output channel for each weight of a group, which takes the input that this weight would meet.
   auto model = std::make_shared<Model>();
   Graph& g = model->graph;
-  const ValueId data = node.input(static_cast<size_t>(rule.data[0]));
+  const ValueId data = node.input(static_cast<size_t>(rule.data.first()));
   input_name_ = graph[data].name;
   const ValueId in = g.add_value(input_name_, DType::kFloat32);
   Shape dims = weight.dims();
@@ -55,7 +55,7 @@ PatchReader::PatchReader(const Graph& graph, const Node& node, const Tensor& wei
       ones.mutable_data<float>()[probe.element(q * layer.depth + k, k)] = 1;
   Node n = node;
   for (ValueId& v : n.inputs) v = kNoValue;
-  n.inputs[static_cast<size_t>(rule.data[0])] = in;
+  n.inputs[static_cast<size_t>(rule.data.first())] = in;
   n.inputs[static_cast<size_t>(rule.weight)] = g.add_constant("ones", std::move(ones));
   while (n.inputs.back() == kNoValue) n.inputs.pop_back();
   n.outputs = {g.add_value("patches", DType::kFloat32)};

@@ -137,7 +137,7 @@ class Equalize : public Stage {
       if (next < 0 || node(next).input(0) != out) continue;
       const OpDef* d = find_op(node(next).domain, node(next).op_type);
       const Tensor* w2 = d ? weight_of(node(next), d->quant) : nullptr;
-      if (!w2 || !d->quant.input_axis || d->quant.data[0] != 0) continue;
+      if (!w2 || !d->quant.input_axis || d->quant.data.first() != 0) continue;
       p.second = next;
       p.second_axis = d->quant.input_axis(node(next), static_cast<int>(w2->dims().size()));
       if (p.second_axis < 0) continue;

@@ -82,7 +82,7 @@ class Smooth : public Stage {
       const Node& n = g.nodes[i];
       const OpDef* def = find_op(n.domain, n.op_type);
       if (!def || def->quant.kind != QuantRule::Kind::kProduct || def->quant.weight < 0 ||
-          def->quant.channel_dim != -1 || !def->quant.input_axis || def->quant.data[0] != 0)
+          def->quant.channel_dim != -1 || !def->quant.input_axis || def->quant.data.first() != 0)
         continue;
       const Tensor* w = g.constant(n.input(static_cast<size_t>(def->quant.weight)));
       const ValueId x = n.input(0);

@@ -55,8 +55,8 @@ inline EdgeQuant edge(DType type, std::vector<float> scales, std::vector<int32_t
 
 class MapCache : public PreparedCache {
  public:
-  std::shared_ptr<const void> find_or_make(
-      const std::string& key, FunctionRef<std::shared_ptr<const void>()> make) override {
+  std::shared_ptr<const void> find_or_make(const std::string& key,
+                                           FunctionRef<std::shared_ptr<const void>()> make) override {
     std::shared_ptr<const void>& entry = entries[key];
     if (!entry) entry = make();
     return entry;
