@@ -101,6 +101,8 @@ for (const [name, why] of Object.entries(missing)) console.error(`${name}: ${why
 let python;
 try {
   python = await environment();
+  // What its 4-bit quantizer needs, and its package does not ask for.
+  await run(python, ['-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', 'onnx-ir', 'sympy']);
 } catch (error) {
   console.error(`the rival cannot be measured: ${error.message.trim().split('\n').at(-1)}`);
 }

@@ -62,12 +62,9 @@ def dynamic(source, target, calibration):
 
 def four_bits(source, target, calibration):
     import onnx
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
-    try:
-        from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer as Quantizer
-    except ImportError:
-        from onnxruntime.quantization.matmul_4bits_quantizer import MatMul4BitsQuantizer as Quantizer
-    quantizer = Quantizer(onnx.load(source), block_size=32, is_symmetric=True)
+    quantizer = MatMulNBitsQuantizer(onnx.load(source), block_size=32, is_symmetric=True)
     quantizer.process()
     quantizer.model.save_model_to_file(str(target))
 

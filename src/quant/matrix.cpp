@@ -13,6 +13,14 @@ kernels::WeightLayout layout_of(int64_t depth, int64_t columns, bool transposed)
   return transposed ? kernels::WeightLayout::transposed_matrix(k, n) : kernels::WeightLayout::matrix(k, n);
 }
 
+std::vector<float> turned(const std::vector<float>& x, int64_t rows, int64_t columns) {
+  std::vector<float> out(x.size() + Tensor::kReadSlack);
+  for (int64_t r = 0; r < rows; ++r)
+    for (int64_t c = 0; c < columns; ++c)
+      out[static_cast<size_t>(c * rows + r)] = x[static_cast<size_t>(r * columns + c)];
+  return out;
+}
+
 }  // namespace
 
 RightMatrix::RightMatrix(const float* values, int64_t depth, int64_t columns, bool transposed)
@@ -46,14 +54,21 @@ void RightMatrix::multiply(const float* left, int64_t rows, float* out, ThreadPo
   }
 }
 
-std::vector<float> gram(const std::vector<float>& x, int64_t rows, int64_t columns, ThreadPool* pool) {
-  std::vector<float> turned(x.size() + Tensor::kReadSlack), out(static_cast<size_t>(columns * columns));
-  for (int64_t r = 0; r < rows; ++r)
-    for (int64_t c = 0; c < columns; ++c)
-      turned[static_cast<size_t>(c * rows + r)] = x[static_cast<size_t>(r * columns + c)];
-  const RightMatrix right(turned.data(), rows, columns, true);
-  right.multiply(turned.data(), columns, out.data(), pool);
-  return out;
+Gram::Gram(const std::vector<float>& x, int64_t rows, int64_t columns)
+    : rows_(rows),
+      columns_(columns),
+      turned_(turned(x, rows, columns)),
+      right_(turned_.data(), rows, columns, true) {}
+
+bool Gram::advance(float* out, ThreadPool* pool) {
+  if (at_ == columns_) return false;
+  // Some ten million multiplications.
+  constexpr int64_t kWork = 10'000'000;
+  const int64_t most = std::max<int64_t>(8, kWork / std::max<int64_t>(1, rows_ * columns_));
+  const int64_t count = std::min(most, columns_ - at_);
+  right_.multiply(turned_.data() + at_ * rows_, count, out + at_ * columns_, pool);
+  at_ += count;
+  return true;
 }
 
 }  // namespace zp::quant

@@ -23,7 +23,17 @@ class RightMatrix {
   std::shared_ptr<std::byte> storage_;
 };
 
-// x [rows, columns] transposed times itself: [columns, columns].
-std::vector<float> gram(const std::vector<float>& x, int64_t rows, int64_t columns, ThreadPool* pool);
+// x [rows, columns] transposed times itself: [columns, columns], some rows of it at a time.
+class Gram {
+ public:
+  Gram(const std::vector<float>& x, int64_t rows, int64_t columns);
+  // Makes the next rows of out; false: all are made.
+  bool advance(float* out, ThreadPool* pool);
+
+ private:
+  int64_t rows_, columns_, at_ = 0;
+  std::vector<float> turned_;
+  RightMatrix right_;
+};
 
 }  // namespace zp::quant

@@ -56,6 +56,10 @@ bool RoundingStage::work(double milliseconds) {
   while (group_ < product_.groups) {
     if (!problem_) {
       set_up(group_);
+      if (watch.over()) return false;
+    }
+    if (gram_) {
+      if (!add_up(std::max(0.0, milliseconds - watch.milliseconds()))) return false;
       begin_group(*problem_);
       if (watch.over()) return false;
     }
@@ -123,14 +127,26 @@ void RoundingStage::set_up(int64_t q) {
       rest[r * n + i] =
           seen_.y[i * static_cast<size_t>(product_.channels()) + static_cast<size_t>(q) * rows + r] -
           made[i * rows + r];
-  p.g = gram(x, seen_.count, p.depth, pool());
+  p.c.resize(rows * depth);
+  RightMatrix(x.data(), seen_.count, p.depth).multiply(rest.data(), p.rows, p.c.data(), pool());
+  p.g.resize(depth * depth);
+  gram_ = std::make_unique<Gram>(x, seen_.count, p.depth);
+}
+
+// The largest product of all, in pieces.
+bool RoundingStage::add_up(double milliseconds) {
+  const Stopwatch watch(milliseconds);
+  RoundingProblem& p = *problem_;
+  while (gram_->advance(p.g.data(), pool()))
+    if (watch.over()) return false;
+  gram_.reset();
   // Patches are few: what they say nothing about is not to be moved for nothing.
+  const auto depth = static_cast<size_t>(p.depth);
   double trace = 0;
   for (size_t k = 0; k < depth; ++k) trace += static_cast<double>(p.g[k * depth + k]);
   for (size_t k = 0; k < depth; ++k)
     p.g[k * depth + k] += static_cast<float>(kDamping * trace / static_cast<double>(depth));
-  p.c.resize(rows * depth);
-  RightMatrix(x.data(), seen_.count, p.depth).multiply(rest.data(), p.rows, p.c.data(), pool());
+  return true;
 }
 
 void RoundingStage::take(int64_t q) {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "quant/layerwise.h"
+#include "quant/matrix.h"
 #include "quant/product_layer.h"
 
 namespace zp::quant {
@@ -45,6 +46,7 @@ class RoundingStage : public LayerwiseStage {
   void read(size_t sample);
   void start();
   void set_up(int64_t group);
+  bool add_up(double milliseconds);
   void take(int64_t group);
   void finish();
 
@@ -62,6 +64,7 @@ class RoundingStage : public LayerwiseStage {
   size_t sample_ = 0;
   int64_t group_ = 0;
   std::unique_ptr<RoundingProblem> problem_;
+  std::unique_ptr<Gram> gram_;  // while problem_->g is being made
 
   size_t layers_ = 0;
   double moved_ = 0, weights_ = 0;

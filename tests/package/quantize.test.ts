@@ -229,3 +229,58 @@ describe('calibration', () => {
     await expect(model.quantize({ calibration })).rejects.toThrow(RangeError);
   });
 });
+
+describe('repairs and searches', () => {
+  const { path, feeds } = models.embedding;
+  const samples = samplesOf(feeds, 8);
+  const unseen = samplesOf(feeds, 2, 1000);
+
+  test('learned rounding wins 4-bit weights back', async () => {
+    const model = await Model.load(path);
+    const options: QuantizeOptions = { weights: 'int4', calibration: samples, layerErrors: 0 };
+    const plain = await model.quantize(options);
+    const repaired = await model.quantize({
+      ...options,
+      repairs: ['adaround', 'bias-correction'],
+      parameters: { 'adaround-iterations': 0, 'adaround-patches': 256 },
+    });
+    const sqnr = async (candidate: OurModel) =>
+      (await compare(model, candidate, unseen)).outputs[0]?.sqnr ?? Number.NaN;
+    expect(await sqnr(repaired.model)).toBeGreaterThan((await sqnr(plain.model)) + 3);
+    expect(plain.report.repairs).toEqual([]);
+    expect(repaired.report.repairs).toHaveLength(2);
+  });
+
+  test('a target leaves layers in float, and says what was tried', async () => {
+    const model = await Model.load(path);
+    const { report } = await model.quantize({ calibration: samples, target: { sqnr: 30 }, layerErrors: 0 });
+    const last = report.trials.at(-1);
+    expect(last?.sqnr).toBeGreaterThanOrEqual(30);
+    expect(last?.floatLayers).toBeGreaterThan(0);
+    expect(report.layers.filter(({ sensitivity }) => sensitivity).length).toBeGreaterThan(5);
+  });
+
+  test('a search can be cancelled', async () => {
+    const model = await Model.load(path);
+    const controller = new AbortController();
+    const work = () =>
+      model.quantize({
+        mode: 'auto',
+        calibration: samples,
+        signal: controller.signal,
+        onProgress: ({ phase }) => {
+          if (phase === 'search') controller.abort();
+        },
+      });
+    await errorOf(work, 'cancelled');
+  });
+
+  test.each([{ sqnr: -1 }, { size: 'large' }, { sqnr: 30, size: 100 }, {}])(
+    'target %j is refused',
+    async (target) => {
+      const model = await Model.load(path);
+      const work = () => model.quantize({ calibration: samples, target } as QuantizeOptions);
+      expect((await errorOf(work, 'invalid-argument')).message).toContain('target');
+    },
+  );
+});

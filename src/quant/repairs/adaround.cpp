@@ -37,6 +37,7 @@ constexpr float kPenalty = 0.1f;
 constexpr float kWarm = 0.2f;  // of the iterations: without penalty
 constexpr float kRate = 0.02f;
 constexpr int kSettleSweeps = 8;
+constexpr int64_t kRowsAtATime = 8;
 constexpr double kWorthThreads = 1e5;  // multiplications of an iteration
 
 class AdaRound : public RoundingStage {
@@ -68,6 +69,7 @@ class AdaRound : public RoundingStage {
     norm_ = noise > 0 ? static_cast<float>(static_cast<double>(n) / noise) : 0;
     // Nothing to learn where the inputs are all zero or the weights exact.
     left_ = norm_ > 0 ? iterations_ : 0;
+    row_ = -1;
   }
 
   bool solve(RoundingProblem& p, double milliseconds) override {
@@ -77,7 +79,18 @@ class AdaRound : public RoundingStage {
       --left_;
       if (watch.over()) return false;
     }
-    settle(p);
+    if (row_ < 0) begin_steps(p);
+    while (row_ < p.rows) {
+      const int64_t count = std::min(p.rows - row_, kRowsAtATime);
+      if (threads_ && count > 1) {
+        threads_->run(count, [&](int64_t r, int) { take_steps(p, row_ + r); });
+      } else {
+        for (int64_t r = 0; r < count; ++r) take_steps(p, row_ + r);
+      }
+      row_ += count;
+      if (row_ < p.rows && watch.over()) return false;
+    }
+    end_steps(p);
     return true;
   }
 
@@ -110,49 +123,49 @@ class AdaRound : public RoundingStage {
     }
   }
 
-  // Rounds as learned, then takes single steps while they help. Keeps what there was if that was better.
-  void settle(RoundingProblem& p) {
-    const size_t n = p.w.size();
-    const std::vector<int32_t> before = p.code;
-    for (size_t i = 0; i < n; ++i) {
+  // Rounds as learned. Keeps what there was for the case that it was better.
+  void begin_steps(RoundingProblem& p) {
+    before_ = p.code;
+    for (size_t i = 0; i < p.w.size(); ++i) {
       if (iterations_ > 0 && norm_ > 0)
         p.code[i] = std::clamp(static_cast<int32_t>(low_[i]) + (v_[i] > 0 ? 1 : 0), p.least[i], p.most[i]);
       e_[i] = p.error(i);
     }
     multiply(p);
+    row_ = 0;
+  }
+
+  // Single steps of a row's weights, while they help.
+  void take_steps(RoundingProblem& p, int64_t r) const {
     const auto depth = static_cast<size_t>(p.depth);
-    const auto row = [&](int64_t r, int) {
-      const size_t first = static_cast<size_t>(r) * depth;
-      std::vector<double> slope(depth);
-      for (size_t k = 0; k < depth; ++k)
-        slope[k] = static_cast<double>(eg_[first + k]) - static_cast<double>(p.c[first + k]);
-      for (int sweep = 0; sweep < kSettleSweeps; ++sweep) {
-        bool moved = false;
-        for (size_t k = 0; k < depth; ++k) {
-          const size_t i = first + k;
-          const float* column = p.g.data() + k * depth;
-          // The one of the two codes around the weight that it does not have now: further ones would fit the
-          // few patches rather than the layer.
-          const int32_t down = static_cast<int32_t>(low_[i]), up = std::min(down + 1, p.most[i]);
-          const int direction = p.code[i] > down ? -1 : 1;
-          if (direction > 0 && p.code[i] >= up) continue;
-          const double step = direction * static_cast<double>(p.scale[i]);
-          if (!(step * (2 * slope[k] + step * static_cast<double>(column[k])) < 0)) continue;
-          p.code[i] += direction;
-          for (size_t j = 0; j < depth; ++j) slope[j] += step * static_cast<double>(column[j]);
-          moved = true;
-        }
-        if (!moved) break;
+    const size_t first = static_cast<size_t>(r) * depth;
+    std::vector<double> slope(depth);
+    for (size_t k = 0; k < depth; ++k)
+      slope[k] = static_cast<double>(eg_[first + k]) - static_cast<double>(p.c[first + k]);
+    for (int sweep = 0; sweep < kSettleSweeps; ++sweep) {
+      bool moved = false;
+      for (size_t k = 0; k < depth; ++k) {
+        const size_t i = first + k;
+        const float* column = p.g.data() + k * depth;
+        // The one of the two codes around the weight that it does not have now: further ones would fit the
+        // few patches rather than the layer.
+        const int32_t down = static_cast<int32_t>(low_[i]), up = std::min(down + 1, p.most[i]);
+        const int direction = p.code[i] > down ? -1 : 1;
+        if (direction > 0 && p.code[i] >= up) continue;
+        const double step = direction * static_cast<double>(p.scale[i]);
+        if (!(step * (2 * slope[k] + step * static_cast<double>(column[k])) < 0)) continue;
+        p.code[i] += direction;
+        for (size_t j = 0; j < depth; ++j) slope[j] += step * static_cast<double>(column[j]);
+        moved = true;
       }
-    };
-    if (threads_ && p.rows > 1) {
-      threads_->run(p.rows, row);
-    } else {
-      for (int64_t r = 0; r < p.rows; ++r) row(r, 0);
+      if (!moved) break;
     }
-    for (size_t i = 0; i < n; ++i) e_[i] = p.error(i);
+  }
+
+  void end_steps(RoundingProblem& p) {
+    for (size_t i = 0; i < p.w.size(); ++i) e_[i] = p.error(i);
     multiply(p);
-    if (!(loss(p) < start_)) p.code = before;
+    if (!(loss(p) < start_)) p.code = before_;
   }
 
   void multiply(const RoundingProblem& p) { right_->multiply(e_.data(), p.rows, eg_.data(), threads_); }
@@ -170,6 +183,8 @@ class AdaRound : public RoundingStage {
   }
 
   int iterations_, left_ = 0;
+  int64_t row_ = -1;  // of the steps at the end; -1: not yet
+  std::vector<int32_t> before_;
   std::vector<float> v_, m_, u_, slope_, low_, e_, eg_;
   std::unique_ptr<RightMatrix> right_;
   ThreadPool* threads_ = nullptr;

@@ -9,6 +9,7 @@
 
 #include "ops/op.h"
 #include "quant/layerwise.h"
+#include "quant/stopwatch.h"
 
 namespace zp::quant {
 namespace {
@@ -55,40 +56,62 @@ class BiasCorrection : public LayerwiseStage {
 
  private:
   bool begin(const Layer& layer) override {
-    const std::vector<double> shift = shift_of(layer);
-    const std::vector<float> moved = correct(layer, shift);
-    if (moved.empty()) return false;
-    ++corrected_;
-    // What later layers are measured behind.
-    for (size_t s = 0; s < samples(); ++s) {
-      Tensor& y = quantized_value(layer.output, s);
-      const ChannelView view(y.dims(), rule_of(placed_node(layer)).channel_dim);
-      float* at = y.mutable_data<float>().data();
-      for (int64_t o = 0; o < view.outer; ++o)
-        for (int64_t c = 0; c < view.channels; ++c)
-          for (int64_t i = 0; i < view.inner; ++i) *at++ += moved[static_cast<size_t>(c)];
-    }
-    return false;
+    layer_ = layer;
+    sums_.clear();
+    moved_.clear();
+    count_ = 0;
+    sample_ = 0;
+    measured_ = false;
+    return true;
   }
-  bool work(double) override { return true; }
 
-  // By channel: the mean of the float outputs less that of the quantized ones.
-  std::vector<double> shift_of(const Layer& layer) {
-    std::vector<double> sums;
-    double count = 0;
-    for (size_t s = 0; s < samples(); ++s) {
-      const Tensor &x = float_value(layer.output, s), &y = quantized_value(layer.output, s);
-      const ChannelView view(x.dims(), rule_of(placed_node(layer)).channel_dim);
-      sums.resize(static_cast<size_t>(view.channels), 0.0);
-      const float *a = x.data<float>().data(), *b = y.data<float>().data();
-      for (int64_t o = 0; o < view.outer; ++o)
-        for (int64_t c = 0; c < view.channels; ++c)
-          for (int64_t i = 0; i < view.inner; ++i, ++a, ++b)
-            sums[static_cast<size_t>(c)] += static_cast<double>(*a) - static_cast<double>(*b);
-      count += static_cast<double>(view.outer * view.inner);
+  bool work(double milliseconds) override {
+    const Stopwatch watch(milliseconds);
+    while (!measured_ && sample_ < samples()) {
+      measure(sample_++);
+      if (watch.over()) return false;
     }
-    for (double& v : sums) v = count > 0 ? v / count : 0;
-    return sums;
+    if (!measured_) {
+      measured_ = true;
+      sample_ = 0;
+      for (double& v : sums_) v = count_ > 0 ? v / count_ : 0;
+      moved_ = correct(layer_, sums_);
+      if (moved_.empty()) return true;
+      ++corrected_;
+    }
+    // What later layers are measured behind.
+    while (sample_ < samples()) {
+      move(sample_++);
+      if (sample_ < samples() && watch.over()) return false;
+    }
+    return true;
+  }
+
+  // f(channel, element) for a layer's output.
+  template <class F>
+  void for_each(const Tensor& y, F&& f) {
+    const ChannelView view(y.dims(), rule_of(placed_node(layer_)).channel_dim);
+    size_t e = 0;
+    for (int64_t o = 0; o < view.outer; ++o)
+      for (int64_t c = 0; c < view.channels; ++c)
+        for (int64_t i = 0; i < view.inner; ++i, ++e) f(static_cast<size_t>(c), e);
+  }
+
+  // By channel: sums of the float outputs less the quantized ones.
+  void measure(size_t s) {
+    const Tensor &x = float_value(layer_.output, s), &y = quantized_value(layer_.output, s);
+    const ChannelView view(x.dims(), rule_of(placed_node(layer_)).channel_dim);
+    sums_.resize(static_cast<size_t>(view.channels), 0.0);
+    const float *a = x.data<float>().data(), *b = y.data<float>().data();
+    for_each(x,
+             [&](size_t c, size_t e) { sums_[c] += static_cast<double>(a[e]) - static_cast<double>(b[e]); });
+    count_ += static_cast<double>(view.outer * view.inner);
+  }
+
+  void move(size_t s) {
+    Tensor& y = quantized_value(layer_.output, s);
+    float* at = y.mutable_data<float>().data();
+    for_each(y, [&](size_t c, size_t e) { at[e] += moved_[c]; });
   }
 
   // Adds the shift to the layer's bias, and gives what was really added; empty: there is no bias to change.
@@ -151,6 +174,13 @@ class BiasCorrection : public LayerwiseStage {
   }
 
   size_t corrected_ = 0;
+
+  Layer layer_;
+  std::vector<double> sums_;  // by channel; then their means
+  std::vector<float> moved_;  // what was added to the bias
+  double count_ = 0;
+  size_t sample_ = 0;
+  bool measured_ = false;
 };
 
 const RegisterStage kMakeRoom({.name = "bias-slots",

@@ -4,14 +4,19 @@
 // into two problems with closed solutions, taken in turn:
 //
 //   e = shrink(w - w~)                          what is given up as outliers
-//   s = sum of (w - e) c / sum of c^2           the scale that serves the rest, with codes c = round(w / s)
+//   z = mean of c + z - (w - e) / s             the zero point, and
+//   s = sum of (w - e) c / sum of c^2           the scale, that serve the rest, with codes c = round(w / s)
 //
-// The paper moves a zero point that is a float; ONNX's are integers, so here it is the scale that moves.
-// Only where activations stay float: there no bias hangs on the scale.
+// The paper moves a zero point that is a float, and no scale. ONNX's zero points are integers, and symmetric
+// weights have none, so here the scale moves too. A scale can give up too much: of all that are met on the
+// way, the ones with the least squared error are kept. Only for up to 4 bits, and where activations stay
+// float: there no bias hangs on the scale.
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <map>
 #include <set>
+#include <span>
 #include <string>
 
 #include "quant/stage.h"
@@ -21,80 +26,166 @@ namespace {
 
 constexpr std::string_view kName = "hqq";
 constexpr double kNorm = 0.7;
-constexpr double kSharp = 10, kSharper = 1.01;  // beta, and its growth
-constexpr int kRounds = 10;
+constexpr double kSharp = 10;  // beta
+constexpr int kRounds = 6;
 // Of the scale that the largest weight asks for. Where the turns end depends on where they begin.
-constexpr std::array<double, 4> kStarts{1, 0.85, 0.7, 0.55};
+constexpr std::array<double, 3> kStarts{1, 0.8, 0.6};
+constexpr size_t kSlab = 4096;  // elements that are worked on at once
+
+// Elements [begin, end) of one weight, which hold whole groups.
+struct Slab {
+  size_t weight, begin, end;
+};
+
+// x^p from a table, for the sizes that nearly all errors have: it is asked for some twenty times for each
+// weight.
+double power(double x) {
+  constexpr double kTo = 1, kSteps = 4096;
+  static const std::vector<double> table = [] {
+    std::vector<double> t;
+    for (int i = 0; i <= static_cast<int>(kSteps); ++i)
+      t.push_back(std::pow((i + 0.5) / kSteps * kTo, kNorm));
+    return t;
+  }();
+  return x < kTo ? table[static_cast<size_t>(x * (kSteps / kTo))] : std::pow(x, kNorm);
+}
 
 class Hqq : public PiecewiseStage {
  public:
   Hqq(JobState& state, Options) : state_(state) {}
 
  private:
-  size_t start() override { return state_.weights.size(); }
+  size_t start() override {
+    std::set<ValueId> seen;
+    for (size_t i = 0; i < state_.weights.size(); ++i) {
+      const PlacedWeight& placed = state_.weights[i];
+      const bool floats =
+          state_.plan.nodes[static_cast<size_t>(placed.node)].activations == DType::kUndefined;
+      if (!floats || bits_of(placed.spec.dtype) > 4 || !seen.insert(placed.integers).second) continue;
+      cut(i);
+      ++weights_;
+    }
+    return slabs_.size();
+  }
+
+  void cut(size_t i) {
+    const PlacedWeight& placed = state_.weights[i];
+    const std::vector<uint32_t> group =
+        scale_indices(state_.prepared->graph.constant(placed.weight)->dims(), placed.spec.grouping);
+    std::vector<size_t> last(group.empty() ? 0 : 1 + *std::max_element(group.begin(), group.end()));
+    for (size_t e = 0; e < group.size(); ++e) last[group[e]] = e;
+    size_t begin = 0, open = 0;  // until `open` a group goes on
+    for (size_t e = 0; e < group.size(); ++e) {
+      open = std::max(open, last[group[e]]);
+      if (e < open || (e + 1 - begin < kSlab && e + 1 < group.size())) continue;
+      slabs_.push_back({i, begin, e + 1});
+      begin = e + 1;
+    }
+  }
+
+  void open(size_t weight) {
+    const PlacedWeight& placed = state_.weights[weight];
+    const Graph& g = state_.result->graph;
+    const Shape& dims = state_.prepared->graph.constant(placed.weight)->dims();
+    group_ = scale_indices(dims, placed.spec.grouping);
+    scale_ = g.constant(placed.scale)->floats();
+    const std::vector<int64_t> integers = g.constant(placed.integers)->integers();
+    integers_.assign(integers.begin(), integers.end());
+    const Tensor* zero = g.constant(placed.zero_point);
+    zeros_.assign(scale_.size(), 0);
+    for (size_t i = 0; zero && i < zeros_.size(); ++i)
+      zeros_[i] = static_cast<double>(zero->integer_at(static_cast<int64_t>(zero->size() == 1 ? 0 : i)));
+  }
 
   void piece(size_t at) override {
-    PlacedWeight& placed = state_.weights[at];
-    Graph& g = state_.result->graph;
-    if (state_.plan.nodes[static_cast<size_t>(placed.node)].activations != DType::kUndefined ||
-        !done_.insert(placed.integers).second)
-      return;
-    const Tensor& weight = *state_.prepared->graph.constant(placed.weight);
-    const std::span<const float> w = weight.data<float>();
-    const Tensor old_scale = *g.constant(placed.scale), old = *g.constant(placed.integers);
-    const Tensor* zero = g.constant(placed.zero_point);
-    std::vector<float> scale = old_scale.floats();
-    const std::vector<uint32_t> group = scale_indices(weight.dims(), placed.spec.grouping);
+    const Slab& slab = slabs_[at];
+    const PlacedWeight& placed = state_.weights[slab.weight];
+    if (at == 0 || slabs_[at - 1].weight != slab.weight) open(slab.weight);
+    const std::span<const float> w = state_.prepared->graph.constant(placed.weight)->data<float>();
     const IntegerRange codes = weight_codes(placed.spec);
-    std::vector<double> zeros(scale.size(), 0);
-    for (size_t i = 0; zero && i < zeros.size(); ++i)
-      zeros[i] = static_cast<double>(zero->integer_at(static_cast<int64_t>(zero->size() == 1 ? 0 : i)));
-
-    const auto code_of = [&](size_t e, double s) {
-      const double z = zeros[group[e]];
+    const bool moves_zero = !placed.spec.symmetric && state_.result->graph.constant(placed.zero_point);
+    struct Sums {
+      double error = 0, dot = 0, square = 0, zero = 0, count = 0;
+    };
+    struct Group {
+      double unit = 0, first = 0;  // scale and zero point as they were
+      double s = 0, z = 0;         // as tried now
+      double best = 0, best_zero = 0;
+      double least = HUGE_VAL;
+      Sums sums;
+    };
+    const auto code_of = [&](size_t e, double s, double z) {  // less the zero point
       return std::clamp(std::nearbyint(static_cast<double>(w[e]) / s), codes.min - z, codes.max - z);
     };
-    // By group, with `s` as its scale: the error in the l_p norm, and what the next scale is made of. All in
-    // units of the first scale, so that beta means the same for every weight.
-    std::vector<double> s(scale.begin(), scale.end()), best = s, least(s.size(), HUGE_VAL);
-    std::vector<double> error(s.size()), dot(s.size()), square(s.size());
+    std::map<uint32_t, Group> found;
+    std::vector<Group*> of(slab.end - slab.begin);
+    for (size_t e = slab.begin; e < slab.end; ++e) {
+      Group& k = found[group_[e]];
+      k.unit = k.best = static_cast<double>(scale_[group_[e]]);
+      k.first = k.best_zero = zeros_[group_[e]];
+      of[e - slab.begin] = &k;
+    }
     for (double start : kStarts) {
-      for (size_t k = 0; k < s.size(); ++k) s[k] = start * static_cast<double>(scale[k]);
-      double beta = kSharp;
-      for (int round = 0; round <= kRounds; ++round, beta *= kSharper) {
-        std::fill(error.begin(), error.end(), 0.0);
-        std::fill(dot.begin(), dot.end(), 0.0);
-        std::fill(square.begin(), square.end(), 0.0);
-        for (size_t e = 0; e < w.size(); ++e) {
-          const size_t k = group[e];
-          const auto unit = static_cast<double>(scale[k]);
-          const double c = code_of(e, s[k]), off = (static_cast<double>(w[e]) - c * s[k]) / unit;
+      for (auto& [index, k] : found) k.s = start * k.unit, k.z = k.first;
+      for (int round = 0; round <= kRounds; ++round) {
+        for (size_t e = slab.begin; e < slab.end; ++e) {
+          Group& k = *of[e - slab.begin];
+          // In units of the first scale, so that beta means the same for every weight.
+          const auto x = static_cast<double>(w[e]);
+          const double c = code_of(e, k.s, k.z), off = (x - c * k.s) / k.unit;
           const double size = std::fabs(off);
-          error[k] += std::pow(size, kNorm);
           const double given =
-              size > 0 ? std::copysign(std::max(0.0, size - std::pow(size, kNorm - 1) / beta), off) : 0;
-          dot[k] += (static_cast<double>(w[e]) - given * unit) * c;
-          square[k] += c * c;
+              size > 0 ? std::copysign(std::max(0.0, size - power(size) / size / kSharp), off) : 0;
+          const double rest = x - given * k.unit;
+          k.sums.error += size * size;
+          k.sums.dot += rest * c;
+          k.sums.square += c * c;
+          k.sums.zero += c + k.z - rest / k.s;
+          k.sums.count += 1;
         }
-        for (size_t k = 0; k < s.size(); ++k) {
-          if (error[k] < least[k]) least[k] = error[k], best[k] = s[k];
-          if (square[k] > 0 && dot[k] > 0) s[k] = dot[k] / square[k];
+        for (auto& [index, k] : found) {
+          const Sums& sums = k.sums;
+          if (sums.error < k.least) k.least = sums.error, k.best = k.s, k.best_zero = k.z;
+          // One of the two at a time: each is the best for the other.
+          if (moves_zero && round % 2 == 0) {
+            k.z = std::clamp(std::nearbyint(sums.zero / sums.count), static_cast<double>(codes.min),
+                             static_cast<double>(codes.max));
+          } else if (sums.square > 0 && sums.dot > 0) {
+            k.s = sums.dot / sums.square;
+          }
+          k.sums = {};
         }
       }
     }
-    std::vector<int32_t> integers(w.size());
+    for (const auto& [index, k] : found) {
+      scale_[index] = static_cast<float>(k.best);
+      zeros_[index] = k.best_zero;
+    }
+    for (size_t e = slab.begin; e < slab.end; ++e) {
+      const double z = zeros_[group_[e]];
+      integers_[e] = static_cast<int32_t>(code_of(e, static_cast<double>(scale_[group_[e]]), z) + z);
+    }
+    if (at + 1 == slabs_.size() || slabs_[at + 1].weight != slab.weight) close(slab.weight, w);
+  }
+
+  void close(size_t weight, std::span<const float> w) {
+    PlacedWeight& placed = state_.weights[weight];
+    Graph& g = state_.result->graph;
     double signal = 0, noise = 0;
-    for (size_t k = 0; k < s.size(); ++k) scale[k] = static_cast<float>(best[k]);
     for (size_t e = 0; e < w.size(); ++e) {
-      const auto x = static_cast<double>(w[e]), own = static_cast<double>(scale[group[e]]);
-      const double c = code_of(e, own);
-      integers[e] = static_cast<int32_t>(c + zeros[group[e]]);
-      signal += x * x, noise += (x - c * own) * (x - c * own);
+      const auto x = static_cast<double>(w[e]);
+      const double d = x - (integers_[e] - zeros_[group_[e]]) * static_cast<double>(scale_[group_[e]]);
+      signal += x * x, noise += d * d;
     }
     placed.sqnr_db = noise > 0 ? 10 * std::log10(signal / noise) : HUGE_VAL;
-    g[placed.scale].constant = Tensor::of<float>(old_scale.dims(), scale);
-    g[placed.integers].constant = pack_integers(old.dtype(), old.dims(), integers);
-    ++weights_;
+    const Tensor scale = *g.constant(placed.scale), integers = *g.constant(placed.integers);
+    g[placed.scale].constant = Tensor::of<float>(scale.dims(), scale_);
+    g[placed.integers].constant = pack_integers(integers.dtype(), integers.dims(), integers_);
+    if (const Tensor* zero = g.constant(placed.zero_point); zero && zero->size() == scale.size()) {
+      const std::vector<int32_t> zeros(zeros_.begin(), zeros_.end());
+      Tensor moved = pack_integers(zero->dtype(), zero->dims(), zeros);
+      g[placed.zero_point].constant = std::move(moved);
+    }
   }
 
   void end() override {
@@ -102,8 +193,13 @@ class Hqq : public PiecewiseStage {
   }
 
   JobState& state_;
-  std::set<ValueId> done_;
+  std::vector<Slab> slabs_;
   size_t weights_ = 0;
+  // Of the weight that is open.
+  std::vector<uint32_t> group_;
+  std::vector<float> scale_;
+  std::vector<int32_t> integers_;
+  std::vector<double> zeros_;
 };
 
 const RegisterStage kHqq({.name = kName,
