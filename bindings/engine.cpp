@@ -144,15 +144,14 @@ std::vector<runtime::Feed> feeds_of(const val& list) {
       dims.push_back(static_cast<int64_t>(d));
     }
     if (dtype == DType::kUndefined) {
-      throw Error(ErrorCode::kUnsupportedType, "'" + type + "' is not an element type",
+      throw Error(ErrorCode::kUnsupportedType, {"'", type, "' is not an element type"},
                   {.tensor = feed.name});
     }
     const int64_t elements = element_count(dims);
     if (dtype == DType::kString) {
       auto strings = emscripten::vecFromJSArray<std::string>(item["strings"]);
       if (static_cast<int64_t>(strings.size()) != elements) {
-        throw Error(ErrorCode::kInvalidFeed,
-                    "as many strings as " + to_string(dims) + " has elements are needed",
+        throw Error(ErrorCode::kInvalidFeed, {"as many strings as ", dims, " has elements are needed"},
                     {.tensor = feed.name});
       }
       feed.tensor = Tensor::of_strings(std::move(dims), std::move(strings));
@@ -160,9 +159,7 @@ std::vector<runtime::Feed> feeds_of(const val& list) {
       auto* buffer = item["buffer"].as<Buffer*>(emscripten::allow_raw_pointers());
       const size_t bytes = bytes_of(dtype, elements);
       if (buffer->size() != bytes) {
-        throw Error(ErrorCode::kInvalidFeed,
-                    type + to_string(dims) + " takes " + std::to_string(bytes) + " bytes, not " +
-                        std::to_string(buffer->size()),
+        throw Error(ErrorCode::kInvalidFeed, {type, dims, " takes ", bytes, " bytes, not ", buffer->size()},
                     {.tensor = feed.name});
       }
       feed.tensor = Tensor(dtype, std::move(dims), buffer->take());
@@ -430,7 +427,7 @@ DType dtype_option(const val& config, const char* key) {
   if (name == "float") return DType::kUndefined;
   const DType dtype = dtype_named(name);
   if (dtype == DType::kUndefined) {
-    throw Error(ErrorCode::kInvalidArgument, std::string(key) + ": '" + name + "' is not an element type");
+    throw Error(ErrorCode::kInvalidArgument, {key, ": '", name, "' is not an element type"});
   }
   return dtype;
 }

@@ -26,6 +26,11 @@ std::string_view name_of(ErrorCode code) {
   return "internal";
 }
 
+Error::Error(ErrorCode code, const Text& message) : code_(code), message_(message.str()) {}
+
+Error::Error(ErrorCode code, const Text& message, ErrorDetails details)
+    : code_(code), message_(message.str()), details_(std::move(details)) {}
+
 void Error::add_details(const ErrorDetails& outer) {
   const auto fill = [](std::string& mine, const std::string& theirs) {
     if (mine.empty()) mine = theirs;

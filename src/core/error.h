@@ -7,6 +7,8 @@
 #include <string_view>
 #include <utility>
 
+#include "core/text.h"
+
 namespace zp {
 
 enum class ErrorCode {
@@ -34,8 +36,8 @@ struct ErrorDetails {
 
 class Error : public std::exception {
  public:
-  explicit Error(ErrorCode code, std::string message, ErrorDetails details = {})
-      : code_(code), message_(std::move(message)), details_(std::move(details)) {}
+  Error(ErrorCode code, const Text& message);
+  Error(ErrorCode code, const Text& message, ErrorDetails details);
 
   const char* what() const noexcept override { return message_.c_str(); }
   ErrorCode code() const { return code_; }

@@ -1,6 +1,6 @@
 // Callables without what std::function adds: standard libraries have neither std::function_ref (C++26) nor
-// std::move_only_function (C++23) everywhere yet, and the copies and type names that std::function keeps for each
-// of some four hundred kernels were a tenth of the WebAssembly module.
+// std::move_only_function (C++23) everywhere yet, and the copies and type names that std::function keeps for
+// each of some four hundred kernels were a tenth of the WebAssembly module.
 #pragma once
 
 #include <concepts>
@@ -32,10 +32,37 @@ class FunctionRef<R(Args...)> {
   R (*call_)(void*, Args...);
 };
 
+// A callable in memory of its own, without its type.
+class HeldCallable {
+ public:
+  using AnyFunction = void (*)();
+  using Destroy = void (*)(void* object);
+
+  HeldCallable() = default;
+  // Room for an object of `size` bytes, which are copied from `bytes` unless that is null.
+  HeldCallable(AnyFunction call, size_t size, const void* bytes);
+  void destroy_with(Destroy destroy) { head_->destroy = destroy; }  // once the object is there
+
+  explicit operator bool() const { return head_ != nullptr; }
+  void* object() const { return head_.get() + 1; }
+  AnyFunction call() const { return head_->call; }
+
+ private:
+  struct alignas(std::max_align_t) Head {
+    AnyFunction call;
+    Destroy destroy;
+  };
+  struct Release {
+    void operator()(Head* head) const;
+  };
+  std::unique_ptr<Head, Release> head_;
+};
+
 template <class Signature>
 class UniqueFunction;
 
-// Owns a callable; moves, and does not copy. Calling an empty one is undefined.
+// Owns a callable; moves, and does not copy. Calling an empty one is undefined. Most kernels capture numbers
+// only: of these nothing is compiled for each but the call itself.
 template <class R, class... Args>
 class UniqueFunction<R(Args...)> {
  public:
@@ -44,22 +71,29 @@ class UniqueFunction<R(Args...)> {
   template <class F>
     requires(!std::same_as<std::remove_cvref_t<F>, UniqueFunction> && std::is_invocable_r_v<R, F&, Args...>)
   UniqueFunction(F&& f)  // NOLINT(google-explicit-constructor): as std::function
-      : holder_(new Holder<std::decay_t<F>>(std::forward<F>(f))) {}
-  R operator()(Args... args) const { return holder_->call(std::forward<Args>(args)...); }
-  explicit operator bool() const { return holder_ != nullptr; }
+  {
+    using Own = std::decay_t<F>;
+    static_assert(alignof(Own) <= alignof(std::max_align_t));
+    const Call call = [](void* object, Args... args) -> R {
+      return (*static_cast<Own*>(object))(std::forward<Args>(args)...);
+    };
+    const auto any = reinterpret_cast<HeldCallable::AnyFunction>(call);
+    if constexpr (std::is_trivially_copyable_v<Own> && std::is_trivially_destructible_v<Own>) {
+      held_ = HeldCallable(any, sizeof(Own), std::addressof(f));
+    } else {
+      held_ = HeldCallable(any, sizeof(Own), nullptr);
+      new (held_.object()) Own(std::forward<F>(f));
+      held_.destroy_with([](void* object) { static_cast<Own*>(object)->~Own(); });
+    }
+  }
+  R operator()(Args... args) const {
+    return reinterpret_cast<Call>(held_.call())(held_.object(), std::forward<Args>(args)...);
+  }
+  explicit operator bool() const { return static_cast<bool>(held_); }
 
  private:
-  struct Base {
-    virtual ~Base() = default;
-    virtual R call(Args... args) = 0;
-  };
-  template <class F>
-  struct Holder final : Base {
-    explicit Holder(F f) : function(std::move(f)) {}
-    R call(Args... args) override { return function(std::forward<Args>(args)...); }
-    F function;
-  };
-  std::unique_ptr<Base> holder_;
+  using Call = R (*)(void*, Args...);
+  HeldCallable held_;
 };
 
 }  // namespace zp

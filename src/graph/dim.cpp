@@ -13,8 +13,8 @@ Dim broadcast_dim(const Dim& a, const Dim& b) {
   if (is(a, 1)) return b;
   if (is(b, 1) || a == b) return a;
   if (a.known() && b.known()) {
-    throw Error(ErrorCode::kShapeMismatch, "dimensions " + std::to_string(a.value()) + " and " +
-                                               std::to_string(b.value()) + " do not broadcast");
+    throw Error(ErrorCode::kShapeMismatch,
+                {"dimensions ", a.value(), " and ", b.value(), " do not broadcast"});
   }
   // One is a number other than 1: a valid model has the other equal to it or 1.
   if (a.known()) return a;

@@ -13,7 +13,7 @@ T attribute_or(const Node& node, std::string_view key, T otherwise) {
   const Attribute* a = node.attribute(key);
   if (!a) return otherwise;
   if (const T* v = std::get_if<T>(a)) return *v;
-  throw Error(ErrorCode::kInvalidModel, "attribute '" + std::string(key) + "' has the wrong type",
+  throw Error(ErrorCode::kInvalidModel, {"attribute '", key, "' has the wrong type"},
               {.node = node.name, .op = qualified_name(node)});
 }
 
@@ -103,7 +103,7 @@ void sort_topologically(Graph& graph) {
       if (v == kNoValue) continue;
       if (producer[static_cast<size_t>(v)] >= 0 || graph[v].constant) {
         throw Error(
-            ErrorCode::kInvalidModel, "value '" + graph[v].name + "' is made twice",
+            ErrorCode::kInvalidModel, {"value '", graph[v].name, "' is made twice"},
             {.node = graph.nodes[n].name, .op = qualified_name(graph.nodes[n]), .tensor = graph[v].name});
       }
       producer[static_cast<size_t>(v)] = static_cast<int32_t>(n);

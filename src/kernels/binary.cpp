@@ -5,9 +5,11 @@
 #include <cstring>
 #include <limits>
 #include <type_traits>
+#include <utility>
 
 #include "kernels/elementwise_math.h"
 #include "kernels/requantize.h"
+#include "kernels/wide.h"
 
 namespace zp::kernels {
 
@@ -55,7 +57,43 @@ std::optional<Broadcast> Broadcast::of(std::span<const std::span<const int64_t>>
   return b;
 }
 
+Broadcast Broadcast::flat(int64_t count) {
+  Broadcast b;
+  b.inner_ = count;
+  b.inner_step_.fill(1);
+  return b;
+}
+
+void Broadcast::walk(int64_t begin, int64_t end,
+                     FunctionRef<void(const Offsets&, int64_t, int64_t)> run) const {
+  if (begin >= end) return;
+  std::array<int64_t, kMaxOuter> at = {};
+  std::array<int64_t, kMaxInputs> base = {};
+  int64_t row = begin / inner_, column = begin % inner_;
+  for (size_t d = outer_dims_; d-- > 0;) {
+    at[d] = row % extent_[d];
+    row /= extent_[d];
+    for (size_t i = 0; i < kMaxInputs; ++i) base[i] += at[d] * stride_[d][i];
+  }
+  while (begin < end) {
+    const int64_t count = inner_ - column < end - begin ? inner_ - column : end - begin;
+    std::array<int64_t, kMaxInputs> offsets = base;
+    for (size_t i = 0; i < kMaxInputs; ++i) offsets[i] += column * inner_step_[i];
+    run(offsets, begin, count);
+    begin += count;
+    column = 0;
+    for (size_t d = outer_dims_; d-- > 0;) {
+      for (size_t i = 0; i < kMaxInputs; ++i) base[i] += stride_[d][i];
+      if (++at[d] < extent_[d]) break;
+      for (size_t i = 0; i < kMaxInputs; ++i) base[i] -= extent_[d] * stride_[d][i];
+      at[d] = 0;
+    }
+  }
+}
+
 namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 // ---- float32
 
@@ -88,11 +126,9 @@ T modulus(T a, T b) {
 template <class T>
 struct Wrapping {
   using U = std::make_unsigned_t<T>;
-  // At least 32 bits, so that products of 16-bit operands do not overflow an int.
-  using W = std::conditional_t<(sizeof(U) < sizeof(uint32_t)), uint32_t, U>;
-  static T add(T a, T b) { return static_cast<T>(static_cast<W>(a) + static_cast<W>(b)); }
-  static T sub(T a, T b) { return static_cast<T>(static_cast<W>(a) - static_cast<W>(b)); }
-  static T mul(T a, T b) { return static_cast<T>(static_cast<W>(a) * static_cast<W>(b)); }
+  static T add(T a, T b) { return static_cast<T>(static_cast<U>(a) + static_cast<U>(b)); }
+  static T sub(T a, T b) { return static_cast<T>(static_cast<U>(a) - static_cast<U>(b)); }
+  static T mul(T a, T b) { return static_cast<T>(static_cast<U>(a) * static_cast<U>(b)); }
 };
 
 template <class T>
@@ -108,79 +144,89 @@ T integer_power(T base, T exponent) {
   return result;
 }
 
+double apply_any(Binary f, double a, double b) {
+  switch (f) {
+    case Binary::kAdd:
+      return a + b;
+    case Binary::kSub:
+      return a - b;
+    case Binary::kMul:
+      return a * b;
+    case Binary::kDiv:
+      return a / b;
+    case Binary::kPow:
+      return std::pow(a, b);
+    case Binary::kMax:
+      return a < b ? b : a;
+    case Binary::kMin:
+      return b < a ? b : a;
+    case Binary::kFmod:
+      return std::fmod(a, b);
+    case Binary::kMod:
+      return modulus(a, b);
+    case Binary::kPRelu:
+      return a < 0 ? a * b : a;
+  }
+  return 0;
+}
+
 template <class T>
 T apply_any(Binary f, T a, T b) {
-  if constexpr (std::is_floating_point_v<T>) {
-    switch (f) {
-      case Binary::kAdd:
-        return a + b;
-      case Binary::kSub:
-        return a - b;
-      case Binary::kMul:
-        return a * b;
-      case Binary::kDiv:
-        return a / b;
-      case Binary::kPow:
-        return std::pow(a, b);
-      case Binary::kMax:
-        return a < b ? b : a;
-      case Binary::kMin:
-        return b < a ? b : a;
-      case Binary::kFmod:
-        return std::fmod(a, b);
-      case Binary::kMod:
-        return modulus(a, b);
-      case Binary::kPRelu:
-        return a < 0 ? a * b : a;
-    }
-  } else {
-    using W = Wrapping<T>;
-    constexpr bool kSigned = std::is_signed_v<T>;
-    switch (f) {
-      case Binary::kAdd:
-        return W::add(a, b);
-      case Binary::kSub:
-        return W::sub(a, b);
-      case Binary::kMul:
-        return W::mul(a, b);
-      case Binary::kDiv:
-        if (b == 0) return 0;
-        if constexpr (kSigned) {
-          if (b == -1) return W::sub(0, a);
-        }
-        return static_cast<T>(a / b);
-      case Binary::kPow:
-        return integer_power(a, b);
-      case Binary::kMax:
-        return a < b ? b : a;
-      case Binary::kMin:
-        return b < a ? b : a;
-      case Binary::kMod:
-      case Binary::kFmod: {
-        if (b == 0) return 0;
-        if constexpr (kSigned) {
-          if (b == -1) return 0;
-        }
-        const T r = static_cast<T>(a % b);
-        return f == Binary::kMod && r != 0 && (r < 0) != (b < 0) ? static_cast<T>(r + b) : r;
+  using W = Wrapping<T>;
+  constexpr bool kSigned = std::is_signed_v<T>;
+  switch (f) {
+    case Binary::kAdd:
+      return W::add(a, b);
+    case Binary::kSub:
+      return W::sub(a, b);
+    case Binary::kMul:
+      return W::mul(a, b);
+    case Binary::kDiv:
+      if (b == 0) return 0;
+      if constexpr (kSigned) {
+        if (b == -1) return W::sub(0, a);
       }
-      case Binary::kPRelu:
-        return a < 0 ? W::mul(a, b) : a;
+      return static_cast<T>(a / b);
+    case Binary::kPow:
+      return integer_power(a, b);
+    case Binary::kMax:
+      return a < b ? b : a;
+    case Binary::kMin:
+      return b < a ? b : a;
+    case Binary::kMod:
+    case Binary::kFmod: {
+      if (b == 0) return 0;
+      if constexpr (kSigned) {
+        if (b == -1) return 0;
+      }
+      const T r = static_cast<T>(a % b);
+      return f == Binary::kMod && r != 0 && (r < 0) != (b < 0) ? static_cast<T>(r + b) : r;
     }
+    case Binary::kPRelu:
+      return a < 0 ? W::mul(a, b) : a;
   }
   return T{};
 }
 
-// One loop for every type and operation: `step` 0 or 1 for each input.
-template <class T, class R, class Function>
-void any_walk(const Broadcast& shape, const T* a, const T* b, R* y, int64_t begin, int64_t end, Function f) {
-  const int64_t step_a = shape.inner_moves(0), step_b = shape.inner_moves(1);
-  shape.walk(begin, end, [&](const auto& offsets, int64_t out, int64_t count) {
-    const T *pa = a + offsets[0], *pb = b + offsets[1];
-    R* py = y + out;
+// The function is chosen for each element anew: these types are rare.
+template <class T>
+void apply_each(Binary f, const void* a, const void* b, void* y, int64_t count) {
+  const T *pa = static_cast<const T*>(a), *pb = static_cast<const T*>(b);
 #pragma clang loop vectorize(disable) unroll(disable)
-    for (int64_t i = 0; i < count; ++i, pa += step_a, pb += step_b) py[i] = f(*pa, *pb);
-  });
+  for (int64_t i = 0; i < count; ++i) static_cast<T*>(y)[i] = apply_any(f, pa[i], pb[i]);
+}
+
+template <class T>
+void compare_each(Compare f, const void* a, const void* b, bool* y, int64_t count) {
+  const T *pa = static_cast<const T*>(a), *pb = static_cast<const T*>(b);
+  // Greater is less the other way.
+  if (f == Compare::kGreater || f == Compare::kGreaterOrEqual) std::swap(pa, pb);
+#pragma clang loop vectorize(disable) unroll(disable)
+  for (int64_t i = 0; i < count; ++i) {
+    y[i] = f == Compare::kEqual                            ? pa[i] == pb[i]
+           : f == Compare::kLess || f == Compare::kGreater ? pa[i] < pb[i]
+                                                           : pa[i] <= pb[i];
+  }
 }
 
 }  // namespace
@@ -213,9 +259,13 @@ void binary(Binary function, const Broadcast& shape, const float* a, const float
         y[out + i] = std::min(std::max(std::pow(from[i], exponent), lo), hi);
     });
   };
-  const auto by_library = [&](auto f) {
-    any_walk(shape, a, b, y, begin, end,
-             [&](float u, float v) { return std::min(std::max(f(u, v), lo), hi); });
+  const auto by_library = [&](float (*f)(float, float)) {
+    const int64_t step_a = a_moves, step_b = b_moves;
+    shape.walk(begin, end, [&](const auto& offsets, int64_t out, int64_t count) {
+      const float *pa = a + offsets[0], *pb = b + offsets[1];
+      for (int64_t i = 0; i < count; ++i, pa += step_a, pb += step_b)
+        y[out + i] = std::min(std::max(f(*pa, *pb), lo), hi);
+    });
   };
   switch (function) {
     case Binary::kAdd:
@@ -242,34 +292,49 @@ void binary(Binary function, const Broadcast& shape, const float* a, const float
   }
 }
 
-template <class T>
-void binary_any(Binary f, const Broadcast& shape, const T* a, const T* b, T* y, int64_t begin, int64_t end) {
-  any_walk(shape, a, b, y, begin, end, [f](T u, T v) { return apply_any(f, u, v); });
+void binary_any(Binary f, const Broadcast& shape, DType type, const void* a, const void* b, void* y,
+                int64_t begin, int64_t end) {
+  through_wide(
+      shape, type, a, b, y, begin, end, [f](Wide wide, const void* u, const void* v, void* out, int64_t n) {
+        switch (wide) {
+          case Wide::kFloat:
+            return binary(f, Broadcast::flat(n), static_cast<const float*>(u), static_cast<const float*>(v),
+                          static_cast<float*>(out), 0, n, -kInfinity, kInfinity);
+          case Wide::kDouble:
+            return apply_each<double>(f, u, v, out, n);
+          case Wide::kUint:
+            return apply_each<uint64_t>(f, u, v, out, n);
+          default:
+            return apply_each<int64_t>(f, u, v, out, n);
+        }
+      });
 }
 
-template <class T>
-void compare(Compare f, const Broadcast& shape, const T* a, const T* b, bool* y, int64_t begin, int64_t end) {
-  any_walk(shape, a, b, y, begin, end, [f](T u, T v) {
-    switch (f) {
-      case Compare::kEqual:
-        return u == v;
-      case Compare::kLess:
-        return u < v;
-      case Compare::kLessOrEqual:
-        return u <= v;
-      case Compare::kGreater:
-        return u > v;
-      case Compare::kGreaterOrEqual:
-        return u >= v;
-    }
-    return false;
-  });
+void compare(Compare f, const Broadcast& shape, DType type, const void* a, const void* b, bool* y,
+             int64_t begin, int64_t end) {
+  test_wide(shape, type, a, b, y, begin, end,
+            [f](Wide wide, const void* u, const void* v, void* out, int64_t n) {
+              bool* to = static_cast<bool*>(out);
+              switch (wide) {
+                case Wide::kFloat:
+                  return compare_each<float>(f, u, v, to, n);
+                case Wide::kDouble:
+                  return compare_each<double>(f, u, v, to, n);
+                case Wide::kUint:
+                  return compare_each<uint64_t>(f, u, v, to, n);
+                default:
+                  return compare_each<int64_t>(f, u, v, to, n);
+              }
+            });
 }
 
 void logical(Logical f, const Broadcast& shape, const bool* a, const bool* b, bool* y, int64_t begin,
              int64_t end) {
-  any_walk(shape, a, b, y, begin, end, [f](bool u, bool v) {
-    return f == Logical::kAnd ? u && v : f == Logical::kOr ? u || v : u != v;
+  const int64_t step_a = shape.inner_moves(0), step_b = shape.inner_moves(1);
+  shape.walk(begin, end, [&](const auto& offsets, int64_t out, int64_t count) {
+    const bool *pa = a + offsets[0], *pb = b + offsets[1];
+    for (int64_t i = 0; i < count; ++i, pa += step_a, pb += step_b)
+      y[out + i] = f == Logical::kAnd ? *pa && *pb : f == Logical::kOr ? *pa || *pb : *pa != *pb;
   });
 }
 
@@ -463,45 +528,5 @@ template void binary<Relaxed>(Binary, const Broadcast&, const float*, const floa
 template void binary_bytes<Relaxed>(ByteBinary, const Broadcast&, const ByteOperand&, const ByteOperand&,
                                     const ByteResult&, int64_t, int64_t);
 #endif
-
-template void binary_any<double>(Binary, const Broadcast&, const double*, const double*, double*, int64_t,
-                                 int64_t);
-template void binary_any<int8_t>(Binary, const Broadcast&, const int8_t*, const int8_t*, int8_t*, int64_t,
-                                 int64_t);
-template void binary_any<uint8_t>(Binary, const Broadcast&, const uint8_t*, const uint8_t*, uint8_t*, int64_t,
-                                  int64_t);
-template void binary_any<int16_t>(Binary, const Broadcast&, const int16_t*, const int16_t*, int16_t*, int64_t,
-                                  int64_t);
-template void binary_any<uint16_t>(Binary, const Broadcast&, const uint16_t*, const uint16_t*, uint16_t*,
-                                   int64_t, int64_t);
-template void binary_any<int32_t>(Binary, const Broadcast&, const int32_t*, const int32_t*, int32_t*, int64_t,
-                                  int64_t);
-template void binary_any<uint32_t>(Binary, const Broadcast&, const uint32_t*, const uint32_t*, uint32_t*,
-                                   int64_t, int64_t);
-template void binary_any<int64_t>(Binary, const Broadcast&, const int64_t*, const int64_t*, int64_t*, int64_t,
-                                  int64_t);
-template void binary_any<uint64_t>(Binary, const Broadcast&, const uint64_t*, const uint64_t*, uint64_t*,
-                                   int64_t, int64_t);
-
-template void compare<float>(Compare, const Broadcast&, const float*, const float*, bool*, int64_t, int64_t);
-template void compare<double>(Compare, const Broadcast&, const double*, const double*, bool*, int64_t,
-                              int64_t);
-template void compare<bool>(Compare, const Broadcast&, const bool*, const bool*, bool*, int64_t, int64_t);
-template void compare<int8_t>(Compare, const Broadcast&, const int8_t*, const int8_t*, bool*, int64_t,
-                              int64_t);
-template void compare<uint8_t>(Compare, const Broadcast&, const uint8_t*, const uint8_t*, bool*, int64_t,
-                               int64_t);
-template void compare<int16_t>(Compare, const Broadcast&, const int16_t*, const int16_t*, bool*, int64_t,
-                               int64_t);
-template void compare<uint16_t>(Compare, const Broadcast&, const uint16_t*, const uint16_t*, bool*, int64_t,
-                                int64_t);
-template void compare<int32_t>(Compare, const Broadcast&, const int32_t*, const int32_t*, bool*, int64_t,
-                               int64_t);
-template void compare<uint32_t>(Compare, const Broadcast&, const uint32_t*, const uint32_t*, bool*, int64_t,
-                                int64_t);
-template void compare<int64_t>(Compare, const Broadcast&, const int64_t*, const int64_t*, bool*, int64_t,
-                               int64_t);
-template void compare<uint64_t>(Compare, const Broadcast&, const uint64_t*, const uint64_t*, bool*, int64_t,
-                                int64_t);
 
 }  // namespace zp::kernels

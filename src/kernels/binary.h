@@ -12,6 +12,8 @@
 #include <optional>
 #include <span>
 
+#include "core/dtype.h"
+#include "core/function.h"
 #include "kernels/isa.h"
 
 namespace zp::kernels {
@@ -26,14 +28,18 @@ class Broadcast {
   static std::optional<Broadcast> of(std::span<const std::span<const int64_t>> inputs,
                                      std::span<const int64_t> output);
 
+  // `count` elements of each input, one after the other.
+  static Broadcast flat(int64_t count);
+
   int64_t size() const { return rows_ * inner_; }  // elements of the output
   int64_t inner() const { return inner_; }
   bool inner_moves(size_t input) const { return inner_step_[input] != 0; }
 
   // Calls run(offsets, output_offset, count) for each piece of an inner run in [begin, end) of the output;
   // offsets are where each input starts.
-  template <class Run>
-  void walk(int64_t begin, int64_t end, Run&& run) const;
+  using Offsets = std::array<int64_t, kMaxInputs>;
+  void walk(int64_t begin, int64_t end,
+            FunctionRef<void(const Offsets& offsets, int64_t output_offset, int64_t count)> run) const;
 
  private:
   size_t outer_dims_ = 0;
@@ -42,33 +48,6 @@ class Broadcast {
   int64_t rows_ = 1, inner_ = 1;
   std::array<int64_t, kMaxInputs> inner_step_ = {};  // 0 or 1
 };
-
-template <class Run>
-void Broadcast::walk(int64_t begin, int64_t end, Run&& run) const {
-  if (begin >= end) return;
-  std::array<int64_t, kMaxOuter> at = {};
-  std::array<int64_t, kMaxInputs> base = {};
-  int64_t row = begin / inner_, column = begin % inner_;
-  for (size_t d = outer_dims_; d-- > 0;) {
-    at[d] = row % extent_[d];
-    row /= extent_[d];
-    for (size_t i = 0; i < kMaxInputs; ++i) base[i] += at[d] * stride_[d][i];
-  }
-  while (begin < end) {
-    const int64_t count = inner_ - column < end - begin ? inner_ - column : end - begin;
-    std::array<int64_t, kMaxInputs> offsets = base;
-    for (size_t i = 0; i < kMaxInputs; ++i) offsets[i] += column * inner_step_[i];
-    run(offsets, begin, count);
-    begin += count;
-    column = 0;
-    for (size_t d = outer_dims_; d-- > 0;) {
-      for (size_t i = 0; i < kMaxInputs; ++i) base[i] += stride_[d][i];
-      if (++at[d] < extent_[d]) break;
-      for (size_t i = 0; i < kMaxInputs; ++i) base[i] -= extent_[d] * stride_[d][i];
-      at[d] = 0;
-    }
-  }
-}
 
 enum class Binary : uint8_t { kAdd, kSub, kMul, kDiv, kPow, kMax, kMin, kMod, kFmod, kPRelu };
 enum class Compare : uint8_t { kEqual, kLess, kLessOrEqual, kGreater, kGreaterOrEqual };
@@ -80,13 +59,15 @@ template <class Isa = Best>
 void binary(Binary f, const Broadcast& shape, const float* a, const float* b, float* y, int64_t begin,
             int64_t end, float lo, float hi);
 
-// The same for other types (float64 and all integers): plain C++. Integers wrap, division rounds toward zero,
-// division by zero gives 0. Mod has the sign of the divisor, Fmod of the dividend.
-template <class T>
-void binary_any(Binary f, const Broadcast& shape, const T* a, const T* b, T* y, int64_t begin, int64_t end);
+// The same for other types (float16, float64 and all integers), by way of wider ones (kernels/wide.h).
+// Integers wrap, division rounds toward zero, division by zero gives 0. Mod has the sign of the divisor, Fmod
+// of the dividend.
+void binary_any(Binary f, const Broadcast& shape, DType type, const void* a, const void* b, void* y,
+                int64_t begin, int64_t end);
 
-template <class T>
-void compare(Compare f, const Broadcast& shape, const T* a, const T* b, bool* y, int64_t begin, int64_t end);
+// Of any type of number, or bools.
+void compare(Compare f, const Broadcast& shape, DType type, const void* a, const void* b, bool* y,
+             int64_t begin, int64_t end);
 
 void logical(Logical f, const Broadcast& shape, const bool* a, const bool* b, bool* y, int64_t begin,
              int64_t end);

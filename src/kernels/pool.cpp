@@ -250,87 +250,76 @@ namespace {
 // 128 values of 8 bits fit a sum of 16.
 constexpr int64_t kByteLine = 128;
 
-template <class In>
-v128_t widen_low(v128_t x) {
-  return std::is_same_v<In, uint8_t> ? wasm_u16x8_extend_low_u8x16(x) : wasm_i16x8_extend_low_i8x16(x);
-}
-template <class In>
-v128_t widen_high(v128_t x) {
-  return std::is_same_v<In, uint8_t> ? wasm_u16x8_extend_high_u8x16(x) : wasm_i16x8_extend_high_i8x16(x);
-}
-template <class In>
-v128_t widen_again_low(v128_t x) {
-  return std::is_same_v<In, uint8_t> ? wasm_u32x4_extend_low_u16x8(x) : wasm_i32x4_extend_low_i16x8(x);
-}
-template <class In>
-v128_t widen_again_high(v128_t x) {
-  return std::is_same_v<In, uint8_t> ? wasm_u32x4_extend_high_u16x8(x) : wasm_i32x4_extend_high_i16x8(x);
-}
-
-// Sums of 16 channels in four vectors of int32, starting from `start`.
-template <class In>
-void sum_bytes(const In* in, const Windows& windows, const Window& w, int32_t start, v128_t* total) {
+// Sums of 16 channels in four vectors of int32, starting from `start`, of bytes with some bits flipped.
+void sum_bytes(const uint8_t* in, uint8_t flip, const Windows& windows, const Window& w, int32_t start,
+               v128_t* total) {
   for (int i = 0; i < 4; ++i) total[i] = wasm_i32x4_splat(start);
   const int64_t step = windows.step(2);
-  for_each_line(in, windows, w, kByteLine, [&](const In* from, int64_t taps) {
+  const v128_t flips = wasm_i8x16_splat(static_cast<int8_t>(flip));
+  for_each_line(in, windows, w, kByteLine, [&](const uint8_t* from, int64_t taps) {
     v128_t low = wasm_i16x8_splat(0), high = low;
     for (int64_t x = 0; x < taps; ++x, from += step) {
-      const v128_t values = wasm_v128_load(from);
-      low = wasm_i16x8_add(low, widen_low<In>(values));
-      high = wasm_i16x8_add(high, widen_high<In>(values));
+      const v128_t values = wasm_v128_xor(wasm_v128_load(from), flips);
+      low = wasm_i16x8_add(low, wasm_u16x8_extend_low_u8x16(values));
+      high = wasm_i16x8_add(high, wasm_u16x8_extend_high_u8x16(values));
     }
-    total[0] = wasm_i32x4_add(total[0], widen_again_low<In>(low));
-    total[1] = wasm_i32x4_add(total[1], widen_again_high<In>(low));
-    total[2] = wasm_i32x4_add(total[2], widen_again_low<In>(high));
-    total[3] = wasm_i32x4_add(total[3], widen_again_high<In>(high));
+    total[0] = wasm_i32x4_add(total[0], wasm_u32x4_extend_low_u16x8(low));
+    total[1] = wasm_i32x4_add(total[1], wasm_u32x4_extend_high_u16x8(low));
+    total[2] = wasm_i32x4_add(total[2], wasm_u32x4_extend_low_u16x8(high));
+    total[3] = wasm_i32x4_add(total[3], wasm_u32x4_extend_high_u16x8(high));
   });
 }
 
 }  // namespace
 
-template <class Isa, class In, class Out>
-void average_pool_quantized(const In* in, Out* out, const PoolGeometry& g, const PoolQuantization& q,
-                            const PoolRange& range) {
-  constexpr bool kFloat = std::is_same_v<Out, float>;
+template <class Isa>
+void average_pool_quantized(const void* input, DType in_type, void* output, DType out_type,
+                            const PoolGeometry& g, const PoolQuantization& q, const PoolRange& range) {
+  const auto* in = static_cast<const uint8_t*>(input);
+  const bool floats = out_type == DType::kFloat32;
+  // Signed bytes are read as unsigned ones, 128 higher, like their zero point.
+  const uint8_t flip = in_type == DType::kInt8 ? 0x80 : 0;
   const Windows windows(g);
   const VectorRequantizer requantizer(q.output);
   for (int64_t pixel = range.pixel_begin; pixel < range.pixel_end; ++pixel) {
     const Window w = windows.at(pixel);
     const float multiplier = q.in_scale / (q.out_scale * static_cast<float>(w.divisor));
     // The pads are zero, not the zero point: only taps inside the input bring it in.
-    const auto start = -static_cast<int32_t>(w.taps() * q.in_zero_point);
-    Out* to = out + pixel * g.channels;
+    const auto start = -static_cast<int32_t>(w.taps() * (q.in_zero_point + flip));
+    uint8_t* bytes_to = static_cast<uint8_t*>(output) + pixel * g.channels;
+    float* floats_to = static_cast<float*>(output) + pixel * g.channels;
     int64_t c = range.channel_begin;
     if constexpr (Isa::kVector) {
       const v128_t multipliers = wasm_f32x4_splat(multiplier);
       for (; c < range.channel_end; c += 16) {
         v128_t total[4];
-        sum_bytes(in + c, windows, w, start, total);
+        sum_bytes(in + c, flip, windows, w, start, total);
         const int64_t left = std::min<int64_t>(16, range.channel_end - c);
-        if constexpr (kFloat) {
+        if (floats) {
           for (int64_t i = 0; i * 4 < left; ++i) {
-            store_bytes(to + c + i * 4, wasm_f32x4_mul(wasm_f32x4_convert_i32x4(total[i]), multipliers),
+            store_bytes(floats_to + c + i * 4,
+                        wasm_f32x4_mul(wasm_f32x4_convert_i32x4(total[i]), multipliers),
                         static_cast<size_t>(std::min<int64_t>(4, left - i * 4)) * sizeof(float));
           }
         } else {
           for (v128_t& t : total) t = requantizer(t, multipliers);
           const v128_t low = wasm_i16x8_narrow_i32x4(total[0], total[1]);
           const v128_t high = wasm_i16x8_narrow_i32x4(total[2], total[3]);
-          const v128_t bytes = std::is_same_v<Out, uint8_t> ? wasm_u8x16_narrow_i16x8(low, high)
-                                                            : wasm_i8x16_narrow_i16x8(low, high);
-          store_bytes(to + c, bytes, static_cast<size_t>(left));
+          const v128_t bytes = out_type == DType::kUint8 ? wasm_u8x16_narrow_i16x8(low, high)
+                                                         : wasm_i8x16_narrow_i16x8(low, high);
+          store_bytes(bytes_to + c, bytes, static_cast<size_t>(left));
         }
       }
     } else {
       for (; c < range.channel_end; ++c) {
         int32_t total = start;
-        for_each_line(in + c, windows, w, kByteLine, [&](const In* from, int64_t taps) {
-          for (int64_t x = 0; x < taps; ++x) total += from[x * windows.step(2)];
+        for_each_line(in + c, windows, w, kByteLine, [&](const uint8_t* from, int64_t taps) {
+          for (int64_t x = 0; x < taps; ++x) total += from[x * windows.step(2)] ^ flip;
         });
-        if constexpr (kFloat) {
-          to[c] = static_cast<float>(total) * multiplier;
+        if (floats) {
+          floats_to[c] = static_cast<float>(total) * multiplier;
         } else {
-          to[c] = static_cast<Out>(requantize(total, multiplier, q.output));
+          bytes_to[c] = static_cast<uint8_t>(requantize(total, multiplier, q.output));
         }
       }
     }
@@ -343,34 +332,14 @@ template void max_pool<Scalar>(const float*, float*, const PoolGeometry&, const 
 template void max_pool<Scalar>(const uint8_t*, uint8_t*, const PoolGeometry&, const PoolRange&);
 template void max_pool<Scalar>(const int8_t*, int8_t*, const PoolGeometry&, const PoolRange&);
 template void average_pool<Scalar>(const float*, float*, const PoolGeometry&, const PoolRange&);
-template void average_pool_quantized<Scalar>(const uint8_t*, uint8_t*, const PoolGeometry&,
-                                             const PoolQuantization&, const PoolRange&);
-template void average_pool_quantized<Scalar>(const uint8_t*, int8_t*, const PoolGeometry&,
-                                             const PoolQuantization&, const PoolRange&);
-template void average_pool_quantized<Scalar>(const uint8_t*, float*, const PoolGeometry&,
-                                             const PoolQuantization&, const PoolRange&);
-template void average_pool_quantized<Scalar>(const int8_t*, uint8_t*, const PoolGeometry&,
-                                             const PoolQuantization&, const PoolRange&);
-template void average_pool_quantized<Scalar>(const int8_t*, int8_t*, const PoolGeometry&,
-                                             const PoolQuantization&, const PoolRange&);
-template void average_pool_quantized<Scalar>(const int8_t*, float*, const PoolGeometry&,
+template void average_pool_quantized<Scalar>(const void*, DType, void*, DType, const PoolGeometry&,
                                              const PoolQuantization&, const PoolRange&);
 
 template void max_pool<Simd128>(const float*, float*, const PoolGeometry&, const PoolRange&);
 template void max_pool<Simd128>(const uint8_t*, uint8_t*, const PoolGeometry&, const PoolRange&);
 template void max_pool<Simd128>(const int8_t*, int8_t*, const PoolGeometry&, const PoolRange&);
 template void average_pool<Simd128>(const float*, float*, const PoolGeometry&, const PoolRange&);
-template void average_pool_quantized<Simd128>(const uint8_t*, uint8_t*, const PoolGeometry&,
-                                              const PoolQuantization&, const PoolRange&);
-template void average_pool_quantized<Simd128>(const uint8_t*, int8_t*, const PoolGeometry&,
-                                              const PoolQuantization&, const PoolRange&);
-template void average_pool_quantized<Simd128>(const uint8_t*, float*, const PoolGeometry&,
-                                              const PoolQuantization&, const PoolRange&);
-template void average_pool_quantized<Simd128>(const int8_t*, uint8_t*, const PoolGeometry&,
-                                              const PoolQuantization&, const PoolRange&);
-template void average_pool_quantized<Simd128>(const int8_t*, int8_t*, const PoolGeometry&,
-                                              const PoolQuantization&, const PoolRange&);
-template void average_pool_quantized<Simd128>(const int8_t*, float*, const PoolGeometry&,
+template void average_pool_quantized<Simd128>(const void*, DType, void*, DType, const PoolGeometry&,
                                               const PoolQuantization&, const PoolRange&);
 
 #if ZEROPOINT_HAS_RELAXED_KERNELS
@@ -378,17 +347,7 @@ template void max_pool<Relaxed>(const float*, float*, const PoolGeometry&, const
 template void max_pool<Relaxed>(const uint8_t*, uint8_t*, const PoolGeometry&, const PoolRange&);
 template void max_pool<Relaxed>(const int8_t*, int8_t*, const PoolGeometry&, const PoolRange&);
 template void average_pool<Relaxed>(const float*, float*, const PoolGeometry&, const PoolRange&);
-template void average_pool_quantized<Relaxed>(const uint8_t*, uint8_t*, const PoolGeometry&,
-                                              const PoolQuantization&, const PoolRange&);
-template void average_pool_quantized<Relaxed>(const uint8_t*, int8_t*, const PoolGeometry&,
-                                              const PoolQuantization&, const PoolRange&);
-template void average_pool_quantized<Relaxed>(const uint8_t*, float*, const PoolGeometry&,
-                                              const PoolQuantization&, const PoolRange&);
-template void average_pool_quantized<Relaxed>(const int8_t*, uint8_t*, const PoolGeometry&,
-                                              const PoolQuantization&, const PoolRange&);
-template void average_pool_quantized<Relaxed>(const int8_t*, int8_t*, const PoolGeometry&,
-                                              const PoolQuantization&, const PoolRange&);
-template void average_pool_quantized<Relaxed>(const int8_t*, float*, const PoolGeometry&,
+template void average_pool_quantized<Relaxed>(const void*, DType, void*, DType, const PoolGeometry&,
                                               const PoolQuantization&, const PoolRange&);
 #endif
 

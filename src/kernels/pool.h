@@ -13,6 +13,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "core/dtype.h"
 #include "kernels/isa.h"
 #include "kernels/requantize.h"
 
@@ -59,9 +60,10 @@ struct PoolQuantization {
   QuantizedRange output;  // not used for float output
 };
 
-// In: uint8_t, int8_t; Out: uint8_t, int8_t, float. Windows have at most 2^22 taps.
-template <class Isa, class In, class Out>
-void average_pool_quantized(const In* in, Out* out, const PoolGeometry& geometry,
-                            const PoolQuantization& quantization, const PoolRange& range);
+// Input: kUint8, kInt8; output: those or kFloat32. Windows have at most 2^22 taps.
+template <class Isa>
+void average_pool_quantized(const void* in, DType in_type, void* out, DType out_type,
+                            const PoolGeometry& geometry, const PoolQuantization& quantization,
+                            const PoolRange& range);
 
 }  // namespace zp::kernels

@@ -5,6 +5,7 @@
 #include <limits>
 #include <type_traits>
 
+#include "core/elements.h"
 #include "kernels/elementwise_math.h"
 
 namespace zp::kernels {
@@ -68,11 +69,11 @@ int64_t kept_offset(const ReduceShape::Dims& kept, int64_t index) {
   return offset;
 }
 
-// y = finish(fold of map(x)) for output elements [begin, end). `map` and `fold` take lanes of Isa and of
-// Scalar alike.
-template <class Isa, class Map, class Fold, class Finish>
+// y = fold of map(x) for output elements [begin, end). `map` and `fold` take lanes of Isa and of Scalar
+// alike.
+template <class Isa, class Map, class Fold>
 void reduce_with(const ReduceShape& s, const float* x, float* y, int64_t begin, int64_t end, float start,
-                 Map map, Fold fold, Finish finish) {
+                 Map map, Fold fold) {
   using L = Lanes<Isa>;
   using One = Lanes<Scalar>;
   const ReduceShape::Dims &kept = s.kept, &reduced = s.reduced;
@@ -95,7 +96,7 @@ void reduce_with(const ReduceShape& s, const float* x, float* y, int64_t begin, 
       });
       float results[static_cast<size_t>(kBlock)];
       for (size_t v = 0; v < kVectors; ++v) L::store(results + v * L::kCount, acc[v]);
-      for (int64_t i = 0; i < count; ++i) y[begin + i] = finish(results[i]);
+      for (int64_t i = 0; i < count; ++i) y[begin + i] = results[i];
       begin += count;
     }
     return;
@@ -118,7 +119,7 @@ void reduce_with(const ReduceShape& s, const float* x, float* y, int64_t begin, 
     float lanes[L::kCount];
     L::store(lanes, fold(L(), even, odd));
     for (float v : lanes) total = fold(One(), total, v);
-    y[begin] = finish(total);
+    y[begin] = total;
   }
 }
 
@@ -140,122 +141,155 @@ void log_sum_exp(const ReduceShape& s, const float* x, float* y, int64_t begin, 
 template <class Isa>
 void reduce(Reduce f, const ReduceShape& shape, const float* x, float* y, int64_t begin, int64_t end) {
   const auto same = [](auto, auto v) { return v; };
-  const auto absolute = [](auto l, auto v) { return decltype(l)::abs(v); };
-  const auto square = [](auto l, auto v) { return decltype(l)::mul(v, v); };
   const auto plus = [](auto l, auto a, auto b) { return decltype(l)::add(a, b); };
-  const auto as_is = [](float v) { return v; };
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  const auto go = [&](float start, auto map, auto fold, auto finish) {
-    reduce_with<Isa>(shape, x, y, begin, end, start, map, fold, finish);
+  const auto go = [&](float start, auto map, auto fold) {
+    reduce_with<Isa>(shape, x, y, begin, end, start, map, fold);
   };
   switch (f) {
     case Reduce::kSum:
-      return go(0, same, plus, as_is);
-    case Reduce::kMean: {
-      const auto count = static_cast<float>(shape.reduced.size());
-      return go(0, same, plus, [count](float v) { return v / count; });
-    }
-    case Reduce::kMax:
-      return go(-kInfinity, same, [](auto l, auto a, auto b) { return decltype(l)::max(b, a); }, as_is);
-    case Reduce::kMin:
-      return go(kInfinity, same, [](auto l, auto a, auto b) { return decltype(l)::min(b, a); }, as_is);
-    case Reduce::kProd:
-      return go(1, same, [](auto l, auto a, auto b) { return decltype(l)::mul(a, b); }, as_is);
-    case Reduce::kL1:
-      return go(0, absolute, plus, as_is);
-    case Reduce::kL2:
-      return go(0, square, plus, [](float v) { return std::sqrt(v); });
-    case Reduce::kSumSquare:
-      return go(0, square, plus, as_is);
+    case Reduce::kMean:
     case Reduce::kLogSum:
-      return go(0, same, plus, [](float v) { return std::log(v); });
+      go(0, same, plus);
+      break;
+    case Reduce::kMax:
+      return go(-kInfinity, same, [](auto l, auto a, auto b) { return decltype(l)::max(b, a); });
+    case Reduce::kMin:
+      return go(kInfinity, same, [](auto l, auto a, auto b) { return decltype(l)::min(b, a); });
+    case Reduce::kProd:
+      return go(1, same, [](auto l, auto a, auto b) { return decltype(l)::mul(a, b); });
+    case Reduce::kL1:
+      return go(0, [](auto l, auto v) { return decltype(l)::abs(v); }, plus);
+    case Reduce::kL2:
+    case Reduce::kSumSquare:
+      go(0, [](auto l, auto v) { return decltype(l)::mul(v, v); }, plus);
+      break;
     case Reduce::kLogSumExp:
       return log_sum_exp(shape, x, y, begin, end);
   }
+  const auto count = static_cast<float>(shape.reduced.size());
+  for (int64_t i = begin; i < end; ++i) {
+    if (f == Reduce::kMean) y[i] /= count;
+    if (f == Reduce::kL2) y[i] = std::sqrt(y[i]);
+    if (f == Reduce::kLogSum) y[i] = std::log(y[i]);
+  }
 }
 
-template <class T>
-void reduce_any(Reduce f, const ReduceShape& s, const T* x, T* y, int64_t begin, int64_t end) {
-  // Integers are summed in 64 unsigned bits, where wrapping is defined.
-  using A = std::conditional_t<std::is_floating_point_v<T>, T, uint64_t>;
-  using Limits = std::numeric_limits<T>;
-  constexpr bool kFloat = std::is_floating_point_v<T>;
+namespace {
+
+// Numbers of 64 bits whose order is that of the elements.
+int64_t ordered(DType type, int64_t v) { return type == DType::kUint64 ? v ^ INT64_MIN : v; }
+double ordered(DType, double v) { return v; }
+
+template <class W>
+W element(const void* x, DType type, int64_t at) {
+  W v;
+  load_elements(static_cast<const std::byte*>(x), type, at, 1, &v);
+  return v;
+}
+
+template <class W>
+void put(W v, void* y, DType type, int64_t at) {
+  store_elements(&v, static_cast<std::byte*>(y), type, at, 1);
+}
+
+// The lowest or highest value of a type.
+double extreme_of(DType, bool highest, double) {
+  return highest ? std::numeric_limits<double>::infinity() : -std::numeric_limits<double>::infinity();
+}
+int64_t extreme_of(DType type, bool highest, int64_t) {
+  const int bits = bits_of(type);
+  if (type == DType::kUint64) return highest ? -1 : 0;
+  if (!is_signed_integer(type)) return highest ? (int64_t{1} << bits) - 1 : 0;
+  const int64_t high = INT64_MAX >> (64 - bits);
+  return highest ? high : -high - 1;
+}
+
+// W: double, or int64_t for integers, which are summed as unsigned numbers, where wrapping is defined.
+template <class W>
+void reduce_wide(Reduce f, const ReduceShape& s, DType type, const void* x, void* y, int64_t begin,
+                 int64_t end) {
+  using A = std::conditional_t<std::is_floating_point_v<W>, W, uint64_t>;
+  const int64_t count = s.reduced.size();
+  const auto real = [&](A sum) {
+    return type == DType::kUint64 ? static_cast<double>(sum) : static_cast<double>(static_cast<W>(sum));
+  };
   for (; begin < end; ++begin) {
-    const T* from = x + kept_offset(s.kept, begin);
-    const auto each = [&](auto body) {
-      for_each_offset(s.reduced, s.reduced.count, [&](int64_t o) { body(from[o]); });
-    };
+    const int64_t from = kept_offset(s.kept, begin);
     A sum = f == Reduce::kProd ? 1 : 0;
-    T extreme = f == Reduce::kMax ? (kFloat ? -Limits::infinity() : Limits::lowest())
-                                  : (kFloat ? Limits::infinity() : Limits::max());
-    const auto signed_sum = [&] {
-      if constexpr (kFloat || std::is_unsigned_v<T>) {
-        return sum;
-      } else {
-        return static_cast<int64_t>(sum);
+    W extreme = extreme_of(type, f == Reduce::kMin, W{});
+    double largest = -std::numeric_limits<double>::infinity(), exponentials = 0;
+    for_each_offset(s.reduced, s.reduced.count, [&](int64_t o) {
+      const W v = element<W>(x, type, from + o);
+      const A a = static_cast<A>(v), magnitude = type != DType::kUint64 && v < 0 ? A{} - a : a;
+      switch (f) {
+        case Reduce::kMax:
+          if (ordered(type, extreme) < ordered(type, v)) extreme = v;
+          break;
+        case Reduce::kMin:
+          if (ordered(type, v) < ordered(type, extreme)) extreme = v;
+          break;
+        case Reduce::kProd:
+          sum *= a;
+          break;
+        case Reduce::kL1:
+          sum += magnitude;
+          break;
+        case Reduce::kL2:
+        case Reduce::kSumSquare:
+          sum += magnitude * magnitude;
+          break;
+        case Reduce::kLogSumExp:
+          largest = std::max(largest, real(a));
+          break;
+        default:
+          sum += a;
       }
-    };
-    const auto magnitude = [](T v) { return v < 0 ? A{} - static_cast<A>(v) : static_cast<A>(v); };
+    });
     switch (f) {
-      case Reduce::kSum:
-        each([&](T v) { sum += static_cast<A>(v); });
-        y[begin] = static_cast<T>(sum);
-        break;
-      case Reduce::kMean: {
-        each([&](T v) { sum += static_cast<A>(v); });
-        const int64_t count = s.reduced.size();
-        using S = decltype(signed_sum());
-        y[begin] = kFloat || count > 0 ? static_cast<T>(signed_sum() / static_cast<S>(count)) : T{0};
-        break;
-      }
       case Reduce::kMax:
-        each([&](T v) { extreme = std::max(extreme, v); });
-        y[begin] = extreme;
-        break;
       case Reduce::kMin:
-        each([&](T v) { extreme = std::min(extreme, v); });
-        y[begin] = extreme;
+        put(extreme, y, type, begin);
         break;
-      case Reduce::kProd:
-        each([&](T v) { sum *= static_cast<A>(v); });
-        y[begin] = static_cast<T>(sum);
-        break;
-      case Reduce::kL1:
-        each([&](T v) { sum += magnitude(v); });
-        y[begin] = static_cast<T>(sum);
-        break;
-      case Reduce::kSumSquare:
-        each([&](T v) { sum += magnitude(v) * magnitude(v); });
-        y[begin] = static_cast<T>(sum);
+      case Reduce::kMean:
+        if constexpr (std::is_floating_point_v<W>) {
+          sum /= static_cast<W>(count);
+        } else if (count == 0) {
+          sum = 0;
+        } else if (type == DType::kUint64) {
+          sum /= static_cast<A>(count);
+        } else {
+          sum = static_cast<A>(static_cast<W>(sum) / count);
+        }
+        put(static_cast<W>(sum), y, type, begin);
         break;
       case Reduce::kL2:
-        each([&](T v) { sum += magnitude(v) * magnitude(v); });
-        y[begin] = static_cast<T>(std::sqrt(static_cast<double>(sum)));
+        put(std::sqrt(static_cast<double>(sum)), y, type, begin);
         break;
       case Reduce::kLogSum:
-        each([&](T v) { sum += static_cast<A>(v); });
-        y[begin] = static_cast<T>(std::log(static_cast<double>(signed_sum())));
+        put(std::log(real(sum)), y, type, begin);
         break;
-      case Reduce::kLogSumExp: {
-        double max = -std::numeric_limits<double>::infinity(), total = 0;
-        each([&](T v) { max = std::max(max, static_cast<double>(v)); });
-        if (!std::isfinite(max)) max = 0;
-        each([&](T v) { total += std::exp(static_cast<double>(v) - max); });
-        y[begin] = static_cast<T>(max + std::log(total));
+      case Reduce::kLogSumExp:
+        if (!std::isfinite(largest)) largest = 0;
+        for_each_offset(s.reduced, s.reduced.count, [&](int64_t o) {
+          exponentials += std::exp(real(static_cast<A>(element<W>(x, type, from + o))) - largest);
+        });
+        put(largest + std::log(exponentials), y, type, begin);
         break;
-      }
+      default:
+        put(static_cast<W>(sum), y, type, begin);
     }
   }
 }
 
-template <class T>
-void arg_extreme(const ArgExtreme& a, const T* x, int64_t* y, int64_t begin, int64_t end) {
+template <class Read>
+void arg_extreme_of(const ArgExtreme& a, int64_t* y, int64_t begin, int64_t end, Read read) {
   for (; begin < end; ++begin) {
-    const T* p = x + begin / a.inner * a.inner * a.length + begin % a.inner;
-    T best = p[0];
+    const int64_t first = begin / a.inner * a.inner * a.length + begin % a.inner;
+    auto best = read(first);
     int64_t at = 0;
     for (int64_t k = 1; k < a.length; ++k) {
-      const T v = p[k * a.inner];
+      const auto v = read(first + k * a.inner);
       if (a.smallest ? v < best : best < v) {
         best = v;
         at = k;
@@ -268,18 +302,43 @@ void arg_extreme(const ArgExtreme& a, const T* x, int64_t* y, int64_t begin, int
 }
 
 template <class T>
-void cumulative_sum(const CumulativeSum& c, const T* x, T* y, int64_t begin, int64_t end) {
-  using A = std::conditional_t<std::is_floating_point_v<T>, T, uint64_t>;  // wrapping is defined
+void cumulative_sum_of(const CumulativeSum& c, const void* x, void* y, int64_t begin, int64_t end) {
+  const T* from = static_cast<const T*>(x);
+  T* to = static_cast<T*>(y);
   for (; begin < end; ++begin) {
     const int64_t start = begin / c.inner * c.inner * c.length + begin % c.inner;
-    A sum = 0;
+    T sum = 0;
     for (int64_t k = 0; k < c.length; ++k) {
       const int64_t i = start + (c.reverse ? c.length - 1 - k : k) * c.inner;
-      const A before = sum;
-      sum += static_cast<A>(x[i]);
-      y[i] = static_cast<T>(c.exclusive ? before : sum);
+      const T before = sum;
+      sum += from[i];
+      to[i] = c.exclusive ? before : sum;
     }
   }
+}
+
+}  // namespace
+
+void reduce_any(Reduce f, const ReduceShape& s, DType type, const void* x, void* y, int64_t begin,
+                int64_t end) {
+  if (type == DType::kFloat64) return reduce_wide<double>(f, s, type, x, y, begin, end);
+  reduce_wide<int64_t>(f, s, type, x, y, begin, end);
+}
+
+void arg_extreme(const ArgExtreme& a, DType type, const void* x, int64_t* y, int64_t begin, int64_t end) {
+  if (type == DType::kFloat32)
+    return arg_extreme_of(a, y, begin, end, [p = static_cast<const float*>(x)](int64_t i) { return p[i]; });
+  if (type == DType::kFloat64)
+    return arg_extreme_of(a, y, begin, end, [p = static_cast<const double*>(x)](int64_t i) { return p[i]; });
+  arg_extreme_of(a, y, begin, end, [=](int64_t i) { return ordered(type, element<int64_t>(x, type, i)); });
+}
+
+void cumulative_sum(const CumulativeSum& c, DType type, const void* x, void* y, int64_t begin, int64_t end) {
+  if (type == DType::kFloat32) return cumulative_sum_of<float>(c, x, y, begin, end);
+  if (type == DType::kFloat64) return cumulative_sum_of<double>(c, x, y, begin, end);
+  // Signed numbers as unsigned ones, where wrapping is defined.
+  if (bits_of(type) == 32) return cumulative_sum_of<uint32_t>(c, x, y, begin, end);
+  cumulative_sum_of<uint64_t>(c, x, y, begin, end);
 }
 
 template void reduce<Scalar>(Reduce, const ReduceShape&, const float*, float*, int64_t, int64_t);
@@ -287,29 +346,5 @@ template void reduce<Simd128>(Reduce, const ReduceShape&, const float*, float*, 
 #if ZEROPOINT_HAS_RELAXED_KERNELS
 template void reduce<Relaxed>(Reduce, const ReduceShape&, const float*, float*, int64_t, int64_t);
 #endif
-
-template void reduce_any<double>(Reduce, const ReduceShape&, const double*, double*, int64_t, int64_t);
-template void reduce_any<int8_t>(Reduce, const ReduceShape&, const int8_t*, int8_t*, int64_t, int64_t);
-template void reduce_any<uint8_t>(Reduce, const ReduceShape&, const uint8_t*, uint8_t*, int64_t, int64_t);
-template void reduce_any<int32_t>(Reduce, const ReduceShape&, const int32_t*, int32_t*, int64_t, int64_t);
-template void reduce_any<uint32_t>(Reduce, const ReduceShape&, const uint32_t*, uint32_t*, int64_t, int64_t);
-template void reduce_any<int64_t>(Reduce, const ReduceShape&, const int64_t*, int64_t*, int64_t, int64_t);
-template void reduce_any<uint64_t>(Reduce, const ReduceShape&, const uint64_t*, uint64_t*, int64_t, int64_t);
-template void arg_extreme<float>(const ArgExtreme&, const float*, int64_t*, int64_t, int64_t);
-template void arg_extreme<double>(const ArgExtreme&, const double*, int64_t*, int64_t, int64_t);
-template void arg_extreme<int8_t>(const ArgExtreme&, const int8_t*, int64_t*, int64_t, int64_t);
-template void arg_extreme<uint8_t>(const ArgExtreme&, const uint8_t*, int64_t*, int64_t, int64_t);
-template void arg_extreme<int16_t>(const ArgExtreme&, const int16_t*, int64_t*, int64_t, int64_t);
-template void arg_extreme<uint16_t>(const ArgExtreme&, const uint16_t*, int64_t*, int64_t, int64_t);
-template void arg_extreme<int32_t>(const ArgExtreme&, const int32_t*, int64_t*, int64_t, int64_t);
-template void arg_extreme<uint32_t>(const ArgExtreme&, const uint32_t*, int64_t*, int64_t, int64_t);
-template void arg_extreme<int64_t>(const ArgExtreme&, const int64_t*, int64_t*, int64_t, int64_t);
-template void arg_extreme<uint64_t>(const ArgExtreme&, const uint64_t*, int64_t*, int64_t, int64_t);
-template void cumulative_sum<float>(const CumulativeSum&, const float*, float*, int64_t, int64_t);
-template void cumulative_sum<double>(const CumulativeSum&, const double*, double*, int64_t, int64_t);
-template void cumulative_sum<int32_t>(const CumulativeSum&, const int32_t*, int32_t*, int64_t, int64_t);
-template void cumulative_sum<uint32_t>(const CumulativeSum&, const uint32_t*, uint32_t*, int64_t, int64_t);
-template void cumulative_sum<int64_t>(const CumulativeSum&, const int64_t*, int64_t*, int64_t, int64_t);
-template void cumulative_sum<uint64_t>(const CumulativeSum&, const uint64_t*, uint64_t*, int64_t, int64_t);
 
 }  // namespace zp::kernels

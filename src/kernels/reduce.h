@@ -8,6 +8,7 @@
 #include <optional>
 #include <span>
 
+#include "core/dtype.h"
 #include "kernels/isa.h"
 
 namespace zp::kernels {
@@ -39,24 +40,24 @@ template <class Isa = Best>
 void reduce(Reduce f, const ReduceShape& shape, const float* x, float* y, int64_t begin, int64_t end);
 
 // Other types: float64 and integers, which wrap. Integer means round toward zero, as ONNX Runtime's do.
-template <class T>
-void reduce_any(Reduce f, const ReduceShape& shape, const T* x, T* y, int64_t begin, int64_t end);
+void reduce_any(Reduce f, const ReduceShape& shape, DType type, const void* x, void* y, int64_t begin,
+                int64_t end);
 
 // Index of the largest (or smallest) of `length` elements, the first (or last) of equals, at each position of
-// x[outer][length][inner], for output elements [begin, end) of [outer][inner].
+// x[outer][length][inner], for output elements [begin, end) of [outer][inner]. Of float32, float64 or
+// integers.
 struct ArgExtreme {
   int64_t length = 1, inner = 1;
   bool smallest = false, last = false;
 };
-template <class T>
-void arg_extreme(const ArgExtreme& a, const T* x, int64_t* y, int64_t begin, int64_t end);
+void arg_extreme(const ArgExtreme& a, DType type, const void* x, int64_t* y, int64_t begin, int64_t end);
 
-// Running sums along `length` of x[outer][length][inner], for positions [begin, end) of [outer][inner].
+// Running sums along `length` of x[outer][length][inner], for positions [begin, end) of [outer][inner]. Of
+// float32, float64 or integers of 32 or 64 bits.
 struct CumulativeSum {
   int64_t length = 1, inner = 1;
   bool exclusive = false, reverse = false;
 };
-template <class T>
-void cumulative_sum(const CumulativeSum& c, const T* x, T* y, int64_t begin, int64_t end);
+void cumulative_sum(const CumulativeSum& c, DType type, const void* x, void* y, int64_t begin, int64_t end);
 
 }  // namespace zp::kernels

@@ -104,9 +104,8 @@ TransposePlan::TransposePlan(std::span<const int64_t> in_dims, std::span<const i
   }
   if (!valid) {
     const std::vector<int64_t> wide(perm.begin(), perm.end());
-    throw Error(
-        ErrorCode::kShapeMismatch,
-        "perm " + to_string(wide) + " is not a permutation of the dimensions of " + to_string(in_dims));
+    throw Error(ErrorCode::kShapeMismatch,
+                {"perm ", wide, " is not a permutation of the dimensions of ", in_dims});
   }
   std::vector<int64_t> strides(rank, 1);
   for (size_t i = rank; i-- > 1;) strides[i - 1] = strides[i] * in_dims[i];
@@ -126,7 +125,7 @@ TransposePlan::TransposePlan(std::span<const int64_t> in_dims, std::span<const i
   if (total == 0) return;  // nothing to move: outer() is 0
   if (merged.empty()) merged.push_back({1, 1, 0});
   if (merged.size() > static_cast<size_t>(kMaxRank)) {
-    throw Error(ErrorCode::kUnsupportedType, "a transposition of " + std::to_string(rank) + " dimensions");
+    throw Error(ErrorCode::kUnsupportedType, {"a transposition of ", rank, " dimensions"});
   }
   rank_ = static_cast<int>(merged.size());
   int64_t out_stride = 1;

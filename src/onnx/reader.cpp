@@ -33,16 +33,15 @@ constexpr std::string_view kConstant = "Constant";  // the one operator that rea
 constexpr std::string_view kChooseModel = "choose the .onnx file of the model";
 constexpr std::string_view kDownloadAgain = "the file is incomplete or damaged: download or export it again";
 
-[[noreturn]] void fail(std::string problem, ErrorDetails details = {}) {
-  throw Error(ErrorCode::kInvalidModel, std::move(problem), std::move(details));
+[[noreturn]] void fail(const Text& problem, ErrorDetails details = {}) {
+  throw Error(ErrorCode::kInvalidModel, problem, std::move(details));
 }
 
 std::string quoted(std::string_view name) { return "'" + printable(name) + "'"; }
 
 std::string name_field(Message& message, const char* what) {
   const std::string_view text = message.bytes();
-  if (!valid_utf8(text))
-    fail(std::string(what) + " " + quoted(text) + " is not UTF-8", {.tensor = printable(text)});
+  if (!valid_utf8(text)) fail({what, " ", quoted(text), " is not UTF-8"}, {.tensor = printable(text)});
   return std::string(text);
 }
 
@@ -102,8 +101,7 @@ SymShape read_shape(Message message, const std::string& name) {
       } else if (dim.tag() == dim_field::kValue) {
         const int64_t value = dim.integer();
         if (value < -1 || value > kLargestDim) {
-          fail("value " + quoted(name) + " is declared with the dimension " + std::to_string(value),
-               {.tensor = name});
+          fail({"value ", quoted(name), " is declared with the dimension ", value}, {.tensor = name});
         }
         read = value == -1 ? Dim() : Dim(value);  // some exporters write -1 for unknown
       } else {
@@ -113,8 +111,8 @@ SymShape read_shape(Message message, const std::string& name) {
     shape.push_back(std::move(read));
   }
   if (shape.size() > kMaxRank) {
-    fail("value " + quoted(name) + " is declared with " + std::to_string(shape.size()) +
-             " dimensions; at most " + std::to_string(kMaxRank) + " are supported",
+    fail({"value ", quoted(name), " is declared with ", shape.size(), " dimensions; at most ", kMaxRank,
+          " are supported"},
          {.tensor = name});
   }
   return shape;
@@ -188,20 +186,18 @@ void declare(Value& value, const Declared& declared, bool must_have_type) {
     if (!must_have_type) return;
     throw Error(
         ErrorCode::kUnsupportedType,
-        "graph input or output " + quoted(name) + " is a " + declared.foreign +
-            "; only tensors are supported",
+        {"graph input or output ", quoted(name), " is a ", declared.foreign, "; only tensors are supported"},
         {.tensor = name,
          .hint =
              "export the model with tensors as inputs and outputs (for scikit-learn models: zipmap=False)"});
   }
   if (!declared.has_type || declared.element == 0) {
-    if (must_have_type) fail("graph input or output " + quoted(name) + " has no type", {.tensor = name});
+    if (must_have_type) fail({"graph input or output ", quoted(name), " has no type"}, {.tensor = name});
   } else {
     const DType dtype = element_type(declared.element, name);
     if (value.dtype == DType::kUndefined) value.dtype = dtype;
     if (value.dtype != dtype) {
-      fail("value " + quoted(name) + " is declared " + std::string(name_of(dtype)) + " but is " +
-               std::string(name_of(value.dtype)),
+      fail({"value ", quoted(name), " is declared ", name_of(dtype), " but is ", name_of(value.dtype)},
            {.tensor = name});
     }
   }
@@ -214,8 +210,7 @@ void declare(Value& value, const Declared& declared, bool must_have_type) {
                                         [](const Dim& a, const Dim& b) { return !contradicts(a, b); });
   if (!agree) {
     throw Error(ErrorCode::kShapeMismatch,
-                "value " + quoted(name) + " is declared " + to_string(*declared.shape) + " but is " +
-                    to_string(*value.shape),
+                {"value ", quoted(name), " is declared ", *declared.shape, " but is ", *value.shape},
                 {.tensor = name});
   }
 }
@@ -303,7 +298,7 @@ Model Reader::read() {
   const char* const text = reinterpret_cast<const char*>(file_.bytes.get());
   if (file_.size == 0) fail("the file is empty", {.hint = std::string(kChooseModel)});
   if (const FileKind* kind = sniff({text, file_.size})) {
-    fail("this is not an ONNX model but " + std::string(kind->what), {.hint = std::string(kind->hint)});
+    fail({"this is not an ONNX model but ", kind->what}, {.hint = std::string(kind->hint)});
   }
   read_fields({text, file_.size, "ModelProto"});
   if (!graph_) {
@@ -311,7 +306,7 @@ Model Reader::read() {
       fail("this is not an ONNX model: it has neither an IR version nor a graph",
            {.hint = std::string(kChooseModel)});
     }
-    fail("the model has no graph: the file ends at byte " + std::to_string(file_.size),
+    fail({"the model has no graph: the file ends at byte ", file_.size},
          {.hint = std::string(kDownloadAgain)});
   }
   check_versions();
@@ -359,7 +354,7 @@ void Reader::read_fields(Message message) {
     // ONNX has no magic number, but a file of another kind soon contradicts the form of a ModelProto.
     const bool cut_off = !e.details().hint.empty();
     if (first || (e.code() == ErrorCode::kInvalidModel && !cut_off && !graph_ && model_.opsets.empty())) {
-      fail(std::string("this is not an ONNX model: ") + e.what(), {.hint = std::string(kChooseModel)});
+      fail({"this is not an ONNX model: ", e.what()}, {.hint = std::string(kChooseModel)});
     }
     throw;
   }
@@ -381,19 +376,16 @@ void Reader::read_opset(Message message) {
     }
   }
   const std::string shown = domain.empty() ? "ai.onnx" : printable(domain);
-  if (version < 1)
-    fail("the model imports version " + std::to_string(version) + " of the operator set " + shown);
+  if (version < 1) fail({"the model imports version ", version, " of the operator set ", shown});
   if (domain.empty() && version > kNewestOpset) {
     throw Error(ErrorCode::kUnsupportedOperator,
-                "the model uses opset " + std::to_string(version) + "; opsets 1 to " +
-                    std::to_string(kNewestOpset) + " are supported",
+                {"the model uses opset ", version, "; opsets 1 to ", kNewestOpset, " are supported"},
                 {.hint = "export the model for opset " + std::to_string(kNewestOpset) +
                          " or older, or convert it with onnx.version_converter"});
   }
   const auto [at, added] = model_.opsets.emplace(domain, version);
   if (!added && at->second != version) {
-    fail("the model imports versions " + std::to_string(at->second) + " and " + std::to_string(version) +
-         " of the operator set " + shown);
+    fail({"the model imports versions ", at->second, " and ", version, " of the operator set ", shown});
   }
 }
 
@@ -417,13 +409,11 @@ void Reader::read_function(Message message) {
 void Reader::check_versions() const {
   if (ir_version_ == 0) fail("the model does not say its IR version", {.hint = std::string(kDownloadAgain)});
   if (ir_version_ < 0 || ir_version_ > kNewestIrVersion) {
-    fail("the model has IR version " + std::to_string(ir_version_) + "; versions 1 to " +
-             std::to_string(kNewestIrVersion) + " are supported",
+    fail({"the model has IR version ", ir_version_, "; versions 1 to ", kNewestIrVersion, " are supported"},
          {.hint = "export the model again, for opset " + std::to_string(kNewestOpset) + " or older"});
   }
   if (model_.opsets.empty() && ir_version_ >= 3) {
-    fail("the model does not say its opset: no opset_import before the file ends, at byte " +
-             std::to_string(file_.size),
+    fail({"the model does not say its opset: no opset_import before the file ends, at byte ", file_.size},
          {.hint = std::string(kDownloadAgain)});
   }
 }
@@ -441,7 +431,7 @@ ValueId define(Scope& scope, const std::string& name, const Node* by = nullptr) 
   if (!scope.ids.emplace(name, id).second) {
     ErrorDetails details{.tensor = name};
     if (by) details.node = by->name, details.op = qualified_name(*by);
-    fail("value " + quoted(name) + " is made twice", std::move(details));
+    fail({"value ", quoted(name), " is made twice"}, std::move(details));
   }
   scope.graph.values.push_back({.name = name, .dtype = DType::kUndefined, .shape = {}, .constant = {}});
   return id;
@@ -484,7 +474,7 @@ void name_nodes(std::vector<PendingNode>& nodes) {
 
 void Reader::read_graph(Message message, Graph& graph, Scope* outer, int depth) {
   if (depth > kMaxSubgraphDepth) {
-    fail("subgraphs are nested deeper than " + std::to_string(kMaxSubgraphDepth) + " levels");
+    fail({"subgraphs are nested deeper than ", kMaxSubgraphDepth, " levels"});
   }
   Scope scope{.graph = graph, .outer = outer};
   std::vector<PendingNode> nodes;
@@ -528,7 +518,7 @@ void Reader::read_graph(Message message, Graph& graph, Scope* outer, int depth) 
   TextSet input_names;
   for (const Declared& input : inputs) {
     if (!input_names.insert(input.name).second) {
-      fail("two graph inputs are called " + quoted(input.name), {.tensor = input.name});
+      fail({"two graph inputs are called ", quoted(input.name)}, {.tensor = input.name});
     }
     // Before IR version 4 every initializer had to be an input too; since then, such an input is a default
     // that hardly anybody overrides. Both are constants here.
@@ -548,7 +538,7 @@ void Reader::read_graph(Message message, Graph& graph, Scope* outer, int depth) 
       node.outputs.push_back(output.empty() ? kNoValue : define(scope, output, &node));
     }
     while (!node.outputs.empty() && node.outputs.back() == kNoValue) node.outputs.pop_back();
-    if (node.outputs.empty()) fail("node " + quoted(node.name) + " has no output", where(node));
+    if (node.outputs.empty()) fail({"node ", quoted(node.name), " has no output"}, where(node));
   }
   const auto for_each_node = [&](bool constants, auto&& body) {
     for (PendingNode& pending : nodes) {
@@ -571,9 +561,9 @@ void Reader::read_graph(Message message, Graph& graph, Scope* outer, int depth) 
   for (const Declared& output : outputs) {
     const ValueId id = resolve(scope, output.name);
     if (id == kNoValue)
-      fail("nothing makes the graph output " + quoted(output.name), {.tensor = output.name});
+      fail({"nothing makes the graph output ", quoted(output.name)}, {.tensor = output.name});
     if (!output_names.insert(output.name).second) {
-      fail("the graph output " + quoted(output.name) + " is listed twice", {.tensor = output.name});
+      fail({"the graph output ", quoted(output.name), " is listed twice"}, {.tensor = output.name});
     }
     declare(graph[id], output, main_graph);
     graph.outputs.push_back(id);
@@ -588,22 +578,22 @@ void Reader::read_graph(Message message, Graph& graph, Scope* outer, int depth) 
 
 void Reader::finish_node(PendingNode& pending, Scope& scope, int depth) {
   Node& node = pending.node;
-  if (node.op_type.empty()) fail("node " + quoted(node.name) + " has no operator");
+  if (node.op_type.empty()) fail({"node ", quoted(node.name), " has no operator"});
   if (functions_.contains(node.domain + "." + node.op_type)) {
     throw Error(ErrorCode::kUnsupportedOperator,
-                "node " + quoted(node.name) + " calls the function " + printable(qualified_name(node)) +
-                    " that the model defines itself, which is not supported",
+                {"node ", quoted(node.name), " calls the function ", printable(qualified_name(node)),
+                 " that the model defines itself, which is not supported"},
                 {.hint = "inline the functions: onnx.inliner.inline_local_functions(model)"});
   }
   if (node.domain.empty() && !model_.opsets.contains("")) {
-    fail("node " + quoted(node.name) + " uses the operator " + printable(qualified_name(node)) +
-         ", but the model does not import an opset of ai.onnx");
+    fail({"node ", quoted(node.name), " uses the operator ", printable(qualified_name(node)),
+          ", but the model does not import an opset of ai.onnx"});
   }
   for (const std::string& input : pending.inputs) {
     const ValueId id = input.empty() ? kNoValue : resolve(scope, input);
     if (id == kNoValue && !input.empty()) {
-      fail("node " + quoted(node.name) + " (" + printable(qualified_name(node)) + ") reads " + quoted(input) +
-               ", which is neither an input, an initializer, nor made by a node",
+      fail({"node ", quoted(node.name), " (", printable(qualified_name(node)), ") reads ", quoted(input),
+            ", which is neither an input, an initializer, nor made by a node"},
            {.tensor = input});
     }
     node.inputs.push_back(id);
@@ -612,7 +602,7 @@ void Reader::finish_node(PendingNode& pending, Scope& scope, int depth) {
   for (Message& attribute : pending.attributes) {
     auto [name, value] = read_attribute(attribute, scope, depth);
     if (!node.attributes.emplace(name, std::move(value)).second)
-      fail("attribute " + quoted(name) + " is given twice");
+      fail({"attribute ", quoted(name), " is given twice"});
   }
 }
 
@@ -640,7 +630,7 @@ void Reader::finish_constant(PendingNode& pending, Scope& scope) {
       tensor = Tensor::of_strings({static_cast<int64_t>(s->size())}, std::move(*s));
     }
   }
-  if (!tensor) fail("node " + quoted(node.name) + " is a Constant without exactly one value");
+  if (!tensor) fail({"node ", quoted(node.name), " is a Constant without exactly one value"});
   Value& value = graph[node.outputs[0]];
   value.dtype = tensor->dtype();
   value.shape = symbolic(tensor->dims());
@@ -724,11 +714,11 @@ std::pair<std::string, Attribute> Reader::read_attribute(Message message, Scope&
   const std::string shown = "attribute " + quoted(name);
   if (name.empty()) fail("an attribute has no name");
   if (foreign)
-    throw Error(ErrorCode::kUnsupportedOperator, shown + " is " + foreign + ", which is not supported");
-  if (!whole) fail(shown + " has a number that is cut off");
+    throw Error(ErrorCode::kUnsupportedOperator, {shown, " is ", foreign, ", which is not supported"});
+  if (!whole) fail({shown, " has a number that is cut off"});
   if (type == AttributeType::kUndefined) type = implied;
   const bool list_or_zero = implied == AttributeType::kUndefined;  // proto3 writers leave zeros out
-  if (mixed || (!list_or_zero && type != implied)) fail(shown + " has a value of another type than it says");
+  if (mixed || (!list_or_zero && type != implied)) fail({shown, " has a value of another type than it says"});
   switch (type) {
     case AttributeType::kFloat:
       return {std::move(name), real.value_or(0.0F)};
@@ -743,20 +733,19 @@ std::pair<std::string, Attribute> Reader::read_attribute(Message message, Scope&
     case AttributeType::kStrings:
       return {std::move(name), std::move(texts)};
     case AttributeType::kTensor: {
-      if (!tensor) fail(shown + " has no tensor");
+      if (!tensor) fail({shown, " has no tensor"});
       Tensor value = read_tensor_message(*tensor, file_, name).tensor;
       return {std::move(name), std::move(value)};
     }
     case AttributeType::kGraph: {
-      if (!graph) fail(shown + " has no graph");
+      if (!graph) fail({shown, " has no graph"});
       auto subgraph = std::make_shared<Graph>();
       read_graph(*graph, *subgraph, &scope, depth + 1);
       return {std::move(name), std::move(subgraph)};
     }
     default:
-      throw Error(
-          ErrorCode::kUnsupportedOperator,
-          shown + " has the type " + std::to_string(static_cast<int64_t>(type)) + ", which is not supported");
+      throw Error(ErrorCode::kUnsupportedOperator,
+                  {shown, " has the type ", static_cast<int64_t>(type), ", which is not supported"});
   }
 }
 
@@ -782,8 +771,8 @@ void Reader::canonicalize(Graph& graph) {
   const auto require_made = [&](ValueId v, const std::string& reader) {
     if (v == kNoValue || made[static_cast<size_t>(v)]) return;
     throw Error(ErrorCode::kUnsupportedOperator,
-                quoted(graph[v].name) + ", which " + reader +
-                    " reads, is an output that its operator gives only in forms that are not supported",
+                {quoted(graph[v].name), ", which ", reader,
+                 " reads, is an output that its operator gives only in forms that are not supported"},
                 {.tensor = graph[v].name});
   };
   for (const Node& node : graph.nodes) {
@@ -818,9 +807,8 @@ void Reader::canonicalize_node(Graph& graph, Node node) {
   const int64_t version = version_of(node.domain);
   if (version < def->since) {
     throw Error(ErrorCode::kUnsupportedOperator,
-                printable(qualified_name(node)) + " is supported since version " +
-                    std::to_string(def->since) + " of its operator set; the model uses version " +
-                    std::to_string(version),
+                {printable(qualified_name(node)), " is supported since version ", def->since,
+                 " of its operator set; the model uses version ", version},
                 {.hint = "export the model for a newer opset, or convert it with onnx.version_converter"});
   }
   std::vector<Node> replacement;
@@ -843,7 +831,7 @@ Model read(std::shared_ptr<std::byte> bytes, size_t size) {
   try {
     return Reader(std::move(bytes), size).read();
   } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::kOutOfMemory, "no memory to read a model of " + std::to_string(size) + " bytes",
+    throw Error(ErrorCode::kOutOfMemory, {"no memory to read a model of ", size, " bytes"},
                 {.hint = "close other models and tabs, or use a smaller model"});
   }
 }

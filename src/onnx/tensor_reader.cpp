@@ -23,9 +23,9 @@ constexpr size_t kTinyBytes = 64;
 
 using Blocks = std::vector<std::string_view>;
 
-[[noreturn]] void fail(const std::string& tensor, const std::string& problem, std::string hint = {}) {
-  throw Error(ErrorCode::kInvalidModel, "tensor '" + printable(tensor) + "' " + problem,
-              {.tensor = tensor, .hint = std::move(hint)});
+[[noreturn]] void fail(const std::string& tensor, const Text& problem, std::string_view hint = {}) {
+  throw Error(ErrorCode::kInvalidModel, {"tensor '", printable(tensor), "' ", problem.str()},
+              {.tensor = tensor, .hint = std::string(hint)});
 }
 
 size_t alignment_of(DType type) { return std::max<size_t>(1, static_cast<size_t>(bits_of(type)) / 8); }
@@ -119,8 +119,7 @@ Tensor from_varints(DType type, Shape dims, const Blocks& blocks, size_t entries
   for (std::string_view block : blocks)
     found += static_cast<size_t>(std::ranges::count_if(block, [](char c) { return c >= 0; }));
   if (found != entries) {
-    fail(name, "should have " + std::to_string(entries) + " numbers by its dimensions " + to_string(dims) +
-                   ", but has " + std::to_string(found));
+    fail(name, {"should have ", entries, " numbers by its dimensions ", dims, ", but has ", found});
   }
   Tensor tensor(type, std::move(dims));
   std::byte* const to = tensor.mutable_raw();
@@ -134,8 +133,7 @@ Tensor from_varints(DType type, Shape dims, const Blocks& blocks, size_t entries
     });
     if (!whole) fail(name, "has a number that is cut off");
   }
-  if (!in_range)
-    fail(name, "has the element " + std::to_string(wrong) + ", which is no " + std::string(name_of(type)));
+  if (!in_range) fail(name, {"has the element ", wrong, ", which is no ", name_of(type)});
   return tensor;
 }
 
@@ -146,15 +144,15 @@ DType element_type(int64_t data_type, const std::string& tensor) {
     if (number == data_type) {
       throw Error(
           ErrorCode::kUnsupportedType,
-          "'" + printable(tensor) + "' has the element type " + foreign + ", which is not supported",
+          {"'", printable(tensor), "' has the element type ", foreign, ", which is not supported"},
           {.tensor = tensor, .hint = "export the model with float32, float16, bfloat16 or integer tensors"});
     }
   }
   if (data_type <= 0 || data_type > static_cast<int64_t>(DType::kInt4)) {
-    throw Error(ErrorCode::kInvalidModel,
-                "'" + printable(tensor) + "' has the element type " + std::to_string(data_type) +
-                    ", which ONNX does not define",
-                {.tensor = tensor});
+    throw Error(
+        ErrorCode::kInvalidModel,
+        {"'", printable(tensor), "' has the element type ", data_type, ", which ONNX does not define"},
+        {.tensor = tensor});
   }
   return static_cast<DType>(data_type);
 }
@@ -225,27 +223,26 @@ NamedTensor read_tensor_message(Message message, const File& file, const std::st
   if (two_raws || !dims_whole)
     fail(shown, two_raws ? "has its data twice" : "has a dimension that is cut off");
   if (dims.size() > kMaxRank)
-    fail(shown, "has " + std::to_string(dims.size()) + " dimensions; at most " + std::to_string(kMaxRank) +
-                    " are supported");
+    fail(shown, {"has ", dims.size(), " dimensions; at most ", kMaxRank, " are supported"});
   const DType type = element_type(data_type, shown);
   int64_t elements = 0;
   try {
     elements = element_count(dims);
   } catch (const Error& e) {
-    fail(shown, std::string("has impossible dimensions: ") + e.what());
+    fail(shown, {"has impossible dimensions: ", e.what()});
   }
   const auto count = static_cast<uint64_t>(elements);
 
   if (type == DType::kString) {
     if (string_data.size() != count) {
-      fail(shown, "should have " + std::to_string(count) + " strings by its dimensions " + to_string(dims) +
-                      ", but has " + std::to_string(string_data.size()));
+      fail(shown,
+           {"should have ", count, " strings by its dimensions ", dims, ", but has ", string_data.size()});
     }
     return {std::move(name), Tensor::of_strings(std::move(dims), {string_data.begin(), string_data.end()})};
   }
 
   const uint64_t bytes = (count * static_cast<uint64_t>(bits_of(type)) + 7) / 8;
-  if (bytes > std::numeric_limits<size_t>::max() / 2) fail(shown, "is too large: " + to_string(dims));
+  if (bytes > std::numeric_limits<size_t>::max() / 2) fail(shown, {"is too large: ", dims});
   const uint32_t field = typed_field(type);
   const struct {
     uint32_t field;
@@ -266,9 +263,8 @@ NamedTensor read_tensor_message(Message message, const File& file, const std::st
 
   const auto require_bytes = [&](uint64_t found) {
     if (found != bytes) {
-      fail(shown, "should have " + std::to_string(bytes) + " bytes by its type " +
-                      std::string(name_of(type)) + " and dimensions " + to_string(dims) + ", but has " +
-                      std::to_string(found));
+      fail(shown, {"should have ", bytes, " bytes by its type ", name_of(type), " and dimensions ", dims,
+                   ", but has ", found});
     }
   };
   Tensor tensor;

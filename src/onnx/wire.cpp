@@ -27,15 +27,13 @@ std::string_view Message::bytes() {
   const auto left = static_cast<uint64_t>(end - p);
   if (length > left) {
     if (end == file_end_) {
-      throw Error(ErrorCode::kInvalidModel,
-                  "the file is cut off: field " + std::to_string(tag()) + " of " + what_ + " at byte " +
-                      std::to_string(position()) + " is " + std::to_string(length) +
-                      " bytes long, but the file ends after " + std::to_string(left) + " of them, at byte " +
-                      std::to_string(file_end_ - file_),
-                  {.hint = "the file is incomplete or damaged: download or export it again"});
+      throw Error(
+          ErrorCode::kInvalidModel,
+          {"the file is cut off: field ", tag(), " of ", what_, " at byte ", position(), " is ", length,
+           " bytes long, but the file ends after ", left, " of them, at byte ", file_end_ - file_},
+          {.hint = "the file is incomplete or damaged: download or export it again"});
     }
-    fail("is " + std::to_string(length) + " bytes long, but only " + std::to_string(left) +
-         " are left in the message around it");
+    fail({"is ", length, " bytes long, but only ", left, " are left in the message around it"});
   }
   const protozero::data_view view = guarded([&] { return reader_.get_view(); });
   return {view.data(), view.size()};
@@ -62,8 +60,7 @@ std::string_view Message::repeated_varint() {
 std::string_view Message::repeated_fixed(size_t bytes_each) {
   if (reader_.wire_type() == protozero::pbf_wire_type::length_delimited) {
     const std::string_view block = bytes();
-    if (block.size() % bytes_each != 0)
-      fail("has a length that is not a multiple of " + std::to_string(bytes_each));
+    if (block.size() % bytes_each != 0) fail({"has a length that is not a multiple of ", bytes_each});
     return block;
   }
   require(bytes_each == 4 ? protozero::pbf_wire_type::fixed32 : protozero::pbf_wire_type::fixed64);
@@ -76,22 +73,22 @@ void Message::require(protozero::pbf_wire_type type) {
   if (reader_.wire_type() != type) fail("has another wire type than ONNX gives it");
 }
 
-void Message::fail(const std::string& problem) const {
-  throw Error(ErrorCode::kInvalidModel, std::string(what_) + ": field " + std::to_string(tag()) +
-                                            " at byte " + std::to_string(position()) + " " + problem);
+void Message::fail(const Text& problem) const {
+  throw Error(ErrorCode::kInvalidModel,
+              {what_, ": field ", tag(), " at byte ", position(), " ", problem.str()});
 }
 
 void Message::fail_broken(const char* why) const {
   const bool at_end = std::strcmp(why, protozero::end_of_buffer_exception{}.what()) == 0;
   if (at_end && reader_.data().data() + reader_.length() == file_end_) {
     throw Error(ErrorCode::kInvalidModel,
-                "the file is cut off: it ends at byte " + std::to_string(file_end_ - file_) +
-                    ", inside the field of " + what_ + " that begins at byte " + std::to_string(position()),
+                {"the file is cut off: it ends at byte ", file_end_ - file_, ", inside the field of ", what_,
+                 " that begins at byte ", position()},
                 {.hint = "the file is incomplete or damaged: download or export it again"});
   }
-  throw Error(ErrorCode::kInvalidModel, std::string(what_) + ": the field at byte " +
-                                            std::to_string(position()) + " is not valid protobuf (" +
-                                            (at_end ? "it ends too early" : why) + ")");
+  throw Error(ErrorCode::kInvalidModel,
+              {what_, ": the field at byte ", position(), " is not valid protobuf (",
+               (at_end ? "it ends too early" : why), ")"});
 }
 
 bool valid_utf8(std::string_view text) {

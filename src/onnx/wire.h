@@ -35,7 +35,7 @@ class Message {
 
   const char* begin() const { return begin_; }
   size_t position() const { return static_cast<size_t>(field_ - file_); }  // of the field, in the file
-  [[noreturn]] void fail(const std::string& problem) const;
+  [[noreturn]] void fail(const Text& problem) const;
 
  private:
   Message(const Message& outer, std::string_view view, const char* what)

@@ -22,9 +22,7 @@ Kernel prepare_alpha(PrepareContext& c) {
 }
 
 Kernel prepare_relu(PrepareContext& c) {
-  const auto positive = []<class T>(T v) { return v > 0 ? v : T{0}; };
-  if (c.dtype(0) == DType::kFloat64) return prepare_each<double>(c, positive);
-  if (Kernel k = prepare_each_integer(c, positive)) return k;
+  if (Kernel k = prepare_each(c, Each::kRelu)) return k;
   return prepare_unary(c, kClamp, {.a = 0, .b = std::numeric_limits<float>::infinity()});
 }
 
@@ -51,23 +49,24 @@ std::optional<Clamp> relu_as_clamp(const InferContext& c) {
   return Clamp{.lo = 0, .hi = std::numeric_limits<float>::infinity()};
 }
 
-const QuantRule kRescaled{.kind = QuantRule::Kind::kRescaled};
+constexpr QuantRule kRescaled{.kind = QuantRule::Kind::kRescaled};
 
-QuantRule with_range(float min, float max) {
+constexpr QuantRule with_range(float min, float max) {
   return {.kind = QuantRule::Kind::kRescaled, .fixed_range = true, .range_min = min, .range_max = max};
 }
 
-OpDef activation(std::string_view name, Kernel (*prepare)(PrepareContext&), QuantRule quant = kRescaled) {
+constexpr OpDef activation(std::string_view name, Kernel (*prepare)(PrepareContext&),
+                           QuantRule quant = kRescaled) {
   return {.name = name,
           .infer = infer_same,
           .prepare = prepare,
           .layout = any_layout,
           .unary = true,
-          .quant = std::move(quant),
+          .quant = quant,
           .canonicalize = drop_consumed_inputs};
 }
 
-OpDef relu() {
+constexpr OpDef relu() {
   OpDef def = activation("Relu", prepare_relu);
   def.as_clamp = relu_as_clamp;
   return def;
@@ -112,33 +111,34 @@ constexpr char kSigmoidName[] = "Sigmoid", kQLinearSigmoidName[] = "QLinearSigmo
 constexpr char kLeakyReluName[] = "LeakyRelu", kQLinearLeakyReluName[] = "QLinearLeakyRelu";
 
 template <const char* kQLinearName>
-OpDef foldable(OpDef def) {
+constexpr OpDef foldable(OpDef def) {
   def.fold = fold_qlinear<kQLinearName>;
   return def;
 }
 
-const RegisterOp kReluOp(relu());
-const RegisterOp kLeakyReluOp(foldable<kQLinearLeakyReluName>(activation(kLeakyReluName,
-                                                                         prepare_alpha<kLeakyRelu, 0.01f>)));
-const RegisterOp kEluOp(activation("Elu", prepare_alpha<kElu, 1.0f>));
-const RegisterOp kSeluOp(activation("Selu", prepare_selu));
-const RegisterOp kCeluOp(activation("Celu", prepare_alpha<kCelu, 1.0f>));
-const RegisterOp kThresholdedReluOp(activation("ThresholdedRelu", prepare_alpha<kThresholdedRelu, 1.0f>));
-const RegisterOp kSigmoidOp(foldable<kQLinearSigmoidName>(activation(kSigmoidName, prepare<kSigmoid>,
-                                                                     with_range(0, 1))));
-const RegisterOp kHardSigmoidOp(activation("HardSigmoid", prepare_hard_sigmoid, with_range(0, 1)));
-const RegisterOp kTanhOp(activation("Tanh", prepare<kTanh>, with_range(-1, 1)));
-const RegisterOp kSoftplusOp(activation("Softplus", prepare<kSoftplus>));
-const RegisterOp kSoftsignOp(activation("Softsign", prepare<kSoftsign>, with_range(-1, 1)));
-const RegisterOp kMishOp(activation("Mish", prepare<kMish>));
-const RegisterOp kShrinkOp(activation("Shrink", prepare_shrink));
+constexpr OpDef kReluOp = relu();
+constexpr OpDef kLeakyReluOp =
+    foldable<kQLinearLeakyReluName>(activation(kLeakyReluName, prepare_alpha<kLeakyRelu, 0.01f>));
+constexpr OpDef kEluOp = activation("Elu", prepare_alpha<kElu, 1.0f>);
+constexpr OpDef kSeluOp = activation("Selu", prepare_selu);
+constexpr OpDef kCeluOp = activation("Celu", prepare_alpha<kCelu, 1.0f>);
+constexpr OpDef kThresholdedReluOp = activation("ThresholdedRelu", prepare_alpha<kThresholdedRelu, 1.0f>);
+constexpr OpDef kSigmoidOp =
+    foldable<kQLinearSigmoidName>(activation(kSigmoidName, prepare<kSigmoid>, with_range(0, 1)));
+constexpr OpDef kHardSigmoidOp = activation("HardSigmoid", prepare_hard_sigmoid, with_range(0, 1));
+constexpr OpDef kTanhOp = activation("Tanh", prepare<kTanh>, with_range(-1, 1));
+constexpr OpDef kSoftplusOp = activation("Softplus", prepare<kSoftplus>);
+constexpr OpDef kSoftsignOp = activation("Softsign", prepare<kSoftsign>, with_range(-1, 1));
+constexpr OpDef kMishOp = activation("Mish", prepare<kMish>);
+constexpr OpDef kShrinkOp = activation("Shrink", prepare_shrink);
 
-const RegisterOp kQLinearSigmoidOp({.domain = kMicrosoft,
-                                    .name = kQLinearSigmoidName,
-                                    .canonicalize = expand_qlinear<kSigmoidName>});
-const RegisterOp kQLinearLeakyReluOp({.domain = kMicrosoft,
-                                      .name = kQLinearLeakyReluName,
-                                      .canonicalize = expand_qlinear<kLeakyReluName>});
+constexpr OpDef kQLinearSigmoidOp = {
+    .domain = kMicrosoft, .name = kQLinearSigmoidName, .canonicalize = expand_qlinear<kSigmoidName>};
+constexpr OpDef kQLinearLeakyReluOp = {
+    .domain = kMicrosoft, .name = kQLinearLeakyReluName, .canonicalize = expand_qlinear<kLeakyReluName>};
+const RegisterOps kRegistered({&kReluOp, &kLeakyReluOp, &kEluOp, &kSeluOp, &kCeluOp, &kThresholdedReluOp,
+                               &kSigmoidOp, &kHardSigmoidOp, &kTanhOp, &kSoftplusOp, &kSoftsignOp, &kMishOp,
+                               &kShrinkOp, &kQLinearSigmoidOp, &kQLinearLeakyReluOp});
 
 }  // namespace
 }  // namespace zp

@@ -20,7 +20,7 @@ void canonicalize(Canonicalize& c) {
   if (training || (n.outputs.size() > 1 && std::any_of(n.outputs.begin() + 1, n.outputs.end(),
                                                        [](ValueId v) { return v != kNoValue; }))) {
     c.fail(ErrorCode::kUnsupportedOperator, "BatchNormalization in training mode is not supported",
-           {.hint = "export the model for inference"});
+           "export the model for inference");
   }
   if (c.version < 9 && n.int_attribute("spatial", 1) == 0) {
     c.fail(ErrorCode::kUnsupportedOperator, "BatchNormalization with spatial = 0 is not supported");
@@ -37,8 +37,7 @@ Kernel prepare(PrepareContext& c) {
   for (size_t i = 0; i < 5; ++i) {
     if (c.dtype(i) != DType::kFloat32) fail_type(c, i);
     if (i > 0 && element_count(c.dims(i)) != channels) {
-      c.fail(ErrorCode::kShapeMismatch,
-             "input " + std::to_string(i) + " should have " + std::to_string(channels) + " elements");
+      c.fail(ErrorCode::kShapeMismatch, {"input ", i, " should have ", channels, " elements"});
     }
   }
   int64_t length = 1;
@@ -206,13 +205,14 @@ const RegisterRewrite kFoldFactor({.name = "fold multiplication into the product
                                    .apply = fold_factor,
                                    .order = 2});
 
-const RegisterOp kBatchNormalization(
-    {.name = "BatchNormalization",
-     .infer = infer_same,
-     .prepare = prepare,
-     .quant = {.kind = QuantRule::Kind::kFloat,
-               .why_float = "its parameters are computed while the model runs"},
-     .canonicalize = canonicalize});
+constexpr OpDef kBatchNormalization = {
+    .name = "BatchNormalization",
+    .infer = infer_same,
+    .prepare = prepare,
+    .quant = {.kind = QuantRule::Kind::kFloat,
+              .why_float = "its parameters are computed while the model runs"},
+    .canonicalize = canonicalize};
+const RegisterOps kRegistered({&kBatchNormalization});
 
 }  // namespace
 }  // namespace zp

@@ -7,6 +7,7 @@
 #include <limits>
 #include <span>
 
+#include "kernels/wide.h"
 #include "ops/unary.h"
 
 namespace zp {
@@ -26,8 +27,8 @@ kernels::Broadcast broadcast_of(const PrepareContext& c) {
 
 void require_same_type(const PrepareContext& c, size_t a, size_t b) {
   if (c.dtype(a) == c.dtype(b)) return;
-  c.fail(ErrorCode::kUnsupportedType, "inputs have types " + std::string(name_of(c.dtype(a))) + " and " +
-                                          std::string(name_of(c.dtype(b))) + ", but should have one");
+  c.fail(ErrorCode::kUnsupportedType,
+         {"inputs have types ", name_of(c.dtype(a)), " and ", name_of(c.dtype(b)), ", but should have one"});
 }
 
 void infer_broadcast_as(InferContext& c, DType dtype) {
@@ -38,8 +39,7 @@ void infer_broadcast_as(InferContext& c, DType dtype) {
     try {
       out = broadcast(out, *shape);
     } catch (const Error&) {
-      c.fail(ErrorCode::kShapeMismatch,
-             "inputs of shapes " + to_string(out) + " and " + to_string(*shape) + " do not broadcast");
+      c.fail(ErrorCode::kShapeMismatch, {"inputs of shapes ", out, " and ", *shape, " do not broadcast"});
     }
   }
   c.output(0, dtype, std::move(out));
@@ -83,79 +83,27 @@ void upgrade_legacy_broadcast(Canonicalize& c) {
 
 namespace {
 
-template <class T>
-Kernel any_kernel(Binary f, const Broadcast& shape) {
-  return [=](const RunContext& r) {
-    r.parallel_range(shape.size(), kGrain, [&](int64_t begin, int64_t end) {
-      kernels::binary_any(f, shape, r.in<T>(0), r.in<T>(1), r.out<T>(0), begin, end);
-    });
-  };
-}
-
-// float16 through float32, a piece at a time.
-Kernel half_kernel(Binary f, const Broadcast& shape, Clamp clamp) {
-  return [=](const RunContext& r) {
-    r.parallel_range(shape.size(), kGrain, [&](int64_t begin, int64_t end) {
-      constexpr int64_t kPiece = 256;
-      float a[kPiece], b[kPiece], y[kPiece];
-      const int64_t piece_dims[] = {kPiece};
-      const std::span<const int64_t> dims(piece_dims);
-      const std::span<const int64_t> inputs[] = {dims, dims};
-      const Broadcast piece = *Broadcast::of(inputs, dims);
-      const int64_t step_a = shape.inner_moves(0), step_b = shape.inner_moves(1);
-      shape.walk(begin, end, [&](const auto& offsets, int64_t out, int64_t count) {
-        const uint16_t *pa = r.in<uint16_t>(0) + offsets[0], *pb = r.in<uint16_t>(1) + offsets[1];
-        for (int64_t i = 0; i < count; i += kPiece) {
-          const int64_t n = std::min(kPiece, count - i);
-          for (int64_t k = 0; k < n; ++k, pa += step_a, pb += step_b) {
-            a[k] = half_to_float(*pa);
-            b[k] = half_to_float(*pb);
-          }
-          kernels::binary(f, piece, a, b, y, 0, n, clamp.lo, clamp.hi);
-          for (int64_t k = 0; k < n; ++k) r.out<uint16_t>(0)[out + i + k] = float_to_half(y[k]);
-        }
-      });
-    });
-  };
-}
-
 Kernel prepare_binary(PrepareContext& c, Binary f) {
   require_inputs(c, 2);
   require_same_type(c);
   allow_in_place(c);
   const Broadcast shape = broadcast_of(c);
   const Clamp clamp = c.clamp();
-  switch (c.dtype(0)) {
-    case DType::kFloat32:
-      return [=](const RunContext& r) {
-        r.parallel_range(shape.size(), kGrain, [&](int64_t begin, int64_t end) {
-          kernels::binary(f, shape, r.in<float>(0), r.in<float>(1), r.out<float>(0), begin, end, clamp.lo,
-                          clamp.hi);
-        });
-      };
-    case DType::kFloat16:
-      return half_kernel(f, shape, clamp);
-    case DType::kFloat64:
-      return any_kernel<double>(f, shape);
-    case DType::kInt8:
-      return any_kernel<int8_t>(f, shape);
-    case DType::kUint8:
-      return any_kernel<uint8_t>(f, shape);
-    case DType::kInt16:
-      return any_kernel<int16_t>(f, shape);
-    case DType::kUint16:
-      return any_kernel<uint16_t>(f, shape);
-    case DType::kInt32:
-      return any_kernel<int32_t>(f, shape);
-    case DType::kUint32:
-      return any_kernel<uint32_t>(f, shape);
-    case DType::kInt64:
-      return any_kernel<int64_t>(f, shape);
-    case DType::kUint64:
-      return any_kernel<uint64_t>(f, shape);
-    default:
-      fail_type(c);
+  const DType type = c.dtype(0);
+  if (type == DType::kFloat32) {
+    return [=](const RunContext& r) {
+      r.parallel_range(shape.size(), kGrain, [&](int64_t begin, int64_t end) {
+        kernels::binary(f, shape, r.in<float>(0), r.in<float>(1), r.out<float>(0), begin, end, clamp.lo,
+                        clamp.hi);
+      });
+    };
   }
+  if (type == DType::kBool || kernels::wide_of(type) == kernels::Wide::kNone) fail_type(c);
+  return [=](const RunContext& r) {
+    r.parallel_range(shape.size(), kGrain, [&](int64_t begin, int64_t end) {
+      kernels::binary_any(f, shape, type, r.inputs[0], r.inputs[1], r.outputs[0], begin, end);
+    });
+  };
 }
 
 template <Binary kFunction>
@@ -209,9 +157,8 @@ kernels::ByteOperand byte_operand(const PrepareContext& c, size_t i) {
   return o;
 }
 
-template <Binary kFunction, kernels::ByteBinary kByteFunction>
-Kernel prepare_or_bytes(PrepareContext& c) {
-  if (!c.out_quant()) return prepare_binary(c, kFunction);
+Kernel prepare_or_bytes(PrepareContext& c, Binary function, kernels::ByteBinary byte_function) {
+  if (!c.out_quant()) return prepare_binary(c, function);
   allow_in_place(c);
   const Broadcast shape = broadcast_of(c);
   const EdgeQuant& q = *c.out_quant();
@@ -229,9 +176,14 @@ Kernel prepare_or_bytes(PrepareContext& c) {
     right.data = r.in<std::byte>(1);
     result.data = r.out<uint8_t>(0);
     r.parallel_range(shape.size(), kGrain, [&](int64_t begin, int64_t end) {
-      kernels::binary_bytes(kByteFunction, shape, left, right, result, begin, end);
+      kernels::binary_bytes(byte_function, shape, left, right, result, begin, end);
     });
   };
+}
+
+template <Binary kFunction, kernels::ByteBinary kByteFunction>
+Kernel prepare_or_bytes(PrepareContext& c) {
+  return prepare_or_bytes(c, kFunction, kByteFunction);
 }
 
 // ---- other forms
@@ -297,8 +249,7 @@ template <const char* kFloatName>
 void expand_qlinear(Canonicalize& c) {
   const Node& n = c.node;
   for (size_t i : {0, 1, 3, 4, 6})
-    if (n.input(i) == kNoValue)
-      c.fail(ErrorCode::kInvalidModel, "input " + std::to_string(i) + " is missing");
+    if (n.input(i) == kNoValue) c.fail(ErrorCode::kInvalidModel, {"input ", i, " is missing"});
   const ValueId a = c.add("DequantizeLinear", {n.input(0), n.input(1), n.input(2)});
   const ValueId b = c.add("DequantizeLinear", {n.input(3), n.input(4), n.input(5)});
   c.finish("QuantizeLinear", {c.add(kFloatName, {a, b}), n.input(6), n.input(7)});
@@ -333,7 +284,7 @@ constexpr char kAddName[] = "Add", kQLinearAddName[] = "QLinearAdd";
 constexpr char kMulName[] = "Mul", kQLinearMulName[] = "QLinearMul";
 constexpr char kMaxName[] = "Max", kMinName[] = "Min";
 
-OpDef arithmetic(std::string_view name, Kernel (*prepare)(PrepareContext&)) {
+constexpr OpDef arithmetic(std::string_view name, Kernel (*prepare)(PrepareContext&)) {
   return {.name = name,
           .infer = infer_broadcast,
           .prepare = prepare,
@@ -343,59 +294,59 @@ OpDef arithmetic(std::string_view name, Kernel (*prepare)(PrepareContext&)) {
           .canonicalize = upgrade_legacy_broadcast};
 }
 
-OpDef with_bytes(OpDef def, bool (*fold)(Fold&)) {
+constexpr OpDef with_bytes(OpDef def, bool (*fold)(Fold&)) {
   def.integer = has_byte_kernel;
   def.quant = {.kind = QuantRule::Kind::kRescaled, .data = {-1}};
   def.fold = fold;
   return def;
 }
 
-OpDef in_float(OpDef def, std::string_view why, void (*canonicalize)(Canonicalize&)) {
+constexpr OpDef in_float(OpDef def, std::string_view why, void (*canonicalize)(Canonicalize&)) {
   def.quant = {.kind = QuantRule::Kind::kFloat, .why_float = why};
   def.canonicalize = canonicalize;
   return def;
 }
 
 using ByteFunction = kernels::ByteBinary;
-const RegisterOp kAdd(with_bytes(arithmetic(kAddName, prepare_or_bytes<Binary::kAdd, ByteFunction::kAdd>),
-                                 fold_qlinear<kQLinearAddName>));
-const RegisterOp kMul(with_bytes(arithmetic(kMulName, prepare_or_bytes<Binary::kMul, ByteFunction::kMul>),
-                                 fold_qlinear<kQLinearMulName>));
-const RegisterOp kSub(with_bytes(arithmetic("Sub", prepare_or_bytes<Binary::kSub, ByteFunction::kSub>),
-                                 nullptr));
-const RegisterOp kDiv(in_float(arithmetic("Div", prepare<Binary::kDiv>),
-                               "a quotient's range depends on how near to zero its divisor comes",
-                               upgrade_legacy_broadcast));
-const RegisterOp kPow(in_float(arithmetic("Pow", prepare<Binary::kPow>),
-                               "powers stretch small differences of their input", canonicalize_pow));
-const RegisterOp kMax(in_float(arithmetic(kMaxName, prepare<Binary::kMax>),
-                               "there is no integer form for the maximum of two tensors",
-                               canonicalize_variadic<kMaxName>));
-const RegisterOp kMin(in_float(arithmetic(kMinName, prepare<Binary::kMin>),
-                               "there is no integer form for the minimum of two tensors",
-                               canonicalize_variadic<kMinName>));
-const RegisterOp kMod({.name = "Mod",
-                       .infer = infer_broadcast,
-                       .prepare = prepare_mod,
-                       .layout = any_layout,
-                       .broadcasts = true});
-const RegisterOp kPRelu({.name = "PRelu",
-                         .infer = infer_prelu,
-                         .prepare = prepare<Binary::kPRelu>,
-                         .layout = any_layout,
-                         .broadcasts = true,
-                         .quant = {.kind = QuantRule::Kind::kFloat,
-                                   .why_float = "a slope for each channel has no integer form"},
-                         .canonicalize = drop_consumed_inputs});
-const RegisterOp kSum({.name = "Sum", .canonicalize = canonicalize_variadic<kAddName>});
-const RegisterOp kMean({.name = "Mean", .canonicalize = canonicalize_mean});
+constexpr OpDef kAdd = with_bytes(arithmetic(kAddName, prepare_or_bytes<Binary::kAdd, ByteFunction::kAdd>),
+                                  fold_qlinear<kQLinearAddName>);
+constexpr OpDef kMul = with_bytes(arithmetic(kMulName, prepare_or_bytes<Binary::kMul, ByteFunction::kMul>),
+                                  fold_qlinear<kQLinearMulName>);
+constexpr OpDef kSub =
+    with_bytes(arithmetic("Sub", prepare_or_bytes<Binary::kSub, ByteFunction::kSub>), nullptr);
+constexpr OpDef kDiv =
+    in_float(arithmetic("Div", prepare<Binary::kDiv>),
+             "a quotient's range depends on how near to zero its divisor comes", upgrade_legacy_broadcast);
+constexpr OpDef kPow = in_float(arithmetic("Pow", prepare<Binary::kPow>),
+                                "powers stretch small differences of their input", canonicalize_pow);
+constexpr OpDef kMax =
+    in_float(arithmetic(kMaxName, prepare<Binary::kMax>),
+             "there is no integer form for the maximum of two tensors", canonicalize_variadic<kMaxName>);
+constexpr OpDef kMin =
+    in_float(arithmetic(kMinName, prepare<Binary::kMin>),
+             "there is no integer form for the minimum of two tensors", canonicalize_variadic<kMinName>);
+constexpr OpDef kMod = {.name = "Mod",
+                        .infer = infer_broadcast,
+                        .prepare = prepare_mod,
+                        .layout = any_layout,
+                        .broadcasts = true};
+constexpr OpDef kPRelu = {
+    .name = "PRelu",
+    .infer = infer_prelu,
+    .prepare = prepare<Binary::kPRelu>,
+    .layout = any_layout,
+    .broadcasts = true,
+    .quant = {.kind = QuantRule::Kind::kFloat, .why_float = "a slope for each channel has no integer form"},
+    .canonicalize = drop_consumed_inputs};
+constexpr OpDef kSum = {.name = "Sum", .canonicalize = canonicalize_variadic<kAddName>};
+constexpr OpDef kMean = {.name = "Mean", .canonicalize = canonicalize_mean};
 
-const RegisterOp kQLinearAdd({.domain = kMicrosoft,
-                              .name = kQLinearAddName,
-                              .canonicalize = expand_qlinear<kAddName>});
-const RegisterOp kQLinearMul({.domain = kMicrosoft,
-                              .name = kQLinearMulName,
-                              .canonicalize = expand_qlinear<kMulName>});
+constexpr OpDef kQLinearAdd = {
+    .domain = kMicrosoft, .name = kQLinearAddName, .canonicalize = expand_qlinear<kAddName>};
+constexpr OpDef kQLinearMul = {
+    .domain = kMicrosoft, .name = kQLinearMulName, .canonicalize = expand_qlinear<kMulName>};
+const RegisterOps kRegistered({&kAdd, &kMul, &kSub, &kDiv, &kPow, &kMax, &kMin, &kMod, &kPRelu, &kSum, &kMean,
+                               &kQLinearAdd, &kQLinearMul});
 
 }  // namespace
 }  // namespace zp

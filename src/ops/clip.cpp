@@ -1,6 +1,7 @@
 // Clip. In memory its bounds are constants (or absent): a Clip with computed bounds is read as Max and Min,
 // so that every Clip can be fused into the operator before it.
 #include <algorithm>
+#include <bit>
 #include <limits>
 
 #include "ops/rewrite.h"
@@ -25,16 +26,24 @@ std::optional<Clamp> as_clamp(const InferContext& c) {
   return clamp_of(c.constant(1), c.constant(2));
 }
 
-template <class T>
-Kernel prepare_typed(PrepareContext& c) {
-  T lo = std::numeric_limits<T>::lowest(), hi = std::numeric_limits<T>::max();
+// The bounds of a Clip of float64 or integers.
+EachParameters bounds_of(const PrepareContext& c) {
+  const DType type = c.dtype(0);
+  const bool is_float = type == DType::kFloat64;
+  EachParameters p;
+  p.lo = is_float                 ? std::bit_cast<int64_t>(std::numeric_limits<double>::lowest())
+         : type == DType::kUint64 ? 0
+                                  : std::numeric_limits<int64_t>::min();
+  p.hi = is_float                 ? std::bit_cast<int64_t>(std::numeric_limits<double>::max())
+         : type == DType::kUint64 ? -1
+                                  : std::numeric_limits<int64_t>::max();
   for (size_t i : {size_t{1}, size_t{2}}) {
     if (!c.has_input(i)) continue;
     const Tensor& bound = *c.constant(i);
-    if (bound.dtype() != dtype_of<T>() || bound.size() != 1) fail_type(c, i);
-    (i == 1 ? lo : hi) = bound.data<T>()[0];
+    if (bound.dtype() != type || bound.size() != 1) fail_type(c, i);
+    (i == 1 ? p.lo : p.hi) = is_float ? std::bit_cast<int64_t>(bound.data<double>()[0]) : bound.integer_at(0);
   }
-  return prepare_each<T>(c, [=](T v) { return std::min(std::max(v, lo), hi); });
+  return p;
 }
 
 Kernel prepare_clip(PrepareContext& c) {
@@ -42,31 +51,14 @@ Kernel prepare_clip(PrepareContext& c) {
     if (c.has_input(i) && !c.constant(i))
       c.fail(ErrorCode::kUnsupportedOperator, "a bound of Clip is computed while the model runs");
   }
-  switch (c.dtype(0)) {
-    case DType::kInt8:
-      return prepare_typed<int8_t>(c);
-    case DType::kUint8:
-      return prepare_typed<uint8_t>(c);
-    case DType::kInt16:
-      return prepare_typed<int16_t>(c);
-    case DType::kUint16:
-      return prepare_typed<uint16_t>(c);
-    case DType::kInt32:
-      return prepare_typed<int32_t>(c);
-    case DType::kUint32:
-      return prepare_typed<uint32_t>(c);
-    case DType::kInt64:
-      return prepare_typed<int64_t>(c);
-    case DType::kUint64:
-      return prepare_typed<uint64_t>(c);
-    case DType::kFloat64:
-      return prepare_typed<double>(c);
-    default: {
-      const std::optional<Clamp> clamp =
-          clamp_of(c.has_input(1) ? c.constant(1) : nullptr, c.has_input(2) ? c.constant(2) : nullptr);
-      return prepare_unary(c, kernels::Unary::kClamp, {.a = clamp->lo, .b = clamp->hi});
-    }
+  const DType type = c.dtype(0);
+  if (type != DType::kFloat32 && type != DType::kFloat16) {
+    if (Kernel k = prepare_each(c, Each::kClip, bounds_of(c))) return k;
+    fail_type(c);
   }
+  const std::optional<Clamp> clamp =
+      clamp_of(c.has_input(1) ? c.constant(1) : nullptr, c.has_input(2) ? c.constant(2) : nullptr);
+  return prepare_unary(c, kernels::Unary::kClamp, {.a = clamp->lo, .b = clamp->hi});
 }
 
 void canonicalize(Canonicalize& c) {
@@ -162,14 +154,15 @@ const RegisterRewrite kExtremeToClip({.name = "write Max and Min with a scalar a
                                       .apply = extreme_to_clip});
 const RegisterRewrite kMergeClamps({.name = "merge two clamps", .apply = merge_clamps, .order = 1});
 
-const RegisterOp kClip({.name = "Clip",
-                        .infer = infer_same,
-                        .prepare = prepare_clip,
-                        .layout = any_layout,
-                        .unary = true,
-                        .as_clamp = as_clamp,
-                        .quant = {.kind = QuantRule::Kind::kRescaled},
-                        .canonicalize = canonicalize});
+constexpr OpDef kClip = {.name = "Clip",
+                         .infer = infer_same,
+                         .prepare = prepare_clip,
+                         .layout = any_layout,
+                         .unary = true,
+                         .as_clamp = as_clamp,
+                         .quant = {.kind = QuantRule::Kind::kRescaled},
+                         .canonicalize = canonicalize};
+const RegisterOps kRegistered({&kClip});
 
 }  // namespace
 }  // namespace zp

@@ -29,9 +29,8 @@ void infer_concat(InferContext& c) {
       continue;
     }
     const auto mismatch = [&] {
-      c.fail(ErrorCode::kShapeMismatch, "cannot concatenate " + to_string(*c.shape(0)) + " and " +
-                                            to_string(in) + " along axis " +
-                                            std::to_string(c.ints("axis", 0)));
+      c.fail(ErrorCode::kShapeMismatch,
+             {"cannot concatenate ", *c.shape(0), " and ", in, " along axis ", c.ints("axis", 0)});
     };
     if (in.size() != out.size()) mismatch();
     const auto axis = static_cast<size_t>(c.axis(c.ints("axis", 0), rank));
@@ -158,16 +157,17 @@ bool fold_qlinear(Fold& f) {
   return true;
 }
 
-const RegisterOp kConcat({.name = "Concat",
-                          .infer = infer_concat,
-                          .prepare = prepare_concat,
-                          .layout = any_layout,
-                          .integer = has_integer,
-                          .quant = {.kind = QuantRule::Kind::kSameScale, .data = {-1}},
-                          .canonicalize = axis_default,
-                          .fold = fold_qlinear});
-const RegisterOp kQLinearConcat(
-    {.domain = kMicrosoft, .name = "QLinearConcat", .quant = {}, .canonicalize = expand_qlinear});
+constexpr OpDef kConcat = {.name = "Concat",
+                           .infer = infer_concat,
+                           .prepare = prepare_concat,
+                           .layout = any_layout,
+                           .integer = has_integer,
+                           .quant = {.kind = QuantRule::Kind::kSameScale, .data = {-1}},
+                           .canonicalize = axis_default,
+                           .fold = fold_qlinear};
+constexpr OpDef kQLinearConcat = {
+    .domain = kMicrosoft, .name = "QLinearConcat", .quant = {}, .canonicalize = expand_qlinear};
+const RegisterOps kRegistered({&kConcat, &kQLinearConcat});
 
 }  // namespace
 }  // namespace zp

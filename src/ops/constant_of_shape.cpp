@@ -27,7 +27,7 @@ void infer(InferContext& c) {
     return c.output(0, dtype, SymShape(static_cast<size_t>((*length)[0].value())));
   }
   c.require(std::all_of(shape->begin(), shape->end(), [](int64_t d) { return d >= 0; }),
-            "there is no tensor of shape " + to_string(*shape));
+            {"there is no tensor of shape ", *shape});
   c.output(0, dtype, symbolic(*shape));
 }
 
@@ -45,8 +45,9 @@ Kernel prepare(PrepareContext& c) {
   };
 }
 
-const RegisterOp kConstantOfShape(
-    {.name = "ConstantOfShape", .since = 9, .infer = infer, .prepare = prepare});
+constexpr OpDef kConstantOfShape = {
+    .name = "ConstantOfShape", .since = 9, .infer = infer, .prepare = prepare};
+const RegisterOps kRegistered({&kConstantOfShape});
 
 }  // namespace
 }  // namespace zp

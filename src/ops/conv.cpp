@@ -37,7 +37,7 @@ std::vector<int64_t> per_dimension(const Node& node, std::string_view key, size_
 ConvAttributes ConvAttributes::read(const Node& node, size_t spatial) {
   if (spatial < 1 || spatial > 2) {
     throw Error(ErrorCode::kUnsupportedOperator,
-                "convolutions with " + std::to_string(spatial) + " spatial dimensions are not supported",
+                {"convolutions with ", spatial, " spatial dimensions are not supported"},
                 {.hint = "one and two spatial dimensions are"});
   }
   ConvAttributes a;
@@ -85,7 +85,7 @@ void infer_conv(InferContext& c, size_t x, size_t w, DType type) {
   require_inputs(c, std::max(x, w) + 1);
   if (!c.shape(x)) return c.output(0, type);
   const SymShape& in = *c.shape(x);
-  c.require(in.size() >= 3, "a convolution's input has 3 or 4 dimensions, not " + to_string(in));
+  c.require(in.size() >= 3, {"a convolution's input has 3 or 4 dimensions, not ", in});
   const size_t spatial = in.size() - 2;
   const ConvAttributes a = ConvAttributes::read(c.node(), spatial);
   const std::vector<int64_t> kernel_shape = c.node().ints_attribute("kernel_shape");
@@ -93,15 +93,15 @@ void infer_conv(InferContext& c, size_t x, size_t w, DType type) {
   if (c.shape(w)) {
     weights = *c.shape(w);
     c.require(weights.size() == in.size(),
-              "weights of shape " + to_string(weights) + " do not fit an input of shape " + to_string(in));
+              {"weights of shape ", weights, " do not fit an input of shape ", in});
     if (in[1].known() && weights[1].known()) {
-      c.require(in[1].value() == weights[1].value() * a.group,
-                "weights of shape " + to_string(weights) + " with " + std::to_string(a.group) +
-                    " groups do not fit an input of shape " + to_string(in));
+      c.require(
+          in[1].value() == weights[1].value() * a.group,
+          {"weights of shape ", weights, " with ", a.group, " groups do not fit an input of shape ", in});
     }
     if (weights[0].known()) {
       c.require(weights[0].value() % a.group == 0,
-                "the output's channels cannot be divided into " + std::to_string(a.group) + " groups");
+                {"the output's channels cannot be divided into ", a.group, " groups"});
     }
   }
   SymShape out{in[0], weights[0]};
@@ -109,8 +109,7 @@ void infer_conv(InferContext& c, size_t x, size_t w, DType type) {
     Dim kernel = weights[d + 2];
     if (!kernel.known() && d < kernel_shape.size()) kernel = kernel_shape[d];
     if (d < kernel_shape.size() && kernel.value() != kernel_shape[d]) {
-      c.fail(ErrorCode::kInvalidModel,
-             "attribute 'kernel_shape' contradicts weights of shape " + to_string(weights));
+      c.fail(ErrorCode::kInvalidModel, {"attribute 'kernel_shape' contradicts weights of shape ", weights});
     }
     const Dim size = in[d + 2];
     const int64_t stride = a.strides[d];
@@ -122,18 +121,16 @@ void infer_conv(InferContext& c, size_t x, size_t w, DType type) {
       out.emplace_back();
       continue;
     }
-    c.require(kernel.value() >= 1 && kernel.value() <= kLargestAttribute,
-              "weights of shape " + to_string(weights));
+    c.require(kernel.value() >= 1 && kernel.value() <= kLargestAttribute, {"weights of shape ", weights});
     const ConvPads pads = conv_pads(a, d, 0, kernel.value());
     const int64_t extent = a.dilations[d] * (kernel.value() - 1) + 1;
-    c.require(extent <= kLargestExtent, "the kernel reaches over " + std::to_string(extent) + " pixels");
+    c.require(extent <= kLargestExtent, {"the kernel reaches over ", extent, " pixels"});
     // out = floor((size + pads - extent) / stride) + 1
     const int64_t more = pads.begin + pads.end - extent + 1;
     if (size.known()) {
       const int64_t last = size.value() + more - 1;
-      c.require(last >= 0, "the kernel of " + std::to_string(extent) +
-                               " is larger than the padded input of " +
-                               std::to_string(size.value() + pads.begin + pads.end));
+      c.require(last >= 0, {"the kernel of ", extent, " is larger than the padded input of ",
+                            size.value() + pads.begin + pads.end});
       c.require(size.value() + pads.begin + pads.end <= kLargestExtent, "the input is too large");
       out.emplace_back(last / stride + 1);
     } else {
@@ -144,9 +141,8 @@ void infer_conv(InferContext& c, size_t x, size_t w, DType type) {
     const SymShape& bias = *c.shape(2);
     if (type == DType::kFloat32) {
       c.require(bias.size() == 1 && !contradicts(bias[0], weights[0]),
-                "a bias of shape " + to_string(bias) + " does not fit " +
-                    to_string(weights[0].known() ? SymShape{weights[0]} : SymShape{Dim()}) +
-                    " output channels");
+                {"a bias of shape ", bias, " does not fit ",
+                 weights[0].known() ? SymShape{weights[0]} : SymShape{Dim()}, " output channels"});
     }
   }
   c.output(0, type, std::move(out));
@@ -178,8 +174,8 @@ double conv_macs(const InferContext& c) {
 int checked_pad(int64_t pad, int64_t kernel, int64_t dilation) {
   if (kernel > kLargestExtent || dilation * (kernel - 1) > kLargestExtent || pad > kLargestExtent ||
       pad < -kLargestExtent) {
-    throw Error(ErrorCode::kUnsupportedOperator, "a kernel of " + std::to_string(kernel) + " with dilation " +
-                                                     std::to_string(dilation) + " is too large");
+    throw Error(ErrorCode::kUnsupportedOperator,
+                {"a kernel of ", kernel, " with dilation ", dilation, " is too large"});
   }
   return static_cast<int>(pad);
 }
@@ -187,7 +183,7 @@ int checked_pad(int64_t pad, int64_t kernel, int64_t dilation) {
 void check_parts(int64_t parts) {
   if (parts > (1 << 16)) {
     throw Error(ErrorCode::kUnsupportedOperator,
-                std::to_string(parts) + " groups (times strides, if transposed) are not supported");
+                {parts, " groups (times strides, if transposed) are not supported"});
   }
 }
 
@@ -375,9 +371,8 @@ Kernel prepare(PrepareContext& c) {
   const int columns = int_of(weights[0]);
   if (c.quant(0)) return integer_conv(c, input_of(c), weights_of(c), epilogue_of(c, 1, columns));
   if (c.dtype(0) != DType::kFloat32) {
-    c.fail(ErrorCode::kUnsupportedType,
-           "convolutions of " + std::string(name_of(c.dtype(0))) + " are not supported",
-           {.hint = "convert the model to float32"});
+    c.fail(ErrorCode::kUnsupportedType, {"convolutions of ", name_of(c.dtype(0)), " are not supported"},
+           "convert the model to float32");
   }
   const int64_t group = c.node().int_attribute("group", 1);
   const kernels::ConvGeometry g = conv_geometry(c.node(), c.dims(0), weights, c.out_dims(0));
@@ -530,7 +525,7 @@ const RegisterRewrite kAbsorbAdd({.name = "Add into the bias of a convolution",
                                   .apply = absorb_add,
                                   .order = 1});
 
-const RegisterOp kConv({
+constexpr OpDef kConv = {
     .name = "Conv",
     .infer = infer,
     .prepare = prepare,
@@ -544,7 +539,8 @@ const RegisterOp kConv({
               .channel_axis = [](const Node&, int) { return 0; },
               .block_axis = nullptr},
     .fold = fold,
-});
+};
+const RegisterOps kRegistered({&kConv});
 
 }  // namespace
 }  // namespace zp

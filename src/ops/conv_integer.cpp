@@ -9,8 +9,7 @@ bool is_8_bit(DType type) { return type == DType::kInt8 || type == DType::kUint8
 void infer(InferContext& c) {
   for (const size_t i : {size_t{0}, size_t{1}}) {
     if (c.dtype(i) != DType::kUndefined && !is_8_bit(c.dtype(i))) {
-      c.fail(ErrorCode::kUnsupportedType,
-             "inputs are int8 or uint8, not " + std::string(name_of(c.dtype(i))));
+      c.fail(ErrorCode::kUnsupportedType, {"inputs are int8 or uint8, not ", name_of(c.dtype(i))});
     }
   }
   infer_conv(c, 0, 1, DType::kInt32);
@@ -18,17 +17,16 @@ void infer(InferContext& c) {
 
 Kernel prepare(PrepareContext& c) {
   if (c.has_input(2) && element_count(c.dims(2)) != 1) {
-    c.fail(ErrorCode::kShapeMismatch, "the zero point of x has shape " + to_string(c.dims(2)));
+    c.fail(ErrorCode::kShapeMismatch, {"the zero point of x has shape ", c.dims(2)});
   }
   if (c.has_input(3) && element_count(c.dims(3)) != 1 && element_count(c.dims(3)) != c.dims(1)[0]) {
-    c.fail(ErrorCode::kShapeMismatch, "there are " + std::to_string(c.dims(1)[0]) +
-                                          " output channels but the zero points of w have shape " +
-                                          to_string(c.dims(3)));
+    c.fail(ErrorCode::kShapeMismatch,
+           {"there are ", c.dims(1)[0], " output channels but the zero points of w have shape ", c.dims(3)});
   }
   return integer_conv(c, operand_at(c, 0, 2), weights_at(c, 1, 3), Epilogue8());
 }
 
-const RegisterOp kConvInteger({
+constexpr OpDef kConvInteger = {
     .name = "ConvInteger",
     .since = 10,
     .infer = infer,
@@ -36,7 +34,8 @@ const RegisterOp kConvInteger({
     .layout = channels_last,
     .macs = conv_macs,
     .quant = {.why_float = "It computes in integers already"},
-});
+};
+const RegisterOps kRegistered({&kConvInteger});
 
 }  // namespace
 }  // namespace zp

@@ -8,7 +8,7 @@ void canonicalize(Canonicalize& c) {
   const Node& n = c.node;
   if (n.int_attribute("channels_last", 0) != 0) {
     c.fail(ErrorCode::kUnsupportedOperator, "channels last inputs are not supported",
-           {.hint = "quantize the model again from its original, without optimizations for one machine"});
+           "quantize the model again from its original, without optimizations for one machine");
   }
   require_inputs(c, 8);
   std::vector<ValueId> inputs{add_dequantize(c, n.input(0), n.input(1), n.input(2), 1),
@@ -23,10 +23,10 @@ void canonicalize(Canonicalize& c) {
            {y, scalar_if_single(c.graph, n.input(6)), scalar_if_single(c.graph, n.input(7))});
 }
 
-const RegisterOp kQLinearConv({.name = "QLinearConv", .since = 10, .canonicalize = canonicalize});
-const RegisterOp kMicrosoftQLinearConv({.domain = kMicrosoft,
-                                        .name = "QLinearConv",
-                                        .canonicalize = canonicalize});
+constexpr OpDef kQLinearConv = {.name = "QLinearConv", .since = 10, .canonicalize = canonicalize};
+constexpr OpDef kMicrosoftQLinearConv = {
+    .domain = kMicrosoft, .name = "QLinearConv", .canonicalize = canonicalize};
+const RegisterOps kRegistered({&kQLinearConv, &kMicrosoftQLinearConv});
 
 }  // namespace
 }  // namespace zp

@@ -32,17 +32,17 @@ void infer(InferContext& c) {
   require_inputs(c, 2);
   if (!c.shape(0)) return c.output(0, c.dtype(0));
   const SymShape& in = *c.shape(0);
-  c.require(in.size() >= 3, "a convolution's input has 3 or 4 dimensions, not " + to_string(in));
+  c.require(in.size() >= 3, {"a convolution's input has 3 or 4 dimensions, not ", in});
   const ConvAttributes a = ConvAttributes::read(c.node(), in.size() - 2);
   const std::vector<int64_t> kernel_shape = c.node().ints_attribute("kernel_shape");
   SymShape weights(in.size());
   if (c.shape(1)) {
     weights = *c.shape(1);
     c.require(weights.size() == in.size() && !contradicts(weights[0], in[1]),
-              "weights of shape " + to_string(weights) + " do not fit an input of shape " + to_string(in));
+              {"weights of shape ", weights, " do not fit an input of shape ", in});
     if (weights[0].known()) {
       c.require(weights[0].value() % a.group == 0,
-                "the input's channels cannot be divided into " + std::to_string(a.group) + " groups");
+                {"the input's channels cannot be divided into ", a.group, " groups"});
     }
   }
   SymShape out{in[0], weights[1] * Dim(a.group)};
@@ -50,8 +50,7 @@ void infer(InferContext& c) {
     Dim kernel = weights[d + 2];
     if (!kernel.known() && d < kernel_shape.size()) kernel = kernel_shape[d];
     if (d < kernel_shape.size() && kernel.value() != kernel_shape[d]) {
-      c.fail(ErrorCode::kInvalidModel,
-             "attribute 'kernel_shape' contradicts weights of shape " + to_string(weights));
+      c.fail(ErrorCode::kInvalidModel, {"attribute 'kernel_shape' contradicts weights of shape ", weights});
     }
     if (!a.output_shape.empty()) {
       out.emplace_back(a.output_shape[d]);
@@ -59,18 +58,17 @@ void infer(InferContext& c) {
       out.emplace_back();
     } else {
       c.require(kernel.value() >= 1 && in[d + 2].value() >= 1,
-                "weights of shape " + to_string(weights) + " and an input of shape " + to_string(in));
+                {"weights of shape ", weights, " and an input of shape ", in});
       const int64_t size = transposed_axis(a, d, in[d + 2].value(), kernel.value()).out;
-      c.require(size >= 1 && size <= (int64_t{1} << 29), "the output would be " + std::to_string(size) +
-                                                             " pixels along spatial dimension " +
-                                                             std::to_string(d));
+      c.require(size >= 1 && size <= (int64_t{1} << 29),
+                {"the output would be ", size, " pixels along spatial dimension ", d});
       out.emplace_back(size);
     }
   }
   if (c.has_input(2) && c.shape(2)) {
     const SymShape& bias = *c.shape(2);
     c.require(bias.size() == 1 && !contradicts(bias[0], out[1]),
-              "a bias of shape " + to_string(bias) + " does not fit an output of shape " + to_string(out));
+              {"a bias of shape ", bias, " does not fit an output of shape ", out});
   }
   c.output(0, c.dtype(0), std::move(out));
 }
@@ -163,7 +161,7 @@ double macs(const InferContext& c) {
   return n;  // each input pixel meets each weight of its group once
 }
 
-const RegisterOp kConvTranspose({
+constexpr OpDef kConvTranspose = {
     .name = "ConvTranspose",
     .infer = infer,
     .prepare = prepare,
@@ -176,7 +174,8 @@ const RegisterOp kConvTranspose({
               .bias = 2,
               .channel_axis = channel_axis,
               .block_axis = nullptr},
-});
+};
+const RegisterOps kRegistered({&kConvTranspose});
 
 }  // namespace
 }  // namespace zp

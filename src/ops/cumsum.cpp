@@ -16,16 +16,6 @@ void infer(InferContext& c) {
   infer_same(c);
 }
 
-template <class T>
-Kernel kernel(const kernels::CumulativeSum& sum, int64_t rows) {
-  return [=](const RunContext& r) {
-    r.parallel_range(rows, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, sum.length)),
-                     [&](int64_t begin, int64_t end) {
-                       kernels::cumulative_sum(sum, r.in<T>(0), r.out<T>(0), begin, end);
-                     });
-  };
-}
-
 Kernel prepare(PrepareContext& c) {
   require_inputs(c, 2);
   const Shape& x = c.dims(0);
@@ -43,26 +33,29 @@ Kernel prepare(PrepareContext& c) {
     if (d > axis) sum.inner *= x[d];
     if (d != axis) rows *= x[d];
   }
-  switch (c.dtype(0)) {
+  const DType type = c.dtype(0);
+  switch (type) {
     case DType::kFloat32:
-      return kernel<float>(sum, rows);
     case DType::kFloat64:
-      return kernel<double>(sum, rows);
     case DType::kInt32:
-      return kernel<int32_t>(sum, rows);
     case DType::kUint32:
-      return kernel<uint32_t>(sum, rows);
     case DType::kInt64:
-      return kernel<int64_t>(sum, rows);
     case DType::kUint64:
-      return kernel<uint64_t>(sum, rows);
+      break;
     default:
       fail_type(c);
   }
+  return [=](const RunContext& r) {
+    const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, sum.length));
+    r.parallel_range(rows, grain, [&](int64_t begin, int64_t end) {
+      kernels::cumulative_sum(sum, type, r.inputs[0], r.outputs[0], begin, end);
+    });
+  };
 }
 
-const RegisterOp kCumSum(
-    {.name = "CumSum", .since = 11, .infer = infer, .prepare = prepare, .layout = any_layout});
+constexpr OpDef kCumSum = {
+    .name = "CumSum", .since = 11, .infer = infer, .prepare = prepare, .layout = any_layout};
+const RegisterOps kRegistered({&kCumSum});
 
 }  // namespace
 }  // namespace zp

@@ -10,7 +10,7 @@ namespace {
 
 int64_t block_of(const InferContext& c) {
   const int64_t b = c.ints("blocksize", 0);
-  if (b < 1 || b > 65536) c.fail(ErrorCode::kInvalidModel, "blocksize is " + std::to_string(b));
+  if (b < 1 || b > 65536) c.fail(ErrorCode::kInvalidModel, {"blocksize is ", b});
   return b;
 }
 
@@ -20,10 +20,9 @@ void infer_blocks(InferContext& c) {
   const SymShape* in = c.shape(0);
   if (!in) return c.output(0, c.dtype(0), SymShape(4));
   const auto& s = *in;
-  c.require(s.size() == 4, "an input of shape " + to_string(s) + ", not of four dimensions");
+  c.require(s.size() == 4, {"an input of shape ", s, ", not of four dimensions"});
   const auto divides = [&](const Dim& d, int64_t by) {
-    c.require(!d.known() || d.value() % by == 0,
-              "blocks of " + std::to_string(b) + " do not fit " + to_string(s));
+    c.require(!d.known() || d.value() % by == 0, {"blocks of ", b, " do not fit ", s});
   };
   if (kToSpace) {
     divides(s[1], b * b);
@@ -74,16 +73,17 @@ Kernel prepare_blocks(PrepareContext& c) {
   };
 }
 
-const RegisterOp kDepthToSpace({.name = "DepthToSpace",
-                                .infer = infer_blocks<true>,
-                                .prepare = prepare_blocks<true>,
-                                .layout = any_layout,
-                                .quant = {.kind = QuantRule::Kind::kSameScale}});
-const RegisterOp kSpaceToDepth({.name = "SpaceToDepth",
-                                .infer = infer_blocks<false>,
-                                .prepare = prepare_blocks<false>,
-                                .layout = any_layout,
-                                .quant = {.kind = QuantRule::Kind::kSameScale}});
+constexpr OpDef kDepthToSpace = {.name = "DepthToSpace",
+                                 .infer = infer_blocks<true>,
+                                 .prepare = prepare_blocks<true>,
+                                 .layout = any_layout,
+                                 .quant = {.kind = QuantRule::Kind::kSameScale}};
+constexpr OpDef kSpaceToDepth = {.name = "SpaceToDepth",
+                                 .infer = infer_blocks<false>,
+                                 .prepare = prepare_blocks<false>,
+                                 .layout = any_layout,
+                                 .quant = {.kind = QuantRule::Kind::kSameScale}};
+const RegisterOps kRegistered({&kDepthToSpace, &kSpaceToDepth});
 
 }  // namespace
 }  // namespace zp

@@ -17,11 +17,11 @@ void infer_expand(InferContext& c) {
     return c.output(0, c.dtype(0), SymShape(std::max(in->size(), static_cast<size_t>((*length)[0].value()))));
   }
   c.require(std::all_of(target->begin(), target->end(), [](int64_t d) { return d >= 0; }),
-            "cannot expand to " + to_string(*target));
+            {"cannot expand to ", *target});
   try {
     c.output(0, c.dtype(0), broadcast(*in, symbolic(*target)));
   } catch (const Error&) {
-    c.fail(ErrorCode::kShapeMismatch, "cannot expand " + to_string(*in) + " to " + to_string(*target));
+    c.fail(ErrorCode::kShapeMismatch, {"cannot expand ", *in, " to ", *target});
   }
 }
 
@@ -50,11 +50,12 @@ Kernel prepare_expand(PrepareContext& c) {
   };
 }
 
-const RegisterOp kExpand({.name = "Expand",
-                          .since = 8,
-                          .infer = infer_expand,
-                          .prepare = prepare_expand,
-                          .quant = {.kind = QuantRule::Kind::kSameScale}});
+constexpr OpDef kExpand = {.name = "Expand",
+                           .since = 8,
+                           .infer = infer_expand,
+                           .prepare = prepare_expand,
+                           .quant = {.kind = QuantRule::Kind::kSameScale}};
+const RegisterOps kRegistered({&kExpand});
 
 }  // namespace
 }  // namespace zp

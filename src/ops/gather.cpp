@@ -14,7 +14,7 @@ namespace {
 void require_index_type(const InferContext& c) {
   const DType t = c.dtype(1);
   if (t != DType::kInt64 && t != DType::kInt32 && t != DType::kUndefined) {
-    c.fail(ErrorCode::kUnsupportedType, "indices of type " + std::string(name_of(t)));
+    c.fail(ErrorCode::kUnsupportedType, {"indices of type ", name_of(t)});
   }
 }
 
@@ -38,8 +38,7 @@ void check_constant(const PrepareContext& c, int64_t size) {
   if (!indices) return;
   for (int64_t i : indices->integers()) {
     if (i < -size || i >= size) {
-      c.fail(ErrorCode::kShapeMismatch,
-             "index " + std::to_string(i) + " is outside an axis of " + std::to_string(size) + " elements");
+      c.fail(ErrorCode::kShapeMismatch, {"index ", i, " is outside an axis of ", size, " elements"});
     }
   }
 }
@@ -164,7 +163,7 @@ void infer_gather_elements(InferContext& c) {
       fits = static_cast<int>(i) == axis || !(*data)[i].known() || !(*indices)[i].known() ||
              (*indices)[i].value() <= (*data)[i].value();
     }
-    c.require(fits, "indices of shape " + to_string(*indices) + " into " + to_string(*data));
+    c.require(fits, {"indices of shape ", *indices, " into ", *data});
   }
   c.output(0, c.dtype(0), *indices);
 }
@@ -205,12 +204,11 @@ void infer_gather_nd(InferContext& c) {
   const auto rank = static_cast<int64_t>(data->size());
   c.require(
       batch >= 0 && depth >= 1 && batch < static_cast<int64_t>(indices->size()) && batch + depth <= rank,
-      "indices of shape " + to_string(*indices) + " into " + to_string(*data) + " with " +
-          std::to_string(batch) + " batch dimensions");
+      {"indices of shape ", *indices, " into ", *data, " with ", batch, " batch dimensions"});
   for (int64_t i = 0; i < batch; ++i) {
     const auto at = static_cast<size_t>(i);
     c.require(!contradicts((*data)[at], (*indices)[at]),
-              "batch dimensions of " + to_string(*indices) + " and " + to_string(*data) + " differ");
+              {"batch dimensions of ", *indices, " and ", *data, " differ"});
   }
   SymShape out(indices->begin(), indices->end() - 1);
   out.insert(out.end(), data->begin() + batch + depth, data->end());
@@ -234,8 +232,8 @@ Kernel prepare_gather_nd(PrepareContext& c) {
     for (size_t i = 0; i < values.size(); ++i) {
       const int64_t size = picked[i % depth];
       if (values[i] < -size || values[i] >= size) {
-        c.fail(ErrorCode::kShapeMismatch, "index " + std::to_string(values[i]) + " is outside an axis of " +
-                                              std::to_string(size) + " elements");
+        c.fail(ErrorCode::kShapeMismatch,
+               {"index ", values[i], " is outside an axis of ", size, " elements"});
       }
     }
   }
@@ -256,21 +254,22 @@ Kernel prepare_gather_nd(PrepareContext& c) {
   };
 }
 
-const RegisterOp kGather({.name = "Gather",
-                          .infer = infer_gather,
-                          .prepare = prepare_gather,
-                          .integer = has_integer_gather,
-                          .quant = {.kind = QuantRule::Kind::kSameScale, .channel_axis = row_axis}});
-const RegisterOp kGatherElements({.name = "GatherElements",
-                                  .since = 11,
-                                  .infer = infer_gather_elements,
-                                  .prepare = prepare_gather_elements,
-                                  .quant = {.kind = QuantRule::Kind::kSameScale}});
-const RegisterOp kGatherNd({.name = "GatherND",
-                            .since = 11,
-                            .infer = infer_gather_nd,
-                            .prepare = prepare_gather_nd,
-                            .quant = {.kind = QuantRule::Kind::kSameScale}});
+constexpr OpDef kGather = {.name = "Gather",
+                           .infer = infer_gather,
+                           .prepare = prepare_gather,
+                           .integer = has_integer_gather,
+                           .quant = {.kind = QuantRule::Kind::kSameScale, .channel_axis = row_axis}};
+constexpr OpDef kGatherElements = {.name = "GatherElements",
+                                   .since = 11,
+                                   .infer = infer_gather_elements,
+                                   .prepare = prepare_gather_elements,
+                                   .quant = {.kind = QuantRule::Kind::kSameScale}};
+constexpr OpDef kGatherNd = {.name = "GatherND",
+                             .since = 11,
+                             .infer = infer_gather_nd,
+                             .prepare = prepare_gather_nd,
+                             .quant = {.kind = QuantRule::Kind::kSameScale}};
+const RegisterOps kRegistered({&kGather, &kGatherElements, &kGatherNd});
 
 }  // namespace
 }  // namespace zp

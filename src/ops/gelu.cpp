@@ -10,7 +10,7 @@ namespace {
 
 Kernel prepare(PrepareContext& c) {
   const std::string how = c.node().string_attribute("approximate", "none");
-  if (how != "none" && how != "tanh") c.fail(ErrorCode::kInvalidModel, "approximate is '" + how + "'");
+  if (how != "none" && how != "tanh") c.fail(ErrorCode::kInvalidModel, {"approximate is '", how, "'"});
   return prepare_unary(c, how == "tanh" ? kernels::Unary::kGeluTanh : kernels::Unary::kGelu);
 }
 
@@ -102,19 +102,20 @@ bool find_gelu(RewriteContext& r) {
 
 const RegisterRewrite kFindGelu({.name = "write x (1 + Erf) / 2 as Gelu", .apply = find_gelu, .order = -2});
 
-const RegisterOp kGelu(
-    {.name = "Gelu",
-     .since = 20,
-     .infer = infer_same,
-     .prepare = prepare,
-     .layout = any_layout,
-     .unary = true,
-     .quant = {.kind = QuantRule::Kind::kFloat,
-               .why_float = "between float products, a quantized Gelu costs accuracy and saves nothing"}});
-const RegisterOp kMicrosoftGelu({.domain = kMicrosoft, .name = "Gelu", .canonicalize = expand_gelu});
-const RegisterOp kBiasGelu({.domain = kMicrosoft, .name = "BiasGelu", .canonicalize = expand_bias_gelu});
-const RegisterOp kFastGelu({.domain = kMicrosoft, .name = "FastGelu", .canonicalize = expand_fast_gelu});
-const RegisterOp kQuickGelu({.domain = kMicrosoft, .name = "QuickGelu", .canonicalize = expand_quick_gelu});
+constexpr OpDef kGelu = {
+    .name = "Gelu",
+    .since = 20,
+    .infer = infer_same,
+    .prepare = prepare,
+    .layout = any_layout,
+    .unary = true,
+    .quant = {.kind = QuantRule::Kind::kFloat,
+              .why_float = "between float products, a quantized Gelu costs accuracy and saves nothing"}};
+constexpr OpDef kMicrosoftGelu = {.domain = kMicrosoft, .name = "Gelu", .canonicalize = expand_gelu};
+constexpr OpDef kBiasGelu = {.domain = kMicrosoft, .name = "BiasGelu", .canonicalize = expand_bias_gelu};
+constexpr OpDef kFastGelu = {.domain = kMicrosoft, .name = "FastGelu", .canonicalize = expand_fast_gelu};
+constexpr OpDef kQuickGelu = {.domain = kMicrosoft, .name = "QuickGelu", .canonicalize = expand_quick_gelu};
+const RegisterOps kRegistered({&kGelu, &kMicrosoftGelu, &kBiasGelu, &kFastGelu, &kQuickGelu});
 
 }  // namespace
 }  // namespace zp

@@ -16,12 +16,10 @@ void infer(InferContext& c) {
   require_inputs(c, 2);
   if (!c.shape(0) || !c.shape(1)) return c.output(0, c.dtype(0));
   const SymShape &a = *c.shape(0), &b = *c.shape(1);
-  c.require(a.size() == 2 && b.size() == 2,
-            "inputs of shapes " + to_string(a) + " and " + to_string(b) + " are no matrices");
+  c.require(a.size() == 2 && b.size() == 2, {"inputs of shapes ", a, " and ", b, " are no matrices"});
   const bool ta = turned(c.node(), "transA"), tb = turned(c.node(), "transB");
-  c.require(!contradicts(a[ta ? 0 : 1], b[tb ? 1 : 0]), "shapes " + to_string(a) + (ta ? " (turned)" : "") +
-                                                            " and " + to_string(b) + (tb ? " (turned)" : "") +
-                                                            " do not multiply");
+  c.require(!contradicts(a[ta ? 0 : 1], b[tb ? 1 : 0]),
+            {"shapes ", a, (ta ? " (turned)" : ""), " and ", b, (tb ? " (turned)" : ""), " do not multiply"});
   SymShape out{a[ta ? 1 : 0], b[tb ? 0 : 1]};
   if (c.has_input(2) && c.shape(2)) {
     const SymShape& bias = *c.shape(2);
@@ -30,7 +28,7 @@ void infer(InferContext& c) {
       const Dim& from = bias[bias.size() - 1 - d];
       fits = from == Dim(1) || !contradicts(from, out[1 - d]);
     }
-    c.require(fits, "C of shape " + to_string(bias) + " does not broadcast to " + to_string(out));
+    c.require(fits, {"C of shape ", bias, " does not broadcast to ", out});
   }
   c.output(0, c.dtype(0), std::move(out));
 }
@@ -42,8 +40,7 @@ bool is_column_vector(const Shape& dims, int64_t columns) {
 }
 
 // Fills the output with beta * C.
-Kernel broadcast_fill(FloatBias source, const Shape& dims, const Shape& out,
-                                                      float beta) {
+Kernel broadcast_fill(FloatBias source, const Shape& dims, const Shape& out, float beta) {
   const int64_t rows = out[0], columns = out[1];
   const int64_t c_columns = dims.empty() ? 1 : dims.back();
   const int64_t c_rows = dims.size() < 2 ? 1 : dims[0];
@@ -80,9 +77,8 @@ Kernel prepare(PrepareContext& c) {
 
   if (c.quant(0)) return any_product(c, std::move(product), int_of(n));  // beta is 1: see integer()
   if (c.dtype(0) != DType::kFloat32) {
-    c.fail(ErrorCode::kUnsupportedType,
-           "products of " + std::string(name_of(c.dtype(0))) + " are not supported",
-           {.hint = "convert the model to float32"});
+    c.fail(ErrorCode::kUnsupportedType, {"products of ", name_of(c.dtype(0)), " are not supported"},
+           "convert the model to float32");
   }
   FloatBias bias;
   if (c.has_input(2) && beta != 0) {
@@ -229,7 +225,7 @@ bool fold(Fold& f) {
   return true;
 }
 
-const RegisterOp kGemm({
+constexpr OpDef kGemm = {
     .name = "Gemm",
     .infer = infer,
     .prepare = prepare,
@@ -243,7 +239,8 @@ const RegisterOp kGemm({
               .block_axis = [](const Node& n, int) { return turned(n, "transB") ? 1 : 0; }},
     .canonicalize = canonicalize,
     .fold = fold,
-});
+};
+const RegisterOps kRegistered({&kGemm});
 const RegisterRewrite kFoldFactors({.name = "fold Gemm's factors into its constants", .apply = fold_factors});
 const RegisterRewrite kFromMatMulAdd({.name = "MatMul and Add to Gemm",
                                       .apply = from_matmul_add,

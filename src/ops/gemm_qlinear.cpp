@@ -26,7 +26,8 @@ void canonicalize(Canonicalize& c) {
   c.finish("QuantizeLinear", std::move(to));
 }
 
-const RegisterOp kQGemm({.domain = kMicrosoft, .name = "QGemm", .canonicalize = canonicalize});
+constexpr OpDef kQGemm = {.domain = kMicrosoft, .name = "QGemm", .canonicalize = canonicalize};
+const RegisterOps kRegistered({&kQGemm});
 
 }  // namespace
 }  // namespace zp

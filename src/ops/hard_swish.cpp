@@ -108,13 +108,14 @@ const RegisterRewrite kFindGated({.name = "write a product with its HardSigmoid 
                                   .apply = find_gated,
                                   .order = -1});
 
-const RegisterOp kHardSwish({.name = "HardSwish",
-                             .since = 14,
-                             .infer = infer_same,
-                             .prepare = prepare,
-                             .layout = any_layout,
-                             .unary = true,
-                             .quant = {.kind = QuantRule::Kind::kRescaled}});
+constexpr OpDef kHardSwish = {.name = "HardSwish",
+                              .since = 14,
+                              .infer = infer_same,
+                              .prepare = prepare,
+                              .layout = any_layout,
+                              .unary = true,
+                              .quant = {.kind = QuantRule::Kind::kRescaled}};
+const RegisterOps kRegistered({&kHardSwish});
 
 }  // namespace
 }  // namespace zp

@@ -18,11 +18,11 @@ void canonicalize_dropout(Canonicalize& c) {
   if (const Tensor* training = c.constant(2);
       c.node.input(2) != kNoValue && (!training || training->integer_at(0) != 0)) {
     c.fail(ErrorCode::kUnsupportedOperator, "Dropout in training mode is not supported",
-           {.hint = "export the model for inference"});
+           "export the model for inference");
   }
   if (c.version < 7 && c.node.int_attribute("is_test", 0) == 0 && c.node.output(1) != kNoValue) {
     c.fail(ErrorCode::kUnsupportedOperator, "Dropout in training mode is not supported",
-           {.hint = "export the model for inference"});
+           "export the model for inference");
   }
   if (c.node.output(1) != kNoValue) {
     Node mask;
@@ -78,13 +78,14 @@ bool remove_identity(RewriteContext& r) {
 
 const RegisterRewrite kRemoveIdentity({.name = "remove Identity", .apply = remove_identity, .order = -10});
 
-const RegisterOp kIdentity({.name = "Identity",
-                            .infer = infer_same,
-                            .prepare = alias,
-                            .layout = any_layout,
-                            .quant = {.kind = QuantRule::Kind::kSameScale},
-                            .canonicalize = drop_consumed_inputs});
-const RegisterOp kDropout({.name = "Dropout", .canonicalize = canonicalize_dropout});
+constexpr OpDef kIdentity = {.name = "Identity",
+                             .infer = infer_same,
+                             .prepare = alias,
+                             .layout = any_layout,
+                             .quant = {.kind = QuantRule::Kind::kSameScale},
+                             .canonicalize = drop_consumed_inputs};
+constexpr OpDef kDropout = {.name = "Dropout", .canonicalize = canonicalize_dropout};
+const RegisterOps kRegistered({&kIdentity, &kDropout});
 
 }  // namespace
 }  // namespace zp

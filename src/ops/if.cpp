@@ -21,14 +21,13 @@ std::string_view branch_for(const Tensor& condition) {
 void require_condition(const InferContext& c) {
   const DType t = c.dtype(0);
   if (t != DType::kBool && t != DType::kUndefined) {
-    c.fail(ErrorCode::kInvalidModel, "the condition is " + std::string(name_of(t)) + ", not bool");
+    c.fail(ErrorCode::kInvalidModel, {"the condition is ", name_of(t), ", not bool"});
   }
 }
 
 void give(InferContext& c, const Inferred& found) {
   if (found.size() != c.outputs()) {
-    c.fail(ErrorCode::kInvalidModel, "a branch has " + std::to_string(found.size()) + " outputs, the node " +
-                                         std::to_string(c.outputs()));
+    c.fail(ErrorCode::kInvalidModel, {"a branch has ", found.size(), " outputs, the node ", c.outputs()});
   }
   for (size_t i = 0; i < found.size(); ++i) {
     if (found[i].shape) {
@@ -181,10 +180,11 @@ bool inline_branch(RewriteContext& r) {
   return true;
 }
 
-const RegisterOp kIf({.name = "If",
-                      .infer = infer_if,
-                      .prepare = prepare_if,
-                      .quant = {.why_float = "its branches are not quantized"}});
+constexpr OpDef kIf = {.name = "If",
+                       .infer = infer_if,
+                       .prepare = prepare_if,
+                       .quant = {.why_float = "its branches are not quantized"}};
+const RegisterOps kRegistered({&kIf});
 const RegisterRewrite kInlineBranch({.name = "branch whose condition is known",
                                      .apply = inline_branch,
                                      .order = -1});

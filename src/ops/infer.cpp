@@ -18,7 +18,7 @@ const Tensor* GraphInferContext::constant(size_t i) const { return graph_->const
 std::vector<InferContext::Inferred> GraphInferContext::infer_subgraph(std::string_view attribute) const {
   const Attribute* a = node_->attribute(attribute);
   const auto* sub = a ? std::get_if<std::shared_ptr<Graph>>(a) : nullptr;
-  if (!sub) fail(ErrorCode::kInvalidModel, "subgraph '" + std::string(attribute) + "' is missing");
+  if (!sub) fail(ErrorCode::kInvalidModel, {"subgraph '", attribute, "' is missing"});
   Graph& inner = **sub;
   for (const Capture& c : inner.captures) {
     const Value& from = (*graph_)[c.outer];
@@ -37,8 +37,7 @@ void GraphInferContext::set_output(size_t i, DType dtype, std::optional<SymShape
   if (!has_output(i)) return;
   Value& value = (*graph_)[node_->outputs[i]];
   if (value.dtype != DType::kUndefined && dtype != DType::kUndefined && value.dtype != dtype) {
-    fail(ErrorCode::kInvalidModel,
-         "output is declared " + std::string(name_of(value.dtype)) + " but is " + std::string(name_of(dtype)),
+    fail(ErrorCode::kInvalidModel, {"output is declared ", name_of(value.dtype), " but is ", name_of(dtype)},
          {.tensor = value.name});
   }
   if (dtype != DType::kUndefined) value.dtype = dtype;
@@ -48,16 +47,14 @@ void GraphInferContext::set_output(size_t i, DType dtype, std::optional<SymShape
     return;
   }
   if (value.shape->size() != shape->size()) {
-    fail(ErrorCode::kShapeMismatch,
-         "output is declared " + to_string(*value.shape) + " but is " + to_string(*shape),
+    fail(ErrorCode::kShapeMismatch, {"output is declared ", *value.shape, " but is ", *shape},
          {.tensor = value.name});
   }
   for (size_t d = 0; d < shape->size(); ++d) {
     Dim& declared = (*value.shape)[d];
     const Dim& inferred = (*shape)[d];
     if (contradicts(declared, inferred)) {
-      fail(ErrorCode::kShapeMismatch,
-           "output is declared " + to_string(*value.shape) + " but is " + to_string(*shape),
+      fail(ErrorCode::kShapeMismatch, {"output is declared ", *value.shape, " but is ", *shape},
            {.tensor = value.name});
     }
     if (inferred.known() || (!declared.known() && declared.symbol().empty())) declared = inferred;
@@ -103,7 +100,7 @@ void require_supported(const Graph& graph) {
     if (first_op.empty()) first_op = op, first_node = node;
     list += (list.empty() ? "" : ", ") + op + " (node '" + node + "')";
   }
-  throw Error(ErrorCode::kUnsupportedOperator, "the model uses operators that are not supported: " + list,
+  throw Error(ErrorCode::kUnsupportedOperator, {"the model uses operators that are not supported: ", list},
               {.node = first_node,
                .op = first_op,
                .hint = "export the model with other operators, or report the operator that you need"});

@@ -106,7 +106,7 @@ Activation activation(const PrepareContext& c, std::string name, std::optional<f
   if (name == "hardsigmoid") return {kHardSigmoid, {.a = alpha.value_or(0.2f), .b = beta.value_or(0.5f)}};
   if (name == "softsign") return {kSoftsign, {}};
   if (name == "softplus") return {kSoftplus, {}};
-  c.fail(ErrorCode::kUnsupportedOperator, "activation '" + name + "' is not supported");
+  c.fail(ErrorCode::kUnsupportedOperator, {"activation '", name, "' is not supported"});
 }
 
 struct PackedMatrices {
@@ -281,7 +281,7 @@ Kernel prepare(PrepareContext& c) {
   const Node& n = c.node();
   const std::string direction = n.string_attribute("direction", "forward");
   if (direction != "forward" && direction != "reverse" && direction != "bidirectional") {
-    c.fail(ErrorCode::kInvalidModel, "direction is '" + direction + "'");
+    c.fail(ErrorCode::kInvalidModel, {"direction is '", direction, "'"});
   }
   l.directions = direction == "bidirectional" ? 2 : 1;
   l.backward = direction == "reverse";
@@ -309,8 +309,7 @@ Kernel prepare(PrepareContext& c) {
     if (!l.has[i]) continue;
     if (c.dtype(i) != (i == kLengths ? DType::kInt32 : DType::kFloat32)) fail_type(c, i);
     if (c.dims(i) != expected[i]) {
-      c.fail(ErrorCode::kShapeMismatch, "input " + std::to_string(i) + " has dimensions " +
-                                            to_string(c.dims(i)) + ", not " + to_string(expected[i]));
+      c.fail(ErrorCode::kShapeMismatch, {"input ", i, " has dimensions ", c.dims(i), ", not ", expected[i]});
     }
   }
   for (size_t i = 0; i < 3; ++i) l.has_output[i] = c.has_output(i);
@@ -321,7 +320,7 @@ Kernel prepare(PrepareContext& c) {
                            beta = n.floats_attribute("activation_beta");
   const auto wanted = static_cast<size_t>(l.directions) * 3;
   if (!names.empty() && names.size() != wanted) {
-    c.fail(ErrorCode::kInvalidModel, "there should be " + std::to_string(wanted) + " activations");
+    c.fail(ErrorCode::kInvalidModel, {"there should be ", wanted, " activations"});
   }
   for (size_t i = 0; i < wanted; ++i) {
     const auto at = [&](const std::vector<float>& v) {
@@ -360,13 +359,14 @@ double macs(const InferContext& c) {
          (value((*x)[2]) + value((*r)[2]));
 }
 
-const RegisterOp kLstm({.name = "LSTM",
-                        .infer = infer,
-                        .prepare = prepare,
-                        .macs = macs,
-                        .quant = {.kind = QuantRule::Kind::kFloat,
-                                  .why_float = "errors of 8 bits add up from step to step of a recurrence"},
-                        .canonicalize = canonicalize});
+constexpr OpDef kLstm = {.name = "LSTM",
+                         .infer = infer,
+                         .prepare = prepare,
+                         .macs = macs,
+                         .quant = {.kind = QuantRule::Kind::kFloat,
+                                   .why_float = "errors of 8 bits add up from step to step of a recurrence"},
+                         .canonicalize = canonicalize};
+const RegisterOps kRegistered({&kLstm});
 
 }  // namespace
 }  // namespace zp

@@ -18,14 +18,14 @@ void infer_matmul(InferContext& c, size_t a_input, size_t b_input, DType type) {
   if (a_vector) a.insert(a.begin(), Dim(1));
   if (b_vector) b.emplace_back(1);
   const Dim k = a.back();
-  c.require(!contradicts(k, b[b.size() - 2]), "shapes " + to_string(*c.shape(a_input)) + " and " +
-                                                  to_string(*c.shape(b_input)) + " do not multiply");
+  c.require(!contradicts(k, b[b.size() - 2]),
+            {"shapes ", *c.shape(a_input), " and ", *c.shape(b_input), " do not multiply"});
   SymShape out;
   try {
     out = broadcast(SymShape(a.begin(), a.end() - 2), SymShape(b.begin(), b.end() - 2));
   } catch (const Error&) {
-    c.fail(ErrorCode::kShapeMismatch, "the batches of shapes " + to_string(*c.shape(a_input)) + " and " +
-                                          to_string(*c.shape(b_input)) + " do not broadcast");
+    c.fail(ErrorCode::kShapeMismatch,
+           {"the batches of shapes ", *c.shape(a_input), " and ", *c.shape(b_input), " do not broadcast"});
   }
   if (!a_vector) out.push_back(a[a.size() - 2]);
   if (!b_vector) out.push_back(b.back());
@@ -149,7 +149,7 @@ bool fold(Fold& f) {
   return true;
 }
 
-const RegisterOp kMatMul({
+constexpr OpDef kMatMul = {
     .name = "MatMul",
     .infer = infer,
     .prepare = prepare,
@@ -161,7 +161,8 @@ const RegisterOp kMatMul({
               .channel_axis = [](const Node&, int rank) { return rank < 2 ? -1 : rank - 1; },
               .block_axis = [](const Node&, int rank) { return rank < 2 ? -1 : rank - 2; }},
     .fold = fold,
-});
+};
+const RegisterOps kRegistered({&kMatMul});
 
 }  // namespace
 }  // namespace zp

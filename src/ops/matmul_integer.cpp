@@ -9,8 +9,7 @@ bool is_8_bit(DType type) { return type == DType::kInt8 || type == DType::kUint8
 void infer(InferContext& c) {
   for (const size_t i : {size_t{0}, size_t{1}}) {
     if (c.dtype(i) != DType::kUndefined && !is_8_bit(c.dtype(i))) {
-      c.fail(ErrorCode::kUnsupportedType,
-             "inputs are int8 or uint8, not " + std::string(name_of(c.dtype(i))));
+      c.fail(ErrorCode::kUnsupportedType, {"inputs are int8 or uint8, not ", name_of(c.dtype(i))});
     }
   }
   infer_matmul(c, 0, 1, DType::kInt32);
@@ -20,24 +19,25 @@ Kernel prepare(PrepareContext& c) {
   const int64_t columns = matmul_columns(c.dims(1));
   if (c.has_input(2) && element_count(c.dims(2)) != 1) {
     c.fail(ErrorCode::kUnsupportedOperator, "one zero point for each row of A is not supported",
-           {.hint = "quantize A with one zero point"});
+           "quantize A with one zero point");
   }
   if (c.has_input(3) && element_count(c.dims(3)) != 1 && element_count(c.dims(3)) != columns) {
-    c.fail(ErrorCode::kShapeMismatch, "B has " + std::to_string(columns) +
-                                          " columns but its zero points have shape " + to_string(c.dims(3)));
+    c.fail(ErrorCode::kShapeMismatch,
+           {"B has ", columns, " columns but its zero points have shape ", c.dims(3)});
   }
   return integer_product(c, matmul_product(c.dims(0), c.dims(1)), operand_at(c, 0, 2), weights_at(c, 1, 3),
                          Epilogue8());
 }
 
-const RegisterOp kMatMulInteger({
+constexpr OpDef kMatMulInteger = {
     .name = "MatMulInteger",
     .since = 10,
     .infer = infer,
     .prepare = prepare,
     .macs = matmul_macs,
     .quant = {.why_float = "It computes in integers already"},
-});
+};
+const RegisterOps kRegistered({&kMatMulInteger});
 
 }  // namespace
 }  // namespace zp

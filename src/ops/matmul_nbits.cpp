@@ -22,7 +22,7 @@ int code_at(const std::byte* data, int64_t index, int bits) {
 int64_t required(const Canonicalize& c, std::string_view key) {
   const int64_t value = c.node.int_attribute(key, 0);
   if (value <= 0 || value > (int64_t{1} << 30)) {
-    c.fail(ErrorCode::kInvalidModel, "attribute '" + std::string(key) + "' is " + std::to_string(value));
+    c.fail(ErrorCode::kInvalidModel, {"attribute '", key, "' is ", value});
   }
   return value;
 }
@@ -33,12 +33,12 @@ void canonicalize(Canonicalize& c) {
   const int64_t k = required(c, "K"), n = required(c, "N"), block = required(c, "block_size");
   const int64_t bits = c.node.int_attribute("bits", 4);
   if (bits != 2 && bits != 4 && bits != 8) {
-    c.fail(ErrorCode::kUnsupportedOperator, "weights of " + std::to_string(bits) + " bits are not supported",
-           {.hint = "2, 4 and 8 bits are"});
+    c.fail(ErrorCode::kUnsupportedOperator, {"weights of ", bits, " bits are not supported"},
+           "2, 4 and 8 bits are");
   }
   if (c.node.input(4) != kNoValue) {
     c.fail(ErrorCode::kUnsupportedOperator, "weights whose groups are reordered (g_idx) are not supported",
-           {.hint = "quantize the model again without act order"});
+           "quantize the model again without act order");
   }
   const Tensor *codes = c.constant(1), *scales = c.constant(2), *points = c.constant(3);
   if (!codes || !scales || (c.node.input(3) != kNoValue && !points)) {
@@ -47,13 +47,11 @@ void canonicalize(Canonicalize& c) {
   const int64_t blocks = (k + block - 1) / block;
   if (block * bits % 8 != 0 || codes->dtype() != DType::kUint8 ||
       codes->size() != n * blocks * (block * bits / 8)) {
-    c.fail(ErrorCode::kInvalidModel,
-           "weights of shape " + to_string(codes->dims()) + " do not fit N = " + std::to_string(n) +
-               ", K = " + std::to_string(k) + ", block_size = " + std::to_string(block));
+    c.fail(ErrorCode::kInvalidModel, {"weights of shape ", codes->dims(), " do not fit N = ", n, ", K = ", k,
+                                      ", block_size = ", block});
   }
   if (scales->size() != n * blocks) {
-    c.fail(ErrorCode::kInvalidModel,
-           "scales of shape " + to_string(scales->dims()) + " do not fit the weights");
+    c.fail(ErrorCode::kInvalidModel, {"scales of shape ", scales->dims(), " do not fit the weights"});
   }
 
   // B as DequantizeLinear has it: [K, N], with scales [blocks, N].
@@ -84,15 +82,14 @@ void canonicalize(Canonicalize& c) {
   } else if (points->dtype() == DType::kUint8) {
     const int64_t row_bytes = (blocks * bits + 7) / 8;
     if (points->size() != n * row_bytes) {
-      c.fail(ErrorCode::kInvalidModel,
-             "zero points of shape " + to_string(points->dims()) + " do not fit the weights");
+      c.fail(ErrorCode::kInvalidModel, {"zero points of shape ", points->dims(), " do not fit the weights"});
     }
     for (int64_t row = 0; row < n; ++row)
       for (int64_t b = 0; b < blocks; ++b)
         put(zero_points, b * n + row, code_at(points->raw() + row * row_bytes, b, static_cast<int>(bits)));
   } else {
     c.fail(ErrorCode::kUnsupportedOperator, "zero points that are no integers are not supported",
-           {.hint = "quantize the model again with integer zero points"});
+           "quantize the model again with integer zero points");
   }
 
   Graph& g = c.graph;
@@ -107,7 +104,8 @@ void canonicalize(Canonicalize& c) {
   c.finish("Add", {product, c.node.input(5)});
 }
 
-const RegisterOp kMatMulNBits({.domain = kMicrosoft, .name = "MatMulNBits", .canonicalize = canonicalize});
+constexpr OpDef kMatMulNBits = {.domain = kMicrosoft, .name = "MatMulNBits", .canonicalize = canonicalize};
+const RegisterOps kRegistered({&kMatMulNBits});
 
 }  // namespace
 

@@ -63,13 +63,12 @@ void dynamic(Canonicalize& c) {
   product_with_bias(c, a, b, c.node.input(4));
 }
 
-const RegisterOp kQLinearMatMul({.name = "QLinearMatMul", .since = 10, .canonicalize = qlinear});
-const RegisterOp kMatMulIntegerToFloat({.domain = kMicrosoft,
-                                        .name = "MatMulIntegerToFloat",
-                                        .canonicalize = integer_to_float});
-const RegisterOp kDynamicQuantizeMatMul({.domain = kMicrosoft,
-                                         .name = "DynamicQuantizeMatMul",
-                                         .canonicalize = dynamic});
+constexpr OpDef kQLinearMatMul = {.name = "QLinearMatMul", .since = 10, .canonicalize = qlinear};
+constexpr OpDef kMatMulIntegerToFloat = {
+    .domain = kMicrosoft, .name = "MatMulIntegerToFloat", .canonicalize = integer_to_float};
+constexpr OpDef kDynamicQuantizeMatMul = {
+    .domain = kMicrosoft, .name = "DynamicQuantizeMatMul", .canonicalize = dynamic};
+const RegisterOps kRegistered({&kQLinearMatMul, &kMatMulIntegerToFloat, &kDynamicQuantizeMatMul});
 
 }  // namespace
 }  // namespace zp

@@ -51,11 +51,12 @@ Kernel prepare_non_zero(PrepareContext& c) {
   };
 }
 
-const RegisterOp kNonZero({.name = "NonZero",
-                           .since = 9,
-                           .infer = infer_non_zero,
-                           .prepare = prepare_non_zero,
-                           .quant = {.why_float = "gives positions, not activations"}});
+constexpr OpDef kNonZero = {.name = "NonZero",
+                            .since = 9,
+                            .infer = infer_non_zero,
+                            .prepare = prepare_non_zero,
+                            .quant = {.why_float = "gives positions, not activations"}};
+const RegisterOps kRegistered({&kNonZero});
 
 }  // namespace
 }  // namespace zp

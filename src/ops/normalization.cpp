@@ -49,8 +49,8 @@ Kernel prepare_rows(PrepareContext& c) {
     if (!c.has_input(i)) continue;
     if (c.dtype(i) != DType::kFloat32) fail_type(c, i);
     if (i > 0 && element_count(c.dims(i)) != length) {
-      c.fail(ErrorCode::kUnsupportedOperator, "input " + std::to_string(i) + " should have the " +
-                                                  std::to_string(length) + " elements of a normalized row");
+      c.fail(ErrorCode::kUnsupportedOperator,
+             {"input ", i, " should have the ", length, " elements of a normalized row"});
     }
   }
   const bool bias = c.has_input(2), mean_out = c.has_output(1), deviation_out = c.has_output(2);
@@ -83,8 +83,7 @@ Kernel prepare_channels(PrepareContext& c) {
   for (size_t i = 0; i < 3; ++i) {
     if (c.dtype(i) != DType::kFloat32) fail_type(c, i);
     if (i > 0 && element_count(c.dims(i)) != channels) {
-      c.fail(ErrorCode::kShapeMismatch,
-             "input " + std::to_string(i) + " should have " + std::to_string(channels) + " elements");
+      c.fail(ErrorCode::kShapeMismatch, {"input ", i, " should have ", channels, " elements"});
     }
   }
   const int64_t groups = kGroups ? c.node().int_attribute("num_groups", 1) : channels;
@@ -288,8 +287,8 @@ bool find_layer_norm(RewriteContext& r) {
 const RegisterRewrite kFindLayerNorm({.name = "write a layer norm as LayerNormalization",
                                       .apply = find_layer_norm});
 
-OpDef normalization(std::string_view domain, std::string_view name, void (*infer)(InferContext&),
-                    Kernel (*prepare)(PrepareContext&)) {
+constexpr OpDef normalization(std::string_view domain, std::string_view name, void (*infer)(InferContext&),
+                              Kernel (*prepare)(PrepareContext&)) {
   return {.domain = domain,
           .name = name,
           .infer = infer,
@@ -297,23 +296,23 @@ OpDef normalization(std::string_view domain, std::string_view name, void (*infer
           .quant = {.kind = QuantRule::Kind::kFloat, .why_float = kWhyFloat}};
 }
 
-OpDef with_canonicalize(OpDef def, void (*canonicalize)(Canonicalize&)) {
+constexpr OpDef with_canonicalize(OpDef def, void (*canonicalize)(Canonicalize&)) {
   def.canonicalize = canonicalize;
   return def;
 }
 
-const RegisterOp kLayerNorm(normalization("", "LayerNormalization", infer_rows, prepare_rows<false>));
-const RegisterOp kRmsNorm({.name = "RMSNormalization", .since = 23, .canonicalize = expand_rms});
-const RegisterOp kSimplified(normalization("", "SimplifiedLayerNormalization", infer_rows,
-                                           prepare_rows<true>));
-const RegisterOp kInstanceNorm(with_canonicalize(normalization("", "InstanceNormalization", infer_same,
-                                                               prepare_channels<false>),
-                                                 drop_consumed_inputs));
-const RegisterOp kGroupNorm(with_canonicalize(normalization("", "GroupNormalization", infer_same,
-                                                            prepare_channels<true>),
-                                              canonicalize_groups));
-const RegisterOp kLp({.name = "LpNormalization", .canonicalize = expand_lp});
-const RegisterOp kMeanVariance({.name = "MeanVarianceNormalization", .canonicalize = expand_mean_variance});
+constexpr OpDef kLayerNorm = normalization("", "LayerNormalization", infer_rows, prepare_rows<false>);
+constexpr OpDef kRmsNorm = {.name = "RMSNormalization", .since = 23, .canonicalize = expand_rms};
+constexpr OpDef kSimplified =
+    normalization("", "SimplifiedLayerNormalization", infer_rows, prepare_rows<true>);
+constexpr OpDef kInstanceNorm = with_canonicalize(
+    normalization("", "InstanceNormalization", infer_same, prepare_channels<false>), drop_consumed_inputs);
+constexpr OpDef kGroupNorm = with_canonicalize(
+    normalization("", "GroupNormalization", infer_same, prepare_channels<true>), canonicalize_groups);
+constexpr OpDef kLp = {.name = "LpNormalization", .canonicalize = expand_lp};
+constexpr OpDef kMeanVariance = {.name = "MeanVarianceNormalization", .canonicalize = expand_mean_variance};
+const RegisterOps kRegistered({&kLayerNorm, &kRmsNorm, &kSimplified, &kInstanceNorm, &kGroupNorm, &kLp,
+                               &kMeanVariance});
 
 }  // namespace
 }  // namespace zp

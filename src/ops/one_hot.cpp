@@ -18,7 +18,7 @@ void infer_one_hot(InferContext& c) {
   if (const Tensor* t = c.shape_argument(1)) {
     c.require(t->size() == 1, "depth is not a scalar");
     const float d = t->floats()[0];
-    c.require(d >= 0 && d < 1e9F, "a depth of " + std::to_string(d));
+    c.require(d >= 0 && d < 1e9F, {"a depth of ", std::to_string(d)});
     depth = Dim(static_cast<int64_t>(d));
   }
   out.insert(out.begin() + new_axis(c, static_cast<int>(indices->size())), depth);
@@ -64,15 +64,16 @@ Kernel prepare_one_hot(PrepareContext& c) {
     case DType::kFloat32:
       return one_hot<float>(outer, depth, inner, bytes);
     default:
-      c.fail(ErrorCode::kUnsupportedType, "indices of type " + std::string(name_of(c.dtype(0))));
+      c.fail(ErrorCode::kUnsupportedType, {"indices of type ", name_of(c.dtype(0))});
   }
 }
 
-const RegisterOp kOneHot({.name = "OneHot",
-                          .since = 9,
-                          .infer = infer_one_hot,
-                          .prepare = prepare_one_hot,
-                          .quant = {.why_float = "writes two values, which need no scale"}});
+constexpr OpDef kOneHot = {.name = "OneHot",
+                           .since = 9,
+                           .infer = infer_one_hot,
+                           .prepare = prepare_one_hot,
+                           .quant = {.why_float = "writes two values, which need no scale"}};
+const RegisterOps kRegistered({&kOneHot});
 
 }  // namespace
 }  // namespace zp

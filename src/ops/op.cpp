@@ -9,17 +9,16 @@ namespace {
 
 using Key = std::pair<std::string_view, std::string_view>;
 
-std::map<Key, OpDef>& registry() {
-  static std::map<Key, OpDef> ops;  // filled by the RegisterOp objects of ops/*.cpp before main
+std::map<Key, const OpDef*>& registry() {
+  static std::map<Key, const OpDef*> ops;  // filled by the RegisterOps objects of ops/*.cpp before main
   return ops;
 }
 
-Node make_node(std::string_view type, std::string_view domain, std::vector<ValueId> inputs,
-               std::vector<std::pair<std::string, Attribute>> attributes) {
+Node make_node(std::string_view type, std::string_view domain, Ids inputs, NewAttributes attributes) {
   Node n;
   n.op_type = type;
   n.domain = domain;
-  n.inputs = std::move(inputs);
+  n.inputs.assign(inputs.begin(), inputs.end());
   for (auto& [key, value] : attributes) n.attributes.emplace(std::move(key), std::move(value));
   return n;
 }
@@ -28,22 +27,24 @@ int checked_axis(int64_t axis, int rank) { return static_cast<int>(axis < 0 ? ax
 
 }  // namespace
 
-RegisterOp::RegisterOp(const OpDef& def) { registry().insert_or_assign(Key{def.domain, def.name}, def); }
+RegisterOps::RegisterOps(std::initializer_list<const OpDef*> ops) {
+  for (const OpDef* op : ops) registry().insert_or_assign(Key{op->domain, op->name}, op);
+}
 
 const OpDef* find_op(std::string_view domain, std::string_view name) {
   const auto it = registry().find(Key{domain, name});
-  return it == registry().end() ? nullptr : &it->second;
+  return it == registry().end() ? nullptr : it->second;
 }
 
 const OpDef& op_of(const Node& node) {
   if (const OpDef* def = find_op(node.domain, node.op_type)) return *def;
-  throw Error(ErrorCode::kUnsupportedOperator, "operator " + qualified_name(node) + " is not supported",
+  throw Error(ErrorCode::kUnsupportedOperator, {"operator ", qualified_name(node), " is not supported"},
               {.node = node.name, .op = qualified_name(node), .tensor = {}, .hint = {}});
 }
 
 std::vector<const OpDef*> all_ops() {
   std::vector<const OpDef*> ops;
-  for (const auto& [key, def] : registry()) ops.push_back(&def);
+  for (const auto& [key, def] : registry()) ops.push_back(def);
   return ops;
 }
 
@@ -51,16 +52,34 @@ std::vector<const OpDef*> all_ops() {
 
 int InferContext::axis(int64_t axis, int rank) const {
   if (axis < -rank || axis >= rank) {
-    fail(ErrorCode::kShapeMismatch,
-         "axis " + std::to_string(axis) + " is outside a tensor of " + std::to_string(rank) + " dimensions");
+    fail(ErrorCode::kShapeMismatch, {"axis ", axis, " is outside a tensor of ", rank, " dimensions"});
   }
   return checked_axis(axis, rank);
 }
 
-void InferContext::fail(ErrorCode code, const std::string& message, ErrorDetails details) const {
+void InferContext::fail(ErrorCode code, const Text& message, std::string_view hint) const {
+  fail(code, message, ErrorDetails{.hint = std::string(hint)});
+}
+
+void InferContext::fail(ErrorCode code, const Text& message, ErrorDetails details) const {
   Error error(code, message, std::move(details));
-  error.add_details({.node = node_->name, .op = qualified_name(*node_), .tensor = {}, .hint = {}});
+  error.add_details({.node = node_->name, .op = qualified_name(*node_)});
   throw error;
+}
+
+// ---- RunContext
+
+void RunContext::parallel(int64_t tasks, FunctionRef<void(int64_t, int)> body) const {
+  if (pool && tasks > 1) return pool->run(tasks, body);
+  for (int64_t t = 0; t < tasks; ++t) body(t, 0);
+}
+
+void RunContext::parallel_range(int64_t count, int64_t grain,
+                                FunctionRef<void(int64_t, int64_t)> body) const {
+  const int64_t most = pool ? int64_t{pool->threads()} * 4 : 1;
+  const int64_t pieces = std::min<int64_t>(most, grain > 0 ? (count + grain - 1) / grain : 1);
+  if (pieces <= 1) return body(0, count);
+  parallel(pieces, [&](int64_t t, int) { body(count * t / pieces, count * (t + 1) / pieces); });
 }
 
 // ---- PrepareContext
@@ -82,9 +101,10 @@ int PrepareContext::axis(int64_t axis, int rank) const {
   return logical == 1 ? rank - 1 : logical - 1;
 }
 
-void PrepareContext::fail(ErrorCode code, const std::string& message, ErrorDetails details) const {
-  Error error(code, message, std::move(details));
-  error.add_details({.node = node_->name, .op = qualified_name(*node_), .tensor = {}, .hint = {}});
+void PrepareContext::fail(ErrorCode code, const Text& message, std::string_view hint) const {
+  Error error(code, message);
+  error.add_details(
+      {.node = node_->name, .op = qualified_name(*node_), .tensor = {}, .hint = std::string(hint)});
   throw error;
 }
 
@@ -107,10 +127,11 @@ void Canonicalize::attribute_to_input(std::string_view key, size_t input) {
   node.attributes.erase(node.attributes.find(key));
 }
 
-ValueId Canonicalize::add(std::string_view type, std::vector<ValueId> inputs,
-                          std::vector<std::pair<std::string, Attribute>> attributes,
+ValueId Canonicalize::add(std::string_view type, Ids inputs) { return add(type, inputs, {}); }
+
+ValueId Canonicalize::add(std::string_view type, Ids inputs, NewAttributes attributes,
                           std::string_view domain) {
-  Node n = make_node(type, domain, std::move(inputs), std::move(attributes));
+  Node n = make_node(type, domain, inputs, std::move(attributes));
   const std::string base =
       node.outputs.empty() || node.outputs[0] == kNoValue ? node.name : graph[node.outputs[0]].name;
   const ValueId out = graph.add_value(base + "_" + std::string(type));
@@ -120,27 +141,29 @@ ValueId Canonicalize::add(std::string_view type, std::vector<ValueId> inputs,
   return out;
 }
 
-void Canonicalize::finish(std::string_view type, std::vector<ValueId> inputs,
-                          std::vector<std::pair<std::string, Attribute>> attributes,
+void Canonicalize::finish(std::string_view type, Ids inputs) { return finish(type, inputs, {}); }
+
+void Canonicalize::finish(std::string_view type, Ids inputs, NewAttributes attributes,
                           std::string_view domain) {
-  Node n = make_node(type, domain, std::move(inputs), std::move(attributes));
+  Node n = make_node(type, domain, inputs, std::move(attributes));
   n.name = node.name;
   n.outputs = {node.output(0)};
   nodes.push_back(std::move(n));
 }
 
-void Canonicalize::fail(ErrorCode code, const std::string& message, ErrorDetails details) const {
-  Error error(code, message, std::move(details));
+void Canonicalize::fail(ErrorCode code, const Text& message, std::string_view hint) const {
+  Error error(code, message);
   error.add_details({.node = node.name,
                      .op = qualified_name(node) + "-" + std::to_string(version),
                      .tensor = {},
-                     .hint = {}});
+                     .hint = std::string(hint)});
   throw error;
 }
 
-ValueId Fold::add(std::string_view type, std::vector<ValueId> inputs,
-                  std::vector<std::pair<std::string, Attribute>> attributes, std::string_view domain) {
-  Node n = make_node(type, domain, std::move(inputs), std::move(attributes));
+ValueId Fold::add(std::string_view type, Ids inputs) { return add(type, inputs, {}); }
+
+ValueId Fold::add(std::string_view type, Ids inputs, NewAttributes attributes, std::string_view domain) {
+  Node n = make_node(type, domain, inputs, std::move(attributes));
   const ValueId out = graph.add_value(graph[node.outputs[0]].name + "_" + std::string(type));
   n.name = graph[out].name;
   n.outputs = {out};
@@ -167,7 +190,7 @@ void infer_broadcast(InferContext& c) {
       out = broadcast(out, *c.shape(i));
     } catch (const Error& e) {
       c.fail(ErrorCode::kShapeMismatch,
-             "inputs of shapes " + to_string(out) + " and " + to_string(*c.shape(i)) + " do not broadcast");
+             {"inputs of shapes ", out, " and ", *c.shape(i), " do not broadcast"});
     }
   }
   c.output(0, c.dtype(0), std::move(out));

@@ -4,12 +4,16 @@
 // for an operator by its name.
 //
 //   namespace zp { namespace {
-//   const RegisterOp kTanh({.name = "Tanh", .infer = infer_same, .prepare = prepare_tanh, .unary = true});
+//   constexpr OpDef kTanh = {.name = "Tanh", .infer = infer_same, .prepare = prepare_tanh, .unary = true};
+//   const RegisterOps kRegistered({&kTanh});
 //   } }
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -23,6 +27,7 @@
 #include "core/function.h"
 #include "core/parallel.h"
 #include "core/tensor.h"
+#include "core/text.h"
 #include "graph/dim.h"
 #include "graph/graph.h"
 
@@ -74,8 +79,9 @@ class InferContext {
   int64_t ints(std::string_view key, int64_t otherwise) const { return node_->int_attribute(key, otherwise); }
   // Brings an axis in [-rank, rank) to [0, rank).
   int axis(int64_t axis, int rank) const;
-  [[noreturn]] void fail(ErrorCode code, const std::string& message, ErrorDetails details = {}) const;
-  void require(bool condition, const std::string& message) const {  // kShapeMismatch
+  [[noreturn]] void fail(ErrorCode code, const Text& message, std::string_view hint = {}) const;
+  [[noreturn]] void fail(ErrorCode code, const Text& message, ErrorDetails details) const;
+  void require(bool condition, const Text& message) const {  // kShapeMismatch
     if (!condition) fail(ErrorCode::kShapeMismatch, message);
   }
 
@@ -95,9 +101,10 @@ enum class Layout : uint8_t { kLogical, kChannelsLast };
 
 // Which orders a node's kernel takes.
 enum class LayoutRule : uint8_t {
-  kLogical,       // logical only
-  // Inputs and outputs all in one order, either of them; axes through PrepareContext::axis(). Values of fewer than three
-  // dimensions have one order only; a broadcasting operator's operands of lower rank are extended to the highest.
+  kLogical,  // logical only
+  // Inputs and outputs all in one order, either of them; axes through PrepareContext::axis(). Values of fewer
+  // than three dimensions have one order only; a broadcasting operator's operands of lower rank are extended
+  // to the highest.
   kAny,
   kChannelsLast,  // channels last only (convolution, pooling): input 0 and output 0; other inputs logical
   kReadsAny,      // input 0 in either order, output logical (Transpose, Shape-like)
@@ -151,22 +158,9 @@ class RunContext {
   }
   int threads() const { return pool ? pool->threads() : 1; }
   // body(task, thread); see ThreadPool::run.
-  template <class F>
-  void parallel(int64_t tasks, F&& body) const {
-    if (pool && tasks > 1) {
-      pool->run(tasks, std::forward<F>(body));
-    } else {
-      for (int64_t t = 0; t < tasks; ++t) body(t, 0);
-    }
-  }
+  void parallel(int64_t tasks, FunctionRef<void(int64_t task, int thread)> body) const;
   // body(begin, end) over [0, count) in pieces of at least `grain`.
-  template <class F>
-  void parallel_range(int64_t count, int64_t grain, F&& body) const {
-    const int64_t most = pool ? int64_t{pool->threads()} * 4 : 1;
-    const int64_t pieces = std::min<int64_t>(most, grain > 0 ? (count + grain - 1) / grain : 1);
-    if (pieces <= 1) return body(int64_t{0}, count);
-    parallel(pieces, [&](int64_t t, int) { body(count * t / pieces, count * (t + 1) / pieces); });
-  }
+  void parallel_range(int64_t count, int64_t grain, FunctionRef<void(int64_t begin, int64_t end)> body) const;
 
   const std::byte* const* inputs =
       nullptr;  // as the node's inputs (nullptr where absent), then run-time scales
@@ -181,8 +175,8 @@ using Kernel = UniqueFunction<void(const RunContext&)>;
 class PreparedCache {
  public:
   virtual ~PreparedCache() = default;
-  virtual std::shared_ptr<const void> find_or_make(
-      const std::string& key, FunctionRef<std::shared_ptr<const void>()> make) = 0;
+  virtual std::shared_ptr<const void> find_or_make(const std::string& key,
+                                                   FunctionRef<std::shared_ptr<const void>()> make) = 0;
 };
 
 // A subgraph made ready to run (the branches of If). run() gives pointers to its outputs, valid until the
@@ -244,7 +238,7 @@ class PrepareContext {
   // The RunContext input that holds the first value that this subgraph captures; the others follow in order.
   virtual size_t capture_slot(std::string_view attribute) const = 0;
 
-  [[noreturn]] void fail(ErrorCode code, const std::string& message, ErrorDetails details = {}) const;
+  [[noreturn]] void fail(ErrorCode code, const Text& message, std::string_view hint = {}) const;
 
   size_t scratch_bytes() const { return scratch_bytes_; }
   int in_place_input() const { return in_place_; }
@@ -266,6 +260,21 @@ class PrepareContext {
 
 // How the schemes in quant/ treat an operator.
 struct QuantRule {
+  // A few positions of inputs: a vector that can be a constant.
+  class Inputs {
+   public:
+    constexpr Inputs(std::initializer_list<int> inputs) : size_(static_cast<uint8_t>(inputs.size())) {
+      std::copy(inputs.begin(), inputs.end(), at_.begin());
+    }
+    constexpr const int8_t* begin() const { return at_.data(); }
+    constexpr const int8_t* end() const { return at_.data() + size_; }
+    constexpr bool has(int input) const { return std::find(begin(), end(), input) != end(); }
+    constexpr bool all() const { return size_ == 1 && at_[0] < 0; }
+
+   private:
+    std::array<int8_t, 3> at_ = {};
+    uint8_t size_;
+  };
   enum class Kind : uint8_t {
     kFloat,      // keeps float inputs and outputs
     kProduct,    // integer products with a weight (Conv, Gemm, MatMul): worth quantizing for its own sake
@@ -274,9 +283,9 @@ struct QuantRule {
     kRescaled,   // has an integer form with an output scale of its own (Add, Mul, AveragePool, Sigmoid, ...)
   };
   Kind kind = Kind::kFloat;
-  std::vector<int> data = {0};  // inputs that are activations; {-1}: all of them
-  int weight = -1;              // kProduct: the input that is a weight when it is constant
-  int bias = -1;                // kProduct: quantized to int32 at scale s_x * s_w
+  Inputs data = {0};   // inputs that are activations; {-1}: all of them
+  int8_t weight = -1;  // kProduct: the input that is a weight when it is constant
+  int8_t bias = -1;    // kProduct: quantized to int32 at scale s_x * s_w
   // kProduct: the dimension of the weight that counts output channels, and the one along which products are
   // summed (where 4-bit blocks run). Null: no per-channel or no blocked form.
   int (*channel_axis)(const Node& node, int weight_rank) = nullptr;
@@ -287,6 +296,19 @@ struct QuantRule {
   bool fixed_range = false;
   float range_min = 0, range_max = 0;
 };
+
+// The inputs and attributes of a node that is being made.
+class Ids {
+ public:
+  Ids(std::initializer_list<ValueId> ids) : begin_(ids.begin()), end_(ids.end()) {}
+  Ids(const std::vector<ValueId>& ids) : begin_(ids.data()), end_(ids.data() + ids.size()) {}  // NOLINT
+  const ValueId* begin() const { return begin_; }
+  const ValueId* end() const { return end_; }
+
+ private:
+  const ValueId *begin_, *end_;
+};
+using NewAttributes = std::vector<std::pair<std::string, Attribute>>;
 
 // Turns one node of the file into nodes of the in-memory form: older versions into opset kOpset, fused and
 // QOperator nodes into Q/DQ. Nodes go to `nodes` in order; values may be added to `graph`.
@@ -305,12 +327,12 @@ struct Canonicalize {
     return graph.add_constant(name, std::move(tensor));
   }
   // Adds `type`(inputs) with one new output, and returns that output.
-  ValueId add(std::string_view type, std::vector<ValueId> inputs,
-              std::vector<std::pair<std::string, Attribute>> attributes = {}, std::string_view domain = "");
+  ValueId add(std::string_view type, Ids inputs);
+  ValueId add(std::string_view type, Ids inputs, NewAttributes attributes, std::string_view domain = "");
   // The same, but with the original node's output 0 and name: the last node of an expansion.
-  void finish(std::string_view type, std::vector<ValueId> inputs,
-              std::vector<std::pair<std::string, Attribute>> attributes = {}, std::string_view domain = "");
-  [[noreturn]] void fail(ErrorCode code, const std::string& message, ErrorDetails details = {}) const;
+  void finish(std::string_view type, Ids inputs);
+  void finish(std::string_view type, Ids inputs, NewAttributes attributes, std::string_view domain = "");
+  [[noreturn]] void fail(ErrorCode code, const Text& message, std::string_view hint = {}) const;
 };
 
 // Folds DQ -> op -> Q into one operator-format node (QLinearConv, MatMulInteger, MatMulNBits, ...) for files
@@ -329,8 +351,8 @@ struct Fold {
   std::vector<std::optional<QuantizedEdge>> inputs;
   std::optional<QuantizedEdge> output;
   std::vector<Node> nodes;
-  ValueId add(std::string_view type, std::vector<ValueId> inputs,
-              std::vector<std::pair<std::string, Attribute>> attributes = {}, std::string_view domain = "");
+  ValueId add(std::string_view type, Ids inputs);
+  ValueId add(std::string_view type, Ids inputs, NewAttributes attributes, std::string_view domain = "");
 };
 
 // ---------------------------------------------------------------------------------------------------- the
@@ -378,9 +400,10 @@ struct OpDef {
   bool deterministic = true;  // false: never folded into a constant (RandomNormal)
 };
 
-class RegisterOp {
+// Definitions are constants: what is registered is where they are.
+class RegisterOps {
  public:
-  explicit RegisterOp(const OpDef& def);
+  explicit RegisterOps(std::initializer_list<const OpDef*> ops);
 };
 
 // nullptr when no file in ops/ handles the operator.

@@ -23,8 +23,7 @@ Pads pads_of(const Context& c, const std::vector<int64_t>& pads, const std::vect
              bool has_axes, size_t rank) {
   const size_t count = has_axes ? axes.size() : rank;
   if (pads.size() != 2 * count) {
-    c.fail(ErrorCode::kShapeMismatch,
-           "there are " + std::to_string(pads.size()) + " pads for " + std::to_string(count) + " axes");
+    c.fail(ErrorCode::kShapeMismatch, {"there are ", pads.size(), " pads for ", count, " axes"});
   }
   Pads p{std::vector<int64_t>(rank, 0), std::vector<int64_t>(rank, 0)};
   for (size_t i = 0; i < count; ++i) {
@@ -32,8 +31,8 @@ Pads pads_of(const Context& c, const std::vector<int64_t>& pads, const std::vect
     if (has_axes) {
       const auto r = static_cast<int64_t>(rank);
       if (axes[i] < -r || axes[i] >= r) {
-        c.fail(ErrorCode::kShapeMismatch, "axis " + std::to_string(axes[i]) + " is outside a tensor of " +
-                                              std::to_string(rank) + " dimensions");
+        c.fail(ErrorCode::kShapeMismatch,
+               {"axis ", axes[i], " is outside a tensor of ", rank, " dimensions"});
       }
       at = static_cast<size_t>(axes[i] < 0 ? axes[i] + r : axes[i]);
     }
@@ -41,7 +40,7 @@ Pads pads_of(const Context& c, const std::vector<int64_t>& pads, const std::vect
     p.end[at] = pads[i + count];
     constexpr int64_t kMost = int64_t{1} << 40;
     if (std::max(std::abs(p.begin[at]), std::abs(p.end[at])) > kMost) {
-      c.fail(ErrorCode::kShapeMismatch, "pads " + to_string(pads) + " are too large");
+      c.fail(ErrorCode::kShapeMismatch, {"pads ", pads, " are too large"});
     }
   }
   return p;
@@ -58,7 +57,7 @@ void infer_pad(InferContext& c) {
   for (size_t i = 0; i < out.size(); ++i) {
     if (out[i].known()) {
       const int64_t size = out[i].value() + pads.begin[i] + pads.end[i];
-      c.require(size >= 0, "pads " + to_string(*given) + " cut more than there is of " + to_string(*in));
+      c.require(size >= 0, {"pads ", *given, " cut more than there is of ", *in});
       out[i] = size;
     } else if (pads.begin[i] != 0 || pads.end[i] != 0) {
       out[i] = Dim();
@@ -142,7 +141,7 @@ Kernel prepare_pad(PrepareContext& c) {
   const size_t rank = dims.size();
   const std::string mode = c.node().string_attribute("mode", "constant");
   if (mode != "constant" && mode != "reflect" && mode != "edge" && mode != "wrap") {
-    c.fail(ErrorCode::kUnsupportedOperator, "padding mode '" + mode + "'");
+    c.fail(ErrorCode::kUnsupportedOperator, {"padding mode '", mode, "'"});
   }
   const Pads pads = pads_of(c, prepared_integers(c, 1), prepared_integers(c, 3), c.has_input(3), rank);
   if (std::all_of(pads.begin.begin(), pads.begin.end(), [](int64_t p) { return p == 0; }) &&
@@ -272,13 +271,14 @@ bool pad_into_next(RewriteContext& r) {
   return true;
 }
 
-const RegisterOp kPad({.name = "Pad",
-                       .infer = infer_pad,
-                       .prepare = prepare_pad,
-                       .layout = any_layout,
-                       .integer = has_integer,
-                       .quant = {.kind = QuantRule::Kind::kSameScale},
-                       .canonicalize = pads_to_inputs});
+constexpr OpDef kPad = {.name = "Pad",
+                        .infer = infer_pad,
+                        .prepare = prepare_pad,
+                        .layout = any_layout,
+                        .integer = has_integer,
+                        .quant = {.kind = QuantRule::Kind::kSameScale},
+                        .canonicalize = pads_to_inputs};
+const RegisterOps kRegistered({&kPad});
 const RegisterRewrite kPadIntoNext({.name = "padding into the convolution or pool behind it",
                                     .apply = pad_into_next});
 

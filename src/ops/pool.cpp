@@ -32,8 +32,7 @@ Attributes attributes_of(const Context& c) {
     std::vector<int64_t> given = c.node().ints_attribute(key);
     if (given.empty()) given.assign(count, value);
     if (given.size() != count) {
-      c.fail(ErrorCode::kInvalidModel,
-             std::string(key) + " " + to_string(given) + " does not fit kernel_shape " + to_string(a.kernel));
+      c.fail(ErrorCode::kInvalidModel, {key, " ", given, " does not fit kernel_shape ", a.kernel});
     }
     return given;
   };
@@ -87,13 +86,12 @@ void infer_pool(InferContext& c) {
     if (c.has_output(1)) c.output(1, DType::kInt64, SymShape(n + 2));
     return c.output(0, c.dtype(0), SymShape(n + 2));
   }
-  c.require(in->size() == n + 2,
-            "kernel_shape " + to_string(a.kernel) + " does not fit an input of shape " + to_string(*in));
+  c.require(in->size() == n + 2, {"kernel_shape ", a.kernel, " does not fit an input of shape ", *in});
   SymShape out{(*in)[0], (*in)[1]};
   for (size_t i = 0; i < n; ++i) {
     out.push_back(side_of(a, i, (*in)[i + 2]).out);
     c.require(!(out.back() == Dim(0)) || (*in)[i + 2] == Dim(0),
-              "a window of " + to_string(a.kernel) + " does not fit an input of shape " + to_string(*in));
+              {"a window of ", a.kernel, " does not fit an input of shape ", *in});
   }
   if (c.has_output(1)) c.output(1, DType::kInt64, out);
   c.output(0, c.dtype(0), std::move(out));
@@ -102,7 +100,7 @@ void infer_pool(InferContext& c) {
 void infer_global(InferContext& c) {
   const SymShape* in = c.shape(0);
   if (!in) return c.output(0, c.dtype(0));
-  c.require(in->size() >= 2, "cannot pool an input of shape " + to_string(*in));
+  c.require(in->size() >= 2, {"cannot pool an input of shape ", *in});
   SymShape out(in->size(), Dim(1));
   out[0] = (*in)[0];
   out[1] = (*in)[1];
@@ -146,29 +144,39 @@ PoolGeometry global_geometry(const PrepareContext& c) {
   g.in[2] = g.kernel[2] = dims[dims.size() - 2];
   g.in[1] = g.kernel[1] = product(dims, 1, dims.size() - 2);
   if (g.in[1] * g.in[2] == 0)
-    c.fail(ErrorCode::kShapeMismatch, "there is nothing to pool in an input of shape " + to_string(dims));
+    c.fail(ErrorCode::kShapeMismatch, {"there is nothing to pool in an input of shape ", dims});
   return g;
 }
 
 // Splits the output among the threads: by pixels or, where there are few, by channels too.
-template <class F>
-Kernel in_ranges(const PoolGeometry& g, int threads, F body) {
-  const int64_t pixels = g.pixels();
-  constexpr int64_t kChannels = 64;  // of one task: whole cache lines, whole vectors
-  const bool few = pixels < int64_t{threads} * 4;
-  const int64_t slices = few ? std::max<int64_t>(1, (g.channels + kChannels - 1) / kChannels) : 1;
-  // Taps times channels that make a task worth handing over.
-  const int64_t work = g.channels / slices * std::min(g.kernel[0], g.in[0]) * std::min(g.kernel[1], g.in[1]) *
-                       std::min(g.kernel[2], g.in[2]);
-  const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, work));
-  return [=](const RunContext& run) {
-    run.parallel_range(pixels * slices, grain, [&](int64_t begin, int64_t end) {
-      if (slices == 1) return body(run, g, PoolRange{begin, end, 0, g.channels});
+struct Split {
+  PoolGeometry g;
+  int64_t slices, grain;
+  static constexpr int64_t kChannels = 64;  // of one task: whole cache lines, whole vectors
+
+  Split(const PoolGeometry& geometry, int threads) : g(geometry) {
+    const bool few = g.pixels() < int64_t{threads} * 4;
+    slices = few ? std::max<int64_t>(1, (g.channels + kChannels - 1) / kChannels) : 1;
+    // Taps times channels that make a task worth handing over.
+    const int64_t work = g.channels / slices * std::min(g.kernel[0], g.in[0]) *
+                         std::min(g.kernel[1], g.in[1]) * std::min(g.kernel[2], g.in[2]);
+    grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, work));
+  }
+  void run(const RunContext& r, FunctionRef<void(const PoolRange&)> body) const {
+    r.parallel_range(g.pixels() * slices, grain, [&](int64_t begin, int64_t end) {
+      if (slices == 1) return body(PoolRange{begin, end, 0, g.channels});
       for (int64_t i = begin; i < end; ++i) {
         const int64_t pixel = i / slices, first = i % slices * kChannels;
-        body(run, g, PoolRange{pixel, pixel + 1, first, std::min(first + kChannels, g.channels)});
+        body(PoolRange{pixel, pixel + 1, first, std::min(first + kChannels, g.channels)});
       }
     });
+  }
+};
+
+template <class F>
+Kernel in_ranges(const PoolGeometry& g, int threads, F body) {
+  return [split = Split(g, threads), body](const RunContext& run) {
+    split.run(run, [&](const PoolRange& range) { body(run, split.g, range); });
   };
 }
 
@@ -191,14 +199,14 @@ Kernel max_of_type(const PrepareContext& c, const PoolGeometry& g) {
     case DType::kInt8:
       return max_kernel<int8_t>(c, g);
     default:
-      c.fail(ErrorCode::kUnsupportedType, "a maximum of " + std::string(name_of(c.dtype(0))));
+      c.fail(ErrorCode::kUnsupportedType, {"a maximum of ", name_of(c.dtype(0))});
   }
 }
 
 Kernel prepare_max(PrepareContext& c) {
   if (!c.has_output(1)) return max_of_type(c, geometry_of(c, false));
   if (c.dtype(0) != DType::kFloat32) {
-    c.fail(ErrorCode::kUnsupportedType, "indices of a maximum of " + std::string(name_of(c.dtype(0))));
+    c.fail(ErrorCode::kUnsupportedType, {"indices of a maximum of ", name_of(c.dtype(0))});
   }
   const bool column_major = c.node().int_attribute("storage_order", 0) != 0;
   return in_ranges(geometry_of(c, true), c.threads(),
@@ -224,7 +232,6 @@ bool has_integer_mean(const PrepareContext& c) {
   return is_byte_edge(c.quant(0)) && (!c.out_quant() || is_byte_edge(c.out_quant()));
 }
 
-template <class In, class Out>
 Kernel quantized_mean(const PrepareContext& c, const PoolGeometry& g) {
   PoolQuantization q;
   q.in_scale = c.quant(0)->scalar_scale();
@@ -234,22 +241,12 @@ Kernel quantized_mean(const PrepareContext& c, const PoolGeometry& g) {
     q.out_scale = out->scalar_scale();
     q.output = {out->scalar_zero_point(), range.min, range.max};
   }
-  return in_ranges(
-      g, c.threads(), [q](const RunContext& run, const PoolGeometry& geometry, const PoolRange& range) {
-        kernels::average_pool_quantized<kernels::Best>(run.in<In>(0), run.out<Out>(0), geometry, q, range);
-      });
-}
-
-template <class In>
-Kernel mean_from(const PrepareContext& c, const PoolGeometry& g) {
-  switch (c.out_dtype(0)) {
-    case DType::kUint8:
-      return quantized_mean<In, uint8_t>(c, g);
-    case DType::kInt8:
-      return quantized_mean<In, int8_t>(c, g);
-    default:
-      return quantized_mean<In, float>(c, g);
-  }
+  return in_ranges(g, c.threads(),
+                   [q, from = c.dtype(0), to = c.out_dtype(0)](
+                       const RunContext& run, const PoolGeometry& geometry, const PoolRange& range) {
+                     kernels::average_pool_quantized<kernels::Best>(run.inputs[0], from, run.outputs[0], to,
+                                                                    geometry, q, range);
+                   });
 }
 
 Kernel mean(const PrepareContext& c, const PoolGeometry& g) {
@@ -257,10 +254,9 @@ Kernel mean(const PrepareContext& c, const PoolGeometry& g) {
     if (g.kernel[0] * g.kernel[1] * g.kernel[2] > int64_t{1} << 22) {
       c.fail(ErrorCode::kUnsupportedOperator, "a mean of more than 2^22 quantized values");
     }
-    return c.dtype(0) == DType::kUint8 ? mean_from<uint8_t>(c, g) : mean_from<int8_t>(c, g);
+    return quantized_mean(c, g);
   }
-  if (c.dtype(0) != DType::kFloat32)
-    c.fail(ErrorCode::kUnsupportedType, "a mean of " + std::string(name_of(c.dtype(0))));
+  if (c.dtype(0) != DType::kFloat32) c.fail(ErrorCode::kUnsupportedType, {"a mean of ", name_of(c.dtype(0))});
   return in_ranges(
       g, c.threads(), [](const RunContext& run, const PoolGeometry& geometry, const PoolRange& range) {
         kernels::average_pool<kernels::Best>(run.in<float>(0), run.out<float>(0), geometry, range);
@@ -274,9 +270,8 @@ Kernel prepare_global_average(PrepareContext& c) { return mean(c, global_geometr
 
 Kernel norm(const PrepareContext& c, const PoolGeometry& g) {
   const int64_t p = c.node().int_attribute("p", 2);
-  if (p < 1) c.fail(ErrorCode::kInvalidModel, "p is " + std::to_string(p));
-  if (c.dtype(0) != DType::kFloat32)
-    c.fail(ErrorCode::kUnsupportedType, "a norm of " + std::string(name_of(c.dtype(0))));
+  if (p < 1) c.fail(ErrorCode::kInvalidModel, {"p is ", p});
+  if (c.dtype(0) != DType::kFloat32) c.fail(ErrorCode::kUnsupportedType, {"a norm of ", name_of(c.dtype(0))});
   return in_ranges(g, c.threads(),
                    [p](const RunContext& run, const PoolGeometry& geometry, const PoolRange& range) {
                      kernels::lp_pool(run.in<float>(0), run.out<float>(0), p, geometry, range);
@@ -339,48 +334,50 @@ bool fold_global_average(Fold& f) { return fold(f, "QLinearGlobalAveragePool"); 
 
 constexpr std::string_view kNoIntegerNorm = "powers and roots have no integer kernel";
 
-const RegisterOp kMaxPool({.name = "MaxPool",
+constexpr OpDef kMaxPool = {.name = "MaxPool",
+                            .infer = infer_pool,
+                            .prepare = prepare_max,
+                            .layout = max_layout,
+                            .quant = {.kind = QuantRule::Kind::kSameScale}};
+constexpr OpDef kGlobalMaxPool = {.name = "GlobalMaxPool",
+                                  .infer = infer_global,
+                                  .prepare = prepare_global_max,
+                                  .layout = global_layout,
+                                  .quant = {.kind = QuantRule::Kind::kSameScale}};
+constexpr OpDef kAveragePool = {.name = "AveragePool",
+                                .infer = infer_pool,
+                                .prepare = prepare_average,
+                                .layout = channels_last,
+                                .integer = has_integer_mean,
+                                .quant = {.kind = QuantRule::Kind::kRescaled},
+                                .fold = fold_average};
+constexpr OpDef kGlobalAveragePool = {.name = "GlobalAveragePool",
+                                      .infer = infer_global,
+                                      .prepare = prepare_global_average,
+                                      .layout = global_layout,
+                                      .integer = has_integer_mean,
+                                      .quant = {.kind = QuantRule::Kind::kRescaled},
+                                      .fold = fold_global_average};
+constexpr OpDef kLpPool = {.name = "LpPool",
+                           .since = 2,
                            .infer = infer_pool,
-                           .prepare = prepare_max,
-                           .layout = max_layout,
-                           .quant = {.kind = QuantRule::Kind::kSameScale}});
-const RegisterOp kGlobalMaxPool({.name = "GlobalMaxPool",
+                           .prepare = prepare_lp,
+                           .layout = channels_last,
+                           .quant = {.why_float = kNoIntegerNorm}};
+constexpr OpDef kGlobalLpPool = {.name = "GlobalLpPool",
+                                 .since = 2,
                                  .infer = infer_global,
-                                 .prepare = prepare_global_max,
+                                 .prepare = prepare_global_lp,
                                  .layout = global_layout,
-                                 .quant = {.kind = QuantRule::Kind::kSameScale}});
-const RegisterOp kAveragePool({.name = "AveragePool",
-                               .infer = infer_pool,
-                               .prepare = prepare_average,
-                               .layout = channels_last,
-                               .integer = has_integer_mean,
-                               .quant = {.kind = QuantRule::Kind::kRescaled},
-                               .fold = fold_average});
-const RegisterOp kGlobalAveragePool({.name = "GlobalAveragePool",
-                                     .infer = infer_global,
-                                     .prepare = prepare_global_average,
-                                     .layout = global_layout,
-                                     .integer = has_integer_mean,
-                                     .quant = {.kind = QuantRule::Kind::kRescaled},
-                                     .fold = fold_global_average});
-const RegisterOp kLpPool({.name = "LpPool",
-                          .since = 2,
-                          .infer = infer_pool,
-                          .prepare = prepare_lp,
-                          .layout = channels_last,
-                          .quant = {.why_float = kNoIntegerNorm}});
-const RegisterOp kGlobalLpPool({.name = "GlobalLpPool",
-                                .since = 2,
-                                .infer = infer_global,
-                                .prepare = prepare_global_lp,
-                                .layout = global_layout,
-                                .quant = {.why_float = kNoIntegerNorm}});
-const RegisterOp kQLinearAveragePool(
-    {.domain = kMicrosoft, .name = "QLinearAveragePool", .quant = {}, .canonicalize = expand_average});
-const RegisterOp kQLinearGlobalAveragePool({.domain = kMicrosoft,
-                                            .name = "QLinearGlobalAveragePool",
-                                            .quant = {},
-                                            .canonicalize = expand_global_average});
+                                 .quant = {.why_float = kNoIntegerNorm}};
+constexpr OpDef kQLinearAveragePool = {
+    .domain = kMicrosoft, .name = "QLinearAveragePool", .quant = {}, .canonicalize = expand_average};
+constexpr OpDef kQLinearGlobalAveragePool = {.domain = kMicrosoft,
+                                             .name = "QLinearGlobalAveragePool",
+                                             .quant = {},
+                                             .canonicalize = expand_global_average};
+const RegisterOps kRegistered({&kMaxPool, &kGlobalMaxPool, &kAveragePool, &kGlobalAveragePool, &kLpPool,
+                               &kGlobalLpPool, &kQLinearAveragePool, &kQLinearGlobalAveragePool});
 
 }  // namespace
 }  // namespace zp

@@ -335,14 +335,14 @@ int32_t saturated_int32(double x) {
 
 void require_inputs(const InferContext& c, size_t count) {
   for (size_t i = 0; i < count; ++i) {
-    if (!c.has_input(i)) c.fail(ErrorCode::kInvalidModel, "input " + std::to_string(i) + " is missing");
+    if (!c.has_input(i)) c.fail(ErrorCode::kInvalidModel, {"input ", i, " is missing"});
   }
 }
 
 int int_of(int64_t value) {
   if (value < 0 || value > (int64_t{1} << 30)) {
     throw Error(ErrorCode::kUnsupportedOperator,
-                "a size of " + std::to_string(value) + " is more than the kernels of matrix products take",
+                {"a size of ", value, " is more than the kernels of matrix products take"},
                 {.hint = "use a smaller input or batch"});
   }
   return static_cast<int>(value);
@@ -593,9 +593,8 @@ Kernel any_product(PrepareContext& c, Product product, int columns) {
     return integer_product(c, std::move(product), input_of(c), weights_of(c), std::move(epilogue));
   }
   if (c.dtype(0) != DType::kFloat32) {
-    c.fail(ErrorCode::kUnsupportedType,
-           "products of " + std::string(name_of(c.dtype(0))) + " are not supported",
-           {.hint = "convert the model to float32"});
+    c.fail(ErrorCode::kUnsupportedType, {"products of ", name_of(c.dtype(0)), " are not supported"},
+           "convert the model to float32");
   }
   FloatBias bias = float_bias_of(c);
   if (c.quant(1)) return weight_only_product(c, std::move(product), std::move(bias));
@@ -727,8 +726,7 @@ Tensor dequantized(const Tensor& quantized, const EdgeQuant& edge) {
     const int64_t outer = quantized.size() / std::max<int64_t>(1, inner * along);
     const int64_t expected = edge.block_size > 0 ? outer * scales_along * inner : along;
     if (static_cast<int64_t>(scales.size()) != expected) {
-      throw Error(ErrorCode::kShapeMismatch,
-                  std::to_string(scales.size()) + " scales do not fit a tensor of shape " + to_string(dims));
+      throw Error(ErrorCode::kShapeMismatch, {scales.size(), " scales do not fit a tensor of shape ", dims});
     }
   }
   for (int64_t i = 0; i < quantized.size(); ++i) {

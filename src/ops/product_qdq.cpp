@@ -15,8 +15,7 @@ Attributes attributes_of(const Node& node, std::vector<std::string_view> without
 
 void require_inputs(const Canonicalize& c, size_t count) {
   for (size_t i = 0; i < count; ++i) {
-    if (c.node.input(i) == kNoValue)
-      c.fail(ErrorCode::kInvalidModel, "input " + std::to_string(i) + " is missing");
+    if (c.node.input(i) == kNoValue) c.fail(ErrorCode::kInvalidModel, {"input ", i, " is missing"});
   }
 }
 

@@ -52,8 +52,7 @@ Geometry geometry_of(PrepareContext& c) {
   if (c.has_input(2)) {
     g.zero_point_type = c.dtype(2);
     if (element_count(c.dims(2)) != g.scales) {
-      c.fail(ErrorCode::kShapeMismatch,
-             "zero points " + to_string(c.dims(2)) + " do not fit scales " + to_string(scale));
+      c.fail(ErrorCode::kShapeMismatch, {"zero points ", c.dims(2), " do not fit scales ", scale});
     }
   }
   g.per_tensor = g.block == 0 && g.scales == 1;
@@ -64,8 +63,7 @@ Geometry geometry_of(PrepareContext& c) {
   const auto rank = static_cast<int>(x.size());
   const int64_t axis = c.node().int_attribute("axis", 1);
   if (axis < -rank || axis >= rank) {
-    c.fail(ErrorCode::kShapeMismatch, "axis " + std::to_string(axis) + " is outside a tensor of " +
-                                          std::to_string(rank) + " dimensions");
+    c.fail(ErrorCode::kShapeMismatch, {"axis ", axis, " is outside a tensor of ", rank, " dimensions"});
   }
   const auto at = static_cast<size_t>(c.axis(axis, rank));
   for (size_t d = 0; d < x.size(); ++d) (d < at ? g.outer : d > at ? g.inner : g.length) *= x[d];
@@ -76,8 +74,7 @@ Geometry geometry_of(PrepareContext& c) {
     expected[at] = g.blocks;
   }
   if (scale != expected) {
-    c.fail(ErrorCode::kShapeMismatch,
-           "scales have dimensions " + to_string(scale) + ", not " + to_string(expected));
+    c.fail(ErrorCode::kShapeMismatch, {"scales have dimensions ", scale, ", not ", expected});
   }
   // Zero points widened to int32, for runs along which they change.
   if (g.zero_point_type != DType::kUndefined) c.scratch(static_cast<size_t>(g.scales) * sizeof(int32_t));
@@ -142,7 +139,7 @@ Kernel prepare_quantize(PrepareContext& c) {
   const DType type = c.out_dtype(0);
   if (c.dtype(0) != DType::kFloat32) fail_type(c);
   if (!is_quantized_type(type) || (c.has_input(2) && c.dtype(2) != type)) {
-    c.fail(ErrorCode::kUnsupportedType, "values cannot be quantized to " + std::string(name_of(type)));
+    c.fail(ErrorCode::kUnsupportedType, {"values cannot be quantized to ", name_of(type)});
   }
   const bool parallel = bits_of(type) >= 8;  // two threads must not write halves of a byte
   if (g.per_tensor) {
@@ -247,30 +244,30 @@ void to_standard(Canonicalize& c) {
   c.keep();
 }
 
-const RegisterOp kQuantize({.name = "QuantizeLinear",
-                            .since = 10,
-                            .infer = infer_quantize,
-                            .prepare = prepare_quantize,
-                            .layout = layout,
-                            .role = QdqRole::kQuantize});
-const RegisterOp kDequantize({.name = "DequantizeLinear",
-                              .since = 10,
-                              .infer = infer_dequantize,
-                              .prepare = prepare_dequantize,
-                              .layout = layout,
-                              .role = QdqRole::kDequantize});
-const RegisterOp kDynamic({.name = "DynamicQuantizeLinear",
-                           .since = 11,
-                           .infer = infer_dynamic,
-                           .prepare = prepare_dynamic,
-                           .layout = any_layout,
-                           .role = QdqRole::kDynamicQuantize});
-const RegisterOp kMicrosoftQuantize({.domain = kMicrosoft,
-                                     .name = "QuantizeLinear",
-                                     .canonicalize = to_standard});
-const RegisterOp kMicrosoftDequantize({.domain = kMicrosoft,
-                                       .name = "DequantizeLinear",
-                                       .canonicalize = to_standard});
+constexpr OpDef kQuantize = {.name = "QuantizeLinear",
+                             .since = 10,
+                             .infer = infer_quantize,
+                             .prepare = prepare_quantize,
+                             .layout = layout,
+                             .role = QdqRole::kQuantize};
+constexpr OpDef kDequantize = {.name = "DequantizeLinear",
+                               .since = 10,
+                               .infer = infer_dequantize,
+                               .prepare = prepare_dequantize,
+                               .layout = layout,
+                               .role = QdqRole::kDequantize};
+constexpr OpDef kDynamic = {.name = "DynamicQuantizeLinear",
+                            .since = 11,
+                            .infer = infer_dynamic,
+                            .prepare = prepare_dynamic,
+                            .layout = any_layout,
+                            .role = QdqRole::kDynamicQuantize};
+constexpr OpDef kMicrosoftQuantize = {
+    .domain = kMicrosoft, .name = "QuantizeLinear", .canonicalize = to_standard};
+constexpr OpDef kMicrosoftDequantize = {
+    .domain = kMicrosoft, .name = "DequantizeLinear", .canonicalize = to_standard};
+const RegisterOps kRegistered({&kQuantize, &kDequantize, &kDynamic, &kMicrosoftQuantize,
+                               &kMicrosoftDequantize});
 
 }  // namespace
 }  // namespace zp

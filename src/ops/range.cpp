@@ -62,15 +62,16 @@ Kernel prepare_range(PrepareContext& c) {
     case DType::kInt16:
       return range<int16_t>(count);
     default:
-      c.fail(ErrorCode::kUnsupportedType, "a range of " + std::string(name_of(c.dtype(0))));
+      c.fail(ErrorCode::kUnsupportedType, {"a range of ", name_of(c.dtype(0))});
   }
 }
 
-const RegisterOp kRange({.name = "Range",
-                         .since = 11,
-                         .infer = infer_range,
-                         .prepare = prepare_range,
-                         .quant = {.why_float = "gives positions, not activations"}});
+constexpr OpDef kRange = {.name = "Range",
+                          .since = 11,
+                          .infer = infer_range,
+                          .prepare = prepare_range,
+                          .quant = {.why_float = "gives positions, not activations"}};
+const RegisterOps kRegistered({&kRange});
 
 }  // namespace
 }  // namespace zp

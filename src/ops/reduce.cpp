@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "kernels/wide.h"
 #include "ops/shape_arguments.h"
 #include "ops/unary.h"
 
@@ -54,17 +55,7 @@ LayoutRule layout(const InferContext& c) {
   return c.ints("keepdims", 1) != 0 ? LayoutRule::kAny : LayoutRule::kLogical;
 }
 
-template <class T>
-Kernel any_kernel(Reduce f, const kernels::ReduceShape& shape, int64_t count, int64_t grain) {
-  return [=](const RunContext& r) {
-    r.parallel_range(count, grain, [&](int64_t begin, int64_t end) {
-      kernels::reduce_any(f, shape, r.in<T>(0), r.out<T>(0), begin, end);
-    });
-  };
-}
-
-template <Reduce kFunction>
-Kernel prepare(PrepareContext& c) {
+Kernel prepare(PrepareContext& c, Reduce f) {
   require_inputs(c, 1);
   const Shape& dims = c.dims(0);
   const auto rank = static_cast<int>(dims.size());
@@ -73,8 +64,7 @@ Kernel prepare(PrepareContext& c) {
   const auto reduced = std::make_unique<bool[]>(dims.size() + 1);
   for (size_t d = 0; d < dims.size(); ++d) reduced[d] = axes.empty() && !nothing;
   for (int64_t a : axes) {
-    if (a < -rank || a >= rank)
-      c.fail(ErrorCode::kShapeMismatch, "axis " + std::to_string(a) + " is outside the tensor");
+    if (a < -rank || a >= rank) c.fail(ErrorCode::kShapeMismatch, {"axis ", a, " is outside the tensor"});
     reduced[static_cast<size_t>(c.axis(a, rank))] = true;
   }
   const auto found = kernels::ReduceShape::of(dims, {reduced.get(), dims.size()});
@@ -83,31 +73,33 @@ Kernel prepare(PrepareContext& c) {
   const kernels::ReduceShape shape = *found;
   const int64_t count = element_count(c.out_dims(0));
   const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, shape.reduced.size()));
-  switch (c.dtype(0)) {
+  // Bools as bytes.
+  const DType type = c.dtype(0) == DType::kBool ? DType::kUint8 : c.dtype(0);
+  switch (type) {
     case DType::kFloat32:
-      return [=](const RunContext& r) {
-        r.parallel_range(count, grain, [&](int64_t begin, int64_t end) {
-          kernels::reduce(kFunction, shape, r.in<float>(0), r.out<float>(0), begin, end);
-        });
-      };
     case DType::kFloat64:
-      return any_kernel<double>(kFunction, shape, count, grain);
     case DType::kInt8:
-      return any_kernel<int8_t>(kFunction, shape, count, grain);
     case DType::kUint8:
-    case DType::kBool:
-      return any_kernel<uint8_t>(kFunction, shape, count, grain);
     case DType::kInt32:
-      return any_kernel<int32_t>(kFunction, shape, count, grain);
     case DType::kUint32:
-      return any_kernel<uint32_t>(kFunction, shape, count, grain);
     case DType::kInt64:
-      return any_kernel<int64_t>(kFunction, shape, count, grain);
     case DType::kUint64:
-      return any_kernel<uint64_t>(kFunction, shape, count, grain);
+      break;
     default:
       fail_type(c);
   }
+  return [=](const RunContext& r) {
+    r.parallel_range(count, grain, [&](int64_t begin, int64_t end) {
+      if (type == DType::kFloat32)
+        return kernels::reduce(f, shape, r.in<float>(0), r.out<float>(0), begin, end);
+      kernels::reduce_any(f, shape, type, r.inputs[0], r.outputs[0], begin, end);
+    });
+  };
+}
+
+template <Reduce kFunction>
+Kernel prepare(PrepareContext& c) {
+  return prepare(c, kFunction);
 }
 
 // Axes were an attribute before opset 18 (ReduceSum: 13).
@@ -116,7 +108,7 @@ void canonicalize(Canonicalize& c) {
   c.keep();
 }
 
-OpDef reduction(std::string_view name, Kernel (*prepare)(PrepareContext&)) {
+constexpr OpDef reduction(std::string_view name, Kernel (*prepare)(PrepareContext&)) {
   return {
       .name = name,
       .infer = infer_reduce,
@@ -126,16 +118,16 @@ OpDef reduction(std::string_view name, Kernel (*prepare)(PrepareContext&)) {
       .canonicalize = canonicalize};
 }
 
-const RegisterOp kSum(reduction("ReduceSum", prepare<Reduce::kSum>));
-const RegisterOp kMean(reduction("ReduceMean", prepare<Reduce::kMean>));
-const RegisterOp kMax(reduction("ReduceMax", prepare<Reduce::kMax>));
-const RegisterOp kMin(reduction("ReduceMin", prepare<Reduce::kMin>));
-const RegisterOp kProd(reduction("ReduceProd", prepare<Reduce::kProd>));
-const RegisterOp kL1(reduction("ReduceL1", prepare<Reduce::kL1>));
-const RegisterOp kL2(reduction("ReduceL2", prepare<Reduce::kL2>));
-const RegisterOp kSumSquare(reduction("ReduceSumSquare", prepare<Reduce::kSumSquare>));
-const RegisterOp kLogSum(reduction("ReduceLogSum", prepare<Reduce::kLogSum>));
-const RegisterOp kLogSumExp(reduction("ReduceLogSumExp", prepare<Reduce::kLogSumExp>));
+constexpr OpDef kSum = reduction("ReduceSum", prepare<Reduce::kSum>);
+constexpr OpDef kMean = reduction("ReduceMean", prepare<Reduce::kMean>);
+constexpr OpDef kMax = reduction("ReduceMax", prepare<Reduce::kMax>);
+constexpr OpDef kMin = reduction("ReduceMin", prepare<Reduce::kMin>);
+constexpr OpDef kProd = reduction("ReduceProd", prepare<Reduce::kProd>);
+constexpr OpDef kL1 = reduction("ReduceL1", prepare<Reduce::kL1>);
+constexpr OpDef kL2 = reduction("ReduceL2", prepare<Reduce::kL2>);
+constexpr OpDef kSumSquare = reduction("ReduceSumSquare", prepare<Reduce::kSumSquare>);
+constexpr OpDef kLogSum = reduction("ReduceLogSum", prepare<Reduce::kLogSum>);
+constexpr OpDef kLogSumExp = reduction("ReduceLogSumExp", prepare<Reduce::kLogSumExp>);
 
 // ---- ArgMax, ArgMin
 
@@ -153,57 +145,39 @@ void infer_arg(InferContext& c) {
   c.output(0, DType::kInt64, std::move(out));
 }
 
-template <class T>
-Kernel arg_kernel(const kernels::ArgExtreme& a, int64_t count) {
+Kernel prepare_arg(PrepareContext& c, bool smallest) {
+  require_inputs(c, 1);
+  const Shape& dims = c.dims(0);
+  const auto axis =
+      static_cast<size_t>(c.axis(c.node().int_attribute("axis", 0), static_cast<int>(dims.size())));
+  kernels::ArgExtreme a;
+  a.smallest = smallest;
+  a.last = c.node().int_attribute("select_last_index", 0) != 0;
+  a.length = dims[axis];
+  for (size_t d = axis + 1; d < dims.size(); ++d) a.inner *= dims[d];
+  const int64_t count = element_count(c.out_dims(0));
+  const DType type = c.dtype(0);
+  if (type == DType::kBool || type == DType::kFloat16 || kernels::wide_of(type) == kernels::Wide::kNone)
+    fail_type(c);
   return [=](const RunContext& r) {
-    r.parallel_range(count, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, a.length)), [&](int64_t begin, int64_t end) {
-      kernels::arg_extreme(a, r.in<T>(0), r.out<int64_t>(0), begin, end);
+    const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, a.length));
+    r.parallel_range(count, grain, [&](int64_t begin, int64_t end) {
+      kernels::arg_extreme(a, type, r.inputs[0], r.out<int64_t>(0), begin, end);
     });
   };
 }
 
 template <bool kSmallest>
 Kernel prepare_arg(PrepareContext& c) {
-  require_inputs(c, 1);
-  const Shape& dims = c.dims(0);
-  const auto axis =
-      static_cast<size_t>(c.axis(c.node().int_attribute("axis", 0), static_cast<int>(dims.size())));
-  kernels::ArgExtreme a;
-  a.smallest = kSmallest;
-  a.last = c.node().int_attribute("select_last_index", 0) != 0;
-  a.length = dims[axis];
-  for (size_t d = axis + 1; d < dims.size(); ++d) a.inner *= dims[d];
-  const int64_t count = element_count(c.out_dims(0));
-  switch (c.dtype(0)) {
-    case DType::kFloat32:
-      return arg_kernel<float>(a, count);
-    case DType::kFloat64:
-      return arg_kernel<double>(a, count);
-    case DType::kInt8:
-      return arg_kernel<int8_t>(a, count);
-    case DType::kUint8:
-      return arg_kernel<uint8_t>(a, count);
-    case DType::kInt16:
-      return arg_kernel<int16_t>(a, count);
-    case DType::kUint16:
-      return arg_kernel<uint16_t>(a, count);
-    case DType::kInt32:
-      return arg_kernel<int32_t>(a, count);
-    case DType::kUint32:
-      return arg_kernel<uint32_t>(a, count);
-    case DType::kInt64:
-      return arg_kernel<int64_t>(a, count);
-    case DType::kUint64:
-      return arg_kernel<uint64_t>(a, count);
-    default:
-      fail_type(c);
-  }
+  return prepare_arg(c, kSmallest);
 }
 
-const RegisterOp kArgMax(
-    {.name = "ArgMax", .infer = infer_arg, .prepare = prepare_arg<false>, .layout = layout});
-const RegisterOp kArgMin(
-    {.name = "ArgMin", .infer = infer_arg, .prepare = prepare_arg<true>, .layout = layout});
+constexpr OpDef kArgMax = {
+    .name = "ArgMax", .infer = infer_arg, .prepare = prepare_arg<false>, .layout = layout};
+constexpr OpDef kArgMin = {
+    .name = "ArgMin", .infer = infer_arg, .prepare = prepare_arg<true>, .layout = layout};
+const RegisterOps kRegistered({&kSum, &kMean, &kMax, &kMin, &kProd, &kL1, &kL2, &kSumSquare, &kLogSum,
+                               &kLogSumExp, &kArgMax, &kArgMin});
 
 }  // namespace
 }  // namespace zp

@@ -19,7 +19,7 @@ std::optional<SymShape> reshaped(const InferContext& c) {
   const bool allow_zero = c.ints("allowzero", 0) != 0;
   const auto wrong = [&] {
     c.fail(ErrorCode::kShapeMismatch,
-           "cannot reshape " + (in ? to_string(*in) : "a tensor") + " to " + to_string(*target));
+           {"cannot reshape ", (in ? to_string(*in) : "a tensor"), " to ", *target});
   };
 
   SymShape out;
@@ -138,17 +138,18 @@ bool merge(RewriteContext& r) {
 }
 
 const RegisterRewrite kMerge({.name = "merge two reshapes", .apply = merge});
-const RegisterOp kReshape({.name = "Reshape",
-                           .infer = infer_reshape,
-                           .prepare = alias,
-                           .layout = reshape_layout,
-                           .quant = {.kind = QuantRule::Kind::kSameScale},
-                           .canonicalize = shape_to_input});
-const RegisterOp kFlatten({.name = "Flatten",
-                           .infer = infer_flatten,
-                           .prepare = alias,
-                           .layout = flatten_layout,
-                           .quant = {.kind = QuantRule::Kind::kSameScale}});
+constexpr OpDef kReshape = {.name = "Reshape",
+                            .infer = infer_reshape,
+                            .prepare = alias,
+                            .layout = reshape_layout,
+                            .quant = {.kind = QuantRule::Kind::kSameScale},
+                            .canonicalize = shape_to_input};
+constexpr OpDef kFlatten = {.name = "Flatten",
+                            .infer = infer_flatten,
+                            .prepare = alias,
+                            .layout = flatten_layout,
+                            .quant = {.kind = QuantRule::Kind::kSameScale}};
+const RegisterOps kRegistered({&kReshape, &kFlatten});
 
 }  // namespace
 }  // namespace zp

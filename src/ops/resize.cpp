@@ -40,9 +40,8 @@ Target target_of(const Context& c, const Shape& in, const Tensor* scales, const 
   const bool by_scale = is_given(scales);
   const Tensor* given = by_scale ? scales : sizes;
   if (given->size() != static_cast<int64_t>(axes.size())) {
-    c.fail(ErrorCode::kShapeMismatch, "there are " + std::to_string(given->size()) + " scales or sizes for " +
-                                          std::to_string(axes.size()) + " axes of an input of shape " +
-                                          to_string(in));
+    c.fail(ErrorCode::kShapeMismatch, {"there are ", given->size(), " scales or sizes for ", axes.size(),
+                                       " axes of an input of shape ", in});
   }
   Target t{std::vector<char>(rank, 0), std::vector<float>(rank, 1.0F), in};
   const std::string policy = c.node().string_attribute("keep_aspect_ratio_policy", "stretch");
@@ -50,15 +49,15 @@ Target target_of(const Context& c, const Shape& in, const Tensor* scales, const 
   for (size_t i = 0; i < axes.size(); ++i) {
     const auto r = static_cast<int64_t>(rank);
     if (axes[i] < -r || axes[i] >= r)
-      c.fail(ErrorCode::kShapeMismatch, "axis " + std::to_string(axes[i]) + " does not exist");
+      c.fail(ErrorCode::kShapeMismatch, {"axis ", axes[i], " does not exist"});
     if (axes[i] < 0) axes[i] += r;
     const int64_t from = in[static_cast<size_t>(axes[i])];
     factors[i] = by_scale ? scales->floats()[i]
                           : static_cast<float>(sizes->integer_at(static_cast<int64_t>(i))) /
                                 static_cast<float>(std::max<int64_t>(1, from));
     if (!(factors[i] > 0) || !std::isfinite(factors[i])) {
-      c.fail(ErrorCode::kShapeMismatch, "cannot resize an input of shape " + to_string(in) +
-                                            " by a factor of " + std::to_string(factors[i]));
+      c.fail(ErrorCode::kShapeMismatch,
+             {"cannot resize an input of shape ", in, " by a factor of ", std::to_string(factors[i])});
     }
   }
   const bool stretch = by_scale || policy == "stretch";
@@ -71,7 +70,7 @@ Target target_of(const Context& c, const Shape& in, const Tensor* scales, const 
     const auto at = static_cast<size_t>(axes[i]);
     const float wanted = static_cast<float>(in[at]) * factors[i];
     if (!(wanted < 1e9F))
-      c.fail(ErrorCode::kShapeMismatch, "cannot resize an input of shape " + to_string(in) + " that much");
+      c.fail(ErrorCode::kShapeMismatch, {"cannot resize an input of shape ", in, " that much"});
     t.scale[at] = factors[i];
     t.size[at] = by_scale  ? static_cast<int64_t>(std::floor(wanted))
                  : stretch ? sizes->integer_at(static_cast<int64_t>(i))
@@ -259,7 +258,7 @@ Kernel prepare_resize(PrepareContext& c) {
     c.fail(ErrorCode::kUnsupportedOperator, "resizing a region of interest is not supported");
   }
   if (mode != "nearest" && mode != "linear" && mode != "cubic") {
-    c.fail(ErrorCode::kUnsupportedOperator, "resizing in mode '" + mode + "'");
+    c.fail(ErrorCode::kUnsupportedOperator, {"resizing in mode '", mode, "'"});
   }
   const Shape& dims = c.dims(0);
   const Shape logical = c.layout(0) == Layout::kChannelsLast ? to_logical(dims) : dims;
@@ -270,7 +269,7 @@ Kernel prepare_resize(PrepareContext& c) {
   const Tensor* sizes = c.has_input(3) ? c.constant(3) : nullptr;
   if (!is_given(scales) && !is_given(sizes)) {
     c.fail(ErrorCode::kUnsupportedOperator, "scales and sizes are only known while the model runs",
-           {.hint = "export the model with one of them as a constant"});
+           "export the model with one of them as a constant");
   }
   const Target t = target_of(c, logical, scales, sizes);
   if (std::none_of(t.resized.begin(), t.resized.end(), [](char r) { return r != 0; })) {
@@ -288,7 +287,7 @@ Kernel prepare_resize(PrepareContext& c) {
     case DType::kInt8:
       return weighted_kernel<int8_t>(c, t, physical);
     default:
-      c.fail(ErrorCode::kUnsupportedType, "interpolating " + std::string(name_of(c.dtype(0))));
+      c.fail(ErrorCode::kUnsupportedType, {"interpolating ", name_of(c.dtype(0))});
   }
 }
 
@@ -332,14 +331,15 @@ void canonicalize_upsample(Canonicalize& c) {
                                     Tensor::of<float>({static_cast<int64_t>(scales.size())}, scales)));
 }
 
-const RegisterOp kResize({.name = "Resize",
-                          .since = 10,
-                          .infer = infer_resize,
-                          .prepare = prepare_resize,
-                          .layout = resize_layout,
-                          .quant = {.kind = QuantRule::Kind::kSameScale},
-                          .canonicalize = canonicalize_resize});
-const RegisterOp kUpsample({.name = "Upsample", .quant = {}, .canonicalize = canonicalize_upsample});
+constexpr OpDef kResize = {.name = "Resize",
+                           .since = 10,
+                           .infer = infer_resize,
+                           .prepare = prepare_resize,
+                           .layout = resize_layout,
+                           .quant = {.kind = QuantRule::Kind::kSameScale},
+                           .canonicalize = canonicalize_resize};
+constexpr OpDef kUpsample = {.name = "Upsample", .quant = {}, .canonicalize = canonicalize_upsample};
+const RegisterOps kRegistered({&kResize, &kUpsample});
 
 }  // namespace
 }  // namespace zp

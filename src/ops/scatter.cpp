@@ -20,7 +20,7 @@ Reduction reduction_of(const PrepareContext& c) {
   if (r == "mul") return Reduction::kMul;
   if (r == "max") return Reduction::kMax;
   if (r == "min") return Reduction::kMin;
-  c.fail(ErrorCode::kUnsupportedOperator, "reduction '" + r + "'");
+  c.fail(ErrorCode::kUnsupportedOperator, {"reduction '", r, "'"});
 }
 
 template <class T>
@@ -69,7 +69,7 @@ Update update_for(const PrepareContext& c, Reduction reduction) {
     case DType::kInt64:
       return update<int64_t, uint64_t>;
     default:
-      c.fail(ErrorCode::kUnsupportedType, "a reduction of " + std::string(name_of(c.dtype(0))));
+      c.fail(ErrorCode::kUnsupportedType, {"a reduction of ", name_of(c.dtype(0))});
   }
 }
 
@@ -87,15 +87,14 @@ void check(const PrepareContext& c,
   for (size_t i = 0; i < values.size(); ++i) {
     const int64_t size = sizes[i % sizes.size()];
     if (values[i] < -size || values[i] >= size) {
-      c.fail(ErrorCode::kShapeMismatch, "index " + std::to_string(values[i]) + " is outside an axis of " +
-                                            std::to_string(size) + " elements");
+      c.fail(ErrorCode::kShapeMismatch, {"index ", values[i], " is outside an axis of ", size, " elements"});
     }
   }
 }
 
 void require_index_type(const PrepareContext& c) {
   if (c.dtype(1) != DType::kInt64 && c.dtype(1) != DType::kInt32) {
-    c.fail(ErrorCode::kUnsupportedType, "indices of type " + std::string(name_of(c.dtype(1))));
+    c.fail(ErrorCode::kUnsupportedType, {"indices of type ", name_of(c.dtype(1))});
   }
   if (c.dtype(2) != c.dtype(0)) c.fail(ErrorCode::kInvalidModel, "updates have another type than the data");
 }
@@ -110,12 +109,12 @@ void infer_scatter_nd(InferContext& c) {
   const SymShape *data = c.shape(0), *indices = c.shape(1), *updates = c.shape(2);
   if (data && indices && updates && !indices->empty() && indices->back().known()) {
     const auto depth = static_cast<size_t>(indices->back().value());
-    c.require(depth <= data->size(), "indices of shape " + to_string(*indices) + " into " + to_string(*data));
+    c.require(depth <= data->size(), {"indices of shape ", *indices, " into ", *data});
     SymShape want(indices->begin(), indices->end() - 1);
     want.insert(want.end(), data->begin() + static_cast<ptrdiff_t>(depth), data->end());
     bool fits = want.size() == updates->size();
     for (size_t i = 0; fits && i < want.size(); ++i) fits = !contradicts(want[i], (*updates)[i]);
-    c.require(fits, "updates of shape " + to_string(*updates) + " where " + to_string(want) + " are needed");
+    c.require(fits, {"updates of shape ", *updates, " where ", want, " are needed"});
   }
   infer_same(c);
 }
@@ -165,8 +164,7 @@ void infer_scatter_elements(InferContext& c) {
   if (data && indices && updates) {
     bool fits = data->size() == indices->size() && indices->size() == updates->size();
     for (size_t i = 0; fits && i < indices->size(); ++i) fits = !contradicts((*indices)[i], (*updates)[i]);
-    c.require(fits, "indices of shape " + to_string(*indices) + " and updates of shape " +
-                        to_string(*updates) + " into " + to_string(*data));
+    c.require(fits, {"indices of shape ", *indices, " and updates of shape ", *updates, " into ", *data});
   }
   infer_same(c);
 }
@@ -179,7 +177,7 @@ Kernel prepare_scatter_elements(PrepareContext& c) {
   const int64_t count = product(at, 0, at.size());
   for (size_t d = 0; d < dims.size(); ++d) {
     if (count > 0 && (dims[d] == 0 || (d != axis && at[d] > dims[d]))) {
-      c.fail(ErrorCode::kShapeMismatch, "indices of shape " + to_string(at) + " into " + to_string(dims));
+      c.fail(ErrorCode::kShapeMismatch, {"indices of shape ", at, " into ", dims});
     }
   }
   check(c, {dims[axis]});
@@ -213,17 +211,18 @@ void rename(Canonicalize& c) {
 
 constexpr std::string_view kWhyFloat = "mixes two values that may have different scales";
 
-const RegisterOp kScatterNd({.name = "ScatterND",
-                             .since = 11,
-                             .infer = infer_scatter_nd,
-                             .prepare = prepare_scatter_nd,
-                             .quant = {.why_float = kWhyFloat}});
-const RegisterOp kScatterElements({.name = "ScatterElements",
-                                   .since = 11,
-                                   .infer = infer_scatter_elements,
-                                   .prepare = prepare_scatter_elements,
-                                   .quant = {.why_float = kWhyFloat}});
-const RegisterOp kScatter({.name = "Scatter", .since = 9, .canonicalize = rename});
+constexpr OpDef kScatterNd = {.name = "ScatterND",
+                              .since = 11,
+                              .infer = infer_scatter_nd,
+                              .prepare = prepare_scatter_nd,
+                              .quant = {.why_float = kWhyFloat}};
+constexpr OpDef kScatterElements = {.name = "ScatterElements",
+                                    .since = 11,
+                                    .infer = infer_scatter_elements,
+                                    .prepare = prepare_scatter_elements,
+                                    .quant = {.why_float = kWhyFloat}};
+constexpr OpDef kScatter = {.name = "Scatter", .since = 9, .canonicalize = rename};
+const RegisterOps kRegistered({&kScatterNd, &kScatterElements, &kScatter});
 
 }  // namespace
 }  // namespace zp

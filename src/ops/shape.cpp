@@ -54,16 +54,17 @@ Kernel prepare_size(PrepareContext& c) { return write({element_count(c.dims(0))}
 
 LayoutRule reads_any(const InferContext&) { return LayoutRule::kReadsAny; }
 
-const RegisterOp kShape({.name = "Shape",
-                         .infer = infer_shape,
-                         .prepare = prepare_shape,
+constexpr OpDef kShape = {.name = "Shape",
+                          .infer = infer_shape,
+                          .prepare = prepare_shape,
+                          .layout = reads_any,
+                          .quant = {.why_float = "gives dimensions, not activations"}};
+constexpr OpDef kSize = {.name = "Size",
+                         .infer = infer_size,
+                         .prepare = prepare_size,
                          .layout = reads_any,
-                         .quant = {.why_float = "gives dimensions, not activations"}});
-const RegisterOp kSize({.name = "Size",
-                        .infer = infer_size,
-                        .prepare = prepare_size,
-                        .layout = reads_any,
-                        .quant = {.why_float = "gives dimensions, not activations"}});
+                         .quant = {.why_float = "gives dimensions, not activations"}};
+const RegisterOps kRegistered({&kShape, &kSize});
 
 }  // namespace
 }  // namespace zp

@@ -14,16 +14,14 @@ std::optional<std::vector<int64_t>> shape_integers(const InferContext& c, size_t
 std::vector<int64_t> prepared_integers(const PrepareContext& c, size_t input) {
   if (!c.has_input(input)) return {};
   if (const Tensor* tensor = c.constant(input)) return tensor->integers();
-  c.fail(ErrorCode::kUnsupportedOperator,
-         "input " + std::to_string(input) + " is only known while the model runs",
-         {.hint = "export the model with this argument as a constant"});
+  c.fail(ErrorCode::kUnsupportedOperator, {"input ", input, " is only known while the model runs"},
+         "export the model with this argument as a constant");
 }
 
 size_t element_bytes(const PrepareContext& c, size_t input) {
   const int bits = bits_of(c.dtype(input));
   if (bits < 8) {
-    c.fail(ErrorCode::kUnsupportedType,
-           "elements of type " + std::string(name_of(c.dtype(input))) + " cannot be moved");
+    c.fail(ErrorCode::kUnsupportedType, {"elements of type ", name_of(c.dtype(input)), " cannot be moved"});
   }
   return static_cast<size_t>(bits) / 8;
 }

@@ -124,12 +124,13 @@ void bounds_to_inputs(Canonicalize& c) {  // attributes before opset 10
   c.keep();
 }
 
-const RegisterOp kSlice({.name = "Slice",
-                         .infer = infer_slice,
-                         .prepare = prepare_slice,
-                         .layout = any_layout,
-                         .quant = {.kind = QuantRule::Kind::kSameScale},
-                         .canonicalize = bounds_to_inputs});
+constexpr OpDef kSlice = {.name = "Slice",
+                          .infer = infer_slice,
+                          .prepare = prepare_slice,
+                          .layout = any_layout,
+                          .quant = {.kind = QuantRule::Kind::kSameScale},
+                          .canonicalize = bounds_to_inputs};
+const RegisterOps kRegistered({&kSlice});
 
 }  // namespace
 }  // namespace zp

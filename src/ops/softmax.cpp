@@ -85,8 +85,7 @@ constexpr char kSoftmaxName[] = "Softmax", kLogSoftmaxName[] = "LogSoftmax",
 void expand_qlinear(Canonicalize& c) {
   const Node& n = c.node;
   for (size_t i : {0, 1, 3})
-    if (n.input(i) == kNoValue)
-      c.fail(ErrorCode::kInvalidModel, "input " + std::to_string(i) + " is missing");
+    if (n.input(i) == kNoValue) c.fail(ErrorCode::kInvalidModel, {"input ", i, " is missing"});
   const int64_t opset = n.int_attribute("opset", 13), axis = n.int_attribute("axis", -1);
   const ValueId x = c.add("DequantizeLinear", {n.input(0), n.input(1), n.input(2)});
   const ValueId y =
@@ -118,8 +117,8 @@ bool fold_qlinear(Fold& f) {
   return true;
 }
 
-OpDef softmax(std::string_view name, Kernel (*prepare)(PrepareContext&), void (*canonicalize)(Canonicalize&),
-              bool (*fold)(Fold&)) {
+constexpr OpDef softmax(std::string_view name, Kernel (*prepare)(PrepareContext&),
+                        void (*canonicalize)(Canonicalize&), bool (*fold)(Fold&)) {
   return {.name = name,
           .infer = infer_softmax,
           .prepare = prepare,
@@ -130,11 +129,11 @@ OpDef softmax(std::string_view name, Kernel (*prepare)(PrepareContext&), void (*
           .fold = fold};
 }
 
-const RegisterOp kSoftmax(softmax(kSoftmaxName, prepare<false>, canonicalize<kSoftmaxName>, fold_qlinear));
-const RegisterOp kLogSoftmax(softmax(kLogSoftmaxName, prepare<true>, canonicalize<kLogSoftmaxName>, nullptr));
-const RegisterOp kQLinearSoftmax({.domain = kMicrosoft,
-                                  .name = kQLinearName,
-                                  .canonicalize = expand_qlinear});
+constexpr OpDef kSoftmax = softmax(kSoftmaxName, prepare<false>, canonicalize<kSoftmaxName>, fold_qlinear);
+constexpr OpDef kLogSoftmax = softmax(kLogSoftmaxName, prepare<true>, canonicalize<kLogSoftmaxName>, nullptr);
+constexpr OpDef kQLinearSoftmax = {
+    .domain = kMicrosoft, .name = kQLinearName, .canonicalize = expand_qlinear};
+const RegisterOps kRegistered({&kSoftmax, &kLogSoftmax, &kQLinearSoftmax});
 
 }  // namespace
 }  // namespace zp

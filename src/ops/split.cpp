@@ -12,15 +12,14 @@ std::optional<std::vector<Dim>> parts_of(const InferContext& c, const Dim& whole
   if (c.has_input(1)) {
     const auto sizes = shape_integers(c, 1);
     if (!sizes) return std::nullopt;
-    c.require(sizes->size() == c.outputs(), "there are " + std::to_string(sizes->size()) + " sizes for " +
-                                                std::to_string(c.outputs()) + " outputs");
+    c.require(sizes->size() == c.outputs(),
+              {"there are ", sizes->size(), " sizes for ", c.outputs(), " outputs"});
     int64_t sum = 0;
     for (int64_t s : *sizes) {
-      c.require(s >= 0 && s <= int64_t{1} << 40, "sizes " + to_string(*sizes) + " are not sizes");
+      c.require(s >= 0 && s <= int64_t{1} << 40, {"sizes ", *sizes, " are not sizes"});
       sum += s;
     }
-    c.require(!contradicts(Dim(sum), whole),
-              "sizes " + to_string(*sizes) + " do not add up to " + std::to_string(whole.value()));
+    c.require(!contradicts(Dim(sum), whole), {"sizes ", *sizes, " do not add up to ", whole.value()});
     return std::vector<Dim>(sizes->begin(), sizes->end());
   }
   if (!whole.known()) return std::nullopt;
@@ -28,8 +27,7 @@ std::optional<std::vector<Dim>> parts_of(const InferContext& c, const Dim& whole
   const int64_t each = (whole.value() + count - 1) / count;
   std::vector<Dim> parts(c.outputs(), Dim(each));
   const int64_t last = whole.value() - each * (count - 1);  // the last one may be smaller
-  c.require(last >= 0,
-            "cannot split " + std::to_string(whole.value()) + " into " + std::to_string(count) + " parts");
+  c.require(last >= 0, {"cannot split ", whole.value(), " into ", count, " parts"});
   parts.back() = last;
   return parts;
 }
@@ -38,9 +36,8 @@ void infer_split(InferContext& c) {
   const SymShape* in = c.shape(0);
   c.require(c.outputs() > 0, "there are no outputs");
   const int64_t wanted = c.ints("num_outputs", static_cast<int64_t>(c.outputs()));
-  c.require(wanted == static_cast<int64_t>(c.outputs()), "num_outputs is " + std::to_string(wanted) +
-                                                             ", but there are " +
-                                                             std::to_string(c.outputs()) + " outputs");
+  c.require(wanted == static_cast<int64_t>(c.outputs()),
+            {"num_outputs is ", wanted, ", but there are ", c.outputs(), " outputs"});
   if (!in) {
     for (size_t i = 0; i < c.outputs(); ++i) c.output(i, c.dtype(0));
     return;
@@ -101,12 +98,13 @@ void sizes_to_input(Canonicalize& c) {
   c.keep();
 }
 
-const RegisterOp kSplit({.name = "Split",
-                         .infer = infer_split,
-                         .prepare = prepare_split,
-                         .layout = any_layout,
-                         .quant = {.kind = QuantRule::Kind::kSameScale},
-                         .canonicalize = sizes_to_input});
+constexpr OpDef kSplit = {.name = "Split",
+                          .infer = infer_split,
+                          .prepare = prepare_split,
+                          .layout = any_layout,
+                          .quant = {.kind = QuantRule::Kind::kSameScale},
+                          .canonicalize = sizes_to_input};
+const RegisterOps kRegistered({&kSplit});
 
 }  // namespace
 }  // namespace zp

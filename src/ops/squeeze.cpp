@@ -26,8 +26,7 @@ std::optional<SymShape> squeezed(const InferContext& c) {
     if (!std::binary_search(axes.begin(), axes.end(), static_cast<int64_t>(i))) {
       out.push_back((*in)[i]);
     } else if (contradicts((*in)[i], Dim(1))) {
-      c.fail(ErrorCode::kShapeMismatch,
-             "cannot squeeze dimension " + std::to_string(i) + " of " + to_string(*in));
+      c.fail(ErrorCode::kShapeMismatch, {"cannot squeeze dimension ", i, " of ", *in});
     }
   }
   return out;
@@ -102,18 +101,19 @@ bool cancel(RewriteContext& r) {
 }
 
 const RegisterRewrite kCancel({.name = "Squeeze and Unsqueeze that cancel", .apply = cancel});
-const RegisterOp kSqueeze({.name = "Squeeze",
-                           .infer = infer<squeezed>,
-                           .prepare = alias,
-                           .layout = layout<squeezed>,
-                           .quant = {.kind = QuantRule::Kind::kSameScale},
-                           .canonicalize = axes_to_input});
-const RegisterOp kUnsqueeze({.name = "Unsqueeze",
-                             .infer = infer<unsqueezed>,
-                             .prepare = alias,
-                             .layout = layout<unsqueezed>,
-                             .quant = {.kind = QuantRule::Kind::kSameScale},
-                             .canonicalize = unsqueeze_axes_to_input});
+constexpr OpDef kSqueeze = {.name = "Squeeze",
+                            .infer = infer<squeezed>,
+                            .prepare = alias,
+                            .layout = layout<squeezed>,
+                            .quant = {.kind = QuantRule::Kind::kSameScale},
+                            .canonicalize = axes_to_input};
+constexpr OpDef kUnsqueeze = {.name = "Unsqueeze",
+                              .infer = infer<unsqueezed>,
+                              .prepare = alias,
+                              .layout = layout<unsqueezed>,
+                              .quant = {.kind = QuantRule::Kind::kSameScale},
+                              .canonicalize = unsqueeze_axes_to_input};
+const RegisterOps kRegistered({&kSqueeze, &kUnsqueeze});
 
 }  // namespace
 }  // namespace zp

@@ -16,7 +16,7 @@ void infer_tile(InferContext& c) {
   c.require(
       repeats->size() == in->size() && std::all_of(repeats->begin(), repeats->end(),
                                                    [](int64_t r) { return r >= 0 && r <= int64_t{1} << 40; }),
-      "cannot repeat " + to_string(*in) + " by " + to_string(*repeats));
+      {"cannot repeat ", *in, " by ", *repeats});
   SymShape out = *in;
   for (size_t i = 0; i < out.size(); ++i) out[i] = out[i] * Dim((*repeats)[i]);
   c.output(0, c.dtype(0), std::move(out));
@@ -47,11 +47,12 @@ Kernel prepare_tile(PrepareContext& c) {
   };
 }
 
-const RegisterOp kTile({.name = "Tile",
-                        .since = 6,
-                        .infer = infer_tile,
-                        .prepare = prepare_tile,
-                        .quant = {.kind = QuantRule::Kind::kSameScale}});
+constexpr OpDef kTile = {.name = "Tile",
+                         .since = 6,
+                         .infer = infer_tile,
+                         .prepare = prepare_tile,
+                         .quant = {.kind = QuantRule::Kind::kSameScale}};
+const RegisterOps kRegistered({&kTile});
 
 }  // namespace
 }  // namespace zp

@@ -1,9 +1,11 @@
 // TopK: the largest or smallest values along an axis, and where they were. Of equal values the one with the
 // lower index comes first; NaNs count as the smallest.
 #include <algorithm>
+#include <bit>
 #include <cmath>
-#include <numeric>
+#include <cstring>
 
+#include "core/elements.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -21,24 +23,42 @@ void infer_top_k(InferContext& c) {
   if (const auto k = shape_integers(c, 1)) {
     c.require(k->size() == 1 && (*k)[0] >= 0, "k is not one number of values");
     c.require(!(*in)[axis].known() || (*k)[0] <= (*in)[axis].value(),
-              std::to_string((*k)[0]) + " values of an axis of " + std::to_string((*in)[axis].value()));
+              {(*k)[0], " values of an axis of ", (*in)[axis].value()});
     out[axis] = (*k)[0];
   }
   c.output(0, c.dtype(0), out);
   c.output(1, DType::kInt64, std::move(out));
 }
 
-template <class T>
-bool before(T a, T b) {  // a is smaller than b
-  if constexpr (std::is_floating_point_v<T>) {
-    if (std::isnan(a)) return !std::isnan(b);
-    if (std::isnan(b)) return false;
+// Integers in the order of the elements, whatever their type; equal for equal ones.
+template <class Key>
+void keys_of(const void* x, DType type, int64_t at, int64_t step, int64_t count, Key key) {
+  for (int64_t i = 0; i < count; ++i, at += step) {
+    if (type == DType::kFloat32) {
+      const float v = static_cast<const float*>(x)[at];
+      // The bits of positive floats are in order already, those of negative ones in reverse.
+      const auto bits = std::bit_cast<int32_t>(v);
+      key(i, std::isnan(v) ? INT64_MIN : bits < 0 ? -int64_t{bits & INT32_MAX} : int64_t{bits});
+    } else {
+      int64_t v;
+      load_elements(static_cast<const std::byte*>(x), type, at, 1, &v);
+      key(i, v);
+    }
   }
-  return a < b;
 }
 
-template <class T>
-Kernel top_k(PrepareContext& c) {
+Kernel prepare_top_k(PrepareContext& c) {
+  const DType type = c.dtype(0);
+  switch (type) {
+    case DType::kFloat32:
+    case DType::kInt64:
+    case DType::kInt32:
+    case DType::kUint8:
+    case DType::kInt8:
+      break;
+    default:
+      c.fail(ErrorCode::kUnsupportedType, {"the largest of ", name_of(type)});
+  }
   const Shape& dims = c.dims(0);
   const auto axis =
       static_cast<size_t>(c.axis(c.node().int_attribute("axis", -1), static_cast<int>(dims.size())));
@@ -47,47 +67,34 @@ Kernel top_k(PrepareContext& c) {
   const bool largest = c.node().int_attribute("largest", 1) != 0;
   const bool values_wanted = c.has_output(0), indices_wanted = c.has_output(1);
   const auto threads = static_cast<size_t>(std::max(1, c.threads()));
-  const size_t per_thread = (static_cast<size_t>(size) * sizeof(int32_t) + 63) / 64 * 64;
-  if (size > int64_t{1} << 30)
-    c.fail(ErrorCode::kShapeMismatch, "an axis of " + std::to_string(size) + " elements");
+  struct Item {
+    int64_t key, index;
+  };
+  const size_t per_thread = (static_cast<size_t>(size) * sizeof(Item) + 63) / 64 * 64;
+  if (size > int64_t{1} << 26) c.fail(ErrorCode::kShapeMismatch, {"an axis of ", size, " elements"});
   c.scratch(per_thread * threads);
+  const auto element = static_cast<size_t>(bits_of(type) / 8);
   return [=](const RunContext& run) {
     run.parallel(outer * inner, [&](int64_t task, int thread) {
-      const T* in = run.in<T>(0) + task / inner * size * inner + task % inner;
-      int32_t* order = run.scratch<int32_t>(per_thread * static_cast<size_t>(thread));
-      std::iota(order, order + size, 0);
-      const auto first = [&](int32_t a, int32_t b) {
-        const T x = in[a * inner], y = in[b * inner];
-        if (before(x, y)) return !largest;
-        if (before(y, x)) return largest;
-        return a < b;
-      };
-      std::partial_sort(order, order + k, order + size,
-                        first);  // unsorted results may be in any order: in this one
+      const int64_t first = task / inner * size * inner + task % inner;
+      Item* items = run.scratch<Item>(per_thread * static_cast<size_t>(thread));
+      // The largest come first when keys are turned around; no key but INT64_MIN lacks a negative, and ~ has
+      // it.
+      keys_of(run.inputs[0], type, first, inner, size,
+              [&](int64_t i, int64_t key) { items[i] = {largest ? ~key : key, i}; });
+      std::partial_sort(items, items + k, items + size, [](const Item& a, const Item& b) {
+        return a.key != b.key ? a.key < b.key : a.index < b.index;
+      });  // unsorted results may be in any order: in this one
       for (int64_t i = 0; i < k; ++i) {
         const int64_t to = (task / inner * k + i) * inner + task % inner;
-        if (values_wanted) run.out<T>(0)[to] = in[order[i] * inner];
-        if (indices_wanted) run.out<int64_t>(1)[to] = order[i];
+        const auto at = static_cast<size_t>(first + items[i].index * inner);
+        if (values_wanted)
+          std::memcpy(run.outputs[0] + static_cast<size_t>(to) * element, run.inputs[0] + at * element,
+                      element);
+        if (indices_wanted) run.out<int64_t>(1)[to] = items[i].index;
       }
     });
   };
-}
-
-Kernel prepare_top_k(PrepareContext& c) {
-  switch (c.dtype(0)) {
-    case DType::kFloat32:
-      return top_k<float>(c);
-    case DType::kInt64:
-      return top_k<int64_t>(c);
-    case DType::kInt32:
-      return top_k<int32_t>(c);
-    case DType::kUint8:
-      return top_k<uint8_t>(c);
-    case DType::kInt8:
-      return top_k<int8_t>(c);
-    default:
-      c.fail(ErrorCode::kUnsupportedType, "the largest of " + std::string(name_of(c.dtype(0))));
-  }
 }
 
 void k_to_input(Canonicalize& c) {  // an attribute before opset 10
@@ -100,11 +107,12 @@ void k_to_input(Canonicalize& c) {  // an attribute before opset 10
   c.keep();
 }
 
-const RegisterOp kTopK({.name = "TopK",
-                        .infer = infer_top_k,
-                        .prepare = prepare_top_k,
-                        .quant = {.kind = QuantRule::Kind::kSameScale},
-                        .canonicalize = k_to_input});
+constexpr OpDef kTopK = {.name = "TopK",
+                         .infer = infer_top_k,
+                         .prepare = prepare_top_k,
+                         .quant = {.kind = QuantRule::Kind::kSameScale},
+                         .canonicalize = k_to_input};
+const RegisterOps kRegistered({&kTopK});
 
 }  // namespace
 }  // namespace zp

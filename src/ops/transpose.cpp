@@ -33,8 +33,7 @@ void infer_transpose(InferContext& c) {
     seen[static_cast<size_t>(p)] = 1;
     out.push_back((*in)[static_cast<size_t>(p)]);
   }
-  c.require(valid,
-            "perm " + to_string(perm) + " is not a permutation of the dimensions of " + to_string(*in));
+  c.require(valid, {"perm ", perm, " is not a permutation of the dimensions of ", *in});
   c.output(0, c.dtype(0), std::move(out));
 }
 
@@ -90,11 +89,12 @@ bool merge(RewriteContext& r) {
 }
 
 const RegisterRewrite kMerge({.name = "merge two transpositions", .apply = merge});
-const RegisterOp kTranspose({.name = "Transpose",
-                             .infer = infer_transpose,
-                             .prepare = prepare_transpose,
-                             .layout = transpose_layout,
-                             .quant = {.kind = QuantRule::Kind::kSameScale}});
+constexpr OpDef kTranspose = {.name = "Transpose",
+                              .infer = infer_transpose,
+                              .prepare = prepare_transpose,
+                              .layout = transpose_layout,
+                              .quant = {.kind = QuantRule::Kind::kSameScale}};
+const RegisterOps kRegistered({&kTranspose});
 
 }  // namespace
 }  // namespace zp

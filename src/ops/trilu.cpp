@@ -42,11 +42,12 @@ Kernel prepare_trilu(PrepareContext& c) {
   };
 }
 
-const RegisterOp kTrilu({.name = "Trilu",
-                         .since = 14,
-                         .infer = infer_trilu,
-                         .prepare = prepare_trilu,
-                         .quant = {.why_float = "makes masks, not activations"}});
+constexpr OpDef kTrilu = {.name = "Trilu",
+                          .since = 14,
+                          .infer = infer_trilu,
+                          .prepare = prepare_trilu,
+                          .quant = {.why_float = "makes masks, not activations"}};
+const RegisterOps kRegistered({&kTrilu});
 
 }  // namespace
 }  // namespace zp

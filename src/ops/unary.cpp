@@ -1,7 +1,13 @@
 // Mathematical functions of one element: Exp, Sqrt, Floor, ... Activation functions are in activations.cpp.
 #include "ops/unary.h"
 
+#include <algorithm>
+#include <bit>
 #include <cmath>
+#include <type_traits>
+#include <utility>
+
+#include "kernels/wide.h"
 
 namespace zp {
 
@@ -35,15 +41,71 @@ Kernel prepare_unary(PrepareContext& c, kernels::Unary f, kernels::UnaryParamete
   };
 }
 
+namespace {
+
+template <class W>
+W apply(Each f, const EachParameters& p, W v) {
+  constexpr bool kInteger = std::is_integral_v<W>;
+  switch (f) {
+    case Each::kAbs:
+      if constexpr (!kInteger) return std::fabs(v);
+      if (!(v < 0)) return v;
+      [[fallthrough]];
+    case Each::kNeg:
+      // Through unsigned numbers, where the negative of the lowest value is defined (as itself).
+      if constexpr (kInteger) return static_cast<W>(uint64_t{0} - static_cast<uint64_t>(v));
+      return -v;
+    case Each::kSign:
+      return static_cast<W>((v > 0) - (v < 0));
+    case Each::kBitwiseNot:
+      if constexpr (kInteger) return ~v;
+      return v;
+    case Each::kRelu:
+      return v > 0 ? v : W{0};
+    case Each::kClip:
+      return std::min(std::max(v, std::bit_cast<W>(p.lo)), std::bit_cast<W>(p.hi));
+    case Each::kFunction:
+      if constexpr (!kInteger) return p.function(v);
+      return v;
+  }
+  return v;
+}
+
+template <class W>
+void apply_all(Each f, const EachParameters& p, const void* x, void* y, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) static_cast<W*>(y)[i] = apply(f, p, static_cast<const W*>(x)[i]);
+}
+
+}  // namespace
+
+Kernel prepare_each(PrepareContext& c, Each f, EachParameters parameters) {
+  const DType type = c.dtype(0);
+  const kernels::Wide wide = kernels::wide_of(type);
+  if (wide == kernels::Wide::kNone || wide == kernels::Wide::kFloat || type == DType::kBool) return {};
+  c.in_place(0);
+  const int64_t count = element_count(c.out_dims(0));
+  return [=](const RunContext& r) {
+    r.parallel_range(count, 16384, [&](int64_t begin, int64_t end) {
+      kernels::through_wide(kernels::Broadcast::flat(count), type, r.inputs[0], nullptr, r.outputs[0], begin,
+                            end, [&](kernels::Wide w, const void* x, const void*, void* y, int64_t n) {
+                              if (w == kernels::Wide::kDouble)
+                                return apply_all<double>(f, parameters, x, y, n);
+                              if (w == kernels::Wide::kUint)
+                                return apply_all<uint64_t>(f, parameters, x, y, n);
+                              apply_all<int64_t>(f, parameters, x, y, n);
+                            });
+    });
+  };
+}
+
 void require_inputs(const PrepareContext& c, size_t count) {
   for (size_t i = 0; i < count; ++i)
-    if (!c.has_input(i)) c.fail(ErrorCode::kInvalidModel, "input " + std::to_string(i) + " is missing");
+    if (!c.has_input(i)) c.fail(ErrorCode::kInvalidModel, {"input ", i, " is missing"});
 }
 
 void fail_type(const PrepareContext& c, size_t input) {
-  c.fail(ErrorCode::kUnsupportedType, "input " + std::to_string(input) + " has type " +
-                                          std::string(name_of(c.dtype(input))) +
-                                          ", which this operator does not take here");
+  c.fail(ErrorCode::kUnsupportedType, {"input ", input, " has type ", name_of(c.dtype(input)),
+                                       ", which this operator does not take here"});
 }
 
 void drop_consumed_inputs(Canonicalize& c) {
@@ -59,78 +121,80 @@ Kernel prepare(PrepareContext& c) {
 }
 
 // The functions for which float64 comes for the price of a line.
+Kernel prepare_or_double(PrepareContext& c, kernels::Unary f, double (*function)(double)) {
+  if (c.dtype(0) == DType::kFloat64) return prepare_each(c, Each::kFunction, {.function = function});
+  return prepare_unary(c, f);
+}
+
 template <kernels::Unary kFunction, double (*kDouble)(double)>
 Kernel prepare_or_double(PrepareContext& c) {
-  return c.dtype(0) == DType::kFloat64 ? prepare_each<double>(c, kDouble) : prepare_unary(c, kFunction);
+  return prepare_or_double(c, kFunction, kDouble);
 }
 
-Kernel prepare_abs(PrepareContext& c) {
-  const auto magnitude = []<class T>(T v) { return static_cast<T>(v < 0 ? T{0} - v : v); };
-  if (c.dtype(0) == DType::kFloat64) return prepare_each<double>(c, [](double v) { return std::fabs(v); });
-  if (Kernel k = prepare_each_integer(c, magnitude)) return k;
-  return prepare_unary(c, kernels::Unary::kAbs);
+Kernel prepare_or_any(PrepareContext& c, Each each, kernels::Unary f) {
+  Kernel k = prepare_each(c, each);
+  return k ? std::move(k) : prepare_unary(c, f);
 }
 
-Kernel prepare_neg(PrepareContext& c) {
-  // Through unsigned numbers, where the negative of the lowest value is defined (as itself).
-  const auto negative = []<class T>(T v) { return static_cast<T>(uint64_t{0} - static_cast<uint64_t>(v)); };
-  if (c.dtype(0) == DType::kFloat64) return prepare_each<double>(c, [](double v) { return -v; });
-  if (Kernel k = prepare_each_integer(c, negative)) return k;
-  return prepare_unary(c, kernels::Unary::kNeg);
-}
-
-Kernel prepare_sign(PrepareContext& c) {
-  const auto sign = []<class T>(T v) { return static_cast<T>((v > 0) - (v < 0)); };
-  if (c.dtype(0) == DType::kFloat64) return prepare_each<double>(c, sign);
-  if (Kernel k = prepare_each_integer(c, sign)) return k;
-  return prepare_unary(c, kernels::Unary::kSign);
-}
+Kernel prepare_abs(PrepareContext& c) { return prepare_or_any(c, Each::kAbs, kernels::Unary::kAbs); }
+Kernel prepare_neg(PrepareContext& c) { return prepare_or_any(c, Each::kNeg, kernels::Unary::kNeg); }
+Kernel prepare_sign(PrepareContext& c) { return prepare_or_any(c, Each::kSign, kernels::Unary::kSign); }
 
 void infer_bool(InferContext& c) {
   if (const SymShape* shape = c.shape(0)) return c.output(0, DType::kBool, *shape);
   c.output(0, DType::kBool);
 }
 
-template <class T, class F>
-Kernel prepare_test(PrepareContext& c, F f) {
+struct FloatTest {
+  bool nan = false, negative = false, positive = false;  // what passes: not a number, the infinities
+  template <class T>
+  void all(const void* x, void* y, int64_t count) const {
+    for (int64_t i = 0; i < count; ++i) {
+      const T v = static_cast<const T*>(x)[i];
+      static_cast<bool*>(y)[i] = std::isnan(v) ? nan : std::isinf(v) && (v < 0 ? negative : positive);
+    }
+  }
+};
+
+Kernel prepare_float_test(PrepareContext& c, FloatTest test) {
+  const DType type = c.dtype(0);
+  if (type != DType::kFloat32 && type != DType::kFloat64 && type != DType::kFloat16) fail_type(c);
   const int64_t count = element_count(c.out_dims(0));
-  return [count, f](const RunContext& r) {
-    for (int64_t i = 0; i < count; ++i) r.out<bool>(0)[i] = f(r.in<T>(0)[i]);
+  return [=](const RunContext& r) {
+    kernels::test_wide(kernels::Broadcast::flat(count), type, r.inputs[0], nullptr, r.out<bool>(0), 0, count,
+                       [&](kernels::Wide w, const void* x, const void*, void* y, int64_t n) {
+                         if (w == kernels::Wide::kDouble) return test.all<double>(x, y, n);
+                         test.all<float>(x, y, n);
+                       });
   };
 }
 
-Kernel prepare_float_test(PrepareContext& c, auto test) {
-  if (c.dtype(0) == DType::kFloat32) return prepare_test<float>(c, test);
-  if (c.dtype(0) == DType::kFloat64) return prepare_test<double>(c, test);
-  if (c.dtype(0) == DType::kFloat16)
-    return prepare_test<uint16_t>(c, [=](uint16_t v) { return test(half_to_float(v)); });
-  fail_type(c);
-}
-
-Kernel prepare_is_nan(PrepareContext& c) {
-  return prepare_float_test(c, [](auto v) { return std::isnan(v); });
-}
+Kernel prepare_is_nan(PrepareContext& c) { return prepare_float_test(c, {.nan = true}); }
 
 Kernel prepare_is_inf(PrepareContext& c) {
-  const bool negative = c.node().int_attribute("detect_negative", 1) != 0;
-  const bool positive = c.node().int_attribute("detect_positive", 1) != 0;
-  return prepare_float_test(c, [=](auto v) { return std::isinf(v) && (v < 0 ? negative : positive); });
+  return prepare_float_test(c, {.negative = c.node().int_attribute("detect_negative", 1) != 0,
+                                .positive = c.node().int_attribute("detect_positive", 1) != 0});
 }
 
 Kernel prepare_not(PrepareContext& c) {
   if (c.dtype(0) != DType::kBool) fail_type(c);
-  return prepare_each<bool>(c, [](bool v) { return !v; });
+  c.in_place(0);
+  const int64_t count = element_count(c.out_dims(0));
+  return [=](const RunContext& r) {
+    for (int64_t i = 0; i < count; ++i) r.out<bool>(0)[i] = !r.in<bool>(0)[i];
+  };
 }
 
 Kernel prepare_bitwise_not(PrepareContext& c) {
-  if (Kernel k = prepare_each_integer(c, []<class T>(T v) { return static_cast<T>(~v); })) return k;
+  if (c.dtype(0) == DType::kFloat64) fail_type(c);
+  if (Kernel k = prepare_each(c, Each::kBitwiseNot)) return k;
   fail_type(c);
 }
 
-const QuantRule kFunction{.kind = QuantRule::Kind::kFloat,
+constexpr QuantRule kFunction{.kind = QuantRule::Kind::kFloat,
                               .why_float = "mathematical functions stretch small differences of their input"};
 
-OpDef smooth(std::string_view name, Kernel (*prepare)(PrepareContext&)) {
+constexpr OpDef smooth(std::string_view name, Kernel (*prepare)(PrepareContext&)) {
   return {.name = name,
           .infer = infer_same,
           .prepare = prepare,
@@ -141,37 +205,42 @@ OpDef smooth(std::string_view name, Kernel (*prepare)(PrepareContext&)) {
 }
 
 using enum kernels::Unary;
-const RegisterOp kExpOp(smooth("Exp", prepare_or_double<kExp, std::exp>));
-const RegisterOp kLogOp(smooth("Log", prepare_or_double<kLog, std::log>));
-const RegisterOp kSqrtOp(smooth("Sqrt", prepare_or_double<kSqrt, std::sqrt>));
-const RegisterOp kReciprocalOp(smooth("Reciprocal", prepare<kReciprocal>));
-const RegisterOp kErfOp(smooth("Erf", prepare_or_double<kErf, std::erf>));
-const RegisterOp kAbsOp(smooth("Abs", prepare_abs));
-const RegisterOp kNegOp(smooth("Neg", prepare_neg));
-const RegisterOp kFloorOp(smooth("Floor", prepare_or_double<kFloor, std::floor>));
-const RegisterOp kCeilOp(smooth("Ceil", prepare_or_double<kCeil, std::ceil>));
-const RegisterOp kRoundOp(smooth("Round", prepare_or_double<kRound, std::nearbyint>));
-const RegisterOp kSignOp(smooth("Sign", prepare_sign));
-const RegisterOp kSinOp(smooth("Sin", prepare_or_double<kSin, std::sin>));
-const RegisterOp kCosOp(smooth("Cos", prepare_or_double<kCos, std::cos>));
-const RegisterOp kTanOp(smooth("Tan", prepare<kTan>));
-const RegisterOp kAsinOp(smooth("Asin", prepare<kAsin>));
-const RegisterOp kAcosOp(smooth("Acos", prepare<kAcos>));
-const RegisterOp kAtanOp(smooth("Atan", prepare<kAtan>));
-const RegisterOp kSinhOp(smooth("Sinh", prepare<kSinh>));
-const RegisterOp kCoshOp(smooth("Cosh", prepare<kCosh>));
-const RegisterOp kAsinhOp(smooth("Asinh", prepare<kAsinh>));
-const RegisterOp kAcoshOp(smooth("Acosh", prepare<kAcosh>));
-const RegisterOp kAtanhOp(smooth("Atanh", prepare<kAtanh>));
+constexpr OpDef kExpOp = smooth("Exp", prepare_or_double<kExp, std::exp>);
+constexpr OpDef kLogOp = smooth("Log", prepare_or_double<kLog, std::log>);
+constexpr OpDef kSqrtOp = smooth("Sqrt", prepare_or_double<kSqrt, std::sqrt>);
+constexpr OpDef kReciprocalOp = smooth("Reciprocal", prepare<kReciprocal>);
+constexpr OpDef kErfOp = smooth("Erf", prepare_or_double<kErf, std::erf>);
+constexpr OpDef kAbsOp = smooth("Abs", prepare_abs);
+constexpr OpDef kNegOp = smooth("Neg", prepare_neg);
+constexpr OpDef kFloorOp = smooth("Floor", prepare_or_double<kFloor, std::floor>);
+constexpr OpDef kCeilOp = smooth("Ceil", prepare_or_double<kCeil, std::ceil>);
+constexpr OpDef kRoundOp = smooth("Round", prepare_or_double<kRound, std::nearbyint>);
+constexpr OpDef kSignOp = smooth("Sign", prepare_sign);
+constexpr OpDef kSinOp = smooth("Sin", prepare_or_double<kSin, std::sin>);
+constexpr OpDef kCosOp = smooth("Cos", prepare_or_double<kCos, std::cos>);
+constexpr OpDef kTanOp = smooth("Tan", prepare<kTan>);
+constexpr OpDef kAsinOp = smooth("Asin", prepare<kAsin>);
+constexpr OpDef kAcosOp = smooth("Acos", prepare<kAcos>);
+constexpr OpDef kAtanOp = smooth("Atan", prepare<kAtan>);
+constexpr OpDef kSinhOp = smooth("Sinh", prepare<kSinh>);
+constexpr OpDef kCoshOp = smooth("Cosh", prepare<kCosh>);
+constexpr OpDef kAsinhOp = smooth("Asinh", prepare<kAsinh>);
+constexpr OpDef kAcoshOp = smooth("Acosh", prepare<kAcosh>);
+constexpr OpDef kAtanhOp = smooth("Atanh", prepare<kAtanh>);
 
-OpDef exact(std::string_view name, void (*infer)(InferContext&),
+constexpr OpDef exact(std::string_view name, void (*infer)(InferContext&),
                       Kernel (*prepare)(PrepareContext&)) {
   return {.name = name, .infer = infer, .prepare = prepare, .layout = any_layout, .quant = {}};
 }
-const RegisterOp kNotOp(exact("Not", infer_same, prepare_not));
-const RegisterOp kBitwiseNotOp(exact("BitwiseNot", infer_same, prepare_bitwise_not));
-const RegisterOp kIsNaNOp(exact("IsNaN", infer_bool, prepare_is_nan));
-const RegisterOp kIsInfOp(exact("IsInf", infer_bool, prepare_is_inf));
+constexpr OpDef kNotOp = exact("Not", infer_same, prepare_not);
+constexpr OpDef kBitwiseNotOp = exact("BitwiseNot", infer_same, prepare_bitwise_not);
+constexpr OpDef kIsNaNOp = exact("IsNaN", infer_bool, prepare_is_nan);
+constexpr OpDef kIsInfOp = exact("IsInf", infer_bool, prepare_is_inf);
+const RegisterOps kRegistered({&kExpOp,   &kLogOp,   &kSqrtOp,  &kReciprocalOp, &kErfOp,  &kAbsOp,
+                               &kNegOp,   &kFloorOp, &kCeilOp,  &kRoundOp,      &kSignOp, &kSinOp,
+                               &kCosOp,   &kTanOp,   &kAsinOp,  &kAcosOp,       &kAtanOp, &kSinhOp,
+                               &kCoshOp,  &kAsinhOp, &kAcoshOp, &kAtanhOp,      &kNotOp,  &kBitwiseNotOp,
+                               &kIsNaNOp, &kIsInfOp});
 
 }  // namespace
 }  // namespace zp

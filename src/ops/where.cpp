@@ -22,12 +22,13 @@ Kernel prepare_where(PrepareContext& c) {
   };
 }
 
-const RegisterOp kWhere({.name = "Where",
-                         .since = 9,
-                         .infer = infer_where,
-                         .prepare = prepare_where,
-                         .layout = any_layout,
-                         .broadcasts = true});
+constexpr OpDef kWhere = {.name = "Where",
+                          .since = 9,
+                          .infer = infer_where,
+                          .prepare = prepare_where,
+                          .layout = any_layout,
+                          .broadcasts = true};
+const RegisterOps kRegistered({&kWhere});
 
 }  // namespace
 }  // namespace zp

@@ -135,8 +135,7 @@ class Agreement::Impl {
       if (x.dtype() == DType::kString || y.dtype() == DType::kString) continue;
       if (x.dims() != y.dims())
         throw Error(ErrorCode::kShapeMismatch,
-                    "output '" + o.name + "' is " + to_string(x.dims()) + " in one model and " +
-                        to_string(y.dims()) + " in the other",
+                    {"output '", o.name, "' is ", x.dims(), " in one model and ", y.dims(), " in the other"},
                     {.tensor = o.name});
       const bool is_float = x.dtype() == DType::kFloat32 || x.dtype() == DType::kFloat16 ||
                             x.dtype() == DType::kFloat64 || x.dtype() == DType::kBfloat16;

@@ -30,7 +30,7 @@ void require_known_names(const Graph& graph, const Config& config) {
   for (const Value& v : graph.values) values.insert(v.name);
   const auto require = [](const auto& known, const std::string& name, std::string_view what) {
     if (known.contains(name)) return;
-    throw Error(ErrorCode::kInvalidArgument, "the model has no " + std::string(what) + " '" + name + "'",
+    throw Error(ErrorCode::kInvalidArgument, {"the model has no ", what, " '", name, "'"},
                 {.hint = "names are those of the simplified model, as the plan and the report list them"});
   };
   for (const auto& list : {config.include_nodes, config.exclude_nodes})
@@ -109,11 +109,11 @@ std::vector<ValueId> Planner::find_data(int32_t i) const {
   const auto take = [&](ValueId v) {
     if (v != kNoValue && graph[v].dtype == DType::kFloat32) data.push_back(v);
   };
-  if (rule.data.size() == 1 && rule.data[0] < 0) {
+  if (rule.data.all()) {
     for (ValueId v : n.inputs) take(v);
   } else {
     for (int k : rule.data) take(n.input(static_cast<size_t>(k)));
-    const bool listed = std::find(rule.data.begin(), rule.data.end(), rule.weight) != rule.data.end();
+    const bool listed = rule.data.has(rule.weight);
     if (rule.kind == QuantRule::Kind::kProduct && rule.weight >= 0 && !listed && weight(i) == kNoValue)
       take(n.input(static_cast<size_t>(rule.weight)));
   }

@@ -33,7 +33,7 @@ class Registry {
     if (const T* found = find(name)) return *found;
     std::string list;
     for (const T& e : entries_) list += (list.empty() ? "'" : ", '") + std::string(e.name) + "'";
-    throw Error(ErrorCode::kInvalidArgument, "unknown " + std::string(what) + " '" + std::string(name) + "'",
+    throw Error(ErrorCode::kInvalidArgument, {"unknown ", what, " '", name, "'"},
                 {.node = {}, .op = {}, .tensor = {}, .hint = "one of " + list});
   }
 

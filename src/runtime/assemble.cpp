@@ -167,8 +167,8 @@ class NodeContext : public PrepareContext {
 // A cache for one use.
 class NoCache : public PreparedCache {
  public:
-  std::shared_ptr<const void> find_or_make(
-      const std::string&, FunctionRef<std::shared_ptr<const void>()> make) override {
+  std::shared_ptr<const void> find_or_make(const std::string&,
+                                           FunctionRef<std::shared_ptr<const void>()> make) override {
     return make();
   }
 };
@@ -571,8 +571,8 @@ void Plan::place_arena(size_t limit) {
     }
     if (offset + block.size > most) {
       throw Error(ErrorCode::kOutOfMemory,
-                  "the model needs more than " + std::to_string((offset + block.size) >> 20) +
-                      " MiB of working memory for these shapes",
+                  {"the model needs more than ", (offset + block.size) >> 20,
+                   " MiB of working memory for these shapes"},
                   {.hint = "use a smaller input or batch"});
     }
     b.offset = static_cast<size_t>(offset);

@@ -233,10 +233,9 @@ class Lowering {
     PlanNode& p = node(n);
     if (p.node.outputs.size() != 1 || !edges[0] || !is_8_bit(edges[0]->dtype) || edges[0]->at_run_time())
       return;
-    const std::vector<int>& data = p.def->quant.data;
-    const bool all = data.size() == 1 && data[0] == -1;
+    const QuantRule::Inputs& data = p.def->quant.data;
     for (size_t i = 0; i < edges.size(); ++i) {
-      const bool is_data = all || std::find(data.begin(), data.end(), static_cast<int>(i)) != data.end();
+      const bool is_data = data.all() || data.has(static_cast<int>(i));
       if (is_data != edges[i].has_value()) return;
       if (is_data && !same_quantization(*edges[i], *edges[0])) return;
     }

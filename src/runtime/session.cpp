@@ -15,8 +15,8 @@ constexpr size_t kPlansKept = 8;
 
 class SessionCache : public PreparedCache {
  public:
-  std::shared_ptr<const void> find_or_make(
-      const std::string& key, FunctionRef<std::shared_ptr<const void>()> make) override {
+  std::shared_ptr<const void> find_or_make(const std::string& key,
+                                           FunctionRef<std::shared_ptr<const void>()> make) override {
     auto it = entries_.find(key);
     if (it == entries_.end()) it = entries_.emplace(key, make()).first;
     return it->second;
@@ -103,24 +103,24 @@ class Session::Impl {
       if (it == graph.inputs.end()) {
         std::string names;
         for (ValueId v : graph.inputs) names += (names.empty() ? "'" : ", '") + graph[v].name + "'";
-        throw Error(ErrorCode::kInvalidFeed, "the model has no input '" + feed.name + "'",
+        throw Error(ErrorCode::kInvalidFeed, {"the model has no input '", feed.name, "'"},
                     {.tensor = feed.name, .hint = "its inputs are " + names});
       }
       const Value& input = graph[*it];
       if (feed.tensor.dtype() != input.dtype) {
-        throw Error(ErrorCode::kInvalidFeed,
-                    "input '" + feed.name + "' takes " + std::string(name_of(input.dtype)) + ", not " +
-                        std::string(name_of(feed.tensor.dtype())),
-                    {.tensor = feed.name});
+        throw Error(
+            ErrorCode::kInvalidFeed,
+            {"input '", feed.name, "' takes ", name_of(input.dtype), ", not ", name_of(feed.tensor.dtype())},
+            {.tensor = feed.name});
       }
       check_dims(feed, input, symbols);
       if (!checked.emplace(*it, std::move(feed.tensor)).second) {
-        throw Error(ErrorCode::kInvalidFeed, "input '" + feed.name + "' is fed twice", {.tensor = feed.name});
+        throw Error(ErrorCode::kInvalidFeed, {"input '", feed.name, "' is fed twice"}, {.tensor = feed.name});
       }
     }
     for (ValueId v : graph.inputs) {
       if (!checked.contains(v)) {
-        throw Error(ErrorCode::kInvalidFeed, "input '" + graph[v].name + "' is not fed",
+        throw Error(ErrorCode::kInvalidFeed, {"input '", graph[v].name, "' is not fed"},
                     {.tensor = graph[v].name});
       }
     }
@@ -144,10 +144,9 @@ class Session::Impl {
       }
     }
     if (!fits) {
-      throw Error(
-          ErrorCode::kShapeMismatch,
-          "input '" + feed.name + "' takes " + to_string(*input.shape) + ", not " + to_string(dims) + why,
-          {.tensor = feed.name, .hint = "give the input the dimensions that the model declares"});
+      throw Error(ErrorCode::kShapeMismatch,
+                  {"input '", feed.name, "' takes ", *input.shape, ", not ", dims, why},
+                  {.tensor = feed.name, .hint = "give the input the dimensions that the model declares"});
     }
   }
 

@@ -17,7 +17,7 @@ std::string op_with_version(const Node& node) { return qualified_name(node) + "-
 
 void check_supported(const PlanNode& n) {
   if (!n.def || !n.def->prepare) {
-    throw Error(ErrorCode::kUnsupportedOperator, "operator " + qualified_name(n.node) + " is not supported",
+    throw Error(ErrorCode::kUnsupportedOperator, {"operator ", qualified_name(n.node), " is not supported"},
                 {.node = n.node.name, .op = op_with_version(n.node)});
   }
 }
@@ -100,8 +100,7 @@ void PlanInferContext::set_output(size_t i, DType dtype, std::optional<SymShape>
   element_count(*dims);  // refuses what no memory can hold
   const std::optional<SymShape>& declared = graph_[id].shape;
   if (declared && declared->size() != dims->size()) {
-    fail(ErrorCode::kShapeMismatch,
-         "the model declares " + to_string(*declared) + " but computes " + to_string(*dims),
+    fail(ErrorCode::kShapeMismatch, {"the model declares ", *declared, " but computes ", *dims},
          {.tensor = graph_[id].name});
   }
   v.dtype = dtype;
@@ -114,7 +113,7 @@ const std::shared_ptr<Graph>& subgraph_of(const Node& node, std::string_view att
   const Attribute* a = node.attribute(attribute);
   const auto* sub = a ? std::get_if<std::shared_ptr<Graph>>(a) : nullptr;
   if (!sub || !*sub) {
-    throw Error(ErrorCode::kInvalidModel, "subgraph '" + std::string(attribute) + "' is missing",
+    throw Error(ErrorCode::kInvalidModel, {"subgraph '", attribute, "' is missing"},
                 {.node = node.name, .op = qualified_name(node)});
   }
   return *sub;

@@ -225,7 +225,7 @@ class StaticPlanner {
       bool finite = true;
       const Range r = range_of(t->data<float>(), &finite);
       if (!finite)
-        throw Error(ErrorCode::kInvalidModel, "constant '" + p_.graph[v].name + "' holds NaN or infinity",
+        throw Error(ErrorCode::kInvalidModel, {"constant '", p_.graph[v].name, "' holds NaN or infinity"},
                     {.tensor = p_.graph[v].name, .hint = "exclude the nodes that read it"});
       return know(r);
     }

@@ -83,11 +83,10 @@ class Calibrate : public Stage {
     bool finite = true;
     const Range range = range_of(x, &finite);
     if (!finite) {
-      throw Error(
-          ErrorCode::kInvalidFeed,
-          "value '" + name + "' became NaN or infinite in sample " + std::to_string(state_.samples + 1),
-          {.tensor = name,
-           .hint = "check the sample (its scaling, its layout), or exclude the nodes around it"});
+      throw Error(ErrorCode::kInvalidFeed,
+                  {"value '", name, "' became NaN or infinite in sample ", state_.samples + 1},
+                  {.tensor = name,
+                   .hint = "check the sample (its scaling, its layout), or exclude the nodes around it"});
     }
     Observed& o = observed_.at(v);
     o.observer->observe(x, range);

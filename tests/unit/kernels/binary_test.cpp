@@ -160,7 +160,7 @@ TEST(BinaryKernel, IntegersWrapAndNeverTrap) {
   const int32_t a[] = {7, -7, INT32_MIN, INT32_MIN, 5, 3}, b[] = {2, 2, -1, 1, 0, -2};
   int32_t y[6];
   const auto run = [&](Binary f) {
-    binary_any(f, shape, a, b, y, 0, 6);
+    binary_any(f, shape, DType::kInt32, a, b, y, 0, 6);
     return std::vector<int32_t>(y, y + 6);
   };
   EXPECT_EQ(run(Binary::kAdd), (std::vector<int32_t>{9, -5, INT32_MAX, INT32_MIN + 1, 5, 1}));
@@ -172,7 +172,7 @@ TEST(BinaryKernel, IntegersWrapAndNeverTrap) {
   const uint16_t big[] = {65535, 65535};
   uint16_t square[2];
   const Dims two{2};
-  binary_any(Binary::kMul, make(two, two, two), big, big, square, 0, 2);
+  binary_any(Binary::kMul, make(two, two, two), DType::kUint16, big, big, square, 0, 2);
   EXPECT_EQ(square[0], 1);
 }
 
@@ -182,7 +182,7 @@ TEST(BinaryKernel, CompareAndLogic) {
   const int64_t a[] = {1, 2, 3}, b[] = {2, 2, 2};
   bool y[3];
   const auto run = [&](Compare f) {
-    compare(f, shape, a, b, y, 0, 3);
+    compare(f, shape, DType::kInt64, a, b, y, 0, 3);
     return std::vector<bool>(y, y + 3);
   };
   EXPECT_EQ(run(Compare::kEqual), (std::vector<bool>{false, true, false}));

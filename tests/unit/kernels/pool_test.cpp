@@ -118,6 +118,12 @@ TEST(Pool, AWindowOfPadsAloneGivesTheLowestValue) {
   EXPECT_EQ(small[5], -128);
 }
 
+template <class Isa, class In, class Out>
+void mean_of(const std::vector<In>& in, std::vector<Out>& out, const PoolGeometry& g,
+             const PoolQuantization& q, const PoolRange& range) {
+  average_pool_quantized<Isa>(in.data(), dtype_of<In>(), out.data(), dtype_of<Out>(), g, q, range);
+}
+
 TEST(Pool, MeanOfFloatsIsTheSameInEveryInstructionSet) {
   for (const PoolGeometry& g : geometries()) {
     const std::vector<float> in = random_values<float>(in_elements(g), 5);
@@ -141,8 +147,8 @@ template <class In, class Out>
 void check_quantized(const PoolGeometry& g, const PoolQuantization& q) {
   const std::vector<In> in = random_values<In>(in_elements(g), 7);
   std::vector<Out> scalar(static_cast<size_t>(g.pixels() * g.channels)), vector = scalar;
-  average_pool_quantized<Scalar>(in.data(), scalar.data(), g, q, all(g));
-  average_pool_quantized<Simd128>(in.data(), vector.data(), g, q, all(g));
+  mean_of<Scalar>(in, scalar, g, q, all(g));
+  mean_of<Simd128>(in, vector, g, q, all(g));
   ASSERT_EQ(scalar, vector);
   for (int64_t p = 0; p < g.pixels(); ++p) {
     for (int64_t c = 0; c < g.channels; ++c) {
@@ -183,9 +189,9 @@ TEST(Pool, HalvesGoToTheEvenInteger) {
   std::copy(std::begin(taps), std::end(taps), in.begin());
   std::vector<uint8_t> out(4);
   const PoolQuantization q{1, 0, 1, {0, 0, 255}};
-  average_pool_quantized<Scalar>(in.data(), out.data(), g, q, all(g));
+  mean_of<Scalar>(in, out, g, q, all(g));
   EXPECT_EQ(out, (std::vector<uint8_t>{0, 2, 2, 4}));
-  average_pool_quantized<Simd128>(in.data(), out.data(), g, q, all(g));
+  mean_of<Simd128>(in, out, g, q, all(g));
   EXPECT_EQ(out, (std::vector<uint8_t>{0, 2, 2, 4}));
 }
 

@@ -141,8 +141,8 @@ TEST(ReduceKernel, IntegersAndDoubles) {
       const auto outputs = static_cast<int64_t>(s.sources.size());
       std::vector<int32_t> y(s.sources.size());
       std::vector<double> z(s.sources.size());
-      reduce_any(f, s.shape, x.data(), y.data(), 0, outputs);
-      reduce_any(f, s.shape, d.data(), z.data(), 0, outputs);
+      reduce_any(f, s.shape, DType::kInt32, x.data(), y.data(), 0, outputs);
+      reduce_any(f, s.shape, DType::kFloat64, d.data(), z.data(), 0, outputs);
       for (size_t o = 0; o < s.sources.size(); ++o) {
         std::vector<double> v;
         for (size_t i : s.sources[o]) v.push_back(x[i]);
@@ -155,7 +155,7 @@ TEST(ReduceKernel, IntegersAndDoubles) {
   int32_t mean;
   const int64_t dims[] = {2};
   const bool all[] = {true};
-  reduce_any(Reduce::kMean, *ReduceShape::of(dims, all), x, &mean, 0, 1);
+  reduce_any(Reduce::kMean, *ReduceShape::of(dims, all), DType::kInt32, x, &mean, 0, 1);
   EXPECT_EQ(mean, -4) << "toward zero";
 }
 
@@ -176,15 +176,15 @@ TEST(ReduceKernel, OfNothing) {
 TEST(ArgExtreme, FirstOrLastOfEquals) {
   const float x[] = {1, 5, 5, 2, 0, 7};  // [3][2]
   int64_t y[2];
-  arg_extreme({.length = 3, .inner = 2}, x, y, 0, 2);
+  arg_extreme({.length = 3, .inner = 2}, DType::kFloat32, x, y, 0, 2);
   EXPECT_EQ(y[0], 1);
   EXPECT_EQ(y[1], 2);
   const int32_t same[] = {4, 4, 4};
-  arg_extreme({.length = 3}, same, y, 0, 1);
+  arg_extreme({.length = 3}, DType::kInt32, same, y, 0, 1);
   EXPECT_EQ(y[0], 0);
-  arg_extreme({.length = 3, .last = true}, same, y, 0, 1);
+  arg_extreme({.length = 3, .last = true}, DType::kInt32, same, y, 0, 1);
   EXPECT_EQ(y[0], 2);
-  arg_extreme({.length = 6, .smallest = true}, x, y, 0, 1);
+  arg_extreme({.length = 6, .smallest = true}, DType::kFloat32, x, y, 0, 1);
   EXPECT_EQ(y[0], 4);
 }
 
@@ -192,7 +192,7 @@ TEST(CumulativeSum, AllFourWays) {
   const int64_t x[] = {1, 2, 3, 4, 5, 6};  // [3][2]
   int64_t y[6];
   const auto run = [&](CumulativeSum c) {
-    cumulative_sum(c, x, y, 0, 2);
+    cumulative_sum(c, DType::kInt64, x, y, 0, 2);
     return std::vector<int64_t>(y, y + 6);
   };
   using V = std::vector<int64_t>;

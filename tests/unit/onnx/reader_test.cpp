@@ -472,18 +472,19 @@ TEST(OnnxReader, ANameOfASubgraphHidesThatOfTheGraphAroundIt) {
 constexpr std::string_view kDomain = "zeropoint.test.canonical";
 
 // Old(x) with attribute k, before version 3, is Scale(x, k) and Shift of that since.
-const RegisterOp kOld({.domain = kDomain, .name = "Old", .since = 2, .canonicalize = [](Canonicalize& c) {
-                         if (c.version >= 3) return c.keep();
-                         EXPECT_NE(c.shape(0), nullptr);
-                         c.attribute_to_input("k", 1);
-                         const ValueId scaled =
-                             c.add("Same", {c.node.input(0), c.node.input(1)}, {}, kDomain);
-                         c.finish("Same", {scaled}, {{"bias", 1.0F}}, kDomain);
-                       }});
-const RegisterOp kSame({.domain = kDomain, .name = "Same", .infer = infer_same});
-const RegisterOp kDrops({.domain = kDomain, .name = "Drops", .canonicalize = [](Canonicalize& c) {
-                           c.finish("Same", {c.node.input(0)}, {}, kDomain);
-                         }});
+constexpr OpDef kOld = {.domain = kDomain, .name = "Old", .since = 2, .canonicalize = [](Canonicalize& c) {
+                          if (c.version >= 3) return c.keep();
+                          EXPECT_NE(c.shape(0), nullptr);
+                          c.attribute_to_input("k", 1);
+                          const ValueId scaled =
+                              c.add("Same", {c.node.input(0), c.node.input(1)}, {}, kDomain);
+                          c.finish("Same", {scaled}, {{"bias", 1.0F}}, kDomain);
+                        }};
+constexpr OpDef kSame = {.domain = kDomain, .name = "Same", .infer = infer_same};
+constexpr OpDef kDrops = {.domain = kDomain, .name = "Drops", .canonicalize = [](Canonicalize& c) {
+                            c.finish("Same", {c.node.input(0)}, {}, kDomain);
+                          }};
+const RegisterOps kRegistered({&kOld, &kSame, &kDrops});
 
 Model read_canonical(const GraphSpec& g, int64_t version) {
   return read_bytes(model(g).message(model_field::kOpsetImport, opset(kDomain, version)).bytes);

@@ -1,0 +1,23 @@
+// Elements of any type by way of a wider one: two small functions for each type, where a function for each
+// pair of types, or for each type and operation, would be most of a WebAssembly module.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/dtype.h"
+
+namespace zp {
+
+// W: double or int64_t. Reads elements [begin, begin + count) of `x` as W. uint64 keeps its bits in an int64;
+// floats are wanted as doubles.
+template <class W>
+void load_elements(const std::byte* x, DType type, int64_t begin, int64_t count, W* out);
+
+// Writes elements [begin, begin + count) of `y`. Integers wrap, anything but 0 is true; a double that becomes
+// an integer is cut, and saturates at the ends of int64 (of uint64 for that), with 0 for NaN. 4-bit ranges
+// start at an even element.
+template <class W>
+void store_elements(const W* in, std::byte* y, DType type, int64_t begin, int64_t count);
+
+}  // namespace zp
