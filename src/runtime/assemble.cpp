@@ -59,7 +59,7 @@ uint64_t hash_bytes(const std::byte* data, size_t size) {  // FNV-1a
 }
 
 std::string kernel_name(const PlanNode& n, DType in, DType out) {
-  if (n.table) return "table";
+  if (!n.table.empty()) return "table";
   const bool quantized = n.out_quant || std::any_of(n.in_quant.begin(), n.in_quant.end(),
                                                     [](const auto& q) { return q.has_value(); });
   if (quantized) {
@@ -336,7 +336,9 @@ class Assembler {
 
   void add_node(const PlanNode& n) {
     LayoutRule rule = LayoutRule::kLogical;
-    if (n.def->layout) {
+    if (!n.table.empty()) {
+      rule = LayoutRule::kAny;
+    } else if (n.def->layout) {
       PlanInferContext context(n.node, *s_.graph, const_cast<std::vector<PlanValue>&>(s_.values), request_);
       rule = n.def->layout(context);
     }
@@ -385,7 +387,7 @@ class Assembler {
     for (int b : step.outputs) io.out.push_back(buffer_or_null(b));
     step.kernel_name = kernel_name(n, io.in.empty() || !io.in[0] ? DType::kUndefined : io.in[0]->dtype,
                                    io.out.empty() || !io.out[0] ? DType::kUndefined : io.out[0]->dtype);
-    if (n.table) {
+    if (!n.table.empty()) {
       step.run = table_kernel(n, io);
     } else {
       NodeContext context(n, std::move(io), s_.values, request_);
@@ -431,7 +433,7 @@ class Assembler {
     return static_cast<int>(plan_.buffers_.size()) - 1;
   }
 
-  // What a `unary` operator makes of each of the 256 values its quantized input can have.
+  // What the functions make of each of the 256 values that the quantized input can have.
   Kernel table_kernel(const PlanNode& n, const NodeIo& io) {
     const EdgeQuant& in = *n.in_quant[0];
     const EdgeQuant& out = *n.out_quant;
@@ -442,22 +444,34 @@ class Assembler {
       const int32_t q = in.dtype == DType::kInt8 ? static_cast<int8_t>(i) : static_cast<int32_t>(i);
       x.mutable_data<float>()[i] = static_cast<float>(q - in_zero) * in_scale;
     }
-    PlanNode plain;
-    plain.node = n.node;
-    plain.def = n.def;
-    plain.in_quant.resize(n.node.inputs.size());
-    std::vector<const Tensor*> inputs(n.node.inputs.size(), nullptr);
-    inputs[0] = &x;
-    for (size_t i = 1; i < inputs.size(); ++i)
-      if (io.in[i]) inputs[i] = &io.in[i]->constant;
-    const std::vector<Tensor> y = evaluate(
-        plain, inputs, {{.dtype = DType::kFloat32, .dims = x.dims(), .known = true, .constant = {}}});
+    for (const TableStep& f : n.table) {
+      PlanNode plain;
+      plain.node = f.node;
+      plain.def = f.def;
+      plain.clamp = f.clamp;
+      plain.in_quant.resize(f.node.inputs.size());
+      // A number may be written with more dimensions than the 256 values have here.
+      std::vector<Tensor> constants(f.node.inputs.size());
+      std::vector<const Tensor*> inputs(f.node.inputs.size(), nullptr);
+      for (size_t i = 0; i < inputs.size(); ++i) {
+        if (i == f.input) {
+          inputs[i] = &x;
+        } else if (const ValueId v = f.node.inputs[i]; v != kNoValue) {
+          const Tensor& constant = *s_.values[static_cast<size_t>(v)].constant;
+          constants[i] = f.def->broadcasts && constant.size() == 1 ? constant.reshaped({1}) : constant;
+          inputs[i] = &constants[i];
+        }
+      }
+      const PlanValue result{.dtype = DType::kFloat32, .dims = x.dims(), .known = true, .constant = {}};
+      std::vector<Tensor> y = evaluate(plain, inputs, {result});
+      x = std::move(y[0]);
+    }
     const float out_scale = out.scalar_scale();
     const auto out_zero = static_cast<float>(out.scalar_zero_point());
     const IntegerRange range = integer_range(out.dtype);
     std::array<uint8_t, kTableSize> table;
     for (size_t i = 0; i < kTableSize; ++i) {
-      const float q = std::nearbyint(y[0].data<float>()[i] / out_scale) + out_zero;
+      const float q = std::nearbyint(x.data<float>()[i] / out_scale) + out_zero;
       const float clamped =
           std::min(std::max(q, static_cast<float>(range.min)), static_cast<float>(range.max));
       table[i] = static_cast<uint8_t>(static_cast<int32_t>(clamped));

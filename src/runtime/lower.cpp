@@ -171,6 +171,70 @@ class Lowering {
     p.in_quant[i] = std::move(e);
   }
 
+  // Which input of `n` it is a function of, element by element, all others being constants: numbers, or what
+  // a `unary` operator takes besides.
+  std::optional<size_t> element_input(size_t n) {
+    const PlanNode& p = node(n);
+    if (p.node.outputs.size() != 1 || !p.extra_inputs.empty() || !(p.def->unary || p.def->broadcasts))
+      return std::nullopt;
+    std::optional<size_t> element;
+    for (size_t i = 0; i < p.node.inputs.size(); ++i) {
+      const ValueId v = p.node.inputs[i];
+      if (v == kNoValue) continue;
+      const std::optional<Tensor>& constant = value(v).constant;
+      if (constant && (p.def->unary || constant->size() == 1)) continue;
+      if (constant || element) return std::nullopt;
+      element = i;
+    }
+    if (!element || (p.def->unary && *element != 0)) return std::nullopt;
+    const PlanValue& x = value(p.node.inputs[*element]);
+    const PlanValue& y = value(p.node.outputs[0]);
+    const bool is_float = x.dtype == DType::kFloat32 && y.dtype == DType::kFloat32;
+    return is_float && x.dims == y.dims ? element : std::nullopt;
+  }
+
+  static bool fits_table(const EdgeQuant& e) {
+    return is_8_bit(e.dtype) && !e.at_run_time() && e.per_tensor();
+  }
+
+  // From an 8-bit DQ through functions of one element to an 8-bit Q: as many as there are become one table.
+  bool becomes_table(size_t n, const std::vector<std::optional<EdgeQuant>>& edges,
+                     const std::vector<size_t>& makers) {
+    const std::optional<size_t> first = element_input(n);
+    if (!first || !edges[*first] || !fits_table(*edges[*first])) return false;
+    std::vector<size_t> nodes{n};
+    std::vector<TableStep> steps;
+    std::optional<size_t> input = first;
+    std::optional<EdgeQuant> out;
+    size_t q = 0;
+    for (;;) {
+      const PlanNode& last = node(nodes.back());
+      steps.push_back({last.node, last.def, last.clamp, *input});
+      out = quantized_after(nodes.back(), &q);
+      if (out) break;
+      const int next = only_reader(last.node.outputs[0]);
+      if (next < 0) return false;
+      input = element_input(static_cast<size_t>(next));
+      if (!input) return false;
+      nodes.push_back(static_cast<size_t>(next));
+    }
+    if (!fits_table(*out)) return false;
+
+    PlanNode& p = node(n);
+    for (size_t k = 1; k < nodes.size(); ++k) take_output(n, nodes[k]);
+    take_output(n, q);
+    const ValueId from = node(makers[*first]).node.inputs[0];
+    for (ValueId v : p.node.inputs)
+      if (v != kNoValue) stop_reading(n, v);
+    p.node.inputs = {from};
+    consumers_[static_cast<size_t>(from)].push_back(n);
+    p.in_quant = {edges[*first]};
+    p.out_quant = std::move(out);
+    p.clamp = {};
+    p.table = std::move(steps);
+    return true;
+  }
+
   void absorb_quantization(size_t n) {
     PlanNode& p = node(n);
     if (removed_[n] || p.def->role != QdqRole::kNone || p.node.inputs.empty() || p.node.output(0) == kNoValue)
@@ -191,16 +255,7 @@ class Lowering {
       move_integers(n, edges, makers, out, q);
       return;
     }
-    if (p.def->unary) {
-      if (edges[0] && is_8_bit(edges[0]->dtype) && !edges[0]->at_run_time() && edges[0]->per_tensor() &&
-          out && is_8_bit(out->dtype) && out->per_tensor()) {
-        absorb_input(n, 0, makers[0], *edges[0]);
-        p.out_quant = *out;
-        p.table = true;
-        take_output(n, q);
-      }
-      return;
-    }
+    if (becomes_table(n, edges, makers) || p.def->unary) return;
     if (!p.def->integer) return;
     // Asked with the output quantized first, then with a float output.
     for (const bool with_output : {true, false}) {

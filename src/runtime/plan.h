@@ -27,6 +27,14 @@ struct PlanValue {
   bool from_file = false;          // the constant is an initializer: the same in every plan
 };
 
+// One of the functions that a table stands for: an operator whose other inputs are constants.
+struct TableStep {
+  Node node;
+  const OpDef* def = nullptr;
+  Clamp clamp;
+  size_t input = 0;  // which of its inputs is the element
+};
+
 struct PlanNode {
   Node node;  // a copy: lowering changes its inputs and outputs
   const OpDef* def = nullptr;
@@ -36,8 +44,9 @@ struct PlanNode {
   // Values that the kernel gets after node.inputs: what subgraphs capture, run-time scales and zero points.
   std::vector<ValueId> extra_inputs;
   std::map<std::string, size_t, std::less<>> capture_slots;  // by subgraph attribute
-  bool table =
-      false;  // a `unary` operator between an 8-bit DQ and an 8-bit Q: runs as a table of 256 entries
+  // Functions of one element, one after the other, between an 8-bit DQ and an 8-bit Q: the node runs as a
+  // table of 256 entries, and has its quantized input alone. Empty: it is no such node.
+  std::vector<TableStep> table;
   std::shared_ptr<const Graph> owner;  // keeps a subgraph's attributes alive
 };
 

@@ -145,6 +145,32 @@ TEST(Session, IntegersAgreeWithFakeQuantizationWithinAStep) {
   EXPECT_LE(largest_difference(integers.run({{"x", x}})[0], floats.run({{"x", x}})[0]), 5.0f / 255 * 1.001f);
 }
 
+TEST(Session, FunctionsOfOneElementInARowAreOneTable) {
+  GraphBuilder b;
+  const ValueId x = b.fake_quantize("xq", b.input("x", {1, 4, 5, 6}), 1.0f / 40, 120);
+  const ValueId swish = b.add("HardSwish", "swish", {x});
+  const ValueId scale = b.constant("scale", Tensor::of<float>({1, 1, 1, 1}, std::vector<float>{-1.5f}));
+  const ValueId scaled = b.add("Mul", "scaled", {scale, swish});
+  const ValueId shift = b.constant("shift", Tensor::of<float>({1}, std::vector<float>{0.25f}));
+  const ValueId y = b.add("LeakyRelu", "y", {b.add("Sub", "shifted", {scaled, shift})});
+  b.output(b.fake_quantize("yq", y, 1.0f / 50, 200));
+  // Numbers by channel are no function of the element alone.
+  const ValueId by_channel = b.constant("by_channel", ramp({1, 4, 1, 1}));
+  b.output(
+      b.fake_quantize("zq", b.add("Mul", "z", {b.add("Tanh", "tanh", {x}), by_channel}), 1.0f / 50, 128));
+  const auto model = b.build();
+
+  Session integers(model), floats(model, {.integer = false});
+  const std::vector<Feed> feeds = {{"x", ramp({1, 4, 5, 6})}};
+  const auto got = integers.run(feeds), expected = floats.run(feeds);
+  for (size_t i = 0; i < 2; ++i) EXPECT_LT(largest_difference(got[i], expected[i]), 1e-6f);
+  const auto kernels = kernels_of(integers);
+  EXPECT_THAT(kernels, testing::Contains("HardSwish:table"));
+  EXPECT_THAT(kernels, testing::Not(testing::Contains(testing::StartsWith("Sub:"))));
+  EXPECT_THAT(kernels, testing::Not(testing::Contains(testing::StartsWith("LeakyRelu:"))));
+  EXPECT_THAT(kernels, testing::Contains(testing::StartsWith("Mul:")));
+}
+
 TEST(Session, AFedShapeBecomesPartOfThePlan) {
   GraphBuilder b;
   const ValueId x = b.input("x", {6, 4});
