@@ -544,7 +544,7 @@ Specialized lowered(const PlanRequest& request) {
 
 Plan::Plan(const PlanRequest& request) : Plan(lowered(request), request) {}
 
-Plan::Plan(Specialized s, const PlanRequest& request) {
+Plan::Plan(const Specialized& s, const PlanRequest& request) {
   Assembler(*this, s, request).run();
   place_arena(request.memory_limit);
   resolve();

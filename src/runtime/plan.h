@@ -120,7 +120,7 @@ class Plan {
  public:
   explicit Plan(const PlanRequest& request);
   // Assembles what is specialized already.
-  Plan(Specialized s, const PlanRequest& request);
+  Plan(const Specialized& s, const PlanRequest& request);
 
   // Points the plan at the feeds' data (kept alive by the caller until the run ends).
   void bind(const std::map<ValueId, const std::byte*>& feeds);
