@@ -127,7 +127,8 @@ class Pipeline : public Job {
     Placement placement(state_.prepared->graph, state_.plan, state_.config, {});
     for (size_t i = 0; i < state_.plan.nodes.size(); ++i) {
       const NodePlan& n = state_.plan.nodes[i];
-      if (n.weights == DType::kUndefined || n.weight_slot < 0) continue;
+      if (n.weights == DType::kUndefined || bits_of(n.weights) > 8 || n.weight_slot < 0)
+        continue;  // no integers
       const ValueId w = placement.node(static_cast<int32_t>(i)).input(static_cast<size_t>(n.weight_slot));
       placement.weight(static_cast<int32_t>(i), w, kNoValue, 0);
     }
