@@ -14,7 +14,7 @@ export interface Progress {
   total: number;
 }
 
-export type QuantizeMode = 'auto' | 'static' | 'dynamic' | 'weight-only' | (string & {});
+export type QuantizeMode = 'auto' | 'static' | 'dynamic' | 'weight-only' | 'float16' | (string & {});
 export type ModelFormat = 'qdq' | 'qoperator';
 
 /** What mixed precision is to reach: a quality of the outputs in dB, or bytes of weights (`'2.5MB'`). */
@@ -26,6 +26,7 @@ export interface SchemeOptions {
    * - `static` (default): int8 weights and activations, with ranges from calibration; runs on integer kernels
    * - `dynamic`: int8 weights; activations are quantized in each run, with the range they then have
    * - `weight-only`: int8 weights per channel, or int4 in blocks; activations stay float
+   * - `float16`: weights of half the size, hardly any error; everything is computed in float32
    * - `auto`: tries `static` with other observers and each repair, keeps what is best on a quarter of the samples that
    *   calibration does not see, and leaves a few layers in float where that is worth it; the report's `trials` say what
    *   was tried. Takes several times as long

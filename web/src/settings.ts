@@ -2,7 +2,7 @@
 import type { QuantizeOptions } from 'zeropoint';
 
 export interface Settings {
-  mode: 'auto' | 'static' | 'dynamic' | 'weight-only';
+  mode: 'auto' | 'static' | 'dynamic' | 'weight-only' | 'float16';
   activations: 'uint8' | 'int8';
   weights: 'int8' | 'uint8' | 'int4' | 'uint4';
   perChannel: boolean;
@@ -113,7 +113,7 @@ export function toOptions(settings: Settings): QuantizeOptions {
 export function describe(settings: Settings): string {
   const parts: string[] = [settings.mode];
   if (isCalibrated(settings)) parts.push(`${settings.activations} activations`);
-  parts.push(`${settings.weights} weights`);
+  if (settings.mode !== 'float16') parts.push(`${settings.weights} weights`);
   if (!settings.perChannel) parts.push('per tensor');
   if (settings.mode === 'static' && settings.observer !== 'min-max') parts.push(settings.observer);
   if (settings.mode !== 'auto') parts.push(...settings.repairs);

@@ -41,7 +41,7 @@ export function addSchemeOptions(command: Command): Command {
   return command
     .option(
       '--mode <mode>',
-      'static, dynamic, weight-only, or auto: what is best on samples held out',
+      'static, dynamic, weight-only, float16, or auto: what is best on samples held out',
       'static',
     )
     .addOption(

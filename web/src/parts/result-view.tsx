@@ -84,7 +84,7 @@ export function ResultView({ name, original, result }: { name: string; original:
           onClick={() =>
             attempt(async () =>
               save(
-                `${base(name)}.${isCalibrated(settings) ? 'int8' : settings.weights}.onnx`,
+                `${base(name)}.${isCalibrated(settings) ? 'int8' : settings.mode === 'float16' ? 'float16' : settings.weights}.onnx`,
                 await result.model.toBytes(),
                 'application/octet-stream',
               ),

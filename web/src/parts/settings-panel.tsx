@@ -41,6 +41,7 @@ export function SettingsPanel({
               ['auto', 'auto: the best of several'],
               ['dynamic', 'dynamic: ranges at run time'],
               ['weight-only', 'weights only'],
+              ['float16', 'float16 weights'],
             ]}
             onChange={(mode) =>
               set({
