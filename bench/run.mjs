@@ -1,6 +1,6 @@
 // npm run bench: builds, then times zeropoint beside its rivals in one run, in Node and in browsers.
 import { execFile, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -18,6 +18,7 @@ const usage = `node bench/run.mjs [options]
   --quick         fewer rows, in under a minute once everything is built
   --json FILE     also write all rows, and a summary of plain numbers
   --write-docs    write the tables into docs/PERFORMANCE.md
+  --from FILE     measure nothing: take what an earlier --json wrote
   --images DIR    photographs to calibrate EfficientNet-Lite0 with; without them it gets drawings, which take as long
   --only a,b      only these parts: peaks, gemm, layer, convolution, model, fresh
   --no-build      take dist/ as it is
@@ -94,6 +95,7 @@ async function fresh(place, jobs, folder, repeats) {
   writeFileSync(join(folder, 'jobs.json'), JSON.stringify({ jobs }));
   const rows = [];
   for (const job of jobs) {
+    say(`${place.name}: load, first run, memory: ${job.name}`);
     for (const type of ['float', 'int8']) {
       const samples = { ours: [], theirs: [], none: [] };
       for (let i = 0; i < repeats; ++i) {
@@ -248,7 +250,6 @@ async function measure({ quick, images, only }) {
     if (wants('fresh')) {
       for (const place of places) {
         if (place.name === 'Firefox' || (quick && place.name !== 'Node')) continue;
-        say(`${place.name}: load, first run, memory`);
         rows.push(
           ...(await fresh(place, quick ? tables.model.slice(0, 2) : tables.model, folder, quick ? 1 : 3)),
         );
@@ -294,6 +295,7 @@ async function main() {
       quick: { type: 'boolean', default: false },
       json: { type: 'string' },
       'write-docs': { type: 'boolean' },
+      from: { type: 'string' },
       images: { type: 'string' },
       only: { type: 'string' },
       'no-build': { type: 'boolean' },
@@ -302,13 +304,10 @@ async function main() {
   });
   if (values.help) return console.log(usage);
   if (await movedToCurrentNode(import.meta.url)) return;
-  if (!values['no-build']) await build();
-  statSync(join(root, 'dist/node.js'));
-  const measured = await measure({
-    quick: values.quick,
-    images: values.images,
-    only: values.only?.split(','),
-  });
+  if (!values['no-build'] && !values.from) await build();
+  const measured = values.from
+    ? JSON.parse(readFileSync(values.from, 'utf8'))
+    : await measure({ quick: values.quick, images: values.images, only: values.only?.split(',') });
   const text = report(measured);
   console.log(text);
   if (values.json) writeFileSync(values.json, `${JSON.stringify(measured, null, 2)}\n`);

@@ -31,7 +31,8 @@ const newest = (folder) =>
     }),
   );
 const built = statSync(target, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-const isFresh = built > Math.max(newest(path.join(root, 'src')), newest(path.join(root, 'bench/kernels')));
+const isFresh =
+  built > Math.max(newest(path.join(root, 'src/kernels')), newest(path.join(root, 'bench/kernels')));
 if (!isFresh && !process.env.NO_BUILD) {
   const sources = readdirSync(path.join(root, 'src/kernels'))
     .filter((name) => /^(gemm|conv|depthwise|weight_only|probe).*\.cpp$/.test(name))
