@@ -54,7 +54,7 @@ Dim floor_div(const Dim& a, int64_t b) {
 
 Dim ceil_div(const Dim& a, int64_t b) {
   if (b == 1) return a;
-  return a.known() && b > 0 ? Dim((a.value() + b - 1) / b) : Dim();
+  return a.known() && b > 0 ? Dim(a.value() / b + (a.value() % b != 0)) : Dim();
 }
 
 SymShape symbolic(std::span<const int64_t> dims) { return {dims.begin(), dims.end()}; }

@@ -12,6 +12,9 @@
 
 namespace zp {
 
+// No dimension is larger: sums and differences of a few of them stay in 64 bits.
+inline constexpr int64_t kLargestDim = int64_t{1} << 40;
+
 class Dim {
  public:
   Dim() = default;                       // unknown

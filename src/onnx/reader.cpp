@@ -86,7 +86,6 @@ struct Declared {
 };
 
 SymShape read_shape(Message message, const std::string& name) {
-  constexpr int64_t kLargestDim = int64_t{1} << 40;  // as element_count
   SymShape shape;
   while (message.next()) {
     if (message.tag() != shape_field::kDim) {

@@ -22,9 +22,8 @@ void infer(InferContext& c) {
   const DType dtype = value_of(c.node()).dtype();
   const auto shape = shape_integers(c, 0);
   if (!shape) {
-    const SymShape* length = c.shape(0);
-    if (!length || length->size() != 1 || !(*length)[0].known()) return c.output(0, dtype);
-    return c.output(0, dtype, SymShape(static_cast<size_t>((*length)[0].value())));
+    const auto rank = shape_length(c, 0);
+    return rank ? c.output(0, dtype, SymShape(*rank)) : c.output(0, dtype);
   }
   c.require(std::all_of(shape->begin(), shape->end(), [](int64_t d) { return d >= 0; }),
             {"there is no tensor of shape ", *shape});

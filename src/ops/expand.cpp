@@ -12,9 +12,8 @@ void infer_expand(InferContext& c) {
   const auto target = shape_integers(c, 1);
   if (!in) return c.output(0, c.dtype(0));
   if (!target) {
-    const SymShape* length = c.shape(1);
-    if (!length || length->size() != 1 || !(*length)[0].known()) return c.output(0, c.dtype(0));
-    return c.output(0, c.dtype(0), SymShape(std::max(in->size(), static_cast<size_t>((*length)[0].value()))));
+    const auto rank = shape_length(c, 1);
+    return rank ? c.output(0, c.dtype(0), SymShape(std::max(in->size(), *rank))) : c.output(0, c.dtype(0));
   }
   c.require(std::all_of(target->begin(), target->end(), [](int64_t d) { return d >= 0; }),
             {"cannot expand to ", *target});

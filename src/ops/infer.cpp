@@ -42,6 +42,10 @@ void GraphInferContext::set_output(size_t i, DType dtype, std::optional<SymShape
   }
   if (dtype != DType::kUndefined) value.dtype = dtype;
   if (!shape) return;
+  for (const Dim& d : *shape) {
+    if (d.known() && d.value() > kLargestDim)
+      fail(ErrorCode::kShapeMismatch, {"output of shape ", *shape, " is too large"}, {.tensor = value.name});
+  }
   if (!value.shape) {
     value.shape = std::move(shape);
     return;

@@ -39,7 +39,7 @@ Pads pads_of(const Context& c, const std::vector<int64_t>& pads, const std::vect
     p.begin[at] = pads[i];
     p.end[at] = pads[i + count];
     constexpr int64_t kMost = int64_t{1} << 40;
-    if (std::max(std::abs(p.begin[at]), std::abs(p.end[at])) > kMost) {
+    if (std::min(p.begin[at], p.end[at]) < -kMost || std::max(p.begin[at], p.end[at]) > kMost) {
       c.fail(ErrorCode::kShapeMismatch, {"pads ", pads, " are too large"});
     }
   }

@@ -12,14 +12,19 @@ std::optional<SymShape> reshaped(const InferContext& c) {
   const SymShape* in = c.shape(0);
   const auto target = shape_integers(c, 1);
   if (!target) {
-    const SymShape* length = c.shape(1);
-    if (!length || length->size() != 1 || !(*length)[0].known()) return std::nullopt;
-    return SymShape(static_cast<size_t>((*length)[0].value()));
+    const auto rank = shape_length(c, 1);
+    if (!rank) return std::nullopt;
+    return SymShape(*rank);
   }
   const bool allow_zero = c.ints("allowzero", 0) != 0;
   const auto wrong = [&] {
     c.fail(ErrorCode::kShapeMismatch,
            {"cannot reshape ", (in ? to_string(*in) : "a tensor"), " to ", *target});
+  };
+
+  const auto multiply = [&](int64_t& count, int64_t by) {
+    if (by > 0 && count > kLargestDim / by) wrong();
+    count *= by;
   };
 
   SymShape out;
@@ -44,8 +49,7 @@ std::optional<SymShape> reshaped(const InferContext& c) {
     } else {
       if (t < 0) wrong();
       out.emplace_back(t);
-      out_count *= t;
-      if (out_count > int64_t{1} << 40) wrong();
+      multiply(out_count, t);
     }
   }
   if (!in) return out;
@@ -57,7 +61,7 @@ std::optional<SymShape> reshaped(const InferContext& c) {
     zero |= d == Dim(0);
     if (copied[i]) continue;
     if (d.known()) {
-      in_count *= d.value();
+      multiply(in_count, d.value());
     } else {
       unknown.push_back(d);
     }

@@ -11,6 +11,14 @@ std::optional<std::vector<int64_t>> shape_integers(const InferContext& c, size_t
   return tensor->integers();
 }
 
+std::optional<size_t> shape_length(const InferContext& c, size_t input) {
+  constexpr int64_t kMost = 64;  // more than any tensor has
+  const SymShape* length = c.shape(input);
+  if (!length || length->size() != 1 || !(*length)[0].known()) return std::nullopt;
+  c.require((*length)[0].value() <= kMost, {"a shape of ", (*length)[0].value(), " dimensions"});
+  return static_cast<size_t>((*length)[0].value());
+}
+
 std::vector<int64_t> prepared_integers(const PrepareContext& c, size_t input) {
   if (!c.has_input(input)) return {};
   if (const Tensor* tensor = c.constant(input)) return tensor->integers();

@@ -710,7 +710,7 @@ std::vector<Tensor> evaluate(const PlanNode& node, const std::vector<const Tenso
     s.outputs.push_back(v);
   }
   s.nodes.push_back(std::move(n));
-  Plan plan(std::move(s), request);
+  Plan plan(s, request);
   for (size_t i = 0; i < plan.steps().size(); ++i) plan.run_step(i, nullptr);
   std::vector<Tensor> results;
   size_t next = 0;
