@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/gradient.h"
 #include "ops/rewrite.h"
 #include "ops/unary.h"
 
@@ -67,9 +68,54 @@ OpDef activation(std::string_view name, Kernel (*prepare)(PrepareContext&), Quan
           .canonicalize = drop_consumed_inputs};
 }
 
+// ---- gradients
+
+float leaky_relu_derivative(float x, float dy, float alpha, float) { return x < 0 ? alpha * dy : dy; }
+float elu_derivative(float x, float dy, float alpha, float) { return x < 0 ? dy * alpha * std::exp(x) : dy; }
+float sigmoid_derivative(float y, float dy, float, float) { return dy * y * (1 - y); }
+float tanh_derivative(float y, float dy, float, float) { return dy * (1 - y * y); }
+float softplus_derivative(float x, float dy, float, float) { return dy / (1 + std::exp(-x)); }
+float hard_sigmoid_derivative(float x, float dy, float alpha, float beta) {
+  const float y = alpha * x + beta;
+  return y > 0 && y < 1 ? alpha * dy : 0;
+}
+
+constexpr char kLeakyReluGradient[] = "LeakyReluGradient", kEluGradient[] = "EluGradient",
+               kSigmoidGradient[] = "SigmoidGradient", kTanhGradient[] = "TanhGradient",
+               kSoftplusGradient[] = "SoftplusGradient", kHardSigmoidGradient[] = "HardSigmoidGradient";
+
+void relu_gradient(Gradient& g) {
+  give_derivative(g, "ClampGradient", true, 0, std::numeric_limits<float>::infinity());
+}
+template <const char* kName, bool kOfOutput>
+void simple_gradient(Gradient& g) {
+  give_derivative(g, kName, kOfOutput);
+}
+template <const char* kName, float kAlpha>
+void alpha_gradient(Gradient& g) {
+  give_derivative(g, kName, false, g.node.float_attribute("alpha", kAlpha));
+}
+void hard_sigmoid_gradient(Gradient& g) {
+  give_derivative(g, kHardSigmoidGradient, false, g.node.float_attribute("alpha", 0.2f),
+                  g.node.float_attribute("beta", 0.5f));
+}
+
+OpDef differentiable(OpDef def, void (*gradient)(Gradient&)) {
+  def.gradient = gradient;
+  return def;
+}
+
+const RegisterOp kLeakyReluGradientOp(derivative_op<leaky_relu_derivative>(kLeakyReluGradient));
+const RegisterOp kEluGradientOp(derivative_op<elu_derivative>(kEluGradient));
+const RegisterOp kSigmoidGradientOp(derivative_op<sigmoid_derivative>(kSigmoidGradient));
+const RegisterOp kTanhGradientOp(derivative_op<tanh_derivative>(kTanhGradient));
+const RegisterOp kSoftplusGradientOp(derivative_op<softplus_derivative>(kSoftplusGradient));
+const RegisterOp kHardSigmoidGradientOp(derivative_op<hard_sigmoid_derivative>(kHardSigmoidGradient));
+
 OpDef relu() {
   OpDef def = activation("Relu", prepare_relu);
   def.as_clamp = relu_as_clamp;
+  def.gradient = relu_gradient;
   return def;
 }
 
@@ -118,17 +164,22 @@ OpDef foldable(OpDef def) {
 }
 
 const RegisterOp kReluOp(relu());
-const RegisterOp kLeakyReluOp(foldable<kQLinearLeakyReluName>(activation(kLeakyReluName,
-                                                                         prepare_alpha<kLeakyRelu, 0.01f>)));
-const RegisterOp kEluOp(activation("Elu", prepare_alpha<kElu, 1.0f>));
+const RegisterOp kLeakyReluOp(foldable<kQLinearLeakyReluName>(
+    differentiable(activation(kLeakyReluName, prepare_alpha<kLeakyRelu, 0.01f>),
+                   alpha_gradient<kLeakyReluGradient, 0.01f>)));
+const RegisterOp kEluOp(differentiable(activation("Elu", prepare_alpha<kElu, 1.0f>),
+                                       alpha_gradient<kEluGradient, 1.0f>));
 const RegisterOp kSeluOp(activation("Selu", prepare_selu));
 const RegisterOp kCeluOp(activation("Celu", prepare_alpha<kCelu, 1.0f>));
 const RegisterOp kThresholdedReluOp(activation("ThresholdedRelu", prepare_alpha<kThresholdedRelu, 1.0f>));
-const RegisterOp kSigmoidOp(foldable<kQLinearSigmoidName>(activation(kSigmoidName, prepare<kSigmoid>,
-                                                                     with_range(0, 1))));
-const RegisterOp kHardSigmoidOp(activation("HardSigmoid", prepare_hard_sigmoid, with_range(0, 1)));
-const RegisterOp kTanhOp(activation("Tanh", prepare<kTanh>, with_range(-1, 1)));
-const RegisterOp kSoftplusOp(activation("Softplus", prepare<kSoftplus>));
+const RegisterOp kSigmoidOp(foldable<kQLinearSigmoidName>(differentiable(
+    activation(kSigmoidName, prepare<kSigmoid>, with_range(0, 1)), simple_gradient<kSigmoidGradient, true>)));
+const RegisterOp kHardSigmoidOp(
+    differentiable(activation("HardSigmoid", prepare_hard_sigmoid, with_range(0, 1)), hard_sigmoid_gradient));
+const RegisterOp kTanhOp(differentiable(activation("Tanh", prepare<kTanh>, with_range(-1, 1)),
+                                        simple_gradient<kTanhGradient, true>));
+const RegisterOp kSoftplusOp(differentiable(activation("Softplus", prepare<kSoftplus>),
+                                            simple_gradient<kSoftplusGradient, false>));
 const RegisterOp kSoftsignOp(activation("Softsign", prepare<kSoftsign>, with_range(-1, 1)));
 const RegisterOp kMishOp(activation("Mish", prepare<kMish>));
 const RegisterOp kShrinkOp(activation("Shrink", prepare_shrink));

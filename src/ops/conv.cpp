@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "kernels/depthwise.h"
+#include "ops/gradient.h"
 #include "ops/product_qdq.h"
 #include "ops/rewrite.h"
 
@@ -526,6 +527,15 @@ bool absorb_add(RewriteContext& r) {
   return false;
 }
 
+// ---- gradient
+
+void gradient(Gradient& g) {
+  const Gradient::Attributes attributes(g.node.attributes.begin(), g.node.attributes.end());
+  if (g.wanted(0)) g.give(0, g.own("ConvInputGradient", {g.dy(), g.in(1), g.shape_of(g.in(0))}, attributes));
+  if (g.wanted(1)) g.give(1, g.own("ConvWeightGradient", {g.in(0), g.dy(), g.shape_of(g.in(1))}, attributes));
+  if (g.wanted(2)) g.give(2, channel_sums(g, g.dy()));
+}
+
 const RegisterRewrite kAbsorbAdd({.name = "Add into the bias of a convolution",
                                   .apply = absorb_add,
                                   .order = 1});
@@ -544,6 +554,7 @@ const RegisterOp kConv({
               .channel_axis = [](const Node&, int) { return 0; },
               .block_axis = nullptr},
     .fold = fold,
+    .gradient = gradient,
 });
 
 }  // namespace

@@ -95,12 +95,15 @@ enum class Layout : uint8_t { kLogical, kChannelsLast };
 
 // Which orders a node's kernel takes.
 enum class LayoutRule : uint8_t {
-  kLogical,       // logical only
-  // Inputs and outputs all in one order, either of them; axes through PrepareContext::axis(). Values of fewer than three
-  // dimensions have one order only; a broadcasting operator's operands of lower rank are extended to the highest.
+  kLogical,  // logical only
+  // Inputs and outputs all in one order, either of them; axes through PrepareContext::axis(). Values of fewer
+  // than three dimensions have one order only; a broadcasting operator's operands of lower rank are extended
+  // to the highest.
   kAny,
-  kChannelsLast,  // channels last only (convolution, pooling): input 0 and output 0; other inputs logical
-  kReadsAny,      // input 0 in either order, output logical (Transpose, Shape-like)
+  kChannelsLast,     // channels last only (convolution, pooling): input 0 and output 0; other inputs logical
+  kReadsAny,         // input 0 in either order, output logical (Transpose, Shape-like)
+  kAllChannelsLast,  // channels last for every input and output of three or more dimensions (gradients of
+                     // kernels that want channels last)
 };
 
 // A quantized edge: the Q or DQ next to an operator, absorbed into the operator's kernel. x = (q -
@@ -340,6 +343,8 @@ struct Fold {
 // neighbours, the schemes place them.
 enum class QdqRole : uint8_t { kNone, kQuantize, kDequantize, kDynamicQuantize };
 
+class Gradient;  // ops/gradient.h
+
 struct OpDef {
   std::string_view domain = "";
   std::string_view name;
@@ -376,6 +381,9 @@ struct OpDef {
   void (*canonicalize)(Canonicalize&) = nullptr;  // null: keep as it is
   bool (*fold)(Fold&) = nullptr;
   bool deterministic = true;  // false: never folded into a constant (RandomNormal)
+  // Adds the nodes that compute the gradients of the inputs from those of the outputs. Null: not
+  // differentiable.
+  void (*gradient)(Gradient&) = nullptr;
 };
 
 class RegisterOp {

@@ -2,6 +2,9 @@
 #include "ops/unary.h"
 
 #include <cmath>
+#include <numbers>
+
+#include "ops/gradient.h"
 
 namespace zp {
 
@@ -127,27 +130,63 @@ Kernel prepare_bitwise_not(PrepareContext& c) {
   fail_type(c);
 }
 
+// ---- gradients
+
+float sqrt_derivative(float y, float dy, float, float) { return dy / (2 * y); }
+float reciprocal_derivative(float y, float dy, float, float) { return -dy * y * y; }
+float abs_derivative(float x, float dy, float, float) { return x > 0 ? dy : x < 0 ? -dy : 0; }
+float erf_derivative(float x, float dy, float, float) {
+  return dy * 2 * std::numbers::inv_sqrtpi_v<float> * std::exp(-x * x);
+}
+
+constexpr char kSqrtGradient[] = "SqrtGradient", kReciprocalGradient[] = "ReciprocalGradient",
+               kAbsGradient[] = "AbsGradient", kErfGradient[] = "ErfGradient";
+
+template <const char* kName, bool kOfOutput>
+void simple_gradient(Gradient& g) {
+  give_derivative(g, kName, kOfOutput);
+}
+void exp_gradient(Gradient& g) {
+  if (g.wanted(0)) g.give(0, g.add("Mul", {g.dy(), g.out()}));
+}
+void log_gradient(Gradient& g) {
+  if (g.wanted(0)) g.give(0, g.add("Div", {g.dy(), g.in(0)}));
+}
+void neg_gradient(Gradient& g) {
+  if (g.wanted(0)) g.give(0, g.add("Neg", {g.dy()}));
+}
+
+const RegisterOp kSqrtGradientOp(derivative_op<sqrt_derivative>(kSqrtGradient));
+const RegisterOp kReciprocalGradientOp(derivative_op<reciprocal_derivative>(kReciprocalGradient));
+const RegisterOp kAbsGradientOp(derivative_op<abs_derivative>(kAbsGradient));
+const RegisterOp kErfGradientOp(derivative_op<erf_derivative>(kErfGradient));
+
 const QuantRule kFunction{.kind = QuantRule::Kind::kFloat,
                               .why_float = "mathematical functions stretch small differences of their input"};
 
-OpDef smooth(std::string_view name, Kernel (*prepare)(PrepareContext&)) {
+OpDef smooth(std::string_view name, Kernel (*prepare)(PrepareContext&),
+             void (*gradient)(Gradient&) = nullptr) {
   return {.name = name,
           .infer = infer_same,
           .prepare = prepare,
           .layout = any_layout,
           .unary = true,
           .quant = kFunction,
-          .canonicalize = drop_consumed_inputs};
+          .canonicalize = drop_consumed_inputs,
+          .gradient = gradient};
 }
 
 using enum kernels::Unary;
-const RegisterOp kExpOp(smooth("Exp", prepare_or_double<kExp, std::exp>));
-const RegisterOp kLogOp(smooth("Log", prepare_or_double<kLog, std::log>));
-const RegisterOp kSqrtOp(smooth("Sqrt", prepare_or_double<kSqrt, std::sqrt>));
-const RegisterOp kReciprocalOp(smooth("Reciprocal", prepare<kReciprocal>));
-const RegisterOp kErfOp(smooth("Erf", prepare_or_double<kErf, std::erf>));
-const RegisterOp kAbsOp(smooth("Abs", prepare_abs));
-const RegisterOp kNegOp(smooth("Neg", prepare_neg));
+const RegisterOp kExpOp(smooth("Exp", prepare_or_double<kExp, std::exp>, exp_gradient));
+const RegisterOp kLogOp(smooth("Log", prepare_or_double<kLog, std::log>, log_gradient));
+const RegisterOp kSqrtOp(smooth("Sqrt", prepare_or_double<kSqrt, std::sqrt>,
+                                simple_gradient<kSqrtGradient, true>));
+const RegisterOp kReciprocalOp(smooth("Reciprocal", prepare<kReciprocal>,
+                                      simple_gradient<kReciprocalGradient, true>));
+const RegisterOp kErfOp(smooth("Erf", prepare_or_double<kErf, std::erf>,
+                               simple_gradient<kErfGradient, false>));
+const RegisterOp kAbsOp(smooth("Abs", prepare_abs, simple_gradient<kAbsGradient, false>));
+const RegisterOp kNegOp(smooth("Neg", prepare_neg, neg_gradient));
 const RegisterOp kFloorOp(smooth("Floor", prepare_or_double<kFloor, std::floor>));
 const RegisterOp kCeilOp(smooth("Ceil", prepare_or_double<kCeil, std::ceil>));
 const RegisterOp kRoundOp(smooth("Round", prepare_or_double<kRound, std::nearbyint>));
