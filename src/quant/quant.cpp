@@ -93,6 +93,7 @@ class Quantizer::Impl {
   bool wants_samples() const { return stage_ && !running_ && stage_->wants_samples(); }
   void begin_sample(std::vector<runtime::Feed> feeds) {
     if (!wants_samples()) throw Error(ErrorCode::kInvalidArgument, "no sample is wanted now");
+    if (!def().takes_targets) std::erase_if(feeds, [](const runtime::Feed& f) { return is_target(f.name); });
     stage_->begin_sample(std::move(feeds));
     running_ = true;
     ++samples_;
@@ -105,14 +106,18 @@ class Quantizer::Impl {
     stage_->end_samples();
     samples_ = 0;
   }
+  void stop() {
+    if (stage_) stage_->stop();
+  }
   bool done() const { return at_ == defs_.size(); }
 
   Progress progress() const {
-    if (done()) return {.phase = "done"};
+    if (done()) return {.phase = "done", .training = state_.training};
     return {.phase = def().name,
             .done = stage_ ? stage_->done() : 0,
             .total = stage_ ? stage_->total() : 0,
-            .samples = samples_};
+            .samples = samples_,
+            .training = state_.training};
   }
 
   // Up to and with the stage that decides.
@@ -161,6 +166,7 @@ bool Quantizer::wants_samples() const { return impl_->wants_samples(); }
 void Quantizer::begin_sample(std::vector<runtime::Feed> feeds) { impl_->begin_sample(std::move(feeds)); }
 bool Quantizer::enough() const { return impl_->enough(); }
 void Quantizer::end_samples() { impl_->end_samples(); }
+void Quantizer::stop() { impl_->stop(); }
 bool Quantizer::done() const { return impl_->done(); }
 Progress Quantizer::progress() const { return impl_->progress(); }
 Model Quantizer::result() const { return *impl_->finished().result; }

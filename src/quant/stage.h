@@ -40,6 +40,7 @@ struct JobState {
   std::vector<PlacedBias> biases;
   Report report;
   size_t samples = 0;            // of the first sweep
+  std::optional<TrainingProgress> training;  // once there is some
   std::map<ValueId, Shape> fed;  // shapes of the first sample's feeds
 };
 
@@ -53,6 +54,7 @@ class Stage {
   virtual void begin_sample(std::vector<runtime::Feed>) {}
   virtual bool enough() const { return false; }
   virtual void end_samples() {}
+  virtual void stop() {}  // for stages that get better with time: what there is now will do
   virtual size_t done() const { return 0; }
   virtual size_t total() const { return 0; }
 };
@@ -60,6 +62,7 @@ class Stage {
 struct StageDef {
   std::string_view name;
   int order = 0;
+  bool takes_targets = false;  // samples with target:... feeds (quant/training.h); others do not see those
   bool repair = false;  // runs when Config::repairs names it; else in every job
   // What it needs samples for. Null: never.
   bool (*needs_samples)(const Config&, const Scheme&) = nullptr;
