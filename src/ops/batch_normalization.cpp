@@ -4,6 +4,8 @@
 #include <cmath>
 
 #include "kernels/norm.h"
+#include "ops/conv.h"
+#include "ops/gradient.h"
 #include "ops/rewrite.h"
 #include "ops/unary.h"
 
@@ -205,13 +207,31 @@ const RegisterRewrite kFoldFactor({.name = "fold multiplication into the product
                                    .apply = fold_factor,
                                    .order = 2});
 
+// ---- gradient: the statistics are those of the model, and stay
+
+void gradient(Gradient& g) {
+  std::vector<int64_t> dims(static_cast<size_t>(std::max(1, g.rank(0) - 1)), 1);
+  dims[0] = -1;
+  const auto for_channels = [&](ValueId v) { return g.add("Reshape", {v, g.integers(dims)}); };
+  const float epsilon = g.node.float_attribute("epsilon", kEpsilon);
+  const ValueId inverse = g.add("Reciprocal", {g.add("Sqrt", {g.add("Add", {g.in(4), g.scalar(epsilon)})})});
+  if (g.wanted(0)) g.give(0, g.add("Mul", {g.dy(), for_channels(g.add("Mul", {g.in(1), inverse}))}));
+  if (g.wanted(1)) {
+    const ValueId centred = g.add("Sub", {g.in(0), for_channels(g.in(3))});
+    g.give(1, channel_sums(g, g.add("Mul", {g.dy(), g.add("Mul", {centred, for_channels(inverse)})})));
+  }
+  if (g.wanted(2)) g.give(2, channel_sums(g, g.dy()));
+  if (g.wanted(3) || g.wanted(4)) g.fail("its statistics are not trained");
+}
+
 constexpr OpDef kBatchNormalization = {
     .name = "BatchNormalization",
     .infer = infer_same,
     .prepare = prepare,
     .quant = {.kind = QuantRule::Kind::kFloat,
               .why_float = "its parameters are computed while the model runs"},
-    .canonicalize = canonicalize};
+    .canonicalize = canonicalize,
+    .gradient = gradient};
 const RegisterOps kRegistered({&kBatchNormalization});
 
 }  // namespace

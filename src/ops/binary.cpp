@@ -8,6 +8,7 @@
 #include <span>
 
 #include "kernels/wide.h"
+#include "ops/gradient.h"
 #include "ops/unary.h"
 
 namespace zp {
@@ -280,6 +281,55 @@ bool fold_qlinear(Fold& f) {
   return true;
 }
 
+// ---- gradients
+
+void add_gradient(Gradient& g) {
+  for (size_t i : {size_t{0}, size_t{1}})
+    if (g.wanted(i)) g.give_summed(i, g.dy());
+}
+
+void sub_gradient(Gradient& g) {
+  if (g.wanted(0)) g.give_summed(0, g.dy());
+  if (g.wanted(1)) g.give(1, g.add("Neg", {g.summed_to(g.dy(), g.in(1))}));
+}
+
+void mul_gradient(Gradient& g) {
+  for (size_t i : {size_t{0}, size_t{1}})
+    if (g.wanted(i)) g.give_summed(i, g.add("Mul", {g.dy(), g.in(1 - i)}));
+}
+
+void div_gradient(Gradient& g) {  // y = a / b: dy / b, and -dy y / b
+  if (!g.wanted(0) && !g.wanted(1)) return;
+  const ValueId by = g.add("Div", {g.dy(), g.in(1)});
+  if (g.wanted(0)) g.give_summed(0, by);
+  if (g.wanted(1)) g.give(1, g.add("Neg", {g.summed_to(g.add("Mul", {by, g.out()}), g.in(1))}));
+}
+
+void pow_gradient(Gradient& g) {  // y = a^b: dy b a^(b - 1), and dy y log a
+  if (g.wanted(0)) {
+    const ValueId less = g.add("Pow", {g.in(0), g.add("Sub", {g.in(1), g.scalar(1)})});
+    g.give_summed(0, g.add("Mul", {g.dy(), g.add("Mul", {g.in(1), less})}));
+  }
+  if (g.wanted(1)) g.give_summed(1, g.add("Mul", {g.dy(), g.add("Mul", {g.out(), g.add("Log", {g.in(0)})})}));
+}
+
+void extreme_gradient(Gradient& g) {
+  for (size_t i : {size_t{0}, size_t{1}})
+    if (g.wanted(i))
+      g.give_summed(i, g.add("Where", {g.add("Equal", {g.in(i), g.out()}), g.dy(), g.scalar(0)}));
+}
+
+void prelu_gradient(Gradient& g) {
+  const ValueId below = g.add("Less", {g.in(0), g.scalar(0)});
+  if (g.wanted(0)) g.give(0, g.add("Where", {below, g.add("Mul", {g.dy(), g.in(1)}), g.dy()}));
+  if (g.wanted(1)) g.give_summed(1, g.add("Where", {below, g.add("Mul", {g.dy(), g.in(0)}), g.scalar(0)}));
+}
+
+constexpr OpDef differentiable(OpDef def, void (*gradient)(Gradient&)) {
+  def.gradient = gradient;
+  return def;
+}
+
 constexpr char kAddName[] = "Add", kQLinearAddName[] = "QLinearAdd";
 constexpr char kMulName[] = "Mul", kQLinearMulName[] = "QLinearMul";
 constexpr char kMaxName[] = "Max", kMinName[] = "Min";
@@ -314,21 +364,24 @@ constexpr OpDef in_float(OpDef def, std::string_view why, void (*canonicalize)(C
 
 using ByteFunction = kernels::ByteBinary;
 constexpr OpDef kAdd = sum(with_bytes(
-    arithmetic(kAddName, prepare_or_bytes<Binary::kAdd, ByteFunction::kAdd>), fold_qlinear<kQLinearAddName>));
-constexpr OpDef kMul = with_bytes(arithmetic(kMulName, prepare_or_bytes<Binary::kMul, ByteFunction::kMul>),
-                                  fold_qlinear<kQLinearMulName>);
-constexpr OpDef kSub =
-    with_bytes(arithmetic("Sub", prepare_or_bytes<Binary::kSub, ByteFunction::kSub>), nullptr);
+    differentiable(arithmetic(kAddName, prepare_or_bytes<Binary::kAdd, ByteFunction::kAdd>), add_gradient),
+    fold_qlinear<kQLinearAddName>));
+constexpr OpDef kMul = with_bytes(
+    differentiable(arithmetic(kMulName, prepare_or_bytes<Binary::kMul, ByteFunction::kMul>), mul_gradient),
+    fold_qlinear<kQLinearMulName>);
+constexpr OpDef kSub = with_bytes(
+    differentiable(arithmetic("Sub", prepare_or_bytes<Binary::kSub, ByteFunction::kSub>), sub_gradient),
+    nullptr);
 constexpr OpDef kDiv =
-    in_float(arithmetic("Div", prepare<Binary::kDiv>),
+    in_float(differentiable(arithmetic("Div", prepare<Binary::kDiv>), div_gradient),
              "a quotient's range depends on how near to zero its divisor comes", upgrade_legacy_broadcast);
-constexpr OpDef kPow = in_float(arithmetic("Pow", prepare<Binary::kPow>),
+constexpr OpDef kPow = in_float(differentiable(arithmetic("Pow", prepare<Binary::kPow>), pow_gradient),
                                 "powers stretch small differences of their input", canonicalize_pow);
 constexpr OpDef kMax =
-    in_float(arithmetic(kMaxName, prepare<Binary::kMax>),
+    in_float(differentiable(arithmetic(kMaxName, prepare<Binary::kMax>), extreme_gradient),
              "there is no integer form for the maximum of two tensors", canonicalize_variadic<kMaxName>);
 constexpr OpDef kMin =
-    in_float(arithmetic(kMinName, prepare<Binary::kMin>),
+    in_float(differentiable(arithmetic(kMinName, prepare<Binary::kMin>), extreme_gradient),
              "there is no integer form for the minimum of two tensors", canonicalize_variadic<kMinName>);
 constexpr OpDef kMod = {.name = "Mod",
                         .infer = infer_broadcast,
@@ -342,7 +395,8 @@ constexpr OpDef kPRelu = {
     .layout = any_layout,
     .broadcasts = true,
     .quant = {.kind = QuantRule::Kind::kFloat, .why_float = "a slope for each channel has no integer form"},
-    .canonicalize = drop_consumed_inputs};
+    .canonicalize = drop_consumed_inputs,
+    .gradient = prelu_gradient};
 constexpr OpDef kSum = {.name = "Sum", .canonicalize = canonicalize_variadic<kAddName>};
 constexpr OpDef kMean = {.name = "Mean", .canonicalize = canonicalize_mean};
 

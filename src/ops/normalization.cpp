@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "kernels/norm.h"
+#include "ops/gradient.h"
 #include "ops/rewrite.h"
 #include "ops/unary.h"
 
@@ -301,16 +302,49 @@ constexpr OpDef with_canonicalize(OpDef def, void (*canonicalize)(Canonicalize&)
   return def;
 }
 
+// With n the normalized row and g = dy scale: dx = (g - mean(g) - n mean(g n)) / deviation; without the mean
+// of g where the mean was not taken off.
+template <bool kRootMeanSquare>
+void rows_gradient(Gradient& g) {
+  std::vector<int64_t> axes;
+  for (int64_t a = g.axis("axis", -1); a < g.rank(0); ++a) axes.push_back(a);
+  const ValueId over = g.integers(axes);
+  const auto mean = [&](ValueId v) { return g.add("ReduceMean", {v, over}); };
+  const auto times = [&](ValueId a, ValueId b) { return g.add("Mul", {a, b}); };
+  const ValueId centred = kRootMeanSquare ? g.in(0) : g.add("Sub", {g.in(0), mean(g.in(0))});
+  const ValueId variance =
+      g.add("Add", {mean(times(centred, centred)), g.scalar(g.node.float_attribute("epsilon", kEpsilon))});
+  const ValueId inverse = g.add("Reciprocal", {g.add("Sqrt", {variance})});
+  const ValueId normalized = times(centred, inverse);
+  if (g.wanted(0)) {
+    const ValueId scaled = times(g.dy(), g.in(1));
+    ValueId rest = g.add("Sub", {scaled, times(normalized, mean(times(scaled, normalized)))});
+    if (!kRootMeanSquare) rest = g.add("Sub", {rest, mean(scaled)});
+    g.give(0, times(rest, inverse));
+  }
+  if (g.wanted(1)) g.give_summed(1, times(g.dy(), normalized));
+  if (g.wanted(2)) g.give_summed(2, g.dy());
+}
+
+constexpr OpDef differentiable(OpDef def, void (*gradient)(Gradient&)) {
+  def.gradient = gradient;
+  return def;
+}
+
 constexpr OpDef with_gain(OpDef def, int gain, int shift) {
   def.gain = gain, def.shift = shift;
   return def;
 }
 
 constexpr OpDef kLayerNorm =
-    with_gain(normalization("", "LayerNormalization", infer_rows, prepare_rows<false>), 1, 2);
+    with_gain(differentiable(normalization("", "LayerNormalization", infer_rows, prepare_rows<false>),
+                             rows_gradient<false>),
+              1, 2);
 constexpr OpDef kRmsNorm = {.name = "RMSNormalization", .since = 23, .canonicalize = expand_rms};
-constexpr OpDef kSimplified =
-    with_gain(normalization("", "SimplifiedLayerNormalization", infer_rows, prepare_rows<true>), 1, -1);
+constexpr OpDef kSimplified = with_gain(
+    differentiable(normalization("", "SimplifiedLayerNormalization", infer_rows, prepare_rows<true>),
+                   rows_gradient<true>),
+    1, -1);
 constexpr OpDef kInstanceNorm = with_canonicalize(
     normalization("", "InstanceNormalization", infer_same, prepare_channels<false>), drop_consumed_inputs);
 constexpr OpDef kGroupNorm = with_canonicalize(

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "ops/gradient.h"
 #include "ops/unary.h"
 
 namespace zp {
@@ -117,8 +118,23 @@ bool fold_qlinear(Fold& f) {
   return true;
 }
 
+// Softmax: y (dy - sum(dy y)). LogSoftmax: dy - exp(y) sum(dy).
+template <bool kLogarithm>
+void gradient(Gradient& g) {
+  if (!g.wanted(0)) return;
+  const ValueId axes = g.integers({g.axis("axis", -1)});
+  const auto sum = [&](ValueId v) { return g.add("ReduceSum", {v, axes}); };
+  if (kLogarithm) {
+    g.give(0, g.add("Sub", {g.dy(), g.add("Mul", {g.add("Exp", {g.out()}), sum(g.dy())})}));
+  } else {
+    const ValueId weighted = g.add("Mul", {g.dy(), g.out()});
+    g.give(0, g.add("Mul", {g.out(), g.add("Sub", {g.dy(), sum(weighted)})}));
+  }
+}
+
 constexpr OpDef softmax(std::string_view name, Kernel (*prepare)(PrepareContext&),
-                        void (*canonicalize)(Canonicalize&), bool (*fold)(Fold&)) {
+                        void (*canonicalize)(Canonicalize&), bool (*fold)(Fold&),
+                        void (*gradient)(Gradient&)) {
   return {.name = name,
           .infer = infer_softmax,
           .prepare = prepare,
@@ -126,11 +142,14 @@ constexpr OpDef softmax(std::string_view name, Kernel (*prepare)(PrepareContext&
           .quant = {.kind = QuantRule::Kind::kFloat,
                     .why_float = "Softmax needs more than 8 bits on its input and output"},
           .canonicalize = canonicalize,
-          .fold = fold};
+          .fold = fold,
+          .gradient = gradient};
 }
 
-constexpr OpDef kSoftmax = softmax(kSoftmaxName, prepare<false>, canonicalize<kSoftmaxName>, fold_qlinear);
-constexpr OpDef kLogSoftmax = softmax(kLogSoftmaxName, prepare<true>, canonicalize<kLogSoftmaxName>, nullptr);
+constexpr OpDef kSoftmax =
+    softmax(kSoftmaxName, prepare<false>, canonicalize<kSoftmaxName>, fold_qlinear, gradient<false>);
+constexpr OpDef kLogSoftmax =
+    softmax(kLogSoftmaxName, prepare<true>, canonicalize<kLogSoftmaxName>, nullptr, gradient<true>);
 constexpr OpDef kQLinearSoftmax = {
     .domain = kMicrosoft, .name = kQLinearName, .canonicalize = expand_qlinear};
 const RegisterOps kRegistered({&kSoftmax, &kLogSoftmax, &kQLinearSoftmax});

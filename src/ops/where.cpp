@@ -1,5 +1,6 @@
 // Where: one of two values, element by element.
 #include "ops/binary.h"
+#include "ops/gradient.h"
 #include "ops/unary.h"
 
 namespace zp {
@@ -22,12 +23,18 @@ Kernel prepare_where(PrepareContext& c) {
   };
 }
 
+void gradient(Gradient& g) {
+  if (g.wanted(1)) g.give_summed(1, g.add("Where", {g.in(0), g.dy(), g.scalar(0)}));
+  if (g.wanted(2)) g.give_summed(2, g.add("Where", {g.in(0), g.scalar(0), g.dy()}));
+}
+
 constexpr OpDef kWhere = {.name = "Where",
                           .since = 9,
                           .infer = infer_where,
                           .prepare = prepare_where,
                           .layout = any_layout,
-                          .broadcasts = true};
+                          .broadcasts = true,
+                          .gradient = gradient};
 const RegisterOps kRegistered({&kWhere});
 
 }  // namespace
