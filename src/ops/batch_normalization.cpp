@@ -210,18 +210,17 @@ const RegisterRewrite kFoldFactor({.name = "fold multiplication into the product
 // ---- gradient: the statistics are those of the model, and stay
 
 void gradient(Gradient& g) {
+  if (g.wanted(3) || g.wanted(4)) g.fail("its statistics are not trained");
   std::vector<int64_t> dims(static_cast<size_t>(std::max(1, g.rank(0) - 1)), 1);
   dims[0] = -1;
-  const auto for_channels = [&](ValueId v) { return g.add("Reshape", {v, g.integers(dims)}); };
-  const float epsilon = g.node.float_attribute("epsilon", kEpsilon);
-  const ValueId inverse = g.add("Reciprocal", {g.add("Sqrt", {g.add("Add", {g.in(4), g.scalar(epsilon)})})});
-  if (g.wanted(0)) g.give(0, g.add("Mul", {g.dy(), for_channels(g.add("Mul", {g.in(1), inverse}))}));
-  if (g.wanted(1)) {
-    const ValueId centred = g.add("Sub", {g.in(0), for_channels(g.in(3))});
-    g.give(1, channel_sums(g, g.add("Mul", {g.dy(), g.add("Mul", {centred, for_channels(inverse)})})));
-  }
+  const ValueId shape = g.integers(dims);
+  const ValueId inverse =
+      g.formula("Reciprocal(Sqrt(Add(e, p)))", {g.scalar(g.node.float_attribute("epsilon", kEpsilon))});
+  if (g.wanted(0)) g.give(0, g.formula("Mul(dy, Reshape(Mul(b, p), q))", {inverse, shape}));
+  if (g.wanted(1))
+    g.give(1, channel_sums(
+                  g, g.formula("Mul(dy, Mul(Sub(a, Reshape(d, q)), Reshape(p, q)))", {inverse, shape})));
   if (g.wanted(2)) g.give(2, channel_sums(g, g.dy()));
-  if (g.wanted(3) || g.wanted(4)) g.fail("its statistics are not trained");
 }
 
 constexpr OpDef kBatchNormalization = {

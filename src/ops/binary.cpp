@@ -283,46 +283,24 @@ bool fold_qlinear(Fold& f) {
 
 // ---- gradients
 
-void add_gradient(Gradient& g) {
-  for (size_t i : {size_t{0}, size_t{1}})
-    if (g.wanted(i)) g.give_summed(i, g.dy());
-}
+void add_gradient(Gradient& g) { g.give_formulas({"dy", "dy"}); }
 
-void sub_gradient(Gradient& g) {
-  if (g.wanted(0)) g.give_summed(0, g.dy());
-  if (g.wanted(1)) g.give(1, g.add("Neg", {g.summed_to(g.dy(), g.in(1))}));
-}
+void sub_gradient(Gradient& g) { g.give_formulas({"dy", "Neg(dy)"}); }
 
-void mul_gradient(Gradient& g) {
-  for (size_t i : {size_t{0}, size_t{1}})
-    if (g.wanted(i)) g.give_summed(i, g.add("Mul", {g.dy(), g.in(1 - i)}));
-}
+void mul_gradient(Gradient& g) { g.give_formulas({"Mul(dy, b)", "Mul(dy, a)"}); }
 
-void div_gradient(Gradient& g) {  // y = a / b: dy / b, and -dy y / b
-  if (!g.wanted(0) && !g.wanted(1)) return;
-  const ValueId by = g.add("Div", {g.dy(), g.in(1)});
-  if (g.wanted(0)) g.give_summed(0, by);
-  if (g.wanted(1)) g.give(1, g.add("Neg", {g.summed_to(g.add("Mul", {by, g.out()}), g.in(1))}));
-}
+void div_gradient(Gradient& g) { g.give_formulas({"Div(dy, b)", "Neg(Mul(Div(dy, b), y))"}); }
 
-void pow_gradient(Gradient& g) {  // y = a^b: dy b a^(b - 1), and dy y log a
-  if (g.wanted(0)) {
-    const ValueId less = g.add("Pow", {g.in(0), g.add("Sub", {g.in(1), g.scalar(1)})});
-    g.give_summed(0, g.add("Mul", {g.dy(), g.add("Mul", {g.in(1), less})}));
-  }
-  if (g.wanted(1)) g.give_summed(1, g.add("Mul", {g.dy(), g.add("Mul", {g.out(), g.add("Log", {g.in(0)})})}));
+void pow_gradient(Gradient& g) {
+  g.give_formulas({"Mul(dy, Mul(b, Pow(a, Sub(b, 1))))", "Mul(dy, Mul(y, Log(a)))"});
 }
 
 void extreme_gradient(Gradient& g) {
-  for (size_t i : {size_t{0}, size_t{1}})
-    if (g.wanted(i))
-      g.give_summed(i, g.add("Where", {g.add("Equal", {g.in(i), g.out()}), g.dy(), g.scalar(0)}));
+  g.give_formulas({"Where(Equal(a, y), dy, 0)", "Where(Equal(b, y), dy, 0)"});
 }
 
 void prelu_gradient(Gradient& g) {
-  const ValueId below = g.add("Less", {g.in(0), g.scalar(0)});
-  if (g.wanted(0)) g.give(0, g.add("Where", {below, g.add("Mul", {g.dy(), g.in(1)}), g.dy()}));
-  if (g.wanted(1)) g.give_summed(1, g.add("Where", {below, g.add("Mul", {g.dy(), g.in(0)}), g.scalar(0)}));
+  g.give_formulas({"Where(Less(a, 0), Mul(dy, b), dy)", "Where(Less(a, 0), Mul(dy, a), 0)"});
 }
 
 constexpr OpDef differentiable(OpDef def, void (*gradient)(Gradient&)) {

@@ -6,15 +6,11 @@
 #include "kernels/gemm_gradient.h"
 #include "ops/conv.h"
 #include "ops/gradient.h"
-#include "ops/shape_arguments.h"
 
 namespace zp {
 namespace {
 
-void infer_given(InferContext& c) {  // input 2 is the shape
-  if (const auto dims = shape_integers(c, 2)) return c.output(0, c.dtype(0), symbolic(*dims));
-  c.output(0, c.dtype(0), c.shape(0) ? SymShape(c.shape(0)->size()) : SymShape(4));
-}
+void infer_given(InferContext& c) { infer_as_given(c, 2); }
 
 // Weights [channels][taps] as [taps][channels].
 void by_tap(const float* weights, int64_t channels, int64_t taps, float* to) {

@@ -45,6 +45,54 @@ ValueId Gradient::own(std::string_view type, Ids inputs, NewAttributes attribute
 }
 NewAttributes Gradient::attributes() const { return {node.attributes.begin(), node.attributes.end()}; }
 
+namespace {
+
+class Formula {
+ public:
+  Formula(Gradient& g, std::string_view text, Ids given) : g_(g), text_(text), given_(given) {}
+
+  ValueId value() {
+    const size_t end = std::min(text_.size(), text_.find_first_of("(,)", at_));
+    const std::string_view word = text_.substr(at_, end - at_);
+    at_ = end;
+    if (at_ < text_.size() && text_[at_] == '(') return call(word);
+    const char c = word[0];
+    if (word == "dy") return g_.dy();
+    if (c == 'y') return g_.out();
+    if (c <= '9') return g_.scalar(static_cast<float>(c - '0'));
+    return c >= 'p' ? given_.begin()[c - 'p'] : g_.in(static_cast<size_t>(c - 'a'));
+  }
+
+ private:
+  ValueId call(std::string_view type) {
+    std::vector<ValueId> inputs;
+    do {
+      ++at_;
+      if (text_[at_] == ' ') ++at_;
+      inputs.push_back(value());
+    } while (text_[at_] == ',');
+    ++at_;
+    return g_.add(type, inputs);
+  }
+
+  Gradient& g_;
+  std::string_view text_;
+  Ids given_;
+  size_t at_ = 0;
+};
+
+}  // namespace
+
+ValueId Gradient::formula(std::string_view text, Ids given) { return Formula(*this, text, given).value(); }
+
+void Gradient::give_formulas(std::initializer_list<std::string_view> formulas, Ids given) {
+  size_t input = 0;
+  for (std::string_view f : formulas) {
+    if (!f.empty() && wanted(input)) give_summed(input, formula(f, given));
+    ++input;
+  }
+}
+
 ValueId Gradient::scalar(float value) { return graph.add_constant("d/scalar", Tensor::scalar(value)); }
 
 ValueId Gradient::integers(std::vector<int64_t> values) {
@@ -103,17 +151,19 @@ void give_moved(Gradient& g, int padding) {
   g.give(0, g.own("ScatterSum", {g.dy(), g.shape_of(x), moved}));
 }
 
-namespace {
-
-// ---- SumTo: d, shape
-
-void infer_to_shape(InferContext& c) {
-  if (const auto dims = shape_integers(c, 1)) return c.output(0, c.dtype(0), symbolic(*dims));
-  const SymShape* length = c.shape(1);
+void infer_as_given(InferContext& c, size_t shape) {
+  if (const auto dims = shape_integers(c, shape)) return c.output(0, c.dtype(0), symbolic(*dims));
+  const SymShape* length = c.shape(shape);
   if (length && length->size() == 1 && (*length)[0].known())
     return c.output(0, c.dtype(0), SymShape(static_cast<size_t>((*length)[0].value())));
   c.output(0, c.dtype(0));
 }
+
+namespace {
+
+void infer_to_shape(InferContext& c) { infer_as_given(c, 1); }
+
+// ---- SumTo: d, shape
 
 Kernel prepare_sum_to(PrepareContext& c) {
   if (c.dtype(0) != DType::kFloat32) fail_type(c);

@@ -47,6 +47,10 @@ class Gradient {
   ValueId own(std::string_view type, Ids inputs, NewAttributes attributes = {});
   std::vector<ValueId> add_node(std::string_view type, Ids inputs, size_t outputs,
                                 NewAttributes attributes = {}, std::string_view domain = "");
+  // Adds the nodes of a formula, "Mul(dy, Sub(a, 1))", and gives its value. Names with parentheses are
+  // operators; a, b, ... are the inputs; y is output 0 and dy its gradient; p, q, ... are the values `given`;
+  // digits are scalars. A string is a fraction of the code that calls would be.
+  ValueId formula(std::string_view text, Ids given = {});
   ValueId scalar(float value);
   ValueId integers(std::vector<int64_t> values);
   ValueId shape_of(ValueId v) { return add("Shape", {v}); }
@@ -60,6 +64,8 @@ class Gradient {
   // The gradient of an input; of an input that stands twice, both are added up.
   void give(size_t input, ValueId d) { given_[input] = d; }
   void give_summed(size_t input, ValueId d) { give(input, summed_to(d, in(input))); }
+  // Gives each input that is wanted its formula (if there is one), summed where the input was broadcast.
+  void give_formulas(std::initializer_list<std::string_view> formulas, Ids given = {});
   const std::vector<ValueId>& given() const { return given_; }
 
   [[noreturn]] void fail(const Text& message) const;
@@ -73,6 +79,9 @@ class Gradient {
 // Of an operator that only moves values of input 0: runs it on their positions, and sums dy where they say.
 // `padding` is the input that holds what stands where nothing was moved to, if there is one.
 void give_moved(Gradient& g, int padding = -1);
+
+// Shape rule of operators with one output like input 0, whose shape is the value of input `shape`.
+void infer_as_given(InferContext& c, size_t shape);
 
 // ---- derivatives of functions of one element
 

@@ -304,26 +304,24 @@ constexpr OpDef with_canonicalize(OpDef def, void (*canonicalize)(Canonicalize&)
 
 // With n the normalized row and g = dy scale: dx = (g - mean(g) - n mean(g n)) / deviation; without the mean
 // of g where the mean was not taken off.
-template <bool kRootMeanSquare>
-void rows_gradient(Gradient& g) {
+void rows_gradient(Gradient& g, bool centred) {
   std::vector<int64_t> axes;
   for (int64_t a = g.axis("axis", -1); a < g.rank(0); ++a) axes.push_back(a);
-  const ValueId over = g.integers(axes);
-  const auto mean = [&](ValueId v) { return g.add("ReduceMean", {v, over}); };
-  const auto times = [&](ValueId a, ValueId b) { return g.add("Mul", {a, b}); };
-  const ValueId centred = kRootMeanSquare ? g.in(0) : g.add("Sub", {g.in(0), mean(g.in(0))});
-  const ValueId variance =
-      g.add("Add", {mean(times(centred, centred)), g.scalar(g.node.float_attribute("epsilon", kEpsilon))});
-  const ValueId inverse = g.add("Reciprocal", {g.add("Sqrt", {variance})});
-  const ValueId normalized = times(centred, inverse);
+  const ValueId over = g.integers(axes), epsilon = g.scalar(g.node.float_attribute("epsilon", kEpsilon));
+  const ValueId x = centred ? g.formula("Sub(a, ReduceMean(a, p))", {over}) : g.in(0);
+  const ValueId inverse = g.formula("Reciprocal(Sqrt(Add(ReduceMean(Mul(p, p), q), r)))", {x, over, epsilon});
+  const ValueId normalized = g.formula("Mul(p, q)", {x, inverse});
   if (g.wanted(0)) {
-    const ValueId scaled = times(g.dy(), g.in(1));
-    ValueId rest = g.add("Sub", {scaled, times(normalized, mean(times(scaled, normalized)))});
-    if (!kRootMeanSquare) rest = g.add("Sub", {rest, mean(scaled)});
-    g.give(0, times(rest, inverse));
+    const ValueId scaled = g.formula("Mul(dy, b)");
+    ValueId rest = g.formula("Sub(p, Mul(q, ReduceMean(Mul(p, q), r)))", {scaled, normalized, over});
+    if (centred) rest = g.formula("Sub(p, ReduceMean(q, r))", {rest, scaled, over});
+    g.give(0, g.formula("Mul(p, q)", {rest, inverse}));
   }
-  if (g.wanted(1)) g.give_summed(1, times(g.dy(), normalized));
-  if (g.wanted(2)) g.give_summed(2, g.dy());
+  g.give_formulas({"", "Mul(dy, p)", "dy"}, {normalized});
+}
+template <bool kCentred>
+void rows_gradient(Gradient& g) {
+  rows_gradient(g, kCentred);
 }
 
 constexpr OpDef differentiable(OpDef def, void (*gradient)(Gradient&)) {
@@ -338,12 +336,12 @@ constexpr OpDef with_gain(OpDef def, int gain, int shift) {
 
 constexpr OpDef kLayerNorm =
     with_gain(differentiable(normalization("", "LayerNormalization", infer_rows, prepare_rows<false>),
-                             rows_gradient<false>),
+                             rows_gradient<true>),
               1, 2);
 constexpr OpDef kRmsNorm = {.name = "RMSNormalization", .since = 23, .canonicalize = expand_rms};
 constexpr OpDef kSimplified = with_gain(
     differentiable(normalization("", "SimplifiedLayerNormalization", infer_rows, prepare_rows<true>),
-                   rows_gradient<true>),
+                   rows_gradient<false>),
     1, -1);
 constexpr OpDef kInstanceNorm = with_canonicalize(
     normalization("", "InstanceNormalization", infer_same, prepare_channels<false>), drop_consumed_inputs);

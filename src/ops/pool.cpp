@@ -335,23 +335,13 @@ bool fold_global_average(Fold& f) { return fold(f, "QLinearGlobalAveragePool"); 
 
 // ---- gradients
 
-constexpr char kAverageGradient[] = "AveragePoolGradient",
-               kGlobalAverageGradient[] = "GlobalAveragePoolGradient", kMaxGradient[] = "MaxPoolGradient",
-               kGlobalMaxGradient[] = "GlobalMaxPoolGradient";
+void pool_gradient(Gradient& g, Ids inputs) {
+  if (g.wanted(0)) g.give(0, g.own(g.node.op_type + "Gradient", inputs, g.attributes()));
+}
+void average_gradient(Gradient& g) { pool_gradient(g, {g.dy(), g.shape_of(g.in(0))}); }
+void max_gradient(Gradient& g) { pool_gradient(g, {g.in(0), g.out(), g.dy()}); }
 
-template <const char* kName>
-void average_gradient(Gradient& g) {
-  if (g.wanted(0)) g.give(0, g.own(kName, {g.dy(), g.shape_of(g.in(0))}, g.attributes()));
-}
-template <const char* kName>
-void max_gradient(Gradient& g) {
-  if (g.wanted(0)) g.give(0, g.own(kName, {g.in(0), g.out(), g.dy()}, g.attributes()));
-}
-
-void infer_given(InferContext& c) {  // input 1 is the shape
-  if (const auto dims = shape_integers(c, 1)) return c.output(0, c.dtype(0), symbolic(*dims));
-  c.output(0, c.dtype(0), c.shape(0) ? SymShape(c.shape(0)->size()) : SymShape(4));
-}
+void infer_given(InferContext& c) { infer_as_given(c, 1); }
 
 // Images and, where those are few, channels, for the threads.
 template <class F>
@@ -388,22 +378,22 @@ Kernel prepare_max_gradient(PrepareContext& c) {
 LayoutRule all_channels_last(const InferContext&) { return LayoutRule::kAllChannelsLast; }
 
 constexpr OpDef kAverageGradientOp = {.domain = kOwn,
-                                      .name = kAverageGradient,
+                                      .name = "AveragePoolGradient",
                                       .infer = infer_given,
                                       .prepare = prepare_average_gradient<false>,
                                       .layout = global_layout};
 constexpr OpDef kGlobalAverageGradientOp = {.domain = kOwn,
-                                            .name = kGlobalAverageGradient,
+                                            .name = "GlobalAveragePoolGradient",
                                             .infer = infer_given,
                                             .prepare = prepare_average_gradient<true>,
                                             .layout = global_layout};
 constexpr OpDef kMaxGradientOp = {.domain = kOwn,
-                                  .name = kMaxGradient,
+                                  .name = "MaxPoolGradient",
                                   .infer = infer_same,
                                   .prepare = prepare_max_gradient<false>,
                                   .layout = all_channels_last};
 constexpr OpDef kGlobalMaxGradientOp = {.domain = kOwn,
-                                        .name = kGlobalMaxGradient,
+                                        .name = "GlobalMaxPoolGradient",
                                         .infer = infer_same,
                                         .prepare = prepare_max_gradient<true>,
                                         .layout = all_channels_last};
@@ -417,13 +407,13 @@ constexpr OpDef kMaxPool = {.name = "MaxPool",
                             .prepare = prepare_max,
                             .layout = max_layout,
                             .quant = {.kind = QuantRule::Kind::kSameScale},
-                            .gradient = max_gradient<kMaxGradient>};
+                            .gradient = max_gradient};
 constexpr OpDef kGlobalMaxPool = {.name = "GlobalMaxPool",
                                   .infer = infer_global,
                                   .prepare = prepare_global_max,
                                   .layout = global_layout,
                                   .quant = {.kind = QuantRule::Kind::kSameScale},
-                                  .gradient = max_gradient<kGlobalMaxGradient>};
+                                  .gradient = max_gradient};
 constexpr OpDef kAveragePool = {.name = "AveragePool",
                                 .infer = infer_pool,
                                 .prepare = prepare_average,
@@ -431,7 +421,7 @@ constexpr OpDef kAveragePool = {.name = "AveragePool",
                                 .integer = has_integer_mean,
                                 .quant = {.kind = QuantRule::Kind::kRescaled},
                                 .fold = fold_average,
-                                .gradient = average_gradient<kAverageGradient>};
+                                .gradient = average_gradient};
 constexpr OpDef kGlobalAveragePool = {.name = "GlobalAveragePool",
                                       .infer = infer_global,
                                       .prepare = prepare_global_average,
@@ -439,7 +429,7 @@ constexpr OpDef kGlobalAveragePool = {.name = "GlobalAveragePool",
                                       .integer = has_integer_mean,
                                       .quant = {.kind = QuantRule::Kind::kRescaled},
                                       .fold = fold_global_average,
-                                      .gradient = average_gradient<kGlobalAverageGradient>};
+                                      .gradient = average_gradient};
 constexpr OpDef kLpPool = {.name = "LpPool",
                            .since = 2,
                            .infer = infer_pool,

@@ -110,8 +110,7 @@ void canonicalize(Canonicalize& c) {
 }
 
 // dy spread over what was summed; a mean, divided by how many that were.
-template <bool kIsMean>
-void gradient(Gradient& g) {
+void gradient(Gradient& g, bool is_mean) {
   if (!g.wanted(0)) return;
   std::vector<int64_t> axes;
   if (g.in(1) != kNoValue) {
@@ -133,8 +132,12 @@ void gradient(Gradient& g) {
     const ValueId shape = g.add("Mul", {g.shape_of(g.in(0)), g.integers(kept)});
     d = g.add("Reshape", {d, g.add("Add", {shape, g.integers(ones)})});
   }
-  if (kIsMean) d = g.add("Div", {d, g.add("Div", {g.count_of(g.in(0)), g.count_of(g.out())})});
+  if (is_mean) d = g.formula("Div(p, Div(q, r))", {d, g.count_of(g.in(0)), g.count_of(g.out())});
   g.give(0, g.add("Expand", {d, g.shape_of(g.in(0))}));
+}
+template <bool kIsMean>
+void gradient(Gradient& g) {
+  gradient(g, kIsMean);
 }
 
 constexpr OpDef reduction(std::string_view name, Kernel (*prepare)(PrepareContext&),

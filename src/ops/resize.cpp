@@ -334,10 +334,7 @@ void canonicalize_upsample(Canonicalize& c) {
 
 // ---- gradient: each pass backwards. Of an interpolation: dy, the shape of x, scales, sizes.
 
-void infer_gradient(InferContext& c) {
-  if (const auto dims = shape_integers(c, 1)) return c.output(0, c.dtype(0), symbolic(*dims));
-  c.output(0, c.dtype(0), c.shape(0) ? SymShape(c.shape(0)->size()) : SymShape(4));
-}
+void infer_gradient(InferContext& c) { infer_as_given(c, 1); }
 
 Kernel prepare_gradient(PrepareContext& c) {
   const Shape& x = c.out_dims(0);

@@ -121,15 +121,9 @@ bool fold_qlinear(Fold& f) {
 // Softmax: y (dy - sum(dy y)). LogSoftmax: dy - exp(y) sum(dy).
 template <bool kLogarithm>
 void gradient(Gradient& g) {
-  if (!g.wanted(0)) return;
-  const ValueId axes = g.integers({g.axis("axis", -1)});
-  const auto sum = [&](ValueId v) { return g.add("ReduceSum", {v, axes}); };
-  if (kLogarithm) {
-    g.give(0, g.add("Sub", {g.dy(), g.add("Mul", {g.add("Exp", {g.out()}), sum(g.dy())})}));
-  } else {
-    const ValueId weighted = g.add("Mul", {g.dy(), g.out()});
-    g.give(0, g.add("Mul", {g.out(), g.add("Sub", {g.dy(), sum(weighted)})}));
-  }
+  g.give_formulas(
+      {kLogarithm ? "Sub(dy, Mul(Exp(y), ReduceSum(dy, p)))" : "Mul(y, Sub(dy, ReduceSum(Mul(dy, y), p)))"},
+      {g.integers({g.axis("axis", -1)})});
 }
 
 constexpr OpDef softmax(std::string_view name, Kernel (*prepare)(PrepareContext&),

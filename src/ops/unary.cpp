@@ -209,15 +209,9 @@ template <const char* kName, bool kOfOutput>
 void simple_gradient(Gradient& g) {
   give_derivative(g, kName, kOfOutput);
 }
-void exp_gradient(Gradient& g) {
-  if (g.wanted(0)) g.give(0, g.add("Mul", {g.dy(), g.out()}));
-}
-void log_gradient(Gradient& g) {
-  if (g.wanted(0)) g.give(0, g.add("Div", {g.dy(), g.in(0)}));
-}
-void neg_gradient(Gradient& g) {
-  if (g.wanted(0)) g.give(0, g.add("Neg", {g.dy()}));
-}
+void exp_gradient(Gradient& g) { g.give_formulas({"Mul(dy, y)"}); }
+void log_gradient(Gradient& g) { g.give_formulas({"Div(dy, a)"}); }
+void neg_gradient(Gradient& g) { g.give_formulas({"Neg(dy)"}); }
 
 constexpr OpDef kSqrtGradientOp = derivative_op<sqrt_derivative>(kSqrtGradient);
 constexpr OpDef kReciprocalGradientOp = derivative_op<reciprocal_derivative>(kReciprocalGradient);

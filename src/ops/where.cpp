@@ -23,10 +23,7 @@ Kernel prepare_where(PrepareContext& c) {
   };
 }
 
-void gradient(Gradient& g) {
-  if (g.wanted(1)) g.give_summed(1, g.add("Where", {g.in(0), g.dy(), g.scalar(0)}));
-  if (g.wanted(2)) g.give_summed(2, g.add("Where", {g.in(0), g.scalar(0), g.dy()}));
-}
+void gradient(Gradient& g) { g.give_formulas({"", "Where(a, dy, 0)", "Where(a, 0, dy)"}); }
 
 constexpr OpDef kWhere = {.name = "Where",
                           .since = 9,

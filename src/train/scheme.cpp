@@ -11,12 +11,11 @@ namespace {
 
 using quant::Config;
 
-void require(bool condition, const std::string& message, const std::string& hint) {
-  if (!condition)
-    throw Error(ErrorCode::kInvalidArgument, message, {.node = {}, .op = {}, .tensor = {}, .hint = hint});
+void require(bool condition, const Text& message, std::string_view hint) {
+  if (!condition) throw Error(ErrorCode::kInvalidArgument, message, {.hint = std::string(hint)});
 }
 
-bool one_of(const std::string& value, std::initializer_list<const char*> list) {
+bool one_of(std::string_view value, std::initializer_list<std::string_view> list) {
   return std::find(list.begin(), list.end(), value) != list.end();
 }
 
@@ -27,10 +26,10 @@ void check(const Config& c) {
   require(t.learning_rate > 0 && t.learning_rate <= 10, "the learning rate is out of range",
           "above 0, at most 10");
   require(t.batch >= 1 && t.batch <= 65536, "the batch is out of range", "1 to 65536");
-  require(one_of(t.loss, {"auto", "kl", "mse", "cross-entropy"}), "unknown loss '" + t.loss + "'",
+  require(one_of(t.loss, {"auto", "kl", "mse", "cross-entropy"}), {"unknown loss '", t.loss, "'"},
           "'auto', 'kl', 'mse' or 'cross-entropy'");
-  require(one_of(t.optimizer, {"adam", "sgd"}), "unknown optimizer '" + t.optimizer + "'", "'adam' or 'sgd'");
-  require(one_of(t.schedule, {"cosine", "constant"}), "unknown schedule '" + t.schedule + "'",
+  require(one_of(t.optimizer, {"adam", "sgd"}), {"unknown optimizer '", t.optimizer, "'"}, "'adam' or 'sgd'");
+  require(one_of(t.schedule, {"cosine", "constant"}), {"unknown schedule '", t.schedule, "'"},
           "'cosine' or 'constant'");
   require(t.warm_up >= 0 && t.warm_up < 1 && t.validation >= 0 && t.validation < 1 && t.momentum >= 0 &&
               t.momentum < 1,
@@ -43,7 +42,7 @@ void check(const Config& c) {
           "leave symmetricWeights on");
   for (const quant::StageDef* d : quant::all_stages())
     require(!d->rounds_weights || std::find(c.repairs.begin(), c.repairs.end(), d->name) == c.repairs.end(),
-            "the repair '" + std::string(d->name) + "' would undo what training learns",
+            {"the repair '", d->name, "' would undo what training learns"},
             "use it with mode 'static', or train without it");
   require(!c.quantized_inputs, "a model that takes integers cannot be trained", "quantize with float inputs");
 }
