@@ -102,7 +102,7 @@ void require_supported(const Graph& graph) {
   std::string list, first_op, first_node;
   for (const auto& [op, node] : found) {
     if (first_op.empty()) first_op = op, first_node = node;
-    list += (list.empty() ? "" : ", ") + op + " (node '" + node + "')";
+    list += Text({list.empty() ? "" : ", ", op, " (node '", node, "')"}).str();
   }
   throw Error(ErrorCode::kUnsupportedOperator, {"the model uses operators that are not supported: ", list},
               {.node = first_node,
