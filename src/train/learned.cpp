@@ -315,9 +315,11 @@ Problem Learned::problem(const std::vector<Aim>& aims) const {
     if (aim.kind == Aim::Kind::kProbabilities) {
       const ValueId logarithm = aim.is_probability ? add("Log", {add("Add", {y, scalar(1e-7)})})
                                                    : add("LogSoftmax", {y}, {{"axis", int64_t{-1}}});
+      // The divergence: the target's own entropy comes off, so that a perfect match is 0 for any samples.
+      const ValueId own = add("Log", {add("Add", {target, scalar(1e-30)})});
       const ValueId axis = g.add_constant("loss/axis", Tensor::of<int64_t>({1}, {-1}));
-      const ValueId rows = add("ReduceSum", {add("Mul", {target, logarithm}), axis}, drop);
-      loss = add("Neg", {add("ReduceMean", {rows}, drop)});
+      const ValueId terms = add("Mul", {target, add("Sub", {own, logarithm})});
+      loss = add("ReduceMean", {add("ReduceSum", {terms, axis}, drop)}, drop);
     } else {
       const ValueId d = add("Sub", {y, target});
       loss = add("Mul", {add("ReduceMean", {add("Mul", {d, d})}, drop), scalar(aim.factor)});

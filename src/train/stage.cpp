@@ -134,8 +134,8 @@ class Train : public quant::Stage {
     std::string name;
     Aim aim;
     bool decided = false, labels = false;
-    double entropy = 0, squares = 0;  // sums over all samples
-    int64_t rows = 0, elements = 0;
+    double squares = 0;  // of all targets
+    int64_t elements = 0;
   };
 
   void decide(Output& o, const Tensor& y) {
@@ -197,12 +197,8 @@ class Train : public quant::Stage {
       const Tensor& y = outputs[o.at];
       if (!o.decided) decide(o, y);
       Tensor target = target_of(o, y);
-      for (const float v : target.data<float>()) {
-        o.squares += double{v} * v;
-        if (o.aim.kind == Aim::Kind::kProbabilities && v > 0) o.entropy -= v * std::log(double{v});
-      }
+      for (const float v : target.data<float>()) o.squares += double{v} * v;
       o.elements += target.size();
-      o.rows += target.size() / classes_of(target);
       kept_.push_back({o.aim.feed, std::move(target)});
     }
     samples_->add(kept_);
@@ -218,17 +214,13 @@ class Train : public quant::Stage {
   void start() {
     teacher_.reset();
     std::vector<Aim> aims;
-    double floor = 0;
     for (Output& o : outputs_) {
       if (o.aim.kind == Aim::Kind::kSquares && o.squares > 0)
         o.aim.factor = static_cast<double>(o.elements) / o.squares;  // relative to the target's own power
-      if (o.aim.kind == Aim::Kind::kProbabilities && o.rows > 0)
-        floor += o.entropy / static_cast<double>(o.rows);
       aims.push_back(o.aim);
     }
     if (aims.empty()) throw Error(ErrorCode::kInvalidArgument, "the model has no float output to train for");
     Problem problem = learned_->problem(aims);
-    problem.floor = floor;
     trainer_ = std::make_unique<Trainer>(std::move(problem), std::move(*samples_), settings_, state_.threads);
     if (stopped_) trainer_->stop();
   }

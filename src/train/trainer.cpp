@@ -48,7 +48,6 @@ class Trainer::Impl {
       : settings_(settings),
         samples_(std::move(samples)),
         parameters_(copied(problem.parameters)),  // theirs may be a model's
-        floor_(problem.floor),
         random_(settings.seed) {
     if (samples_.count() == 0) throw Error(ErrorCode::kInvalidArgument, "there are no samples to train on");
     build(std::move(problem.graph), problem.loss, threads);
@@ -199,7 +198,7 @@ class Trainer::Impl {
       for (Tensor& g : gradients_)
         for (float& v : g.mutable_data<float>()) v /= static_cast<float>(parts_);
     }
-    end_step(step_loss_ / static_cast<double>(parts_) - floor_);
+    end_step(step_loss_ / static_cast<double>(parts_));
   }
 
   void end_step(double loss) {
@@ -243,7 +242,7 @@ class Trainer::Impl {
     validation_sum_ += evaluation_->outputs()[0].floats()[0] * static_cast<double>(pending_);
     validated_ += pending_;
     if (validated_ < validation_.size()) return begin_validation_batch();
-    const double loss = validation_sum_ / static_cast<double>(validation_.size()) - floor_;
+    const double loss = validation_sum_ / static_cast<double>(validation_.size());
     progress_.validation_loss = loss;
     if (step_ == 0) {
       progress_.first_loss = progress_.best_loss = progress_.loss = loss;
@@ -261,7 +260,6 @@ class Trainer::Impl {
   quant::Training settings_;
   Samples samples_;
   std::vector<Parameter> parameters_, idle_, best_;
-  double floor_;
   Random random_;
   std::unique_ptr<runtime::Session> training_, evaluation_;
   std::unique_ptr<Optimizer> optimizer_;

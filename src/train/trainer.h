@@ -23,7 +23,6 @@ struct Problem {
   Graph graph;              // inputs: what samples feed, and the parameters
   ValueId loss = kNoValue;  // a scalar
   std::vector<Parameter> parameters;
-  double floor = 0;  // taken off the loss where it is shown: what a perfect match would still have
 };
 
 class Trainer {
