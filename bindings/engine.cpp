@@ -435,6 +435,27 @@ DType dtype_option(const val& config, const char* key) {
   return dtype;
 }
 
+quant::Training training_of(const val& v) {
+  quant::Training t;
+  t.epochs = v["epochs"].as<int>();
+  t.learning_rate = v["learningRate"].as<double>();
+  t.batch = v["batchSize"].as<int>();
+  t.loss = v["loss"].as<std::string>();
+  t.optimizer = v["optimizer"].as<std::string>();
+  t.schedule = v["schedule"].as<std::string>();
+  t.warm_up = v["warmUp"].as<double>();
+  t.momentum = v["momentum"].as<double>();
+  t.weight_decay = v["weightDecay"].as<double>();
+  t.clip_norm = v["clipNorm"].as<double>();
+  t.validation = v["validation"].as<double>();
+  t.learn_scales = v["learnScales"].as<bool>();
+  t.freeze = v["freeze"].as<bool>();
+  t.seed = static_cast<uint64_t>(v["seed"].as<double>());
+  t.weight_bits = v["weightBits"].as<int>();
+  t.activation_bits = v["activationBits"].as<int>();
+  return t;
+}
+
 quant::Config config_of(const val& v) {
   quant::Config c;
   c.mode = v["mode"].as<std::string>();
@@ -454,6 +475,7 @@ quant::Config config_of(const val& v) {
   c.include_ops = strings_of(v["includeOps"]);
   c.exclude_ops = strings_of(v["excludeOps"]);
   c.repairs = strings_of(v["repairs"]);
+  c.training = training_of(v["training"]);
   for_entries(v["precision"], [&](const std::string& node, const val& p) {
     c.precision[node] = {dtype_option(p, "activations"), dtype_option(p, "weights")};
   });
@@ -524,6 +546,21 @@ val plan_of(const ModelHandle& model, const val& config, bool measure_weights) {
       [&] { return report_of(quant::plan_of(model.shared(), config_of(config), measure_weights)); });
 }
 
+val training_progress(const quant::TrainingProgress& t) {
+  val o = val::object();
+  o.set("epoch", t.epoch);
+  o.set("epochs", t.epochs);
+  o.set("step", number(t.step));
+  o.set("steps", number(t.steps));
+  o.set("loss", t.loss);
+  o.set("validationLoss", t.validation_loss);
+  o.set("bestLoss", t.best_loss);
+  o.set("firstLoss", t.first_loss);
+  o.set("stepMilliseconds", t.step_milliseconds);
+  o.set("remainingMilliseconds", t.remaining_milliseconds);
+  return o;
+}
+
 class QuantizerHandle {
  public:
   QuantizerHandle(const ModelHandle& model, quant::Config config, int threads)
@@ -540,8 +577,10 @@ class QuantizerHandle {
     s.set("finished", job_.done());
     s.set("wantsSamples", job_.wants_samples());
     s.set("enough", job_.enough());
+    if (p.training) s.set("training", training_progress(*p.training));
     return s;
   }
+  void stop() { job_.stop(); }
   bool needs_calibration() const { return job_.needs_calibration(); }
   val begin_sample(const val& feeds) {
     return answer([&] { job_.begin_sample(feeds_of(feeds)); });
@@ -721,6 +760,7 @@ EMSCRIPTEN_BINDINGS(zeropoint) {
       .function("needsCalibration", &QuantizerHandle::needs_calibration)
       .function("beginSample", &QuantizerHandle::begin_sample)
       .function("endSamples", &QuantizerHandle::end_samples)
+      .function("stop", &QuantizerHandle::stop)
       .function("result", &QuantizerHandle::result)
       .function("report", &QuantizerHandle::report)
       .function("ranges", &QuantizerHandle::ranges);

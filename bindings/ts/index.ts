@@ -16,6 +16,7 @@ export type {
   OutputAgreement,
   Range,
   StepInfo,
+  TrainingProgress,
   ValueInfo,
   WeightReport,
 } from './engine/module.ts';
@@ -30,6 +31,7 @@ export type {
   QuantizeOptions,
   QuantizeReport,
   SchemeOptions,
+  TrainingOptions,
 } from './quantize.ts';
 export * from './samples/index.ts';
 export type { Outputs, RunOptions, Session, SessionOptions } from './session.ts';

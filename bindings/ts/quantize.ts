@@ -1,9 +1,19 @@
 import type { Engine } from './engine/client.ts';
 import { fedOf, type Id, type ModelDescription } from './engine/host.ts';
-import type { Choices, ConfigIn, EngineReport, LayerError, LayerReport, Range } from './engine/module.ts';
+import type {
+  Choices,
+  ConfigIn,
+  EngineReport,
+  LayerError,
+  LayerReport,
+  Range,
+  TrainingIn,
+  TrainingProgress,
+} from './engine/module.ts';
 import { ZeropointError } from './errors.ts';
 import { countOf, isSamples, KeptSamples, SampleReader, type Samples } from './feeds.ts';
 import * as check from './options.ts';
+import type { Feeds } from './tensor.ts';
 
 /** Where long work stands. `total` is 0 while it is not known. */
 export interface Progress {
@@ -12,9 +22,11 @@ export interface Progress {
   /** Steps of the phase, or samples where it goes through samples. */
   done: number;
   total: number;
+  /** While a model is trained (mode `qat`), and of the training that was. */
+  training?: TrainingProgress;
 }
 
-export type QuantizeMode = 'static' | 'dynamic' | 'weight-only' | (string & {});
+export type QuantizeMode = 'static' | 'dynamic' | 'weight-only' | 'qat' | (string & {});
 export type ModelFormat = 'qdq' | 'qoperator';
 
 /** What is to be quantized, and how. */
@@ -23,6 +35,7 @@ export interface SchemeOptions {
    * - `static` (default): int8 weights and activations, with ranges from calibration; runs on integer kernels
    * - `dynamic`: int8 weights; activations are quantized in each run, with the range they then have
    * - `weight-only`: int8 weights per channel, or int4 in blocks; activations stay float
+   * - `qat`: as `static`, and then trained on the samples until its outputs are those of the float model again
    */
   mode?: QuantizeMode | undefined;
   /** The type of quantized activations (static only). Default: uint8. */
@@ -57,6 +70,53 @@ export interface SchemeOptions {
   parameters?: Readonly<Record<string, number>> | undefined;
   /** Repairs to run, by name: see `choices()`. */
   repairs?: readonly string[] | undefined;
+  /** Mode `qat`: fewer bits than the types have, 2 to 8. Activations are clipped to so many integers of their type. */
+  weightBits?: number | undefined;
+  activationBits?: number | undefined;
+  /** Mode `qat`: how it trains. */
+  training?: TrainingOptions | undefined;
+}
+
+/**
+ * Training needs no labels: by default the quantized model learns to answer as the float model does. Samples may bring
+ * labels as further feeds, `target:` and the name of an output: class numbers (int64, one for each row), or values
+ * shaped as the output.
+ */
+export interface TrainingOptions {
+  /** How often each sample is seen. Default: 3; 0: not at all, only weightBits and activationBits take effect. */
+  epochs?: number | undefined;
+  /** The largest step; default: 0.001. */
+  learningRate?: number | undefined;
+  /** Samples of one step; default: 32. */
+  batchSize?: number | undefined;
+  /**
+   * - `kl`: the float model's probabilities
+   * - `mse`: its outputs, or the targets, where samples have them
+   * - `cross-entropy`: class numbers that samples bring
+   * - `auto` (default): as the targets say; without targets `kl` for rows of classes, else `mse`
+   */
+  loss?: 'auto' | 'kl' | 'mse' | 'cross-entropy' | undefined;
+  optimizer?: 'adam' | 'sgd' | undefined;
+  /** How the learning rate goes on after the warm-up. Default: cosine, down to nothing. */
+  schedule?: 'cosine' | 'constant' | undefined;
+  /** The part of all steps in which the learning rate rises; default: 0.05. */
+  warmUp?: number | undefined;
+  /** Of `sgd`; default: 0.9. */
+  momentum?: number | undefined;
+  /** Of weights, not of biases and scales; default: 0. */
+  weightDecay?: number | undefined;
+  /** The largest length of all gradients together; default: 1; 0: any. */
+  clipNorm?: number | undefined;
+  /** The part of the samples that is kept aside to choose the best epoch by; default: 0.1. */
+  validation?: number | undefined;
+  /** Whether scales are learned too (default), or stay as calibrated. */
+  learnScales?: boolean | undefined;
+  /** Whether what comes before an operator without a gradient stays as it is; by default that is an error. */
+  freeze?: boolean | undefined;
+  /** The same seed gives the same model; default: 1. */
+  seed?: number | undefined;
+  /** Ends training when it fires; the best so far is the result. (`signal` throws everything away.) */
+  stop?: AbortSignal | undefined;
 }
 
 export interface QuantizeOptions extends SchemeOptions {
@@ -107,6 +167,40 @@ const precision: check.Check = (value) => {
   return unknown === undefined ? undefined : `'${unknown}' is neither activations nor weights`;
 };
 
+const bits: check.Check = check.integer(2, 8);
+const atLeastZero: check.Check = (value) =>
+  check.finite(value) ?? ((value as number) >= 0 ? undefined : `${value} is negative`);
+const part: check.Check = (value) =>
+  atLeastZero(value) ?? ((value as number) < 1 ? undefined : `${value} is not below 1`);
+
+const trainingChecks: Record<string, check.Check> = {
+  epochs: check.integer(0, 100000),
+  learningRate: (value) =>
+    check.finite(value) ?? ((value as number) > 0 ? undefined : `${value} is not above 0`),
+  batchSize: check.integer(1, 65536),
+  loss: check.oneOf(['auto', 'kl', 'mse', 'cross-entropy']),
+  optimizer: check.oneOf(['adam', 'sgd']),
+  schedule: check.oneOf(['cosine', 'constant']),
+  warmUp: part,
+  momentum: part,
+  weightDecay: atLeastZero,
+  clipNorm: atLeastZero,
+  validation: part,
+  learnScales: check.boolean,
+  freeze: check.boolean,
+  seed: check.integer(0, Number.MAX_SAFE_INTEGER),
+  stop: check.signal,
+};
+
+const training: check.Check = (value) => {
+  try {
+    check.checkOptions(value, trainingChecks);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+};
+
 export const schemeChecks = (choices: Choices): Record<string, check.Check> => ({
   mode: check.oneOf(choices.modes),
   activations: check.oneOf(activationTypes),
@@ -126,6 +220,9 @@ export const schemeChecks = (choices: Choices): Record<string, check.Check> => (
   ranges: check.recordOf(range),
   parameters: check.recordOf(check.finite),
   repairs: check.listOf(check.oneOf(choices.repairs)),
+  weightBits: bits,
+  activationBits: bits,
+  training,
 });
 
 const quantizeChecks = (choices: Choices): Record<string, check.Check> => ({
@@ -136,6 +233,31 @@ const quantizeChecks = (choices: Choices): Record<string, check.Check> => ({
   threads: check.integer(1, 64),
   onProgress: check.func,
   signal: check.signal,
+});
+
+const targetPrefix = 'target:';
+
+/** What the model itself is fed. */
+const withoutTargets = (feeds: Feeds): Feeds =>
+  Object.fromEntries(Object.entries(feeds).filter(([name]) => !name.startsWith(targetPrefix)));
+
+const trainingFrom = ({ training = {}, weightBits = 0, activationBits = 0 }: SchemeOptions): TrainingIn => ({
+  epochs: training.epochs ?? 3,
+  learningRate: training.learningRate ?? 1e-3,
+  batchSize: training.batchSize ?? 32,
+  loss: training.loss ?? 'auto',
+  optimizer: training.optimizer ?? 'adam',
+  schedule: training.schedule ?? 'cosine',
+  warmUp: training.warmUp ?? 0.05,
+  momentum: training.momentum ?? 0.9,
+  weightDecay: training.weightDecay ?? 0,
+  clipNorm: training.clipNorm ?? 1,
+  validation: training.validation ?? 0.1,
+  learnScales: training.learnScales ?? true,
+  freeze: training.freeze ?? false,
+  seed: training.seed ?? 1,
+  weightBits,
+  activationBits,
 });
 
 /** The engine's configuration. Names that are operators of the model are taken as such, all others as nodes. */
@@ -170,6 +292,7 @@ export function configFrom(options: SchemeOptions, operators: readonly string[])
     ),
     ranges: options.ranges ?? {},
     options: options.parameters ?? {},
+    training: trainingFrom(options),
   };
 }
 
@@ -200,20 +323,25 @@ export async function quantizeModel(
     const reader = new SampleReader(calibration ?? []);
     const expected = calibration === undefined ? 0 : countOf(calibration);
     const kept = new KeptSamples(options.layerErrors ?? 4);
-    const advance = (milliseconds: number) => engine.call('advanceQuantizer', [job, milliseconds]);
+    const stop = options.training?.stop;
+    const advance = async (milliseconds: number) => {
+      if (stop?.aborted) await engine.call('stopQuantizer', [job]);
+      return engine.call('advanceQuantizer', [job, milliseconds]);
+    };
 
     for (;;) {
       const state = await engine.drive(
         advance,
         ({ idle }) => idle,
         signal,
-        ({ phase, done, total }) => onProgress?.({ phase, done, total }),
+        ({ phase, done, total, training }) =>
+          onProgress?.({ phase, done, total, ...(training && { training }) }),
       );
       if (state.finished) break;
       let samples = 0;
       for await (const feeds of reader.sweep()) {
         await engine.call('beginSample', [job, fedOf(feeds)]);
-        kept.offer(feeds);
+        kept.offer(withoutTargets(feeds));
         const after = await engine.drive(
           advance,
           ({ idle }) => idle,
@@ -233,7 +361,7 @@ export async function quantizeModel(
     }
     if (needsCalibration === false && calibration !== undefined && kept.samples.length === 0) {
       for await (const feeds of reader.sweep()) {
-        if (!kept.offer(feeds)) break;
+        if (!kept.offer(withoutTargets(feeds))) break;
       }
     }
 

@@ -47,6 +47,7 @@ Examples:
   $ zeropoint quantize model.onnx -o small.onnx --calibration samples/ --preset imagenet
   $ zeropoint quantize model.onnx -o small.onnx --mode dynamic
   $ zeropoint quantize model.onnx -o small.onnx --mode weight-only --weights int4 --format qoperator
+  $ zeropoint quantize model.onnx -o small.onnx --calibration samples/ --preset imagenet --mode qat --weights int4 --epochs 5
   $ zeropoint quantize model.onnx -o small.onnx --calibration x.npz --exclude Softmax,conv_1 --json report.json`,
     );
   addSchemeOptions(command);
@@ -60,7 +61,7 @@ async function quantize(path: string, options: Options): Promise<void> {
   if (typeof options.json === 'string')
     await checkOutput(options.json, [path, options.output], options.force);
   const model = await loadModel(path);
-  const needsSamples = options.mode === 'static';
+  const needsSamples = options.mode === 'static' || options.mode === 'qat';
   const quiet = terminal(options.quiet);
   const given =
     needsSamples || options.calibration !== undefined

@@ -1,6 +1,6 @@
 // The options that say what is quantized, and how: of `quantize` and `inspect`.
 import { type Command, Option } from 'commander';
-import type { SchemeOptions } from '../node.ts';
+import type { SchemeOptions, TrainingOptions } from '../node.ts';
 import { parse } from './common.ts';
 
 export interface SchemeArguments {
@@ -16,11 +16,18 @@ export interface SchemeArguments {
   quantizedOutputs?: boolean;
   include?: string[];
   exclude?: string[];
+  weightBits?: number;
+  activationBits?: number;
+  epochs?: number;
+  learningRate?: number;
+  batchSize?: number;
+  loss?: TrainingOptions['loss'];
+  seed?: number;
 }
 
 export function addSchemeOptions(command: Command): Command {
   return command
-    .option('--mode <mode>', 'static, dynamic or weight-only', 'static')
+    .option('--mode <mode>', 'static, dynamic, weight-only or qat', 'static')
     .addOption(
       new Option('--activations <type>', 'type of quantized activations').choices([
         'uint8',
@@ -45,7 +52,20 @@ export function addSchemeOptions(command: Command): Command {
     .option('--quantized-inputs', 'the model takes integers where its inputs are quantized')
     .option('--quantized-outputs', 'the model gives integers where its outputs are quantized')
     .option('--include <names>', 'only these nodes and operators', parse.list)
-    .option('--exclude <names>', 'not these nodes and operators', parse.list);
+    .option('--exclude <names>', 'not these nodes and operators', parse.list)
+    .option('--weight-bits <n>', 'qat: bits of a weight, 2 to 8', parse.positiveInteger)
+    .option('--activation-bits <n>', 'qat: bits of an activation, 2 to 8', parse.positiveInteger)
+    .option('--epochs <n>', 'qat: how often each sample is seen (3)', parse.number)
+    .option('--learning-rate <n>', 'qat: the largest step (0.001)', parse.number)
+    .option('--batch-size <n>', 'qat: samples of one step (32)', parse.positiveInteger)
+    .addOption(
+      new Option('--loss <name>', 'qat: what is made small (auto)').choices([
+        'auto',
+        'kl',
+        'mse',
+        'cross-entropy',
+      ]),
+    );
 }
 
 export function schemeFrom(options: SchemeArguments): SchemeOptions {
@@ -62,5 +82,14 @@ export function schemeFrom(options: SchemeArguments): SchemeOptions {
     outputs: options.quantizedOutputs ? 'quantized' : undefined,
     include: options.include,
     exclude: options.exclude,
+    weightBits: options.weightBits,
+    activationBits: options.activationBits,
+    training: {
+      epochs: options.epochs,
+      learningRate: options.learningRate,
+      batchSize: options.batchSize,
+      loss: options.loss,
+      seed: options.seed,
+    },
   };
 }

@@ -288,6 +288,11 @@ export class EngineHost {
     unwrap(this.#quantizer(id).endSamples());
   }
 
+  /** Ends training after the step under way, with the best so far. */
+  stopQuantizer(id: Id): void {
+    this.#quantizer(id).stop();
+  }
+
   quantizerResult(id: Id): { model: ModelDescription; report: EngineReport; ranges: Record<string, Range> } {
     const job = this.#quantizer(id);
     const report = unwrap(job.report());

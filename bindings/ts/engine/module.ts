@@ -129,6 +129,47 @@ export interface ConfigIn {
   precision: Readonly<Record<string, { activations: string; weights: string }>>;
   ranges: Readonly<Record<string, Range>>;
   options: Readonly<Record<string, number>>;
+  training: TrainingIn;
+}
+
+export interface TrainingIn {
+  epochs: number;
+  learningRate: number;
+  batchSize: number;
+  loss: string;
+  optimizer: string;
+  schedule: string;
+  warmUp: number;
+  momentum: number;
+  weightDecay: number;
+  clipNorm: number;
+  validation: number;
+  learnScales: boolean;
+  freeze: boolean;
+  seed: number;
+  /** 0: as many as the type has. */
+  weightBits: number;
+  activationBits: number;
+}
+
+/** Where training stands. */
+export interface TrainingProgress {
+  /** The epoch under way, from 1; 0 before the first step. */
+  epoch: number;
+  epochs: number;
+  /** Steps taken, of all epochs. */
+  step: number;
+  steps: number;
+  /** A running mean over the last steps. */
+  loss: number;
+  /** After the last epoch, on samples kept aside (or on all of them, where there are few). */
+  validationLoss: number;
+  /** Of the checkpoint that is kept. */
+  bestLoss: number;
+  /** Before the first step. */
+  firstLoss: number;
+  stepMilliseconds: number;
+  remainingMilliseconds: number;
 }
 
 /** A weight that was quantized. */
@@ -203,6 +244,7 @@ export interface QuantizerState extends Steps {
   finished: boolean;
   wantsSamples: boolean;
   enough: boolean;
+  training?: TrainingProgress;
 }
 
 export interface QuantizerHandle extends Handle {
@@ -211,6 +253,7 @@ export interface QuantizerHandle extends Handle {
   needsCalibration(): boolean;
   beginSample(feeds: FeedIn[]): Answer<undefined>;
   endSamples(): Answer<undefined>;
+  stop(): void;
   result(): Answer<ModelHandle>;
   report(): Answer<EngineReport>;
   ranges(): Answer<Record<string, Range>>;
