@@ -4,6 +4,19 @@
 
 namespace zp {
 
+Piece::Piece(std::string_view text) : kind_(Kind::kText), size_(text.size()), at_(text.data()) {}
+Piece::Piece(const char* text) : Piece(std::string_view(text)) {}
+Piece::Piece(const std::string& text) : Piece(std::string_view(text)) {}
+Piece::Piece(std::span<const int64_t> dims) : kind_(Kind::kDims), size_(dims.size()), at_(dims.data()) {}
+Piece::Piece(const std::vector<int64_t>& dims) : Piece(std::span<const int64_t>(dims)) {}
+Piece::Piece(Number number) : kind_(Kind::kNumber), size_(0), number_(number.value) {}
+Piece::Piece(const void* object, Format format) : kind_(Kind::kObject), format_(format), at_(object) {}
+
+Text::Text(const char* text) : only_(text) {}
+Text::Text(const std::string& text) : only_(text) {}
+Text::Text(std::string_view text) : only_(text) {}
+Text::Text(std::initializer_list<Piece> pieces) : only_(""), pieces_(pieces.begin()), count_(pieces.size()) {}
+
 void Piece::append_to(std::string& text) const {
   switch (kind_) {
     case Kind::kText:

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/sort.h"
+
 namespace zp {
 
 std::optional<std::vector<int64_t>> shape_integers(const InferContext& c, size_t input) {
@@ -64,7 +66,7 @@ LayoutRule reshaping_layout(const SymShape* in, const SymShape* out) {
 
 std::vector<int64_t> sorted_axes(const InferContext& c, std::vector<int64_t> axes, int rank) {
   for (int64_t& a : axes) a = c.axis(a, rank);
-  std::sort(axes.begin(), axes.end());
+  sort_small(axes);
   if (std::adjacent_find(axes.begin(), axes.end()) != axes.end()) {
     c.fail(ErrorCode::kShapeMismatch, "an axis is named twice");
   }

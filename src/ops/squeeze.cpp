@@ -1,6 +1,6 @@
 // Squeeze and Unsqueeze: dimensions of one taken out or put in.
-#include <algorithm>
 
+#include "core/sort.h"
 #include "ops/rewrite.h"
 #include "ops/shape_arguments.h"
 
@@ -88,8 +88,8 @@ bool cancel(RewriteContext& r) {
   const Tensor* b = r.graph.constant(r.node(at).input(1));
   if (!a || !b) return false;
   std::vector<int64_t> first_axes = b->integers(), second_axes = a->integers();
-  std::sort(first_axes.begin(), first_axes.end());
-  std::sort(second_axes.begin(), second_axes.end());
+  sort_small(first_axes);
+  sort_small(second_axes);
   if (first_axes != second_axes) return false;
   Node same;
   same.name = second.name;

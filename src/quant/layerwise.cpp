@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/sort.h"
 #include "ops/op.h"
 #include "quant/edges.h"
 #include "quant/report_builder.h"
@@ -59,7 +60,7 @@ LayerwiseStage::LayerwiseStage(JobState& state, size_t samples, Stand stand)
     const int32_t placed = index.producer[static_cast<size_t>(node.output(0))];
     if (placed >= 0) layers_.push_back({w.node, placed, i, node.output(0)});
   }
-  std::sort(layers_.begin(), layers_.end(), [](const Layer& a, const Layer& b) { return a.node < b.node; });
+  sort_small(layers_, [](const Layer& a, const Layer& b) { return a.node < b.node; });
 }
 
 void LayerwiseStage::end_samples() {

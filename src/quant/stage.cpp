@@ -1,7 +1,6 @@
 #include "quant/stage.h"
 
-#include <algorithm>
-
+#include "core/sort.h"
 #include "quant/registry.h"
 #include "quant/stopwatch.h"
 
@@ -12,7 +11,7 @@ RegisterStage::RegisterStage(const StageDef& def) { Registry<StageDef>::instance
 std::vector<const StageDef*> all_stages() {
   std::vector<const StageDef*> stages;
   for (const StageDef& d : Registry<StageDef>::instance().all()) stages.push_back(&d);
-  std::sort(stages.begin(), stages.end(), [](const auto* a, const auto* b) {
+  sort_small(stages, [](const auto* a, const auto* b) {
     return a->order != b->order ? a->order < b->order : a->name < b->name;
   });
   return stages;

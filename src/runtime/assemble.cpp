@@ -7,6 +7,7 @@
 #include <cstring>
 #include <numeric>
 
+#include "core/sort.h"
 #include "kernels/transpose.h"
 #include "ops/infer.h"
 #include "runtime/plan.h"
@@ -569,7 +570,7 @@ void Plan::place_arena(size_t limit) {
     const uint64_t size = (uint64_t{b.bytes()} + Tensor::kReadSlack + 63) / 64 * 64;
     blocks.push_back({static_cast<int>(i), size});
   }
-  std::sort(blocks.begin(), blocks.end(), [](const Block& a, const Block& b) {
+  sort_small(blocks, [](const Block& a, const Block& b) {
     return a.size != b.size ? a.size > b.size : a.buffer < b.buffer;
   });
   const uint64_t most = std::min<uint64_t>(limit > 0 ? limit : SIZE_MAX, SIZE_MAX - 2 * Tensor::kReadSlack);
