@@ -64,46 +64,12 @@ void multiply_float_tiles(const float* a, std::ptrdiff_t stride, const float* we
 template <class Isa>
 void multiply_float_rows(const float* a, std::ptrdiff_t stride, const float* w, int depth, int rows,
                          float* sums) {
-  constexpr int kRows = kFloatRows<Isa>;
-  // One or two rows have too few accumulators, which wait for each other: a tile before them gives them some
-  // of its own.
-  const int rest = rows % kRows;
-  const int tiles = rows / kRows - (rows > kRows && (rest == 1 || rest == 2) ? 1 : 0);
-  const auto multiply = [&](auto count, int times) {
-    if constexpr (count <= kRows) {
-      multiply_float_tiles<Isa, count>(a, stride, w, depth, times, sums);
-      a += times * count * stride;
-      sums += times * count * kColumnTile;
-    }
-  };
-  multiply(std::integral_constant<int, kRows>{}, tiles);
-  for (int left = rows - tiles * kRows; left > 0;) {
-    // 5 of 5, 4 of 4, 3 of 3; 4 + 3 of 7, 4 + 4 of 8; without a fused multiply-add 3 + 2 of 5, 3 + 3 of 6.
-    const int count = left > kRows ? (left + 1) / 2 : left;
-    left -= count;
-    switch (count) {
-      case 1:
-        multiply(std::integral_constant<int, 1>{}, 1);
-        break;
-      case 2:
-        multiply(std::integral_constant<int, 2>{}, 1);
-        break;
-      case 3:
-        multiply(std::integral_constant<int, 3>{}, 1);
-        break;
-      case 4:
-        multiply(std::integral_constant<int, 4>{}, 1);
-        break;
-      default:
-        multiply(std::integral_constant<int, 5>{}, 1);
-    }
-  }
+  for_row_tiles<kFloatRows<Isa>>(rows, [&](auto count, int tiles) {
+    multiply_float_tiles<Isa, count>(a, stride, w, depth, tiles, sums);
+    a += tiles * count * stride;
+    sums += tiles * count * kColumnTile;
+  });
 }
-
-// One or two rows times many strips. They wait for memory and for each other's sums: strips side by side are
-// read from several places at once, and share the loads of activations.
-inline constexpr int kStripsOfOneRow = 4;
-inline constexpr int kStripsOfTwoRows = 2;
 
 // Begins and finishes eight columns, from n on, of which `count` exist.
 struct FloatEpilogue {

@@ -225,6 +225,12 @@ TEST(Int8Gemm, AllRemaindersOfRowsAndColumns) {
   }
 }
 
+TEST(Int8Gemm, OneRowTakesSeveralStripsOfColumns) {
+  for (int rows = 1; rows <= 2; ++rows) {
+    for (int columns = 18; columns <= 75; ++columns) check_int8_everywhere({rows, columns, 19});
+  }
+}
+
 TEST(Int8Gemm, AllRemaindersOfDepth) {
   for (int depth = 1; depth <= 36; ++depth) {
     Int8Case c{7, 9, depth};
