@@ -392,6 +392,7 @@ class SessionHandle {
         s.set("node", step.node);
         s.set("op", step.op);
         s.set("kernel", step.kernel);
+        s.set("milliseconds", step.milliseconds);
         return s;
       });
     });

@@ -356,5 +356,19 @@ describe('zeropoint bench', () => {
     }
     const { stdout } = await cli(['bench', model, '--runs', '3']);
     expect(stdout).toMatch(/median/);
+    expect(stdout).not.toMatch(/slowest steps/);
+  });
+
+  test('says how long each step took', async () => {
+    const { results } = await json('bench', model, '--steps', '--runs', '3', '--threads', '1');
+    const [{ steps, median }] = results;
+    expect(steps.length).toBeGreaterThan(10);
+    expect(steps).toContainEqual(
+      expect.objectContaining({ op: 'Conv', kernel: 'float32', milliseconds: expect.any(Number) }),
+    );
+    const total = steps.reduce((sum: number, step: { milliseconds: number }) => sum + step.milliseconds, 0);
+    expect(total).toBeGreaterThan(0);
+    expect(total).toBeLessThan(3 * median);
+    expect((await cli(['bench', model, '--steps', '--runs', '3'])).stdout).toMatch(/slowest steps/);
   });
 });

@@ -100,6 +100,8 @@ export interface StepInfo {
   node: string;
   op: string;
   kernel: string;
+  /** What the last run spent on it. */
+  milliseconds: number;
 }
 
 export interface Range {
