@@ -104,17 +104,13 @@ val copied(const std::byte* data, size_t bytes) {
   return view.call<val>("slice");
 }
 
-val dims_of(const std::vector<int64_t>& dims) {
-  return array_of(dims, [](int64_t d) { return number(d); });
-}
-
 // ------------------------------------------------------------------------------------------------ bytes and
 // tensors
 
 // Memory of the engine's that JavaScript fills. Taken by the call that it is passed to.
 class Buffer {
  public:
-  explicit Buffer(size_t size) : bytes_(allocate_bytes(size)), size_(size) {}
+  explicit Buffer(size_t size) : bytes_(allocate_bytes(size, Clear::kSlack)), size_(size) {}
   val view() const {
     return val(emscripten::typed_memory_view(size_, reinterpret_cast<unsigned char*>(bytes_.get())));
   }
@@ -169,16 +165,12 @@ std::vector<runtime::Feed> feeds_of(const val& list) {
   return feeds;
 }
 
-val tensor_of(std::string_view name, const Tensor& tensor) {
+val tensor_of(std::string_view name, const TensorView& tensor) {
   val out = val::object();
   out.set("name", text(name));
-  out.set("type", text(name_of(tensor.dtype())));
-  out.set("dims", dims_of(tensor.dims()));
-  if (tensor.dtype() == DType::kString) {
-    out.set("strings", array_of(tensor.strings(), [](const std::string& s) { return val(s); }));
-  } else {
-    out.set("bytes", copied(tensor.raw(), tensor.bytes()));
-  }
+  out.set("type", text(name_of(tensor.dtype)));
+  out.set("dims", array_of(tensor.dims, [](int64_t d) { return number(d); }));
+  out.set("bytes", copied(tensor.data, bytes_of(tensor.dtype, element_count(tensor.dims))));
   return out;
 }
 
@@ -375,11 +367,10 @@ class SessionHandle {
 
   val outputs() const {
     return answer([&] {
-      const std::vector<Tensor> tensors = session_.outputs();
       val list = val::array();
-      for (size_t i = 0; i < tensors.size(); ++i) {
+      for (size_t i = 0; i < model_->graph.outputs.size(); ++i) {
         const Value& value = model_->graph[model_->graph.outputs[i]];
-        list.call<void>("push", tensor_of(value.name, tensors[i]));
+        list.call<void>("push", tensor_of(value.name, session_.output(i)));
       }
       return list;
     });

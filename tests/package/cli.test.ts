@@ -362,9 +362,9 @@ describe('zeropoint bench', () => {
   test('says how long each step took', async () => {
     const { results } = await json('bench', model, '--steps', '--runs', '3', '--threads', '1');
     const [{ steps, median }] = results;
-    expect(steps.length).toBeGreaterThan(10);
+    expect(steps.length).toBeGreaterThan(2);
     expect(steps).toContainEqual(
-      expect.objectContaining({ op: 'Conv', kernel: 'float32', milliseconds: expect.any(Number) }),
+      expect.objectContaining({ op: 'Gemm', kernel: 'float32', milliseconds: expect.any(Number) }),
     );
     const total = steps.reduce((sum: number, step: { milliseconds: number }) => sum + step.milliseconds, 0);
     expect(total).toBeGreaterThan(0);

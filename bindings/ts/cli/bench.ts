@@ -152,7 +152,7 @@ async function run(first: string, second: string | undefined, options: Options):
             node,
             op,
             kernel,
-            milliseconds(ms),
+            `${ms.toFixed(3)} ms`,
             `${((100 * ms) / total).toFixed(1)} %`,
           ]),
       ]),

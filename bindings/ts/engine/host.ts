@@ -86,9 +86,8 @@ function unwrap<T>(answer: Answer<T>): T {
 }
 
 /** A copy of the outputs' bytes as typed arrays. */
-function tensorFrom({ name, type, dims, bytes, strings }: TensorOut): NamedTensor {
-  const data = type === 'string' ? (strings ?? []) : viewAs(type, bytes ?? new Uint8Array());
-  return { name, type, dims, data };
+function tensorFrom({ name, type, dims, bytes }: TensorOut): NamedTensor {
+  return { name, type, dims, data: viewAs(type, bytes) };
 }
 
 export class EngineHost {

@@ -40,13 +40,12 @@ export interface FeedIn {
   strings?: readonly string[];
 }
 
-/** A tensor on its way out. */
+/** A tensor on its way out: operators on strings are not supported, so none comes out. */
 export interface TensorOut {
   name: string;
-  type: TensorType;
+  type: Exclude<TensorType, 'string'>;
   dims: number[];
-  bytes?: Uint8Array<ArrayBuffer>;
-  strings?: string[];
+  bytes: Uint8Array<ArrayBuffer>;
 }
 
 export interface Steps {
