@@ -464,6 +464,18 @@ quant::Config config_of(const val& v) {
   return c;
 }
 
+val sentences(const std::vector<std::string>& all) {
+  return array_of(all, [](const std::string& s) { return val(s); });
+}
+
+val spread_of(const quant::ChannelSpread& s) {
+  if (s.channel < 0) return val::null();
+  val o = val::object();
+  o.set("ratio", s.ratio);
+  o.set("channel", number(s.channel));
+  return o;
+}
+
 val weight_report(const quant::WeightReport& w) {
   val o = val::object();
   o.set("name", w.name);
@@ -475,6 +487,7 @@ val weight_report(const quant::WeightReport& w) {
   o.set("min", w.min);
   o.set("max", w.max);
   o.set("sqnr", w.sqnr_db);
+  o.set("spread", spread_of(w.spread));
   return o;
 }
 
@@ -498,6 +511,7 @@ val layer_report(const quant::LayerReport& layer) {
   o.set("output", layer.output);
   o.set("quantized", layer.quantized);
   o.set("why", layer.why);
+  o.set("findings", sentences(layer.findings));
   o.set("weight", layer.weight ? weight_report(*layer.weight) : val::null());
   o.set("activations", array_of(layer.activations, activation_report));
   o.set("macs", layer.macs);
@@ -515,8 +529,8 @@ val report_of(const quant::Report& report) {
   val o = val::object();
   o.set("mode", report.mode);
   o.set("layers", array_of(report.layers, layer_report));
-  o.set("warnings", array_of(report.warnings, [](const std::string& s) { return val(s); }));
-  o.set("repairs", array_of(report.repairs, [](const std::string& s) { return val(s); }));
+  o.set("warnings", sentences(report.warnings));
+  o.set("repairs", sentences(report.repairs));
   o.set("trials", array_of(report.trials, [](const quant::Trial& t) {
           val e = val::object();
           e.set("what", t.what);
@@ -662,6 +676,23 @@ class ComparisonHandle {
       e.set("cosine", l.cosine);
       e.set("maxAbs", l.max_abs);
       e.set("saturated", l.saturated);
+      e.set("outside", number(l.outside));
+      val histogram = val::object();
+      histogram.set("left", l.values.left);
+      histogram.set("width", l.values.width);
+      histogram.set("counts", array_of(l.values.counts, [](uint64_t n) { return val(static_cast<double>(n)); }));
+      histogram.set("zeros", static_cast<double>(l.values.zeros));
+      e.set("histogram", histogram);
+      val clip = val::null();
+      if (l.clip) {
+        clip = val::object();
+        clip.set("min", l.clip->min);
+        clip.set("max", l.clip->max);
+      }
+      e.set("clip", clip);
+      e.set("spread", spread_of(l.spread));
+      e.set("shifted", l.shifted);
+      e.set("findings", sentences(l.findings));
       return e;
     });
   }

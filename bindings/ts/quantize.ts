@@ -99,10 +99,19 @@ export interface QuantizeOptions extends SchemeOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** A sentence about one layer: see LayerReport.findings. */
+export interface Finding {
+  node: string;
+  op: string;
+  text: string;
+}
+
 /** What was done to a model, layer by layer, and what it cost. */
 export interface QuantizeReport extends EngineReport {
   /** The layers, in the order of the graph; `error` where it was measured. */
   layers: (LayerReport & { error?: LayerError })[];
+  /** What is wrong, and what helps: the findings of all layers, those that lose most by themselves first. */
+  findings: Finding[];
   format: ModelFormat;
   /** Bytes of the file, before and after. */
   sizeBefore: number;
@@ -314,9 +323,12 @@ export async function quantizeModel(
       const sizeAfter = await engine.call('sizeOfModel', [quantized.id, format]);
       const layers = report.layers.map((layer) => {
         const error = errors.get(layer.output);
-        return error ? { ...layer, error } : layer;
+        return error ? { ...layer, error, findings: [...layer.findings, ...error.findings] } : layer;
       });
-      return { model: quantized, report: { ...report, layers, format, sizeBefore, sizeAfter, ranges } };
+      return {
+        model: quantized,
+        report: { ...report, layers, findings: findingsOf(layers), format, sizeBefore, sizeAfter, ranges },
+      };
     } catch (error) {
       engine.release(quantized.id);
       throw error;
@@ -324,6 +336,19 @@ export async function quantizeModel(
   } finally {
     engine.release(job);
   }
+}
+
+function findingsOf(layers: QuantizeReport['layers']): Finding[] {
+  const own = ({ weight, error }: QuantizeReport['layers'][number]) =>
+    Math.min(
+      ...[weight?.sqnr, error?.ownSqnr].map((sqnr) =>
+        sqnr === undefined || Number.isNaN(sqnr) ? Infinity : sqnr,
+      ),
+    );
+  return layers
+    .filter(({ findings }) => findings.length > 0)
+    .sort((a, b) => (own(a) < own(b) ? -1 : own(a) > own(b) ? 1 : 0))
+    .flatMap(({ node, op, findings }) => findings.map((text) => ({ node, op, text })));
 }
 
 async function measureLayers(

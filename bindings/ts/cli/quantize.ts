@@ -135,6 +135,12 @@ function printReport(output: string, report: QuantizeReport): void {
     print('\nlayers that harm the outputs most when they alone are quantized:');
     print(table(sensitive.map(({ op, node, sqnr }) => [`  ${op}`, node, decibels(sqnr)])));
   }
+  if (report.findings.length > 0) {
+    print('\nwhat stands out:');
+    for (const { op, node, text } of report.findings.slice(0, 5)) print(`  ${op} ${node}: ${text}`);
+    const more = report.findings.length - 5;
+    if (more > 0) print(`  and ${more} more: --json lists them`);
+  }
   const measured = report.layers.flatMap(({ error }) => (error?.quantized ? [error] : []));
   if (measured.length === 0) return;
   const worst = measured.sort((a, b) => a.sqnr - b.sqnr).slice(0, 5);

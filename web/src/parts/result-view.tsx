@@ -5,7 +5,7 @@ import { asError } from '../sample-set.ts';
 import { describe, isCalibrated } from '../settings.ts';
 import type { Result } from '../work.ts';
 import { ErrorBox } from './error-box.tsx';
-import { LayerChart } from './layer-chart.tsx';
+import { Findings, LayerChart } from './layer-chart.tsx';
 import { ScrollRegion } from './scroll-region.tsx';
 
 function save(name: string, data: BlobPart, type: string) {
@@ -16,6 +16,9 @@ function save(name: string, data: BlobPart, type: string) {
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
+
+/** Findings that are shown at once. */
+const mostFindings = 3;
 
 const base = (name: string) => name.replace(/\.onnx$/i, '');
 
@@ -148,6 +151,13 @@ export function ResultView({ name, original, result }: { name: string; original:
       )}
       {problem && <ErrorBox error={problem} onClose={() => setProblem(undefined)} />}
       <h3>Where accuracy went</h3>
+      <Findings findings={report.findings.slice(0, mostFindings)} />
+      {report.findings.length > mostFindings && (
+        <details>
+          <summary>{report.findings.length - mostFindings} more that stand out less</summary>
+          <Findings findings={report.findings.slice(mostFindings)} />
+        </details>
+      )}
       <LayerChart report={report} />
     </div>
   );
