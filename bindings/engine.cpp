@@ -453,6 +453,8 @@ quant::Config config_of(const val& v) {
   c.repairs = strings_of(v["repairs"]);
   c.target_sqnr = v["targetSqnr"].as<double>();
   c.target_bytes = v["targetBytes"].as<double>();
+  c.target_drop = v["targetDrop"].as<double>();
+  c.labels = emscripten::convertJSArrayToNumberVector<int32_t>(v["labels"]);
   c.sensitivity = v["sensitivity"].as<bool>();
   for_entries(v["precision"], [&](const std::string& node, const val& p) {
     c.precision[node] = {dtype_option(p, "activations"), dtype_option(p, "weights")};
@@ -525,22 +527,54 @@ val layer_report(const quant::LayerReport& layer) {
   return o;
 }
 
+// What makes a trial again, in the package's own words: SchemeOptions.
+val options_of(const quant::Config& c) {
+  const auto type = [](DType t) { return t == DType::kUndefined ? text("float") : text(name_of(t)); };
+  val o = val::object();
+  o.set("mode", c.mode);
+  o.set("observer", c.observer);
+  o.set("repairs", sentences(c.repairs));
+  val parameters = val::object();
+  for (const auto& [name, number] : c.options) parameters.set(name, number);
+  o.set("parameters", parameters);
+  std::vector<std::string> exclude = c.exclude_ops;
+  exclude.insert(exclude.end(), c.exclude_nodes.begin(), c.exclude_nodes.end());
+  o.set("exclude", sentences(exclude));
+  val precision = val::object();
+  for (const auto& [node, p] : c.precision) {
+    val own = val::object();
+    own.set("activations", type(p.activations));
+    own.set("weights", type(p.weights));
+    precision.set(node, own);
+  }
+  o.set("precision", precision);
+  o.set("target", val::undefined());
+  o.set("sensitivity", false);
+  return o;
+}
+
+val trial_report(const quant::Trial& t) {
+  val e = val::object();
+  e.set("what", t.what);
+  e.set("sqnr", t.sqnr_db);
+  e.set("cosine", t.cosine);
+  e.set("drop", t.drop);
+  e.set("accuracy", t.accuracy);
+  e.set("weightBytes", number(t.weight_bytes));
+  e.set("floatLayers", number(t.float_layers));
+  e.set("wideLayers", number(t.wide_layers));
+  e.set("kept", t.kept);
+  e.set("options", options_of(*t.config));
+  return e;
+}
+
 val report_of(const quant::Report& report) {
   val o = val::object();
   o.set("mode", report.mode);
   o.set("layers", array_of(report.layers, layer_report));
   o.set("warnings", sentences(report.warnings));
   o.set("repairs", sentences(report.repairs));
-  o.set("trials", array_of(report.trials, [](const quant::Trial& t) {
-          val e = val::object();
-          e.set("what", t.what);
-          e.set("sqnr", t.sqnr_db);
-          e.set("cosine", t.cosine);
-          e.set("weightBytes", number(t.weight_bytes));
-          e.set("floatLayers", number(t.float_layers));
-          e.set("kept", t.kept);
-          return e;
-        }));
+  o.set("trials", array_of(report.trials, trial_report));
   o.set("layersQuantized", number(report.layers_quantized));
   o.set("weightBytesBefore", number(report.weight_bytes_before));
   o.set("weightBytesAfter", number(report.weight_bytes_after));
@@ -680,7 +714,8 @@ class ComparisonHandle {
       val histogram = val::object();
       histogram.set("left", l.values.left);
       histogram.set("width", l.values.width);
-      histogram.set("counts", array_of(l.values.counts, [](uint64_t n) { return val(static_cast<double>(n)); }));
+      histogram.set("counts",
+                    array_of(l.values.counts, [](uint64_t n) { return val(static_cast<double>(n)); }));
       histogram.set("zeros", static_cast<double>(l.values.zeros));
       e.set("histogram", histogram);
       val clip = val::null();

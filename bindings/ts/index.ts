@@ -19,6 +19,7 @@ export type {
   Range,
   StepInfo,
   Trial,
+  TrialOptions,
   ValueInfo,
   WeightReport,
 } from './engine/module.ts';

@@ -16,6 +16,8 @@
 
 namespace zp::quant {
 
+struct Config;
+
 struct WeightReport {
   std::string name;
   DType dtype = DType::kUndefined;
@@ -61,7 +63,11 @@ struct Trial {
   double sqnr_db = 0;  // of the outputs, over the samples held out
   double cosine = 0;
   size_t weight_bytes = 0;
-  size_t float_layers = 0;  // of those with weights, left in float
+  double drop = 0;      // share of right answers lost (Config::labels), or of answers that differ; NaN: none
+  double accuracy = 0;  // share of right answers; NaN: no labels
+  size_t float_layers = 0;               // of those with weights, whose activations are float
+  size_t wide_layers = 0;                // whose activations have 16 bits
+  std::shared_ptr<const Config> config;  // makes it again
   bool kept = false;
 };
 

@@ -130,6 +130,9 @@ export interface ConfigIn {
   targetSqnr: number;
   /** 0: none. */
   targetBytes: number;
+  /** 0: none. */
+  targetDrop: number;
+  labels: readonly number[];
   sensitivity: boolean;
   precision: Readonly<Record<string, { activations: string; weights: string }>>;
   ranges: Readonly<Record<string, Range>>;
@@ -224,11 +227,34 @@ export interface Trial {
   sqnr: number;
   /** The smallest of any output. */
   cosine: number;
+  /**
+   * Share of right answers lost against the float model where there are labels, else of answers that are not the float
+   * model's; an answer is the largest element of a row. NaN: no output has rows of two or more.
+   */
+  drop: number;
+  /** Share of right answers; the float model's is `accuracy + drop`. NaN: no labels. */
+  accuracy: number;
   weightBytes: number;
-  /** Layers with weights that it leaves in float. */
+  /** Layers with weights whose activations it leaves in float. */
   floatLayers: number;
+  /** Layers whose activations have 16 bits. They cost no bytes; like float ones they run on float kernels here. */
+  wideLayers: number;
   /** It was the best so far. The last one kept is the result. */
   kept: boolean;
+  /** What makes it again: `model.quantize({ ...yourOptions, ...trial.options })`. */
+  options: TrialOptions;
+}
+
+/** SchemeOptions that take a caller's options to those of a trial. */
+export interface TrialOptions {
+  mode: string;
+  observer: string;
+  repairs: string[];
+  parameters: Record<string, number>;
+  exclude: string[];
+  precision: Record<string, { activations: string; weights: string }>;
+  target: undefined;
+  sensitivity: boolean;
 }
 
 /** src/quant/report.h: Report. */
