@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/sort.h"
 #include "core/text.h"
 #include "quant/report.h"
 
@@ -56,9 +57,8 @@ ChannelSpread spread_of(std::vector<float> largest) {
   s.channel = widest - largest.begin();
   const double most = *widest;
   std::erase_if(largest, [](float v) { return !(v > 0); });
-  const auto middle = largest.begin() + static_cast<std::ptrdiff_t>(largest.size() / 2);
-  std::nth_element(largest.begin(), middle, largest.end());
-  s.ratio = most / *middle;
+  sort_small(largest);
+  s.ratio = most / largest[largest.size() / 2];
   return s;
 }
 

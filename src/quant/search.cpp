@@ -23,6 +23,7 @@
 #include <string>
 
 #include "core/error.h"
+#include "core/sort.h"
 #include "quant/job.h"
 #include "quant/scheme.h"
 #include "quant/stopwatch.h"
@@ -38,7 +39,7 @@ constexpr size_t kEvery = 4;             // every fourth sample is held out,
 constexpr size_t kMostCalibrating = 96;  // and all that come after so many that are not
 constexpr size_t kSensitivitySamples = 6;
 constexpr double kBetter = 0.1;      // dB that a change must gain to be kept
-constexpr double kWideEnough = 0.1;  // share of a layer's noise that 16-bit activations may leave
+constexpr double kWideEnough = 0.1;  // share of a layer's noise that 16 bits may leave, where no sum is known
 constexpr double kFewFloat = 0.05;   // share of the operations that "auto" leaves in float by itself
 constexpr double kWorthFloat = 1;    // dB that this must gain
 constexpr double kPoor = 25;         // dB below which "auto" also tries other schemes
@@ -69,8 +70,9 @@ struct Effect {
   std::string node;
   double noise = 0;
   double macs = 0;
-  double bytes = 0;   // that float16 weights add
-  bool wide = false;  // 16-bit activations spare nearly as much noise
+  double bytes = 0;       // that float16 weights add
+  double wide_noise = 0;  // with 16-bit activations
+  bool wide = false;      // that is enough
 };
 
 class Search : public Job {
@@ -417,8 +419,7 @@ class Search : public Job {
 
   void plan_mixed() {
     phase_ = "mixed precision";
-    std::sort(effects_.begin(), effects_.end(),
-              [](const Effect& a, const Effect& b) { return a.noise > b.noise; });
+    sort_small(effects_, [](const Effect& a, const Effect& b) { return a.noise > b.noise; });
     if (config_.target_sqnr > 0 || for_answers()) {
       for_quality();
     } else if (config_.target_bytes > 0) {
@@ -471,21 +472,20 @@ class Search : public Job {
     ++expected_;
   }
 
-  // Each of the layers that have to be spared alone with 16-bit activations; then those for which that spares
-  // nearly as much, together.
+  // Each of the layers that have to be spared alone with 16-bit activations; then all those together for
+  // which that is enough.
   void try_wide() {
     for (size_t i = 0; i < high_; ++i) {
       steps_.push_back([this, i]() -> std::optional<Candidate> {
         Candidate c = alone(effects_[i].node);
         const DType wider = is_signed_integer(c.config.activations) ? DType::kInt16 : DType::kUint16;
         c.config.precision[effects_[i].node] = {wider, c.config.weights};
-        on_outcome_ = [this, i](std::unique_ptr<Outcome> o) {
-          effects_[i].wide = o->noise <= kWideEnough * effects_[i].noise;
-        };
+        on_outcome_ = [this, i](std::unique_ptr<Outcome> o) { effects_[i].wide_noise = o->noise; };
         return c;
       });
     }
     steps_.push_back([this]() -> std::optional<Candidate> {
+      choose_wide();
       Candidate c = sparing(worst(high_), true);
       if (c.wide_layers == 0) {
         take_mixed();
@@ -499,6 +499,18 @@ class Search : public Job {
       return c;
     });
     expected_ += high_ + 1;
+  }
+
+  // As many as the noise has room for that the target leaves, those with the least first.
+  void choose_wide() {
+    std::vector<Effect*> layers;
+    for (size_t i = 0; i < high_; ++i) layers.push_back(&effects_[i]);
+    sort_small(layers, [](const Effect* a, const Effect* b) { return a->wide_noise < b->wide_noise; });
+    double room = std::pow(10, -config_.target_sqnr / 10) - reached_->noise;
+    for (Effect* e : layers) {
+      e->wide = for_answers() ? e->wide_noise <= kWideEnough * e->noise : e->wide_noise <= room;
+      if (e->wide) room -= e->wide_noise;
+    }
   }
 
   void try_all_float() {
@@ -533,7 +545,7 @@ class Search : public Job {
     }
     double left = config_.target_bytes - now;
     std::vector<const Effect*> by_worth = worst(effects_.size());
-    std::sort(by_worth.begin(), by_worth.end(), [](const Effect* a, const Effect* b) {
+    sort_small(by_worth, [](const Effect* a, const Effect* b) {
       const double x = a->noise * (b->bytes + 1), y = b->noise * (a->bytes + 1);
       return x != y ? x > y : a->node < b->node;
     });
