@@ -25,7 +25,7 @@ constexpr double kSaturated = 0.005;
 constexpr double kFewSteps = 8;
 // Means that shift are noise that adds up from layer to layer, and that a bias removes for nothing. Below 30
 // dB there is something to be won.
-constexpr double kShifted = 0.3, kShiftedBelow = 30;
+constexpr double kShifted = 0.3, kGood = 30;
 
 // Two or three digits that matter.
 std::string few_digits(double x) {
@@ -99,12 +99,12 @@ std::vector<std::string> findings_of(const LayerError& e) {
       say({"channel ", e.spread.channel, " of this value spans ", few_digits(e.spread.ratio),
            " times the median channel, which is left ", few_digits(steps / e.spread.ratio), " of ",
            few_digits(steps), " steps: --repair equalization, or --repair smooth in a transformer"});
-    } else if (e.half_steps > 0 && e.half_steps < kFewSteps) {
+    } else if (e.half_steps > 0 && e.half_steps < kFewSteps && e.own_sqnr_db < kGood) {
       say({"a few outliers stretch the range: half of the values share ", few_digits(e.half_steps), " of ",
            few_digits(steps), " steps: --observer percentile or mse, or --activations uint16"});
     }
   }
-  if (e.shifted >= kShifted && e.sqnr_db < kShiftedBelow)
+  if (e.shifted >= kShifted && e.sqnr_db < kGood)
     say({percent(e.shifted),
          " of the error here is a shift of channel means, which a bias can take back: "
          "--repair bias-correction"});
