@@ -487,6 +487,8 @@ quant::Config config_of(const val& v) {
   c.repairs = strings_of(v["repairs"]);
   c.target_sqnr = v["targetSqnr"].as<double>();
   c.target_bytes = v["targetBytes"].as<double>();
+  c.target_drop = v["targetDrop"].as<double>();
+  c.labels = emscripten::convertJSArrayToNumberVector<int32_t>(v["labels"]);
   c.sensitivity = v["sensitivity"].as<bool>();
   for_entries(v["precision"], [&](const std::string& node, const val& p) {
     c.precision[node] = {dtype_option(p, "activations"), dtype_option(p, "weights")};
@@ -496,6 +498,18 @@ quant::Config config_of(const val& v) {
   });
   for_entries(v["options"], [&](const std::string& name, const val& n) { c.options[name] = n.as<double>(); });
   return c;
+}
+
+val sentences(const std::vector<std::string>& all) {
+  return array_of(all, [](const std::string& s) { return val(s); });
+}
+
+val spread_of(const quant::ChannelSpread& s) {
+  if (s.channel < 0) return val::null();
+  Object o;
+  o.set("ratio", s.ratio);
+  o.set("channel", number(s.channel));
+  return o;
 }
 
 val weight_report(const quant::WeightReport& w) {
@@ -509,6 +523,7 @@ val weight_report(const quant::WeightReport& w) {
   o.set("min", w.min);
   o.set("max", w.max);
   o.set("sqnr", w.sqnr_db);
+  o.set("spread", spread_of(w.spread));
   return o;
 }
 
@@ -532,6 +547,7 @@ val layer_report(const quant::LayerReport& layer) {
   o.set("output", layer.output);
   o.set("quantized", layer.quantized);
   o.set("why", layer.why);
+  o.set("findings", sentences(layer.findings));
   o.set("weight", layer.weight ? weight_report(*layer.weight) : val::null());
   o.set("activations", array_of(layer.activations, activation_report));
   o.set("macs", layer.macs);
@@ -545,22 +561,54 @@ val layer_report(const quant::LayerReport& layer) {
   return o;
 }
 
+// What makes a trial again, in the package's own words: SchemeOptions.
+val options_of(const quant::Config& c) {
+  const auto type = [](DType t) { return t == DType::kUndefined ? text("float") : text(name_of(t)); };
+  Object o;
+  o.set("mode", c.mode);
+  o.set("observer", c.observer);
+  o.set("repairs", sentences(c.repairs));
+  Object parameters;
+  for (const auto& [name, number] : c.options) parameters.set(name, val(number));
+  o.set("parameters", parameters);
+  std::vector<std::string> exclude = c.exclude_ops;
+  exclude.insert(exclude.end(), c.exclude_nodes.begin(), c.exclude_nodes.end());
+  o.set("exclude", sentences(exclude));
+  Object precision;
+  for (const auto& [node, p] : c.precision) {
+    Object own;
+    own.set("activations", type(p.activations));
+    own.set("weights", type(p.weights));
+    precision.set(node, own);
+  }
+  o.set("precision", precision);
+  o.set("target", val::undefined());
+  o.set("sensitivity", false);
+  return o;
+}
+
+val trial_report(const quant::Trial& t) {
+  Object e;
+  e.set("what", t.what);
+  e.set("sqnr", t.sqnr_db);
+  e.set("cosine", t.cosine);
+  e.set("drop", t.drop);
+  e.set("accuracy", t.accuracy);
+  e.set("weightBytes", number(t.weight_bytes));
+  e.set("floatLayers", number(t.float_layers));
+  e.set("wideLayers", number(t.wide_layers));
+  e.set("kept", t.kept);
+  e.set("options", options_of(*t.config));
+  return e;
+}
+
 val report_of(const quant::Report& report) {
   Object o;
   o.set("mode", report.mode);
   o.set("layers", array_of(report.layers, layer_report));
-  o.set("warnings", array_of(report.warnings, [](const std::string& s) { return val(s); }));
-  o.set("repairs", array_of(report.repairs, [](const std::string& s) { return val(s); }));
-  o.set("trials", array_of(report.trials, [](const quant::Trial& t) {
-          Object e;
-          e.set("what", t.what);
-          e.set("sqnr", t.sqnr_db);
-          e.set("cosine", t.cosine);
-          e.set("weightBytes", number(t.weight_bytes));
-          e.set("floatLayers", number(t.float_layers));
-          e.set("kept", t.kept);
-          return e;
-        }));
+  o.set("warnings", sentences(report.warnings));
+  o.set("repairs", sentences(report.repairs));
+  o.set("trials", array_of(report.trials, trial_report));
   o.set("layersQuantized", number(report.layers_quantized));
   o.set("weightBytesBefore", number(report.weight_bytes_before));
   o.set("weightBytesAfter", number(report.weight_bytes_after));
@@ -696,6 +744,24 @@ class ComparisonHandle {
       e.set("cosine", l.cosine);
       e.set("maxAbs", l.max_abs);
       e.set("saturated", l.saturated);
+      e.set("outside", number(l.outside));
+      Object histogram;
+      histogram.set("left", l.values.left);
+      histogram.set("width", l.values.width);
+      histogram.set("counts",
+                    array_of(l.values.counts, [](uint64_t n) { return val(static_cast<double>(n)); }));
+      histogram.set("zeros", static_cast<double>(l.values.zeros));
+      e.set("histogram", histogram);
+      val clip = val::null();
+      if (l.clip) {
+        clip = val::object();
+        clip.set("min", l.clip->min);
+        clip.set("max", l.clip->max);
+      }
+      e.set("clip", clip);
+      e.set("spread", spread_of(l.spread));
+      e.set("shifted", l.shifted);
+      e.set("findings", sentences(l.findings));
       return e;
     });
   }

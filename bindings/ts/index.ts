@@ -8,8 +8,10 @@ export { type CompareOptions, type Comparison, compare } from './compare.ts';
 export { configure, type EngineConfig, type EngineInfo, engineInfo } from './engine/client.ts';
 export type {
   ActivationReport,
+  ChannelSpread,
   Choices,
   Dim,
+  Histogram,
   LayerError,
   LayerReport,
   ModelFacts,
@@ -17,6 +19,7 @@ export type {
   Range,
   StepInfo,
   Trial,
+  TrialOptions,
   ValueInfo,
   WeightReport,
 } from './engine/module.ts';
@@ -25,6 +28,7 @@ export type { Samples } from './feeds.ts';
 export { type InspectOptions, type LoadOptions, Model, type ModelReport } from './model.ts';
 export type { RgbaImage } from './platform.ts';
 export type {
+  Finding,
   ModelFormat,
   Progress,
   QuantizeMode,

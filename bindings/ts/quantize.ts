@@ -1,6 +1,14 @@
 import type { Engine } from './engine/client.ts';
 import { fedOf, type Id, type ModelDescription } from './engine/host.ts';
-import type { Choices, ConfigIn, EngineReport, LayerError, LayerReport, Range } from './engine/module.ts';
+import type {
+  Choices,
+  ConfigIn,
+  EngineReport,
+  LayerError,
+  LayerReport,
+  Range,
+  Trial,
+} from './engine/module.ts';
 import { ZeropointError } from './errors.ts';
 import { countOf, isSamples, KeptSamples, SampleReader, type Samples } from './feeds.ts';
 import * as check from './options.ts';
@@ -17,8 +25,16 @@ export interface Progress {
 export type QuantizeMode = 'auto' | 'static' | 'dynamic' | 'weight-only' | 'float16' | (string & {});
 export type ModelFormat = 'qdq' | 'qoperator';
 
-/** What mixed precision is to reach: a quality of the outputs in dB, or bytes of weights (`'2.5MB'`). */
-export type Target = { sqnr: number } | { size: number | string };
+/**
+ * What mixed precision is to reach:
+ *
+ * - `sqnr`: a quality of the outputs, in dB
+ * - `drop`: the share of right answers that may be lost, 0...1 (0.005: half a percent). Without `labels` an answer is
+ *   right when it is the float model's; an answer is the largest element of a row of the first output that has any.
+ *   Wants many samples: of 1,000 at most a good 900 are held out to count on
+ * - `size`: bytes of weights, as a number or as in `'2.5MB'`
+ */
+export type Target = { sqnr: number } | { drop: number } | { size: number | string };
 
 /** What is to be quantized, and how. */
 export interface SchemeOptions {
@@ -56,13 +72,18 @@ export interface SchemeOptions {
   include?: readonly string[] | undefined;
   /** Leave these nodes, by name, and operators, by type, as they are. Wins over `include`. */
   exclude?: readonly string[] | undefined;
-  /** Another precision for single nodes, by name; `float` leaves one as it is. */
+  /**
+   * Another precision for single nodes, by name: 8 or 16 bits or `float` for activations, 4 or 8 bits or `float` for
+   * weights, which may be `float16` where activations are `float`.
+   */
   precision?: Readonly<Record<string, { activations?: string; weights?: string }>> | undefined;
   /** Ranges by value name, used as they are instead of observed. */
   ranges?: Readonly<Record<string, Range>> | undefined;
   /**
-   * Leave those layers in float whose quantization harms the outputs most: as few as a quality needs, or as many as fit
-   * a size. The report's `trials` are the points between. Needs samples.
+   * Give those layers more than 8 bits whose quantization harms the outputs most: as few as a quality needs, or as many
+   * as fit a size. Each gets what costs least: 16-bit activations where they are enough (a quality or drop), float
+   * activations with float16 weights, or float. The report's layers say which; its `tradeoff` has the points between.
+   * Needs samples.
    */
   target?: Target | undefined;
   /** Measure what quantizing each layer alone does to the outputs (`auto` and targets do). Needs samples. */
@@ -85,6 +106,11 @@ export interface SchemeOptions {
 export interface QuantizeOptions extends SchemeOptions {
   /** Samples that show which values occur; `static` needs them. Read once, one at a time, and not kept. */
   calibration?: Samples | undefined;
+  /**
+   * The right class of each sample, from 0, in the order of `calibration`. Searches (`auto`, targets, sensitivities) then
+   * count right answers: see `Trial.accuracy`.
+   */
+  labels?: readonly number[] | undefined;
   /** How toBytes() writes the result: Q/DQ pairs (default), or operators that take integers where there are such. */
   format?: ModelFormat | undefined;
   /**
@@ -99,10 +125,24 @@ export interface QuantizeOptions extends SchemeOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** A sentence about one layer: see LayerReport.findings. */
+export interface Finding {
+  node: string;
+  op: string;
+  text: string;
+}
+
 /** What was done to a model, layer by layer, and what it cost. */
 export interface QuantizeReport extends EngineReport {
   /** The layers, in the order of the graph; `error` where it was measured. */
   layers: (LayerReport & { error?: LayerError })[];
+  /** What is wrong, and what helps: the findings of all layers, those that lose most by themselves first. */
+  findings: Finding[];
+  /**
+   * The trials that no other one beats in both bytes and quality, the smallest first. To pick another point than the one
+   * that was kept: `model.quantize({ ...options, ...report.tradeoff[i].options })`.
+   */
+  tradeoff: Trial[];
   format: ModelFormat;
   /** Bytes of the file, before and after. */
   sizeBefore: number;
@@ -124,7 +164,7 @@ const range: check.Check = (value) => {
 };
 
 const precision: check.Check = (value) => {
-  const wrong = check.recordOf(check.oneOf(['float', ...activationTypes, ...weightTypes]))(value);
+  const wrong = check.recordOf(check.oneOf(['float', 'float16', ...activationTypes, ...weightTypes]))(value);
   if (wrong) return wrong;
   const unknown = Object.keys(value as object).find((key) => key !== 'activations' && key !== 'weights');
   return unknown === undefined ? undefined : `'${unknown}' is neither activations nor weights`;
@@ -163,6 +203,7 @@ export const schemeChecks = (choices: Choices): Record<string, check.Check> => (
 const quantizeChecks = (choices: Choices): Record<string, check.Check> => ({
   ...schemeChecks(choices),
   calibration: (value) => (isSamples(value) ? undefined : 'an Iterable or AsyncIterable of feeds is needed'),
+  labels: check.listOf(check.integer(0, 2 ** 31 - 1)),
   format: check.oneOf(formats),
   layerErrors: check.integer(0, 4),
   threads: check.integer(1, 64),
@@ -189,22 +230,22 @@ export function bytesFrom(size: unknown): number | undefined {
   return bytes > 0 && Number.isFinite(bytes) ? bytes : undefined;
 }
 
-function targetFrom(target: Target | undefined): { targetSqnr: number; targetBytes: number } {
-  if (target === undefined) return { targetSqnr: 0, targetBytes: 0 };
-  const { sqnr, size, ...others } = (target ?? {}) as { sqnr?: unknown; size?: unknown };
-  const one = (sqnr === undefined) !== (size === undefined) && Object.keys(others).length === 0;
-  const targetSqnr = sqnr === undefined ? 0 : sqnr;
-  const targetBytes = size === undefined ? 0 : bytesFrom(size);
-  if (
-    !one ||
-    typeof targetSqnr !== 'number' ||
-    !Number.isFinite(targetSqnr) ||
-    targetSqnr < 0 ||
-    targetBytes === undefined
-  ) {
-    throw new TypeError("{ sqnr: 30 } or { size: '2.5MB' } is needed");
+function targetFrom(target: Target | undefined): {
+  targetSqnr: number;
+  targetBytes: number;
+  targetDrop: number;
+} {
+  const none = { targetSqnr: 0, targetBytes: 0, targetDrop: 0 };
+  if (target === undefined) return none;
+  const [[kind, value] = ['', undefined], ...more] = Object.entries(target ?? {});
+  const positive = typeof value === 'number' && Number.isFinite(value) && value > 0;
+  if (more.length === 0) {
+    if (kind === 'sqnr' && positive) return { ...none, targetSqnr: value };
+    if (kind === 'drop' && positive && value < 1) return { ...none, targetDrop: value };
+    const bytes = kind === 'size' ? bytesFrom(value) : undefined;
+    if (bytes !== undefined) return { ...none, targetBytes: bytes };
   }
-  return { targetSqnr, targetBytes };
+  throw new TypeError("{ sqnr: 30 }, { drop: 0.005 } or { size: '2.5MB' } is needed");
 }
 
 /** The engine's configuration. Names that are operators of the model are taken as such, all others as nodes. */
@@ -232,6 +273,7 @@ export function configFrom(options: SchemeOptions, operators: readonly string[])
     excludeOps: exclude.filter(isOperator).map(type),
     repairs: options.repairs ?? [],
     ...targetFrom(options.target),
+    labels: [],
     sensitivity: options.sensitivity ?? false,
     precision: Object.fromEntries(
       Object.entries(options.precision ?? {}).map(([node, own]) => [
@@ -261,7 +303,11 @@ export async function quantizeModel(
   );
   const format = options.format ?? 'qdq';
 
-  const { id: job, needsCalibration } = await engine.call('createQuantizer', [model, config, threads]);
+  const { id: job, needsCalibration } = await engine.call('createQuantizer', [
+    model,
+    { ...config, labels: options.labels ?? [] },
+    threads,
+  ]);
   try {
     if (needsCalibration && calibration === undefined) {
       throw new ZeropointError('invalid-argument', `calibration: mode '${config.mode}' needs samples`, {
@@ -314,9 +360,21 @@ export async function quantizeModel(
       const sizeAfter = await engine.call('sizeOfModel', [quantized.id, format]);
       const layers = report.layers.map((layer) => {
         const error = errors.get(layer.output);
-        return error ? { ...layer, error } : layer;
+        return error ? { ...layer, error, findings: [...layer.findings, ...error.findings] } : layer;
       });
-      return { model: quantized, report: { ...report, layers, format, sizeBefore, sizeAfter, ranges } };
+      return {
+        model: quantized,
+        report: {
+          ...report,
+          layers,
+          findings: findingsOf(layers),
+          tradeoff: tradeoffOf(report.trials),
+          format,
+          sizeBefore,
+          sizeAfter,
+          ranges,
+        },
+      };
     } catch (error) {
       engine.release(quantized.id);
       throw error;
@@ -324,6 +382,27 @@ export async function quantizeModel(
   } finally {
     engine.release(job);
   }
+}
+
+function findingsOf(layers: QuantizeReport['layers']): Finding[] {
+  const own = ({ weight, error }: QuantizeReport['layers'][number]) =>
+    Math.min(
+      ...[weight?.sqnr, error?.ownSqnr].map((sqnr) =>
+        sqnr === undefined || Number.isNaN(sqnr) ? Infinity : sqnr,
+      ),
+    );
+  return layers
+    .filter(({ findings }) => findings.length > 0)
+    .sort((a, b) => (own(a) < own(b) ? -1 : own(a) > own(b) ? 1 : 0))
+    .flatMap(({ node, op, findings }) => findings.map((text) => ({ node, op, text })));
+}
+
+function tradeoffOf(trials: readonly Trial[]): Trial[] {
+  const better = (a: Trial, b: Trial) =>
+    a.weightBytes <= b.weightBytes && a.sqnr >= b.sqnr && (a.weightBytes < b.weightBytes || a.sqnr > b.sqnr);
+  return trials
+    .filter((trial) => !Number.isNaN(trial.sqnr) && !trials.some((other) => better(other, trial)))
+    .sort((a, b) => a.weightBytes - b.weightBytes);
 }
 
 async function measureLayers(

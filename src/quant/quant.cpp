@@ -33,10 +33,14 @@ void check(const Config& c, const Scheme& scheme) {
     refuse("unknown format '" + c.format + "'", "'qdq' or 'qoperator'");
   observer_named(c.observer);
   for (const auto& [node, p] : c.precision) {
-    if ((p.activations != DType::kUndefined && !is_activation_type(p.activations)) ||
-        (p.weights != DType::kUndefined && !is_weight_type(p.weights)))
-      refuse("the precision of node '" + node + "' is not possible",
-             "8 or 16 bits for activations, 4 or 8 for weights, or undefined for float");
+    const bool floats = p.activations == DType::kUndefined;
+    if ((!floats && !is_activation_type(p.activations)) ||
+        (p.weights != DType::kUndefined && !is_weight_type(p.weights) &&
+         !(floats && p.weights == DType::kFloat16)))
+      refuse(
+          "the precision of node '" + node + "' is not possible",
+          "8 or 16 bits for activations, 4 or 8 for weights, or float for both; float16 weights with float "
+          "activations");
   }
   for (const auto& [value, r] : c.ranges)
     if (!std::isfinite(r.min) || !std::isfinite(r.max) || r.min > r.max)

@@ -33,7 +33,8 @@
 
 namespace zp::quant {
 
-// One node's own choice, where it differs from the rest of the model. kUndefined: float.
+// One node's own choice, where it differs from the rest of the model. kUndefined: float. Weights may be
+// kFloat16 where activations are float.
 struct Precision {
   DType activations = DType::kUint8;
   DType weights = DType::kInt8;
@@ -60,9 +61,12 @@ struct Config {
   std::map<std::string, double, std::less<>> options;
   // Repairs to run, by name: see repair_names().
   std::vector<std::string> repairs;
-  // What to reach by leaving the layers that are worst quantized in float. 0: nothing.
+  // What to reach by giving the layers that are worst quantized 16 bits or float. 0: nothing.
   double target_sqnr = 0;   // dB, of the outputs
   double target_bytes = 0;  // of constants: as many layers in float as fit
+  double target_drop = 0;   // of right answers, as a share of all, 0...1; without labels: of equal answers
+  // The class of each sample, in the order in which they come. With them a search counts right answers.
+  std::vector<int32_t> labels;
   // Measure what each layer's quantization does to the outputs, for the report. A search does so anyway.
   bool sensitivity = false;
 };

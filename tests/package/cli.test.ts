@@ -259,6 +259,38 @@ describe('zeropoint quantize', () => {
     expect(report.samples).toBe(2);
   });
 
+  test('labels: a line for each image, and right answers are counted', async () => {
+    writeFileSync(inFolder('classes.csv'), 'image,class\n2.png,1\n0.png,0\n"1.png",0\n');
+    const call = (labels: string) =>
+      [
+        ...['quantize', models.angle.path, '-o', inFolder('labelled.onnx'), '--force'],
+        ...['--calibration', inFolder('images'), '--preset', 'ppocr-cls'],
+        ...['--mode', 'static', '--target', 'drop=0.9', '--labels', inFolder(labels)],
+      ] as const;
+    const report = await json(...call('classes.csv'));
+    expect(report.trials[0].accuracy).toBeGreaterThanOrEqual(0);
+    expect(report.trials[0].options.mode).toBe('static');
+    writeFileSync(inFolder('order.txt'), '0\n0\n1\n');
+    const shown = await cli(call('order.txt'));
+    expect(shown.stdout).toContain('right answers');
+    expect(shown.stdout).toContain(`${(100 * report.trials[0].accuracy).toFixed(1)} %`);
+
+    writeFileSync(inFolder('few.csv'), '0.png,0\n');
+    const few = await cli(call('few.csv'));
+    expect(few).toMatchObject({ code: 2 });
+    expect(few.stderr).toContain('no line for 1.png');
+    writeFileSync(inFolder('words.csv'), 'image,class\n0.png,cat\n');
+    expect((await cli(call('words.csv'))).stderr).toContain("'NAME,CLASS'");
+  });
+
+  test('what stands out is said, with the option that helps', async () => {
+    const { stdout } = await cli([
+      ...['quantize', models.angle.path, '-o', inFolder('told.onnx'), '--force', '--mode', 'static'],
+      ...['--calibration', inFolder('images'), '--preset', 'ppocr-cls', '--per-tensor'],
+    ]);
+    expect(stdout).toMatch(/\nwhat stands out:\n {2}\S+ \S+: .*--(repair|observer) [a-z-]+/);
+  });
+
   test('Ctrl-C leaves nothing behind', async () => {
     const program = join(inject('installation'), 'node_modules', '.bin', 'zeropoint');
     const before = readdirSync(folder);

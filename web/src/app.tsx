@@ -125,7 +125,7 @@ export function App() {
     };
   }, [loaded, settings]);
 
-  const quantize = async () => {
+  const quantize = async (settings: Settings) => {
     if (!loaded || !samples || job) return;
     const controller = new AbortController();
     const startedAt = performance.now();
@@ -259,7 +259,7 @@ export function App() {
                     type="button"
                     class="primary large"
                     disabled={!samples}
-                    onClick={() => void quantize()}
+                    onClick={() => void quantize(settings)}
                   >
                     {results.length ? 'Quantize again' : 'Quantize'}
                   </button>
@@ -278,7 +278,16 @@ export function App() {
                   Result
                 </h2>
                 {results.length > 1 && <History results={results} shown={result.id} onShow={setShown} />}
-                <ResultView key={result.id} name={loaded.name} original={loaded.model} result={result} />
+                <ResultView
+                  key={result.id}
+                  name={loaded.name}
+                  original={loaded.model}
+                  result={result}
+                  busy={busy}
+                  onPick={({ what, options }) =>
+                    void quantize({ ...result.settings, picked: { what, options } })
+                  }
+                />
               </section>
             )}
           </>

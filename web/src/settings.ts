@@ -1,5 +1,5 @@
 // What the user chose, and what it means for the engine.
-import type { QuantizeOptions } from 'zeropoint';
+import type { QuantizeOptions, Target, TrialOptions } from 'zeropoint';
 
 export interface Settings {
   mode: 'auto' | 'static' | 'dynamic' | 'weight-only' | 'float16';
@@ -15,6 +15,10 @@ export interface Settings {
   outputs: 'float' | 'quantized';
   /** Node names or operator types, separated by commas or lines. */
   exclude: string;
+  /** What layers that are harmed get more bits for. */
+  target: Target | undefined;
+  /** A point of a trade-off curve, by its name. */
+  picked: { what: string; options: TrialOptions } | undefined;
 }
 
 export interface Goal {
@@ -36,6 +40,8 @@ export const defaults: Settings = {
   format: 'qdq',
   outputs: 'float',
   exclude: '',
+  target: undefined,
+  picked: undefined,
 };
 
 /** Modes whose activations are integers with ranges from samples. */
@@ -49,6 +55,20 @@ export const repairTitles: Readonly<Record<string, string>> = {
   gptq: 'GPTQ: rounding errors make up for each other',
   adaround: 'AdaRound: learned rounding',
   'bias-correction': 'Correct biases',
+};
+
+/** Kinds of targets, with a value to start from. */
+export const targets: Readonly<
+  Record<string, { title: string; short: string; unit: string; start: number | string }>
+> = {
+  sqnr: { title: 'the outputs agree by so many dB', short: 'reaching dB', unit: 'dB', start: 30 },
+  drop: {
+    title: 'so few answers differ',
+    short: 'answers lost at most',
+    unit: 'share, 0.01 is 1 %',
+    start: 0.01,
+  },
+  size: { title: 'the weights fill a size', short: 'filling', unit: 'as in 2.5MB', start: '2.5MB' },
 };
 
 export const goals: readonly Goal[] = [
@@ -105,7 +125,8 @@ export function toOptions(settings: Settings): QuantizeOptions {
     ...(fourBit ? { blockSize } : {}),
     ...(mode === 'auto' ? {} : { repairs: [...repairs] }),
     ...(mode === 'static' ? { observer } : {}),
-    ...(isCalibrated(settings) ? { activations, symmetric, outputs } : {}),
+    ...(isCalibrated(settings) ? { activations, symmetric, outputs, target: settings.target } : {}),
+    ...settings.picked?.options,
   };
 }
 
@@ -120,5 +141,9 @@ export function describe(settings: Settings): string {
   if (settings.format !== 'qdq') parts.push('operator format');
   const left = excluded(settings).length;
   if (left) parts.push(`${left} left out`);
+  if (settings.picked) parts.push(settings.picked.what);
+  else if (settings.target && isCalibrated(settings)) {
+    parts.push(...Object.entries(settings.target).map(([kind, value]) => `${targets[kind]?.short} ${value}`));
+  }
   return parts.join(', ');
 }

@@ -23,10 +23,12 @@ export interface SchemeArguments {
 }
 
 function target(text: string): SchemeOptions['target'] {
-  const [, what, value = ''] = /^(sqnr|size)=(.+)$/.exec(text) ?? [];
-  if (what === 'sqnr' && Number.isFinite(Number(value))) return { sqnr: Number(value) };
+  const [, what, value = ''] = /^(sqnr|drop|size)=(.+)$/.exec(text) ?? [];
+  const number = Number(value);
+  if (what === 'sqnr' && Number.isFinite(number)) return { sqnr: number };
+  if (what === 'drop' && Number.isFinite(number)) return { drop: number };
   if (what === 'size') return { size: value };
-  throw new InvalidArgumentError('sqnr=30 or size=2.5MB is needed.');
+  throw new InvalidArgumentError('sqnr=30, drop=0.005 or size=2.5MB is needed.');
 }
 
 function parameter(text: string, before: Record<string, number> = {}): Record<string, number> {
@@ -75,7 +77,11 @@ export function addSchemeOptions(command: Command): Command {
       parse.list,
     )
     .option('--parameter <name=number>', 'of an observer or a repair; may be repeated', parameter)
-    .option('--target <what>', 'sqnr=30 (dB) or size=2.5MB: leave the most harmed layers in float', target)
+    .option(
+      '--target <what>',
+      'sqnr=30 (dB), drop=0.005 (of right answers) or size=2.5MB: the layers that are harmed most get 16 bits or float',
+      target,
+    )
     .option('--sensitivity', 'measure what quantizing each layer alone does to the outputs');
 }
 

@@ -1,12 +1,13 @@
 import { useState } from 'preact/hooks';
-import type { Model, ZeropointError } from 'zeropoint';
+import type { Model, Trial, ZeropointError } from 'zeropoint';
 import { bytes, decibels, milliseconds, percent, times, verdict } from '../format.ts';
 import { asError } from '../sample-set.ts';
 import { describe, isCalibrated } from '../settings.ts';
 import type { Result } from '../work.ts';
 import { ErrorBox } from './error-box.tsx';
-import { LayerChart } from './layer-chart.tsx';
+import { Findings, LayerChart } from './layer-chart.tsx';
 import { ScrollRegion } from './scroll-region.tsx';
+import { TradeoffChart } from './tradeoff-chart.tsx';
 
 function save(name: string, data: BlobPart, type: string) {
   const url = URL.createObjectURL(new Blob([data], { type }));
@@ -17,6 +18,9 @@ function save(name: string, data: BlobPart, type: string) {
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
 
+/** Findings that are shown at once. */
+const mostFindings = 3;
+
 const base = (name: string) => name.replace(/\.onnx$/i, '');
 
 /** The smallest SQNR of all outputs: the one to judge by. */
@@ -25,7 +29,20 @@ export function worstSqnr(result: Result): number {
 }
 
 /** Size, speed and agreement, the layers' errors, and the files to take away. */
-export function ResultView({ name, original, result }: { name: string; original: Model; result: Result }) {
+export function ResultView({
+  name,
+  original,
+  result,
+  busy,
+  onPick,
+}: {
+  name: string;
+  original: Model;
+  result: Result;
+  busy: boolean;
+  /** Another point of the trade-off is to be made. */
+  onPick: (trial: Trial) => void;
+}) {
   const [problem, setProblem] = useState<ZeropointError | undefined>();
   const { report, comparison, latency, settings } = result;
   const sqnr = worstSqnr(result);
@@ -119,6 +136,7 @@ export function ResultView({ name, original, result }: { name: string; original:
           ))}
         </ul>
       )}
+      <TradeoffChart tradeoff={report.tradeoff} disabled={busy} onPick={onPick} />
       {report.trials.length > 0 && (
         <details>
           <summary>What was tried, on samples held out</summary>
@@ -136,7 +154,10 @@ export function ResultView({ name, original, result }: { name: string; original:
                 {report.trials.map((trial) => (
                   <tr key={trial.what}>
                     <td>{trial.what}</td>
-                    <td>{decibels(trial.sqnr)}</td>
+                    <td>
+                      {decibels(trial.sqnr)}
+                      {!Number.isNaN(trial.drop) && `, ${percent(1 - trial.drop)} same answers`}
+                    </td>
                     <td>{bytes(trial.weightBytes)}</td>
                     <td>{trial.kept ? 'yes' : ''}</td>
                   </tr>
@@ -148,6 +169,13 @@ export function ResultView({ name, original, result }: { name: string; original:
       )}
       {problem && <ErrorBox error={problem} onClose={() => setProblem(undefined)} />}
       <h3>Where accuracy went</h3>
+      <Findings findings={report.findings.slice(0, mostFindings)} />
+      {report.findings.length > mostFindings && (
+        <details>
+          <summary>{report.findings.length - mostFindings} more that stand out less</summary>
+          <Findings findings={report.findings.slice(mostFindings)} />
+        </details>
+      )}
       <LayerChart report={report} />
     </div>
   );
