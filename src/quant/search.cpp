@@ -71,6 +71,7 @@ class Search : public Job {
       : source_(std::move(model)), config_(std::move(config)), threads_(threads) {
     auto_ = config_.mode == kAuto;
     if (auto_) config_.mode = "static";
+    config_ = with_default_repairs(std::move(config_));
     make_pipeline(source_, plain(), threads_);  // throws what is wrong with the configuration
     if (config_.target_sqnr < 0 || config_.target_bytes < 0 || !std::isfinite(config_.target_sqnr) ||
         !std::isfinite(config_.target_bytes))
@@ -80,7 +81,7 @@ class Search : public Job {
                   {.hint = "give one; the report lists the points between"});
   }
 
-  bool needs_samples() const override { return true; }
+  size_t sweeps() const override { return 1; }
   bool wants_samples() const override { return collecting_; }
   void begin_sample(std::vector<runtime::Feed> feeds) override {
     double bytes = 0;
