@@ -485,6 +485,8 @@ quant::Config config_of(const val& v) {
   c.include_ops = strings_of(v["includeOps"]);
   c.exclude_ops = strings_of(v["excludeOps"]);
   c.repairs = strings_of(v["repairs"]);
+  c.default_repairs = v["defaultRepairs"].as<bool>();
+  c.has_samples = v["hasSamples"].as<bool>();
   c.target_sqnr = v["targetSqnr"].as<double>();
   c.target_bytes = v["targetBytes"].as<double>();
   c.target_drop = v["targetDrop"].as<double>();
@@ -641,7 +643,7 @@ class QuantizerHandle {
     s.set("enough", job_.enough());
     return s;
   }
-  bool needs_calibration() const { return job_.needs_calibration(); }
+  double sweeps() const { return static_cast<double>(job_.sweeps()); }
   val begin_sample(const val& feeds) {
     return answer([&] { job_.begin_sample(feeds_of(feeds)); });
   }
@@ -835,7 +837,7 @@ EMSCRIPTEN_BINDINGS(zeropoint) {
       .smart_ptr<std::shared_ptr<QuantizerHandle>>("QuantizerPointer")
       .function("advance", &QuantizerHandle::advance)
       .function("state", &QuantizerHandle::state)
-      .function("needsCalibration", &QuantizerHandle::needs_calibration)
+      .function("sweeps", &QuantizerHandle::sweeps)
       .function("beginSample", &QuantizerHandle::begin_sample)
       .function("endSamples", &QuantizerHandle::end_samples)
       .function("result", &QuantizerHandle::result)

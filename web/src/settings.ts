@@ -9,8 +9,8 @@ export interface Settings {
   symmetric: boolean;
   blockSize: number;
   observer: string;
-  /** Names of choices().repairs. */
-  repairs: readonly string[];
+  /** Names of choices().repairs; undefined: those that suit. */
+  repairs: readonly string[] | undefined;
   format: 'qdq' | 'qoperator';
   outputs: 'float' | 'quantized';
   /** Node names or operator types, separated by commas or lines. */
@@ -36,13 +36,17 @@ export const defaults: Settings = {
   symmetric: false,
   blockSize: 32,
   observer: 'min-max',
-  repairs: [],
+  repairs: undefined,
   format: 'qdq',
   outputs: 'float',
   exclude: '',
   target: undefined,
   picked: undefined,
 };
+
+/** What is chosen before the user chooses: with samples of the user's own, what is best on them. */
+export const initial = (samples: { synthetic: boolean } | undefined): Settings =>
+  samples && !samples.synthetic ? { ...defaults, mode: 'auto' } : defaults;
 
 /** Modes whose activations are integers with ranges from samples. */
 export const isCalibrated = ({ mode }: Settings): boolean => mode === 'static' || mode === 'auto';
@@ -123,7 +127,7 @@ export function toOptions(settings: Settings): QuantizeOptions {
     format,
     exclude: excluded(settings),
     ...(fourBit ? { blockSize } : {}),
-    ...(mode === 'auto' ? {} : { repairs: [...repairs] }),
+    ...(mode === 'auto' || repairs === undefined ? {} : { repairs: [...repairs] }),
     ...(mode === 'static' ? { observer } : {}),
     ...(isCalibrated(settings) ? { activations, symmetric, outputs, target: settings.target } : {}),
     ...settings.picked?.options,
@@ -137,7 +141,7 @@ export function describe(settings: Settings): string {
   if (settings.mode !== 'float16') parts.push(`${settings.weights} weights`);
   if (!settings.perChannel) parts.push('per tensor');
   if (settings.mode === 'static' && settings.observer !== 'min-max') parts.push(settings.observer);
-  if (settings.mode !== 'auto') parts.push(...settings.repairs);
+  if (settings.mode !== 'auto') parts.push(...(settings.repairs ?? []));
   if (settings.format !== 'qdq') parts.push('operator format');
   const left = excluded(settings).length;
   if (left) parts.push(`${left} left out`);

@@ -261,14 +261,10 @@ export class EngineHost {
 
   // ---- quantizing
 
-  async createQuantizer(
-    model: Id,
-    config: ConfigIn,
-    threads: number,
-  ): Promise<{ id: Id; needsCalibration: boolean }> {
+  async createQuantizer(model: Id, config: ConfigIn, threads: number): Promise<{ id: Id; sweeps: number }> {
     await ensureWorkers(this.#module, threads - 1);
     const job = unwrap(this.#module.createQuantizer(this.#model(model), config, threads));
-    return { id: this.#keep(job), needsCalibration: job.needsCalibration() };
+    return { id: this.#keep(job), sweeps: job.sweeps() };
   }
 
   /** Works for about `milliseconds`; `idle`: nothing to do until the caller acts. */

@@ -127,6 +127,9 @@ export interface ConfigIn {
   includeOps: readonly string[];
   excludeOps: readonly string[];
   repairs: readonly string[];
+  /** Also those that suit the configuration. */
+  defaultRepairs: boolean;
+  hasSamples: boolean;
   /** dB; 0: none. */
   targetSqnr: number;
   /** 0: none. */
@@ -288,7 +291,8 @@ export interface QuantizerState extends Steps {
 export interface QuantizerHandle extends Handle {
   advance(milliseconds: number): Answer<boolean>;
   state(): QuantizerState;
-  needsCalibration(): boolean;
+  /** How often it may go through the samples; 0: it needs none. */
+  sweeps(): number;
   beginSample(feeds: FeedIn[]): Answer<undefined>;
   endSamples(): Answer<undefined>;
   result(): Answer<ModelHandle>;
