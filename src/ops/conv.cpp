@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "kernels/depthwise.h"
+#include "ops/gradient.h"
 #include "ops/product_qdq.h"
 #include "ops/rewrite.h"
 
@@ -521,6 +522,15 @@ bool absorb_add(RewriteContext& r) {
   return false;
 }
 
+// ---- gradient
+
+void gradient(Gradient& g) {
+  const NewAttributes attributes = g.attributes();
+  if (g.wanted(0)) g.give(0, g.own("ConvInputGradient", {g.dy(), g.in(1), g.shape_of(g.in(0))}, attributes));
+  if (g.wanted(1)) g.give(1, g.own("ConvWeightGradient", {g.in(0), g.dy(), g.shape_of(g.in(1))}, attributes));
+  if (g.wanted(2)) g.give(2, channel_sums(g, g.dy()));
+}
+
 const RegisterRewrite kAbsorbAdd({.name = "Add into the bias of a convolution",
                                   .apply = absorb_add,
                                   .order = 1});
@@ -541,6 +551,7 @@ constexpr OpDef kConv = {
               .input_axis = [](const Node&, int) { return 1; },
               .channel_dim = 1},
     .fold = fold,
+    .gradient = gradient,
 };
 const RegisterOps kRegistered({&kConv});
 

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "kernels/copy.h"
+#include "ops/gradient.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -124,12 +125,15 @@ void bounds_to_inputs(Canonicalize& c) {  // attributes before opset 10
   c.keep();
 }
 
+void gradient(Gradient& g) { give_moved(g); }
+
 constexpr OpDef kSlice = {.name = "Slice",
                           .infer = infer_slice,
                           .prepare = prepare_slice,
                           .layout = any_layout,
                           .quant = {.kind = QuantRule::Kind::kSameScale},
-                          .canonicalize = bounds_to_inputs};
+                          .canonicalize = bounds_to_inputs,
+                          .gradient = gradient};
 const RegisterOps kRegistered({&kSlice});
 
 }  // namespace

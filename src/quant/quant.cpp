@@ -92,6 +92,7 @@ class Pipeline : public Job {
   bool wants_samples() const override { return stage_ && !running_ && stage_->wants_samples(); }
   void begin_sample(std::vector<runtime::Feed> feeds) override {
     if (!wants_samples()) throw Error(ErrorCode::kInvalidArgument, "no sample is wanted now");
+    if (!def().takes_targets) std::erase_if(feeds, [](const runtime::Feed& f) { return is_target(f.name); });
     stage_->begin_sample(std::move(feeds));
     running_ = true;
     ++samples_;
@@ -104,14 +105,18 @@ class Pipeline : public Job {
     stage_->end_samples();
     samples_ = 0;
   }
+  void stop() override {
+    if (stage_) stage_->stop();
+  }
   bool done() const override { return at_ == defs_.size(); }
 
   Progress progress() const override {
-    if (done()) return {.phase = "done"};
+    if (done()) return {.phase = "done", .training = state_.training};
     return {.phase = def().name,
             .done = stage_ ? stage_->done() : 0,
             .total = stage_ ? stage_->total() : 0,
-            .samples = samples_};
+            .samples = samples_,
+            .training = state_.training};
   }
 
   // Up to and with the stage that decides.
@@ -178,6 +183,7 @@ bool Quantizer::wants_samples() const { return impl_->job->wants_samples(); }
 void Quantizer::begin_sample(std::vector<runtime::Feed> feeds) { impl_->job->begin_sample(std::move(feeds)); }
 bool Quantizer::enough() const { return impl_->job->enough(); }
 void Quantizer::end_samples() { impl_->job->end_samples(); }
+void Quantizer::stop() { impl_->job->stop(); }
 bool Quantizer::done() const { return impl_->job->done(); }
 Progress Quantizer::progress() const { return impl_->job->progress(); }
 Model Quantizer::result() const { return *impl_->job->result(); }

@@ -106,6 +106,8 @@ class Search : public Job {
       if (few || !out) calibration_.push_back(samples_[i]);
     }
     samples_.clear();
+    for (auto& feeds : held_out)
+      std::erase_if(feeds, [](const runtime::Feed& f) { return is_target(f.name); });
     errors_ = std::make_unique<OutputErrors>(source_, std::move(held_out), threads_);
     measuring_ = true;
     plan_steps();
@@ -140,11 +142,17 @@ class Search : public Job {
     return true;
   }
 
+  void stop() override {
+    stopped_ = true;
+    if (job_) job_->stop();
+  }
   bool done() const override { return done_; }
   Progress progress() const override {
     if (collecting_) return {.phase = "collect", .samples = samples_.size()};
     if (done_) return {.phase = "done"};
-    return {.phase = phase_, .done = tried_, .total = std::max(expected_, tried_ + 1)};
+    Progress p{.phase = phase_, .done = tried_, .total = std::max(expected_, tried_ + 1)};
+    if (job_) p.training = job_->progress().training;
+    return p;
   }
   std::shared_ptr<const Model> result() const override { return finished().model; }
   const Report& report() const override { return finished().report; }
@@ -216,6 +224,7 @@ class Search : public Job {
     const Step step = steps_[at_++];
     std::optional<Candidate> c = step();
     if (!c) return;
+    if (stopped_) c->config.training.epochs = 0;
     current_ = std::make_unique<Outcome>();
     job_ = make_pipeline(c->source ? c->source : source_, c->config, threads_);
     current_->candidate = std::move(*c);
@@ -280,6 +289,7 @@ class Search : public Job {
     c.config.exclude_ops.assign(ops.begin(), ops.end());
     c.trial = false;
     c.samples = 1;
+    c.config.training.epochs = 0;
     on_outcome_ = [this](std::unique_ptr<Outcome> o) {
       float_source_ = o->model;
       plan_layers();
@@ -310,6 +320,7 @@ class Search : public Job {
         Candidate c{.what = l.node, .config = on_float_source()};
         c.source = float_source_;
         c.config.repairs.clear();
+        c.config.training.epochs = 0;  // what its integers do, not what training makes of them
         c.config.include_nodes = {l.node};
         c.config.include_ops.clear();
         c.samples = kSensitivitySamples;
@@ -470,7 +481,7 @@ class Search : public Job {
   int threads_;
   bool auto_ = false;
 
-  bool collecting_ = true, full_ = false, done_ = false;
+  bool collecting_ = true, full_ = false, stopped_ = false, done_ = false;
   double bytes_ = 0;
   std::vector<std::vector<runtime::Feed>> samples_, calibration_;
 

@@ -347,7 +347,9 @@ class Assembler {
     for (const std::vector<ValueId>* list : {&n.node.inputs, &n.node.outputs})
       for (ValueId v : *list)
         if (v != kNoValue) rank = std::max(rank, rank_of(value(v)));
-    const Layout any = rule == LayoutRule::kAny && rank >= 3 ? choose(n, rank) : Layout::kLogical;
+    Layout any = Layout::kLogical;
+    if (rank >= 3 && rule == LayoutRule::kAny) any = choose(n, rank);
+    if (rank >= 3 && rule == LayoutRule::kAllChannelsLast) any = Layout::kChannelsLast;
 
     Step step;
     step.node = n.node.name;
