@@ -64,7 +64,6 @@ std::vector<ValueId> add_gradients(Graph& graph, ValueId loss, const std::vector
     throw Error(ErrorCode::kUnsupportedOperator, "these operators cannot be trained through: " + list,
                 {.node = first.name,
                  .op = qualified_name(first),
-                 .tensor = {},
                  .hint = "freeze what comes before them, or use post-training quantization"});
   }
   const Ways ways(graph, loss, of);

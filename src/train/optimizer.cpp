@@ -21,12 +21,21 @@ Optimizer::Optimizer(const quant::Training& settings, const std::vector<Paramete
   }
 }
 
+std::vector<std::vector<float>*> Optimizer::moments() {
+  std::vector<std::vector<float>*> all;
+  for (auto* list : {&first_, &second_})
+    for (std::vector<float>& m : *list) all.push_back(&m);
+  return all;
+}
+
 double Optimizer::learning_rate() const {
   const double warm = std::ceil(settings_.warm_up * static_cast<double>(steps_)),
                at = static_cast<double>(at_);
   if (at < warm) return settings_.learning_rate * (at + 1) / (warm + 1);
   if (settings_.schedule == "constant") return settings_.learning_rate;
   const double done = (at - warm) / std::max(1.0, static_cast<double>(steps_) - warm);
+  if (settings_.schedule == "step")
+    return settings_.learning_rate * (done < 0.5 ? 1 : done < 0.75 ? 0.1 : 0.01);
   return settings_.learning_rate * 0.5 * (1 + std::cos(std::numbers::pi * std::min(1.0, done)));
 }
 
@@ -45,7 +54,7 @@ void Optimizer::step(std::vector<Parameter>& parameters, const std::vector<Tenso
   norm = std::sqrt(norm);
   if (!std::isfinite(norm)) {
     throw Error(ErrorCode::kInvalidArgument, "training diverged: a gradient is not finite",
-                {.node = {}, .op = {}, .tensor = {}, .hint = "use a smaller learning rate"});
+                {.hint = "use a smaller learning rate"});
   }
   const double factor =
       settings_.clip_norm > 0 && norm > settings_.clip_norm ? settings_.clip_norm / norm : 1;

@@ -28,6 +28,9 @@ class Optimizer {
   // positive and makes a step relative to their size.
   void step(std::vector<Parameter>& parameters, const std::vector<Tensor>& gradients);
   double learning_rate() const;  // of the step to come
+  // What a checkpoint holds.
+  void set_steps_taken(size_t steps) { at_ = steps; }
+  std::vector<std::vector<float>*> moments();
 
  private:
   quant::Training settings_;

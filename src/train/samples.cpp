@@ -18,7 +18,7 @@ void Samples::add(const std::vector<runtime::Feed>& feeds) {
     const Shape& dims = f.tensor.dims();
     if (dims.empty() || (rows >= 0 && dims[0] != rows)) {
       throw Error(ErrorCode::kInvalidFeed, "the feeds of a sample do not have as many rows as each other",
-                  {.node = {}, .op = {}, .tensor = f.name, .hint = {}});
+                  {.tensor = f.name});
     }
     rows = dims[0];
     const Shape row(dims.begin() + 1, dims.end());
@@ -27,10 +27,9 @@ void Samples::add(const std::vector<runtime::Feed>& feeds) {
       column.row = row;
     }
     if (column.row != row || column.dtype != f.tensor.dtype()) {
-      throw Error(
-          ErrorCode::kInvalidFeed,
-          "a sample has rows of shape " + to_string(row) + " where those before had " + to_string(column.row),
-          {.node = {}, .op = {}, .tensor = f.name, .hint = "bring the samples to one size"});
+      throw Error(ErrorCode::kInvalidFeed,
+                  {"a sample has rows of shape ", row, " where those before had ", column.row},
+                  {.tensor = f.name, .hint = "bring the samples to one size"});
     }
     column.data.insert(column.data.end(), f.tensor.raw(), f.tensor.raw() + f.tensor.bytes());
   }

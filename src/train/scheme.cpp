@@ -29,8 +29,9 @@ void check(const Config& c) {
   require(one_of(t.loss, {"auto", "kl", "mse", "cross-entropy"}), {"unknown loss '", t.loss, "'"},
           "'auto', 'kl', 'mse' or 'cross-entropy'");
   require(one_of(t.optimizer, {"adam", "sgd"}), {"unknown optimizer '", t.optimizer, "'"}, "'adam' or 'sgd'");
-  require(one_of(t.schedule, {"cosine", "constant"}), {"unknown schedule '", t.schedule, "'"},
-          "'cosine' or 'constant'");
+  require(one_of(t.schedule, {"cosine", "constant", "step"}), {"unknown schedule '", t.schedule, "'"},
+          "'cosine', 'constant' or 'step'");
+  require(t.memory_limit > 0, "the memory limit is out of range", "above 0, in bytes");
   require(t.warm_up >= 0 && t.warm_up < 1 && t.validation >= 0 && t.validation < 1 && t.momentum >= 0 &&
               t.momentum < 1,
           "warm-up, validation and momentum are parts of one", "at least 0, below 1");

@@ -13,8 +13,6 @@
 namespace zp::train {
 namespace {
 
-constexpr size_t kMostBytes = size_t{3} << 29;  // of samples
-
 bool trains(const quant::Config& config, const quant::Scheme& scheme) {
   return scheme.name == "qat" && config.training.epochs > 0;
 }
@@ -152,11 +150,9 @@ class Train : public quant::Stage {
     o.decided = true;
     o.labels = has_target && loss != "kl";
     if (loss == "cross-entropy" && !has_target) {
-      throw Error(ErrorCode::kInvalidFeed, "cross-entropy needs labels, and a sample has none",
-                  {.node = {},
-                   .op = {},
-                   .tensor = o.aim.feed,
-                   .hint = "feed class numbers as '" + o.aim.feed + "', or use the loss 'kl'"});
+      throw Error(
+          ErrorCode::kInvalidFeed, "cross-entropy needs labels, and a sample has none",
+          {.tensor = o.aim.feed, .hint = "feed class numbers as '" + o.aim.feed + "', or use the loss 'kl'"});
     }
     o.aim.kind = loss == "mse" ? Aim::Kind::kSquares : Aim::Kind::kProbabilities;
     o.aim.is_probability = o.aim.kind == Aim::Kind::kProbabilities && is_distribution(y);
@@ -171,10 +167,8 @@ class Train : public quant::Stage {
                       (given->second.dtype() == DType::kFloat32 ? given->second.size() == y.size()
                                                                 : given->second.size() * classes == y.size());
     if (!fits) {
-      throw Error(ErrorCode::kInvalidFeed, "a sample's target does not fit the output '" + o.name + "'",
-                  {.node = {},
-                   .op = {},
-                   .tensor = o.aim.feed,
+      throw Error(ErrorCode::kInvalidFeed, {"a sample's target does not fit the output '", o.name, "'"},
+                  {.tensor = o.aim.feed,
                    .hint = "class numbers for each row, or values shaped " + to_string(y.dims())});
     }
     const Tensor& t = given->second;
@@ -183,9 +177,8 @@ class Train : public quant::Stage {
     for (int64_t row = 0; row < t.size(); ++row) {
       const int64_t c = t.integer_at(row);
       if (c < 0 || c >= classes) {
-        throw Error(ErrorCode::kInvalidFeed,
-                    "class " + std::to_string(c) + " is not one of " + std::to_string(classes),
-                    {.node = {}, .op = {}, .tensor = o.aim.feed, .hint = {}});
+        throw Error(ErrorCode::kInvalidFeed, {"class ", c, " is not one of ", classes},
+                    {.tensor = o.aim.feed});
       }
       hot.mutable_data<float>()[static_cast<size_t>(row * classes + c)] = 1;
     }
@@ -203,11 +196,11 @@ class Train : public quant::Stage {
     }
     samples_->add(kept_);
     kept_.clear();
-    if (samples_->bytes() > kMostBytes) {
-      throw Error(
-          ErrorCode::kOutOfMemory,
-          "the samples take more than " + std::to_string(kMostBytes >> 20) + " MiB, which training keeps",
-          {.node = {}, .op = {}, .tensor = {}, .hint = "train on fewer samples"});
+    if (static_cast<double>(samples_->bytes()) > settings_.memory_limit) {
+      throw Error(ErrorCode::kOutOfMemory,
+                  {"training keeps its samples, and they take more than the ",
+                   static_cast<int64_t>(settings_.memory_limit) >> 20, " MiB that are allowed"},
+                  {.hint = "train on fewer samples, or allow more"});
     }
   }
 

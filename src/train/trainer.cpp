@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <cstring>
 #include <numeric>
 
 #include "core/error.h"
@@ -31,9 +32,59 @@ class Random {
   void shuffle(std::vector<size_t>& list) {
     for (size_t i = list.size(); i > 1; --i) std::swap(list[i - 1], list[next() % i]);
   }
+  uint64_t& state() { return state_; }
 
  private:
   uint64_t state_;
+};
+
+[[noreturn]] void refuse_checkpoint() {
+  throw Error(ErrorCode::kInvalidArgument, "the checkpoint is not one of this training",
+              {.hint = "go on with the model, samples and settings that it was saved with"});
+}
+
+// Writes numbers, or reads them back in the same order: one description of a checkpoint for both.
+class Archive {
+ public:
+  explicit Archive(std::vector<std::byte>& to) : to_(&to) {}
+  explicit Archive(std::span<const std::byte> from) : from_(from) {}
+  bool reads() const { return !to_; }
+  bool at_end() const { return from_.empty(); }
+
+  void bytes(void* data, size_t count) {
+    if (to_) {
+      const auto* begin = static_cast<const std::byte*>(data);
+      to_->insert(to_->end(), begin, begin + count);
+      return;
+    }
+    if (from_.size() < count) refuse_checkpoint();
+    std::memcpy(data, from_.data(), count);
+    from_ = from_.subspan(count);
+  }
+  void number(double& v) { bytes(&v, sizeof v); }
+  void number(uint64_t& v) { bytes(&v, sizeof v); }
+  // At most `most`; in 64 bits, whatever size_t has.
+  void index(size_t& v, size_t most) {
+    uint64_t wide = v;
+    number(wide);
+    if (wide > most) refuse_checkpoint();
+    v = static_cast<size_t>(wide);
+  }
+  void floats(std::span<float> v) { bytes(v.data(), v.size_bytes()); }
+
+ private:
+  std::vector<std::byte>* to_ = nullptr;
+  std::span<const std::byte> from_;
+};
+
+// FNV-1a.
+struct Hash {
+  uint64_t value = 0xcbf29ce484222325u;
+  void add(const void* data, size_t count) {
+    for (size_t i = 0; i < count; ++i)
+      value = (value ^ static_cast<const uint8_t*>(data)[i]) * 0x100000001b3u;
+  }
+  void add(double v) { add(&v, sizeof v); }
 };
 
 // Of the validation sets, one is enough to tell epochs apart.
@@ -50,16 +101,26 @@ class Trainer::Impl {
         parameters_(copied(problem.parameters)),  // theirs may be a model's
         random_(settings.seed) {
     if (samples_.count() == 0) throw Error(ErrorCode::kInvalidArgument, "there are no samples to train on");
-    build(std::move(problem.graph), problem.loss, threads);
+    differentiate(std::move(problem.graph), problem.loss);
     split();
     batch_ = std::min<size_t>(static_cast<size_t>(std::max(1, settings.batch)), order_.size());
+    fit_into_memory(threads);
     per_epoch_ = std::max<size_t>(1, order_.size() / batch_);
     steps_ = per_epoch_ * static_cast<size_t>(settings.epochs);
     optimizer_ = std::make_unique<Optimizer>(settings, parameters_, steps_);
     best_ = copied(parameters_);
     progress_.epochs = settings.epochs;
     progress_.steps = steps_;
-    begin_validation();
+    fingerprint_ = fingerprint();
+    if (settings_.resume) {
+      Archive archive{std::span(*settings_.resume)};
+      exchange(archive);
+      if (!archive.at_end()) refuse_checkpoint();
+      settings_.resume.reset();
+      go_on();
+    } else {
+      begin_validation();
+    }
   }
 
   bool advance(double milliseconds) {
@@ -95,12 +156,13 @@ class Trainer::Impl {
     return to;
   }
 
-  void build(Graph graph, ValueId loss, int threads) {
+  // Makes the graphs of a step and of validation.
+  void differentiate(Graph graph, ValueId loss) {
     infer_shapes(graph);
-    const auto evaluation = std::make_shared<Model>();
-    evaluation->graph = graph;
-    evaluation->graph.outputs = {loss};
-    remove_unused(evaluation->graph);
+    evaluated_ = std::make_shared<Model>();
+    evaluated_->graph = graph;
+    evaluated_->graph.outputs = {loss};
+    remove_unused(evaluated_->graph);
     std::vector<ValueId> values;
     for (const Parameter& p : parameters_) values.push_back(graph.find(p.name));
     if (settings_.freeze) freeze(graph, loss, values);
@@ -119,11 +181,79 @@ class Trainer::Impl {
     parameters_ = std::move(trained);
     idle_ = std::move(idle);
     remove_unused(graph);
-    const auto training = std::make_shared<Model>();
-    training->graph = std::move(graph);
-    const runtime::SessionOptions options{.threads = threads, .integer = false, .taps = {}};
-    training_ = std::make_unique<runtime::Session>(training, options);
-    evaluation_ = std::make_unique<runtime::Session>(evaluation, options);
+    trained_ = std::make_shared<Model>();
+    trained_->graph = std::move(graph);
+  }
+
+  // A batch that needs too much at once goes in parts, whose gradients are averaged.
+  void fit_into_memory(int threads) {
+    double fixed = static_cast<double>(samples_.bytes());
+    for (const Parameter& p : parameters_) {  // the values, the best, gradients, moments
+      const double copies = settings_.optimizer == "adam" ? 5 : 4;
+      fixed += copies * static_cast<double>(p.value.bytes());
+    }
+    const double left = settings_.memory_limit - fixed;
+    const auto refuse = [&](double least) {
+      throw Error(ErrorCode::kOutOfMemory,
+                  {"training needs more than ", static_cast<int64_t>(least) >> 20, " MiB of memory, ",
+                   static_cast<int64_t>(settings_.memory_limit) >> 20, " MiB are allowed"},
+                  {.hint = "train on fewer or smaller samples, or allow more"});
+    };
+    if (left <= 0) refuse(fixed);
+    const runtime::SessionOptions options{
+        .threads = threads, .integer = false, .taps = {}, .memory_limit = static_cast<size_t>(left)};
+    training_ = std::make_unique<runtime::Session>(trained_, options);
+    evaluation_ = std::make_unique<runtime::Session>(evaluated_, options);
+    parts_ = samples_.stackable() ? 1 : batch_;
+    for (;;) {
+      rows_ = batch_ / parts_;
+      try {
+        training_->begin(feeds({order_.begin(), order_.begin() + static_cast<std::ptrdiff_t>(rows_)}));
+        break;
+      } catch (const Error& e) {
+        if (e.code() != ErrorCode::kOutOfMemory) throw;
+        if (rows_ == 1) refuse(settings_.memory_limit);
+      }
+      parts_ = std::min(batch_, parts_ * 2);
+    }
+    batch_ = rows_ * parts_;
+    progress_.memory_bytes = fixed + static_cast<double>(training_->arena_bytes());
+  }
+
+  // ---- checkpoints: the state between two epochs
+
+  uint64_t fingerprint() const {
+    Hash hash;
+    for (const Parameter& p : parameters_) {
+      hash.add(p.name.data(), p.name.size());
+      hash.add(p.value.raw(), p.value.bytes());
+    }
+    for (const double v :
+         {static_cast<double>(samples_.count()), static_cast<double>(steps_), static_cast<double>(batch_),
+          static_cast<double>(settings_.seed), settings_.learning_rate, settings_.weight_decay,
+          settings_.momentum, settings_.validation, settings_.warm_up, settings_.clip_norm})
+      hash.add(v);
+    for (const std::string* s : {&settings_.loss, &settings_.optimizer, &settings_.schedule})
+      hash.add(s->data(), s->size());
+    return hash.value;
+  }
+
+  void exchange(Archive& a) {
+    uint64_t whose = fingerprint_;
+    a.number(whose);
+    if (whose != fingerprint_) refuse_checkpoint();
+    a.index(step_, steps_);
+    if (a.reads()) optimizer_->set_steps_taken(step_);
+    a.number(random_.state());
+    for (size_t& i : order_) a.index(i, samples_.count() - 1);
+    for (std::vector<Parameter>* list : {&parameters_, &best_})
+      for (Parameter& p : *list) a.floats(p.value.mutable_data<float>());
+    for (std::vector<float>* moments : optimizer_->moments()) a.floats(*moments);
+    for (double* v : {&progress_.loss, &progress_.validation_loss, &progress_.best_loss,
+                      &progress_.first_loss, &progress_.step_milliseconds})
+      a.number(*v);
+    progress_.step = step_;
+    progress_.epoch = progress_.saved_epoch = static_cast<int>(step_ / per_epoch_);
   }
 
   // Leaves out of `of` what reaches the loss through an operator without a gradient.
@@ -171,12 +301,12 @@ class Trainer::Impl {
     step_samples_.assign(order_.begin() + static_cast<std::ptrdiff_t>(first),
                          order_.begin() + static_cast<std::ptrdiff_t>(first + batch_));
     part_ = 0;
-    parts_ = samples_.stackable() ? 1 : step_samples_.size();
     begin_part();
   }
 
   void begin_part() {
-    training_->begin(feeds(samples_.stackable() ? step_samples_ : std::vector<size_t>{step_samples_[part_]}));
+    const auto first = step_samples_.begin() + static_cast<std::ptrdiff_t>(part_ * rows_);
+    training_->begin(feeds({first, first + static_cast<std::ptrdiff_t>(rows_)}));
   }
 
   void end_part() {
@@ -204,7 +334,7 @@ class Trainer::Impl {
   void end_step(double loss) {
     if (!std::isfinite(loss)) {
       throw Error(ErrorCode::kInvalidArgument, "training diverged: the loss is not finite",
-                  {.node = {}, .op = {}, .tensor = {}, .hint = "use a smaller learning rate"});
+                  {.hint = "use a smaller learning rate"});
     }
     optimizer_->step(parameters_, gradients_);
     ++step_;
@@ -231,8 +361,7 @@ class Trainer::Impl {
   }
 
   void begin_validation_batch() {
-    const size_t most = samples_.stackable() ? batch_ : 1;
-    const size_t end = std::min(validation_.size(), validated_ + most);
+    const size_t end = std::min(validation_.size(), validated_ + rows_);
     pending_ = end - validated_;
     evaluation_->begin(feeds({validation_.begin() + static_cast<std::ptrdiff_t>(validated_),
                               validation_.begin() + static_cast<std::ptrdiff_t>(end)}));
@@ -250,6 +379,16 @@ class Trainer::Impl {
       progress_.best_loss = loss;
       best_ = copied(parameters_);
     }
+    if (settings_.checkpoints && step_ > 0 && step_ % per_epoch_ == 0) {
+      auto bytes = std::make_shared<std::vector<std::byte>>();
+      Archive archive{*bytes};
+      exchange(archive);
+      progress_.checkpoint = std::move(bytes);
+    }
+    go_on();
+  }
+
+  void go_on() {
     if (stopped_ || step_ >= steps_) {
       phase_ = Phase::kDone;
     } else {
@@ -261,14 +400,16 @@ class Trainer::Impl {
   Samples samples_;
   std::vector<Parameter> parameters_, idle_, best_;
   Random random_;
+  std::shared_ptr<Model> trained_, evaluated_;
   std::unique_ptr<runtime::Session> training_, evaluation_;
   std::unique_ptr<Optimizer> optimizer_;
+  uint64_t fingerprint_ = 0;
 
   std::vector<size_t> order_, validation_;
   size_t batch_ = 1, per_epoch_ = 1, steps_ = 0;
   Phase phase_ = Phase::kValidation;
   bool stopped_ = false;
-  size_t step_ = 0, part_ = 0, parts_ = 1;
+  size_t step_ = 0, part_ = 0, parts_ = 1, rows_ = 1;  // a step's batch: parts of so many samples
   std::vector<size_t> step_samples_;
   std::vector<Tensor> gradients_;
   double step_loss_ = 0, validation_sum_ = 0;

@@ -286,5 +286,267 @@ TEST(Training, RepairsThatWouldUndoItAreRefused) {
   EXPECT_NO_THROW(quantize(trained(), config, {digits(100, 1).feeds(true)}, 1e9));
 }
 
+// The whole job, told of every slice's progress.
+Outcome watch(const std::shared_ptr<const Model>& model, const quant::Config& config, const Samples& samples,
+              FunctionRef<void(const quant::TrainingProgress&)> seen) {
+  quant::Quantizer job(model, config, 1);
+  while (!job.done()) {
+    while (!job.advance(0))
+      if (const auto p = job.progress().training) seen(*p);
+    if (job.done()) break;
+    for (const auto& sample : samples) {
+      job.begin_sample(sample);
+      while (!job.advance(1e9)) {
+      }
+    }
+    job.end_samples();
+  }
+  seen(*job.progress().training);
+  return {{std::make_shared<Model>(job.result()), job.report(), job.ranges()}, *job.progress().training};
+}
+
+TEST(Training, GoesOnFromACheckpointToTheSameBits) {
+  const Samples samples{digits(200, 1).feeds(false)};
+  quant::Config config = narrow(4, 4, 4);
+  config.training.checkpoints = true;
+  std::shared_ptr<const std::vector<std::byte>> middle;
+  const Outcome whole = watch(trained(), config, samples, [&](const quant::TrainingProgress& p) {
+    if (p.epoch == 2 && p.checkpoint) middle = p.checkpoint;
+  });
+  ASSERT_TRUE(middle);
+  config.training.resume = middle;
+  size_t first = 1000;
+  const Outcome resumed = watch(trained(), config, samples,
+                                [&](const quant::TrainingProgress& p) { first = std::min(first, p.step); });
+  EXPECT_GE(first, whole.progress.steps / 4);
+  EXPECT_EQ(onnx::write(*resumed.quantized.model), onnx::write(*whole.quantized.model));
+
+  const auto refused = [&](quant::Config changed, size_t bytes) {
+    changed.training.resume = std::make_shared<std::vector<std::byte>>(
+        middle->begin(), middle->begin() + static_cast<std::ptrdiff_t>(bytes));
+    try {
+      run(trained(), changed, samples);
+    } catch (const Error& e) {
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  const std::string message = "the checkpoint is not one of this training";
+  for (const size_t bytes : {size_t{0}, size_t{5}, middle->size() / 2, middle->size() - 1})
+    EXPECT_EQ(refused(config, bytes), message) << bytes;
+  quant::Config other = config;
+  other.training.seed = 2;
+  EXPECT_EQ(refused(other, middle->size()), message);
+}
+
+TEST(Training, ABatchThatDoesNotFitGoesInParts) {
+  const Samples samples{digits(200, 1).feeds(false)};
+  quant::Config config = narrow(4, 4, 2);
+  const Outcome whole = run(trained(), config, samples);
+  ASSERT_GT(whole.progress.memory_bytes, 1e5);
+  config.training.memory_limit = 0.6 * whole.progress.memory_bytes;
+  const Outcome parts = run(trained(), config, samples);
+  EXPECT_LE(parts.progress.memory_bytes, config.training.memory_limit);
+  EXPECT_EQ(parts.progress.steps, whole.progress.steps);
+  EXPECT_NEAR(parts.progress.best_loss, whole.progress.best_loss, 0.05 * whole.progress.best_loss);
+
+  for (const double limit : {1e4, 1.2 * 200 * 74 * 4}) {  // less than the samples; hardly more
+    config.training.memory_limit = limit;
+    try {
+      run(trained(), config, samples);
+      FAIL();
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::kOutOfMemory);
+    }
+  }
+}
+
+// Two layers, fake-quantized, as written in the papers: plain loops in double precision, by themselves.
+struct Reference {
+  struct Fake {
+    double scale, momentum = 0, gradient = 0;
+    int zero, low, high;
+    double operator()(double x) const { return (code(x) - zero) * scale; }
+    double code(double x) const { return std::clamp<double>(std::nearbyint(x / scale) + zero, low, high); }
+    // Straight through where nothing was clamped; LSQ for the scale.
+    double back(double x, double dy) {
+      const double q = std::nearbyint(x / scale) + zero;
+      const bool inside = q >= low && q <= high;
+      gradient += dy * (inside ? q - zero - x / scale : code(x) - zero);
+      return inside ? dy : 0;
+    }
+  };
+  struct Layer {
+    std::vector<double> w, b, dw, db, mw, mb;
+    std::vector<Fake> scales;  // of each output
+    size_t in, out;
+  };
+  static constexpr double kRate = 0.02, kMomentum = 0.9;
+  std::vector<Layer> layers;
+  std::vector<Fake> edges;  // in front of each layer
+  std::vector<double> x, teacher;
+  size_t rows;
+
+  static std::vector<double> product(const Layer& l, const std::vector<double>& x, bool fake) {
+    std::vector<double> y;
+    for (size_t r = 0; r < x.size() / l.in; ++r)
+      for (size_t o = 0; o < l.out; ++o) {
+        double sum = l.b[o];
+        for (size_t i = 0; i < l.in; ++i) {
+          const double w = l.w[o * l.in + i];
+          sum += x[r * l.in + i] * (fake ? l.scales[o](w) : w);
+        }
+        y.push_back(sum);
+      }
+    return y;
+  }
+  static std::vector<double> map(std::vector<double> x, FunctionRef<double(double)> f) {
+    for (double& v : x) v = f(v);
+    return x;
+  }
+  static constexpr auto relu = [](double v) { return std::max(v, 0.0); };
+  std::vector<double> softmax(const std::vector<double>& y) const {
+    std::vector<double> p = map(y, [](double v) { return std::exp(v); });
+    const size_t classes = y.size() / rows;
+    for (size_t r = 0; r < rows; ++r) {
+      double sum = 0;
+      for (size_t c = 0; c < classes; ++c) sum += p[r * classes + c];
+      for (size_t c = 0; c < classes; ++c) p[r * classes + c] /= sum;
+    }
+    return p;
+  }
+  void teach() { teacher = softmax(product(layers[1], map(product(layers[0], x, false), relu), false)); }
+
+  // Kullback-Leibler; with `learn`, also a step of all parameters.
+  double loss(bool learn) {
+    Layer &one = layers[0], &two = layers[1];
+    const auto f0 = map(x, edges[0]);
+    const auto h = product(one, f0, true), a = map(h, relu), f1 = map(a, edges[1]);
+    const auto p = softmax(product(two, f1, true));
+    double kl = 0;
+    for (size_t i = 0; i < p.size(); ++i)
+      kl += teacher[i] * std::log(teacher[i] / p[i]) / static_cast<double>(rows);
+    if (!learn) return kl;
+    std::vector<double> d(p.size());
+    for (size_t i = 0; i < p.size(); ++i) d[i] = (p[i] - teacher[i]) / static_cast<double>(rows);
+    d = back(two, f1, d);
+    for (size_t i = 0; i < d.size(); ++i) {
+      d[i] = edges[1].back(a[i], d[i]);
+      if (h[i] <= 0) d[i] = 0;
+    }
+    d = back(one, f0, d);
+    for (size_t i = 0; i < d.size(); ++i) edges[0].back(x[i], d[i]);
+    for (Layer& l : layers) {
+      for (size_t o = 0; o < l.out; ++o)
+        for (size_t i = 0; i < l.in; ++i) {
+          const size_t at = o * l.in + i;
+          l.dw[at] = l.scales[o].back(l.w[at], l.dw[at]);
+        }
+      descend(l.w, l.dw, l.mw);
+      descend(l.b, l.db, l.mb);
+      for (Fake& s : l.scales) descend(s);
+    }
+    for (Fake& e : edges) descend(e);
+    return kl;
+  }
+  static std::vector<double> back(Layer& l, const std::vector<double>& x, const std::vector<double>& dy) {
+    std::vector<double> dx(x.size(), 0);
+    l.dw.assign(l.w.size(), 0);
+    l.db.assign(l.out, 0);
+    for (size_t r = 0; r < x.size() / l.in; ++r)
+      for (size_t o = 0; o < l.out; ++o) {
+        const double d = dy[r * l.out + o];
+        l.db[o] += d;
+        for (size_t i = 0; i < l.in; ++i) {
+          l.dw[o * l.in + i] += d * x[r * l.in + i];
+          dx[r * l.in + i] += d * l.scales[o](l.w[o * l.in + i]);
+        }
+      }
+    return dx;
+  }
+  static void descend(std::vector<double>& v, const std::vector<double>& d, std::vector<double>& m) {
+    m.resize(v.size(), 0);
+    for (size_t i = 0; i < v.size(); ++i) v[i] -= kRate * (m[i] = kMomentum * m[i] + d[i]);
+  }
+  static void descend(Fake& f) {  // of the scale's logarithm
+    f.momentum = kMomentum * f.momentum + f.gradient * f.scale;
+    f.scale *= std::exp(std::clamp(-kRate * f.momentum, -0.1, 0.1));
+    f.gradient = 0;
+  }
+};
+
+TEST(Training, TheLossFallsAsInAnImplementationOfItsOwn) {
+  constexpr int64_t kRows = 40, kIn = 6, kHidden = 9, kOut = 4;
+  GraphBuilder net;
+  const ValueId x = net.input("x", {Dim::symbol("N"), kIn});
+  const auto layer = [&](const std::string& n, ValueId from, int64_t in, int64_t out) {
+    Tensor w = ramp({out, in}), b = ramp({out});
+    for (float& v : w.mutable_data<float>()) v *= 0.7f;
+    return net.add("Gemm", n, {from, net.constant("w" + n, w), net.constant("b" + n, b)},
+                   {{"transB", int64_t{1}}});
+  };
+  const ValueId h = layer("h", x, kIn, kHidden);
+  net.output(layer("y", net.add("Relu", "a", {h}), kHidden, kOut));
+  const std::shared_ptr<const Model> model = net.build();
+  Tensor rows(DType::kFloat32, {kRows, kIn});
+  uint32_t state = 5;
+  for (float& v : rows.mutable_data<float>()) {
+    state = state * 1664525u + 1013904223u;
+    v = static_cast<float>(state >> 8) / static_cast<float>(1 << 23) - 1;
+  }
+
+  quant::Config config = narrow(3, 4, 0);
+  config.weights = DType::kInt8;
+  const Quantized start = quantize(model, config, {{{"x", rows}}}, 1e9);
+  Reference reference;
+  reference.rows = kRows;
+  for (float v : rows.data<float>()) reference.x.push_back(v);
+  const Graph& placed = start.graph();
+  const auto scalar = [&](ValueId v) { return static_cast<double>(placed.constant(v)->floats()[0]); };
+  for (const Node& n : placed.nodes) {
+    if (quant::is_quantize(n) && !placed.constant(n.input(0))) {
+      const auto zero = static_cast<int>(placed.constant(n.input(2))->integer_at(0));
+      reference.edges.push_back({.scale = scalar(n.input(1)), .zero = zero, .low = 0, .high = 15});
+    }
+  }
+  ASSERT_EQ(reference.edges.size(), 2u);  // the output stays float
+  for (const char* name : {"h", "y"}) {
+    const Tensor& w = *model->graph.constant(model->graph.find(std::string("w") + name));
+    const Tensor& b = *model->graph.constant(model->graph.find(std::string("b") + name));
+    Reference::Layer l;
+    l.in = static_cast<size_t>(w.dims()[1]);
+    l.out = static_cast<size_t>(w.dims()[0]);
+    l.w.assign(w.data<float>().begin(), w.data<float>().end());
+    l.b.assign(b.data<float>().begin(), b.data<float>().end());
+    for (const Node& n : placed.nodes) {
+      const Tensor* q = quant::is_dequantize(n) ? placed.constant(n.input(0)) : nullptr;
+      if (!q || q->dims() != w.dims()) continue;
+      for (float s : placed.constant(n.input(1))->floats())
+        l.scales.push_back({.scale = s, .zero = 0, .low = -4, .high = 3});
+    }
+    ASSERT_EQ(l.scales.size(), l.out);
+    reference.layers.push_back(std::move(l));
+  }
+  reference.teach();
+
+  constexpr int kSteps = 40;
+  config.training.epochs = kSteps;
+  config.training.batch = kRows;
+  config.training.optimizer = "sgd";
+  config.training.schedule = "constant";
+  config.training.learning_rate = Reference::kRate;
+  config.training.warm_up = config.training.clip_norm = config.training.validation = 0;
+  std::map<size_t, double> losses;
+  watch(model, config, {{{"x", rows}}},
+        [&](const quant::TrainingProgress& p) { losses[p.step] = p.validation_loss; });
+  ASSERT_EQ(losses.size(), kSteps + 1u);
+  const double first = reference.loss(false);
+  for (size_t step = 0; step <= kSteps; ++step) {
+    const double wanted = reference.loss(step < kSteps);
+    EXPECT_NEAR(losses[step], wanted, 0.02 * first) << step;
+  }
+  EXPECT_LT(losses[kSteps], 0.7 * first);
+}
+
 }  // namespace
 }  // namespace zp::test
