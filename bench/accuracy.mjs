@@ -6,14 +6,15 @@
 // Python's onnxruntime is installed into bench/.cache/venv; without it the rival's rows say why they are missing.
 // --docs writes the tables into docs/ACCURACY.md.
 import { execFile, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
-import { models as modelsFrom, settings, wakewordModels } from './accuracy/contest.mjs';
+import { models as modelsFrom, settings } from './accuracy/contest.mjs';
 import { sqnr } from './accuracy/metrics.mjs';
+import { samplesFor } from './accuracy/samples.mjs';
 
 const run = promisify(execFile);
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -42,12 +43,6 @@ async function outputsOf(model, files) {
   await session[Symbol.asyncDispose]?.();
   return outputs;
 }
-
-const filesIn = (folder) =>
-  readdirSync(folder)
-    .filter((name) => name.endsWith('.npz'))
-    .sort()
-    .map((name) => ({ name, arrayBuffer: async () => readFileSync(join(folder, name)) }));
 
 /** The rival's rows, as they come: one for each setting. */
 async function* rivalRows(python, model, samples, out) {
@@ -117,23 +112,9 @@ for (const model of modelsFrom(prepared)) {
     console.error(`${model.name} is left out: give --images FOLDER`);
     continue;
   }
-  const samples = join(cache, 'accuracy', model.key);
-  if (!existsSync(join(samples, 'truth.json'))) {
-    if (!python) continue;
-    mkdirSync(samples, { recursive: true });
-    await run(python, [
-      here('accuracy/samples.py'),
-      samples,
-      model.key,
-      '--images',
-      options.images,
-      '--models',
-      wakewordModels,
-    ]);
-  }
-  const truth = JSON.parse(readFileSync(join(samples, 'truth.json'), 'utf8'));
-  const calibration = filesIn(join(samples, 'calibration'));
-  const test = filesIn(join(samples, 'test'));
+  const made = await samplesFor({ key: model.key, cache, python, images: options.images });
+  if (!made) continue;
+  const { folder: samples, truth, calibration, test } = made;
   const float = await Model.load(readFileSync(model.file));
   const expected = await outputsOf(float, test);
   const rows = [];

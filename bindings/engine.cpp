@@ -11,6 +11,7 @@
 #include <malloc.h>
 
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -29,6 +30,7 @@
 
 #include "core/dtype.h"
 #include "core/error.h"
+#include "core/function.h"
 #include "core/tensor.h"
 #include "graph/graph.h"
 #include "kernels/isa.h"
@@ -51,30 +53,47 @@ using emscripten::val;
 
 val text(std::string_view s) { return val(std::string(s)); }
 
+// A JavaScript object that is being filled. Embind's own functions are templates over the lengths of names.
+class Object {
+ public:
+  [[gnu::noinline]] void set(const char* key, const val& value) { object_.set(key, value); }
+  [[gnu::noinline]] void set(const char* key, double value) { set(key, val(value)); }
+  [[gnu::noinline]] void set(const char* key, bool value) { set(key, val(value)); }
+  [[gnu::noinline]] void set(const char* key, std::string_view value) { set(key, text(value)); }
+  void set(const char* key, const char* value) { set(key, std::string_view(value)); }  // not as a bool
+  template <std::integral T>
+    requires(!std::same_as<T, bool>)
+  void set(const char* key, T value) {
+    set(key, static_cast<double>(value));
+  }
+  operator val() const { return object_; }  // NOLINT(google-explicit-constructor)
+
+ private:
+  val object_ = val::object();
+};
+
+template <class T>
+[[gnu::noinline]] T field(const val& object, const char* key) {
+  return object[key].as<T>();
+}
+
 val failure(ErrorCode code, std::string_view message, const ErrorDetails& details = {}) {
-  val error = val::object();
-  error.set("code", text(name_of(code)));
-  error.set("message", text(message));
+  Object error;
+  error.set("code", name_of(code));
+  error.set("message", message);
   error.set("node", details.node);
   error.set("op", details.op);
   error.set("tensor", details.tensor);
   error.set("hint", details.hint);
-  val answer = val::object();
+  Object answer;
   answer.set("error", error);
   return answer;
 }
 
-// Runs `body` and answers with what it returns, or with the error it throws.
-template <class Body>
-val answer(Body&& body) {
+val answer_of(FunctionRef<val()> body) {
   try {
-    val result = val::object();
-    if constexpr (std::is_void_v<std::invoke_result_t<Body>>) {
-      body();
-      result.set("value", val::undefined());
-    } else {
-      result.set("value", body());
-    }
+    Object result;
+    result.set("value", body());
     return result;
   } catch (const Error& e) {
     return failure(e.code(), e.what(), e.details());
@@ -87,10 +106,25 @@ val answer(Body&& body) {
   }
 }
 
+// Runs `body` and answers with what it returns, or with the error it throws.
+template <class Body>
+val answer(Body&& body) {
+  return answer_of([&]() -> val {
+    if constexpr (std::is_void_v<std::invoke_result_t<Body>>) {
+      body();
+      return val::undefined();
+    } else {
+      return body();
+    }
+  });
+}
+
+[[gnu::noinline]] void push(const val& list, const val& item) { list.call<void>("push", item); }
+
 template <class T, class F>
 val array_of(const T& items, F&& convert) {
   val list = val::array();
-  for (const auto& item : items) list.call<void>("push", convert(item));
+  for (const auto& item : items) push(list, convert(item));
   return list;
 }
 
@@ -120,7 +154,7 @@ class Buffer {
   }
   size_t size() const { return size_; }
   std::shared_ptr<std::byte> take() {
-    if (!bytes_) throw Error(ErrorCode::kInternal, "a buffer was passed to the engine twice");
+    if (!bytes_) throw_error(ErrorCode::kInternal, "a buffer was passed to the engine twice");
     return std::move(bytes_);
   }
 
@@ -129,29 +163,33 @@ class Buffer {
   size_t size_;
 };
 
+std::vector<std::string> strings_of(const val& object, const char* key) {
+  return emscripten::vecFromJSArray<std::string>(object[key]);
+}
+
 // [{ name, type, dims, buffer } | { name, type: 'string', dims, strings }]
 std::vector<runtime::Feed> feeds_of(const val& list) {
   std::vector<runtime::Feed> feeds;
-  const auto count = list["length"].as<unsigned>();
+  const auto count = field<unsigned>(list, "length");
   for (unsigned i = 0; i < count; ++i) {
     const val item = list[i];
     runtime::Feed feed;
-    feed.name = item["name"].as<std::string>();
-    const auto type = item["type"].as<std::string>();
+    feed.name = field<std::string>(item, "name");
+    const auto type = field<std::string>(item, "type");
     const DType dtype = dtype_named(type);
     Shape dims;
     for (const double d : emscripten::convertJSArrayToNumberVector<double>(item["dims"])) {
       dims.push_back(static_cast<int64_t>(d));
     }
     if (dtype == DType::kUndefined) {
-      throw Error(ErrorCode::kUnsupportedType, {"'", type, "' is not an element type"},
+      throw_error(ErrorCode::kUnsupportedType, {"'", type, "' is not an element type"},
                   {.tensor = feed.name});
     }
     const int64_t elements = element_count(dims);
     if (dtype == DType::kString) {
-      auto strings = emscripten::vecFromJSArray<std::string>(item["strings"]);
+      auto strings = strings_of(item, "strings");
       if (static_cast<int64_t>(strings.size()) != elements) {
-        throw Error(ErrorCode::kInvalidFeed, {"as many strings as ", dims, " has elements are needed"},
+        throw_error(ErrorCode::kInvalidFeed, {"as many strings as ", dims, " has elements are needed"},
                     {.tensor = feed.name});
       }
       feed.tensor = Tensor::of_strings(std::move(dims), std::move(strings));
@@ -159,7 +197,7 @@ std::vector<runtime::Feed> feeds_of(const val& list) {
       auto* buffer = item["buffer"].as<Buffer*>(emscripten::allow_raw_pointers());
       const size_t bytes = bytes_of(dtype, elements);
       if (buffer->size() != bytes) {
-        throw Error(ErrorCode::kInvalidFeed, {type, dims, " takes ", bytes, " bytes, not ", buffer->size()},
+        throw_error(ErrorCode::kInvalidFeed, {type, dims, " takes ", bytes, " bytes, not ", buffer->size()},
                     {.tensor = feed.name});
       }
       feed.tensor = Tensor(dtype, std::move(dims), buffer->take());
@@ -170,8 +208,8 @@ std::vector<runtime::Feed> feeds_of(const val& list) {
 }
 
 val tensor_of(std::string_view name, const Tensor& tensor) {
-  val out = val::object();
-  out.set("name", text(name));
+  Object out;
+  out.set("name", name);
   out.set("type", text(name_of(tensor.dtype())));
   out.set("dims", dims_of(tensor.dims()));
   if (tensor.dtype() == DType::kString) {
@@ -194,9 +232,9 @@ val symbolic_dims(const std::optional<SymShape>& shape) {
 }
 
 val value_info(const Value& value) {
-  val info = val::object();
+  Object info;
   info.set("name", value.name);
-  info.set("type", text(name_of(value.dtype)));
+  info.set("type", name_of(value.dtype));
   info.set("dims", symbolic_dims(value.shape));
   return info;
 }
@@ -238,7 +276,7 @@ class ModelHandle {
   val describe() const {
     return answer([&] {
       const Graph& graph = model_->graph;
-      val d = val::object();
+      Object d;
       d.set("inputs", values_of(graph, graph.inputs));
       d.set("outputs", values_of(graph, graph.outputs));
       return d;
@@ -249,29 +287,29 @@ class ModelHandle {
     return answer([&] {
       Totals totals;
       totals.add(model_->graph);
-      val d = val::object();
+      Object d;
       d.set("name", model_->graph.name);
       d.set("producer", model_->producer_name);
       d.set("producerVersion", model_->producer_version);
       d.set("description", model_->doc_string);
-      d.set("nodes", number(totals.nodes));
+      d.set("nodes", totals.nodes);
       d.set("quantized", totals.quantized);
-      d.set("parameters", number(totals.parameters));
-      d.set("weightBytes", number(totals.weight_bytes));
+      d.set("parameters", totals.parameters);
+      d.set("weightBytes", totals.weight_bytes);
       d.set("operators", array_of(totals.operators, [](const auto& item) {
-              val entry = val::object();
+              Object entry;
               entry.set("op", item.first);
-              entry.set("count", number(item.second));
+              entry.set("count", item.second);
               return entry;
             }));
       d.set("opsets", array_of(model_->opsets, [](const auto& item) {
-              val entry = val::object();
-              entry.set("domain", item.first.empty() ? std::string("ai.onnx") : item.first);
-              entry.set("version", number(item.second));
+              Object entry;
+              entry.set("domain", item.first.empty() ? "ai.onnx" : std::string_view(item.first));
+              entry.set("version", item.second);
               return entry;
             }));
       d.set("metadata", array_of(model_->metadata, [](const auto& item) {
-              val entry = val::object();
+              Object entry;
               entry.set("key", item.first);
               entry.set("value", item.second);
               return entry;
@@ -298,7 +336,7 @@ class ModelHandle {
 template <class F>
 void for_entries(const val& object, F&& f) {
   const val entries = val::global("Object").call<val>("entries", object);
-  const auto count = entries["length"].as<unsigned>();
+  const auto count = field<unsigned>(entries, "length");
   for (unsigned i = 0; i < count; ++i) f(entries[i][0].as<std::string>(), entries[i][1]);
 }
 
@@ -338,7 +376,7 @@ val bind_dims(const ModelHandle& model, const val& dims) {
 val allocate(double size) {
   return answer([&] {
     if (!(size >= 0 && size < 4294967296.0)) {
-      throw Error(ErrorCode::kOutOfMemory, "more than 4 GiB do not fit into the engine's memory");
+      throw_error(ErrorCode::kOutOfMemory, "more than 4 GiB do not fit into the engine's memory");
     }
     return val(std::make_shared<Buffer>(static_cast<size_t>(size)));
   });
@@ -354,9 +392,9 @@ val read_model(Buffer& buffer) {
 // ------------------------------------------------------------------------------------------------ running
 
 val progress_of(size_t done, size_t total) {
-  val p = val::object();
-  p.set("done", number(done));
-  p.set("total", number(total));
+  Object p;
+  p.set("done", done);
+  p.set("total", total);
   return p;
 }
 
@@ -379,7 +417,7 @@ class SessionHandle {
       val list = val::array();
       for (size_t i = 0; i < tensors.size(); ++i) {
         const Value& value = model_->graph[model_->graph.outputs[i]];
-        list.call<void>("push", tensor_of(value.name, tensors[i]));
+        push(list, tensor_of(value.name, tensors[i]));
       }
       return list;
     });
@@ -388,7 +426,7 @@ class SessionHandle {
   val steps() const {
     return answer([&] {
       return array_of(session_.steps(), [](const runtime::StepInfo& step) {
-        val s = val::object();
+        Object s;
         s.set("node", step.node);
         s.set("op", step.op);
         s.set("kernel", step.kernel);
@@ -407,8 +445,8 @@ class SessionHandle {
 val create_session(const ModelHandle& model, const val& options) {
   return answer([&] {
     runtime::SessionOptions o;
-    o.threads = options["threads"].as<int>();
-    o.integer = options["integer"].as<bool>();
+    o.threads = field<int>(options, "threads");
+    o.integer = field<bool>(options, "integer");
     // Folded batch norms and fused activations: the same numbers, sooner. The model itself stays as its file
     // has it.
     auto simplified = std::make_shared<Model>(*model.shared());
@@ -420,58 +458,87 @@ val create_session(const ModelHandle& model, const val& options) {
 
 // ------------------------------------------------------------------------------------------------ quantizing
 
-std::vector<std::string> strings_of(const val& list) { return emscripten::vecFromJSArray<std::string>(list); }
-
 DType dtype_option(const val& config, const char* key) {
-  const auto name = config[key].as<std::string>();
+  const auto name = field<std::string>(config, key);
   if (name == "float") return DType::kUndefined;
   const DType dtype = dtype_named(name);
   if (dtype == DType::kUndefined) {
-    throw Error(ErrorCode::kInvalidArgument, {key, ": '", name, "' is not an element type"});
+    throw_error(ErrorCode::kInvalidArgument, {key, ": '", name, "' is not an element type"});
   }
   return dtype;
 }
 
+quant::Training training_of(const val& v) {
+  quant::Training t;
+  const auto real = [&](const char* key) { return field<double>(v, key); };
+  const auto whole = [&](const char* key) { return static_cast<int>(real(key)); };
+  t.epochs = whole("epochs");
+  t.learning_rate = real("learningRate");
+  t.batch = whole("batchSize");
+  t.loss = field<std::string>(v, "loss");
+  t.optimizer = field<std::string>(v, "optimizer");
+  t.schedule = field<std::string>(v, "schedule");
+  t.warm_up = real("warmUp");
+  t.momentum = real("momentum");
+  t.weight_decay = real("weightDecay");
+  t.clip_norm = real("clipNorm");
+  t.validation = real("validation");
+  t.learn_scales = field<bool>(v, "learnScales");
+  t.freeze = field<bool>(v, "freeze");
+  t.seed = static_cast<uint64_t>(real("seed"));
+  t.weight_bits = whole("weightBits");
+  t.activation_bits = whole("activationBits");
+  t.memory_limit = real("memoryLimit");
+  t.checkpoints = field<bool>(v, "checkpoints");
+  if (auto* resume = v["resume"].as<Buffer*>(emscripten::allow_raw_pointers())) {
+    const size_t size = resume->size();
+    const std::shared_ptr<std::byte> bytes = resume->take();
+    t.resume = std::make_shared<std::vector<std::byte>>(bytes.get(), bytes.get() + size);
+  }
+  return t;
+}
+
 quant::Config config_of(const val& v) {
   quant::Config c;
-  c.mode = v["mode"].as<std::string>();
+  c.mode = field<std::string>(v, "mode");
   c.activations = dtype_option(v, "activations");
   c.weights = dtype_option(v, "weights");
-  c.per_channel = v["perChannel"].as<bool>();
-  c.symmetric_weights = v["symmetricWeights"].as<bool>();
-  c.symmetric_activations = v["symmetricActivations"].as<bool>();
-  c.reduce_range = v["reduceRange"].as<bool>();
-  c.block_size = static_cast<int64_t>(v["blockSize"].as<double>());
-  c.quantized_inputs = v["quantizedInputs"].as<bool>();
-  c.quantized_outputs = v["quantizedOutputs"].as<bool>();
-  c.observer = v["observer"].as<std::string>();
-  c.format = v["format"].as<std::string>();
-  c.include_nodes = strings_of(v["includeNodes"]);
-  c.exclude_nodes = strings_of(v["excludeNodes"]);
-  c.include_ops = strings_of(v["includeOps"]);
-  c.exclude_ops = strings_of(v["excludeOps"]);
-  c.repairs = strings_of(v["repairs"]);
-  c.target_sqnr = v["targetSqnr"].as<double>();
-  c.target_bytes = v["targetBytes"].as<double>();
-  c.sensitivity = v["sensitivity"].as<bool>();
+  c.per_channel = field<bool>(v, "perChannel");
+  c.symmetric_weights = field<bool>(v, "symmetricWeights");
+  c.symmetric_activations = field<bool>(v, "symmetricActivations");
+  c.reduce_range = field<bool>(v, "reduceRange");
+  c.block_size = static_cast<int64_t>(field<double>(v, "blockSize"));
+  c.quantized_inputs = field<bool>(v, "quantizedInputs");
+  c.quantized_outputs = field<bool>(v, "quantizedOutputs");
+  c.observer = field<std::string>(v, "observer");
+  c.format = field<std::string>(v, "format");
+  c.include_nodes = strings_of(v, "includeNodes");
+  c.exclude_nodes = strings_of(v, "excludeNodes");
+  c.include_ops = strings_of(v, "includeOps");
+  c.exclude_ops = strings_of(v, "excludeOps");
+  c.repairs = strings_of(v, "repairs");
+  c.target_sqnr = field<double>(v, "targetSqnr");
+  c.target_bytes = field<double>(v, "targetBytes");
+  c.sensitivity = field<bool>(v, "sensitivity");
+  c.training = training_of(v["training"]);
   for_entries(v["precision"], [&](const std::string& node, const val& p) {
     c.precision[node] = {dtype_option(p, "activations"), dtype_option(p, "weights")};
   });
   for_entries(v["ranges"], [&](const std::string& value, const val& range) {
-    c.ranges[value] = {range["min"].as<float>(), range["max"].as<float>()};
+    c.ranges[value] = {field<float>(range, "min"), field<float>(range, "max")};
   });
   for_entries(v["options"], [&](const std::string& name, const val& n) { c.options[name] = n.as<double>(); });
   return c;
 }
 
 val weight_report(const quant::WeightReport& w) {
-  val o = val::object();
+  Object o;
   o.set("name", w.name);
-  o.set("type", text(name_of(w.dtype)));
+  o.set("type", name_of(w.dtype));
   o.set("granularity", w.granularity);
-  o.set("elements", number(w.elements));
-  o.set("scales", number(w.scales));
-  o.set("blockSize", number(w.block_size));
+  o.set("elements", w.elements);
+  o.set("scales", w.scales);
+  o.set("blockSize", w.block_size);
   o.set("min", w.min);
   o.set("max", w.max);
   o.set("sqnr", w.sqnr_db);
@@ -479,20 +546,20 @@ val weight_report(const quant::WeightReport& w) {
 }
 
 val activation_report(const quant::ActivationReport& a) {
-  val o = val::object();
+  Object o;
   o.set("value", a.value);
   o.set("input", a.input);
-  o.set("type", text(name_of(a.dtype)));
+  o.set("type", name_of(a.dtype));
   o.set("min", a.min);
   o.set("max", a.max);
   o.set("scale", a.scale);
-  o.set("zeroPoint", number(a.zero_point));
+  o.set("zeroPoint", a.zero_point);
   o.set("dynamic", a.dynamic);
   return o;
 }
 
 val layer_report(const quant::LayerReport& layer) {
-  val o = val::object();
+  Object o;
   o.set("node", layer.node);
   o.set("op", layer.op);
   o.set("output", layer.output);
@@ -503,7 +570,7 @@ val layer_report(const quant::LayerReport& layer) {
   o.set("macs", layer.macs);
   o.set("macsShare", layer.macs_share);
   if (layer.sensitivity) {
-    val s = val::object();
+    Object s;
     s.set("sqnr", layer.sensitivity->sqnr_db);
     s.set("cosine", layer.sensitivity->cosine);
     o.set("sensitivity", s);
@@ -512,33 +579,50 @@ val layer_report(const quant::LayerReport& layer) {
 }
 
 val report_of(const quant::Report& report) {
-  val o = val::object();
+  Object o;
   o.set("mode", report.mode);
   o.set("layers", array_of(report.layers, layer_report));
   o.set("warnings", array_of(report.warnings, [](const std::string& s) { return val(s); }));
   o.set("repairs", array_of(report.repairs, [](const std::string& s) { return val(s); }));
   o.set("trials", array_of(report.trials, [](const quant::Trial& t) {
-          val e = val::object();
+          Object e;
           e.set("what", t.what);
           e.set("sqnr", t.sqnr_db);
           e.set("cosine", t.cosine);
-          e.set("weightBytes", number(t.weight_bytes));
-          e.set("floatLayers", number(t.float_layers));
+          e.set("weightBytes", t.weight_bytes);
+          e.set("floatLayers", t.float_layers);
           e.set("kept", t.kept);
           return e;
         }));
-  o.set("layersQuantized", number(report.layers_quantized));
-  o.set("weightBytesBefore", number(report.weight_bytes_before));
-  o.set("weightBytesAfter", number(report.weight_bytes_after));
+  o.set("layersQuantized", report.layers_quantized);
+  o.set("weightBytesBefore", report.weight_bytes_before);
+  o.set("weightBytesAfter", report.weight_bytes_after);
   o.set("macs", report.macs);
   o.set("macsQuantized", report.macs_quantized);
-  o.set("samples", number(report.samples));
+  o.set("samples", report.samples);
   return o;
 }
 
 val plan_of(const ModelHandle& model, const val& config, bool measure_weights) {
   return answer(
       [&] { return report_of(quant::plan_of(model.shared(), config_of(config), measure_weights)); });
+}
+
+val training_progress(const quant::TrainingProgress& t) {
+  Object o;
+  o.set("epoch", t.epoch);
+  o.set("epochs", t.epochs);
+  o.set("step", t.step);
+  o.set("steps", t.steps);
+  o.set("loss", t.loss);
+  o.set("validationLoss", t.validation_loss);
+  o.set("bestLoss", t.best_loss);
+  o.set("firstLoss", t.first_loss);
+  o.set("stepMilliseconds", t.step_milliseconds);
+  o.set("remainingMilliseconds", t.remaining_milliseconds);
+  o.set("memoryBytes", t.memory_bytes);
+  o.set("savedEpoch", t.saved_epoch);
+  return o;
 }
 
 class QuantizerHandle {
@@ -552,12 +636,20 @@ class QuantizerHandle {
   val state() const {
     const quant::Progress p = job_.progress();
     val s = progress_of(p.done, p.total);
-    s.set("phase", text(p.phase));
-    s.set("samples", number(p.samples));
+    s.set("phase", p.phase);
+    s.set("samples", p.samples);
     s.set("finished", job_.done());
     s.set("wantsSamples", job_.wants_samples());
     s.set("enough", job_.enough());
+    if (p.training) s.set("training", training_progress(*p.training));
     return s;
+  }
+  void stop() { job_.stop(); }
+  // Of the training state after its `savedEpoch`; null where there is none.
+  val checkpoint() const {
+    const quant::Progress p = job_.progress();
+    if (!p.training || !p.training->checkpoint) return val::null();
+    return copied(p.training->checkpoint->data(), p.training->checkpoint->size());
   }
   bool needs_calibration() const { return job_.needs_calibration(); }
   val begin_sample(const val& feeds) {
@@ -574,12 +666,12 @@ class QuantizerHandle {
   }
   val ranges() const {
     return answer([&] {
-      val o = val::object();
+      Object o;
       for (const auto& [name, range] : job_.ranges()) {
-        val r = val::object();
+        Object r;
         r.set("min", range.min);
         r.set("max", range.max);
-        o.set(name, r);
+        o.set(name.c_str(), r);
       }
       return o;
     });
@@ -596,14 +688,14 @@ val create_quantizer(const ModelHandle& model, const val& config, int threads) {
 // What there is to choose from, as registered in the engine.
 val choices() {
   return answer([&] {
-    val o = val::object();
+    Object o;
     o.set("modes", array_of(quant::mode_names(), text));
     o.set("observers", array_of(quant::observer_names(), text));
     o.set("repairs", array_of(quant::repair_names(), text));
     o.set("options", array_of(quant::option_specs(), [](const quant::OptionSpec& spec) {
-            val s = val::object();
-            s.set("name", text(spec.name));
-            s.set("owner", text(spec.owner));
+            Object s;
+            s.set("name", spec.name);
+            s.set("owner", spec.owner);
             s.set("default", spec.otherwise);
             s.set("min", spec.min);
             s.set("max", spec.max);
@@ -634,25 +726,25 @@ class ComparisonHandle {
 
  private:
   static val result_of(const quant::AgreementResult& r) {
-    val o = val::object();
-    o.set("samples", number(r.samples));
+    Object o;
+    o.set("samples", r.samples);
     o.set("referenceMs", r.reference_ms);
     o.set("candidateMs", r.candidate_ms);
     o.set("outputs", array_of(r.outputs, [](const quant::OutputAgreement& a) {
-            val e = val::object();
+            Object e;
             e.set("output", a.output);
             e.set("sqnr", a.sqnr_db);
             e.set("cosine", a.cosine);
             e.set("maxAbs", a.max_abs);
             e.set("top1", a.top1);
-            e.set("rows", number(a.rows));
+            e.set("rows", a.rows);
             return e;
           }));
     return o;
   }
   static val result_of(const std::vector<quant::LayerError>& layers) {
     return array_of(layers, [](const quant::LayerError& l) {
-      val e = val::object();
+      Object e;
       e.set("node", l.node);
       e.set("op", l.op);
       e.set("output", l.output);
@@ -682,7 +774,7 @@ val create_comparison(const ModelHandle& reference, const ModelHandle& candidate
 
 val info() {
   const kernels::MachineReport& machine = kernels::probe();
-  val o = val::object();
+  Object o;
   o.set("instructionSet", std::string(kernels::Best::kName));
   o.set("relaxedDot", std::string(kernels::name_of(machine.relaxed_dot)));
   o.set("fusedMultiplyAdd", machine.fused_multiply_add);
@@ -691,7 +783,7 @@ val info() {
 
 // `reserved` only grows: WebAssembly memory never shrinks. `used` is what is allocated in it.
 val memory() {
-  val o = val::object();
+  Object o;
   o.set("reserved", number(static_cast<size_t>(emscripten_get_heap_size())));
   o.set("used", number(static_cast<size_t>(mallinfo().uordblks)));
   return o;
@@ -738,6 +830,8 @@ EMSCRIPTEN_BINDINGS(zeropoint) {
       .function("needsCalibration", &QuantizerHandle::needs_calibration)
       .function("beginSample", &QuantizerHandle::begin_sample)
       .function("endSamples", &QuantizerHandle::end_samples)
+      .function("stop", &QuantizerHandle::stop)
+      .function("checkpoint", &QuantizerHandle::checkpoint)
       .function("result", &QuantizerHandle::result)
       .function("report", &QuantizerHandle::report)
       .function("ranges", &QuantizerHandle::ranges);

@@ -16,6 +16,7 @@ export type {
   OutputAgreement,
   Range,
   StepInfo,
+  TrainingProgress,
   Trial,
   ValueInfo,
   WeightReport,
@@ -32,6 +33,7 @@ export type {
   QuantizeReport,
   SchemeOptions,
   Target,
+  TrainingOptions,
 } from './quantize.ts';
 export * from './samples/index.ts';
 export type { Outputs, RunOptions, Session, SessionOptions } from './session.ts';

@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t kLargestAttribute = int64_t{1} << 24;
 constexpr int64_t kLargestExtent = int64_t{1} << 29;
 
-[[noreturn]] void invalid(const std::string& message) { throw Error(ErrorCode::kInvalidModel, message); }
+[[noreturn]] void invalid(const std::string& message) { throw_error(ErrorCode::kInvalidModel, message); }
 
 std::vector<int64_t> per_dimension(const Node& node, std::string_view key, size_t count, int64_t otherwise,
                                    int64_t least) {
@@ -37,7 +37,7 @@ std::vector<int64_t> per_dimension(const Node& node, std::string_view key, size_
 
 ConvAttributes ConvAttributes::read(const Node& node, size_t spatial) {
   if (spatial < 1 || spatial > 2) {
-    throw Error(ErrorCode::kUnsupportedOperator,
+    throw_error(ErrorCode::kUnsupportedOperator,
                 {"convolutions with ", spatial, " spatial dimensions are not supported"},
                 {.hint = "one and two spatial dimensions are"});
   }
@@ -175,7 +175,7 @@ double conv_macs(const InferContext& c) {
 int checked_pad(int64_t pad, int64_t kernel, int64_t dilation) {
   if (kernel > kLargestExtent || dilation * (kernel - 1) > kLargestExtent || pad > kLargestExtent ||
       pad < -kLargestExtent) {
-    throw Error(ErrorCode::kUnsupportedOperator,
+    throw_error(ErrorCode::kUnsupportedOperator,
                 {"a kernel of ", kernel, " with dilation ", dilation, " is too large"});
   }
   return static_cast<int>(pad);
@@ -183,7 +183,7 @@ int checked_pad(int64_t pad, int64_t kernel, int64_t dilation) {
 
 void check_parts(int64_t parts) {
   if (parts > (1 << 16)) {
-    throw Error(ErrorCode::kUnsupportedOperator,
+    throw_error(ErrorCode::kUnsupportedOperator,
                 {parts, " groups (times strides, if transposed) are not supported"});
   }
 }

@@ -114,7 +114,7 @@ ValueId Gradient::summed_to(ValueId d, ValueId like) {
 }
 
 void Gradient::fail(const Text& message) const {
-  throw Error(ErrorCode::kUnsupportedOperator,
+  throw_error(ErrorCode::kUnsupportedOperator,
               {"the gradient of ", qualified_name(node), ": ", message.str()},
               {.node = node.name, .op = qualified_name(node)});
 }

@@ -80,7 +80,7 @@ class InferContext {
   // Brings an axis in [-rank, rank) to [0, rank).
   int axis(int64_t axis, int rank) const;
   [[noreturn]] void fail(ErrorCode code, const Text& message, std::string_view hint = {}) const;
-  [[noreturn]] void fail(ErrorCode code, const Text& message, ErrorDetails details) const;
+  [[noreturn]] void fail(ErrorCode code, const Text& message, const ErrorPlace& place) const;
   void require(bool condition, const Text& message) const {  // kShapeMismatch
     if (!condition) fail(ErrorCode::kShapeMismatch, message);
   }

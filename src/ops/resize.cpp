@@ -9,6 +9,7 @@
 #include <cmath>
 #include <memory>
 
+#include "core/decimal.h"
 #include "ops/gradient.h"
 #include "ops/shape_arguments.h"
 
@@ -58,7 +59,7 @@ Target target_of(const Context& c, const Shape& in, const Tensor* scales, const 
                                 static_cast<float>(std::max<int64_t>(1, from));
     if (!(factors[i] > 0) || !std::isfinite(factors[i])) {
       c.fail(ErrorCode::kShapeMismatch,
-             {"cannot resize an input of shape ", in, " by a factor of ", std::to_string(factors[i])});
+             {"cannot resize an input of shape ", in, " by a factor of ", decimal(factors[i])});
     }
   }
   const bool stretch = by_scale || policy == "stretch";

@@ -13,13 +13,15 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <set>
 #include <string>
 
 #include "core/error.h"
+#include "core/function.h"
+#include "core/sort.h"
 #include "quant/job.h"
 #include "quant/scheme.h"
 #include "quant/stopwatch.h"
@@ -74,9 +76,9 @@ class Search : public Job {
     make_pipeline(source_, plain(), threads_);  // throws what is wrong with the configuration
     if (config_.target_sqnr < 0 || config_.target_bytes < 0 || !std::isfinite(config_.target_sqnr) ||
         !std::isfinite(config_.target_bytes))
-      throw Error(ErrorCode::kInvalidArgument, "a target is a positive number");
+      throw_error(ErrorCode::kInvalidArgument, "a target is a positive number");
     if (config_.target_sqnr > 0 && config_.target_bytes > 0)
-      throw Error(ErrorCode::kInvalidArgument, "a quality and a size are two targets",
+      throw_error(ErrorCode::kInvalidArgument, "a quality and a size are two targets",
                   {.hint = "give one; the report lists the points between"});
   }
 
@@ -159,7 +161,7 @@ class Search : public Job {
   const std::map<std::string, Range, std::less<>>& ranges() const override { return finished().ranges; }
 
  private:
-  using Step = std::function<std::optional<Candidate>()>;
+  using Step = UniqueFunction<std::optional<Candidate>()>;
 
   Config plain() const {
     Config c = config_;
@@ -169,7 +171,7 @@ class Search : public Job {
   }
 
   const Outcome& finished() const {
-    if (!done_) throw Error(ErrorCode::kInvalidArgument, "the quantization is not done yet");
+    if (!done_) throw_error(ErrorCode::kInvalidArgument, "the quantization is not done yet");
     return *best_;
   }
 
@@ -221,7 +223,7 @@ class Search : public Job {
 
   void next() {
     if (at_ == steps_.size()) return conclude();
-    const Step step = steps_[at_++];
+    const Step step = std::move(steps_[at_++]);
     std::optional<Candidate> c = step();
     if (!c) return;
     if (stopped_) c->config.training.epochs = 0;
@@ -339,7 +341,8 @@ class Search : public Job {
       plan_mixed();
       return std::nullopt;
     });
-    steps_.insert(steps_.begin() + static_cast<std::ptrdiff_t>(at_), layers.begin(), layers.end());
+    steps_.insert(steps_.begin() + static_cast<std::ptrdiff_t>(at_), std::make_move_iterator(layers.begin()),
+                  std::make_move_iterator(layers.end()));
     expected_ = tried_ + layers.size();
   }
 
@@ -356,8 +359,7 @@ class Search : public Job {
 
   void plan_mixed() {
     phase_ = "mixed precision";
-    std::sort(effects_.begin(), effects_.end(),
-              [](const Effect& a, const Effect& b) { return a.noise > b.noise; });
+    sort_small(effects_, [](const Effect& a, const Effect& b) { return a.noise > b.noise; });
     if (config_.target_sqnr > 0) {
       for_quality();
     } else if (config_.target_bytes > 0) {
@@ -421,7 +423,7 @@ class Search : public Job {
     }
     double left = config_.target_bytes - now;
     std::vector<Effect> by_worth = effects_;
-    std::sort(by_worth.begin(), by_worth.end(), [](const Effect& a, const Effect& b) {
+    sort_small(by_worth, [](const Effect& a, const Effect& b) {
       const double x = a.noise * (b.bytes + 1), y = b.noise * (a.bytes + 1);
       return x != y ? x > y : a.node < b.node;
     });
@@ -491,7 +493,7 @@ class Search : public Job {
   std::unique_ptr<Job> job_;
   size_t fed_ = 0;
   std::unique_ptr<Outcome> current_, best_;
-  std::function<void(std::unique_ptr<Outcome>)> on_outcome_;
+  UniqueFunction<void(std::unique_ptr<Outcome>)> on_outcome_;
   std::unique_ptr<OutputErrors> errors_;
   bool measuring_ = false;
 

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <map>
 #include <set>
 
 #include "core/error.h"
@@ -15,6 +14,10 @@ namespace zp::train {
 namespace {
 
 using quant::QParams;
+
+constexpr std::string_view kPrefix = "parameter:";
+
+std::string group_name(size_t group) { return "group " + std::to_string(group); }
 
 // Where an element of a weight finds its scale.
 struct Channels {
@@ -226,10 +229,10 @@ Problem Learned::problem(const std::vector<Aim>& aims) const {
   Problem p;
   p.graph = quant::clone(graph());
   Graph& g = p.graph;
-  std::map<ValueId, ValueId> replaced;
+  std::vector<ValueId> replaced(g.values.size(), kNoValue);
   std::vector<Node> nodes;  // in front of the others
   const auto parameter = [&](const std::string& name, Tensor value, Parameter::Kind kind) {
-    const ValueId v = g.add_value("parameter:" + name, DType::kFloat32, symbolic(value.dims()));
+    const ValueId v = g.add_value(std::string(kPrefix) + name, DType::kFloat32, symbolic(value.dims()));
     g.inputs.push_back(v);
     p.parameters.push_back({g[v].name, std::move(value), kind});
     return v;
@@ -249,9 +252,9 @@ Problem Learned::problem(const std::vector<Aim>& aims) const {
     return y;
   };
   const auto replace_dequantized = [&](ValueId integers, ValueId by) {
-    replaced[integers] = by;
+    replaced[static_cast<size_t>(integers)] = by;
     for (const Node& n : graph().nodes)
-      if (quant::is_dequantize(n) && n.input(0) == integers) replaced[n.output(0)] = by;
+      if (quant::is_dequantize(n) && n.input(0) == integers) replaced[static_cast<size_t>(n.output(0))] = by;
   };
 
   for (const Weight& w : weights_) {
@@ -266,30 +269,30 @@ Problem Learned::problem(const std::vector<Aim>& aims) const {
   for (const Bias& b : biases_)
     replace_dequantized(state_.biases[b.placed].integers, parameter(b.name, b.value, Parameter::Kind::kBias));
   for (const Plain& b : plain_) {
-    replaced[b.value] = parameter(b.name, *graph().constant(b.value),
-                                  b.is_bias ? Parameter::Kind::kBias : Parameter::Kind::kWeight);
+    replaced[static_cast<size_t>(b.value)] = parameter(
+        b.name, *graph().constant(b.value), b.is_bias ? Parameter::Kind::kBias : Parameter::Kind::kWeight);
   }
-  std::map<int32_t, std::pair<ValueId, ValueId>> groups;  // scale and zero point
+  std::vector<ValueId> scales(state_.params.size(), kNoValue), zeros = scales;  // of groups
   for (const Activation& a : activations_) {
-    const QParams& q = state_.params[static_cast<size_t>(a.group)];
-    const auto [it, added] = groups.try_emplace(a.group);
-    if (added) {
-      const std::string name = "group " + std::to_string(a.group);
-      it->second = {scale(name, Tensor::scalar(q.scale)),
-                    g.add_constant(name + "/zero", Tensor::scalar(static_cast<float>(q.zero_point)))};
+    const auto group = static_cast<size_t>(a.group);
+    const QParams& q = state_.params[group];
+    if (scales[group] == kNoValue) {
+      const std::string name = group_name(group);
+      scales[group] = scale(name, Tensor::scalar(q.scale));
+      zeros[group] = g.add_constant(name + "/zero", Tensor::scalar(static_cast<float>(q.zero_point)));
     }
-    replace_dequantized(a.integers, fake(g[a.x].name, a.x, it->second.first, it->second.second,
-                                         activation_codes(q.dtype), 0));
+    replace_dequantized(a.integers,
+                        fake(g[a.x].name, a.x, scales[group], zeros[group], activation_codes(q.dtype), 0));
   }
 
   for (Node& n : g.nodes) nodes.push_back(std::move(n));
   g.nodes = std::move(nodes);
   const auto now = [&](ValueId v) {
-    const auto it = replaced.find(v);
-    return it == replaced.end() ? v : it->second;
+    const auto at = static_cast<size_t>(v);
+    return v == kNoValue || at >= replaced.size() || replaced[at] == kNoValue ? v : replaced[at];
   };
   std::erase_if(g.nodes, [&](const Node& n) {
-    return !n.outputs.empty() && n.domain != kOwn && replaced.contains(n.output(0));
+    return !n.outputs.empty() && n.domain != kOwn && now(n.output(0)) != n.output(0);
   });
   for (Node& n : g.nodes)
     for (ValueId& v : n.inputs) v = now(v);
@@ -334,11 +337,10 @@ Problem Learned::problem(const std::vector<Aim>& aims) const {
 // ---- and back
 
 void Learned::store(const std::vector<Parameter>& parameters) {
-  std::map<std::string, const Tensor*> found;
-  for (const Parameter& p : parameters) found[p.name] = &p.value;
   const auto value_of = [&](const std::string& name) -> const Tensor* {
-    const auto it = found.find("parameter:" + name);
-    return it == found.end() ? nullptr : it->second;
+    for (const Parameter& p : parameters)
+      if (std::string_view(p.name).substr(kPrefix.size()) == name) return &p.value;
+    return nullptr;
   };
   for (Weight& w : weights_) {
     if (const Tensor* t = value_of(w.name)) w.value = *t;
@@ -349,8 +351,7 @@ void Learned::store(const std::vector<Parameter>& parameters) {
   for (const Plain& p : plain_)
     if (const Tensor* t = value_of(p.name)) state_.result->graph[p.value].constant = *t;
   for (size_t g = 0; g < state_.params.size(); ++g)
-    if (const Tensor* t = value_of("group " + std::to_string(g) + "/scale"))
-      state_.params[g].scale = t->floats()[0];
+    if (const Tensor* t = value_of(group_name(g) + "/scale")) state_.params[g].scale = t->floats()[0];
   write();
 }
 

@@ -53,7 +53,7 @@ void Optimizer::step(std::vector<Parameter>& parameters, const std::vector<Tenso
     for (size_t i = 0; i < first_[p].size(); ++i) norm += gradient_at(p, i) * gradient_at(p, i);
   norm = std::sqrt(norm);
   if (!std::isfinite(norm)) {
-    throw Error(ErrorCode::kInvalidArgument, "training diverged: a gradient is not finite",
+    throw_error(ErrorCode::kInvalidArgument, "training diverged: a gradient is not finite",
                 {.hint = "use a smaller learning rate"});
   }
   const double factor =

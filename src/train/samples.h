@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <string>
 #include <vector>
 
@@ -12,8 +11,8 @@ namespace zp::train {
 
 class Samples {
  public:
-  // `stackable`: samples are rows along dimension 0 of every feed, and any number of them makes a batch. Else
-  // each one is run by itself, as it came.
+  // `stackable`: samples are rows along dimension 0 of every feed, and any number of them makes a batch, as
+  // long as all rows have one shape. Else each one is run by itself, as it came.
   explicit Samples(bool stackable) : stackable_(stackable) {}
 
   // Throws kInvalidFeed where the feeds do not fit together, or those that came before.
@@ -26,13 +25,18 @@ class Samples {
 
  private:
   struct Column {
+    std::string feed;
     DType dtype = DType::kUndefined;
     Shape row;                    // dimensions behind the first
     std::vector<std::byte> data;  // rows after rows
     std::vector<Tensor> whole;    // or the tensors, where they are not stacked
   };
   bool stackable_;
-  std::map<std::string, Column> columns_;
+  Column& column_of(const std::string& feed);
+  bool fits(const std::vector<runtime::Feed>& feeds) const;  // rows like those before
+  void take_apart();
+
+  std::vector<Column> columns_;
   size_t count_ = 0, bytes_ = 0;
 };
 

@@ -12,7 +12,7 @@ namespace {
 using quant::Config;
 
 void require(bool condition, const Text& message, std::string_view hint) {
-  if (!condition) throw Error(ErrorCode::kInvalidArgument, message, {.hint = std::string(hint)});
+  if (!condition) throw_error(ErrorCode::kInvalidArgument, message, {.hint = hint});
 }
 
 bool one_of(std::string_view value, std::initializer_list<std::string_view> list) {

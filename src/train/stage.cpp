@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
-#include <map>
 
 #include "core/error.h"
 #include "train/learned.h"
@@ -88,7 +87,7 @@ class Train : public quant::Stage {
   void begin_sample(std::vector<runtime::Feed> feeds) override {
     given_.clear();
     for (runtime::Feed& f : feeds)
-      if (quant::is_target(f.name)) given_[f.name] = f.tensor;
+      if (quant::is_target(f.name)) given_.push_back(f);
     std::erase_if(feeds, [](const runtime::Feed& f) { return quant::is_target(f.name); });
     kept_ = feeds;
     teacher_->begin(std::move(feeds));
@@ -109,7 +108,11 @@ class Train : public quant::Stage {
     }
     if (!ended_) return true;
     if (over_) return true;
-    if (!trainer_) start();
+    if (!trainer_) {
+      start();
+      state_.training = trainer_->progress();
+      return false;  // what it takes is known, and nothing has been done yet
+    }
     const bool done = trainer_->advance(milliseconds);
     state_.training = trainer_->progress();
     if (!done) return false;
@@ -136,13 +139,20 @@ class Train : public quant::Stage {
     int64_t elements = 0;
   };
 
+  // What the sample says the output should be, or null.
+  const Tensor* given(const Output& o) const {
+    for (const runtime::Feed& f : given_)
+      if (f.name == o.aim.feed) return &f.tensor;
+    return nullptr;
+  }
+
   void decide(Output& o, const Tensor& y) {
-    const auto given = given_.find(o.aim.feed);
-    const bool has_target = given != given_.end();
+    const Tensor* target = given(o);
+    const bool has_target = target != nullptr;
     std::string loss = settings_.loss;
     if (loss == "auto") {
       if (has_target) {
-        loss = given->second.dtype() == DType::kFloat32 ? "mse" : "cross-entropy";
+        loss = target->dtype() == DType::kFloat32 ? "mse" : "cross-entropy";
       } else {
         loss = y.dims().size() == 2 && y.dims()[1] > 1 ? "kl" : "mse";
       }
@@ -150,9 +160,9 @@ class Train : public quant::Stage {
     o.decided = true;
     o.labels = has_target && loss != "kl";
     if (loss == "cross-entropy" && !has_target) {
-      throw Error(
+      throw_error(
           ErrorCode::kInvalidFeed, "cross-entropy needs labels, and a sample has none",
-          {.tensor = o.aim.feed, .hint = "feed class numbers as '" + o.aim.feed + "', or use the loss 'kl'"});
+          {.tensor = o.aim.feed, .hint = {"feed class numbers as '", o.aim.feed, "', or use the loss 'kl'"}});
     }
     o.aim.kind = loss == "mse" ? Aim::Kind::kSquares : Aim::Kind::kProbabilities;
     o.aim.is_probability = o.aim.kind == Aim::Kind::kProbabilities && is_distribution(y);
@@ -161,23 +171,22 @@ class Train : public quant::Stage {
   // What the output should be, shaped as it.
   Tensor target_of(const Output& o, const Tensor& y) const {
     if (!o.labels) return o.aim.kind == Aim::Kind::kSquares || o.aim.is_probability ? y : softmax(y);
-    const auto given = given_.find(o.aim.feed);
+    const Tensor* target = given(o);
     const int64_t classes = classes_of(y);
-    const bool fits = given != given_.end() &&
-                      (given->second.dtype() == DType::kFloat32 ? given->second.size() == y.size()
-                                                                : given->second.size() * classes == y.size());
+    const bool fits = target && (target->dtype() == DType::kFloat32 ? target->size()
+                                                                    : target->size() * classes) == y.size();
     if (!fits) {
-      throw Error(ErrorCode::kInvalidFeed, {"a sample's target does not fit the output '", o.name, "'"},
-                  {.tensor = o.aim.feed,
-                   .hint = "class numbers for each row, or values shaped " + to_string(y.dims())});
+      throw_error(
+          ErrorCode::kInvalidFeed, {"a sample's target does not fit the output '", o.name, "'"},
+          {.tensor = o.aim.feed, .hint = {"class numbers for each row, or values shaped ", y.dims()}});
     }
-    const Tensor& t = given->second;
+    const Tensor& t = *target;
     if (t.dtype() == DType::kFloat32) return t.reshaped(y.dims());
     Tensor hot(DType::kFloat32, y.dims());
     for (int64_t row = 0; row < t.size(); ++row) {
       const int64_t c = t.integer_at(row);
       if (c < 0 || c >= classes) {
-        throw Error(ErrorCode::kInvalidFeed, {"class ", c, " is not one of ", classes},
+        throw_error(ErrorCode::kInvalidFeed, {"class ", c, " is not one of ", classes},
                     {.tensor = o.aim.feed});
       }
       hot.mutable_data<float>()[static_cast<size_t>(row * classes + c)] = 1;
@@ -197,7 +206,7 @@ class Train : public quant::Stage {
     samples_->add(kept_);
     kept_.clear();
     if (static_cast<double>(samples_->bytes()) > settings_.memory_limit) {
-      throw Error(ErrorCode::kOutOfMemory,
+      throw_error(ErrorCode::kOutOfMemory,
                   {"training keeps its samples, and they take more than the ",
                    static_cast<int64_t>(settings_.memory_limit) >> 20, " MiB that are allowed"},
                   {.hint = "train on fewer samples, or allow more"});
@@ -212,7 +221,7 @@ class Train : public quant::Stage {
         o.aim.factor = static_cast<double>(o.elements) / o.squares;  // relative to the target's own power
       aims.push_back(o.aim);
     }
-    if (aims.empty()) throw Error(ErrorCode::kInvalidArgument, "the model has no float output to train for");
+    if (aims.empty()) throw_error(ErrorCode::kInvalidArgument, "the model has no float output to train for");
     Problem problem = learned_->problem(aims);
     trainer_ = std::make_unique<Trainer>(std::move(problem), std::move(*samples_), settings_, state_.threads);
     if (stopped_) trainer_->stop();
@@ -225,7 +234,7 @@ class Train : public quant::Stage {
   std::unique_ptr<runtime::Session> teacher_;
   std::unique_ptr<Samples> samples_;
   std::vector<Output> outputs_;
-  std::map<std::string, Tensor> given_;
+  std::vector<runtime::Feed> given_;
   std::vector<runtime::Feed> kept_;
   std::unique_ptr<Trainer> trainer_;
 };

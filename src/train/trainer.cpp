@@ -39,7 +39,7 @@ class Random {
 };
 
 [[noreturn]] void refuse_checkpoint() {
-  throw Error(ErrorCode::kInvalidArgument, "the checkpoint is not one of this training",
+  throw_error(ErrorCode::kInvalidArgument, "the checkpoint is not one of this training",
               {.hint = "go on with the model, samples and settings that it was saved with"});
 }
 
@@ -100,7 +100,7 @@ class Trainer::Impl {
         samples_(std::move(samples)),
         parameters_(copied(problem.parameters)),  // theirs may be a model's
         random_(settings.seed) {
-    if (samples_.count() == 0) throw Error(ErrorCode::kInvalidArgument, "there are no samples to train on");
+    if (samples_.count() == 0) throw_error(ErrorCode::kInvalidArgument, "there are no samples to train on");
     differentiate(std::move(problem.graph), problem.loss);
     split();
     batch_ = std::min<size_t>(static_cast<size_t>(std::max(1, settings.batch)), order_.size());
@@ -175,7 +175,7 @@ class Trainer::Impl {
       if (gradients[i] != kNoValue) graph.outputs.push_back(gradients[i]);
     }
     if (trained.empty()) {
-      throw Error(ErrorCode::kInvalidArgument,
+      throw_error(ErrorCode::kInvalidArgument,
                   "there is nothing to train: no parameter has an influence on the loss");
     }
     parameters_ = std::move(trained);
@@ -194,7 +194,7 @@ class Trainer::Impl {
     }
     const double left = settings_.memory_limit - fixed;
     const auto refuse = [&](double least) {
-      throw Error(ErrorCode::kOutOfMemory,
+      throw_error(ErrorCode::kOutOfMemory,
                   {"training needs more than ", static_cast<int64_t>(least) >> 20, " MiB of memory, ",
                    static_cast<int64_t>(settings_.memory_limit) >> 20, " MiB are allowed"},
                   {.hint = "train on fewer or smaller samples, or allow more"});
@@ -333,7 +333,7 @@ class Trainer::Impl {
 
   void end_step(double loss) {
     if (!std::isfinite(loss)) {
-      throw Error(ErrorCode::kInvalidArgument, "training diverged: the loss is not finite",
+      throw_error(ErrorCode::kInvalidArgument, "training diverged: the loss is not finite",
                   {.hint = "use a smaller learning rate"});
     }
     optimizer_->step(parameters_, gradients_);

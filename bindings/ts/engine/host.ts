@@ -8,6 +8,7 @@ import { bytesOf, dataLength, type TensorData, type TensorLike, type TensorType,
 import type {
   AgreementResult,
   Answer,
+  BufferHandle,
   Choices,
   ComparisonHandle,
   ConfigIn,
@@ -134,6 +135,12 @@ export class EngineHost {
   #quantizer = (id: Id) => this.#get<QuantizerHandle>(id);
   #comparison = <T>(id: Id) => this.#get<ComparisonHandle<T>>(id);
 
+  #bufferOf(bytes: Uint8Array): BufferHandle {
+    const buffer = unwrap(this.#module.allocate(bytes.byteLength));
+    buffer.view().set(bytes);
+    return buffer;
+  }
+
   /** Passes feeds to a call of the engine's, which takes their memory. */
   #withFeeds<T>(feeds: Fed, call: (feeds: FeedIn[]) => Answer<T>): T {
     const passed: FeedIn[] = [];
@@ -142,9 +149,7 @@ export class EngineHost {
         if (Array.isArray(data)) {
           passed.push({ name, type, dims, strings: data });
         } else {
-          const buffer = unwrap(this.#module.allocate(data.byteLength));
-          passed.push({ name, type, dims, buffer });
-          buffer.view().set(bytesOf(data));
+          passed.push({ name, type, dims, buffer: this.#bufferOf(bytesOf(data)) });
         }
       }
       return unwrap(call(passed));
@@ -193,9 +198,8 @@ export class EngineHost {
   // ---- models
 
   readModel(bytes: Uint8Array): ModelDescription {
-    const buffer = unwrap(this.#module.allocate(bytes.byteLength));
+    const buffer = this.#bufferOf(bytes);
     try {
-      buffer.view().set(bytes);
       return this.#describe(unwrap(this.#module.readModel(buffer)));
     } finally {
       buffer.delete();
@@ -268,8 +272,15 @@ export class EngineHost {
     threads: number,
   ): Promise<{ id: Id; needsCalibration: boolean }> {
     await ensureWorkers(this.#module, threads - 1);
-    const job = unwrap(this.#module.createQuantizer(this.#model(model), config, threads));
-    return { id: this.#keep(job), needsCalibration: job.needsCalibration() };
+    const { resume } = config.training;
+    const buffer = resume instanceof Uint8Array ? this.#bufferOf(resume) : null;
+    try {
+      const whole = { ...config, training: { ...config.training, resume: buffer } };
+      const job = unwrap(this.#module.createQuantizer(this.#model(model), whole, threads));
+      return { id: this.#keep(job), needsCalibration: job.needsCalibration() };
+    } finally {
+      buffer?.delete();
+    }
   }
 
   /** Works for about `milliseconds`; `idle`: nothing to do until the caller acts. */
@@ -286,6 +297,16 @@ export class EngineHost {
 
   endSamples(id: Id): void {
     unwrap(this.#quantizer(id).endSamples());
+  }
+
+  /** Ends training after the step under way, with the best so far. */
+  stopQuantizer(id: Id): void {
+    this.#quantizer(id).stop();
+  }
+
+  /** The state of training after its last whole epoch, or null. */
+  checkpointOf(id: Id): Uint8Array<ArrayBuffer> | null {
+    return this.#quantizer(id).checkpoint();
   }
 
   quantizerResult(id: Id): { model: ModelDescription; report: EngineReport; ranges: Record<string, Range> } {

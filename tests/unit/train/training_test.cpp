@@ -183,6 +183,23 @@ TEST(Training, SamplesThatCannotBeStacked) {
   EXPECT_LT(after.progress.best_loss, after.progress.first_loss);
 }
 
+// Rows of two sizes make no batch: they run one by one from then on.
+TEST(Training, SamplesOfDifferentSizes) {
+  GraphBuilder net;
+  const ValueId x = net.input("x", {Dim::symbol("N"), 1, Dim::symbol("H"), 8});
+  const ValueId c = net.add("Conv", "c", {x, net.constant("w", ramp({4, 1, 3, 3}))},
+                            {{"pads", std::vector<int64_t>{1, 1, 1, 1}}});
+  const ValueId p = net.add("GlobalAveragePool", "p", {net.add("Relu", "r", {c})});
+  net.output(net.add("Flatten", "y", {p}));
+  Samples samples;
+  for (const int64_t height : {8, 8, 6, 9}) samples.push_back({{"x", ramp({5, 1, height, 8})}});
+  quant::Config config = narrow(2, 8, 4);
+  config.training.batch = 3;
+  const Outcome after = run(net.build(), config, samples);
+  EXPECT_EQ(after.progress.steps, 4u * (12 / 3));  // ten rows, and two samples of five rows
+  EXPECT_LT(after.progress.best_loss, after.progress.first_loss);
+}
+
 TEST(Training, SgdAndSquaresAndFixedScales) {
   quant::Config config = narrow(3, 8, 3);
   config.training.optimizer = "sgd";
