@@ -155,7 +155,7 @@ size_t Writer::tensor_bytes(const Graph& graph) {
 
 std::vector<std::byte> Writer::write() {
   const auto too_large = [] {
-    throw Error(ErrorCode::kInvalidArgument, "the model is larger than the 2 GiB that an ONNX file can have",
+    throw_error(ErrorCode::kInvalidArgument, "the model is larger than the 2 GiB that an ONNX file can have",
                 {.hint = "quantize the weights to fewer bits"});
   };
   const size_t expected = tensor_bytes(model_.graph);
@@ -354,9 +354,9 @@ void Writer::write_tensor(Pbf& to, std::string_view name, const Tensor& tensor) 
   if (tensor.dtype() != DType::kString) {
     // Checked before the buffer grows beyond what its lengths can say.
     if (out_.size() + tensor.bytes() > kLargestFile) {
-      throw Error(ErrorCode::kInvalidArgument,
+      throw_error(ErrorCode::kInvalidArgument,
                   "the model is larger than the 2 GiB that an ONNX file can have",
-                  {.tensor = std::string(name), .hint = "quantize the weights to fewer bits"});
+                  {.tensor = name, .hint = "quantize the weights to fewer bits"});
     }
     to.add_bytes(tensor_field::kRawData, reinterpret_cast<const char*>(tensor.raw()), tensor.bytes());
   }

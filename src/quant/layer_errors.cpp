@@ -70,7 +70,7 @@ void add_channels(Pair& p) {
 void absorb(Pair& p) {
   const std::vector<float>&x = p.reference, &y = p.quantized;
   if (x.size() != y.size())
-    throw Error(ErrorCode::kShapeMismatch, {"value '", p.output, "' has different sizes in the two models"},
+    throw_error(ErrorCode::kShapeMismatch, {"value '", p.output, "' has different sizes in the two models"},
                 {.node = p.node, .op = p.op, .tensor = p.output});
   p.sums.add(x.data(), y.data(), x.size());
   bool finite = true;
