@@ -364,6 +364,7 @@ class Search : public Job {
     Candidate c{.what = node, .config = on_float_source()};
     c.source = float_source_;
     c.config.repairs.clear();
+    c.config.training.epochs = 0;  // what its integers do, not what training makes of them
     c.config.include_nodes = {node};
     c.config.include_ops.clear();
     c.samples = kSensitivitySamples;
