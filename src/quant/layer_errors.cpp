@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "core/error.h"
+#include "core/stopwatch.h"
 #include "ops/infer.h"
 #include "quant/edges.h"
 #include "quant/findings.h"
@@ -12,7 +13,6 @@
 #include "quant/observers/histogram.h"
 #include "quant/qdq.h"
 #include "quant/report.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 namespace {

@@ -25,9 +25,9 @@
 #include "core/error.h"
 #include "core/function.h"
 #include "core/sort.h"
+#include "core/stopwatch.h"
 #include "quant/job.h"
 #include "quant/scheme.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 namespace {

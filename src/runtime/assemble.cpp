@@ -1,13 +1,13 @@
 // From nodes to steps: the order of each value's dimensions in memory, a kernel for each node, and one arena
 // in which values whose lifetimes do not meet share memory.
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <numeric>
 
 #include "core/sort.h"
+#include "core/stopwatch.h"
 #include "kernels/table.h"
 #include "kernels/transpose.h"
 #include "ops/infer.h"
@@ -646,15 +646,14 @@ void Plan::bind(const std::map<ValueId, const std::byte*>& feeds) {
 void Plan::run_step(size_t i, ThreadPool* pool) {
   Step& step = steps_[i];
   if (!step.run) return;
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   RunContext r;
   r.inputs = step.in.data();
   r.outputs = step.out.data();
   r.scratch_base = step.scratch_address;
   r.pool = pool;
   step.run(r);
-  step.milliseconds =
-      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  step.milliseconds = watch.milliseconds();
 }
 
 TensorView Plan::output(size_t i) const {

@@ -1,10 +1,10 @@
 #include "runtime/session.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <list>
 
+#include "core/stopwatch.h"
 #include "ops/infer.h"
 #include "runtime/plan.h"
 
@@ -56,9 +56,8 @@ class Session::Impl {
   }
 
   bool advance(double milliseconds) {
-    using Clock = std::chrono::steady_clock;
     if (!plan_) throw_error(ErrorCode::kInvalidArgument, "advance() was called before begin()");
-    const auto start = Clock::now();
+    const Stopwatch watch(milliseconds);
     const size_t total = plan_->steps().size();
     while (next_ < total) {
       plan_->run_step(next_, pool_.get());
@@ -69,7 +68,7 @@ class Session::Impl {
         }
       }
       ++next_;
-      if (std::chrono::duration<double, std::milli>(Clock::now() - start).count() >= milliseconds) break;
+      if (watch.over()) break;
     }
     return next_ == total;
   }

@@ -7,9 +7,9 @@
 #include <cmath>
 #include <string>
 
+#include "core/stopwatch.h"
 #include "ops/op.h"
 #include "quant/layerwise.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 namespace {

@@ -14,8 +14,8 @@
 #include <string>
 
 #include "core/sort.h"
+#include "core/stopwatch.h"
 #include "quant/rounding.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 namespace {
