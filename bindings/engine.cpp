@@ -401,7 +401,7 @@ val read_model(Buffer& buffer) {
 
 // ------------------------------------------------------------------------------------------------ running
 
-val progress_of(size_t done, size_t total) {
+Object progress_of(size_t done, size_t total) {
   Object p;
   p.set("done", done);
   p.set("total", total);
@@ -695,7 +695,7 @@ class QuantizerHandle {
   }
   val state() const {
     const quant::Progress p = job_.progress();
-    val s = progress_of(p.done, p.total);
+    Object s = progress_of(p.done, p.total);
     s.set("phase", p.phase);
     s.set("samples", p.samples);
     s.set("finished", job_.done());
