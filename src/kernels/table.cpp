@@ -53,7 +53,8 @@ void look_up(const std::uint8_t* table, const std::uint8_t* from, std::uint8_t* 
         bits[b] = wasm_i8x16_lt(x, zero);
         x = wasm_i8x16_add(x, x);
       }
-      wasm_v128_store(to + i, look_up_parts<Isa, 4>(table, low, bits));
+      const v128_t found = look_up_parts<Isa, 4>(table, low, bits);
+      wasm_v128_store(to + i, found);  // a macro in native builds
     }
   }
   for (; i < count; ++i) to[i] = table[from[i]];
