@@ -29,6 +29,7 @@
 
 #include "core/dtype.h"
 #include "core/error.h"
+#include "core/function.h"
 #include "core/tensor.h"
 #include "graph/graph.h"
 #include "kernels/isa.h"
@@ -51,30 +52,58 @@ using emscripten::val;
 
 val text(std::string_view s) { return val(std::string(s)); }
 
+// The names of properties, each brought to JavaScript once: literals, by where they lie.
+const val& property(const char* name) {
+  static auto& names = *new std::map<const char*, val>;
+  auto it = names.find(name);
+  if (it == names.end()) it = names.emplace(name, val(name)).first;
+  return it->second;
+}
+
+// A new JavaScript object. Its functions are not inlined: val's own are templates, and there are hundreds of
+// calls.
+class Object {
+ public:
+  void set(const char* name, const val& value) { object_.set(property(name), value); }
+  void set(const char* name, std::string_view value) { set(name, text(value)); }
+  void set(const char* name, const std::string& value) { set(name, val(value)); }
+  void set(const char* name, const char* value) { set(name, text(value)); }
+  void set(const char* name, double value) { set(name, val(value)); }
+  void set(const char* name, bool value) { set(name, val(value)); }
+  void set(const std::string& name, const val& value) { object_.set(name, value); }  // not one of ours
+  operator const val&() const { return object_; }  // NOLINT(google-explicit-constructor): it is one
+
+ private:
+  val object_ = val::object();
+};
+
+class Array {
+ public:
+  void push(const val& value) { array_.set(size_++, value); }
+  operator const val&() const { return array_; }  // NOLINT(google-explicit-constructor): it is one
+
+ private:
+  val array_ = val::array();
+  unsigned size_ = 0;
+};
+
 val failure(ErrorCode code, std::string_view message, const ErrorDetails& details = {}) {
-  val error = val::object();
-  error.set("code", text(name_of(code)));
-  error.set("message", text(message));
+  Object error;
+  error.set("code", name_of(code));
+  error.set("message", message);
   error.set("node", details.node);
   error.set("op", details.op);
   error.set("tensor", details.tensor);
   error.set("hint", details.hint);
-  val answer = val::object();
+  Object answer;
   answer.set("error", error);
   return answer;
 }
 
-// Runs `body` and answers with what it returns, or with the error it throws.
-template <class Body>
-val answer(Body&& body) {
+val answer_with(FunctionRef<val()> body) {
   try {
-    val result = val::object();
-    if constexpr (std::is_void_v<std::invoke_result_t<Body>>) {
-      body();
-      result.set("value", val::undefined());
-    } else {
-      result.set("value", body());
-    }
+    Object result;
+    result.set("value", body());
     return result;
   } catch (const Error& e) {
     return failure(e.code(), e.what(), e.details());
@@ -87,10 +116,23 @@ val answer(Body&& body) {
   }
 }
 
+// Runs `body` and answers with what it returns, or with the error it throws.
+template <class Body>
+val answer(Body&& body) {
+  return answer_with([&]() -> val {
+    if constexpr (std::is_void_v<std::invoke_result_t<Body>>) {
+      body();
+      return val::undefined();
+    } else {
+      return body();
+    }
+  });
+}
+
 template <class T, class F>
 val array_of(const T& items, F&& convert) {
-  val list = val::array();
-  for (const auto& item : items) list.call<void>("push", convert(item));
+  Array list;
+  for (const auto& item : items) list.push(convert(item));
   return list;
 }
 
@@ -104,17 +146,13 @@ val copied(const std::byte* data, size_t bytes) {
   return view.call<val>("slice");
 }
 
-val dims_of(const std::vector<int64_t>& dims) {
-  return array_of(dims, [](int64_t d) { return number(d); });
-}
-
 // ------------------------------------------------------------------------------------------------ bytes and
 // tensors
 
 // Memory of the engine's that JavaScript fills. Taken by the call that it is passed to.
 class Buffer {
  public:
-  explicit Buffer(size_t size) : bytes_(allocate_bytes(size)), size_(size) {}
+  explicit Buffer(size_t size) : bytes_(allocate_bytes(size, Clear::kSlack)), size_(size) {}
   val view() const {
     return val(emscripten::typed_memory_view(size_, reinterpret_cast<unsigned char*>(bytes_.get())));
   }
@@ -169,16 +207,12 @@ std::vector<runtime::Feed> feeds_of(const val& list) {
   return feeds;
 }
 
-val tensor_of(std::string_view name, const Tensor& tensor) {
-  val out = val::object();
+val tensor_of(std::string_view name, const TensorView& tensor) {
+  Object out;
   out.set("name", text(name));
-  out.set("type", text(name_of(tensor.dtype())));
-  out.set("dims", dims_of(tensor.dims()));
-  if (tensor.dtype() == DType::kString) {
-    out.set("strings", array_of(tensor.strings(), [](const std::string& s) { return val(s); }));
-  } else {
-    out.set("bytes", copied(tensor.raw(), tensor.bytes()));
-  }
+  out.set("type", text(name_of(tensor.dtype)));
+  out.set("dims", array_of(tensor.dims, [](int64_t d) { return number(d); }));
+  out.set("bytes", copied(tensor.data, bytes_of(tensor.dtype, element_count(tensor.dims))));
   return out;
 }
 
@@ -194,7 +228,7 @@ val symbolic_dims(const std::optional<SymShape>& shape) {
 }
 
 val value_info(const Value& value) {
-  val info = val::object();
+  Object info;
   info.set("name", value.name);
   info.set("type", text(name_of(value.dtype)));
   info.set("dims", symbolic_dims(value.shape));
@@ -238,7 +272,7 @@ class ModelHandle {
   val describe() const {
     return answer([&] {
       const Graph& graph = model_->graph;
-      val d = val::object();
+      Object d;
       d.set("inputs", values_of(graph, graph.inputs));
       d.set("outputs", values_of(graph, graph.outputs));
       return d;
@@ -249,7 +283,7 @@ class ModelHandle {
     return answer([&] {
       Totals totals;
       totals.add(model_->graph);
-      val d = val::object();
+      Object d;
       d.set("name", model_->graph.name);
       d.set("producer", model_->producer_name);
       d.set("producerVersion", model_->producer_version);
@@ -259,19 +293,19 @@ class ModelHandle {
       d.set("parameters", number(totals.parameters));
       d.set("weightBytes", number(totals.weight_bytes));
       d.set("operators", array_of(totals.operators, [](const auto& item) {
-              val entry = val::object();
+              Object entry;
               entry.set("op", item.first);
               entry.set("count", number(item.second));
               return entry;
             }));
       d.set("opsets", array_of(model_->opsets, [](const auto& item) {
-              val entry = val::object();
+              Object entry;
               entry.set("domain", item.first.empty() ? std::string("ai.onnx") : item.first);
               entry.set("version", number(item.second));
               return entry;
             }));
       d.set("metadata", array_of(model_->metadata, [](const auto& item) {
-              val entry = val::object();
+              Object entry;
               entry.set("key", item.first);
               entry.set("value", item.second);
               return entry;
@@ -354,7 +388,7 @@ val read_model(Buffer& buffer) {
 // ------------------------------------------------------------------------------------------------ running
 
 val progress_of(size_t done, size_t total) {
-  val p = val::object();
+  Object p;
   p.set("done", number(done));
   p.set("total", number(total));
   return p;
@@ -375,11 +409,10 @@ class SessionHandle {
 
   val outputs() const {
     return answer([&] {
-      const std::vector<Tensor> tensors = session_.outputs();
-      val list = val::array();
-      for (size_t i = 0; i < tensors.size(); ++i) {
+      Array list;
+      for (size_t i = 0; i < model_->graph.outputs.size(); ++i) {
         const Value& value = model_->graph[model_->graph.outputs[i]];
-        list.call<void>("push", tensor_of(value.name, tensors[i]));
+        list.push(tensor_of(value.name, session_.output(i)));
       }
       return list;
     });
@@ -388,10 +421,11 @@ class SessionHandle {
   val steps() const {
     return answer([&] {
       return array_of(session_.steps(), [](const runtime::StepInfo& step) {
-        val s = val::object();
+        Object s;
         s.set("node", step.node);
         s.set("op", step.op);
         s.set("kernel", step.kernel);
+        s.set("milliseconds", step.milliseconds);
         return s;
       });
     });
@@ -451,6 +485,8 @@ quant::Config config_of(const val& v) {
   c.include_ops = strings_of(v["includeOps"]);
   c.exclude_ops = strings_of(v["excludeOps"]);
   c.repairs = strings_of(v["repairs"]);
+  c.default_repairs = v["defaultRepairs"].as<bool>();
+  c.has_samples = v["hasSamples"].as<bool>();
   c.target_sqnr = v["targetSqnr"].as<double>();
   c.target_bytes = v["targetBytes"].as<double>();
   c.target_drop = v["targetDrop"].as<double>();
@@ -472,14 +508,14 @@ val sentences(const std::vector<std::string>& all) {
 
 val spread_of(const quant::ChannelSpread& s) {
   if (s.channel < 0) return val::null();
-  val o = val::object();
+  Object o;
   o.set("ratio", s.ratio);
   o.set("channel", number(s.channel));
   return o;
 }
 
 val weight_report(const quant::WeightReport& w) {
-  val o = val::object();
+  Object o;
   o.set("name", w.name);
   o.set("type", text(name_of(w.dtype)));
   o.set("granularity", w.granularity);
@@ -494,7 +530,7 @@ val weight_report(const quant::WeightReport& w) {
 }
 
 val activation_report(const quant::ActivationReport& a) {
-  val o = val::object();
+  Object o;
   o.set("value", a.value);
   o.set("input", a.input);
   o.set("type", text(name_of(a.dtype)));
@@ -507,7 +543,7 @@ val activation_report(const quant::ActivationReport& a) {
 }
 
 val layer_report(const quant::LayerReport& layer) {
-  val o = val::object();
+  Object o;
   o.set("node", layer.node);
   o.set("op", layer.op);
   o.set("output", layer.output);
@@ -519,7 +555,7 @@ val layer_report(const quant::LayerReport& layer) {
   o.set("macs", layer.macs);
   o.set("macsShare", layer.macs_share);
   if (layer.sensitivity) {
-    val s = val::object();
+    Object s;
     s.set("sqnr", layer.sensitivity->sqnr_db);
     s.set("cosine", layer.sensitivity->cosine);
     o.set("sensitivity", s);
@@ -530,19 +566,19 @@ val layer_report(const quant::LayerReport& layer) {
 // What makes a trial again, in the package's own words: SchemeOptions.
 val options_of(const quant::Config& c) {
   const auto type = [](DType t) { return t == DType::kUndefined ? text("float") : text(name_of(t)); };
-  val o = val::object();
+  Object o;
   o.set("mode", c.mode);
   o.set("observer", c.observer);
   o.set("repairs", sentences(c.repairs));
-  val parameters = val::object();
-  for (const auto& [name, number] : c.options) parameters.set(name, number);
+  Object parameters;
+  for (const auto& [name, number] : c.options) parameters.set(name, val(number));
   o.set("parameters", parameters);
   std::vector<std::string> exclude = c.exclude_ops;
   exclude.insert(exclude.end(), c.exclude_nodes.begin(), c.exclude_nodes.end());
   o.set("exclude", sentences(exclude));
-  val precision = val::object();
+  Object precision;
   for (const auto& [node, p] : c.precision) {
-    val own = val::object();
+    Object own;
     own.set("activations", type(p.activations));
     own.set("weights", type(p.weights));
     precision.set(node, own);
@@ -554,7 +590,7 @@ val options_of(const quant::Config& c) {
 }
 
 val trial_report(const quant::Trial& t) {
-  val e = val::object();
+  Object e;
   e.set("what", t.what);
   e.set("sqnr", t.sqnr_db);
   e.set("cosine", t.cosine);
@@ -569,7 +605,7 @@ val trial_report(const quant::Trial& t) {
 }
 
 val report_of(const quant::Report& report) {
-  val o = val::object();
+  Object o;
   o.set("mode", report.mode);
   o.set("layers", array_of(report.layers, layer_report));
   o.set("warnings", sentences(report.warnings));
@@ -607,7 +643,7 @@ class QuantizerHandle {
     s.set("enough", job_.enough());
     return s;
   }
-  bool needs_calibration() const { return job_.needs_calibration(); }
+  double sweeps() const { return static_cast<double>(job_.sweeps()); }
   val begin_sample(const val& feeds) {
     return answer([&] { job_.begin_sample(feeds_of(feeds)); });
   }
@@ -622,9 +658,9 @@ class QuantizerHandle {
   }
   val ranges() const {
     return answer([&] {
-      val o = val::object();
+      Object o;
       for (const auto& [name, range] : job_.ranges()) {
-        val r = val::object();
+        Object r;
         r.set("min", range.min);
         r.set("max", range.max);
         o.set(name, r);
@@ -644,12 +680,12 @@ val create_quantizer(const ModelHandle& model, const val& config, int threads) {
 // What there is to choose from, as registered in the engine.
 val choices() {
   return answer([&] {
-    val o = val::object();
+    Object o;
     o.set("modes", array_of(quant::mode_names(), text));
     o.set("observers", array_of(quant::observer_names(), text));
     o.set("repairs", array_of(quant::repair_names(), text));
     o.set("options", array_of(quant::option_specs(), [](const quant::OptionSpec& spec) {
-            val s = val::object();
+            Object s;
             s.set("name", text(spec.name));
             s.set("owner", text(spec.owner));
             s.set("default", spec.otherwise);
@@ -682,12 +718,12 @@ class ComparisonHandle {
 
  private:
   static val result_of(const quant::AgreementResult& r) {
-    val o = val::object();
+    Object o;
     o.set("samples", number(r.samples));
     o.set("referenceMs", r.reference_ms);
     o.set("candidateMs", r.candidate_ms);
     o.set("outputs", array_of(r.outputs, [](const quant::OutputAgreement& a) {
-            val e = val::object();
+            Object e;
             e.set("output", a.output);
             e.set("sqnr", a.sqnr_db);
             e.set("cosine", a.cosine);
@@ -700,7 +736,7 @@ class ComparisonHandle {
   }
   static val result_of(const std::vector<quant::LayerError>& layers) {
     return array_of(layers, [](const quant::LayerError& l) {
-      val e = val::object();
+      Object e;
       e.set("node", l.node);
       e.set("op", l.op);
       e.set("output", l.output);
@@ -711,7 +747,7 @@ class ComparisonHandle {
       e.set("maxAbs", l.max_abs);
       e.set("saturated", l.saturated);
       e.set("outside", number(l.outside));
-      val histogram = val::object();
+      Object histogram;
       histogram.set("left", l.values.left);
       histogram.set("width", l.values.width);
       histogram.set("counts",
@@ -748,7 +784,7 @@ val create_comparison(const ModelHandle& reference, const ModelHandle& candidate
 
 val info() {
   const kernels::MachineReport& machine = kernels::probe();
-  val o = val::object();
+  Object o;
   o.set("instructionSet", std::string(kernels::Best::kName));
   o.set("relaxedDot", std::string(kernels::name_of(machine.relaxed_dot)));
   o.set("fusedMultiplyAdd", machine.fused_multiply_add);
@@ -757,7 +793,7 @@ val info() {
 
 // `reserved` only grows: WebAssembly memory never shrinks. `used` is what is allocated in it.
 val memory() {
-  val o = val::object();
+  Object o;
   o.set("reserved", number(static_cast<size_t>(emscripten_get_heap_size())));
   o.set("used", number(static_cast<size_t>(mallinfo().uordblks)));
   return o;
@@ -801,7 +837,7 @@ EMSCRIPTEN_BINDINGS(zeropoint) {
       .smart_ptr<std::shared_ptr<QuantizerHandle>>("QuantizerPointer")
       .function("advance", &QuantizerHandle::advance)
       .function("state", &QuantizerHandle::state)
-      .function("needsCalibration", &QuantizerHandle::needs_calibration)
+      .function("sweeps", &QuantizerHandle::sweeps)
       .function("beginSample", &QuantizerHandle::begin_sample)
       .function("endSamples", &QuantizerHandle::end_samples)
       .function("result", &QuantizerHandle::result)

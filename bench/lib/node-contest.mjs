@@ -7,8 +7,9 @@ import { onnxRuntime, zeropoint } from './engines.mjs';
 const [folder, threads] = process.argv.slice(2);
 const { jobs, timing } = JSON.parse(readFileSync(join(folder, 'jobs.json'), 'utf8'));
 const options = { threads: Number(threads) };
+// ONNX Runtime Web runs in the thread that calls it: so do we here.
 const engines = {
-  ours: zeropoint(await import('../../dist/node.js'), options),
+  ours: zeropoint(await import('../../dist/node.js'), { ...options, worker: false }),
   theirs: onnxRuntime(await import('onnxruntime-web'), options),
 };
 const results = await runJobs(

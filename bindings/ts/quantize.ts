@@ -91,7 +91,9 @@ export interface SchemeOptions {
   /** Numbers that observers and repairs take, by name: see `choices()`. */
   parameters?: Readonly<Record<string, number>> | undefined;
   /**
-   * Repairs of lost accuracy, by name. All but `hqq` need samples, which are then read more than once.
+   * Repairs of lost accuracy, by name. All but `hqq` need samples, which are then read more than once. By default those
+   * that are worth their time for everyone: `smooth` and `bias-correction` where activations are calibrated, `gptq` for
+   * 4-bit blocks if there are samples. `[]`: none.
    *
    * - `equalization`: channels of neighbouring layers are scaled to fill their ranges (Nagel et al. 2019)
    * - `smooth`: SmoothQuant, for transformers: outlier channels of activations go into the weights (Xiao et al. 2023)
@@ -104,7 +106,10 @@ export interface SchemeOptions {
 }
 
 export interface QuantizeOptions extends SchemeOptions {
-  /** Samples that show which values occur; `static` needs them. Read once, one at a time, and not kept. */
+  /**
+   * Samples that show which values occur; `static` needs them. Read one at a time, and not kept; repairs read them again,
+   * or, where they can be read only once, the first 256 MB of them.
+   */
   calibration?: Samples | undefined;
   /**
    * The right class of each sample, from 0, in the order of `calibration`. Searches (`auto`, targets, sensitivities) then
@@ -249,7 +254,11 @@ function targetFrom(target: Target | undefined): {
 }
 
 /** The engine's configuration. Names that are operators of the model are taken as such, all others as nodes. */
-export function configFrom(options: SchemeOptions, operators: readonly string[]): ConfigIn {
+export function configFrom(
+  options: SchemeOptions,
+  operators: readonly string[],
+  { hasSamples = false, defaultRepairs = false } = {},
+): ConfigIn {
   const isOperator = (name: string) => operators.some((op) => op === name || op === `ai.onnx.${name}`);
   const include = options.include ?? [];
   const exclude = options.exclude ?? [];
@@ -272,6 +281,8 @@ export function configFrom(options: SchemeOptions, operators: readonly string[])
     includeOps: include.filter(isOperator).map(type),
     excludeOps: exclude.filter(isOperator).map(type),
     repairs: options.repairs ?? [],
+    defaultRepairs: defaultRepairs && options.repairs === undefined,
+    hasSamples,
     ...targetFrom(options.target),
     labels: [],
     sensitivity: options.sensitivity ?? false,
@@ -284,6 +295,20 @@ export function configFrom(options: SchemeOptions, operators: readonly string[])
     ranges: options.ranges ?? {},
     options: options.parameters ?? {},
   };
+}
+
+/** Whether these options make quantize() ask for samples. */
+export async function needsSamples(engine: Engine, model: Id, options: SchemeOptions): Promise<boolean> {
+  check.checkOptions(options, schemeChecks(await engine.call('choices', [])));
+  const facts = await engine.call('inspectModel', [model]);
+  const config = configFrom(
+    options,
+    facts.operators.map(({ op }) => op),
+    { defaultRepairs: true },
+  );
+  const { id: job, sweeps } = await engine.call('createQuantizer', [model, config, 1]);
+  engine.release(job);
+  return sweeps > 0;
 }
 
 /** Quantizes a model of the engine's. The caller owns the model that is answered. */
@@ -300,26 +325,27 @@ export async function quantizeModel(
   const config = configFrom(
     options,
     facts.operators.map(({ op }) => op),
+    { hasSamples: calibration !== undefined, defaultRepairs: true },
   );
   const format = options.format ?? 'qdq';
 
-  const { id: job, needsCalibration } = await engine.call('createQuantizer', [
+  const { id: job, sweeps } = await engine.call('createQuantizer', [
     model,
     { ...config, labels: options.labels ?? [] },
     threads,
   ]);
+  const reader = new SampleReader(calibration ?? [], sweeps);
   try {
-    if (needsCalibration && calibration === undefined) {
+    if (sweeps > 0 && calibration === undefined) {
       throw new ZeropointError('invalid-argument', `calibration: mode '${config.mode}' needs samples`, {
         hint: 'pass samples like those the model will see, or use the modes dynamic or weight-only',
       });
     }
-    const reader = new SampleReader(calibration ?? []);
     const expected = calibration === undefined ? 0 : countOf(calibration);
     const kept = new KeptSamples(options.layerErrors ?? 4);
     const advance = (milliseconds: number) => engine.call('advanceQuantizer', [job, milliseconds]);
 
-    for (;;) {
+    for (let sweep = 0; ; sweep += 1) {
       const state = await engine.drive(
         advance,
         ({ idle }) => idle,
@@ -330,7 +356,7 @@ export async function quantizeModel(
       let samples = 0;
       for await (const feeds of reader.sweep()) {
         await engine.call('beginSample', [job, fedOf(feeds)]);
-        kept.offer(feeds);
+        if (sweep === 0) kept.offer(feeds);
         const after = await engine.drive(
           advance,
           ({ idle }) => idle,
@@ -348,7 +374,7 @@ export async function quantizeModel(
       }
       await engine.call('endSamples', [job]);
     }
-    if (needsCalibration === false && calibration !== undefined && kept.samples.length === 0) {
+    if (sweeps === 0 && calibration !== undefined && kept.samples.length === 0) {
       for await (const feeds of reader.sweep()) {
         if (!kept.offer(feeds)) break;
       }
@@ -381,6 +407,7 @@ export async function quantizeModel(
     }
   } finally {
     engine.release(job);
+    await reader.close();
   }
 }
 

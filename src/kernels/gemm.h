@@ -11,6 +11,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/conv_geometry.h"
 #include "kernels/isa.h"
@@ -19,6 +20,42 @@ namespace zp::kernels {
 
 inline constexpr int kColumnTile = 8;  // columns of a packed tile; column ranges start at multiples of it
 inline constexpr int kRowTile = 6;  // rows of a register tile; row ranges are best split at multiples of it
+
+// One or two rows wait for memory and for each other's sums. Strips of columns side by side are read from
+// several places at once, and share the loads of activations.
+inline constexpr int kStripsOfOneRow = 4;
+inline constexpr int kStripsOfTwoRows = 2;
+
+// Any number of rows as tiles of kRows and fewer: multiply(std::integral_constant<int, count>, tiles). A rest
+// of one or two rows has too few sums, which wait for each other: a tile before it gives it some of its own.
+template <int kRows, class Multiply>
+void for_row_tiles(int rows, Multiply&& multiply) {
+  const int rest = rows % kRows;
+  const int tiles = rows / kRows - (rows > kRows && (rest == 1 || rest == 2) ? 1 : 0);
+  if (tiles > 0) multiply(std::integral_constant<int, kRows>{}, tiles);
+  for (int left = rows - tiles * kRows, count; left > 0; left -= count) {
+    count = left > kRows ? (left + 1) / 2 : left;  // 4 + 3 of 7
+    const auto once = [&](auto rows_of_tile) {
+      if constexpr (rows_of_tile <= kRows) multiply(rows_of_tile, 1);
+    };
+    switch (count) {
+      case 1:
+        once(std::integral_constant<int, 1>{});
+        break;
+      case 2:
+        once(std::integral_constant<int, 2>{});
+        break;
+      case 3:
+        once(std::integral_constant<int, 3>{});
+        break;
+      case 4:
+        once(std::integral_constant<int, 4>{});
+        break;
+      default:
+        once(std::integral_constant<int, 5>{});
+    }
+  }
+}
 
 // The part of the output that a call makes: rows [row_begin, row_end), columns [column_begin, column_end).
 // column_begin is a multiple of kColumnTile, and so is column_end unless it is the last column.

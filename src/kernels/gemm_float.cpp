@@ -105,6 +105,20 @@ void gather_rows(const GemmInput<float>& input, int begin, int end, float* targe
   }
 }
 
+// Rows of strips of eight columns, from column n on: `begin` and `finish` take what belongs to each strip.
+[[gnu::noinline]] void begin_strips(const FloatEpilogue& epilogue, int rows, int n, int end, int strips,
+                                    float* sums) {
+  for (; strips > 0; --strips, n += kColumnTile, sums += rows * kColumnTile) {
+    epilogue.begin(rows, n, std::min(kColumnTile, end - n), sums);
+  }
+}
+[[gnu::noinline]] void finish_strips(const FloatEpilogue& epilogue, int m, int rows, int n, int end,
+                                     int strips, const float* sums) {
+  for (; strips > 0; --strips, n += kColumnTile, sums += rows * kColumnTile) {
+    epilogue.finish(m, rows, n, std::min(kColumnTile, end - n), sums);
+  }
+}
+
 template <class Isa>
 void vector_gemm(const GemmInput<float>& input, const FloatWeights& weights, const FloatGemmOutput& output,
                  const OutputRange& range, float* scratch) {
@@ -123,12 +137,19 @@ void vector_gemm(const GemmInput<float>& input, const FloatWeights& weights, con
     } else {
       gather_rows(input, m, m + rows, scratch, stride);
     }
-    for (int n = range.column_begin; n < range.column_end; n += kColumnTile) {
-      const int count = std::min(kColumnTile, range.column_end - n);
+    const int most = rows == 1 ? kStripsOfOneRow : rows == 2 ? kStripsOfTwoRows : 1;
+    for (int n = range.column_begin, strips = 0; n < range.column_end; n += strips * kColumnTile) {
+      strips = range.column_end - n > (most - 1) * kColumnTile ? most : 1;
       const float* w = weights.tiles + static_cast<std::size_t>(n) * weights.depth;
-      epilogue.begin(rows, n, count, sums);
-      multiply_float_rows<Isa>(a, stride, w, weights.depth, rows, sums);
-      epilogue.finish(m, rows, n, count, sums);
+      begin_strips(epilogue, rows, n, range.column_end, strips, sums);
+      if (strips == 1) {
+        multiply_float_rows<Isa>(a, stride, w, weights.depth, rows, sums);
+      } else if (rows == 1) {
+        multiply_float_tiles<Isa, 1, kStripsOfOneRow>(a, stride, w, weights.depth, 1, sums);
+      } else {
+        multiply_float_tiles<Isa, 2, kStripsOfTwoRows>(a, stride, w, weights.depth, 1, sums);
+      }
+      finish_strips(epilogue, m, rows, n, range.column_end, strips, sums);
     }
   }
 }

@@ -15,80 +15,60 @@ namespace zp::kernels {
 template <class Isa>
 inline constexpr int kFloatRows = Isa::kFusedMultiplyAdd ? 6 : 4;
 
-// kRows rows, `stride` elements apart, times eight columns, `depth` values of k, added to `sums`, [kRows][8];
-// `tiles` times, row after row.
-template <class Isa, int kRows>
+// kRows rows, `stride` elements apart, times kStrips strips of eight columns, `depth` values of k, added to
+// `sums`, [kStrips][kRows][8]; `tiles` times, row after row. The products of an element are added up in the
+// order of k, whatever the numbers of rows and strips.
+template <class Isa, int kRows, int kStrips = 1>
 void multiply_float_tiles(const float* a, std::ptrdiff_t stride, const float* weights, int depth, int tiles,
                           float* sums) {
-  // Few rows have few accumulators, which would wait for each other: neighbouring k get their own.
-  constexpr int kSplit = kRows == 1 ? 4 : kRows == 2 ? 2 : 1;
+  const std::ptrdiff_t strip = std::ptrdiff_t{depth} * kColumnTile;
   for (; tiles > 0; --tiles, a += kRows * stride, sums += kRows * kColumnTile) {
-    v128_t c[kRows][kSplit][2];
+    v128_t c[kStrips][kRows][2];
     const float* rows[kRows];
-    unroll<kRows>([&](auto r) {
-      unroll<kSplit>([&](auto s) { c[r][s][0] = c[r][s][1] = wasm_f32x4_splat(0); });
-      c[r][0][0] = wasm_v128_load(sums + r * kColumnTile);
-      c[r][0][1] = wasm_v128_load(sums + r * kColumnTile + 4);
-      rows[r] = a + r * stride;
-    });
-    const float* w = weights;
-    const auto step = [&](auto split) __attribute__((always_inline)) {
-      const v128_t w0 = wasm_v128_load(w + split * kColumnTile);
-      const v128_t w1 = wasm_v128_load(w + split * kColumnTile + 4);
+    const float* strips[kStrips];
+    unroll<kStrips>([&](auto t) {
+      strips[t] = weights + t * strip;
       unroll<kRows>([&](auto r) {
-        const v128_t x = wasm_v128_load32_splat(rows[r] + split);
-        c[r][split][0] = madd<Isa>(x, w0, c[r][split][0]);
-        c[r][split][1] = madd<Isa>(x, w1, c[r][split][1]);
+        c[t][r][0] = wasm_v128_load(sums + (t * kRows + r) * kColumnTile);
+        c[t][r][1] = wasm_v128_load(sums + (t * kRows + r) * kColumnTile + 4);
       });
-    };
-    int k = depth;
+    });
+    unroll<kRows>([&](auto r) { rows[r] = a + r * stride; });
 #pragma clang loop unroll(disable)
-    for (; k >= kSplit; k -= kSplit) {
-      unroll<kSplit>(step);
-      w += kSplit * kColumnTile;
-      unroll<kRows>([&](auto r) { rows[r] += kSplit; });
+    for (int k = depth; k > 0; --k) {
+      v128_t x[kRows];
+      if constexpr (kStrips > 1) {
+        unroll<kRows>([&](auto r) { x[r] = wasm_v128_load32_splat(rows[r]++); });
+      }
+      unroll<kStrips>([&](auto t) {
+        const v128_t w0 = wasm_v128_load(strips[t]);
+        const v128_t w1 = wasm_v128_load(strips[t] + 4);
+        strips[t] += kColumnTile;
+        unroll<kRows>([&](auto r) {
+          if constexpr (kStrips == 1) x[r] = wasm_v128_load32_splat(rows[r]++);
+          c[t][r][0] = madd<Isa>(x[r], w0, c[t][r][0]);
+          c[t][r][1] = madd<Isa>(x[r], w1, c[t][r][1]);
+        });
+      });
     }
-    for (; kSplit > 1 && k > 0; --k) {
-      step(std::integral_constant<int, 0>{});
-      w += kColumnTile;
-      unroll<kRows>([&](auto r) { ++rows[r]; });
-    }
-    unroll<kRows>([&](auto r) {
-      unroll<2>([&](auto h) {
-        v128_t sum = c[r][0][h];
-        unroll<kSplit - 1>([&](auto s) { sum = wasm_f32x4_add(sum, c[r][s + 1][h]); });
-        wasm_v128_store(sums + r * kColumnTile + h * 4, sum);
+    unroll<kStrips>([&](auto t) {
+      unroll<kRows>([&](auto r) {
+        wasm_v128_store(sums + (t * kRows + r) * kColumnTile, c[t][r][0]);
+        wasm_v128_store(sums + (t * kRows + r) * kColumnTile + 4, c[t][r][1]);
       });
     });
   }
 }
 
-// Any number of rows.
+// Any number of rows. One copy of it serves all products.
 template <class Isa>
-void multiply_float_rows(const float* a, std::ptrdiff_t stride, const float* w, int depth, int rows,
-                         float* sums) {
-  constexpr int kRows = kFloatRows<Isa>;
-  const int tiles = rows / kRows;
-  multiply_float_tiles<Isa, kRows>(a, stride, w, depth, tiles, sums);
-  a += tiles * kRows * stride;
-  sums += tiles * kRows * kColumnTile;
-  const auto rest = [&](auto count) {
-    if constexpr (count < kRows) multiply_float_tiles<Isa, count>(a, stride, w, depth, 1, sums);
-  };
-  switch (rows % kRows) {
-    case 1:
-      return rest(std::integral_constant<int, 1>{});
-    case 2:
-      return rest(std::integral_constant<int, 2>{});
-    case 3:
-      return rest(std::integral_constant<int, 3>{});
-    case 4:
-      return rest(std::integral_constant<int, 4>{});
-    case 5:
-      return rest(std::integral_constant<int, 5>{});
-    default:
-      return;
-  }
+[[gnu::noinline]] void multiply_float_rows(const float* a, std::ptrdiff_t stride, const float* w, int depth,
+                                           int rows, float* sums) {
+  for_row_tiles<kFloatRows<Isa>>(rows, [&](auto count, int tiles) {
+    multiply_float_tiles<Isa, count>(a, stride, w, depth, tiles, sums);
+    a += tiles * count * stride;
+    sums += tiles * count * kColumnTile;
+  });
 }
 
 // Begins and finishes eight columns, from n on, of which `count` exist.

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <type_traits>
 
+#include "core/function.h"
 #include "kernels/gemm_gather.h"
 #include "kernels/gemm_int8_epilogue.h"
 
@@ -289,8 +290,19 @@ std::int32_t sum_row(const std::uint8_t* row, int depth, bool is_signed) {
   return sum;
 }
 
+// Sums of eight columns.
+inline void load_sums(const std::int32_t* sums, v128_t (&c)[2]) {
+  c[0] = wasm_v128_load(sums);
+  c[1] = wasm_v128_load(sums + 4);
+}
+inline void store_sums(std::int32_t* sums, const v128_t (&c)[2]) {
+  wasm_v128_store(sums, c[0]);
+  wasm_v128_store(sums + 4, c[1]);
+}
+
 // ---------------------------------------------------------------------------------------------------------------
-// The relaxed dot product: kRows rows times eight columns, all of K, added to `sums`, [kRows][8].
+// The relaxed dot product: kRows rows times kStrips strips of eight columns, `strip` weights apart, all of K,
+// added to `sums`, [kStrips][kRows][8].
 //
 // Two vectors hold a group of four weights for each of the eight columns; four activations of one row are
 // broadcast by the load itself, which costs no shuffle.
@@ -299,57 +311,48 @@ std::int32_t sum_row(const std::uint8_t* row, int depth, bool is_signed) {
 
 const volatile std::int16_t not_a_literal_one = 1;
 
-// `tiles` of them, one after another.
-template <Int8Method kMethod, int kRows>
-void multiply_dot8(const std::uint8_t* a, std::ptrdiff_t stride, const std::int8_t* weights, int depth,
-                   int tiles, std::int32_t* sums) {
-  // Few rows have few accumulators, which would wait for each other: neighbouring groups get their own.
-  constexpr int kSplit = kRows == 1 ? 4 : kRows == 2 ? 2 : 1;
+// `tiles` of them, row after row.
+template <Int8Method kMethod, int kRows, int kStrips = 1>
+void multiply_dot8(const std::uint8_t* a, std::ptrdiff_t stride, const std::int8_t* weights,
+                   std::ptrdiff_t strip, int depth, int tiles, std::int32_t* sums) {
   // Not a literal: V8 would make it anew for every use, with three instructions. (It does so inside
   // relaxed_dot_add where there is no VNNI, which is why three instructions are faster here than that one.)
   const v128_t ones = wasm_i16x8_splat(not_a_literal_one);
   for (; tiles > 0; --tiles, a += kRows * stride, sums += kRows * kColumnTile) {
-    v128_t c[kRows][kSplit][2];
+    v128_t c[kStrips][kRows][2];
     const std::uint8_t* rows[kRows];
-    unroll<kRows>([&](auto r) {
-      unroll<kSplit>([&](auto s) { c[r][s][0] = c[r][s][1] = wasm_i32x4_splat(0); });
-      c[r][0][0] = wasm_v128_load(sums + r * kColumnTile);
-      c[r][0][1] = wasm_v128_load(sums + r * kColumnTile + 4);
-      rows[r] = a + r * stride;
+    const std::int8_t* strips[kStrips];
+    unroll<kStrips>([&](auto t) {
+      strips[t] = weights + t * strip;
+      unroll<kRows>([&](auto r) { load_sums(sums + (t * kRows + r) * kColumnTile, c[t][r]); });
     });
-    const std::int8_t* w = weights;
-    const auto step = [&](auto split) __attribute__((always_inline)) {
-      const v128_t w0 = wasm_v128_load(w + split * 32);
-      const v128_t w1 = wasm_v128_load(w + split * 32 + 16);
-      unroll<kRows>([&](auto r) {
-        const v128_t x = wasm_v128_load32_splat(rows[r] + split * 4);
-        if constexpr (kMethod == Int8Method::kDot8Narrow) {
-          c[r][split][0] = dot16_add(relaxed_dot_pairs(w0, x), ones, c[r][split][0]);
-          c[r][split][1] = dot16_add(relaxed_dot_pairs(w1, x), ones, c[r][split][1]);
-        } else {
-          c[r][split][0] = relaxed_dot_add(w0, x, c[r][split][0]);
-          c[r][split][1] = relaxed_dot_add(w1, x, c[r][split][1]);
-        }
-      });
-    };
-    int groups = depth / 4;
+    unroll<kRows>([&](auto r) { rows[r] = a + r * stride; });
 #pragma clang loop unroll(disable)
-    for (; groups >= kSplit; groups -= kSplit) {
-      unroll<kSplit>(step);
-      w += kSplit * 32;
-      unroll<kRows>([&](auto r) { rows[r] += kSplit * 4; });
-    }
-    for (; kSplit > 1 && groups > 0; --groups) {
-      step(std::integral_constant<int, 0>{});
-      w += 32;
-      unroll<kRows>([&](auto r) { rows[r] += 4; });
-    }
-    unroll<kRows>([&](auto r) {
-      unroll<2>([&](auto h) {
-        v128_t sum = c[r][0][h];
-        unroll<kSplit - 1>([&](auto s) { sum = wasm_i32x4_add(sum, c[r][s + 1][h]); });
-        wasm_v128_store(sums + r * kColumnTile + h * 4, sum);
+    for (int groups = depth / 4; groups > 0; --groups) {
+      v128_t x[kRows];
+      const auto load = [&](auto r) __attribute__((always_inline)) {
+        x[r] = wasm_v128_load32_splat(rows[r]);
+        rows[r] += 4;
+      };
+      if constexpr (kStrips > 1) unroll<kRows>(load);
+      unroll<kStrips>([&](auto t) {
+        const v128_t w0 = wasm_v128_load(strips[t]);
+        const v128_t w1 = wasm_v128_load(strips[t] + 16);
+        strips[t] += 32;
+        unroll<kRows>([&](auto r) {
+          if constexpr (kStrips == 1) load(r);
+          if constexpr (kMethod == Int8Method::kDot8Narrow) {
+            c[t][r][0] = dot16_add(relaxed_dot_pairs(w0, x[r]), ones, c[t][r][0]);
+            c[t][r][1] = dot16_add(relaxed_dot_pairs(w1, x[r]), ones, c[t][r][1]);
+          } else {
+            c[t][r][0] = relaxed_dot_add(w0, x[r], c[t][r][0]);
+            c[t][r][1] = relaxed_dot_add(w1, x[r], c[t][r][1]);
+          }
+        });
       });
+    }
+    unroll<kStrips>([&](auto t) {
+      unroll<kRows>([&](auto r) { store_sums(sums + (t * kRows + r) * kColumnTile, c[t][r]); });
     });
   }
 }
@@ -361,33 +364,18 @@ template <Int8Method kMethod>
 void multiply_dot8_rows(const std::uint8_t* a, std::ptrdiff_t stride, const std::int8_t* w, int depth,
                         int rows, std::int32_t* sums) {
   constexpr int kRows = kMethod == Int8Method::kDot8Narrow ? 5 : 6;
-  const int tiles = rows / kRows;
-  multiply_dot8<kMethod, kRows>(a, stride, w, depth, tiles, sums);
-  a += tiles * kRows * stride;
-  sums += tiles * kRows * kColumnTile;
-  const auto rest = [&](auto count) {
-    if constexpr (count < kRows) multiply_dot8<kMethod, count>(a, stride, w, depth, 1, sums);
-  };
-  switch (rows % kRows) {
-    case 1:
-      return rest(std::integral_constant<int, 1>{});
-    case 2:
-      return rest(std::integral_constant<int, 2>{});
-    case 3:
-      return rest(std::integral_constant<int, 3>{});
-    case 4:
-      return rest(std::integral_constant<int, 4>{});
-    case 5:
-      return rest(std::integral_constant<int, 5>{});
-    default:
-      return;
-  }
+  for_row_tiles<kRows>(rows, [&](auto count, int tiles) {
+    multiply_dot8<kMethod, count>(a, stride, w, 0, depth, tiles, sums);
+    a += tiles * count * stride;
+    sums += tiles * count * kColumnTile;
+  });
 }
 
 #endif
 
 // ---------------------------------------------------------------------------------------------------------------
-// The 16-bit dot product: kRows rows times eight columns, a piece of K, added to `sums`, [kRows][8].
+// The 16-bit dot product: kRows rows times kStrips strips of eight columns, a piece of K, added to `sums`,
+// [kStrips][kRows][8].
 //
 // A product and its addition are two instructions, so the loop is bound by how many instructions the machine
 // takes in, not by its multipliers: everything else is moved out of it. Rows are widened, less their zero
@@ -397,40 +385,46 @@ void multiply_dot8_rows(const std::uint8_t* a, std::ptrdiff_t stride, const std:
 constexpr int kDot16Rows = 4;
 
 // `tiles` of them, one after another, `stride` elements apart.
-template <int kRows, class Weight>
-void multiply_dot16(const std::int16_t* a, std::ptrdiff_t stride, const Weight* weights, int depth, int tiles,
-                    std::int32_t* sums) {
-  constexpr int kPairs = kRows <= 2 ? 2 : 1;  // of k in one round
+template <int kRows, class Weight, int kStrips = 1>
+void multiply_dot16(const std::int16_t* a, std::ptrdiff_t stride, const Weight* weights, std::ptrdiff_t strip,
+                    int depth, int tiles, std::int32_t* sums) {
+  constexpr int kPairs = kRows * kStrips <= 2 ? 2 : 1;  // of k in one round
   for (; tiles > 0; --tiles, a += stride, sums += kRows * kColumnTile) {
-    v128_t c[kRows][2];
-    unroll<kRows>([&](auto r) {
-      c[r][0] = wasm_v128_load(sums + r * kColumnTile);
-      c[r][1] = wasm_v128_load(sums + r * kColumnTile + 4);
+    v128_t c[kStrips][kRows][2];
+    const Weight* strips[kStrips];
+    unroll<kStrips>([&](auto t) {
+      strips[t] = weights + t * strip;
+      unroll<kRows>([&](auto r) { load_sums(sums + (t * kRows + r) * kColumnTile, c[t][r]); });
     });
     const std::int16_t* x = a;
-    const Weight* w = weights;
 #pragma clang loop unroll(disable)
     for (const std::int16_t* const end = a + depth; x != end; x += 2 * kPairs) {
       unroll<kPairs>([&](auto pair) {
-        v128_t w0, w1;
-        if constexpr (sizeof(Weight) == 1) {
-          w0 = wasm_i16x8_load8x8(w + pair * 16);
-          w1 = wasm_i16x8_load8x8(w + pair * 16 + 8);
-        } else {
-          w0 = wasm_v128_load(w + pair * 16);
-          w1 = wasm_v128_load(w + pair * 16 + 8);
-        }
-        unroll<kRows>([&](auto r) {
-          const v128_t two = wasm_v128_load32_splat(x + r * kWideStride + pair * 2);
-          c[r][0] = dot16_add(two, w0, c[r][0]);
-          c[r][1] = dot16_add(two, w1, c[r][1]);
+        v128_t two[kRows];
+        const auto load = [&](auto r) __attribute__((always_inline)) {
+          two[r] = wasm_v128_load32_splat(x + r * kWideStride + pair * 2);
+        };
+        if constexpr (kStrips > 1) unroll<kRows>(load);
+        unroll<kStrips>([&](auto t) {
+          v128_t w0, w1;
+          if constexpr (sizeof(Weight) == 1) {
+            w0 = wasm_i16x8_load8x8(strips[t] + pair * 16);
+            w1 = wasm_i16x8_load8x8(strips[t] + pair * 16 + 8);
+          } else {
+            w0 = wasm_v128_load(strips[t] + pair * 16);
+            w1 = wasm_v128_load(strips[t] + pair * 16 + 8);
+          }
+          unroll<kRows>([&](auto r) {
+            if constexpr (kStrips == 1) load(r);
+            c[t][r][0] = dot16_add(two[r], w0, c[t][r][0]);
+            c[t][r][1] = dot16_add(two[r], w1, c[t][r][1]);
+          });
         });
       });
-      w += 16 * kPairs;
+      unroll<kStrips>([&](auto t) { strips[t] += 16 * kPairs; });
     }
-    unroll<kRows>([&](auto r) {
-      wasm_v128_store(sums + r * kColumnTile, c[r][0]);
-      wasm_v128_store(sums + r * kColumnTile + 4, c[r][1]);
+    unroll<kStrips>([&](auto t) {
+      unroll<kRows>([&](auto r) { store_sums(sums + (t * kRows + r) * kColumnTile, c[t][r]); });
     });
   }
 }
@@ -439,16 +433,16 @@ template <class Weight>
 void multiply_dot16_rows(const std::int16_t* a, std::ptrdiff_t stride, const Weight* w, int depth, int rows,
                          std::int32_t* sums) {
   const int tiles = rows / kDot16Rows;
-  multiply_dot16<kDot16Rows>(a, stride, w, depth, tiles, sums);
+  multiply_dot16<kDot16Rows>(a, stride, w, 0, depth, tiles, sums);
   a += tiles * stride;
   sums += tiles * kDot16Rows * kColumnTile;
   switch (rows % kDot16Rows) {
     case 1:
-      return multiply_dot16<1>(a, stride, w, depth, 1, sums);
+      return multiply_dot16<1>(a, stride, w, 0, depth, 1, sums);
     case 2:
-      return multiply_dot16<2>(a, stride, w, depth, 1, sums);
+      return multiply_dot16<2>(a, stride, w, 0, depth, 1, sums);
     case 3:
-      return multiply_dot16<3>(a, stride, w, depth, 1, sums);
+      return multiply_dot16<3>(a, stride, w, 0, depth, 1, sums);
     default:
       return;
   }
@@ -477,7 +471,8 @@ inline std::int16_t* wide_row(const Workspace& work, int pieces, int r, int piec
 // ---------------------------------------------------------------------------------------------------------------
 // Blocks of rows
 
-// Multiplies the rows of a block, as prepared by its constructor, with one tile of columns.
+// Multiplies the rows of a block, as prepared by its constructor, with strips of columns, `strip` bytes
+// apart: one, or kStripsOfOneRow if there is one row.
 class Dot16Block {
  public:
   Dot16Block(const Int8Input& input, const Int8Weights& weights, const Workspace& work, int begin, int rows)
@@ -501,7 +496,7 @@ class Dot16Block {
     }
   }
 
-  void multiply(const std::int8_t* w) const {
+  void multiply(const std::int8_t* w, int strips, std::ptrdiff_t strip) const {
     // Widening the weights costs about as much as multiplying a row with them.
     const bool wide = rows_ >= 2 * kDot16Rows;
     for (int piece = 0, k = 0; piece < pieces_; ++piece, k += kDepthBlock) {
@@ -512,7 +507,9 @@ class Dot16Block {
               work_.wide_weights);
       const std::int16_t* a = wide_row(work_, pieces_, 0, piece);
       const std::ptrdiff_t stride = static_cast<std::ptrdiff_t>(pieces_) * kDot16Rows * kWideStride;
-      if (wide) {
+      if (strips > 1) {
+        multiply_dot16<1, std::int8_t, kStripsOfOneRow>(a, stride, w_piece, strip, depth, 1, work_.sums);
+      } else if (wide) {
         multiply_dot16_rows(a, stride, work_.wide_weights, depth, rows_, work_.sums);
       } else {
         multiply_dot16_rows(a, stride, w_piece, depth, rows_, work_.sums);
@@ -546,15 +543,25 @@ class Dot8Block {
     }
   }
 
-  void multiply(const std::int8_t* w) const {
+  void multiply(const std::int8_t* w, int strips, std::ptrdiff_t strip) const {
     if (weights_.method == Int8Method::kDot8Narrow) {
-      multiply_dot8_rows<Int8Method::kDot8Narrow>(a_, stride_, w, weights_.padded_depth, rows_, work_.sums);
+      multiply<Int8Method::kDot8Narrow>(w, strips, strip);
     } else {
-      multiply_dot8_rows<Int8Method::kDot8>(a_, stride_, w, weights_.padded_depth, rows_, work_.sums);
+      multiply<Int8Method::kDot8>(w, strips, strip);
     }
   }
 
  private:
+  template <Int8Method kMethod>
+  void multiply(const std::int8_t* w, int strips, std::ptrdiff_t strip) const {
+    const int depth = weights_.padded_depth;
+    if (strips > 1) {
+      multiply_dot8<kMethod, 1, kStripsOfOneRow>(a_, stride_, w, strip, depth, 1, work_.sums);
+    } else {
+      multiply_dot8_rows<kMethod>(a_, stride_, w, depth, rows_, work_.sums);
+    }
+  }
+
   const Int8Weights& weights_;
   const Workspace& work_;
   int rows_;
@@ -563,44 +570,75 @@ class Dot8Block {
 };
 #endif
 
-template <class Block, class Output>
-void vector_gemm(const Int8Input& input, const Int8Weights& weights, const OutputRange& range,
-                 const ColumnTerms& terms, const Output& output, const Workspace& work) {
-  const Epilogue<Output> epilogue(output, terms);
-  const RowLayout layout = output.rows;
+// Strips of columns: their offsets as the first sums of every row; what zero points of weights take from the
+// sums.
+[[gnu::noinline]] void begin_sums(const std::int32_t* offsets, int rows, int strips, std::int32_t* sums) {
+  for (; strips > 0; --strips, offsets += kColumnTile) {
+    v128_t c[2];
+    load_sums(offsets, c);
+    for (int r = 0; r < rows; ++r, sums += kColumnTile) store_sums(sums, c);
+  }
+}
+[[gnu::noinline]] void subtract_zero_points(const std::int32_t* zero_points, const std::int32_t* row_sums,
+                                            int rows, int strips, std::int32_t* sums) {
+  for (; strips > 0; --strips, zero_points += kColumnTile) {
+    v128_t points[2];
+    load_sums(zero_points, points);
+    for (int r = 0; r < rows; ++r, sums += kColumnTile) {
+      const v128_t row_sum = wasm_i32x4_splat(row_sums[r]);
+      v128_t c[2];
+      load_sums(sums, c);
+      for (int h = 0; h < 2; ++h) c[h] = wasm_i32x4_sub(c[h], wasm_i32x4_mul(row_sum, points[h]));
+      store_sums(sums, c);
+    }
+  }
+}
+
+// Takes the sums, [rows][8], of eight columns from n on.
+using FinishTile = FunctionRef<void(int m, int rows, int n, const std::int32_t* sums)>;
+
+template <class Block>
+void multiply_blocks(const Int8Input& input, const Int8Weights& weights, const OutputRange& range,
+                     const std::int32_t* offsets, const Workspace& work, FinishTile finish) {
   const int block_rows = even_block(range.row_end - range.row_begin, row_block(weights));
   for (int m = range.row_begin; m < range.row_end; m += block_rows) {
     const int rows = std::min(block_rows, range.row_end - m);
     const Block block(input, weights, work, m, rows);
-    for (int n = range.column_begin; n < range.column_end; n += kColumnTile) {
-      const int column = n - range.column_begin;
-      const v128_t offset_lo = wasm_v128_load(terms.offsets + column);
-      const v128_t offset_hi = wasm_v128_load(terms.offsets + column + 4);
-      for (int r = 0; r < rows; ++r) {
-        wasm_v128_store(work.sums + r * kColumnTile, offset_lo);
-        wasm_v128_store(work.sums + r * kColumnTile + 4, offset_hi);
-      }
-      block.multiply(weights.tiles + static_cast<std::size_t>(n) * weights.padded_depth);
+    const int most = rows == 1 ? kStripsOfOneRow : 1;
+    for (int n = range.column_begin, strips = 0; n < range.column_end; n += strips * kColumnTile) {
+      strips = range.column_end - n > (most - 1) * kColumnTile ? most : 1;
+      begin_sums(offsets + n - range.column_begin, rows, strips, work.sums);
+      block.multiply(weights.tiles + static_cast<std::size_t>(n) * weights.padded_depth, strips,
+                     std::ptrdiff_t{weights.padded_depth} * kColumnTile);
       if (weights.zero_points != nullptr) {
-        const v128_t points_lo = wasm_v128_load(weights.zero_points + n);
-        const v128_t points_hi = wasm_v128_load(weights.zero_points + n + 4);
-        for (int r = 0; r < rows; ++r) {
-          std::int32_t* sums = work.sums + r * kColumnTile;
-          const v128_t row_sum = wasm_i32x4_splat(work.row_sums[r]);
-          wasm_v128_store(sums, wasm_i32x4_sub(wasm_v128_load(sums), wasm_i32x4_mul(row_sum, points_lo)));
-          wasm_v128_store(sums + 4,
-                          wasm_i32x4_sub(wasm_v128_load(sums + 4), wasm_i32x4_mul(row_sum, points_hi)));
-        }
+        subtract_zero_points(weights.zero_points + n, work.row_sums, rows, strips, work.sums);
       }
-      const int count = std::min(kColumnTile, range.column_end - n);
-      const auto columns = epilogue.columns(column);
-      for (int r = 0; r < rows; ++r) {
-        const std::int32_t* sums = work.sums + r * kColumnTile;
-        epilogue.store(layout.offset(m + r) + n, columns, count, wasm_v128_load(sums),
-                       wasm_v128_load(sums + 4));
+      for (int t = 0; t < strips; ++t) {
+        finish(m, rows, n + t * kColumnTile, work.sums + t * rows * kColumnTile);
       }
     }
   }
+}
+
+template <class Isa>
+void vector_gemm(const Int8Input& input, const Int8Weights& weights, const OutputRange& range,
+                 const ColumnTerms& terms, void* scratch, FinishTile finish) {
+  const Workspace work(weights, scratch);
+  // sum (a - z_a)(w - z_w) = sum a' w - (z_a + shift) sum (w - z_w) - z_w sum a', with a' = a + shift
+  const std::int32_t zero_point = input.zero_point + activation_shift(input, weights.method);
+  for (int n = range.column_begin; n < static_cast<int>(round_up(range.column_end, kColumnTile)); ++n) {
+    std::int32_t& offset = terms.offsets[n - range.column_begin];
+    offset = wrap_add(offset, wrap_mul(-zero_point, weights.column_sums[n]));
+  }
+#if ZEROPOINT_HAS_RELAXED_KERNELS
+  if constexpr (std::is_same_v<Isa, Relaxed>) {
+    if (weights.method != Int8Method::kDot16) {
+      multiply_blocks<Dot8Block>(input, weights, range, terms.offsets, work, finish);
+      return;
+    }
+  }
+#endif
+  multiply_blocks<Dot16Block>(input, weights, range, terms.offsets, work, finish);
 }
 
 template <class Isa, class Output>
@@ -611,25 +649,17 @@ void gemm(const Int8Input& input, const Int8Weights& weights, const Output& outp
     scalar_gemm(input, weights, output, range);
   } else {
     const int count = range.column_end - range.column_begin;
-    const int padded = static_cast<int>(round_up(count, kColumnTile));
     const ColumnTerms terms = prepare_terms(output, range.column_begin, count, scratch);
-    const Workspace work(weights, static_cast<std::uint8_t*>(scratch) + column_terms_bytes(count));
-
-    // sum (a - z_a)(w - z_w) = sum a' w - (z_a + shift) sum (w - z_w) - z_w sum a', with a' = a + shift
-    const std::int32_t zero_point = input.zero_point + activation_shift(input, weights.method);
-    for (int i = 0; i < padded; ++i) {
-      terms.offsets[i] =
-          wrap_add(terms.offsets[i], wrap_mul(-zero_point, weights.column_sums[range.column_begin + i]));
-    }
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-    if constexpr (std::is_same_v<Isa, Relaxed>) {
-      if (weights.method != Int8Method::kDot16) {
-        vector_gemm<Dot8Block>(input, weights, range, terms, output, work);
-        return;
+    const auto finish = [&](int m, int rows, int n, const std::int32_t* sums) {
+      const Epilogue<Output> epilogue(output, terms);
+      const auto columns = epilogue.columns(n - range.column_begin);
+      for (int r = 0; r < rows; ++r, sums += kColumnTile) {
+        epilogue.store(output.rows.offset(m + r) + n, columns, std::min(kColumnTile, range.column_end - n),
+                       wasm_v128_load(sums), wasm_v128_load(sums + 4));
       }
-    }
-#endif
-    vector_gemm<Dot16Block>(input, weights, range, terms, output, work);
+    };
+    vector_gemm<Isa>(input, weights, range, terms,
+                     static_cast<std::uint8_t*>(scratch) + column_terms_bytes(count), finish);
   }
 }
 

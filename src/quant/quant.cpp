@@ -68,6 +68,7 @@ class Pipeline : public Job {
     state_.config = std::move(config);
     state_.threads = threads;
     state_.scheme = &scheme_named(state_.config.mode);
+    state_.config = with_default_repairs(std::move(state_.config));
     check(state_.config, *state_.scheme);
     for (const StageDef* d : all_stages()) {
       const auto& asked = state_.config.repairs;
@@ -75,10 +76,10 @@ class Pipeline : public Job {
     }
   }
 
-  bool needs_samples() const override {
-    return std::any_of(defs_.begin(), defs_.end(), [&](const StageDef* d) {
+  size_t sweeps() const override {
+    return static_cast<size_t>(std::count_if(defs_.begin(), defs_.end(), [&](const StageDef* d) {
       return d->needs_samples && d->needs_samples(state_.config, *state_.scheme);
-    });
+    }));
   }
 
   bool advance(double milliseconds) override {
@@ -176,7 +177,7 @@ class Quantizer::Impl {
 Quantizer::Quantizer(std::shared_ptr<const Model> model, Config config, int threads)
     : impl_(std::make_unique<Impl>(std::move(model), std::move(config), threads)) {}
 Quantizer::~Quantizer() = default;
-bool Quantizer::needs_calibration() const { return impl_->job->needs_samples(); }
+size_t Quantizer::sweeps() const { return impl_->job->sweeps(); }
 bool Quantizer::advance(double milliseconds) { return impl_->job->advance(milliseconds); }
 bool Quantizer::wants_samples() const { return impl_->job->wants_samples(); }
 void Quantizer::begin_sample(std::vector<runtime::Feed> feeds) { impl_->job->begin_sample(std::move(feeds)); }

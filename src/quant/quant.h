@@ -59,8 +59,12 @@ struct Config {
   std::map<std::string, Range, std::less<>> ranges;         // by value name: used as they are, not observed
   // Numbers that observers and stages declare, e.g. {"percentile", 99.99}: see option_specs().
   std::map<std::string, double, std::less<>> options;
-  // Repairs to run, by name: see repair_names().
+  // Repairs to run, by name: see repair_names(). `default_repairs`: also those that say of themselves that
+  // they suit this configuration.
   std::vector<std::string> repairs;
+  bool default_repairs = false;
+  // There are samples to give, though the mode may not need them: default repairs may ask for them.
+  bool has_samples = false;
   // What to reach by giving the layers that are worst quantized 16 bits or float. 0: nothing.
   double target_sqnr = 0;   // dB, of the outputs
   double target_bytes = 0;  // of constants: as many layers in float as fit
@@ -87,8 +91,8 @@ class Quantizer {
   Quantizer(const Quantizer&) = delete;
   Quantizer& operator=(const Quantizer&) = delete;
 
-  // Whether this configuration needs samples at all. Known from the start.
-  bool needs_calibration() const;
+  // How often this configuration may go through the samples; 0: it needs none. Known from the start.
+  size_t sweeps() const;
 
   // Works for about `milliseconds`. True when there is nothing to do until the caller acts: the sample of
   // begin_sample is through, or the job wants samples, or it is done().

@@ -81,6 +81,7 @@ class Search : public Job {
       : source_(std::move(model)), config_(std::move(config)), threads_(threads) {
     auto_ = config_.mode == kAuto;
     if (auto_) config_.mode = "static";
+    config_ = with_default_repairs(std::move(config_));
     make_pipeline(source_, plain(), threads_);  // throws what is wrong with the configuration
     int targets = 0;
     for (const double t : {config_.target_sqnr, config_.target_bytes, config_.target_drop}) {
@@ -97,7 +98,7 @@ class Search : public Job {
     most_samples_ = config_.target_drop > 0 ? kMostSamplesForDrop : kMostSamples;
   }
 
-  bool needs_samples() const override { return true; }
+  size_t sweeps() const override { return 1; }
   bool wants_samples() const override { return collecting_; }
   void begin_sample(std::vector<runtime::Feed> feeds) override {
     double bytes = 0;

@@ -62,6 +62,8 @@ struct StageDef {
   std::string_view name;
   int order = 0;
   bool repair = false;  // runs when Config::repairs names it; else in every job
+  // Of a repair: whether it is worth its time for everyone who has such a configuration. Null: never.
+  bool (*by_default)(const Config&, const Scheme&) = nullptr;
   // What it needs samples for. Null: never.
   bool (*needs_samples)(const Config&, const Scheme&) = nullptr;
   std::vector<OptionSpec> options = {};

@@ -8,6 +8,7 @@
 #include <numeric>
 
 #include "core/sort.h"
+#include "kernels/table.h"
 #include "kernels/transpose.h"
 #include "ops/infer.h"
 #include "runtime/plan.h"
@@ -15,7 +16,7 @@
 namespace zp::runtime {
 namespace {
 
-constexpr size_t kTableSize = 256;
+using kernels::kTableSize;
 
 // Channels last and logical order are the same bytes.
 bool orders_agree(const Shape& logical) {
@@ -480,9 +481,8 @@ class Assembler {
     const int64_t count = element_count(io.out[0]->dims);
     return [table, count](const RunContext& r) {
       r.parallel_range(count, 16384, [&](int64_t begin, int64_t end) {
-        const uint8_t* from = r.in<uint8_t>(0);
-        uint8_t* to = r.out<uint8_t>(0);
-        for (int64_t i = begin; i < end; ++i) to[i] = table[from[i]];
+        kernels::look_up(table.data(), r.in<uint8_t>(0) + begin, r.out<uint8_t>(0) + begin,
+                         static_cast<size_t>(end - begin));
       });
     };
   }

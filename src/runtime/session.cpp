@@ -74,13 +74,17 @@ class Session::Impl {
     return next_ == total;
   }
 
-  std::vector<Tensor> outputs() const {
+  TensorView output(size_t i) const {
     if (!plan_ || next_ < plan_->steps().size()) {
       throw Error(ErrorCode::kInvalidArgument, "outputs() was called before the run was finished");
     }
+    return plan_->output(i);
+  }
+
+  std::vector<Tensor> outputs() const {
     std::vector<Tensor> tensors;
     for (size_t i = 0; i < model_->graph.outputs.size(); ++i) {
-      const TensorView view = plan_->output(i);
+      const TensorView view = output(i);
       Tensor copy(view.dtype, Shape(view.dims.begin(), view.dims.end()));
       std::memcpy(copy.mutable_raw(), view.data, copy.bytes());
       tensors.push_back(std::move(copy));
@@ -217,6 +221,7 @@ Session::~Session() = default;
 
 void Session::begin(std::vector<Feed> feeds) { impl_->begin(std::move(feeds)); }
 bool Session::advance(double milliseconds) { return impl_->advance(milliseconds); }
+TensorView Session::output(size_t i) const { return impl_->output(i); }
 std::vector<Tensor> Session::outputs() const { return impl_->outputs(); }
 void Session::set_tap(Tap tap) { impl_->set_tap(std::move(tap)); }
 

@@ -248,6 +248,50 @@ describe('calibration', () => {
     for (const { done, total } of phases) expect(total === 0 || done <= total).toBe(true);
   });
 
+  test('memory does not grow with the number of samples', async () => {
+    await using model = await Model.load(path);
+    const most = async (count: number) => {
+      let used = 0;
+      await model.quantize({
+        observer: 'mse',
+        calibration: async function* () {
+          for (let i = 0; i < count; ++i) {
+            used = Math.max(used, (await zeropoint.engineInfo()).memory.used);
+            yield noisyFeeds(feeds, i % 10);
+          }
+        },
+      });
+      return used;
+    };
+    const [few, many] = [await most(10), await most(1000)];
+    expect(many - few).toBeLessThan(20 * 16 * 96 * 4); // of 990 samples more
+  });
+
+  test('what is the default says whether it needs samples', async () => {
+    await using model = await Model.load(path);
+    expect(await model.needsSamples()).toBe(true);
+    expect(await model.needsSamples({ mode: 'auto' })).toBe(true);
+    expect(await model.needsSamples({ mode: 'dynamic' })).toBe(false);
+    expect(await model.needsSamples({ mode: 'dynamic', sensitivity: true })).toBe(true);
+    expect(await model.needsSamples({ mode: 'weight-only', weights: 'int4', repairs: ['hqq'] })).toBe(false);
+    expect(await model.needsSamples({ mode: 'weight-only', weights: 'int4', repairs: ['gptq'] })).toBe(true);
+  });
+
+  test('repairs are a default where they pay, and can be left out', async () => {
+    await using model = await Model.load(models.embedding.path);
+    const calibration = samplesOf(models.embedding.feeds, 4);
+    const repairs = async (options: QuantizeOptions) =>
+      (await model.quantize({ calibration, layerErrors: 0, ...options })).report.repairs;
+    expect(await repairs({})).toEqual([expect.stringMatching(/^bias correction/)]);
+    expect(await repairs({ repairs: [] })).toEqual([]);
+    expect(await repairs({ mode: 'dynamic' })).toEqual([]);
+    await using dense = await Model.load(path);
+    const blocks = { mode: 'weight-only', weights: 'int4', layerErrors: 0 } as const;
+    const { report } = await dense.quantize({ ...blocks, calibration: samplesOf(feeds, 4) });
+    expect(report.repairs).toEqual([expect.stringMatching(/^GPTQ/)]);
+    expect((await dense.quantize(blocks)).report.repairs).toEqual([]);
+  });
+
   test('static quantization without samples is an error that says so', async () => {
     await using model = await Model.load(path);
     const error = await errorOf(() => model.quantize({ mode: 'static' }), 'invalid-argument');
@@ -273,7 +317,7 @@ describe('repairs and searches', () => {
   test('learned rounding wins 4-bit weights back', async () => {
     const model = await Model.load(path);
     const options: QuantizeOptions = { weights: 'int4', calibration: samples, layerErrors: 0 };
-    const plain = await model.quantize(options);
+    const plain = await model.quantize({ ...options, repairs: [] });
     const repaired = await model.quantize({
       ...options,
       repairs: ['adaround', 'bias-correction'],

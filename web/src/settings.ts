@@ -3,14 +3,14 @@ import type { QuantizeOptions, Target, TrialOptions } from 'zeropoint';
 
 export interface Settings {
   mode: 'auto' | 'static' | 'dynamic' | 'weight-only' | 'float16';
-  activations: 'uint8' | 'int8';
+  activations: 'uint8' | 'int8' | 'uint16' | 'int16';
   weights: 'int8' | 'uint8' | 'int4' | 'uint4';
   perChannel: boolean;
   symmetric: boolean;
   blockSize: number;
   observer: string;
-  /** Names of choices().repairs. */
-  repairs: readonly string[];
+  /** Names of choices().repairs; undefined: those that suit. */
+  repairs: readonly string[] | undefined;
   format: 'qdq' | 'qoperator';
   outputs: 'float' | 'quantized';
   /** Node names or operator types, separated by commas or lines. */
@@ -36,13 +36,17 @@ export const defaults: Settings = {
   symmetric: false,
   blockSize: 32,
   observer: 'min-max',
-  repairs: [],
+  repairs: undefined,
   format: 'qdq',
   outputs: 'float',
   exclude: '',
   target: undefined,
   picked: undefined,
 };
+
+/** What is chosen before the user chooses: with samples of the user's own, what is best on them. */
+export const initial = (samples: { synthetic: boolean } | undefined): Settings =>
+  samples && !samples.synthetic ? { ...defaults, mode: 'auto' } : defaults;
 
 /** Modes whose activations are integers with ranges from samples. */
 export const isCalibrated = ({ mode }: Settings): boolean => mode === 'static' || mode === 'auto';
@@ -56,6 +60,21 @@ export const repairTitles: Readonly<Record<string, string>> = {
   adaround: 'AdaRound: learned rounding',
   'bias-correction': 'Correct biases',
 };
+
+/** A finding, which names options as the command line does, with their names here. */
+export const inPageWords = (finding: string): string =>
+  finding
+    .replace(/--repair ([\w-]+(?:,[\w-]+)*)/g, (_, names: string) =>
+      names
+        .split(',')
+        .map((name) => `“${repairTitles[name] ?? name}”`)
+        .join(' and '),
+    )
+    .replace('(leave out --per-tensor)', '(“A scale for each output channel”)')
+    .replace(/--observer ([\w-]+)/, 'ranges from samples by $1')
+    .replace(/--(activations|weights) (\w+)/, '$2 $1')
+    .replace(/--target sqnr=(\d+) leaves/, 'a target of $1 dB leaves')
+    .replace('--exclude this one alone', '“Leave these as they are” this one alone');
 
 /** Kinds of targets, with a value to start from. */
 export const targets: Readonly<
@@ -123,7 +142,7 @@ export function toOptions(settings: Settings): QuantizeOptions {
     format,
     exclude: excluded(settings),
     ...(fourBit ? { blockSize } : {}),
-    ...(mode === 'auto' ? {} : { repairs: [...repairs] }),
+    ...(mode === 'auto' || repairs === undefined ? {} : { repairs: [...repairs] }),
     ...(mode === 'static' ? { observer } : {}),
     ...(isCalibrated(settings) ? { activations, symmetric, outputs, target: settings.target } : {}),
     ...settings.picked?.options,
@@ -137,7 +156,7 @@ export function describe(settings: Settings): string {
   if (settings.mode !== 'float16') parts.push(`${settings.weights} weights`);
   if (!settings.perChannel) parts.push('per tensor');
   if (settings.mode === 'static' && settings.observer !== 'min-max') parts.push(settings.observer);
-  if (settings.mode !== 'auto') parts.push(...settings.repairs);
+  if (settings.mode !== 'auto') parts.push(...(settings.repairs ?? []));
   if (settings.format !== 'qdq') parts.push('operator format');
   const left = excluded(settings).length;
   if (left) parts.push(`${left} left out`);

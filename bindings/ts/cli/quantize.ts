@@ -52,8 +52,8 @@ export function quantizeCommand(): CommandType {
       `
 Examples:
   $ zeropoint quantize model.onnx -o small.onnx --calibration samples/ --preset imagenet
-  $ zeropoint quantize model.onnx -o small.onnx --mode auto --calibration samples/ --preset imagenet
   $ zeropoint quantize model.onnx -o small.onnx --calibration images/ --labels classes.csv --target drop=0.005
+  $ zeropoint quantize model.onnx -o small.onnx --mode static --calibration samples/ --preset imagenet
   $ zeropoint quantize model.onnx -o small.onnx --calibration x.npz --repair adaround,bias-correction
   $ zeropoint quantize model.onnx -o small.onnx --mode dynamic
   $ zeropoint quantize model.onnx -o small.onnx --mode weight-only --weights int4 --format qoperator
@@ -70,17 +70,16 @@ async function quantize(path: string, options: Options): Promise<void> {
   if (typeof options.json === 'string')
     await checkOutput(options.json, [path, options.output], options.force);
   const model = await loadModel(path);
-  const needsSamples =
-    options.mode === 'static' ||
-    options.mode === 'auto' ||
-    options.target !== undefined ||
-    options.sensitivity === true ||
-    (options.repair ?? []).some((name) => name !== 'hqq');
   if (options.labels !== undefined && options.calibration === undefined)
     throw new WrongCall('--labels are those of --calibration');
+  const scheme = schemeFrom(options);
+  // With samples, and no word on how, it is worth finding out what suits the model.
+  const undecided =
+    options.mode === undefined && options.observer === undefined && options.repair === undefined;
+  if (undecided && options.calibration !== undefined) scheme.mode = 'auto';
   const quiet = terminal(options.quiet);
   const given =
-    needsSamples || options.calibration !== undefined
+    options.calibration !== undefined || (await model.needsSamples(scheme))
       ? await samplesFor(model.inputs, options.calibration, options, {
           synthetic: 8,
           warn: quiet.warn,
@@ -90,7 +89,9 @@ async function quantize(path: string, options: Options): Promise<void> {
   const shown = terminal(options.quiet, given?.count);
   try {
     const { model: small, report } = await model.quantize({
-      ...schemeFrom(options),
+      ...scheme,
+      // Noise has means and outliers of its own, which are nothing to repair.
+      ...(given?.synthetic && scheme.repairs === undefined ? { repairs: [] } : {}),
       calibration: given?.samples,
       labels:
         options.labels === undefined

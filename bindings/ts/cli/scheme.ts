@@ -43,8 +43,7 @@ export function addSchemeOptions(command: Command): Command {
   return command
     .option(
       '--mode <mode>',
-      'static, dynamic, weight-only, float16, or auto: what is best on samples held out',
-      'static',
+      'static, dynamic, weight-only, float16, or auto: what is best on samples held out (default: auto for quantize with --calibration and without --observer and --repair, else static)',
     )
     .addOption(
       new Option('--activations <type>', 'type of quantized activations').choices([
@@ -73,7 +72,7 @@ export function addSchemeOptions(command: Command): Command {
     .option('--exclude <names>', 'not these nodes and operators', parse.list)
     .option(
       '--repair <names>',
-      'win accuracy back: equalization, smooth, hqq, gptq, adaround, bias-correction',
+      'win accuracy back: equalization, smooth, hqq, gptq, adaround, bias-correction, or none (default: those that are worth their time for everyone)',
       parse.list,
     )
     .option('--parameter <name=number>', 'of an observer or a repair; may be repeated', parameter)
@@ -99,7 +98,7 @@ export function schemeFrom(options: SchemeArguments): SchemeOptions {
     outputs: options.quantizedOutputs ? 'quantized' : undefined,
     include: options.include,
     exclude: options.exclude,
-    repairs: options.repair,
+    repairs: options.repair?.filter((name) => name !== 'none'),
     parameters: options.parameter,
     target: options.target,
     sensitivity: options.sensitivity,

@@ -86,9 +86,8 @@ function unwrap<T>(answer: Answer<T>): T {
 }
 
 /** A copy of the outputs' bytes as typed arrays. */
-function tensorFrom({ name, type, dims, bytes, strings }: TensorOut): NamedTensor {
-  const data = type === 'string' ? (strings ?? []) : viewAs(type, bytes ?? new Uint8Array());
-  return { name, type, dims, data };
+function tensorFrom({ name, type, dims, bytes }: TensorOut): NamedTensor {
+  return { name, type, dims, data: viewAs(type, bytes) };
 }
 
 export class EngineHost {
@@ -262,14 +261,10 @@ export class EngineHost {
 
   // ---- quantizing
 
-  async createQuantizer(
-    model: Id,
-    config: ConfigIn,
-    threads: number,
-  ): Promise<{ id: Id; needsCalibration: boolean }> {
+  async createQuantizer(model: Id, config: ConfigIn, threads: number): Promise<{ id: Id; sweeps: number }> {
     await ensureWorkers(this.#module, threads - 1);
     const job = unwrap(this.#module.createQuantizer(this.#model(model), config, threads));
-    return { id: this.#keep(job), needsCalibration: job.needsCalibration() };
+    return { id: this.#keep(job), sweeps: job.sweeps() };
   }
 
   /** Works for about `milliseconds`; `idle`: nothing to do until the caller acts. */

@@ -40,13 +40,12 @@ export interface FeedIn {
   strings?: readonly string[];
 }
 
-/** A tensor on its way out. */
+/** A tensor on its way out: operators on strings are not supported, so none comes out. */
 export interface TensorOut {
   name: string;
-  type: TensorType;
+  type: Exclude<TensorType, 'string'>;
   dims: number[];
-  bytes?: Uint8Array<ArrayBuffer>;
-  strings?: string[];
+  bytes: Uint8Array<ArrayBuffer>;
 }
 
 export interface Steps {
@@ -100,6 +99,8 @@ export interface StepInfo {
   node: string;
   op: string;
   kernel: string;
+  /** What the last run spent on it. */
+  milliseconds: number;
 }
 
 export interface Range {
@@ -126,6 +127,9 @@ export interface ConfigIn {
   includeOps: readonly string[];
   excludeOps: readonly string[];
   repairs: readonly string[];
+  /** Also those that suit the configuration. */
+  defaultRepairs: boolean;
+  hasSamples: boolean;
   /** dB; 0: none. */
   targetSqnr: number;
   /** 0: none. */
@@ -287,7 +291,8 @@ export interface QuantizerState extends Steps {
 export interface QuantizerHandle extends Handle {
   advance(milliseconds: number): Answer<boolean>;
   state(): QuantizerState;
-  needsCalibration(): boolean;
+  /** How often it may go through the samples; 0: it needs none. */
+  sweeps(): number;
   beginSample(feeds: FeedIn[]): Answer<undefined>;
   endSamples(): Answer<undefined>;
   result(): Answer<ModelHandle>;

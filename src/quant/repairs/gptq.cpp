@@ -112,6 +112,10 @@ const RegisterStage kGptq({
     .name = kName,
     .order = 600,
     .repair = true,
+    .by_default =
+        [](const Config& c, const Scheme& scheme) {
+          return c.has_samples && !scheme.needs_calibration && bits_of(c.weights) == 4;
+        },
     .needs_samples = layerwise_needs_samples,
     .options = {{.name = kSamples, .owner = kName, .otherwise = 32, .min = 1, .max = 1024},
                 {.name = kPatches, .owner = kName, .otherwise = 4096, .min = 16, .max = 65536}},

@@ -225,6 +225,12 @@ TEST(Int8Gemm, AllRemaindersOfRowsAndColumns) {
   }
 }
 
+TEST(Int8Gemm, OneRowTakesSeveralStripsOfColumns) {
+  for (int rows = 1; rows <= 2; ++rows) {
+    for (int columns = 18; columns <= 75; ++columns) check_int8_everywhere({rows, columns, 19});
+  }
+}
+
 TEST(Int8Gemm, AllRemaindersOfDepth) {
   for (int depth = 1; depth <= 36; ++depth) {
     Int8Case c{7, 9, depth};
@@ -379,6 +385,52 @@ TEST(FloatGemm, AllRemaindersOfDepth) {
     check_float_everywhere({1, 8, depth, true});
     check_float_everywhere({2, 11, depth, true, 3});
   }
+}
+
+TEST(FloatGemm, FewRowsTakeSeveralStripsOfColumns) {
+  for (int rows = 1; rows <= 2; ++rows) {
+    for (int columns = 18; columns <= 75; ++columns) check_float_everywhere({2 * rows, columns, 9});
+  }
+}
+
+// The threads of a product take what rows and columns they get.
+template <class Isa>
+void check_split() {
+  constexpr int kRows = 29, kColumns = 77, kDepth = 50;
+  std::mt19937 random(1);
+  std::uniform_real_distribution<float> uniform(-1, 1);
+  auto a = with_slack<float>(kRows * kDepth);
+  auto b = with_slack<float>(kColumns * kDepth);
+  for (auto& x : a) x = uniform(random);
+  for (auto& x : b) x = uniform(random);
+  const WeightLayout layout = WeightLayout::matrix(kDepth, kColumns);
+  auto storage = aligned_bytes(packed_float_weights_bytes(layout));
+  const FloatWeights weights = pack_float_weights(b.data(), layout, storage.data());
+  const auto product = [&](int rows, int columns) {
+    std::vector<float> y(kRows * kColumns);
+    const FloatGemmOutput out{.data = y.data(), .rows = {kColumns}};
+    for (int m = 0; m < kRows; m += rows) {
+      for (int n = 0; n < kColumns; n += columns) {
+        float_gemm<Isa>({a.data(), kDepth, nullptr}, weights, out,
+                        {m, std::min(m + rows, kRows), n, std::min(n + columns, kColumns)}, nullptr);
+      }
+    }
+    return y;
+  };
+  const std::vector<float> whole = product(kRows, kColumns);
+  for (int rows = 1; rows < kRows; ++rows) {
+    for (int columns = kColumnTile; columns <= kColumns; columns += kColumnTile) {
+      ASSERT_EQ(product(rows, columns), whole) << rows << " rows, " << columns << " columns at a time";
+    }
+  }
+}
+
+TEST(FloatGemm, DoesNotDependOnHowItIsSplit) {
+  check_split<Scalar>();
+  check_split<Simd128>();
+#if ZEROPOINT_HAS_RELAXED_KERNELS
+  check_split<Relaxed>();
+#endif
 }
 
 TEST(FloatGemm, MoreThanOneBlockOfRows) {

@@ -135,6 +135,43 @@ TEST(BiasCorrection, OfAProductWithoutABiasGoesIntoTheSumBehindIt) {
             errors(model, plain.model, held_out).sqnr_db() + 3);
 }
 
+// Weights round off a shift in the one sample that lies far from zero. The others know nothing of it.
+TEST(BiasCorrection, TakesOffWhatTheSamplesHaveInCommon) {
+  const auto model = shifted_net(true);
+  Config config;
+  config.weights = DType::kInt4;
+  config.observer = "percentile";
+  Samples seen = samples({1, 8, 6, 6}, 7, 100, 0.5f);
+  seen.push_back(samples({1, 8, 6, 6}, 1, 300, 0.5f, 8)[0]);
+  const Samples held_out = samples({1, 8, 6, 6}, 16, 500, 0.5f);
+  const Quantized plain = quantize(model, config, seen);
+  config.repairs = {"bias-correction"};
+  const Quantized corrected = quantize(model, config, seen);
+  EXPECT_GT(errors(model, corrected.model, held_out).sqnr_db(),
+            errors(model, plain.model, held_out).sqnr_db() - 0.5);
+}
+
+TEST(DefaultRepairs, AreThoseThatSuitTheConfiguration) {
+  const auto model = shifted_net(true);
+  const Samples seen = samples({1, 8, 6, 6}, 4, 100);
+  const auto sweeps = [&](const Config& c) { return quant::Quantizer(model, c).sweeps(); };
+  Config config;
+  EXPECT_EQ(sweeps(config), 1u);
+  config.default_repairs = true;
+  EXPECT_EQ(sweeps(config), 3u);
+  EXPECT_EQ(quantize(model, config, seen).report.repairs.size(), 1u);  // nothing to smooth
+  config.repairs = {"bias-correction"};
+  EXPECT_EQ(sweeps(config), 3u);
+  config = {.mode = "weight-only", .weights = DType::kInt4, .default_repairs = true};
+  EXPECT_EQ(sweeps(config), 0u);
+  config.has_samples = true;
+  EXPECT_EQ(sweeps(config), 1u);
+  config.weights = DType::kInt8;
+  EXPECT_EQ(sweeps(config), 0u);
+  config.mode = "dynamic";
+  EXPECT_EQ(sweeps(config), 0u);
+}
+
 // ---- equalisation
 
 // Channels of a pointwise - depthwise - pointwise block, of very different sizes, that a scale for a whole

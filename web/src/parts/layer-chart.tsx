@@ -3,6 +3,7 @@ import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
 import type { QuantizeReport } from 'zeropoint';
 import { decibels, percent, relativeError } from '../format.ts';
+import { inPageWords } from '../settings.ts';
 import { HistogramPicture } from './histogram-picture.tsx';
 import { ScrollRegion } from './scroll-region.tsx';
 
@@ -189,7 +190,7 @@ export function Findings({ findings }: { findings: readonly { node: string; text
       {findings.map(({ node, text }) => (
         <li key={`${node} ${text}`}>
           {node && <strong class="name">{node}: </strong>}
-          {text}
+          {inPageWords(text)}
         </li>
       ))}
     </ul>

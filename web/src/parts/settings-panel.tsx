@@ -72,7 +72,7 @@ export function SettingsPanel({
               <Choice
                 label="Activations"
                 value={settings.activations}
-                options={['uint8', 'int8'].map((a) => [a, a])}
+                options={['uint8', 'int8', 'uint16', 'int16'].map((a) => [a, a])}
                 onChange={(activations) => set({ activations: activations as Settings['activations'] })}
               />
               {settings.mode === 'static' && (
@@ -125,16 +125,24 @@ export function SettingsPanel({
           {settings.mode !== 'auto' && (choices?.repairs.length ?? 0) > 0 && (
             <fieldset class="wide repairs">
               <legend>Win accuracy back</legend>
+              <label class="check">
+                <input
+                  type="checkbox"
+                  checked={settings.repairs === undefined}
+                  onChange={(event) => set({ repairs: event.currentTarget.checked ? undefined : [] })}
+                />
+                With what is worth its time for every model
+              </label>
               {choices?.repairs.map((repair) => (
                 <label class="check" key={repair}>
                   <input
                     type="checkbox"
-                    checked={settings.repairs.includes(repair)}
+                    checked={settings.repairs?.includes(repair) ?? false}
                     onChange={(event) =>
                       set({
                         repairs: event.currentTarget.checked
-                          ? [...settings.repairs, repair]
-                          : settings.repairs.filter((each) => each !== repair),
+                          ? [...(settings.repairs ?? []), repair]
+                          : settings.repairs?.filter((each) => each !== repair),
                       })
                     }
                   />
