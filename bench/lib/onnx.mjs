@@ -1,4 +1,5 @@
-// ONNX files of one layer, for timing single kernels through both engines' public interfaces.
+// ONNX files written here: of one layer, for timing single kernels through both engines' public interfaces, and what else
+// is put together by hand.
 import protobuf from 'protobufjs';
 import { noise } from './measure.mjs';
 
@@ -9,7 +10,7 @@ const { root } = protobuf.parse(
   message Attribute { optional string name = 1; optional float f = 2; optional int64 i = 3; repeated int64 ints = 8; optional int32 type = 20; }
   message Node { repeated string input = 1; repeated string output = 2; optional string name = 3; optional string op_type = 4; repeated Attribute attribute = 5; optional string domain = 7; }
   message Tensor { repeated int64 dims = 1; optional int32 data_type = 2; optional string name = 8; optional bytes raw_data = 9; }
-  message Dimension { optional int64 dim_value = 1; }
+  message Dimension { optional int64 dim_value = 1; optional string dim_param = 2; }
   message Shape { repeated Dimension dim = 1; }
   message TensorType { optional int32 elem_type = 1; optional Shape shape = 2; }
   message Type { optional TensorType tensor_type = 1; }
@@ -29,11 +30,18 @@ const attribute = (name, value) =>
   Array.isArray(value) ? { name, ints: value, type: 7 } : { name, i: value, type: 2 };
 const value = ([name, type, dims]) => ({
   name,
-  type: { tensor_type: { elem_type: types[type], shape: { dim: dims.map((dim) => ({ dim_value: dim })) } } },
+  type: {
+    tensor_type: {
+      elem_type: types[type],
+      shape: {
+        dim: dims.map((dim) => (typeof dim === 'string' ? { dim_param: dim } : { dim_value: dim })),
+      },
+    },
+  },
 });
 
 /** Nodes: [op, inputs, output, attributes, domain]. Initializers: [name, type, dims, numbers]. Values: [name, type, dims]. */
-function model({ nodes, initializers, inputs, outputs }) {
+export function model({ nodes, initializers, inputs, outputs }) {
   const graph = {
     name: 'bench',
     node: nodes.map(([op, input, output, attributes = {}, domain = '']) => ({

@@ -18,6 +18,7 @@ export type {
   OutputAgreement,
   Range,
   StepInfo,
+  TrainingProgress,
   Trial,
   TrialOptions,
   ValueInfo,
@@ -36,6 +37,7 @@ export type {
   QuantizeReport,
   SchemeOptions,
   Target,
+  TrainingOptions,
 } from './quantize.ts';
 export * from './samples/index.ts';
 export type { Outputs, RunOptions, Session, SessionOptions } from './session.ts';

@@ -7,11 +7,14 @@ import type {
   LayerError,
   LayerReport,
   Range,
+  TrainingIn,
+  TrainingProgress,
   Trial,
 } from './engine/module.ts';
 import { ZeropointError } from './errors.ts';
 import { countOf, isSamples, KeptSamples, SampleReader, type Samples } from './feeds.ts';
 import * as check from './options.ts';
+import type { Feeds } from './tensor.ts';
 
 /** Where long work stands. `total` is 0 while it is not known. */
 export interface Progress {
@@ -20,9 +23,11 @@ export interface Progress {
   /** Steps of the phase, or samples where it goes through samples. */
   done: number;
   total: number;
+  /** While a model is trained (mode `qat`), and of the training that was. */
+  training?: TrainingProgress;
 }
 
-export type QuantizeMode = 'auto' | 'static' | 'dynamic' | 'weight-only' | 'float16' | (string & {});
+export type QuantizeMode = 'auto' | 'static' | 'dynamic' | 'weight-only' | 'float16' | 'qat' | (string & {});
 export type ModelFormat = 'qdq' | 'qoperator';
 
 /**
@@ -46,6 +51,7 @@ export interface SchemeOptions {
    * - `auto`: tries `static` with other observers and each repair, keeps what is best on a quarter of the samples that
    *   calibration does not see, and leaves a few layers in float where that is worth it; the report's `trials` say what
    *   was tried. Takes several times as long
+   * - `qat`: as `static`, and then trained on the samples until its outputs are those of the float model again
    */
   mode?: QuantizeMode | undefined;
   /** The type of quantized activations (static only). Default: uint8. */
@@ -103,6 +109,65 @@ export interface SchemeOptions {
    * - `bias-correction`: biases take back what the means of channels have shifted by (Nagel et al. 2019)
    */
   repairs?: readonly string[] | undefined;
+  /** Mode `qat`: fewer bits than the types have, 2 to 8. Activations are clipped to so many integers of their type. */
+  weightBits?: number | undefined;
+  activationBits?: number | undefined;
+  /** Mode `qat`: how it trains. */
+  training?: TrainingOptions | undefined;
+}
+
+/**
+ * Training needs no labels: by default the quantized model learns to answer as the float model does. Samples may bring
+ * labels as further feeds, `target:` and the name of an output: class numbers (int64, one for each row), or values
+ * shaped as the output.
+ */
+export interface TrainingOptions {
+  /** How often each sample is seen. Default: 3; 0: not at all, only weightBits and activationBits take effect. */
+  epochs?: number | undefined;
+  /** The largest step; default: 0.001. */
+  learningRate?: number | undefined;
+  /** Samples of one step; default: 32. */
+  batchSize?: number | undefined;
+  /**
+   * - `kl`: the float model's probabilities
+   * - `mse`: its outputs, or the targets, where samples have them
+   * - `cross-entropy`: class numbers that samples bring
+   * - `auto` (default): as the targets say; without targets `kl` for rows of classes, else `mse`
+   */
+  loss?: 'auto' | 'kl' | 'mse' | 'cross-entropy' | undefined;
+  optimizer?: 'adam' | 'sgd' | undefined;
+  /**
+   * How the learning rate goes on after the warm-up: down to nothing along a cosine (default), not at all, or in steps, to
+   * a tenth at the half and a hundredth at three quarters.
+   */
+  schedule?: 'cosine' | 'constant' | 'step' | undefined;
+  /** The part of all steps in which the learning rate rises; default: 0.05. */
+  warmUp?: number | undefined;
+  /** Of `sgd`; default: 0.9. */
+  momentum?: number | undefined;
+  /** Of weights, not of biases and scales; default: 0. */
+  weightDecay?: number | undefined;
+  /** The largest length of all gradients together; default: 1; 0: any. */
+  clipNorm?: number | undefined;
+  /** The part of the samples that is kept aside to choose the best epoch by; default: 0.1. */
+  validation?: number | undefined;
+  /** Whether scales are learned too (default), or stay as calibrated. */
+  learnScales?: boolean | undefined;
+  /** Whether what comes before an operator without a gradient stays as it is; by default that is an error. */
+  freeze?: boolean | undefined;
+  /**
+   * What samples, parameters and the values of a step may take, in bytes or as '500MB'; default: 2 GiB. A batch that
+   * needs more goes in parts; where a single sample does, quantize() throws `out-of-memory`.
+   */
+  memoryLimit?: number | string | undefined;
+  /** Gets the state of training after each epoch, for `resume`. Training waits for what it promises. */
+  onCheckpoint?: ((checkpoint: Uint8Array<ArrayBuffer>) => void | Promise<void>) | undefined;
+  /** Go on from a checkpoint of the same model, samples and settings: to the model that one run would have made. */
+  resume?: Uint8Array | undefined;
+  /** The same seed gives the same model; default: 1. */
+  seed?: number | undefined;
+  /** Ends training when it fires; the best so far is the result. (`signal` throws everything away.) */
+  stop?: AbortSignal | undefined;
 }
 
 export interface QuantizeOptions extends SchemeOptions {
@@ -125,7 +190,8 @@ export interface QuantizeOptions extends SchemeOptions {
   layerErrors?: number | undefined;
   /** Threads to calibrate with. By default what configure() said. */
   threads?: number | undefined;
-  onProgress?: ((progress: Progress) => void) | undefined;
+  /** The work goes on when what it promises is fulfilled: a pause is a promise that is fulfilled later. */
+  onProgress?: ((progress: Progress) => unknown) | undefined;
   /** Stops the work; quantize() then throws a ZeropointError with the code `cancelled`. */
   signal?: AbortSignal | undefined;
 }
@@ -175,6 +241,43 @@ const precision: check.Check = (value) => {
   return unknown === undefined ? undefined : `'${unknown}' is neither activations nor weights`;
 };
 
+const bits: check.Check = check.integer(2, 8);
+const atLeastZero: check.Check = (value) =>
+  check.finite(value) ?? ((value as number) >= 0 ? undefined : `${value} is negative`);
+const part: check.Check = (value) =>
+  atLeastZero(value) ?? ((value as number) < 1 ? undefined : `${value} is not below 1`);
+
+const trainingChecks: Record<string, check.Check> = {
+  epochs: check.integer(0, 100000),
+  learningRate: (value) =>
+    check.finite(value) ?? ((value as number) > 0 ? undefined : `${value} is not above 0`),
+  batchSize: check.integer(1, 65536),
+  loss: check.oneOf(['auto', 'kl', 'mse', 'cross-entropy']),
+  optimizer: check.oneOf(['adam', 'sgd']),
+  schedule: check.oneOf(['cosine', 'constant', 'step']),
+  warmUp: part,
+  momentum: part,
+  weightDecay: atLeastZero,
+  clipNorm: atLeastZero,
+  validation: part,
+  learnScales: check.boolean,
+  freeze: check.boolean,
+  memoryLimit: (value) => (bytesFrom(value) === undefined ? 'bytes are needed, as in 500MB' : undefined),
+  onCheckpoint: check.func,
+  resume: (value) => (value instanceof Uint8Array ? undefined : 'a Uint8Array is needed'),
+  seed: check.integer(0, Number.MAX_SAFE_INTEGER),
+  stop: check.signal,
+};
+
+const training: check.Check = (value) => {
+  try {
+    check.checkOptions(value, trainingChecks);
+    return undefined;
+  } catch (error) {
+    return (error as Error).message;
+  }
+};
+
 export const schemeChecks = (choices: Choices): Record<string, check.Check> => ({
   mode: check.oneOf(choices.modes),
   activations: check.oneOf(activationTypes),
@@ -203,6 +306,9 @@ export const schemeChecks = (choices: Choices): Record<string, check.Check> => (
     }
   },
   sensitivity: check.boolean,
+  weightBits: bits,
+  activationBits: bits,
+  training,
 });
 
 const quantizeChecks = (choices: Choices): Record<string, check.Check> => ({
@@ -253,6 +359,34 @@ function targetFrom(target: Target | undefined): {
   throw new TypeError("{ sqnr: 30 }, { drop: 0.005 } or { size: '2.5MB' } is needed");
 }
 
+const targetPrefix = 'target:';
+
+/** What the model itself is fed. */
+const withoutTargets = (feeds: Feeds): Feeds =>
+  Object.fromEntries(Object.entries(feeds).filter(([name]) => !name.startsWith(targetPrefix)));
+
+const trainingFrom = ({ training = {}, weightBits = 0, activationBits = 0 }: SchemeOptions): TrainingIn => ({
+  epochs: training.epochs ?? 3,
+  learningRate: training.learningRate ?? 1e-3,
+  batchSize: training.batchSize ?? 32,
+  loss: training.loss ?? 'auto',
+  optimizer: training.optimizer ?? 'adam',
+  schedule: training.schedule ?? 'cosine',
+  warmUp: training.warmUp ?? 0.05,
+  momentum: training.momentum ?? 0.9,
+  weightDecay: training.weightDecay ?? 0,
+  clipNorm: training.clipNorm ?? 1,
+  validation: training.validation ?? 0.1,
+  learnScales: training.learnScales ?? true,
+  freeze: training.freeze ?? false,
+  seed: training.seed ?? 1,
+  weightBits,
+  activationBits,
+  memoryLimit: bytesFrom(training.memoryLimit ?? 2 ** 31) ?? 2 ** 31,
+  checkpoints: training.onCheckpoint !== undefined,
+  resume: training.resume ?? null,
+});
+
 /** The engine's configuration. Names that are operators of the model are taken as such, all others as nodes. */
 export function configFrom(
   options: SchemeOptions,
@@ -294,6 +428,7 @@ export function configFrom(
     ),
     ranges: options.ranges ?? {},
     options: options.parameters ?? {},
+    training: trainingFrom(options),
   };
 }
 
@@ -343,27 +478,41 @@ export async function quantizeModel(
     }
     const expected = calibration === undefined ? 0 : countOf(calibration);
     const kept = new KeptSamples(options.layerErrors ?? 4);
-    const advance = (milliseconds: number) => engine.call('advanceQuantizer', [job, milliseconds]);
+    const { stop, onCheckpoint } = options.training ?? {};
+    let savedEpoch = 0;
+    const saveCheckpoint = async (now: TrainingProgress | undefined) => {
+      if (!onCheckpoint || !now || now.savedEpoch === savedEpoch) return;
+      const checkpoint = await engine.call('checkpointOf', [job]);
+      if (checkpoint) await onCheckpoint(checkpoint);
+      savedEpoch = now.savedEpoch;
+    };
+    const advance = async (milliseconds: number) => {
+      if (stop?.aborted) await engine.call('stopQuantizer', [job]);
+      return engine.call('advanceQuantizer', [job, milliseconds]);
+    };
 
     for (let sweep = 0; ; sweep += 1) {
       const state = await engine.drive(
         advance,
         ({ idle }) => idle,
         signal,
-        ({ phase, done, total }) => onProgress?.({ phase, done, total }),
+        async ({ phase, done, total, training }) => {
+          await saveCheckpoint(training);
+          await onProgress?.({ phase, done, total, ...(training && { training }) });
+        },
       );
       if (state.finished) break;
       let samples = 0;
       for await (const feeds of reader.sweep()) {
         await engine.call('beginSample', [job, fedOf(feeds)]);
-        if (sweep === 0) kept.offer(feeds);
+        if (sweep === 0) kept.offer(withoutTargets(feeds));
         const after = await engine.drive(
           advance,
           ({ idle }) => idle,
           signal,
           ({ phase, done, total }) => {
             const fraction = total > 0 ? Math.min(done / total, 1) : 0;
-            onProgress?.({ phase, done: samples + fraction, total: expected });
+            return onProgress?.({ phase, done: samples + fraction, total: expected });
           },
         );
         samples += 1;
@@ -376,7 +525,7 @@ export async function quantizeModel(
     }
     if (sweeps === 0 && calibration !== undefined && kept.samples.length === 0) {
       for await (const feeds of reader.sweep()) {
-        if (!kept.offer(feeds)) break;
+        if (!kept.offer(withoutTargets(feeds))) break;
       }
     }
 

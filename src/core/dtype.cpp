@@ -39,7 +39,7 @@ size_t bytes_of(DType type, int64_t count) {
   const uint64_t bits = static_cast<uint64_t>(bits_of(type));
   const uint64_t bytes = count <= 0 ? 0 : (static_cast<uint64_t>(count) * bits + 7) / 8;
   if (count > (int64_t{1} << 40) || bytes > kMost) {
-    throw Error(ErrorCode::kOutOfMemory,
+    throw_error(ErrorCode::kOutOfMemory,
                 {count, " elements of type ", name_of(type), " do not fit into memory"},
                 {.hint = "use a smaller input or batch"});
   }
@@ -71,7 +71,7 @@ IntegerRange integer_range(DType type) {
     case DType::kInt32:
       return {std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max()};
     default:
-      throw Error(ErrorCode::kUnsupportedType,
+      throw_error(ErrorCode::kUnsupportedType,
                   {"'", name_of(type), "' is not a type that quantized values can have"});
   }
 }

@@ -26,19 +26,23 @@ std::string_view name_of(ErrorCode code) {
   return "internal";
 }
 
-Error::Error(ErrorCode code, const Text& message) : code_(code), message_(message.str()) {}
+Error::Error(ErrorCode code, const Text& message, const ErrorPlace& place)
+    : code_(code),
+      message_(message.str()),
+      details_{std::string(place.node), std::string(place.op), std::string(place.tensor), place.hint.str()} {}
 
-Error::Error(ErrorCode code, const Text& message, ErrorDetails details)
-    : code_(code), message_(message.str()), details_(std::move(details)) {}
+void throw_error(ErrorCode code, const Text& message, const ErrorPlace& place) {
+  throw Error(code, message, place);
+}
 
-void Error::add_details(const ErrorDetails& outer) {
-  const auto fill = [](std::string& mine, const std::string& theirs) {
+void Error::add_details(const ErrorPlace& outer) {
+  const auto fill = [](std::string& mine, std::string_view theirs) {
     if (mine.empty()) mine = theirs;
   };
   fill(details_.node, outer.node);
   fill(details_.op, outer.op);
   fill(details_.tensor, outer.tensor);
-  fill(details_.hint, outer.hint);
+  if (details_.hint.empty()) details_.hint = outer.hint.str();
 }
 
 }  // namespace zp

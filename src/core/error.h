@@ -27,28 +27,36 @@ enum class ErrorCode {
 std::string_view name_of(ErrorCode code);
 
 // Where an error happened; every field may be empty.
+struct ErrorPlace {
+  std::string_view node = {};    // node's name in the model
+  std::string_view op = {};      // operator with domain and version: "ai.onnx.Conv-11"
+  std::string_view tensor = {};  // value's name
+  Text hint = "";                // what the user can do
+};
+
+// The same, kept.
 struct ErrorDetails {
-  std::string node = {};    // node's name in the model
-  std::string op = {};      // operator with domain and version: "ai.onnx.Conv-11"
-  std::string tensor = {};  // value's name
-  std::string hint = {};    // what the user can do
+  std::string node = {}, op = {}, tensor = {}, hint = {};
+  operator ErrorPlace() const { return {node, op, tensor, hint}; }  // NOLINT(google-explicit-constructor)
 };
 
 class Error : public std::exception {
  public:
-  Error(ErrorCode code, const Text& message);
-  Error(ErrorCode code, const Text& message, ErrorDetails details);
+  Error(ErrorCode code, const Text& message, const ErrorPlace& place = {});
 
   const char* what() const noexcept override { return message_.c_str(); }
   ErrorCode code() const { return code_; }
   const ErrorDetails& details() const { return details_; }
   // Fills the fields of the details that are still empty: the frame that knows the node adds it.
-  void add_details(const ErrorDetails& outer);
+  void add_details(const ErrorPlace& outer);
 
  private:
   ErrorCode code_;
   std::string message_;
   ErrorDetails details_;
 };
+
+// Not inlined, as there are hundreds of errors.
+[[noreturn]] void throw_error(ErrorCode code, const Text& message, const ErrorPlace& place = {});
 
 }  // namespace zp

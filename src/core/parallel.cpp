@@ -5,17 +5,49 @@
 #endif
 
 #if ZEROPOINT_THREADS
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
 #include <mutex>
-#include <thread>
 #include <vector>
 #endif
 
 namespace zp {
 
 #if ZEROPOINT_THREADS
+
+// POSIX's own: what the standard library's throw brings all of printf with it.
+class Mutex {
+ public:
+  Mutex() = default;
+  ~Mutex() { pthread_mutex_destroy(&mutex_); }
+  Mutex(const Mutex&) = delete;
+  Mutex& operator=(const Mutex&) = delete;
+  void lock() { pthread_mutex_lock(&mutex_); }
+  void unlock() { pthread_mutex_unlock(&mutex_); }
+
+ private:
+  friend class Condition;
+  pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+};
+
+class Condition {
+ public:
+  Condition() = default;
+  ~Condition() { pthread_cond_destroy(&condition_); }
+  Condition(const Condition&) = delete;
+  Condition& operator=(const Condition&) = delete;
+  template <class Done>
+  void wait(Mutex& mutex, Done&& done) {
+    while (!done()) pthread_cond_wait(&condition_, &mutex.mutex_);
+  }
+  void notify_one() { pthread_cond_signal(&condition_); }
+  void notify_all() { pthread_cond_broadcast(&condition_); }
+
+ private:
+  pthread_cond_t condition_ = PTHREAD_COND_INITIALIZER;
+};
 
 // A job is a gate that workers pass while it is open. The caller works too, shuts the gate when no task is
 // left, and then waits for those inside: never for a worker that has not come, which on a busy machine may be
@@ -28,9 +60,15 @@ struct ThreadPool::Shared {
   // Before sleeping, some 50 us: kernels follow each other closely, and waking takes as long.
   static constexpr int kSpins = 30000;
 
-  std::mutex mutex;
-  std::condition_variable start, finish;
-  std::vector<std::thread> workers;
+  struct Worker {
+    Shared* shared;
+    int thread;
+    pthread_t handle;
+  };
+
+  Mutex mutex;
+  Condition start, finish;
+  std::vector<Worker> workers;
   const FunctionRef<void(int64_t, int)>* body = nullptr;
   int64_t tasks = 0;
   std::atomic<int64_t> next{0};
@@ -68,9 +106,9 @@ struct ThreadPool::Shared {
       bool entered = false;
       for (int spin = 0; spin < kSpins && !entered; ++spin) entered = enter(seen);
       if (!entered) {
-        std::unique_lock lock(mutex);
+        std::lock_guard lock(mutex);
         asleep.fetch_add(1);
-        start.wait(lock, [&] { return stop || (entered = enter(seen)); });
+        start.wait(mutex, [&] { return stop || (entered = enter(seen)); });
         asleep.fetch_sub(1);
         if (stop) return;
       }
@@ -83,7 +121,22 @@ struct ThreadPool::Shared {
 ThreadPool::ThreadPool(int threads) : threads_(std::clamp(threads, 1, 64)) {
   if (threads_ == 1) return;
   shared_ = std::make_unique<Shared>();
-  for (int t = 1; t < threads_; ++t) shared_->workers.emplace_back([s = shared_.get(), t] { s->work(t); });
+  shared_->workers.resize(static_cast<size_t>(threads_) - 1);
+  const auto body = [](void* argument) -> void* {
+    const auto* worker = static_cast<const Shared::Worker*>(argument);
+    worker->shared->work(worker->thread);
+    return nullptr;
+  };
+  int started = 1;
+  for (Shared::Worker& worker : shared_->workers) {
+    worker.shared = shared_.get();
+    worker.thread = started;
+    if (pthread_create(&worker.handle, nullptr, body, &worker) != 0) break;
+    ++started;
+  }
+  // A machine that gives fewer threads is slower, and right.
+  threads_ = started;
+  shared_->workers.resize(static_cast<size_t>(started) - 1);
 }
 
 ThreadPool::~ThreadPool() {
@@ -93,7 +146,7 @@ ThreadPool::~ThreadPool() {
     shared_->stop = true;
   }
   shared_->start.notify_all();
-  for (std::thread& worker : shared_->workers) worker.join();
+  for (const Shared::Worker& worker : shared_->workers) pthread_join(worker.handle, nullptr);
 }
 
 void ThreadPool::run(int64_t tasks, FunctionRef<void(int64_t, int)> body) {
@@ -118,8 +171,8 @@ void ThreadPool::run(int64_t tasks, FunctionRef<void(int64_t, int)> body) {
   for (int spin = 0; spin < Shared::kSpins && !empty(); ++spin) {
   }
   if (!empty()) {
-    std::unique_lock lock(s.mutex);
-    s.finish.wait(lock, empty);
+    std::lock_guard lock(s.mutex);
+    s.finish.wait(s.mutex, empty);
   }
 }
 

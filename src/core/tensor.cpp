@@ -14,12 +14,12 @@ int64_t element_count(std::span<const int64_t> dims) {
   int64_t count = 1;
   bool empty = false;
   for (int64_t d : dims) {
-    if (d < 0) throw Error(ErrorCode::kShapeMismatch, {"negative dimension in ", dims});
+    if (d < 0) throw_error(ErrorCode::kShapeMismatch, {"negative dimension in ", dims});
     if (d == 0) {
       empty = true;
       continue;
     }
-    if (count > kLimit / d) throw Error(ErrorCode::kShapeMismatch, {"too many elements in ", dims});
+    if (count > kLimit / d) throw_error(ErrorCode::kShapeMismatch, {"too many elements in ", dims});
     count *= d;
   }
   return empty ? 0 : count;
@@ -35,7 +35,7 @@ std::shared_ptr<std::byte> allocate_bytes(size_t bytes, Clear clear) {
   constexpr std::align_val_t kAlign{Tensor::kAlignment};
   auto* p = static_cast<std::byte*>(::operator new(bytes + Tensor::kReadSlack, kAlign, std::nothrow));
   if (!p) {
-    throw Error(ErrorCode::kOutOfMemory, {"no memory for ", bytes, " bytes"},
+    throw_error(ErrorCode::kOutOfMemory, {"no memory for ", bytes, " bytes"},
                 {.hint = "use a smaller input or batch, or close other sessions"});
   }
   const size_t kept = clear == Clear::kAll ? 0 : bytes;
@@ -63,7 +63,7 @@ const std::vector<std::string>& Tensor::strings() const {
 
 Tensor Tensor::reshaped(Shape dims) const {
   if (element_count(dims) != size_) {
-    throw Error(ErrorCode::kShapeMismatch, {"cannot view ", dims_, " as ", dims});
+    throw_error(ErrorCode::kShapeMismatch, {"cannot view ", dims_, " as ", dims});
   }
   Tensor t = *this;
   t.dims_ = std::move(dims);
@@ -72,7 +72,7 @@ Tensor Tensor::reshaped(Shape dims) const {
 
 void Tensor::check_type(DType type) const {
   if (type != dtype_) {
-    throw Error(ErrorCode::kInternal, {"a ", name_of(dtype_), " tensor was read as ", name_of(type)});
+    throw_error(ErrorCode::kInternal, {"a ", name_of(dtype_), " tensor was read as ", name_of(type)});
   }
 }
 
@@ -107,7 +107,7 @@ int64_t Tensor::integer_at(int64_t i) const {
       return dtype_ == DType::kInt4 && nibble >= 8 ? nibble - 16 : nibble;
     }
     default:
-      throw Error(ErrorCode::kUnsupportedType, {"integers were expected, not ", name_of(dtype_)});
+      throw_error(ErrorCode::kUnsupportedType, {"integers were expected, not ", name_of(dtype_)});
   }
 }
 

@@ -13,7 +13,7 @@ Dim broadcast_dim(const Dim& a, const Dim& b) {
   if (is(a, 1)) return b;
   if (is(b, 1) || a == b) return a;
   if (a.known() && b.known()) {
-    throw Error(ErrorCode::kShapeMismatch,
+    throw_error(ErrorCode::kShapeMismatch,
                 {"dimensions ", a.value(), " and ", b.value(), " do not broadcast"});
   }
   // One is a number other than 1: a valid model has the other equal to it or 1.

@@ -13,7 +13,7 @@ T attribute_or(const Node& node, std::string_view key, T otherwise) {
   const Attribute* a = node.attribute(key);
   if (!a) return otherwise;
   if (const T* v = std::get_if<T>(a)) return *v;
-  throw Error(ErrorCode::kInvalidModel, {"attribute '", key, "' has the wrong type"},
+  throw_error(ErrorCode::kInvalidModel, {"attribute '", key, "' has the wrong type"},
               {.node = node.name, .op = qualified_name(node)});
 }
 
@@ -102,7 +102,7 @@ void sort_topologically(Graph& graph) {
     for (ValueId v : graph.nodes[n].outputs) {
       if (v == kNoValue) continue;
       if (producer[static_cast<size_t>(v)] >= 0 || graph[v].constant) {
-        throw Error(
+        throw_error(
             ErrorCode::kInvalidModel, {"value '", graph[v].name, "' is made twice"},
             {.node = graph.nodes[n].name, .op = qualified_name(graph.nodes[n]), .tensor = graph[v].name});
       }
@@ -134,7 +134,7 @@ void sort_topologically(Graph& graph) {
   if (sorted.size() != count) {
     const size_t stuck = static_cast<size_t>(
         std::find_if(waiting.begin(), waiting.end(), [](int w) { return w > 0; }) - waiting.begin());
-    throw Error(ErrorCode::kInvalidModel, "the graph has a cycle",
+    throw_error(ErrorCode::kInvalidModel, "the graph has a cycle",
                 {.node = graph.nodes[stuck].name, .op = qualified_name(graph.nodes[stuck])});
   }
   graph.nodes = std::move(sorted);

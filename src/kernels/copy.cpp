@@ -73,7 +73,7 @@ BoxCopy::BoxCopy(std::span<const BoxDimension> dims, size_t element_bytes) : ele
   }
   if (merged.empty()) merged.push_back({1, 1, 1});
   if (merged.size() > kMaxRank) {
-    throw Error(ErrorCode::kUnsupportedType, {"a copy of ", dims.size(), " dimensions"});
+    throw_error(ErrorCode::kUnsupportedType, {"a copy of ", dims.size(), " dimensions"});
   }
   rank_ = merged.size();
   std::copy(merged.begin(), merged.end(), dims_.begin());

@@ -351,4 +351,62 @@ template void average_pool_quantized<Relaxed>(const void*, DType, void*, DType, 
                                               const PoolQuantization&, const PoolRange&);
 #endif
 
+// ---- gradients
+
+namespace {
+
+// Calls f(output pixel, window, first elements of its taps one by one) with dx zeroed before.
+template <class F>
+void for_windows(const PoolGeometry& g, float* dx, const PoolGradientRange& range, F&& f) {
+  const int64_t in = g.in[0] * g.in[1] * g.in[2], out = g.out[0] * g.out[1] * g.out[2];
+  const int64_t channels = range.channel_end - range.channel_begin;
+  for (int64_t p = range.image_begin * in; p < range.image_end * in; ++p)
+    std::fill_n(dx + p * g.channels + range.channel_begin, channels, 0.0f);
+  const Windows windows(g);
+  for (int64_t p = range.image_begin * out; p < range.image_end * out; ++p) {
+    const Window w = windows.at(p);
+    f(p, w, [&](auto&& tap) {
+      for (int64_t i = 0; i < w.count[0]; ++i)
+        for (int64_t j = 0; j < w.count[1]; ++j)
+          for (int64_t k = 0; k < w.count[2]; ++k)
+            tap(w.first + i * windows.step(0) + j * windows.step(1) + k * windows.step(2));
+    });
+  }
+}
+
+}  // namespace
+
+void max_pool_gradient(const float* x, const float* y, const float* dy, float* dx, const PoolGeometry& g,
+                       const PoolGradientRange& range) {
+  constexpr int64_t kPiece = 64;
+  for_windows(g, dx, range, [&](int64_t pixel, const Window&, auto&& taps) {
+    for (int64_t c = range.channel_begin; c < range.channel_end; c += kPiece) {
+      const int64_t n = std::min(kPiece, range.channel_end - c);
+      const float *top = y + pixel * g.channels + c, *from = dy + pixel * g.channels + c;
+      std::array<float, kPiece> open;  // what has not found its tap yet
+      std::copy_n(from, n, open.begin());
+      taps([&](int64_t at) {
+        const float* value = x + at + c;
+        float* to = dx + at + c;
+        for (int64_t i = 0; i < n; ++i) {
+          const bool here = value[i] == top[i];
+          to[i] += here ? open[static_cast<size_t>(i)] : 0.0f;
+          open[static_cast<size_t>(i)] = here ? 0.0f : open[static_cast<size_t>(i)];
+        }
+      });
+    }
+  });
+}
+
+void average_pool_gradient(const float* dy, float* dx, const PoolGeometry& g,
+                           const PoolGradientRange& range) {
+  for_windows(g, dx, range, [&](int64_t pixel, const Window& w, auto&& taps) {
+    const float* from = dy + pixel * g.channels;
+    const float factor = 1.0f / static_cast<float>(w.divisor);
+    taps([&](int64_t at) {
+      for (int64_t c = range.channel_begin; c < range.channel_end; ++c) dx[at + c] += from[c] * factor;
+    });
+  });
+}
+
 }  // namespace zp::kernels

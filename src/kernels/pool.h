@@ -53,6 +53,17 @@ void average_pool(const float* in, float* out, const PoolGeometry& geometry, con
 // (sum of |x|^p)^(1/p)
 void lp_pool(const float* in, float* out, int64_t p, const PoolGeometry& geometry, const PoolRange& range);
 
+// Gradients with respect to the input, for images and channels of a range. Windows overlap, so whole images
+// are made.
+struct PoolGradientRange {
+  int64_t image_begin = 0, image_end = 0, channel_begin = 0, channel_end = 0;
+};
+// Each maximum's gradient goes to the first tap of its window that equals it.
+void max_pool_gradient(const float* x, const float* y, const float* dy, float* dx,
+                       const PoolGeometry& geometry, const PoolGradientRange& range);
+void average_pool_gradient(const float* dy, float* dx, const PoolGeometry& geometry,
+                           const PoolGradientRange& range);
+
 struct PoolQuantization {
   float in_scale = 1;
   int32_t in_zero_point = 0;

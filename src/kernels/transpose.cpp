@@ -104,7 +104,7 @@ TransposePlan::TransposePlan(std::span<const int64_t> in_dims, std::span<const i
   }
   if (!valid) {
     const std::vector<int64_t> wide(perm.begin(), perm.end());
-    throw Error(ErrorCode::kShapeMismatch,
+    throw_error(ErrorCode::kShapeMismatch,
                 {"perm ", wide, " is not a permutation of the dimensions of ", in_dims});
   }
   std::vector<int64_t> strides(rank, 1);
@@ -125,7 +125,7 @@ TransposePlan::TransposePlan(std::span<const int64_t> in_dims, std::span<const i
   if (total == 0) return;  // nothing to move: outer() is 0
   if (merged.empty()) merged.push_back({1, 1, 0});
   if (merged.size() > static_cast<size_t>(kMaxRank)) {
-    throw Error(ErrorCode::kUnsupportedType, {"a transposition of ", rank, " dimensions"});
+    throw_error(ErrorCode::kUnsupportedType, {"a transposition of ", rank, " dimensions"});
   }
   rank_ = static_cast<int>(merged.size());
   int64_t out_stride = 1;

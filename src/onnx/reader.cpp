@@ -1,12 +1,12 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <new>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
-#include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -21,20 +21,17 @@
 namespace zp::onnx {
 namespace {
 
-struct TextHash {
-  using is_transparent = void;
-  size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
-};
+// Trees: the code of hash tables is larger, and names are few beside weights.
 template <class T>
-using TextMap = std::unordered_map<std::string, T, TextHash, std::equal_to<>>;
-using TextSet = std::unordered_set<std::string, TextHash, std::equal_to<>>;
+using TextMap = std::map<std::string, T, std::less<>>;
+using TextSet = std::set<std::string, std::less<>>;
 
 constexpr std::string_view kConstant = "Constant";  // the one operator that reading itself replaces
 constexpr std::string_view kChooseModel = "choose the .onnx file of the model";
 constexpr std::string_view kDownloadAgain = "the file is incomplete or damaged: download or export it again";
 
-[[noreturn]] void fail(const Text& problem, ErrorDetails details = {}) {
-  throw Error(ErrorCode::kInvalidModel, problem, std::move(details));
+[[noreturn]] void fail(const Text& problem, const ErrorPlace& place = {}) {
+  throw_error(ErrorCode::kInvalidModel, problem, place);
 }
 
 std::string quoted(std::string_view name) { return "'" + printable(name) + "'"; }
@@ -183,7 +180,7 @@ void declare(Value& value, const Declared& declared, bool must_have_type) {
   const std::string& name = declared.name;
   if (declared.foreign) {
     if (!must_have_type) return;
-    throw Error(
+    throw_error(
         ErrorCode::kUnsupportedType,
         {"graph input or output ", quoted(name), " is a ", declared.foreign, "; only tensors are supported"},
         {.tensor = name,
@@ -208,7 +205,7 @@ void declare(Value& value, const Declared& declared, bool must_have_type) {
   const bool agree = std::ranges::equal(*value.shape, *declared.shape,
                                         [](const Dim& a, const Dim& b) { return !contradicts(a, b); });
   if (!agree) {
-    throw Error(ErrorCode::kShapeMismatch,
+    throw_error(ErrorCode::kShapeMismatch,
                 {"value ", quoted(name), " is declared ", *declared.shape, " but is ", *value.shape},
                 {.tensor = name});
   }
@@ -295,18 +292,16 @@ class Reader {
 
 Model Reader::read() {
   const char* const text = reinterpret_cast<const char*>(file_.bytes.get());
-  if (file_.size == 0) fail("the file is empty", {.hint = std::string(kChooseModel)});
+  if (file_.size == 0) fail("the file is empty", {.hint = kChooseModel});
   if (const FileKind* kind = sniff({text, file_.size})) {
-    fail({"this is not an ONNX model but ", kind->what}, {.hint = std::string(kind->hint)});
+    fail({"this is not an ONNX model but ", kind->what}, {.hint = kind->hint});
   }
   read_fields({text, file_.size, "ModelProto"});
   if (!graph_) {
     if (ir_version_ == 0) {
-      fail("this is not an ONNX model: it has neither an IR version nor a graph",
-           {.hint = std::string(kChooseModel)});
+      fail("this is not an ONNX model: it has neither an IR version nor a graph", {.hint = kChooseModel});
     }
-    fail({"the model has no graph: the file ends at byte ", file_.size},
-         {.hint = std::string(kDownloadAgain)});
+    fail({"the model has no graph: the file ends at byte ", file_.size}, {.hint = kDownloadAgain});
   }
   check_versions();
   if (model_.opsets.empty()) model_.opsets[""] = 1;  // what files from before IR version 3 mean
@@ -353,7 +348,7 @@ void Reader::read_fields(Message message) {
     // ONNX has no magic number, but a file of another kind soon contradicts the form of a ModelProto.
     const bool cut_off = !e.details().hint.empty();
     if (first || (e.code() == ErrorCode::kInvalidModel && !cut_off && !graph_ && model_.opsets.empty())) {
-      fail({"this is not an ONNX model: ", e.what()}, {.hint = std::string(kChooseModel)});
+      fail({"this is not an ONNX model: ", e.what()}, {.hint = kChooseModel});
     }
     throw;
   }
@@ -377,10 +372,10 @@ void Reader::read_opset(Message message) {
   const std::string shown = domain.empty() ? "ai.onnx" : printable(domain);
   if (version < 1) fail({"the model imports version ", version, " of the operator set ", shown});
   if (domain.empty() && version > kNewestOpset) {
-    throw Error(ErrorCode::kUnsupportedOperator,
+    throw_error(ErrorCode::kUnsupportedOperator,
                 {"the model uses opset ", version, "; opsets 1 to ", kNewestOpset, " are supported"},
-                {.hint = "export the model for opset " + std::to_string(kNewestOpset) +
-                         " or older, or convert it with onnx.version_converter"});
+                {.hint = {"export the model for opset ", kNewestOpset,
+                          " or older, or convert it with onnx.version_converter"}});
   }
   const auto [at, added] = model_.opsets.emplace(domain, version);
   if (!added && at->second != version) {
@@ -406,14 +401,14 @@ void Reader::read_function(Message message) {
 }
 
 void Reader::check_versions() const {
-  if (ir_version_ == 0) fail("the model does not say its IR version", {.hint = std::string(kDownloadAgain)});
+  if (ir_version_ == 0) fail("the model does not say its IR version", {.hint = kDownloadAgain});
   if (ir_version_ < 0 || ir_version_ > kNewestIrVersion) {
     fail({"the model has IR version ", ir_version_, "; versions 1 to ", kNewestIrVersion, " are supported"},
-         {.hint = "export the model again, for opset " + std::to_string(kNewestOpset) + " or older"});
+         {.hint = {"export the model again, for opset ", kNewestOpset, " or older"}});
   }
   if (model_.opsets.empty() && ir_version_ >= 3) {
     fail({"the model does not say its opset: no opset_import before the file ends, at byte ", file_.size},
-         {.hint = std::string(kDownloadAgain)});
+         {.hint = kDownloadAgain});
   }
 }
 
@@ -430,7 +425,7 @@ ValueId define(Scope& scope, const std::string& name, const Node* by = nullptr) 
   if (!scope.ids.emplace(name, id).second) {
     ErrorDetails details{.tensor = name};
     if (by) details.node = by->name, details.op = qualified_name(*by);
-    fail({"value ", quoted(name), " is made twice"}, std::move(details));
+    fail({"value ", quoted(name), " is made twice"}, details);
   }
   scope.graph.values.push_back({.name = name, .dtype = DType::kUndefined, .shape = {}, .constant = {}});
   return id;
@@ -506,7 +501,7 @@ void Reader::read_graph(Message message, Graph& graph, Scope* outer, int depth) 
         infos.push_back(read_value_info(message.message("ValueInfoProto")));
         break;
       case graph_field::kSparseInitializer:
-        throw Error(ErrorCode::kUnsupportedType, "the model has sparse initializers, which are not supported",
+        throw_error(ErrorCode::kUnsupportedType, "the model has sparse initializers, which are not supported",
                     {.hint = "export the model with dense weights"});
       default:
         message.skip();
@@ -579,7 +574,7 @@ void Reader::finish_node(PendingNode& pending, Scope& scope, int depth) {
   Node& node = pending.node;
   if (node.op_type.empty()) fail({"node ", quoted(node.name), " has no operator"});
   if (functions_.contains(node.domain + "." + node.op_type)) {
-    throw Error(ErrorCode::kUnsupportedOperator,
+    throw_error(ErrorCode::kUnsupportedOperator,
                 {"node ", quoted(node.name), " calls the function ", printable(qualified_name(node)),
                  " that the model defines itself, which is not supported"},
                 {.hint = "inline the functions: onnx.inliner.inline_local_functions(model)"});
@@ -713,7 +708,7 @@ std::pair<std::string, Attribute> Reader::read_attribute(Message message, Scope&
   const std::string shown = "attribute " + quoted(name);
   if (name.empty()) fail("an attribute has no name");
   if (foreign)
-    throw Error(ErrorCode::kUnsupportedOperator, {shown, " is ", foreign, ", which is not supported"});
+    throw_error(ErrorCode::kUnsupportedOperator, {shown, " is ", foreign, ", which is not supported"});
   if (!whole) fail({shown, " has a number that is cut off"});
   if (type == AttributeType::kUndefined) type = implied;
   const bool list_or_zero = implied == AttributeType::kUndefined;  // proto3 writers leave zeros out
@@ -743,7 +738,7 @@ std::pair<std::string, Attribute> Reader::read_attribute(Message message, Scope&
       return {std::move(name), std::move(subgraph)};
     }
     default:
-      throw Error(ErrorCode::kUnsupportedOperator,
+      throw_error(ErrorCode::kUnsupportedOperator,
                   {shown, " has the type ", static_cast<int64_t>(type), ", which is not supported"});
   }
 }
@@ -769,7 +764,7 @@ void Reader::canonicalize(Graph& graph) {
   for (const Capture& c : graph.captures) made[static_cast<size_t>(c.inner)] = true;
   const auto require_made = [&](ValueId v, const std::string& reader) {
     if (v == kNoValue || made[static_cast<size_t>(v)]) return;
-    throw Error(ErrorCode::kUnsupportedOperator,
+    throw_error(ErrorCode::kUnsupportedOperator,
                 {quoted(graph[v].name), ", which ", reader,
                  " reads, is an output that its operator gives only in forms that are not supported"},
                 {.tensor = graph[v].name});
@@ -805,13 +800,13 @@ void Reader::canonicalize_node(Graph& graph, Node node) {
   }
   const int64_t version = version_of(node.domain);
   if (version < def->since) {
-    throw Error(ErrorCode::kUnsupportedOperator,
+    throw_error(ErrorCode::kUnsupportedOperator,
                 {printable(qualified_name(node)), " is supported since version ", def->since,
                  " of its operator set; the model uses version ", version},
                 {.hint = "export the model for a newer opset, or convert it with onnx.version_converter"});
   }
   if (node.input(0) == kNoValue) {  // of no supported operator is the first input optional
-    throw Error(ErrorCode::kInvalidModel, "input 0 is missing", where(node));
+    throw_error(ErrorCode::kInvalidModel, "input 0 is missing", where(node));
   }
   std::vector<Node> replacement;
   if (def->canonicalize) {
@@ -833,7 +828,7 @@ Model read(std::shared_ptr<std::byte> bytes, size_t size) {
   try {
     return Reader(std::move(bytes), size).read();
   } catch (const std::bad_alloc&) {
-    throw Error(ErrorCode::kOutOfMemory, {"no memory to read a model of ", size, " bytes"},
+    throw_error(ErrorCode::kOutOfMemory, {"no memory to read a model of ", size, " bytes"},
                 {.hint = "close other models and tabs, or use a smaller model"});
   }
 }

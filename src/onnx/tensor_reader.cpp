@@ -24,8 +24,8 @@ constexpr size_t kTinyBytes = 64;
 using Blocks = std::vector<std::string_view>;
 
 [[noreturn]] void fail(const std::string& tensor, const Text& problem, std::string_view hint = {}) {
-  throw Error(ErrorCode::kInvalidModel, {"tensor '", printable(tensor), "' ", problem.str()},
-              {.tensor = tensor, .hint = std::string(hint)});
+  throw_error(ErrorCode::kInvalidModel, {"tensor '", printable(tensor), "' ", problem.str()},
+              {.tensor = tensor, .hint = hint});
 }
 
 size_t alignment_of(DType type) { return std::max<size_t>(1, static_cast<size_t>(bits_of(type)) / 8); }
@@ -142,14 +142,14 @@ Tensor from_varints(DType type, Shape dims, const Blocks& blocks, size_t entries
 DType element_type(int64_t data_type, const std::string& tensor) {
   for (const auto& [number, foreign] : kForeignTypes) {
     if (number == data_type) {
-      throw Error(
+      throw_error(
           ErrorCode::kUnsupportedType,
           {"'", printable(tensor), "' has the element type ", foreign, ", which is not supported"},
           {.tensor = tensor, .hint = "export the model with float32, float16, bfloat16 or integer tensors"});
     }
   }
   if (data_type <= 0 || data_type > static_cast<int64_t>(DType::kInt4)) {
-    throw Error(
+    throw_error(
         ErrorCode::kInvalidModel,
         {"'", printable(tensor), "' has the element type ", data_type, ", which ONNX does not define"},
         {.tensor = tensor});

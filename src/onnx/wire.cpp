@@ -27,7 +27,7 @@ std::string_view Message::bytes() {
   const auto left = static_cast<uint64_t>(end - p);
   if (length > left) {
     if (end == file_end_) {
-      throw Error(
+      throw_error(
           ErrorCode::kInvalidModel,
           {"the file is cut off: field ", tag(), " of ", what_, " at byte ", position(), " is ", length,
            " bytes long, but the file ends after ", left, " of them, at byte ", file_end_ - file_},
@@ -74,19 +74,19 @@ void Message::require(protozero::pbf_wire_type type) {
 }
 
 void Message::fail(const Text& problem) const {
-  throw Error(ErrorCode::kInvalidModel,
+  throw_error(ErrorCode::kInvalidModel,
               {what_, ": field ", tag(), " at byte ", position(), " ", problem.str()});
 }
 
 void Message::fail_broken(const char* why) const {
   const bool at_end = std::strcmp(why, protozero::end_of_buffer_exception{}.what()) == 0;
   if (at_end && reader_.data().data() + reader_.length() == file_end_) {
-    throw Error(ErrorCode::kInvalidModel,
+    throw_error(ErrorCode::kInvalidModel,
                 {"the file is cut off: it ends at byte ", file_end_ - file_, ", inside the field of ", what_,
                  " that begins at byte ", position()},
                 {.hint = "the file is incomplete or damaged: download or export it again"});
   }
-  throw Error(ErrorCode::kInvalidModel,
+  throw_error(ErrorCode::kInvalidModel,
               {what_, ": the field at byte ", position(), " is not valid protobuf (",
                (at_end ? "it ends too early" : why), ")"});
 }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/gradient.h"
 #include "ops/rewrite.h"
 #include "ops/unary.h"
 
@@ -66,9 +67,54 @@ constexpr OpDef activation(std::string_view name, Kernel (*prepare)(PrepareConte
           .canonicalize = drop_consumed_inputs};
 }
 
+// ---- gradients
+
+float leaky_relu_derivative(float x, float dy, float alpha, float) { return x < 0 ? alpha * dy : dy; }
+float elu_derivative(float x, float dy, float alpha, float) { return x < 0 ? dy * alpha * std::exp(x) : dy; }
+float sigmoid_derivative(float y, float dy, float, float) { return dy * y * (1 - y); }
+float tanh_derivative(float y, float dy, float, float) { return dy * (1 - y * y); }
+float softplus_derivative(float x, float dy, float, float) { return dy / (1 + std::exp(-x)); }
+float hard_sigmoid_derivative(float x, float dy, float alpha, float beta) {
+  const float y = alpha * x + beta;
+  return y > 0 && y < 1 ? alpha * dy : 0;
+}
+
+constexpr char kLeakyReluGradient[] = "LeakyReluGradient", kEluGradient[] = "EluGradient",
+               kSigmoidGradient[] = "SigmoidGradient", kTanhGradient[] = "TanhGradient",
+               kSoftplusGradient[] = "SoftplusGradient", kHardSigmoidGradient[] = "HardSigmoidGradient";
+
+void relu_gradient(Gradient& g) {
+  give_derivative(g, "ClampGradient", true, 0, std::numeric_limits<float>::infinity());
+}
+template <const char* kName, bool kOfOutput>
+void simple_gradient(Gradient& g) {
+  give_derivative(g, kName, kOfOutput);
+}
+template <const char* kName, float kAlpha>
+void alpha_gradient(Gradient& g) {
+  give_derivative(g, kName, false, g.node.float_attribute("alpha", kAlpha));
+}
+void hard_sigmoid_gradient(Gradient& g) {
+  give_derivative(g, kHardSigmoidGradient, false, g.node.float_attribute("alpha", 0.2f),
+                  g.node.float_attribute("beta", 0.5f));
+}
+
+constexpr OpDef differentiable(OpDef def, void (*gradient)(Gradient&)) {
+  def.gradient = gradient;
+  return def;
+}
+
+constexpr OpDef kLeakyReluGradientOp = derivative_op<leaky_relu_derivative>(kLeakyReluGradient);
+constexpr OpDef kEluGradientOp = derivative_op<elu_derivative>(kEluGradient);
+constexpr OpDef kSigmoidGradientOp = derivative_op<sigmoid_derivative>(kSigmoidGradient);
+constexpr OpDef kTanhGradientOp = derivative_op<tanh_derivative>(kTanhGradient);
+constexpr OpDef kSoftplusGradientOp = derivative_op<softplus_derivative>(kSoftplusGradient);
+constexpr OpDef kHardSigmoidGradientOp = derivative_op<hard_sigmoid_derivative>(kHardSigmoidGradient);
+
 constexpr OpDef relu() {
   OpDef def = activation("Relu", prepare_relu);
   def.as_clamp = relu_as_clamp;
+  def.gradient = relu_gradient;
   return def;
 }
 
@@ -122,17 +168,22 @@ constexpr OpDef homogeneous(OpDef def) {
 }
 
 constexpr OpDef kReluOp = relu();
-constexpr OpDef kLeakyReluOp = homogeneous(
-    foldable<kQLinearLeakyReluName>(activation(kLeakyReluName, prepare_alpha<kLeakyRelu, 0.01f>)));
-constexpr OpDef kEluOp = activation("Elu", prepare_alpha<kElu, 1.0f>);
+constexpr OpDef kLeakyReluOp = homogeneous(foldable<kQLinearLeakyReluName>(
+    differentiable(activation(kLeakyReluName, prepare_alpha<kLeakyRelu, 0.01f>),
+                   alpha_gradient<kLeakyReluGradient, 0.01f>)));
+constexpr OpDef kEluOp =
+    differentiable(activation("Elu", prepare_alpha<kElu, 1.0f>), alpha_gradient<kEluGradient, 1.0f>);
 constexpr OpDef kSeluOp = activation("Selu", prepare_selu);
 constexpr OpDef kCeluOp = activation("Celu", prepare_alpha<kCelu, 1.0f>);
 constexpr OpDef kThresholdedReluOp = activation("ThresholdedRelu", prepare_alpha<kThresholdedRelu, 1.0f>);
-constexpr OpDef kSigmoidOp =
-    foldable<kQLinearSigmoidName>(activation(kSigmoidName, prepare<kSigmoid>, with_range(0, 1)));
-constexpr OpDef kHardSigmoidOp = activation("HardSigmoid", prepare_hard_sigmoid, with_range(0, 1));
-constexpr OpDef kTanhOp = activation("Tanh", prepare<kTanh>, with_range(-1, 1));
-constexpr OpDef kSoftplusOp = activation("Softplus", prepare<kSoftplus>);
+constexpr OpDef kSigmoidOp = foldable<kQLinearSigmoidName>(differentiable(
+    activation(kSigmoidName, prepare<kSigmoid>, with_range(0, 1)), simple_gradient<kSigmoidGradient, true>));
+constexpr OpDef kHardSigmoidOp =
+    differentiable(activation("HardSigmoid", prepare_hard_sigmoid, with_range(0, 1)), hard_sigmoid_gradient);
+constexpr OpDef kTanhOp = differentiable(activation("Tanh", prepare<kTanh>, with_range(-1, 1)),
+                                         simple_gradient<kTanhGradient, true>);
+constexpr OpDef kSoftplusOp =
+    differentiable(activation("Softplus", prepare<kSoftplus>), simple_gradient<kSoftplusGradient, false>);
 constexpr OpDef kSoftsignOp = activation("Softsign", prepare<kSoftsign>, with_range(-1, 1));
 constexpr OpDef kMishOp = activation("Mish", prepare<kMish>);
 constexpr OpDef kShrinkOp = activation("Shrink", prepare_shrink);
@@ -141,9 +192,27 @@ constexpr OpDef kQLinearSigmoidOp = {
     .domain = kMicrosoft, .name = kQLinearSigmoidName, .canonicalize = expand_qlinear<kSigmoidName>};
 constexpr OpDef kQLinearLeakyReluOp = {
     .domain = kMicrosoft, .name = kQLinearLeakyReluName, .canonicalize = expand_qlinear<kLeakyReluName>};
-const RegisterOps kRegistered({&kReluOp, &kLeakyReluOp, &kEluOp, &kSeluOp, &kCeluOp, &kThresholdedReluOp,
-                               &kSigmoidOp, &kHardSigmoidOp, &kTanhOp, &kSoftplusOp, &kSoftsignOp, &kMishOp,
-                               &kShrinkOp, &kQLinearSigmoidOp, &kQLinearLeakyReluOp});
+const RegisterOps kRegistered({&kReluOp,
+                               &kLeakyReluOp,
+                               &kEluOp,
+                               &kSeluOp,
+                               &kCeluOp,
+                               &kThresholdedReluOp,
+                               &kSigmoidOp,
+                               &kHardSigmoidOp,
+                               &kTanhOp,
+                               &kSoftplusOp,
+                               &kSoftsignOp,
+                               &kMishOp,
+                               &kShrinkOp,
+                               &kQLinearSigmoidOp,
+                               &kQLinearLeakyReluOp,
+                               &kLeakyReluGradientOp,
+                               &kEluGradientOp,
+                               &kSigmoidGradientOp,
+                               &kTanhGradientOp,
+                               &kSoftplusGradientOp,
+                               &kHardSigmoidGradientOp});
 
 }  // namespace
 }  // namespace zp

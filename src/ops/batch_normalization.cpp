@@ -4,6 +4,8 @@
 #include <cmath>
 
 #include "kernels/norm.h"
+#include "ops/conv.h"
+#include "ops/gradient.h"
 #include "ops/rewrite.h"
 #include "ops/unary.h"
 
@@ -205,13 +207,30 @@ const RegisterRewrite kFoldFactor({.name = "fold multiplication into the product
                                    .apply = fold_factor,
                                    .order = 2});
 
+// ---- gradient: the statistics are those of the model, and stay
+
+void gradient(Gradient& g) {
+  if (g.wanted(3) || g.wanted(4)) g.fail("its statistics are not trained");
+  std::vector<int64_t> dims(static_cast<size_t>(std::max(1, g.rank(0) - 1)), 1);
+  dims[0] = -1;
+  const ValueId shape = g.integers(dims);
+  const ValueId inverse =
+      g.formula("Reciprocal(Sqrt(Add(e, p)))", {g.scalar(g.node.float_attribute("epsilon", kEpsilon))});
+  if (g.wanted(0)) g.give(0, g.formula("Mul(dy, Reshape(Mul(b, p), q))", {inverse, shape}));
+  if (g.wanted(1))
+    g.give(1, channel_sums(
+                  g, g.formula("Mul(dy, Mul(Sub(a, Reshape(d, q)), Reshape(p, q)))", {inverse, shape})));
+  if (g.wanted(2)) g.give(2, channel_sums(g, g.dy()));
+}
+
 constexpr OpDef kBatchNormalization = {
     .name = "BatchNormalization",
     .infer = infer_same,
     .prepare = prepare,
     .quant = {.kind = QuantRule::Kind::kFloat,
               .why_float = "its parameters are computed while the model runs"},
-    .canonicalize = canonicalize};
+    .canonicalize = canonicalize,
+    .gradient = gradient};
 const RegisterOps kRegistered({&kBatchNormalization});
 
 }  // namespace

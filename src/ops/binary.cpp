@@ -8,6 +8,7 @@
 #include <span>
 
 #include "kernels/wide.h"
+#include "ops/gradient.h"
 #include "ops/unary.h"
 
 namespace zp {
@@ -280,6 +281,33 @@ bool fold_qlinear(Fold& f) {
   return true;
 }
 
+// ---- gradients
+
+void add_gradient(Gradient& g) { g.give_formulas({"dy", "dy"}); }
+
+void sub_gradient(Gradient& g) { g.give_formulas({"dy", "Neg(dy)"}); }
+
+void mul_gradient(Gradient& g) { g.give_formulas({"Mul(dy, b)", "Mul(dy, a)"}); }
+
+void div_gradient(Gradient& g) { g.give_formulas({"Div(dy, b)", "Neg(Mul(Div(dy, b), y))"}); }
+
+void pow_gradient(Gradient& g) {
+  g.give_formulas({"Mul(dy, Mul(b, Pow(a, Sub(b, 1))))", "Mul(dy, Mul(y, Log(a)))"});
+}
+
+void extreme_gradient(Gradient& g) {
+  g.give_formulas({"Where(Equal(a, y), dy, 0)", "Where(Equal(b, y), dy, 0)"});
+}
+
+void prelu_gradient(Gradient& g) {
+  g.give_formulas({"Where(Less(a, 0), Mul(dy, b), dy)", "Where(Less(a, 0), Mul(dy, a), 0)"});
+}
+
+constexpr OpDef differentiable(OpDef def, void (*gradient)(Gradient&)) {
+  def.gradient = gradient;
+  return def;
+}
+
 constexpr char kAddName[] = "Add", kQLinearAddName[] = "QLinearAdd";
 constexpr char kMulName[] = "Mul", kQLinearMulName[] = "QLinearMul";
 constexpr char kMaxName[] = "Max", kMinName[] = "Min";
@@ -314,21 +342,24 @@ constexpr OpDef in_float(OpDef def, std::string_view why, void (*canonicalize)(C
 
 using ByteFunction = kernels::ByteBinary;
 constexpr OpDef kAdd = sum(with_bytes(
-    arithmetic(kAddName, prepare_or_bytes<Binary::kAdd, ByteFunction::kAdd>), fold_qlinear<kQLinearAddName>));
-constexpr OpDef kMul = with_bytes(arithmetic(kMulName, prepare_or_bytes<Binary::kMul, ByteFunction::kMul>),
-                                  fold_qlinear<kQLinearMulName>);
-constexpr OpDef kSub =
-    with_bytes(arithmetic("Sub", prepare_or_bytes<Binary::kSub, ByteFunction::kSub>), nullptr);
+    differentiable(arithmetic(kAddName, prepare_or_bytes<Binary::kAdd, ByteFunction::kAdd>), add_gradient),
+    fold_qlinear<kQLinearAddName>));
+constexpr OpDef kMul = with_bytes(
+    differentiable(arithmetic(kMulName, prepare_or_bytes<Binary::kMul, ByteFunction::kMul>), mul_gradient),
+    fold_qlinear<kQLinearMulName>);
+constexpr OpDef kSub = with_bytes(
+    differentiable(arithmetic("Sub", prepare_or_bytes<Binary::kSub, ByteFunction::kSub>), sub_gradient),
+    nullptr);
 constexpr OpDef kDiv =
-    in_float(arithmetic("Div", prepare<Binary::kDiv>),
+    in_float(differentiable(arithmetic("Div", prepare<Binary::kDiv>), div_gradient),
              "a quotient's range depends on how near to zero its divisor comes", upgrade_legacy_broadcast);
-constexpr OpDef kPow = in_float(arithmetic("Pow", prepare<Binary::kPow>),
+constexpr OpDef kPow = in_float(differentiable(arithmetic("Pow", prepare<Binary::kPow>), pow_gradient),
                                 "powers stretch small differences of their input", canonicalize_pow);
 constexpr OpDef kMax =
-    in_float(arithmetic(kMaxName, prepare<Binary::kMax>),
+    in_float(differentiable(arithmetic(kMaxName, prepare<Binary::kMax>), extreme_gradient),
              "there is no integer form for the maximum of two tensors", canonicalize_variadic<kMaxName>);
 constexpr OpDef kMin =
-    in_float(arithmetic(kMinName, prepare<Binary::kMin>),
+    in_float(differentiable(arithmetic(kMinName, prepare<Binary::kMin>), extreme_gradient),
              "there is no integer form for the minimum of two tensors", canonicalize_variadic<kMinName>);
 constexpr OpDef kMod = {.name = "Mod",
                         .infer = infer_broadcast,
@@ -342,7 +373,8 @@ constexpr OpDef kPRelu = {
     .layout = any_layout,
     .broadcasts = true,
     .quant = {.kind = QuantRule::Kind::kFloat, .why_float = "a slope for each channel has no integer form"},
-    .canonicalize = drop_consumed_inputs};
+    .canonicalize = drop_consumed_inputs,
+    .gradient = prelu_gradient};
 constexpr OpDef kSum = {.name = "Sum", .canonicalize = canonicalize_variadic<kAddName>};
 constexpr OpDef kMean = {.name = "Mean", .canonicalize = canonicalize_mean};
 

@@ -40,7 +40,7 @@ void cast_elements(const std::byte* x, DType from, std::byte* y, DType to, int64
 Tensor cast(const Tensor& tensor, DType to) {
   if (tensor.dtype() == to) return tensor;
   if (!castable(tensor.dtype()) || !castable(to)) {
-    throw Error(ErrorCode::kUnsupportedType, {"cannot cast ", name_of(tensor.dtype()), " to ", name_of(to)});
+    throw_error(ErrorCode::kUnsupportedType, {"cannot cast ", name_of(tensor.dtype()), " to ", name_of(to)});
   }
   Tensor result(to, tensor.dims());
   cast_elements(tensor.raw(), tensor.dtype(), result.mutable_raw(), to, 0, tensor.size());

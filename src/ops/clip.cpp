@@ -4,6 +4,7 @@
 #include <bit>
 #include <limits>
 
+#include "ops/gradient.h"
 #include "ops/rewrite.h"
 #include "ops/unary.h"
 
@@ -89,6 +90,18 @@ void canonicalize(Canonicalize& c) {
   c.finish("Min", {lo == kNoValue ? n.input(0) : c.add("Max", {n.input(0), lo}), hi});
 }
 
+// ---- gradient
+
+// Of the output, so that the clamp can still be fused into the operator before it.
+float clamp_derivative(float y, float dy, float lo, float hi) { return y > lo && y < hi ? dy : 0; }
+
+void gradient(Gradient& g) {
+  const std::optional<Clamp> clamp = clamp_of(g.graph.constant(g.in(1)), g.graph.constant(g.in(2)));
+  give_derivative(g, "ClampGradient", true, clamp->lo, clamp->hi);
+}
+
+constexpr OpDef kClampGradient = derivative_op<clamp_derivative>("ClampGradient");
+
 // ---- rewrites
 
 ValueId bound_constant(RewriteContext& r, const std::string& name, float bound) {
@@ -161,8 +174,9 @@ constexpr OpDef kClip = {.name = "Clip",
                          .unary = true,
                          .as_clamp = as_clamp,
                          .quant = {.kind = QuantRule::Kind::kRescaled},
-                         .canonicalize = canonicalize};
-const RegisterOps kRegistered({&kClip});
+                         .canonicalize = canonicalize,
+                         .gradient = gradient};
+const RegisterOps kRegistered({&kClip, &kClampGradient});
 
 }  // namespace
 }  // namespace zp

@@ -9,6 +9,7 @@
 #include <cstring>
 #include <memory>
 
+#include "ops/gradient.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -157,6 +158,17 @@ bool fold_qlinear(Fold& f) {
   return true;
 }
 
+void gradient(Gradient& g) {
+  const int64_t axis = g.axis("axis", 0);
+  std::vector<ValueId> sizes;
+  for (ValueId v : g.node.inputs) sizes.push_back(g.add("Shape", {v}, {{"start", axis}, {"end", axis + 1}}));
+  const ValueId list = sizes.size() == 1 ? sizes[0] : g.add("Concat", sizes, {{"axis", int64_t{0}}});
+  const std::vector<ValueId> parts =
+      g.add_node("Split", {g.dy(), list}, g.node.inputs.size(), {{"axis", axis}});
+  for (size_t i = 0; i < parts.size(); ++i)
+    if (g.wanted(i)) g.give(i, parts[i]);
+}
+
 constexpr OpDef kConcat = {.name = "Concat",
                            .infer = infer_concat,
                            .prepare = prepare_concat,
@@ -164,7 +176,8 @@ constexpr OpDef kConcat = {.name = "Concat",
                            .integer = has_integer,
                            .quant = {.kind = QuantRule::Kind::kSameScale, .data = {-1}},
                            .canonicalize = axis_default,
-                           .fold = fold_qlinear};
+                           .fold = fold_qlinear,
+                           .gradient = gradient};
 constexpr OpDef kQLinearConcat = {
     .domain = kMicrosoft, .name = "QLinearConcat", .quant = {}, .canonicalize = expand_qlinear};
 const RegisterOps kRegistered({&kConcat, &kQLinearConcat});

@@ -12,7 +12,7 @@ Tensor value_of(const Node& n) {
   if (!a) return Tensor::of<float>({1}, {0.0f});
   const Tensor* t = std::get_if<Tensor>(a);
   if (!t || t->size() != 1 || bits_of(t->dtype()) < 8) {
-    throw Error(ErrorCode::kInvalidModel, "attribute 'value' is not a tensor of one element",
+    throw_error(ErrorCode::kInvalidModel, "attribute 'value' is not a tensor of one element",
                 {.node = n.name, .op = qualified_name(n)});
   }
   return *t;

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "kernels/depthwise.h"
+#include "ops/gradient.h"
 #include "ops/product_qdq.h"
 #include "ops/rewrite.h"
 
@@ -14,7 +15,7 @@ namespace {
 constexpr int64_t kLargestAttribute = int64_t{1} << 24;
 constexpr int64_t kLargestExtent = int64_t{1} << 29;
 
-[[noreturn]] void invalid(const std::string& message) { throw Error(ErrorCode::kInvalidModel, message); }
+[[noreturn]] void invalid(const std::string& message) { throw_error(ErrorCode::kInvalidModel, message); }
 
 std::vector<int64_t> per_dimension(const Node& node, std::string_view key, size_t count, int64_t otherwise,
                                    int64_t least) {
@@ -36,7 +37,7 @@ std::vector<int64_t> per_dimension(const Node& node, std::string_view key, size_
 
 ConvAttributes ConvAttributes::read(const Node& node, size_t spatial) {
   if (spatial < 1 || spatial > 2) {
-    throw Error(ErrorCode::kUnsupportedOperator,
+    throw_error(ErrorCode::kUnsupportedOperator,
                 {"convolutions with ", spatial, " spatial dimensions are not supported"},
                 {.hint = "one and two spatial dimensions are"});
   }
@@ -174,7 +175,7 @@ double conv_macs(const InferContext& c) {
 int checked_pad(int64_t pad, int64_t kernel, int64_t dilation) {
   if (kernel > kLargestExtent || dilation * (kernel - 1) > kLargestExtent || pad > kLargestExtent ||
       pad < -kLargestExtent) {
-    throw Error(ErrorCode::kUnsupportedOperator,
+    throw_error(ErrorCode::kUnsupportedOperator,
                 {"a kernel of ", kernel, " with dilation ", dilation, " is too large"});
   }
   return static_cast<int>(pad);
@@ -182,7 +183,7 @@ int checked_pad(int64_t pad, int64_t kernel, int64_t dilation) {
 
 void check_parts(int64_t parts) {
   if (parts > (1 << 16)) {
-    throw Error(ErrorCode::kUnsupportedOperator,
+    throw_error(ErrorCode::kUnsupportedOperator,
                 {parts, " groups (times strides, if transposed) are not supported"});
   }
 }
@@ -521,6 +522,15 @@ bool absorb_add(RewriteContext& r) {
   return false;
 }
 
+// ---- gradient
+
+void gradient(Gradient& g) {
+  const NewAttributes attributes = g.attributes();
+  if (g.wanted(0)) g.give(0, g.own("ConvInputGradient", {g.dy(), g.in(1), g.shape_of(g.in(0))}, attributes));
+  if (g.wanted(1)) g.give(1, g.own("ConvWeightGradient", {g.in(0), g.dy(), g.shape_of(g.in(1))}, attributes));
+  if (g.wanted(2)) g.give(2, channel_sums(g, g.dy()));
+}
+
 const RegisterRewrite kAbsorbAdd({.name = "Add into the bias of a convolution",
                                   .apply = absorb_add,
                                   .order = 1});
@@ -541,6 +551,7 @@ constexpr OpDef kConv = {
               .input_axis = [](const Node&, int) { return 1; },
               .channel_dim = 1},
     .fold = fold,
+    .gradient = gradient,
 };
 const RegisterOps kRegistered({&kConv});
 

@@ -44,8 +44,14 @@ kernels::ConvGeometry conv_geometry(const Node& node, const Shape& input, const 
                                     const Shape& output);
 // The groups of a convolution as products.
 Product conv_product(const kernels::ConvGeometry& geometry, int64_t group, const Shape& weights);
+// The groups and phases of a transposed convolution, likewise.
+Product transposed_conv_product(const kernels::TransposedConvGeometry& geometry, int64_t group,
+                                const Shape& weights);
 // Every channel is convolved alone and makes one output.
 bool is_depthwise(int64_t group, const Shape& input, const Shape& weights);
+
+// Gradient of a bias: `d` summed over all but its channels.
+ValueId channel_sums(Gradient& g, ValueId d);
 
 Kernel integer_conv(PrepareContext& c, Operand8 input, Weights8 weights, Epilogue8 epilogue);
 

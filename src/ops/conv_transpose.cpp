@@ -3,6 +3,7 @@
 #include <memory>
 
 #include "ops/conv.h"
+#include "ops/gradient.h"
 
 namespace zp {
 namespace {
@@ -108,7 +109,10 @@ kernels::TransposedConvGeometry geometry_of(const Node& node, const Shape& input
   return g;
 }
 
-Product product_of(const kernels::TransposedConvGeometry& g, int64_t group, const Shape& weights) {
+}  // namespace
+
+Product transposed_conv_product(const kernels::TransposedConvGeometry& g, int64_t group,
+                                const Shape& weights) {
   Product product;
   const int columns = int_of(weights[1]);
   const std::ptrdiff_t group_weights =
@@ -139,10 +143,12 @@ Product product_of(const kernels::TransposedConvGeometry& g, int64_t group, cons
   return product;
 }
 
+namespace {
+
 Kernel prepare(PrepareContext& c) {
   const int64_t group = c.node().int_attribute("group", 1);
   const kernels::TransposedConvGeometry g = geometry_of(c.node(), c.dims(0), c.dims(1), c.out_dims(0));
-  return any_product(c, product_of(g, group, c.dims(1)), int_of(c.dims(1)[1] * group));
+  return any_product(c, transposed_conv_product(g, group, c.dims(1)), int_of(c.dims(1)[1] * group));
 }
 
 int channel_axis(const Node& node, int) { return node.int_attribute("group", 1) == 1 ? 1 : -1; }
@@ -161,6 +167,19 @@ double macs(const InferContext& c) {
   return n;  // each input pixel meets each weight of its group once
 }
 
+// The convolution whose transpose this is, of dy; and that one's weight gradient, with x and dy in each
+// other's place.
+void gradient(Gradient& g) {
+  if (g.node.string_attribute("auto_pad", "NOTSET") != "NOTSET" || g.node.attribute("output_shape"))
+    g.fail("padding that follows from the output's shape is not differentiated");
+  NewAttributes attributes;
+  for (const auto& [key, value] : g.node.attributes)
+    if (key != "output_padding") attributes.emplace_back(key, value);
+  if (g.wanted(0)) g.give(0, g.add("Conv", {g.dy(), g.in(1)}, attributes));
+  if (g.wanted(1)) g.give(1, g.own("ConvWeightGradient", {g.dy(), g.in(0), g.shape_of(g.in(1))}, attributes));
+  if (g.wanted(2)) g.give(2, channel_sums(g, g.dy()));
+}
+
 constexpr OpDef kConvTranspose = {
     .name = "ConvTranspose",
     .infer = infer,
@@ -176,6 +195,7 @@ constexpr OpDef kConvTranspose = {
               .block_axis = nullptr,
               .input_axis = [](const Node&, int) { return 0; },
               .channel_dim = 1},
+    .gradient = gradient,
 };
 const RegisterOps kRegistered({&kConvTranspose});
 

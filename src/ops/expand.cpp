@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "kernels/copy.h"
+#include "ops/gradient.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -49,11 +50,16 @@ Kernel prepare_expand(PrepareContext& c) {
   };
 }
 
+void gradient(Gradient& g) {
+  if (g.wanted(0)) g.give_summed(0, g.dy());
+}
+
 constexpr OpDef kExpand = {.name = "Expand",
                            .since = 8,
                            .infer = infer_expand,
                            .prepare = prepare_expand,
-                           .quant = {.kind = QuantRule::Kind::kSameScale}};
+                           .quant = {.kind = QuantRule::Kind::kSameScale},
+                           .gradient = gradient};
 const RegisterOps kRegistered({&kExpand});
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <optional>
 
+#include "ops/gradient.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -254,21 +255,26 @@ Kernel prepare_gather_nd(PrepareContext& c) {
   };
 }
 
+void gradient(Gradient& g) { give_moved(g); }
+
 constexpr OpDef kGather = {.name = "Gather",
                            .infer = infer_gather,
                            .prepare = prepare_gather,
                            .integer = has_integer_gather,
-                           .quant = {.kind = QuantRule::Kind::kSameScale, .channel_axis = row_axis}};
+                           .quant = {.kind = QuantRule::Kind::kSameScale, .channel_axis = row_axis},
+                           .gradient = gradient};
 constexpr OpDef kGatherElements = {.name = "GatherElements",
                                    .since = 11,
                                    .infer = infer_gather_elements,
                                    .prepare = prepare_gather_elements,
-                                   .quant = {.kind = QuantRule::Kind::kSameScale}};
+                                   .quant = {.kind = QuantRule::Kind::kSameScale},
+                                   .gradient = gradient};
 constexpr OpDef kGatherNd = {.name = "GatherND",
                              .since = 11,
                              .infer = infer_gather_nd,
                              .prepare = prepare_gather_nd,
-                             .quant = {.kind = QuantRule::Kind::kSameScale}};
+                             .quant = {.kind = QuantRule::Kind::kSameScale},
+                             .gradient = gradient};
 const RegisterOps kRegistered({&kGather, &kGatherElements, &kGatherNd});
 
 }  // namespace

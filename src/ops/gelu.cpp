@@ -1,7 +1,9 @@
 // Gelu, exact and with tanh, its forms in com.microsoft, and the way exporters write it: with Div, Erf, Add
 // and Mul.
 #include <cmath>
+#include <numbers>
 
+#include "ops/gradient.h"
 #include "ops/rewrite.h"
 #include "ops/unary.h"
 
@@ -15,6 +17,25 @@ Kernel prepare(PrepareContext& c) {
 }
 
 const char* const kTanh = "tanh";
+
+// y = x Phi(x): Phi + x phi.
+float derivative(float x, float dy, float, float) {
+  constexpr float kDensity = std::numbers::inv_sqrtpi_v<float> / std::numbers::sqrt2_v<float>;
+  const float phi = kDensity * std::exp(-x * x / 2);
+  return dy * (0.5f * (1 + std::erf(x / std::numbers::sqrt2_v<float>)) + x * phi);
+}
+// y = x (1 + tanh u) / 2 with u = sqrt(2 / pi) (x + 0.044715 x^3).
+float tanh_derivative(float x, float dy, float, float) {
+  constexpr float kFactor = std::numbers::sqrt2_v<float> * std::numbers::inv_sqrtpi_v<float>;
+  const float t = std::tanh(kFactor * (x + 0.044715f * x * x * x));
+  return dy * (0.5f * (1 + t) + 0.5f * x * (1 - t * t) * kFactor * (1 + 3 * 0.044715f * x * x));
+}
+void gradient(Gradient& g) {
+  const bool tanh = g.node.string_attribute("approximate", "none") == kTanh;
+  give_derivative(g, tanh ? "GeluTanhGradient" : "GeluGradient", false);
+}
+constexpr OpDef kGradient = derivative_op<derivative>("GeluGradient");
+constexpr OpDef kTanhGradient = derivative_op<tanh_derivative>("GeluTanhGradient");
 
 void expand_gelu(Canonicalize& c) { c.finish("Gelu", {c.node.input(0)}); }
 void expand_bias_gelu(Canonicalize& c) {
@@ -110,12 +131,14 @@ constexpr OpDef kGelu = {
     .layout = any_layout,
     .unary = true,
     .quant = {.kind = QuantRule::Kind::kFloat,
-              .why_float = "between float products, a quantized Gelu costs accuracy and saves nothing"}};
+              .why_float = "between float products, a quantized Gelu costs accuracy and saves nothing"},
+    .gradient = gradient};
 constexpr OpDef kMicrosoftGelu = {.domain = kMicrosoft, .name = "Gelu", .canonicalize = expand_gelu};
 constexpr OpDef kBiasGelu = {.domain = kMicrosoft, .name = "BiasGelu", .canonicalize = expand_bias_gelu};
 constexpr OpDef kFastGelu = {.domain = kMicrosoft, .name = "FastGelu", .canonicalize = expand_fast_gelu};
 constexpr OpDef kQuickGelu = {.domain = kMicrosoft, .name = "QuickGelu", .canonicalize = expand_quick_gelu};
-const RegisterOps kRegistered({&kGelu, &kMicrosoftGelu, &kBiasGelu, &kFastGelu, &kQuickGelu});
+const RegisterOps kRegistered({&kGelu, &kMicrosoftGelu, &kBiasGelu, &kFastGelu, &kQuickGelu, &kGradient,
+                               &kTanhGradient});
 
 }  // namespace
 }  // namespace zp

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "ops/gradient.h"
 #include "ops/matmul_nbits.h"
 #include "ops/product.h"
 #include "ops/product_qdq.h"
@@ -225,6 +226,23 @@ bool fold(Fold& f) {
   return true;
 }
 
+// ---- gradient
+
+// y = alpha A B + beta C: dA = alpha dy B', dB = alpha A' dy, turned as A and B are.
+void gradient(Gradient& g) {
+  const int64_t ta = turned(g.node, "transA"), tb = turned(g.node, "transB");
+  const float alpha = g.node.float_attribute("alpha", 1), beta = g.node.float_attribute("beta", 1);
+  const auto product = [&](ValueId a, ValueId b, int64_t turn_a, int64_t turn_b) {
+    return g.add("Gemm", {a, b}, {{"transA", turn_a}, {"transB", turn_b}, {"alpha", alpha}});
+  };
+  if (g.wanted(0)) g.give(0, ta ? product(g.in(1), g.dy(), tb, 1) : product(g.dy(), g.in(1), 0, 1 - tb));
+  if (g.wanted(1)) g.give(1, tb ? product(g.dy(), g.in(0), 1, ta) : product(g.in(0), g.dy(), 1 - ta, 0));
+  if (g.wanted(2)) {
+    const ValueId sum = g.summed_to(g.dy(), g.in(2));
+    g.give(2, beta == 1 ? sum : g.add("Mul", {sum, g.scalar(beta)}));
+  }
+}
+
 constexpr OpDef kGemm = {
     .name = "Gemm",
     .infer = infer,
@@ -243,6 +261,7 @@ constexpr OpDef kGemm = {
                                                                    : 0; }},
     .canonicalize = canonicalize,
     .fold = fold,
+    .gradient = gradient,
 };
 const RegisterOps kRegistered({&kGemm});
 const RegisterRewrite kFoldFactors({.name = "fold Gemm's factors into its constants", .apply = fold_factors});

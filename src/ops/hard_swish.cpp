@@ -1,6 +1,7 @@
 // HardSwish, and the ways in which exporters write it and HardSigmoid: with Add, Clip, Mul and Div.
 #include <cmath>
 
+#include "ops/gradient.h"
 #include "ops/rewrite.h"
 #include "ops/unary.h"
 
@@ -8,6 +9,10 @@ namespace zp {
 namespace {
 
 Kernel prepare(PrepareContext& c) { return prepare_unary(c, kernels::Unary::kHardSwish); }
+
+float derivative(float x, float dy, float, float) { return x <= -3 ? 0 : x >= 3 ? dy : dy * (2 * x + 3) / 6; }
+void gradient(Gradient& g) { give_derivative(g, "HardSwishGradient", false); }
+constexpr OpDef kGradient = derivative_op<derivative>("HardSwishGradient");
 
 bool near(std::optional<float> value, float wanted) {
   return value && std::fabs(*value - wanted) <= 1e-5f * std::fabs(wanted);
@@ -114,8 +119,9 @@ constexpr OpDef kHardSwish = {.name = "HardSwish",
                               .prepare = prepare,
                               .layout = any_layout,
                               .unary = true,
-                              .quant = {.kind = QuantRule::Kind::kRescaled}};
-const RegisterOps kRegistered({&kHardSwish});
+                              .quant = {.kind = QuantRule::Kind::kRescaled},
+                              .gradient = gradient};
+const RegisterOps kRegistered({&kHardSwish, &kGradient});
 
 }  // namespace
 }  // namespace zp

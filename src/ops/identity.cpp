@@ -1,6 +1,7 @@
 // Identity, and Dropout, which is one in inference.
 #include <algorithm>
 
+#include "ops/gradient.h"
 #include "ops/rewrite.h"
 #include "ops/unary.h"
 
@@ -76,6 +77,10 @@ bool remove_identity(RewriteContext& r) {
   return true;
 }
 
+void gradient(Gradient& g) {
+  if (g.wanted(0)) g.give(0, g.dy());
+}
+
 const RegisterRewrite kRemoveIdentity({.name = "remove Identity", .apply = remove_identity, .order = -10});
 
 constexpr OpDef kIdentity = {.name = "Identity",
@@ -83,7 +88,8 @@ constexpr OpDef kIdentity = {.name = "Identity",
                              .prepare = alias,
                              .layout = any_layout,
                              .quant = {.kind = QuantRule::Kind::kSameScale},
-                             .canonicalize = drop_consumed_inputs};
+                             .canonicalize = drop_consumed_inputs,
+                             .gradient = gradient};
 constexpr OpDef kDropout = {.name = "Dropout", .canonicalize = canonicalize_dropout};
 const RegisterOps kRegistered({&kIdentity, &kDropout});
 

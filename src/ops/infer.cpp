@@ -104,7 +104,7 @@ void require_supported(const Graph& graph) {
     if (first_op.empty()) first_op = op, first_node = node;
     list += Text({list.empty() ? "" : ", ", op, " (node '", node, "')"}).str();
   }
-  throw Error(ErrorCode::kUnsupportedOperator, {"the model uses operators that are not supported: ", list},
+  throw_error(ErrorCode::kUnsupportedOperator, {"the model uses operators that are not supported: ", list},
               {.node = first_node,
                .op = first_op,
                .hint = "export the model with other operators, or report the operator that you need"});

@@ -23,7 +23,7 @@ std::vector<std::string> activations(const Node& n) {
   const Attribute* a = n.attribute("activations");
   if (!a) return {};
   if (const auto* names = std::get_if<std::vector<std::string>>(a)) return *names;
-  throw Error(ErrorCode::kInvalidModel, "attribute 'activations' has the wrong type",
+  throw_error(ErrorCode::kInvalidModel, "attribute 'activations' has the wrong type",
               {.node = n.name, .op = qualified_name(n)});
 }
 

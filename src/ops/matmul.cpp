@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "ops/gradient.h"
 #include "ops/matmul_nbits.h"
 #include "ops/product_qdq.h"
 
@@ -149,6 +150,37 @@ bool fold(Fold& f) {
   return true;
 }
 
+// ---- gradient
+
+ValueId turned(Gradient& g, ValueId v) {
+  std::vector<int64_t> perm(static_cast<size_t>(g.rank_of(v)));
+  for (size_t i = 0; i < perm.size(); ++i) perm[i] = static_cast<int64_t>(i);
+  std::swap(perm[perm.size() - 1], perm[perm.size() - 2]);
+  return g.add("Transpose", {v}, {{"perm", perm}});
+}
+
+void gradient(Gradient& g) {
+  const int a = g.rank(0), b = g.rank(1);
+  if (a < 2 || b < 2) g.fail("products with vectors are not differentiated");
+  if (b == 2) {                         // one matrix for the whole batch: all rows in one product
+    const auto rows = [&](ValueId v) {  // [..., n] to [rows, n]
+      const ValueId columns = g.add("Shape", {v}, {{"start", int64_t{-1}}});
+      return g.add("Reshape", {v, g.add("Concat", {g.integers({-1}), columns}, {{"axis", int64_t{0}}})});
+    };
+    const ValueId dy = a == 2 ? g.dy() : rows(g.dy());
+    if (g.wanted(0)) {
+      const ValueId da = g.add("Gemm", {dy, g.in(1)}, {{"transB", int64_t{1}}});
+      g.give(0, a == 2 ? da : g.reshaped_like(da, g.in(0)));
+    }
+    if (g.wanted(1)) {
+      g.give(1, g.add("Gemm", {a == 2 ? g.in(0) : rows(g.in(0)), dy}, {{"transA", int64_t{1}}}));
+    }
+    return;
+  }
+  if (g.wanted(0)) g.give_summed(0, g.add("MatMul", {g.dy(), turned(g, g.in(1))}));
+  if (g.wanted(1)) g.give_summed(1, g.add("MatMul", {turned(g, g.in(0)), g.dy()}));
+}
+
 constexpr OpDef kMatMul = {
     .name = "MatMul",
     .infer = infer,
@@ -162,6 +194,7 @@ constexpr OpDef kMatMul = {
               .block_axis = [](const Node&, int rank) { return rank < 2 ? -1 : rank - 2; },
               .input_axis = [](const Node&, int rank) { return rank < 2 ? -1 : rank - 2; }},
     .fold = fold,
+    .gradient = gradient,
 };
 const RegisterOps kRegistered({&kMatMul});
 

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "kernels/norm.h"
+#include "ops/gradient.h"
 #include "ops/rewrite.h"
 #include "ops/unary.h"
 
@@ -301,16 +302,47 @@ constexpr OpDef with_canonicalize(OpDef def, void (*canonicalize)(Canonicalize&)
   return def;
 }
 
+// With n the normalized row and g = dy scale: dx = (g - mean(g) - n mean(g n)) / deviation; without the mean
+// of g where the mean was not taken off.
+void rows_gradient(Gradient& g, bool centred) {
+  std::vector<int64_t> axes;
+  for (int64_t a = g.axis("axis", -1); a < g.rank(0); ++a) axes.push_back(a);
+  const ValueId over = g.integers(axes), epsilon = g.scalar(g.node.float_attribute("epsilon", kEpsilon));
+  const ValueId x = centred ? g.formula("Sub(a, ReduceMean(a, p))", {over}) : g.in(0);
+  const ValueId inverse = g.formula("Reciprocal(Sqrt(Add(ReduceMean(Mul(p, p), q), r)))", {x, over, epsilon});
+  const ValueId normalized = g.formula("Mul(p, q)", {x, inverse});
+  if (g.wanted(0)) {
+    const ValueId scaled = g.formula("Mul(dy, b)");
+    ValueId rest = g.formula("Sub(p, Mul(q, ReduceMean(Mul(p, q), r)))", {scaled, normalized, over});
+    if (centred) rest = g.formula("Sub(p, ReduceMean(q, r))", {rest, scaled, over});
+    g.give(0, g.formula("Mul(p, q)", {rest, inverse}));
+  }
+  g.give_formulas({"", "Mul(dy, p)", "dy"}, {normalized});
+}
+template <bool kCentred>
+void rows_gradient(Gradient& g) {
+  rows_gradient(g, kCentred);
+}
+
+constexpr OpDef differentiable(OpDef def, void (*gradient)(Gradient&)) {
+  def.gradient = gradient;
+  return def;
+}
+
 constexpr OpDef with_gain(OpDef def, int gain, int shift) {
   def.gain = gain, def.shift = shift;
   return def;
 }
 
 constexpr OpDef kLayerNorm =
-    with_gain(normalization("", "LayerNormalization", infer_rows, prepare_rows<false>), 1, 2);
+    with_gain(differentiable(normalization("", "LayerNormalization", infer_rows, prepare_rows<false>),
+                             rows_gradient<true>),
+              1, 2);
 constexpr OpDef kRmsNorm = {.name = "RMSNormalization", .since = 23, .canonicalize = expand_rms};
-constexpr OpDef kSimplified =
-    with_gain(normalization("", "SimplifiedLayerNormalization", infer_rows, prepare_rows<true>), 1, -1);
+constexpr OpDef kSimplified = with_gain(
+    differentiable(normalization("", "SimplifiedLayerNormalization", infer_rows, prepare_rows<true>),
+                   rows_gradient<false>),
+    1, -1);
 constexpr OpDef kInstanceNorm = with_canonicalize(
     normalization("", "InstanceNormalization", infer_same, prepare_channels<false>), drop_consumed_inputs);
 constexpr OpDef kGroupNorm = with_canonicalize(

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/decimal.h"
 #include "kernels/copy.h"
 #include "ops/shape_arguments.h"
 
@@ -18,7 +19,7 @@ void infer_one_hot(InferContext& c) {
   if (const Tensor* t = c.shape_argument(1)) {
     c.require(t->size() == 1, "depth is not a scalar");
     const float d = t->floats()[0];
-    c.require(d >= 0 && d < 1e9F, {"a depth of ", std::to_string(d)});
+    c.require(d >= 0 && d < 1e9F, {"a depth of ", decimal(d)});
     depth = Dim(static_cast<int64_t>(d));
   }
   out.insert(out.begin() + new_axis(c, static_cast<int>(indices->size())), depth);

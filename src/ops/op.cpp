@@ -38,8 +38,8 @@ const OpDef* find_op(std::string_view domain, std::string_view name) {
 
 const OpDef& op_of(const Node& node) {
   if (const OpDef* def = find_op(node.domain, node.op_type)) return *def;
-  throw Error(ErrorCode::kUnsupportedOperator, {"operator ", qualified_name(node), " is not supported"},
-              {.node = node.name, .op = qualified_name(node), .tensor = {}, .hint = {}});
+  throw_error(ErrorCode::kUnsupportedOperator, {"operator ", qualified_name(node), " is not supported"},
+              {.node = node.name, .op = qualified_name(node), .hint = {}});
 }
 
 std::vector<const OpDef*> all_ops() {
@@ -58,11 +58,11 @@ int InferContext::axis(int64_t axis, int rank) const {
 }
 
 void InferContext::fail(ErrorCode code, const Text& message, std::string_view hint) const {
-  fail(code, message, ErrorDetails{.hint = std::string(hint)});
+  fail(code, message, ErrorPlace{.hint = hint});
 }
 
-void InferContext::fail(ErrorCode code, const Text& message, ErrorDetails details) const {
-  Error error(code, message, std::move(details));
+void InferContext::fail(ErrorCode code, const Text& message, const ErrorPlace& place) const {
+  Error error(code, message, place);
   error.add_details({.node = node_->name, .op = qualified_name(*node_)});
   throw error;
 }
@@ -103,8 +103,7 @@ int PrepareContext::axis(int64_t axis, int rank) const {
 
 void PrepareContext::fail(ErrorCode code, const Text& message, std::string_view hint) const {
   Error error(code, message);
-  error.add_details(
-      {.node = node_->name, .op = qualified_name(*node_), .tensor = {}, .hint = std::string(hint)});
+  error.add_details({.node = node_->name, .op = qualified_name(*node_), .hint = hint});
   throw error;
 }
 
@@ -156,7 +155,7 @@ void Canonicalize::fail(ErrorCode code, const Text& message, std::string_view hi
   error.add_details({.node = node.name,
                      .op = qualified_name(node) + "-" + std::to_string(version),
                      .tensor = {},
-                     .hint = std::string(hint)});
+                     .hint = hint});
   throw error;
 }
 

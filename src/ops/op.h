@@ -80,7 +80,7 @@ class InferContext {
   // Brings an axis in [-rank, rank) to [0, rank).
   int axis(int64_t axis, int rank) const;
   [[noreturn]] void fail(ErrorCode code, const Text& message, std::string_view hint = {}) const;
-  [[noreturn]] void fail(ErrorCode code, const Text& message, ErrorDetails details) const;
+  [[noreturn]] void fail(ErrorCode code, const Text& message, const ErrorPlace& place) const;
   void require(bool condition, const Text& message) const {  // kShapeMismatch
     if (!condition) fail(ErrorCode::kShapeMismatch, message);
   }
@@ -106,8 +106,10 @@ enum class LayoutRule : uint8_t {
   // than three dimensions have one order only; a broadcasting operator's operands of lower rank are extended
   // to the highest.
   kAny,
-  kChannelsLast,  // channels last only (convolution, pooling): input 0 and output 0; other inputs logical
-  kReadsAny,      // input 0 in either order, output logical (Transpose, Shape-like)
+  kChannelsLast,     // channels last only (convolution, pooling): input 0 and output 0; other inputs logical
+  kReadsAny,         // input 0 in either order, output logical (Transpose, Shape-like)
+  kAllChannelsLast,  // channels last for every input and output of three or more dimensions (gradients of
+                     // kernels that want channels last)
 };
 
 // A quantized edge: the Q or DQ next to an operator, absorbed into the operator's kernel. x = (q -
@@ -369,6 +371,8 @@ struct Fold {
 // neighbours, the schemes place them.
 enum class QdqRole : uint8_t { kNone, kQuantize, kDequantize, kDynamicQuantize };
 
+class Gradient;  // ops/gradient.h
+
 struct OpDef {
   std::string_view domain = "";
   std::string_view name;
@@ -410,6 +414,9 @@ struct OpDef {
   void (*canonicalize)(Canonicalize&) = nullptr;  // null: keep as it is
   bool (*fold)(Fold&) = nullptr;
   bool deterministic = true;  // false: never folded into a constant (RandomNormal)
+  // Adds the nodes that compute the gradients of the inputs from those of the outputs. Null: not
+  // differentiable.
+  void (*gradient)(Gradient&) = nullptr;
 };
 
 // Definitions are constants: what is registered is where they are.

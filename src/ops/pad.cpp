@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "kernels/copy.h"
+#include "ops/gradient.h"
 #include "ops/rewrite.h"
 #include "ops/shape_arguments.h"
 
@@ -270,13 +271,16 @@ bool pad_into_next(RewriteContext& r) {
   return true;
 }
 
+void gradient(Gradient& g) { give_moved(g, 2); }
+
 constexpr OpDef kPad = {.name = "Pad",
                         .infer = infer_pad,
                         .prepare = prepare_pad,
                         .layout = any_layout,
                         .integer = has_integer,
                         .quant = {.kind = QuantRule::Kind::kSameScale},
-                        .canonicalize = pads_to_inputs};
+                        .canonicalize = pads_to_inputs,
+                        .gradient = gradient};
 const RegisterOps kRegistered({&kPad});
 const RegisterRewrite kPadIntoNext({.name = "padding into the convolution or pool behind it",
                                     .apply = pad_into_next});

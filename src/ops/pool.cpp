@@ -6,6 +6,7 @@
 
 #include <algorithm>
 
+#include "ops/gradient.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -109,8 +110,7 @@ void infer_global(InferContext& c) {
 
 // `dims` are channels last, or (with `planes`) logical: then every channel of every image is an image of its
 // own.
-PoolGeometry geometry_of(const PrepareContext& c, bool planes) {
-  const Shape& dims = c.dims(0);
+PoolGeometry geometry_of(const PrepareContext& c, bool planes, const Shape& dims) {
   const Attributes a = attributes_of(c);
   const size_t n = a.kernel.size();
   if (n > 3) c.fail(ErrorCode::kUnsupportedOperator, "pooling over more than three dimensions");
@@ -133,8 +133,9 @@ PoolGeometry geometry_of(const PrepareContext& c, bool planes) {
   return g;
 }
 
-PoolGeometry global_geometry(const PrepareContext& c) {
-  const Shape& dims = c.dims(0);
+PoolGeometry geometry_of(const PrepareContext& c, bool planes) { return geometry_of(c, planes, c.dims(0)); }
+
+PoolGeometry global_geometry(const PrepareContext& c, const Shape& dims) {
   PoolGeometry g;
   g.batch = dims[0];
   g.channels = dims.back();
@@ -147,6 +148,8 @@ PoolGeometry global_geometry(const PrepareContext& c) {
     c.fail(ErrorCode::kShapeMismatch, {"there is nothing to pool in an input of shape ", dims});
   return g;
 }
+
+PoolGeometry global_geometry(const PrepareContext& c) { return global_geometry(c, c.dims(0)); }
 
 // Splits the output among the threads: by pixels or, where there are few, by channels too.
 struct Split {
@@ -330,6 +333,71 @@ bool fold(Fold& f, std::string_view type) {
 bool fold_average(Fold& f) { return fold(f, "QLinearAveragePool"); }
 bool fold_global_average(Fold& f) { return fold(f, "QLinearGlobalAveragePool"); }
 
+// ---- gradients
+
+void pool_gradient(Gradient& g, Ids inputs) {
+  if (g.wanted(0)) g.give(0, g.own(g.node.op_type + "Gradient", inputs, g.attributes()));
+}
+void average_gradient(Gradient& g) { pool_gradient(g, {g.dy(), g.shape_of(g.in(0))}); }
+void max_gradient(Gradient& g) { pool_gradient(g, {g.in(0), g.out(), g.dy()}); }
+
+void infer_given(InferContext& c) { infer_as_given(c, 1); }
+
+// Images and, where those are few, channels, for the threads.
+template <class F>
+Kernel in_images(const PoolGeometry& g, int threads, F body) {
+  const int64_t slices =
+      g.batch >= threads ? 1 : std::min<int64_t>(threads, std::max<int64_t>(1, g.channels / 16));
+  return [=](const RunContext& r) {
+    r.parallel(g.batch * slices, [&](int64_t task, int) {
+      const int64_t image = task / slices, slice = task % slices;
+      body(r, g,
+           kernels::PoolGradientRange{image, image + 1, g.channels * slice / slices,
+                                      g.channels * (slice + 1) / slices});
+    });
+  };
+}
+
+template <bool kGlobal>
+Kernel prepare_average_gradient(PrepareContext& c) {
+  const Shape& x = c.out_dims(0);
+  return in_images(kGlobal ? global_geometry(c, x) : geometry_of(c, false, x), c.threads(),
+                   [](const RunContext& r, const PoolGeometry& g, const kernels::PoolGradientRange& range) {
+                     kernels::average_pool_gradient(r.in<float>(0), r.out<float>(0), g, range);
+                   });
+}
+template <bool kGlobal>
+Kernel prepare_max_gradient(PrepareContext& c) {
+  return in_images(kGlobal ? global_geometry(c) : geometry_of(c, false), c.threads(),
+                   [](const RunContext& r, const PoolGeometry& g, const kernels::PoolGradientRange& range) {
+                     kernels::max_pool_gradient(r.in<float>(0), r.in<float>(1), r.in<float>(2),
+                                                r.out<float>(0), g, range);
+                   });
+}
+
+LayoutRule all_channels_last(const InferContext&) { return LayoutRule::kAllChannelsLast; }
+
+constexpr OpDef kAverageGradientOp = {.domain = kOwn,
+                                      .name = "AveragePoolGradient",
+                                      .infer = infer_given,
+                                      .prepare = prepare_average_gradient<false>,
+                                      .layout = global_layout};
+constexpr OpDef kGlobalAverageGradientOp = {.domain = kOwn,
+                                            .name = "GlobalAveragePoolGradient",
+                                            .infer = infer_given,
+                                            .prepare = prepare_average_gradient<true>,
+                                            .layout = global_layout};
+constexpr OpDef kMaxGradientOp = {.domain = kOwn,
+                                  .name = "MaxPoolGradient",
+                                  .infer = infer_same,
+                                  .prepare = prepare_max_gradient<false>,
+                                  .layout = all_channels_last};
+constexpr OpDef kGlobalMaxGradientOp = {.domain = kOwn,
+                                        .name = "GlobalMaxPoolGradient",
+                                        .infer = infer_same,
+                                        .prepare = prepare_max_gradient<true>,
+                                        .layout = all_channels_last};
+
 // ---- entries
 
 constexpr std::string_view kNoIntegerNorm = "powers and roots have no integer kernel";
@@ -338,26 +406,30 @@ constexpr OpDef kMaxPool = {.name = "MaxPool",
                             .infer = infer_pool,
                             .prepare = prepare_max,
                             .layout = max_layout,
-                            .quant = {.kind = QuantRule::Kind::kSameScale}};
+                            .quant = {.kind = QuantRule::Kind::kSameScale},
+                            .gradient = max_gradient};
 constexpr OpDef kGlobalMaxPool = {.name = "GlobalMaxPool",
                                   .infer = infer_global,
                                   .prepare = prepare_global_max,
                                   .layout = global_layout,
-                                  .quant = {.kind = QuantRule::Kind::kSameScale}};
+                                  .quant = {.kind = QuantRule::Kind::kSameScale},
+                                  .gradient = max_gradient};
 constexpr OpDef kAveragePool = {.name = "AveragePool",
                                 .infer = infer_pool,
                                 .prepare = prepare_average,
                                 .layout = channels_last,
                                 .integer = has_integer_mean,
                                 .quant = {.kind = QuantRule::Kind::kRescaled},
-                                .fold = fold_average};
+                                .fold = fold_average,
+                                .gradient = average_gradient};
 constexpr OpDef kGlobalAveragePool = {.name = "GlobalAveragePool",
                                       .infer = infer_global,
                                       .prepare = prepare_global_average,
                                       .layout = global_layout,
                                       .integer = has_integer_mean,
                                       .quant = {.kind = QuantRule::Kind::kRescaled},
-                                      .fold = fold_global_average};
+                                      .fold = fold_global_average,
+                                      .gradient = average_gradient};
 constexpr OpDef kLpPool = {.name = "LpPool",
                            .since = 2,
                            .infer = infer_pool,
@@ -377,7 +449,9 @@ constexpr OpDef kQLinearGlobalAveragePool = {.domain = kMicrosoft,
                                              .quant = {},
                                              .canonicalize = expand_global_average};
 const RegisterOps kRegistered({&kMaxPool, &kGlobalMaxPool, &kAveragePool, &kGlobalAveragePool, &kLpPool,
-                               &kGlobalLpPool, &kQLinearAveragePool, &kQLinearGlobalAveragePool});
+                               &kGlobalLpPool, &kQLinearAveragePool, &kQLinearGlobalAveragePool,
+                               &kAverageGradientOp, &kGlobalAverageGradientOp, &kMaxGradientOp,
+                               &kGlobalMaxGradientOp});
 
 }  // namespace
 }  // namespace zp

@@ -341,7 +341,7 @@ void require_inputs(const InferContext& c, size_t count) {
 
 int int_of(int64_t value) {
   if (value < 0 || value > (int64_t{1} << 30)) {
-    throw Error(ErrorCode::kUnsupportedOperator,
+    throw_error(ErrorCode::kUnsupportedOperator,
                 {"a size of ", value, " is more than the kernels of matrix products take"},
                 {.hint = "use a smaller input or batch"});
   }
@@ -718,7 +718,7 @@ Tensor dequantized(const Tensor& quantized, const EdgeQuant& edge) {
   if (scales.size() > 1) {
     const int axis = normalized(edge.axis, dims.size());
     if (axis < 0 || axis >= static_cast<int>(dims.size())) {
-      throw Error(ErrorCode::kShapeMismatch, "the axis of a scale is outside its tensor");
+      throw_error(ErrorCode::kShapeMismatch, "the axis of a scale is outside its tensor");
     }
     along = dims[static_cast<size_t>(axis)];
     for (size_t d = static_cast<size_t>(axis) + 1; d < dims.size(); ++d) inner *= dims[d];
@@ -726,7 +726,7 @@ Tensor dequantized(const Tensor& quantized, const EdgeQuant& edge) {
     const int64_t outer = quantized.size() / std::max<int64_t>(1, inner * along);
     const int64_t expected = edge.block_size > 0 ? outer * scales_along * inner : along;
     if (static_cast<int64_t>(scales.size()) != expected) {
-      throw Error(ErrorCode::kShapeMismatch, {scales.size(), " scales do not fit a tensor of shape ", dims});
+      throw_error(ErrorCode::kShapeMismatch, {scales.size(), " scales do not fit a tensor of shape ", dims});
     }
   }
   for (int64_t i = 0; i < quantized.size(); ++i) {

@@ -5,6 +5,7 @@
 #include <memory>
 
 #include "kernels/wide.h"
+#include "ops/gradient.h"
 #include "ops/shape_arguments.h"
 #include "ops/unary.h"
 
@@ -108,18 +109,51 @@ void canonicalize(Canonicalize& c) {
   c.keep();
 }
 
-constexpr OpDef reduction(std::string_view name, Kernel (*prepare)(PrepareContext&)) {
+// dy spread over what was summed; a mean, divided by how many that were.
+void gradient(Gradient& g, bool is_mean) {
+  if (!g.wanted(0)) return;
+  std::vector<int64_t> axes;
+  if (g.in(1) != kNoValue) {
+    const Tensor* given = g.graph.constant(g.in(1));
+    if (!given) g.fail("its axes are computed");
+    axes = given->integers();
+  }
+  if (axes.empty() && g.node.int_attribute("noop_with_empty_axes", 0) != 0) return g.give(0, g.dy());
+  ValueId d = g.dy();
+  if (g.node.int_attribute("keepdims", 1) == 0) {
+    // The shape of x with ones where it was reduced.
+    const auto rank = static_cast<size_t>(g.rank(0));
+    std::vector<int64_t> kept(rank, axes.empty() ? 0 : 1), ones(rank, axes.empty() ? 1 : 0);
+    for (int64_t a : axes) {
+      const auto at = static_cast<size_t>(a < 0 ? a + static_cast<int64_t>(rank) : a);
+      kept[at] = 0;
+      ones[at] = 1;
+    }
+    const ValueId shape = g.add("Mul", {g.shape_of(g.in(0)), g.integers(kept)});
+    d = g.add("Reshape", {d, g.add("Add", {shape, g.integers(ones)})});
+  }
+  if (is_mean) d = g.formula("Div(p, Div(q, r))", {d, g.count_of(g.in(0)), g.count_of(g.out())});
+  g.give(0, g.add("Expand", {d, g.shape_of(g.in(0))}));
+}
+template <bool kIsMean>
+void gradient(Gradient& g) {
+  gradient(g, kIsMean);
+}
+
+constexpr OpDef reduction(std::string_view name, Kernel (*prepare)(PrepareContext&),
+                          void (*gradient)(Gradient&) = nullptr) {
   return {
       .name = name,
       .infer = infer_reduce,
       .prepare = prepare,
       .layout = layout,
       .quant = {.kind = QuantRule::Kind::kFloat, .why_float = "there is no integer form for this reduction"},
-      .canonicalize = canonicalize};
+      .canonicalize = canonicalize,
+      .gradient = gradient};
 }
 
-constexpr OpDef kSum = reduction("ReduceSum", prepare<Reduce::kSum>);
-constexpr OpDef kMean = reduction("ReduceMean", prepare<Reduce::kMean>);
+constexpr OpDef kSum = reduction("ReduceSum", prepare<Reduce::kSum>, gradient<false>);
+constexpr OpDef kMean = reduction("ReduceMean", prepare<Reduce::kMean>, gradient<true>);
 constexpr OpDef kMax = reduction("ReduceMax", prepare<Reduce::kMax>);
 constexpr OpDef kMin = reduction("ReduceMin", prepare<Reduce::kMin>);
 constexpr OpDef kProd = reduction("ReduceProd", prepare<Reduce::kProd>);

@@ -1,6 +1,7 @@
 // Reshape and Flatten: other dimensions for the same values.
 #include <algorithm>
 
+#include "ops/gradient.h"
 #include "ops/rewrite.h"
 #include "ops/shape_arguments.h"
 
@@ -116,6 +117,10 @@ Kernel alias(PrepareContext& c) {
   return {};
 }
 
+void gradient(Gradient& g) {
+  if (g.wanted(0)) g.give(0, g.reshaped_like(g.dy(), g.in(0)));
+}
+
 void shape_to_input(Canonicalize& c) {  // an attribute before opset 5
   c.attribute_to_input("shape", 1);
   if (c.node.inputs.size() < 2) c.fail(ErrorCode::kInvalidModel, "there is no shape to reshape to");
@@ -147,12 +152,14 @@ constexpr OpDef kReshape = {.name = "Reshape",
                             .prepare = alias,
                             .layout = reshape_layout,
                             .quant = {.kind = QuantRule::Kind::kSameScale},
-                            .canonicalize = shape_to_input};
+                            .canonicalize = shape_to_input,
+                            .gradient = gradient};
 constexpr OpDef kFlatten = {.name = "Flatten",
                             .infer = infer_flatten,
                             .prepare = alias,
                             .layout = flatten_layout,
-                            .quant = {.kind = QuantRule::Kind::kSameScale}};
+                            .quant = {.kind = QuantRule::Kind::kSameScale},
+                            .gradient = gradient};
 const RegisterOps kRegistered({&kReshape, &kFlatten});
 
 }  // namespace

@@ -9,6 +9,8 @@
 #include <cmath>
 #include <memory>
 
+#include "core/decimal.h"
+#include "ops/gradient.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -57,7 +59,7 @@ Target target_of(const Context& c, const Shape& in, const Tensor* scales, const 
                                 static_cast<float>(std::max<int64_t>(1, from));
     if (!(factors[i] > 0) || !std::isfinite(factors[i])) {
       c.fail(ErrorCode::kShapeMismatch,
-             {"cannot resize an input of shape ", in, " by a factor of ", std::to_string(factors[i])});
+             {"cannot resize an input of shape ", in, " by a factor of ", decimal(factors[i])});
     }
   }
   const bool stretch = by_scale || policy == "stretch";
@@ -331,15 +333,67 @@ void canonicalize_upsample(Canonicalize& c) {
                                     Tensor::of<float>({static_cast<int64_t>(scales.size())}, scales)));
 }
 
+// ---- gradient: each pass backwards. Of an interpolation: dy, the shape of x, scales, sizes.
+
+void infer_gradient(InferContext& c) { infer_as_given(c, 1); }
+
+Kernel prepare_gradient(PrepareContext& c) {
+  const Shape& x = c.out_dims(0);
+  const Target t =
+      target_of(c, x, c.has_input(2) ? c.constant(2) : nullptr, c.has_input(3) ? c.constant(3) : nullptr);
+  Shape dims = c.dims(0);
+  auto passes = std::make_shared<std::vector<Pass>>();
+  size_t room = 0;
+  for (size_t i = 0; i < dims.size(); ++i) {
+    if (!t.resized[i]) continue;
+    passes->push_back({weights_of(c.node(), x[i], t.size[i], t.scale[i]), product(dims, 0, i),
+                       product(dims, i + 1, dims.size()), 0, 0});
+    dims[i] = x[i];
+    room = std::max(room, static_cast<size_t>(product(dims, 0, dims.size())));
+  }
+  if (passes->empty()) {
+    c.alias(0);
+    return {};
+  }
+  if (passes->size() > 1) c.scratch(2 * room * sizeof(float));
+  return [passes, room](const RunContext& run) {
+    const float* from = run.in<float>(0);
+    for (size_t i = 0; i < passes->size(); ++i) {
+      const Pass& p = (*passes)[i];
+      float* to = i + 1 == passes->size() ? run.out<float>(0) : run.scratch<float>() + (i % 2) * room;
+      run.parallel_range(p.outer, 1, [&](int64_t begin, int64_t end) {
+        std::fill(to + begin * p.axis.in * p.inner, to + end * p.axis.in * p.inner, 0.0F);
+        for (int64_t o = begin; o < end; ++o)
+          for (int64_t tap = 0; tap < p.axis.out * p.axis.taps; ++tap) {
+            const float w = p.axis.weights[static_cast<size_t>(tap)];
+            const float* d = from + (o * p.axis.out + tap / p.axis.taps) * p.inner;
+            float* sum = to + (o * p.axis.in + p.axis.from[static_cast<size_t>(tap)]) * p.inner;
+            for (int64_t k = 0; k < p.inner; ++k) sum[k] += w * d[k];
+          }
+      });
+      from = to;
+    }
+  };
+}
+
+void gradient(Gradient& g) {
+  if (g.node.string_attribute("mode", "nearest") == "nearest") return give_moved(g);
+  if (!g.wanted(0)) return;
+  g.give(0, g.own("ResizeGradient", {g.dy(), g.shape_of(g.in(0)), g.in(2), g.in(3)}, g.attributes()));
+}
+
+constexpr OpDef kResizeGradient = {
+    .domain = kOwn, .name = "ResizeGradient", .infer = infer_gradient, .prepare = prepare_gradient};
 constexpr OpDef kResize = {.name = "Resize",
                            .since = 10,
                            .infer = infer_resize,
                            .prepare = prepare_resize,
                            .layout = resize_layout,
                            .quant = {.kind = QuantRule::Kind::kSameScale},
-                           .canonicalize = canonicalize_resize};
+                           .canonicalize = canonicalize_resize,
+                           .gradient = gradient};
 constexpr OpDef kUpsample = {.name = "Upsample", .quant = {}, .canonicalize = canonicalize_upsample};
-const RegisterOps kRegistered({&kResize, &kUpsample});
+const RegisterOps kRegistered({&kResize, &kUpsample, &kResizeGradient});
 
 }  // namespace
 }  // namespace zp

@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "kernels/copy.h"
+#include "ops/gradient.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -126,13 +127,15 @@ void bounds_to_inputs(Canonicalize& c) {  // attributes before opset 10
 
 // Of a table, rows may have scales of their own: it becomes floats before it is cut.
 int row_axis(const Node&, int rank) { return rank > 1 ? 0 : -1; }
+void gradient(Gradient& g) { give_moved(g); }
 
 constexpr OpDef kSlice = {.name = "Slice",
                           .infer = infer_slice,
                           .prepare = prepare_slice,
                           .layout = any_layout,
                           .quant = {.kind = QuantRule::Kind::kSameScale, .channel_axis = row_axis},
-                          .canonicalize = bounds_to_inputs};
+                          .canonicalize = bounds_to_inputs,
+                          .gradient = gradient};
 const RegisterOps kRegistered({&kSlice});
 
 }  // namespace

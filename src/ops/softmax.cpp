@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "ops/gradient.h"
 #include "ops/unary.h"
 
 namespace zp {
@@ -117,8 +118,17 @@ bool fold_qlinear(Fold& f) {
   return true;
 }
 
+// Softmax: y (dy - sum(dy y)). LogSoftmax: dy - exp(y) sum(dy).
+template <bool kLogarithm>
+void gradient(Gradient& g) {
+  g.give_formulas(
+      {kLogarithm ? "Sub(dy, Mul(Exp(y), ReduceSum(dy, p)))" : "Mul(y, Sub(dy, ReduceSum(Mul(dy, y), p)))"},
+      {g.integers({g.axis("axis", -1)})});
+}
+
 constexpr OpDef softmax(std::string_view name, Kernel (*prepare)(PrepareContext&),
-                        void (*canonicalize)(Canonicalize&), bool (*fold)(Fold&)) {
+                        void (*canonicalize)(Canonicalize&), bool (*fold)(Fold&),
+                        void (*gradient)(Gradient&)) {
   return {.name = name,
           .infer = infer_softmax,
           .prepare = prepare,
@@ -126,11 +136,14 @@ constexpr OpDef softmax(std::string_view name, Kernel (*prepare)(PrepareContext&
           .quant = {.kind = QuantRule::Kind::kFloat,
                     .why_float = "Softmax needs more than 8 bits on its input and output"},
           .canonicalize = canonicalize,
-          .fold = fold};
+          .fold = fold,
+          .gradient = gradient};
 }
 
-constexpr OpDef kSoftmax = softmax(kSoftmaxName, prepare<false>, canonicalize<kSoftmaxName>, fold_qlinear);
-constexpr OpDef kLogSoftmax = softmax(kLogSoftmaxName, prepare<true>, canonicalize<kLogSoftmaxName>, nullptr);
+constexpr OpDef kSoftmax =
+    softmax(kSoftmaxName, prepare<false>, canonicalize<kSoftmaxName>, fold_qlinear, gradient<false>);
+constexpr OpDef kLogSoftmax =
+    softmax(kLogSoftmaxName, prepare<true>, canonicalize<kLogSoftmaxName>, nullptr, gradient<true>);
 constexpr OpDef kQLinearSoftmax = {
     .domain = kMicrosoft, .name = kQLinearName, .canonicalize = expand_qlinear};
 const RegisterOps kRegistered({&kSoftmax, &kLogSoftmax, &kQLinearSoftmax});

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ops/gradient.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -98,12 +99,23 @@ void sizes_to_input(Canonicalize& c) {
   c.keep();
 }
 
+void gradient(Gradient& g) {
+  if (!g.wanted(0)) return;
+  std::vector<ValueId> parts;
+  for (size_t i = 0; i < g.node.outputs.size(); ++i) {
+    if (g.out(i) == kNoValue) g.fail("a part of the input has no name");
+    parts.push_back(g.dy(i) != kNoValue ? g.dy(i) : g.add("Expand", {g.scalar(0), g.shape_of(g.out(i))}));
+  }
+  g.give(0, g.add("Concat", std::move(parts), {{"axis", g.axis("axis", 0)}}));
+}
+
 constexpr OpDef kSplit = {.name = "Split",
                           .infer = infer_split,
                           .prepare = prepare_split,
                           .layout = any_layout,
                           .quant = {.kind = QuantRule::Kind::kSameScale},
-                          .canonicalize = sizes_to_input};
+                          .canonicalize = sizes_to_input,
+                          .gradient = gradient};
 const RegisterOps kRegistered({&kSplit});
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Squeeze and Unsqueeze: dimensions of one taken out or put in.
 
 #include "core/sort.h"
+#include "ops/gradient.h"
 #include "ops/rewrite.h"
 #include "ops/shape_arguments.h"
 
@@ -100,19 +101,25 @@ bool cancel(RewriteContext& r) {
   return true;
 }
 
+void gradient(Gradient& g) {
+  if (g.wanted(0)) g.give(0, g.reshaped_like(g.dy(), g.in(0)));
+}
+
 const RegisterRewrite kCancel({.name = "Squeeze and Unsqueeze that cancel", .apply = cancel});
 constexpr OpDef kSqueeze = {.name = "Squeeze",
                             .infer = infer<squeezed>,
                             .prepare = alias,
                             .layout = layout<squeezed>,
                             .quant = {.kind = QuantRule::Kind::kSameScale},
-                            .canonicalize = axes_to_input};
+                            .canonicalize = axes_to_input,
+                            .gradient = gradient};
 constexpr OpDef kUnsqueeze = {.name = "Unsqueeze",
                               .infer = infer<unsqueezed>,
                               .prepare = alias,
                               .layout = layout<unsqueezed>,
                               .quant = {.kind = QuantRule::Kind::kSameScale},
-                              .canonicalize = unsqueeze_axes_to_input};
+                              .canonicalize = unsqueeze_axes_to_input,
+                              .gradient = gradient};
 const RegisterOps kRegistered({&kSqueeze, &kUnsqueeze});
 
 }  // namespace

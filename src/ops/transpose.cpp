@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "ops/gradient.h"
 #include "ops/rewrite.h"
 #include "ops/shape_arguments.h"
 
@@ -88,12 +89,21 @@ bool merge(RewriteContext& r) {
   return true;
 }
 
+void gradient(Gradient& g) {
+  if (!g.wanted(0)) return;
+  const std::vector<int64_t> perm = permutation(g.node, g.rank(0));
+  std::vector<int64_t> back(perm.size());
+  for (size_t i = 0; i < perm.size(); ++i) back[static_cast<size_t>(perm[i])] = static_cast<int64_t>(i);
+  g.give(0, g.add("Transpose", {g.dy()}, {{"perm", back}}));
+}
+
 const RegisterRewrite kMerge({.name = "merge two transpositions", .apply = merge});
 constexpr OpDef kTranspose = {.name = "Transpose",
                               .infer = infer_transpose,
                               .prepare = prepare_transpose,
                               .layout = transpose_layout,
-                              .quant = {.kind = QuantRule::Kind::kSameScale}};
+                              .quant = {.kind = QuantRule::Kind::kSameScale},
+                              .gradient = gradient};
 const RegisterOps kRegistered({&kTranspose});
 
 }  // namespace

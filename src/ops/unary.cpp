@@ -4,10 +4,12 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <numbers>
 #include <type_traits>
 #include <utility>
 
 #include "kernels/wide.h"
+#include "ops/gradient.h"
 
 namespace zp {
 
@@ -191,27 +193,57 @@ Kernel prepare_bitwise_not(PrepareContext& c) {
   fail_type(c);
 }
 
+// ---- gradients
+
+float sqrt_derivative(float y, float dy, float, float) { return dy / (2 * y); }
+float reciprocal_derivative(float y, float dy, float, float) { return -dy * y * y; }
+float abs_derivative(float x, float dy, float, float) { return x > 0 ? dy : x < 0 ? -dy : 0; }
+float erf_derivative(float x, float dy, float, float) {
+  return dy * 2 * std::numbers::inv_sqrtpi_v<float> * std::exp(-x * x);
+}
+
+constexpr char kSqrtGradient[] = "SqrtGradient", kReciprocalGradient[] = "ReciprocalGradient",
+               kAbsGradient[] = "AbsGradient", kErfGradient[] = "ErfGradient";
+
+template <const char* kName, bool kOfOutput>
+void simple_gradient(Gradient& g) {
+  give_derivative(g, kName, kOfOutput);
+}
+void exp_gradient(Gradient& g) { g.give_formulas({"Mul(dy, y)"}); }
+void log_gradient(Gradient& g) { g.give_formulas({"Div(dy, a)"}); }
+void neg_gradient(Gradient& g) { g.give_formulas({"Neg(dy)"}); }
+
+constexpr OpDef kSqrtGradientOp = derivative_op<sqrt_derivative>(kSqrtGradient);
+constexpr OpDef kReciprocalGradientOp = derivative_op<reciprocal_derivative>(kReciprocalGradient);
+constexpr OpDef kAbsGradientOp = derivative_op<abs_derivative>(kAbsGradient);
+constexpr OpDef kErfGradientOp = derivative_op<erf_derivative>(kErfGradient);
+
 constexpr QuantRule kFunction{.kind = QuantRule::Kind::kFloat,
                               .why_float = "mathematical functions stretch small differences of their input"};
 
-constexpr OpDef smooth(std::string_view name, Kernel (*prepare)(PrepareContext&)) {
+constexpr OpDef smooth(std::string_view name, Kernel (*prepare)(PrepareContext&),
+                       void (*gradient)(Gradient&) = nullptr) {
   return {.name = name,
           .infer = infer_same,
           .prepare = prepare,
           .layout = any_layout,
           .unary = true,
           .quant = kFunction,
-          .canonicalize = drop_consumed_inputs};
+          .canonicalize = drop_consumed_inputs,
+          .gradient = gradient};
 }
 
 using enum kernels::Unary;
-constexpr OpDef kExpOp = smooth("Exp", prepare_or_double<kExp, std::exp>);
-constexpr OpDef kLogOp = smooth("Log", prepare_or_double<kLog, std::log>);
-constexpr OpDef kSqrtOp = smooth("Sqrt", prepare_or_double<kSqrt, std::sqrt>);
-constexpr OpDef kReciprocalOp = smooth("Reciprocal", prepare<kReciprocal>);
-constexpr OpDef kErfOp = smooth("Erf", prepare_or_double<kErf, std::erf>);
-constexpr OpDef kAbsOp = smooth("Abs", prepare_abs);
-constexpr OpDef kNegOp = smooth("Neg", prepare_neg);
+constexpr OpDef kExpOp = smooth("Exp", prepare_or_double<kExp, std::exp>, exp_gradient);
+constexpr OpDef kLogOp = smooth("Log", prepare_or_double<kLog, std::log>, log_gradient);
+constexpr OpDef kSqrtOp =
+    smooth("Sqrt", prepare_or_double<kSqrt, std::sqrt>, simple_gradient<kSqrtGradient, true>);
+constexpr OpDef kReciprocalOp =
+    smooth("Reciprocal", prepare<kReciprocal>, simple_gradient<kReciprocalGradient, true>);
+constexpr OpDef kErfOp =
+    smooth("Erf", prepare_or_double<kErf, std::erf>, simple_gradient<kErfGradient, false>);
+constexpr OpDef kAbsOp = smooth("Abs", prepare_abs, simple_gradient<kAbsGradient, false>);
+constexpr OpDef kNegOp = smooth("Neg", prepare_neg, neg_gradient);
 constexpr OpDef kFloorOp = smooth("Floor", prepare_or_double<kFloor, std::floor>);
 constexpr OpDef kCeilOp = smooth("Ceil", prepare_or_double<kCeil, std::ceil>);
 constexpr OpDef kRoundOp = smooth("Round", prepare_or_double<kRound, std::nearbyint>);
@@ -236,11 +268,14 @@ constexpr OpDef kNotOp = exact("Not", infer_same, prepare_not);
 constexpr OpDef kBitwiseNotOp = exact("BitwiseNot", infer_same, prepare_bitwise_not);
 constexpr OpDef kIsNaNOp = exact("IsNaN", infer_bool, prepare_is_nan);
 constexpr OpDef kIsInfOp = exact("IsInf", infer_bool, prepare_is_inf);
-const RegisterOps kRegistered({&kExpOp,   &kLogOp,   &kSqrtOp,  &kReciprocalOp, &kErfOp,  &kAbsOp,
-                               &kNegOp,   &kFloorOp, &kCeilOp,  &kRoundOp,      &kSignOp, &kSinOp,
-                               &kCosOp,   &kTanOp,   &kAsinOp,  &kAcosOp,       &kAtanOp, &kSinhOp,
-                               &kCoshOp,  &kAsinhOp, &kAcoshOp, &kAtanhOp,      &kNotOp,  &kBitwiseNotOp,
-                               &kIsNaNOp, &kIsInfOp});
+const RegisterOps kRegistered({&kExpOp,         &kLogOp,        &kSqrtOp,         &kReciprocalOp,
+                               &kErfOp,         &kAbsOp,        &kNegOp,          &kFloorOp,
+                               &kCeilOp,        &kRoundOp,      &kSignOp,         &kSinOp,
+                               &kCosOp,         &kTanOp,        &kAsinOp,         &kAcosOp,
+                               &kAtanOp,        &kSinhOp,       &kCoshOp,         &kAsinhOp,
+                               &kAcoshOp,       &kAtanhOp,      &kNotOp,          &kBitwiseNotOp,
+                               &kIsNaNOp,       &kIsInfOp,      &kSqrtGradientOp, &kReciprocalGradientOp,
+                               &kAbsGradientOp, &kErfGradientOp});
 
 }  // namespace
 }  // namespace zp

@@ -1,5 +1,6 @@
 // Where: one of two values, element by element.
 #include "ops/binary.h"
+#include "ops/gradient.h"
 #include "ops/unary.h"
 
 namespace zp {
@@ -22,12 +23,15 @@ Kernel prepare_where(PrepareContext& c) {
   };
 }
 
+void gradient(Gradient& g) { g.give_formulas({"", "Where(a, dy, 0)", "Where(a, 0, dy)"}); }
+
 constexpr OpDef kWhere = {.name = "Where",
                           .since = 9,
                           .infer = infer_where,
                           .prepare = prepare_where,
                           .layout = any_layout,
-                          .broadcasts = true};
+                          .broadcasts = true,
+                          .gradient = gradient};
 const RegisterOps kRegistered({&kWhere});
 
 }  // namespace

@@ -3,9 +3,9 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/stopwatch.h"
 #include "quant/edges.h"
 #include "quant/report.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 namespace {
@@ -63,7 +63,7 @@ class Agreement::Impl {
       outputs_.push_back({.name = name});
     }
     if (outputs_.empty())
-      throw Error(ErrorCode::kInvalidArgument, "the two models have no output in common",
+      throw_error(ErrorCode::kInvalidArgument, "the two models have no output in common",
                   {.hint = "compare a model with one that was made from it"});
     reference_ =
         std::make_unique<runtime::Session>(std::move(reference), runtime::SessionOptions{.threads = threads});
@@ -134,7 +134,7 @@ class Agreement::Impl {
       Output& o = outputs_[i];
       if (x.dtype() == DType::kString || y.dtype() == DType::kString) continue;
       if (x.dims() != y.dims())
-        throw Error(ErrorCode::kShapeMismatch,
+        throw_error(ErrorCode::kShapeMismatch,
                     {"output '", o.name, "' is ", x.dims(), " in one model and ", y.dims(), " in the other"},
                     {.tensor = o.name});
       const bool is_float = x.dtype() == DType::kFloat32 || x.dtype() == DType::kFloat16 ||

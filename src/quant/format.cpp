@@ -70,7 +70,7 @@ void drop_clamps(Graph& graph) {
 
 Model in_format(const Model& model, std::string_view format) {
   if (format != "qdq" && format != "qoperator")
-    throw Error(ErrorCode::kInvalidArgument, {"unknown format '", format, "'"},
+    throw_error(ErrorCode::kInvalidArgument, {"unknown format '", format, "'"},
                 {.hint = "'qdq' or 'qoperator'"});
   Model out = model;
   if (format == "qdq") return out;

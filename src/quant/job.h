@@ -20,6 +20,7 @@ class Job {
   virtual void begin_sample(std::vector<runtime::Feed> feeds) = 0;
   virtual bool enough() const = 0;
   virtual void end_samples() = 0;
+  virtual void stop() = 0;
   virtual bool done() const = 0;
   virtual Progress progress() const = 0;
   // When done().

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "core/error.h"
+#include "core/stopwatch.h"
 #include "ops/infer.h"
 #include "quant/edges.h"
 #include "quant/findings.h"
@@ -12,7 +13,6 @@
 #include "quant/observers/histogram.h"
 #include "quant/qdq.h"
 #include "quant/report.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 namespace {
@@ -70,7 +70,7 @@ void add_channels(Pair& p) {
 void absorb(Pair& p) {
   const std::vector<float>&x = p.reference, &y = p.quantized;
   if (x.size() != y.size())
-    throw Error(ErrorCode::kShapeMismatch, {"value '", p.output, "' has different sizes in the two models"},
+    throw_error(ErrorCode::kShapeMismatch, {"value '", p.output, "' has different sizes in the two models"},
                 {.node = p.node, .op = p.op, .tensor = p.output});
   p.sums.add(x.data(), y.data(), x.size());
   bool finite = true;

@@ -25,7 +25,7 @@ void with_integer_type(DType dtype, F&& f) {
     case DType::kInt32:
       return f(int32_t{});
     default:
-      throw Error(ErrorCode::kUnsupportedType,
+      throw_error(ErrorCode::kUnsupportedType,
                   {name_of(dtype), " is not a type that activations are quantized to"});
   }
 }
@@ -59,7 +59,7 @@ struct Groups {
       return;
     }
     if (g.axis >= static_cast<int>(dims.size()))
-      throw Error(ErrorCode::kInternal, {"a weight has no axis ", g.axis});
+      throw_error(ErrorCode::kInternal, {"a weight has no axis ", g.axis});
     for (size_t d = 0; d < dims.size(); ++d) {
       int64_t& into = static_cast<int>(d) < g.axis ? outer : static_cast<int>(d) == g.axis ? extent : inner;
       into *= dims[d];

@@ -14,7 +14,7 @@ Options::Options(std::vector<OptionSpec> specs, const std::map<std::string, doub
 
 double Options::operator[](std::string_view name) const {
   const auto it = values_.find(name);
-  if (it == values_.end()) throw Error(ErrorCode::kInternal, {"option '", name, "' was not declared"});
+  if (it == values_.end()) throw_error(ErrorCode::kInternal, {"option '", name, "' was not declared"});
   return it->second;
 }
 

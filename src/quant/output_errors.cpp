@@ -3,10 +3,10 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/stopwatch.h"
 #include "ops/rewrite.h"
 #include "quant/qdq.h"
 #include "quant/search.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 

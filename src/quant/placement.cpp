@@ -66,7 +66,7 @@ ValueId Placement::dequantize(ValueId integers, ValueId scale, ValueId zero, con
 ValueId Placement::dequantized(ValueId v) {
   const QParams* p = params(v);
   if (!p)
-    throw Error(ErrorCode::kInternal, "a value without a range is to be quantized",
+    throw_error(ErrorCode::kInternal, "a value without a range is to be quantized",
                 {.tensor = graph[v].name});
   const std::string name = graph[v].name;
   if (const Tensor* t = prepared_.constant(v)) {
@@ -95,7 +95,7 @@ ValueId Placement::dequantized_constant(ValueId v, DType dtype, bool symmetric) 
     bool finite = true;
     const Range range = range_of(t.data<float>(), &finite);
     if (!finite) {
-      throw Error(ErrorCode::kInvalidModel, {"constant '", name, "' holds NaN or infinity"},
+      throw_error(ErrorCode::kInvalidModel, {"constant '", name, "' holds NaN or infinity"},
                   {.tensor = name, .hint = "exclude the nodes that read it"});
     }
     const QParams p = choose_params(range, dtype, symmetric);
@@ -148,7 +148,7 @@ Placement::Weight Placement::weight(int32_t i, ValueId w, ValueId bias, float in
   bool finite = true;
   range_of(tensor.data<float>(), &finite);
   if (!finite) {
-    throw Error(ErrorCode::kInvalidModel, {"weight '", name, "' holds NaN or infinity"},
+    throw_error(ErrorCode::kInvalidModel, {"weight '", name, "' holds NaN or infinity"},
                 {.node = node(i).name,
                  .op = qualified_name(node(i)),
                  .tensor = name,

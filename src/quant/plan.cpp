@@ -31,7 +31,7 @@ void require_known_names(const Graph& graph, const Config& config) {
   for (const Value& v : graph.values) values.insert(v.name);
   const auto require = [](const auto& known, const std::string& name, std::string_view what) {
     if (known.contains(name)) return;
-    throw Error(ErrorCode::kInvalidArgument, {"the model has no ", what, " '", name, "'"},
+    throw_error(ErrorCode::kInvalidArgument, {"the model has no ", what, " '", name, "'"},
                 {.hint = "names are those of the simplified model, as the plan and the report list them"});
   };
   for (const auto& list : {config.include_nodes, config.exclude_nodes})

@@ -17,7 +17,7 @@ QdqRole role_of(const Node& node) {
 std::string_view operator_of(QdqRole role) {
   for (const OpDef* def : all_ops())
     if (def->role == role && def->domain.empty()) return def->name;
-  throw Error(ErrorCode::kInternal, "an operator of the Q/DQ notation is not registered");
+  throw_error(ErrorCode::kInternal, "an operator of the Q/DQ notation is not registered");
 }
 
 std::optional<QParams> constant_params(const Graph& graph, const Node& node) {

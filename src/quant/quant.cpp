@@ -4,6 +4,7 @@
 #include <cmath>
 #include <utility>
 
+#include "core/decimal.h"
 #include "core/error.h"
 #include "quant/job.h"
 #include "quant/report_builder.h"
@@ -13,7 +14,7 @@ namespace zp::quant {
 namespace {
 
 [[noreturn]] void refuse(const std::string& message, const std::string& hint) {
-  throw Error(ErrorCode::kInvalidArgument, message, {.node = {}, .op = {}, .tensor = {}, .hint = hint});
+  throw_error(ErrorCode::kInvalidArgument, message, {.hint = hint});
 }
 
 bool is_activation_type(DType t) {
@@ -51,8 +52,7 @@ void check(const Config& c, const Scheme& scheme) {
         std::find_if(specs.begin(), specs.end(), [&](const OptionSpec& s) { return s.name == name; });
     if (spec == specs.end()) refuse("unknown option '" + name + "'", "see the list of options");
     if (!(value >= spec->min && value <= spec->max))
-      refuse("option '" + name + "' is outside its range",
-             std::to_string(spec->min) + " to " + std::to_string(spec->max));
+      refuse("option '" + name + "' is outside its range", decimal(spec->min) + " to " + decimal(spec->max));
   }
   const std::vector<std::string_view> repairs = repair_names();
   for (const std::string& r : c.repairs)
@@ -96,27 +96,32 @@ class Pipeline : public Job {
 
   bool wants_samples() const override { return stage_ && !running_ && stage_->wants_samples(); }
   void begin_sample(std::vector<runtime::Feed> feeds) override {
-    if (!wants_samples()) throw Error(ErrorCode::kInvalidArgument, "no sample is wanted now");
+    if (!wants_samples()) throw_error(ErrorCode::kInvalidArgument, "no sample is wanted now");
+    if (!def().takes_targets) std::erase_if(feeds, [](const runtime::Feed& f) { return is_target(f.name); });
     stage_->begin_sample(std::move(feeds));
     running_ = true;
     ++samples_;
   }
   bool enough() const override { return stage_ && stage_->enough(); }
   void end_samples() override {
-    if (!wants_samples()) throw Error(ErrorCode::kInvalidArgument, "no samples are wanted now");
+    if (!wants_samples()) throw_error(ErrorCode::kInvalidArgument, "no samples are wanted now");
     if (samples_ == 0)
       refuse("there was not one sample", "give at least one; a few dozen make better ranges");
     stage_->end_samples();
     samples_ = 0;
   }
+  void stop() override {
+    if (stage_) stage_->stop();
+  }
   bool done() const override { return at_ == defs_.size(); }
 
   Progress progress() const override {
-    if (done()) return {.phase = "done"};
+    if (done()) return {.phase = "done", .training = state_.training};
     return {.phase = def().name,
             .done = stage_ ? stage_->done() : 0,
             .total = stage_ ? stage_->total() : 0,
-            .samples = samples_};
+            .samples = samples_,
+            .training = state_.training};
   }
 
   // Up to and with the stage that decides.
@@ -148,7 +153,7 @@ class Pipeline : public Job {
  private:
   const StageDef& def() const { return *defs_[at_]; }
   const JobState& finished() const {
-    if (!done()) throw Error(ErrorCode::kInvalidArgument, "the quantization is not done yet");
+    if (!done()) throw_error(ErrorCode::kInvalidArgument, "the quantization is not done yet");
     return state_;
   }
 
@@ -183,6 +188,7 @@ bool Quantizer::wants_samples() const { return impl_->job->wants_samples(); }
 void Quantizer::begin_sample(std::vector<runtime::Feed> feeds) { impl_->job->begin_sample(std::move(feeds)); }
 bool Quantizer::enough() const { return impl_->job->enough(); }
 void Quantizer::end_samples() { impl_->job->end_samples(); }
+void Quantizer::stop() { impl_->job->stop(); }
 bool Quantizer::done() const { return impl_->job->done(); }
 Progress Quantizer::progress() const { return impl_->job->progress(); }
 Model Quantizer::result() const { return *impl_->job->result(); }

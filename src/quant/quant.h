@@ -29,6 +29,7 @@
 #include "graph/graph.h"
 #include "quant/numbers.h"
 #include "quant/report.h"
+#include "quant/training.h"
 #include "runtime/session.h"
 
 namespace zp::quant {
@@ -73,6 +74,7 @@ struct Config {
   std::vector<int32_t> labels;
   // Measure what each layer's quantization does to the outputs, for the report. A search does so anyway.
   bool sensitivity = false;
+  Training training;  // "qat" only
 };
 
 // Where a job stands. `total` is 0 when it is not known (how many samples will come).
@@ -80,6 +82,7 @@ struct Progress {
   std::string_view phase;  // "prepare", "calibrate", "place", ...
   size_t done = 0, total = 0;
   size_t samples = 0;  // seen in this phase
+  std::optional<TrainingProgress> training = {};
 };
 
 class Quantizer {
@@ -105,6 +108,8 @@ class Quantizer {
   bool enough() const;
   // The sweep is over. Throws kInvalidArgument if there was not one sample.
   void end_samples();
+  // Ends training after the step under way; the best so far is the result. Without effect on other work.
+  void stop();
   bool done() const;
   Progress progress() const;
 

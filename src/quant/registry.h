@@ -33,8 +33,8 @@ class Registry {
     if (const T* found = find(name)) return *found;
     std::string list;
     for (const T& e : entries_) list += (list.empty() ? "'" : ", '") + std::string(e.name) + "'";
-    throw Error(ErrorCode::kInvalidArgument, {"unknown ", what, " '", name, "'"},
-                {.node = {}, .op = {}, .tensor = {}, .hint = "one of " + list});
+    throw_error(ErrorCode::kInvalidArgument, {"unknown ", what, " '", name, "'"},
+                {.hint = {"one of ", list}});
   }
 
  private:

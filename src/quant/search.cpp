@@ -16,17 +16,18 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
+#include <iterator>
 #include <limits>
 #include <optional>
 #include <set>
 #include <string>
 
 #include "core/error.h"
+#include "core/function.h"
 #include "core/sort.h"
+#include "core/stopwatch.h"
 #include "quant/job.h"
 #include "quant/scheme.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 namespace {
@@ -86,11 +87,11 @@ class Search : public Job {
     int targets = 0;
     for (const double t : {config_.target_sqnr, config_.target_bytes, config_.target_drop}) {
       if (!(t >= 0) || !std::isfinite(t))
-        throw Error(ErrorCode::kInvalidArgument, "a target is a positive number");
+        throw_error(ErrorCode::kInvalidArgument, "a target is a positive number");
       targets += t > 0;
     }
     if (targets > 1)
-      throw Error(ErrorCode::kInvalidArgument, "a quality and a size are two targets",
+      throw_error(ErrorCode::kInvalidArgument, "a quality and a size are two targets",
                   {.hint = "give one; the report lists the points between"});
     if (config_.target_drop >= 1)
       throw Error(ErrorCode::kInvalidArgument, "a drop is a share of all answers",
@@ -131,6 +132,8 @@ class Search : public Job {
       if (few || !out) calibration_.push_back(samples_[i]);
     }
     samples_.clear();
+    for (auto& feeds : held_out)
+      std::erase_if(feeds, [](const runtime::Feed& f) { return is_target(f.name); });
     errors_ = std::make_unique<OutputErrors>(source_, std::move(held_out), std::move(labels), threads_);
     measuring_ = true;
     plan_steps();
@@ -165,18 +168,24 @@ class Search : public Job {
     return true;
   }
 
+  void stop() override {
+    stopped_ = true;
+    if (job_) job_->stop();
+  }
   bool done() const override { return done_; }
   Progress progress() const override {
     if (collecting_) return {.phase = "collect", .samples = samples_.size()};
     if (done_) return {.phase = "done"};
-    return {.phase = phase_, .done = tried_, .total = std::max(expected_, tried_ + 1)};
+    Progress p{.phase = phase_, .done = tried_, .total = std::max(expected_, tried_ + 1)};
+    if (job_) p.training = job_->progress().training;
+    return p;
   }
   std::shared_ptr<const Model> result() const override { return finished().model; }
   const Report& report() const override { return finished().report; }
   const std::map<std::string, Range, std::less<>>& ranges() const override { return finished().ranges; }
 
  private:
-  using Step = std::function<std::optional<Candidate>()>;
+  using Step = UniqueFunction<std::optional<Candidate>()>;
 
   Config plain() const {
     Config c = config_;
@@ -187,7 +196,7 @@ class Search : public Job {
   }
 
   const Outcome& finished() const {
-    if (!done_) throw Error(ErrorCode::kInvalidArgument, "the quantization is not done yet");
+    if (!done_) throw_error(ErrorCode::kInvalidArgument, "the quantization is not done yet");
     return *best_;
   }
 
@@ -241,9 +250,10 @@ class Search : public Job {
 
   void next() {
     if (at_ == steps_.size()) return conclude();
-    const Step step = steps_[at_++];
+    const Step step = std::move(steps_[at_++]);
     std::optional<Candidate> c = step();
     if (!c) return;
+    if (stopped_) c->config.training.epochs = 0;
     current_ = std::make_unique<Outcome>();
     job_ = make_pipeline(c->source ? c->source : source_, c->config, threads_);
     current_->candidate = std::move(*c);
@@ -326,6 +336,7 @@ class Search : public Job {
     c.config.exclude_ops.assign(ops.begin(), ops.end());
     c.trial = false;
     c.samples = 1;
+    c.config.training.epochs = 0;
     on_outcome_ = [this](std::unique_ptr<Outcome> o) {
       float_source_ = o->model;
       plan_layers();
@@ -353,6 +364,7 @@ class Search : public Job {
     Candidate c{.what = node, .config = on_float_source()};
     c.source = float_source_;
     c.config.repairs.clear();
+    c.config.training.epochs = 0;  // what its integers do, not what training makes of them
     c.config.include_nodes = {node};
     c.config.include_ops.clear();
     c.samples = kSensitivitySamples;
@@ -380,7 +392,8 @@ class Search : public Job {
       plan_mixed();
       return std::nullopt;
     });
-    steps_.insert(steps_.begin() + static_cast<std::ptrdiff_t>(at_), layers.begin(), layers.end());
+    steps_.insert(steps_.begin() + static_cast<std::ptrdiff_t>(at_), std::make_move_iterator(layers.begin()),
+                  std::make_move_iterator(layers.end()));
     expected_ = tried_ + layers.size();
   }
 
@@ -606,7 +619,7 @@ class Search : public Job {
   bool auto_ = false;
   size_t most_samples_ = kMostSamples;
 
-  bool collecting_ = true, full_ = false, done_ = false;
+  bool collecting_ = true, full_ = false, stopped_ = false, done_ = false;
   double bytes_ = 0;
   std::vector<std::vector<runtime::Feed>> samples_, calibration_;
 
@@ -616,7 +629,7 @@ class Search : public Job {
   std::unique_ptr<Job> job_;
   size_t fed_ = 0;
   std::unique_ptr<Outcome> current_, best_;
-  std::function<void(std::unique_ptr<Outcome>)> on_outcome_;
+  UniqueFunction<void(std::unique_ptr<Outcome>)> on_outcome_;
   std::unique_ptr<OutputErrors> errors_;
   bool measuring_ = false;
 

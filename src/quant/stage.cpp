@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "core/sort.h"
+#include "core/stopwatch.h"
 #include "quant/job.h"
 #include "quant/registry.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 

@@ -40,8 +40,9 @@ struct JobState {
   std::vector<PlacedBias> biases;
   std::vector<std::string> repaired;  // what each repair did, a sentence each
   Report report;
-  size_t samples = 0;            // of the first sweep
-  std::map<ValueId, Shape> fed;  // shapes of the first sample's feeds
+  size_t samples = 0;                        // of the first sweep
+  std::optional<TrainingProgress> training;  // once there is some
+  std::map<ValueId, Shape> fed;              // shapes of the first sample's feeds
 };
 
 class Stage {
@@ -54,6 +55,7 @@ class Stage {
   virtual void begin_sample(std::vector<runtime::Feed>) {}
   virtual bool enough() const { return false; }
   virtual void end_samples() {}
+  virtual void stop() {}  // for stages that get better with time: what there is now will do
   virtual size_t done() const { return 0; }
   virtual size_t total() const { return 0; }
 };
@@ -61,9 +63,12 @@ class Stage {
 struct StageDef {
   std::string_view name;
   int order = 0;
-  bool repair = false;  // runs when Config::repairs names it; else in every job
+  bool takes_targets = false;  // samples with target:... feeds (quant/training.h); others do not see those
+  bool repair = false;         // runs when Config::repairs names it; else in every job
   // Of a repair: whether it is worth its time for everyone who has such a configuration. Null: never.
   bool (*by_default)(const Config&, const Scheme&) = nullptr;
+  // Chooses the integers of weights anew, from the float weights: what training made of them would be lost.
+  bool rounds_weights = false;
   // What it needs samples for. Null: never.
   bool (*needs_samples)(const Config&, const Scheme&) = nullptr;
   std::vector<OptionSpec> options = {};

@@ -1,13 +1,13 @@
 // From nodes to steps: the order of each value's dimensions in memory, a kernel for each node, and one arena
 // in which values whose lifetimes do not meet share memory.
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <numeric>
 
 #include "core/sort.h"
+#include "core/stopwatch.h"
 #include "kernels/table.h"
 #include "kernels/transpose.h"
 #include "ops/infer.h"
@@ -249,7 +249,7 @@ class Assembler {
     }
     const Layout other = layout == Layout::kLogical ? Layout::kChannelsLast : Layout::kLogical;
     const int source = slot(v, other);
-    if (source < 0) throw Error(ErrorCode::kInternal, "a value is read before it is made");
+    if (source < 0) throw_error(ErrorCode::kInternal, "a value is read before it is made");
     if (orders_agree(from.dims)) {
       const int b = add_alias(source, physical(from.dims, layout), layout, v);
       slot(v, layout) = b;
@@ -348,7 +348,9 @@ class Assembler {
     for (const std::vector<ValueId>* list : {&n.node.inputs, &n.node.outputs})
       for (ValueId v : *list)
         if (v != kNoValue) rank = std::max(rank, rank_of(value(v)));
-    const Layout any = rule == LayoutRule::kAny && rank >= 3 ? choose(n, rank) : Layout::kLogical;
+    Layout any = Layout::kLogical;
+    if (rank >= 3 && rule == LayoutRule::kAny) any = choose(n, rank);
+    if (rank >= 3 && rule == LayoutRule::kAllChannelsLast) any = Layout::kChannelsLast;
 
     Step step;
     step.node = n.node.name;
@@ -402,7 +404,7 @@ class Assembler {
         if (out.place == Buffer::Place::kConstant) out.constant = buffer(of).constant.reshaped(out.dims);
         step.run = nullptr;
       } else {
-        if (!step.run) throw Error(ErrorCode::kInternal, "the operator prepared no kernel");
+        if (!step.run) throw_error(ErrorCode::kInternal, "the operator prepared no kernel");
         if (context.in_place_input() >= 0) in_place_[plan_.steps_.size()] = context.in_place_input();
         if (context.scratch_bytes() > 0) step.scratch = add_scratch(context.scratch_bytes());
       }
@@ -585,7 +587,7 @@ void Plan::place_arena(size_t limit) {
       offset = std::max(offset, o.offset + other.size);
     }
     if (offset + block.size > most) {
-      throw Error(ErrorCode::kOutOfMemory,
+      throw_error(ErrorCode::kOutOfMemory,
                   {"the model needs more than ", (offset + block.size) >> 20,
                    " MiB of working memory for these shapes"},
                   {.hint = "use a smaller input or batch"});
@@ -644,15 +646,14 @@ void Plan::bind(const std::map<ValueId, const std::byte*>& feeds) {
 void Plan::run_step(size_t i, ThreadPool* pool) {
   Step& step = steps_[i];
   if (!step.run) return;
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   RunContext r;
   r.inputs = step.in.data();
   r.outputs = step.out.data();
   r.scratch_base = step.scratch_address;
   r.pool = pool;
   step.run(r);
-  step.milliseconds =
-      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  step.milliseconds = watch.milliseconds();
 }
 
 TensorView Plan::output(size_t i) const {

@@ -1,10 +1,10 @@
 #include "runtime/session.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <list>
 
+#include "core/stopwatch.h"
 #include "ops/infer.h"
 #include "runtime/plan.h"
 
@@ -56,9 +56,8 @@ class Session::Impl {
   }
 
   bool advance(double milliseconds) {
-    using Clock = std::chrono::steady_clock;
-    if (!plan_) throw Error(ErrorCode::kInvalidArgument, "advance() was called before begin()");
-    const auto start = Clock::now();
+    if (!plan_) throw_error(ErrorCode::kInvalidArgument, "advance() was called before begin()");
+    const Stopwatch watch(milliseconds);
     const size_t total = plan_->steps().size();
     while (next_ < total) {
       plan_->run_step(next_, pool_.get());
@@ -69,14 +68,14 @@ class Session::Impl {
         }
       }
       ++next_;
-      if (std::chrono::duration<double, std::milli>(Clock::now() - start).count() >= milliseconds) break;
+      if (watch.over()) break;
     }
     return next_ == total;
   }
 
   TensorView output(size_t i) const {
     if (!plan_ || next_ < plan_->steps().size()) {
-      throw Error(ErrorCode::kInvalidArgument, "outputs() was called before the run was finished");
+      throw_error(ErrorCode::kInvalidArgument, "outputs() was called before the run was finished");
     }
     return plan_->output(i);
   }
@@ -107,24 +106,24 @@ class Session::Impl {
       if (it == graph.inputs.end()) {
         std::string names;
         for (ValueId v : graph.inputs) names += (names.empty() ? "'" : ", '") + graph[v].name + "'";
-        throw Error(ErrorCode::kInvalidFeed, {"the model has no input '", feed.name, "'"},
-                    {.tensor = feed.name, .hint = "its inputs are " + names});
+        throw_error(ErrorCode::kInvalidFeed, {"the model has no input '", feed.name, "'"},
+                    {.tensor = feed.name, .hint = {"its inputs are ", names}});
       }
       const Value& input = graph[*it];
       if (feed.tensor.dtype() != input.dtype) {
-        throw Error(
+        throw_error(
             ErrorCode::kInvalidFeed,
             {"input '", feed.name, "' takes ", name_of(input.dtype), ", not ", name_of(feed.tensor.dtype())},
             {.tensor = feed.name});
       }
       check_dims(feed, input, symbols);
       if (!checked.emplace(*it, std::move(feed.tensor)).second) {
-        throw Error(ErrorCode::kInvalidFeed, {"input '", feed.name, "' is fed twice"}, {.tensor = feed.name});
+        throw_error(ErrorCode::kInvalidFeed, {"input '", feed.name, "' is fed twice"}, {.tensor = feed.name});
       }
     }
     for (ValueId v : graph.inputs) {
       if (!checked.contains(v)) {
-        throw Error(ErrorCode::kInvalidFeed, {"input '", graph[v].name, "' is not fed"},
+        throw_error(ErrorCode::kInvalidFeed, {"input '", graph[v].name, "' is not fed"},
                     {.tensor = graph[v].name});
       }
     }
@@ -148,7 +147,7 @@ class Session::Impl {
       }
     }
     if (!fits) {
-      throw Error(ErrorCode::kShapeMismatch,
+      throw_error(ErrorCode::kShapeMismatch,
                   {"input '", feed.name, "' takes ", *input.shape, ", not ", dims, why},
                   {.tensor = feed.name, .hint = "give the input the dimensions that the model declares"});
     }
@@ -194,7 +193,7 @@ class Session::Impl {
         const size_t before = constant_feeds_.size();
         constant_feeds_.insert(needs.feeds.begin(), needs.feeds.end());
         if (constant_feeds_.size() == before) {
-          throw Error(ErrorCode::kUnsupportedOperator,
+          throw_error(ErrorCode::kUnsupportedOperator,
                       "a shape depends on values that are not computed when planning",
                       {.hint = "export the model with fixed shapes"});
         }

@@ -3,11 +3,11 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
 
+#include "core/function.h"
 #include "core/parallel.h"
 #include "graph/graph.h"
 
@@ -60,7 +60,7 @@ class Session {
   std::vector<Tensor> run(std::vector<Feed> feeds);  // all of the above
 
   // Sees each tapped value, in the model's own order of dimensions, as soon as it is computed.
-  using Tap = std::function<void(ValueId, const TensorView&)>;
+  using Tap = UniqueFunction<void(ValueId, const TensorView&)>;
   void set_tap(Tap tap);
 
   // Of the plan in use. `done` counts up to `total` while a run advances.

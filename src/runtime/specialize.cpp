@@ -17,7 +17,7 @@ std::string op_with_version(const Node& node) { return qualified_name(node) + "-
 
 void check_supported(const PlanNode& n) {
   if (!n.def || !n.def->prepare) {
-    throw Error(ErrorCode::kUnsupportedOperator, {"operator ", qualified_name(n.node), " is not supported"},
+    throw_error(ErrorCode::kUnsupportedOperator, {"operator ", qualified_name(n.node), " is not supported"},
                 {.node = n.node.name, .op = op_with_version(n.node)});
   }
 }
@@ -113,7 +113,7 @@ const std::shared_ptr<Graph>& subgraph_of(const Node& node, std::string_view att
   const Attribute* a = node.attribute(attribute);
   const auto* sub = a ? std::get_if<std::shared_ptr<Graph>>(a) : nullptr;
   if (!sub || !*sub) {
-    throw Error(ErrorCode::kInvalidModel, {"subgraph '", attribute, "' is missing"},
+    throw_error(ErrorCode::kInvalidModel, {"subgraph '", attribute, "' is missing"},
                 {.node = node.name, .op = qualified_name(node)});
   }
   return *sub;
@@ -193,7 +193,7 @@ Specialized specialize(const PlanRequest& request) {
       n.def->infer(context);
       for (ValueId v : node.outputs) {
         if (v != kNoValue && !s.values[static_cast<size_t>(v)].known) {
-          throw Error(ErrorCode::kInternal, "no shape was inferred", {.tensor = graph[v].name});
+          throw_error(ErrorCode::kInternal, "no shape was inferred", {.tensor = graph[v].name});
         }
       }
       bool known = true;  // the rule gave the values themselves (Shape)

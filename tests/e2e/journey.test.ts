@@ -5,6 +5,7 @@ import * as ort from 'onnxruntime-web';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Model, Tensor, writeNpy } from 'zeropoint';
+import { digits, digitsNetwork, samplesOf } from '../../bench/digits.mjs';
 import { modelPath, servePage, startChromium, startFirefox, temporaryFolder } from './browsers.ts';
 
 const angle = modelPath('ch_ppocr_mobile_v2.0_cls_infer');
@@ -231,6 +232,59 @@ describe('in Chromium', () => {
     await page.getByTestId('result').waitFor({ timeout: 240_000 });
     const quantized = page.getByTestId('reading-quantized').locator('.read-text');
     await expect.poll(() => textOf(quantized), { timeout: 120_000 }).toBe('Harbour 2026 open');
+    await page.context().close();
+  });
+
+  test('training recovers accuracy, is paused, and goes on', async () => {
+    const network = join(folder, 'digits.onnx');
+    writeFileSync(network, digitsNetwork([6, 8]));
+    const { training } = digits(40, 0);
+    const files = samplesOf(training, 100, { Tensor }).map(({ image }, index) => {
+      const path = join(folder, `digits-${index}.npy`);
+      writeFileSync(path, writeNpy(image as Tensor));
+      return path;
+    });
+    const page = await openPage();
+    await loadModel(page, network);
+    await page.getByLabel('Choose sample files').setInputFiles(files);
+    await page.getByText('4 samples from 4 files.').waitFor();
+    await page.getByRole('button', { name: 'Quantize', exact: true }).click();
+    const panel = page.getByTestId('training');
+    await panel.getByLabel('Bits of a weight').fill('2');
+    await panel.getByLabel('Bits of an activation').fill('4');
+    await panel.getByLabel(/Epochs/).fill('40');
+    await panel.getByLabel('Learning rate').selectOption('0.003');
+    await panel.getByRole('button', { name: 'Train', exact: true }).click();
+
+    const facts = panel.getByTestId('training-facts');
+    await panel.locator('canvas').waitFor();
+    await panel.getByRole('button', { name: 'Pause' }).click();
+    await expect.poll(() => textOf(facts)).toMatch(/^Paused/);
+    await page.waitForTimeout(300); // the slice under way ends
+    const paused = await textOf(facts);
+    await page.waitForTimeout(500);
+    expect(await textOf(facts)).toBe(paused);
+    await panel.getByRole('button', { name: 'Go on' }).click();
+
+    const rows = page.getByTestId('recovered').locator('tbody tr');
+    await rows.first().waitFor({ timeout: 240_000 });
+    const losses = (await rows.locator('td:last-child').allTextContents()).map(Number);
+    expect(losses).toHaveLength(3);
+    expect(losses[1]).toBeLessThan(losses[0] as number); // after training, and before
+    expect(await panel.locator('canvas').count()).toBe(1);
+
+    // What came out is a quantized model like any other, and the one before it is still there.
+    const bytes = await download(page, 'Download the model');
+    await (await ort.InferenceSession.create(new Uint8Array(bytes))).release();
+    await page.getByRole('button', { name: /^1\. static/ }).click();
+    await panel.getByRole('button', { name: 'Train', exact: true }).waitFor();
+
+    // Cancelled, nothing is changed.
+    await panel.getByRole('button', { name: 'Train', exact: true }).click();
+    await page.getByTestId('progress').waitFor();
+    await page.keyboard.press('Escape');
+    await panel.getByRole('button', { name: 'Train', exact: true }).waitFor();
+    expect(await page.locator('.history tbody tr').count()).toBe(2);
     await page.context().close();
   });
 

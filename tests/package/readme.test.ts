@@ -1,4 +1,4 @@
-// Every example in the README is run, in its order, in a folder with the files it speaks of.
+// Every example in the README and in docs/TRAINING.md is run, in its order, in a folder with the files it speaks of.
 import { execFile } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,7 +6,9 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { cli, models, noise, root, zeropoint } from './helpers.ts';
 
-const readme = readFileSync(join(root, 'README.md'), 'utf8');
+const readme = ['README.md', 'docs/TRAINING.md']
+  .map((name) => readFileSync(join(root, name), 'utf8'))
+  .join('\n');
 const blocks = [...readme.matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(([, language = '', code = '']) => ({
   language,
   code,

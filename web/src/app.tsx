@@ -15,14 +15,14 @@ import { DropZone, droppedFiles } from './parts/drop-zone.tsx';
 import { ErrorBox } from './parts/error-box.tsx';
 import { ModelCard } from './parts/model-card.tsx';
 import { ProgressView } from './parts/progress-view.tsx';
-import { ResultView, worstSqnr } from './parts/result-view.tsx';
+import { ResultView } from './parts/result-view.tsx';
 import { SamplesPanel } from './parts/samples-panel.tsx';
 import { ScrollRegion } from './parts/scroll-region.tsx';
 import { SettingsPanel } from './parts/settings-panel.tsx';
 import { ThemeButton } from './parts/theme-button.tsx';
 import { asError, openDims, type SampleSet } from './sample-set.ts';
 import { describe, initial, type Settings, toOptions } from './settings.ts';
-import { quantizeAndCompare, type Result, type Step } from './work.ts';
+import { quantizeAndCompare, type Result, type Step, worstSqnr } from './work.ts';
 
 interface Loaded {
   name: string;
@@ -46,10 +46,12 @@ export function App() {
   const [choices, setChoices] = useState<Choices | undefined>();
   const [info, setInfo] = useState<EngineInfo | undefined>();
   const [job, setJob] = useState<Job | undefined>();
+  const [training, setTraining] = useState(false);
   const [results, setResults] = useState<Result[]>([]);
   const [shown, setShown] = useState<number | undefined>();
   const [error, setError] = useState<ZeropointError | undefined>();
   const [status, setStatus] = useState('');
+  const busy = job !== undefined || training;
   const resultHeading = useRef<HTMLHeadingElement>(null);
   const modelHeading = useRef<HTMLHeadingElement>(null);
 
@@ -92,7 +94,7 @@ export function App() {
     const over = (event: DragEvent) => event.preventDefault();
     const drop = async (event: DragEvent) => {
       event.preventDefault();
-      if (!event.dataTransfer || job) return;
+      if (!event.dataTransfer || busy) return;
       openFiles(await droppedFiles(event.dataTransfer));
     };
     addEventListener('dragover', over);
@@ -101,7 +103,7 @@ export function App() {
       removeEventListener('dragover', over);
       removeEventListener('drop', drop);
     };
-  }, [openFiles, job]);
+  }, [openFiles, busy]);
 
   // What would be quantized follows the settings.
   useEffect(() => {
@@ -126,8 +128,15 @@ export function App() {
     };
   }, [loaded, settings]);
 
+  const show = useCallback((result: Result) => {
+    setResults((before) => [...before, result]);
+    setShown(result.id);
+    setStatus(`Done: ${bytes(result.report.sizeBefore)} became ${bytes(result.report.sizeAfter)}`);
+    requestAnimationFrame(() => resultHeading.current?.focus());
+  }, []);
+
   const quantize = async (settings: Settings) => {
-    if (!loaded || !samples || job) return;
+    if (!loaded || !samples || busy) return;
     const controller = new AbortController();
     const startedAt = performance.now();
     let since = { label: '', at: startedAt };
@@ -145,10 +154,7 @@ export function App() {
         },
         controller.signal,
       );
-      setResults((before) => [...before, result]);
-      setShown(result.id);
-      setStatus(`Done: ${bytes(result.report.sizeBefore)} became ${bytes(result.report.sizeAfter)}`);
-      requestAnimationFrame(() => resultHeading.current?.focus());
+      show(result);
     } catch (problem) {
       const found = asError(problem);
       if (found.code === 'cancelled') setStatus('Cancelled. Nothing was changed.');
@@ -160,7 +166,6 @@ export function App() {
   const cancel = useCallback(() => job?.controller.abort(), [job?.controller]);
 
   const result = results.find(({ id }) => id === shown);
-  const busy = job !== undefined;
   const View = loaded?.demo?.View;
   return (
     <>
@@ -259,7 +264,7 @@ export function App() {
                   <button
                     type="button"
                     class="primary large"
-                    disabled={!samples}
+                    disabled={!samples || busy}
                     onClick={() => void quantize(settings)}
                   >
                     {results.length ? 'Quantize again' : 'Quantize'}
@@ -278,7 +283,9 @@ export function App() {
                 <h2 id="result-heading" ref={resultHeading} tabIndex={-1}>
                   Result
                 </h2>
-                {results.length > 1 && <History results={results} shown={result.id} onShow={setShown} />}
+                {results.length > 1 && (
+                  <History results={results} shown={result.id} disabled={busy} onShow={setShown} />
+                )}
                 <ResultView
                   key={result.id}
                   name={loaded.name}
@@ -288,6 +295,9 @@ export function App() {
                   onPick={({ what, options }) =>
                     void quantize({ ...result.settings, picked: { what, options } })
                   }
+                  samples={job ? undefined : samples}
+                  onBusy={setTraining}
+                  onResult={show}
                 />
               </section>
             )}
@@ -304,10 +314,12 @@ export function App() {
 function History({
   results,
   shown,
+  disabled,
   onShow,
 }: {
   results: Result[];
   shown: number;
+  disabled: boolean;
   onShow: (id: number) => void;
 }) {
   return (
@@ -330,6 +342,7 @@ function History({
                   type="button"
                   class="link"
                   aria-pressed={result.id === shown}
+                  disabled={disabled}
                   onClick={() => onShow(result.id)}
                 >
                   {result.id}. {describe(result.settings)}

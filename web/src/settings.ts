@@ -2,7 +2,7 @@
 import type { QuantizeOptions, Target, TrialOptions } from 'zeropoint';
 
 export interface Settings {
-  mode: 'auto' | 'static' | 'dynamic' | 'weight-only' | 'float16';
+  mode: 'auto' | 'static' | 'dynamic' | 'weight-only' | 'float16' | 'qat';
   activations: 'uint8' | 'int8' | 'uint16' | 'int16';
   weights: 'int8' | 'uint8' | 'int4' | 'uint4';
   perChannel: boolean;
@@ -19,6 +19,15 @@ export interface Settings {
   target: Target | undefined;
   /** A point of a trade-off curve, by its name. */
   picked: { what: string; options: TrialOptions } | undefined;
+  /** How mode `qat` trains. */
+  training?: TrainingSettings;
+}
+
+export interface TrainingSettings {
+  weightBits: number;
+  activationBits: number;
+  epochs: number;
+  learningRate: number;
 }
 
 export interface Goal {
@@ -49,7 +58,8 @@ export const initial = (samples: { synthetic: boolean } | undefined): Settings =
   samples && !samples.synthetic ? { ...defaults, mode: 'auto' } : defaults;
 
 /** Modes whose activations are integers with ranges from samples. */
-export const isCalibrated = ({ mode }: Settings): boolean => mode === 'static' || mode === 'auto';
+export const isCalibrated = ({ mode }: Settings): boolean =>
+  mode === 'static' || mode === 'auto' || mode === 'qat';
 
 /** What a repair of lost accuracy is called here; those of weights alone work without integer activations too. */
 export const repairTitles: Readonly<Record<string, string>> = {
@@ -135,6 +145,23 @@ export function toOptions(settings: Settings): QuantizeOptions {
   const { mode, activations, weights, perChannel, symmetric, blockSize, observer, format, outputs, repairs } =
     settings;
   const fourBit = weights === 'int4' || weights === 'uint4';
+  const { weightBits, activationBits, ...training } = settings.training ?? {};
+  if (mode === 'qat') {
+    return {
+      mode,
+      weights: weightBits !== undefined && weightBits <= 4 ? 'int4' : 'int8',
+      perChannel,
+      format,
+      exclude: excluded(settings),
+      observer,
+      activations,
+      symmetric,
+      outputs,
+      weightBits,
+      activationBits,
+      training,
+    };
+  }
   return {
     mode,
     weights: mode !== 'weight-only' && fourBit ? 'int8' : weights,
@@ -153,10 +180,15 @@ export function toOptions(settings: Settings): QuantizeOptions {
 export function describe(settings: Settings): string {
   const parts: string[] = [settings.mode];
   if (isCalibrated(settings)) parts.push(`${settings.activations} activations`);
-  if (settings.mode !== 'float16') parts.push(`${settings.weights} weights`);
+  if (settings.mode === 'qat' && settings.training) {
+    const { weightBits, activationBits, epochs } = settings.training;
+    parts.push(`${weightBits}-bit weights, ${activationBits}-bit values, ${epochs} epochs`);
+  } else if (settings.mode !== 'float16') {
+    parts.push(`${settings.weights} weights`);
+  }
   if (!settings.perChannel) parts.push('per tensor');
   if (settings.mode === 'static' && settings.observer !== 'min-max') parts.push(settings.observer);
-  if (settings.mode !== 'auto') parts.push(...(settings.repairs ?? []));
+  if (settings.mode !== 'auto' && settings.mode !== 'qat') parts.push(...(settings.repairs ?? []));
   if (settings.format !== 'qdq') parts.push('operator format');
   const left = excluded(settings).length;
   if (left) parts.push(`${left} left out`);

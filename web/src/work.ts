@@ -1,5 +1,14 @@
 // The long calls: quantize, compare, measure. Each reports progress and stops when its signal fires.
-import { type Comparison, compare, type Feeds, type Model, type QuantizeReport } from 'zeropoint';
+import {
+  type Comparison,
+  compare,
+  type Feeds,
+  type Model,
+  type Progress,
+  type QuantizeOptions,
+  type QuantizeReport,
+  type TrainingProgress,
+} from 'zeropoint';
 import type { SampleSet } from './sample-set.ts';
 import { type Settings, toOptions } from './settings.ts';
 
@@ -25,6 +34,22 @@ export interface Result {
   latency: Latency;
   samples: string;
   synthetic: boolean;
+  /** Of a model that was trained. */
+  training?: {
+    before: { sqnr: number; top1: number };
+    progress: TrainingProgress;
+    points: readonly LossPoint[];
+  };
+}
+
+/** The smallest SQNR of all outputs: the one to judge by. */
+export const worstSqnr = ({ comparison }: Pick<Result, 'comparison'>): number =>
+  Math.min(...comparison.outputs.map(({ sqnr }) => sqnr));
+
+/** The smallest share of the same top answers; NaN where no output has any. */
+export function worstTop1({ comparison }: Pick<Result, 'comparison'>): number {
+  const shares = comparison.outputs.map((o) => o.top1).filter((share) => !Number.isNaN(share));
+  return shares.length ? Math.min(...shares) : Number.NaN;
 }
 
 const labels: Record<string, string> = {
@@ -42,6 +67,7 @@ const labels: Record<string, string> = {
   gptq: 'Rounding weights',
   adaround: 'Learning how to round',
   'bias-correction': 'Correcting biases',
+  train: 'Training',
   report: 'Writing the report',
   measure: 'Measuring each layer',
   compare: 'Comparing outputs',
@@ -58,13 +84,16 @@ export async function quantizeAndCompare(
   settings: Settings,
   onStep: (step: Step) => void,
   signal: AbortSignal,
+  options: QuantizeOptions = toOptions(settings),
+  onProgress?: (progress: Progress) => unknown,
 ): Promise<Result> {
   onStep({ label: 'Starting', share: undefined });
   const { model, report } = await original.quantize({
-    ...toOptions(settings),
-    calibration: samples.feeds(),
+    ...options,
+    calibration: () => samples.feeds(),
     signal,
-    onProgress: ({ phase, done, total }) =>
+    onProgress: (progress) => {
+      const { phase, done, total } = progress;
       onStep({
         label: labels[phase] ?? phase,
         share:
@@ -73,14 +102,12 @@ export async function quantizeAndCompare(
             : samples.count && phase === 'calibrate'
               ? done / samples.count
               : undefined,
-      }),
+      });
+      return onProgress?.(progress);
+    },
   });
   try {
-    const limit = Math.min(samples.count ?? compareLimit, compareLimit);
-    const comparison = await compare(original, model, samples.feeds(limit), {
-      signal,
-      onProgress: ({ done }) => onStep({ label: 'Comparing outputs', share: done / limit }),
-    });
+    const comparison = await compareModels(original, model, samples, onStep, signal);
     const latency = await measure(original, model, samples, onStep, signal);
     made += 1;
     return {
@@ -97,6 +124,125 @@ export async function quantizeAndCompare(
     await model.dispose();
     throw error;
   }
+}
+
+export interface LossPoint {
+  step: number;
+  loss: number;
+  /** On samples kept aside, where it was measured after this step. */
+  validation?: number;
+}
+
+/** A switch that work waits at. */
+export class Pause {
+  #go: (() => void) | undefined;
+  #over = false;
+  /** Fulfilled at once, or when the pause is over. */
+  waiting: Promise<void> | undefined;
+
+  get on(): boolean {
+    return this.waiting !== undefined;
+  }
+  toggle(): void {
+    if (this.waiting) {
+      this.#go?.();
+      this.waiting = undefined;
+    } else if (!this.#over) {
+      this.waiting = new Promise((resolve) => {
+        this.#go = resolve;
+      });
+    }
+  }
+  end(): void {
+    this.#over = true;
+    if (this.waiting) this.toggle();
+  }
+}
+
+/** Points beyond this would not be told apart in the chart. */
+const mostPoints = 400;
+
+/** Trains a quantized model until it answers as the original does, and compares. */
+export async function trainAndCompare(
+  original: Model,
+  samples: SampleSet,
+  given: Settings,
+  {
+    onStep,
+    onTraining,
+    pause,
+    stop,
+    signal,
+  }: {
+    onStep: (step: Step) => void;
+    onTraining: (progress: TrainingProgress, points: readonly LossPoint[]) => void;
+    pause: Pause;
+    stop: AbortSignal;
+    signal: AbortSignal;
+  },
+): Promise<Result> {
+  const settings: Settings = { ...given, mode: 'qat' };
+  const options = toOptions(settings);
+  // Before training: the same bits, without a step.
+  const untrained = await original.quantize({
+    ...options,
+    training: { epochs: 0 },
+    layerErrors: 0,
+    calibration: () => samples.feeds(),
+    signal,
+    onProgress: ({ phase }) => onStep({ label: labels[phase] ?? phase, share: undefined }),
+  });
+  const before = await compareModels(original, untrained.model, samples, onStep, signal).finally(() =>
+    untrained.model.dispose(),
+  );
+  signal.addEventListener('abort', () => pause.end());
+  let points: LossPoint[] = [];
+  let progress: TrainingProgress | undefined;
+  const result = await quantizeAndCompare(
+    original,
+    samples,
+    settings,
+    onStep,
+    signal,
+    { ...options, training: { ...options.training, stop } },
+    ({ training: now }) => {
+      if (!now) return undefined;
+      const validated = now.validationLoss !== progress?.validationLoss;
+      progress = now;
+      const { step, loss, validationLoss } = now;
+      const last = points.at(-1);
+      if (validated) {
+        points = [...points.filter((p) => p.step !== step), { step, loss, validation: validationLoss }];
+      } else if (!last || step - last.step >= Math.max(1, now.steps / mostPoints)) {
+        points = [...points, { step, loss }];
+      }
+      onTraining(now, points);
+      return pause.waiting;
+    },
+  );
+  if (!progress) throw new Error('training said nothing of itself');
+  return {
+    ...result,
+    training: {
+      before: { sqnr: worstSqnr({ comparison: before }), top1: worstTop1({ comparison: before }) },
+      progress,
+      points,
+    },
+  };
+}
+
+function compareModels(
+  original: Model,
+  quantized: Model,
+  samples: SampleSet,
+  onStep: (step: Step) => void,
+  signal: AbortSignal,
+): Promise<Comparison> {
+  const limit = Math.min(samples.count ?? compareLimit, compareLimit);
+  return compare(original, quantized, samples.feeds(limit), {
+    signal,
+    onProgress: ({ done }) => onStep({ label: 'Comparing outputs', share: done / limit }),
+  });
 }
 
 const median = (values: number[]): number => {

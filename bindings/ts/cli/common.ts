@@ -16,6 +16,7 @@ import {
   type SampleOptions,
   samplesFromFiles,
   syntheticSamples,
+  type TrainingProgress,
   type ValueInfo,
   ZeropointError,
 } from '../node.ts';
@@ -172,7 +173,7 @@ export function addSampleOptions(command: Command): Command {
     .option('--audio-scale <n>', 'sound: every value is multiplied by it (32768: as 16-bit integers)', number)
     .option('--samples <n>', 'the most samples to use', positiveInteger)
     .option('--dims <names>', 'synthetic samples: sizes of named dimensions, as in H=640,W=640', dims)
-    .option('--seed <n>', 'synthetic samples: another seed gives others', positiveInteger);
+    .option('--seed <n>', 'synthetic samples and training: another seed gives others', positiveInteger);
 }
 
 /** Reads the common options; call it first. */
@@ -296,26 +297,32 @@ export interface Terminal {
   end(): void;
 }
 
+const trainingLine = ({ epoch, epochs, loss, stepMilliseconds, remainingMilliseconds }: TrainingProgress) =>
+  ` epoch ${epoch}/${epochs}, loss ${loss.toPrecision(3)}, ${stepMilliseconds.toFixed(0)} ms a step, ${Math.ceil(remainingMilliseconds / 1000)} s left`;
+
 /** A progress bar on standard error, if that is a terminal; warnings there too. */
 export function terminal(quiet: boolean | undefined, count = 0): Terminal {
   const shows = !quiet && process.stderr.isTTY === true;
   let bar: SingleBar | undefined;
   return {
-    progress({ phase, done, total }) {
+    progress({ phase, done, total, training }) {
       if (!shows) return;
       const most = total || count;
       if (!bar) {
         bar = new SingleBar({
-          format: ' {phase} {bar} {percentage}%',
+          format: ' {phase} {bar} {percentage}%{more}',
           barsize: 32,
           hideCursor: true,
           clearOnComplete: true,
           stopOnComplete: false,
           stream: process.stderr,
         });
-        bar.start(1, 0, { phase: phase.padEnd(10) });
+        bar.start(1, 0, { phase: phase.padEnd(10), more: '' });
       }
-      bar.update(most > 0 ? Math.min(done / most, 1) : 0, { phase: phase.padEnd(10) });
+      bar.update(most > 0 ? Math.min(done / most, 1) : 0, {
+        phase: phase.padEnd(10),
+        more: phase === 'train' && training ? trainingLine(training) : '',
+      });
     },
     warn(text) {
       if (quiet) return;

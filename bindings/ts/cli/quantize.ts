@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import { Command, type Command as CommandType, Option } from 'commander';
 import type { QuantizeReport } from '../node.ts';
 import {
@@ -24,6 +25,7 @@ import { addSchemeOptions, type SchemeArguments, schemeFrom } from './scheme.ts'
 
 interface Options extends CommonOptions, SampleArguments, SchemeArguments {
   output: string;
+  checkpoint?: string;
   calibration?: string;
   labels?: string;
   format: 'qdq' | 'qoperator';
@@ -46,6 +48,10 @@ export function quantizeCommand(): CommandType {
         .choices(['qdq', 'qoperator'])
         .default('qdq'),
     )
+    .option(
+      '--checkpoint <file>',
+      'qat: the state of training goes there after each epoch; if the file exists, training goes on from it',
+    )
     .option('--force', 'overwrite the output if it exists')
     .addHelpText(
       'after',
@@ -57,6 +63,7 @@ Examples:
   $ zeropoint quantize model.onnx -o small.onnx --calibration x.npz --repair adaround,bias-correction
   $ zeropoint quantize model.onnx -o small.onnx --mode dynamic
   $ zeropoint quantize model.onnx -o small.onnx --mode weight-only --weights int4 --format qoperator
+  $ zeropoint quantize model.onnx -o small.onnx --calibration samples/ --preset imagenet --mode qat --weights int4 --epochs 5
   $ zeropoint quantize model.onnx -o small.onnx --calibration x.npz --exclude Softmax,conv_1 --json report.json`,
     );
   addSchemeOptions(command);
@@ -87,19 +94,38 @@ async function quantize(path: string, options: Options): Promise<void> {
         })
       : undefined;
   const shown = terminal(options.quiet, given?.count);
+  // Ctrl-C ends training with the best so far, and all other work without a result.
+  const [cancel, stop] = [new AbortController(), new AbortController()];
+  let trains = false;
+  interrupted.addEventListener('abort', () => (trains ? stop : cancel).abort());
+  const { checkpoint } = options;
   try {
     const { model: small, report } = await model.quantize({
       ...scheme,
       // Noise has means and outliers of its own, which are nothing to repair.
       ...(given?.synthetic && scheme.repairs === undefined ? { repairs: [] } : {}),
+      training: {
+        ...scheme.training,
+        stop: stop.signal,
+        ...(checkpoint !== undefined && {
+          resume: await readFile(checkpoint).catch((error: NodeJS.ErrnoException) => {
+            if (error.code === 'ENOENT') return undefined;
+            throw error;
+          }),
+          onCheckpoint: (bytes) => writeOutput(checkpoint, bytes),
+        }),
+      },
       calibration: given?.samples,
       labels:
         options.labels === undefined
           ? undefined
           : await labelsFor(options.labels, options.calibration as string, model.inputs),
       format: options.format,
-      onProgress: shown.progress,
-      signal: interrupted,
+      onProgress: (progress) => {
+        trains = progress.phase === 'train' && (progress.training?.step ?? 0) > 0;
+        shown.progress(progress);
+      },
+      signal: cancel.signal,
     });
     shown.end();
     for (const warning of report.warnings) shown.warn(warning);

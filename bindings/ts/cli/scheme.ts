@@ -1,6 +1,6 @@
 // The options that say what is quantized, and how: of `quantize` and `inspect`.
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { SchemeOptions } from '../node.ts';
+import type { SchemeOptions, TrainingOptions } from '../node.ts';
 import { parse } from './common.ts';
 
 export interface SchemeArguments {
@@ -20,6 +20,17 @@ export interface SchemeArguments {
   parameter?: Record<string, number>;
   target?: SchemeOptions['target'];
   sensitivity?: boolean;
+  weightBits?: number;
+  activationBits?: number;
+  epochs?: number;
+  learningRate?: number;
+  batchSize?: number;
+  loss?: TrainingOptions['loss'];
+  optimizer?: TrainingOptions['optimizer'];
+  schedule?: TrainingOptions['schedule'];
+  memoryLimit?: string;
+  freeze?: boolean;
+  seed?: number;
 }
 
 function target(text: string): SchemeOptions['target'] {
@@ -43,7 +54,7 @@ export function addSchemeOptions(command: Command): Command {
   return command
     .option(
       '--mode <mode>',
-      'static, dynamic, weight-only, float16, or auto: what is best on samples held out (default: auto for quantize with --calibration and without --observer and --repair, else static)',
+      'static, dynamic, weight-only, float16, qat (trained), or auto: what is best on samples held out (default: auto for quantize with --calibration and without --observer and --repair, else static)',
     )
     .addOption(
       new Option('--activations <type>', 'type of quantized activations').choices([
@@ -81,7 +92,30 @@ export function addSchemeOptions(command: Command): Command {
       'sqnr=30 (dB), drop=0.005 (of right answers) or size=2.5MB: the layers that are harmed most get 16 bits or float',
       target,
     )
-    .option('--sensitivity', 'measure what quantizing each layer alone does to the outputs');
+    .option('--sensitivity', 'measure what quantizing each layer alone does to the outputs')
+    .option('--weight-bits <n>', 'qat: bits of a weight, 2 to 8', parse.positiveInteger)
+    .option('--activation-bits <n>', 'qat: bits of an activation, 2 to 8', parse.positiveInteger)
+    .option('--epochs <n>', 'qat: how often each sample is seen (3)', parse.number)
+    .option('--learning-rate <n>', 'qat: the largest step (0.001)', parse.number)
+    .option('--batch-size <n>', 'qat: samples of one step (32)', parse.positiveInteger)
+    .addOption(
+      new Option('--loss <name>', 'qat: what is made small (auto)').choices([
+        'auto',
+        'kl',
+        'mse',
+        'cross-entropy',
+      ]),
+    )
+    .addOption(new Option('--optimizer <name>', 'qat: how steps are made (adam)').choices(['adam', 'sgd']))
+    .addOption(
+      new Option('--schedule <name>', 'qat: how the learning rate falls (cosine)').choices([
+        'cosine',
+        'constant',
+        'step',
+      ]),
+    )
+    .option('--memory-limit <size>', 'qat: what training may take, as in 500MB (2GiB)')
+    .option('--freeze', 'qat: leave what comes before an operator without a gradient as it is');
 }
 
 export function schemeFrom(options: SchemeArguments): SchemeOptions {
@@ -102,5 +136,18 @@ export function schemeFrom(options: SchemeArguments): SchemeOptions {
     parameters: options.parameter,
     target: options.target,
     sensitivity: options.sensitivity,
+    weightBits: options.weightBits,
+    activationBits: options.activationBits,
+    training: {
+      epochs: options.epochs,
+      learningRate: options.learningRate,
+      batchSize: options.batchSize,
+      loss: options.loss,
+      optimizer: options.optimizer,
+      schedule: options.schedule,
+      memoryLimit: options.memoryLimit,
+      freeze: options.freeze,
+      seed: options.seed,
+    },
   };
 }

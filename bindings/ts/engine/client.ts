@@ -93,17 +93,17 @@ export class Engine {
     }
   }
 
-  /** Takes slices until one says that it was the last. */
+  /** Takes slices until one says that it was the last. Waits for what `onSlice` promises. */
   async drive<S>(
     slice: (milliseconds: number) => Promise<S>,
     finished: (slice: S) => boolean,
     signal: AbortSignal | undefined,
-    onSlice?: (slice: S) => void,
+    onSlice?: (slice: S) => unknown,
   ): Promise<S> {
     for (;;) {
       await this.breathe(signal);
       const state = await slice(sliceMilliseconds);
-      onSlice?.(state);
+      await onSlice?.(state);
       if (finished(state)) return state;
     }
   }

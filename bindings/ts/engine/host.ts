@@ -8,6 +8,7 @@ import { bytesOf, dataLength, type TensorData, type TensorLike, type TensorType,
 import type {
   AgreementResult,
   Answer,
+  BufferHandle,
   Choices,
   ComparisonHandle,
   ConfigIn,
@@ -133,6 +134,12 @@ export class EngineHost {
   #quantizer = (id: Id) => this.#get<QuantizerHandle>(id);
   #comparison = <T>(id: Id) => this.#get<ComparisonHandle<T>>(id);
 
+  #bufferOf(bytes: Uint8Array): BufferHandle {
+    const buffer = unwrap(this.#module.allocate(bytes.byteLength));
+    buffer.view().set(bytes);
+    return buffer;
+  }
+
   /** Passes feeds to a call of the engine's, which takes their memory. */
   #withFeeds<T>(feeds: Fed, call: (feeds: FeedIn[]) => Answer<T>): T {
     const passed: FeedIn[] = [];
@@ -141,9 +148,7 @@ export class EngineHost {
         if (Array.isArray(data)) {
           passed.push({ name, type, dims, strings: data });
         } else {
-          const buffer = unwrap(this.#module.allocate(data.byteLength));
-          passed.push({ name, type, dims, buffer });
-          buffer.view().set(bytesOf(data));
+          passed.push({ name, type, dims, buffer: this.#bufferOf(bytesOf(data)) });
         }
       }
       return unwrap(call(passed));
@@ -192,9 +197,8 @@ export class EngineHost {
   // ---- models
 
   readModel(bytes: Uint8Array): ModelDescription {
-    const buffer = unwrap(this.#module.allocate(bytes.byteLength));
+    const buffer = this.#bufferOf(bytes);
     try {
-      buffer.view().set(bytes);
       return this.#describe(unwrap(this.#module.readModel(buffer)));
     } finally {
       buffer.delete();
@@ -263,8 +267,15 @@ export class EngineHost {
 
   async createQuantizer(model: Id, config: ConfigIn, threads: number): Promise<{ id: Id; sweeps: number }> {
     await ensureWorkers(this.#module, threads - 1);
-    const job = unwrap(this.#module.createQuantizer(this.#model(model), config, threads));
-    return { id: this.#keep(job), sweeps: job.sweeps() };
+    const { resume } = config.training;
+    const buffer = resume instanceof Uint8Array ? this.#bufferOf(resume) : null;
+    try {
+      const whole = { ...config, training: { ...config.training, resume: buffer } };
+      const job = unwrap(this.#module.createQuantizer(this.#model(model), whole, threads));
+      return { id: this.#keep(job), sweeps: job.sweeps() };
+    } finally {
+      buffer?.delete();
+    }
   }
 
   /** Works for about `milliseconds`; `idle`: nothing to do until the caller acts. */
@@ -281,6 +292,16 @@ export class EngineHost {
 
   endSamples(id: Id): void {
     unwrap(this.#quantizer(id).endSamples());
+  }
+
+  /** Ends training after the step under way, with the best so far. */
+  stopQuantizer(id: Id): void {
+    this.#quantizer(id).stop();
+  }
+
+  /** The state of training after its last whole epoch, or null. */
+  checkpointOf(id: Id): Uint8Array<ArrayBuffer> | null {
+    return this.#quantizer(id).checkpoint();
   }
 
   quantizerResult(id: Id): { model: ModelDescription; report: EngineReport; ranges: Record<string, Range> } {

@@ -141,6 +141,56 @@ export interface ConfigIn {
   precision: Readonly<Record<string, { activations: string; weights: string }>>;
   ranges: Readonly<Record<string, Range>>;
   options: Readonly<Record<string, number>>;
+  training: TrainingIn;
+}
+
+export interface TrainingIn {
+  epochs: number;
+  learningRate: number;
+  batchSize: number;
+  loss: string;
+  optimizer: string;
+  schedule: string;
+  warmUp: number;
+  momentum: number;
+  weightDecay: number;
+  clipNorm: number;
+  validation: number;
+  learnScales: boolean;
+  freeze: boolean;
+  seed: number;
+  /** 0: as many as the type has. */
+  weightBits: number;
+  activationBits: number;
+  /** Bytes. */
+  memoryLimit: number;
+  checkpoints: boolean;
+  /** A checkpoint to go on from; the host makes a buffer of it. */
+  resume: Uint8Array | BufferHandle | null;
+}
+
+/** Where training stands. */
+export interface TrainingProgress {
+  /** The epoch under way, from 1; 0 before the first step. */
+  epoch: number;
+  epochs: number;
+  /** Steps taken, of all epochs. */
+  step: number;
+  steps: number;
+  /** A running mean over the last steps. */
+  loss: number;
+  /** After the last epoch, on samples kept aside (or on all of them, where there are few). */
+  validationLoss: number;
+  /** Of the checkpoint that is kept. */
+  bestLoss: number;
+  /** Before the first step. */
+  firstLoss: number;
+  stepMilliseconds: number;
+  remainingMilliseconds: number;
+  /** What training takes: samples, parameters and the values of a step. Known before the first step. */
+  memoryBytes: number;
+  /** The epoch after which there is a checkpoint; 0: there is none. */
+  savedEpoch: number;
 }
 
 /** How far the ranges (largest magnitudes) of channels lie apart; channels that are always 0 do not count. */
@@ -286,6 +336,7 @@ export interface QuantizerState extends Steps {
   finished: boolean;
   wantsSamples: boolean;
   enough: boolean;
+  training?: TrainingProgress;
 }
 
 export interface QuantizerHandle extends Handle {
@@ -295,6 +346,8 @@ export interface QuantizerHandle extends Handle {
   sweeps(): number;
   beginSample(feeds: FeedIn[]): Answer<undefined>;
   endSamples(): Answer<undefined>;
+  stop(): void;
+  checkpoint(): Uint8Array<ArrayBuffer> | null;
   result(): Answer<ModelHandle>;
   report(): Answer<EngineReport>;
   ranges(): Answer<Record<string, Range>>;

@@ -19,9 +19,9 @@
 #include <cmath>
 #include <string>
 
+#include "core/stopwatch.h"
 #include "quant/matrix.h"
 #include "quant/rounding.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 namespace {
@@ -196,6 +196,7 @@ const RegisterStage kAdaRound({
     .name = kName,
     .order = 600,
     .repair = true,
+    .rounds_weights = true,
     .needs_samples = layerwise_needs_samples,
     .options = {{.name = kSamples, .owner = kName, .otherwise = 32, .min = 1, .max = 1024},
                 {.name = kPatches, .owner = kName, .otherwise = 2048, .min = 16, .max = 65536},

@@ -12,10 +12,10 @@
 #include <cmath>
 #include <string>
 
+#include "core/stopwatch.h"
 #include "ops/op.h"
 #include "quant/layerwise.h"
 #include "quant/product_layer.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 namespace {

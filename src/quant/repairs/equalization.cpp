@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 
+#include "core/decimal.h"
 #include "ops/infer.h"
 #include "ops/op.h"
 #include "quant/stage.h"
@@ -85,8 +86,7 @@ class Equalize : public Stage {
   std::string factor() const {
     double most = 1;
     for (const auto& [key, s] : total_) most = std::max({most, s, 1 / s});
-    const std::string digits = std::to_string(most);
-    return digits.substr(0, digits.find('.') + 2);
+    return decimal(std::round(10 * most) / 10);
   }
 
   // A product whose weight is a constant that we may scale: its axis, or nullopt.

@@ -13,8 +13,9 @@
 #include <numeric>
 #include <string>
 
+#include "core/sort.h"
+#include "core/stopwatch.h"
 #include "quant/rounding.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 namespace {
@@ -42,7 +43,7 @@ class Gptq : public RoundingStage {
     const auto n = static_cast<size_t>(p.depth);
     order_.resize(n);
     std::iota(order_.begin(), order_.end(), size_t{0});
-    std::sort(order_.begin(), order_.end(), [&](size_t a, size_t b) {
+    sort_small(order_, [&](size_t a, size_t b) {
       const float x = p.g[a * n + a], y = p.g[b * n + b];
       return x != y ? x > y : a < b;
     });
@@ -116,6 +117,7 @@ const RegisterStage kGptq({
         [](const Config& c, const Scheme& scheme) {
           return c.has_samples && !scheme.needs_calibration && bits_of(c.weights) == 4;
         },
+    .rounds_weights = true,
     .needs_samples = layerwise_needs_samples,
     .options = {{.name = kSamples, .owner = kName, .otherwise = 32, .min = 1, .max = 1024},
                 {.name = kPatches, .owner = kName, .otherwise = 4096, .min = 16, .max = 65536}},

@@ -205,6 +205,7 @@ class Hqq : public PiecewiseStage {
 const RegisterStage kHqq({.name = kName,
                           .order = 550,
                           .repair = true,
+                          .rounds_weights = true,
                           .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
                             return std::make_unique<Hqq>(s, std::move(o));
                           }});

@@ -9,13 +9,13 @@ using Kind = QuantRule::Kind;
 
 void check(const Config& c) {
   if (bits_of(c.weights) != 8)
-    throw Error(ErrorCode::kInvalidArgument, "weights of dynamic quantization have 8 bits",
+    throw_error(ErrorCode::kInvalidArgument, "weights of dynamic quantization have 8 bits",
                 {.hint = "weights: 'int8' or 'uint8'; for 4 bits use mode 'weight-only'"});
   if (c.activations != DType::kUint8)
-    throw Error(ErrorCode::kInvalidArgument, "DynamicQuantizeLinear gives uint8",
+    throw_error(ErrorCode::kInvalidArgument, "DynamicQuantizeLinear gives uint8",
                 {.hint = "activations: 'uint8', or mode 'static'"});
   if (c.quantized_inputs || c.quantized_outputs)
-    throw Error(ErrorCode::kInvalidArgument, "inputs and outputs have no fixed scale in dynamic quantization",
+    throw_error(ErrorCode::kInvalidArgument, "inputs and outputs have no fixed scale in dynamic quantization",
                 {.hint = "use mode 'static' for integer inputs and outputs"});
 }
 

@@ -17,7 +17,7 @@ using Kind = QuantRule::Kind;
 void check(const Config& c) {
   const int bits = bits_of(c.weights);
   if (bits != 8 && bits != 4)
-    throw Error(ErrorCode::kInvalidArgument, "weights of static quantization have 4 or 8 bits",
+    throw_error(ErrorCode::kInvalidArgument, "weights of static quantization have 4 or 8 bits",
                 {.hint = "weights: 'int8', 'uint8', 'int4' or 'uint4'"});
 }
 
@@ -225,7 +225,7 @@ class StaticPlanner {
       bool finite = true;
       const Range r = range_of(t->data<float>(), &finite);
       if (!finite)
-        throw Error(ErrorCode::kInvalidModel, {"constant '", p_.graph[v].name, "' holds NaN or infinity"},
+        throw_error(ErrorCode::kInvalidModel, {"constant '", p_.graph[v].name, "' holds NaN or infinity"},
                     {.tensor = p_.graph[v].name, .hint = "exclude the nodes that read it"});
       return know(r);
     }

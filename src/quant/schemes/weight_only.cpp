@@ -12,14 +12,14 @@ using Kind = QuantRule::Kind;
 
 void check(const Config& c) {
   if (bits_of(c.weights) != 8 && bits_of(c.weights) != 4)
-    throw Error(ErrorCode::kInvalidArgument, "weights have 4 or 8 bits",
+    throw_error(ErrorCode::kInvalidArgument, "weights have 4 or 8 bits",
                 {.hint = "weights: 'int8', 'uint8', 'int4' or 'uint4'"});
   // What MatMulNBits takes; larger ones would be of little use.
   if (c.block_size < 16 || c.block_size > 256 || !std::has_single_bit(static_cast<uint64_t>(c.block_size)))
-    throw Error(ErrorCode::kInvalidArgument, {"block size ", c.block_size, " is not possible"},
+    throw_error(ErrorCode::kInvalidArgument, {"block size ", c.block_size, " is not possible"},
                 {.hint = "a power of two from 16 to 256"});
   if (c.quantized_inputs || c.quantized_outputs)
-    throw Error(ErrorCode::kInvalidArgument, "inputs and outputs stay float when only weights are quantized",
+    throw_error(ErrorCode::kInvalidArgument, "inputs and outputs stay float when only weights are quantized",
                 {.hint = "use mode 'static' for integer inputs and outputs"});
 }
 

@@ -78,12 +78,12 @@ class Calibrate : public Stage {
     if (count == 0) return;
     const std::string& name = state_.prepared->graph[v].name;
     if (view.dtype != DType::kFloat32)
-      throw Error(ErrorCode::kInternal, "a value to be quantized is not float32", {.tensor = name});
+      throw_error(ErrorCode::kInternal, "a value to be quantized is not float32", {.tensor = name});
     const std::span<const float> x{reinterpret_cast<const float*>(view.data), static_cast<size_t>(count)};
     bool finite = true;
     const Range range = range_of(x, &finite);
     if (!finite) {
-      throw Error(ErrorCode::kInvalidFeed,
+      throw_error(ErrorCode::kInvalidFeed,
                   {"value '", name, "' became NaN or infinite in sample ", state_.samples + 1},
                   {.tensor = name,
                    .hint = "check the sample (its scaling, its layout), or exclude the nodes around it"});

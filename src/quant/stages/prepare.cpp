@@ -16,7 +16,7 @@ class Prepare : public PiecewiseStage {
  private:
   size_t start() override {
     if (is_quantized(state_.source->graph)) {
-      throw Error(ErrorCode::kInvalidArgument, "the model is quantized already",
+      throw_error(ErrorCode::kInvalidArgument, "the model is quantized already",
                   {.hint = "start from the float model it was made from"});
     }
     require_supported(state_.source->graph);

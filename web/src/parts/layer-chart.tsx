@@ -1,11 +1,11 @@
-import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useMemo, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
-import 'uplot/dist/uPlot.min.css';
 import type { QuantizeReport } from 'zeropoint';
 import { decibels, percent, relativeError } from '../format.ts';
 import { inPageWords } from '../settings.ts';
 import { HistogramPicture } from './histogram-picture.tsx';
 import { ScrollRegion } from './scroll-region.tsx';
+import { axis, useChart } from './use-chart.ts';
 
 type Layer = QuantizeReport['layers'][number];
 type Measured = Layer & { error: NonNullable<Layer['error']> };
@@ -24,66 +24,42 @@ export function LayerChart({ report }: { report: QuantizeReport }) {
   const [at, setAt] = useState(0);
   const host = useRef<HTMLDivElement>(null);
 
-  useEffect(() => {
-    const element = host.current;
-    if (!element || layers.length === 0) return;
-    const style = getComputedStyle(element); // live: it follows the theme
-    const color = (name: string) => () => style.getPropertyValue(name).trim();
-    const chart = new uPlot(
-      {
-        width: element.clientWidth,
-        height: 220,
-        legend: { show: false },
-        scales: {
-          x: { time: false, range: [-0.6, layers.length - 0.4] },
-          y: { range: (_, __, max) => [0, max * 1.08 || 1] },
-        },
-        axes: [
-          { show: false },
-          {
-            stroke: color('--muted'),
-            grid: { stroke: color('--line'), width: 1 },
-            ticks: { show: false },
-            size: 56,
-            values: (_, ticks) => ticks.map((tick) => percent(tick, tick < 0.02 ? 1 : 0)),
-          },
-        ],
-        cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
-        series: [
-          {},
-          {
-            paths: uPlot.paths.bars?.({ size: [0.78, 40], radius: 0.12 }) as uPlot.Series.PathBuilder,
-            fill: color('--accent'),
-            width: 0,
-            points: { show: false },
-          },
-        ],
-        hooks: {
-          setCursor: [
-            (self) => {
-              const index = self.cursor.idx;
-              if (typeof index === 'number') setAt(index);
-            },
-          ],
-        },
+  const data = useMemo(
+    () =>
+      [layers.map((_, i) => i), layers.map(({ error }) => relativeError(error.sqnr))] as [number[], number[]],
+    [layers],
+  );
+  useChart(
+    host,
+    (color) => ({
+      legend: { show: false },
+      scales: {
+        x: { time: false, range: [-0.6, layers.length - 0.4] },
+        y: { range: (_, __, max) => [0, max * 1.08 || 1] },
       },
-      [layers.map((_, i) => i), layers.map(({ error }) => relativeError(error.sqnr))],
-      element,
-    );
-    const resize = new ResizeObserver(() => chart.setSize({ width: element.clientWidth, height: 220 }));
-    resize.observe(element);
-    const dark = matchMedia('(prefers-color-scheme: dark)');
-    const redraw = () => chart.redraw();
-    dark.addEventListener('change', redraw);
-    const chosen = new MutationObserver(redraw);
-    chosen.observe(document.documentElement, { attributeFilter: ['data-theme'] });
-    return () => {
-      resize.disconnect();
-      dark.removeEventListener('change', redraw);
-      chosen.disconnect();
-      chart.destroy();
-    };
-  }, [layers]);
+      axes: [{ show: false }, { ...axis(color, (tick) => percent(tick, tick < 0.02 ? 1 : 0)), size: 56 }],
+      cursor: { y: false, drag: { x: false, y: false }, points: { show: false } },
+      series: [
+        {},
+        {
+          paths: uPlot.paths.bars?.({ size: [0.78, 40], radius: 0.12 }) as uPlot.Series.PathBuilder,
+          fill: color('--accent'),
+          width: 0,
+          points: { show: false },
+        },
+      ],
+      hooks: {
+        setCursor: [
+          (self) => {
+            const index = self.cursor.idx;
+            if (typeof index === 'number') setAt(index);
+          },
+        ],
+      },
+    }),
+    data,
+    layers,
+  );
 
   if (layers.length === 0) {
     return <p class="note">No layer's error was measured.</p>;

@@ -1,20 +1,24 @@
+import type { ComponentChildren } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import { percent, timeLeft } from '../format.ts';
 import type { Step } from '../work.ts';
 
-/** What is being done, how far it is, and a way out. */
+/** What is being done, how far it is, and ways out. */
 export function ProgressView({
   step,
   startedAt,
   onCancel,
+  children,
 }: {
   step: Step;
   startedAt: number;
   onCancel: () => void;
+  /** Buttons beside Cancel. */
+  children?: ComponentChildren;
 }) {
   const button = useRef<HTMLButtonElement>(null);
+  useEffect(() => button.current?.focus(), []);
   useEffect(() => {
-    button.current?.focus();
     const onKey = (event: KeyboardEvent) => {
       if (event.key === 'Escape') onCancel();
     };
@@ -36,9 +40,12 @@ export function ProgressView({
         aria-label={step.label}
         {...(step.share === undefined ? {} : { value: Math.min(1, step.share) })}
       />
-      <button type="button" ref={button} onClick={onCancel}>
-        Cancel
-      </button>
+      <div class="actions">
+        <button type="button" ref={button} onClick={onCancel}>
+          Cancel
+        </button>
+        {children}
+      </div>
     </div>
   );
 }

@@ -1,13 +1,14 @@
 import { useState } from 'preact/hooks';
 import type { Model, Trial, ZeropointError } from 'zeropoint';
 import { bytes, decibels, milliseconds, percent, times, verdict } from '../format.ts';
-import { asError } from '../sample-set.ts';
-import { describe, isCalibrated } from '../settings.ts';
-import type { Result } from '../work.ts';
+import { asError, type SampleSet } from '../sample-set.ts';
+import { describe, isCalibrated, type Settings } from '../settings.ts';
+import { type Result, worstSqnr, worstTop1 } from '../work.ts';
 import { ErrorBox } from './error-box.tsx';
 import { Findings, LayerChart } from './layer-chart.tsx';
 import { ScrollRegion } from './scroll-region.tsx';
 import { TradeoffChart } from './tradeoff-chart.tsx';
+import { TrainingPanel } from './training-panel.tsx';
 
 function save(name: string, data: BlobPart, type: string) {
   const url = URL.createObjectURL(new Blob([data], { type }));
@@ -23,9 +24,13 @@ const mostFindings = 3;
 
 const base = (name: string) => name.replace(/\.onnx$/i, '');
 
-/** The smallest SQNR of all outputs: the one to judge by. */
-export function worstSqnr(result: Result): number {
-  return Math.min(...result.comparison.outputs.map(({ sqnr }) => sqnr));
+/** What a file of these settings is called by. */
+function kindOf(settings: Settings): string {
+  if (settings.mode === 'qat' && settings.training) {
+    return `w${settings.training.weightBits}a${settings.training.activationBits}`;
+  }
+  if (isCalibrated(settings)) return 'int8';
+  return settings.mode === 'float16' ? 'float16' : settings.weights;
 }
 
 /** Size, speed and agreement, the layers' errors, and the files to take away. */
@@ -35,6 +40,9 @@ export function ResultView({
   result,
   busy,
   onPick,
+  samples,
+  onBusy,
+  onResult,
 }: {
   name: string;
   original: Model;
@@ -42,12 +50,15 @@ export function ResultView({
   busy: boolean;
   /** Another point of the trade-off is to be made. */
   onPick: (trial: Trial) => void;
+  samples: SampleSet | undefined;
+  onBusy: (busy: boolean) => void;
+  onResult: (result: Result) => void;
 }) {
   const [problem, setProblem] = useState<ZeropointError | undefined>();
   const { report, comparison, latency, settings } = result;
   const sqnr = worstSqnr(result);
   const { word, grade } = verdict(sqnr);
-  const top1 = comparison.outputs.map((o) => o.top1).filter((share) => !Number.isNaN(share));
+  const top1 = worstTop1(result);
   const cosine = Math.min(...comparison.outputs.map((o) => o.cosine));
   const speedup = latency.original / latency.quantized;
   const attempt = (work: () => Promise<void>) => {
@@ -78,8 +89,8 @@ export function ResultView({
           <span class="fact-value">{decibels(sqnr)}</span>
           <span class="fact-note">{word}</span>
           <span class="fact-note">
-            {top1.length > 0 && `Same top answer: ${percent(Math.min(...top1))}. `}Cosine {cosine.toFixed(4)},
-            over {comparison.samples} {comparison.samples === 1 ? 'sample' : 'samples'}.
+            {!Number.isNaN(top1) && `Same top answer: ${percent(top1)}. `}Cosine {cosine.toFixed(4)}, over{' '}
+            {comparison.samples} {comparison.samples === 1 ? 'sample' : 'samples'}.
           </span>
         </div>
       </div>
@@ -101,7 +112,7 @@ export function ResultView({
           onClick={() =>
             attempt(async () =>
               save(
-                `${base(name)}.${isCalibrated(settings) ? 'int8' : settings.mode === 'float16' ? 'float16' : settings.weights}.onnx`,
+                `${base(name)}.${kindOf(settings)}.onnx`,
                 await result.model.toBytes(),
                 'application/octet-stream',
               ),
@@ -168,6 +179,15 @@ export function ResultView({
         </details>
       )}
       {problem && <ErrorBox error={problem} onClose={() => setProblem(undefined)} />}
+      {isCalibrated(settings) && (
+        <TrainingPanel
+          original={original}
+          result={result}
+          samples={samples}
+          onBusy={onBusy}
+          onResult={onResult}
+        />
+      )}
       <h3>Where accuracy went</h3>
       <Findings findings={report.findings.slice(0, mostFindings)} />
       {report.findings.length > mostFindings && (

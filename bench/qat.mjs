@@ -1,0 +1,269 @@
+#!/usr/bin/env node
+// What training brings back, and what it costs.
+//
+//   npm run bench:qat -- [--quick] [--networks efficientnet,recognition] [--images FOLDER] [--json FILE]
+//
+// A digits network is trained here from scratch in float, then quantized with fewer and fewer bits: without training,
+// and trained to answer as the float network does. EfficientNet-Lite0 and PP-OCRv4 recognition teach themselves on the
+// samples that bench:accuracy calibrates with, and are tested on its others. --quick: few digits, and no networks.
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { availableParallelism, cpus } from 'node:os';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import * as zeropoint from '../dist/node.js';
+import { models as modelsFrom } from './accuracy/contest.mjs';
+import { samplesOf as samplesOfModel } from './accuracy/samples.mjs';
+import { accuracyOf, digits, digitsNetwork, samplesOf } from './digits.mjs';
+import { environment, prepare } from './prepare/prepare.mjs';
+
+const { Model, Tensor } = zeropoint;
+
+const { values: options } = parseArgs({
+  options: {
+    json: { type: 'string' },
+    quick: { type: 'boolean', default: false },
+    networks: { type: 'string', default: 'efficientnet,recognition' },
+    images: {
+      type: 'string',
+      default: fileURLToPath(new URL('../../shared/imagenet-256', import.meta.url)),
+    },
+  },
+});
+
+const now = () => performance.now();
+const percent = (part) => (100 * part).toFixed(2);
+const table = (head, rows) =>
+  `${[head, head.map(() => '---'), ...rows].map((cells) => `| ${cells.join(' | ')} |`).join('\n')}\n`;
+
+/** Quantizes, and says how long it took and what the last progress of training was. */
+async function train(model, how) {
+  let last;
+  const start = now();
+  const { model: made } = await model.quantize({
+    mode: 'qat',
+    layerErrors: 0,
+    onProgress: (p) => {
+      last = p.training ?? last;
+    },
+    ...how,
+  });
+  return { made, seconds: (now() - start) / 1000, last };
+}
+
+const median = (numbers) => numbers.sort((a, b) => a - b)[numbers.length >> 1];
+
+// ---- digits
+
+async function digitsTables() {
+  const { training, test } = options.quick ? digits(150, 100) : digits(800, 200);
+  const labelled = samplesOf(training, 100, { withLabels: true, Tensor });
+  const samples = samplesOf(training, 100, { Tensor });
+  const accuracy = async (model) => {
+    await using session = await model.createSession({ threads: 1 });
+    return accuracyOf(session, test, { Tensor });
+  };
+
+  await using network = await Model.load(digitsNetwork());
+  const untrained = await accuracy(network);
+  const float = await train(network, {
+    calibration: labelled,
+    exclude: ['Conv', 'Gemm'],
+    training: { epochs: options.quick ? 12 : 8, learningRate: 2e-3 },
+  });
+  const whole = await accuracy(float.made);
+  console.log(
+    `Digits, ${test.labels.length} of them not seen in training. Float: ${percent(untrained)} % before it was trained, ` +
+      `${percent(whole)} % after ${float.seconds.toFixed(1)} s.\n`,
+  );
+  const rows = [];
+  for (const [weightBits, activationBits] of [
+    [8, 8],
+    [4, 4],
+    [2, 4],
+  ]) {
+    const how = {
+      calibration: samples,
+      weights: weightBits > 4 ? 'int8' : 'int4',
+      weightBits,
+      activationBits,
+    };
+    const before = await train(float.made, { ...how, training: { epochs: 0 } });
+    const after = await train(float.made, { ...how, training: { epochs: 10, learningRate: 2e-3 } });
+    rows.push({
+      name: `W${weightBits}A${activationBits}`,
+      float: whole,
+      postTraining: await accuracy(before.made),
+      trained: await accuracy(after.made),
+      seconds: after.seconds,
+      lossBefore: after.last.firstLoss,
+      lossAfter: after.last.bestLoss,
+    });
+    await before.made.dispose();
+    await after.made.dispose();
+  }
+  console.log(
+    table(
+      ['', 'float %', 'post-training %', 'trained %', 's', 'KL before', 'KL after'],
+      rows.map((r) => [
+        r.name,
+        percent(r.float),
+        percent(r.postTraining),
+        percent(r.trained),
+        r.seconds.toFixed(1),
+        r.lossBefore.toFixed(4),
+        r.lossAfter.toFixed(4),
+      ]),
+    ),
+  );
+  const steps = await stepCosts(float.made, samples, 'digits, 32 images');
+  await float.made.dispose();
+  return { untrained, float: whole, floatSeconds: float.seconds, rows, steps };
+}
+
+// ---- what a step costs
+
+/** One and two threads: a step of training beside a forward pass of the float model over as many samples. */
+async function stepCosts(model, samples, what) {
+  const batchSize = 32;
+  const [first] = samples;
+  const feeds = Object.fromEntries(
+    Object.entries(first).map(([name, { data, dims }]) => {
+      const row = data.length / dims[0];
+      return [name, new Tensor('float32', data.slice(0, batchSize * row), [batchSize, ...dims.slice(1)])];
+    }),
+  );
+  const steps = [];
+  for (const threads of [1, 2].filter((n) => n <= availableParallelism())) {
+    await using session = await model.createSession({ threads });
+    const passes = [];
+    for (let i = 0; i < 60; i += 1) {
+      await session.run(feeds);
+      if (i >= 20) passes.push(session.lastRunMs);
+    }
+    const { last, made } = await train(model, {
+      calibration: samples.slice(0, 10),
+      threads,
+      training: { epochs: 4, batchSize, validation: 0 },
+    });
+    await made.dispose();
+    steps.push({ threads, forward: median(passes), step: last.stepMilliseconds });
+  }
+  const [one, two] = steps;
+  console.log(
+    table(
+      [`a step of ${what}`, 'forward ms', 'step ms', 'forward passes', 'against one thread'],
+      steps.map((s) => [
+        `${s.threads} ${s.threads > 1 ? 'threads' : 'thread'}`,
+        s.forward.toFixed(2),
+        s.step.toFixed(2),
+        (s.step / s.forward).toFixed(2),
+        two && s === two ? `${(one.step / two.step).toFixed(2)}x` : '',
+      ]),
+    ),
+  );
+  return steps;
+}
+
+// ---- networks
+
+const recipes = {
+  efficientnet: [
+    { name: 'W8A8', options: {} },
+    { name: 'W4A8', options: { weights: 'int4' } },
+  ],
+  recognition: [{ name: 'W4A8', options: { weights: 'int4' } }],
+};
+
+const training = {
+  efficientnet: { epochs: 8, batchSize: 10, learningRate: 1e-4, memoryLimit: '3GiB' },
+  recognition: { epochs: 5, batchSize: 8, learningRate: 1e-4, memoryLimit: '3GiB' },
+};
+
+async function outputsOf(model, series) {
+  await using session = await model.createSession();
+  const outputs = [];
+  for await (const feeds of series()) {
+    const [first] = Object.values(await session.run(feeds));
+    outputs.push({ data: Float32Array.from(first.data), dims: first.dims });
+  }
+  return outputs;
+}
+
+async function networkTables() {
+  const { models: prepared } = await prepare();
+  const python = await environment().catch(() => undefined);
+  const results = [];
+  for (const model of modelsFrom(prepared)) {
+    if (!options.networks.split(',').includes(model.key)) continue;
+    if (!model.file || !existsSync(model.file) || (model.images && !existsSync(options.images))) {
+      console.error(`${model.name} is left out: its model or its images are not there`);
+      continue;
+    }
+    await using float = await Model.load(readFileSync(model.file));
+    const { inputs } = float;
+    const samples = await samplesOfModel(python, model, { zeropoint, inputs, images: options.images });
+    if (!samples) continue;
+    const { truth, test } = samples;
+    const calibration = [];
+    for await (const feeds of samples.calibration()) calibration.push(feeds);
+    const expected = await outputsOf(float, test);
+    const measure = async (made) => {
+      const metrics = model.metric(await outputsOf(made, test), expected, truth);
+      await made.dispose();
+      return metrics;
+    };
+    const rows = [{ name: 'float', metrics: model.metric(expected, expected, truth), seconds: 0 }];
+    const tell = () => console.error(`${model.name}: ${JSON.stringify(rows.at(-1))}`);
+    for (const { name, options: how } of recipes[model.key]) {
+      for (const [what, more] of [
+        ['rounded to the nearest', { repairs: [] }],
+        ['AdaRound', { repairs: ['adaround', 'bias-correction'] }],
+      ]) {
+        const start = now();
+        const { model: made } = await float.quantize({ calibration, layerErrors: 0, ...how, ...more });
+        const seconds = (now() - start) / 1000;
+        rows.push({ name: `${name}, ${what}`, metrics: await measure(made), seconds });
+        tell();
+      }
+      const { made, seconds, last } = await train(float, {
+        calibration,
+        ...how,
+        training: training[model.key],
+      });
+      rows.push({
+        name: `${name}, trained`,
+        metrics: await measure(made),
+        seconds,
+        step: last.stepMilliseconds,
+        memory: last.memoryBytes,
+      });
+      tell();
+    }
+    const keys = Object.keys(rows[0].metrics).filter((key) => key !== 'main');
+    console.log(`${model.name}\n`);
+    console.log(
+      table(
+        ['', model.unit, ...keys, 's', 'ms a step', 'MB'],
+        rows.map((r) => [
+          r.name,
+          r.metrics.main.toFixed(2),
+          ...keys.map((key) => r.metrics[key].toFixed(3)),
+          r.seconds.toFixed(0),
+          r.step?.toFixed(0) ?? '',
+          r.memory ? (r.memory / 1e6).toFixed(0) : '',
+        ]),
+      ),
+    );
+    results.push({ key: model.key, name: model.name, rows });
+  }
+  return results;
+}
+
+const machine = `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} threads`;
+console.log(`${machine}\n`);
+const result = {
+  machine,
+  digits: await digitsTables(),
+  networks: options.quick ? [] : await networkTables(),
+};
+if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(result, undefined, 2)}\n`);

@@ -1,0 +1,132 @@
+// The gradients of convolutions: of the input, a transposed convolution whose size is given; of the weights,
+// a product over all pixels. Both are what Conv and ConvTranspose add for training (see their files).
+#include <algorithm>
+
+#include "kernels/depthwise_gradient.h"
+#include "kernels/gemm_gradient.h"
+#include "ops/conv.h"
+#include "ops/gradient.h"
+
+namespace zp {
+namespace {
+
+void infer_given(InferContext& c) { infer_as_given(c, 2); }
+
+// Weights [channels][taps] as [taps][channels].
+void by_tap(const float* weights, int64_t channels, int64_t taps, float* to) {
+  for (int64_t t = 0; t < taps; ++t)
+    for (int64_t k = 0; k < channels; ++k) to[t * channels + k] = weights[k * taps + t];
+}
+
+// ---- ConvInputGradient: dy, w, shape of x
+
+Kernel prepare_depthwise_input(PrepareContext& c, kernels::ConvGeometry g) {
+  g.channels = static_cast<int>(g.pixel_stride);
+  c.scratch(static_cast<size_t>(g.channels) * static_cast<size_t>(g.taps()) * sizeof(float));
+  return [g](const RunContext& r) {
+    auto* weights = r.scratch<float>();
+    by_tap(r.in<float>(1), g.channels, g.taps(), weights);
+    r.parallel_range(int64_t{g.batch} * g.in_height, 1, [&](int64_t begin, int64_t end) {
+      kernels::depthwise_input_gradient(g, weights, r.in<float>(0), r.out<float>(0), static_cast<int>(begin),
+                                        static_cast<int>(end));
+    });
+  };
+}
+
+Kernel prepare_input(PrepareContext& c) {
+  const int64_t group = c.node().int_attribute("group", 1);
+  // `x` is what is made here; the geometry is that of the convolution forward.
+  const Shape &dy = c.dims(0), &weights = c.dims(1), &x = c.out_dims(0);
+  const kernels::ConvGeometry forward = conv_geometry(c.node(), x, weights, dy);
+  if (is_depthwise(group, x, weights)) return prepare_depthwise_input(c, forward);
+  kernels::TransposedConvGeometry g;
+  g.batch = forward.batch;
+  g.in_height = forward.out_height;
+  g.in_width = forward.out_width;
+  g.channels = int_of(weights[0] / group);
+  g.pixel_stride = int_of(dy.back());
+  g.kernel_height = forward.kernel_height;
+  g.kernel_width = forward.kernel_width;
+  g.stride_height = forward.stride_height;
+  g.stride_width = forward.stride_width;
+  g.dilation_height = forward.dilation_height;
+  g.dilation_width = forward.dilation_width;
+  g.pad_top = forward.pad_top;
+  g.pad_left = forward.pad_left;
+  g.out_height = forward.in_height;
+  g.out_width = forward.in_width;
+  g.out_pixel_stride = int_of(x.back());
+  check_parts(int64_t{g.phases()} * group);
+  return float_product(c, transposed_conv_product(g, group, weights), {});
+}
+
+// ---- ConvWeightGradient: x, dy, shape of w
+
+Kernel prepare_depthwise_weight(PrepareContext& c, kernels::ConvGeometry g) {
+  g.channels = static_cast<int>(g.pixel_stride);
+  c.scratch(static_cast<size_t>(g.channels) * static_cast<size_t>(g.taps()) * sizeof(float));
+  return [g](const RunContext& r) {
+    auto* dw = r.scratch<float>();
+    r.parallel_range(g.channels, 16, [&](int64_t begin, int64_t end) {
+      kernels::depthwise_weight_gradient(g, r.in<float>(0), r.in<float>(1), dw, static_cast<int>(begin),
+                                         static_cast<int>(end));
+    });
+    by_tap(dw, g.taps(), g.channels, r.out<float>(0));  // and back
+  };
+}
+
+Kernel prepare_weight(PrepareContext& c) {
+  const int64_t group = c.node().int_attribute("group", 1);
+  const Shape weights = to_logical(c.out_dims(0));
+  const Shape &x = c.dims(0), &dy = c.dims(1);
+  const kernels::ConvGeometry g = conv_geometry(c.node(), x, weights, dy);
+  if (is_depthwise(group, x, weights)) return prepare_depthwise_weight(c, g);
+  check_parts(group);
+  kernels::ConvWeightGradient gradient{g, int_of(weights[0] / group), int_of(dy.back())};
+  // Groups, then strips of columns: as many as the threads need.
+  const int depth = gradient.depth(), tiles = (depth + kernels::kColumnTile - 1) / kernels::kColumnTile;
+  const int strips = static_cast<int>(
+      std::clamp<int64_t>((int64_t{c.threads()} * 2 + group - 1) / group, 1, std::max(1, tiles)));
+  const auto cut = [=](int i) { return std::min(depth, tiles * i / strips * kernels::kColumnTile); };
+  const size_t own = (kernels::conv_weight_gradient_scratch_bytes(
+                          gradient, (tiles + strips - 1) / strips * kernels::kColumnTile) +
+                      63) /
+                     64 * 64;
+  c.scratch(own * static_cast<size_t>(c.threads()));
+  return [=](const RunContext& r) {
+    r.parallel(group * strips, [&](int64_t task, int thread) {
+      const int64_t at = task / strips;
+      const auto strip = static_cast<int>(task % strips);
+      kernels::conv_weight_gradient(gradient, r.in<float>(0) + at * g.channels,
+                                    r.in<float>(1) + at * gradient.columns,
+                                    r.out<float>(0) + at * gradient.columns * depth, cut(strip),
+                                    cut(strip + 1), r.scratch<std::byte>(own * static_cast<size_t>(thread)));
+    });
+  };
+}
+
+LayoutRule all_channels_last(const InferContext&) { return LayoutRule::kAllChannelsLast; }
+
+constexpr OpDef kInput = {.domain = kOwn,
+                          .name = "ConvInputGradient",
+                          .infer = infer_given,
+                          .prepare = prepare_input,
+                          .layout = channels_last};
+constexpr OpDef kWeight = {.domain = kOwn,
+                           .name = "ConvWeightGradient",
+                           .infer = infer_given,
+                           .prepare = prepare_weight,
+                           .layout = all_channels_last};
+const RegisterOps kRegistered({&kInput, &kWeight});
+
+}  // namespace
+
+ValueId channel_sums(Gradient& g, ValueId d) {
+  const int rank = g.rank_of(d);
+  std::vector<int64_t> axes;
+  for (int i = 0; i < rank; ++i)
+    if (i != 1) axes.push_back(i);
+  return g.add("Reshape", {g.add("ReduceSum", {d, g.integers(axes)}), g.integers({-1})});
+}
+
+}  // namespace zp

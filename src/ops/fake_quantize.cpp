@@ -1,0 +1,136 @@
+// FakeQuantize: the QuantizeLinear -> DequantizeLinear pairs of a graph as training sees them, in one step
+// and with the integers that may be used given by `low` and `high` (fewer than the type has, for 2, 3 or 4
+// bits). Its scales can be learned.
+//
+// Inputs: x, scales, zero points (float). One scale, or one for each index along `axis`.
+#include <algorithm>
+
+#include "kernels/quantize_gradient.h"
+#include "ops/gradient.h"
+#include "ops/unary.h"
+
+namespace zp {
+namespace {
+
+constexpr int64_t kGrain = 8192;
+
+// x as [outer][length][inner]; one scale along `length`, or one for all.
+struct Geometry {
+  int64_t outer = 1, length = 1, inner = 1;
+  bool per_tensor = true;
+  float low = 0, high = 0;
+
+  int64_t count() const { return outer * length * inner; }
+  kernels::FakeQuantization at(const RunContext& r, int64_t k) const {
+    return {r.in<float>(1)[k], r.in<float>(2)[k], low, high};
+  }
+};
+
+Geometry geometry_of(PrepareContext& c) {
+  require_inputs(c, 3);
+  for (size_t i = 0; i < 3; ++i)
+    if (c.dtype(i) != DType::kFloat32) fail_type(c, i);
+  Geometry g;
+  g.low = c.node().float_attribute("low", 0);
+  g.high = c.node().float_attribute("high", 255);
+  const Shape& x = c.dims(0);
+  const int64_t scales = element_count(c.dims(1));
+  g.per_tensor = scales == 1;
+  if (g.per_tensor) {
+    g.inner = element_count(x);
+  } else {
+    const auto axis =
+        static_cast<size_t>(c.axis(c.node().int_attribute("axis", 0), static_cast<int>(x.size())));
+    for (size_t d = 0; d < x.size(); ++d) (d < axis ? g.outer : d > axis ? g.inner : g.length) *= x[d];
+  }
+  if (scales != (g.per_tensor ? 1 : g.length) || element_count(c.dims(2)) != scales)
+    c.fail(ErrorCode::kShapeMismatch, "the scales do not fit the tensor");
+  return g;
+}
+
+Kernel prepare(PrepareContext& c) {
+  const Geometry g = geometry_of(c);
+  return [g](const RunContext& r) {
+    if (g.per_tensor) {
+      r.parallel_range(g.inner, kGrain, [&](int64_t begin, int64_t end) {
+        kernels::fake_quantize(g.at(r, 0), r.in<float>(0) + begin, r.out<float>(0) + begin,
+                               static_cast<size_t>(end - begin));
+      });
+      return;
+    }
+    const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, g.inner));
+    r.parallel_range(g.outer * g.length, grain, [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row)
+        kernels::fake_quantize(g.at(r, row % g.length), r.in<float>(0) + row * g.inner,
+                               r.out<float>(0) + row * g.inner, static_cast<size_t>(g.inner));
+    });
+  };
+}
+
+// ---- x, scales, zero points, dy: dx and the scales' gradients
+
+void infer_gradient(InferContext& c) {
+  infer_same(c);
+  if (!c.has_output(1)) return;
+  if (c.shape(1)) return c.output(1, DType::kFloat32, *c.shape(1));
+  c.output(1, DType::kFloat32);
+}
+
+Kernel prepare_gradient(PrepareContext& c) {
+  const Geometry g = geometry_of(c);
+  const bool scales = c.has_output(1);
+  if (!g.per_tensor) {
+    const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, g.outer * g.inner));
+    return [=](const RunContext& r) {
+      r.parallel_range(g.length, grain, [&](int64_t begin, int64_t end) {
+        for (int64_t k = begin; k < end; ++k) {
+          double ds = 0;
+          for (int64_t o = 0; o < g.outer; ++o) {
+            const int64_t at = (o * g.length + k) * g.inner;
+            ds += kernels::fake_quantize_gradient(g.at(r, k), r.in<float>(0) + at, r.in<float>(3) + at,
+                                                  r.out<float>(0) + at, static_cast<size_t>(g.inner));
+          }
+          if (scales) r.out<float>(1)[k] = static_cast<float>(ds);
+        }
+      });
+    };
+  }
+  // The same pieces with any number of threads, so that the sum has the same bits.
+  const int64_t pieces = std::clamp<int64_t>(g.inner / kGrain, 1, 64);
+  c.scratch(static_cast<size_t>(pieces) * sizeof(double));
+  return [=](const RunContext& r) {
+    auto* sums = r.scratch<double>();
+    r.parallel(pieces, [&](int64_t p, int) {
+      const int64_t begin = g.inner * p / pieces, end = g.inner * (p + 1) / pieces;
+      sums[p] = kernels::fake_quantize_gradient(g.at(r, 0), r.in<float>(0) + begin, r.in<float>(3) + begin,
+                                                r.out<float>(0) + begin, static_cast<size_t>(end - begin));
+    });
+    double ds = 0;
+    for (int64_t p = 0; p < pieces; ++p) ds += sums[p];
+    if (scales) *r.out<float>(1) = static_cast<float>(ds);
+  };
+}
+
+void gradient(Gradient& g) {
+  if (!g.wanted(0) && !g.wanted(1)) return;
+  const auto made = g.add_node("FakeQuantizeGradient", {g.in(0), g.in(1), g.in(2), g.dy()},
+                               g.wanted(1) ? 2 : 1, g.attributes(), kOwn);
+  if (g.wanted(0)) g.give(0, made[0]);
+  if (g.wanted(1)) g.give(1, made[1]);
+}
+
+constexpr OpDef kFakeQuantize = {.domain = kOwn,
+                                 .name = "FakeQuantize",
+                                 .infer = infer_same,
+                                 .prepare = prepare,
+                                 .layout = any_layout,
+                                 .gradient = gradient};
+constexpr OpDef kFakeQuantizeGradient = {.domain = kOwn,
+                                         .name = "FakeQuantizeGradient",
+                                         .infer = infer_gradient,
+                                         .prepare = prepare_gradient,
+                                         .layout = any_layout};
+const RegisterOps kRegistered({&kFakeQuantize, &kFakeQuantizeGradient});
+
+}  // namespace
+}  // namespace zp

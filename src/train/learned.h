@@ -1,0 +1,78 @@
+// What training changes in a quantized model: float weights and biases behind the integers, and the scales.
+// Reads them from a job that has placed its Q and DQ, makes the graph that training runs, and writes what was
+// learned back as constants of the same Q/DQ graph.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "quant/stage.h"
+#include "train/trainer.h"
+
+namespace zp::train {
+
+// What is to be small about one output of the model.
+struct Aim {
+  enum class Kind : uint8_t {
+    kProbabilities,  // cross-entropy with probabilities: of the float model, or of labels
+    kSquares,        // mean squared error
+  };
+  ValueId output = kNoValue;  // in the quantized graph
+  std::string feed;           // the input of the training graph that holds what it should be
+  Kind kind = Kind::kSquares;
+  bool is_probability = false;  // the output has been through a softmax already
+  double factor = 1;            // of the squares
+};
+
+class Learned {
+ public:
+  // Where fewer bits are asked for than the types have, scales are chosen for them at once and written.
+  explicit Learned(quant::JobState& state);
+
+  // Inputs: those of the model, the feeds of the aims, and the parameters.
+  Problem problem(const std::vector<Aim>& aims) const;
+  void store(const std::vector<Parameter>& parameters);
+
+ private:
+  struct Weight {
+    size_t placed;  // in state.weights
+    Tensor value;
+    std::vector<float> scales;
+    std::vector<int32_t> zero_points;
+    IntegerRange codes;
+    std::string name;
+  };
+  struct Bias {
+    size_t placed;  // in state.biases
+    Tensor value;
+    std::string name;
+  };
+  struct Plain {  // of a product that stays float
+    ValueId value;
+    bool is_bias;
+    std::string name;
+  };
+  struct Activation {
+    ValueId x, integers;  // of the Q
+    int32_t group;
+    ValueId low = kNoValue, high = kNoValue;  // bounds of the Clip before it, if it has one
+  };
+
+  const Graph& graph() const { return state_.result->graph; }
+  IntegerRange activation_codes(DType dtype) const;
+  void find_weights();
+  void find_plain();
+  void find_activations();
+  void narrow();
+  void add_clip(Activation& a);
+  void write();
+
+  quant::JobState& state_;
+  const quant::Training& settings_;
+  std::vector<Weight> weights_;
+  std::vector<Bias> biases_;
+  std::vector<Plain> plain_;
+  std::vector<Activation> activations_;
+};
+
+}  // namespace zp::train

@@ -1,0 +1,253 @@
+// The stage that trains: keeps the samples with what the float model makes of them, trains the placed graph
+// on them, and writes what it learned into it.
+#include "quant/stage.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "core/error.h"
+#include "train/learned.h"
+
+namespace zp::train {
+namespace {
+
+bool trains(const quant::Config& config, const quant::Scheme& scheme) {
+  return scheme.name == "qat" && config.training.epochs > 0;
+}
+
+// Any number of samples can be one batch: dimension 0 of every input and output is free.
+bool is_stackable(const Graph& graph) {
+  const auto free = [&](ValueId v) {
+    const auto& shape = graph[v].shape;
+    return shape && !shape->empty() && !(*shape)[0].known();
+  };
+  return !graph.inputs.empty() && std::all_of(graph.inputs.begin(), graph.inputs.end(), free) &&
+         std::all_of(graph.outputs.begin(), graph.outputs.end(), free);
+}
+
+int64_t classes_of(const Tensor& t) { return t.dims().empty() ? 1 : std::max<int64_t>(1, t.dims().back()); }
+
+bool is_distribution(const Tensor& t) {
+  const int64_t classes = classes_of(t);
+  const std::span<const float> x = t.data<float>();
+  for (int64_t row = 0; row < t.size(); row += classes) {
+    double sum = 0;
+    for (int64_t i = row; i < row + classes; ++i) {
+      if (x[static_cast<size_t>(i)] < 0) return false;
+      sum += x[static_cast<size_t>(i)];
+    }
+    if (std::fabs(sum - 1) > 1e-3) return false;
+  }
+  return true;
+}
+
+Tensor softmax(const Tensor& t) {
+  Tensor y(DType::kFloat32, t.dims());
+  const int64_t classes = classes_of(t);
+  const std::span<const float> x = t.data<float>();
+  const std::span<float> out = y.mutable_data<float>();
+  for (size_t row = 0; row < x.size(); row += static_cast<size_t>(classes)) {
+    const auto end = row + static_cast<size_t>(classes);
+    const float top = *std::max_element(x.begin() + static_cast<std::ptrdiff_t>(row),
+                                        x.begin() + static_cast<std::ptrdiff_t>(end));
+    double sum = 0;
+    for (size_t i = row; i < end; ++i) sum += out[i] = std::exp(x[i] - top);
+    for (size_t i = row; i < end; ++i) out[i] = static_cast<float>(out[i] / sum);
+  }
+  return y;
+}
+
+class Train : public quant::Stage {
+ public:
+  explicit Train(quant::JobState& state) : state_(state), settings_(state.config.training) {
+    active_ = state.scheme->name == "qat";
+    if (!active_) return;
+    learned_ = std::make_unique<Learned>(state);
+    if (!trains(state.config, *state.scheme)) {
+      active_ = false;
+      return;
+    }
+    const Graph& graph = state.prepared->graph;
+    samples_ = std::make_unique<Samples>(is_stackable(graph));
+    teacher_ = std::make_unique<runtime::Session>(
+        state.prepared, runtime::SessionOptions{.threads = state.threads, .integer = false, .taps = {}});
+    for (size_t i = 0; i < graph.outputs.size(); ++i) {
+      if (graph[graph.outputs[i]].dtype != DType::kFloat32) continue;
+      Output o;
+      o.at = i;
+      o.name = graph[graph.outputs[i]].name;
+      o.aim.output = state.result->graph.outputs[i];
+      o.aim.feed = quant::target_name(o.name);
+      outputs_.push_back(std::move(o));
+    }
+  }
+
+  bool wants_samples() const override { return active_ && !ended_; }
+  void begin_sample(std::vector<runtime::Feed> feeds) override {
+    given_.clear();
+    for (runtime::Feed& f : feeds)
+      if (quant::is_target(f.name)) given_.push_back(f);
+    std::erase_if(feeds, [](const runtime::Feed& f) { return quant::is_target(f.name); });
+    kept_ = feeds;
+    teacher_->begin(std::move(feeds));
+    running_ = true;
+  }
+  void end_samples() override { ended_ = true; }
+  void stop() override {
+    stopped_ = true;
+    if (trainer_) trainer_->stop();
+  }
+
+  bool advance(double milliseconds) override {
+    if (!active_) return true;
+    if (running_) {
+      if (!teacher_->advance(milliseconds)) return false;
+      running_ = false;
+      keep(teacher_->outputs());
+    }
+    if (!ended_) return true;
+    if (over_) return true;
+    if (!trainer_) {
+      start();
+      state_.training = trainer_->progress();
+      return false;  // what it takes is known, and nothing has been done yet
+    }
+    const bool done = trainer_->advance(milliseconds);
+    state_.training = trainer_->progress();
+    if (!done) return false;
+    learned_->store(trainer_->best());
+    trainer_.reset();
+    over_ = true;
+    return true;
+  }
+
+  size_t done() const override {
+    return trainer_ ? state_.training.value_or(quant::TrainingProgress{}).step : 0;
+  }
+  size_t total() const override {
+    return trainer_ ? state_.training.value_or(quant::TrainingProgress{}).steps : 0;
+  }
+
+ private:
+  struct Output {
+    size_t at = 0;
+    std::string name;
+    Aim aim;
+    bool decided = false, labels = false;
+    double squares = 0;  // of all targets
+    int64_t elements = 0;
+  };
+
+  // What the sample says the output should be, or null.
+  const Tensor* given(const Output& o) const {
+    for (const runtime::Feed& f : given_)
+      if (f.name == o.aim.feed) return &f.tensor;
+    return nullptr;
+  }
+
+  void decide(Output& o, const Tensor& y) {
+    const Tensor* target = given(o);
+    const bool has_target = target != nullptr;
+    std::string loss = settings_.loss;
+    if (loss == "auto") {
+      if (has_target) {
+        loss = target->dtype() == DType::kFloat32 ? "mse" : "cross-entropy";
+      } else {
+        loss = y.dims().size() == 2 && y.dims()[1] > 1 ? "kl" : "mse";
+      }
+    }
+    o.decided = true;
+    o.labels = has_target && loss != "kl";
+    if (loss == "cross-entropy" && !has_target) {
+      throw_error(
+          ErrorCode::kInvalidFeed, "cross-entropy needs labels, and a sample has none",
+          {.tensor = o.aim.feed, .hint = {"feed class numbers as '", o.aim.feed, "', or use the loss 'kl'"}});
+    }
+    o.aim.kind = loss == "mse" ? Aim::Kind::kSquares : Aim::Kind::kProbabilities;
+    o.aim.is_probability = o.aim.kind == Aim::Kind::kProbabilities && is_distribution(y);
+  }
+
+  // What the output should be, shaped as it.
+  Tensor target_of(const Output& o, const Tensor& y) const {
+    if (!o.labels) return o.aim.kind == Aim::Kind::kSquares || o.aim.is_probability ? y : softmax(y);
+    const Tensor* target = given(o);
+    const int64_t classes = classes_of(y);
+    const bool fits = target && (target->dtype() == DType::kFloat32 ? target->size()
+                                                                    : target->size() * classes) == y.size();
+    if (!fits) {
+      throw_error(
+          ErrorCode::kInvalidFeed, {"a sample's target does not fit the output '", o.name, "'"},
+          {.tensor = o.aim.feed, .hint = {"class numbers for each row, or values shaped ", y.dims()}});
+    }
+    const Tensor& t = *target;
+    if (t.dtype() == DType::kFloat32) return t.reshaped(y.dims());
+    Tensor hot(DType::kFloat32, y.dims());
+    for (int64_t row = 0; row < t.size(); ++row) {
+      const int64_t c = t.integer_at(row);
+      if (c < 0 || c >= classes) {
+        throw_error(ErrorCode::kInvalidFeed, {"class ", c, " is not one of ", classes},
+                    {.tensor = o.aim.feed});
+      }
+      hot.mutable_data<float>()[static_cast<size_t>(row * classes + c)] = 1;
+    }
+    return hot;
+  }
+
+  void keep(const std::vector<Tensor>& outputs) {
+    for (Output& o : outputs_) {
+      const Tensor& y = outputs[o.at];
+      if (!o.decided) decide(o, y);
+      Tensor target = target_of(o, y);
+      for (const float v : target.data<float>()) o.squares += double{v} * v;
+      o.elements += target.size();
+      kept_.push_back({o.aim.feed, std::move(target)});
+    }
+    samples_->add(kept_);
+    kept_.clear();
+    if (static_cast<double>(samples_->bytes()) > settings_.memory_limit) {
+      throw_error(ErrorCode::kOutOfMemory,
+                  {"training keeps its samples, and they take more than the ",
+                   static_cast<int64_t>(settings_.memory_limit) >> 20, " MiB that are allowed"},
+                  {.hint = "train on fewer samples, or allow more"});
+    }
+  }
+
+  void start() {
+    teacher_.reset();
+    std::vector<Aim> aims;
+    for (Output& o : outputs_) {
+      if (o.aim.kind == Aim::Kind::kSquares && o.squares > 0)
+        o.aim.factor = static_cast<double>(o.elements) / o.squares;  // relative to the target's own power
+      aims.push_back(o.aim);
+    }
+    if (aims.empty()) throw_error(ErrorCode::kInvalidArgument, "the model has no float output to train for");
+    Problem problem = learned_->problem(aims);
+    trainer_ = std::make_unique<Trainer>(std::move(problem), std::move(*samples_), settings_, state_.threads);
+    if (stopped_) trainer_->stop();
+  }
+
+  quant::JobState& state_;
+  const quant::Training& settings_;
+  bool active_ = false, running_ = false, ended_ = false, over_ = false, stopped_ = false;
+  std::unique_ptr<Learned> learned_;
+  std::unique_ptr<runtime::Session> teacher_;
+  std::unique_ptr<Samples> samples_;
+  std::vector<Output> outputs_;
+  std::vector<runtime::Feed> given_;
+  std::vector<runtime::Feed> kept_;
+  std::unique_ptr<Trainer> trainer_;
+};
+
+const quant::RegisterStage kTrain({
+    .name = "train",
+    .order = 480,
+    .takes_targets = true,
+    .needs_samples = trains,
+    .make = [](quant::JobState& s, quant::Options) -> std::unique_ptr<quant::Stage> {
+      return std::make_unique<Train>(s);
+    },
+});
+
+}  // namespace
+}  // namespace zp::train

@@ -1,0 +1,49 @@
+// The training loop: batches in an order that the seed decides, gradients, steps, validation, the best kept.
+//
+//   Trainer run(problem, std::move(samples), settings, threads);
+//   while (!run.advance(20)) {}
+//   use(run.best());
+//
+// Two runs with one seed give the same parameters, with any number of threads.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "graph/graph.h"
+#include "quant/training.h"
+#include "runtime/session.h"
+#include "train/optimizer.h"
+#include "train/samples.h"
+
+namespace zp::train {
+
+struct Problem {
+  Graph graph;              // inputs: what samples feed, and the parameters
+  ValueId loss = kNoValue;  // a scalar
+  std::vector<Parameter> parameters;
+};
+
+class Trainer {
+ public:
+  // Throws kUnsupportedOperator where the graph cannot be differentiated; with settings.freeze, parameters
+  // before such an operator stay as they are instead.
+  Trainer(Problem problem, Samples samples, const quant::Training& settings, int threads);
+  ~Trainer();
+  Trainer(const Trainer&) = delete;
+  Trainer& operator=(const Trainer&) = delete;
+
+  bool advance(double milliseconds);  // true when done
+  void stop();                        // ends after the step under way
+  bool done() const;
+  quant::TrainingProgress progress() const;
+  // As at the end of the epoch with the lowest loss on samples kept aside; at first, as they came.
+  const std::vector<Parameter>& best() const;
+
+ private:
+  class Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace zp::train
