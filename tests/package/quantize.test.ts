@@ -337,6 +337,20 @@ describe('repairs and searches', () => {
     expect(repaired.report.repairs).toHaveLength(2);
   });
 
+  test.each([0, 1])('biases take back what rounding shifts, analytic: %i', async (analytic) => {
+    const model = await Model.load(path);
+    const options: QuantizeOptions = { weights: 'int4', calibration: samples, layerErrors: 0, repairs: [] };
+    const sqnr = async (candidate: OurModel) =>
+      (await compare(model, candidate, unseen)).outputs[0]?.sqnr ?? Number.NaN;
+    const plain = await model.quantize(options);
+    const corrected = await model.quantize({
+      ...options,
+      repairs: ['bias-correction'],
+      parameters: { 'bias-analytic': analytic },
+    });
+    expect(await sqnr(corrected.model)).toBeGreaterThan((await sqnr(plain.model)) + 0.5);
+  });
+
   test('a target leaves layers in float, and says what was tried', async () => {
     const model = await Model.load(path);
     const search = async (sqnr: number) =>
