@@ -10,11 +10,12 @@ import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { availableParallelism, cpus } from 'node:os';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
-import { Model, samplesFromFiles, Tensor } from '../dist/node.js';
+import * as zeropoint from '../dist/node.js';
 import { models as modelsFrom } from './accuracy/contest.mjs';
-import { samplesFor } from './accuracy/samples.mjs';
+import { samplesOf as samplesOfModel } from './accuracy/samples.mjs';
 import { accuracyOf, digits, digitsNetwork, samplesOf } from './digits.mjs';
 
+const { Model, Tensor } = zeropoint;
 const { values: options } = parseArgs({
   options: {
     json: { type: 'string' },
@@ -176,10 +177,10 @@ const training = {
   recognition: { epochs: 5, batchSize: 8, learningRate: 1e-4, memoryLimit: '3GiB' },
 };
 
-async function outputsOf(model, files) {
+async function outputsOf(model, series) {
   await using session = await model.createSession();
   const outputs = [];
-  for await (const feeds of samplesFromFiles(files, model.inputs)) {
+  for await (const feeds of series()) {
     const [first] = Object.values(await session.run(feeds));
     outputs.push({ data: Float32Array.from(first.data), dims: first.dims });
   }
@@ -187,7 +188,7 @@ async function outputsOf(model, files) {
 }
 
 async function networkTables() {
-  const { cache, environment, prepare } = await import('./prepare/prepare.mjs');
+  const { environment, prepare } = await import('./prepare/prepare.mjs');
   const { models: prepared } = await prepare();
   const python = await environment().catch(() => undefined);
   const results = [];
@@ -197,12 +198,11 @@ async function networkTables() {
       console.error(`${model.name} is left out: its model or its images are not there`);
       continue;
     }
-    const samples = await samplesFor({ key: model.key, cache, python, images: options.images });
-    if (!samples) continue;
-    const { truth, test } = samples;
-    const calibration = [];
     await using float = await Model.load(readFileSync(model.file));
-    for await (const feeds of samplesFromFiles(samples.calibration, float.inputs)) calibration.push(feeds);
+    const { images } = options;
+    const samples = await samplesOfModel(python, model, { zeropoint, inputs: float.inputs, images });
+    if (!samples) continue;
+    const { truth, test, calibration } = samples;
     const expected = await outputsOf(float, test);
     const measure = async (made) => {
       const metrics = model.metric(await outputsOf(made, test), expected, truth);
@@ -217,7 +217,13 @@ async function networkTables() {
         ['AdaRound', { repairs: ['adaround', 'bias-correction'] }],
       ]) {
         const start = now();
-        const { model: made } = await float.quantize({ calibration, layerErrors: 0, ...how, ...more });
+        const { model: made } = await float.quantize({
+          mode: 'static',
+          calibration,
+          layerErrors: 0,
+          ...how,
+          ...more,
+        });
         const seconds = (now() - start) / 1000;
         rows.push({ name: `${name}, ${what}`, metrics: await measure(made), seconds });
         tell();

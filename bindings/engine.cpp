@@ -11,7 +11,6 @@
 #include <malloc.h>
 
 #include <cmath>
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -53,29 +52,40 @@ using emscripten::val;
 
 val text(std::string_view s) { return val(std::string(s)); }
 
-// A JavaScript object that is being filled. Embind's own functions are templates over the lengths of names.
+// The names of properties, each brought to JavaScript once: literals, by where they lie.
+const val& property(const char* name) {
+  static auto& names = *new std::map<const char*, val>;
+  auto it = names.find(name);
+  if (it == names.end()) it = names.emplace(name, val(name)).first;
+  return it->second;
+}
+
+// A new JavaScript object. Its functions are not inlined: val's own are templates, and there are hundreds of
+// calls.
 class Object {
  public:
-  [[gnu::noinline]] void set(const char* key, const val& value) { object_.set(key, value); }
-  [[gnu::noinline]] void set(const char* key, double value) { set(key, val(value)); }
-  [[gnu::noinline]] void set(const char* key, bool value) { set(key, val(value)); }
-  [[gnu::noinline]] void set(const char* key, std::string_view value) { set(key, text(value)); }
-  void set(const char* key, const char* value) { set(key, std::string_view(value)); }  // not as a bool
-  template <std::integral T>
-    requires(!std::same_as<T, bool>)
-  void set(const char* key, T value) {
-    set(key, static_cast<double>(value));
-  }
-  operator val() const { return object_; }  // NOLINT(google-explicit-constructor)
+  void set(const char* name, const val& value) { object_.set(property(name), value); }
+  void set(const char* name, std::string_view value) { set(name, text(value)); }
+  void set(const char* name, const std::string& value) { set(name, val(value)); }
+  void set(const char* name, const char* value) { set(name, text(value)); }
+  void set(const char* name, double value) { set(name, val(value)); }
+  void set(const char* name, bool value) { set(name, val(value)); }
+  void set(const std::string& name, const val& value) { object_.set(name, value); }  // not one of ours
+  operator const val&() const { return object_; }  // NOLINT(google-explicit-constructor): it is one
 
  private:
   val object_ = val::object();
 };
 
-template <class T>
-[[gnu::noinline]] T field(const val& object, const char* key) {
-  return object[key].as<T>();
-}
+class Array {
+ public:
+  void push(const val& value) { array_.set(size_++, value); }
+  operator const val&() const { return array_; }  // NOLINT(google-explicit-constructor): it is one
+
+ private:
+  val array_ = val::array();
+  unsigned size_ = 0;
+};
 
 val failure(ErrorCode code, std::string_view message, const ErrorDetails& details = {}) {
   Object error;
@@ -90,7 +100,7 @@ val failure(ErrorCode code, std::string_view message, const ErrorDetails& detail
   return answer;
 }
 
-val answer_of(FunctionRef<val()> body) {
+val answer_with(FunctionRef<val()> body) {
   try {
     Object result;
     result.set("value", body());
@@ -109,7 +119,7 @@ val answer_of(FunctionRef<val()> body) {
 // Runs `body` and answers with what it returns, or with the error it throws.
 template <class Body>
 val answer(Body&& body) {
-  return answer_of([&]() -> val {
+  return answer_with([&]() -> val {
     if constexpr (std::is_void_v<std::invoke_result_t<Body>>) {
       body();
       return val::undefined();
@@ -119,12 +129,10 @@ val answer(Body&& body) {
   });
 }
 
-[[gnu::noinline]] void push(const val& list, const val& item) { list.call<void>("push", item); }
-
 template <class T, class F>
 val array_of(const T& items, F&& convert) {
-  val list = val::array();
-  for (const auto& item : items) push(list, convert(item));
+  Array list;
+  for (const auto& item : items) list.push(convert(item));
   return list;
 }
 
@@ -138,17 +146,13 @@ val copied(const std::byte* data, size_t bytes) {
   return view.call<val>("slice");
 }
 
-val dims_of(const std::vector<int64_t>& dims) {
-  return array_of(dims, [](int64_t d) { return number(d); });
-}
-
 // ------------------------------------------------------------------------------------------------ bytes and
 // tensors
 
 // Memory of the engine's that JavaScript fills. Taken by the call that it is passed to.
 class Buffer {
  public:
-  explicit Buffer(size_t size) : bytes_(allocate_bytes(size)), size_(size) {}
+  explicit Buffer(size_t size) : bytes_(allocate_bytes(size, Clear::kSlack)), size_(size) {}
   val view() const {
     return val(emscripten::typed_memory_view(size_, reinterpret_cast<unsigned char*>(bytes_.get())));
   }
@@ -163,19 +167,15 @@ class Buffer {
   size_t size_;
 };
 
-std::vector<std::string> strings_of(const val& object, const char* key) {
-  return emscripten::vecFromJSArray<std::string>(object[key]);
-}
-
 // [{ name, type, dims, buffer } | { name, type: 'string', dims, strings }]
 std::vector<runtime::Feed> feeds_of(const val& list) {
   std::vector<runtime::Feed> feeds;
-  const auto count = field<unsigned>(list, "length");
+  const auto count = list["length"].as<unsigned>();
   for (unsigned i = 0; i < count; ++i) {
     const val item = list[i];
     runtime::Feed feed;
-    feed.name = field<std::string>(item, "name");
-    const auto type = field<std::string>(item, "type");
+    feed.name = item["name"].as<std::string>();
+    const auto type = item["type"].as<std::string>();
     const DType dtype = dtype_named(type);
     Shape dims;
     for (const double d : emscripten::convertJSArrayToNumberVector<double>(item["dims"])) {
@@ -187,7 +187,7 @@ std::vector<runtime::Feed> feeds_of(const val& list) {
     }
     const int64_t elements = element_count(dims);
     if (dtype == DType::kString) {
-      auto strings = strings_of(item, "strings");
+      auto strings = emscripten::vecFromJSArray<std::string>(item["strings"]);
       if (static_cast<int64_t>(strings.size()) != elements) {
         throw_error(ErrorCode::kInvalidFeed, {"as many strings as ", dims, " has elements are needed"},
                     {.tensor = feed.name});
@@ -207,16 +207,12 @@ std::vector<runtime::Feed> feeds_of(const val& list) {
   return feeds;
 }
 
-val tensor_of(std::string_view name, const Tensor& tensor) {
+val tensor_of(std::string_view name, const TensorView& tensor) {
   Object out;
-  out.set("name", name);
-  out.set("type", text(name_of(tensor.dtype())));
-  out.set("dims", dims_of(tensor.dims()));
-  if (tensor.dtype() == DType::kString) {
-    out.set("strings", array_of(tensor.strings(), [](const std::string& s) { return val(s); }));
-  } else {
-    out.set("bytes", copied(tensor.raw(), tensor.bytes()));
-  }
+  out.set("name", text(name));
+  out.set("type", text(name_of(tensor.dtype)));
+  out.set("dims", array_of(tensor.dims, [](int64_t d) { return number(d); }));
+  out.set("bytes", copied(tensor.data, bytes_of(tensor.dtype, element_count(tensor.dims))));
   return out;
 }
 
@@ -234,7 +230,7 @@ val symbolic_dims(const std::optional<SymShape>& shape) {
 val value_info(const Value& value) {
   Object info;
   info.set("name", value.name);
-  info.set("type", name_of(value.dtype));
+  info.set("type", text(name_of(value.dtype)));
   info.set("dims", symbolic_dims(value.shape));
   return info;
 }
@@ -292,20 +288,20 @@ class ModelHandle {
       d.set("producer", model_->producer_name);
       d.set("producerVersion", model_->producer_version);
       d.set("description", model_->doc_string);
-      d.set("nodes", totals.nodes);
+      d.set("nodes", number(totals.nodes));
       d.set("quantized", totals.quantized);
-      d.set("parameters", totals.parameters);
-      d.set("weightBytes", totals.weight_bytes);
+      d.set("parameters", number(totals.parameters));
+      d.set("weightBytes", number(totals.weight_bytes));
       d.set("operators", array_of(totals.operators, [](const auto& item) {
               Object entry;
               entry.set("op", item.first);
-              entry.set("count", item.second);
+              entry.set("count", number(item.second));
               return entry;
             }));
       d.set("opsets", array_of(model_->opsets, [](const auto& item) {
               Object entry;
-              entry.set("domain", item.first.empty() ? "ai.onnx" : std::string_view(item.first));
-              entry.set("version", item.second);
+              entry.set("domain", item.first.empty() ? std::string("ai.onnx") : item.first);
+              entry.set("version", number(item.second));
               return entry;
             }));
       d.set("metadata", array_of(model_->metadata, [](const auto& item) {
@@ -336,7 +332,7 @@ class ModelHandle {
 template <class F>
 void for_entries(const val& object, F&& f) {
   const val entries = val::global("Object").call<val>("entries", object);
-  const auto count = field<unsigned>(entries, "length");
+  const auto count = entries["length"].as<unsigned>();
   for (unsigned i = 0; i < count; ++i) f(entries[i][0].as<std::string>(), entries[i][1]);
 }
 
@@ -393,8 +389,8 @@ val read_model(Buffer& buffer) {
 
 val progress_of(size_t done, size_t total) {
   Object p;
-  p.set("done", done);
-  p.set("total", total);
+  p.set("done", number(done));
+  p.set("total", number(total));
   return p;
 }
 
@@ -413,11 +409,10 @@ class SessionHandle {
 
   val outputs() const {
     return answer([&] {
-      const std::vector<Tensor> tensors = session_.outputs();
-      val list = val::array();
-      for (size_t i = 0; i < tensors.size(); ++i) {
+      Array list;
+      for (size_t i = 0; i < model_->graph.outputs.size(); ++i) {
         const Value& value = model_->graph[model_->graph.outputs[i]];
-        push(list, tensor_of(value.name, tensors[i]));
+        list.push(tensor_of(value.name, session_.output(i)));
       }
       return list;
     });
@@ -430,6 +425,7 @@ class SessionHandle {
         s.set("node", step.node);
         s.set("op", step.op);
         s.set("kernel", step.kernel);
+        s.set("milliseconds", step.milliseconds);
         return s;
       });
     });
@@ -445,8 +441,8 @@ class SessionHandle {
 val create_session(const ModelHandle& model, const val& options) {
   return answer([&] {
     runtime::SessionOptions o;
-    o.threads = field<int>(options, "threads");
-    o.integer = field<bool>(options, "integer");
+    o.threads = options["threads"].as<int>();
+    o.integer = options["integer"].as<bool>();
     // Folded batch norms and fused activations: the same numbers, sooner. The model itself stays as its file
     // has it.
     auto simplified = std::make_shared<Model>(*model.shared());
@@ -458,8 +454,10 @@ val create_session(const ModelHandle& model, const val& options) {
 
 // ------------------------------------------------------------------------------------------------ quantizing
 
+std::vector<std::string> strings_of(const val& list) { return emscripten::vecFromJSArray<std::string>(list); }
+
 DType dtype_option(const val& config, const char* key) {
-  const auto name = field<std::string>(config, key);
+  const auto name = config[key].as<std::string>();
   if (name == "float") return DType::kUndefined;
   const DType dtype = dtype_named(name);
   if (dtype == DType::kUndefined) {
@@ -470,26 +468,26 @@ DType dtype_option(const val& config, const char* key) {
 
 quant::Training training_of(const val& v) {
   quant::Training t;
-  const auto real = [&](const char* key) { return field<double>(v, key); };
+  const auto real = [&](const char* key) { return v[key].as<double>(); };
   const auto whole = [&](const char* key) { return static_cast<int>(real(key)); };
   t.epochs = whole("epochs");
   t.learning_rate = real("learningRate");
   t.batch = whole("batchSize");
-  t.loss = field<std::string>(v, "loss");
-  t.optimizer = field<std::string>(v, "optimizer");
-  t.schedule = field<std::string>(v, "schedule");
+  t.loss = v["loss"].as<std::string>();
+  t.optimizer = v["optimizer"].as<std::string>();
+  t.schedule = v["schedule"].as<std::string>();
   t.warm_up = real("warmUp");
   t.momentum = real("momentum");
   t.weight_decay = real("weightDecay");
   t.clip_norm = real("clipNorm");
   t.validation = real("validation");
-  t.learn_scales = field<bool>(v, "learnScales");
-  t.freeze = field<bool>(v, "freeze");
+  t.learn_scales = v["learnScales"].as<bool>();
+  t.freeze = v["freeze"].as<bool>();
   t.seed = static_cast<uint64_t>(real("seed"));
   t.weight_bits = whole("weightBits");
   t.activation_bits = whole("activationBits");
   t.memory_limit = real("memoryLimit");
-  t.checkpoints = field<bool>(v, "checkpoints");
+  t.checkpoints = v["checkpoints"].as<bool>();
   if (auto* resume = v["resume"].as<Buffer*>(emscripten::allow_raw_pointers())) {
     const size_t size = resume->size();
     const std::shared_ptr<std::byte> bytes = resume->take();
@@ -500,48 +498,65 @@ quant::Training training_of(const val& v) {
 
 quant::Config config_of(const val& v) {
   quant::Config c;
-  c.mode = field<std::string>(v, "mode");
+  c.mode = v["mode"].as<std::string>();
   c.activations = dtype_option(v, "activations");
   c.weights = dtype_option(v, "weights");
-  c.per_channel = field<bool>(v, "perChannel");
-  c.symmetric_weights = field<bool>(v, "symmetricWeights");
-  c.symmetric_activations = field<bool>(v, "symmetricActivations");
-  c.reduce_range = field<bool>(v, "reduceRange");
-  c.block_size = static_cast<int64_t>(field<double>(v, "blockSize"));
-  c.quantized_inputs = field<bool>(v, "quantizedInputs");
-  c.quantized_outputs = field<bool>(v, "quantizedOutputs");
-  c.observer = field<std::string>(v, "observer");
-  c.format = field<std::string>(v, "format");
-  c.include_nodes = strings_of(v, "includeNodes");
-  c.exclude_nodes = strings_of(v, "excludeNodes");
-  c.include_ops = strings_of(v, "includeOps");
-  c.exclude_ops = strings_of(v, "excludeOps");
-  c.repairs = strings_of(v, "repairs");
-  c.target_sqnr = field<double>(v, "targetSqnr");
-  c.target_bytes = field<double>(v, "targetBytes");
-  c.sensitivity = field<bool>(v, "sensitivity");
+  c.per_channel = v["perChannel"].as<bool>();
+  c.symmetric_weights = v["symmetricWeights"].as<bool>();
+  c.symmetric_activations = v["symmetricActivations"].as<bool>();
+  c.reduce_range = v["reduceRange"].as<bool>();
+  c.block_size = static_cast<int64_t>(v["blockSize"].as<double>());
+  c.quantized_inputs = v["quantizedInputs"].as<bool>();
+  c.quantized_outputs = v["quantizedOutputs"].as<bool>();
+  c.observer = v["observer"].as<std::string>();
+  c.format = v["format"].as<std::string>();
+  c.include_nodes = strings_of(v["includeNodes"]);
+  c.exclude_nodes = strings_of(v["excludeNodes"]);
+  c.include_ops = strings_of(v["includeOps"]);
+  c.exclude_ops = strings_of(v["excludeOps"]);
+  c.repairs = strings_of(v["repairs"]);
+  c.default_repairs = v["defaultRepairs"].as<bool>();
+  c.has_samples = v["hasSamples"].as<bool>();
+  c.target_sqnr = v["targetSqnr"].as<double>();
+  c.target_bytes = v["targetBytes"].as<double>();
+  c.target_drop = v["targetDrop"].as<double>();
+  c.labels = emscripten::convertJSArrayToNumberVector<int32_t>(v["labels"]);
+  c.sensitivity = v["sensitivity"].as<bool>();
   c.training = training_of(v["training"]);
   for_entries(v["precision"], [&](const std::string& node, const val& p) {
     c.precision[node] = {dtype_option(p, "activations"), dtype_option(p, "weights")};
   });
   for_entries(v["ranges"], [&](const std::string& value, const val& range) {
-    c.ranges[value] = {field<float>(range, "min"), field<float>(range, "max")};
+    c.ranges[value] = {range["min"].as<float>(), range["max"].as<float>()};
   });
   for_entries(v["options"], [&](const std::string& name, const val& n) { c.options[name] = n.as<double>(); });
   return c;
 }
 
+val sentences(const std::vector<std::string>& all) {
+  return array_of(all, [](const std::string& s) { return val(s); });
+}
+
+val spread_of(const quant::ChannelSpread& s) {
+  if (s.channel < 0) return val::null();
+  Object o;
+  o.set("ratio", s.ratio);
+  o.set("channel", number(s.channel));
+  return o;
+}
+
 val weight_report(const quant::WeightReport& w) {
   Object o;
   o.set("name", w.name);
-  o.set("type", name_of(w.dtype));
+  o.set("type", text(name_of(w.dtype)));
   o.set("granularity", w.granularity);
-  o.set("elements", w.elements);
-  o.set("scales", w.scales);
-  o.set("blockSize", w.block_size);
+  o.set("elements", number(w.elements));
+  o.set("scales", number(w.scales));
+  o.set("blockSize", number(w.block_size));
   o.set("min", w.min);
   o.set("max", w.max);
   o.set("sqnr", w.sqnr_db);
+  o.set("spread", spread_of(w.spread));
   return o;
 }
 
@@ -549,11 +564,11 @@ val activation_report(const quant::ActivationReport& a) {
   Object o;
   o.set("value", a.value);
   o.set("input", a.input);
-  o.set("type", name_of(a.dtype));
+  o.set("type", text(name_of(a.dtype)));
   o.set("min", a.min);
   o.set("max", a.max);
   o.set("scale", a.scale);
-  o.set("zeroPoint", a.zero_point);
+  o.set("zeroPoint", number(a.zero_point));
   o.set("dynamic", a.dynamic);
   return o;
 }
@@ -565,6 +580,7 @@ val layer_report(const quant::LayerReport& layer) {
   o.set("output", layer.output);
   o.set("quantized", layer.quantized);
   o.set("why", layer.why);
+  o.set("findings", sentences(layer.findings));
   o.set("weight", layer.weight ? weight_report(*layer.weight) : val::null());
   o.set("activations", array_of(layer.activations, activation_report));
   o.set("macs", layer.macs);
@@ -578,28 +594,60 @@ val layer_report(const quant::LayerReport& layer) {
   return o;
 }
 
+// What makes a trial again, in the package's own words: SchemeOptions.
+val options_of(const quant::Config& c) {
+  const auto type = [](DType t) { return t == DType::kUndefined ? text("float") : text(name_of(t)); };
+  Object o;
+  o.set("mode", c.mode);
+  o.set("observer", c.observer);
+  o.set("repairs", sentences(c.repairs));
+  Object parameters;
+  for (const auto& [name, number] : c.options) parameters.set(name, val(number));
+  o.set("parameters", parameters);
+  std::vector<std::string> exclude = c.exclude_ops;
+  exclude.insert(exclude.end(), c.exclude_nodes.begin(), c.exclude_nodes.end());
+  o.set("exclude", sentences(exclude));
+  Object precision;
+  for (const auto& [node, p] : c.precision) {
+    Object own;
+    own.set("activations", type(p.activations));
+    own.set("weights", type(p.weights));
+    precision.set(node, own);
+  }
+  o.set("precision", precision);
+  o.set("target", val::undefined());
+  o.set("sensitivity", false);
+  return o;
+}
+
+val trial_report(const quant::Trial& t) {
+  Object e;
+  e.set("what", t.what);
+  e.set("sqnr", t.sqnr_db);
+  e.set("cosine", t.cosine);
+  e.set("drop", t.drop);
+  e.set("accuracy", t.accuracy);
+  e.set("weightBytes", number(t.weight_bytes));
+  e.set("floatLayers", number(t.float_layers));
+  e.set("wideLayers", number(t.wide_layers));
+  e.set("kept", t.kept);
+  e.set("options", options_of(*t.config));
+  return e;
+}
+
 val report_of(const quant::Report& report) {
   Object o;
   o.set("mode", report.mode);
   o.set("layers", array_of(report.layers, layer_report));
-  o.set("warnings", array_of(report.warnings, [](const std::string& s) { return val(s); }));
-  o.set("repairs", array_of(report.repairs, [](const std::string& s) { return val(s); }));
-  o.set("trials", array_of(report.trials, [](const quant::Trial& t) {
-          Object e;
-          e.set("what", t.what);
-          e.set("sqnr", t.sqnr_db);
-          e.set("cosine", t.cosine);
-          e.set("weightBytes", t.weight_bytes);
-          e.set("floatLayers", t.float_layers);
-          e.set("kept", t.kept);
-          return e;
-        }));
-  o.set("layersQuantized", report.layers_quantized);
-  o.set("weightBytesBefore", report.weight_bytes_before);
-  o.set("weightBytesAfter", report.weight_bytes_after);
+  o.set("warnings", sentences(report.warnings));
+  o.set("repairs", sentences(report.repairs));
+  o.set("trials", array_of(report.trials, trial_report));
+  o.set("layersQuantized", number(report.layers_quantized));
+  o.set("weightBytesBefore", number(report.weight_bytes_before));
+  o.set("weightBytesAfter", number(report.weight_bytes_after));
   o.set("macs", report.macs);
   o.set("macsQuantized", report.macs_quantized);
-  o.set("samples", report.samples);
+  o.set("samples", number(report.samples));
   return o;
 }
 
@@ -610,18 +658,20 @@ val plan_of(const ModelHandle& model, const val& config, bool measure_weights) {
 
 val training_progress(const quant::TrainingProgress& t) {
   Object o;
-  o.set("epoch", t.epoch);
-  o.set("epochs", t.epochs);
-  o.set("step", t.step);
-  o.set("steps", t.steps);
-  o.set("loss", t.loss);
-  o.set("validationLoss", t.validation_loss);
-  o.set("bestLoss", t.best_loss);
-  o.set("firstLoss", t.first_loss);
-  o.set("stepMilliseconds", t.step_milliseconds);
-  o.set("remainingMilliseconds", t.remaining_milliseconds);
-  o.set("memoryBytes", t.memory_bytes);
-  o.set("savedEpoch", t.saved_epoch);
+  for (const auto& [name, value] : std::initializer_list<std::pair<const char*, double>>{
+           {"epoch", t.epoch},
+           {"epochs", t.epochs},
+           {"step", static_cast<double>(t.step)},
+           {"steps", static_cast<double>(t.steps)},
+           {"loss", t.loss},
+           {"validationLoss", t.validation_loss},
+           {"bestLoss", t.best_loss},
+           {"firstLoss", t.first_loss},
+           {"stepMilliseconds", t.step_milliseconds},
+           {"remainingMilliseconds", t.remaining_milliseconds},
+           {"memoryBytes", t.memory_bytes},
+           {"savedEpoch", t.saved_epoch}})
+    o.set(name, value);
   return o;
 }
 
@@ -636,8 +686,8 @@ class QuantizerHandle {
   val state() const {
     const quant::Progress p = job_.progress();
     val s = progress_of(p.done, p.total);
-    s.set("phase", p.phase);
-    s.set("samples", p.samples);
+    s.set("phase", text(p.phase));
+    s.set("samples", number(p.samples));
     s.set("finished", job_.done());
     s.set("wantsSamples", job_.wants_samples());
     s.set("enough", job_.enough());
@@ -651,7 +701,7 @@ class QuantizerHandle {
     if (!p.training || !p.training->checkpoint) return val::null();
     return copied(p.training->checkpoint->data(), p.training->checkpoint->size());
   }
-  bool needs_calibration() const { return job_.needs_calibration(); }
+  double sweeps() const { return static_cast<double>(job_.sweeps()); }
   val begin_sample(const val& feeds) {
     return answer([&] { job_.begin_sample(feeds_of(feeds)); });
   }
@@ -671,7 +721,7 @@ class QuantizerHandle {
         Object r;
         r.set("min", range.min);
         r.set("max", range.max);
-        o.set(name.c_str(), r);
+        o.set(name, r);
       }
       return o;
     });
@@ -694,8 +744,8 @@ val choices() {
     o.set("repairs", array_of(quant::repair_names(), text));
     o.set("options", array_of(quant::option_specs(), [](const quant::OptionSpec& spec) {
             Object s;
-            s.set("name", spec.name);
-            s.set("owner", spec.owner);
+            s.set("name", text(spec.name));
+            s.set("owner", text(spec.owner));
             s.set("default", spec.otherwise);
             s.set("min", spec.min);
             s.set("max", spec.max);
@@ -727,7 +777,7 @@ class ComparisonHandle {
  private:
   static val result_of(const quant::AgreementResult& r) {
     Object o;
-    o.set("samples", r.samples);
+    o.set("samples", number(r.samples));
     o.set("referenceMs", r.reference_ms);
     o.set("candidateMs", r.candidate_ms);
     o.set("outputs", array_of(r.outputs, [](const quant::OutputAgreement& a) {
@@ -737,7 +787,7 @@ class ComparisonHandle {
             e.set("cosine", a.cosine);
             e.set("maxAbs", a.max_abs);
             e.set("top1", a.top1);
-            e.set("rows", a.rows);
+            e.set("rows", number(a.rows));
             return e;
           }));
     return o;
@@ -754,6 +804,24 @@ class ComparisonHandle {
       e.set("cosine", l.cosine);
       e.set("maxAbs", l.max_abs);
       e.set("saturated", l.saturated);
+      e.set("outside", number(l.outside));
+      Object histogram;
+      histogram.set("left", l.values.left);
+      histogram.set("width", l.values.width);
+      histogram.set("counts",
+                    array_of(l.values.counts, [](uint64_t n) { return val(static_cast<double>(n)); }));
+      histogram.set("zeros", static_cast<double>(l.values.zeros));
+      e.set("histogram", histogram);
+      val clip = val::null();
+      if (l.clip) {
+        clip = val::object();
+        clip.set("min", l.clip->min);
+        clip.set("max", l.clip->max);
+      }
+      e.set("clip", clip);
+      e.set("spread", spread_of(l.spread));
+      e.set("shifted", l.shifted);
+      e.set("findings", sentences(l.findings));
       return e;
     });
   }
@@ -827,7 +895,7 @@ EMSCRIPTEN_BINDINGS(zeropoint) {
       .smart_ptr<std::shared_ptr<QuantizerHandle>>("QuantizerPointer")
       .function("advance", &QuantizerHandle::advance)
       .function("state", &QuantizerHandle::state)
-      .function("needsCalibration", &QuantizerHandle::needs_calibration)
+      .function("sweeps", &QuantizerHandle::sweeps)
       .function("beginSample", &QuantizerHandle::begin_sample)
       .function("endSamples", &QuantizerHandle::end_samples)
       .function("stop", &QuantizerHandle::stop)

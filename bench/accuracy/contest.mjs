@@ -20,6 +20,7 @@ export const models = (prepared) => [
     unit: 'top-1 %',
     file: prepared.efficientnet,
     metric: classification,
+    labelled: true,
     images: true,
   },
   {
@@ -28,6 +29,7 @@ export const models = (prepared) => [
     unit: 'characters %',
     file: package_(`${ocr}/ch_PP-OCRv4_rec_infer.onnx`),
     metric: recognition(keys()),
+    labelled: true,
   },
   {
     key: 'detection',
@@ -50,6 +52,14 @@ export const models = (prepared) => [
     unit: 'cosine',
     file: `${wakewordModels}/embedding_model.onnx`,
     metric: cosines,
+  },
+  {
+    key: 'digits',
+    name: 'Digits',
+    unit: 'right %',
+    file: prepared.digits,
+    metric: classification,
+    labelled: true,
   },
 ];
 

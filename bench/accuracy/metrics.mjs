@@ -1,5 +1,6 @@
 // What outputs are worth. A metric takes the outputs of a model over all test samples (one Float32Array each, with
-// dims) and the float model's, and gives plain numbers; `main` is what summaries compare.
+// dims) and the float model's, and gives plain numbers; `main` is what summaries compare. Without a truth, what the float
+// model says counts as right.
 
 const argmax = (x, from = 0, to = x.length) => {
   let best = from;
@@ -50,7 +51,9 @@ export function classification(outputs, float, truth) {
     return p.reduce((sum, v, i) => sum + (v > 0 ? v * Math.log(v / Math.max(q[i], 1e-12)) : 0), 0);
   });
   return {
-    main: 100 * mean(outputs.map(({ data }, s) => Number(argmax(data) === truth[s]))),
+    main:
+      100 *
+      mean(outputs.map(({ data }, s) => Number(argmax(data) === (truth?.[s] ?? argmax(float[s].data))))),
     agreement: 100 * mean(outputs.map(({ data }, s) => Number(argmax(data) === argmax(float[s].data)))),
     kl: mean(kl),
   };
@@ -87,8 +90,9 @@ export function recognition(keys) {
     let same = 0;
     outputs.forEach((output, s) => {
       const text = read(output);
-      wrong += Math.min(editDistance(text, truth[s]), truth[s].length);
-      all += truth[s].length;
+      const right = truth?.[s] ?? read(float[s]);
+      wrong += Math.min(editDistance(text, right), right.length);
+      all += right.length;
       same += Number(text === read(float[s]));
     });
     return { main: 100 * (1 - wrong / all), agreement: (100 * same) / outputs.length };

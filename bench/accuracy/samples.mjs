@@ -1,12 +1,20 @@
-// Samples that accuracy is measured with, made once by samples.py and kept in bench/.cache.
+// The samples of a model: made by samples.py and kept. Without Python those that plain JavaScript draws, for the models
+// that have such; what is right about them is then what the float model says.
 import { execFile } from 'node:child_process';
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { realModels } from '../lib/inputs.mjs';
+import { cache, digits } from '../prepare/prepare.mjs';
 import { wakewordModels } from './contest.mjs';
 
 const run = promisify(execFile);
+const script = fileURLToPath(new URL('samples.py', import.meta.url));
+const drawn = { recognition: 'recognition', detection: 'detection', wakeword: 'embedding' };
+const drawnCalibration = 32;
+const drawnTests = 48;
 
 const filesIn = (folder) =>
   readdirSync(folder)
@@ -14,19 +22,45 @@ const filesIn = (folder) =>
     .sort()
     .map((name) => ({ name, arrayBuffer: async () => readFileSync(join(folder, name)) }));
 
-/** Files to calibrate and to test with, and what is right about the latter; undefined where they cannot be made. */
-export async function samplesFor({ key, cache, python, images }) {
-  const folder = join(cache, 'accuracy', key);
-  if (!existsSync(join(folder, 'truth.json'))) {
+async function kept(python, model, images) {
+  const folder = join(cache, 'accuracy', model.key);
+  const stamp = join(folder, 'made-by');
+  const maker = createHash('sha256').update(readFileSync(script)).digest('hex');
+  if (!existsSync(stamp) || readFileSync(stamp, 'utf8') !== maker) {
     if (!python) return undefined;
+    rmSync(folder, { recursive: true, force: true });
     mkdirSync(folder, { recursive: true });
-    const script = fileURLToPath(new URL('samples.py', import.meta.url));
-    await run(python, [script, folder, key, '--images', images, '--models', wakewordModels]);
+    const more = ['--images', images, '--models', wakewordModels, '--digits', digits];
+    await run(python, [script, folder, model.key, ...more]);
+    writeFileSync(stamp, maker);
   }
-  return {
-    folder,
-    truth: JSON.parse(readFileSync(join(folder, 'truth.json'), 'utf8')),
-    calibration: filesIn(join(folder, 'calibration')),
-    test: filesIn(join(folder, 'test')),
-  };
+  return folder;
+}
+
+/**
+ * { calibration, test: functions that give a series of feeds; folder: for the rival; truth }, or undefined when there
+ * are none without Python.
+ */
+export async function samplesOf(python, model, { zeropoint, inputs, images }) {
+  const folder = await kept(python, model, images);
+  if (folder) {
+    const series = (name) => {
+      const files = filesIn(join(folder, name));
+      return () => zeropoint.samplesFromFiles(files, inputs);
+    };
+    const truth = JSON.parse(readFileSync(join(folder, 'truth.json'), 'utf8'));
+    return { folder, truth, calibration: series('calibration'), test: series('test') };
+  }
+  const input = (await realModels(zeropoint)).models[drawn[model.key]]?.input;
+  if (!input) return undefined;
+  const series = (first, count) =>
+    async function* () {
+      for (let seed = first; seed < first + count; seed += 1) {
+        const feeds = Object.entries(await input(seed));
+        yield Object.fromEntries(
+          feeds.map(([name, t]) => [name, new zeropoint.Tensor(t.type, t.data, t.dims)]),
+        );
+      }
+    };
+  return { truth: null, calibration: series(0, drawnCalibration), test: series(1000, drawnTests) };
 }

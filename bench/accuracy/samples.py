@@ -1,19 +1,23 @@
 """Makes the samples that accuracy is measured with, and what is right about them.
 
-    python samples.py FOLDER MODEL [--images FOLDER] [--models FOLDER]
+    python samples.py FOLDER MODEL [--images FOLDER] [--models FOLDER] [--digits FOLDER]
 
 writes FOLDER/calibration/*.npz and FOLDER/test/*.npz, each file one sample (an array for every input of the model),
-and FOLDER/truth.json. MODEL is one of efficientnet, recognition, detection, minilm, wakeword. Everything is drawn
-with fixed seeds: the same files in every run.
+and FOLDER/truth.json. MODEL is one of efficientnet, recognition, detection, minilm, wakeword, digits. Everything is
+drawn with fixed seeds: the same files in every run.
 """
 
 import argparse
 import importlib.util
 import json
 import pathlib
+import sys
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
+
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "prepare"))
+from digits import held_out, read  # noqa: E402
 
 FONTS = ["DejaVuSans.ttf", "DejaVuSerif.ttf", "DejaVuSansMono.ttf", "DejaVuSans-Bold.ttf", "DejaVuSerif-Italic.ttf"]
 WORDS = (
@@ -181,7 +185,15 @@ def wakeword(models, **_):
     return {"calibration": [window(s) for s in range(48)], "test": [window(s) for s in range(1000, 1100)]}, None
 
 
-MODELS = {f.__name__: f for f in (efficientnet, recognition, detection, minilm, wakeword)}
+def digits(digits, **_):
+    """The digits that the network was not trained on; some of the others calibrate."""
+    trained_on, (images, truth) = held_out(*read(digits))
+    calibration = trained_on[0][np.random.default_rng(1).permutation(len(trained_on[0]))[:64]]
+    samples = lambda all_images: [{"image": image[None]} for image in all_images]
+    return {"calibration": samples(calibration), "test": samples(images)}, truth.tolist()
+
+
+MODELS = {f.__name__: f for f in (efficientnet, recognition, detection, minilm, wakeword, digits)}
 
 
 def main():
@@ -190,8 +202,11 @@ def main():
     parser.add_argument("model", choices=MODELS)
     parser.add_argument("--images", type=pathlib.Path)
     parser.add_argument("--models", type=pathlib.Path)
+    parser.add_argument("--digits", type=pathlib.Path)
     arguments = parser.parse_args()
-    sets, truth = MODELS[arguments.model](images=arguments.images, models=arguments.models)
+    sets, truth = MODELS[arguments.model](
+        images=arguments.images, models=arguments.models, digits=arguments.digits
+    )
     for name, samples in sets.items():
         folder = arguments.folder / name
         folder.mkdir(parents=True, exist_ok=True)

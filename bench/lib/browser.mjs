@@ -1,6 +1,7 @@
 // What the bench does in a page or in a worker of it. The server's folders: /dist/, /ort/, /litert/, /bench/, /jobs/.
 import { runJobs } from './contest.mjs';
 import { liteRt, onnxRuntime, zeropoint } from './engines.mjs';
+import { timeQuantizing } from './quantizing.mjs';
 
 const load = async (name) => {
   const response = await fetch(`/jobs/${name}`);
@@ -47,6 +48,21 @@ export async function fresh({ engine, threads, file, feeds }) {
   const before = performance.now();
   await opened.run(tensors);
   return { load: ready - start, firstRun: performance.now() - before };
+}
+
+/** How long it takes to quantize the model, and to stop doing so. The engine is in a worker, as pages have it. */
+export async function quantizing({ samples, options }) {
+  const ours = await import('/dist/index.js');
+  const arrays = { float32: Float32Array, int64: BigInt64Array };
+  const calibration = [];
+  for (const described of samples) {
+    const feeds = {};
+    for (const [name, { type, dims, file }] of Object.entries(described)) {
+      feeds[name] = new ours.Tensor(type, new arrays[type]((await load(file)).buffer), dims);
+    }
+    calibration.push(feeds);
+  }
+  return timeQuantizing(ours, await load('model'), calibration, options);
 }
 
 // In a worker: one request, answered by a message; progress in between.

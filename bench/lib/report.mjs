@@ -98,39 +98,21 @@ ${table(head, cells)}
 `;
 }
 
-function convolutionSection(rows, place, count) {
-  const chosen = rows.filter(
-    (row) => row.table === 'convolution' && row.place === place && row.threads === count,
-  );
+/** Milliseconds of float and int8 in both engines; `float` is what the table's entrants call it. */
+function timesSection(name, float, rows, place, count) {
+  const chosen = rows.filter((row) => row.table === name && row.place === place && row.threads === count);
   if (chosen.length === 0) return '';
   const cells = chosen.map((row) => [
     row.name,
-    ms(row.ms['ours f32']),
-    ms(row.ms['theirs f32']),
-    times(ratio(row, 'ours f32', 'theirs f32')),
+    ms(row.ms[`ours ${float}`]),
+    ms(row.ms[`theirs ${float}`]),
+    times(ratio(row, `ours ${float}`, `theirs ${float}`)),
     ms(row.ms['ours int8']),
     ms(row.ms['theirs int8']),
     times(ratio(row, 'ours int8', 'theirs int8')),
-    times(row.ms['ours f32'] / row.ms['ours int8']),
+    times(row.ms[`ours ${float}`] / row.ms['ours int8']),
   ]);
-  const head = ['layer', 'f32', 'ORT', '', 'int8', 'ORT', '', 'int8 / f32'];
-  return `### ${place}, ${threads(count)}\n\n${table(head, cells)}\n`;
-}
-
-function modelSection(rows, place, count) {
-  const chosen = rows.filter((row) => row.table === 'model' && row.place === place && row.threads === count);
-  if (chosen.length === 0) return '';
-  const cells = chosen.map((row) => [
-    row.name,
-    ms(row.ms['ours float']),
-    ms(row.ms['theirs float']),
-    times(ratio(row, 'ours float', 'theirs float')),
-    ms(row.ms['ours int8']),
-    ms(row.ms['theirs int8']),
-    times(ratio(row, 'ours int8', 'theirs int8')),
-    times(row.ms['ours float'] / row.ms['ours int8']),
-  ]);
-  const head = ['model', 'float', 'ORT', '', 'int8', 'ORT', '', 'int8 / float'];
+  const head = [name, float, 'ORT', '', 'int8', 'ORT', '', `int8 / ${float}`];
   return `### ${place}, ${threads(count)}\n\n${table(head, cells)}\n`;
 }
 
@@ -246,8 +228,8 @@ are compared before times are.
     peaksSection({ peaks }),
     ...sections('gemm', (place, count) => gemmSection(rows, place, count, peaks)),
     layerSection(rows),
-    ...sections('convolution', (place, count) => convolutionSection(rows, place, count)),
-    ...sections('model', (place, count) => modelSection(rows, place, count)),
+    ...sections('convolution', (place, count) => timesSection('convolution', 'f32', rows, place, count)),
+    ...sections('model', (place, count) => timesSection('model', 'float', rows, place, count)),
     freshSection(rows, downloads),
     notes.length ? `## Missing\n\n${notes.map((note) => `- ${note}`).join('\n')}\n` : '',
     differences.length ? `## Not compared\n\n${[...new Set(differences)].join('\n')}\n` : '',

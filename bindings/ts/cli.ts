@@ -36,6 +36,11 @@ const withoutExit = (command: Command): void => {
 };
 withoutExit(program);
 installInterrupt();
+// Whoever reads our output may have had enough: `zeropoint inspect model.onnx | head`.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit();
+});
 
 try {
   await program.parseAsync();

@@ -54,12 +54,13 @@ export async function compare(
     });
   }
   const threads = Math.min(options.threads ?? engine.threads, engine.info.maxThreads);
+  const reader = new SampleReader(samples);
   const jobs = [await engine.call('createAgreement', [first, second, threads])];
   try {
     if (options.layers) jobs.push(await engine.call('createLayerErrors', [first, second, threads]));
     const total = countOf(samples);
     let count = 0;
-    for await (const feeds of new SampleReader(samples).sweep()) {
+    for await (const feeds of reader.sweep()) {
       const fed = fedOf(feeds);
       for (const [index, job] of jobs.entries()) {
         await engine.call('beginComparison', [job, fed]);
@@ -86,5 +87,6 @@ export async function compare(
     };
   } finally {
     for (const job of jobs) engine.release(job);
+    await reader.close();
   }
 }

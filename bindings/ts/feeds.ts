@@ -3,8 +3,8 @@ import { ZeropointError } from './errors.ts';
 import type { Feeds, TensorLike } from './tensor.ts';
 
 /**
- * Samples: each is a tensor for every input. Read once, one at a time, and not kept. Observers that need two sweeps
- * need something that can be read twice: an array, or a function that gives a new series each time.
+ * Samples: each is a tensor for every input, read one at a time. Work that goes through them more than once reads an
+ * array again, or calls a function for a new series; of a series that can be read only once it keeps the first 256 MB.
  */
 export type Samples = Iterable<Feeds> | AsyncIterable<Feeds> | (() => Iterable<Feeds> | AsyncIterable<Feeds>);
 
@@ -22,16 +22,34 @@ export function countOf(samples: Samples): number {
   return typeof size === 'number' ? size : 0;
 }
 
-/** Reads samples, as often as they can be read. */
+const iteratorOf = (series: Series): Iterator<Feeds> | AsyncIterator<Feeds> =>
+  Symbol.asyncIterator in series ? series[Symbol.asyncIterator]() : series[Symbol.iterator]();
+
+/** A series that gives its samples once: what it gave, and where it stands. */
+interface Once {
+  kept: KeptSamples;
+  iterator: Iterator<Feeds> | AsyncIterator<Feeds>;
+  ended: boolean;
+}
+
+/** Reads samples, as often as asked. close() it. */
 export class SampleReader {
   readonly #samples: Samples;
-  #first: unknown;
+  readonly #sweeps: number;
+  #once: Once | undefined;
 
-  constructor(samples: Samples) {
+  /** `sweeps`: how many there will be at most. */
+  constructor(samples: Samples, sweeps = 1) {
     this.#samples = samples;
+    this.#sweeps = sweeps;
   }
 
   async *sweep(): AsyncGenerator<Feeds> {
+    if (this.#once) {
+      yield* this.#once.kept.samples;
+      yield* this.#rest(this.#once);
+      return;
+    }
     const series: unknown = typeof this.#samples === 'function' ? this.#samples() : this.#samples;
     if (!isSeries(series)) {
       throw new ZeropointError(
@@ -39,23 +57,18 @@ export class SampleReader {
         'samples: an Iterable or AsyncIterable of feeds is needed',
       );
     }
-    const iterator: unknown =
-      Symbol.asyncIterator in series ? series[Symbol.asyncIterator]() : series[Symbol.iterator]();
-    if (this.#first !== undefined && iterator === this.#first) {
-      throw new ZeropointError(
-        'invalid-argument',
-        'the samples are needed twice, and can be read only once',
-        {
-          hint: 'pass an array, or a function that gives the samples anew each time it is called',
-        },
-      );
+    const iterator = iteratorOf(series);
+    // An iterator that is its own series gives it once.
+    if ((iterator as unknown) === series && typeof this.#samples !== 'function') {
+      const kept = new KeptSamples(this.#sweeps > 1 ? Number.POSITIVE_INFINITY : 0, 256 * 1024 * 1024);
+      this.#once = { kept, iterator, ended: false };
+      yield* this.#rest(this.#once);
+      return;
     }
-    this.#first ??= iterator;
-    const { next } = iterator as AsyncIterator<Feeds>;
     let ended = false;
     try {
       for (;;) {
-        const step = await next.call(iterator as AsyncIterator<Feeds>);
+        const step = await iterator.next();
         if (step.done) {
           ended = true;
           return;
@@ -63,27 +76,53 @@ export class SampleReader {
         yield step.value;
       }
     } finally {
-      if (!ended) await (iterator as AsyncIterator<Feeds>).return?.();
+      if (!ended) await iterator.return?.();
     }
+  }
+
+  async *#rest(once: Once): AsyncGenerator<Feeds> {
+    while (!once.ended) {
+      let step: IteratorResult<Feeds>;
+      try {
+        step = await once.iterator.next();
+      } catch (error) {
+        once.ended = true;
+        throw error;
+      }
+      if (step.done) {
+        once.ended = true;
+        return;
+      }
+      once.kept.offer(step.value);
+      yield step.value;
+    }
+  }
+
+  /** Nothing more will be read. */
+  async close(): Promise<void> {
+    if (!this.#once || this.#once.ended) return;
+    this.#once.ended = true;
+    await this.#once.iterator.return?.();
   }
 }
 
-/** The first few samples, copied: for what is measured after calibration. Bounded. */
+/** The first few samples, copied. Bounded. */
 export class KeptSamples {
-  static readonly mostBytes = 64 * 1024 * 1024;
   readonly samples: Feeds[] = [];
   readonly #most: number;
+  readonly #mostBytes: number;
   #bytes = 0;
 
-  constructor(most: number) {
+  constructor(most: number, mostBytes = 64 * 1024 * 1024) {
     this.#most = most;
+    this.#mostBytes = mostBytes;
   }
 
   /** Keeps a sample if there is room; says whether it did. */
   offer(feeds: Feeds): boolean {
     if (this.samples.length >= this.#most) return false;
     const bytes = Object.values(feeds).reduce((sum, { data }) => sum + bytesIn(data), 0);
-    if (this.#bytes + bytes > KeptSamples.mostBytes) return false;
+    if (this.#bytes + bytes > this.#mostBytes) return false;
     this.#bytes += bytes;
     // Copied: a generator may fill the same array again for the next sample.
     const copy = Object.entries(feeds).map(([name, { type, data, dims }]): [string, TensorLike] => [

@@ -8,8 +8,10 @@ export { type CompareOptions, type Comparison, compare } from './compare.ts';
 export { configure, type EngineConfig, type EngineInfo, engineInfo } from './engine/client.ts';
 export type {
   ActivationReport,
+  ChannelSpread,
   Choices,
   Dim,
+  Histogram,
   LayerError,
   LayerReport,
   ModelFacts,
@@ -18,6 +20,7 @@ export type {
   StepInfo,
   TrainingProgress,
   Trial,
+  TrialOptions,
   ValueInfo,
   WeightReport,
 } from './engine/module.ts';
@@ -26,6 +29,7 @@ export type { Samples } from './feeds.ts';
 export { type InspectOptions, type LoadOptions, Model, type ModelReport } from './model.ts';
 export type { RgbaImage } from './platform.ts';
 export type {
+  Finding,
   ModelFormat,
   Progress,
   QuantizeMode,

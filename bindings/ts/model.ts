@@ -8,6 +8,7 @@ import {
   configFrom,
   formats,
   type ModelFormat,
+  needsSamples,
   type QuantizeOptions,
   type QuantizeReport,
   quantizeModel,
@@ -140,6 +141,12 @@ export class Model {
     const threads = Math.min(options.threads ?? engine.threads, engine.info.maxThreads);
     const session = await engine.call('createSession', [id, { threads, integer: options.integer ?? true }]);
     return new Session(engine, session, this.inputs, this.outputs);
+  }
+
+  /** Whether quantize() with these options needs `calibration`. Runs nothing. */
+  async needsSamples(options: SchemeOptions = {}): Promise<boolean> {
+    const { engine, id } = this.#owned;
+    return needsSamples(engine, id, options);
   }
 
   /**

@@ -9,6 +9,7 @@ import type {
   Range,
   TrainingIn,
   TrainingProgress,
+  Trial,
 } from './engine/module.ts';
 import { ZeropointError } from './errors.ts';
 import { countOf, isSamples, KeptSamples, SampleReader, type Samples } from './feeds.ts';
@@ -29,8 +30,16 @@ export interface Progress {
 export type QuantizeMode = 'auto' | 'static' | 'dynamic' | 'weight-only' | 'float16' | 'qat' | (string & {});
 export type ModelFormat = 'qdq' | 'qoperator';
 
-/** What mixed precision is to reach: a quality of the outputs in dB, or bytes of weights (`'2.5MB'`). */
-export type Target = { sqnr: number } | { size: number | string };
+/**
+ * What mixed precision is to reach:
+ *
+ * - `sqnr`: a quality of the outputs, in dB
+ * - `drop`: the share of right answers that may be lost, 0...1 (0.005: half a percent). Without `labels` an answer is
+ *   right when it is the float model's; an answer is the largest element of a row of the first output that has any.
+ *   Wants many samples: of 1,000 at most a good 900 are held out to count on
+ * - `size`: bytes of weights, as a number or as in `'2.5MB'`
+ */
+export type Target = { sqnr: number } | { drop: number } | { size: number | string };
 
 /** What is to be quantized, and how. */
 export interface SchemeOptions {
@@ -69,13 +78,18 @@ export interface SchemeOptions {
   include?: readonly string[] | undefined;
   /** Leave these nodes, by name, and operators, by type, as they are. Wins over `include`. */
   exclude?: readonly string[] | undefined;
-  /** Another precision for single nodes, by name; `float` leaves one as it is. */
+  /**
+   * Another precision for single nodes, by name: 8 or 16 bits or `float` for activations, 4 or 8 bits or `float` for
+   * weights, which may be `float16` where activations are `float`.
+   */
   precision?: Readonly<Record<string, { activations?: string; weights?: string }>> | undefined;
   /** Ranges by value name, used as they are instead of observed. */
   ranges?: Readonly<Record<string, Range>> | undefined;
   /**
-   * Leave those layers in float whose quantization harms the outputs most: as few as a quality needs, or as many as fit
-   * a size. The report's `trials` are the points between. Needs samples.
+   * Give those layers more than 8 bits whose quantization harms the outputs most: as few as a quality needs, or as many
+   * as fit a size. Each gets what costs least: 16-bit activations where they are enough (a quality or drop), float
+   * activations with float16 weights, or float. The report's layers say which; its `tradeoff` has the points between.
+   * Needs samples.
    */
   target?: Target | undefined;
   /** Measure what quantizing each layer alone does to the outputs (`auto` and targets do). Needs samples. */
@@ -83,7 +97,9 @@ export interface SchemeOptions {
   /** Numbers that observers and repairs take, by name: see `choices()`. */
   parameters?: Readonly<Record<string, number>> | undefined;
   /**
-   * Repairs of lost accuracy, by name. All but `hqq` need samples, which are then read more than once.
+   * Repairs of lost accuracy, by name. All but `hqq` need samples, which are then read more than once. By default those
+   * that are worth their time for everyone: `smooth` and `bias-correction` where activations are calibrated, `gptq` for
+   * 4-bit blocks if there are samples. `[]`: none.
    *
    * - `equalization`: channels of neighbouring layers are scaled to fill their ranges (Nagel et al. 2019)
    * - `smooth`: SmoothQuant, for transformers: outlier channels of activations go into the weights (Xiao et al. 2023)
@@ -155,8 +171,16 @@ export interface TrainingOptions {
 }
 
 export interface QuantizeOptions extends SchemeOptions {
-  /** Samples that show which values occur; `static` needs them. Read once, one at a time, and not kept. */
+  /**
+   * Samples that show which values occur; `static` needs them. Read one at a time, and not kept; repairs read them again,
+   * or, where they can be read only once, the first 256 MB of them.
+   */
   calibration?: Samples | undefined;
+  /**
+   * The right class of each sample, from 0, in the order of `calibration`. Searches (`auto`, targets, sensitivities) then
+   * count right answers: see `Trial.accuracy`.
+   */
+  labels?: readonly number[] | undefined;
   /** How toBytes() writes the result: Q/DQ pairs (default), or operators that take integers where there are such. */
   format?: ModelFormat | undefined;
   /**
@@ -172,10 +196,24 @@ export interface QuantizeOptions extends SchemeOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** A sentence about one layer: see LayerReport.findings. */
+export interface Finding {
+  node: string;
+  op: string;
+  text: string;
+}
+
 /** What was done to a model, layer by layer, and what it cost. */
 export interface QuantizeReport extends EngineReport {
   /** The layers, in the order of the graph; `error` where it was measured. */
   layers: (LayerReport & { error?: LayerError })[];
+  /** What is wrong, and what helps: the findings of all layers, those that lose most by themselves first. */
+  findings: Finding[];
+  /**
+   * The trials that no other one beats in both bytes and quality, the smallest first. To pick another point than the one
+   * that was kept: `model.quantize({ ...options, ...report.tradeoff[i].options })`.
+   */
+  tradeoff: Trial[];
   format: ModelFormat;
   /** Bytes of the file, before and after. */
   sizeBefore: number;
@@ -197,7 +235,7 @@ const range: check.Check = (value) => {
 };
 
 const precision: check.Check = (value) => {
-  const wrong = check.recordOf(check.oneOf(['float', ...activationTypes, ...weightTypes]))(value);
+  const wrong = check.recordOf(check.oneOf(['float', 'float16', ...activationTypes, ...weightTypes]))(value);
   if (wrong) return wrong;
   const unknown = Object.keys(value as object).find((key) => key !== 'activations' && key !== 'weights');
   return unknown === undefined ? undefined : `'${unknown}' is neither activations nor weights`;
@@ -276,6 +314,7 @@ export const schemeChecks = (choices: Choices): Record<string, check.Check> => (
 const quantizeChecks = (choices: Choices): Record<string, check.Check> => ({
   ...schemeChecks(choices),
   calibration: (value) => (isSamples(value) ? undefined : 'an Iterable or AsyncIterable of feeds is needed'),
+  labels: check.listOf(check.integer(0, 2 ** 31 - 1)),
   format: check.oneOf(formats),
   layerErrors: check.integer(0, 4),
   threads: check.integer(1, 64),
@@ -302,22 +341,22 @@ export function bytesFrom(size: unknown): number | undefined {
   return bytes > 0 && Number.isFinite(bytes) ? bytes : undefined;
 }
 
-function targetFrom(target: Target | undefined): { targetSqnr: number; targetBytes: number } {
-  if (target === undefined) return { targetSqnr: 0, targetBytes: 0 };
-  const { sqnr, size, ...others } = (target ?? {}) as { sqnr?: unknown; size?: unknown };
-  const one = (sqnr === undefined) !== (size === undefined) && Object.keys(others).length === 0;
-  const targetSqnr = sqnr === undefined ? 0 : sqnr;
-  const targetBytes = size === undefined ? 0 : bytesFrom(size);
-  if (
-    !one ||
-    typeof targetSqnr !== 'number' ||
-    !Number.isFinite(targetSqnr) ||
-    targetSqnr < 0 ||
-    targetBytes === undefined
-  ) {
-    throw new TypeError("{ sqnr: 30 } or { size: '2.5MB' } is needed");
+function targetFrom(target: Target | undefined): {
+  targetSqnr: number;
+  targetBytes: number;
+  targetDrop: number;
+} {
+  const none = { targetSqnr: 0, targetBytes: 0, targetDrop: 0 };
+  if (target === undefined) return none;
+  const [[kind, value] = ['', undefined], ...more] = Object.entries(target ?? {});
+  const positive = typeof value === 'number' && Number.isFinite(value) && value > 0;
+  if (more.length === 0) {
+    if (kind === 'sqnr' && positive) return { ...none, targetSqnr: value };
+    if (kind === 'drop' && positive && value < 1) return { ...none, targetDrop: value };
+    const bytes = kind === 'size' ? bytesFrom(value) : undefined;
+    if (bytes !== undefined) return { ...none, targetBytes: bytes };
   }
-  return { targetSqnr, targetBytes };
+  throw new TypeError("{ sqnr: 30 }, { drop: 0.005 } or { size: '2.5MB' } is needed");
 }
 
 const targetPrefix = 'target:';
@@ -349,7 +388,11 @@ const trainingFrom = ({ training = {}, weightBits = 0, activationBits = 0 }: Sch
 });
 
 /** The engine's configuration. Names that are operators of the model are taken as such, all others as nodes. */
-export function configFrom(options: SchemeOptions, operators: readonly string[]): ConfigIn {
+export function configFrom(
+  options: SchemeOptions,
+  operators: readonly string[],
+  { hasSamples = false, defaultRepairs = false } = {},
+): ConfigIn {
   const isOperator = (name: string) => operators.some((op) => op === name || op === `ai.onnx.${name}`);
   const include = options.include ?? [];
   const exclude = options.exclude ?? [];
@@ -372,7 +415,10 @@ export function configFrom(options: SchemeOptions, operators: readonly string[])
     includeOps: include.filter(isOperator).map(type),
     excludeOps: exclude.filter(isOperator).map(type),
     repairs: options.repairs ?? [],
+    defaultRepairs: defaultRepairs && options.repairs === undefined,
+    hasSamples,
     ...targetFrom(options.target),
+    labels: [],
     sensitivity: options.sensitivity ?? false,
     precision: Object.fromEntries(
       Object.entries(options.precision ?? {}).map(([node, own]) => [
@@ -384,6 +430,20 @@ export function configFrom(options: SchemeOptions, operators: readonly string[])
     options: options.parameters ?? {},
     training: trainingFrom(options),
   };
+}
+
+/** Whether these options make quantize() ask for samples. */
+export async function needsSamples(engine: Engine, model: Id, options: SchemeOptions): Promise<boolean> {
+  check.checkOptions(options, schemeChecks(await engine.call('choices', [])));
+  const facts = await engine.call('inspectModel', [model]);
+  const config = configFrom(
+    options,
+    facts.operators.map(({ op }) => op),
+    { defaultRepairs: true },
+  );
+  const { id: job, sweeps } = await engine.call('createQuantizer', [model, config, 1]);
+  engine.release(job);
+  return sweeps > 0;
 }
 
 /** Quantizes a model of the engine's. The caller owns the model that is answered. */
@@ -400,17 +460,22 @@ export async function quantizeModel(
   const config = configFrom(
     options,
     facts.operators.map(({ op }) => op),
+    { hasSamples: calibration !== undefined, defaultRepairs: true },
   );
   const format = options.format ?? 'qdq';
 
-  const { id: job, needsCalibration } = await engine.call('createQuantizer', [model, config, threads]);
+  const { id: job, sweeps } = await engine.call('createQuantizer', [
+    model,
+    { ...config, labels: options.labels ?? [] },
+    threads,
+  ]);
+  const reader = new SampleReader(calibration ?? [], sweeps);
   try {
-    if (needsCalibration && calibration === undefined) {
+    if (sweeps > 0 && calibration === undefined) {
       throw new ZeropointError('invalid-argument', `calibration: mode '${config.mode}' needs samples`, {
         hint: 'pass samples like those the model will see, or use the modes dynamic or weight-only',
       });
     }
-    const reader = new SampleReader(calibration ?? []);
     const expected = calibration === undefined ? 0 : countOf(calibration);
     const kept = new KeptSamples(options.layerErrors ?? 4);
     const { stop, onCheckpoint } = options.training ?? {};
@@ -426,7 +491,7 @@ export async function quantizeModel(
       return engine.call('advanceQuantizer', [job, milliseconds]);
     };
 
-    for (;;) {
+    for (let sweep = 0; ; sweep += 1) {
       const state = await engine.drive(
         advance,
         ({ idle }) => idle,
@@ -440,7 +505,7 @@ export async function quantizeModel(
       let samples = 0;
       for await (const feeds of reader.sweep()) {
         await engine.call('beginSample', [job, fedOf(feeds)]);
-        kept.offer(withoutTargets(feeds));
+        if (sweep === 0) kept.offer(withoutTargets(feeds));
         const after = await engine.drive(
           advance,
           ({ idle }) => idle,
@@ -458,7 +523,7 @@ export async function quantizeModel(
       }
       await engine.call('endSamples', [job]);
     }
-    if (needsCalibration === false && calibration !== undefined && kept.samples.length === 0) {
+    if (sweeps === 0 && calibration !== undefined && kept.samples.length === 0) {
       for await (const feeds of reader.sweep()) {
         if (!kept.offer(withoutTargets(feeds))) break;
       }
@@ -470,16 +535,50 @@ export async function quantizeModel(
       const sizeAfter = await engine.call('sizeOfModel', [quantized.id, format]);
       const layers = report.layers.map((layer) => {
         const error = errors.get(layer.output);
-        return error ? { ...layer, error } : layer;
+        return error ? { ...layer, error, findings: [...layer.findings, ...error.findings] } : layer;
       });
-      return { model: quantized, report: { ...report, layers, format, sizeBefore, sizeAfter, ranges } };
+      return {
+        model: quantized,
+        report: {
+          ...report,
+          layers,
+          findings: findingsOf(layers),
+          tradeoff: tradeoffOf(report.trials),
+          format,
+          sizeBefore,
+          sizeAfter,
+          ranges,
+        },
+      };
     } catch (error) {
       engine.release(quantized.id);
       throw error;
     }
   } finally {
     engine.release(job);
+    await reader.close();
   }
+}
+
+function findingsOf(layers: QuantizeReport['layers']): Finding[] {
+  const own = ({ weight, error }: QuantizeReport['layers'][number]) =>
+    Math.min(
+      ...[weight?.sqnr, error?.ownSqnr].map((sqnr) =>
+        sqnr === undefined || Number.isNaN(sqnr) ? Infinity : sqnr,
+      ),
+    );
+  return layers
+    .filter(({ findings }) => findings.length > 0)
+    .sort((a, b) => (own(a) < own(b) ? -1 : own(a) > own(b) ? 1 : 0))
+    .flatMap(({ node, op, findings }) => findings.map((text) => ({ node, op, text })));
+}
+
+function tradeoffOf(trials: readonly Trial[]): Trial[] {
+  const better = (a: Trial, b: Trial) =>
+    a.weightBytes <= b.weightBytes && a.sqnr >= b.sqnr && (a.weightBytes < b.weightBytes || a.sqnr > b.sqnr);
+  return trials
+    .filter((trial) => !Number.isNaN(trial.sqnr) && !trials.some((other) => better(other, trial)))
+    .sort((a, b) => a.weightBytes - b.weightBytes);
 }
 
 async function measureLayers(

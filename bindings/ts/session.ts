@@ -77,7 +77,10 @@ export class Session {
     return run;
   }
 
-  /** The steps of the last run's plan: which node ran on which kind of kernel. Fused nodes have no step of their own. */
+  /**
+   * The steps of the last run's plan: which node ran on which kind of kernel, and how long that took. Fused nodes have no
+   * step of their own.
+   */
   async steps(): Promise<StepInfo[]> {
     return this.#owned.engine.call('sessionSteps', [this.#owned.id]);
   }

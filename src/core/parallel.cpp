@@ -5,17 +5,41 @@
 #endif
 
 #if ZEROPOINT_THREADS
+#include <pthread.h>
+
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
 #include <mutex>
-#include <thread>
 #include <vector>
 #endif
 
 namespace zp {
 
 #if ZEROPOINT_THREADS
+
+// Those of the standard library throw, and bring the texts of all system errors.
+class Mutex {
+ public:
+  void lock() { pthread_mutex_lock(&mutex_); }
+  void unlock() { pthread_mutex_unlock(&mutex_); }
+  pthread_mutex_t* get() { return &mutex_; }
+
+ private:
+  pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
+};
+
+class Condition {
+ public:
+  void wake_one() { pthread_cond_signal(&condition_); }
+  void wake_all() { pthread_cond_broadcast(&condition_); }
+  template <class Holds>
+  void wait(Mutex& locked, const Holds& holds) {
+    while (!holds()) pthread_cond_wait(&condition_, locked.get());
+  }
+
+ private:
+  pthread_cond_t condition_ = PTHREAD_COND_INITIALIZER;
+};
 
 // A job is a gate that workers pass while it is open. The caller works too, shuts the gate when no task is
 // left, and then waits for those inside: never for a worker that has not come, which on a busy machine may be
@@ -25,11 +49,18 @@ struct ThreadPool::Shared {
   static constexpr uint64_t kInside = 0xffff;
   static constexpr uint64_t kOpen = 1 << 16;
   static constexpr uint64_t kJob = kOpen << 1;
-  static constexpr int kSpins = 2000;  // before sleeping: kernels follow each other closely
+  // Before sleeping, some 50 us: kernels follow each other closely, and waking takes as long.
+  static constexpr int kSpins = 30000;
 
-  std::mutex mutex;
-  std::condition_variable start, finish;
-  std::vector<std::thread> workers;
+  struct Worker {
+    pthread_t handle;
+    Shared* shared;
+    int thread;
+  };
+
+  Mutex mutex;
+  Condition start, finish;
+  std::vector<Worker> workers;
   const FunctionRef<void(int64_t, int)>* body = nullptr;
   int64_t tasks = 0;
   std::atomic<int64_t> next{0};
@@ -56,8 +87,8 @@ struct ThreadPool::Shared {
   void leave() {
     const uint64_t before = gate.fetch_sub(1, std::memory_order_acq_rel);
     if ((before & kInside) == 1 && (before & kOpen) == 0) {
-      std::lock_guard lock(mutex);
-      finish.notify_one();
+      const std::lock_guard lock(mutex);
+      finish.wake_one();
     }
   }
 
@@ -67,9 +98,9 @@ struct ThreadPool::Shared {
       bool entered = false;
       for (int spin = 0; spin < kSpins && !entered; ++spin) entered = enter(seen);
       if (!entered) {
-        std::unique_lock lock(mutex);
+        const std::lock_guard lock(mutex);
         asleep.fetch_add(1);
-        start.wait(lock, [&] { return stop || (entered = enter(seen)); });
+        start.wait(mutex, [&] { return stop || (entered = enter(seen)); });
         asleep.fetch_sub(1);
         if (stop) return;
       }
@@ -82,17 +113,30 @@ struct ThreadPool::Shared {
 ThreadPool::ThreadPool(int threads) : threads_(std::clamp(threads, 1, 64)) {
   if (threads_ == 1) return;
   shared_ = std::make_unique<Shared>();
-  for (int t = 1; t < threads_; ++t) shared_->workers.emplace_back([s = shared_.get(), t] { s->work(t); });
+  std::vector<Shared::Worker>& workers = shared_->workers;
+  workers.reserve(static_cast<size_t>(threads_));  // they are pointed to
+  for (int t = 1; t < threads_; ++t) {
+    Shared::Worker& w =
+        workers.emplace_back(Shared::Worker{.handle = {}, .shared = shared_.get(), .thread = t});
+    const auto work = [](void* self) -> void* {
+      const auto* worker = static_cast<Shared::Worker*>(self);
+      worker->shared->work(worker->thread);
+      return nullptr;
+    };
+    if (pthread_create(&w.handle, nullptr, work, &w) == 0) continue;
+    workers.pop_back();  // the system has no more: those that there are do the work
+    threads_ = t;
+  }
 }
 
 ThreadPool::~ThreadPool() {
   if (!shared_) return;
   {
-    std::lock_guard lock(shared_->mutex);
+    const std::lock_guard lock(shared_->mutex);
     shared_->stop = true;
   }
-  shared_->start.notify_all();
-  for (std::thread& worker : shared_->workers) worker.join();
+  shared_->start.wake_all();
+  for (const Shared::Worker& worker : shared_->workers) pthread_join(worker.handle, nullptr);
 }
 
 void ThreadPool::run(int64_t tasks, FunctionRef<void(int64_t, int)> body) {
@@ -108,8 +152,8 @@ void ThreadPool::run(int64_t tasks, FunctionRef<void(int64_t, int)> body) {
   const uint64_t job = (s.gate.load(std::memory_order_relaxed) / Shared::kJob + 1) * Shared::kJob;
   s.gate.store(job | Shared::kOpen);
   if (s.asleep.load() != 0) {
-    std::lock_guard lock(s.mutex);
-    s.start.notify_all();
+    const std::lock_guard lock(s.mutex);
+    s.start.wake_all();
   }
   s.drain(0);
   s.gate.fetch_and(~Shared::kOpen, std::memory_order_acq_rel);
@@ -117,8 +161,8 @@ void ThreadPool::run(int64_t tasks, FunctionRef<void(int64_t, int)> body) {
   for (int spin = 0; spin < Shared::kSpins && !empty(); ++spin) {
   }
   if (!empty()) {
-    std::unique_lock lock(s.mutex);
-    s.finish.wait(lock, empty);
+    const std::lock_guard lock(s.mutex);
+    s.finish.wait(s.mutex, empty);
   }
 }
 

@@ -31,14 +31,15 @@ std::string to_string(std::span<const int64_t> dims) {
   return s + "]";
 }
 
-std::shared_ptr<std::byte> allocate_bytes(size_t bytes) {
+std::shared_ptr<std::byte> allocate_bytes(size_t bytes, Clear clear) {
   constexpr std::align_val_t kAlign{Tensor::kAlignment};
   auto* p = static_cast<std::byte*>(::operator new(bytes + Tensor::kReadSlack, kAlign, std::nothrow));
   if (!p) {
     throw_error(ErrorCode::kOutOfMemory, {"no memory for ", bytes, " bytes"},
                 {.hint = "use a smaller input or batch, or close other sessions"});
   }
-  std::memset(p, 0, bytes + Tensor::kReadSlack);
+  const size_t kept = clear == Clear::kAll ? 0 : bytes;
+  std::memset(p + kept, 0, bytes + Tensor::kReadSlack - kept);
   return {p, [](std::byte* q) { ::operator delete(q, kAlign); }};
 }
 

@@ -94,8 +94,10 @@ class Tensor {
   std::shared_ptr<const std::vector<std::string>> strings_;
 };
 
-// Aligned bytes with Tensor::kReadSlack behind them, zero-filled. Throws kOutOfMemory.
-std::shared_ptr<std::byte> allocate_bytes(size_t bytes);
+// Aligned bytes with Tensor::kReadSlack behind them, zero-filled unless the caller fills them itself. Throws
+// kOutOfMemory.
+enum class Clear : uint8_t { kAll, kSlack };
+std::shared_ptr<std::byte> allocate_bytes(size_t bytes, Clear clear = Clear::kAll);
 
 template <class T>
 Tensor Tensor::of(Shape dims, std::span<const T> values) {

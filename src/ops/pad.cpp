@@ -39,8 +39,7 @@ Pads pads_of(const Context& c, const std::vector<int64_t>& pads, const std::vect
     }
     p.begin[at] = pads[i];
     p.end[at] = pads[i + count];
-    constexpr int64_t kMost = int64_t{1} << 40;
-    if (std::min(p.begin[at], p.end[at]) < -kMost || std::max(p.begin[at], p.end[at]) > kMost) {
+    if (std::min(p.begin[at], p.end[at]) < -kLargestDim || std::max(p.begin[at], p.end[at]) > kLargestDim) {
       c.fail(ErrorCode::kShapeMismatch, {"pads ", pads, " are too large"});
     }
   }

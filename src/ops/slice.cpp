@@ -126,12 +126,14 @@ void bounds_to_inputs(Canonicalize& c) {  // attributes before opset 10
 }
 
 void gradient(Gradient& g) { give_moved(g); }
+// Of a table, rows may have scales of their own: it becomes floats before it is cut.
+int row_axis(const Node&, int rank) { return rank > 1 ? 0 : -1; }
 
 constexpr OpDef kSlice = {.name = "Slice",
                           .infer = infer_slice,
                           .prepare = prepare_slice,
                           .layout = any_layout,
-                          .quant = {.kind = QuantRule::Kind::kSameScale},
+                          .quant = {.kind = QuantRule::Kind::kSameScale, .channel_axis = row_axis},
                           .canonicalize = bounds_to_inputs,
                           .gradient = gradient};
 const RegisterOps kRegistered({&kSlice});

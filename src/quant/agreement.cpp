@@ -3,9 +3,9 @@
 #include <limits>
 
 #include "core/error.h"
+#include "core/stopwatch.h"
 #include "quant/edges.h"
 #include "quant/report.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 namespace {

@@ -14,7 +14,7 @@ namespace zp::quant {
 class Job {
  public:
   virtual ~Job() = default;
-  virtual bool needs_samples() const = 0;
+  virtual size_t sweeps() const = 0;
   virtual bool advance(double milliseconds) = 0;
   virtual bool wants_samples() const = 0;
   virtual void begin_sample(std::vector<runtime::Feed> feeds) = 0;
@@ -30,6 +30,9 @@ class Job {
 };
 
 inline constexpr std::string_view kAuto = "auto";
+
+// The same, with the default repairs among `repairs` where they are asked for. The mode is a scheme's.
+Config with_default_repairs(Config config);
 
 std::unique_ptr<Job> make_pipeline(std::shared_ptr<const Model> model, Config config, int threads);
 

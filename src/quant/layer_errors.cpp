@@ -1,14 +1,18 @@
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <map>
 #include <optional>
 
 #include "core/error.h"
+#include "core/stopwatch.h"
 #include "ops/infer.h"
 #include "quant/edges.h"
+#include "quant/findings.h"
+#include "quant/layerwise.h"
+#include "quant/observers/histogram.h"
 #include "quant/qdq.h"
 #include "quant/report.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 namespace {
@@ -16,11 +20,18 @@ namespace {
 // A value that both models have.
 struct Pair {
   std::string node, op, output;
-  std::optional<QParams> params;  // the quantized model holds it as integers
+  std::optional<QParams> params;   // the quantized model holds it as integers
+  std::optional<int> channel_dim;  // it has the channels of a product
   ErrorSums sums, own;
   int64_t outside = 0;  // float values beyond what the integers cover
+  Histogram histogram;  // of float values
+  // By channel: the largest float magnitude, and the sum of the errors of `per_channel` values.
+  std::vector<float> largest;
+  std::vector<double> shift;
+  double per_channel = 0;
   // The side of the current sample that came first.
   std::vector<float> reference, quantized;
+  Shape dims;
   bool has_reference = false, has_quantized = false;
 };
 
@@ -35,12 +46,37 @@ std::vector<float> copy(const TensorView& view, const std::optional<QParams>& pa
   return x;
 }
 
+void add_channels(Pair& p) {
+  const ChannelView view(p.dims, *p.channel_dim);
+  const auto channels = static_cast<size_t>(view.channels);
+  if (p.largest.empty()) p.largest.resize(channels, 0.f), p.shift.resize(channels, 0.0);
+  if (p.largest.size() != channels) return;
+  const float *x = p.reference.data(), *y = p.quantized.data();
+  for (int64_t o = 0; o < view.outer; ++o) {
+    for (size_t c = 0; c < channels; ++c) {
+      float most = p.largest[c];
+      double shift = 0;
+      for (int64_t i = 0; i < view.inner; ++i, ++x, ++y) {
+        most = std::max(most, std::fabs(*x));
+        shift += static_cast<double>(*y) - static_cast<double>(*x);
+      }
+      p.largest[c] = most;
+      p.shift[c] += shift;
+    }
+  }
+  p.per_channel += static_cast<double>(view.outer * view.inner);
+}
+
 void absorb(Pair& p) {
   const std::vector<float>&x = p.reference, &y = p.quantized;
   if (x.size() != y.size())
     throw_error(ErrorCode::kShapeMismatch, {"value '", p.output, "' has different sizes in the two models"},
                 {.node = p.node, .op = p.op, .tensor = p.output});
   p.sums.add(x.data(), y.data(), x.size());
+  bool finite = true;
+  const Range seen = range_of(x, &finite);
+  if (finite) p.histogram.add(x, seen);
+  if (p.channel_dim) add_channels(p);
   if (p.params) {
     const Range range = covered(*p.params);
     const float half = p.params->scale / 2;
@@ -53,6 +89,58 @@ void absorb(Pair& p) {
   }
   p.reference = {}, p.quantized = {};
   p.has_reference = p.has_quantized = false;
+}
+
+// Neighbouring bins together, until there are few enough to draw: widths stay powers of two, so that no bin
+// is split between two.
+Distribution distribution_of(const Histogram& h) {
+  constexpr size_t kMost = 64;
+  Distribution d{.zeros = h.zeros()};
+  const std::span<const uint64_t> counts = h.counts();
+  if (counts.empty()) return d;
+  size_t together = 1;
+  while ((counts.size() + together - 1) / together > kMost) together *= 2;
+  d.left = h.left(0), d.width = h.width() * static_cast<double>(together);
+  d.counts.resize((counts.size() + together - 1) / together, 0);
+  for (size_t i = 0; i < counts.size(); ++i) d.counts[i / together] += counts[i];
+  return d;
+}
+
+// The width that the middle half of the values other than 0 covers.
+double middle_half(const Histogram& h) {
+  const std::span<const uint64_t> counts = h.counts();
+  const auto quantile = [&](uint64_t rank) {
+    size_t bin = 0;
+    uint64_t below = 0;
+    while (bin + 1 < counts.size() && below + counts[bin] <= rank) below += counts[bin++];
+    return h.center(bin);
+  };
+  const uint64_t n = h.total() - h.zeros();
+  return n < 4 ? 0 : quantile(3 * n / 4) - quantile(n / 4);
+}
+
+double shifted_share(const Pair& p) {
+  double sum = 0;
+  for (const double s : p.shift) sum += s * s;
+  return p.sums.noise > 0 && p.per_channel > 0 ? sum / p.per_channel / p.sums.noise : 0;
+}
+
+// The dimension that counts the channels of a product whose result this node gives, alone or after functions
+// of single elements.
+std::optional<int> channel_dim(const Graph& graph, const GraphIndex& index, const Node& node) {
+  const Node* n = &node;
+  constexpr int kFar = 8;  // Q and DQ between them included
+  for (int step = 0; step < kFar; ++step) {
+    const OpDef* def = find_op(n->domain, n->op_type);
+    if (!def) return std::nullopt;
+    if (def->quant.kind == QuantRule::Kind::kProduct) return def->quant.channel_dim;
+    if (def->quant.kind != QuantRule::Kind::kRescaled && def->role == QdqRole::kNone) return std::nullopt;
+    const ValueId v = n->input(0);
+    const int32_t made_by = v == kNoValue ? -1 : index.producer[static_cast<size_t>(v)];
+    if (made_by < 0) return std::nullopt;
+    n = &graph.nodes[static_cast<size_t>(made_by)];
+  }
+  return std::nullopt;
 }
 
 }  // namespace
@@ -69,6 +157,7 @@ class LayerErrors::Impl {
     reference_->set_tap([this](ValueId v, const TensorView& view) {
       Pair& p = pairs_[by_reference_.at(v)];
       p.reference = copy(view, std::nullopt);
+      p.dims.assign(view.dims.begin(), view.dims.end());
       p.has_reference = true;
       ++seen_reference_;
       if (p.has_quantized) absorb(p);
@@ -108,8 +197,17 @@ class LayerErrors::Impl {
                    .own_sqnr_db = std::numeric_limits<double>::infinity(),
                    .cosine = p.sums.cosine(),
                    .max_abs = p.sums.max_abs};
-      if (p.params) e.own_sqnr_db = p.own.sqnr_db();
+      if (p.params) {
+        e.own_sqnr_db = p.own.sqnr_db();
+        e.dtype = p.params->dtype, e.clip = covered(*p.params);
+        e.half_steps = middle_half(p.histogram) / static_cast<double>(p.params->scale);
+      }
       if (p.sums.count > 0) e.saturated = static_cast<double>(p.outside) / static_cast<double>(p.sums.count);
+      e.outside = p.outside;
+      e.values = distribution_of(p.histogram);
+      e.spread = spread_of(p.largest);
+      e.shifted = shifted_share(p);
+      e.findings = findings_of(e);
       errors.push_back(std::move(e));
     }
     return errors;
@@ -170,7 +268,8 @@ void LayerErrors::Impl::find_pairs(const Graph& reference, const Graph& quantize
     pairs_.push_back({.node = node.name,
                       .op = node.domain.empty() ? node.op_type : qualified_name(node),
                       .output = name,
-                      .params = params});
+                      .params = params,
+                      .channel_dim = channel_dim(quantized, index, node)});
   }
 }
 

@@ -4,10 +4,10 @@
 #include <utility>
 
 #include "core/sort.h"
+#include "core/stopwatch.h"
 #include "ops/op.h"
 #include "quant/edges.h"
 #include "quant/report_builder.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 namespace {

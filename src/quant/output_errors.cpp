@@ -2,15 +2,17 @@
 #include <cmath>
 #include <limits>
 
+#include "core/error.h"
+#include "core/stopwatch.h"
 #include "ops/rewrite.h"
 #include "quant/qdq.h"
 #include "quant/search.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 
-OutputErrors::OutputErrors(std::shared_ptr<const Model> reference, Samples samples, int threads)
-    : samples_(std::move(samples)), threads_(threads) {
+OutputErrors::OutputErrors(std::shared_ptr<const Model> reference, Samples samples,
+                           std::vector<int32_t> labels, int threads)
+    : samples_(std::move(samples)), threads_(threads), labels_(std::move(labels)) {
   auto simple = std::make_shared<Model>(*reference);
   simple->graph = clone(reference->graph);
   simplify(simple->graph);
@@ -25,6 +27,7 @@ void OutputErrors::begin(std::shared_ptr<const Model> candidate, size_t most) {
   names_.clear();
   for (ValueId v : candidate->graph.outputs) names_.push_back(candidate->graph[v].name);
   sums_.assign(names_.size(), {});
+  answers_ = same_ = right_ = right_before_ = 0;
   is_reference_ = false;
   sample_ = 0;
   most_ = std::min(most, samples_.size());
@@ -55,6 +58,7 @@ bool OutputErrors::advance(double milliseconds) {
 }
 
 void OutputErrors::compare(const std::vector<Tensor>& outputs) {
+  bool counted = false;
   for (size_t i = 0; i < outputs.size() && i < expected_[sample_].size(); ++i) {
     const Tensor &x = expected_[sample_][i], &y = outputs[i];
     if (x.dtype() == DType::kString || x.dims() != y.dims()) continue;
@@ -66,7 +70,47 @@ void OutputErrors::compare(const std::vector<Tensor>& outputs) {
       values = y.floats();
     }
     sums_[i].add(x.floats().data(), values.data(), values.size());
+    if (counted || x.dims().empty() || x.dims().back() < 2) continue;
+    counted = true;
+    count_answers(x, values);
   }
+}
+
+void OutputErrors::count_answers(const Tensor& expected, const std::vector<float>& values) {
+  const int64_t width = expected.dims().back(), rows = expected.size() / width;
+  const std::vector<float> before = expected.floats();
+  if (!labels_.empty()) {
+    if (rows != 1)
+      throw_error(ErrorCode::kInvalidArgument,
+                  {"labels are for samples with one answer each: this output has ", rows, " rows of ", width},
+                  {.hint = "leave the labels out: answers are then compared with the float model's"});
+    if (labels_[sample_] < 0 || labels_[sample_] >= width)
+      throw_error(ErrorCode::kInvalidArgument, {"a sample's label is ", labels_[sample_],
+                                                ", and the model knows the classes 0 to ", width - 1});
+  }
+  for (int64_t row = 0; row < rows; ++row) {
+    const auto largest = [&](const std::vector<float>& v) {
+      const auto begin = v.begin() + static_cast<std::ptrdiff_t>(row * width);
+      return std::max_element(begin, begin + static_cast<std::ptrdiff_t>(width)) - begin;
+    };
+    const auto was = largest(before), is = largest(values);
+    ++answers_;
+    same_ += was == is;
+    if (labels_.empty()) continue;
+    right_before_ += was == labels_[sample_];
+    right_ += is == labels_[sample_];
+  }
+}
+
+double OutputErrors::drop() const {
+  if (answers_ == 0) return std::numeric_limits<double>::quiet_NaN();
+  const int64_t lost = labels_.empty() ? answers_ - same_ : right_before_ - right_;
+  return static_cast<double>(lost) / static_cast<double>(answers_);
+}
+
+double OutputErrors::accuracy() const {
+  return labels_.empty() || answers_ == 0 ? std::numeric_limits<double>::quiet_NaN()
+                                          : static_cast<double>(right_) / static_cast<double>(answers_);
 }
 
 double OutputErrors::noise() const {

@@ -121,8 +121,28 @@ ValueId Placement::dynamically_quantized(ValueId v) {
   return dequantize(q.integers, q.scale, q.zero_point, name, graph[v].shape, {});
 }
 
+ValueId Placement::half_weight(ValueId w) {
+  const auto [it, added] = halves_.try_emplace(w, kNoValue);
+  if (!added) return it->second;
+  const std::string name = graph[w].name;
+  const Tensor& weight = *prepared_.constant(w);
+  Tensor half(DType::kFloat16, weight.dims());
+  auto* to = reinterpret_cast<uint16_t*>(half.mutable_raw());
+  for (float v : weight.data<float>()) *to++ = float_to_half(v);
+  Node cast;
+  cast.name = name + "_float32";
+  cast.op_type = "Cast";
+  cast.inputs = {constant(name + "_float16", std::move(half))};
+  cast.outputs = {graph.add_value(cast.name, DType::kFloat32, graph[w].shape)};
+  cast.attributes.emplace("to", int64_t{1});  // TensorProto.FLOAT
+  it->second = cast.outputs[0];
+  emit(std::move(cast));
+  return it->second;
+}
+
 Placement::Weight Placement::weight(int32_t i, ValueId w, ValueId bias, float input_scale) {
   const NodePlan& p = plan.nodes[static_cast<size_t>(i)];
+  if (p.weights == DType::kFloat16) return {.value = half_weight(w), .scale = {}};
   const Tensor& tensor = *prepared_.constant(w);
   const std::string name = graph[w].name;
   bool finite = true;

@@ -57,8 +57,9 @@ class Placement {
   ValueId dequantized_constant(ValueId v, DType dtype, bool symmetric);
   // The value after DynamicQuantizeLinear and DQ, for one reader.
   ValueId dynamically_quantized(ValueId v);
-  // A weight as integers and DQ, for node i as the plan says. Where a bias is to follow at scale s_x * s_w
-  // (input_scale above 0), the weight's scales are made large enough for it to fit 32 bits.
+  // A weight as integers and DQ, or as float16 and Cast, for node i as the plan says. Where a bias is to
+  // follow at scale s_x * s_w (input_scale above 0), the weight's scales are made large enough for it to fit
+  // 32 bits.
   struct Weight {
     ValueId value;             // of the DQ
     std::vector<float> scale;  // per tensor or channel
@@ -80,6 +81,7 @@ class Placement {
   ValueId scale_constant(const QParams& p, const std::string& name);
   ValueId zero_constant(const QParams& p, const std::string& name);
   Node notation(QdqRole role, const std::string& name, std::vector<ValueId> inputs, ValueId output) const;
+  ValueId half_weight(ValueId w);
   ValueId dequantize(ValueId integers, ValueId scale, ValueId zero, const std::string& base,
                      const std::optional<SymShape>& shape, const Grouping& grouping);
 
@@ -90,7 +92,8 @@ class Placement {
   std::vector<QParams> params_;
   std::map<ValueId, Quantized> quantized_;  // by float value
   std::map<std::pair<ValueId, int>, Quantized>
-      constants_;  // by float constant and group (-1 - dtype: of its own)
+      constants_;                      // by float constant and group (-1 - dtype: of its own)
+  std::map<ValueId, ValueId> halves_;  // by float weight: after its Cast
   using WeightKey = std::tuple<ValueId, DType, int, int64_t, std::vector<float>>;
   std::map<WeightKey, size_t> shared_weights_;  // one weight read by several nodes is stored once
 };

@@ -1,6 +1,7 @@
 #include "quant/plan.h"
 
 #include <algorithm>
+#include <cmath>
 #include <set>
 
 #include "core/error.h"
@@ -44,7 +45,9 @@ void require_known_names(const Graph& graph, const Config& config) {
 std::string in_words(DType dtype) { return std::string(name_of(dtype)); }
 
 std::string in_words(DType dtype, const Grouping& g) {
-  std::string s = std::string(name_of(dtype)) + " weights, one scale ";
+  std::string s = std::string(name_of(dtype)) + " weights";
+  if (dtype == DType::kFloat16) return s;
+  s += ", one scale ";
   if (g.axis < 0) return s + "for the whole tensor";
   if (g.block_size > 0) return s + "for every " + std::to_string(g.block_size);
   return s + "per output channel";
@@ -219,9 +222,18 @@ std::optional<Grouping> Planner::blocks(int32_t i) const {
 void Planner::quantize_weights(int32_t i, DType dtype, const Grouping& grouping,
                                const std::string& activations) {
   NodePlan& p = at(i);
+  if (dtype == DType::kFloat16) {
+    constexpr float kLargest = 65504;  // IEEE 754-2008, binary16
+    const ValueId w = weight(i) != kNoValue ? weight(i) : table(i);
+    const std::span<const float> values = graph.constant(w)->data<float>();
+    if (std::any_of(values.begin(), values.end(), [](float v) { return !(std::fabs(v) <= kLargest); })) {
+      p.why = "has weights beyond what float16 holds";
+      return;
+    }
+  }
   p.quantized = true;
   p.weights = dtype;
-  p.grouping = grouping;
+  if (dtype != DType::kFloat16) p.grouping = grouping;
   p.why = in_words(dtype, grouping) + "; " + activations;
 }
 

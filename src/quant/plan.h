@@ -88,7 +88,8 @@ class Planner {
   Grouping channels(int32_t i) const;
   std::optional<Grouping> blocks(int32_t i) const;  // nullopt: the operator has no blocked form
 
-  // Marks node i as one whose weight (or table) is quantized. `activations`: what becomes of those, in words.
+  // Marks node i as one whose weight (or table) is quantized, or float16 if its values fit. `activations`:
+  // what becomes of those, in words.
   void quantize_weights(int32_t i, DType dtype, const Grouping& grouping, const std::string& activations);
   // Tables are quantized alike by all schemes: 8 bits, one scale.
   void quantize_tables();

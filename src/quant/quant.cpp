@@ -34,10 +34,14 @@ void check(const Config& c, const Scheme& scheme) {
     refuse("unknown format '" + c.format + "'", "'qdq' or 'qoperator'");
   observer_named(c.observer);
   for (const auto& [node, p] : c.precision) {
-    if ((p.activations != DType::kUndefined && !is_activation_type(p.activations)) ||
-        (p.weights != DType::kUndefined && !is_weight_type(p.weights)))
-      refuse("the precision of node '" + node + "' is not possible",
-             "8 or 16 bits for activations, 4 or 8 for weights, or undefined for float");
+    const bool floats = p.activations == DType::kUndefined;
+    if ((!floats && !is_activation_type(p.activations)) ||
+        (p.weights != DType::kUndefined && !is_weight_type(p.weights) &&
+         !(floats && p.weights == DType::kFloat16)))
+      refuse(
+          "the precision of node '" + node + "' is not possible",
+          "8 or 16 bits for activations, 4 or 8 for weights, or float for both; float16 weights with float "
+          "activations");
   }
   for (const auto& [value, r] : c.ranges)
     if (!std::isfinite(r.min) || !std::isfinite(r.max) || r.min > r.max)
@@ -64,6 +68,7 @@ class Pipeline : public Job {
     state_.config = std::move(config);
     state_.threads = threads;
     state_.scheme = &scheme_named(state_.config.mode);
+    state_.config = with_default_repairs(std::move(state_.config));
     check(state_.config, *state_.scheme);
     for (const StageDef* d : all_stages()) {
       const auto& asked = state_.config.repairs;
@@ -71,10 +76,10 @@ class Pipeline : public Job {
     }
   }
 
-  bool needs_samples() const override {
-    return std::any_of(defs_.begin(), defs_.end(), [&](const StageDef* d) {
+  size_t sweeps() const override {
+    return static_cast<size_t>(std::count_if(defs_.begin(), defs_.end(), [&](const StageDef* d) {
       return d->needs_samples && d->needs_samples(state_.config, *state_.scheme);
-    });
+    }));
   }
 
   bool advance(double milliseconds) override {
@@ -177,7 +182,7 @@ class Quantizer::Impl {
 Quantizer::Quantizer(std::shared_ptr<const Model> model, Config config, int threads)
     : impl_(std::make_unique<Impl>(std::move(model), std::move(config), threads)) {}
 Quantizer::~Quantizer() = default;
-bool Quantizer::needs_calibration() const { return impl_->job->needs_samples(); }
+size_t Quantizer::sweeps() const { return impl_->job->sweeps(); }
 bool Quantizer::advance(double milliseconds) { return impl_->job->advance(milliseconds); }
 bool Quantizer::wants_samples() const { return impl_->job->wants_samples(); }
 void Quantizer::begin_sample(std::vector<runtime::Feed> feeds) { impl_->job->begin_sample(std::move(feeds)); }

@@ -34,7 +34,8 @@
 
 namespace zp::quant {
 
-// One node's own choice, where it differs from the rest of the model. kUndefined: float.
+// One node's own choice, where it differs from the rest of the model. kUndefined: float. Weights may be
+// kFloat16 where activations are float.
 struct Precision {
   DType activations = DType::kUint8;
   DType weights = DType::kInt8;
@@ -59,11 +60,18 @@ struct Config {
   std::map<std::string, Range, std::less<>> ranges;         // by value name: used as they are, not observed
   // Numbers that observers and stages declare, e.g. {"percentile", 99.99}: see option_specs().
   std::map<std::string, double, std::less<>> options;
-  // Repairs to run, by name: see repair_names().
+  // Repairs to run, by name: see repair_names(). `default_repairs`: also those that say of themselves that
+  // they suit this configuration.
   std::vector<std::string> repairs;
-  // What to reach by leaving the layers that are worst quantized in float. 0: nothing.
+  bool default_repairs = false;
+  // There are samples to give, though the mode may not need them: default repairs may ask for them.
+  bool has_samples = false;
+  // What to reach by giving the layers that are worst quantized 16 bits or float. 0: nothing.
   double target_sqnr = 0;   // dB, of the outputs
   double target_bytes = 0;  // of constants: as many layers in float as fit
+  double target_drop = 0;   // of right answers, as a share of all, 0...1; without labels: of equal answers
+  // The class of each sample, in the order in which they come. With them a search counts right answers.
+  std::vector<int32_t> labels;
   // Measure what each layer's quantization does to the outputs, for the report. A search does so anyway.
   bool sensitivity = false;
   Training training;  // "qat" only
@@ -86,8 +94,8 @@ class Quantizer {
   Quantizer(const Quantizer&) = delete;
   Quantizer& operator=(const Quantizer&) = delete;
 
-  // Whether this configuration needs samples at all. Known from the start.
-  bool needs_calibration() const;
+  // How often this configuration may go through the samples; 0: it needs none. Known from the start.
+  size_t sweeps() const;
 
   // Works for about `milliseconds`. True when there is nothing to do until the caller acts: the sample of
   // begin_sample is through, or the job wants samples, or it is done().

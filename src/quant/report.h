@@ -10,9 +10,13 @@
 
 #include "core/dtype.h"
 #include "graph/graph.h"
+#include "quant/findings.h"
+#include "quant/numbers.h"
 #include "runtime/session.h"
 
 namespace zp::quant {
+
+struct Config;
 
 struct WeightReport {
   std::string name;
@@ -23,6 +27,7 @@ struct WeightReport {
   int64_t block_size = 0;  // 0: no blocks
   float min = 0, max = 0;  // of the float weight
   double sqnr_db = 0;  // of the dequantized weight against the float one; NaN: not measured, infinite: exact
+  ChannelSpread spread;  // of output channels, where it was measured
 };
 
 struct ActivationReport {
@@ -39,7 +44,8 @@ struct LayerReport {
   std::string node, op;  // the node's name and its operator, as "Conv" or "com.microsoft.Gelu"
   std::string output;    // name of its first output: what LayerErrors is keyed by
   bool quantized = false;
-  std::string why;  // one sentence in plain words
+  std::string why;                    // one sentence in plain words
+  std::vector<std::string> findings;  // what is wrong with its weight, and what helps
   std::optional<WeightReport> weight;
   std::vector<ActivationReport> activations;
   double macs = 0;        // multiply-accumulates of one run; 0: none, or shapes unknown
@@ -57,7 +63,11 @@ struct Trial {
   double sqnr_db = 0;  // of the outputs, over the samples held out
   double cosine = 0;
   size_t weight_bytes = 0;
-  size_t float_layers = 0;  // of those with weights, left in float
+  double drop = 0;      // share of right answers lost (Config::labels), or of answers that differ; NaN: none
+  double accuracy = 0;  // share of right answers; NaN: no labels
+  size_t float_layers = 0;               // of those with weights, whose activations are float
+  size_t wide_layers = 0;                // whose activations have 16 bits
+  std::shared_ptr<const Config> config;  // makes it again
   bool kept = false;
 };
 
@@ -89,6 +99,13 @@ struct ErrorSums {
   void merge(const ErrorSums& other);
 };
 
+// How values are distributed: at most 64 bins. Bin i holds [left + i * width, left + (i + 1) * width).
+struct Distribution {
+  double left = 0, width = 0;  // 0: all values were 0, or there were none
+  std::vector<uint64_t> counts;
+  uint64_t zeros = 0;  // values that are exactly 0, which no bin has
+};
+
 struct LayerError {
   std::string node, op, output;
   bool quantized = false;  // the value compared is one that the quantized model holds as integers
@@ -97,6 +114,15 @@ struct LayerError {
   double cosine = 0;
   double max_abs = 0;
   double saturated = 0;  // share of float values outside the covered range, 0...1
+  int64_t outside = 0;   // how many those are
+  // Of the float model's values:
+  Distribution values;
+  ChannelSpread spread;   // where the value has the channels of a product
+  double half_steps = 0;  // integers that the middle half of the values other than 0 covers; 0: not rounded
+  double shifted = 0;     // share of the error's energy that is a shift of each channel's mean, 0...1
+  DType dtype = DType::kUndefined;  // of the integers, with the range that they cover
+  std::optional<Range> clip;
+  std::vector<std::string> findings;  // what is wrong, and what helps
 };
 
 // Runs a float model and its quantized form side by side, in step, so that few values are held at a time.

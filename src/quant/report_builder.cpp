@@ -5,6 +5,8 @@
 #include <limits>
 
 #include "ops/infer.h"
+#include "quant/findings.h"
+#include "quant/layerwise.h"
 #include "quant/qdq.h"
 
 namespace zp::quant {
@@ -25,6 +27,17 @@ ActivationReport describe(const JobState& state, const Plan& plan, ValueId v, bo
 
 std::string granularity(const Grouping& g) {
   return g.axis < 0 ? "tensor" : g.block_size > 0 ? "block" : "channel";
+}
+
+// The largest magnitude of each index along an axis.
+std::vector<float> largest_along(const Tensor& t, int axis) {
+  const ChannelView view(t.dims(), axis);
+  std::vector<float> largest(static_cast<size_t>(view.channels), 0.f);
+  const float* x = t.data<float>().data();
+  for (int64_t o = 0; o < view.outer; ++o)
+    for (float& most : largest)
+      for (int64_t i = 0; i < view.inner; ++i) most = std::max(most, std::fabs(*x++));
+  return largest;
 }
 
 // An estimate for a plan that has not been placed.
@@ -98,6 +111,12 @@ Report build_report(const JobState& state) {
         if (state.result) weight.scales = state.result->graph[placed->scale].constant->size();
         weight.min = placed->range.min, weight.max = placed->range.max;
         weight.sqnr_db = placed->sqnr_db;
+        const int rank = static_cast<int>(t.dims().size());
+        const int axis = def->quant.channel_axis ? def->quant.channel_axis(node, rank) : -1;
+        if (axis >= 0 && axis < rank) weight.spread = spread_of(largest_along(t, axis));
+        const int64_t group = node.int_attribute("group", 1);
+        layer.findings = findings_of(weight, node.op_type, p.activations == DType::kUndefined,
+                                     group > 1 && group == t.dims()[0]);
       }
       layer.weight = std::move(weight);
     }

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <string>
 
+#include "core/stopwatch.h"
 #include "quant/matrix.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 namespace {

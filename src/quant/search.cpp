@@ -6,9 +6,12 @@
 //
 // Then, for "auto" and where a target or sensitivities are asked for, each layer is quantized alone and its
 // effect on the outputs measured. The errors of different layers hardly correlate, so that their noise adds
-// up, and the layers to leave in float for a target are found from that list: for a quality, as few of the
-// worst ones as reach it (bisected, each step measured); for a size, those that spare the most noise for
-// their bytes.
+// up, and the layers to spare for a target are found from that list: for a quality, as few of the worst ones
+// as reach it (bisected, each step measured); for a size, those that spare the most noise for their bytes.
+//
+// A layer that is spared costs time (16-bit activations have no integer kernels: as float ones they run on
+// float kernels) and bytes, of which float16 weights take half of what float weights do at an error of 2^-11,
+// and 16-bit activations none. So those come first where they are enough, and float weights last.
 #include "quant/search.h"
 
 #include <algorithm>
@@ -22,21 +25,25 @@
 #include "core/error.h"
 #include "core/function.h"
 #include "core/sort.h"
+#include "core/stopwatch.h"
 #include "quant/job.h"
 #include "quant/scheme.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 namespace {
 
 constexpr double kMostBytes = 256.0 * 1024 * 1024;  // of samples kept
 constexpr size_t kMostSamples = 128;
-constexpr size_t kEvery = 4;  // every fourth sample is held out
+// A share of right answers is only as fine as the answers are many.
+constexpr size_t kMostSamplesForDrop = 1024;
+constexpr size_t kEvery = 4;             // every fourth sample is held out,
+constexpr size_t kMostCalibrating = 96;  // and all that come after so many that are not
 constexpr size_t kSensitivitySamples = 6;
-constexpr double kBetter = 0.1;     // dB that a change must gain to be kept
-constexpr double kFewFloat = 0.05;  // share of the operations that "auto" leaves in float by itself
-constexpr double kWorthFloat = 1;   // dB that this must gain
-constexpr double kPoor = 25;        // dB below which "auto" also tries other schemes
+constexpr double kBetter = 0.1;      // dB that a change must gain to be kept
+constexpr double kWideEnough = 0.1;  // share of a layer's noise that 16 bits may leave, where no sum is known
+constexpr double kFewFloat = 0.05;   // share of the operations that "auto" leaves in float by itself
+constexpr double kWorthFloat = 1;    // dB that this must gain
+constexpr double kPoor = 25;         // dB below which "auto" also tries other schemes
 
 constexpr std::string_view kAsConfigured = "as configured";
 const std::set<std::string, std::less<>> kChangesGraph{"equalization", "smooth"};
@@ -44,7 +51,7 @@ const std::set<std::string, std::less<>> kChangesGraph{"equalization", "smooth"}
 struct Candidate {
   std::string what;
   Config config;
-  size_t float_layers = 0;
+  size_t float_layers = 0, wide_layers = 0;
   std::shared_ptr<const Model> source = {};
   size_t samples = std::numeric_limits<size_t>::max();  // to measure on
   bool trial = true;                                    // goes to the report
@@ -56,7 +63,7 @@ struct Outcome {
   std::shared_ptr<const Model> model;
   Report report;
   std::map<std::string, Range, std::less<>> ranges;
-  double noise = 0, sqnr_db = 0, cosine = 0;
+  double noise = 0, sqnr_db = 0, cosine = 0, drop = 0, accuracy = 0;
 };
 
 // One layer, quantized alone.
@@ -64,7 +71,9 @@ struct Effect {
   std::string node;
   double noise = 0;
   double macs = 0;
-  double bytes = 0;  // that leaving it in float adds
+  double bytes = 0;       // that float16 weights add
+  double wide_noise = 0;  // with 16-bit activations
+  bool wide = false;      // that is enough
 };
 
 class Search : public Job {
@@ -73,16 +82,24 @@ class Search : public Job {
       : source_(std::move(model)), config_(std::move(config)), threads_(threads) {
     auto_ = config_.mode == kAuto;
     if (auto_) config_.mode = "static";
+    config_ = with_default_repairs(std::move(config_));
     make_pipeline(source_, plain(), threads_);  // throws what is wrong with the configuration
-    if (config_.target_sqnr < 0 || config_.target_bytes < 0 || !std::isfinite(config_.target_sqnr) ||
-        !std::isfinite(config_.target_bytes))
-      throw_error(ErrorCode::kInvalidArgument, "a target is a positive number");
-    if (config_.target_sqnr > 0 && config_.target_bytes > 0)
+    int targets = 0;
+    for (const double t : {config_.target_sqnr, config_.target_bytes, config_.target_drop}) {
+      if (!(t >= 0) || !std::isfinite(t))
+        throw_error(ErrorCode::kInvalidArgument, "a target is a positive number");
+      targets += t > 0;
+    }
+    if (targets > 1)
       throw_error(ErrorCode::kInvalidArgument, "a quality and a size are two targets",
                   {.hint = "give one; the report lists the points between"});
+    if (config_.target_drop >= 1)
+      throw_error(ErrorCode::kInvalidArgument, "a drop is a share of all answers",
+                  {.hint = "0.005 is half a percent"});
+    most_samples_ = config_.target_drop > 0 ? kMostSamplesForDrop : kMostSamples;
   }
 
-  bool needs_samples() const override { return true; }
+  size_t sweeps() const override { return 1; }
   bool wants_samples() const override { return collecting_; }
   void begin_sample(std::vector<runtime::Feed> feeds) override {
     double bytes = 0;
@@ -91,26 +108,33 @@ class Search : public Job {
       full_ = true;
       return;
     }
+    if (!config_.labels.empty() && samples_.size() >= config_.labels.size())
+      throw_error(ErrorCode::kInvalidArgument, {"sample ", samples_.size() + 1, " has no label"},
+                  {.hint = "give a label for each sample, in their order"});
     bytes_ += bytes;
     samples_.push_back(std::move(feeds));
   }
-  bool enough() const override { return full_ || samples_.size() >= kMostSamples; }
+  bool enough() const override { return full_ || samples_.size() >= most_samples_; }
   void end_samples() override {
     collecting_ = false;
     OutputErrors::Samples held_out;
+    std::vector<int32_t> labels;
     // With very few samples there is nothing to hold out: then the choice is made on what calibrated.
     const bool few = samples_.size() < kEvery;
     if (few)
       warnings_.push_back("too few samples to hold some out: the best was chosen on those it was made from");
     for (size_t i = 0; i < samples_.size(); ++i) {
-      const bool out = i % kEvery == kEvery - 1;
-      if (few || out) held_out.push_back(samples_[i]);
+      const bool out = i % kEvery == kEvery - 1 || calibration_.size() >= kMostCalibrating;
+      if (few || out) {
+        held_out.push_back(samples_[i]);
+        if (!config_.labels.empty()) labels.push_back(config_.labels[i]);
+      }
       if (few || !out) calibration_.push_back(samples_[i]);
     }
     samples_.clear();
     for (auto& feeds : held_out)
       std::erase_if(feeds, [](const runtime::Feed& f) { return is_target(f.name); });
-    errors_ = std::make_unique<OutputErrors>(source_, std::move(held_out), threads_);
+    errors_ = std::make_unique<OutputErrors>(source_, std::move(held_out), std::move(labels), threads_);
     measuring_ = true;
     plan_steps();
   }
@@ -165,8 +189,9 @@ class Search : public Job {
 
   Config plain() const {
     Config c = config_;
-    c.target_sqnr = c.target_bytes = 0;
+    c.target_sqnr = c.target_bytes = c.target_drop = 0;
     c.sensitivity = false;
+    c.labels.clear();
     return c;
   }
 
@@ -209,10 +234,12 @@ class Search : public Job {
         return c;
       });
     }
-    if (auto_ || config_.sensitivity || config_.target_sqnr > 0 || config_.target_bytes > 0)
-      steps_.push_back([this] { return plan_effects(); });
+    if (auto_ || config_.sensitivity || has_target()) steps_.push_back([this] { return plan_effects(); });
     expected_ = steps_.size();
   }
+
+  bool has_target() const { return for_answers() || config_.target_sqnr > 0 || config_.target_bytes > 0; }
+  bool for_answers() const { return config_.target_drop > 0; }
 
   // The best so far with one thing changed; what it is called says what it has.
   Candidate changed(const std::string& what) const {
@@ -246,6 +273,8 @@ class Search : public Job {
     ++tried_;
     Outcome& o = *current_;
     o.noise = errors_->noise(), o.sqnr_db = errors_->sqnr_db(), o.cosine = errors_->cosine();
+    o.drop = errors_->drop(), o.accuracy = errors_->accuracy();
+    if (tried_ == 1 && for_answers()) check_answers();
     std::unique_ptr<Outcome> outcome = std::move(current_);
     if (on_outcome_) {
       const auto take = std::exchange(on_outcome_, nullptr);
@@ -253,6 +282,18 @@ class Search : public Job {
       return;
     }
     keep_if_better(std::move(outcome), kBetter);
+  }
+
+  void check_answers() {
+    const auto answers = static_cast<double>(errors_->answers());
+    if (answers == 0)
+      throw_error(ErrorCode::kInvalidArgument, "a drop needs answers, and no output has rows of two or more",
+                  {.hint = "use a target of signal to noise: --target sqnr=30"});
+    if (answers * config_.target_drop < 1)
+      warnings_.push_back(
+          "only " + std::to_string(errors_->answers()) +
+          " answers were compared: so few cannot show a drop as small as the target, and none "
+          "at all was allowed; give more samples");
   }
 
   void keep_if_better(std::unique_ptr<Outcome> o, double gain) {
@@ -268,7 +309,11 @@ class Search : public Job {
                        .sqnr_db = o.sqnr_db,
                        .cosine = o.cosine,
                        .weight_bytes = o.report.weight_bytes_after,
+                       .drop = o.drop,
+                       .accuracy = o.accuracy,
                        .float_layers = o.candidate.float_layers,
+                       .wide_layers = o.candidate.wide_layers,
+                       .config = std::make_shared<Config>(o.candidate.config),
                        .kept = kept});
   }
 
@@ -314,23 +359,29 @@ class Search : public Job {
     return c;
   }
 
+  // One layer quantized, and nothing else.
+  Candidate alone(const std::string& node) const {
+    Candidate c{.what = node, .config = on_float_source()};
+    c.source = float_source_;
+    c.config.repairs.clear();
+    c.config.training.epochs = 0;  // what its integers do, not what training makes of them
+    c.config.include_nodes = {node};
+    c.config.include_ops.clear();
+    c.samples = kSensitivitySamples;
+    c.trial = false;
+    return c;
+  }
+
   void plan_layers() {
     std::vector<Step> layers;
     for (const LayerReport& l : best_->report.layers) {
       if (!l.quantized || (l.macs == 0 && !l.weight)) continue;
       layers.push_back([this, l]() -> std::optional<Candidate> {
-        Candidate c{.what = l.node, .config = on_float_source()};
-        c.source = float_source_;
-        c.config.repairs.clear();
-        c.config.training.epochs = 0;  // what its integers do, not what training makes of them
-        c.config.include_nodes = {l.node};
-        c.config.include_ops.clear();
-        c.samples = kSensitivitySamples;
-        c.trial = false;
+        Candidate c = alone(l.node);
         on_outcome_ = [this, l](std::unique_ptr<Outcome> o) {
           Effect e{.node = l.node, .noise = o->noise, .macs = l.macs};
           if (l.weight)
-            e.bytes = static_cast<double>(l.weight->elements) * (4.0 - bits_of(l.weight->dtype) / 8.0);
+            e.bytes = static_cast<double>(l.weight->elements) * (2.0 - bits_of(l.weight->dtype) / 8.0);
           effects_.push_back(std::move(e));
           sensitivity_[l.node] = {o->sqnr_db, o->cosine};
         };
@@ -357,10 +408,33 @@ class Search : public Job {
     return c;
   }
 
+  // Those of the worst layers with 16-bit activations for which that is enough, if `wide`; the others with
+  // float activations and float16 weights.
+  Candidate sparing(const std::vector<const Effect*>& layers, bool wide) const {
+    Candidate c = best_->candidate;
+    const DType wider = is_signed_integer(c.config.activations) ? DType::kInt16 : DType::kUint16;
+    for (const Effect* e : layers) {
+      Precision& p = c.config.precision.try_emplace(e->node, Precision{{}, c.config.weights}).first->second;
+      if (wide && e->wide) {
+        p.activations = wider;
+        ++c.wide_layers;
+      } else {
+        p = {DType::kUndefined, DType::kFloat16};
+        ++c.float_layers;
+      }
+    }
+    const auto say = [&](size_t count, std::string_view what) {
+      if (count > 0) c.what += Text({" + ", count, count == 1 ? " layer " : " layers ", what}).str();
+    };
+    say(c.wide_layers, "with 16-bit activations");
+    say(c.float_layers, "in float (float16 weights)");
+    return c;
+  }
+
   void plan_mixed() {
     phase_ = "mixed precision";
     sort_small(effects_, [](const Effect& a, const Effect& b) { return a.noise > b.noise; });
-    if (config_.target_sqnr > 0) {
+    if (config_.target_sqnr > 0 || for_answers()) {
       for_quality();
     } else if (config_.target_bytes > 0) {
       for_size();
@@ -369,18 +443,22 @@ class Search : public Job {
     }
   }
 
-  std::vector<std::string> worst(size_t count) const {
-    std::vector<std::string> nodes;
-    for (size_t i = 0; i < count; ++i) nodes.push_back(effects_[i].node);
-    return nodes;
+  std::vector<const Effect*> worst(size_t count) const {
+    std::vector<const Effect*> layers;
+    for (size_t i = 0; i < count; ++i) layers.push_back(&effects_[i]);
+    return layers;
+  }
+
+  bool reaches(const Outcome& o) const {
+    return for_answers() ? o.drop <= config_.target_drop : o.sqnr_db >= config_.target_sqnr;
   }
 
   void for_quality() {
-    if (best_->sqnr_db >= config_.target_sqnr || effects_.empty()) return;
+    if (reaches(*best_) || effects_.empty()) return;
     low_ = 0, high_ = effects_.size();
     try_worst();
   }
-  // More layers in float are never worse, as far as noise adds up: twice as many until the target is reached,
+  // Sparing more layers is never worse, as far as noise adds up: twice as many until the target is reached,
   // then half the way between what reached it and what did not.
   void try_worst() {
     const size_t all = effects_.size();
@@ -388,7 +466,7 @@ class Search : public Job {
     steps_.push_back([this, count, all]() -> std::optional<Candidate> {
       on_outcome_ = [this, count, all](std::unique_ptr<Outcome> o) {
         note(*o, false);
-        if (o->sqnr_db >= config_.target_sqnr) {
+        if (reaches(*o)) {
           high_ = count;
           reached_ = std::move(o);
         } else {
@@ -397,20 +475,78 @@ class Search : public Job {
         }
         if (reached_ ? high_ - low_ > 1 : low_ < all) {
           try_worst();
+        } else if (reached_) {
+          try_wide();
         } else {
-          take_mixed();
+          try_all_float();
         }
       };
-      return leaving(worst(count));
+      return sparing(worst(count), false);
     });
     ++expected_;
   }
+
+  // Each of the layers that have to be spared alone with 16-bit activations; then all those together for
+  // which that is enough.
+  void try_wide() {
+    for (size_t i = 0; i < high_; ++i) {
+      steps_.push_back([this, i]() -> std::optional<Candidate> {
+        Candidate c = alone(effects_[i].node);
+        const DType wider = is_signed_integer(c.config.activations) ? DType::kInt16 : DType::kUint16;
+        c.config.precision[effects_[i].node] = {wider, c.config.weights};
+        on_outcome_ = [this, i](std::unique_ptr<Outcome> o) { effects_[i].wide_noise = o->noise; };
+        return c;
+      });
+    }
+    steps_.push_back([this]() -> std::optional<Candidate> {
+      choose_wide();
+      Candidate c = sparing(worst(high_), true);
+      if (c.wide_layers == 0) {
+        take_mixed();
+        return std::nullopt;
+      }
+      on_outcome_ = [this](std::unique_ptr<Outcome> o) {
+        note(*o, false);
+        if (reaches(*o)) reached_ = std::move(o);
+        take_mixed();
+      };
+      return c;
+    });
+    expected_ += high_ + 1;
+  }
+
+  // As many as the noise has room for that the target leaves, those with the least first.
+  void choose_wide() {
+    std::vector<Effect*> layers;
+    for (size_t i = 0; i < high_; ++i) layers.push_back(&effects_[i]);
+    sort_small(layers, [](const Effect* a, const Effect* b) { return a->wide_noise < b->wide_noise; });
+    double room = std::pow(10, -config_.target_sqnr / 10) - reached_->noise;
+    for (Effect* e : layers) {
+      e->wide = for_answers() ? e->wide_noise <= kWideEnough * e->noise : e->wide_noise <= room;
+      if (e->wide) room -= e->wide_noise;
+    }
+  }
+
+  void try_all_float() {
+    steps_.push_back([this]() -> std::optional<Candidate> {
+      on_outcome_ = [this](std::unique_ptr<Outcome> o) {
+        note(*o, false);
+        if (reaches(*o)) reached_ = std::move(o);
+        take_mixed();
+      };
+      std::vector<std::string> nodes;
+      for (const Effect& e : effects_) nodes.push_back(e.node);
+      return leaving(nodes);
+    });
+    ++expected_;
+  }
+
   void take_mixed() {
     if (!reached_ && nearest_ && nearest_->sqnr_db > best_->sqnr_db) reached_ = std::move(nearest_);
     if (!reached_) return;
     best_ = std::move(reached_);
     for (Trial& t : trials_) t.kept = t.what == best_->candidate.what;
-    if (best_->sqnr_db < config_.target_sqnr)
+    if (!reaches(*best_))
       warnings_.push_back("the target was not reached, even with all layers that have weights in float");
   }
 
@@ -422,18 +558,18 @@ class Search : public Job {
       return;
     }
     double left = config_.target_bytes - now;
-    std::vector<Effect> by_worth = effects_;
-    sort_small(by_worth, [](const Effect& a, const Effect& b) {
-      const double x = a.noise * (b.bytes + 1), y = b.noise * (a.bytes + 1);
-      return x != y ? x > y : a.node < b.node;
+    std::vector<const Effect*> by_worth = worst(effects_.size());
+    sort_small(by_worth, [](const Effect* a, const Effect* b) {
+      const double x = a->noise * (b->bytes + 1), y = b->noise * (a->bytes + 1);
+      return x != y ? x > y : a->node < b->node;
     });
-    std::vector<std::string> nodes;
-    for (const Effect& e : by_worth) {
-      if (e.bytes > left) continue;
-      left -= e.bytes;
-      nodes.push_back(e.node);
+    std::vector<const Effect*> layers;
+    for (const Effect* e : by_worth) {
+      if (e->bytes > left) continue;
+      left -= e->bytes;
+      layers.push_back(e);
     }
-    try_leaving(nodes, kBetter);
+    if (!layers.empty()) try_once(sparing(layers, false), kBetter);
   }
 
   void a_few() {
@@ -445,13 +581,12 @@ class Search : public Job {
       macs += e.macs, noise += e.noise;
       nodes.push_back(e.node);
     }
-    if (sum > 0 && -10 * std::log10(std::max(1 - noise / sum, 1e-9)) >= kWorthFloat)
-      try_leaving(nodes, kWorthFloat);
+    if (sum > 0 && -10 * std::log10(std::max(1 - noise / sum, 1e-9)) >= kWorthFloat && !nodes.empty())
+      try_once(leaving(nodes), kWorthFloat);
   }
 
-  void try_leaving(const std::vector<std::string>& nodes, double gain) {
-    if (nodes.empty()) return;
-    steps_.push_back([this, nodes, gain]() -> std::optional<Candidate> {
+  void try_once(const Candidate& candidate, double gain) {
+    steps_.push_back([this, candidate, gain]() -> std::optional<Candidate> {
       on_outcome_ = [this, gain](std::unique_ptr<Outcome> o) {
         const bool fits = config_.target_bytes == 0 ||
                           static_cast<double>(o->report.weight_bytes_after) <= config_.target_bytes;
@@ -461,7 +596,7 @@ class Search : public Job {
           note(*o, false);
         }
       };
-      return leaving(nodes);
+      return candidate;
     });
     ++expected_;
   }
@@ -482,6 +617,7 @@ class Search : public Job {
   Config config_;
   int threads_;
   bool auto_ = false;
+  size_t most_samples_ = kMostSamples;
 
   bool collecting_ = true, full_ = false, stopped_ = false, done_ = false;
   double bytes_ = 0;
@@ -508,7 +644,7 @@ class Search : public Job {
 }  // namespace
 
 bool is_search(const Config& c) {
-  return c.mode == kAuto || c.target_sqnr != 0 || c.target_bytes != 0 || c.sensitivity;
+  return c.mode == kAuto || c.target_sqnr != 0 || c.target_bytes != 0 || c.target_drop != 0 || c.sensitivity;
 }
 
 std::unique_ptr<Job> make_search(std::shared_ptr<const Model> model, Config config, int threads) {

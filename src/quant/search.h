@@ -14,7 +14,9 @@ namespace zp::quant {
 class OutputErrors {
  public:
   using Samples = std::vector<std::vector<runtime::Feed>>;
-  OutputErrors(std::shared_ptr<const Model> reference, Samples samples, int threads);
+  // `labels`: the class of each sample, or empty.
+  OutputErrors(std::shared_ptr<const Model> reference, Samples samples, std::vector<int32_t> labels,
+               int threads);
 
   // The next model, over the first `most` samples; then advance() until true.
   void begin(std::shared_ptr<const Model> candidate, size_t most);
@@ -23,10 +25,17 @@ class OutputErrors {
   double noise() const;
   double sqnr_db() const;
   double cosine() const;  // the smallest of any output
+  // Of answers: the index of the largest element in each row of the first output that has rows of several.
+  // Share of right ones lost against the float model, or without labels of those that differ. NaN: no
+  // answers.
+  double drop() const;
+  double accuracy() const;  // share of right ones; NaN: no labels
+  int64_t answers() const { return answers_; }
   size_t samples() const { return samples_.size(); }
 
  private:
   void compare(const std::vector<Tensor>& outputs);
+  void count_answers(const Tensor& expected, const std::vector<float>& values);
 
   std::shared_ptr<const Model> reference_;
   Samples samples_;
@@ -38,6 +47,8 @@ class OutputErrors {
   EdgeParams inputs_, integers_;
   std::vector<std::string> names_;  // of the candidate's outputs
   std::vector<ErrorSums> sums_;
+  std::vector<int32_t> labels_;
+  int64_t answers_ = 0, same_ = 0, right_ = 0, right_before_ = 0;
 };
 
 }  // namespace zp::quant

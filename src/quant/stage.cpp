@@ -1,8 +1,12 @@
 #include "quant/stage.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "core/sort.h"
+#include "core/stopwatch.h"
+#include "quant/job.h"
 #include "quant/registry.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 
@@ -22,6 +26,18 @@ std::vector<std::string_view> repair_names() {
   for (const StageDef* d : all_stages())
     if (d->repair) names.push_back(d->name);
   return names;
+}
+
+Config with_default_repairs(Config config) {
+  if (!std::exchange(config.default_repairs, false)) return config;
+  const Scheme& scheme = scheme_named(config.mode);
+  if (scheme.trains) return config;
+  std::vector<std::string>& named = config.repairs;
+  for (const StageDef* d : all_stages())
+    if (d->by_default && d->by_default(config, scheme) &&
+        std::find(named.begin(), named.end(), d->name) == named.end())
+      named.emplace_back(d->name);
+  return config;
 }
 
 std::vector<OptionSpec> option_specs() {

@@ -65,6 +65,8 @@ struct StageDef {
   int order = 0;
   bool takes_targets = false;  // samples with target:... feeds (quant/training.h); others do not see those
   bool repair = false;         // runs when Config::repairs names it; else in every job
+  // Of a repair: whether it is worth its time for everyone who has such a configuration. Null: never.
+  bool (*by_default)(const Config&, const Scheme&) = nullptr;
   // Chooses the integers of weights anew, from the float weights: what training made of them would be lost.
   bool rounds_weights = false;
   // What it needs samples for. Null: never.

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/stopwatch.h"
 #include "quant/qdq.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 

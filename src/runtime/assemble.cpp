@@ -1,13 +1,14 @@
 // From nodes to steps: the order of each value's dimensions in memory, a kernel for each node, and one arena
 // in which values whose lifetimes do not meet share memory.
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <numeric>
 
 #include "core/sort.h"
+#include "core/stopwatch.h"
+#include "kernels/table.h"
 #include "kernels/transpose.h"
 #include "ops/infer.h"
 #include "runtime/plan.h"
@@ -15,7 +16,7 @@
 namespace zp::runtime {
 namespace {
 
-constexpr size_t kTableSize = 256;
+using kernels::kTableSize;
 
 // Channels last and logical order are the same bytes.
 bool orders_agree(const Shape& logical) {
@@ -482,9 +483,8 @@ class Assembler {
     const int64_t count = element_count(io.out[0]->dims);
     return [table, count](const RunContext& r) {
       r.parallel_range(count, 16384, [&](int64_t begin, int64_t end) {
-        const uint8_t* from = r.in<uint8_t>(0);
-        uint8_t* to = r.out<uint8_t>(0);
-        for (int64_t i = begin; i < end; ++i) to[i] = table[from[i]];
+        kernels::look_up(table.data(), r.in<uint8_t>(0) + begin, r.out<uint8_t>(0) + begin,
+                         static_cast<size_t>(end - begin));
       });
     };
   }
@@ -646,15 +646,14 @@ void Plan::bind(const std::map<ValueId, const std::byte*>& feeds) {
 void Plan::run_step(size_t i, ThreadPool* pool) {
   Step& step = steps_[i];
   if (!step.run) return;
-  const auto start = std::chrono::steady_clock::now();
+  const Stopwatch watch;
   RunContext r;
   r.inputs = step.in.data();
   r.outputs = step.out.data();
   r.scratch_base = step.scratch_address;
   r.pool = pool;
   step.run(r);
-  step.milliseconds =
-      std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - start).count();
+  step.milliseconds = watch.milliseconds();
 }
 
 TensorView Plan::output(size_t i) const {

@@ -1,10 +1,10 @@
 #include "runtime/session.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <list>
 
+#include "core/stopwatch.h"
 #include "ops/infer.h"
 #include "runtime/plan.h"
 
@@ -56,9 +56,8 @@ class Session::Impl {
   }
 
   bool advance(double milliseconds) {
-    using Clock = std::chrono::steady_clock;
     if (!plan_) throw_error(ErrorCode::kInvalidArgument, "advance() was called before begin()");
-    const auto start = Clock::now();
+    const Stopwatch watch(milliseconds);
     const size_t total = plan_->steps().size();
     while (next_ < total) {
       plan_->run_step(next_, pool_.get());
@@ -69,18 +68,22 @@ class Session::Impl {
         }
       }
       ++next_;
-      if (std::chrono::duration<double, std::milli>(Clock::now() - start).count() >= milliseconds) break;
+      if (watch.over()) break;
     }
     return next_ == total;
   }
 
-  std::vector<Tensor> outputs() const {
+  TensorView output(size_t i) const {
     if (!plan_ || next_ < plan_->steps().size()) {
       throw_error(ErrorCode::kInvalidArgument, "outputs() was called before the run was finished");
     }
+    return plan_->output(i);
+  }
+
+  std::vector<Tensor> outputs() const {
     std::vector<Tensor> tensors;
     for (size_t i = 0; i < model_->graph.outputs.size(); ++i) {
-      const TensorView view = plan_->output(i);
+      const TensorView view = output(i);
       Tensor copy(view.dtype, Shape(view.dims.begin(), view.dims.end()));
       std::memcpy(copy.mutable_raw(), view.data, copy.bytes());
       tensors.push_back(std::move(copy));
@@ -217,6 +220,7 @@ Session::~Session() = default;
 
 void Session::begin(std::vector<Feed> feeds) { impl_->begin(std::move(feeds)); }
 bool Session::advance(double milliseconds) { return impl_->advance(milliseconds); }
+TensorView Session::output(size_t i) const { return impl_->output(i); }
 std::vector<Tensor> Session::outputs() const { return impl_->outputs(); }
 void Session::set_tap(Tap tap) { impl_->set_tap(std::move(tap)); }
 

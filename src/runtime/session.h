@@ -53,8 +53,9 @@ class Session {
   void begin(std::vector<Feed> feeds);
   // Goes on with the run for about `milliseconds` (at least one node); true when it is finished.
   bool advance(double milliseconds);
-  // After advance() gave true: the outputs in the model's order. The tensors are copies and outlive the
-  // session.
+  // After advance() gave true: an output, in the model's order, where it lies until the next begin().
+  TensorView output(size_t i) const;
+  // All of them. The tensors are copies and outlive the session.
   std::vector<Tensor> outputs() const;
   std::vector<Tensor> run(std::vector<Feed> feeds);  // all of the above
 

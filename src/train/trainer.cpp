@@ -1,23 +1,17 @@
 #include "train/trainer.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <cstring>
 #include <numeric>
 
 #include "core/error.h"
+#include "core/stopwatch.h"
 #include "ops/infer.h"
 #include "train/backward.h"
 
 namespace zp::train {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
 
 // SplitMix64 (Steele et al. 2014): the same numbers on every machine, which std::shuffle does not promise.
 class Random {
@@ -124,16 +118,16 @@ class Trainer::Impl {
   }
 
   bool advance(double milliseconds) {
-    const auto start = Clock::now();
+    const Stopwatch watch(milliseconds);
     while (phase_ != Phase::kDone) {
       runtime::Session& session = phase_ == Phase::kStep ? *training_ : *evaluation_;
-      if (!session.advance(std::max(0.1, milliseconds - since(start)))) return false;
+      if (!session.advance(std::max(0.1, milliseconds - watch.milliseconds()))) return false;
       if (phase_ == Phase::kStep) {
         end_part();
       } else {
         end_validation_batch();
       }
-      if (since(start) >= milliseconds) break;
+      if (watch.over()) break;
     }
     return phase_ == Phase::kDone;
   }
@@ -295,7 +289,7 @@ class Trainer::Impl {
 
   void begin_step() {
     phase_ = Phase::kStep;
-    step_start_ = Clock::now();
+    step_watch_ = Stopwatch();
     if (step_ % per_epoch_ == 0) random_.shuffle(order_);
     const size_t first = step_ % per_epoch_ * batch_;
     step_samples_.assign(order_.begin() + static_cast<std::ptrdiff_t>(first),
@@ -341,7 +335,7 @@ class Trainer::Impl {
     progress_.step = step_;
     progress_.epoch = static_cast<int>((step_ - 1) / per_epoch_) + 1;
     progress_.loss = step_ == 1 ? loss : kLossMemory * progress_.loss + (1 - kLossMemory) * loss;
-    const double spent = since(step_start_);
+    const double spent = step_watch_.milliseconds();
     progress_.step_milliseconds =
         step_ == 1 ? spent : kLossMemory * progress_.step_milliseconds + (1 - kLossMemory) * spent;
     if (stopped_ || step_ % per_epoch_ == 0) {
@@ -414,7 +408,7 @@ class Trainer::Impl {
   std::vector<Tensor> gradients_;
   double step_loss_ = 0, validation_sum_ = 0;
   size_t validated_ = 0, pending_ = 0;
-  Clock::time_point step_start_;
+  Stopwatch step_watch_;
   quant::TrainingProgress progress_;
 };
 

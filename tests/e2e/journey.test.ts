@@ -204,6 +204,33 @@ describe('in Chromium', () => {
     await page.context().close();
   });
 
+  test('a layer has a picture and words, and the trade-off points to pick with the keyboard', async () => {
+    const page = await openPage();
+    await loadModel(page, angle);
+    await addSamples(page);
+    await page.getByText('Options', { exact: true }).click();
+    await page.getByLabel('Scheme').selectOption('static');
+    await page.getByLabel('More bits for the layers').selectOption('sqnr');
+    await page.getByLabel('Target (dB)').fill('55');
+    await page.getByLabel('Target (dB)').press('Tab');
+    await page.getByRole('button', { name: 'Quantize', exact: true }).click();
+    const result = page.getByTestId('result');
+    await result.waitFor();
+    const picture = result.getByRole('img', { name: /^Histogram: values from .* to / }).first();
+    const before = await picture.getAttribute('aria-label');
+    await result.getByRole('slider').press('ArrowRight');
+    await expect.poll(() => picture.getAttribute('aria-label')).not.toBe(before);
+
+    const points = result.getByRole('group', { name: 'Size against agreement' }).getByRole('button');
+    expect(await points.count()).toBeGreaterThan(1);
+    const name = (await points.first().getAttribute('aria-label')) ?? '';
+    const [what = ''] = name.split(': ');
+    await points.first().focus();
+    await page.keyboard.press('Enter');
+    await page.getByRole('button', { name: `2. static, uint8 activations, int8 weights, ${what}` }).waitFor();
+    await page.context().close();
+  });
+
   test('the demo reads its text with both models', async () => {
     const page = await openPage();
     await page.getByRole('button', { name: /Read text/ }).click();
@@ -258,7 +285,7 @@ describe('in Chromium', () => {
     // What came out is a quantized model like any other, and the one before it is still there.
     const bytes = await download(page, 'Download the model');
     await (await ort.InferenceSession.create(new Uint8Array(bytes))).release();
-    await page.getByRole('button', { name: /^1\. static/ }).click();
+    await page.getByRole('button', { name: /^1\. auto/ }).click();
     await panel.getByRole('button', { name: 'Train', exact: true }).waitFor();
 
     // Cancelled, nothing is changed.

@@ -163,21 +163,43 @@ describe('zeropoint quantize', () => {
     expect(report).toMatchObject({
       output: out,
       synthetic: false,
-      mode: 'static',
+      mode: expect.stringMatching(/^(static|dynamic)$/), // whatever auto found best
       format: 'qdq',
-      samples: 4,
       sizeBefore: readFileSync(model).length,
       sizeAfter: readFileSync(out).length,
     });
+    expect(report.trials.length).toBeGreaterThan(2);
     expect(report.sizeAfter).toBeLessThan(report.sizeBefore / 1.9); // the branches of its If stay as they are
     const again = await json('inspect', out);
     expect(again.operators.map(({ op }: { op: string }) => op)).toContain('ai.onnx.QuantizeLinear');
   });
 
+  test('samples and a word on how: one quantization, as told', async () => {
+    for (const how of [
+      ['--mode', 'static'],
+      ['--observer', 'percentile'],
+      ['--repair', 'none'],
+    ]) {
+      const samples = ['--calibration', inFolder('samples')];
+      const report = await json(
+        'quantize',
+        model,
+        '-o',
+        inFolder('told.onnx'),
+        '--force',
+        ...samples,
+        ...how,
+      );
+      expect(report).toMatchObject({ mode: 'static', samples: 4, trials: [] });
+      if (how.includes('none')) expect(report.repairs).toEqual([]);
+    }
+  });
+
   test('without samples: a warning that says what that costs', async () => {
     const out = inFolder('synthetic.onnx');
-    const { code, stderr } = await cli(['quantize', model, '-o', out]);
+    const { code, stderr, stdout } = await cli(['quantize', model, '-o', out]);
     expect(code).toBe(0);
+    expect(stdout).not.toContain('tried');
     expect(stderr).toMatch(/^warning: .*synthetic.*--calibration/);
     expect((await cli(['quantize', model, '-o', inFolder('quiet.onnx'), '--quiet'])).stderr).toBe('');
   });
@@ -257,6 +279,38 @@ describe('zeropoint quantize', () => {
       '2',
     );
     expect(report.samples).toBe(2);
+  });
+
+  test('labels: a line for each image, and right answers are counted', async () => {
+    writeFileSync(inFolder('classes.csv'), 'image,class\n2.png,1\n0.png,0\n"1.png",0\n');
+    const call = (labels: string) =>
+      [
+        ...['quantize', models.angle.path, '-o', inFolder('labelled.onnx'), '--force'],
+        ...['--calibration', inFolder('images'), '--preset', 'ppocr-cls'],
+        ...['--mode', 'static', '--target', 'drop=0.9', '--labels', inFolder(labels)],
+      ] as const;
+    const report = await json(...call('classes.csv'));
+    expect(report.trials[0].accuracy).toBeGreaterThanOrEqual(0);
+    expect(report.trials[0].options.mode).toBe('static');
+    writeFileSync(inFolder('order.txt'), '0\n0\n1\n');
+    const shown = await cli(call('order.txt'));
+    expect(shown.stdout).toContain('right answers');
+    expect(shown.stdout).toContain(`${(100 * report.trials[0].accuracy).toFixed(1)} %`);
+
+    writeFileSync(inFolder('few.csv'), '0.png,0\n');
+    const few = await cli(call('few.csv'));
+    expect(few).toMatchObject({ code: 2 });
+    expect(few.stderr).toContain('no line for 1.png');
+    writeFileSync(inFolder('words.csv'), 'image,class\n0.png,cat\n');
+    expect((await cli(call('words.csv'))).stderr).toContain("'NAME,CLASS'");
+  });
+
+  test('what stands out is said, with the option that helps', async () => {
+    const { stdout } = await cli([
+      ...['quantize', models.angle.path, '-o', inFolder('told.onnx'), '--force', '--mode', 'static'],
+      ...['--calibration', inFolder('images'), '--preset', 'ppocr-cls', '--per-tensor'],
+    ]);
+    expect(stdout).toMatch(/\nwhat stands out:\n {2}\S+ \S+: .*--(repair|observer) [a-z-]+/);
   });
 
   test('Ctrl-C leaves nothing behind', async () => {
@@ -356,5 +410,19 @@ describe('zeropoint bench', () => {
     }
     const { stdout } = await cli(['bench', model, '--runs', '3']);
     expect(stdout).toMatch(/median/);
+    expect(stdout).not.toMatch(/slowest steps/);
+  });
+
+  test('says how long each step took', async () => {
+    const { results } = await json('bench', model, '--steps', '--runs', '3', '--threads', '1');
+    const [{ steps, median }] = results;
+    expect(steps.length).toBeGreaterThan(2);
+    expect(steps).toContainEqual(
+      expect.objectContaining({ op: 'Gemm', kernel: 'float32', milliseconds: expect.any(Number) }),
+    );
+    const total = steps.reduce((sum: number, step: { milliseconds: number }) => sum + step.milliseconds, 0);
+    expect(total).toBeGreaterThan(0);
+    expect(total).toBeLessThan(3 * median);
+    expect((await cli(['bench', model, '--steps', '--runs', '3'])).stdout).toMatch(/slowest steps/);
   });
 });

@@ -161,6 +161,41 @@ describe('every mode on a real model', () => {
     await small.dispose();
   });
 
+  test('the report says what stands out in a layer, and names options that there are', async () => {
+    const detection = await Model.load(models.detection.path);
+    const pages = samplesOf(models.detection.feeds, 2);
+    const { report } = await detection.quantize({ calibration: pages, perChannel: false });
+    const texts = report.findings.map(({ text }) => text);
+    expect(
+      texts.filter((text) => /^channel \d+ of this (depthwise )?Conv spans/.test(text)).length,
+    ).toBeGreaterThan(0);
+    expect(texts.filter((text) => text.startsWith('a few outliers stretch')).length).toBeGreaterThan(0);
+    const known = await zeropoint.choices();
+    for (const text of texts) {
+      const repairs = [...text.matchAll(/--repair ([\w-]+(?:,[\w-]+)*)/g)].flatMap(([, names = '']) =>
+        names.split(','),
+      );
+      for (const repair of repairs) expect(known.repairs).toContain(repair);
+      const [, observer] = /--observer ([\w-]+)/.exec(text) ?? [];
+      if (observer) expect(known.observers).toContain(observer);
+      expect(text).toMatch(/--(repair|observer|per-tensor|exclude|target|weights)/);
+    }
+    expect(report.findings).toHaveLength(
+      report.layers.reduce((sum, { findings }) => sum + findings.length, 0),
+    );
+    const wide = report.layers.find(({ weight }) => (weight?.spread?.ratio ?? 0) > 8);
+    expect(wide?.findings[0]).toContain(`channel ${wide?.weight?.spread?.channel} of this`);
+
+    const errors = report.layers.flatMap(({ error }) => (error ? [error] : []));
+    for (const { histogram, clip, quantized, outside, saturated } of errors) {
+      expect(histogram.counts.length).toBeLessThanOrEqual(64);
+      expect(clip === null).toBe(!quantized);
+      const values = histogram.counts.reduce((sum, count) => sum + count, histogram.zeros);
+      expect(values).toBeGreaterThan(0);
+      expect(outside / values).toBeCloseTo(saturated, 9);
+    }
+  });
+
   test('compares layer by layer when asked', async () => {
     const { model: small } = await model.quantize({ calibration: samples, layerErrors: 0 });
     const seen: Progress[] = [];
@@ -213,6 +248,50 @@ describe('calibration', () => {
     for (const { done, total } of phases) expect(total === 0 || done <= total).toBe(true);
   });
 
+  test('memory does not grow with the number of samples', async () => {
+    await using model = await Model.load(path);
+    const most = async (count: number) => {
+      let used = 0;
+      await model.quantize({
+        observer: 'mse',
+        calibration: async function* () {
+          for (let i = 0; i < count; ++i) {
+            used = Math.max(used, (await zeropoint.engineInfo()).memory.used);
+            yield noisyFeeds(feeds, i % 10);
+          }
+        },
+      });
+      return used;
+    };
+    const [few, many] = [await most(10), await most(1000)];
+    expect(many - few).toBeLessThan(20 * 16 * 96 * 4); // of 990 samples more
+  });
+
+  test('what is the default says whether it needs samples', async () => {
+    await using model = await Model.load(path);
+    expect(await model.needsSamples()).toBe(true);
+    expect(await model.needsSamples({ mode: 'auto' })).toBe(true);
+    expect(await model.needsSamples({ mode: 'dynamic' })).toBe(false);
+    expect(await model.needsSamples({ mode: 'dynamic', sensitivity: true })).toBe(true);
+    expect(await model.needsSamples({ mode: 'weight-only', weights: 'int4', repairs: ['hqq'] })).toBe(false);
+    expect(await model.needsSamples({ mode: 'weight-only', weights: 'int4', repairs: ['gptq'] })).toBe(true);
+  });
+
+  test('repairs are a default where they pay, and can be left out', async () => {
+    await using model = await Model.load(models.embedding.path);
+    const calibration = samplesOf(models.embedding.feeds, 4);
+    const repairs = async (options: QuantizeOptions) =>
+      (await model.quantize({ calibration, layerErrors: 0, ...options })).report.repairs;
+    expect(await repairs({})).toEqual([expect.stringMatching(/^bias correction/)]);
+    expect(await repairs({ repairs: [] })).toEqual([]);
+    expect(await repairs({ mode: 'dynamic' })).toEqual([]);
+    await using dense = await Model.load(path);
+    const blocks = { mode: 'weight-only', weights: 'int4', layerErrors: 0 } as const;
+    const { report } = await dense.quantize({ ...blocks, calibration: samplesOf(feeds, 4) });
+    expect(report.repairs).toEqual([expect.stringMatching(/^GPTQ/)]);
+    expect((await dense.quantize(blocks)).report.repairs).toEqual([]);
+  });
+
   test('static quantization without samples is an error that says so', async () => {
     await using model = await Model.load(path);
     const error = await errorOf(() => model.quantize({ mode: 'static' }), 'invalid-argument');
@@ -238,7 +317,7 @@ describe('repairs and searches', () => {
   test('learned rounding wins 4-bit weights back', async () => {
     const model = await Model.load(path);
     const options: QuantizeOptions = { weights: 'int4', calibration: samples, layerErrors: 0 };
-    const plain = await model.quantize(options);
+    const plain = await model.quantize({ ...options, repairs: [] });
     const repaired = await model.quantize({
       ...options,
       repairs: ['adaround', 'bias-correction'],
@@ -263,6 +342,77 @@ describe('repairs and searches', () => {
     expect(report.layers.filter(({ sensitivity }) => sensitivity).length).toBeGreaterThan(5);
   });
 
+  test('any point of the trade-off can be made', async () => {
+    const model = await Model.load(path);
+    const options: QuantizeOptions = { calibration: samples, perChannel: false, layerErrors: 0 };
+    const { report } = await model.quantize({ ...options, target: { sqnr: 60 } });
+    expect(report.tradeoff.length).toBeGreaterThan(2);
+    for (const [i, { weightBytes, sqnr }] of report.tradeoff.slice(1).entries()) {
+      expect(weightBytes).toBeGreaterThan(report.tradeoff[i]?.weightBytes ?? Number.NaN);
+      expect(sqnr).toBeGreaterThan(report.tradeoff[i]?.sqnr ?? Number.NaN);
+    }
+    const point = report.tradeoff[1];
+    const again = await model.quantize({ ...options, ...point?.options });
+    expect(again.report.weightBytesAfter).toBe(point?.weightBytes);
+    expect(again.report.trials).toEqual([]);
+    const spared = again.report.layers.filter(
+      ({ weight, activations }) =>
+        weight?.type === 'float16' || activations.some(({ type }) => type === 'uint16'),
+    );
+    expect(spared.length).toBeGreaterThan(0);
+  });
+
+  test('a layer of its own precision: float16 weights, or 16-bit activations, which run in float', async () => {
+    const model = await Model.load(path);
+    const plain = await model.quantize({ calibration: samples, layerErrors: 0 });
+    const [first, second] = plain.report.layers.filter(
+      ({ op, activations }) => op.endsWith('Conv') && activations.length > 0,
+    );
+    const precision = {
+      [first?.node ?? '']: { activations: 'float', weights: 'float16' },
+      [second?.node ?? '']: { activations: 'uint16', weights: 'int8' },
+    };
+    const { model: mixed, report } = await model.quantize({
+      calibration: samples,
+      layerErrors: 0,
+      precision,
+    });
+    const layer = (node?: string) => report.layers.find((each) => each.node === node);
+    expect(layer(first?.node)?.weight?.type).toBe('float16');
+    expect(layer(second?.node)?.activations[0]?.type).toBe('uint16');
+    await using session = await mixed.createSession();
+    await session.run(samples[0] as Feeds);
+    const kernels = new Map((await session.steps()).map(({ node, kernel }) => [node, kernel]));
+    expect(kernels.get(first?.node ?? '')).toBe('float32');
+    expect(kernels.get(second?.node ?? '')).toBe('float32');
+    // ONNX Runtime opens it too.
+    const theirs = await inOnnxRuntime(await mixed.toBytes(), samples[0] as Feeds);
+    expect(Object.keys(theirs)).toHaveLength(1);
+  });
+
+  test('a drop of right answers is counted with labels, and of equal ones without', async () => {
+    const model = await Model.load(models.angle.path);
+    const pages = samplesOf(models.angle.feeds, 12);
+    await using session = await model.createSession();
+    const labels: number[] = [];
+    for (const feeds of pages) {
+      const [output] = Object.values(await session.run(feeds));
+      const [left = 0, right = 0] = (output?.data ?? []) as Float32Array;
+      labels.push(right > left ? 1 : 0);
+    }
+    const search = async (options: QuantizeOptions) =>
+      (await model.quantize({ calibration: pages, target: { drop: 0.4 }, layerErrors: 0, ...options }))
+        .report;
+    const labelled = (await search({ labels })).trials[0];
+    expect(labelled?.accuracy).toBeGreaterThan(0.5);
+    expect((labelled?.accuracy ?? 0) + (labelled?.drop ?? 0)).toBeCloseTo(1); // float is always right
+    const unlabelled = (await search({})).trials[0];
+    expect(unlabelled?.accuracy).toBeNaN();
+    expect(unlabelled?.drop).toBe(labelled?.drop);
+    const error = await errorOf(() => search({ labels: labels.slice(0, 3) }), 'invalid-argument');
+    expect(error.message).toContain('sample 4 has no label');
+  });
+
   test('a search can be cancelled', async () => {
     const model = await Model.load(path);
     const controller = new AbortController();
@@ -278,7 +428,7 @@ describe('repairs and searches', () => {
     await errorOf(work, 'cancelled');
   });
 
-  test.each([{ sqnr: -1 }, { size: 'large' }, { sqnr: 30, size: 100 }, {}])(
+  test.each([{ sqnr: -1 }, { size: 'large' }, { sqnr: 30, size: 100 }, { drop: 1 }, {}])(
     'target %j is refused',
     async (target) => {
       const model = await Model.load(path);

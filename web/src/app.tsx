@@ -1,4 +1,4 @@
-import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
+import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import {
   type Choices,
   type EngineInfo,
@@ -21,7 +21,7 @@ import { ScrollRegion } from './parts/scroll-region.tsx';
 import { SettingsPanel } from './parts/settings-panel.tsx';
 import { ThemeButton } from './parts/theme-button.tsx';
 import { asError, openDims, type SampleSet } from './sample-set.ts';
-import { defaults, describe, type Settings, toOptions } from './settings.ts';
+import { describe, initial, type Settings, toOptions } from './settings.ts';
 import { quantizeAndCompare, type Result, type Step, worstSqnr } from './work.ts';
 
 interface Loaded {
@@ -41,7 +41,8 @@ export function App() {
   const [report, setReport] = useState<ModelReport | undefined>();
   const [loading, setLoading] = useState('');
   const [samples, setSamples] = useState<SampleSet | undefined>();
-  const [settings, setSettings] = useState<Settings>(defaults);
+  const [chosen, setSettings] = useState<Settings | undefined>();
+  const settings = useMemo(() => chosen ?? initial(samples), [chosen, samples]);
   const [choices, setChoices] = useState<Choices | undefined>();
   const [info, setInfo] = useState<EngineInfo | undefined>();
   const [job, setJob] = useState<Job | undefined>();
@@ -134,7 +135,7 @@ export function App() {
     requestAnimationFrame(() => resultHeading.current?.focus());
   }, []);
 
-  const quantize = async () => {
+  const quantize = async (settings: Settings) => {
     if (!loaded || !samples || busy) return;
     const controller = new AbortController();
     const startedAt = performance.now();
@@ -264,7 +265,7 @@ export function App() {
                     type="button"
                     class="primary large"
                     disabled={!samples || busy}
-                    onClick={() => void quantize()}
+                    onClick={() => void quantize(settings)}
                   >
                     {results.length ? 'Quantize again' : 'Quantize'}
                   </button>
@@ -291,8 +292,12 @@ export function App() {
                   original={loaded.model}
                   result={result}
                   samples={job ? undefined : samples}
+                  busy={busy}
                   onBusy={setTraining}
                   onResult={show}
+                  onPick={({ what, options }) =>
+                    void quantize({ ...result.settings, picked: { what, options } })
+                  }
                 />
               </section>
             )}

@@ -1,5 +1,5 @@
 // What the user chose, and what it means for the engine.
-import type { QuantizeOptions } from 'zeropoint';
+import type { QuantizeOptions, Target, TrialOptions } from 'zeropoint';
 
 export interface Settings {
   mode: 'auto' | 'static' | 'dynamic' | 'weight-only' | 'float16' | 'qat';
@@ -9,12 +9,16 @@ export interface Settings {
   symmetric: boolean;
   blockSize: number;
   observer: string;
-  /** Names of choices().repairs. */
-  repairs: readonly string[];
+  /** Names of choices().repairs; undefined: those that suit. */
+  repairs: readonly string[] | undefined;
   format: 'qdq' | 'qoperator';
   outputs: 'float' | 'quantized';
   /** Node names or operator types, separated by commas or lines. */
   exclude: string;
+  /** What layers that are harmed get more bits for. */
+  target: Target | undefined;
+  /** A point of a trade-off curve, by its name. */
+  picked: { what: string; options: TrialOptions } | undefined;
   /** How mode `qat` trains. */
   training?: TrainingSettings;
 }
@@ -41,11 +45,17 @@ export const defaults: Settings = {
   symmetric: false,
   blockSize: 32,
   observer: 'min-max',
-  repairs: [],
+  repairs: undefined,
   format: 'qdq',
   outputs: 'float',
   exclude: '',
+  target: undefined,
+  picked: undefined,
 };
+
+/** What is chosen before the user chooses: with samples of the user's own, what is best on them. */
+export const initial = (samples: { synthetic: boolean } | undefined): Settings =>
+  samples && !samples.synthetic ? { ...defaults, mode: 'auto' } : defaults;
 
 /** Modes whose activations are integers with ranges from samples. */
 export const isCalibrated = ({ mode }: Settings): boolean =>
@@ -59,6 +69,20 @@ export const repairTitles: Readonly<Record<string, string>> = {
   gptq: 'GPTQ: rounding errors make up for each other',
   adaround: 'AdaRound: learned rounding',
   'bias-correction': 'Correct biases',
+};
+
+/** Kinds of targets, with a value to start from. */
+export const targets: Readonly<
+  Record<string, { title: string; short: string; unit: string; start: number | string }>
+> = {
+  sqnr: { title: 'the outputs agree by so many dB', short: 'reaching dB', unit: 'dB', start: 30 },
+  drop: {
+    title: 'so few answers differ',
+    short: 'answers lost at most',
+    unit: 'share, 0.01 is 1 %',
+    start: 0.01,
+  },
+  size: { title: 'the weights fill a size', short: 'filling', unit: 'as in 2.5MB', start: '2.5MB' },
 };
 
 export const goals: readonly Goal[] = [
@@ -130,9 +154,10 @@ export function toOptions(settings: Settings): QuantizeOptions {
     format,
     exclude: excluded(settings),
     ...(fourBit ? { blockSize } : {}),
-    ...(mode === 'auto' ? {} : { repairs: [...repairs] }),
+    ...(mode === 'auto' || repairs === undefined ? {} : { repairs: [...repairs] }),
     ...(mode === 'static' ? { observer } : {}),
-    ...(isCalibrated(settings) ? { activations, symmetric, outputs } : {}),
+    ...(isCalibrated(settings) ? { activations, symmetric, outputs, target: settings.target } : {}),
+    ...settings.picked?.options,
   };
 }
 
@@ -148,9 +173,13 @@ export function describe(settings: Settings): string {
   }
   if (!settings.perChannel) parts.push('per tensor');
   if (settings.mode === 'static' && settings.observer !== 'min-max') parts.push(settings.observer);
-  if (settings.mode !== 'auto' && settings.mode !== 'qat') parts.push(...settings.repairs);
+  if (settings.mode !== 'auto' && settings.mode !== 'qat') parts.push(...(settings.repairs ?? []));
   if (settings.format !== 'qdq') parts.push('operator format');
   const left = excluded(settings).length;
   if (left) parts.push(`${left} left out`);
+  if (settings.picked) parts.push(settings.picked.what);
+  else if (settings.target && isCalibrated(settings)) {
+    parts.push(...Object.entries(settings.target).map(([kind, value]) => `${targets[kind]?.short} ${value}`));
+  }
   return parts.join(', ');
 }

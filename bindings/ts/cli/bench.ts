@@ -1,5 +1,5 @@
 import { Command } from 'commander';
-import { engineInfo, type Feeds } from '../node.ts';
+import { engineInfo, type Feeds, type StepInfo } from '../node.ts';
 import {
   addCommonOptions,
   addSampleOptions,
@@ -22,6 +22,7 @@ interface Options extends CommonOptions, SampleArguments {
   inputs?: string;
   runs: number;
   warmup: number;
+  steps?: boolean;
 }
 
 export function benchCommand(): Command {
@@ -37,15 +38,35 @@ export function benchCommand(): Command {
       parse.positiveInteger,
       5,
     )
+    .option('--steps', 'also how long each step of the runs took: its node, operator and kernel')
     .addHelpText(
       'after',
       `
 Examples:
   $ zeropoint bench model.onnx
+  $ zeropoint bench model.onnx --steps
   $ zeropoint bench model.onnx small.onnx --threads 4 --dims H=640,W=640 --json`,
     );
   addSampleOptions(command);
   return addCommonOptions(command).action(run);
+}
+
+const slowestShown = 20;
+
+function medianOf(numbers: readonly number[]): number {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  const middle = sorted.length / 2;
+  return ((sorted[Math.ceil(middle) - 1] ?? 0) + (sorted[Math.floor(middle)] ?? 0)) / 2;
+}
+
+/** The steps of runs of one plan; samples of other shapes have plans of their own, and only the last one's runs count. */
+function mediansOfSteps(runs: readonly StepInfo[][]): StepInfo[] {
+  const last = runs.at(-1) ?? [];
+  const same = runs.filter((steps) => steps.length === last.length);
+  return last.map((step, i) => ({
+    ...step,
+    milliseconds: medianOf(same.map((steps) => steps[i]?.milliseconds ?? 0)),
+  }));
 }
 
 async function run(first: string, second: string | undefined, options: Options): Promise<void> {
@@ -71,11 +92,14 @@ async function run(first: string, second: string | undefined, options: Options):
 
   const sessions = await Promise.all(models.map((m) => m.createSession({ threads: options.threads })));
   const times: number[][] = sessions.map(() => []);
+  const steps: StepInfo[][][] = sessions.map(() => []); // of each run
   try {
     for (let i = 0; i < options.warmup + options.runs; ++i) {
       for (const [index, session] of sessions.entries()) {
         await session.run(feeds[i % feeds.length] as Feeds, { signal: interrupted });
-        if (i >= options.warmup) times[index]?.push(session.lastRunMs);
+        if (i < options.warmup) continue;
+        times[index]?.push(session.lastRunMs);
+        if (options.steps) steps[index]?.push(await session.steps());
       }
       shown.progress({
         phase: i < options.warmup ? 'warm up' : 'measure',
@@ -88,10 +112,15 @@ async function run(first: string, second: string | undefined, options: Options):
   }
   const info = await engineInfo();
   const results = paths.map((path, index) => {
-    const sorted = [...(times[index] ?? [])].sort((a, b) => a - b);
-    const middle = sorted.length / 2;
-    const median = ((sorted[Math.ceil(middle) - 1] ?? 0) + (sorted[Math.floor(middle)] ?? 0)) / 2;
-    return { model: path, size: models[index]?.size ?? 0, median, min: sorted[0] ?? 0, runs: sorted.length };
+    const own = times[index] ?? [];
+    return {
+      model: path,
+      size: models[index]?.size ?? 0,
+      median: medianOf(own),
+      min: Math.min(...own),
+      runs: own.length,
+      steps: options.steps ? mediansOfSteps(steps[index] ?? []) : undefined,
+    };
   });
   const threads = Math.min(options.threads ?? info.threads, info.maxThreads);
   if (options.json) {
@@ -109,6 +138,26 @@ async function run(first: string, second: string | undefined, options: Options):
       ]),
     ]),
   );
+  for (const { model: path, steps: own } of results) {
+    if (!own) continue;
+    const total = own.reduce((sum, step) => sum + step.milliseconds, 0);
+    print(`\nslowest steps of ${path}`);
+    print(
+      table([
+        ['node', 'operator', 'kernel', 'median', 'share'],
+        ...own
+          .toSorted((x, y) => y.milliseconds - x.milliseconds)
+          .slice(0, slowestShown)
+          .map(({ node, op, kernel, milliseconds: ms }) => [
+            node,
+            op,
+            kernel,
+            `${ms.toFixed(3)} ms`,
+            `${((100 * ms) / total).toFixed(1)} %`,
+          ]),
+      ]),
+    );
+  }
   const [a, b] = results;
   if (a && b) print(`${(a.median / b.median).toFixed(2)} times as fast`);
   print(`build ${info.build}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, ${options.runs} runs`);

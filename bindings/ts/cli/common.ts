@@ -220,8 +220,10 @@ async function sampleInFolder(folder: string, inputs: readonly ValueInfo[]): Pro
   };
 }
 
+export const isImageName = (name: string): boolean => /\.(png|jpe?g|webp|gif|avif|tiff?|bmp)$/i.test(name);
+
 /** The files of a folder in the order of their names (numbers as numbers), or the one file. */
-async function* filesAt(path: string, inputs: readonly ValueInfo[]): AsyncGenerator<SampleFile> {
+export async function* filesAt(path: string, inputs: readonly ValueInfo[]): AsyncGenerator<SampleFile> {
   const found = await stat(path).catch(() => undefined);
   if (!found) throw new WrongCall(`${path}: there is no such file or folder`);
   if (!found.isDirectory()) {
@@ -234,8 +236,7 @@ async function* filesAt(path: string, inputs: readonly ValueInfo[]): AsyncGenera
     if (entry.name.startsWith('.')) continue;
     const inner = join(path, entry.name);
     if (entry.isDirectory()) yield await sampleInFolder(inner, inputs);
-    else if (/\.(npy|npz|wav|png|jpe?g|webp|gif|avif|tiff?|bmp)$/i.test(entry.name))
-      yield fileAt(inner, inner);
+    else if (isImageName(entry.name) || /\.(npy|npz|wav)$/i.test(entry.name)) yield fileAt(inner, inner);
   }
 }
 

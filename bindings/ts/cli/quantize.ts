@@ -17,14 +17,17 @@ import {
   samplesFor,
   table,
   terminal,
+  WrongCall,
   writeOutput,
 } from './common.ts';
+import { labelsFor } from './labels.ts';
 import { addSchemeOptions, type SchemeArguments, schemeFrom } from './scheme.ts';
 
 interface Options extends CommonOptions, SampleArguments, SchemeArguments {
   output: string;
   checkpoint?: string;
   calibration?: string;
+  labels?: string;
   format: 'qdq' | 'qoperator';
   force?: boolean;
   verify?: boolean;
@@ -36,6 +39,10 @@ export function quantizeCommand(): CommandType {
     .argument('<model>', 'an ONNX file')
     .requiredOption('-o, --output <file>', 'where the quantized model goes')
     .option('--calibration <path>', 'samples: a folder or file of images, .npy, .npz or .wav')
+    .option(
+      '--labels <file>',
+      'the right classes, for --target drop: a line NAME,CLASS for each image, or CLASS for each sample; or .npy',
+    )
     .addOption(
       new Option('--format <name>', 'Q/DQ pairs, or operators that take integers')
         .choices(['qdq', 'qoperator'])
@@ -51,7 +58,8 @@ export function quantizeCommand(): CommandType {
       `
 Examples:
   $ zeropoint quantize model.onnx -o small.onnx --calibration samples/ --preset imagenet
-  $ zeropoint quantize model.onnx -o small.onnx --mode auto --calibration samples/ --preset imagenet
+  $ zeropoint quantize model.onnx -o small.onnx --calibration images/ --labels classes.csv --target drop=0.005
+  $ zeropoint quantize model.onnx -o small.onnx --mode static --calibration samples/ --preset imagenet
   $ zeropoint quantize model.onnx -o small.onnx --calibration x.npz --repair adaround,bias-correction
   $ zeropoint quantize model.onnx -o small.onnx --mode dynamic
   $ zeropoint quantize model.onnx -o small.onnx --mode weight-only --weights int4 --format qoperator
@@ -69,16 +77,16 @@ async function quantize(path: string, options: Options): Promise<void> {
   if (typeof options.json === 'string')
     await checkOutput(options.json, [path, options.output], options.force);
   const model = await loadModel(path);
-  const needsSamples =
-    options.mode === 'static' ||
-    options.mode === 'auto' ||
-    options.mode === 'qat' ||
-    options.target !== undefined ||
-    options.sensitivity === true ||
-    (options.repair ?? []).some((name) => name !== 'hqq');
+  if (options.labels !== undefined && options.calibration === undefined)
+    throw new WrongCall('--labels are those of --calibration');
+  const scheme = schemeFrom(options);
+  // With samples, and no word on how, it is worth finding out what suits the model.
+  const undecided =
+    options.mode === undefined && options.observer === undefined && options.repair === undefined;
+  if (undecided && options.calibration !== undefined) scheme.mode = 'auto';
   const quiet = terminal(options.quiet);
   const given =
-    needsSamples || options.calibration !== undefined
+    options.calibration !== undefined || (await model.needsSamples(scheme))
       ? await samplesFor(model.inputs, options.calibration, options, {
           synthetic: 8,
           warn: quiet.warn,
@@ -86,7 +94,6 @@ async function quantize(path: string, options: Options): Promise<void> {
         })
       : undefined;
   const shown = terminal(options.quiet, given?.count);
-  const scheme = schemeFrom(options);
   // Ctrl-C ends training with the best so far, and all other work without a result.
   const [cancel, stop] = [new AbortController(), new AbortController()];
   let trains = false;
@@ -106,7 +113,13 @@ async function quantize(path: string, options: Options): Promise<void> {
           onCheckpoint: (bytes) => writeOutput(checkpoint, bytes),
         }),
       },
+      // Noise has means and outliers of its own, which are nothing to repair.
+      ...(given?.synthetic && scheme.repairs === undefined ? { repairs: [] } : {}),
       calibration: given?.samples,
+      labels:
+        options.labels === undefined
+          ? undefined
+          : await labelsFor(options.labels, options.calibration as string, model.inputs),
       format: options.format,
       onProgress: (progress) => {
         trains = progress.phase === 'train' && (progress.training?.step ?? 0) > 0;
@@ -143,13 +156,17 @@ function printReport(output: string, report: QuantizeReport): void {
   );
   for (const sentence of report.repairs) print(sentence);
   if (report.trials.length > 0) {
-    print('\ntried, on samples held out (signal to noise of the outputs; * kept):');
+    const labelled = report.trials.some(({ accuracy }) => !Number.isNaN(accuracy));
+    const answers = labelled ? 'right answers' : 'answers that are the float model’s';
+    print(`\ntried, on samples held out (signal to noise of the outputs; ${answers}; * kept):`);
+    const share = (value: number) => (Number.isNaN(value) ? '-' : `${(100 * value).toFixed(1)} %`);
     print(
       table(
-        report.trials.map(({ what, sqnr, weightBytes, kept }) => [
+        report.trials.map(({ what, sqnr, drop, accuracy, weightBytes, kept }) => [
           kept ? '  *' : '   ',
           what,
           decibels(sqnr),
+          share(labelled ? accuracy : 1 - drop),
           bytes(weightBytes),
         ]),
       ),
@@ -162,6 +179,12 @@ function printReport(output: string, report: QuantizeReport): void {
   if (sensitive.length > 0) {
     print('\nlayers that harm the outputs most when they alone are quantized:');
     print(table(sensitive.map(({ op, node, sqnr }) => [`  ${op}`, node, decibels(sqnr)])));
+  }
+  if (report.findings.length > 0) {
+    print('\nwhat stands out:');
+    for (const { op, node, text } of report.findings.slice(0, 5)) print(`  ${op} ${node}: ${text}`);
+    const more = report.findings.length - 5;
+    if (more > 0) print(`  and ${more} more: --json lists them`);
   }
   const measured = report.layers.flatMap(({ error }) => (error?.quantized ? [error] : []));
   if (measured.length === 0) return;

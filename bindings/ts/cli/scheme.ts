@@ -34,10 +34,12 @@ export interface SchemeArguments {
 }
 
 function target(text: string): SchemeOptions['target'] {
-  const [, what, value = ''] = /^(sqnr|size)=(.+)$/.exec(text) ?? [];
-  if (what === 'sqnr' && Number.isFinite(Number(value))) return { sqnr: Number(value) };
+  const [, what, value = ''] = /^(sqnr|drop|size)=(.+)$/.exec(text) ?? [];
+  const number = Number(value);
+  if (what === 'sqnr' && Number.isFinite(number)) return { sqnr: number };
+  if (what === 'drop' && Number.isFinite(number)) return { drop: number };
   if (what === 'size') return { size: value };
-  throw new InvalidArgumentError('sqnr=30 or size=2.5MB is needed.');
+  throw new InvalidArgumentError('sqnr=30, drop=0.005 or size=2.5MB is needed.');
 }
 
 function parameter(text: string, before: Record<string, number> = {}): Record<string, number> {
@@ -52,8 +54,7 @@ export function addSchemeOptions(command: Command): Command {
   return command
     .option(
       '--mode <mode>',
-      'static, dynamic, weight-only, float16, qat (trained), or auto: what is best on samples held out',
-      'static',
+      'static, dynamic, weight-only, float16, qat (trained), or auto: what is best on samples held out (default: auto for quantize with --calibration and without --observer and --repair, else static)',
     )
     .addOption(
       new Option('--activations <type>', 'type of quantized activations').choices([
@@ -82,11 +83,15 @@ export function addSchemeOptions(command: Command): Command {
     .option('--exclude <names>', 'not these nodes and operators', parse.list)
     .option(
       '--repair <names>',
-      'win accuracy back: equalization, smooth, hqq, gptq, adaround, bias-correction',
+      'win accuracy back: equalization, smooth, hqq, gptq, adaround, bias-correction, or none (default: those that are worth their time for everyone)',
       parse.list,
     )
     .option('--parameter <name=number>', 'of an observer or a repair; may be repeated', parameter)
-    .option('--target <what>', 'sqnr=30 (dB) or size=2.5MB: leave the most harmed layers in float', target)
+    .option(
+      '--target <what>',
+      'sqnr=30 (dB), drop=0.005 (of right answers) or size=2.5MB: the layers that are harmed most get 16 bits or float',
+      target,
+    )
     .option('--sensitivity', 'measure what quantizing each layer alone does to the outputs')
     .option('--weight-bits <n>', 'qat: bits of a weight, 2 to 8', parse.positiveInteger)
     .option('--activation-bits <n>', 'qat: bits of an activation, 2 to 8', parse.positiveInteger)
@@ -127,7 +132,7 @@ export function schemeFrom(options: SchemeArguments): SchemeOptions {
     outputs: options.quantizedOutputs ? 'quantized' : undefined,
     include: options.include,
     exclude: options.exclude,
-    repairs: options.repair,
+    repairs: options.repair?.filter((name) => name !== 'none'),
     parameters: options.parameter,
     target: options.target,
     sensitivity: options.sensitivity,

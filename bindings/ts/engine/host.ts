@@ -87,9 +87,8 @@ function unwrap<T>(answer: Answer<T>): T {
 }
 
 /** A copy of the outputs' bytes as typed arrays. */
-function tensorFrom({ name, type, dims, bytes, strings }: TensorOut): NamedTensor {
-  const data = type === 'string' ? (strings ?? []) : viewAs(type, bytes ?? new Uint8Array());
-  return { name, type, dims, data };
+function tensorFrom({ name, type, dims, bytes }: TensorOut): NamedTensor {
+  return { name, type, dims, data: viewAs(type, bytes) };
 }
 
 export class EngineHost {
@@ -266,18 +265,14 @@ export class EngineHost {
 
   // ---- quantizing
 
-  async createQuantizer(
-    model: Id,
-    config: ConfigIn,
-    threads: number,
-  ): Promise<{ id: Id; needsCalibration: boolean }> {
+  async createQuantizer(model: Id, config: ConfigIn, threads: number): Promise<{ id: Id; sweeps: number }> {
     await ensureWorkers(this.#module, threads - 1);
     const { resume } = config.training;
     const buffer = resume instanceof Uint8Array ? this.#bufferOf(resume) : null;
     try {
       const whole = { ...config, training: { ...config.training, resume: buffer } };
       const job = unwrap(this.#module.createQuantizer(this.#model(model), whole, threads));
-      return { id: this.#keep(job), needsCalibration: job.needsCalibration() };
+      return { id: this.#keep(job), sweeps: job.sweeps() };
     } finally {
       buffer?.delete();
     }

@@ -40,13 +40,12 @@ export interface FeedIn {
   strings?: readonly string[];
 }
 
-/** A tensor on its way out. */
+/** A tensor on its way out: operators on strings are not supported, so none comes out. */
 export interface TensorOut {
   name: string;
-  type: TensorType;
+  type: Exclude<TensorType, 'string'>;
   dims: number[];
-  bytes?: Uint8Array<ArrayBuffer>;
-  strings?: string[];
+  bytes: Uint8Array<ArrayBuffer>;
 }
 
 export interface Steps {
@@ -100,6 +99,8 @@ export interface StepInfo {
   node: string;
   op: string;
   kernel: string;
+  /** What the last run spent on it. */
+  milliseconds: number;
 }
 
 export interface Range {
@@ -126,10 +127,16 @@ export interface ConfigIn {
   includeOps: readonly string[];
   excludeOps: readonly string[];
   repairs: readonly string[];
+  /** Also those that suit the configuration. */
+  defaultRepairs: boolean;
+  hasSamples: boolean;
   /** dB; 0: none. */
   targetSqnr: number;
   /** 0: none. */
   targetBytes: number;
+  /** 0: none. */
+  targetDrop: number;
+  labels: readonly number[];
   sensitivity: boolean;
   precision: Readonly<Record<string, { activations: string; weights: string }>>;
   ranges: Readonly<Record<string, Range>>;
@@ -186,6 +193,25 @@ export interface TrainingProgress {
   savedEpoch: number;
 }
 
+/** How far the ranges (largest magnitudes) of channels lie apart; channels that are always 0 do not count. */
+export interface ChannelSpread {
+  /** Of the largest range to the median one: 1 or more. */
+  ratio: number;
+  /** The channel that has the largest, from 0. */
+  channel: number;
+}
+
+/** How values are distributed. Bin `i` holds `left + i * width` up to `left + (i + 1) * width`. */
+export interface Histogram {
+  left: number;
+  /** 0: all values were 0. */
+  width: number;
+  /** Values in each bin: 64 bins at most. */
+  counts: number[];
+  /** Values that are exactly 0, which no bin holds. */
+  zeros: number;
+}
+
 /** A weight that was quantized. */
 export interface WeightReport {
   name: string;
@@ -201,6 +227,8 @@ export interface WeightReport {
   max: number;
   /** Of the dequantized weight against the float one, in dB. NaN: not measured; Infinity: exact. */
   sqnr: number;
+  /** Of output channels. Null: not measured, or there are none. */
+  spread: ChannelSpread | null;
 }
 
 /** A value that was quantized on its way into a layer or out of it. */
@@ -229,6 +257,12 @@ export interface LayerReport {
   quantized: boolean;
   /** One sentence in plain words. */
   why: string;
+  /**
+   * What is wrong with this layer and which option helps, a sentence each, with the command line's names of options:
+   * "channel 17 of this depthwise Conv spans 40 times the median range, ...: use a scale for each channel". Of its
+   * weight, and where errors were measured of its output. Empty: nothing stands out.
+   */
+  findings: string[];
   weight: WeightReport | null;
   activations: ActivationReport[];
   /** Multiply-accumulates of one run; 0: none, or shapes unknown. */
@@ -247,11 +281,34 @@ export interface Trial {
   sqnr: number;
   /** The smallest of any output. */
   cosine: number;
+  /**
+   * Share of right answers lost against the float model where there are labels, else of answers that are not the float
+   * model's; an answer is the largest element of a row. NaN: no output has rows of two or more.
+   */
+  drop: number;
+  /** Share of right answers; the float model's is `accuracy + drop`. NaN: no labels. */
+  accuracy: number;
   weightBytes: number;
-  /** Layers with weights that it leaves in float. */
+  /** Layers with weights whose activations it leaves in float. */
   floatLayers: number;
+  /** Layers whose activations have 16 bits. They cost no bytes; like float ones they run on float kernels here. */
+  wideLayers: number;
   /** It was the best so far. The last one kept is the result. */
   kept: boolean;
+  /** What makes it again: `model.quantize({ ...yourOptions, ...trial.options })`. */
+  options: TrialOptions;
+}
+
+/** SchemeOptions that take a caller's options to those of a trial. */
+export interface TrialOptions {
+  mode: string;
+  observer: string;
+  repairs: string[];
+  parameters: Record<string, number>;
+  exclude: string[];
+  precision: Record<string, { activations: string; weights: string }>;
+  target: undefined;
+  sensitivity: boolean;
 }
 
 /** src/quant/report.h: Report. */
@@ -285,7 +342,8 @@ export interface QuantizerState extends Steps {
 export interface QuantizerHandle extends Handle {
   advance(milliseconds: number): Answer<boolean>;
   state(): QuantizerState;
-  needsCalibration(): boolean;
+  /** How often it may go through the samples; 0: it needs none. */
+  sweeps(): number;
   beginSample(feeds: FeedIn[]): Answer<undefined>;
   endSamples(): Answer<undefined>;
   stop(): void;
@@ -334,6 +392,18 @@ export interface LayerError {
   maxAbs: number;
   /** Share of float values outside the covered range, 0...1. */
   saturated: number;
+  /** How many those are. */
+  outside: number;
+  /** Of the float values. */
+  histogram: Histogram;
+  /** The range that the integers cover: what lies outside is cut off. Null: the value is not rounded. */
+  clip: Range | null;
+  /** Of the float values' channels. Null: they are not the channels of a product. */
+  spread: ChannelSpread | null;
+  /** Share of the error's energy that is a shift of each channel's mean, 0...1: what a bias could take back. */
+  shifted: number;
+  /** What is wrong with this value and which option helps, a sentence each. */
+  findings: string[];
 }
 
 export interface ComparisonHandle<T> extends Handle, Sliced {

@@ -19,9 +19,9 @@
 #include <cmath>
 #include <string>
 
+#include "core/stopwatch.h"
 #include "quant/matrix.h"
 #include "quant/rounding.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 namespace {

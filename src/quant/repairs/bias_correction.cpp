@@ -7,9 +7,9 @@
 #include <cmath>
 #include <string>
 
+#include "core/stopwatch.h"
 #include "ops/op.h"
 #include "quant/layerwise.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 namespace {
@@ -57,7 +57,8 @@ class BiasCorrection : public LayerwiseStage {
  private:
   bool begin(const Layer& layer) override {
     layer_ = layer;
-    sums_.clear();
+    shift_.clear();
+    squares_.clear();
     moved_.clear();
     count_ = 0;
     sample_ = 0;
@@ -74,8 +75,13 @@ class BiasCorrection : public LayerwiseStage {
     if (!measured_) {
       measured_ = true;
       sample_ = 0;
-      for (double& v : sums_) v = count_ > 0 ? v / count_ : 0;
-      moved_ = correct(layer_, sums_);
+      for (size_t c = 0; c < shift_.size(); ++c) {
+        double& mean = shift_[c];
+        mean /= count_;
+        // Only what the samples have in common is a shift.
+        if (mean != 0) mean *= mean * mean / (squares_[c] / count_);
+      }
+      moved_ = correct(layer_, shift_);
       if (moved_.empty()) return true;
       ++corrected_;
     }
@@ -97,15 +103,24 @@ class BiasCorrection : public LayerwiseStage {
         for (int64_t i = 0; i < view.inner; ++i, ++e) f(static_cast<size_t>(c), e);
   }
 
-  // By channel: sums of the float outputs less the quantized ones.
+  // By channel: the mean of the sample's float outputs less the quantized ones.
   void measure(size_t s) {
     const Tensor &x = float_value(layer_.output, s), &y = quantized_value(layer_.output, s);
     const ChannelView view(x.dims(), rule_of(placed_node(layer_)).channel_dim);
-    sums_.resize(static_cast<size_t>(view.channels), 0.0);
+    const auto channels = static_cast<size_t>(view.channels);
+    const auto elements = static_cast<double>(view.outer * view.inner);
+    if (elements == 0) return;
+    std::vector<double> sums(channels, 0.0);
     const float *a = x.data<float>().data(), *b = y.data<float>().data();
     for_each(x,
-             [&](size_t c, size_t e) { sums_[c] += static_cast<double>(a[e]) - static_cast<double>(b[e]); });
-    count_ += static_cast<double>(view.outer * view.inner);
+             [&](size_t c, size_t e) { sums[c] += static_cast<double>(a[e]) - static_cast<double>(b[e]); });
+    shift_.resize(channels, 0.0);
+    squares_.resize(channels, 0.0);
+    for (size_t c = 0; c < channels; ++c) {
+      shift_[c] += sums[c];
+      squares_[c] += sums[c] * sums[c] / elements;
+    }
+    count_ += elements;
   }
 
   void move(size_t s) {
@@ -176,7 +191,8 @@ class BiasCorrection : public LayerwiseStage {
   size_t corrected_ = 0;
 
   Layer layer_;
-  std::vector<double> sums_;  // by channel; then their means
+  // By channel: sums of the errors, then the shift; and of squares of the samples' means.
+  std::vector<double> shift_, squares_;
   std::vector<float> moved_;  // what was added to the bias
   double count_ = 0;
   size_t sample_ = 0;
@@ -192,8 +208,9 @@ const RegisterStage kBiasCorrection({
     .name = kName,
     .order = 700,
     .repair = true,
+    .by_default = [](const Config&, const Scheme& scheme) { return scheme.needs_calibration; },
     .needs_samples = layerwise_needs_samples,
-    .options = {{.name = kSamples, .owner = kName, .otherwise = 32, .min = 1, .max = 1024}},
+    .options = {{.name = kSamples, .owner = kName, .otherwise = 8, .min = 1, .max = 1024}},
     .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
       return std::make_unique<BiasCorrection>(s, o);
     },

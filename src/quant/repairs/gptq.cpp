@@ -14,8 +14,8 @@
 #include <string>
 
 #include "core/sort.h"
+#include "core/stopwatch.h"
 #include "quant/rounding.h"
-#include "quant/stopwatch.h"
 
 namespace zp::quant {
 namespace {
@@ -113,6 +113,10 @@ const RegisterStage kGptq({
     .name = kName,
     .order = 600,
     .repair = true,
+    .by_default =
+        [](const Config& c, const Scheme& scheme) {
+          return c.has_samples && !scheme.needs_calibration && bits_of(c.weights) == 4;
+        },
     .rounds_weights = true,
     .needs_samples = layerwise_needs_samples,
     .options = {{.name = kSamples, .owner = kName, .otherwise = 32, .min = 1, .max = 1024},

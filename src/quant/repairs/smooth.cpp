@@ -20,6 +20,7 @@ namespace {
 
 constexpr std::string_view kName = "smooth";
 constexpr std::string_view kStrength = "smooth-strength";
+constexpr std::string_view kSamples = "smooth-samples";
 // How many times the median channel the largest one must be for a node of its own.
 constexpr double kWorthANode = 4;
 
@@ -38,7 +39,8 @@ struct Smoothed {
 
 class Smooth : public Stage {
  public:
-  Smooth(JobState& state, const Options& options) : state_(state), strength_(options[kStrength]) {
+  Smooth(JobState& state, const Options& options)
+      : state_(state), strength_(options[kStrength]), most_(static_cast<size_t>(options[kSamples])) {
     find();
     if (values_.empty()) return;
     runtime::SessionOptions session;
@@ -52,7 +54,10 @@ class Smooth : public Stage {
   void begin_sample(std::vector<runtime::Feed> feeds) override {
     session_->begin(std::move(feeds));
     running_ = true;
+    ++seen_;
   }
+  // Which channels are large is soon known.
+  bool enough() const override { return seen_ >= most_; }
   void end_samples() override { session_.reset(); }
 
   bool advance(double milliseconds) override {
@@ -203,6 +208,7 @@ class Smooth : public Stage {
 
   JobState& state_;
   double strength_;
+  size_t most_, seen_ = 0;
   std::map<ValueId, Smoothed> values_;
   std::unique_ptr<runtime::Session> session_;
   std::map<int32_t, Node> added_;  // by the first node that reads them: readers come in order
@@ -214,8 +220,10 @@ const RegisterStage kSmooth({
     .name = kName,
     .order = 120,
     .repair = true,
+    .by_default = [](const Config&, const Scheme& scheme) { return scheme.needs_calibration; },
     .needs_samples = [](const Config&, const Scheme&) { return true; },
-    .options = {{.name = kStrength, .owner = kName, .otherwise = 0.5, .min = 0, .max = 1}},
+    .options = {{.name = kStrength, .owner = kName, .otherwise = 0.5, .min = 0, .max = 1},
+                {.name = kSamples, .owner = kName, .otherwise = 32, .min = 1, .max = 1e6}},
     .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> { return std::make_unique<Smooth>(s, o); },
 });
 

@@ -28,7 +28,7 @@ void decide(Planner& p) {
       n.why = "keeps float values: only layers with weights are quantized dynamically";
     } else if (p.weight(i) == kNoValue) {
       n.why = "both factors are computed: rounding them in each run would gain nothing";
-    } else if (p.precision(i).weights == DType::kUndefined || bits_of(p.precision(i).weights) != 8) {
+    } else if (p.precision(i).weights == DType::kUndefined || bits_of(p.precision(i).weights) < 8) {
       n.why = "kept in float by its own precision";
     } else {
       const bool integers = p.precision(i).activations != DType::kUndefined;

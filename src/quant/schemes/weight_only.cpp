@@ -36,7 +36,7 @@ void decide(Planner& p) {
       n.why = "has no constant weight";
     } else if (dtype == DType::kUndefined) {
       n.why = "kept in float by its own precision";
-    } else if (bits_of(dtype) == 8) {
+    } else if (bits_of(dtype) >= 8) {
       p.quantize_weights(i, dtype, p.channels(i), "activations stay float32");
     } else if (const std::optional<Grouping> blocks = p.blocks(i)) {
       p.quantize_weights(i, dtype, *blocks, "activations stay float32");

@@ -120,6 +120,43 @@ TEST(BiasCorrection, OfAProductWithoutABiasGoesIntoTheSumBehindIt) {
             errors(model, plain.model, held_out).sqnr_db() + 3);
 }
 
+// Weights round off a shift in the one sample that lies far from zero. The others know nothing of it.
+TEST(BiasCorrection, TakesOffWhatTheSamplesHaveInCommon) {
+  const auto model = shifted_net(true);
+  Config config;
+  config.weights = DType::kInt4;
+  config.observer = "percentile";
+  Samples seen = samples({1, 8, 6, 6}, 7, 100, 0.5f);
+  seen.push_back(samples({1, 8, 6, 6}, 1, 300, 0.5f, 8)[0]);
+  const Samples held_out = samples({1, 8, 6, 6}, 16, 500, 0.5f);
+  const Quantized plain = quantize(model, config, seen);
+  config.repairs = {"bias-correction"};
+  const Quantized corrected = quantize(model, config, seen);
+  EXPECT_GT(errors(model, corrected.model, held_out).sqnr_db(),
+            errors(model, plain.model, held_out).sqnr_db() - 0.5);
+}
+
+TEST(DefaultRepairs, AreThoseThatSuitTheConfiguration) {
+  const auto model = shifted_net(true);
+  const Samples seen = samples({1, 8, 6, 6}, 4, 100);
+  const auto sweeps = [&](const Config& c) { return quant::Quantizer(model, c).sweeps(); };
+  Config config;
+  EXPECT_EQ(sweeps(config), 1u);
+  config.default_repairs = true;
+  EXPECT_EQ(sweeps(config), 3u);
+  EXPECT_EQ(quantize(model, config, seen).report.repairs.size(), 1u);  // nothing to smooth
+  config.repairs = {"bias-correction"};
+  EXPECT_EQ(sweeps(config), 3u);
+  config = {.mode = "weight-only", .weights = DType::kInt4, .default_repairs = true};
+  EXPECT_EQ(sweeps(config), 0u);
+  config.has_samples = true;
+  EXPECT_EQ(sweeps(config), 1u);
+  config.weights = DType::kInt8;
+  EXPECT_EQ(sweeps(config), 0u);
+  config.mode = "dynamic";
+  EXPECT_EQ(sweeps(config), 0u);
+}
+
 // ---- equalisation
 
 // Channels of a pointwise - depthwise - pointwise block, of very different sizes, that a scale for a whole
@@ -417,9 +454,15 @@ TEST(Search, ATargetLeavesAsFewLayersInFloatAsItNeeds) {
   const Quantized plain = quantize(model, config, seen);
   config.target_sqnr = errors(model, plain.model, seen).sqnr_db() + 6;
   const Quantized q = quantize(model, config, seen);
-  EXPECT_FALSE(q.layer("c2").quantized);
-  for (const char* other : {"c0", "c1", "c3"}) EXPECT_TRUE(q.layer(other).quantized) << other;
+  // Its weights are what is wrong, so that activations of more bits would not help.
+  EXPECT_EQ(q.layer("c2").weight->dtype, DType::kFloat16);
+  EXPECT_TRUE(q.quantized_from("c2", 0).empty());
+  for (const char* other : {"c0", "c1", "c3"}) {
+    EXPECT_EQ(q.layer(other).weight->dtype, DType::kInt8) << other;
+    EXPECT_EQ(q.params(other, 0)->dtype, DType::kUint8) << other;
+  }
   EXPECT_GE(q.report.trials.back().sqnr_db, config.target_sqnr);
+  EXPECT_EQ(q.report.trials.back().wide_layers, 0u);
   EXPECT_EQ(q.report.trials.back().float_layers, 1u);
   EXPECT_TRUE(q.report.trials.back().kept);
 }
@@ -430,11 +473,11 @@ TEST(Search, ATargetOfSizeIsKept) {
   Config config;
   config.per_channel = false;
   const Quantized plain = quantize(model, config, seen);
-  // Room for one layer of 144 weights in float.
+  // Room for one layer of 144 weights in float16.
   config.target_sqnr = 0;
-  config.target_bytes = static_cast<double>(plain.report.weight_bytes_after) + 3 * 144 + 40;
+  config.target_bytes = static_cast<double>(plain.report.weight_bytes_after) + 144 + 40;
   const Quantized q = quantize(model, config, seen);
-  EXPECT_FALSE(q.layer("c2").quantized);
+  EXPECT_EQ(q.layer("c2").weight->dtype, DType::kFloat16);
   EXPECT_LE(static_cast<double>(q.report.weight_bytes_after), config.target_bytes);
   EXPECT_GT(errors(model, q.model, seen).sqnr_db(), errors(model, plain.model, seen).sqnr_db() + 6);
 
@@ -444,6 +487,152 @@ TEST(Search, ATargetOfSizeIsKept) {
   EXPECT_TRUE(std::any_of(
       small.report.warnings.begin(), small.report.warnings.end(),
       [](const std::string& w) { return w.find("larger than the target") != std::string::npos; }));
+}
+
+// One channel of c1's input is far larger than the others, and has no weight: 8 bits are few for those that
+// count, and 16 are enough.
+TEST(Search, ALayerThatNeedsFinerActivationsGets16BitsAndKeepsItsWeights) {
+  Net net;
+  const ValueId x = net.input("x", {1, 4, 8, 8});
+  const ValueId c0 =
+      net.add("Relu", "r0", {net.conv("c0", x, noise({4, 4, 3, 3}, 1, 0.4f), noise({4}, 9, 0.1f))});
+  Tensor w0 = noise({4, 4, 1, 1}, 5, 1, 0.5f), w = noise({4, 4, 3, 3}, 2, 0.4f);
+  for (size_t i = 0; i < 4; ++i) w0.mutable_data<float>()[i] *= 400;
+  for (size_t m = 0; m < 4; ++m)
+    for (size_t i = 0; i < 9; ++i) w.mutable_data<float>()[(m * 4) * 9 + i] = 0;
+  const ValueId wide = net.conv("widen", c0, w0, noise({4}, 8, 0.1f));
+  const ValueId c1 = net.add("Relu", "r1", {net.conv("c1", wide, w, noise({4}, 9, 0.1f))});
+  net.output(net.conv("c2", c1, noise({3, 4, 3, 3}, 3, 0.4f), std::nullopt));
+  const auto model = net.build();
+  const Samples seen = samples({1, 4, 8, 8}, 8, 100);
+  const Quantized plain = quantize(model, {}, seen);
+  Config config;
+  config.target_sqnr = errors(model, plain.model, seen).sqnr_db() + 6;
+  const Quantized q = quantize(model, config, seen);
+  EXPECT_GE(q.report.trials.back().sqnr_db, config.target_sqnr);
+  EXPECT_TRUE(q.report.trials.back().kept);
+  EXPECT_EQ(q.report.trials.back().wide_layers, 1u);
+  EXPECT_EQ(q.report.trials.back().float_layers, 0u);
+  EXPECT_EQ(q.params("c1", 0)->dtype, DType::kUint16);
+  EXPECT_EQ(q.layer("c1").weight->dtype, DType::kInt8);
+  EXPECT_EQ(q.params("c2", 0)->dtype, DType::kUint8);
+  EXPECT_LT(q.report.weight_bytes_after, plain.report.weight_bytes_after + 32);
+  EXPECT_GT(errors(model, q.model, samples({1, 4, 8, 8}, 8, 500)).sqnr_db(),
+            errors(model, plain.model, samples({1, 4, 8, 8}, 8, 500)).sqnr_db() + 4);
+}
+
+// Another point of the curve: what a trial was made with makes it again.
+TEST(Search, EveryTrialCanBeMadeAgain) {
+  const auto model = chain();
+  const Samples seen = samples({1, 4, 8, 8}, 8, 100);
+  Config config;
+  config.per_channel = false;
+  config.target_sqnr = 60;  // more than 8 bits give: all layers in the end
+  const Quantized q = quantize(model, config, seen);
+  ASSERT_GE(q.report.trials.size(), 3u);
+  for (const quant::Trial& t : q.report.trials) {
+    EXPECT_EQ(t.config->target_sqnr, 0);
+    const Quantized again = quantize(model, *t.config, seen);
+    EXPECT_EQ(again.report.weight_bytes_after, t.weight_bytes) << t.what;
+    EXPECT_NEAR(errors(model, again.model, seen).sqnr_db(), t.sqnr_db, 6) << t.what;
+  }
+}
+
+// A network that tells ten classes apart, in 4 bits.
+std::shared_ptr<Model> classifier() {
+  Net net;
+  const ValueId x = net.input("x", {1, 16});
+  const ValueId a =
+      net.add("Relu", "r", {net.add("MatMul", "m0", {x, net.constant("w0", noise({16, 32}, 1))})});
+  net.output(net.add("MatMul", "m1", {a, net.constant("w1", noise({32, 10}, 2))}));
+  return net.build();
+}
+
+int32_t answer(runtime::Session& session, const std::vector<runtime::Feed>& sample) {
+  const std::vector<float> y = session.run(sample)[0].floats();
+  return static_cast<int32_t>(std::max_element(y.begin(), y.end()) - y.begin());
+}
+
+double right_share(const std::shared_ptr<const Model>& model, const Samples& all,
+                   const std::vector<int32_t>& labels) {
+  runtime::Session session(model);
+  double right = 0;
+  for (size_t i = 0; i < all.size(); ++i) right += answer(session, all[i]) == labels[i];
+  return right / static_cast<double>(all.size());
+}
+
+TEST(Search, ADropOfAnswersIsAsSmallAsAskedFor) {
+  const auto model = classifier();
+  const Samples seen = samples({1, 16}, 400, 100);
+  Config config;
+  config.weights = DType::kInt4;
+  config.per_channel = false;
+  const Quantized plain = quantize(model, config, seen);
+  runtime::Session reference(model);
+  std::vector<int32_t> right;
+  for (const auto& s : seen) right.push_back(answer(reference, s));
+  ASSERT_LT(right_share(plain.model, seen, right), 0.95);
+
+  config.target_drop = 0.02;
+  for (const bool labelled : {false, true}) {
+    // Labels that the float model does not always know itself.
+    std::vector<int32_t> labels = right;
+    for (size_t i = 0; i < labels.size(); i += 5) labels[i] = (labels[i] + 1) % 10;
+    if (labelled) config.labels = labels;
+    const Quantized q = quantize(model, config, seen);
+    const quant::Trial& first = q.report.trials.front();
+    const auto kept = std::find_if(q.report.trials.rbegin(), q.report.trials.rend(),
+                                   [](const quant::Trial& t) { return t.kept; });
+    EXPECT_GT(first.drop, 0.02) << labelled;
+    EXPECT_LE(kept->drop, 0.02) << labelled;
+    EXPECT_EQ(std::isnan(kept->accuracy), !labelled);
+    if (labelled) {
+      EXPECT_NEAR(first.accuracy + first.drop, 0.8, 0.03);
+      EXPECT_GT(right_share(q.model, seen, labels), right_share(plain.model, seen, labels));
+    }
+    EXPECT_GT(right_share(q.model, seen, right), 0.96) << labelled;
+    EXPECT_TRUE(q.report.warnings.empty());
+  }
+}
+
+TEST(Search, ADropThatFewAnswersCannotShowIsSaid) {
+  Config config;
+  config.target_drop = 0.005;
+  const Quantized q = quantize(classifier(), config, samples({1, 16}, 20, 100));
+  ASSERT_FALSE(q.report.warnings.empty());
+  EXPECT_NE(q.report.warnings[0].find("only 5 answers"), std::string::npos);
+}
+
+TEST(Search, RefusesLabelsThatDoNotFit) {
+  const auto refuses = [](const std::shared_ptr<const Model>& model, Shape dims, std::vector<int32_t> labels,
+                          double drop, std::string_view says) {
+    Config config;
+    config.target_drop = drop;
+    config.labels = std::move(labels);
+    try {
+      quantize(model, config, samples(std::move(dims), 8, 100));
+      FAIL() << says;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::kInvalidArgument);
+      EXPECT_NE(std::string(e.what()).find(says), std::string::npos) << e.what();
+    }
+  };
+  refuses(classifier(), {1, 16}, {1, 2, 3}, 0.1, "sample 4 has no label");
+  refuses(classifier(), {1, 16}, std::vector<int32_t>(8, 10), 0.1, "classes 0 to 9");
+  refuses(chain(), {1, 4, 8, 8}, std::vector<int32_t>(8, 1), 0.1, "one answer each");
+  refuses(classifier(), {1, 16}, {}, 1.5, "share");
+}
+
+TEST(MixedPrecision, Float16WeightsOfOneNode) {
+  const auto model = chain();
+  Config config;
+  config.precision["c1"] = {DType::kUndefined, DType::kFloat16};
+  const Quantized q = quantize(model, config, samples({1, 4, 8, 8}, 4, 100));
+  EXPECT_EQ(q.producer(q.node("c1").input(1))->op_type, "Cast");
+  EXPECT_TRUE(q.quantized_from("c1", 0).empty());
+  EXPECT_EQ(q.layer("c1").why, "float16 weights; activations stay float32, as chosen for it");
+  config.precision["c1"].activations = DType::kUint8;
+  EXPECT_THROW(quantize(model, config), Error);
 }
 
 }  // namespace

@@ -2,6 +2,7 @@ import { useMemo, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import type { QuantizeReport } from 'zeropoint';
 import { decibels, percent, relativeError } from '../format.ts';
+import { HistogramPicture } from './histogram-picture.tsx';
 import { ScrollRegion } from './scroll-region.tsx';
 import { axis, useChart } from './use-chart.ts';
 
@@ -149,7 +150,24 @@ function LayerDetail({ layer, rank, of }: { layer: Measured; rank: number; of: n
           ` ${percent(error.saturated, 2)} of the values are outside the range that calibration saw.`}
         {layer.macsShare > 0.005 && ` ${percent(layer.macsShare)} of the model's work.`}
       </p>
+      <Findings findings={layer.findings.map((text) => ({ node: '', text }))} />
+      <HistogramPicture error={error} />
       <p class="note">{layer.why}</p>
     </div>
+  );
+}
+
+/** Sentences about layers; those without a layer's name are about the layer they stand at. */
+export function Findings({ findings }: { findings: readonly { node: string; text: string }[] }) {
+  if (findings.length === 0) return null;
+  return (
+    <ul class="findings">
+      {findings.map(({ node, text }) => (
+        <li key={`${node} ${text}`}>
+          {node && <strong class="name">{node}: </strong>}
+          {text}
+        </li>
+      ))}
+    </ul>
   );
 }

@@ -1,12 +1,13 @@
 import { useState } from 'preact/hooks';
-import type { Model, ZeropointError } from 'zeropoint';
+import type { Model, Trial, ZeropointError } from 'zeropoint';
 import { bytes, decibels, milliseconds, percent, times, verdict } from '../format.ts';
 import { asError, type SampleSet } from '../sample-set.ts';
 import { describe, isCalibrated, type Settings } from '../settings.ts';
 import { type Result, worstSqnr, worstTop1 } from '../work.ts';
 import { ErrorBox } from './error-box.tsx';
-import { LayerChart } from './layer-chart.tsx';
+import { Findings, LayerChart } from './layer-chart.tsx';
 import { ScrollRegion } from './scroll-region.tsx';
+import { TradeoffChart } from './tradeoff-chart.tsx';
 import { TrainingPanel } from './training-panel.tsx';
 
 function save(name: string, data: BlobPart, type: string) {
@@ -17,6 +18,9 @@ function save(name: string, data: BlobPart, type: string) {
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), 60_000);
 }
+
+/** Findings that are shown at once. */
+const mostFindings = 3;
 
 const base = (name: string) => name.replace(/\.onnx$/i, '');
 
@@ -37,6 +41,8 @@ export function ResultView({
   samples,
   onBusy,
   onResult,
+  busy,
+  onPick,
 }: {
   name: string;
   original: Model;
@@ -44,6 +50,9 @@ export function ResultView({
   samples: SampleSet | undefined;
   onBusy: (busy: boolean) => void;
   onResult: (result: Result) => void;
+  busy: boolean;
+  /** Another point of the trade-off is to be made. */
+  onPick: (trial: Trial) => void;
 }) {
   const [problem, setProblem] = useState<ZeropointError | undefined>();
   const { report, comparison, latency, settings } = result;
@@ -138,6 +147,7 @@ export function ResultView({
           ))}
         </ul>
       )}
+      <TradeoffChart tradeoff={report.tradeoff} disabled={busy} onPick={onPick} />
       {report.trials.length > 0 && (
         <details>
           <summary>What was tried, on samples held out</summary>
@@ -155,7 +165,10 @@ export function ResultView({
                 {report.trials.map((trial) => (
                   <tr key={trial.what}>
                     <td>{trial.what}</td>
-                    <td>{decibels(trial.sqnr)}</td>
+                    <td>
+                      {decibels(trial.sqnr)}
+                      {!Number.isNaN(trial.drop) && `, ${percent(1 - trial.drop)} same answers`}
+                    </td>
                     <td>{bytes(trial.weightBytes)}</td>
                     <td>{trial.kept ? 'yes' : ''}</td>
                   </tr>
@@ -176,6 +189,13 @@ export function ResultView({
         />
       )}
       <h3>Where accuracy went</h3>
+      <Findings findings={report.findings.slice(0, mostFindings)} />
+      {report.findings.length > mostFindings && (
+        <details>
+          <summary>{report.findings.length - mostFindings} more that stand out less</summary>
+          <Findings findings={report.findings.slice(mostFindings)} />
+        </details>
+      )}
       <LayerChart report={report} />
     </div>
   );

@@ -1,5 +1,5 @@
-import type { Choices } from 'zeropoint';
-import { goalOf, goals, isCalibrated, repairTitles, type Settings } from '../settings.ts';
+import type { Choices, Target } from 'zeropoint';
+import { goalOf, goals, isCalibrated, repairTitles, type Settings, targets } from '../settings.ts';
 
 /** Goals, and behind them every option. */
 export function SettingsPanel({
@@ -14,7 +14,7 @@ export function SettingsPanel({
   onChange: (settings: Settings) => void;
 }) {
   const goal = goalOf(settings);
-  const set = (change: Partial<Settings>) => onChange({ ...settings, ...change });
+  const set = (change: Partial<Settings>) => onChange({ ...settings, picked: undefined, ...change });
   const calibrated = isCalibrated(settings);
   const fourBit = settings.weights === 'int4' || settings.weights === 'uint4';
   return (
@@ -94,6 +94,7 @@ export function SettingsPanel({
               />
             </>
           )}
+          {calibrated && <TargetChoice target={settings.target} onChange={(target) => set({ target })} />}
           <Choice
             label="File format"
             value={settings.format}
@@ -124,16 +125,24 @@ export function SettingsPanel({
           {settings.mode !== 'auto' && (choices?.repairs.length ?? 0) > 0 && (
             <fieldset class="wide repairs">
               <legend>Win accuracy back</legend>
+              <label class="check">
+                <input
+                  type="checkbox"
+                  checked={settings.repairs === undefined}
+                  onChange={(event) => set({ repairs: event.currentTarget.checked ? undefined : [] })}
+                />
+                With what is worth its time for every model
+              </label>
               {choices?.repairs.map((repair) => (
                 <label class="check" key={repair}>
                   <input
                     type="checkbox"
-                    checked={settings.repairs.includes(repair)}
+                    checked={settings.repairs?.includes(repair) ?? false}
                     onChange={(event) =>
                       set({
                         repairs: event.currentTarget.checked
-                          ? [...settings.repairs, repair]
-                          : settings.repairs.filter((each) => each !== repair),
+                          ? [...(settings.repairs ?? []), repair]
+                          : settings.repairs?.filter((each) => each !== repair),
                       })
                     }
                   />
@@ -154,6 +163,40 @@ export function SettingsPanel({
         </fieldset>
       </details>
     </div>
+  );
+}
+
+function TargetChoice({
+  target,
+  onChange,
+}: {
+  target: Target | undefined;
+  onChange: (target: Target | undefined) => void;
+}) {
+  const [[kind = '', value = ''] = []] = Object.entries(target ?? {});
+  const change = (to: string, at: string | number | undefined) =>
+    onChange(at === undefined ? undefined : ({ [to]: at } as unknown as Target));
+  return (
+    <>
+      <Choice
+        label="More bits for the layers that are harmed, until"
+        value={kind}
+        options={[['', 'never'], ...Object.entries(targets).map(([id, { title }]) => [id, title])]}
+        onChange={(to) => change(to, targets[to]?.start)}
+      />
+      {kind && (
+        <label>
+          Target ({targets[kind]?.unit})
+          <input
+            value={value}
+            onChange={(event) => {
+              const text = event.currentTarget.value.trim();
+              change(kind, kind === 'size' ? text : Number(text.replace(',', '.')));
+            }}
+          />
+        </label>
+      )}
+    </>
   );
 }
 
