@@ -17,7 +17,6 @@ import { accuracyOf, digits, digitsNetwork, samplesOf } from './digits.mjs';
 import { environment, prepare } from './prepare/prepare.mjs';
 
 const { Model, Tensor } = zeropoint;
-
 const { values: options } = parseArgs({
   options: {
     json: { type: 'string' },
@@ -220,7 +219,13 @@ async function networkTables() {
         ['AdaRound', { repairs: ['adaround', 'bias-correction'] }],
       ]) {
         const start = now();
-        const { model: made } = await float.quantize({ calibration, layerErrors: 0, ...how, ...more });
+        const { model: made } = await float.quantize({
+          mode: 'static',
+          calibration,
+          layerErrors: 0,
+          ...how,
+          ...more,
+        });
         const seconds = (now() - start) / 1000;
         rows.push({ name: `${name}, ${what}`, metrics: await measure(made), seconds });
         tell();

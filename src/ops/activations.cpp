@@ -71,45 +71,30 @@ constexpr OpDef activation(std::string_view name, Kernel (*prepare)(PrepareConte
 
 float leaky_relu_derivative(float x, float dy, float alpha, float) { return x < 0 ? alpha * dy : dy; }
 float elu_derivative(float x, float dy, float alpha, float) { return x < 0 ? dy * alpha * std::exp(x) : dy; }
-float sigmoid_derivative(float y, float dy, float, float) { return dy * y * (1 - y); }
-float tanh_derivative(float y, float dy, float, float) { return dy * (1 - y * y); }
-float softplus_derivative(float x, float dy, float, float) { return dy / (1 + std::exp(-x)); }
 float hard_sigmoid_derivative(float x, float dy, float alpha, float beta) {
   const float y = alpha * x + beta;
   return y > 0 && y < 1 ? alpha * dy : 0;
 }
 
-constexpr char kLeakyReluGradient[] = "LeakyReluGradient", kEluGradient[] = "EluGradient",
-               kSigmoidGradient[] = "SigmoidGradient", kTanhGradient[] = "TanhGradient",
-               kSoftplusGradient[] = "SoftplusGradient", kHardSigmoidGradient[] = "HardSigmoidGradient";
-
-void relu_gradient(Gradient& g) {
-  give_derivative(g, "ClampGradient", true, 0, std::numeric_limits<float>::infinity());
+void relu_gradient(Gradient& g) { give_clamp_derivative(g, 0, std::numeric_limits<float>::infinity()); }
+void leaky_relu_gradient(Gradient& g) {
+  give_derivative(g, derivatives<leaky_relu_derivative>, false, g.node.float_attribute("alpha", 0.01f));
 }
-template <const char* kName, bool kOfOutput>
-void simple_gradient(Gradient& g) {
-  give_derivative(g, kName, kOfOutput);
-}
-template <const char* kName, float kAlpha>
-void alpha_gradient(Gradient& g) {
-  give_derivative(g, kName, false, g.node.float_attribute("alpha", kAlpha));
+void elu_gradient(Gradient& g) {
+  give_derivative(g, derivatives<elu_derivative>, false, g.node.float_attribute("alpha", 1.0f));
 }
 void hard_sigmoid_gradient(Gradient& g) {
-  give_derivative(g, kHardSigmoidGradient, false, g.node.float_attribute("alpha", 0.2f),
+  give_derivative(g, derivatives<hard_sigmoid_derivative>, false, g.node.float_attribute("alpha", 0.2f),
                   g.node.float_attribute("beta", 0.5f));
 }
+void sigmoid_gradient(Gradient& g) { g.give_formulas({"Mul(dy, Mul(y, Sub(1, y)))"}); }
+void tanh_gradient(Gradient& g) { g.give_formulas({"Mul(dy, Sub(1, Mul(y, y)))"}); }
+void softplus_gradient(Gradient& g) { g.give_formulas({"Mul(dy, Sigmoid(a))"}); }
 
 constexpr OpDef differentiable(OpDef def, void (*gradient)(Gradient&)) {
   def.gradient = gradient;
   return def;
 }
-
-constexpr OpDef kLeakyReluGradientOp = derivative_op<leaky_relu_derivative>(kLeakyReluGradient);
-constexpr OpDef kEluGradientOp = derivative_op<elu_derivative>(kEluGradient);
-constexpr OpDef kSigmoidGradientOp = derivative_op<sigmoid_derivative>(kSigmoidGradient);
-constexpr OpDef kTanhGradientOp = derivative_op<tanh_derivative>(kTanhGradient);
-constexpr OpDef kSoftplusGradientOp = derivative_op<softplus_derivative>(kSoftplusGradient);
-constexpr OpDef kHardSigmoidGradientOp = derivative_op<hard_sigmoid_derivative>(kHardSigmoidGradient);
 
 constexpr OpDef relu() {
   OpDef def = activation("Relu", prepare_relu);
@@ -169,21 +154,18 @@ constexpr OpDef homogeneous(OpDef def) {
 
 constexpr OpDef kReluOp = relu();
 constexpr OpDef kLeakyReluOp = homogeneous(foldable<kQLinearLeakyReluName>(
-    differentiable(activation(kLeakyReluName, prepare_alpha<kLeakyRelu, 0.01f>),
-                   alpha_gradient<kLeakyReluGradient, 0.01f>)));
-constexpr OpDef kEluOp =
-    differentiable(activation("Elu", prepare_alpha<kElu, 1.0f>), alpha_gradient<kEluGradient, 1.0f>);
+    differentiable(activation(kLeakyReluName, prepare_alpha<kLeakyRelu, 0.01f>), leaky_relu_gradient)));
+constexpr OpDef kEluOp = differentiable(activation("Elu", prepare_alpha<kElu, 1.0f>), elu_gradient);
 constexpr OpDef kSeluOp = activation("Selu", prepare_selu);
 constexpr OpDef kCeluOp = activation("Celu", prepare_alpha<kCelu, 1.0f>);
 constexpr OpDef kThresholdedReluOp = activation("ThresholdedRelu", prepare_alpha<kThresholdedRelu, 1.0f>);
-constexpr OpDef kSigmoidOp = foldable<kQLinearSigmoidName>(differentiable(
-    activation(kSigmoidName, prepare<kSigmoid>, with_range(0, 1)), simple_gradient<kSigmoidGradient, true>));
+constexpr OpDef kSigmoidOp = foldable<kQLinearSigmoidName>(
+    differentiable(activation(kSigmoidName, prepare<kSigmoid>, with_range(0, 1)), sigmoid_gradient));
 constexpr OpDef kHardSigmoidOp =
     differentiable(activation("HardSigmoid", prepare_hard_sigmoid, with_range(0, 1)), hard_sigmoid_gradient);
-constexpr OpDef kTanhOp = differentiable(activation("Tanh", prepare<kTanh>, with_range(-1, 1)),
-                                         simple_gradient<kTanhGradient, true>);
-constexpr OpDef kSoftplusOp =
-    differentiable(activation("Softplus", prepare<kSoftplus>), simple_gradient<kSoftplusGradient, false>);
+constexpr OpDef kTanhOp =
+    differentiable(activation("Tanh", prepare<kTanh>, with_range(-1, 1)), tanh_gradient);
+constexpr OpDef kSoftplusOp = differentiable(activation("Softplus", prepare<kSoftplus>), softplus_gradient);
 constexpr OpDef kSoftsignOp = activation("Softsign", prepare<kSoftsign>, with_range(-1, 1));
 constexpr OpDef kMishOp = activation("Mish", prepare<kMish>);
 constexpr OpDef kShrinkOp = activation("Shrink", prepare_shrink);
@@ -192,27 +174,9 @@ constexpr OpDef kQLinearSigmoidOp = {
     .domain = kMicrosoft, .name = kQLinearSigmoidName, .canonicalize = expand_qlinear<kSigmoidName>};
 constexpr OpDef kQLinearLeakyReluOp = {
     .domain = kMicrosoft, .name = kQLinearLeakyReluName, .canonicalize = expand_qlinear<kLeakyReluName>};
-const RegisterOps kRegistered({&kReluOp,
-                               &kLeakyReluOp,
-                               &kEluOp,
-                               &kSeluOp,
-                               &kCeluOp,
-                               &kThresholdedReluOp,
-                               &kSigmoidOp,
-                               &kHardSigmoidOp,
-                               &kTanhOp,
-                               &kSoftplusOp,
-                               &kSoftsignOp,
-                               &kMishOp,
-                               &kShrinkOp,
-                               &kQLinearSigmoidOp,
-                               &kQLinearLeakyReluOp,
-                               &kLeakyReluGradientOp,
-                               &kEluGradientOp,
-                               &kSigmoidGradientOp,
-                               &kTanhGradientOp,
-                               &kSoftplusGradientOp,
-                               &kHardSigmoidGradientOp});
+const RegisterOps kRegistered({&kReluOp, &kLeakyReluOp, &kEluOp, &kSeluOp, &kCeluOp, &kThresholdedReluOp,
+                               &kSigmoidOp, &kHardSigmoidOp, &kTanhOp, &kSoftplusOp, &kSoftsignOp, &kMishOp,
+                               &kShrinkOp, &kQLinearSigmoidOp, &kQLinearLeakyReluOp});
 
 }  // namespace
 }  // namespace zp

@@ -92,15 +92,10 @@ void canonicalize(Canonicalize& c) {
 
 // ---- gradient
 
-// Of the output, so that the clamp can still be fused into the operator before it.
-float clamp_derivative(float y, float dy, float lo, float hi) { return y > lo && y < hi ? dy : 0; }
-
 void gradient(Gradient& g) {
   const std::optional<Clamp> clamp = clamp_of(g.graph.constant(g.in(1)), g.graph.constant(g.in(2)));
-  give_derivative(g, "ClampGradient", true, clamp->lo, clamp->hi);
+  give_clamp_derivative(g, clamp->lo, clamp->hi);
 }
-
-constexpr OpDef kClampGradient = derivative_op<clamp_derivative>("ClampGradient");
 
 // ---- rewrites
 
@@ -176,7 +171,7 @@ constexpr OpDef kClip = {.name = "Clip",
                          .quant = {.kind = QuantRule::Kind::kRescaled},
                          .canonicalize = canonicalize,
                          .gradient = gradient};
-const RegisterOps kRegistered({&kClip, &kClampGradient});
+const RegisterOps kRegistered({&kClip});
 
 }  // namespace
 }  // namespace zp

@@ -32,10 +32,8 @@ float tanh_derivative(float x, float dy, float, float) {
 }
 void gradient(Gradient& g) {
   const bool tanh = g.node.string_attribute("approximate", "none") == kTanh;
-  give_derivative(g, tanh ? "GeluTanhGradient" : "GeluGradient", false);
+  give_derivative(g, tanh ? derivatives<tanh_derivative> : derivatives<derivative>, false);
 }
-constexpr OpDef kGradient = derivative_op<derivative>("GeluGradient");
-constexpr OpDef kTanhGradient = derivative_op<tanh_derivative>("GeluTanhGradient");
 
 void expand_gelu(Canonicalize& c) { c.finish("Gelu", {c.node.input(0)}); }
 void expand_bias_gelu(Canonicalize& c) {
@@ -137,8 +135,7 @@ constexpr OpDef kMicrosoftGelu = {.domain = kMicrosoft, .name = "Gelu", .canonic
 constexpr OpDef kBiasGelu = {.domain = kMicrosoft, .name = "BiasGelu", .canonicalize = expand_bias_gelu};
 constexpr OpDef kFastGelu = {.domain = kMicrosoft, .name = "FastGelu", .canonicalize = expand_fast_gelu};
 constexpr OpDef kQuickGelu = {.domain = kMicrosoft, .name = "QuickGelu", .canonicalize = expand_quick_gelu};
-const RegisterOps kRegistered({&kGelu, &kMicrosoftGelu, &kBiasGelu, &kFastGelu, &kQuickGelu, &kGradient,
-                               &kTanhGradient});
+const RegisterOps kRegistered({&kGelu, &kMicrosoftGelu, &kBiasGelu, &kFastGelu, &kQuickGelu});
 
 }  // namespace
 }  // namespace zp

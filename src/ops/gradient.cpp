@@ -119,20 +119,29 @@ void Gradient::fail(const Text& message) const {
               {.node = node.name, .op = qualified_name(node)});
 }
 
-Kernel prepare_derivatives(PrepareContext& c, Derivatives derivatives) {
-  c.in_place(1);
-  const int64_t count = element_count(c.out_dims(0));
-  const float a = c.node().float_attribute("a", 0), b = c.node().float_attribute("b", 0);
-  return [=](const RunContext& r) {
-    r.parallel_range(count, 8192, [&](int64_t begin, int64_t end) {
-      derivatives(r.in<float>(0) + begin, r.in<float>(1) + begin, r.out<float>(0) + begin, end - begin, a, b);
-    });
-  };
+namespace {
+
+// Those in use; a node says which by its number.
+std::vector<Derivatives>& known_derivatives() {
+  static auto& known = *new std::vector<Derivatives>;
+  return known;
 }
 
-void give_derivative(Gradient& g, std::string_view type, bool of_output, float a, float b) {
+float clamp_derivative(float y, float dy, float lo, float hi) { return y > lo && y < hi ? dy : 0; }
+
+}  // namespace
+
+void give_derivative(Gradient& g, Derivatives function, bool of_output, float a, float b) {
   if (!g.wanted(0)) return;
-  g.give(0, g.own(type, {of_output ? g.out() : g.in(0), g.dy()}, {{"a", a}, {"b", b}}));
+  std::vector<Derivatives>& known = known_derivatives();
+  const auto at = std::find(known.begin(), known.end(), function) - known.begin();
+  if (at == std::ssize(known)) known.push_back(function);
+  g.give(0, g.own("Derivative", {of_output ? g.out() : g.in(0), g.dy()},
+                  {{"function", static_cast<int64_t>(at)}, {"a", a}, {"b", b}}));
+}
+
+void give_clamp_derivative(Gradient& g, float lo, float hi) {
+  give_derivative(g, derivatives<clamp_derivative>, true, lo, hi);
 }
 
 void give_moved(Gradient& g, int padding) {
@@ -162,6 +171,24 @@ void infer_as_given(InferContext& c, size_t shape) {
 namespace {
 
 void infer_to_shape(InferContext& c) { infer_as_given(c, 1); }
+
+// ---- Derivative: v, dy
+
+Kernel prepare_derivative(PrepareContext& c) {
+  const std::vector<Derivatives>& known = known_derivatives();
+  const int64_t at = c.node().int_attribute("function", -1);
+  if (at < 0 || at >= std::ssize(known)) c.fail(ErrorCode::kInvalidModel, "there is no such function");
+  if (c.dtype(0) != DType::kFloat32) fail_type(c);
+  c.in_place(1);
+  const Derivatives function = known[static_cast<size_t>(at)];
+  const int64_t count = element_count(c.out_dims(0));
+  const float a = c.node().float_attribute("a", 0), b = c.node().float_attribute("b", 0);
+  return [=](const RunContext& r) {
+    r.parallel_range(count, 8192, [&](int64_t begin, int64_t end) {
+      function(r.in<float>(0) + begin, r.in<float>(1) + begin, r.out<float>(0) + begin, end - begin, a, b);
+    });
+  };
+}
 
 // ---- SumTo: d, shape
 
@@ -209,7 +236,12 @@ constexpr OpDef kScatterSum = {
 
 constexpr OpDef kSumTo = {
     .domain = kOwn, .name = "SumTo", .infer = infer_to_shape, .prepare = prepare_sum_to};
-const RegisterOps kRegistered({&kScatterSum, &kSumTo});
+constexpr OpDef kDerivative = {.domain = kOwn,
+                               .name = "Derivative",
+                               .infer = infer_same,
+                               .prepare = prepare_derivative,
+                               .layout = any_layout};
+const RegisterOps kRegistered({&kScatterSum, &kSumTo, &kDerivative});
 
 }  // namespace
 }  // namespace zp

@@ -83,29 +83,21 @@ void give_moved(Gradient& g, int padding = -1);
 // Shape rule of operators with one output like input 0, whose shape is the value of input `shape`.
 void infer_as_given(InferContext& c, size_t shape);
 
-// ---- derivatives of functions of one element
+// ---- derivatives of functions of one element, where formulas would be slow
 
-// `name`(v, dy) with parameters a and b: d = kDerivative(v, dy, a, b) for each element.
+// d = kDerivative(v, dy, a, b) for each element.
 using Derivatives = void (*)(const float* v, const float* dy, float* d, int64_t count, float a, float b);
-Kernel prepare_derivatives(PrepareContext& c, Derivatives derivatives);
 
 template <float (*kDerivative)(float, float, float, float)>
-constexpr OpDef derivative_op(std::string_view name) {
-  OpDef def;
-  def.domain = kOwn;
-  def.name = name;
-  def.infer = infer_same;
-  def.layout = any_layout;
-  def.prepare = [](PrepareContext& c) {
-    return prepare_derivatives(
-        c, [](const float* v, const float* dy, float* d, int64_t count, float a, float b) {
-          for (int64_t i = 0; i < count; ++i) d[i] = kDerivative(v[i], dy[i], a, b);
-        });
-  };
-  return def;
+void derivatives(const float* v, const float* dy, float* d, int64_t count, float a, float b) {
+  for (int64_t i = 0; i < count; ++i) d[i] = kDerivative(v[i], dy[i], a, b);
 }
 
-// Input 0 gets `type`(v, dy), where v is the operator's input or (of_output) its output.
-void give_derivative(Gradient& g, std::string_view type, bool of_output, float a = 0, float b = 0);
+// Input 0 gets them, where v is the operator's input or (of_output) its output.
+void give_derivative(Gradient& g, Derivatives function, bool of_output, float a = 0, float b = 0);
+
+// That of a clamp to [lo, hi]. Of the output, so that the clamp can still be fused into the operator before
+// it.
+void give_clamp_derivative(Gradient& g, float lo, float hi);
 
 }  // namespace zp

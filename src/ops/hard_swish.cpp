@@ -11,8 +11,7 @@ namespace {
 Kernel prepare(PrepareContext& c) { return prepare_unary(c, kernels::Unary::kHardSwish); }
 
 float derivative(float x, float dy, float, float) { return x <= -3 ? 0 : x >= 3 ? dy : dy * (2 * x + 3) / 6; }
-void gradient(Gradient& g) { give_derivative(g, "HardSwishGradient", false); }
-constexpr OpDef kGradient = derivative_op<derivative>("HardSwishGradient");
+void gradient(Gradient& g) { give_derivative(g, derivatives<derivative>, false); }
 
 bool near(std::optional<float> value, float wanted) {
   return value && std::fabs(*value - wanted) <= 1e-5f * std::fabs(wanted);
@@ -121,7 +120,7 @@ constexpr OpDef kHardSwish = {.name = "HardSwish",
                               .unary = true,
                               .quant = {.kind = QuantRule::Kind::kRescaled},
                               .gradient = gradient};
-const RegisterOps kRegistered({&kHardSwish, &kGradient});
+const RegisterOps kRegistered({&kHardSwish});
 
 }  // namespace
 }  // namespace zp

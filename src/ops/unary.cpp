@@ -195,28 +195,16 @@ Kernel prepare_bitwise_not(PrepareContext& c) {
 
 // ---- gradients
 
-float sqrt_derivative(float y, float dy, float, float) { return dy / (2 * y); }
-float reciprocal_derivative(float y, float dy, float, float) { return -dy * y * y; }
-float abs_derivative(float x, float dy, float, float) { return x > 0 ? dy : x < 0 ? -dy : 0; }
-float erf_derivative(float x, float dy, float, float) {
-  return dy * 2 * std::numbers::inv_sqrtpi_v<float> * std::exp(-x * x);
-}
-
-constexpr char kSqrtGradient[] = "SqrtGradient", kReciprocalGradient[] = "ReciprocalGradient",
-               kAbsGradient[] = "AbsGradient", kErfGradient[] = "ErfGradient";
-
-template <const char* kName, bool kOfOutput>
-void simple_gradient(Gradient& g) {
-  give_derivative(g, kName, kOfOutput);
-}
 void exp_gradient(Gradient& g) { g.give_formulas({"Mul(dy, y)"}); }
 void log_gradient(Gradient& g) { g.give_formulas({"Div(dy, a)"}); }
 void neg_gradient(Gradient& g) { g.give_formulas({"Neg(dy)"}); }
-
-constexpr OpDef kSqrtGradientOp = derivative_op<sqrt_derivative>(kSqrtGradient);
-constexpr OpDef kReciprocalGradientOp = derivative_op<reciprocal_derivative>(kReciprocalGradient);
-constexpr OpDef kAbsGradientOp = derivative_op<abs_derivative>(kAbsGradient);
-constexpr OpDef kErfGradientOp = derivative_op<erf_derivative>(kErfGradient);
+void abs_gradient(Gradient& g) { g.give_formulas({"Mul(dy, Sign(a))"}); }
+void sqrt_gradient(Gradient& g) { g.give_formulas({"Div(dy, Mul(2, y))"}); }
+void reciprocal_gradient(Gradient& g) { g.give_formulas({"Neg(Mul(dy, Mul(y, y)))"}); }
+void erf_gradient(Gradient& g) {
+  g.give_formulas({"Mul(Mul(dy, p), Exp(Neg(Mul(a, a))))"},
+                  {g.scalar(2 * std::numbers::inv_sqrtpi_v<float>)});
+}
 
 constexpr QuantRule kFunction{.kind = QuantRule::Kind::kFloat,
                               .why_float = "mathematical functions stretch small differences of their input"};
@@ -236,13 +224,10 @@ constexpr OpDef smooth(std::string_view name, Kernel (*prepare)(PrepareContext&)
 using enum kernels::Unary;
 constexpr OpDef kExpOp = smooth("Exp", prepare_or_double<kExp, std::exp>, exp_gradient);
 constexpr OpDef kLogOp = smooth("Log", prepare_or_double<kLog, std::log>, log_gradient);
-constexpr OpDef kSqrtOp =
-    smooth("Sqrt", prepare_or_double<kSqrt, std::sqrt>, simple_gradient<kSqrtGradient, true>);
-constexpr OpDef kReciprocalOp =
-    smooth("Reciprocal", prepare<kReciprocal>, simple_gradient<kReciprocalGradient, true>);
-constexpr OpDef kErfOp =
-    smooth("Erf", prepare_or_double<kErf, std::erf>, simple_gradient<kErfGradient, false>);
-constexpr OpDef kAbsOp = smooth("Abs", prepare_abs, simple_gradient<kAbsGradient, false>);
+constexpr OpDef kSqrtOp = smooth("Sqrt", prepare_or_double<kSqrt, std::sqrt>, sqrt_gradient);
+constexpr OpDef kReciprocalOp = smooth("Reciprocal", prepare<kReciprocal>, reciprocal_gradient);
+constexpr OpDef kErfOp = smooth("Erf", prepare_or_double<kErf, std::erf>, erf_gradient);
+constexpr OpDef kAbsOp = smooth("Abs", prepare_abs, abs_gradient);
 constexpr OpDef kNegOp = smooth("Neg", prepare_neg, neg_gradient);
 constexpr OpDef kFloorOp = smooth("Floor", prepare_or_double<kFloor, std::floor>);
 constexpr OpDef kCeilOp = smooth("Ceil", prepare_or_double<kCeil, std::ceil>);
@@ -268,14 +253,11 @@ constexpr OpDef kNotOp = exact("Not", infer_same, prepare_not);
 constexpr OpDef kBitwiseNotOp = exact("BitwiseNot", infer_same, prepare_bitwise_not);
 constexpr OpDef kIsNaNOp = exact("IsNaN", infer_bool, prepare_is_nan);
 constexpr OpDef kIsInfOp = exact("IsInf", infer_bool, prepare_is_inf);
-const RegisterOps kRegistered({&kExpOp,         &kLogOp,        &kSqrtOp,         &kReciprocalOp,
-                               &kErfOp,         &kAbsOp,        &kNegOp,          &kFloorOp,
-                               &kCeilOp,        &kRoundOp,      &kSignOp,         &kSinOp,
-                               &kCosOp,         &kTanOp,        &kAsinOp,         &kAcosOp,
-                               &kAtanOp,        &kSinhOp,       &kCoshOp,         &kAsinhOp,
-                               &kAcoshOp,       &kAtanhOp,      &kNotOp,          &kBitwiseNotOp,
-                               &kIsNaNOp,       &kIsInfOp,      &kSqrtGradientOp, &kReciprocalGradientOp,
-                               &kAbsGradientOp, &kErfGradientOp});
+const RegisterOps kRegistered({&kExpOp,   &kLogOp,   &kSqrtOp,  &kReciprocalOp, &kErfOp,  &kAbsOp,
+                               &kNegOp,   &kFloorOp, &kCeilOp,  &kRoundOp,      &kSignOp, &kSinOp,
+                               &kCosOp,   &kTanOp,   &kAsinOp,  &kAcosOp,       &kAtanOp, &kSinhOp,
+                               &kCoshOp,  &kAsinhOp, &kAcoshOp, &kAtanhOp,      &kNotOp,  &kBitwiseNotOp,
+                               &kIsNaNOp, &kIsInfOp});
 
 }  // namespace
 }  // namespace zp

@@ -81,11 +81,11 @@ void OutputErrors::count_answers(const Tensor& expected, const std::vector<float
   const std::vector<float> before = expected.floats();
   if (!labels_.empty()) {
     if (rows != 1)
-      throw Error(ErrorCode::kInvalidArgument,
+      throw_error(ErrorCode::kInvalidArgument,
                   {"labels are for samples with one answer each: this output has ", rows, " rows of ", width},
                   {.hint = "leave the labels out: answers are then compared with the float model's"});
     if (labels_[sample_] < 0 || labels_[sample_] >= width)
-      throw Error(ErrorCode::kInvalidArgument, {"a sample's label is ", labels_[sample_],
+      throw_error(ErrorCode::kInvalidArgument, {"a sample's label is ", labels_[sample_],
                                                 ", and the model knows the classes 0 to ", width - 1});
   }
   for (int64_t row = 0; row < rows; ++row) {

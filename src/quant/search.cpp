@@ -97,7 +97,7 @@ class Search : public Job {
       throw_error(ErrorCode::kInvalidArgument, "a quality and a size are two targets",
                   {.hint = "give one; the report lists the points between"});
     if (config_.target_drop >= 1)
-      throw Error(ErrorCode::kInvalidArgument, "a drop is a share of all answers",
+      throw_error(ErrorCode::kInvalidArgument, "a drop is a share of all answers",
                   {.hint = "0.005 is half a percent"});
     most_samples_ = config_.target_drop > 0 ? kMostSamplesForDrop : kMostSamples;
   }
@@ -112,7 +112,7 @@ class Search : public Job {
       return;
     }
     if (!config_.labels.empty() && samples_.size() >= config_.labels.size())
-      throw Error(ErrorCode::kInvalidArgument, {"sample ", samples_.size() + 1, " has no label"},
+      throw_error(ErrorCode::kInvalidArgument, {"sample ", samples_.size() + 1, " has no label"},
                   {.hint = "give a label for each sample, in their order"});
     bytes_ += bytes;
     samples_.push_back(std::move(feeds));
@@ -298,7 +298,7 @@ class Search : public Job {
   void check_answers() {
     const auto answers = static_cast<double>(errors_->answers());
     if (answers == 0)
-      throw Error(ErrorCode::kInvalidArgument, "a drop needs answers, and no output has rows of two or more",
+      throw_error(ErrorCode::kInvalidArgument, "a drop needs answers, and no output has rows of two or more",
                   {.hint = "use a target of signal to noise: --target sqnr=30"});
     if (answers * config_.target_drop < 1)
       warnings_.push_back(

@@ -31,6 +31,7 @@ std::vector<std::string_view> repair_names() {
 Config with_default_repairs(Config config) {
   if (!std::exchange(config.default_repairs, false)) return config;
   const Scheme& scheme = scheme_named(config.mode);
+  if (scheme.trains) return config;
   std::vector<std::string>& named = config.repairs;
   for (const StageDef* d : all_stages())
     if (d->by_default && d->by_default(config, scheme) &&

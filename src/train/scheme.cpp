@@ -3,6 +3,7 @@
 
 #include <algorithm>
 
+#include "core/decimal.h"
 #include "core/error.h"
 #include "quant/stage.h"
 
@@ -15,30 +16,38 @@ void require(bool condition, const Text& message, std::string_view hint) {
   if (!condition) throw_error(ErrorCode::kInvalidArgument, message, {.hint = hint});
 }
 
-bool one_of(std::string_view value, std::initializer_list<std::string_view> list) {
-  return std::find(list.begin(), list.end(), value) != list.end();
-}
-
 void check(const Config& c) {
   quant::scheme_named("static").check(c);
   const quant::Training& t = c.training;
-  require(t.epochs >= 0 && t.epochs <= 100000, "epochs are out of range", "0 to 100000");
-  require(t.learning_rate > 0 && t.learning_rate <= 10, "the learning rate is out of range",
-          "above 0, at most 10");
-  require(t.batch >= 1 && t.batch <= 65536, "the batch is out of range", "1 to 65536");
-  require(one_of(t.loss, {"auto", "kl", "mse", "cross-entropy"}), {"unknown loss '", t.loss, "'"},
-          "'auto', 'kl', 'mse' or 'cross-entropy'");
-  require(one_of(t.optimizer, {"adam", "sgd"}), {"unknown optimizer '", t.optimizer, "'"}, "'adam' or 'sgd'");
-  require(one_of(t.schedule, {"cosine", "constant", "step"}), {"unknown schedule '", t.schedule, "'"},
-          "'cosine', 'constant' or 'step'");
-  require(t.memory_limit > 0, "the memory limit is out of range", "above 0, in bytes");
-  require(t.warm_up >= 0 && t.warm_up < 1 && t.validation >= 0 && t.validation < 1 && t.momentum >= 0 &&
-              t.momentum < 1,
-          "warm-up, validation and momentum are parts of one", "at least 0, below 1");
-  require(t.weight_decay >= 0 && t.clip_norm >= 0, "weight decay and clipping are not negative",
-          "0 turns them off");
-  for (const int bits : {t.weight_bits, t.activation_bits})
-    require(bits == 0 || (bits >= 2 && bits <= 8), "bits are out of range", "2 to 8");
+  struct Limits {
+    const char* what;
+    double value, least, most;
+  };
+  constexpr double kAny = 1e9, kPart = 0.999;
+  for (const Limits& l :
+       {Limits{"epochs", static_cast<double>(t.epochs), 0, 1e5},
+        {"learning rate", t.learning_rate, 1e-12, 10},
+        {"batch size", static_cast<double>(t.batch), 1, 65536},
+        {"warm-up", t.warm_up, 0, kPart},
+        {"validation", t.validation, 0, kPart},
+        {"momentum", t.momentum, 0, kPart},
+        {"weight decay", t.weight_decay, 0, kAny},
+        {"clip norm", t.clip_norm, 0, kAny},
+        {"memory limit", t.memory_limit, 1, 1e15},
+        {"weight bits", static_cast<double>(t.weight_bits ? t.weight_bits : 8), 2, 8},
+        {"activation bits", static_cast<double>(t.activation_bits ? t.activation_bits : 8), 2, 8}})
+    require(l.value >= l.least && l.value <= l.most, {l.what, ": ", decimal(l.value), " is out of range"},
+            decimal(l.least) + " to " + decimal(l.most));
+  struct Choice {
+    const char* what;
+    const std::string& value;
+    std::string_view names;  // between spaces
+  };
+  for (const Choice& o : {Choice{"loss", t.loss, " auto kl mse cross-entropy "},
+                          {"optimizer", t.optimizer, " adam sgd "},
+                          {"schedule", t.schedule, " cosine constant step "}})
+    require(o.names.find(" " + o.value + " ") != std::string_view::npos,
+            {"unknown ", o.what, " '", o.value, "'"}, o.names);
   require(t.weight_bits == 0 || c.symmetric_weights, "fewer bits for weights need symmetric weights",
           "leave symmetricWeights on");
   for (const quant::StageDef* d : quant::all_stages())
@@ -51,6 +60,7 @@ void check(const Config& c) {
 const quant::RegisterScheme kQat(
     {.name = "qat",
      .needs_calibration = true,
+     .trains = true,
      .check = check,
      .decide = [](quant::Planner& planner) { quant::scheme_named("static").decide(planner); },
      .place = [](quant::Placement& placement,

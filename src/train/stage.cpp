@@ -13,7 +13,7 @@ namespace zp::train {
 namespace {
 
 bool trains(const quant::Config& config, const quant::Scheme& scheme) {
-  return scheme.name == "qat" && config.training.epochs > 0;
+  return scheme.trains && config.training.epochs > 0;
 }
 
 // Any number of samples can be one batch: dimension 0 of every input and output is free.
@@ -61,7 +61,7 @@ Tensor softmax(const Tensor& t) {
 class Train : public quant::Stage {
  public:
   explicit Train(quant::JobState& state) : state_(state), settings_(state.config.training) {
-    active_ = state.scheme->name == "qat";
+    active_ = state.scheme->trains;
     if (!active_) return;
     learned_ = std::make_unique<Learned>(state);
     if (!trains(state.config, *state.scheme)) {

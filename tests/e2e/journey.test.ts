@@ -276,7 +276,7 @@ describe('in Chromium', () => {
     // What came out is a quantized model like any other, and the one before it is still there.
     const bytes = await download(page, 'Download the model');
     await (await ort.InferenceSession.create(new Uint8Array(bytes))).release();
-    await page.getByRole('button', { name: /^1\. static/ }).click();
+    await page.getByRole('button', { name: /^1\. auto/ }).click();
     await panel.getByRole('button', { name: 'Train', exact: true }).waitFor();
 
     // Cancelled, nothing is changed.

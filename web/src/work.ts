@@ -181,7 +181,7 @@ export async function trainAndCompare(
     signal: AbortSignal;
   },
 ): Promise<Result> {
-  const settings: Settings = { ...given, mode: 'qat' };
+  const settings: Settings = { ...given, mode: 'qat', target: undefined, picked: undefined };
   const options = toOptions(settings);
   // Before training: the same bits, without a step.
   const untrained = await original.quantize({

@@ -232,7 +232,7 @@ TEST(Training, MistakesAreErrors) {
   EXPECT_EQ(code(config, plain), "invalid-argument: unknown loss 'hinge'");
   config = narrow(4, 4, 1);
   config.training.activation_bits = 1;
-  EXPECT_EQ(code(config, plain), "invalid-argument: bits are out of range");
+  EXPECT_EQ(code(config, plain), "invalid-argument: activation bits: 1 is out of range");
   config = from_scratch(20);
   config.training.optimizer = "sgd";
   config.training.clip_norm = 0;
