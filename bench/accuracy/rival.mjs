@@ -1,7 +1,8 @@
 // ONNX Runtime's quantizer, driven by rival.py; what it measured is kept beside the samples.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -28,7 +29,9 @@ function cut(file, like) {
 }
 
 async function* fresh(python, modelFile, samples, out) {
-  const child = spawn(python, [script, modelFile, samples, out], { stdio: ['ignore', 'pipe', 'pipe'] });
+  // Its shape inference leaves files where it runs.
+  const cwd = mkdtempSync(join(tmpdir(), 'zeropoint-rival-'));
+  const child = spawn(python, [script, modelFile, samples, out], { cwd, stdio: ['ignore', 'pipe', 'pipe'] });
   const ended = new Promise((resolve) => child.once('close', resolve));
   let said = '';
   child.stderr.on('data', (data) => {
@@ -38,6 +41,7 @@ async function* fresh(python, modelFile, samples, out) {
     if (line.startsWith('{')) yield JSON.parse(line);
   }
   const code = await ended;
+  rmSync(cwd, { recursive: true, force: true });
   if (code !== 0) throw new Error(said.trim().split('\n').at(-1) || `it ended with ${code}`);
 }
 

@@ -86,7 +86,9 @@ def train(images, digits):
     for _ in range(EPOCHS):
         order = rng.permutation(len(digits))
         for at in range(0, len(order) - BATCH + 1, BATCH):
-            x, truth = images[order[at : at + BATCH]], digits[order[at : at + BATCH]]
+            # Shifted by up to a pixel: the borders are empty.
+            x = np.roll(images[order[at : at + BATCH]], rng.integers(-1, 2, 2), axis=(2, 3))
+            truth = digits[order[at : at + BATCH]]
             h = b.forward(a.forward(x, *weights[:2]), *weights[2:4])
             flat = h.reshape(BATCH, -1)
             logits = flat @ weights[4].T + weights[5]
