@@ -14,6 +14,7 @@ import * as zeropoint from '../dist/node.js';
 import { models as modelsFrom } from './accuracy/contest.mjs';
 import { samplesOf as samplesOfModel } from './accuracy/samples.mjs';
 import { accuracyOf, digits, digitsNetwork, samplesOf } from './digits.mjs';
+import { environment, prepare } from './prepare/prepare.mjs';
 
 const { Model, Tensor } = zeropoint;
 const { values: options } = parseArgs({
@@ -188,7 +189,6 @@ async function outputsOf(model, series) {
 }
 
 async function networkTables() {
-  const { environment, prepare } = await import('./prepare/prepare.mjs');
   const { models: prepared } = await prepare();
   const python = await environment().catch(() => undefined);
   const results = [];
@@ -199,10 +199,12 @@ async function networkTables() {
       continue;
     }
     await using float = await Model.load(readFileSync(model.file));
-    const { images } = options;
-    const samples = await samplesOfModel(python, model, { zeropoint, inputs: float.inputs, images });
+    const { inputs } = float;
+    const samples = await samplesOfModel(python, model, { zeropoint, inputs, images: options.images });
     if (!samples) continue;
-    const { truth, test, calibration } = samples;
+    const { truth, test } = samples;
+    const calibration = [];
+    for await (const feeds of samples.calibration()) calibration.push(feeds);
     const expected = await outputsOf(float, test);
     const measure = async (made) => {
       const metrics = model.metric(await outputsOf(made, test), expected, truth);
@@ -213,7 +215,7 @@ async function networkTables() {
     const tell = () => console.error(`${model.name}: ${JSON.stringify(rows.at(-1))}`);
     for (const { name, options: how } of recipes[model.key]) {
       for (const [what, more] of [
-        ['post-training', {}],
+        ['rounded to the nearest', { repairs: [] }],
         ['AdaRound', { repairs: ['adaround', 'bias-correction'] }],
       ]) {
         const start = now();

@@ -11,6 +11,7 @@
 #include <malloc.h>
 
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -60,17 +61,21 @@ const val& property(const char* name) {
   return it->second;
 }
 
-// A new JavaScript object. Its functions are not inlined: val's own are templates, and there are hundreds of
-// calls.
+// A new JavaScript object. Its functions are not inlined: Embind's own are templates over the lengths of
+// names.
 class Object {
  public:
-  void set(const char* name, const val& value) { object_.set(property(name), value); }
-  void set(const char* name, std::string_view value) { set(name, text(value)); }
-  void set(const char* name, const std::string& value) { set(name, val(value)); }
-  void set(const char* name, const char* value) { set(name, text(value)); }
-  void set(const char* name, double value) { set(name, val(value)); }
-  void set(const char* name, bool value) { set(name, val(value)); }
-  void set(const std::string& name, const val& value) { object_.set(name, value); }  // not one of ours
+  [[gnu::noinline]] void set(const char* key, const val& value) { object_.set(property(key), value); }
+  [[gnu::noinline]] void set(const char* key, double value) { set(key, val(value)); }
+  [[gnu::noinline]] void set(const char* key, bool value) { set(key, val(value)); }
+  [[gnu::noinline]] void set(const char* key, std::string_view value) { set(key, text(value)); }
+  void set(const char* key, const char* value) { set(key, std::string_view(value)); }  // not as a bool
+  template <std::integral T>
+    requires(!std::same_as<T, bool>)
+  void set(const char* key, T value) {
+    set(key, static_cast<double>(value));
+  }
+  void set(const std::string& key, const val& value) { object_.set(key, value); }  // not one of ours
   operator const val&() const { return object_; }  // NOLINT(google-explicit-constructor): it is one
 
  private:
@@ -79,13 +84,18 @@ class Object {
 
 class Array {
  public:
-  void push(const val& value) { array_.set(size_++, value); }
+  [[gnu::noinline]] void push(const val& value) { array_.set(size_++, value); }
   operator const val&() const { return array_; }  // NOLINT(google-explicit-constructor): it is one
 
  private:
   val array_ = val::array();
   unsigned size_ = 0;
 };
+
+template <class T>
+[[gnu::noinline]] T field(const val& object, const char* key) {
+  return object[key].as<T>();
+}
 
 val failure(ErrorCode code, std::string_view message, const ErrorDetails& details = {}) {
   Object error;
@@ -100,7 +110,7 @@ val failure(ErrorCode code, std::string_view message, const ErrorDetails& detail
   return answer;
 }
 
-val answer_with(FunctionRef<val()> body) {
+val answer_of(FunctionRef<val()> body) {
   try {
     Object result;
     result.set("value", body());
@@ -119,7 +129,7 @@ val answer_with(FunctionRef<val()> body) {
 // Runs `body` and answers with what it returns, or with the error it throws.
 template <class Body>
 val answer(Body&& body) {
-  return answer_with([&]() -> val {
+  return answer_of([&]() -> val {
     if constexpr (std::is_void_v<std::invoke_result_t<Body>>) {
       body();
       return val::undefined();
@@ -167,15 +177,19 @@ class Buffer {
   size_t size_;
 };
 
+std::vector<std::string> strings_of(const val& object, const char* key) {
+  return emscripten::vecFromJSArray<std::string>(object[key]);
+}
+
 // [{ name, type, dims, buffer } | { name, type: 'string', dims, strings }]
 std::vector<runtime::Feed> feeds_of(const val& list) {
   std::vector<runtime::Feed> feeds;
-  const auto count = list["length"].as<unsigned>();
+  const auto count = field<unsigned>(list, "length");
   for (unsigned i = 0; i < count; ++i) {
     const val item = list[i];
     runtime::Feed feed;
-    feed.name = item["name"].as<std::string>();
-    const auto type = item["type"].as<std::string>();
+    feed.name = field<std::string>(item, "name");
+    const auto type = field<std::string>(item, "type");
     const DType dtype = dtype_named(type);
     Shape dims;
     for (const double d : emscripten::convertJSArrayToNumberVector<double>(item["dims"])) {
@@ -187,7 +201,7 @@ std::vector<runtime::Feed> feeds_of(const val& list) {
     }
     const int64_t elements = element_count(dims);
     if (dtype == DType::kString) {
-      auto strings = emscripten::vecFromJSArray<std::string>(item["strings"]);
+      auto strings = strings_of(item, "strings");
       if (static_cast<int64_t>(strings.size()) != elements) {
         throw_error(ErrorCode::kInvalidFeed, {"as many strings as ", dims, " has elements are needed"},
                     {.tensor = feed.name});
@@ -230,7 +244,7 @@ val symbolic_dims(const std::optional<SymShape>& shape) {
 val value_info(const Value& value) {
   Object info;
   info.set("name", value.name);
-  info.set("type", text(name_of(value.dtype)));
+  info.set("type", name_of(value.dtype));
   info.set("dims", symbolic_dims(value.shape));
   return info;
 }
@@ -288,20 +302,20 @@ class ModelHandle {
       d.set("producer", model_->producer_name);
       d.set("producerVersion", model_->producer_version);
       d.set("description", model_->doc_string);
-      d.set("nodes", number(totals.nodes));
+      d.set("nodes", totals.nodes);
       d.set("quantized", totals.quantized);
-      d.set("parameters", number(totals.parameters));
-      d.set("weightBytes", number(totals.weight_bytes));
+      d.set("parameters", totals.parameters);
+      d.set("weightBytes", totals.weight_bytes);
       d.set("operators", array_of(totals.operators, [](const auto& item) {
               Object entry;
               entry.set("op", item.first);
-              entry.set("count", number(item.second));
+              entry.set("count", item.second);
               return entry;
             }));
       d.set("opsets", array_of(model_->opsets, [](const auto& item) {
               Object entry;
-              entry.set("domain", item.first.empty() ? std::string("ai.onnx") : item.first);
-              entry.set("version", number(item.second));
+              entry.set("domain", item.first.empty() ? "ai.onnx" : std::string_view(item.first));
+              entry.set("version", item.second);
               return entry;
             }));
       d.set("metadata", array_of(model_->metadata, [](const auto& item) {
@@ -332,7 +346,7 @@ class ModelHandle {
 template <class F>
 void for_entries(const val& object, F&& f) {
   const val entries = val::global("Object").call<val>("entries", object);
-  const auto count = entries["length"].as<unsigned>();
+  const auto count = field<unsigned>(entries, "length");
   for (unsigned i = 0; i < count; ++i) f(entries[i][0].as<std::string>(), entries[i][1]);
 }
 
@@ -387,10 +401,10 @@ val read_model(Buffer& buffer) {
 
 // ------------------------------------------------------------------------------------------------ running
 
-val progress_of(size_t done, size_t total) {
+Object progress_of(size_t done, size_t total) {
   Object p;
-  p.set("done", number(done));
-  p.set("total", number(total));
+  p.set("done", done);
+  p.set("total", total);
   return p;
 }
 
@@ -441,8 +455,8 @@ class SessionHandle {
 val create_session(const ModelHandle& model, const val& options) {
   return answer([&] {
     runtime::SessionOptions o;
-    o.threads = options["threads"].as<int>();
-    o.integer = options["integer"].as<bool>();
+    o.threads = field<int>(options, "threads");
+    o.integer = field<bool>(options, "integer");
     // Folded batch norms and fused activations: the same numbers, sooner. The model itself stays as its file
     // has it.
     auto simplified = std::make_shared<Model>(*model.shared());
@@ -454,10 +468,8 @@ val create_session(const ModelHandle& model, const val& options) {
 
 // ------------------------------------------------------------------------------------------------ quantizing
 
-std::vector<std::string> strings_of(const val& list) { return emscripten::vecFromJSArray<std::string>(list); }
-
 DType dtype_option(const val& config, const char* key) {
-  const auto name = config[key].as<std::string>();
+  const auto name = field<std::string>(config, key);
   if (name == "float") return DType::kUndefined;
   const DType dtype = dtype_named(name);
   if (dtype == DType::kUndefined) {
@@ -468,26 +480,26 @@ DType dtype_option(const val& config, const char* key) {
 
 quant::Training training_of(const val& v) {
   quant::Training t;
-  const auto real = [&](const char* key) { return v[key].as<double>(); };
+  const auto real = [&](const char* key) { return field<double>(v, key); };
   const auto whole = [&](const char* key) { return static_cast<int>(real(key)); };
   t.epochs = whole("epochs");
   t.learning_rate = real("learningRate");
   t.batch = whole("batchSize");
-  t.loss = v["loss"].as<std::string>();
-  t.optimizer = v["optimizer"].as<std::string>();
-  t.schedule = v["schedule"].as<std::string>();
+  t.loss = field<std::string>(v, "loss");
+  t.optimizer = field<std::string>(v, "optimizer");
+  t.schedule = field<std::string>(v, "schedule");
   t.warm_up = real("warmUp");
   t.momentum = real("momentum");
   t.weight_decay = real("weightDecay");
   t.clip_norm = real("clipNorm");
   t.validation = real("validation");
-  t.learn_scales = v["learnScales"].as<bool>();
-  t.freeze = v["freeze"].as<bool>();
+  t.learn_scales = field<bool>(v, "learnScales");
+  t.freeze = field<bool>(v, "freeze");
   t.seed = static_cast<uint64_t>(real("seed"));
   t.weight_bits = whole("weightBits");
   t.activation_bits = whole("activationBits");
   t.memory_limit = real("memoryLimit");
-  t.checkpoints = v["checkpoints"].as<bool>();
+  t.checkpoints = field<bool>(v, "checkpoints");
   if (auto* resume = v["resume"].as<Buffer*>(emscripten::allow_raw_pointers())) {
     const size_t size = resume->size();
     const std::shared_ptr<std::byte> bytes = resume->take();
@@ -498,36 +510,36 @@ quant::Training training_of(const val& v) {
 
 quant::Config config_of(const val& v) {
   quant::Config c;
-  c.mode = v["mode"].as<std::string>();
+  c.mode = field<std::string>(v, "mode");
   c.activations = dtype_option(v, "activations");
   c.weights = dtype_option(v, "weights");
-  c.per_channel = v["perChannel"].as<bool>();
-  c.symmetric_weights = v["symmetricWeights"].as<bool>();
-  c.symmetric_activations = v["symmetricActivations"].as<bool>();
-  c.reduce_range = v["reduceRange"].as<bool>();
-  c.block_size = static_cast<int64_t>(v["blockSize"].as<double>());
-  c.quantized_inputs = v["quantizedInputs"].as<bool>();
-  c.quantized_outputs = v["quantizedOutputs"].as<bool>();
-  c.observer = v["observer"].as<std::string>();
-  c.format = v["format"].as<std::string>();
-  c.include_nodes = strings_of(v["includeNodes"]);
-  c.exclude_nodes = strings_of(v["excludeNodes"]);
-  c.include_ops = strings_of(v["includeOps"]);
-  c.exclude_ops = strings_of(v["excludeOps"]);
-  c.repairs = strings_of(v["repairs"]);
-  c.default_repairs = v["defaultRepairs"].as<bool>();
-  c.has_samples = v["hasSamples"].as<bool>();
-  c.target_sqnr = v["targetSqnr"].as<double>();
-  c.target_bytes = v["targetBytes"].as<double>();
-  c.target_drop = v["targetDrop"].as<double>();
+  c.per_channel = field<bool>(v, "perChannel");
+  c.symmetric_weights = field<bool>(v, "symmetricWeights");
+  c.symmetric_activations = field<bool>(v, "symmetricActivations");
+  c.reduce_range = field<bool>(v, "reduceRange");
+  c.block_size = static_cast<int64_t>(field<double>(v, "blockSize"));
+  c.quantized_inputs = field<bool>(v, "quantizedInputs");
+  c.quantized_outputs = field<bool>(v, "quantizedOutputs");
+  c.observer = field<std::string>(v, "observer");
+  c.format = field<std::string>(v, "format");
+  c.include_nodes = strings_of(v, "includeNodes");
+  c.exclude_nodes = strings_of(v, "excludeNodes");
+  c.include_ops = strings_of(v, "includeOps");
+  c.exclude_ops = strings_of(v, "excludeOps");
+  c.repairs = strings_of(v, "repairs");
+  c.default_repairs = field<bool>(v, "defaultRepairs");
+  c.has_samples = field<bool>(v, "hasSamples");
+  c.target_sqnr = field<double>(v, "targetSqnr");
+  c.target_bytes = field<double>(v, "targetBytes");
+  c.target_drop = field<double>(v, "targetDrop");
   c.labels = emscripten::convertJSArrayToNumberVector<int32_t>(v["labels"]);
-  c.sensitivity = v["sensitivity"].as<bool>();
+  c.sensitivity = field<bool>(v, "sensitivity");
   c.training = training_of(v["training"]);
   for_entries(v["precision"], [&](const std::string& node, const val& p) {
     c.precision[node] = {dtype_option(p, "activations"), dtype_option(p, "weights")};
   });
   for_entries(v["ranges"], [&](const std::string& value, const val& range) {
-    c.ranges[value] = {range["min"].as<float>(), range["max"].as<float>()};
+    c.ranges[value] = {field<float>(range, "min"), field<float>(range, "max")};
   });
   for_entries(v["options"], [&](const std::string& name, const val& n) { c.options[name] = n.as<double>(); });
   return c;
@@ -548,11 +560,11 @@ val spread_of(const quant::ChannelSpread& s) {
 val weight_report(const quant::WeightReport& w) {
   Object o;
   o.set("name", w.name);
-  o.set("type", text(name_of(w.dtype)));
+  o.set("type", name_of(w.dtype));
   o.set("granularity", w.granularity);
-  o.set("elements", number(w.elements));
-  o.set("scales", number(w.scales));
-  o.set("blockSize", number(w.block_size));
+  o.set("elements", w.elements);
+  o.set("scales", w.scales);
+  o.set("blockSize", w.block_size);
   o.set("min", w.min);
   o.set("max", w.max);
   o.set("sqnr", w.sqnr_db);
@@ -564,11 +576,11 @@ val activation_report(const quant::ActivationReport& a) {
   Object o;
   o.set("value", a.value);
   o.set("input", a.input);
-  o.set("type", text(name_of(a.dtype)));
+  o.set("type", name_of(a.dtype));
   o.set("min", a.min);
   o.set("max", a.max);
   o.set("scale", a.scale);
-  o.set("zeroPoint", number(a.zero_point));
+  o.set("zeroPoint", a.zero_point);
   o.set("dynamic", a.dynamic);
   return o;
 }
@@ -647,7 +659,7 @@ val report_of(const quant::Report& report) {
   o.set("weightBytesAfter", number(report.weight_bytes_after));
   o.set("macs", report.macs);
   o.set("macsQuantized", report.macs_quantized);
-  o.set("samples", number(report.samples));
+  o.set("samples", report.samples);
   return o;
 }
 
@@ -658,20 +670,18 @@ val plan_of(const ModelHandle& model, const val& config, bool measure_weights) {
 
 val training_progress(const quant::TrainingProgress& t) {
   Object o;
-  for (const auto& [name, value] : std::initializer_list<std::pair<const char*, double>>{
-           {"epoch", t.epoch},
-           {"epochs", t.epochs},
-           {"step", static_cast<double>(t.step)},
-           {"steps", static_cast<double>(t.steps)},
-           {"loss", t.loss},
-           {"validationLoss", t.validation_loss},
-           {"bestLoss", t.best_loss},
-           {"firstLoss", t.first_loss},
-           {"stepMilliseconds", t.step_milliseconds},
-           {"remainingMilliseconds", t.remaining_milliseconds},
-           {"memoryBytes", t.memory_bytes},
-           {"savedEpoch", t.saved_epoch}})
-    o.set(name, value);
+  o.set("epoch", t.epoch);
+  o.set("epochs", t.epochs);
+  o.set("step", t.step);
+  o.set("steps", t.steps);
+  o.set("loss", t.loss);
+  o.set("validationLoss", t.validation_loss);
+  o.set("bestLoss", t.best_loss);
+  o.set("firstLoss", t.first_loss);
+  o.set("stepMilliseconds", t.step_milliseconds);
+  o.set("remainingMilliseconds", t.remaining_milliseconds);
+  o.set("memoryBytes", t.memory_bytes);
+  o.set("savedEpoch", t.saved_epoch);
   return o;
 }
 
@@ -685,15 +695,16 @@ class QuantizerHandle {
   }
   val state() const {
     const quant::Progress p = job_.progress();
-    val s = progress_of(p.done, p.total);
-    s.set("phase", text(p.phase));
-    s.set("samples", number(p.samples));
+    Object s = progress_of(p.done, p.total);
+    s.set("phase", p.phase);
+    s.set("samples", p.samples);
     s.set("finished", job_.done());
     s.set("wantsSamples", job_.wants_samples());
     s.set("enough", job_.enough());
     if (p.training) s.set("training", training_progress(*p.training));
     return s;
   }
+  double sweeps() const { return static_cast<double>(job_.sweeps()); }
   void stop() { job_.stop(); }
   // Of the training state after its `savedEpoch`; null where there is none.
   val checkpoint() const {
@@ -701,7 +712,6 @@ class QuantizerHandle {
     if (!p.training || !p.training->checkpoint) return val::null();
     return copied(p.training->checkpoint->data(), p.training->checkpoint->size());
   }
-  double sweeps() const { return static_cast<double>(job_.sweeps()); }
   val begin_sample(const val& feeds) {
     return answer([&] { job_.begin_sample(feeds_of(feeds)); });
   }
@@ -721,7 +731,7 @@ class QuantizerHandle {
         Object r;
         r.set("min", range.min);
         r.set("max", range.max);
-        o.set(name, r);
+        o.set(name.c_str(), r);
       }
       return o;
     });
@@ -744,8 +754,8 @@ val choices() {
     o.set("repairs", array_of(quant::repair_names(), text));
     o.set("options", array_of(quant::option_specs(), [](const quant::OptionSpec& spec) {
             Object s;
-            s.set("name", text(spec.name));
-            s.set("owner", text(spec.owner));
+            s.set("name", spec.name);
+            s.set("owner", spec.owner);
             s.set("default", spec.otherwise);
             s.set("min", spec.min);
             s.set("max", spec.max);
@@ -777,7 +787,7 @@ class ComparisonHandle {
  private:
   static val result_of(const quant::AgreementResult& r) {
     Object o;
-    o.set("samples", number(r.samples));
+    o.set("samples", r.samples);
     o.set("referenceMs", r.reference_ms);
     o.set("candidateMs", r.candidate_ms);
     o.set("outputs", array_of(r.outputs, [](const quant::OutputAgreement& a) {
@@ -787,7 +797,7 @@ class ComparisonHandle {
             e.set("cosine", a.cosine);
             e.set("maxAbs", a.max_abs);
             e.set("top1", a.top1);
-            e.set("rows", number(a.rows));
+            e.set("rows", a.rows);
             return e;
           }));
     return o;

@@ -92,7 +92,7 @@ export interface SchemeOptions {
    * Needs samples.
    */
   target?: Target | undefined;
-  /** Measure what quantizing each layer alone does to the outputs (`auto` and targets do). Needs samples. */
+  /** Measure what quantizing each layer alone does to the outputs (targets do; `auto` for a few). Needs samples. */
   sensitivity?: boolean | undefined;
   /** Numbers that observers and repairs take, by name: see `choices()`. */
   parameters?: Readonly<Record<string, number>> | undefined;

@@ -17,25 +17,33 @@ namespace zp {
 
 #if ZEROPOINT_THREADS
 
-// Those of the standard library throw, and bring the texts of all system errors.
+// POSIX's own: what the standard library's throw brings all of printf with it.
 class Mutex {
  public:
+  Mutex() = default;
+  ~Mutex() { pthread_mutex_destroy(&mutex_); }
+  Mutex(const Mutex&) = delete;
+  Mutex& operator=(const Mutex&) = delete;
   void lock() { pthread_mutex_lock(&mutex_); }
   void unlock() { pthread_mutex_unlock(&mutex_); }
-  pthread_mutex_t* get() { return &mutex_; }
 
  private:
+  friend class Condition;
   pthread_mutex_t mutex_ = PTHREAD_MUTEX_INITIALIZER;
 };
 
 class Condition {
  public:
-  void wake_one() { pthread_cond_signal(&condition_); }
-  void wake_all() { pthread_cond_broadcast(&condition_); }
-  template <class Holds>
-  void wait(Mutex& locked, const Holds& holds) {
-    while (!holds()) pthread_cond_wait(&condition_, locked.get());
+  Condition() = default;
+  ~Condition() { pthread_cond_destroy(&condition_); }
+  Condition(const Condition&) = delete;
+  Condition& operator=(const Condition&) = delete;
+  template <class Done>
+  void wait(Mutex& mutex, Done&& done) {
+    while (!done()) pthread_cond_wait(&condition_, &mutex.mutex_);
   }
+  void notify_one() { pthread_cond_signal(&condition_); }
+  void notify_all() { pthread_cond_broadcast(&condition_); }
 
  private:
   pthread_cond_t condition_ = PTHREAD_COND_INITIALIZER;
@@ -53,9 +61,9 @@ struct ThreadPool::Shared {
   static constexpr int kSpins = 30000;
 
   struct Worker {
-    pthread_t handle;
     Shared* shared;
     int thread;
+    pthread_t handle;
   };
 
   Mutex mutex;
@@ -87,8 +95,8 @@ struct ThreadPool::Shared {
   void leave() {
     const uint64_t before = gate.fetch_sub(1, std::memory_order_acq_rel);
     if ((before & kInside) == 1 && (before & kOpen) == 0) {
-      const std::lock_guard lock(mutex);
-      finish.wake_one();
+      std::lock_guard lock(mutex);
+      finish.notify_one();
     }
   }
 
@@ -98,7 +106,7 @@ struct ThreadPool::Shared {
       bool entered = false;
       for (int spin = 0; spin < kSpins && !entered; ++spin) entered = enter(seen);
       if (!entered) {
-        const std::lock_guard lock(mutex);
+        std::lock_guard lock(mutex);
         asleep.fetch_add(1);
         start.wait(mutex, [&] { return stop || (entered = enter(seen)); });
         asleep.fetch_sub(1);
@@ -113,29 +121,31 @@ struct ThreadPool::Shared {
 ThreadPool::ThreadPool(int threads) : threads_(std::clamp(threads, 1, 64)) {
   if (threads_ == 1) return;
   shared_ = std::make_unique<Shared>();
-  std::vector<Shared::Worker>& workers = shared_->workers;
-  workers.reserve(static_cast<size_t>(threads_));  // they are pointed to
-  for (int t = 1; t < threads_; ++t) {
-    Shared::Worker& w =
-        workers.emplace_back(Shared::Worker{.handle = {}, .shared = shared_.get(), .thread = t});
-    const auto work = [](void* self) -> void* {
-      const auto* worker = static_cast<Shared::Worker*>(self);
-      worker->shared->work(worker->thread);
-      return nullptr;
-    };
-    if (pthread_create(&w.handle, nullptr, work, &w) == 0) continue;
-    workers.pop_back();  // the system has no more: those that there are do the work
-    threads_ = t;
+  shared_->workers.resize(static_cast<size_t>(threads_) - 1);
+  const auto body = [](void* argument) -> void* {
+    const auto* worker = static_cast<const Shared::Worker*>(argument);
+    worker->shared->work(worker->thread);
+    return nullptr;
+  };
+  int started = 1;
+  for (Shared::Worker& worker : shared_->workers) {
+    worker.shared = shared_.get();
+    worker.thread = started;
+    if (pthread_create(&worker.handle, nullptr, body, &worker) != 0) break;
+    ++started;
   }
+  // A machine that gives fewer threads is slower, and right.
+  threads_ = started;
+  shared_->workers.resize(static_cast<size_t>(started) - 1);
 }
 
 ThreadPool::~ThreadPool() {
   if (!shared_) return;
   {
-    const std::lock_guard lock(shared_->mutex);
+    std::lock_guard lock(shared_->mutex);
     shared_->stop = true;
   }
-  shared_->start.wake_all();
+  shared_->start.notify_all();
   for (const Shared::Worker& worker : shared_->workers) pthread_join(worker.handle, nullptr);
 }
 
@@ -152,8 +162,8 @@ void ThreadPool::run(int64_t tasks, FunctionRef<void(int64_t, int)> body) {
   const uint64_t job = (s.gate.load(std::memory_order_relaxed) / Shared::kJob + 1) * Shared::kJob;
   s.gate.store(job | Shared::kOpen);
   if (s.asleep.load() != 0) {
-    const std::lock_guard lock(s.mutex);
-    s.start.wake_all();
+    std::lock_guard lock(s.mutex);
+    s.start.notify_all();
   }
   s.drain(0);
   s.gate.fetch_and(~Shared::kOpen, std::memory_order_acq_rel);
@@ -161,7 +171,7 @@ void ThreadPool::run(int64_t tasks, FunctionRef<void(int64_t, int)> body) {
   for (int spin = 0; spin < Shared::kSpins && !empty(); ++spin) {
   }
   if (!empty()) {
-    const std::lock_guard lock(s.mutex);
+    std::lock_guard lock(s.mutex);
     s.finish.wait(s.mutex, empty);
   }
 }

@@ -6,6 +6,7 @@
 #include <numeric>
 #include <type_traits>
 
+#include "core/function.h"
 #include "kernels/gemm_int8_epilogue.h"
 #include "kernels/simd.h"
 
@@ -286,17 +287,16 @@ inline void multiply_pairs(const std::int16_t* x, std::ptrdiff_t pixel, std::ptr
   }
 }
 
-// Output lines [begin, end) of eight channels. kTaps: pairs of taps in a line, where known.
-template <int kTaps, class Output>
+// Output lines [begin, end) of eight channels. kTaps: pairs of taps in a line, where known. `store` takes the
+// sums of an output pixel.
+template <int kTaps, class Store>
 void int8_channels(const Int8Input& input, const ConvGeometry& g, const std::int16_t* weights, int channel,
-                   const ColumnTerms& terms, const Output& output, int begin, int end, const PairLines& shape,
-                   const std::int16_t** tap_lines, std::int16_t* memory) {
-  const Epilogue<Output> epilogue(output, terms);
-  const int count = std::min(kInt8Block, g.channels - channel);
+                   const std::int32_t* offsets, const RowLayout& rows, int begin, int end,
+                   const PairLines& shape, const std::int16_t** tap_lines, std::int16_t* memory,
+                   const Store& store) {
   const int taps = tap_pairs(g);
-  const auto columns = epilogue.columns(channel);
-  const v128_t offset_low = wasm_v128_load(terms.offsets + channel);
-  const v128_t offset_high = wasm_v128_load(terms.offsets + channel + 4);
+  const v128_t offset_low = wasm_v128_load(offsets + channel);
+  const v128_t offset_high = wasm_v128_load(offsets + channel + 4);
   const std::ptrdiff_t pixel = static_cast<std::ptrdiff_t>(g.stride_width / shape.step) * 2 * kInt8Block;
   const std::ptrdiff_t tap = static_cast<std::ptrdiff_t>(2 * g.dilation_width / shape.step) * 2 * kInt8Block;
   std::int16_t* widened = memory;
@@ -324,7 +324,7 @@ void int8_channels(const Int8Input& input, const ConvGeometry& g, const std::int
     for (int i = 0; i < lines_of_taps; ++i)
       tap_lines[i] = ring_line(first + (ky.begin + i) * g.dilation_height);
     const std::int16_t* w = weights + ky.begin * taps * 2 * kInt8Block;
-    const std::ptrdiff_t first_output = std::ptrdiff_t{index} * g.out_width * output.rows.stride + channel;
+    const std::ptrdiff_t first_output = std::ptrdiff_t{index} * g.out_width * rows.stride + channel;
     const auto tile = [&](auto pixels, int x) {
       v128_t c[pixels][2];
       unroll<pixels>([&](auto p) {
@@ -334,9 +334,7 @@ void int8_channels(const Int8Input& input, const ConvGeometry& g, const std::int
       for (int i = 0; i < lines_of_taps; ++i) {
         multiply_pairs<kTaps>(tap_lines[i] + x * pixel, pixel, tap, taps, w + i * taps * 2 * kInt8Block, c);
       }
-      unroll<pixels>([&](auto p) {
-        epilogue.store(first_output + (x + p) * output.rows.stride, columns, count, c[p][0], c[p][1]);
-      });
+      unroll<pixels>([&](auto p) { store(first_output + (x + p) * rows.stride, c[p][0], c[p][1]); });
     };
     int x = 0;
     for (; x + kPixels <= g.out_width; x += kPixels) tile(std::integral_constant<int, kPixels>{}, x);
@@ -386,23 +384,28 @@ void int8_lines(const Int8Input& input, const ConvGeometry& g, const DepthwiseIn
     for (int channel = 0; channel < g.channels; channel += kInt8Block) {
       const std::int16_t* w =
           weights.taps + static_cast<std::ptrdiff_t>(channel) * g.kernel_height * tap_pairs(g) * 2;
-      const auto run = [&](auto taps) {
-        int8_channels<taps>(input, g, w, channel, terms, output, line_begin, line_end, shape, tap_lines,
-                            reinterpret_cast<std::int16_t*>(memory));
+      const Epilogue<Output> epilogue(output, terms);
+      const auto columns = epilogue.columns(channel);
+      const int count = std::min(kInt8Block, g.channels - channel);
+      const auto store = [&](std::ptrdiff_t at, v128_t low, v128_t high) {
+        epilogue.store(at, columns, count, low, high);
       };
-      // Kernels of 3 and 5 between quantized edges are what networks have; other outputs are worth no code of
-      // their own.
+      const auto run = [&](auto taps, const auto& store_sums) {
+        int8_channels<taps>(input, g, w, channel, terms.offsets, output.rows, line_begin, line_end, shape,
+                            tap_lines, reinterpret_cast<std::int16_t*>(memory), store_sums);
+      };
+      // Kernels of 3 and 5 between quantized edges are what networks have; all others share one loop.
       if constexpr (std::is_same_v<Output, QuantizedOutput>) {
         if (tap_pairs(g) == 2) {
-          run(std::integral_constant<int, 2>{});
+          run(std::integral_constant<int, 2>{}, store);
           continue;
         }
         if (tap_pairs(g) == 3) {
-          run(std::integral_constant<int, 3>{});
+          run(std::integral_constant<int, 3>{}, store);
           continue;
         }
       }
-      run(std::integral_constant<int, 0>{});
+      run(std::integral_constant<int, 0>{}, FunctionRef<void(std::ptrdiff_t, v128_t, v128_t)>(store));
     }
   }
 }

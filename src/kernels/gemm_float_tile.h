@@ -60,10 +60,10 @@ void multiply_float_tiles(const float* a, std::ptrdiff_t stride, const float* we
   }
 }
 
-// Any number of rows.
+// Any number of rows. One copy of it serves all products.
 template <class Isa>
-void multiply_float_rows(const float* a, std::ptrdiff_t stride, const float* w, int depth, int rows,
-                         float* sums) {
+[[gnu::noinline]] void multiply_float_rows(const float* a, std::ptrdiff_t stride, const float* w, int depth,
+                                           int rows, float* sums) {
   for_row_tiles<kFloatRows<Isa>>(rows, [&](auto count, int tiles) {
     multiply_float_tiles<Isa, count>(a, stride, w, depth, tiles, sums);
     a += tiles * count * stride;

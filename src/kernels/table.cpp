@@ -54,7 +54,7 @@ void look_up(const std::uint8_t* table, const std::uint8_t* from, std::uint8_t* 
         x = wasm_i8x16_add(x, x);
       }
       const v128_t found = look_up_parts<Isa, 4>(table, low, bits);
-      wasm_v128_store(to + i, found);
+      wasm_v128_store(to + i, found);  // a macro in native builds
     }
   }
   for (; i < count; ++i) to[i] = table[from[i]];

@@ -1,5 +1,6 @@
 #include "kernels/unary.h"
 
+#include <algorithm>
 #include <cmath>
 
 #include "kernels/elementwise_math.h"
@@ -10,19 +11,16 @@ namespace {
 template <class Isa, class Function>
 void each(const float* x, float* y, size_t count, Function f) {
   using L = Lanes<Isa>;
-  size_t i = 0;
-  for (; i + L::kCount <= count; i += L::kCount) L::store(y + i, f(L::load(x + i)));
-  if (i < count) L::store_some(y + i, f(L::load_some(x + i, count - i)), count - i);
+  for (size_t i = 0; i < count; i += L::kCount) L::store(y + i, f(L::load(x + i)));
 }
 
 void each_by_library(float (*f)(float), const float* x, float* y, size_t count) {
   for (size_t i = 0; i < count; ++i) y[i] = f(x[i]);
 }
 
-}  // namespace
-
+// Of whole vectors.
 template <class Isa>
-void unary(Unary function, UnaryParameters parameters, const float* x, float* y, size_t count) {
+void whole(Unary function, UnaryParameters parameters, const float* x, float* y, size_t count) {
   using L = Lanes<Isa>;
   using M = Math<Isa>;
   using F = typename L::Float;
@@ -131,6 +129,20 @@ void unary(Unary function, UnaryParameters parameters, const float* x, float* y,
     case Unary::kAtanh:
       return each_by_library([](float v) { return std::atanh(v); }, x, y, count);
   }
+}
+
+}  // namespace
+
+template <class Isa>
+void unary(Unary function, UnaryParameters parameters, const float* x, float* y, size_t count) {
+  constexpr size_t kCount = Lanes<Isa>::kCount;
+  const size_t rest = count % kCount;
+  whole<Isa>(function, parameters, x, y, count - rest);
+  if (rest == 0) return;
+  float some[kCount] = {};
+  std::copy_n(x + count - rest, rest, some);
+  whole<Isa>(function, parameters, some, some, kCount);
+  std::copy_n(some, rest, y + count - rest);
 }
 
 template void unary<Scalar>(Unary, UnaryParameters, const float*, float*, size_t);

@@ -1,12 +1,12 @@
 #include <algorithm>
 #include <cstring>
 #include <functional>
+#include <map>
 #include <new>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
-#include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
@@ -21,13 +21,10 @@
 namespace zp::onnx {
 namespace {
 
-struct TextHash {
-  using is_transparent = void;
-  size_t operator()(std::string_view text) const { return std::hash<std::string_view>{}(text); }
-};
+// Trees: the code of hash tables is larger, and names are few beside weights.
 template <class T>
-using TextMap = std::unordered_map<std::string, T, TextHash, std::equal_to<>>;
-using TextSet = std::unordered_set<std::string, TextHash, std::equal_to<>>;
+using TextMap = std::map<std::string, T, std::less<>>;
+using TextSet = std::set<std::string, std::less<>>;
 
 constexpr std::string_view kConstant = "Constant";  // the one operator that reading itself replaces
 constexpr std::string_view kChooseModel = "choose the .onnx file of the model";

@@ -1,13 +1,12 @@
 #include <algorithm>
 #include <cstring>
 #include <limits>
+#include <map>
 #include <protozero/basic_pbf_writer.hpp>
 #include <protozero/buffer_tmpl.hpp>
 #include <set>
 #include <string>
 #include <string_view>
-#include <unordered_map>
-#include <unordered_set>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -81,7 +80,7 @@ std::vector<bool> used_values(const Graph& graph) {
   const auto mark = [&](ValueId v) {
     if (v != kNoValue) used[static_cast<size_t>(v)] = true;
   };
-  std::unordered_map<std::string_view, ValueId> constants;  // filled when there is a subgraph
+  std::map<std::string_view, ValueId> constants;  // filled when there is a subgraph
   const auto mark_subgraph = [&](const Graph& sub) {
     for (const Capture& c : sub.captures) mark(c.outer);
     if (constants.empty()) {
@@ -126,14 +125,14 @@ class Writer {
 
   const Model& model_;
   std::vector<std::byte> out_;
-  std::set<std::string> domains_;          // in use
-  std::unordered_set<std::string> taken_;  // value names of the graph being written and of those around it
-  std::unordered_map<std::string, int> last_suffix_;
+  std::set<std::string> domains_;  // in use
+  std::set<std::string> taken_;    // value names of the graph being written and of those around it
+  std::map<std::string, int> last_suffix_;
   struct Constant {
     const Value* value;
     std::string name;  // in the file
   };
-  std::unordered_map<std::string_view, Constant> constants_;  // of the graphs around the one being written
+  std::map<std::string_view, Constant> constants_;  // of the graphs around the one being written
 };
 
 size_t Writer::tensor_bytes(const Graph& graph) {
@@ -236,7 +235,7 @@ void Writer::write_graph(Pbf& to, const Graph& graph, const Names* outer) {
     if (constants_.emplace(value.name, Constant{&value, names.of[v]}).second) mine.push_back(value.name);
   }
 
-  std::unordered_set<std::string> node_names;
+  std::set<std::string> node_names;
   const auto unique_node_name = [&](const std::string& wanted) {
     std::string name = wanted;
     for (int i = 1; name.empty() || !node_names.insert(name).second; ++i)

@@ -125,9 +125,9 @@ void bounds_to_inputs(Canonicalize& c) {  // attributes before opset 10
   c.keep();
 }
 
-void gradient(Gradient& g) { give_moved(g); }
 // Of a table, rows may have scales of their own: it becomes floats before it is cut.
 int row_axis(const Node&, int rank) { return rank > 1 ? 0 : -1; }
+void gradient(Gradient& g) { give_moved(g); }
 
 constexpr OpDef kSlice = {.name = "Slice",
                           .infer = infer_slice,

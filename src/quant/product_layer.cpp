@@ -30,8 +30,25 @@ std::optional<ProductLayer> ProductLayer::of(const Node& node, const Tensor& wei
   return l;
 }
 
-PatchReader::PatchReader(const Graph& graph, const Node& node, const Tensor& weight,
-                         const ProductLayer& layer, size_t most, size_t samples, int threads)
+std::unique_ptr<runtime::Session> with_weight(const Node& node, Tensor weight, int threads) {
+  const QuantRule& rule = op_of(node).quant;
+  auto model = std::make_shared<Model>();
+  Graph& g = model->graph;
+  const ValueId in = g.add_value(std::string(kLayerInput), DType::kFloat32);
+  Node n = node;
+  for (ValueId& v : n.inputs) v = kNoValue;
+  n.inputs[static_cast<size_t>(rule.data.first())] = in;
+  n.inputs[static_cast<size_t>(rule.weight)] = g.add_constant("weight", std::move(weight));
+  while (n.inputs.back() == kNoValue) n.inputs.pop_back();
+  n.outputs = {g.add_value("y", DType::kFloat32)};
+  g.inputs = {in};
+  g.outputs = n.outputs;
+  g.nodes.push_back(std::move(n));
+  return std::make_unique<runtime::Session>(std::move(model), runtime::SessionOptions{.threads = threads});
+}
+
+PatchReader::PatchReader(const Node& node, const Tensor& weight, const ProductLayer& layer, size_t most,
+                         size_t samples, int threads)
     : layer_(layer) {
   const QuantRule& rule = op_of(node).quant;
   channel_dim_ = rule.channel_dim;
@@ -39,11 +56,6 @@ PatchReader::PatchReader(const Graph& graph, const Node& node, const Tensor& wei
   seen_.x.resize(static_cast<size_t>(layer.groups));
 
   // One output channel for each weight of a group, which takes the input that this weight would meet.
-  auto model = std::make_shared<Model>();
-  Graph& g = model->graph;
-  const ValueId data = node.input(static_cast<size_t>(rule.data.first()));
-  input_name_ = graph[data].name;
-  const ValueId in = g.add_value(input_name_, DType::kFloat32);
   Shape dims = weight.dims();
   const auto axis = static_cast<size_t>(rule.channel_axis(node, static_cast<int>(dims.size())));
   dims[axis] = layer.groups * layer.depth;
@@ -53,21 +65,11 @@ PatchReader::PatchReader(const Graph& graph, const Node& node, const Tensor& wei
   for (int64_t q = 0; q < layer.groups; ++q)
     for (int64_t k = 0; k < layer.depth; ++k)
       ones.mutable_data<float>()[probe.element(q * layer.depth + k, k)] = 1;
-  Node n = node;
-  for (ValueId& v : n.inputs) v = kNoValue;
-  n.inputs[static_cast<size_t>(rule.data.first())] = in;
-  n.inputs[static_cast<size_t>(rule.weight)] = g.add_constant("ones", std::move(ones));
-  while (n.inputs.back() == kNoValue) n.inputs.pop_back();
-  n.outputs = {g.add_value("patches", DType::kFloat32)};
-  g.inputs = {in};
-  g.outputs = n.outputs;
-  g.nodes.push_back(std::move(n));
-  session_ =
-      std::make_unique<runtime::Session>(std::move(model), runtime::SessionOptions{.threads = threads});
+  session_ = with_weight(node, std::move(ones), threads);
 }
 
 void PatchReader::read(const Tensor& input, const Tensor& output, const float* bias) {
-  const Tensor patches = session_->run({{input_name_, input}})[0];
+  const Tensor patches = session_->run({{std::string(kLayerInput), input}})[0];
   const ChannelView p(patches.dims(), channel_dim_), y(output.dims(), channel_dim_);
   const int64_t positions = p.outer * p.inner;
   if (positions == 0 || y.outer * y.inner != positions) return;

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <string_view>
 #include <vector>
 
 #include "graph/graph.h"
@@ -30,6 +31,10 @@ struct ProductLayer {
   }
 };
 
+// A product alone, without its bias and with another weight.
+inline constexpr std::string_view kLayerInput = "x";
+std::unique_ptr<runtime::Session> with_weight(const Node& node, Tensor weight, int threads);
+
 // What a layer saw and made, at some positions of some samples.
 struct Observations {
   int64_t count = 0;
@@ -41,8 +46,8 @@ struct Observations {
 class PatchReader {
  public:
   // `most`: positions over all samples.
-  PatchReader(const Graph& graph, const Node& node, const Tensor& weight, const ProductLayer& layer,
-              size_t most, size_t samples, int threads);
+  PatchReader(const Node& node, const Tensor& weight, const ProductLayer& layer, size_t most, size_t samples,
+              int threads);
   // The layer's data input (float32), and its float output.
   void read(const Tensor& input, const Tensor& output, const float* bias);
   Observations release() { return std::move(seen_); }
@@ -51,7 +56,6 @@ class PatchReader {
   ProductLayer layer_;
   int channel_dim_;
   int64_t most_each_;
-  std::string input_name_;
   std::unique_ptr<runtime::Session> session_;
   Observations seen_;
   uint32_t random_ = 1;

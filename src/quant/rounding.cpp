@@ -38,8 +38,8 @@ bool RoundingStage::begin(const Layer& layer) {
   product_ = *product;
   const size_t most = std::min(
       patches_, kGroupBytes / (sizeof(float) * static_cast<size_t>(product_.groups * product_.depth)));
-  reader_ = std::make_unique<PatchReader>(state().prepared->graph, node, w, product_,
-                                          std::max<size_t>(most, 16), samples(), state().threads);
+  reader_ = std::make_unique<PatchReader>(node, w, product_, std::max<size_t>(most, 16), samples(),
+                                          state().threads);
   sample_ = 0;
   group_ = 0;
   problem_.reset();

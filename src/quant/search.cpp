@@ -2,7 +2,8 @@
 //
 // Mode "auto" starts from static quantization with the default settings and changes one thing at a time (the
 // observer, then each repair), keeping what makes the outputs better on samples that calibration has not
-// seen.
+// seen. It is what people get who ask for nothing: it takes a few times as long as one quantization, and
+// measures layers only where it may leave them in float and the outputs are not good yet.
 //
 // Then, for "auto" and where a target or sensitivities are asked for, each layer is quantized alone and its
 // effect on the outputs measured. The errors of different layers hardly correlate, so that their noise adds
@@ -39,11 +40,13 @@ constexpr size_t kMostSamplesForDrop = 1024;
 constexpr size_t kEvery = 4;             // every fourth sample is held out,
 constexpr size_t kMostCalibrating = 96;  // and all that come after so many that are not
 constexpr size_t kSensitivitySamples = 6;
+constexpr size_t kQuickSamples = 2;  // where only a few layers are looked for
 constexpr double kBetter = 0.1;      // dB that a change must gain to be kept
 constexpr double kWideEnough = 0.1;  // share of a layer's noise that 16 bits may leave, where no sum is known
 constexpr double kFewFloat = 0.05;   // share of the operations that "auto" leaves in float by itself
 constexpr double kWorthFloat = 1;    // dB that this must gain
 constexpr double kPoor = 25;         // dB below which "auto" also tries other schemes
+constexpr double kGood = 40;         // dB above which it leaves nothing in float
 
 constexpr std::string_view kAsConfigured = "as configured";
 const std::set<std::string, std::less<>> kChangesGraph{"equalization", "smooth"};
@@ -213,15 +216,21 @@ class Search : public Job {
             c.config.observer = observer;
             return c;
           });
-      for (const char* repair : {"equalization", "smooth", "adaround", "bias-correction"})
+      for (const std::string_view repair : {"equalization", "smooth", "adaround", "bias-correction"})
         steps_.push_back([this, repair]() -> std::optional<Candidate> {
           const auto& has = best_->candidate.config.repairs;
           if (std::find(has.begin(), has.end(), repair) != has.end()) return std::nullopt;
-          Candidate c = changed("repair '" + std::string(repair) + "'");
-          c.config.repairs.push_back(repair);
+          // Scales for each channel leave channels of 8-bit weights little to be equal in.
+          if (repair == "equalization" && config_.per_channel && bits_of(config_.weights) == 8)
+            return std::nullopt;
+          Candidate c = changed(Text({"repair '", repair, "'"}).str());
+          c.config.repairs.emplace_back(repair);
           // With 8 bits the single steps that end it find nearly all of what learning does, in a fraction of
           // the time.
-          if (bits_of(config_.weights) == 8) c.config.options.emplace("adaround-iterations", 0);
+          if (bits_of(config_.weights) == 8)
+            for (const auto& [name, value] :
+                 {std::pair{"adaround-iterations", 0}, {"adaround-samples", 8}, {"adaround-patches", 1024}})
+              c.config.options.emplace(name, value);
           return c;
         });
       steps_.push_back([this]() -> std::optional<Candidate> {
@@ -239,6 +248,8 @@ class Search : public Job {
   }
 
   bool has_target() const { return for_answers() || config_.target_sqnr > 0 || config_.target_bytes > 0; }
+  // Nobody asked what layers do: only those matter that "auto" may leave in float.
+  bool only_a_few() const { return !config_.sensitivity && !has_target(); }
   bool for_answers() const { return config_.target_drop > 0; }
 
   // The best so far with one thing changed; what it is called says what it has.
@@ -321,6 +332,7 @@ class Search : public Job {
 
   // Measures are made on the graph as the repairs that change it leave it: that graph is made first.
   std::optional<Candidate> plan_effects() {
+    if (only_a_few() && best_->sqnr_db > kGood) return std::nullopt;
     phase_ = "sensitivity";
     const auto& repairs = best_->candidate.config.repairs;
     const bool graph_changed = std::any_of(repairs.begin(), repairs.end(),
@@ -367,15 +379,18 @@ class Search : public Job {
     c.config.training.epochs = 0;  // what its integers do, not what training makes of them
     c.config.include_nodes = {node};
     c.config.include_ops.clear();
-    c.samples = kSensitivitySamples;
+    c.samples = only_a_few() ? kQuickSamples : kSensitivitySamples;
     c.trial = false;
     return c;
   }
 
   void plan_layers() {
     std::vector<Step> layers;
+    double all = 0;
+    for (const LayerReport& l : best_->report.layers) all += l.quantized ? l.macs : 0;
+    const double most = only_a_few() ? kFewFloat * all : all;
     for (const LayerReport& l : best_->report.layers) {
-      if (!l.quantized || (l.macs == 0 && !l.weight)) continue;
+      if (!l.quantized || (l.macs == 0 && !l.weight) || l.macs > most) continue;
       layers.push_back([this, l]() -> std::optional<Candidate> {
         Candidate c = alone(l.node);
         on_outcome_ = [this, l](std::unique_ptr<Outcome> o) {
@@ -574,7 +589,8 @@ class Search : public Job {
 
   void a_few() {
     double macs = 0, all = 0, noise = 0, sum = 0;
-    for (const Effect& e : effects_) all += e.macs, sum += e.noise;
+    for (const LayerReport& l : best_->report.layers) all += l.quantized ? l.macs : 0;
+    for (const Effect& e : effects_) sum += e.noise;
     std::vector<std::string> nodes;
     for (const Effect& e : effects_) {
       if (macs + e.macs > kFewFloat * all || e.noise < 0.01 * sum) continue;

@@ -171,7 +171,7 @@ describe('zeropoint quantize', () => {
     expect(report.trials.length).toBeGreaterThan(2);
     expect(report.sizeAfter).toBeLessThan(report.sizeBefore / 1.9); // the branches of its If stay as they are
     const again = await json('inspect', out);
-    expect(again.operators.map(({ op }: { op: string }) => op)).toContain('ai.onnx.QuantizeLinear');
+    expect(again.operators.some(({ op }: { op: string }) => /QuantizeLinear$/.test(op))).toBe(true);
   });
 
   test('samples and a word on how: one quantization, as told', async () => {

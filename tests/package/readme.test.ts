@@ -34,6 +34,7 @@ beforeAll(async () => {
       join(folder, 'samples', name),
     );
   }
+  writeFileSync(join(folder, 'classes.csv'), 'a.png,0\nb.png,0\n');
   const x = new zeropoint.Tensor('float32', noise(3 * 48 * 192), [1, 3, 48, 192]);
   writeFileSync(join(folder, 'x.npy'), zeropoint.writeNpy(x));
 });

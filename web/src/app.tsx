@@ -291,13 +291,13 @@ export function App() {
                   name={loaded.name}
                   original={loaded.model}
                   result={result}
-                  samples={job ? undefined : samples}
                   busy={busy}
-                  onBusy={setTraining}
-                  onResult={show}
                   onPick={({ what, options }) =>
                     void quantize({ ...result.settings, picked: { what, options } })
                   }
+                  samples={job ? undefined : samples}
+                  onBusy={setTraining}
+                  onResult={show}
                 />
               </section>
             )}

@@ -3,7 +3,7 @@ import type { QuantizeOptions, Target, TrialOptions } from 'zeropoint';
 
 export interface Settings {
   mode: 'auto' | 'static' | 'dynamic' | 'weight-only' | 'float16' | 'qat';
-  activations: 'uint8' | 'int8';
+  activations: 'uint8' | 'int8' | 'uint16' | 'int16';
   weights: 'int8' | 'uint8' | 'int4' | 'uint4';
   perChannel: boolean;
   symmetric: boolean;
@@ -70,6 +70,21 @@ export const repairTitles: Readonly<Record<string, string>> = {
   adaround: 'AdaRound: learned rounding',
   'bias-correction': 'Correct biases',
 };
+
+/** A finding, which names options as the command line does, with their names here. */
+export const inPageWords = (finding: string): string =>
+  finding
+    .replace(/--repair ([\w-]+(?:,[\w-]+)*)/g, (_, names: string) =>
+      names
+        .split(',')
+        .map((name) => `“${repairTitles[name] ?? name}”`)
+        .join(' and '),
+    )
+    .replace('(leave out --per-tensor)', '(“A scale for each output channel”)')
+    .replace(/--observer ([\w-]+)/, 'ranges from samples by $1')
+    .replace(/--(activations|weights) (\w+)/, '$2 $1')
+    .replace(/--target sqnr=(\d+) leaves/, 'a target of $1 dB leaves')
+    .replace('--exclude this one alone', '“Leave these as they are” this one alone');
 
 /** Kinds of targets, with a value to start from. */
 export const targets: Readonly<

@@ -102,6 +102,8 @@ async function quantize(path: string, options: Options): Promise<void> {
   try {
     const { model: small, report } = await model.quantize({
       ...scheme,
+      // Noise has means and outliers of its own, which are nothing to repair.
+      ...(given?.synthetic && scheme.repairs === undefined ? { repairs: [] } : {}),
       training: {
         ...scheme.training,
         stop: stop.signal,
@@ -113,8 +115,6 @@ async function quantize(path: string, options: Options): Promise<void> {
           onCheckpoint: (bytes) => writeOutput(checkpoint, bytes),
         }),
       },
-      // Noise has means and outliers of its own, which are nothing to repair.
-      ...(given?.synthetic && scheme.repairs === undefined ? { repairs: [] } : {}),
       calibration: given?.samples,
       labels:
         options.labels === undefined

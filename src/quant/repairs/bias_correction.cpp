@@ -3,6 +3,11 @@
 // measured on samples, channel by channel, and taken off the bias; layers in order, so that each one is
 // measured behind corrected ones (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and
 // Bias Correction", section 4.2 and, for the measured form, appendix D).
+//
+// The analytic form takes only the rounding of weights into account: with E = W' - W, outputs shift by E
+// times the mean of the inputs. Means of inputs are those of the samples, by channel, rather than what batch
+// norms say of them: those are folded by then, and samples know what padding, pooling and residual sums do to
+// them. A sum for each channel is all that it needs, so that few samples serve it as well as many.
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -10,12 +15,14 @@
 #include "core/stopwatch.h"
 #include "ops/op.h"
 #include "quant/layerwise.h"
+#include "quant/product_layer.h"
 
 namespace zp::quant {
 namespace {
 
 constexpr std::string_view kName = "bias-correction";
 constexpr std::string_view kSamples = "bias-samples";
+constexpr std::string_view kAnalytic = "bias-analytic";
 
 const QuantRule& rule_of(const Node& node) { return find_op(node.domain, node.op_type)->quant; }
 
@@ -52,7 +59,9 @@ class MakeRoom : public PiecewiseStage {
 class BiasCorrection : public LayerwiseStage {
  public:
   BiasCorrection(JobState& s, const Options& options)
-      : LayerwiseStage(s, static_cast<size_t>(options[kSamples]), Stand::kAfter) {}
+      : LayerwiseStage(s, static_cast<size_t>(options[kSamples]),
+                       options[kAnalytic] != 0 ? Stand::kBefore : Stand::kAfter),
+        analytic_(options[kAnalytic] != 0) {}
 
  private:
   bool begin(const Layer& layer) override {
@@ -60,6 +69,7 @@ class BiasCorrection : public LayerwiseStage {
     shift_.clear();
     squares_.clear();
     moved_.clear();
+    inputs_.clear();
     count_ = 0;
     sample_ = 0;
     measured_ = false;
@@ -68,6 +78,14 @@ class BiasCorrection : public LayerwiseStage {
 
   bool work(double milliseconds) override {
     const Stopwatch watch(milliseconds);
+    if (analytic_) {
+      while (sample_ < samples()) {
+        add_input(sample_++);
+        if (watch.over()) return false;
+      }
+      corrected_ += !correct(layer_, expected_shift()).empty();
+      return true;  // later layers have not been computed yet
+    }
     while (!measured_ && sample_ < samples()) {
       measure(sample_++);
       if (watch.over()) return false;
@@ -93,7 +111,46 @@ class BiasCorrection : public LayerwiseStage {
     return true;
   }
 
-  // f(channel, element) for a layer's output.
+  // By channel: sums of the layer's inputs.
+  void add_input(size_t s) {
+    const Tensor& x = quantized_value(data_input(layer_), s);
+    const ChannelView view(x.dims(), rule_of(placed_node(layer_)).channel_dim);
+    inputs_.resize(static_cast<size_t>(view.channels), 0.0);
+    const float* a = x.data<float>().data();
+    for_each(x, [&](size_t c, size_t e) { inputs_[c] += static_cast<double>(a[e]); });
+    count_ += static_cast<double>(view.outer * view.inner);
+    input_dims_ = x.dims();
+  }
+
+  // The layer with W - W' as its weight, on inputs that are nothing but their means.
+  std::vector<double> expected_shift() {
+    const PlacedWeight& placed = state().weights[layer_.weight];
+    const auto constant = [&](ValueId v) { return v == kNoValue ? Tensor() : *quantized().constant(v); };
+    const Tensor rounded = dequantize_weight({.integers = constant(placed.integers),
+                                              .scale = constant(placed.scale),
+                                              .zero_point = constant(placed.zero_point),
+                                              .range = {}},
+                                             placed.spec.grouping);
+    Tensor error =
+        Tensor::of<float>(rounded.dims(), state().prepared->graph.constant(placed.weight)->floats());
+    const float* w = rounded.data<float>().data();
+    for (float& v : error.mutable_data<float>()) v -= *w++;
+
+    Tensor mean(DType::kFloat32, input_dims_);
+    float* m = mean.mutable_data<float>().data();
+    for_each(mean, [&](size_t c, size_t e) { m[e] = static_cast<float>(inputs_[c] / count_); });
+    const std::unique_ptr<runtime::Session> session =
+        with_weight(placed_node(layer_), std::move(error), state().threads);
+    const Tensor y = session->run({{std::string(kLayerInput), mean}})[0];
+    const ChannelView view(y.dims(), rule_of(placed_node(layer_)).channel_dim);
+    std::vector<double> shift(static_cast<size_t>(view.channels), 0.0);
+    const auto each = static_cast<double>(view.outer * view.inner);
+    const float* a = y.data<float>().data();
+    for_each(y, [&](size_t c, size_t e) { shift[c] += static_cast<double>(a[e]) / each; });
+    return shift;
+  }
+
+  // f(channel, element) for a layer's input or output.
   template <class F>
   void for_each(const Tensor& y, F&& f) {
     const ChannelView view(y.dims(), rule_of(placed_node(layer_)).channel_dim);
@@ -184,13 +241,17 @@ class BiasCorrection : public LayerwiseStage {
 
   void conclude() override {
     state().repaired.push_back("bias correction: the biases of " + std::to_string(corrected_) +
-                               " layers were moved by what their outputs' means had shifted, over " +
-                               std::to_string(samples()) + " samples");
+                               " layers were moved by what their outputs' means " +
+                               (analytic_ ? "shift as their weights are rounded" : "had shifted") +
+                               ", over " + std::to_string(samples()) + " samples");
   }
 
+  bool analytic_;
   size_t corrected_ = 0;
 
   Layer layer_;
+  std::vector<double> inputs_;  // by channel: sums
+  Shape input_dims_;
   // By channel: sums of the errors, then the shift; and of squares of the samples' means.
   std::vector<double> shift_, squares_;
   std::vector<float> moved_;  // what was added to the bias
@@ -210,7 +271,8 @@ const RegisterStage kBiasCorrection({
     .repair = true,
     .by_default = [](const Config&, const Scheme& scheme) { return scheme.needs_calibration; },
     .needs_samples = layerwise_needs_samples,
-    .options = {{.name = kSamples, .owner = kName, .otherwise = 8, .min = 1, .max = 1024}},
+    .options = {{.name = kSamples, .owner = kName, .otherwise = 8, .min = 1, .max = 1024},
+                {.name = kAnalytic, .owner = kName, .otherwise = 0, .min = 0, .max = 1}},
     .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
       return std::make_unique<BiasCorrection>(s, o);
     },

@@ -104,6 +104,21 @@ TEST(BiasCorrection, TakesTheShiftOfEachChannelOffItsBias) {
   }
 }
 
+TEST(BiasCorrection, CanBeComputedFromTheMeansOfInputs) {
+  const auto model = shifted_net(true);
+  Config config;
+  config.weights = DType::kInt4;
+  const Samples seen = samples({1, 8, 6, 6}, 16, 100, 1, 1), held_out = samples({1, 8, 6, 6}, 16, 500, 1, 1);
+  const Quantized plain = quantize(model, config, seen);
+  config.repairs = {"bias-correction"};
+  config.options["bias-analytic"] = 1;
+  const Quantized corrected = quantize(model, config, seen);
+  EXPECT_GT(worst_shift(model, plain.model, held_out), 5 * worst_shift(model, corrected.model, held_out));
+  EXPECT_GT(errors(model, corrected.model, held_out).sqnr_db(),
+            errors(model, plain.model, held_out).sqnr_db() + 1);
+  EXPECT_NE(corrected.report.repairs.at(0).find("as their weights are rounded"), std::string::npos);
+}
+
 TEST(BiasCorrection, OfAProductWithoutABiasGoesIntoTheSumBehindIt) {
   Net net;
   const ValueId x = net.input("x", {2, 4, 8});

@@ -46,7 +46,9 @@ export function HistogramPicture({ error }: { error: LayerError }) {
             <line key={end} class="clip" x1={x(end)} x2={x(end)} y1={0} y2={height} />
           ))}
       </svg>
-      <figcaption class="note">{words} (logarithmic; shaded: what the integers cover)</figcaption>
+      <figcaption class="note">
+        {words} (logarithmic{clip && '; shaded: what the integers cover'})
+      </figcaption>
     </figure>
   );
 }

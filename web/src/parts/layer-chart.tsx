@@ -2,6 +2,7 @@ import { useMemo, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import type { QuantizeReport } from 'zeropoint';
 import { decibels, percent, relativeError } from '../format.ts';
+import { inPageWords } from '../settings.ts';
 import { HistogramPicture } from './histogram-picture.tsx';
 import { ScrollRegion } from './scroll-region.tsx';
 import { axis, useChart } from './use-chart.ts';
@@ -165,7 +166,7 @@ export function Findings({ findings }: { findings: readonly { node: string; text
       {findings.map(({ node, text }) => (
         <li key={`${node} ${text}`}>
           {node && <strong class="name">{node}: </strong>}
-          {text}
+          {inPageWords(text)}
         </li>
       ))}
     </ul>

@@ -38,21 +38,21 @@ export function ResultView({
   name,
   original,
   result,
+  busy,
+  onPick,
   samples,
   onBusy,
   onResult,
-  busy,
-  onPick,
 }: {
   name: string;
   original: Model;
   result: Result;
-  samples: SampleSet | undefined;
-  onBusy: (busy: boolean) => void;
-  onResult: (result: Result) => void;
   busy: boolean;
   /** Another point of the trade-off is to be made. */
   onPick: (trial: Trial) => void;
+  samples: SampleSet | undefined;
+  onBusy: (busy: boolean) => void;
+  onResult: (result: Result) => void;
 }) {
   const [problem, setProblem] = useState<ZeropointError | undefined>();
   const { report, comparison, latency, settings } = result;

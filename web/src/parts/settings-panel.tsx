@@ -72,7 +72,7 @@ export function SettingsPanel({
               <Choice
                 label="Activations"
                 value={settings.activations}
-                options={['uint8', 'int8'].map((a) => [a, a])}
+                options={['uint8', 'int8', 'uint16', 'int16'].map((a) => [a, a])}
                 onChange={(activations) => set({ activations: activations as Settings['activations'] })}
               />
               {settings.mode === 'static' && (

@@ -48,7 +48,7 @@ export function TradeoffChart({
             <g
               key={trial.what}
               role="button"
-              tabIndex={disabled ? -1 : 0}
+              tabindex={disabled ? -1 : 0}
               aria-disabled={disabled}
               aria-pressed={trial.kept}
               aria-label={words}
