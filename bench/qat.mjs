@@ -59,7 +59,7 @@ async function digitsTables() {
   const samples = samplesOf(training, 100, { Tensor });
   const accuracy = async (model) => {
     await using session = await model.createSession({ threads: 1 });
-    return accuracyOf(session, test, { Tensor });
+    return await accuracyOf(session, test, { Tensor });
   };
 
   await using network = await Model.load(digitsNetwork());
