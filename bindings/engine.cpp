@@ -53,11 +53,17 @@ using emscripten::val;
 
 val text(std::string_view s) { return val(std::string(s)); }
 
-// The names of properties, each brought to JavaScript once: literals, by where they lie.
-const val& property(const char* name) {
+// The name of a property: a literal.
+struct Name {
+  consteval Name(const char* name) : text(name) {}  // NOLINT(google-explicit-constructor): it is one
+  const char* text;
+};
+
+// As a JavaScript string, brought there once.
+const val& property(Name name) {
   static auto& names = *new std::map<const char*, val>;
-  auto it = names.find(name);
-  if (it == names.end()) it = names.emplace(name, val(name)).first;
+  auto it = names.find(name.text);
+  if (it == names.end()) it = names.emplace(name.text, val(name.text)).first;
   return it->second;
 }
 
@@ -65,17 +71,17 @@ const val& property(const char* name) {
 // names.
 class Object {
  public:
-  [[gnu::noinline]] void set(const char* key, const val& value) { object_.set(property(key), value); }
-  [[gnu::noinline]] void set(const char* key, double value) { set(key, val(value)); }
-  [[gnu::noinline]] void set(const char* key, bool value) { set(key, val(value)); }
-  [[gnu::noinline]] void set(const char* key, std::string_view value) { set(key, text(value)); }
-  void set(const char* key, const char* value) { set(key, std::string_view(value)); }  // not as a bool
+  [[gnu::noinline]] void set(Name key, const val& value) { object_.set(property(key), value); }
+  [[gnu::noinline]] void set(Name key, double value) { set(key, val(value)); }
+  [[gnu::noinline]] void set(Name key, bool value) { set(key, val(value)); }
+  [[gnu::noinline]] void set(Name key, std::string_view value) { set(key, text(value)); }
+  void set(Name key, const char* value) { set(key, std::string_view(value)); }  // not as a bool
   template <std::integral T>
     requires(!std::same_as<T, bool>)
-  void set(const char* key, T value) {
+  void set(Name key, T value) {
     set(key, static_cast<double>(value));
   }
-  void set(const std::string& key, const val& value) { object_.set(key, value); }  // not one of ours
+  void set_named(const std::string& key, const val& value) { object_.set(key, value); }
   operator const val&() const { return object_; }  // NOLINT(google-explicit-constructor): it is one
 
  private:
@@ -614,7 +620,7 @@ val options_of(const quant::Config& c) {
   o.set("observer", c.observer);
   o.set("repairs", sentences(c.repairs));
   Object parameters;
-  for (const auto& [name, number] : c.options) parameters.set(name, val(number));
+  for (const auto& [name, number] : c.options) parameters.set_named(name, val(number));
   o.set("parameters", parameters);
   std::vector<std::string> exclude = c.exclude_ops;
   exclude.insert(exclude.end(), c.exclude_nodes.begin(), c.exclude_nodes.end());
@@ -624,7 +630,7 @@ val options_of(const quant::Config& c) {
     Object own;
     own.set("activations", type(p.activations));
     own.set("weights", type(p.weights));
-    precision.set(node, own);
+    precision.set_named(node, own);
   }
   o.set("precision", precision);
   o.set("target", val::undefined());
@@ -731,7 +737,7 @@ class QuantizerHandle {
         Object r;
         r.set("min", range.min);
         r.set("max", range.max);
-        o.set(name.c_str(), r);
+        o.set_named(name, r);
       }
       return o;
     });
