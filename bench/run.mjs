@@ -42,7 +42,7 @@ const benchModels = [
 ];
 const quickTiming = { warmUp: 60, budget: 60, rounds: [3, 15] };
 const fullTiming = { warmUp: 300, budget: 400, rounds: [7, 60] };
-const restOfThreads = 60; // milliseconds: see race()
+const withThreads = { rest: 60, rounds: [5, 9] }; // see race()
 
 function build() {
   return new Promise((resolve, reject) => {
@@ -222,8 +222,8 @@ async function measure({ quick, images, only }) {
       if (jobs.length === 0) return;
       say(`${place.name}, ${threads} ${threads === 1 ? 'thread' : 'threads'}: ${table}`);
       try {
-        const rest = threads > 1 ? restOfThreads : 0;
-        const found = await contest(place, threads, jobs, { ...timing, rest }, folder, engines, where);
+        const how = threads > 1 ? { ...timing, ...withThreads } : timing;
+        const found = await contest(place, threads, jobs, how, folder, engines, where);
         rows.push(...found.rows);
         for (const [engine, why] of Object.entries(found.missing)) {
           notes.push(

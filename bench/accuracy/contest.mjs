@@ -75,13 +75,17 @@ export function settings(model) {
       options: { mode: 'static', repairs: [repair] },
     })),
     { name: 'dynamic', kind: 'int8', options: { mode: 'dynamic' } },
-    { name: 'W4A8', kind: 'w4a8', options: { mode: 'static', weights: 'int4' } },
+    { name: 'W4A8, to the nearest', kind: 'w4a8', options: { mode: 'static', weights: 'int4', repairs: [] } },
     {
       name: 'W4A8 + adaround + bias-correction',
       kind: 'w4a8',
       options: { mode: 'static', weights: 'int4', repairs: ['adaround', 'bias-correction'] },
     },
-    { name: '4-bit blocks', kind: 'int4', options: { mode: 'weight-only', weights: 'int4' } },
+    {
+      name: '4-bit blocks, to the nearest',
+      kind: 'int4',
+      options: { mode: 'weight-only', weights: 'int4', repairs: [] },
+    },
     {
       name: '4-bit blocks + hqq',
       kind: 'int4',
