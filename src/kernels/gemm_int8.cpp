@@ -122,7 +122,7 @@ Int8Weights pack(const Int8WeightSource& source, void* storage, RelaxedDot relax
       const std::uint8_t raw = source.zero_point_count == 0   ? 0
                                : source.zero_point_count == 1 ? points[0]
                                                               : points[n];
-      point = static_cast<std::int8_t>(raw ^ flip);
+      point = static_cast<std::int8_t>(raw ^ flip);  // NOLINT(bugprone-signed-char-misuse): a number
     }
     sums[n] -= point * depth;
     zero_points[n] = point;
@@ -150,6 +150,7 @@ std::int32_t scalar_sum(const Int8Input& input, const Int8Weights& weights, int 
   const std::int32_t zero_point = weights.zero_points != nullptr ? weights.zero_points[n] : 0;
   std::int32_t sum = 0;
   for (int k = 0; k < weights.depth; ++k) {
+    // NOLINTNEXTLINE(bugprone-signed-char-misuse): a number
     const std::int32_t w = weights.tiles[tile_index(n, k, weights.padded_depth, group_of(weights.method))];
     sum = wrap_add(sum, wrap_mul(input_value(input, m, k), w - zero_point));
   }
@@ -222,6 +223,7 @@ struct Workspace {
     const bool wide = weights.method == Int8Method::kDot16;
     const std::size_t block = static_cast<std::size_t>(row_block(weights));
     const auto take = [&](std::size_t size) {
+      // NOLINTNEXTLINE(performance-no-int-to-ptr): there is no memory when only the size is asked for
       auto* part = reinterpret_cast<std::uint8_t*>(reinterpret_cast<std::uintptr_t>(scratch) + bytes);
       bytes += round_up(size, kAlignment);
       return part;
