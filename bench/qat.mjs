@@ -14,6 +14,7 @@ import * as zeropoint from '../dist/node.js';
 import { models as modelsFrom } from './accuracy/contest.mjs';
 import { samplesOf as samplesOfModel } from './accuracy/samples.mjs';
 import { accuracyOf, digits, digitsNetwork, samplesOf } from './digits.mjs';
+import { movedToCurrentNode } from './lib/node.mjs';
 import { environment, prepare } from './prepare/prepare.mjs';
 
 const { Model, Tensor } = zeropoint;
@@ -58,11 +59,13 @@ async function digitsTables() {
   const labelled = samplesOf(training, 100, { withLabels: true, Tensor });
   const samples = samplesOf(training, 100, { Tensor });
   const accuracy = async (model) => {
-    await using session = await model.createSession({ threads: 1 });
-    return await accuracyOf(session, test, { Tensor });
+    const session = await model.createSession({ threads: 1 });
+    const found = await accuracyOf(session, test, { Tensor });
+    await session.dispose();
+    return found;
   };
 
-  await using network = await Model.load(digitsNetwork());
+  const network = await Model.load(digitsNetwork());
   const untrained = await accuracy(network);
   const float = await train(network, {
     calibration: labelled,
@@ -133,12 +136,13 @@ async function stepCosts(model, samples, what) {
   );
   const steps = [];
   for (const threads of [1, 2].filter((n) => n <= availableParallelism())) {
-    await using session = await model.createSession({ threads });
+    const session = await model.createSession({ threads });
     const passes = [];
     for (let i = 0; i < 60; i += 1) {
       await session.run(feeds);
       if (i >= 20) passes.push(session.lastRunMs);
     }
+    await session.dispose();
     const { last, made } = await train(model, {
       calibration: samples.slice(0, 10),
       threads,
@@ -179,12 +183,13 @@ const training = {
 };
 
 async function outputsOf(model, series) {
-  await using session = await model.createSession();
+  const session = await model.createSession();
   const outputs = [];
   for await (const feeds of series()) {
     const [first] = Object.values(await session.run(feeds));
     outputs.push({ data: Float32Array.from(first.data), dims: first.dims });
   }
+  await session.dispose();
   return outputs;
 }
 
@@ -198,7 +203,7 @@ async function networkTables() {
       console.error(`${model.name} is left out: its model or its images are not there`);
       continue;
     }
-    await using float = await Model.load(readFileSync(model.file));
+    const float = await Model.load(readFileSync(model.file));
     const { inputs } = float;
     const samples = await samplesOfModel(python, model, { zeropoint, inputs, images: options.images });
     if (!samples) continue;
@@ -259,16 +264,22 @@ async function networkTables() {
         ]),
       ),
     );
+    await float.dispose();
     results.push({ key: model.key, name: model.name, rows });
   }
   return results;
 }
 
-const machine = `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} threads`;
-console.log(`${machine}\n`);
-const result = {
-  machine,
-  digits: await digitsTables(),
-  networks: options.quick ? [] : await networkTables(),
-};
-if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(result, undefined, 2)}\n`);
+async function main() {
+  if (await movedToCurrentNode(import.meta.url)) return;
+  const machine = `${cpus()[0]?.model ?? 'unknown processor'}, ${availableParallelism()} threads`;
+  console.log(`${machine}\n`);
+  const result = {
+    machine,
+    digits: await digitsTables(),
+    networks: options.quick ? [] : await networkTables(),
+  };
+  if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(result, undefined, 2)}\n`);
+}
+
+await main();
