@@ -7,7 +7,7 @@ import { parseArgs } from 'node:util';
 import { models as modelsFrom, settings } from './accuracy/contest.mjs';
 import { sqnr } from './accuracy/metrics.mjs';
 import { rivalRows } from './accuracy/rival.mjs';
-import { samplesOf } from './accuracy/samples.mjs';
+import { outputsOf, samplesOf } from './accuracy/samples.mjs';
 import { movedToCurrentNode } from './lib/node.mjs';
 import { environment, prepare, reason } from './prepare/prepare.mjs';
 
@@ -35,18 +35,6 @@ const { values: options } = parseArgs({
   },
 });
 const chosen = (list, name) => list === undefined || list.split(',').includes(name);
-
-/** The first float output of each sample. */
-async function outputsOf(model, series) {
-  const session = await model.createSession();
-  const outputs = [];
-  for await (const feeds of series()) {
-    const [first] = Object.values(await session.run(feeds));
-    outputs.push({ data: Float32Array.from(first.data), dims: first.dims });
-  }
-  await session.dispose();
-  return outputs;
-}
 
 const shown = (value) =>
   value === undefined || value === null ? '–' : Math.abs(value) < 1.01 ? value.toFixed(4) : value.toFixed(2);

@@ -12,7 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import * as zeropoint from '../dist/node.js';
 import { models as modelsFrom } from './accuracy/contest.mjs';
-import { samplesOf as samplesOfModel } from './accuracy/samples.mjs';
+import { outputsOf, samplesOf as samplesOfModel } from './accuracy/samples.mjs';
 import { accuracyOf, digits, digitsNetwork, samplesOf } from './digits.mjs';
 import { movedToCurrentNode } from './lib/node.mjs';
 import { environment, prepare } from './prepare/prepare.mjs';
@@ -181,17 +181,6 @@ const training = {
   efficientnet: { epochs: 8, batchSize: 10, learningRate: 1e-4, memoryLimit: '3GiB' },
   recognition: { epochs: 5, batchSize: 8, learningRate: 1e-4, memoryLimit: '3GiB' },
 };
-
-async function outputsOf(model, series) {
-  const session = await model.createSession();
-  const outputs = [];
-  for await (const feeds of series()) {
-    const [first] = Object.values(await session.run(feeds));
-    outputs.push({ data: Float32Array.from(first.data), dims: first.dims });
-  }
-  await session.dispose();
-  return outputs;
-}
 
 async function networkTables() {
   const { models: prepared } = await prepare();

@@ -153,7 +153,6 @@ val array_of(const T& items, F&& convert) {
 }
 
 val number(int64_t n) { return val(static_cast<double>(n)); }
-val number(size_t n) { return val(static_cast<double>(n)); }
 
 // A copy in JavaScript's own memory.
 val copied(const std::byte* data, size_t bytes) {
@@ -559,7 +558,7 @@ val spread_of(const quant::ChannelSpread& s) {
   if (s.channel < 0) return val::null();
   Object o;
   o.set("ratio", s.ratio);
-  o.set("channel", number(s.channel));
+  o.set("channel", s.channel);
   return o;
 }
 
@@ -645,9 +644,9 @@ val trial_report(const quant::Trial& t) {
   e.set("cosine", t.cosine);
   e.set("drop", t.drop);
   e.set("accuracy", t.accuracy);
-  e.set("weightBytes", number(t.weight_bytes));
-  e.set("floatLayers", number(t.float_layers));
-  e.set("wideLayers", number(t.wide_layers));
+  e.set("weightBytes", t.weight_bytes);
+  e.set("floatLayers", t.float_layers);
+  e.set("wideLayers", t.wide_layers);
   e.set("kept", t.kept);
   e.set("options", options_of(*t.config));
   return e;
@@ -660,9 +659,9 @@ val report_of(const quant::Report& report) {
   o.set("warnings", sentences(report.warnings));
   o.set("repairs", sentences(report.repairs));
   o.set("trials", array_of(report.trials, trial_report));
-  o.set("layersQuantized", number(report.layers_quantized));
-  o.set("weightBytesBefore", number(report.weight_bytes_before));
-  o.set("weightBytesAfter", number(report.weight_bytes_after));
+  o.set("layersQuantized", report.layers_quantized);
+  o.set("weightBytesBefore", report.weight_bytes_before);
+  o.set("weightBytesAfter", report.weight_bytes_after);
   o.set("macs", report.macs);
   o.set("macsQuantized", report.macs_quantized);
   o.set("samples", report.samples);
@@ -820,7 +819,7 @@ class ComparisonHandle {
       e.set("cosine", l.cosine);
       e.set("maxAbs", l.max_abs);
       e.set("saturated", l.saturated);
-      e.set("outside", number(l.outside));
+      e.set("outside", l.outside);
       Object histogram;
       histogram.set("left", l.values.left);
       histogram.set("width", l.values.width);
@@ -868,8 +867,8 @@ val info() {
 // `reserved` only grows: WebAssembly memory never shrinks. `used` is what is allocated in it.
 val memory() {
   Object o;
-  o.set("reserved", number(static_cast<size_t>(emscripten_get_heap_size())));
-  o.set("used", number(static_cast<size_t>(mallinfo().uordblks)));
+  o.set("reserved", static_cast<size_t>(emscripten_get_heap_size()));
+  o.set("used", static_cast<size_t>(mallinfo().uordblks));
   return o;
 }
 

@@ -64,3 +64,15 @@ export async function samplesOf(python, model, { zeropoint, inputs, images }) {
     };
   return { truth: null, calibration: series(0, drawnCalibration), test: series(1000, drawnTests) };
 }
+
+/** The first float output of each sample. */
+export async function outputsOf(model, series) {
+  const session = await model.createSession();
+  const outputs = [];
+  for await (const feeds of series()) {
+    const [first] = Object.values(await session.run(feeds));
+    outputs.push({ data: Float32Array.from(first.data), dims: first.dims });
+  }
+  await session.dispose();
+  return outputs;
+}

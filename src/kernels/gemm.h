@@ -26,6 +26,9 @@ inline constexpr int kRowTile = 6;  // rows of a register tile; row ranges are b
 inline constexpr int kStripsOfOneRow = 4;
 inline constexpr int kStripsOfTwoRows = 2;
 
+// Strips that are multiplied at once, of the columns that are left.
+inline int strips_at_once(int most, int columns) { return columns > (most - 1) * kColumnTile ? most : 1; }
+
 // Any number of rows as tiles of kRows and fewer: multiply(std::integral_constant<int, count>, tiles). A rest
 // of one or two rows has too few sums, which wait for each other: a tile before it gives it some of its own.
 template <int kRows, class Multiply>

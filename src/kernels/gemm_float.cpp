@@ -139,7 +139,7 @@ void vector_gemm(const GemmInput<float>& input, const FloatWeights& weights, con
     }
     const int most = rows == 1 ? kStripsOfOneRow : rows == 2 ? kStripsOfTwoRows : 1;
     for (int n = range.column_begin, strips = 0; n < range.column_end; n += strips * kColumnTile) {
-      strips = range.column_end - n > (most - 1) * kColumnTile ? most : 1;
+      strips = strips_at_once(most, range.column_end - n);
       const float* w = weights.tiles + static_cast<std::size_t>(n) * weights.depth;
       begin_strips(epilogue, rows, n, range.column_end, strips, sums);
       if (strips == 1) {

@@ -608,7 +608,7 @@ void multiply_blocks(const Int8Input& input, const Int8Weights& weights, const O
     const Block block(input, weights, work, m, rows);
     const int most = rows == 1 ? kStripsOfOneRow : 1;
     for (int n = range.column_begin, strips = 0; n < range.column_end; n += strips * kColumnTile) {
-      strips = range.column_end - n > (most - 1) * kColumnTile ? most : 1;
+      strips = strips_at_once(most, range.column_end - n);
       begin_sums(offsets + n - range.column_begin, rows, strips, work.sums);
       block.multiply(weights.tiles + static_cast<std::size_t>(n) * weights.padded_depth, strips,
                      std::ptrdiff_t{weights.padded_depth} * kColumnTile);

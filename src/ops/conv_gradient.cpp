@@ -105,8 +105,6 @@ Kernel prepare_weight(PrepareContext& c) {
   };
 }
 
-LayoutRule all_channels_last(const InferContext&) { return LayoutRule::kAllChannelsLast; }
-
 constexpr OpDef kInput = {.domain = kOwn,
                           .name = "ConvInputGradient",
                           .infer = infer_given,

@@ -197,6 +197,7 @@ void infer_broadcast(InferContext& c) {
 
 LayoutRule any_layout(const InferContext&) { return LayoutRule::kAny; }
 LayoutRule channels_last(const InferContext&) { return LayoutRule::kChannelsLast; }
+LayoutRule all_channels_last(const InferContext&) { return LayoutRule::kAllChannelsLast; }
 
 std::vector<int> channels_last_order(int rank) {
   std::vector<int> order{0};

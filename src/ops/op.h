@@ -437,6 +437,7 @@ void infer_broadcast(InferContext& c);  // numpy broadcast of all inputs, type o
 // layout rules
 LayoutRule any_layout(const InferContext&);
 LayoutRule channels_last(const InferContext&);
+LayoutRule all_channels_last(const InferContext&);
 
 // "logical -> physical" permutation of channels last order: (0, 2, ..., rank-1, 1).
 std::vector<int> channels_last_order(int rank);

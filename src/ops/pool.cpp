@@ -375,8 +375,6 @@ Kernel prepare_max_gradient(PrepareContext& c) {
                    });
 }
 
-LayoutRule all_channels_last(const InferContext&) { return LayoutRule::kAllChannelsLast; }
-
 constexpr OpDef kAverageGradientOp = {.domain = kOwn,
                                       .name = "AveragePoolGradient",
                                       .infer = infer_given,

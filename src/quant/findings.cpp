@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/decimal.h"
 #include "core/sort.h"
 #include "core/text.h"
 #include "quant/report.h"
@@ -32,14 +33,7 @@ std::string few_digits(double x) {
   const double size = std::fabs(x);
   const int decimals = size >= 10 || size == 0 ? 0 : size >= 1 ? 1 : size >= 0.1 ? 2 : 3;
   const double unit = std::pow(10, decimals);
-  const auto scaled = static_cast<int64_t>(std::llround(size * unit));
-  const auto one = static_cast<int64_t>(unit);
-  std::string s = std::to_string(scaled / one);
-  if (x < 0 && scaled > 0) s.insert(0, "-");
-  if (scaled % one == 0) return s;
-  std::string rest = std::to_string(one + scaled % one).substr(1);
-  while (rest.back() == '0') rest.pop_back();
-  return s + '.' + rest;
+  return decimal(std::round(x * unit) / unit);
 }
 std::string percent(double share) { return few_digits(100 * share) + " %"; }
 
