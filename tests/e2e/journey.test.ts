@@ -252,7 +252,7 @@ describe('in Chromium', () => {
     const panel = page.getByTestId('training');
     await panel.getByLabel('Bits of a weight').fill('2');
     await panel.getByLabel('Bits of an activation').fill('4');
-    await panel.getByLabel(/Epochs/).fill('40');
+    await panel.getByLabel(/Epochs/).fill('80');
     await panel.getByLabel('Learning rate').selectOption('0.003');
     await panel.getByRole('button', { name: 'Train', exact: true }).click();
 
@@ -279,7 +279,8 @@ describe('in Chromium', () => {
     await page.getByRole('button', { name: /^1\. auto/ }).click();
     await panel.getByRole('button', { name: 'Train', exact: true }).waitFor();
 
-    // Cancelled, nothing is changed.
+    // Cancelled, nothing is changed. Long enough not to be over first.
+    await panel.getByLabel(/Epochs/).fill('1000');
     await panel.getByRole('button', { name: 'Train', exact: true }).click();
     await page.getByTestId('progress').waitFor();
     await page.keyboard.press('Escape');

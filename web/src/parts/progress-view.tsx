@@ -1,5 +1,5 @@
 import type { ComponentChildren } from 'preact';
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { percent, timeLeft } from '../format.ts';
 import type { Step } from '../work.ts';
 
@@ -17,8 +17,9 @@ export function ProgressView({
   children?: ComponentChildren;
 }) {
   const button = useRef<HTMLButtonElement>(null);
-  useEffect(() => button.current?.focus(), []);
-  useEffect(() => {
+  // Before it is seen: whoever sees it can press the key.
+  useLayoutEffect(() => button.current?.focus(), []);
+  useLayoutEffect(() => {
     const onKey = (event: KeyboardEvent) => {
       if (event.key === 'Escape') onCancel();
     };
