@@ -235,7 +235,8 @@ describe('in Chromium', () => {
     await page.context().close();
   });
 
-  test('training recovers accuracy, is paused, and goes on', async () => {
+  /** An untrained network for digits, with samples, quantized: where training begins. */
+  async function quantizeDigits(page: Page): Promise<Locator> {
     const network = join(folder, 'digits.onnx');
     writeFileSync(network, digitsNetwork([6, 8]));
     const { training } = digits(40, 0);
@@ -244,12 +245,16 @@ describe('in Chromium', () => {
       writeFileSync(path, writeNpy(image as Tensor));
       return path;
     });
-    const page = await openPage();
     await loadModel(page, network);
     await page.getByLabel('Choose sample files').setInputFiles(files);
     await page.getByText('4 samples from 4 files.').waitFor();
     await page.getByRole('button', { name: 'Quantize', exact: true }).click();
-    const panel = page.getByTestId('training');
+    return page.getByTestId('training');
+  }
+
+  test('training recovers accuracy, is paused, and goes on', async () => {
+    const page = await openPage();
+    const panel = await quantizeDigits(page);
     await panel.getByLabel('Bits of a weight').fill('2');
     await panel.getByLabel('Bits of an activation').fill('4');
     await panel.getByLabel(/Epochs/).fill('80');
@@ -289,6 +294,55 @@ describe('in Chromium', () => {
     await page.context().close();
   });
 
+  test('training goes on after the page was reloaded', async () => {
+    const page = await openPage();
+    let panel = await quantizeDigits(page);
+    await panel.getByLabel('Bits of a weight').fill('2');
+    await panel.getByLabel(/Epochs/).fill('1000'); // it does not end by itself
+    await panel.getByRole('button', { name: 'Train', exact: true }).click();
+    const facts = panel.getByTestId('training-facts');
+    await expect.poll(() => textOf(facts), { timeout: 120_000 }).toMatch(/^Epoch ([3-9]|\d{2,}) of 1000/);
+
+    await page.reload();
+    panel = await quantizeDigits(page);
+    const goOn = panel.getByRole('button', { name: /^Go on from epoch \d+ of 1000$/ });
+    await goOn.waitFor();
+    const kept = Number(/\d+/.exec((await goOn.textContent()) ?? '')?.[0]);
+    expect(kept).toBeGreaterThanOrEqual(1);
+    expect(await textOf(panel.getByTestId('kept'))).toContain('2-bit weights and 8-bit activations');
+    await page.emulateMedia({ reducedMotion: 'reduce' });
+    expect(await violationsOn(page)).toEqual([]);
+    await goOn.click();
+    await expect.poll(() => textOf(facts), { timeout: 120_000 }).toMatch(/^Epoch \d+ of 1000/);
+    const [, epoch] = /^Epoch (\d+)/.exec((await textOf(facts)) ?? '') ?? [];
+    expect(Number(epoch)).toBeGreaterThanOrEqual(kept);
+
+    // Cancelled, it can still be gone on with; one that does not fit any more is refused, and training starts over.
+    await page.keyboard.press('Escape');
+    await goOn.waitFor();
+    await page.evaluate(spoilCheckpoints);
+    await page.reload();
+    panel = await quantizeDigits(page);
+    await goOn.click();
+    await panel.getByText(/^Training starts over: the checkpoint is not one of this training/).waitFor();
+    await expect.poll(() => textOf(facts), { timeout: 120_000 }).toMatch(/^Epoch \d+ of 1000/);
+
+    // Ended, there is nothing to go on with.
+    await panel.getByRole('button', { name: 'Stop and keep the best' }).click();
+    await page.getByTestId('recovered').waitFor({ timeout: 120_000 });
+    expect(await panel.getByTestId('kept').count()).toBe(0);
+    expect(await page.evaluate(countCheckpoints)).toBe(0);
+
+    // Nor when it was forgotten.
+    await panel.getByRole('button', { name: 'Train again' }).click();
+    await expect.poll(() => textOf(facts), { timeout: 120_000 }).toMatch(/^Epoch ([2-9]|\d{2,}) of 1000/);
+    await page.keyboard.press('Escape');
+    await panel.getByRole('button', { name: 'Forget it' }).click();
+    await goOn.waitFor({ state: 'detached' });
+    await expect.poll(() => page.evaluate(countCheckpoints)).toBe(0);
+    await page.context().close();
+  });
+
   test('Firefox makes the same file, byte for byte', async () => {
     const downloads = temporaryFolder();
     const firefox = await startFirefox(downloads);
@@ -317,6 +371,40 @@ describe('in Chromium', () => {
     }
   });
 });
+
+/** In the page: its checkpoints are changed so that they are none of any training. */
+async function spoilCheckpoints(): Promise<void> {
+  const database = await new Promise<IDBDatabase>((resolve) => {
+    const request = indexedDB.open('zeropoint');
+    request.onsuccess = () => resolve(request.result);
+  });
+  const store = database.transaction('checkpoints', 'readwrite').objectStore('checkpoints');
+  await new Promise<void>((resolve) => {
+    store.openCursor().onsuccess = ({ target }) => {
+      const cursor = (target as IDBRequest<IDBCursorWithValue | null>).result;
+      if (!cursor) return resolve();
+      const { state } = cursor.value;
+      state[0] ^= 255;
+      cursor.update(cursor.value);
+      cursor.continue();
+    };
+  });
+  database.close();
+}
+
+/** In the page: how many checkpoints there are. */
+async function countCheckpoints(): Promise<number> {
+  const database = await new Promise<IDBDatabase>((resolve) => {
+    const request = indexedDB.open('zeropoint');
+    request.onsuccess = () => resolve(request.result);
+  });
+  const request = database.transaction('checkpoints').objectStore('checkpoints').count();
+  await new Promise((resolve) => {
+    request.onsuccess = resolve;
+  });
+  database.close();
+  return request.result;
+}
 
 /** What axe finds wrong with the page as it stands. */
 async function violationsOn(page: Page): Promise<string[]> {

@@ -8,6 +8,7 @@ import {
   type ModelReport,
   type ZeropointError,
 } from 'zeropoint';
+import { sha256 } from './checkpoints.ts';
 import type { Demo } from './demos/demo.ts';
 import { demos } from './demos/index.ts';
 import { bytes, decibels, milliseconds } from './format.ts';
@@ -27,6 +28,8 @@ import { quantizeAndCompare, type Result, type Step, worstSqnr } from './work.ts
 interface Loaded {
   name: string;
   model: Model;
+  /** SHA-256 of its file. */
+  digest: string | undefined;
   demo: Demo | undefined;
 }
 
@@ -56,18 +59,20 @@ export function App() {
   const modelHeading = useRef<HTMLHeadingElement>(null);
 
   const open = useCallback(
-    async (name: string, source: () => Promise<Blob | Uint8Array>, demo?: Demo) => {
+    async (name: string, source: () => Promise<Blob | Uint8Array<ArrayBuffer>>, demo?: Demo) => {
       setError(undefined);
       setLoading(name);
       try {
-        const model = await Model.load(await source());
+        const file = await source();
+        const digest = await sha256(file instanceof Blob ? new Uint8Array(await file.arrayBuffer()) : file);
+        const model = await Model.load(file);
         for (const result of results) await result.model.dispose();
         await loaded?.model.dispose();
         setResults([]);
         setShown(undefined);
         setReport(undefined);
         setSamples(undefined);
-        setLoaded({ name, model, demo });
+        setLoaded({ name, model, digest, demo });
         setStatus(`${name} is loaded`);
         requestAnimationFrame(() => modelHeading.current?.focus());
         setChoices(await engineChoices());
@@ -290,6 +295,7 @@ export function App() {
                   key={result.id}
                   name={loaded.name}
                   original={loaded.model}
+                  digest={loaded.digest}
                   result={result}
                   busy={busy}
                   onPick={({ what, options }) =>

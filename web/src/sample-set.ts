@@ -9,6 +9,7 @@ import {
   type ValueInfo,
   ZeropointError,
 } from 'zeropoint';
+import { sha256 } from './checkpoints.ts';
 
 export interface SampleSet {
   /** What is shown beside it. */
@@ -16,12 +17,16 @@ export interface SampleSet {
   synthetic: boolean;
   /** How many samples, if known. */
   count: number | undefined;
+  /** The same for the same samples, and for no others; undefined: cannot be told. */
+  identity: string | undefined;
   feeds(limit?: number): AsyncIterable<Feeds>;
 }
 
 export interface FileCheck {
   file: File;
   samples: number;
+  /** SHA-256 of what is in it. */
+  digest: string | undefined;
   error?: ZeropointError;
   preview?: string;
 }
@@ -46,6 +51,7 @@ export function syntheticSet(model: Model, dims: Record<string, number>, count =
     label: `${count} made-up samples`,
     synthetic: true,
     count,
+    identity: JSON.stringify(['synthetic', count, dims]),
     async *feeds(limit = count) {
       yield* syntheticSamples(model.inputs, { count: Math.min(limit, count), dims });
     },
@@ -61,17 +67,14 @@ export async function checkFiles(
   const checks: FileCheck[] = [];
   for (const file of files) {
     try {
-      const samples = await samplesInFile(
-        new Uint8Array(await file.arrayBuffer()),
-        file.name,
-        model.inputs,
-        options,
-      );
-      const check: FileCheck = { file, samples: samples.length };
+      const bytes = new Uint8Array(await file.arrayBuffer());
+      const digest = await sha256(bytes);
+      const samples = await samplesInFile(bytes, file.name, model.inputs, options);
+      const check: FileCheck = { file, samples: samples.length, digest };
       if (isImage(file) && checks.length < 8) check.preview = URL.createObjectURL(file);
       checks.push(check);
     } catch (error) {
-      checks.push({ file, samples: 0, error: asError(error) });
+      checks.push({ file, samples: 0, digest: undefined, error: asError(error) });
     }
   }
   return checks;
@@ -89,6 +92,9 @@ export function fileSet(
     label: `${count} ${count === 1 ? 'sample' : 'samples'} from ${good.length} ${good.length === 1 ? 'file' : 'files'}`,
     synthetic: false,
     count,
+    identity: good.every(({ digest }) => digest !== undefined)
+      ? JSON.stringify(['files', options, good.map(({ digest }) => digest)])
+      : undefined,
     async *feeds(limit = Number.POSITIVE_INFINITY) {
       let left = limit;
       for (const { file } of good) {

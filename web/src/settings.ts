@@ -20,7 +20,7 @@ export interface Settings {
   /** A point of a trade-off curve, by its name. */
   picked: { what: string; options: TrialOptions } | undefined;
   /** How mode `qat` trains. */
-  training?: TrainingSettings;
+  training?: TrainingSettings | undefined;
 }
 
 export interface TrainingSettings {

@@ -9,6 +9,7 @@ import {
   type QuantizeReport,
   type TrainingProgress,
 } from 'zeropoint';
+import type { Checkpoint } from './checkpoints.ts';
 import type { SampleSet } from './sample-set.ts';
 import { type Settings, toOptions } from './settings.ts';
 
@@ -170,12 +171,17 @@ export async function trainAndCompare(
   {
     onStep,
     onTraining,
+    onCheckpoint,
+    resume,
     pause,
     stop,
     signal,
   }: {
     onStep: (step: Step) => void;
     onTraining: (progress: TrainingProgress, points: readonly LossPoint[]) => void;
+    /** After each epoch; training waits for it. */
+    onCheckpoint: (saved: Pick<Checkpoint, 'epoch' | 'state' | 'points'>) => Promise<void>;
+    resume: Checkpoint | undefined;
     pause: Pause;
     stop: AbortSignal;
     signal: AbortSignal;
@@ -196,7 +202,8 @@ export async function trainAndCompare(
     untrained.model.dispose(),
   );
   signal.addEventListener('abort', () => pause.end());
-  let points: LossPoint[] = [];
+  let points = [...(resume?.points ?? [])];
+  let state: Uint8Array | undefined;
   let progress: TrainingProgress | undefined;
   const result = await quantizeAndCompare(
     original,
@@ -204,9 +211,19 @@ export async function trainAndCompare(
     settings,
     onStep,
     signal,
-    { ...options, training: { ...options.training, stop } },
-    ({ training: now }) => {
-      if (!now) return undefined;
+    {
+      ...options,
+      training: {
+        ...options.training,
+        stop,
+        resume: resume?.state,
+        onCheckpoint(bytes) {
+          state = bytes;
+        },
+      },
+    },
+    async ({ training: now }) => {
+      if (!now) return;
       const validated = now.validationLoss !== progress?.validationLoss;
       progress = now;
       const { step, loss, validationLoss } = now;
@@ -217,7 +234,9 @@ export async function trainAndCompare(
         points = [...points, { step, loss }];
       }
       onTraining(now, points);
-      return pause.waiting;
+      if (state) await onCheckpoint({ epoch: now.savedEpoch, state, points });
+      state = undefined;
+      await pause.waiting;
     },
   );
   if (!progress) throw new Error('training said nothing of itself');

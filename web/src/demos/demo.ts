@@ -14,7 +14,7 @@ export interface Demo {
   title: string;
   summary: string;
   /** The model's file, with its name. */
-  load(signal: AbortSignal): Promise<{ name: string; bytes: Uint8Array }>;
+  load(signal: AbortSignal): Promise<{ name: string; bytes: Uint8Array<ArrayBuffer> }>;
   /** What `samples` gives, in words. */
   samplesLabel: string;
   sampleCount: number;

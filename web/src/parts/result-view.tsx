@@ -37,6 +37,7 @@ function kindOf(settings: Settings): string {
 export function ResultView({
   name,
   original,
+  digest,
   result,
   busy,
   onPick,
@@ -46,6 +47,8 @@ export function ResultView({
 }: {
   name: string;
   original: Model;
+  /** Of the original's file. */
+  digest: string | undefined;
   result: Result;
   busy: boolean;
   /** Another point of the trade-off is to be made. */
@@ -182,6 +185,7 @@ export function ResultView({
       {isCalibrated(settings) && (
         <TrainingPanel
           original={original}
+          digest={digest}
           result={result}
           samples={samples}
           onBusy={onBusy}

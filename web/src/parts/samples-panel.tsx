@@ -51,6 +51,7 @@ export function SamplesPanel({
         label: demo.samplesLabel,
         synthetic: false,
         count: demo.sampleCount,
+        identity: JSON.stringify(['demo', demo.id]),
         feeds: (limit = demo.sampleCount) => demo.samples(model, Math.min(limit, demo.sampleCount)),
       });
     } else if (kind === 'synthetic') {

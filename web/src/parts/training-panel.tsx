@@ -1,5 +1,12 @@
-import { useRef, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Model, TrainingProgress, ZeropointError } from 'zeropoint';
+import {
+  type Checkpoint,
+  checkpointKey,
+  findCheckpoint,
+  forgetCheckpoint,
+  saveCheckpoint,
+} from '../checkpoints.ts';
 import { bytes, decibels, milliseconds, percent, seconds } from '../format.ts';
 import { asError, type SampleSet } from '../sample-set.ts';
 import type { TrainingSettings } from '../settings.ts';
@@ -27,12 +34,15 @@ interface Run {
 /** "Recover accuracy by training": starts it, shows how it goes, and what it brought. */
 export function TrainingPanel({
   original,
+  digest,
   result,
   samples,
   onBusy,
   onResult,
 }: {
   original: Model;
+  /** Of the original's file. */
+  digest: string | undefined;
   result: Result;
   samples: SampleSet | undefined;
   onBusy: (busy: boolean) => void;
@@ -47,10 +57,34 @@ export function TrainingPanel({
   const [paused, setPaused] = useState(false);
   const [points, setPoints] = useState<readonly LossPoint[]>([]);
   const [problem, setProblem] = useState<ZeropointError | undefined>();
+  const [key, setKey] = useState<string | undefined>();
+  const [kept, setKept] = useState<Checkpoint | undefined>();
+  const [remark, setRemark] = useState('');
   const start = useRef<HTMLButtonElement>(null);
   const set = (change: Partial<TrainingSettings>) => setHow({ ...how, ...change });
 
-  const train = async () => {
+  // A training of this model on these samples that did not come to its end.
+  useEffect(() => {
+    let current = true;
+    const look = async () => {
+      const found = await checkpointKey(digest, samples, result.settings);
+      const checkpoint = found === undefined ? undefined : await findCheckpoint(found);
+      if (!current) return;
+      setKey(found);
+      setKept(checkpoint);
+    };
+    look().catch(() => undefined); // a browser that keeps nothing has nothing to go on from
+    return () => {
+      current = false;
+    };
+  }, [digest, samples, result]);
+
+  const forget = async () => {
+    setKept(undefined);
+    if (key !== undefined) await forgetCheckpoint(key).catch(() => undefined);
+  };
+
+  const train = async (training: TrainingSettings, resume?: Checkpoint): Promise<void> => {
     if (!samples) return;
     const started: Run = {
       controller: new AbortController(),
@@ -59,30 +93,55 @@ export function TrainingPanel({
       startedAt: performance.now(),
     };
     setProblem(undefined);
-    setPoints([]);
+    setRemark('');
+    setPoints(resume?.points ?? []);
     setNow(undefined);
     setPaused(false);
     setRun(started);
     onBusy(true);
+    let fits = resume === undefined;
+    let isKept = key !== undefined;
     try {
       const trained = await trainAndCompare(
         original,
         samples,
-        { ...result.settings, training: how },
+        { ...result.settings, training },
         {
           onStep: setStep,
           onTraining(progress, history) {
+            fits = true;
             setNow(progress);
             setPoints(history);
           },
+          async onCheckpoint(saved) {
+            if (key === undefined || !isKept) return;
+            const checkpoint = { ...saved, key, training, savedAt: Date.now() };
+            try {
+              await saveCheckpoint(checkpoint);
+              setKept(checkpoint);
+            } catch (error) {
+              isKept = false;
+              setRemark(
+                `This browser keeps no checkpoints (${asError(error).message}): do not close the page.`,
+              );
+            }
+          },
+          resume,
           pause: started.pause,
           stop: started.stop.signal,
           signal: started.controller.signal,
         },
       );
+      await forget();
       onResult(trained);
     } catch (error) {
       const found = asError(error);
+      if (!fits && found.code === 'invalid-argument') {
+        await forget();
+        const again = train(training);
+        setRemark(`Training starts over: ${found.message}.`);
+        return await again;
+      }
       if (found.code !== 'cancelled') setProblem(found);
       requestAnimationFrame(() => start.current?.focus());
     } finally {
@@ -173,8 +232,30 @@ export function TrainingPanel({
               </select>
             </label>
           </fieldset>
+          {kept && (
+            <div class="actions kept" data-testid="kept">
+              <button
+                type="button"
+                class="primary"
+                disabled={!samples}
+                onClick={() => {
+                  setHow(kept.training);
+                  void train(kept.training, kept);
+                }}
+              >
+                Go on from epoch {kept.epoch} of {kept.training.epochs}
+              </button>
+              <button type="button" onClick={() => void forget()}>
+                Forget it
+              </button>
+              <span class="note">
+                A training with {kept.training.weightBits}-bit weights and {kept.training.activationBits}-bit
+                activations did not come to its end.
+              </span>
+            </div>
+          )}
           <div class="actions">
-            <button type="button" ref={start} disabled={!samples} onClick={() => void train()}>
+            <button type="button" ref={start} disabled={!samples} onClick={() => void train(how)}>
               {result.training ? 'Train again' : 'Train'}
             </button>
             {samples?.synthetic && (
@@ -182,6 +263,11 @@ export function TrainingPanel({
             )}
           </div>
         </>
+      )}
+      {remark && (
+        <p class="warning" role="status">
+          {remark}
+        </p>
       )}
       {problem && <ErrorBox error={problem} onClose={() => setProblem(undefined)} />}
     </div>
