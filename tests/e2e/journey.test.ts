@@ -235,6 +235,54 @@ describe('in Chromium', () => {
     await page.context().close();
   });
 
+  test('the demo tells digits with both models, drawn ones too', async () => {
+    const page = await openPage();
+    await page.getByRole('button', { name: /Recognise digits/ }).click();
+    await page.getByText('With the chosen settings').waitFor();
+    const canvas = page.locator('.digits canvas');
+    const original = page.getByTestId('reading-original');
+    await expect.poll(() => textOf(original.getByTestId('accuracy'))).toMatch(/right of 500 digits/);
+    expect(Number.parseFloat((await textOf(original.getByTestId('accuracy'))) ?? '')).toBeGreaterThan(94);
+
+    await page.getByRole('button', { name: 'Quantize', exact: true }).click();
+    await page.getByTestId('result').waitFor();
+    const quantized = page.getByTestId('reading-quantized');
+    await expect.poll(() => textOf(quantized.getByTestId('accuracy'))).toMatch(/right of 500 digits/);
+    expect(Number.parseFloat((await textOf(quantized.getByTestId('accuracy'))) ?? '')).toBeGreaterThan(93);
+
+    // With the keyboard: test digits, most of which are told.
+    let told = 0;
+    for (let i = 0; i < 5; ++i) {
+      const before = await canvas.getAttribute('aria-label');
+      await page.getByRole('button', { name: 'Next test digit' }).press('Enter');
+      await expect.poll(() => canvas.getAttribute('aria-label')).not.toBe(before);
+      const label = /which is a (\d)$/.exec((await canvas.getAttribute('aria-label')) ?? '')?.[1];
+      const answer = quantized.locator('.read-text');
+      await expect.poll(() => textOf(answer)).toMatch(/^\d .* sure$/);
+      if ((await textOf(answer))?.[0] === label) told += 1;
+    }
+    expect(told).toBeGreaterThanOrEqual(4);
+    await page.emulateMedia({ reducedMotion: 'reduce' });
+    expect(await violationsOn(page)).toEqual([]);
+
+    // With the mouse: a seven.
+    await canvas.scrollIntoViewIfNeeded();
+    const box = await canvas.boundingBox();
+    if (!box) throw new Error('the board is not to be seen');
+    const at = (x: number, y: number) => [box.x + x * box.width, box.y + y * box.height] as const;
+    await page.mouse.move(...at(0.3, 0.2));
+    await page.mouse.down();
+    await page.mouse.move(...at(0.7, 0.2), { steps: 5 });
+    await page.mouse.move(...at(0.45, 0.8), { steps: 5 });
+    await page.mouse.up();
+    for (const side of [original, quantized]) {
+      await expect.poll(() => textOf(side.locator('.read-text'))).toMatch(/^7 .* sure$/);
+    }
+    await page.getByRole('button', { name: 'Clear' }).click();
+    await expect.poll(() => textOf(original.locator('.read-text'))).toBe('Draw a digit.');
+    await page.context().close();
+  });
+
   /** An untrained network for digits, with samples, quantized: where training begins. */
   async function quantizeDigits(page: Page): Promise<Locator> {
     const network = join(folder, 'digits.onnx');

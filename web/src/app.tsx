@@ -245,8 +245,8 @@ export function App() {
             </section>
             {View && (
               <section aria-labelledby="demo-heading">
-                <h2 id="demo-heading">{loaded.demo?.title}</h2>
-                <View original={loaded.model} quantized={result?.model} />
+                <h2 id="demo-heading">Try it</h2>
+                <View original={loaded.model} quantized={result?.model} test={loaded.demo?.test} />
               </section>
             )}
             <section aria-labelledby="samples-heading">

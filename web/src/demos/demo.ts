@@ -7,6 +7,7 @@ export interface DemoViewProps {
   original: Model;
   /** Undefined until the model was quantized. */
   quantized: Model | undefined;
+  test: Demo['test'];
 }
 
 export interface Demo {
@@ -17,8 +18,16 @@ export interface Demo {
   load(signal: AbortSignal): Promise<{ name: string; bytes: Uint8Array<ArrayBuffer> }>;
   /** What `samples` gives, in words. */
   samplesLabel: string;
+  /** What they are, in a sentence. */
+  samplesNote: string;
   sampleCount: number;
   /** Samples like those that the view shows, but not the same. */
   samples(model: Model, limit: number): AsyncIterable<Feeds>;
+  /** Samples that the model never saw, with the class of each: what answers are counted on. */
+  test?: {
+    what: string;
+    feeds(model: Model): AsyncIterable<Feeds>;
+    labels(): Promise<readonly number[]>;
+  };
   View: ComponentType<DemoViewProps>;
 }

@@ -96,11 +96,7 @@ export function SamplesPanel({
           </label>
         ))}
       </fieldset>
-      {kind === 'demo' && (
-        <p class="note">
-          Drawn in your browser, in several fonts, with noise: other lines than the one you read below.
-        </p>
-      )}
+      {kind === 'demo' && <p class="note">{demo?.samplesNote}</p>}
       {kind === 'files' && (
         <>
           <DropZone
