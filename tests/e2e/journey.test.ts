@@ -5,8 +5,15 @@ import * as ort from 'onnxruntime-web';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Model, Tensor, writeNpy } from 'zeropoint';
-import { digits, digitsNetwork, samplesOf } from '../../bench/digits.mjs';
-import { modelPath, servePage, startChromium, startFirefox, temporaryFolder } from './browsers.ts';
+import { accuracyOf, digits, digitsNetwork, samplesOf } from '../../bench/digits.mjs';
+import {
+  digitsFolder,
+  modelPath,
+  servePage,
+  startChromium,
+  startFirefox,
+  temporaryFolder,
+} from './browsers.ts';
 
 const angle = modelPath('ch_ppocr_mobile_v2.0_cls_infer');
 const folder = temporaryFolder();
@@ -280,6 +287,54 @@ describe('in Chromium', () => {
     }
     await page.getByRole('button', { name: 'Clear' }).click();
     await expect.poll(() => textOf(original.locator('.read-text'))).toBe('Draw a digit.');
+    await page.context().close();
+  });
+
+  test('right answers are counted where they are known', async () => {
+    const trained = join(digitsFolder, 'digits.onnx');
+    const { training } = digits(3, 0);
+    const images = samplesOf(training, 1, { Tensor }).map(({ image }, index) => {
+      const path = join(folder, `digit-${index}.npy`);
+      writeFileSync(path, writeNpy(image as Tensor));
+      return path;
+    });
+    // A third of the answers is said to be another one than it is.
+    const labels = training.labels.map((label, i) => (i % 3 === 0 ? (label + 1) % 10 : label));
+    const model = await Model.load(readFileSync(trained));
+    const session = await model.createSession();
+    const expected = await accuracyOf(session, { images: training.images, labels }, { Tensor });
+    await session.dispose();
+    await model.dispose();
+
+    const page = await openPage();
+    await loadModel(page, trained);
+    await page.getByLabel('Choose sample files').setInputFiles(images);
+    await page.getByText('30 samples from 30 files.').waitFor();
+    const few = join(folder, 'few.txt');
+    writeFileSync(few, '1\n2\n');
+    await page.getByLabel('Add right answers').setInputFiles(few);
+    await page.getByText('few.txt says 2 classes, and there are 30 samples.').waitFor();
+    const right = join(folder, 'right.csv');
+    writeFileSync(right, labels.map((label, i) => `digit-${i}.npy,${label}\n`).join(''));
+    await page.getByLabel('Other right answers').setInputFiles(right);
+    await page.getByText('30 right answers from right.csv.').waitFor();
+    await page.emulateMedia({ reducedMotion: 'reduce' });
+    expect(await violationsOn(page)).toEqual([]);
+
+    await page.locator('summary', { hasText: 'Options' }).click();
+    await page.getByLabel('Scheme').selectOption('static');
+    await page.getByLabel('More bits for the layers').selectOption('drop');
+    await page.getByRole('button', { name: 'Quantize', exact: true }).click();
+    const result = page.getByTestId('result');
+    await result.waitFor();
+    const [, quantized, original] =
+      /^Right answers: ([\d.]+) %, the original ([\d.]+) %, of your samples\.$/.exec(
+        (await textOf(result.getByTestId('right-answers'))) ?? '',
+      ) ?? [];
+    expect(original).toBe((100 * expected).toFixed(1));
+    expect(Math.abs(Number(quantized) - Number(original))).toBeLessThan(10);
+    await result.locator('summary', { hasText: 'What was tried' }).click();
+    expect(await result.getByText(/ right answers$/).count()).toBeGreaterThan(0);
     await page.context().close();
   });
 

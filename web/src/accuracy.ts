@@ -1,5 +1,6 @@
 // How many answers are right, where it is known which are.
-import { type Feeds, type Model, ZeropointError } from 'zeropoint';
+import { type Model, ZeropointError } from 'zeropoint';
+import type { LabelledSamples } from './sample-set.ts';
 
 /** Where the largest of the numbers is. */
 function largest(numbers: ArrayLike<number | bigint>): number {
@@ -11,21 +12,21 @@ function largest(numbers: ArrayLike<number | bigint>): number {
 }
 
 /**
- * The share of samples, 0...1, whose class a model tells. `labels`: the class of each, from 0, in their order. As in
- * quantize(), an answer is the largest element of the first output that has several, and each sample has one.
+ * The share of samples, 0...1, whose class a model tells. As in quantize(), an answer is the largest element of the first
+ * output that has several, and each sample has one.
  */
 export async function accuracyOf(
   model: Model,
-  samples: AsyncIterable<Feeds>,
-  labels: readonly number[],
+  samples: LabelledSamples,
   signal: AbortSignal,
   onDone?: (share: number) => void,
 ): Promise<number> {
+  const labels = await samples.labels();
   const session = await model.createSession();
   try {
     let right = 0;
     let count = 0;
-    for await (const feeds of samples) {
+    for await (const feeds of samples.feeds()) {
       const outputs = Object.values(await session.run(feeds, { signal }));
       const answer = outputs.find(({ dims }) => (dims.at(-1) ?? 1) > 1) ?? outputs[0];
       if (!answer || answer.data.length !== (answer.dims.at(-1) ?? 1)) {

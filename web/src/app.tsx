@@ -11,7 +11,7 @@ import {
 import { sha256 } from './checkpoints.ts';
 import type { Demo } from './demos/demo.ts';
 import { demos } from './demos/index.ts';
-import { bytes, decibels, milliseconds } from './format.ts';
+import { bytes, decibels, milliseconds, percent } from './format.ts';
 import { DropZone, droppedFiles } from './parts/drop-zone.tsx';
 import { ErrorBox } from './parts/error-box.tsx';
 import { ModelCard } from './parts/model-card.tsx';
@@ -172,6 +172,7 @@ export function App() {
 
   const result = results.find(({ id }) => id === shown);
   const View = loaded?.demo?.View;
+  const test = useMemo(() => loaded?.demo?.test?.(loaded.model), [loaded]);
   return (
     <>
       <header class="bar">
@@ -246,7 +247,7 @@ export function App() {
             {View && (
               <section aria-labelledby="demo-heading">
                 <h2 id="demo-heading">Try it</h2>
-                <View original={loaded.model} quantized={result?.model} test={loaded.demo?.test} />
+                <View original={loaded.model} quantized={result?.model} test={test} />
               </section>
             )}
             <section aria-labelledby="samples-heading">
@@ -328,6 +329,7 @@ function History({
   disabled: boolean;
   onShow: (id: number) => void;
 }) {
+  const labelled = results.some(({ accuracy }) => accuracy);
   return (
     <ScrollRegion label="Results so far">
       <table class="history">
@@ -338,6 +340,7 @@ function History({
             <th scope="col">Size</th>
             <th scope="col">Time</th>
             <th scope="col">SQNR</th>
+            {labelled && <th scope="col">Right answers</th>}
           </tr>
         </thead>
         <tbody>
@@ -357,6 +360,7 @@ function History({
               <td>{bytes(result.report.sizeAfter)}</td>
               <td>{milliseconds(result.latency.quantized)}</td>
               <td>{decibels(worstSqnr(result))}</td>
+              {labelled && <td>{result.accuracy ? percent(result.accuracy.quantized) : '–'}</td>}
             </tr>
           ))}
         </tbody>

@@ -3,6 +3,7 @@ import {
   concreteDims,
   type Feeds,
   type ImageOptions,
+  labelsInFile,
   type Model,
   samplesInFile,
   syntheticSamples,
@@ -17,9 +18,21 @@ export interface SampleSet {
   synthetic: boolean;
   /** How many samples, if known. */
   count: number | undefined;
+  /** The right class of each sample, in their order, where that is known. */
+  labels?: (() => Promise<readonly number[]>) | undefined;
+  /** What right answers are counted on. */
+  test?: LabelledSamples | undefined;
   /** The same for the same samples, and for no others; undefined: cannot be told. */
   identity: string | undefined;
   feeds(limit?: number): AsyncIterable<Feeds>;
+}
+
+/** Samples with the right class of each. */
+export interface LabelledSamples {
+  /** What they are, in words. */
+  what: string;
+  labels(): Promise<readonly number[]>;
+  feeds(): AsyncIterable<Feeds>;
 }
 
 export interface FileCheck {
@@ -30,6 +43,9 @@ export interface FileCheck {
   error?: ZeropointError;
   preview?: string;
 }
+
+/** Whether a file says classes, and holds no sample. */
+export const isLabels = (file: File): boolean => /\.(csv|tsv|txt)$/i.test(file.name);
 
 export const isImage = (file: File): boolean => file.type.startsWith('image/');
 
@@ -84,11 +100,12 @@ export function fileSet(
   checks: readonly FileCheck[],
   model: Model,
   options: ImageOptions,
+  labels?: readonly number[],
 ): SampleSet | undefined {
   const good = checks.filter(({ error }) => !error);
   const count = good.reduce((sum, { samples }) => sum + samples, 0);
   if (count === 0) return undefined;
-  return {
+  const set: SampleSet = {
     label: `${count} ${count === 1 ? 'sample' : 'samples'} from ${good.length} ${good.length === 1 ? 'file' : 'files'}`,
     synthetic: false,
     count,
@@ -106,6 +123,25 @@ export function fileSet(
       }
     },
   };
+  if (!labels) return set;
+  const told = async () => labels;
+  return {
+    ...set,
+    labels: told,
+    test: { what: 'your samples', labels: told, feeds: () => set.feeds() },
+  };
+}
+
+/** The right class of each sample out of a file: see labelsInFile. */
+export async function labelsFor(file: File, checks: readonly FileCheck[]): Promise<readonly number[]> {
+  const names = checks.flatMap(({ file, samples }) => Array.from({ length: samples }, () => file.name));
+  const labels = await labelsInFile(new Uint8Array(await file.arrayBuffer()), file.name, names);
+  if (labels.length === names.length) return labels;
+  throw new ZeropointError(
+    'invalid-argument',
+    `${file.name} says ${labels.length} ${labels.length === 1 ? 'class' : 'classes'}, and there are ${names.length} samples`,
+    { hint: 'give one for each sample, in their order, or each behind the name of its file' },
+  );
 }
 
 export const asError = (error: unknown): ZeropointError =>

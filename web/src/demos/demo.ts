@@ -2,12 +2,13 @@
 // side by side. The page knows only this interface; add a folder and list it in index.ts.
 import type { ComponentType } from 'preact';
 import type { Feeds, Model } from 'zeropoint';
+import type { LabelledSamples } from '../sample-set.ts';
 
 export interface DemoViewProps {
   original: Model;
   /** Undefined until the model was quantized. */
   quantized: Model | undefined;
-  test: Demo['test'];
+  test: LabelledSamples | undefined;
 }
 
 export interface Demo {
@@ -23,11 +24,9 @@ export interface Demo {
   sampleCount: number;
   /** Samples like those that the view shows, but not the same. */
   samples(model: Model, limit: number): AsyncIterable<Feeds>;
-  /** Samples that the model never saw, with the class of each: what answers are counted on. */
-  test?: {
-    what: string;
-    feeds(model: Model): AsyncIterable<Feeds>;
-    labels(): Promise<readonly number[]>;
-  };
+  /** The right class of each of them, if that is known. */
+  labels?: LabelledSamples['labels'];
+  /** Samples that the model never saw, with labels: what right answers are counted on. */
+  test?(model: Model): LabelledSamples;
   View: ComponentType<DemoViewProps>;
 }

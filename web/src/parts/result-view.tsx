@@ -58,7 +58,7 @@ export function ResultView({
   onResult: (result: Result) => void;
 }) {
   const [problem, setProblem] = useState<ZeropointError | undefined>();
-  const { report, comparison, latency, settings } = result;
+  const { report, comparison, latency, accuracy, settings } = result;
   const sqnr = worstSqnr(result);
   const { word, grade } = verdict(sqnr);
   const top1 = worstTop1(result);
@@ -91,6 +91,12 @@ export function ResultView({
           <span class="fact-label">Agreement with the original</span>
           <span class="fact-value">{decibels(sqnr)}</span>
           <span class="fact-note">{word}</span>
+          {accuracy && (
+            <span class="fact-note" data-testid="right-answers">
+              Right answers: {percent(accuracy.quantized)}, the original {percent(accuracy.original)}, of{' '}
+              {accuracy.of}.
+            </span>
+          )}
           <span class="fact-note">
             {!Number.isNaN(top1) && `Same top answer: ${percent(top1)}. `}Cosine {cosine.toFixed(4)}, over{' '}
             {comparison.samples} {comparison.samples === 1 ? 'sample' : 'samples'}.
@@ -130,7 +136,11 @@ export function ResultView({
             attempt(async () =>
               save(
                 `${base(name)}.report.json`,
-                JSON.stringify({ model: name, settings, latency, comparison, report }, jsonNumber, 2),
+                JSON.stringify(
+                  { model: name, settings, latency, comparison, accuracy, report },
+                  jsonNumber,
+                  2,
+                ),
                 'application/json',
               ),
             )
@@ -170,7 +180,9 @@ export function ResultView({
                     <td>{trial.what}</td>
                     <td>
                       {decibels(trial.sqnr)}
-                      {!Number.isNaN(trial.drop) && `, ${percent(1 - trial.drop)} same answers`}
+                      {Number.isNaN(trial.accuracy)
+                        ? !Number.isNaN(trial.drop) && `, ${percent(1 - trial.drop)} same answers`
+                        : `, ${percent(trial.accuracy)} right answers`}
                     </td>
                     <td>{bytes(trial.weightBytes)}</td>
                     <td>{trial.kept ? 'yes' : ''}</td>

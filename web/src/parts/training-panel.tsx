@@ -282,11 +282,24 @@ function Recovered({
   result: Result;
   before: NonNullable<Result['training']>['before'];
 }) {
+  const { accuracy } = result;
   const { progress, points } = result.training as NonNullable<Result['training']>;
   const rows = [
-    { what: 'Before training', top1: before.top1, sqnr: before.sqnr, loss: progress.firstLoss },
-    { what: 'After training', top1: worstTop1(result), sqnr: worstSqnr(result), loss: progress.bestLoss },
-    { what: 'The original (float)', top1: 1, sqnr: Number.POSITIVE_INFINITY, loss: 0 },
+    { what: 'Before training', ...before, loss: progress.firstLoss },
+    {
+      what: 'After training',
+      accuracy: accuracy?.quantized,
+      top1: worstTop1(result),
+      sqnr: worstSqnr(result),
+      loss: progress.bestLoss,
+    },
+    {
+      what: 'The original (float)',
+      accuracy: accuracy?.original,
+      top1: 1,
+      sqnr: Number.POSITIVE_INFINITY,
+      loss: 0,
+    },
   ];
   return (
     <>
@@ -295,15 +308,17 @@ function Recovered({
           <thead>
             <tr>
               <th scope="col">Model</th>
+              {accuracy && <th scope="col">Right answers</th>}
               <th scope="col">Same top answer</th>
               <th scope="col">Agreement</th>
               <th scope="col">Loss</th>
             </tr>
           </thead>
           <tbody>
-            {rows.map(({ what, top1, sqnr, loss }) => (
+            {rows.map(({ what, accuracy, top1, sqnr, loss }) => (
               <tr key={what}>
                 <td>{what}</td>
+                {accuracy !== undefined && <td>{percent(accuracy)}</td>}
                 <td>{Number.isNaN(top1) ? '–' : percent(top1)}</td>
                 <td>{decibels(sqnr)}</td>
                 <td>{loss.toPrecision(3)}</td>

@@ -28,10 +28,11 @@ export const digits: Demo = {
     'Handwritten digits of the MNIST collection that the network was trained on: others than those it is tested with.',
   sampleCount: packed,
   samples: (model, limit) => feeds(model, trainingDigits(), limit),
-  test: {
+  labels: async () => (await trainingDigits()).map(({ label }) => label),
+  test: (model) => ({
     what: `${packed} digits that it never saw`,
-    feeds: (model) => feeds(model, testDigits(), packed),
+    feeds: () => feeds(model, testDigits(), packed),
     labels: async () => (await testDigits()).map(({ label }) => label),
-  },
+  }),
   View: DigitsView,
 };

@@ -50,9 +50,7 @@ function useAccuracy(model: Model | undefined, test: DemoViewProps['test']) {
   useEffect(() => {
     if (!model || !test) return;
     const leaving = new AbortController();
-    test
-      .labels()
-      .then((labels) => accuracyOf(model, test.feeds(model), labels, leaving.signal))
+    accuracyOf(model, test, leaving.signal)
       .then((accuracy) => setCounted({ of: model, accuracy }))
       .catch(() => undefined); // the view was left; what else fails shows in the answers
     return () => leaving.abort();
