@@ -61,7 +61,7 @@ export function TrainingPanel({
   const [kept, setKept] = useState<Checkpoint | undefined>();
   const [remark, setRemark] = useState('');
   const start = useRef<HTMLButtonElement>(null);
-  const set = (change: Partial<TrainingSettings>) => setHow({ ...how, ...change });
+  const set = (change: Partial<TrainingSettings>) => setHow((before) => ({ ...before, ...change }));
 
   // A training of this model on these samples that did not come to its end.
   useEffect(() => {
@@ -357,6 +357,11 @@ function Count({
         value={value}
         min={min}
         max={max}
+        // What fits counts while it is typed; the rest is made to fit when the field is left.
+        onInput={(event) => {
+          const typed = event.currentTarget.valueAsNumber;
+          if (Number.isInteger(typed) && typed >= min && typed <= max) onChange(typed);
+        }}
         onChange={(event) => {
           const typed = Math.round(event.currentTarget.valueAsNumber);
           onChange(Number.isNaN(typed) ? value : Math.min(max, Math.max(min, typed)));
