@@ -498,7 +498,9 @@ quant::Training training_of(const val& v) {
   t.weight_decay = real("weightDecay");
   t.clip_norm = real("clipNorm");
   t.validation = real("validation");
-  t.learn_scales = field<bool>(v, "learnScales");
+  t.scales = field<std::string>(v, "scales");
+  t.learn_zero_points = field<bool>(v, "learnZeroPoints");
+  t.intermediate = strings_of(v, "intermediate");
   t.freeze = field<bool>(v, "freeze");
   t.seed = static_cast<uint64_t>(real("seed"));
   t.weight_bits = whole("weightBits");

@@ -151,8 +151,20 @@ export interface TrainingOptions {
   clipNorm?: number | undefined;
   /** The part of the samples that is kept aside to choose the best epoch by; default: 0.1. */
   validation?: number | undefined;
-  /** Whether scales are learned too (default), or stay as calibrated. */
-  learnScales?: boolean | undefined;
+  /**
+   * - `learned` (default): by gradient descent, as the weights (LSQ, Esser et al. 2020)
+   * - `moving-average`: those of activations follow the ranges that batches have, those of weights their largest values
+   *   (Jacob et al. 2018)
+   * - `fixed`: as calibrated
+   */
+  scales?: 'learned' | 'moving-average' | 'fixed' | undefined;
+  /** Whether zero points of activations are learned (LSQ+, Bhalgat et al. 2020), or stay where they are (default). */
+  zeroPoints?: 'learned' | 'fixed' | undefined;
+  /**
+   * Float values inside the model, by name, that are to be as in the float model too: the mean squared error of each,
+   * relative to its power, is added to the loss.
+   */
+  intermediate?: readonly string[] | undefined;
   /** Whether what comes before an operator without a gradient stays as it is; by default that is an error. */
   freeze?: boolean | undefined;
   /**
@@ -260,7 +272,9 @@ const trainingChecks: Record<string, check.Check> = {
   weightDecay: atLeastZero,
   clipNorm: atLeastZero,
   validation: part,
-  learnScales: check.boolean,
+  scales: check.oneOf(['learned', 'moving-average', 'fixed']),
+  zeroPoints: check.oneOf(['learned', 'fixed']),
+  intermediate: check.listOf(check.string),
   freeze: check.boolean,
   memoryLimit: (value) => (bytesFrom(value) === undefined ? 'bytes are needed, as in 500MB' : undefined),
   onCheckpoint: check.func,
@@ -377,7 +391,9 @@ const trainingFrom = ({ training = {}, weightBits = 0, activationBits = 0 }: Sch
   weightDecay: training.weightDecay ?? 0,
   clipNorm: training.clipNorm ?? 1,
   validation: training.validation ?? 0.1,
-  learnScales: training.learnScales ?? true,
+  scales: training.scales ?? 'learned',
+  learnZeroPoints: training.zeroPoints === 'learned',
+  intermediate: training.intermediate ?? [],
   freeze: training.freeze ?? false,
   seed: training.seed ?? 1,
   weightBits,

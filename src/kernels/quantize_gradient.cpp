@@ -38,22 +38,25 @@ void fake_quantize(const FakeQuantization& f, const float* x, float* y, std::siz
   });
 }
 
-double fake_quantize_gradient(const FakeQuantization& f, const float* x, const float* dy, float* dx,
-                              std::size_t count) {
+FakeQuantizationGradient fake_quantize_gradient(const FakeQuantization& f, const float* x, const float* dy,
+                                                float* dx, std::size_t count) {
   constexpr std::size_t kPiece = 256;  // floats are summed in pieces, pieces as doubles
   const Codes codes(f);
   const F zero = L::splat(0.0f);
-  double total = 0;
+  FakeQuantizationGradient total;
   for (std::size_t begin = 0; begin < count; begin += kPiece) {
-    F ds = zero;
+    F ds = zero, dz = zero;
     in_vectors(begin, std::min(count, begin + kPiece), [&](std::size_t i, std::size_t n) {
       const F v = L::div(L::load(x + i), codes.scale), q = L::nearest(v), d = L::load_some(dy + i, n);
       const F clamped = codes.clamped(q);
       const auto inside = L::equal(q, clamped);
+      const F through = L::select(inside, d, zero);
       ds = L::add(ds, L::mul(d, L::select(inside, L::sub(q, v), clamped)));
-      L::store_some(dx + i, L::select(inside, d, zero), n);
+      dz = L::add(dz, L::sub(through, d));
+      L::store_some(dx + i, through, n);
     });
-    total += L::sum(ds);
+    total.scale += L::sum(ds);
+    total.zero_point += double{L::sum(dz)} * f.scale;
   }
   return total;
 }

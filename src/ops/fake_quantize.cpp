@@ -1,9 +1,11 @@
 // FakeQuantize: the QuantizeLinear -> DequantizeLinear pairs of a graph as training sees them, in one step
 // and with the integers that may be used given by `low` and `high` (fewer than the type has, for 2, 3 or 4
-// bits). Its scales can be learned.
+// bits). Its scales can be learned, and so can the zero point of a whole tensor, which is rounded where it is
+// used.
 //
 // Inputs: x, scales, zero points (float). One scale, or one for each index along `axis`.
 #include <algorithm>
+#include <cmath>
 
 #include "kernels/quantize_gradient.h"
 #include "ops/gradient.h"
@@ -22,7 +24,7 @@ struct Geometry {
 
   int64_t count() const { return outer * length * inner; }
   kernels::FakeQuantization at(const RunContext& r, int64_t k) const {
-    return {r.in<float>(1)[k], r.in<float>(2)[k], low, high};
+    return {r.in<float>(1)[k], std::nearbyint(r.in<float>(2)[k]), low, high};
   }
 };
 
@@ -67,18 +69,25 @@ Kernel prepare(PrepareContext& c) {
   };
 }
 
-// ---- x, scales, zero points, dy: dx and the scales' gradients
+// ---- x, scales, zero points, dy: dx, the scales' gradients, the zero point's
 
 void infer_gradient(InferContext& c) {
   infer_same(c);
-  if (!c.has_output(1)) return;
-  if (c.shape(1)) return c.output(1, DType::kFloat32, *c.shape(1));
-  c.output(1, DType::kFloat32);
+  for (size_t i = 1; i < 3; ++i) {
+    if (!c.has_output(i)) continue;
+    if (c.shape(i)) {
+      c.output(i, DType::kFloat32, *c.shape(i));
+    } else {
+      c.output(i, DType::kFloat32);
+    }
+  }
 }
 
 Kernel prepare_gradient(PrepareContext& c) {
   const Geometry g = geometry_of(c);
-  const bool scales = c.has_output(1);
+  const bool scales = c.has_output(1), zero = c.has_output(2);
+  if (zero && !g.per_tensor)
+    c.fail(ErrorCode::kUnsupportedOperator, "zero points are learned of whole tensors only");
   if (!g.per_tensor) {
     const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, g.outer * g.inner));
     return [=](const RunContext& r) {
@@ -88,7 +97,8 @@ Kernel prepare_gradient(PrepareContext& c) {
           for (int64_t o = 0; o < g.outer; ++o) {
             const int64_t at = (o * g.length + k) * g.inner;
             ds += kernels::fake_quantize_gradient(g.at(r, k), r.in<float>(0) + at, r.in<float>(3) + at,
-                                                  r.out<float>(0) + at, static_cast<size_t>(g.inner));
+                                                  r.out<float>(0) + at, static_cast<size_t>(g.inner))
+                      .scale;
           }
           if (scales) r.out<float>(1)[k] = static_cast<float>(ds);
         }
@@ -97,26 +107,33 @@ Kernel prepare_gradient(PrepareContext& c) {
   }
   // The same pieces with any number of threads, so that the sum has the same bits.
   const int64_t pieces = std::clamp<int64_t>(g.inner / kGrain, 1, 64);
-  c.scratch(static_cast<size_t>(pieces) * sizeof(double));
+  using Sum = kernels::FakeQuantizationGradient;
+  c.scratch(static_cast<size_t>(pieces) * sizeof(Sum));
   return [=](const RunContext& r) {
-    auto* sums = r.scratch<double>();
+    auto* sums = r.scratch<Sum>();
     r.parallel(pieces, [&](int64_t p, int) {
       const int64_t begin = g.inner * p / pieces, end = g.inner * (p + 1) / pieces;
       sums[p] = kernels::fake_quantize_gradient(g.at(r, 0), r.in<float>(0) + begin, r.in<float>(3) + begin,
                                                 r.out<float>(0) + begin, static_cast<size_t>(end - begin));
     });
-    double ds = 0;
-    for (int64_t p = 0; p < pieces; ++p) ds += sums[p];
-    if (scales) *r.out<float>(1) = static_cast<float>(ds);
+    Sum all;
+    for (int64_t p = 0; p < pieces; ++p) {
+      all.scale += sums[p].scale;
+      all.zero_point += sums[p].zero_point;
+    }
+    if (scales) *r.out<float>(1) = static_cast<float>(all.scale);
+    if (zero) *r.out<float>(2) = static_cast<float>(all.zero_point);
   };
 }
 
 void gradient(Gradient& g) {
-  if (!g.wanted(0) && !g.wanted(1)) return;
-  const auto made = g.add_node("FakeQuantizeGradient", {g.in(0), g.in(1), g.in(2), g.dy()},
-                               g.wanted(1) ? 2 : 1, g.attributes(), kOwn);
+  if (!g.wanted(0) && !g.wanted(1) && !g.wanted(2)) return;
+  const size_t outputs = g.wanted(2) ? 3 : g.wanted(1) ? 2 : 1;
+  const auto made =
+      g.add_node("FakeQuantizeGradient", {g.in(0), g.in(1), g.in(2), g.dy()}, outputs, g.attributes(), kOwn);
   if (g.wanted(0)) g.give(0, made[0]);
   if (g.wanted(1)) g.give(1, made[1]);
+  if (g.wanted(2)) g.give(2, made[2]);
 }
 
 constexpr OpDef kFakeQuantize = {.domain = kOwn,

@@ -16,6 +16,7 @@ namespace {
 using quant::QParams;
 
 constexpr std::string_view kPrefix = "parameter:";
+constexpr double kRangeMemory = 0.98;  // of a moving average of ranges, from step to step
 
 std::string group_name(size_t group) { return "group " + std::to_string(group); }
 
@@ -101,7 +102,29 @@ Learned::Learned(quant::JobState& state) : state_(state), settings_(state.config
   find_weights();
   find_plain();
   find_activations();
-  if (settings_.weight_bits || settings_.activation_bits) narrow();
+}
+
+bool Learned::is_narrow(const Weight& w) const {
+  return settings_.weight_bits && settings_.weight_bits < bits_of(state_.weights[w.placed].spec.dtype);
+}
+
+// What is behind the integers of a weight: the floats of the model, moved as little as gives the integers
+// there are, which a repair may have rounded otherwise than to the nearest.
+Tensor Learned::latent(const Weight& w) const {
+  constexpr float kReach = 0.499f;  // of a step, so that another rounding of the quotient changes nothing
+  const quant::PlacedWeight& placed = state_.weights[w.placed];
+  const Tensor& integers = *graph().constant(placed.integers);
+  const Channels channels = channels_of(w.value.dims(), placed.spec.grouping.axis, w.scales.size());
+  Tensor moved = Tensor::of<float>(w.value.dims(), w.value.data<float>());
+  const std::span<float> x = moved.mutable_data<float>();
+  for (size_t i = 0; i < x.size(); ++i) {
+    const size_t c = channels.at(static_cast<int64_t>(i));
+    const auto code = static_cast<int32_t>(integers.integer_at(static_cast<int64_t>(i)));
+    const auto whole = static_cast<float>(code - w.zero_points[c]);
+    if (code > w.codes.min) x[i] = std::max(x[i], (whole - kReach) * w.scales[c]);
+    if (code < w.codes.max) x[i] = std::min(x[i], (whole + kReach) * w.scales[c]);
+  }
+  return moved;
 }
 
 IntegerRange Learned::activation_codes(DType dtype) const {
@@ -133,11 +156,18 @@ void Learned::find_weights() {
     w.codes = integer_range(p.spec.dtype);
     if (p.spec.reduce_range && bits_of(p.spec.dtype) == 8) w.codes = middle_codes(p.spec.dtype, 7);
     w.name = state_.prepared->graph[p.weight].name;
+    if (is_narrow(w)) w.codes = middle_codes(p.spec.dtype, settings_.weight_bits);
     weights_.push_back(std::move(w));
   }
   for (size_t i = 0; i < state_.biases.size(); ++i) {
     const quant::PlacedBias& p = state_.biases[i];
-    biases_.push_back({i, *state_.prepared->graph.constant(p.bias), state_.prepared->graph[p.bias].name});
+    const Tensor& integers = *graph().constant(p.integers);
+    const std::vector<float> scales = graph().constant(p.scale)->floats();
+    Tensor value(DType::kFloat32, integers.dims());
+    for (size_t b = 0; b < static_cast<size_t>(value.size()); ++b)
+      value.mutable_data<float>()[b] = static_cast<float>(integers.integer_at(static_cast<int64_t>(b))) *
+                                       scales[scales.size() == 1 ? 0 : b];
+    biases_.push_back({i, std::move(value), state_.prepared->graph[p.bias].name});
   }
 }
 
@@ -167,12 +197,20 @@ void Learned::find_activations() {
     for (const ValueId v : n.outputs)
       if (v != kNoValue) follows[static_cast<size_t>(v)] = trained;
     if (!quant::is_quantize(n) || graph().constant(n.input(0))) continue;
-    const ValueId x = n.input(0);
+    ValueId x = n.input(0), low = kNoValue, high = kNoValue;
+    if (static_cast<size_t>(x) >= state_.plan.group.size()) {  // of the Clip that narrow() has put there
+      for (const Node& clip : graph().nodes) {
+        if (clip.output(0) != n.input(0) || clip.inputs.size() != 3) continue;
+        x = clip.input(0);
+        low = clip.input(1);
+        high = clip.input(2);
+      }
+    }
     const int32_t group =
         static_cast<size_t>(x) < state_.plan.group.size() ? state_.plan.group[static_cast<size_t>(x)] : -1;
     if (group < 0) continue;
-    activations_.push_back({x, n.output(0), group});
-    activations_.back().follows = trained;
+    activations_.push_back(
+        {.x = x, .integers = n.output(0), .group = group, .follows = trained, .low = low, .high = high});
   }
   for (Activation& a : activations_) a.moved = only_moved(a);
 }
@@ -203,11 +241,9 @@ bool Learned::only_moved(const Activation& a) const {
 }
 
 void Learned::narrow() {
-  const int bits = settings_.weight_bits;
   for (Weight& w : weights_) {
     const quant::PlacedWeight& p = state_.weights[w.placed];
-    if (bits == 0 || bits >= bits_of(p.spec.dtype)) continue;
-    w.codes = middle_codes(p.spec.dtype, bits);
+    if (!is_narrow(w)) continue;
     w.scales = best_scales(w.value, channels_of(w.value.dims(), p.spec.grouping.axis, w.scales.size()),
                            w.scales.size(), w.zero_points[0], w.codes);
   }
@@ -218,15 +254,9 @@ void Learned::narrow() {
     if (codes.min == all.min && codes.max == all.max) continue;
     narrowed[g] = true;
     const quant::Range range = quant::covered(p);
-    const double low = range.min, high = range.max;
-    if (state_.config.symmetric_activations) {
-      p.scale = static_cast<float>(std::max(-low, high) / (codes.max - p.zero_point));
-    } else {
-      p.scale = static_cast<float>((high - low) / (codes.max - codes.min));
-      p.zero_point =
-          static_cast<int32_t>(std::clamp(std::nearbyint(codes.min - low / static_cast<double>(p.scale)),
-                                          static_cast<double>(codes.min), static_cast<double>(codes.max)));
-    }
+    double zero = p.zero_point;
+    fit_codes(range.min, range.max, codes, state_.config.symmetric_activations, p.scale, zero);
+    p.zero_point = static_cast<int32_t>(zero);
   }
   for (Activation& a : activations_)
     if (narrowed[static_cast<size_t>(a.group)] && !a.moved) add_clip(a);
@@ -260,11 +290,28 @@ Problem Learned::problem(const std::vector<Aim>& aims) const {
     p.parameters.push_back({g[v].name, std::move(value), kind});
     return v;
   };
-  const auto scale = [&](const std::string& name, Tensor value, bool learned = true) {
-    return learned && settings_.learn_scales
+  const bool follow = settings_.scales == "moving-average";
+  const auto scale = [&](const std::string& name, Tensor value, bool moves = true) {
+    return moves && settings_.scales != "fixed"
                ? parameter(name + "/scale", std::move(value), Parameter::Kind::kScale)
                : g.add_constant(name + "/scale", std::move(value));
   };
+  const auto zero_point = [&](const std::string& name, const QParams& q, bool moves) {
+    Tensor value = Tensor::scalar(static_cast<float>(q.zero_point));
+    if (!moves || state_.config.symmetric_activations || (!follow && !settings_.learn_zero_points))
+      return g.add_constant(name + "/zero", std::move(value));
+    const ValueId v = parameter(name + "/zero", std::move(value), Parameter::Kind::kZeroPoint);
+    p.parameters.back().codes = activation_codes(q.dtype);
+    return v;
+  };
+  const auto add = [&](std::string_view type, std::vector<ValueId> inputs, NewAttributes attributes = {}) {
+    const ValueId y = g.add_value("train/" + std::string(type));
+    Node n = node_of(type, "", g[y].name, std::move(inputs), y);
+    for (auto& [key, value] : attributes) n.attributes.emplace(std::move(key), std::move(value));
+    g.nodes.push_back(std::move(n));
+    return y;
+  };
+  const NewAttributes drop{{"keepdims", int64_t{0}}};
   const auto fake = [&](const std::string& name, ValueId x, ValueId s, ValueId z, IntegerRange codes,
                         int axis) {
     const ValueId y = g.add_value(name + "/fake", DType::kFloat32, g[x].shape);
@@ -284,8 +331,24 @@ Problem Learned::problem(const std::vector<Aim>& aims) const {
   for (const Weight& w : weights_) {
     const quant::PlacedWeight& placed = state_.weights[w.placed];
     const Tensor& scales = *graph().constant(placed.scale);
-    const ValueId x = parameter(w.name, w.value, Parameter::Kind::kWeight);
+    const ValueId x = parameter(w.name, latent(w), Parameter::Kind::kWeight);
     const ValueId s = scale(w.name, tensor_like(scales, w.scales));
+    if (follow) {
+      std::vector<ValueId> inputs{x};
+      if (w.scales.size() > 1) {
+        std::vector<int64_t> axes;
+        for (int64_t d = 0; d < std::ssize(w.value.dims()); ++d)
+          if (d != placed.spec.grouping.axis) axes.push_back(d);
+        inputs.push_back(g.add_constant(w.name + "/axes", Tensor::of<int64_t>({std::ssize(axes)}, axes)));
+      }
+      p.following.push_back({.low = add("ReduceMin", inputs, drop),
+                             .high = add("ReduceMax", inputs, drop),
+                             .scale = g[s].name,
+                             .zero_point = {},
+                             .zero = static_cast<double>(w.zero_points[0]),
+                             .codes = w.codes,
+                             .symmetric = true});
+    }
     std::vector<float> zero(w.zero_points.begin(), w.zero_points.end());
     const ValueId z = g.add_constant(w.name + "/zero", tensor_like(scales, zero));
     replace_dequantized(placed.integers, fake(w.name, x, s, z, w.codes, placed.spec.grouping.axis));
@@ -312,7 +375,24 @@ Problem Learned::problem(const std::vector<Aim>& aims) const {
           std::any_of(activations_.begin(), activations_.end(),
                       [&](const Activation& other) { return other.group == a.group && other.follows; });
       scales[group] = scale(name, Tensor::scalar(q.scale), learned);
-      zeros[group] = g.add_constant(name + "/zero", Tensor::scalar(static_cast<float>(q.zero_point)));
+      zeros[group] = zero_point(name, q, learned);
+      if (follow && learned) {
+        std::vector<ValueId> lows, highs;
+        for (const Activation& other : activations_) {
+          if (other.group != a.group || other.moved) continue;
+          lows.push_back(add("ReduceMin", {other.x}, drop));
+          highs.push_back(add("ReduceMax", {other.x}, drop));
+        }
+        const bool one = lows.size() == 1, moves_zero = !g[zeros[group]].constant;
+        p.following.push_back({.low = one ? lows[0] : add("Min", lows),
+                               .high = one ? highs[0] : add("Max", highs),
+                               .scale = g[scales[group]].name,
+                               .zero_point = moves_zero ? g[zeros[group]].name : "",
+                               .zero = static_cast<double>(q.zero_point),
+                               .codes = activation_codes(q.dtype),
+                               .symmetric = !moves_zero,
+                               .memory = kRangeMemory});
+      }
     }
     replace_dequantized(a.integers,
                         fake(g[a.x].name, a.x, scales[group], zeros[group], activation_codes(q.dtype), 0));
@@ -333,17 +413,9 @@ Problem Learned::problem(const std::vector<Aim>& aims) const {
     for (ValueId& v : n.inputs) v = now(v);
 
   // Losses.
-  const auto add = [&](std::string_view type, std::vector<ValueId> inputs, NewAttributes attributes = {}) {
-    const ValueId y = g.add_value("loss/" + std::string(type));
-    Node n = node_of(type, "", g[y].name, std::move(inputs), y);
-    for (auto& [key, value] : attributes) n.attributes.emplace(std::move(key), std::move(value));
-    g.nodes.push_back(std::move(n));
-    return y;
-  };
   const auto scalar = [&](double v) {
     return g.add_constant("loss/scalar", Tensor::scalar(static_cast<float>(v)));
   };
-  const NewAttributes drop{{"keepdims", int64_t{0}}};
   for (const Aim& aim : aims) {
     const ValueId y = now(aim.output);
     const ValueId target = g.add_value(aim.feed, DType::kFloat32, g[y].shape);
@@ -364,6 +436,7 @@ Problem Learned::problem(const std::vector<Aim>& aims) const {
     p.loss = p.loss == kNoValue ? loss : add("Add", {p.loss, loss});
   }
   g.outputs = {p.loss};
+  for (const Following& f : p.following) g.outputs.insert(g.outputs.end(), {f.low, f.high});
   sort_topologically(g);
   remove_unused(g);
   return p;
@@ -385,8 +458,11 @@ void Learned::store(const std::vector<Parameter>& parameters) {
     if (const Tensor* t = value_of(b.name)) b.value = *t;
   for (const Plain& p : plain_)
     if (const Tensor* t = value_of(p.name)) state_.result->graph[p.value].constant = *t;
-  for (size_t g = 0; g < state_.params.size(); ++g)
+  for (size_t g = 0; g < state_.params.size(); ++g) {
     if (const Tensor* t = value_of(group_name(g) + "/scale")) state_.params[g].scale = t->floats()[0];
+    if (const Tensor* t = value_of(group_name(g) + "/zero"))
+      state_.params[g].zero_point = static_cast<int32_t>(std::nearbyint(t->floats()[0]));
+  }
   write();
 }
 

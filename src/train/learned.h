@@ -26,8 +26,11 @@ struct Aim {
 
 class Learned {
  public:
-  // Where fewer bits are asked for than the types have, scales are chosen for them at once and written.
+  // Reads what is placed.
   explicit Learned(quant::JobState& state);
+
+  // Where fewer bits are asked for than the types have, chooses scales for them and writes them.
+  void narrow();
 
   // Inputs: those of the model, the feeds of the aims, and the parameters.
   Problem problem(const std::vector<Aim>& aims) const;
@@ -62,11 +65,12 @@ class Learned {
   };
 
   const Graph& graph() const { return state_.result->graph; }
+  bool is_narrow(const Weight& w) const;
+  Tensor latent(const Weight& w) const;
   IntegerRange activation_codes(DType dtype) const;
   void find_weights();
   void find_plain();
   void find_activations();
-  void narrow();
   bool only_moved(const Activation& a) const;
   void add_clip(Activation& a);
   void write();

@@ -11,6 +11,10 @@ namespace {
 
 constexpr double kFirst = 0.9, kSecond = 0.999, kEpsilon = 1e-8;  // of Adam
 
+double span_of(const Parameter& zero_point) {
+  return static_cast<double>(zero_point.codes.max - zero_point.codes.min);
+}
+
 }  // namespace
 
 Optimizer::Optimizer(const quant::Training& settings, const std::vector<Parameter>& parameters, size_t steps)
@@ -46,10 +50,13 @@ void Optimizer::step(std::vector<Parameter>& parameters, const std::vector<Tenso
   // d loss / d log s = s d loss / d s.
   const auto gradient_at = [&](size_t p, size_t i) {
     const double d = gradients[p].data<float>()[i];
-    return parameters[p].kind == Parameter::Kind::kScale ? d * parameters[p].value.data<float>()[i] : d;
+    const Parameter& of = parameters[p];
+    return of.kind == Parameter::Kind::kScale       ? d * of.value.data<float>()[i]
+           : of.kind == Parameter::Kind::kZeroPoint ? d * span_of(of)
+                                                    : d;
   };
   double norm = 0;
-  for (size_t p = 0; p < parameters.size(); ++p)
+  for (size_t p = 0; p < gradients.size(); ++p)
     for (size_t i = 0; i < first_[p].size(); ++i) norm += gradient_at(p, i) * gradient_at(p, i);
   norm = std::sqrt(norm);
   if (!std::isfinite(norm)) {
@@ -60,9 +67,10 @@ void Optimizer::step(std::vector<Parameter>& parameters, const std::vector<Tenso
       settings_.clip_norm > 0 && norm > settings_.clip_norm ? settings_.clip_norm / norm : 1;
   const double first_bias = 1 - std::pow(kFirst, static_cast<double>(at_)),
                second_bias = 1 - std::pow(kSecond, static_cast<double>(at_));
-  for (size_t p = 0; p < parameters.size(); ++p) {
-    const bool scale = parameters[p].kind == Parameter::Kind::kScale;
-    const double decay = parameters[p].kind == Parameter::Kind::kWeight ? settings_.weight_decay : 0;
+  for (size_t p = 0; p < gradients.size(); ++p) {
+    const Parameter::Kind kind = parameters[p].kind;
+    const IntegerRange codes = parameters[p].codes;
+    const double decay = kind == Parameter::Kind::kWeight ? settings_.weight_decay : 0;
     const std::span<float> values = parameters[p].value.mutable_data<float>();
     for (size_t i = 0; i < values.size(); ++i) {
       const double d = gradient_at(p, i) * factor;
@@ -76,8 +84,11 @@ void Optimizer::step(std::vector<Parameter>& parameters, const std::vector<Tenso
         move = first_[p][i];
       }
       const double old = values[i];
-      values[i] = static_cast<float>(scale ? old * std::exp(std::clamp(-rate * move, -0.1, 0.1))
-                                           : old - rate * (move + decay * old));
+      double now = old - rate * (move + decay * old);
+      if (kind == Parameter::Kind::kScale) now = old * std::exp(std::clamp(-rate * move, -0.1, 0.1));
+      if (kind == Parameter::Kind::kZeroPoint)
+        now = std::clamp<double>(old - rate * move * span_of(parameters[p]), codes.min, codes.max);
+      values[i] = static_cast<float>(now);
     }
   }
 }

@@ -14,18 +14,20 @@ namespace zp::train {
 
 // Something that is learned: an input of the training graph.
 struct Parameter {
-  enum class Kind : uint8_t { kWeight, kBias, kScale };
+  enum class Kind : uint8_t { kWeight, kBias, kScale, kZeroPoint };
   std::string name;  // of the input
   Tensor value;      // float32
   Kind kind = Kind::kWeight;
+  IntegerRange codes = {};  // kZeroPoint: what it stays in
 };
 
 class Optimizer {
  public:
   Optimizer(const quant::Training& settings, const std::vector<Parameter>& parameters, size_t steps);
 
-  // One step: `gradients` as the parameters. Scales move as logarithms (Jain et al. 2020), which keeps them
-  // positive and makes a step relative to their size.
+  // One step of as many parameters as there are gradients. Scales move as logarithms (Jain et al. 2020),
+  // which keeps them positive and makes a step relative to their size; zero points in units of all their
+  // codes.
   void step(std::vector<Parameter>& parameters, const std::vector<Tensor>& gradients);
   double learning_rate() const;  // of the step to come
   // What a checkpoint holds.

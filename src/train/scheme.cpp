@@ -45,15 +45,17 @@ void check(const Config& c) {
   };
   for (const Choice& o : {Choice{"loss", t.loss, " auto kl mse cross-entropy "},
                           {"optimizer", t.optimizer, " adam sgd "},
-                          {"schedule", t.schedule, " cosine constant step "}})
+                          {"schedule", t.schedule, " cosine constant step "},
+                          {"scales", t.scales, " learned moving-average fixed "}})
     require(o.names.find(" " + o.value + " ") != std::string_view::npos,
             {"unknown ", o.what, " '", o.value, "'"}, o.names);
   require(t.weight_bits == 0 || c.symmetric_weights, "fewer bits for weights need symmetric weights",
           "leave symmetricWeights on");
   for (const quant::StageDef* d : quant::all_stages())
-    require(!d->rounds_weights || std::find(c.repairs.begin(), c.repairs.end(), d->name) == c.repairs.end(),
-            {"the repair '", d->name, "' would undo what training learns"},
-            "use it with mode 'static', or train without it");
+    require(!d->rounds_weights || t.weight_bits == 0 ||
+                std::find(c.repairs.begin(), c.repairs.end(), d->name) == c.repairs.end(),
+            {"the repair '", d->name, "' knows all integers of a type only"},
+            "train without it, or leave weightBits out");
   require(!c.quantized_inputs, "a model that takes integers cannot be trained", "quantize with float inputs");
 }
 

@@ -1,5 +1,6 @@
-// The stage that trains: keeps the samples with what the float model makes of them, trains the placed graph
-// on them, and writes what it learned into it.
+// What training adds to a job: fewer bits, where asked for, as soon as Q and DQ are placed; and last of all,
+// so that it goes on from what repairs have made, the stage that trains: keeps the samples with what the
+// float model makes of them, trains the placed graph on them, and writes what it learned into it.
 #include "quant/stage.h"
 
 #include <algorithm>
@@ -58,20 +59,39 @@ Tensor softmax(const Tensor& t) {
   return y;
 }
 
+class Narrow : public quant::PiecewiseStage {
+ public:
+  explicit Narrow(quant::JobState& state) : state_(state) {}
+
+ protected:
+  size_t start() override {
+    const quant::Training& t = state_.config.training;
+    return state_.scheme->trains && (t.weight_bits || t.activation_bits) ? 1 : 0;
+  }
+  void piece(size_t) override { Learned(state_).narrow(); }
+
+ private:
+  quant::JobState& state_;
+};
+
 class Train : public quant::Stage {
  public:
   explicit Train(quant::JobState& state) : state_(state), settings_(state.config.training) {
-    active_ = state.scheme->trains;
+    active_ = trains(state.config, *state.scheme);
     if (!active_) return;
     learned_ = std::make_unique<Learned>(state);
-    if (!trains(state.config, *state.scheme)) {
-      active_ = false;
-      return;
-    }
     const Graph& graph = state.prepared->graph;
     samples_ = std::make_unique<Samples>(is_stackable(graph));
+    for (const std::string& name : settings_.intermediate) inside_.push_back({.value = inside(graph, name)});
+    std::vector<ValueId> taps;
+    for (const Inside& i : inside_) taps.push_back(i.value);
     teacher_ = std::make_unique<runtime::Session>(
-        state.prepared, runtime::SessionOptions{.threads = state.threads, .integer = false, .taps = {}});
+        state.prepared,
+        runtime::SessionOptions{.threads = state.threads, .integer = false, .taps = std::move(taps)});
+    teacher_->set_tap([this](ValueId v, const TensorView& view) {
+      for (Inside& i : inside_)
+        if (i.value == v && view.dtype == DType::kFloat32) i.seen = copied(view);
+    });
     for (size_t i = 0; i < graph.outputs.size(); ++i) {
       if (graph[graph.outputs[i]].dtype != DType::kFloat32) continue;
       Output o;
@@ -79,6 +99,15 @@ class Train : public quant::Stage {
       o.name = graph[graph.outputs[i]].name;
       o.aim.output = state.result->graph.outputs[i];
       o.aim.feed = quant::target_name(o.name);
+      outputs_.push_back(std::move(o));
+    }
+    for (size_t i = 0; i < inside_.size(); ++i) {
+      Output o;
+      o.at = graph.outputs.size() + i;  // behind the outputs
+      o.name = settings_.intermediate[i];
+      o.aim.output = inside_[i].value;
+      o.aim.feed = quant::target_name(o.name);
+      o.decided = true;
       outputs_.push_back(std::move(o));
     }
   }
@@ -104,7 +133,9 @@ class Train : public quant::Stage {
     if (running_) {
       if (!teacher_->advance(milliseconds)) return false;
       running_ = false;
-      keep(teacher_->outputs());
+      std::vector<Tensor> made = teacher_->outputs();
+      for (Inside& i : inside_) made.push_back(std::move(i.seen));
+      keep(made);
     }
     if (!ended_) return true;
     if (over_) return true;
@@ -138,6 +169,32 @@ class Train : public quant::Stage {
     double squares = 0;  // of all targets
     int64_t elements = 0;
   };
+
+  static Tensor copied(const TensorView& view) {
+    Tensor t(view.dtype, {view.dims.begin(), view.dims.end()});
+    std::memcpy(t.mutable_raw(), view.data, t.bytes());
+    return t;
+  }
+
+  struct Inside {  // a value that is to be as in the float model too
+    ValueId value;
+    Tensor seen = {};
+  };
+
+  static ValueId inside(const Graph& graph, const std::string& name) {
+    const ValueId v = graph.find(name);
+    const bool computed =
+        v != kNoValue && std::any_of(graph.nodes.begin(), graph.nodes.end(), [&](const Node& n) {
+          return std::find(n.outputs.begin(), n.outputs.end(), v) != n.outputs.end();
+        });
+    if (!computed || (graph[v].dtype != DType::kFloat32 && graph[v].dtype != DType::kUndefined)) {
+      throw_error(
+          ErrorCode::kInvalidArgument, {"'", name, "' is not a float value that the model computes"},
+          {.tensor = name,
+           .hint = "intermediate values are named as in the simplified model: inspect() lists its layers"});
+    }
+    return v;
+  }
 
   // What the sample says the output should be, or null.
   const Tensor* given(const Output& o) const {
@@ -233,15 +290,23 @@ class Train : public quant::Stage {
   std::unique_ptr<Learned> learned_;
   std::unique_ptr<runtime::Session> teacher_;
   std::unique_ptr<Samples> samples_;
+  std::vector<Inside> inside_;
   std::vector<Output> outputs_;
   std::vector<runtime::Feed> given_;
   std::vector<runtime::Feed> kept_;
   std::unique_ptr<Trainer> trainer_;
 };
 
+const quant::RegisterStage kNarrow({
+    .name = "narrow",
+    .order = 480,
+    .make = [](quant::JobState& s, quant::Options) -> std::unique_ptr<quant::Stage> {
+      return std::make_unique<Narrow>(s);
+    },
+});
 const quant::RegisterStage kTrain({
     .name = "train",
-    .order = 480,
+    .order = 800,
     .takes_targets = true,
     .needs_samples = trains,
     .make = [](quant::JobState& s, quant::Options) -> std::unique_ptr<quant::Stage> {

@@ -87,6 +87,20 @@ constexpr double kLossMemory = 0.95;  // of the running mean that is shown
 
 }  // namespace
 
+void fit_codes(double low, double high, IntegerRange codes, bool symmetric, float& scale,
+               double& zero_point) {
+  low = std::min(low, 0.0);
+  high = std::max(high, 0.0);
+  if (!(high > low)) return;
+  if (symmetric) {
+    scale = static_cast<float>(std::max(-low, high) / (codes.max - zero_point));
+    return;
+  }
+  scale = static_cast<float>((high - low) / (codes.max - codes.min));
+  zero_point =
+      std::clamp<double>(std::nearbyint(codes.min - low / static_cast<double>(scale)), codes.min, codes.max);
+}
+
 class Trainer::Impl {
  public:
   Impl(Problem problem, Samples samples, const quant::Training& settings, int threads)
@@ -95,7 +109,7 @@ class Trainer::Impl {
         parameters_(copied(problem.parameters)),  // theirs may be a model's
         random_(settings.seed) {
     if (samples_.count() == 0) throw_error(ErrorCode::kInvalidArgument, "there are no samples to train on");
-    differentiate(std::move(problem.graph), problem.loss);
+    differentiate(std::move(problem.graph), problem.loss, problem.following);
     split();
     batch_ = std::min<size_t>(static_cast<size_t>(std::max(1, settings.batch)), order_.size());
     fit_into_memory(threads);
@@ -151,12 +165,13 @@ class Trainer::Impl {
   }
 
   // Makes the graphs of a step and of validation.
-  void differentiate(Graph graph, ValueId loss) {
+  void differentiate(Graph graph, ValueId loss, const std::vector<Following>& following) {
     infer_shapes(graph);
     evaluated_ = std::make_shared<Model>();
     evaluated_->graph = graph;
     evaluated_->graph.outputs = {loss};
     remove_unused(evaluated_->graph);
+    std::vector<Parameter> followers = take_followers(following);
     std::vector<ValueId> values;
     for (const Parameter& p : parameters_) values.push_back(graph.find(p.name));
     if (settings_.freeze) freeze(graph, loss, values);
@@ -174,9 +189,72 @@ class Trainer::Impl {
     }
     parameters_ = std::move(trained);
     idle_ = std::move(idle);
+    for (Parameter& p : followers) parameters_.push_back(std::move(p));
+    for (const Following& f : following) {
+      graph.outputs.insert(graph.outputs.end(), {f.low, f.high});
+      follow_.push_back(ranges_of(f));
+    }
     remove_unused(graph);
     trained_ = std::make_shared<Model>();
     trained_->graph = std::move(graph);
+  }
+
+  // ---- scales that follow ranges
+
+  struct Followed {
+    Following how;
+    size_t scale = 0, zero_point = 0;  // in parameters_
+    std::vector<double> low, high;
+    bool moves_zero() const { return !how.zero_point.empty(); }
+  };
+
+  std::vector<Parameter> take_followers(const std::vector<Following>& following) {
+    std::vector<Parameter> taken, kept;
+    for (Parameter& p : parameters_) {
+      const bool follows = std::any_of(following.begin(), following.end(), [&](const Following& f) {
+        return f.scale == p.name || f.zero_point == p.name;
+      });
+      (follows ? taken : kept).push_back(std::move(p));
+    }
+    parameters_ = std::move(kept);
+    return taken;
+  }
+
+  // At first, what the scales cover that there are.
+  Followed ranges_of(const Following& f) const {
+    Followed r{.how = f, .low = {}, .high = {}};
+    const auto find = [&](const std::string& name) {
+      return static_cast<size_t>(std::find_if(parameters_.begin(), parameters_.end(),
+                                              [&](const Parameter& p) { return p.name == name; }) -
+                                 parameters_.begin());
+    };
+    r.scale = find(f.scale);
+    double zero = f.zero;
+    if (r.moves_zero()) {
+      r.zero_point = find(f.zero_point);
+      zero = parameters_[r.zero_point].value.floats()[0];
+    }
+    for (const float s : parameters_[r.scale].value.data<float>()) {
+      r.low.push_back((f.codes.min - zero) * s);
+      r.high.push_back((f.codes.max - zero) * s);
+    }
+    return r;
+  }
+
+  void follow() {
+    for (size_t i = 0; i < follow_.size(); ++i) {
+      Followed& f = follow_[i];
+      const std::span<const float> low = seen_[2 * i].data<float>(), high = seen_[2 * i + 1].data<float>();
+      const std::span<float> scales = parameters_[f.scale].value.mutable_data<float>();
+      for (size_t c = 0; c < scales.size(); ++c) {
+        f.low[c] = f.how.memory * f.low[c] + (1 - f.how.memory) * low[c];
+        f.high[c] = f.how.memory * f.high[c] + (1 - f.how.memory) * high[c];
+        double zero = f.how.zero;
+        fit_codes(f.low[c], f.high[c], f.how.codes, f.how.symmetric, scales[c], zero);
+        if (f.moves_zero())
+          parameters_[f.zero_point].value.mutable_data<float>()[0] = static_cast<float>(zero);
+      }
+    }
   }
 
   // A batch that needs too much at once goes in parts, whose gradients are averaged.
@@ -227,8 +305,10 @@ class Trainer::Impl {
           static_cast<double>(settings_.seed), settings_.learning_rate, settings_.weight_decay,
           settings_.momentum, settings_.validation, settings_.warm_up, settings_.clip_norm})
       hash.add(v);
-    for (const std::string* s : {&settings_.loss, &settings_.optimizer, &settings_.schedule})
+    for (const std::string* s :
+         {&settings_.loss, &settings_.optimizer, &settings_.schedule, &settings_.scales})
       hash.add(s->data(), s->size());
+    for (const std::string& s : settings_.intermediate) hash.add(s.data(), s.size());
     return hash.value;
   }
 
@@ -243,6 +323,9 @@ class Trainer::Impl {
     for (std::vector<Parameter>* list : {&parameters_, &best_})
       for (Parameter& p : *list) a.floats(p.value.mutable_data<float>());
     for (std::vector<float>* moments : optimizer_->moments()) a.floats(*moments);
+    for (Followed& f : follow_)
+      for (std::vector<double>* range : {&f.low, &f.high})
+        for (double& v : *range) a.number(v);
     for (double* v : {&progress_.loss, &progress_.validation_loss, &progress_.best_loss,
                       &progress_.first_loss, &progress_.step_milliseconds})
       a.number(*v);
@@ -307,11 +390,21 @@ class Trainer::Impl {
     std::vector<Tensor> out = training_->outputs();
     const double loss = out[0].floats()[0];
     out.erase(out.begin());
+    std::vector<Tensor> seen(out.end() - 2 * std::ssize(follow_), out.end());
+    out.resize(out.size() - seen.size());
     if (part_ == 0) {
       gradients_ = std::move(out);
+      seen_ = std::move(seen);
       step_loss_ = loss;
     } else {
       step_loss_ += loss;
+      for (size_t s = 0; s < seen.size(); ++s) {
+        const std::span<float> all = seen_[s].mutable_data<float>();
+        for (size_t i = 0; i < all.size(); ++i) {
+          const float v = seen[s].data<float>()[i];
+          all[i] = s % 2 ? std::max(all[i], v) : std::min(all[i], v);
+        }
+      }
       for (size_t p = 0; p < out.size(); ++p) {
         const std::span<float> sum = gradients_[p].mutable_data<float>();
         for (size_t i = 0; i < sum.size(); ++i) sum[i] += out[p].data<float>()[i];
@@ -331,6 +424,7 @@ class Trainer::Impl {
                   {.hint = "use a smaller learning rate"});
     }
     optimizer_->step(parameters_, gradients_);
+    follow();
     ++step_;
     progress_.step = step_;
     progress_.epoch = static_cast<int>((step_ - 1) / per_epoch_) + 1;
@@ -392,7 +486,9 @@ class Trainer::Impl {
 
   quant::Training settings_;
   Samples samples_;
-  std::vector<Parameter> parameters_, idle_, best_;
+  std::vector<Parameter> parameters_, idle_, best_;  // of the first: those with gradients, then the followed
+  std::vector<Followed> follow_;
+  std::vector<Tensor> seen_;  // in a step: lowest and highest of each
   Random random_;
   std::shared_ptr<Model> trained_, evaluated_;
   std::unique_ptr<runtime::Session> training_, evaluation_;

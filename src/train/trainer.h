@@ -19,11 +19,25 @@
 
 namespace zp::train {
 
+// Scales, and zero points, that follow the ranges of values instead of being learned.
+struct Following {
+  ValueId low = kNoValue, high = kNoValue;  // values of the graph: a scalar, or one for each scale
+  std::string scale, zero_point;            // names of parameters; without the latter, zero points stay
+  double zero = 0;                          // those that stay
+  IntegerRange codes;
+  bool symmetric = false;
+  double memory = 0;  // of the range before a batch in the one after it
+};
+
 struct Problem {
   Graph graph;              // inputs: what samples feed, and the parameters
   ValueId loss = kNoValue;  // a scalar
   std::vector<Parameter> parameters;
+  std::vector<Following> following;
 };
+
+// The scale, and unless it is symmetric the zero point, with which `codes` cover [low, high] and zero.
+void fit_codes(double low, double high, IntegerRange codes, bool symmetric, float& scale, double& zero_point);
 
 class Trainer {
  public:

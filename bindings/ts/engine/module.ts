@@ -156,7 +156,9 @@ export interface TrainingIn {
   weightDecay: number;
   clipNorm: number;
   validation: number;
-  learnScales: boolean;
+  scales: string;
+  learnZeroPoints: boolean;
+  intermediate: readonly string[];
   freeze: boolean;
   seed: number;
   /** 0: as many as the type has. */

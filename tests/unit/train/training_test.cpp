@@ -3,6 +3,7 @@
 
 #include "onnx/onnx.h"
 #include "ops/gradient.h"
+#include "train/trainer.h"
 #include "unit/train/digits.h"
 #include "unit/train/gradient_check.h"
 
@@ -205,11 +206,124 @@ TEST(Training, SgdAndSquaresAndFixedScales) {
   config.training.optimizer = "sgd";
   config.training.schedule = "constant";
   config.training.loss = "mse";
-  config.training.learn_scales = false;
+  config.training.scales = "fixed";
   config.training.learning_rate = 0.05;
   config.training.weight_decay = 1e-4;
   const Outcome after = run(trained(), config, {digits(400, 1).feeds(false)});
   EXPECT_LT(after.progress.best_loss, 0.8 * after.progress.first_loss);
+}
+
+// Scales and zero points end where the ranges are: the weights' at their largest value, the activations'
+// where the samples' values are, without gradients.
+TEST(Training, ScalesFollowRanges) {
+  quant::Config config = narrow(3, 4, 12);
+  config.training.scales = "moving-average";
+  const Samples samples{digits(400, 1).feeds(false)};
+  const Outcome after = run(trained(), config, samples);
+  EXPECT_LT(after.progress.best_loss, 0.8 * after.progress.first_loss);
+  const Graph& g = after.quantized.graph();
+  size_t weights = 0;
+  for (const Node& n : g.nodes) {
+    const Tensor* q = quant::is_dequantize(n) ? g.constant(n.input(0)) : nullptr;
+    if (!q || q->dtype() != DType::kInt4) continue;
+    ++weights;  // 3 bits: the largest weight of a channel is 3 steps from zero
+    int64_t largest = 0;
+    for (const int64_t code : q->integers()) largest = std::max(largest, std::abs(code));
+    EXPECT_EQ(largest, 3);
+  }
+  EXPECT_EQ(weights, 4U);
+}
+
+// Numbers from -1 to 3 in 16 codes that at first reach from -2 to 2: the zero point moves to where none is
+// cut off.
+TEST(Training, ZeroPointsAreLearned) {
+  GraphBuilder net;
+  const ValueId x = net.input("x", {Dim::symbol("N"), 1});
+  const ValueId s = net.constant("s", Tensor::scalar(4.f / 15)), z = net.input("z", {});
+  const ValueId y = net.add("FakeQuantize", "y", {x, s, z}, {{"low", 0.f}, {"high", 15.f}}, kOwn);
+  const ValueId d = net.add("Sub", "d", {y, x});
+  net.output(net.add("ReduceMean", "loss", {net.add("Mul", "squares", {d, d})}, {{"keepdims", int64_t{0}}}));
+  train::Problem problem;
+  problem.graph = net.graph();
+  problem.loss = problem.graph.outputs[0];
+  problem.parameters.push_back({.name = "z",
+                                .value = Tensor::scalar(8.f),
+                                .kind = train::Parameter::Kind::kZeroPoint,
+                                .codes = {0, 15}});
+  train::Samples samples(true);
+  Tensor rows(DType::kFloat32, {200, 1});
+  for (size_t i = 0; i < 200; ++i) rows.mutable_data<float>()[i] = -1 + 0.02f * static_cast<float>(i);
+  samples.add({{"x", rows}});
+  quant::Training settings{.epochs = 40, .learning_rate = 5e-2, .batch = 32};
+  train::Trainer trainer(std::move(problem), std::move(samples), settings, 1);
+  while (!trainer.advance(1e9)) {
+  }
+  EXPECT_NEAR(trainer.best().at(0).value.floats()[0], 3.75, 0.8);
+  EXPECT_LT(trainer.progress().best_loss, 0.1 * trainer.progress().first_loss);
+}
+
+TEST(Training, LearnedZeroPointsStayCodes) {
+  quant::Config config = narrow(8, 3, 3);
+  config.training.learn_zero_points = true;
+  config.training.learning_rate = 0.1;
+  const Outcome after = run(trained(), config, {digits(200, 1).feeds(false)});
+  for (const Node& n : after.quantized.graph().nodes) {
+    if (!quant::is_quantize(n)) continue;
+    const int64_t zero = after.quantized.graph().constant(n.input(2))->integer_at(0);
+    EXPECT_TRUE(zero >= 0 && zero <= 7) << n.name << ": " << zero;
+  }
+}
+
+// The loss has a term for each value inside the model, which the weights before it alone can make small.
+TEST(Training, ValuesInsideTheModelAreTargetsToo) {
+  quant::Config config = narrow(3, 8, 6);
+  const Samples samples{digits(400, 1).feeds(false)};
+  const auto distance = [&](const std::shared_ptr<const Model>& model) {
+    double sum = 0;
+    std::vector<std::vector<float>> seen;
+    for (const auto& m : {trained(), model}) {
+      const ValueId v = m->graph.find("r2");
+      runtime::Session session(m, {.threads = 1, .integer = false, .taps = {v}});
+      session.set_tap([&](ValueId, const TensorView& t) {
+        const auto* data = reinterpret_cast<const float*>(t.data);
+        seen.emplace_back(data, data + element_count(t.dims));
+      });
+      session.run(samples[0]);
+    }
+    for (size_t i = 0; i < seen[0].size(); ++i) sum += std::pow(double{seen[0][i]} - seen[1][i], 2);
+    return sum;
+  };
+  const Outcome without = run(trained(), config, samples);
+  config.training.intermediate = {"r2"};
+  const Outcome with = run(trained(), config, samples);
+  EXPECT_LT(distance(with.quantized.model), 0.9 * distance(without.quantized.model));
+  config.training.intermediate = {"nowhere"};
+  EXPECT_THROW(run(trained(), config, samples), Error);
+}
+
+// Training begins at the integers that a repair has chosen, not at those nearest to the weights.
+TEST(Training, GoesOnFromRoundedWeights) {
+  quant::Config config = narrow(4, 8, 0);
+  config.training.weight_bits = config.training.activation_bits = 0;
+  const Samples samples{digits(400, 1).feeds(false), digits(400, 3).feeds(false)};
+  config.repairs = {"adaround"};
+  const Quantized rounded = quantize(trained(), config, samples, 1e9);
+  config.training.epochs = 1;
+  config.training.learning_rate = 1e-9;  // nothing moves
+  const Outcome after = run(trained(), config, samples);
+  config.repairs = {};
+  config.training.epochs = 0;
+  const Quantized nearest = quantize(trained(), config, samples, 1e9);
+  size_t moved = 0, weights = 0;
+  for (size_t v = 0; v < rounded.graph().values.size(); ++v) {
+    const Tensor* t = rounded.graph().constant(static_cast<ValueId>(v));
+    if (!t || t->dtype() != DType::kInt4 || t->dims().size() < 2) continue;  // weights
+    ++weights;
+    EXPECT_EQ(after.quantized.graph().constant(static_cast<ValueId>(v))->integers(), t->integers());
+    moved += nearest.graph().constant(static_cast<ValueId>(v))->integers() != t->integers();
+  }
+  EXPECT_EQ(weights, 4U);
+  EXPECT_GT(moved, 0U);
 }
 
 TEST(Training, MistakesAreErrors) {
@@ -394,7 +508,7 @@ struct Reference {
     }
   };
   struct Layer {
-    std::vector<double> w, b, dw, db, mw, mb;
+    std::vector<double> w, b, corrected, dw, db, mw, mb;
     std::vector<Fake> scales;  // of each output
     size_t in, out;
   };
@@ -536,14 +650,22 @@ TEST(Training, TheLossFallsAsInAnImplementationOfItsOwn) {
     l.b.assign(b.data<float>().begin(), b.data<float>().end());
     for (const Node& n : placed.nodes) {
       const Tensor* q = quant::is_dequantize(n) ? placed.constant(n.input(0)) : nullptr;
+      if (q && q->dims() == b.dims()) {  // corrected already
+        const std::vector<float> scales = placed.constant(n.input(1))->floats();
+        for (size_t o = 0; o < l.out; ++o)
+          l.corrected.push_back(static_cast<double>(q->integer_at(static_cast<int64_t>(o))) *
+                                scales[scales.size() == 1 ? 0 : o]);
+      }
       if (!q || q->dims() != w.dims()) continue;
       for (float s : placed.constant(n.input(1))->floats())
         l.scales.push_back({.scale = s, .zero = 0, .low = -4, .high = 3});
     }
     ASSERT_EQ(l.scales.size(), l.out);
+    ASSERT_EQ(l.corrected.size(), l.out);
     reference.layers.push_back(std::move(l));
   }
   reference.teach();
+  for (Reference::Layer& l : reference.layers) l.b = l.corrected;
 
   constexpr int kSteps = 40;
   config.training.epochs = kSteps;
