@@ -22,6 +22,7 @@ export function digits(training, test, seed = 1) {
     const all = [];
     for (let digit = 0; digit < 10; ++digit) {
       const { raw } = mnist[digit];
+      if (raw.length < 784 * to) throw new Error(`there are fewer than ${to} images of a ${digit}`);
       for (let i = from; i < to; ++i) {
         all.push({ image: Float32Array.from(raw.slice(784 * i, 784 * (i + 1))), label: digit });
       }

@@ -55,7 +55,7 @@ const median = (numbers) => numbers.sort((a, b) => a - b)[numbers.length >> 1];
 // ---- digits
 
 async function digitsTables() {
-  const { training, test } = options.quick ? digits(150, 100) : digits(800, 200);
+  const { training, test } = options.quick ? digits(150, 100) : digits(660, 200);
   const labelled = samplesOf(training, 100, { withLabels: true, Tensor });
   const samples = samplesOf(training, 100, { Tensor });
   const accuracy = async (model) => {

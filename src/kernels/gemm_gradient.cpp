@@ -1,93 +1,92 @@
 #include "kernels/gemm_gradient.h"
 
 #include <algorithm>
-#include <cstring>
 
 #include "kernels/gemm_float.h"
+#include "kernels/gemm_gather.h"
+#include "kernels/transpose.h"
 
 namespace zp::kernels {
 namespace {
 
-constexpr int kPixels = 256;  // of one partial product
+// Of one partial product: patches that stay in the cache.
+int pixels_at_once(int depth) { return std::clamp(32768 / depth, 16, 256); }
 
-std::size_t turned_bytes(int columns) {
-  return round_up(static_cast<std::size_t>(columns) * kPixels * sizeof(float) + kReadSlack, 64);
+WeightLayout packed(const ConvWeightGradientRange& range, int count, std::ptrdiff_t row_stride) {
+  WeightLayout layout = WeightLayout::matrix(count, range.k_end - range.k_begin);
+  layout.channel_stride = row_stride;
+  return layout;
 }
 
-// Where tap (ky, kx) of output pixel `row` reads; null in the pads.
-struct Pixels {
-  const ConvGeometry& g;
-  const float* x;
+// Room for turned pixels, patches, and packed patches, behind each other.
+struct Scratch {
+  std::size_t turned, patches, tiles;
 
-  const float* at(int row, int ky, int kx) const {
-    const int ox = row % g.out_width, line = row / g.out_width;
-    const int oy = line % g.out_height, image = line / g.out_height;
-    const int iy = oy * g.stride_height - g.pad_top + ky * g.dilation_height;
-    const int ix = ox * g.stride_width - g.pad_left + kx * g.dilation_width;
-    if (iy < 0 || iy >= g.in_height || ix < 0 || ix >= g.in_width) return nullptr;
-    return x + image * g.image_elements() + (std::ptrdiff_t{iy} * g.in_width + ix) * g.pixel_stride;
+  Scratch(const ConvWeightGradient& gradient, const ConvWeightGradientRange& range) {
+    const int depth = gradient.depth(), most = pixels_at_once(depth);
+    const auto room = [&](std::size_t rows, std::size_t columns) {
+      return round_up(rows * columns * sizeof(float) + kReadSlack, 64);
+    };
+    turned = room(static_cast<std::size_t>(gradient.columns), static_cast<std::size_t>(most));
+    patches = gradient.conv.is_pointwise()
+                  ? 0
+                  : room(static_cast<std::size_t>(most), static_cast<std::size_t>(depth));
+    tiles = round_up(packed_float_weights_bytes(packed(range, most, depth)), 64);
   }
 };
 
-// Columns [k_begin, k_end) of the patches of `count` pixels from `row` on, as tiles [columns / 8][count][8].
-void gather(const Pixels& pixels, int row, int count, int k_begin, int k_end, float* tiles) {
-  const ConvGeometry& g = pixels.g;
-  if ((k_end - k_begin) % kColumnTile != 0) {
-    const int last = (k_end - k_begin) / kColumnTile;
-    std::fill_n(tiles + std::ptrdiff_t{last} * count * kColumnTile, std::ptrdiff_t{count} * kColumnTile, 0.F);
-  }
-  for (int tap = k_begin / g.channels; tap * g.channels < k_end; ++tap) {
-    const int from = std::max(k_begin, tap * g.channels), to = std::min(k_end, (tap + 1) * g.channels);
-    for (int r = 0; r < count; ++r) {
-      const float* pixel = pixels.at(row + r, tap / g.kernel_width, tap % g.kernel_width);
-      for (int k = from; k < to;) {
-        const int column = k - k_begin, lane = column % kColumnTile;
-        const int n = std::min(to - k, kColumnTile - lane);
-        float* tile = tiles + (std::ptrdiff_t{column / kColumnTile} * count + r) * kColumnTile + lane;
-        if (!pixel) {
-          std::fill_n(tile, n, 0.F);
-        } else if (n == kColumnTile) {
-          std::memcpy(tile, pixel + (k - tap * g.channels), kColumnTile * sizeof(float));
-        } else {
-          for (int i = 0; i < n; ++i) tile[i] = pixel[k - tap * g.channels + i];
-        }
-        k += n;
-      }
-    }
+void gather(const ConvGeometry& conv, PatchPosition at, const float* x, int count, int depth, float* to) {
+  for (int r = 0; r < count; ++r, to += depth) {
+    for_each_run(
+        conv, at,
+        [&](std::ptrdiff_t source, std::ptrdiff_t k, std::ptrdiff_t n) {
+          std::copy_n(x + source, n, to + k);
+        },
+        [&](std::ptrdiff_t k, std::ptrdiff_t n) { std::fill_n(to + k, n, 0.0f); });
+    at.advance(conv);
   }
 }
 
 }  // namespace
 
-std::size_t conv_weight_gradient_scratch_bytes(const ConvWeightGradient& gradient, int count) {
-  const std::size_t tiles = round_up(static_cast<std::size_t>(count), kColumnTile);
-  return turned_bytes(gradient.columns) + round_up(tiles * kPixels * sizeof(float) + kReadSlack, 64);
+std::size_t conv_weight_gradient_scratch_bytes(const ConvWeightGradient& gradient,
+                                               const ConvWeightGradientRange& range) {
+  const Scratch s(gradient, range);
+  return s.turned + s.patches + s.tiles;
 }
 
 void conv_weight_gradient(const ConvWeightGradient& gradient, const float* x, const float* dy, float* dw,
-                          int k_begin, int k_end, void* scratch) {
-  auto* turned = static_cast<float*>(scratch);
-  auto* tiles = reinterpret_cast<float*>(static_cast<std::byte*>(scratch) + turned_bytes(gradient.columns));
-  const int rows = gradient.conv.rows(), depth = gradient.depth();
-  if (rows == 0) {
-    for (int m = 0; m < gradient.columns; ++m)
-      std::fill(dw + std::ptrdiff_t{m} * depth + k_begin, dw + std::ptrdiff_t{m} * depth + k_end, 0.F);
-    return;
+                          const ConvWeightGradientRange& range, void* scratch) {
+  const Scratch parts(gradient, range);
+  auto* bytes = static_cast<std::byte*>(scratch);
+  auto* turned = reinterpret_cast<float*>(bytes);
+  auto* gathered = reinterpret_cast<float*>(bytes + parts.turned);
+  const ConvGeometry& conv = gradient.conv;
+  const int depth = gradient.depth(), columns = gradient.columns;
+  if (range.row_begin == range.row_end) {
+    for (std::ptrdiff_t m = 0; m < columns; ++m)
+      std::fill(dw + m * depth + range.k_begin, dw + m * depth + range.k_end, 0.0f);
   }
-  const Pixels pixels{gradient.conv, x};
-  for (int row = 0; row < rows; row += kPixels) {
-    const int count = std::min(kPixels, rows - row);
-    for (int r = 0; r < count; ++r) {
-      const float* from = dy + (std::ptrdiff_t{row} + r) * gradient.dy_stride;
-      for (int m = 0; m < gradient.columns; ++m) turned[std::ptrdiff_t{m} * count + r] = from[m];
+  const int most = pixels_at_once(depth);
+  for (int row = range.row_begin; row < range.row_end; row += most) {
+    const int count = std::min(most, range.row_end - row);
+    turn_floats(dy + row * gradient.dy_stride, gradient.dy_stride, turned, count, count, columns);
+    const float* patches = gathered;
+    std::ptrdiff_t stride = depth;
+    if (conv.is_pointwise()) {
+      patches = x + row * conv.pixel_stride;
+      stride = conv.pixel_stride;
+    } else {
+      gather(conv, PatchPosition::of_row(conv, row), x, count, depth, gathered);
     }
-    gather(pixels, row, count, k_begin, k_end, tiles);
     FloatGemmOutput out;
-    out.data = dw + k_begin;
+    out.data = dw + range.k_begin;
     out.rows.stride = depth;
-    out.accumulate = row > 0;
-    float_gemm(GemmInput<float>{turned, count, nullptr}, FloatWeights{tiles, k_end - k_begin, count}, out,
-               {0, gradient.columns, 0, k_end - k_begin}, nullptr);
+    out.accumulate = row > range.row_begin;
+    const FloatWeights weights = pack_float_weights(patches + range.k_begin, packed(range, count, stride),
+                                                    bytes + parts.turned + parts.patches);
+    float_gemm(GemmInput<float>{turned, count, nullptr}, weights, out,
+               {0, columns, 0, range.k_end - range.k_begin}, nullptr);
   }
 }
 

@@ -3,8 +3,8 @@
 //   dw[m, k] = sum over output pixels r of dy[r, m] * patch[r, k]          k = (tap, channel), channel
 //   fastest
 //
-// The sum runs over pixels, a few hundred at a time: dy is turned, and patches are gathered straight into the
-// tiles that the float product takes as packed weights.
+// The sum runs over pixels, a few at a time: dy is turned, and patches are gathered and packed as the float
+// product takes its weights.
 
 #pragma once
 
@@ -22,12 +22,17 @@ struct ConvWeightGradient {
   int depth() const { return conv.taps() * conv.channels; }
 };
 
-// For a call that makes `count` columns of dw.
-std::size_t conv_weight_gradient_scratch_bytes(const ConvWeightGradient& gradient, int count);
+// Which part of the sum a call makes: output pixels [row_begin, row_end), columns [k_begin, k_end) of dw;
+// k_begin is a multiple of kColumnTile.
+struct ConvWeightGradientRange {
+  int row_begin = 0, row_end = 0, k_begin = 0, k_end = 0;
+};
 
-// Columns [k_begin, k_end) of dw[m * depth + k]; k_begin is a multiple of kColumnTile. The sums do not depend
-// on how columns are split.
+std::size_t conv_weight_gradient_scratch_bytes(const ConvWeightGradient& gradient,
+                                               const ConvWeightGradientRange& range);
+
+// dw[m * depth + k]: the sum over the range's pixels, in an order that its columns have no influence on.
 void conv_weight_gradient(const ConvWeightGradient& gradient, const float* x, const float* dy, float* dw,
-                          int k_begin, int k_end, void* scratch);
+                          const ConvWeightGradientRange& range, void* scratch);
 
 }  // namespace zp::kernels

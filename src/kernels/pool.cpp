@@ -5,7 +5,7 @@
 #include <limits>
 #include <type_traits>
 
-#include "kernels/simd.h"
+#include "kernels/elementwise_lanes.h"
 
 namespace zp::kernels {
 namespace {
@@ -378,21 +378,18 @@ void for_windows(const PoolGeometry& g, float* dx, const PoolGradientRange& rang
 
 void max_pool_gradient(const float* x, const float* y, const float* dy, float* dx, const PoolGeometry& g,
                        const PoolGradientRange& range) {
-  constexpr int64_t kPiece = 64;
+  using L = Lanes<Best>;
+  const L::Float zero = L::splat(0.0f);
   for_windows(g, dx, range, [&](int64_t pixel, const Window&, auto&& taps) {
-    for (int64_t c = range.channel_begin; c < range.channel_end; c += kPiece) {
-      const int64_t n = std::min(kPiece, range.channel_end - c);
-      const float *top = y + pixel * g.channels + c, *from = dy + pixel * g.channels + c;
-      std::array<float, kPiece> open;  // what has not found its tap yet
-      std::copy_n(from, n, open.begin());
+    for (int64_t c = range.channel_begin; c < range.channel_end; c += static_cast<int64_t>(L::kCount)) {
+      const auto n = static_cast<size_t>(range.channel_end - c);
+      const L::Float top = L::load(y + pixel * g.channels + c);
+      L::Float open = L::load(dy + pixel * g.channels + c);  // what has not found its tap yet
       taps([&](int64_t at) {
-        const float* value = x + at + c;
+        const auto here = L::equal(L::load(x + at + c), top);
         float* to = dx + at + c;
-        for (int64_t i = 0; i < n; ++i) {
-          const bool here = value[i] == top[i];
-          to[i] += here ? open[static_cast<size_t>(i)] : 0.0f;
-          open[static_cast<size_t>(i)] = here ? 0.0f : open[static_cast<size_t>(i)];
-        }
+        L::store_some(to, L::add(L::load(to), L::select(here, open, zero)), std::min(n, L::kCount));
+        open = L::select(here, zero, open);
       });
     }
   });

@@ -2,9 +2,9 @@
 // gradients.
 //
 //   q = clamp(round_half_even(x / s) + z, low, high)        y = (q - z) s
-//   dx = dy where q was not clamped, else 0                                   (straight through: Bengio et
-//   al. 2013) ds = sum of dy (q - z - x / s) where it was not, dy (q - z) where it was  (LSQ: Esser et al.
-//   2020)
+//   dx = dy where q was not clamped, else 0                               (straight through: Bengio et al.
+//   2013) ds = sum of dy (q - z - x / s) where it was not, dy (q - z) where it was           (LSQ: Esser et
+//   al. 2020)
 
 #pragma once
 
@@ -21,5 +21,7 @@ void fake_quantize(const FakeQuantization& f, const float* x, float* y, std::siz
 // Gives ds.
 double fake_quantize_gradient(const FakeQuantization& f, const float* x, const float* dy, float* dx,
                               std::size_t count);
+// Of a clamp that gave y: dx = dy where lo < y < hi, else 0. dx may be dy.
+void clamp_gradient(float lo, float hi, const float* y, const float* dy, float* dx, std::size_t count);
 
 }  // namespace zp::kernels

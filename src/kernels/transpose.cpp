@@ -223,4 +223,10 @@ void transpose(const std::byte* in, std::byte* out, std::span<const int64_t> in_
   TransposePlan(in_dims, perm, element_bytes).run(in, out);
 }
 
+void turn_floats(const float* from, int64_t in_stride, float* to, int64_t out_stride, int64_t rows,
+                 int64_t columns) {
+  turn_matrix<Best, uint32_t>(reinterpret_cast<const std::byte*>(from), in_stride,
+                              reinterpret_cast<std::byte*>(to), out_stride, rows, columns);
+}
+
 }  // namespace zp::kernels

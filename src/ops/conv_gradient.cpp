@@ -62,6 +62,8 @@ Kernel prepare_input(PrepareContext& c) {
 
 // ---- ConvWeightGradient: x, dy, shape of w
 
+constexpr int kPieces = 4, kLeastPixels = 64;  // of a sum over pixels
+
 Kernel prepare_depthwise_weight(PrepareContext& c, kernels::ConvGeometry g) {
   g.channels = static_cast<int>(g.pixel_stride);
   c.scratch(static_cast<size_t>(g.channels) * static_cast<size_t>(g.taps()) * sizeof(float));
@@ -83,24 +85,41 @@ Kernel prepare_weight(PrepareContext& c) {
   if (is_depthwise(group, x, weights)) return prepare_depthwise_weight(c, g);
   check_parts(group);
   kernels::ConvWeightGradient gradient{g, int_of(weights[0] / group), int_of(dy.back())};
-  // Groups, then strips of columns: as many as the threads need.
-  const int depth = gradient.depth(), tiles = (depth + kernels::kColumnTile - 1) / kernels::kColumnTile;
-  const int strips = static_cast<int>(
-      std::clamp<int64_t>((int64_t{c.threads()} * 2 + group - 1) / group, 1, std::max(1, tiles)));
-  const auto cut = [=](int i) { return std::min(depth, tiles * i / strips * kernels::kColumnTile); };
-  const size_t own = (kernels::conv_weight_gradient_scratch_bytes(
-                          gradient, (tiles + strips - 1) / strips * kernels::kColumnTile) +
-                      63) /
-                     64 * 64;
-  c.scratch(own * static_cast<size_t>(c.threads()));
+  // Pixels in pieces, the same with any number of threads, so that the sum has the same bits; where they are
+  // few, columns in strips.
+  const int depth = gradient.depth(), rows = g.rows();
+  const int tiles = (depth + kernels::kColumnTile - 1) / kernels::kColumnTile;
+  const int pieces = std::clamp(rows / kLeastPixels, 1, kPieces);
+  const int strips = std::clamp(kPieces / pieces, 1, tiles);
+  const auto range = [=](int piece, int strip) {
+    const auto cut = [=](int i) { return std::min(depth, tiles * i / strips * kernels::kColumnTile); };
+    const auto row = [=](int i) { return static_cast<int>(int64_t{rows} * i / pieces); };
+    return kernels::ConvWeightGradientRange{row(piece), row(piece + 1), cut(strip), cut(strip + 1)};
+  };
+  const auto padded = [](size_t bytes) { return kernels::round_up(bytes, 64); };
+  const int64_t size = int64_t{gradient.columns} * depth, all = group * size;
+  const size_t part = pieces > 1 ? padded(static_cast<size_t>(all) * sizeof(float)) : 0;
+  kernels::ConvWeightGradientRange widest{0, rows, 0, (tiles + strips - 1) / strips * kernels::kColumnTile};
+  const size_t own = padded(kernels::conv_weight_gradient_scratch_bytes(gradient, widest));
+  c.scratch(part * static_cast<size_t>(pieces) + own * static_cast<size_t>(c.threads()));
   return [=](const RunContext& r) {
-    r.parallel(group * strips, [&](int64_t task, int thread) {
-      const int64_t at = task / strips;
-      const auto strip = static_cast<int>(task % strips);
-      kernels::conv_weight_gradient(gradient, r.in<float>(0) + at * g.channels,
-                                    r.in<float>(1) + at * gradient.columns,
-                                    r.out<float>(0) + at * gradient.columns * depth, cut(strip),
-                                    cut(strip + 1), r.scratch<std::byte>(own * static_cast<size_t>(thread)));
+    const auto sum = [&](int64_t piece) {
+      return part ? r.scratch<float>(part * static_cast<size_t>(piece)) : r.out<float>(0);
+    };
+    r.parallel(group * pieces * strips, [&](int64_t task, int thread) {
+      const int64_t at = task / strips / pieces, piece = task / strips % pieces;
+      kernels::conv_weight_gradient(
+          gradient, r.in<float>(0) + at * g.channels, r.in<float>(1) + at * gradient.columns,
+          sum(piece) + at * size, range(static_cast<int>(piece), static_cast<int>(task % strips)),
+          r.scratch<std::byte>(part * static_cast<size_t>(pieces) + own * static_cast<size_t>(thread)));
+    });
+    if (!part) return;
+    r.parallel_range(all, 4096, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        float total = sum(0)[i];
+        for (int64_t p = 1; p < pieces; ++p) total += sum(p)[i];
+        r.out<float>(0)[i] = total;
+      }
     });
   };
 }

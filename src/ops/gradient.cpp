@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "kernels/quantize_gradient.h"
 #include "kernels/reduce.h"
 #include "ops/infer.h"
 #include "ops/shape_arguments.h"
@@ -127,7 +128,9 @@ std::vector<Derivatives>& known_derivatives() {
   return known;
 }
 
-float clamp_derivative(float y, float dy, float lo, float hi) { return y > lo && y < hi ? dy : 0; }
+void clamp_derivatives(const float* y, const float* dy, float* d, int64_t count, float lo, float hi) {
+  kernels::clamp_gradient(lo, hi, y, dy, d, static_cast<size_t>(count));
+}
 
 }  // namespace
 
@@ -141,7 +144,7 @@ void give_derivative(Gradient& g, Derivatives function, bool of_output, float a,
 }
 
 void give_clamp_derivative(Gradient& g, float lo, float hi) {
-  give_derivative(g, derivatives<clamp_derivative>, true, lo, hi);
+  give_derivative(g, clamp_derivatives, true, lo, hi);
 }
 
 void give_moved(Gradient& g, int padding) {

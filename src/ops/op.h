@@ -297,6 +297,8 @@ struct QuantRule {
   int (*input_axis)(const Node& node, int weight_rank) = nullptr;
   // kProduct: the dimension of data input and output that counts channels; negative: from the end.
   int channel_dim = -1;
+  // kSameScale: makes values between those of its input (Resize), which have to be rounded again.
+  bool blends = false;
   // kRescaled: a sum, so that a constant operand is the bias of a product before it.
   bool sums = false;
   // kFloat: why, in words that a user reads ("Softmax needs more than 8 bits on its output").

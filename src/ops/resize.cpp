@@ -389,7 +389,7 @@ constexpr OpDef kResize = {.name = "Resize",
                            .infer = infer_resize,
                            .prepare = prepare_resize,
                            .layout = resize_layout,
-                           .quant = {.kind = QuantRule::Kind::kSameScale},
+                           .quant = {.kind = QuantRule::Kind::kSameScale, .blends = true},
                            .canonicalize = canonicalize_resize,
                            .gradient = gradient};
 constexpr OpDef kUpsample = {.name = "Upsample", .quant = {}, .canonicalize = canonicalize_upsample};

@@ -157,13 +157,49 @@ void Learned::find_plain() {
 }
 
 void Learned::find_activations() {
+  std::vector<bool> follows(graph().values.size(), false);
   for (const Node& n : graph().nodes) {
+    const OpDef* def = find_op(n.domain, n.op_type);
+    const bool trained = (def && def->quant.kind == QuantRule::Kind::kProduct) ||
+                         std::any_of(n.inputs.begin(), n.inputs.end(), [&](ValueId v) {
+                           return v != kNoValue && follows[static_cast<size_t>(v)];
+                         });
+    for (const ValueId v : n.outputs)
+      if (v != kNoValue) follows[static_cast<size_t>(v)] = trained;
     if (!quant::is_quantize(n) || graph().constant(n.input(0))) continue;
     const ValueId x = n.input(0);
     const int32_t group =
         static_cast<size_t>(x) < state_.plan.group.size() ? state_.plan.group[static_cast<size_t>(x)] : -1;
-    if (group >= 0) activations_.push_back({x, n.output(0), group});
+    if (group < 0) continue;
+    activations_.push_back({x, n.output(0), group});
+    activations_.back().follows = trained;
   }
+  for (Activation& a : activations_) a.moved = only_moved(a);
+}
+
+// Made of nothing but activations of the same group, by an operator that only moves them.
+bool Learned::only_moved(const Activation& a) const {
+  const std::vector<Node>& nodes = graph().nodes;
+  const auto made_by = [&](ValueId v) {
+    return std::find_if(nodes.begin(), nodes.end(), [&](const Node& n) {
+      return v != kNoValue && std::find(n.outputs.begin(), n.outputs.end(), v) != n.outputs.end();
+    });
+  };
+  const auto maker = made_by(a.x);
+  if (maker == nodes.end()) return false;
+  const OpDef* def = find_op(maker->domain, maker->op_type);
+  if (!def || def->quant.kind != QuantRule::Kind::kSameScale || def->quant.blends) return false;
+  const auto same = [&](ValueId v) {
+    const auto from = made_by(v);
+    return from != nodes.end() && quant::is_dequantize(*from) &&
+           std::any_of(activations_.begin(), activations_.end(), [&](const Activation& other) {
+             return other.integers == from->input(0) && other.group == a.group;
+           });
+  };
+  const QuantRule::Inputs& data = def->quant.data;
+  for (size_t i = 0; i < maker->inputs.size(); ++i)
+    if ((data.all() || data.has(static_cast<int>(i))) && !same(maker->inputs[i])) return false;
+  return true;
 }
 
 void Learned::narrow() {
@@ -193,27 +229,14 @@ void Learned::narrow() {
     }
   }
   for (Activation& a : activations_)
-    if (narrowed[static_cast<size_t>(a.group)]) add_clip(a);
+    if (narrowed[static_cast<size_t>(a.group)] && !a.moved) add_clip(a);
   sort_topologically(state_.result->graph);
   write();
 }
 
-// Saturation to fewer integers than the type has is a Clip before the Q, which every runtime knows; what only
-// moves values that were clipped already needs none.
+// Saturation to fewer integers than the type has is a Clip before the Q, which every runtime knows.
 void Learned::add_clip(Activation& a) {
   Graph& g = state_.result->graph;
-  for (const Node& n : g.nodes) {
-    if (std::find(n.outputs.begin(), n.outputs.end(), a.x) == n.outputs.end()) continue;
-    const OpDef* def = find_op(n.domain, n.op_type);
-    const bool moves = def && def->quant.kind == QuantRule::Kind::kSameScale;
-    if (moves && std::any_of(n.inputs.begin(), n.inputs.end(), [&](ValueId v) {
-          return v != kNoValue && std::any_of(g.nodes.begin(), g.nodes.end(), [&](const Node& d) {
-                   return quant::is_dequantize(d) && d.output(0) == v && !g.constant(d.input(0));
-                 });
-        })) {
-      return;
-    }
-  }
   const std::string name = g[a.x].name;
   a.low = g.add_constant(name + "_low", Tensor::scalar(0.f));
   a.high = g.add_constant(name + "_high", Tensor::scalar(0.f));
@@ -237,9 +260,10 @@ Problem Learned::problem(const std::vector<Aim>& aims) const {
     p.parameters.push_back({g[v].name, std::move(value), kind});
     return v;
   };
-  const auto scale = [&](const std::string& name, Tensor value) {
-    return settings_.learn_scales ? parameter(name + "/scale", std::move(value), Parameter::Kind::kScale)
-                                  : g.add_constant(name + "/scale", std::move(value));
+  const auto scale = [&](const std::string& name, Tensor value, bool learned = true) {
+    return learned && settings_.learn_scales
+               ? parameter(name + "/scale", std::move(value), Parameter::Kind::kScale)
+               : g.add_constant(name + "/scale", std::move(value));
   };
   const auto fake = [&](const std::string& name, ValueId x, ValueId s, ValueId z, IntegerRange codes,
                         int axis) {
@@ -274,11 +298,20 @@ Problem Learned::problem(const std::vector<Aim>& aims) const {
   }
   std::vector<ValueId> scales(state_.params.size(), kNoValue), zeros = scales;  // of groups
   for (const Activation& a : activations_) {
+    if (a.moved) {
+      replace_dequantized(a.integers, a.x);
+      continue;
+    }
     const auto group = static_cast<size_t>(a.group);
     const QParams& q = state_.params[group];
     if (scales[group] == kNoValue) {
       const std::string name = group_name(group);
-      scales[group] = scale(name, Tensor::scalar(q.scale));
+      // What the samples themselves are has the scale that it was calibrated to: to learn it would take the
+      // gradient of the whole input.
+      const bool learned =
+          std::any_of(activations_.begin(), activations_.end(),
+                      [&](const Activation& other) { return other.group == a.group && other.follows; });
+      scales[group] = scale(name, Tensor::scalar(q.scale), learned);
       zeros[group] = g.add_constant(name + "/zero", Tensor::scalar(static_cast<float>(q.zero_point)));
     }
     replace_dequantized(a.integers,
@@ -288,8 +321,10 @@ Problem Learned::problem(const std::vector<Aim>& aims) const {
   for (Node& n : g.nodes) nodes.push_back(std::move(n));
   g.nodes = std::move(nodes);
   const auto now = [&](ValueId v) {
-    const auto at = static_cast<size_t>(v);
-    return v == kNoValue || at >= replaced.size() || replaced[at] == kNoValue ? v : replaced[at];
+    for (auto at = static_cast<size_t>(v); v != kNoValue && at < replaced.size() && replaced[at] != kNoValue;
+         at = static_cast<size_t>(v))
+      v = replaced[at];
+    return v;
   };
   std::erase_if(g.nodes, [&](const Node& n) {
     return !n.outputs.empty() && n.domain != kOwn && now(n.output(0)) != n.output(0);

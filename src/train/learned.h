@@ -55,6 +55,9 @@ class Learned {
   struct Activation {
     ValueId x, integers;  // of the Q
     int32_t group;
+    bool moved =
+        false;  // x are values that were quantized in the same way, in other places: they stay as they are
+    bool follows = false;                     // x depends on what is trained
     ValueId low = kNoValue, high = kNoValue;  // bounds of the Clip before it, if it has one
   };
 
@@ -64,6 +67,7 @@ class Learned {
   void find_plain();
   void find_activations();
   void narrow();
+  bool only_moved(const Activation& a) const;
   void add_clip(Activation& a);
   void write();
 

@@ -451,8 +451,7 @@ struct Reference {
       d[i] = edges[1].back(a[i], d[i]);
       if (h[i] <= 0) d[i] = 0;
     }
-    d = back(one, f0, d);
-    for (size_t i = 0; i < d.size(); ++i) edges[0].back(x[i], d[i]);
+    back(one, f0, d);
     for (Layer& l : layers) {
       for (size_t o = 0; o < l.out; ++o)
         for (size_t i = 0; i < l.in; ++i) {
@@ -463,7 +462,7 @@ struct Reference {
       descend(l.b, l.db, l.mb);
       for (Fake& s : l.scales) descend(s);
     }
-    for (Fake& e : edges) descend(e);
+    descend(edges[1]);  // that of the samples themselves stays as calibrated
     return kl;
   }
   static std::vector<double> back(Layer& l, const std::vector<double>& x, const std::vector<double>& dy) {
