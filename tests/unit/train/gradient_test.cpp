@@ -218,7 +218,8 @@ TEST(Gradient, ChangesOfDimensions) {
 }
 
 TEST(Gradient, Reductions) {
-  for (const char* op : {"ReduceSum", "ReduceMean"})
+  for (const char* op :
+       {"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare"})
     for (const int64_t keep : {0, 1})
       for (const Ints& axes : {Ints{}, Ints{2}, Ints{-1, 1}}) {
         SCOPED_TRACE(std::string(op) + to_string(axes));
@@ -227,7 +228,8 @@ TEST(Gradient, Reductions) {
         if (!axes.empty())
           inputs.push_back(
               net.constant("axes", Tensor::of<int64_t>({static_cast<int64_t>(axes.size())}, axes)));
-        check_gradients(net, net.add(op, "y", inputs, {{"keepdims", keep}}), {{"x", ramp({2, 3, 4, 5})}});
+        check_gradients(net, net.add(op, "y", inputs, {{"keepdims", keep}}), {{"x", ramp({2, 3, 4, 5})}},
+                        {.step = 1e-3f});
       }
 }
 
@@ -379,6 +381,72 @@ TEST(Gradient, LstmActivationsThatAreNotDifferentiated) {
   c.clip = 3;
   EXPECT_EQ(message(c),
             "the gradient of ai.onnx.LSTM: activation 'LeakyRelu' is not differentiated with a clip");
+}
+
+// A row of nothing but zeros has a length of 0, and no direction.
+TEST(Gradient, LengthOfZeros) {
+  GraphBuilder net;
+  const ValueId x = net.input("x", {2, 3});
+  const ValueId y = net.add("ReduceL2", "y", {x, net.constant("axes", Tensor::of<int64_t>({1}, {1}))});
+  const ValueId loss = net.add("ReduceSum", "loss", {y}, {{"keepdims", int64_t{0}}});
+  infer_shapes(net.graph());
+  net.output(train::add_gradients(net.graph(), loss, {x})[0]);
+  const Tensor d = runtime::Session(net.build(), {.threads = 1})
+                       .run({{"x", Tensor::of<float>({2, 3}, {0, 0, 0, 3, 0, -4})}})[0];
+  EXPECT_EQ(d.floats(), (std::vector<float>{0, 0, 0, 0.6f, 0, -0.8f}));
+}
+
+// FakeQuantize's own gradient by its definition, summed in double precision: for one scale over more elements
+// than one piece has, and for scales along each axis.
+TEST(Gradient, FakeQuantizeByItsDefinition) {
+  struct Case {
+    Shape dims;
+    int64_t axis;  // -1: one scale
+  };
+  for (const Case& c : {Case{{70001}, -1}, Case{{3, 7, 5}, 0}, Case{{3, 7, 5}, 1}, Case{{3, 7, 5}, 2}}) {
+    SCOPED_TRACE(to_string(c.dims) + std::to_string(c.axis));
+    const int64_t count = c.axis < 0 ? 1 : c.dims[static_cast<size_t>(c.axis)];
+    const float low = -8, high = 7;
+    std::vector<float> scales, zeros;
+    for (int64_t i = 0; i < count; ++i) {
+      scales.push_back(0.05f + 0.02f * static_cast<float>(i));
+      zeros.push_back(static_cast<float>(i % 4) - 1);
+    }
+    const Tensor x = ramp(c.dims), factors = ramp(c.dims, 2);
+    GraphBuilder net;
+    const ValueId in = net.input("x", symbolic(c.dims)), s = net.input("s", {count});
+    const ValueId y =
+        net.add("FakeQuantize", "y", {in, s, net.constant("z", Tensor::of<float>({count}, zeros))},
+                {{"low", low}, {"high", high}, {"axis", std::max<int64_t>(0, c.axis)}}, kOwn);
+    const ValueId loss =
+        net.add("ReduceSum", "loss", {net.add("Mul", "weighted", {y, net.constant("factors", factors)})},
+                {{"keepdims", int64_t{0}}});
+    infer_shapes(net.graph());
+    const std::vector<ValueId> d = train::add_gradients(net.graph(), loss, {in, s});
+    for (ValueId v : {y, d[0], d[1]}) net.output(v);
+    const auto model = net.build();
+    int64_t inner = 1;
+    for (size_t i = static_cast<size_t>(c.axis + 1); c.axis >= 0 && i < c.dims.size(); ++i)
+      inner *= c.dims[i];
+    std::vector<float> first;
+    for (const int threads : {1, 3}) {
+      const std::vector<Tensor> out = runtime::Session(model, {.threads = threads, .integer = false})
+                                          .run({{"x", x}, {"s", Tensor::of<float>({count}, scales)}});
+      std::vector<double> ds(static_cast<size_t>(count), 0);
+      for (size_t i = 0; i < static_cast<size_t>(x.size()); ++i) {
+        const auto k = c.axis < 0 ? size_t{0} : i / static_cast<size_t>(inner) % static_cast<size_t>(count);
+        const float code = x.data<float>()[i] / scales[k], q = std::nearbyint(code) + zeros[k];
+        const float dy = factors.data<float>()[i], kept = std::clamp(q, low, high);
+        ASSERT_EQ(out[0].data<float>()[i], (kept - zeros[k]) * scales[k]) << i;
+        ASSERT_EQ(out[1].data<float>()[i], q == kept ? dy : 0.f) << i;
+        ds[k] += double{dy} * (q == kept ? double{q} - zeros[k] - code : double{kept} - zeros[k]);
+      }
+      for (size_t k = 0; k < ds.size(); ++k)
+        EXPECT_NEAR(out[2].floats()[k], ds[k], 1e-5 * (1 + std::fabs(ds[k]))) << k;
+      if (first.empty()) first = out[2].floats();
+      EXPECT_EQ(out[2].floats(), first);
+    }
+  }
 }
 
 TEST(Gradient, OperatorsInTheWayAreNamed) {
