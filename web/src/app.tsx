@@ -8,9 +8,10 @@ import {
   type ModelReport,
   type ZeropointError,
 } from 'zeropoint';
+import { sha256 } from './checkpoints.ts';
 import type { Demo } from './demos/demo.ts';
 import { demos } from './demos/index.ts';
-import { bytes, decibels, milliseconds } from './format.ts';
+import { bytes, decibels, milliseconds, percent } from './format.ts';
 import { DropZone, droppedFiles } from './parts/drop-zone.tsx';
 import { ErrorBox } from './parts/error-box.tsx';
 import { ModelCard } from './parts/model-card.tsx';
@@ -27,6 +28,8 @@ import { quantizeAndCompare, type Result, type Step, worstSqnr } from './work.ts
 interface Loaded {
   name: string;
   model: Model;
+  /** SHA-256 of its file. */
+  digest: string | undefined;
   demo: Demo | undefined;
 }
 
@@ -56,18 +59,20 @@ export function App() {
   const modelHeading = useRef<HTMLHeadingElement>(null);
 
   const open = useCallback(
-    async (name: string, source: () => Promise<Blob | Uint8Array>, demo?: Demo) => {
+    async (name: string, source: () => Promise<Blob | Uint8Array<ArrayBuffer>>, demo?: Demo) => {
       setError(undefined);
       setLoading(name);
       try {
-        const model = await Model.load(await source());
+        const file = await source();
+        const digest = await sha256(file instanceof Blob ? new Uint8Array(await file.arrayBuffer()) : file);
+        const model = await Model.load(file);
         for (const result of results) await result.model.dispose();
         await loaded?.model.dispose();
         setResults([]);
         setShown(undefined);
         setReport(undefined);
         setSamples(undefined);
-        setLoaded({ name, model, demo });
+        setLoaded({ name, model, digest, demo });
         setStatus(`${name} is loaded`);
         requestAnimationFrame(() => modelHeading.current?.focus());
         setChoices(await engineChoices());
@@ -167,6 +172,7 @@ export function App() {
 
   const result = results.find(({ id }) => id === shown);
   const View = loaded?.demo?.View;
+  const test = useMemo(() => loaded?.demo?.test?.(loaded.model), [loaded]);
   return (
     <>
       <header class="bar">
@@ -240,8 +246,8 @@ export function App() {
             </section>
             {View && (
               <section aria-labelledby="demo-heading">
-                <h2 id="demo-heading">{loaded.demo?.title}</h2>
-                <View original={loaded.model} quantized={result?.model} />
+                <h2 id="demo-heading">Try it</h2>
+                <View original={loaded.model} quantized={result?.model} test={test} />
               </section>
             )}
             <section aria-labelledby="samples-heading">
@@ -290,6 +296,7 @@ export function App() {
                   key={result.id}
                   name={loaded.name}
                   original={loaded.model}
+                  digest={loaded.digest}
                   result={result}
                   busy={busy}
                   onPick={({ what, options }) =>
@@ -322,6 +329,7 @@ function History({
   disabled: boolean;
   onShow: (id: number) => void;
 }) {
+  const labelled = results.some(({ accuracy }) => accuracy);
   return (
     <ScrollRegion label="Results so far">
       <table class="history">
@@ -332,6 +340,7 @@ function History({
             <th scope="col">Size</th>
             <th scope="col">Time</th>
             <th scope="col">SQNR</th>
+            {labelled && <th scope="col">Right answers</th>}
           </tr>
         </thead>
         <tbody>
@@ -351,6 +360,7 @@ function History({
               <td>{bytes(result.report.sizeAfter)}</td>
               <td>{milliseconds(result.latency.quantized)}</td>
               <td>{decibels(worstSqnr(result))}</td>
+              {labelled && <td>{result.accuracy ? percent(result.accuracy.quantized) : '–'}</td>}
             </tr>
           ))}
         </tbody>

@@ -3,12 +3,14 @@ import {
   concreteDims,
   type Feeds,
   type ImageOptions,
+  labelsInFile,
   type Model,
   samplesInFile,
   syntheticSamples,
   type ValueInfo,
   ZeropointError,
 } from 'zeropoint';
+import { sha256 } from './checkpoints.ts';
 
 export interface SampleSet {
   /** What is shown beside it. */
@@ -16,15 +18,34 @@ export interface SampleSet {
   synthetic: boolean;
   /** How many samples, if known. */
   count: number | undefined;
+  /** The right class of each sample, in their order, where that is known. */
+  labels?: (() => Promise<readonly number[]>) | undefined;
+  /** What right answers are counted on. */
+  test?: LabelledSamples | undefined;
+  /** The same for the same samples, and for no others; undefined: cannot be told. */
+  identity: string | undefined;
   feeds(limit?: number): AsyncIterable<Feeds>;
+}
+
+/** Samples with the right class of each. */
+export interface LabelledSamples {
+  /** What they are, in words. */
+  what: string;
+  labels(): Promise<readonly number[]>;
+  feeds(): AsyncIterable<Feeds>;
 }
 
 export interface FileCheck {
   file: File;
   samples: number;
+  /** SHA-256 of what is in it. */
+  digest: string | undefined;
   error?: ZeropointError;
   preview?: string;
 }
+
+/** Whether a file says classes, and holds no sample. */
+export const isLabels = (file: File): boolean => /\.(csv|tsv|txt)$/i.test(file.name);
 
 export const isImage = (file: File): boolean => file.type.startsWith('image/');
 
@@ -46,6 +67,7 @@ export function syntheticSet(model: Model, dims: Record<string, number>, count =
     label: `${count} made-up samples`,
     synthetic: true,
     count,
+    identity: JSON.stringify(['synthetic', count, dims]),
     async *feeds(limit = count) {
       yield* syntheticSamples(model.inputs, { count: Math.min(limit, count), dims });
     },
@@ -61,17 +83,14 @@ export async function checkFiles(
   const checks: FileCheck[] = [];
   for (const file of files) {
     try {
-      const samples = await samplesInFile(
-        new Uint8Array(await file.arrayBuffer()),
-        file.name,
-        model.inputs,
-        options,
-      );
-      const check: FileCheck = { file, samples: samples.length };
+      const bytes = new Uint8Array(await file.arrayBuffer());
+      const digest = await sha256(bytes);
+      const samples = await samplesInFile(bytes, file.name, model.inputs, options);
+      const check: FileCheck = { file, samples: samples.length, digest };
       if (isImage(file) && checks.length < 8) check.preview = URL.createObjectURL(file);
       checks.push(check);
     } catch (error) {
-      checks.push({ file, samples: 0, error: asError(error) });
+      checks.push({ file, samples: 0, digest: undefined, error: asError(error) });
     }
   }
   return checks;
@@ -81,14 +100,18 @@ export function fileSet(
   checks: readonly FileCheck[],
   model: Model,
   options: ImageOptions,
+  labels?: readonly number[],
 ): SampleSet | undefined {
   const good = checks.filter(({ error }) => !error);
   const count = good.reduce((sum, { samples }) => sum + samples, 0);
   if (count === 0) return undefined;
-  return {
+  const set: SampleSet = {
     label: `${count} ${count === 1 ? 'sample' : 'samples'} from ${good.length} ${good.length === 1 ? 'file' : 'files'}`,
     synthetic: false,
     count,
+    identity: good.every(({ digest }) => digest !== undefined)
+      ? JSON.stringify(['files', options, good.map(({ digest }) => digest)])
+      : undefined,
     async *feeds(limit = Number.POSITIVE_INFINITY) {
       let left = limit;
       for (const { file } of good) {
@@ -100,6 +123,25 @@ export function fileSet(
       }
     },
   };
+  if (!labels) return set;
+  const told = async () => labels;
+  return {
+    ...set,
+    labels: told,
+    test: { what: 'your samples', labels: told, feeds: () => set.feeds() },
+  };
+}
+
+/** The right class of each sample out of a file: see labelsInFile. */
+export async function labelsFor(file: File, checks: readonly FileCheck[]): Promise<readonly number[]> {
+  const names = checks.flatMap(({ file, samples }) => Array.from({ length: samples }, () => file.name));
+  const labels = await labelsInFile(new Uint8Array(await file.arrayBuffer()), file.name, names);
+  if (labels.length === names.length) return labels;
+  throw new ZeropointError(
+    'invalid-argument',
+    `${file.name} says ${labels.length} ${labels.length === 1 ? 'class' : 'classes'}, and there are ${names.length} samples`,
+    { hint: 'give one for each sample, in their order, or each behind the name of its file' },
+  );
 }
 
 export const asError = (error: unknown): ZeropointError =>

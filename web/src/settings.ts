@@ -20,7 +20,7 @@ export interface Settings {
   /** A point of a trade-off curve, by its name. */
   picked: { what: string; options: TrialOptions } | undefined;
   /** How mode `qat` trains. */
-  training?: TrainingSettings;
+  training?: TrainingSettings | undefined;
 }
 
 export interface TrainingSettings {
@@ -92,7 +92,7 @@ export const targets: Readonly<
 > = {
   sqnr: { title: 'the outputs agree by so many dB', short: 'reaching dB', unit: 'dB', start: 30 },
   drop: {
-    title: 'so few answers differ',
+    title: 'so few answers are lost',
     short: 'answers lost at most',
     unit: 'share, 0.01 is 1 %',
     start: 0.01,

@@ -9,6 +9,8 @@ import {
   type QuantizeReport,
   type TrainingProgress,
 } from 'zeropoint';
+import { accuracyOf } from './accuracy.ts';
+import type { Checkpoint } from './checkpoints.ts';
 import type { SampleSet } from './sample-set.ts';
 import { type Settings, toOptions } from './settings.ts';
 
@@ -25,6 +27,14 @@ export interface Latency {
   runs: number;
 }
 
+/** Shares of right answers, 0...1. */
+export interface Accuracy {
+  original: number;
+  quantized: number;
+  /** What they were counted on, in words. */
+  of: string;
+}
+
 export interface Result {
   id: number;
   settings: Settings;
@@ -32,11 +42,13 @@ export interface Result {
   report: QuantizeReport;
   comparison: Comparison;
   latency: Latency;
+  /** Where it is known what is right. */
+  accuracy: Accuracy | undefined;
   samples: string;
   synthetic: boolean;
   /** Of a model that was trained. */
   training?: {
-    before: { sqnr: number; top1: number };
+    before: { sqnr: number; top1: number; accuracy: number | undefined };
     progress: TrainingProgress;
     points: readonly LossPoint[];
   };
@@ -91,6 +103,7 @@ export async function quantizeAndCompare(
   const { model, report } = await original.quantize({
     ...options,
     calibration: () => samples.feeds(),
+    labels: await samples.labels?.(),
     signal,
     onProgress: (progress) => {
       const { phase, done, total } = progress;
@@ -108,6 +121,7 @@ export async function quantizeAndCompare(
   });
   try {
     const comparison = await compareModels(original, model, samples, onStep, signal);
+    const accuracy = await rightAnswers(original, model, samples, onStep, signal);
     const latency = await measure(original, model, samples, onStep, signal);
     made += 1;
     return {
@@ -117,6 +131,7 @@ export async function quantizeAndCompare(
       report,
       comparison,
       latency,
+      accuracy,
       samples: samples.label,
       synthetic: samples.synthetic,
     };
@@ -170,12 +185,17 @@ export async function trainAndCompare(
   {
     onStep,
     onTraining,
+    onCheckpoint,
+    resume,
     pause,
     stop,
     signal,
   }: {
     onStep: (step: Step) => void;
     onTraining: (progress: TrainingProgress, points: readonly LossPoint[]) => void;
+    /** After each epoch; training waits for it. */
+    onCheckpoint: (saved: Pick<Checkpoint, 'epoch' | 'state' | 'points'>) => Promise<void>;
+    resume: Checkpoint | undefined;
     pause: Pause;
     stop: AbortSignal;
     signal: AbortSignal;
@@ -192,11 +212,14 @@ export async function trainAndCompare(
     signal,
     onProgress: ({ phase }) => onStep({ label: labels[phase] ?? phase, share: undefined }),
   });
-  const before = await compareModels(original, untrained.model, samples, onStep, signal).finally(() =>
-    untrained.model.dispose(),
-  );
+  const judge = async () => ({
+    comparison: await compareModels(original, untrained.model, samples, onStep, signal),
+    accuracy: await rightAnswers(original, untrained.model, samples, onStep, signal),
+  });
+  const before = await judge().finally(() => untrained.model.dispose());
   signal.addEventListener('abort', () => pause.end());
-  let points: LossPoint[] = [];
+  let points = [...(resume?.points ?? [])];
+  let state: Uint8Array | undefined;
   let progress: TrainingProgress | undefined;
   const result = await quantizeAndCompare(
     original,
@@ -204,9 +227,19 @@ export async function trainAndCompare(
     settings,
     onStep,
     signal,
-    { ...options, training: { ...options.training, stop } },
-    ({ training: now }) => {
-      if (!now) return undefined;
+    {
+      ...options,
+      training: {
+        ...options.training,
+        stop,
+        resume: resume?.state,
+        onCheckpoint(bytes) {
+          state = bytes;
+        },
+      },
+    },
+    async ({ training: now }) => {
+      if (!now) return;
       const validated = now.validationLoss !== progress?.validationLoss;
       progress = now;
       const { step, loss, validationLoss } = now;
@@ -217,14 +250,20 @@ export async function trainAndCompare(
         points = [...points, { step, loss }];
       }
       onTraining(now, points);
-      return pause.waiting;
+      if (state) await onCheckpoint({ epoch: now.savedEpoch, state, points });
+      state = undefined;
+      await pause.waiting;
     },
   );
   if (!progress) throw new Error('training said nothing of itself');
   return {
     ...result,
     training: {
-      before: { sqnr: worstSqnr({ comparison: before }), top1: worstTop1({ comparison: before }) },
+      before: {
+        sqnr: worstSqnr(before),
+        top1: worstTop1(before),
+        accuracy: before.accuracy?.quantized,
+      },
       progress,
       points,
     },
@@ -243,6 +282,25 @@ function compareModels(
     signal,
     onProgress: ({ done }) => onStep({ label: 'Comparing outputs', share: done / limit }),
   });
+}
+
+/** Of originals, which do not change. */
+const accuracies = new WeakMap<SampleSet, number>();
+
+async function rightAnswers(
+  original: Model,
+  quantized: Model,
+  samples: SampleSet,
+  onStep: (step: Step) => void,
+  signal: AbortSignal,
+): Promise<Accuracy | undefined> {
+  const { test } = samples;
+  if (!test) return undefined;
+  const count = (model: Model) =>
+    accuracyOf(model, test, signal, (share) => onStep({ label: 'Counting right answers', share }));
+  const before = accuracies.get(samples) ?? (await count(original));
+  accuracies.set(samples, before);
+  return { original: before, quantized: await count(quantized), of: test.what };
 }
 
 const median = (values: number[]): number => {

@@ -6,6 +6,7 @@ export {
   imagePresets,
   imageToTensor,
 } from './image.ts';
+export { labelsInFile } from './labels.ts';
 export { imageSample, type SampleFile, type SampleOptions, samplesFromFiles, samplesInFile } from './load.ts';
 export { readNpy, writeNpy } from './npy.ts';
 export { readNpz, writeNpz } from './npz.ts';

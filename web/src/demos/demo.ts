@@ -2,11 +2,13 @@
 // side by side. The page knows only this interface; add a folder and list it in index.ts.
 import type { ComponentType } from 'preact';
 import type { Feeds, Model } from 'zeropoint';
+import type { LabelledSamples } from '../sample-set.ts';
 
 export interface DemoViewProps {
   original: Model;
   /** Undefined until the model was quantized. */
   quantized: Model | undefined;
+  test: LabelledSamples | undefined;
 }
 
 export interface Demo {
@@ -14,11 +16,17 @@ export interface Demo {
   title: string;
   summary: string;
   /** The model's file, with its name. */
-  load(signal: AbortSignal): Promise<{ name: string; bytes: Uint8Array }>;
+  load(signal: AbortSignal): Promise<{ name: string; bytes: Uint8Array<ArrayBuffer> }>;
   /** What `samples` gives, in words. */
   samplesLabel: string;
+  /** What they are, in a sentence. */
+  samplesNote: string;
   sampleCount: number;
   /** Samples like those that the view shows, but not the same. */
   samples(model: Model, limit: number): AsyncIterable<Feeds>;
+  /** The right class of each of them, if that is known. */
+  labels?: LabelledSamples['labels'];
+  /** Samples that the model never saw, with labels: what right answers are counted on. */
+  test?(model: Model): LabelledSamples;
   View: ComponentType<DemoViewProps>;
 }

@@ -1,4 +1,5 @@
 import type { Demo } from './demo.ts';
+import { digits } from './digits/index.ts';
 import { ocr } from './ocr/index.ts';
 
-export const demos: readonly Demo[] = [ocr];
+export const demos: readonly Demo[] = [digits, ocr];

@@ -37,6 +37,7 @@ function kindOf(settings: Settings): string {
 export function ResultView({
   name,
   original,
+  digest,
   result,
   busy,
   onPick,
@@ -46,6 +47,8 @@ export function ResultView({
 }: {
   name: string;
   original: Model;
+  /** Of the original's file. */
+  digest: string | undefined;
   result: Result;
   busy: boolean;
   /** Another point of the trade-off is to be made. */
@@ -55,7 +58,7 @@ export function ResultView({
   onResult: (result: Result) => void;
 }) {
   const [problem, setProblem] = useState<ZeropointError | undefined>();
-  const { report, comparison, latency, settings } = result;
+  const { report, comparison, latency, accuracy, settings } = result;
   const sqnr = worstSqnr(result);
   const { word, grade } = verdict(sqnr);
   const top1 = worstTop1(result);
@@ -88,6 +91,12 @@ export function ResultView({
           <span class="fact-label">Agreement with the original</span>
           <span class="fact-value">{decibels(sqnr)}</span>
           <span class="fact-note">{word}</span>
+          {accuracy && (
+            <span class="fact-note" data-testid="right-answers">
+              Right answers: {percent(accuracy.quantized)}, the original {percent(accuracy.original)}, of{' '}
+              {accuracy.of}.
+            </span>
+          )}
           <span class="fact-note">
             {!Number.isNaN(top1) && `Same top answer: ${percent(top1)}. `}Cosine {cosine.toFixed(4)}, over{' '}
             {comparison.samples} {comparison.samples === 1 ? 'sample' : 'samples'}.
@@ -127,7 +136,11 @@ export function ResultView({
             attempt(async () =>
               save(
                 `${base(name)}.report.json`,
-                JSON.stringify({ model: name, settings, latency, comparison, report }, jsonNumber, 2),
+                JSON.stringify(
+                  { model: name, settings, latency, comparison, accuracy, report },
+                  jsonNumber,
+                  2,
+                ),
                 'application/json',
               ),
             )
@@ -167,7 +180,9 @@ export function ResultView({
                     <td>{trial.what}</td>
                     <td>
                       {decibels(trial.sqnr)}
-                      {!Number.isNaN(trial.drop) && `, ${percent(1 - trial.drop)} same answers`}
+                      {Number.isNaN(trial.accuracy)
+                        ? !Number.isNaN(trial.drop) && `, ${percent(1 - trial.drop)} same answers`
+                        : `, ${percent(trial.accuracy)} right answers`}
                     </td>
                     <td>{bytes(trial.weightBytes)}</td>
                     <td>{trial.kept ? 'yes' : ''}</td>
@@ -182,6 +197,7 @@ export function ResultView({
       {isCalibrated(settings) && (
         <TrainingPanel
           original={original}
+          digest={digest}
           result={result}
           samples={samples}
           onBusy={onBusy}

@@ -2,10 +2,13 @@ import { useEffect, useState } from 'preact/hooks';
 import { type ImageOptions, type ImagePreset, imagePresets, type Model } from 'zeropoint';
 import type { Demo } from '../demos/demo.ts';
 import {
+  asError,
   checkFiles,
   type FileCheck,
   fileSet,
   isImage,
+  isLabels,
+  labelsFor,
   openDims,
   type SampleSet,
   syntheticSet,
@@ -40,6 +43,9 @@ export function SamplesPanel({
   const [image, setImage] = useState<ImageOptions>(() => guess(model));
   const [size, setSize] = useState('');
   const [dims, setDims] = useState(() => openDims(model.inputs));
+  const [labelFile, setLabelFile] = useState<File | undefined>();
+  const [told, setTold] = useState<{ of: FileCheck[]; labels?: readonly number[]; problem?: string }>();
+  const labels = told?.of === checks ? told.labels : undefined;
   const [busy, setBusy] = useState(false);
 
   const options: ImageOptions = { ...image, ...parseSize(size) };
@@ -51,14 +57,17 @@ export function SamplesPanel({
         label: demo.samplesLabel,
         synthetic: false,
         count: demo.sampleCount,
+        identity: JSON.stringify(['demo', demo.id]),
+        labels: demo.labels,
+        test: demo.test?.(model),
         feeds: (limit = demo.sampleCount) => demo.samples(model, Math.min(limit, demo.sampleCount)),
       });
     } else if (kind === 'synthetic') {
       onChange(syntheticSet(model, dims));
     } else {
-      onChange(fileSet(checks, model, options));
+      onChange(fileSet(checks, model, options, labels));
     }
-  }, [kind, checks, dims, model, demo]);
+  }, [kind, checks, labels, dims, model, demo]);
 
   useEffect(() => {
     if (files.length === 0) return;
@@ -76,6 +85,26 @@ export function SamplesPanel({
       current = false;
     };
   }, [files, key, model]);
+
+  // Labels are those of the samples that there are.
+  useEffect(() => {
+    setTold(undefined);
+    if (!labelFile || checks.length === 0) return;
+    let current = true;
+    labelsFor(labelFile, checks).then(
+      (labels) => current && setTold({ of: checks, labels }),
+      (error) => current && setTold({ of: checks, problem: asError(error).message }),
+    );
+    return () => {
+      current = false;
+    };
+  }, [labelFile, checks]);
+
+  const add = (added: readonly File[]) => {
+    const classes = added.find(isLabels);
+    if (classes) setLabelFile(classes);
+    setFiles((before) => [...before, ...added.filter((file) => !isLabels(file))]);
+  };
 
   const bad = checks.filter(({ error }) => error);
   const good = checks.reduce((sum, { samples }) => sum + samples, 0);
@@ -95,22 +124,19 @@ export function SamplesPanel({
           </label>
         ))}
       </fieldset>
-      {kind === 'demo' && (
-        <p class="note">
-          Drawn in your browser, in several fonts, with noise: other lines than the one you read below.
-        </p>
-      )}
+      {kind === 'demo' && <p class="note">{demo?.samplesNote}</p>}
       {kind === 'files' && (
         <>
           <DropZone
             label="Choose sample files"
-            accept="image/*,.npy,.npz,.wav"
+            accept="image/*,.npy,.npz,.wav,.csv,.tsv,.txt"
             multiple
             disabled={disabled}
-            onFiles={(added) => setFiles((before) => [...before, ...added])}
+            onFiles={add}
           >
             <p>
-              Drop images, .npy, .npz or .wav files, or a folder of them: 16 to 64 that look like real use.
+              Drop images, .npy, .npz or .wav files, or a folder of them: 16 to 64 that look like real use. A
+              .csv or .txt file among them says which answers are right.
             </p>
           </DropZone>
           {(files.some(isImage) || files.length === 0) && (
@@ -171,11 +197,37 @@ export function SamplesPanel({
                   onClick={() => {
                     setFiles([]);
                     setChecks([]);
+                    setLabelFile(undefined);
                   }}
                 >
                   Remove all
                 </button>
               </p>
+              {good > 0 && (
+                <div class="actions">
+                  <label class="file-button">
+                    {labelFile ? 'Other right answers' : 'Add right answers'}
+                    <input
+                      type="file"
+                      accept=".txt,.csv,.tsv,.npy"
+                      disabled={disabled}
+                      onChange={(event) => {
+                        setLabelFile(event.currentTarget.files?.[0] ?? labelFile);
+                        event.currentTarget.value = '';
+                      }}
+                    />
+                  </label>
+                  {told?.problem ? (
+                    <span class="problem">{told.problem}.</span>
+                  ) : (
+                    <span class="note" data-testid="labels">
+                      {labels
+                        ? `${labels.length} right answers from ${labelFile?.name}.`
+                        : 'Optional: the class of each sample, a number a line, or NAME,CLASS. Then right answers are counted.'}
+                    </span>
+                  )}
+                </div>
+              )}
               <div class="previews">
                 {checks
                   .filter(({ preview }) => preview)

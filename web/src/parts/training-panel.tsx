@@ -1,5 +1,12 @@
-import { useRef, useState } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Model, TrainingProgress, ZeropointError } from 'zeropoint';
+import {
+  type Checkpoint,
+  checkpointKey,
+  findCheckpoint,
+  forgetCheckpoint,
+  saveCheckpoint,
+} from '../checkpoints.ts';
 import { bytes, decibels, milliseconds, percent, seconds } from '../format.ts';
 import { asError, type SampleSet } from '../sample-set.ts';
 import type { TrainingSettings } from '../settings.ts';
@@ -27,12 +34,15 @@ interface Run {
 /** "Recover accuracy by training": starts it, shows how it goes, and what it brought. */
 export function TrainingPanel({
   original,
+  digest,
   result,
   samples,
   onBusy,
   onResult,
 }: {
   original: Model;
+  /** Of the original's file. */
+  digest: string | undefined;
   result: Result;
   samples: SampleSet | undefined;
   onBusy: (busy: boolean) => void;
@@ -47,10 +57,34 @@ export function TrainingPanel({
   const [paused, setPaused] = useState(false);
   const [points, setPoints] = useState<readonly LossPoint[]>([]);
   const [problem, setProblem] = useState<ZeropointError | undefined>();
+  const [key, setKey] = useState<string | undefined>();
+  const [kept, setKept] = useState<Checkpoint | undefined>();
+  const [remark, setRemark] = useState('');
   const start = useRef<HTMLButtonElement>(null);
-  const set = (change: Partial<TrainingSettings>) => setHow({ ...how, ...change });
+  const set = (change: Partial<TrainingSettings>) => setHow((before) => ({ ...before, ...change }));
 
-  const train = async () => {
+  // A training of this model on these samples that did not come to its end.
+  useEffect(() => {
+    let current = true;
+    const look = async () => {
+      const found = await checkpointKey(digest, samples, result.settings);
+      const checkpoint = found === undefined ? undefined : await findCheckpoint(found);
+      if (!current) return;
+      setKey(found);
+      setKept(checkpoint);
+    };
+    look().catch(() => undefined); // a browser that keeps nothing has nothing to go on from
+    return () => {
+      current = false;
+    };
+  }, [digest, samples, result]);
+
+  const forget = async () => {
+    setKept(undefined);
+    if (key !== undefined) await forgetCheckpoint(key).catch(() => undefined);
+  };
+
+  const train = async (training: TrainingSettings, resume?: Checkpoint): Promise<void> => {
     if (!samples) return;
     const started: Run = {
       controller: new AbortController(),
@@ -59,30 +93,55 @@ export function TrainingPanel({
       startedAt: performance.now(),
     };
     setProblem(undefined);
-    setPoints([]);
+    setRemark('');
+    setPoints(resume?.points ?? []);
     setNow(undefined);
     setPaused(false);
     setRun(started);
     onBusy(true);
+    let fits = resume === undefined;
+    let isKept = key !== undefined;
     try {
       const trained = await trainAndCompare(
         original,
         samples,
-        { ...result.settings, training: how },
+        { ...result.settings, training },
         {
           onStep: setStep,
           onTraining(progress, history) {
+            fits = true;
             setNow(progress);
             setPoints(history);
           },
+          async onCheckpoint(saved) {
+            if (key === undefined || !isKept) return;
+            const checkpoint = { ...saved, key, training, savedAt: Date.now() };
+            try {
+              await saveCheckpoint(checkpoint);
+              setKept(checkpoint);
+            } catch (error) {
+              isKept = false;
+              setRemark(
+                `This browser keeps no checkpoints (${asError(error).message}): do not close the page.`,
+              );
+            }
+          },
+          resume,
           pause: started.pause,
           stop: started.stop.signal,
           signal: started.controller.signal,
         },
       );
+      await forget();
       onResult(trained);
     } catch (error) {
       const found = asError(error);
+      if (!fits && found.code === 'invalid-argument') {
+        await forget();
+        const again = train(training);
+        setRemark(`Training starts over: ${found.message}.`);
+        return await again;
+      }
       if (found.code !== 'cancelled') setProblem(found);
       requestAnimationFrame(() => start.current?.focus());
     } finally {
@@ -173,8 +232,30 @@ export function TrainingPanel({
               </select>
             </label>
           </fieldset>
+          {kept && (
+            <div class="actions kept" data-testid="kept">
+              <button
+                type="button"
+                class="primary"
+                disabled={!samples}
+                onClick={() => {
+                  setHow(kept.training);
+                  void train(kept.training, kept);
+                }}
+              >
+                Go on from epoch {kept.epoch} of {kept.training.epochs}
+              </button>
+              <button type="button" onClick={() => void forget()}>
+                Forget it
+              </button>
+              <span class="note">
+                A training with {kept.training.weightBits}-bit weights and {kept.training.activationBits}-bit
+                activations did not come to its end.
+              </span>
+            </div>
+          )}
           <div class="actions">
-            <button type="button" ref={start} disabled={!samples} onClick={() => void train()}>
+            <button type="button" ref={start} disabled={!samples} onClick={() => void train(how)}>
               {result.training ? 'Train again' : 'Train'}
             </button>
             {samples?.synthetic && (
@@ -182,6 +263,11 @@ export function TrainingPanel({
             )}
           </div>
         </>
+      )}
+      {remark && (
+        <p class="warning" role="status">
+          {remark}
+        </p>
       )}
       {problem && <ErrorBox error={problem} onClose={() => setProblem(undefined)} />}
     </div>
@@ -196,11 +282,24 @@ function Recovered({
   result: Result;
   before: NonNullable<Result['training']>['before'];
 }) {
+  const { accuracy } = result;
   const { progress, points } = result.training as NonNullable<Result['training']>;
   const rows = [
-    { what: 'Before training', top1: before.top1, sqnr: before.sqnr, loss: progress.firstLoss },
-    { what: 'After training', top1: worstTop1(result), sqnr: worstSqnr(result), loss: progress.bestLoss },
-    { what: 'The original (float)', top1: 1, sqnr: Number.POSITIVE_INFINITY, loss: 0 },
+    { what: 'Before training', ...before, loss: progress.firstLoss },
+    {
+      what: 'After training',
+      accuracy: accuracy?.quantized,
+      top1: worstTop1(result),
+      sqnr: worstSqnr(result),
+      loss: progress.bestLoss,
+    },
+    {
+      what: 'The original (float)',
+      accuracy: accuracy?.original,
+      top1: 1,
+      sqnr: Number.POSITIVE_INFINITY,
+      loss: 0,
+    },
   ];
   return (
     <>
@@ -209,15 +308,17 @@ function Recovered({
           <thead>
             <tr>
               <th scope="col">Model</th>
+              {accuracy && <th scope="col">Right answers</th>}
               <th scope="col">Same top answer</th>
               <th scope="col">Agreement</th>
               <th scope="col">Loss</th>
             </tr>
           </thead>
           <tbody>
-            {rows.map(({ what, top1, sqnr, loss }) => (
+            {rows.map(({ what, accuracy, top1, sqnr, loss }) => (
               <tr key={what}>
                 <td>{what}</td>
+                {accuracy !== undefined && <td>{percent(accuracy)}</td>}
                 <td>{Number.isNaN(top1) ? '–' : percent(top1)}</td>
                 <td>{decibels(sqnr)}</td>
                 <td>{loss.toPrecision(3)}</td>
@@ -256,6 +357,11 @@ function Count({
         value={value}
         min={min}
         max={max}
+        // What fits counts while it is typed; the rest is made to fit when the field is left.
+        onInput={(event) => {
+          const typed = event.currentTarget.valueAsNumber;
+          if (Number.isInteger(typed) && typed >= min && typed <= max) onChange(typed);
+        }}
         onChange={(event) => {
           const typed = Math.round(event.currentTarget.valueAsNumber);
           onChange(Number.isNaN(typed) ? value : Math.min(max, Math.max(min, typed)));

@@ -16,6 +16,8 @@ export const ocr: Demo = {
     return { name: 'PP-OCRv4-recognition.onnx', bytes: new Uint8Array(await response.arrayBuffer()) };
   },
   samplesLabel: '24 drawn lines of text',
+  samplesNote:
+    'Drawn in your browser, in several fonts, with noise: other lines than the one you read below.',
   sampleCount: 24,
   async *samples(model: Model, limit: number) {
     const [input] = model.inputs;

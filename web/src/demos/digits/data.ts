@@ -1,0 +1,51 @@
+// Handwritten digits as tools/digits.mjs packs them: a byte that says which one it is, and 28 × 28 of grey; gzip.
+import { Tensor } from 'zeropoint';
+import testUrl from '../../../../build/digits/test.bin?url';
+import trainingUrl from '../../../../build/digits/training.bin?url';
+
+/** Rows and columns of an image. */
+export const side = 28;
+
+export interface Digit {
+  /** 0...9, where it is known. */
+  label: number | undefined;
+  /** `side` × `side` of grey: 0 is paper, 255 ink. */
+  grey: Uint8Array;
+}
+
+async function unpack(url: string): Promise<(Digit & { label: number })[]> {
+  const { ok, status, body } = await fetch(url);
+  if (!ok || !body) throw new Error(`the demo's digits could not be loaded: ${status}`);
+  const unpacked = new Response(body.pipeThrough(new DecompressionStream('gzip')));
+  const bytes = new Uint8Array(await unpacked.arrayBuffer());
+  const each = 1 + side * side;
+  return Array.from({ length: bytes.length / each }, (_, i) => ({
+    label: bytes[i * each] as number,
+    grey: bytes.subarray(i * each + 1, (i + 1) * each),
+  }));
+}
+
+/** Loads when it is first asked, and again where that failed. */
+function once<T>(load: () => Promise<T>): () => Promise<T> {
+  let loading: Promise<T> | undefined;
+  return () => {
+    loading ??= load().catch((error: unknown) => {
+      loading = undefined;
+      throw error;
+    });
+    return loading;
+  };
+}
+
+/** Some that the network was trained on. */
+export const trainingDigits = once(() => unpack(trainingUrl));
+/** Some that it never saw. */
+export const testDigits = once(() => unpack(testUrl));
+
+/** What the network takes: 0...1. */
+export const digitTensor = ({ grey }: Digit): Tensor<'float32'> =>
+  new Tensor(
+    'float32',
+    Float32Array.from(grey, (value) => value / 255),
+    [1, 1, side, side],
+  );

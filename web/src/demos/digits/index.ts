@@ -1,0 +1,38 @@
+import type { Model } from 'zeropoint';
+import modelUrl from '../../../../build/digits/digits.onnx?url';
+import type { Demo } from '../demo.ts';
+import { type Digit, digitTensor, testDigits, trainingDigits } from './data.ts';
+import { DigitsView } from './view.tsx';
+
+/** How many of each kind tools/digits.mjs packs. */
+const packed = 500;
+
+async function* feeds(model: Model, digits: Promise<readonly Digit[]>, limit: number) {
+  const [input] = model.inputs;
+  if (!input) return;
+  for (const digit of (await digits).slice(0, limit)) yield { [input.name]: digitTensor(digit) };
+}
+
+export const digits: Demo = {
+  id: 'digits',
+  title: 'Recognise digits',
+  summary:
+    'A small network, 83 KB: draw a digit, quantize to as few as 2 bits, and win accuracy back by training.',
+  async load(signal) {
+    const response = await fetch(modelUrl, { signal });
+    if (!response.ok) throw new Error(`the demo's model could not be loaded: ${response.status}`);
+    return { name: 'digits.onnx', bytes: new Uint8Array(await response.arrayBuffer()) };
+  },
+  samplesLabel: `${packed} handwritten digits`,
+  samplesNote:
+    'Handwritten digits of the MNIST collection that the network was trained on: others than those it is tested with.',
+  sampleCount: packed,
+  samples: (model, limit) => feeds(model, trainingDigits(), limit),
+  labels: async () => (await trainingDigits()).map(({ label }) => label),
+  test: (model) => ({
+    what: `${packed} digits that it never saw`,
+    feeds: () => feeds(model, testDigits(), packed),
+    labels: async () => (await testDigits()).map(({ label }) => label),
+  }),
+  View: DigitsView,
+};
