@@ -234,12 +234,13 @@ async function networkTables() {
     const calibration = [];
     for await (const feeds of samples.calibration()) calibration.push(feeds);
     const random = randomNumbers(1);
-    const taught = calibration.flatMap((feeds) => [
-      feeds,
-      ...Array.from({ length: augmentations[model.key] ?? 0 }, () =>
-        Object.fromEntries(Object.entries(feeds).map(([name, image]) => [name, augmented(image, random)])),
-      ),
-    ]);
+    const taught = [...calibration];
+    for (let time = 0; time < (augmentations[model.key] ?? 0); ++time) {
+      for (const feeds of calibration) {
+        const images = Object.entries(feeds).map(([name, image]) => [name, augmented(image, random)]);
+        taught.push(Object.fromEntries(images));
+      }
+    }
     const expected = await outputsOf(float, test);
     const measure = async (made) => {
       const metrics = model.metric(await outputsOf(made, test), expected, truth);

@@ -190,7 +190,7 @@ export interface QuantizeOptions extends SchemeOptions {
   calibration?: Samples | undefined;
   /**
    * The right class of each sample, from 0, in the order of `calibration`. Searches (`auto`, targets, sensitivities) then
-   * count right answers: see `Trial.accuracy`.
+   * count right answers: see `Trial.accuracy`. In mode `qat` they are the targets of the first output.
    */
   labels?: readonly number[] | undefined;
   /** How toBytes() writes the result: Q/DQ pairs (default), or operators that take integers where there are such. */

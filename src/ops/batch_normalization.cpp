@@ -1,5 +1,6 @@
-// BatchNormalization of inference: y = x * factor + term, for each channel. Where it can, it disappears into
-// the product before it, as do multiplications by constants of each channel.
+// BatchNormalization: y = x * factor + term, for each channel. In inference, with the statistics of the
+// model, it disappears into the product before it where it can, as do multiplications by constants of each
+// channel. In training mode the statistics are those of the batch.
 #include <algorithm>
 #include <cmath>
 
@@ -14,22 +15,54 @@ namespace {
 
 constexpr float kEpsilon = 1e-5f;
 
+bool is_live(const Node& n) { return n.int_attribute("training_mode", 0) != 0; }
+
 void canonicalize(Canonicalize& c) {
   Node& n = c.node;
-  const bool training = c.version >= 14
-                            ? n.int_attribute("training_mode", 0) != 0
-                            : c.version < 7 && n.int_attribute("is_test", 0) == 0 && n.output(1) != kNoValue;
-  if (training || (n.outputs.size() > 1 && std::any_of(n.outputs.begin() + 1, n.outputs.end(),
-                                                       [](ValueId v) { return v != kNoValue; }))) {
-    c.fail(ErrorCode::kUnsupportedOperator, "BatchNormalization in training mode is not supported",
+  if (c.version < 14) n.attributes.erase("training_mode");
+  const bool training = c.version < 7 && n.int_attribute("is_test", 0) == 0 && n.output(1) != kNoValue;
+  const bool more = n.outputs.size() > 1 && std::any_of(n.outputs.begin() + 1, n.outputs.end(),
+                                                        [](ValueId v) { return v != kNoValue; });
+  if (training || (more && !is_live(n))) {
+    c.fail(ErrorCode::kUnsupportedOperator,
+           "BatchNormalization in the training mode of before opset 14 is not supported",
            "export the model for inference");
   }
   if (c.version < 9 && n.int_attribute("spatial", 1) == 0) {
     c.fail(ErrorCode::kUnsupportedOperator, "BatchNormalization with spatial = 0 is not supported");
   }
-  for (const char* key : {"is_test", "spatial", "consumed_inputs", "momentum"}) n.attributes.erase(key);
-  n.outputs.resize(1);
+  for (const char* key : {"is_test", "spatial", "consumed_inputs"}) n.attributes.erase(key);
+  if (!is_live(n)) {
+    n.attributes.erase("momentum");
+    n.outputs.resize(1);
+  }
   c.keep();
+}
+
+void infer(InferContext& c) {
+  infer_same(c);
+  for (size_t i = 1; i < 3; ++i) {
+    if (!c.has_output(i)) continue;
+    if (const SymShape* shape = c.shape(i + 2)) {
+      c.output(i, c.dtype(i + 2), *shape);
+    } else {
+      c.output(i, c.dtype(i + 2));
+    }
+  }
+}
+
+// Mean and variance of a channel: `count` rows of `length`, `stride` apart. Those of rows are brought
+// together as in Chan, Golub, LeVeque 1979.
+kernels::Moments moments_of_rows(const float* x, int64_t count, int64_t stride, int64_t length) {
+  double mean = 0, within = 0, between = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    const kernels::Moments row = kernels::moments(x + i * stride, static_cast<size_t>(length));
+    const double delta = row.mean - mean;
+    mean += delta / static_cast<double>(i + 1);
+    between += delta * (row.mean - mean);
+    within += row.variance;
+  }
+  return {static_cast<float>(mean), static_cast<float>((within + between) / static_cast<double>(count))};
 }
 
 Kernel prepare(PrepareContext& c) {
@@ -47,16 +80,38 @@ Kernel prepare(PrepareContext& c) {
   const int64_t rows = length > 0 ? element_count(x) / length : 0;
   const float epsilon = c.node().float_attribute("epsilon", kEpsilon);
   c.in_place(0);
+  const auto scale_row = [=](const RunContext& r, int64_t row, float mean, float variance) {
+    const int64_t channel = row % channels;
+    const float factor = r.in<float>(1)[channel] / std::sqrt(variance + epsilon);
+    kernels::scale_row(r.in<float>(0) + row * length, r.out<float>(0) + row * length,
+                       static_cast<size_t>(length), factor, r.in<float>(2)[channel] - mean * factor);
+  };
+  if (is_live(c.node())) {
+    const float momentum = c.node().float_attribute("momentum", 0.9f);
+    const bool has_output[] = {c.has_output(1), c.has_output(2)};
+    const int64_t images = channels > 0 ? rows / channels : 0;
+    if (images == 0) c.fail(ErrorCode::kShapeMismatch, "an empty batch has no statistics");
+    return [=](const RunContext& r) {
+      r.parallel_range(
+          channels, std::max<int64_t>(1, 16384 / (images * length)), [&](int64_t begin, int64_t end) {
+            for (int64_t k = begin; k < end; ++k) {
+              const kernels::Moments m =
+                  moments_of_rows(r.in<float>(0) + k * length, images, channels * length, length);
+              for (int64_t row = k; row < rows; row += channels) scale_row(r, row, m.mean, m.variance);
+              const float batch[] = {m.mean, m.variance};
+              for (size_t i = 0; i < 2; ++i)
+                if (has_output[i])
+                  r.out<float>(i + 1)[k] = r.in<float>(i + 3)[k] * momentum + batch[i] * (1 - momentum);
+            }
+          });
+    };
+  }
   return [=](const RunContext& r) {
-    r.parallel_range(rows, std::max<int64_t>(1, 16384 / length), [&](int64_t begin, int64_t end) {
-      for (int64_t row = begin; row < end; ++row) {
-        const int64_t channel = row % channels;
-        const float factor = r.in<float>(1)[channel] / std::sqrt(r.in<float>(4)[channel] + epsilon);
-        const float term = r.in<float>(2)[channel] - r.in<float>(3)[channel] * factor;
-        kernels::scale_row(r.in<float>(0) + row * length, r.out<float>(0) + row * length,
-                           static_cast<size_t>(length), factor, term);
-      }
-    });
+    r.parallel_range(rows, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, length)),
+                     [&](int64_t begin, int64_t end) {
+                       for (int64_t row = begin; row < end; ++row)
+                         scale_row(r, row, r.in<float>(3)[row % channels], r.in<float>(4)[row % channels]);
+                     });
   };
 }
 
@@ -69,7 +124,7 @@ struct Affine {
 };
 
 std::optional<Affine> affine_of_batch_norm(const RewriteContext& r, const Node& n) {
-  if (!n.is("BatchNormalization") || n.inputs.size() != 5) return std::nullopt;
+  if (!n.is("BatchNormalization") || is_live(n) || n.inputs.size() != 5) return std::nullopt;
   std::vector<float> p[4];
   for (size_t i = 0; i < 4; ++i) {
     const Tensor* t = r.graph.constant(n.inputs[i + 1]);
@@ -207,25 +262,41 @@ const RegisterRewrite kFoldFactor({.name = "fold multiplication into the product
                                    .apply = fold_factor,
                                    .order = 2});
 
-// ---- gradient: the statistics are those of the model, and stay
+// ---- gradient
 
+// With n the normalized x: dscale = sum of dy n, dbias = sum of dy, and dx = dy scale / deviation; where the
+// statistics are those of the batch, dx = (dy - mean(dy) - n mean(dy n)) scale / deviation (Ioffe, Szegedy
+// 2015).
 void gradient(Gradient& g) {
-  if (g.wanted(3) || g.wanted(4)) g.fail("its statistics are not trained");
-  std::vector<int64_t> dims(static_cast<size_t>(std::max(1, g.rank(0) - 1)), 1);
+  const bool live = is_live(g.node);
+  if (live ? g.dy(1) != kNoValue || g.dy(2) != kNoValue : g.wanted(3) || g.wanted(4))
+    g.fail("its statistics are not trained");
+  if (g.dy() == kNoValue) return;
+  const int rank = g.rank(0);
+  std::vector<int64_t> dims(static_cast<size_t>(std::max(1, rank - 1)), 1), over{0};
   dims[0] = -1;
-  const ValueId shape = g.integers(dims);
-  const ValueId inverse =
-      g.formula("Reciprocal(Sqrt(Add(e, p)))", {g.scalar(g.node.float_attribute("epsilon", kEpsilon))});
-  if (g.wanted(0)) g.give(0, g.formula("Mul(dy, Reshape(Mul(b, p), q))", {inverse, shape}));
-  if (g.wanted(1))
-    g.give(1, channel_sums(
-                  g, g.formula("Mul(dy, Mul(Sub(a, Reshape(d, q)), Reshape(p, q)))", {inverse, shape})));
+  for (int i = 2; i < rank; ++i) over.push_back(i);
+  const ValueId shape = g.integers(dims), axes = g.integers(over),
+                epsilon = g.scalar(g.node.float_attribute("epsilon", kEpsilon));
+  const ValueId centred =
+      live ? g.formula("Sub(a, ReduceMean(a, p))", {axes}) : g.formula("Sub(a, Reshape(d, p))", {shape});
+  const ValueId variance =
+      live ? g.formula("ReduceMean(Mul(p, p), q)", {centred, axes}) : g.formula("Reshape(e, p)", {shape});
+  const ValueId inverse = g.formula("Reciprocal(Sqrt(Add(p, q)))", {variance, epsilon});
+  const ValueId normalized = g.formula("Mul(p, q)", {centred, inverse});
+  if (g.wanted(0)) {
+    const ValueId d = live ? g.formula("Sub(Sub(dy, ReduceMean(dy, p)), Mul(q, ReduceMean(Mul(dy, q), p)))",
+                                       {axes, normalized})
+                           : g.dy();
+    g.give(0, g.formula("Mul(p, Mul(Reshape(b, q), r))", {d, shape, inverse}));
+  }
+  if (g.wanted(1)) g.give(1, channel_sums(g, g.formula("Mul(dy, p)", {normalized})));
   if (g.wanted(2)) g.give(2, channel_sums(g, g.dy()));
 }
 
 constexpr OpDef kBatchNormalization = {
     .name = "BatchNormalization",
-    .infer = infer_same,
+    .infer = infer,
     .prepare = prepare,
     .quant = {.kind = QuantRule::Kind::kFloat,
               .why_float = "its parameters are computed while the model runs"},

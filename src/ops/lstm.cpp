@@ -4,28 +4,19 @@
 //   c' = f c + i g                  h' = o h(c')
 //
 // The products with x are one matrix product for all steps; those with h follow step by step.
+#include "ops/lstm.h"
+
 #include <algorithm>
 #include <cmath>
-#include <limits>
-#include <memory>
 
-#include "kernels/gemm_float.h"
 #include "ops/unary.h"
 
 namespace zp {
 namespace {
 
-enum Input : size_t { kX, kW, kR, kBias, kLengths, kInitialH, kInitialC, kPeepholes };
+using enum Lstm::Input;
 
 // ---- forms
-
-std::vector<std::string> activations(const Node& n) {
-  const Attribute* a = n.attribute("activations");
-  if (!a) return {};
-  if (const auto* names = std::get_if<std::vector<std::string>>(a)) return *names;
-  throw_error(ErrorCode::kInvalidModel, "attribute 'activations' has the wrong type",
-              {.node = n.name, .op = qualified_name(n)});
-}
 
 // Batch first (layout 1) is read as batch second, with transposes around it: ONNX Runtime knows only that,
 // too.
@@ -64,8 +55,7 @@ void canonicalize(Canonicalize& c) {
 }
 
 void infer(InferContext& c) {
-  const std::string direction = c.node().string_attribute("direction", "forward");
-  const Dim directions = direction == "bidirectional" ? Dim(2) : Dim(1);
+  const Dim directions = Lstm::directions_of(c.node());
   Dim steps, batch, hidden;
   if (const SymShape* x = c.shape(kX)) {
     c.require(x->size() == 3, "the input should have dimensions [steps, batch, features]");
@@ -86,14 +76,8 @@ void infer(InferContext& c) {
 
 // ---- the kernel
 
-struct Activation {
-  kernels::Unary function = kernels::Unary::kSigmoid;
-  kernels::UnaryParameters parameters;
-  void operator()(float* v, size_t count) const { kernels::unary(function, parameters, v, v, count); }
-};
-
-Activation activation(const PrepareContext& c, std::string name, std::optional<float> alpha,
-                      std::optional<float> beta) {
+LstmActivation activation(const Node& n, std::string name, std::optional<float> alpha,
+                          std::optional<float> beta) {
   std::transform(name.begin(), name.end(), name.begin(),
                  [](char ch) { return static_cast<char>(ch | 0x20); });
   using enum kernels::Unary;
@@ -106,48 +90,137 @@ Activation activation(const PrepareContext& c, std::string name, std::optional<f
   if (name == "hardsigmoid") return {kHardSigmoid, {.a = alpha.value_or(0.2f), .b = beta.value_or(0.5f)}};
   if (name == "softsign") return {kSoftsign, {}};
   if (name == "softplus") return {kSoftplus, {}};
-  c.fail(ErrorCode::kUnsupportedOperator, {"activation '", name, "' is not supported"});
+  throw_error(ErrorCode::kUnsupportedOperator, {"activation '", name, "' is not supported"},
+              {.node = n.name, .op = qualified_name(n)});
 }
 
-struct PackedMatrices {
-  std::shared_ptr<std::byte> storage;
-  std::vector<kernels::FloatWeights> directions;
-};
+}  // namespace
 
-struct Lstm {
-  int64_t steps, batch, features, hidden, directions;
-  bool backward = false;  // of the first direction
-  bool input_forget = false;
-  float clip = std::numeric_limits<float>::infinity();
-  std::vector<Activation> activations;  // f, g, h of each direction
-  bool has[8] = {}, has_output[3] = {};
-  std::shared_ptr<const PackedMatrices> w, r;  // null: packed in each run
-  // Scratch, in bytes.
-  size_t gates_at = 0, h_at = 0, c_at = 0, t_at = 0, w_at = 0, r_at = 0;
+std::vector<LstmActivation> Lstm::activations_of(const Node& n) {
+  std::vector<std::string> names;
+  const auto wanted = static_cast<size_t>(directions_of(n)) * 3;
+  if (const Attribute* a = n.attribute("activations")) {
+    const auto* given = std::get_if<std::vector<std::string>>(a);
+    if (!given || (!given->empty() && given->size() != wanted)) {
+      throw_error(ErrorCode::kInvalidModel, {"there should be ", wanted, " activations"},
+                  {.node = n.name, .op = qualified_name(n)});
+    }
+    names = *given;
+  }
+  const std::vector<float> alpha = n.floats_attribute("activation_alpha"),
+                           beta = n.floats_attribute("activation_beta");
+  std::vector<LstmActivation> found;
+  for (size_t i = 0; i < wanted; ++i) {
+    const auto at = [&](const std::vector<float>& v) {
+      return i < v.size() ? std::optional(v[i]) : std::nullopt;
+    };
+    const std::string standard = i % 3 == 0 ? "Sigmoid" : "Tanh";
+    found.push_back(activation(n, names.empty() ? standard : names[i], at(alpha), at(beta)));
+  }
+  return found;
+}
 
-  int64_t gates() const { return 4 * hidden; }
-  kernels::WeightLayout w_layout() const {
-    return kernels::WeightLayout::transposed_matrix(static_cast<int>(features), static_cast<int>(gates()));
+Lstm Lstm::of(const PrepareContext& c) {
+  require_inputs(c, 3);
+  Lstm l;
+  const Node& n = c.node();
+  const std::string direction = n.string_attribute("direction", "forward");
+  if (direction != "forward" && direction != "reverse" && direction != "bidirectional") {
+    c.fail(ErrorCode::kInvalidModel, {"direction is '", direction, "'"});
   }
-  kernels::WeightLayout r_layout() const {
-    return kernels::WeightLayout::transposed_matrix(static_cast<int>(hidden), static_cast<int>(gates()));
+  l.directions = directions_of(n);
+  l.backward = direction == "reverse";
+  const Shape &x = c.dims(kX), &r = c.dims(kR);
+  if (x.size() != 3 || r.size() != 3)
+    c.fail(ErrorCode::kShapeMismatch, "inputs should have three dimensions");
+  l.steps = x[0];
+  l.batch = x[1];
+  l.features = x[2];
+  l.hidden = r[2];
+  const int64_t limit = std::numeric_limits<int32_t>::max() / 8;
+  if (l.rows() > limit || l.features > limit || l.hidden > limit / 4) {
+    c.fail(ErrorCode::kUnsupportedOperator, "the sequences are too long for the kernels");
   }
-  void run(const RunContext& run) const;
-  void run_direction(const RunContext& run, int64_t d, const kernels::FloatWeights& w,
-                     const kernels::FloatWeights& r) const;
-  void step(const RunContext& run, int64_t d, int64_t b, float* gate, float* h, float* c,
-            float* scratch) const;
-};
+  const Shape expected[kInputs] = {x,
+                                   {l.directions, l.gates(), l.features},
+                                   {l.directions, l.gates(), l.hidden},
+                                   {l.directions, 2 * l.gates()},
+                                   {l.batch},
+                                   {l.directions, l.batch, l.hidden},
+                                   {l.directions, l.batch, l.hidden},
+                                   {l.directions, 3 * l.hidden}};
+  for (size_t i = 0; i < kInputs; ++i) {
+    l.has[i] = c.has_input(i);
+    if (!l.has[i]) continue;
+    if (c.dtype(i) != (i == kLengths ? DType::kInt32 : DType::kFloat32)) fail_type(c, i);
+    if (c.dims(i) != expected[i]) {
+      c.fail(ErrorCode::kShapeMismatch, {"input ", i, " has dimensions ", c.dims(i), ", not ", expected[i]});
+    }
+  }
+  l.input_forget = n.int_attribute("input_forget", 0) != 0;
+  l.clip = n.float_attribute("clip", l.clip);
+  l.activations = activations_of(n);
+  return l;
+}
+
+Lstm::Weights Lstm::weights(const PrepareContext& c, size_t input, std::string_view kind,
+                            const kernels::WeightLayout& layout, ScratchPieces& scratch) const {
+  Weights w;
+  w.input = input;
+  w.layout = layout;
+  w.bytes = kernels::round_up(kernels::packed_float_weights_bytes(layout), Tensor::kAlignment);
+  if (const Tensor* weights = c.constant(input)) {
+    w.constant = c.cached<std::byte>(kind, [&] {
+      auto made = allocate_bytes(w.bytes * static_cast<size_t>(directions));
+      for (int64_t d = 0; d < directions; ++d) {
+        kernels::pack_float_weights(weights->data<float>().data() + d * layout.depth() * layout.columns,
+                                    layout, made.get() + static_cast<size_t>(d) * w.bytes);
+      }
+      return made;
+    });
+  } else {
+    w.scratch_at = scratch.reserve(w.bytes);
+  }
+  return w;
+}
+
+kernels::FloatWeights Lstm::Weights::of(const RunContext& run, int64_t direction) const {
+  if (constant) {
+    return {reinterpret_cast<const float*>(constant.get() + static_cast<size_t>(direction) * bytes),
+            layout.columns, layout.depth()};
+  }
+  return kernels::pack_float_weights(run.in<float>(input) + direction * layout.depth() * layout.columns,
+                                     layout, run.scratch<std::byte>(scratch_at));
+}
+
+Lstm::Weights Lstm::input_weights(const PrepareContext& c, ScratchPieces& scratch) const {
+  return weights(
+      c, kW, "w",
+      kernels::WeightLayout::transposed_matrix(static_cast<int>(features), static_cast<int>(gates())),
+      scratch);
+}
+Lstm::Weights Lstm::recurrent_weights(const PrepareContext& c, ScratchPieces& scratch) const {
+  return weights(
+      c, kR, "r",
+      kernels::WeightLayout::transposed_matrix(static_cast<int>(hidden), static_cast<int>(gates())), scratch);
+}
+
+Lstm::Place Lstm::place(const RunContext& run, int64_t direction, int64_t s, int64_t b) const {
+  const int64_t length = has[kLengths] ? std::clamp<int64_t>(run.in<int32_t>(kLengths)[b], 0, steps) : steps;
+  const bool inside = s < length, reverse = backward || direction == 1;
+  return {reverse && inside ? length - 1 - s : s, inside};
+}
+
+void Lstm::for_blocks(const RunContext& run, FunctionRef<void(int64_t begin, int64_t end)> body) const {
+  const int64_t blocks = std::clamp<int64_t>(batch / kernels::kRowTile, 1, run.threads());
+  run.parallel(blocks, [&](int64_t task, int) { body(batch * task / blocks, batch * (task + 1) / blocks); });
+}
 
 // One element of the batch goes one step further: its four gates are in place of the products.
-void Lstm::step(const RunContext& run, int64_t d, int64_t b, float* gate, float* h, float* c,
+void Lstm::step(const LstmActivation* act, const float* peephole, float* gate, float* h, float* c,
                 float* scratch) const {
   const auto n = static_cast<size_t>(hidden);
   float *in = gate, *out = gate + hidden, *forget = gate + 2 * hidden, *cell = gate + 3 * hidden;
-  const Activation* act = activations.data() + d * 3;
-  h += b * hidden;
-  c += b * hidden;
-  const float* peephole = has[kPeepholes] ? run.in<float>(kPeepholes) + d * 3 * hidden : nullptr;  // i, o, f
   if (peephole) {
     for (size_t k = 0; k < n; ++k) {
       in[k] += peephole[k] * c[k];
@@ -178,174 +251,87 @@ void Lstm::step(const RunContext& run, int64_t d, int64_t b, float* gate, float*
   for (size_t k = 0; k < n; ++k) h[k] = out[k] * scratch[k];
 }
 
-void Lstm::run_direction(const RunContext& run, int64_t d, const kernels::FloatWeights& w,
-                         const kernels::FloatWeights& r) const {
-  const int64_t rows = steps * batch, state = batch * hidden;
-  float* all_gates = run.scratch<float>(gates_at);
-  float *h = run.scratch<float>(h_at), *c = run.scratch<float>(c_at), *scratch = run.scratch<float>(t_at);
+void Lstm::run(const RunContext& run, int64_t d, const kernels::FloatWeights& w,
+               const kernels::FloatWeights& r, const Pass& p) const {
   // The biases of both products first, then the products with x on top.
   const float* bias = has[kBias] ? run.in<float>(kBias) + d * 2 * gates() : nullptr;
   const int64_t block =
-      std::max<int64_t>(kernels::kRowTile, (rows + run.threads() * 2 - 1) / (run.threads() * 2));
-  run.parallel((rows + block - 1) / block, [&](int64_t task, int) {
-    const int64_t begin = task * block, end = std::min(rows, begin + block);
+      std::max<int64_t>(kernels::kRowTile, (rows() + run.threads() * 2 - 1) / (run.threads() * 2));
+  // gates of `count` rows from `row` on += rows of `from` times weights
+  const auto add_products = [&](const float* from, int64_t stride, const kernels::FloatWeights& weights,
+                                int64_t row, int64_t count) {
+    kernels::FloatGemmOutput into;
+    into.data = p.gates + row * gates();
+    into.rows.stride = static_cast<std::ptrdiff_t>(gates());
+    into.accumulate = true;
+    kernels::float_gemm<>({.data = from, .row_stride = static_cast<std::ptrdiff_t>(stride)}, weights, into,
+                          {0, static_cast<int>(count), 0, static_cast<int>(gates())}, nullptr);
+  };
+  run.parallel((rows() + block - 1) / block, [&](int64_t task, int) {
+    const int64_t begin = task * block, end = std::min(rows(), begin + block);
     for (int64_t row = begin; row < end; ++row) {
-      float* to = all_gates + row * gates();
+      float* to = p.gates + row * gates();
       for (int64_t k = 0; k < gates(); ++k) to[k] = bias ? bias[k] + bias[gates() + k] : 0.0f;
     }
-    kernels::FloatGemmOutput y;
-    y.data = all_gates;
-    y.rows.stride = static_cast<std::ptrdiff_t>(gates());
-    y.accumulate = true;
-    kernels::float_gemm<>({.data = run.in<float>(kX), .row_stride = static_cast<std::ptrdiff_t>(features)}, w,
-                          y, {static_cast<int>(begin), static_cast<int>(end), 0, static_cast<int>(gates())},
-                          nullptr);
+    add_products(run.in<float>(kX) + begin * features, features, w, begin, end - begin);
   });
   const auto start = [&](size_t input, float* to) {
     if (has[input]) {
-      std::copy_n(run.in<float>(input) + d * state, state, to);
+      std::copy_n(run.in<float>(input) + d * state(), state(), to);
     } else {
-      std::fill_n(to, state, 0.0f);
+      std::fill_n(to, state(), 0.0f);
     }
   };
-  start(kInitialH, h);
-  start(kInitialC, c);
-  const int32_t* lengths = has[kLengths] ? run.in<int32_t>(kLengths) : nullptr;
-  const bool reverse = backward || d == 1;
-  float* y = has_output[0] ? run.out<float>(0) : nullptr;
-  // gates of rows [row, row + count) += h of elements [b, b + count) times R
-  const auto recur = [&](int64_t row, int64_t b, int64_t count) {
-    kernels::FloatGemmOutput into;
-    into.data = all_gates + row * gates();
-    into.rows.stride = static_cast<std::ptrdiff_t>(gates());
-    into.accumulate = true;
-    kernels::float_gemm<>({.data = h + b * hidden, .row_stride = static_cast<std::ptrdiff_t>(hidden)}, r,
-                          into, {0, static_cast<int>(count), 0, static_cast<int>(gates())}, nullptr);
-  };
-  for (int64_t s = 0; s < steps; ++s) {
-    if (!lengths) recur((reverse ? steps - 1 - s : s) * batch, 0, batch);
-    for (int64_t b = 0; b < batch; ++b) {
-      const int64_t length = lengths ? std::clamp<int64_t>(lengths[b], 0, steps) : steps;
-      // Backward, each sequence starts at its own end. Behind its end are zeros, and the state stays.
-      const int64_t t = reverse && s < length ? length - 1 - s : s;
-      float* to = y ? y + ((t * directions + d) * batch + b) * hidden : nullptr;
-      if (s >= length) {
-        if (to) std::fill_n(to, hidden, 0.0f);
-        continue;
+  start(kInitialH, p.h);
+  start(kInitialC, p.c);
+  const bool together = !has[kLengths];  // all elements of the batch are at the same time
+  for_blocks(run, [&](int64_t first, int64_t last) {
+    for (int64_t s = 0; s < steps; ++s) {
+      if (together)
+        add_products(p.h + first * hidden, hidden, r, place(run, d, s, first).time * batch + first,
+                     last - first);
+      for (int64_t b = first; b < last; ++b) {
+        const auto [time, inside] = place(run, d, s, b);
+        const int64_t row = time * batch + b;
+        float *h = p.h + b * hidden, *c = p.c + b * hidden;
+        float* to = p.y ? p.y + ((time * directions + d) * batch + b) * hidden : nullptr;
+        if (!inside) {  // zeros, and the state stays
+          if (to) std::fill_n(to, hidden, 0.0f);
+          continue;
+        }
+        if (!together) add_products(h, hidden, r, row, 1);
+        if (p.h_before) {
+          std::copy_n(h, hidden, p.h_before + row * hidden);
+          std::copy_n(c, hidden, p.c_before + row * hidden);
+        }
+        step(activations.data() + d * 3, peepholes(run, d), p.gates + row * gates(), h, c,
+             p.scratch + b * hidden);
+        if (to) std::copy_n(h, hidden, to);
       }
-      const int64_t row = t * batch + b;
-      if (lengths) recur(row, b, 1);
-      step(run, d, b, all_gates + row * gates(), h, c, scratch);
-      if (to) std::copy_n(h + b * hidden, hidden, to);
     }
-  }
-  if (has_output[1]) std::copy_n(h, state, run.out<float>(1) + d * state);
-  if (has_output[2]) std::copy_n(c, state, run.out<float>(2) + d * state);
-}
-
-kernels::FloatWeights packed(const std::shared_ptr<const PackedMatrices>& ready, int64_t d,
-                             const float* weights, const kernels::WeightLayout& layout, void* storage) {
-  if (ready) return ready->directions[static_cast<size_t>(d)];
-  const auto each = static_cast<std::ptrdiff_t>(layout.columns) * layout.channels;
-  return kernels::pack_float_weights(weights + d * each, layout, storage);
-}
-
-void Lstm::run(const RunContext& run) const {
-  for (int64_t d = 0; d < directions; ++d) {
-    run_direction(run, d, packed(w, d, run.in<float>(kW), w_layout(), run.scratch<std::byte>(w_at)),
-                  packed(r, d, run.in<float>(kR), r_layout(), run.scratch<std::byte>(r_at)));
-  }
-}
-
-std::shared_ptr<const PackedMatrices> pack_constant(const PrepareContext& c, size_t input,
-                                                    std::string_view kind,
-                                                    const kernels::WeightLayout& layout, int64_t directions) {
-  const Tensor* weights = c.constant(input);
-  if (!weights) return nullptr;
-  return c.cached<PackedMatrices>(kind, [&] {
-    const size_t bytes = kernels::round_up(kernels::packed_float_weights_bytes(layout), Tensor::kAlignment);
-    auto made = std::make_shared<PackedMatrices>();
-    made->storage = allocate_bytes(bytes * static_cast<size_t>(directions));
-    for (int64_t d = 0; d < directions; ++d) {
-      made->directions.push_back(kernels::pack_float_weights(
-          weights->data<float>().data() + d * static_cast<int64_t>(layout.columns) * layout.channels, layout,
-          made->storage.get() + static_cast<size_t>(d) * bytes));
-    }
-    return made;
   });
 }
 
+namespace {
+
 Kernel prepare(PrepareContext& c) {
-  require_inputs(c, 3);
-  Lstm l;
-  const Node& n = c.node();
-  const std::string direction = n.string_attribute("direction", "forward");
-  if (direction != "forward" && direction != "reverse" && direction != "bidirectional") {
-    c.fail(ErrorCode::kInvalidModel, {"direction is '", direction, "'"});
-  }
-  l.directions = direction == "bidirectional" ? 2 : 1;
-  l.backward = direction == "reverse";
-  const Shape &x = c.dims(kX), &r = c.dims(kR);
-  if (x.size() != 3 || r.size() != 3)
-    c.fail(ErrorCode::kShapeMismatch, "inputs should have three dimensions");
-  l.steps = x[0];
-  l.batch = x[1];
-  l.features = x[2];
-  l.hidden = r[2];
-  const int64_t limit = std::numeric_limits<int32_t>::max() / 8;
-  if (l.steps * l.batch > limit || l.features > limit || l.hidden > limit / 4) {
-    c.fail(ErrorCode::kUnsupportedOperator, "the sequences are too long for the kernels");
-  }
-  const Shape expected[] = {x,
-                            {l.directions, l.gates(), l.features},
-                            {l.directions, l.gates(), l.hidden},
-                            {l.directions, 2 * l.gates()},
-                            {l.batch},
-                            {l.directions, l.batch, l.hidden},
-                            {l.directions, l.batch, l.hidden},
-                            {l.directions, 3 * l.hidden}};
-  for (size_t i = 0; i < std::size(expected); ++i) {
-    l.has[i] = c.has_input(i);
-    if (!l.has[i]) continue;
-    if (c.dtype(i) != (i == kLengths ? DType::kInt32 : DType::kFloat32)) fail_type(c, i);
-    if (c.dims(i) != expected[i]) {
-      c.fail(ErrorCode::kShapeMismatch, {"input ", i, " has dimensions ", c.dims(i), ", not ", expected[i]});
+  const Lstm l = Lstm::of(c);
+  ScratchPieces scratch;
+  const size_t gates_at = scratch.floats(l.rows() * l.gates()), h_at = scratch.floats(l.state()),
+               c_at = scratch.floats(l.state()), t_at = scratch.floats(l.state());
+  const Lstm::Weights w = l.input_weights(c, scratch), r = l.recurrent_weights(c, scratch);
+  c.scratch(scratch.total());
+  const bool has_output[] = {c.has_output(0), c.has_output(1), c.has_output(2)};
+  const auto run_all = [=](const RunContext& run) {
+    const Lstm::Pass pass{run.scratch<float>(gates_at), run.scratch<float>(h_at), run.scratch<float>(c_at),
+                          run.scratch<float>(t_at), has_output[0] ? run.out<float>(0) : nullptr};
+    for (int64_t d = 0; d < l.directions; ++d) {
+      l.run(run, d, w.of(run, d), r.of(run, d), pass);
+      if (has_output[1]) std::copy_n(pass.h, l.state(), run.out<float>(1) + d * l.state());
+      if (has_output[2]) std::copy_n(pass.c, l.state(), run.out<float>(2) + d * l.state());
     }
-  }
-  for (size_t i = 0; i < 3; ++i) l.has_output[i] = c.has_output(i);
-  l.input_forget = n.int_attribute("input_forget", 0) != 0;
-  l.clip = n.float_attribute("clip", l.clip);
-  const std::vector<std::string> names = activations(n);
-  const std::vector<float> alpha = n.floats_attribute("activation_alpha"),
-                           beta = n.floats_attribute("activation_beta");
-  const auto wanted = static_cast<size_t>(l.directions) * 3;
-  if (!names.empty() && names.size() != wanted) {
-    c.fail(ErrorCode::kInvalidModel, {"there should be ", wanted, " activations"});
-  }
-  for (size_t i = 0; i < wanted; ++i) {
-    const auto at = [&](const std::vector<float>& v) {
-      return i < v.size() ? std::optional(v[i]) : std::nullopt;
-    };
-    const std::string standard = i % 3 == 0 ? "Sigmoid" : "Tanh";
-    l.activations.push_back(activation(c, names.empty() ? standard : names[i], at(alpha), at(beta)));
-  }
-  l.w = pack_constant(c, kW, "w", l.w_layout(), l.directions);
-  l.r = pack_constant(c, kR, "r", l.r_layout(), l.directions);
-  size_t total = 0;
-  const auto reserve = [&](size_t bytes) {
-    const size_t at = total;
-    total += kernels::round_up(bytes + Tensor::kReadSlack, Tensor::kAlignment);
-    return at;
   };
-  const auto floats = [](int64_t count) { return static_cast<size_t>(count) * sizeof(float); };
-  l.gates_at = reserve(floats(l.steps * l.batch * l.gates()));
-  l.h_at = reserve(floats(l.batch * l.hidden));
-  l.c_at = reserve(floats(l.batch * l.hidden));
-  l.t_at = reserve(floats(l.hidden));
-  if (!l.w) l.w_at = reserve(kernels::packed_float_weights_bytes(l.w_layout()));
-  if (!l.r) l.r_at = reserve(kernels::packed_float_weights_bytes(l.r_layout()));
-  c.scratch(total);
-  return [l = std::make_shared<const Lstm>(std::move(l))](const RunContext& run) { l->run(run); };
+  return run_all;
 }
 
 double macs(const InferContext& c) {
@@ -365,7 +351,8 @@ constexpr OpDef kLstm = {.name = "LSTM",
                          .macs = macs,
                          .quant = {.kind = QuantRule::Kind::kFloat,
                                    .why_float = "errors of 8 bits add up from step to step of a recurrence"},
-                         .canonicalize = canonicalize};
+                         .canonicalize = canonicalize,
+                         .gradient = lstm_gradient};
 const RegisterOps kRegistered({&kLstm});
 
 }  // namespace

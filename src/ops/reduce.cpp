@@ -109,8 +109,14 @@ void canonicalize(Canonicalize& c) {
   c.keep();
 }
 
-// dy spread over what was summed; a mean, divided by how many that were.
-void gradient(Gradient& g, bool is_mean) {
+// dy spread over what was reduced, times a formula of that (p) and of y spread (q). Without one, dy itself; a
+// mean's is divided by how many elements it is of. Elements that are the largest together, as rounded and
+// clamped ones often are, share it.
+constexpr char kSpread[] = "", kMeanOf[] = "Mean", kTwice[] = "Mul(p, Add(a, a))",
+               kSignOf[] = "Mul(p, Sign(a))", kPicked[] = "Where(Equal(a, q), 1, 0)",
+               kDirection[] = "Mul(p, Where(Equal(q, 0), 0, Div(a, q)))";
+
+void gradient(Gradient& g, std::string_view formula) {
   if (!g.wanted(0)) return;
   std::vector<int64_t> axes;
   if (g.in(1) != kNoValue) {
@@ -118,9 +124,9 @@ void gradient(Gradient& g, bool is_mean) {
     if (!given) g.fail("its axes are computed");
     axes = given->integers();
   }
-  if (axes.empty() && g.node.int_attribute("noop_with_empty_axes", 0) != 0) return g.give(0, g.dy());
-  ValueId d = g.dy();
-  if (g.node.int_attribute("keepdims", 1) == 0) {
+  const bool nothing = axes.empty() && g.node.int_attribute("noop_with_empty_axes", 0) != 0;
+  ValueId d = g.dy(), y = g.out();
+  if (!nothing && g.node.int_attribute("keepdims", 1) == 0) {
     // The shape of x with ones where it was reduced.
     const auto rank = static_cast<size_t>(g.rank(0));
     std::vector<int64_t> kept(rank, axes.empty() ? 0 : 1), ones(rank, axes.empty() ? 1 : 0);
@@ -129,15 +135,21 @@ void gradient(Gradient& g, bool is_mean) {
       kept[at] = 0;
       ones[at] = 1;
     }
-    const ValueId shape = g.add("Mul", {g.shape_of(g.in(0)), g.integers(kept)});
-    d = g.add("Reshape", {d, g.add("Add", {shape, g.integers(ones)})});
+    const ValueId shape =
+        g.add("Add", {g.add("Mul", {g.shape_of(g.in(0)), g.integers(kept)}), g.integers(ones)});
+    d = g.add("Reshape", {d, shape});
+    y = g.add("Reshape", {y, shape});
   }
-  if (is_mean) d = g.formula("Div(p, Div(q, r))", {d, g.count_of(g.in(0)), g.count_of(g.out())});
-  g.give(0, g.add("Expand", {d, g.shape_of(g.in(0))}));
+  if (formula == kMeanOf) d = g.formula("Div(p, Div(q, r))", {d, g.count_of(g.in(0)), g.count_of(g.out())});
+  if (formula == kSpread || formula == kMeanOf) return g.give(0, g.add("Expand", {d, g.shape_of(g.in(0))}));
+  const ValueId dx = g.formula(formula, {d, y});
+  if (formula != kPicked) return g.give(0, dx);
+  const ValueId count = nothing ? dx : g.add("ReduceSum", {dx, g.in(1)});
+  g.give(0, g.formula("Mul(p, Div(q, r))", {dx, d, count}));
 }
-template <bool kIsMean>
+template <const char* kFormula>
 void gradient(Gradient& g) {
-  gradient(g, kIsMean);
+  gradient(g, kFormula);
 }
 
 constexpr OpDef reduction(std::string_view name, Kernel (*prepare)(PrepareContext&),
@@ -152,14 +164,14 @@ constexpr OpDef reduction(std::string_view name, Kernel (*prepare)(PrepareContex
       .gradient = gradient};
 }
 
-constexpr OpDef kSum = reduction("ReduceSum", prepare<Reduce::kSum>, gradient<false>);
-constexpr OpDef kMean = reduction("ReduceMean", prepare<Reduce::kMean>, gradient<true>);
-constexpr OpDef kMax = reduction("ReduceMax", prepare<Reduce::kMax>);
-constexpr OpDef kMin = reduction("ReduceMin", prepare<Reduce::kMin>);
+constexpr OpDef kSum = reduction("ReduceSum", prepare<Reduce::kSum>, gradient<kSpread>);
+constexpr OpDef kMean = reduction("ReduceMean", prepare<Reduce::kMean>, gradient<kMeanOf>);
+constexpr OpDef kMax = reduction("ReduceMax", prepare<Reduce::kMax>, gradient<kPicked>);
+constexpr OpDef kMin = reduction("ReduceMin", prepare<Reduce::kMin>, gradient<kPicked>);
 constexpr OpDef kProd = reduction("ReduceProd", prepare<Reduce::kProd>);
-constexpr OpDef kL1 = reduction("ReduceL1", prepare<Reduce::kL1>);
-constexpr OpDef kL2 = reduction("ReduceL2", prepare<Reduce::kL2>);
-constexpr OpDef kSumSquare = reduction("ReduceSumSquare", prepare<Reduce::kSumSquare>);
+constexpr OpDef kL1 = reduction("ReduceL1", prepare<Reduce::kL1>, gradient<kSignOf>);
+constexpr OpDef kL2 = reduction("ReduceL2", prepare<Reduce::kL2>, gradient<kDirection>);
+constexpr OpDef kSumSquare = reduction("ReduceSumSquare", prepare<Reduce::kSumSquare>, gradient<kTwice>);
 constexpr OpDef kLogSum = reduction("ReduceLogSum", prepare<Reduce::kLogSum>);
 constexpr OpDef kLogSumExp = reduction("ReduceLogSumExp", prepare<Reduce::kLogSumExp>);
 

@@ -108,10 +108,11 @@ bool Learned::is_narrow(const Weight& w) const {
   return settings_.weight_bits && settings_.weight_bits < bits_of(state_.weights[w.placed].spec.dtype);
 }
 
-// What is behind the integers of a weight: the floats of the model, moved as little as gives the integers
-// there are, which a repair may have rounded otherwise than to the nearest.
+// What is behind the integers of a weight: the floats of the model. Where a repair has rounded one otherwise
+// than to the nearest it moves into the cell of its integer, so far that the first steps do not throw it out
+// again.
 Tensor Learned::latent(const Weight& w) const {
-  constexpr float kReach = 0.499f;  // of a step, so that another rounding of the quotient changes nothing
+  constexpr float kReach = 0.25f;  // of a step, from the middle of a cell
   const quant::PlacedWeight& placed = state_.weights[w.placed];
   const Tensor& integers = *graph().constant(placed.integers);
   const Channels channels = channels_of(w.value.dims(), placed.spec.grouping.axis, w.scales.size());
@@ -121,8 +122,8 @@ Tensor Learned::latent(const Weight& w) const {
     const size_t c = channels.at(static_cast<int64_t>(i));
     const auto code = static_cast<int32_t>(integers.integer_at(static_cast<int64_t>(i)));
     const auto whole = static_cast<float>(code - w.zero_points[c]);
-    if (code > w.codes.min) x[i] = std::max(x[i], (whole - kReach) * w.scales[c]);
-    if (code < w.codes.max) x[i] = std::min(x[i], (whole + kReach) * w.scales[c]);
+    const float off = rounded(x[i], w.scales[c], w.zero_points[c], w.codes) - whole;
+    if (off != 0) x[i] = (whole + std::copysign(kReach, off)) * w.scales[c];
   }
   return moved;
 }

@@ -118,6 +118,7 @@ class Train : public quant::Stage {
     for (runtime::Feed& f : feeds)
       if (quant::is_target(f.name)) given_.push_back(f);
     std::erase_if(feeds, [](const runtime::Feed& f) { return quant::is_target(f.name); });
+    add_label();
     kept_ = feeds;
     teacher_->begin(std::move(feeds));
     running_ = true;
@@ -169,6 +170,18 @@ class Train : public quant::Stage {
     double squares = 0;  // of all targets
     int64_t elements = 0;
   };
+
+  // Config::labels are what the first output should say of each sample.
+  void add_label() {
+    const std::vector<int32_t>& labels = state_.config.labels;
+    if (labels.empty() || outputs_.empty()) return;
+    if (sample_ >= labels.size()) {
+      throw_error(ErrorCode::kInvalidArgument,
+                  {"there are more samples than labels, which are ", static_cast<int64_t>(labels.size())},
+                  {.hint = "give the right class of each sample"});
+    }
+    given_.push_back({outputs_[0].aim.feed, Tensor::of<int64_t>({1}, {labels[sample_++]})});
+  }
 
   static Tensor copied(const TensorView& view) {
     Tensor t(view.dtype, {view.dims.begin(), view.dims.end()});
@@ -290,6 +303,7 @@ class Train : public quant::Stage {
   std::unique_ptr<Learned> learned_;
   std::unique_ptr<runtime::Session> teacher_;
   std::unique_ptr<Samples> samples_;
+  size_t sample_ = 0;
   std::vector<Inside> inside_;
   std::vector<Output> outputs_;
   std::vector<runtime::Feed> given_;

@@ -203,12 +203,53 @@ describe('quantization-aware training', () => {
     expect((await errorOf(() => memory('700kB'), 'out-of-memory')).message).toMatch(/MiB/);
   });
 
+  test('scales follow ranges, zero points are learned, values inside are targets, labels too', async () => {
+    const losses = async (options: object, samples = plain, how: object = {}) => {
+      let last: Progress['training'];
+      const { model } = await float.quantize({
+        mode: 'qat',
+        calibration: samples,
+        layerErrors: 0,
+        ...twoBits,
+        ...how,
+        training: { epochs: 2, learningRate: 3e-3, ...options },
+        onProgress: ({ training: now }) => {
+          last = now ?? last;
+        },
+      });
+      await model.dispose();
+      return [last?.firstLoss ?? Number.NaN, last?.bestLoss ?? Number.NaN] as const;
+    };
+    for (const options of [
+      { scales: 'moving-average' },
+      { scales: 'fixed', zeroPoints: 'fixed' },
+      { zeroPoints: 'learned' },
+    ]) {
+      const [first, best] = await losses(options);
+      expect(best).toBeLessThan(first);
+    }
+    // One more term in the loss.
+    const [outputs] = await losses({ epochs: 1 });
+    const [withInside] = await losses({ epochs: 1, intermediate: ['pool2'] });
+    expect(withInside).toBeGreaterThan(outputs * 1.01);
+    // Labels as an array do what they do as feeds: one image a sample, since a label is a sample's.
+    const few = { images: training.images.slice(0, 40), labels: training.labels.slice(0, 40) };
+    const asFeeds = await losses({ epochs: 1 }, samplesOf(few, 1, { withLabels: true, Tensor }));
+    const alone = samplesOf(few, 1, { Tensor });
+    expect(await losses({ epochs: 1 }, alone, { labels: few.labels })).toEqual(asFeeds);
+    expect(await losses({ epochs: 1 }, alone)).not.toEqual(asFeeds);
+    const error = await errorOf(() => losses({}, alone, { labels: [1, 2] }), 'invalid-argument');
+    expect(error.message).toMatch(/more samples than labels/);
+  }, 120_000);
+
   test('mistakes are named', async () => {
     const wrong = (options: object) =>
       errorOf(() => float.quantize({ mode: 'qat', calibration: plain, ...options }), 'invalid-argument');
     expect((await wrong({ training: { epochs: -1 } })).message).toMatch(/training: epochs: -1/);
     expect((await wrong({ training: { loss: 'hinge' } })).message).toMatch(/training: loss: 'hinge'/);
     expect((await wrong({ training: { memoryLimit: 'much' } })).message).toMatch(/training: memoryLimit/);
+    expect((await wrong({ training: { scales: 'loose' } })).message).toMatch(/training: scales: 'loose'/);
+    expect((await wrong({ training: { intermediate: ['nowhere'] } })).message).toMatch(/'nowhere' is not/);
     expect((await wrong({ weightBits: 1 })).message).toMatch(/weightBits: 1/);
     expect((await wrong({ inputs: 'quantized' })).message).toMatch(/takes integers cannot be trained/);
     const lost = await errorOf(
@@ -261,6 +302,18 @@ describe('quantization-aware training', () => {
     ];
     const { code, stdout, stderr } = await cli(call);
     expect({ code, stderr }).toMatchObject({ code: 0 });
+    // The other ways to train, to labels in a file.
+    writeFileSync(join(folder, 'classes.txt'), `${'1\n'.repeat(300)}`);
+    const others = [
+      ...['--scales', 'moving-average', '--learn-zero-points', '--intermediate', 'pool2'],
+      ...['--labels', join(folder, 'classes.txt')],
+    ];
+    const wrong = await cli([
+      ...call.filter((word) => word !== state && word !== '--checkpoint'),
+      '--force',
+      ...others,
+    ]);
+    expect(wrong).toMatchObject({ code: 2, stderr: expect.stringMatching(/target does not fit/) }); // 100 rows, one label
     // With the state of the finished run there is nothing left to do, and the model is the same.
     const before = readFileSync(output);
     expect(await cli([...call, '--force'])).toMatchObject({ code: 0 });

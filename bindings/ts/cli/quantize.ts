@@ -41,7 +41,7 @@ export function quantizeCommand(): CommandType {
     .option('--calibration <path>', 'samples: a folder or file of images, .npy, .npz or .wav')
     .option(
       '--labels <file>',
-      'the right classes, for --target drop: a line NAME,CLASS for each image, or CLASS for each sample; or .npy',
+      'the right classes, for --target drop and to train with: a line NAME,CLASS for each image, or CLASS for each sample; or .npy',
     )
     .addOption(
       new Option('--format <name>', 'Q/DQ pairs, or operators that take integers')

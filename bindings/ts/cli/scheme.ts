@@ -22,6 +22,9 @@ export interface SchemeArguments {
   sensitivity?: boolean;
   weightBits?: number;
   activationBits?: number;
+  scales?: 'learned' | 'moving-average' | 'fixed';
+  learnZeroPoints?: boolean;
+  intermediate?: string[];
   epochs?: number;
   learningRate?: number;
   batchSize?: number;
@@ -114,6 +117,18 @@ export function addSchemeOptions(command: Command): Command {
         'step',
       ]),
     )
+    .addOption(
+      new Option(
+        '--scales <how>',
+        'qat: learned, moving with the ranges of batches, or as calibrated (learned)',
+      ).choices(['learned', 'moving-average', 'fixed']),
+    )
+    .option('--learn-zero-points', 'qat: learn the zero points of activations too')
+    .option(
+      '--intermediate <names>',
+      'qat: values inside the model that are to be as in the float model',
+      parse.list,
+    )
     .option('--memory-limit <size>', 'qat: what training may take, as in 500MB (2GiB)')
     .option('--freeze', 'qat: leave what comes before an operator without a gradient as it is');
 }
@@ -145,6 +160,9 @@ export function schemeFrom(options: SchemeArguments): SchemeOptions {
       loss: options.loss,
       optimizer: options.optimizer,
       schedule: options.schedule,
+      scales: options.scales,
+      zeroPoints: options.learnZeroPoints ? 'learned' : undefined,
+      intermediate: options.intermediate,
       memoryLimit: options.memoryLimit,
       freeze: options.freeze,
       seed: options.seed,

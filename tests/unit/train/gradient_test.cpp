@@ -1,4 +1,5 @@
 // Every operator with a gradient, beside finite differences.
+#include "unit/ops/lstm_case.h"
 #include "unit/train/gradient_check.h"
 
 namespace zp::test {
@@ -145,7 +146,7 @@ TEST(Gradient, Conv) {
     const ValueId y =
         net.add("Relu", "y", {net.add("Conv", "conv", {net.add("Tanh", "t", {x}), w, b}, c.attributes)});
     check_gradients(net, y, {{"x", ramp(c.x)}, {"w", ramp(c.w)}, {"b", ramp(bias)}},
-                    {.step = 1e-3f, .tolerance = 4e-2});
+                    {.step = 1e-3f, .tolerance = 4e-2, .scale_step = 2e-3f});
   }
 }
 
@@ -189,7 +190,8 @@ TEST(Gradient, Pooling) {
     for (const Shape& dims : {Shape{2, 5, 6, 7}, Shape{1, 70, 6, 5}}) {
       GraphBuilder net;
       const ValueId x = net.input("x", symbolic(dims));
-      check_gradients(net, net.add(op, "y", {x}, attributes), {{"x", apart(dims)}});
+      check_gradients(net, net.add(op, "y", {x}, attributes), {{"x", apart(dims)}},
+                      {.codes = 2000, .scale_step = 0.2f});
     }
   }
 }
@@ -216,7 +218,8 @@ TEST(Gradient, ChangesOfDimensions) {
 }
 
 TEST(Gradient, Reductions) {
-  for (const char* op : {"ReduceSum", "ReduceMean"})
+  for (const char* op :
+       {"ReduceSum", "ReduceMean", "ReduceMax", "ReduceMin", "ReduceL1", "ReduceL2", "ReduceSumSquare"})
     for (const int64_t keep : {0, 1})
       for (const Ints& axes : {Ints{}, Ints{2}, Ints{-1, 1}}) {
         SCOPED_TRACE(std::string(op) + to_string(axes));
@@ -225,7 +228,8 @@ TEST(Gradient, Reductions) {
         if (!axes.empty())
           inputs.push_back(
               net.constant("axes", Tensor::of<int64_t>({static_cast<int64_t>(axes.size())}, axes)));
-        check_gradients(net, net.add(op, "y", inputs, {{"keepdims", keep}}), {{"x", ramp({2, 3, 4, 5})}});
+        check_gradients(net, net.add(op, "y", inputs, {{"keepdims", keep}}), {{"x", ramp({2, 3, 4, 5})}},
+                        {.step = 1e-3f});
       }
 }
 
@@ -245,6 +249,10 @@ TEST(Gradient, MovedValues) {
   check("Pad", {ints({0, 0, 1, 2, 0, 0, 1, 0})});
   check("Pad", {ints({0, 0, 1, 2, 0, 0, 1, 0})}, {{"mode", std::string("reflect")}});
   check("Gather", {Tensor::of<int64_t>({2, 2}, {1, 0, 1, 2})}, {{"axis", int64_t{1}}});
+  check("GatherElements",
+        {Tensor::of<int64_t>({2, 1, 4, 2}, {0, 2, 1, 1, 3, 0, 2, 2, 4, 0, 1, -1, 3, 3, 0, 2})},
+        {{"axis", int64_t{-1}}});
+  check("GatherND", {Tensor::of<int64_t>({3, 2}, {1, 2, 0, 0, 1, 2})});
   check("Expand", {ints({2, 1, 3, 1, 1})});
   const Tensor scales = Tensor::of<float>({4}, {1, 1, 2, 1.6f});
   for (const char* mode : {"nearest", "linear", "cubic"})
@@ -267,7 +275,8 @@ TEST(Gradient, ConcatSplitWhere) {
       net.add("Less", "above", {net.constant("zero", Tensor::scalar(0.f)), split.outputs[1]});
   // s2 is read by nobody.
   const ValueId y = net.add("Where", "y", {above, split.outputs[0], split.outputs[1]});
-  check_gradients(net, y, {{"a", ramp({2, 3, 4, 5})}, {"b", ramp({2, 2, 4, 5}, 0.7f)}}, {.step = 1e-3f});
+  check_gradients(net, y, {{"a", ramp({2, 3, 4, 5})}, {"b", ramp({2, 2, 4, 5}, 0.7f)}},
+                  {.step = 1e-3f, .codes = 4000, .scale_step = 0.5f});
 }
 
 TEST(Gradient, ExtremesAndSlopes) {
@@ -306,6 +315,140 @@ TEST(Gradient, Normalizations) {
                   {{"x", ramp({2, 3, 4, 5})}, {"s", ramp({3})}, {"b", ramp({3})}});
 }
 
+TEST(Gradient, BatchNormalizationInTrainingMode) {
+  for (const Shape& dims : {Shape{6, 3}, Shape{3, 3, 5}, Shape{2, 3, 4, 5}}) {
+    SCOPED_TRACE(to_string(dims));
+    GraphBuilder net;
+    SymShape free = symbolic(dims);
+    free[0] = Dim::symbol("N");
+    const ValueId x = net.input("x", free), s = net.input("s", {3}), b = net.input("b", {3});
+    const ValueId mean = net.constant("mean", ramp({3})),
+                  variance = net.constant("variance", between({3}, 0.5f, 2));
+    check_gradients(net,
+                    net.add("BatchNormalization", "y", {x, s, b, mean, variance},
+                            {{"training_mode", int64_t{1}}, {"epsilon", 1e-2f}}),
+                    {{"x", ramp(dims)}, {"s", ramp({3})}, {"b", ramp({3})}});
+  }
+}
+
+// The outputs that are asked for, one after the other in one row.
+ValueId joined(GraphBuilder& net, const std::vector<ValueId>& outputs, unsigned wanted) {
+  const ValueId flat = net.constant("flat", Tensor::of<int64_t>({1}, {-1}));
+  std::vector<ValueId> rows;
+  for (size_t i = 0; i < outputs.size(); ++i)
+    if (wanted >> i & 1) rows.push_back(net.add("Reshape", "row" + std::to_string(i), {outputs[i], flat}));
+  return net.add("Concat", "y", rows, {{"axis", int64_t{0}}});
+}
+
+TEST(Gradient, Lstm) {
+  for (const LstmCase& c : lstm_cases()) {
+    SCOPED_TRACE(c.name);
+    GraphBuilder net;
+    const bool corners = c.clip > 0 || !c.activations.empty();
+    const GradientCheck how = corners ? GradientCheck{.step = 2e-4f, .scale_step = 1e-3f} : GradientCheck{};
+    check_gradients(net, joined(net, add_lstm(net, c), 7), c.values(), how);
+  }
+}
+
+TEST(Gradient, LstmWithSomeOfItsOutputs) {
+  for (const unsigned wanted : {1u, 2u, 4u, 6u})
+    for (const bool lengths : {false, true}) {
+      SCOPED_TRACE(std::to_string(wanted) + (lengths ? " lengths" : ""));
+      const LstmCase c{.name = "", .direction = "bidirectional", .lengths = lengths, .batch = 6};
+      GraphBuilder net;
+      check_gradients(net, joined(net, add_lstm(net, c), wanted), c.values());
+    }
+}
+
+TEST(Gradient, LstmActivationsThatAreNotDifferentiated) {
+  const auto message = [](LstmCase c) {
+    GraphBuilder net;
+    const ValueId y = joined(net, add_lstm(net, c), 1);
+    const ValueId loss = net.add("ReduceSum", "loss", {y}, {{"keepdims", int64_t{0}}});
+    infer_shapes(net.graph());
+    try {
+      train::add_gradients(net.graph(), loss, {net.graph().inputs[0]});
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::kUnsupportedOperator);
+      return std::string(e.what());
+    }
+    return std::string();
+  };
+  LstmCase c{.name = "", .activations = {"Sigmoid", "Elu", "Tanh"}};
+  EXPECT_EQ(message(c), "the gradient of ai.onnx.LSTM: activation 'Elu' is not differentiated");
+  c.activations = {"LeakyRelu", "Tanh", "Tanh"};
+  EXPECT_EQ(message(c), "");
+  c.clip = 3;
+  EXPECT_EQ(message(c),
+            "the gradient of ai.onnx.LSTM: activation 'LeakyRelu' is not differentiated with a clip");
+}
+
+// A row of nothing but zeros has a length of 0, and no direction.
+TEST(Gradient, LengthOfZeros) {
+  GraphBuilder net;
+  const ValueId x = net.input("x", {2, 3});
+  const ValueId y = net.add("ReduceL2", "y", {x, net.constant("axes", Tensor::of<int64_t>({1}, {1}))});
+  const ValueId loss = net.add("ReduceSum", "loss", {y}, {{"keepdims", int64_t{0}}});
+  infer_shapes(net.graph());
+  net.output(train::add_gradients(net.graph(), loss, {x})[0]);
+  const Tensor d = runtime::Session(net.build(), {.threads = 1})
+                       .run({{"x", Tensor::of<float>({2, 3}, {0, 0, 0, 3, 0, -4})}})[0];
+  EXPECT_EQ(d.floats(), (std::vector<float>{0, 0, 0, 0.6f, 0, -0.8f}));
+}
+
+// FakeQuantize's own gradient by its definition, summed in double precision: for one scale over more elements
+// than one piece has, and for scales along each axis.
+TEST(Gradient, FakeQuantizeByItsDefinition) {
+  struct Case {
+    Shape dims;
+    int64_t axis;  // -1: one scale
+  };
+  for (const Case& c : {Case{{70001}, -1}, Case{{3, 7, 5}, 0}, Case{{3, 7, 5}, 1}, Case{{3, 7, 5}, 2}}) {
+    SCOPED_TRACE(to_string(c.dims) + std::to_string(c.axis));
+    const int64_t count = c.axis < 0 ? 1 : c.dims[static_cast<size_t>(c.axis)];
+    const float low = -8, high = 7;
+    std::vector<float> scales, zeros;
+    for (int64_t i = 0; i < count; ++i) {
+      scales.push_back(0.05f + 0.02f * static_cast<float>(i));
+      zeros.push_back(static_cast<float>(i % 4) - 1);
+    }
+    const Tensor x = ramp(c.dims), factors = ramp(c.dims, 2);
+    GraphBuilder net;
+    const ValueId in = net.input("x", symbolic(c.dims)), s = net.input("s", {count});
+    const ValueId y =
+        net.add("FakeQuantize", "y", {in, s, net.constant("z", Tensor::of<float>({count}, zeros))},
+                {{"low", low}, {"high", high}, {"axis", std::max<int64_t>(0, c.axis)}}, kOwn);
+    const ValueId loss =
+        net.add("ReduceSum", "loss", {net.add("Mul", "weighted", {y, net.constant("factors", factors)})},
+                {{"keepdims", int64_t{0}}});
+    infer_shapes(net.graph());
+    const std::vector<ValueId> d = train::add_gradients(net.graph(), loss, {in, s});
+    for (ValueId v : {y, d[0], d[1]}) net.output(v);
+    const auto model = net.build();
+    int64_t inner = 1;
+    for (size_t i = static_cast<size_t>(c.axis + 1); c.axis >= 0 && i < c.dims.size(); ++i)
+      inner *= c.dims[i];
+    std::vector<float> first;
+    for (const int threads : {1, 3}) {
+      const std::vector<Tensor> out = runtime::Session(model, {.threads = threads, .integer = false})
+                                          .run({{"x", x}, {"s", Tensor::of<float>({count}, scales)}});
+      std::vector<double> ds(static_cast<size_t>(count), 0);
+      for (size_t i = 0; i < static_cast<size_t>(x.size()); ++i) {
+        const auto k = c.axis < 0 ? size_t{0} : i / static_cast<size_t>(inner) % static_cast<size_t>(count);
+        const float code = x.data<float>()[i] / scales[k], q = std::nearbyint(code) + zeros[k];
+        const float dy = factors.data<float>()[i], kept = std::clamp(q, low, high);
+        ASSERT_EQ(out[0].data<float>()[i], (kept - zeros[k]) * scales[k]) << i;
+        ASSERT_EQ(out[1].data<float>()[i], q == kept ? dy : 0.f) << i;
+        ds[k] += double{dy} * (q == kept ? double{q} - zeros[k] - code : double{kept} - zeros[k]);
+      }
+      for (size_t k = 0; k < ds.size(); ++k)
+        EXPECT_NEAR(out[2].floats()[k], ds[k], 1e-5 * (1 + std::fabs(ds[k]))) << k;
+      if (first.empty()) first = out[2].floats();
+      EXPECT_EQ(out[2].floats(), first);
+    }
+  }
+}
+
 TEST(Gradient, OperatorsInTheWayAreNamed) {
   GraphBuilder net;
   const ValueId x = net.input("x", {2, 4});
@@ -319,6 +462,32 @@ TEST(Gradient, OperatorsInTheWayAreNamed) {
     EXPECT_EQ(e.code(), ErrorCode::kUnsupportedOperator);
     EXPECT_STREQ(e.what(), "these operators cannot be trained through: ai.onnx.Ceil, ai.onnx.Floor");
     EXPECT_EQ(e.details().node, "down");
+  }
+}
+
+TEST(Gradient, ManyThreadsGiveTheSameBitsOfAnLstm) {
+  for (const bool lengths : {false, true}) {
+    const LstmCase c{.name = "",
+                     .direction = "bidirectional",
+                     .lengths = lengths,
+                     .peepholes = true,
+                     .batch = 29,
+                     .hidden = 9};
+    std::vector<std::vector<Tensor>> results;
+    for (const int threads : {1, 2, 3}) {
+      GraphBuilder net;
+      const ValueId y = joined(net, add_lstm(net, c), 7);
+      const ValueId loss =
+          net.add("ReduceMean", "loss", {net.add("Mul", "m", {y, y})}, {{"keepdims", int64_t{0}}});
+      infer_shapes(net.graph());
+      for (ValueId d : train::add_gradients(net.graph(), loss, net.graph().inputs)) net.output(d);
+      const auto model = net.build();
+      results.push_back(
+          runtime::Session(model, {.threads = threads}).run(feeds_of(model->graph, c.values())));
+    }
+    for (size_t i = 0; i < results[0].size(); ++i)
+      for (size_t r = 1; r < results.size(); ++r)
+        EXPECT_EQ(results[0][i].floats(), results[r][i].floats()) << i;
   }
 }
 

@@ -56,7 +56,7 @@ TEST(Training, FewBitsLoseLessThanWithoutTraining) {
   for (const auto& [weights, activations, lost] : {std::tuple{4, 4, 0.06}, std::tuple{2, 4, 0.2}}) {
     SCOPED_TRACE("W" + std::to_string(weights) + "A" + std::to_string(activations));
     const Quantized before = quantize(trained(), narrow(weights, activations, 0), samples, 1e9);
-    const Outcome after = run(trained(), narrow(weights, activations, 10), samples);
+    const Outcome after = run(trained(), narrow(weights, activations, 15), samples);
     EXPECT_LT(after.progress.best_loss, after.progress.first_loss);
     EXPECT_GT(accuracy(after.quantized.model, unseen), accuracy(before.model, unseen));
     EXPECT_GT(accuracy(after.quantized.model, unseen), whole - lost);

@@ -1,0 +1,237 @@
+// The gradient of an LSTM: one kernel goes through time, forward once more and then backward, and gives the
+// gradients of what the gates took; those of weights, biases and the input are products of these for all
+// steps at once, which ordinary operators compute.
+#include "kernels/lstm_gradient.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "ops/gradient.h"
+#include "ops/lstm.h"
+
+namespace zp {
+namespace {
+
+using kernels::LstmDerivative;
+
+// Where the activation's input was clipped, its output is that of the clip. nullopt: not by the output alone.
+std::optional<LstmDerivative> derivative_of(const LstmActivation& activation, float clip) {
+  using enum kernels::Unary;
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  LstmDerivative d{.a = 1, .lo = -kInfinity, .hi = kInfinity};
+  switch (activation.function) {
+    case kSigmoid:
+      d.a = 0;
+      d.b = 1;
+      d.c = -1;
+      break;
+    case kTanh:
+      d.c = -1;
+      break;
+    case kHardSigmoid:
+      d.a = activation.parameters.a;
+      d.lo = 0;
+      d.hi = 1;
+      break;
+    case kClamp:  // Relu
+      d.lo = 0;
+      break;
+    case kLeakyRelu:
+      d.lo = 0;
+      d.outside = activation.parameters.a;
+      if (d.outside < 0 || clip < kInfinity) return std::nullopt;
+      break;
+    default:
+      return std::nullopt;
+  }
+  if (clip < kInfinity) {
+    float ends[] = {-clip, clip};
+    activation(ends, 2);
+    d.lo = std::max(d.lo, std::min(ends[0], ends[1]));
+    d.hi = std::min(d.hi, std::max(ends[0], ends[1]));
+  }
+  return d;
+}
+
+// Of f, g and h of each direction, as far as there are any; h takes the cell as it is.
+std::vector<LstmDerivative> derivatives_of(const Node& n) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  const float clip = n.float_attribute("clip", kInfinity);
+  std::vector<LstmDerivative> found;
+  for (const LstmActivation& a : Lstm::activations_of(n)) {
+    const auto d = derivative_of(a, found.size() % 3 == 2 ? kInfinity : clip);
+    if (!d) break;
+    found.push_back(*d);
+  }
+  return found;
+}
+
+// Inputs: an LSTM's, then the gradients of Y, Y_h and Y_c, any of which may be absent.
+enum : size_t { kDy = Lstm::kInputs, kDyH, kDyC };
+// Outputs: the gradients of what the gates took [directions, steps * batch, 4 hidden], of the initial states,
+// the states before each step [directions, steps * batch, hidden], and the gradients of the peepholes
+// [directions, batch, 3 hidden].
+enum : size_t { kGates, kDh, kDc, kHBefore, kDPeepholes };
+
+void infer(InferContext& c) {
+  const Dim directions(Lstm::directions_of(c.node()));
+  Dim rows, batch, hidden;
+  if (const SymShape* x = c.shape(Lstm::kX); x && x->size() == 3) {
+    rows = (*x)[0] * (*x)[1];
+    batch = (*x)[1];
+  }
+  if (const SymShape* r = c.shape(Lstm::kR); r && r->size() == 3) hidden = (*r)[2];
+  const auto give = [&](size_t output, const Dim& middle, int64_t times) {
+    if (c.has_output(output))
+      c.output(output, DType::kFloat32, SymShape{directions, middle, hidden * Dim(times)});
+  };
+  give(kGates, rows, 4);
+  give(kDh, batch, 1);
+  give(kDc, batch, 1);
+  give(kHBefore, rows, 1);
+  give(kDPeepholes, batch, 3);
+}
+
+struct Backward {
+  Lstm lstm;
+  std::vector<LstmDerivative> derivatives;
+  Lstm::Weights w, r, r_back;
+  size_t c_before_at, scratch_at;
+  bool has_dy[3];
+  bool peepholes;
+
+  void run(const RunContext& run) const {
+    for (int64_t d = 0; d < lstm.directions; ++d) run_direction(run, d);
+  }
+  void run_direction(const RunContext& run, int64_t d) const;
+};
+
+void Backward::run_direction(const RunContext& run, int64_t d) const {
+  const int64_t hidden = lstm.hidden, state = lstm.state();
+  const Lstm::Pass pass{.gates = run.out<float>(kGates) + d * lstm.rows() * lstm.gates(),
+                        .h = run.out<float>(kDh) + d * state,
+                        .c = run.out<float>(kDc) + d * state,
+                        .scratch = run.scratch<float>(scratch_at),
+                        .h_before = run.out<float>(kHBefore) + d * lstm.rows() * hidden,
+                        .c_before = run.scratch<float>(c_before_at)};
+  lstm.run(run, d, w.of(run, d), r.of(run, d), pass);
+  // From here on the states' places hold their gradients.
+  for (const size_t of : {size_t{1}, size_t{2}}) {
+    float* to = of == 1 ? pass.h : pass.c;
+    if (has_dy[of]) {
+      std::copy_n(run.in<float>(kDy + of) + d * state, state, to);
+    } else {
+      std::fill_n(to, state, 0.0f);
+    }
+  }
+  float* dpeepholes = peepholes ? run.out<float>(kDPeepholes) + d * 3 * state : nullptr;
+  if (dpeepholes) std::fill_n(dpeepholes, 3 * state, 0.0f);
+  const kernels::FloatWeights back = r_back.of(run, d);
+  // dh of `count` elements of the batch from `b` on, before the step that rows from `row` on are of
+  const auto recur = [&](int64_t row, int64_t b, int64_t count) {
+    kernels::FloatGemmOutput into;
+    into.data = pass.h + b * hidden;
+    into.rows.stride = static_cast<std::ptrdiff_t>(hidden);
+    kernels::float_gemm<>(
+        {.data = pass.gates + row * lstm.gates(), .row_stride = static_cast<std::ptrdiff_t>(lstm.gates())},
+        back, into, {0, static_cast<int>(count), 0, static_cast<int>(hidden)}, nullptr);
+  };
+  const bool together = !lstm.has[Lstm::kLengths];
+  lstm.for_blocks(run, [&](int64_t first, int64_t last) {
+    for (int64_t s = lstm.steps; s-- > 0;) {
+      for (int64_t b = first; b < last; ++b) {
+        const auto [time, inside] = lstm.place(run, d, s, b);
+        const int64_t row = time * lstm.batch + b;
+        kernels::LstmStep step;
+        step.gates = pass.gates + row * lstm.gates();
+        if (!inside) {  // so that the products take nothing from here
+          std::fill_n(step.gates, lstm.gates(), 0.0f);
+          std::fill_n(pass.h_before + row * hidden, hidden, 0.0f);
+          continue;
+        }
+        step.hidden = static_cast<size_t>(hidden);
+        step.derivatives = derivatives.data() + d * 3;
+        step.input_forget = lstm.input_forget;
+        step.c_before = pass.c_before + row * hidden;
+        float *h_of_c = pass.scratch + b * hidden, *dh = pass.h + b * hidden;
+        step.h_of_c = h_of_c;
+        step.dh = dh;
+        step.dc = pass.c + b * hidden;
+        step.peepholes = lstm.peepholes(run, d);
+        step.dpeepholes = dpeepholes ? dpeepholes + b * 3 * hidden : nullptr;
+        const float *in = step.gates, *forget = in + 2 * hidden, *cell = in + 3 * hidden;
+        for (int64_t k = 0; k < hidden; ++k) h_of_c[k] = forget[k] * step.c_before[k] + in[k] * cell[k];
+        lstm.activations[static_cast<size_t>(d) * 3 + 2](h_of_c, step.hidden);
+        if (has_dy[0]) {
+          const float* dy = run.in<float>(kDy) + ((time * lstm.directions + d) * lstm.batch + b) * hidden;
+          for (int64_t k = 0; k < hidden; ++k) dh[k] += dy[k];
+        }
+        kernels::lstm_step_gradient(step);
+        if (!together) recur(row, b, 1);
+      }
+      if (together) recur(lstm.place(run, d, s, first).time * lstm.batch + first, first, last - first);
+    }
+  });
+}
+
+Kernel prepare(PrepareContext& c) {
+  Backward b;
+  b.lstm = Lstm::of(c);
+  b.derivatives = derivatives_of(c.node());
+  ScratchPieces scratch;
+  b.c_before_at = scratch.floats(b.lstm.rows() * b.lstm.hidden);
+  b.scratch_at = scratch.floats(b.lstm.state());
+  b.w = b.lstm.input_weights(c, scratch);
+  b.r = b.lstm.recurrent_weights(c, scratch);
+  b.r_back = b.lstm.weights(
+      c, Lstm::kR, "r back",
+      kernels::WeightLayout::matrix(static_cast<int>(b.lstm.gates()), static_cast<int>(b.lstm.hidden)),
+      scratch);
+  for (size_t i = 0; i < 3; ++i) b.has_dy[i] = c.has_input(kDy + i);
+  b.peepholes = c.has_output(kDPeepholes);
+  c.scratch(scratch.total());
+  return [b = std::make_shared<const Backward>(std::move(b))](const RunContext& run) { b->run(run); };
+}
+
+constexpr OpDef kGradient = {.domain = kOwn, .name = "LSTMGradient", .infer = infer, .prepare = prepare};
+const RegisterOps kRegistered({&kGradient});
+
+}  // namespace
+
+void lstm_gradient(Gradient& g) {
+  const int64_t directions = Lstm::directions_of(g.node);
+  if (const size_t found = derivatives_of(g.node).size(); found < static_cast<size_t>(directions) * 3) {
+    const auto& names = std::get<std::vector<std::string>>(*g.node.attribute("activations"));
+    g.fail({"activation '", names[found], "' is not differentiated",
+            g.node.attribute("clip") ? " with a clip" : ""});
+  }
+  std::vector<ValueId> inputs = g.node.inputs;
+  inputs.resize(Lstm::kInputs, kNoValue);
+  for (size_t i = 0; i < 3; ++i) inputs.push_back(g.dy(i));
+  const std::vector<ValueId> made =
+      g.add_node("LSTMGradient", inputs, g.wanted(Lstm::kPeepholes) ? kDPeepholes + 1 : kDPeepholes,
+                 g.attributes(), kOwn);
+  const auto summed = [&](ValueId v, int64_t axis) {
+    return g.add("ReduceSum", {v, g.integers({axis})}, {{"keepdims", int64_t{0}}});
+  };
+  const ValueId d = made[kGates];
+  if (g.wanted(Lstm::kX)) {
+    const ValueId dx = g.add("MatMul", {d, g.in(Lstm::kW)});
+    g.give(Lstm::kX, g.reshaped_like(directions == 1 ? dx : summed(dx, 0), g.in(Lstm::kX)));
+  }
+  const ValueId turned = g.add("Transpose", {d}, {{"perm", std::vector<int64_t>{0, 2, 1}}});
+  if (g.wanted(Lstm::kW)) {
+    const ValueId x = g.add("Flatten", {g.in(Lstm::kX)}, {{"axis", int64_t{2}}});
+    g.give(Lstm::kW, g.add("MatMul", {turned, x}));
+  }
+  if (g.wanted(Lstm::kR)) g.give(Lstm::kR, g.add("MatMul", {turned, made[kHBefore]}));
+  if (g.wanted(Lstm::kBias)) {
+    const ValueId db = summed(d, 1);
+    g.give(Lstm::kBias, g.add("Concat", {db, db}, {{"axis", int64_t{1}}}));
+  }
+  if (g.wanted(Lstm::kInitialH)) g.give(Lstm::kInitialH, made[kDh]);
+  if (g.wanted(Lstm::kInitialC)) g.give(Lstm::kInitialC, made[kDc]);
+  if (g.wanted(Lstm::kPeepholes)) g.give(Lstm::kPeepholes, summed(made[kDPeepholes], 1));
+}
+
+}  // namespace zp
