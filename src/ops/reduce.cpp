@@ -73,7 +73,7 @@ Kernel prepare(PrepareContext& c, Reduce f) {
     c.fail(ErrorCode::kUnsupportedOperator, "more dimensions are reduced than the kernels can follow");
   const kernels::ReduceShape shape = *found;
   const int64_t count = element_count(c.out_dims(0));
-  const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, shape.reduced.size()));
+  const int64_t grain = shape.grain();
   // Bools as bytes.
   const DType type = c.dtype(0) == DType::kBool ? DType::kUint8 : c.dtype(0);
   switch (type) {
