@@ -170,7 +170,10 @@ async function stepCosts(model, samples, what) {
 // ---- networks
 
 /** What training begins with. */
-const rounded = { repairs: ['adaround', 'bias-correction'] };
+const rounded = {
+  repairs: ['adaround', 'bias-correction'],
+  parameters: { 'adaround-samples': 100, 'adaround-patches': 8192 },
+};
 
 const recipes = {
   efficientnet: [
@@ -284,7 +287,6 @@ async function networkTables() {
         calibration: taught,
         ...how,
         ...rounded,
-        parameters: { 'adaround-samples': 100, 'adaround-patches': 8192 },
         training: training[model.key],
       });
       rows.push({
