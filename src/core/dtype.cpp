@@ -20,7 +20,8 @@ constexpr Row kRows[] = {
     {DType::kInt32, 32, "int32"},        {DType::kInt64, 64, "int64"},     {DType::kString, 0, "string"},
     {DType::kBool, 8, "bool"},           {DType::kFloat16, 16, "float16"}, {DType::kFloat64, 64, "float64"},
     {DType::kUint32, 32, "uint32"},      {DType::kUint64, 64, "uint64"},   {DType::kBfloat16, 16, "bfloat16"},
-    {DType::kUint4, 4, "uint4"},         {DType::kInt4, 4, "int4"},
+    {DType::kUint4, 4, "uint4"},         {DType::kInt4, 4, "int4"},        {DType::kUint2, 2, "uint2"},
+    {DType::kInt2, 2, "int2"},
 };
 
 const Row& row_of(DType type) {
@@ -56,6 +57,10 @@ DType dtype_named(std::string_view name) {
 
 IntegerRange integer_range(DType type) {
   switch (type) {
+    case DType::kUint2:
+      return {0, 3};
+    case DType::kInt2:
+      return {-2, 1};
     case DType::kUint4:
       return {0, 15};
     case DType::kInt4:
@@ -78,6 +83,7 @@ IntegerRange integer_range(DType type) {
 
 bool is_signed_integer(DType type) {
   switch (type) {
+    case DType::kInt2:
     case DType::kInt4:
     case DType::kInt8:
     case DType::kInt16:

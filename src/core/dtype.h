@@ -25,6 +25,9 @@ enum class DType : uint8_t {
   kBfloat16 = 16,
   kUint4 = 21,
   kInt4 = 22,
+  // Types of quantized weights alone: tensors hold them as 4-bit ones of four values (quant/numbers.h).
+  kUint2 = 25,
+  kInt2 = 26,
 };
 
 // Bits of one element; 0 for kUndefined and kString. 4-bit types are packed two to a byte, low nibble first.
@@ -42,7 +45,7 @@ size_t bytes_of(DType type, int64_t count);
 struct IntegerRange {
   int32_t min, max;
 };
-// Throws kUnsupportedType for types that are not 4-, 8-, 16- or 32-bit integers.
+// Throws kUnsupportedType for types that are not 2-, 4-, 8-, 16- or 32-bit integers.
 IntegerRange integer_range(DType type);
 bool is_signed_integer(DType type);
 

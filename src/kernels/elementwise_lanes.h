@@ -121,4 +121,11 @@ struct Lanes<Isa> {
   }
 };
 
+// step(first element, how many) for whole vectors, and a last part of one.
+template <class L, class Step>
+[[gnu::always_inline]] inline void in_vectors(size_t begin, size_t end, const Step& step) {
+  for (; begin + L::kCount <= end; begin += L::kCount) step(begin, L::kCount);
+  if (begin < end) step(begin, end - begin);
+}
+
 }  // namespace zp::kernels

@@ -6,19 +6,23 @@ namespace zp::kernels {
 namespace {
 
 template <class L>
-typename L::Float derivative(const LstmDerivative& d, typename L::Float y) {
+[[gnu::noinline]] typename L::Float derivative(const LstmDerivative& d, typename L::Float y) {
   const auto outside = L::splat(d.outside);
   const auto inside = L::add(L::splat(d.a), L::mul(y, L::add(L::splat(d.b), L::mul(y, L::splat(d.c)))));
   return L::select(L::less(L::splat(d.lo), y), L::select(L::less(y, L::splat(d.hi)), inside, outside),
                    outside);
 }
 
-template <class L>
-void elements(const LstmStep& s, size_t begin, size_t end) {
+}  // namespace
+
+template <class Isa>
+void lstm_step_gradient(const LstmStep& s) {
+  using L = Lanes<Isa>;
   using F = typename L::Float;
   const size_t n = s.hidden;
-  const auto add_product = [](float* to, F x, F y) { L::store(to, L::add(L::load(to), L::mul(x, y))); };
-  for (size_t k = begin; k < end; k += L::kCount) {
+  for (size_t k = 0; k < n; k += L::kCount) {
+    const auto store = [count = n - k](float* to, F v) { L::store_some(to, v, count); };
+    const auto add_product = [&](float* to, F x, F y) { store(to, L::add(L::load(to), L::mul(x, y))); };
     float *in = s.gates + k, *out = in + n, *forget = out + n, *cell = forget + n;
     const F i = L::load(in), o = L::load(out), f = L::load(forget), g = L::load(cell);
     const F before = L::load(s.c_before + k), h = L::load(s.h_of_c + k), dh = L::load(s.dh + k);
@@ -42,21 +46,12 @@ void elements(const LstmStep& s, size_t begin, size_t end) {
       add_product(s.dpeepholes + n + k, d_out, L::add(L::mul(f, before), L::mul(i, g)));
       add_product(s.dpeepholes + 2 * n + k, d_forget, before);
     }
-    L::store(cell, L::mul(L::mul(dc, i), derivative<L>(s.derivatives[1], g)));
-    L::store(in, d_in);
-    L::store(out, d_out);
-    L::store(forget, d_forget);
-    L::store(s.dc + k, dc_before);
+    store(cell, L::mul(L::mul(dc, i), derivative<L>(s.derivatives[1], g)));
+    store(in, d_in);
+    store(out, d_out);
+    store(forget, d_forget);
+    store(s.dc + k, dc_before);
   }
-}
-
-}  // namespace
-
-template <class Isa>
-void lstm_step_gradient(const LstmStep& s) {
-  const size_t whole = s.hidden / Lanes<Isa>::kCount * Lanes<Isa>::kCount;
-  elements<Lanes<Isa>>(s, 0, whole);
-  if constexpr (Lanes<Isa>::kCount > 1) elements<Lanes<Scalar>>(s, whole, s.hidden);
 }
 
 template void lstm_step_gradient<Scalar>(const LstmStep&);

@@ -10,13 +10,6 @@ namespace {
 using L = Lanes<Best>;
 using F = L::Float;
 
-// step(first element, how many) for whole vectors, and a last part of one.
-template <class Step>
-[[gnu::always_inline]] inline void in_vectors(std::size_t begin, std::size_t end, const Step& step) {
-  for (; begin + L::kCount <= end; begin += L::kCount) step(begin, L::kCount);
-  if (begin < end) step(begin, end - begin);
-}
-
 // The zero point is whole: q - z is clamped to whole numbers.
 struct Codes {
   F scale, low, high;
@@ -32,7 +25,7 @@ struct Codes {
 
 void fake_quantize(const FakeQuantization& f, const float* x, float* y, std::size_t count) {
   const Codes codes(f);
-  in_vectors(0, count, [&](std::size_t i, std::size_t n) {
+  in_vectors<L>(0, count, [&](std::size_t i, std::size_t n) {
     const F q = L::nearest(L::div(L::load(x + i), codes.scale));
     L::store_some(y + i, L::mul(codes.clamped(q), codes.scale), n);
   });
@@ -46,7 +39,7 @@ FakeQuantizationGradient fake_quantize_gradient(const FakeQuantization& f, const
   FakeQuantizationGradient total;
   for (std::size_t begin = 0; begin < count; begin += kPiece) {
     F ds = zero, dz = zero;
-    in_vectors(begin, std::min(count, begin + kPiece), [&](std::size_t i, std::size_t n) {
+    in_vectors<L>(begin, std::min(count, begin + kPiece), [&](std::size_t i, std::size_t n) {
       const F v = L::div(L::load(x + i), codes.scale), q = L::nearest(v), d = L::load_some(dy + i, n);
       const F clamped = codes.clamped(q);
       const auto inside = L::equal(q, clamped);
@@ -63,7 +56,7 @@ FakeQuantizationGradient fake_quantize_gradient(const FakeQuantization& f, const
 
 void clamp_gradient(float lo, float hi, const float* y, const float* dy, float* dx, std::size_t count) {
   const F low = L::splat(lo), high = L::splat(hi), zero = L::splat(0.0f);
-  in_vectors(0, count, [&](std::size_t i, std::size_t n) {
+  in_vectors<L>(0, count, [&](std::size_t i, std::size_t n) {
     const F v = L::load(y + i), d = L::load_some(dy + i, n);
     L::store_some(dx + i, L::select(L::less(low, v), L::select(L::less(v, high), d, zero), zero), n);
   });

@@ -60,6 +60,8 @@ void for_each_offset(const ReduceShape::Dims& d, size_t count, F&& f) {
   }
 }
 
+constexpr int64_t kBlock = 32;  // of neighbouring outputs that are made together
+
 int64_t kept_offset(const ReduceShape::Dims& kept, int64_t index) {
   int64_t offset = 0;
   for (size_t d = kept.count; d-- > 0;) {
@@ -79,8 +81,7 @@ void reduce_with(const ReduceShape& s, const float* x, float* y, int64_t begin, 
   const ReduceShape::Dims &kept = s.kept, &reduced = s.reduced;
   if (kept.count > 0 && kept.stride[kept.count - 1] == 1) {
     // The innermost dimension is kept: a few vectors of neighbouring outputs at a time.
-    constexpr size_t kVectors = 8;
-    constexpr auto kBlock = static_cast<int64_t>(kVectors * L::kCount);
+    constexpr size_t kVectors = static_cast<size_t>(kBlock) / L::kCount;
     const int64_t inner = kept.extent[kept.count - 1];
     while (begin < end) {
       const int64_t count = std::min({kBlock, end - begin, inner - begin % inner});
@@ -137,6 +138,12 @@ void log_sum_exp(const ReduceShape& s, const float* x, float* y, int64_t begin, 
 }
 
 }  // namespace
+
+int64_t ReduceShape::grain() const {
+  const int64_t least = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, reduced.size()));
+  if (kept.count == 0 || kept.stride[kept.count - 1] != 1) return least;
+  return (least + kBlock - 1) / kBlock * kBlock;
+}
 
 template <class Isa>
 void reduce(Reduce f, const ReduceShape& shape, const float* x, float* y, int64_t begin, int64_t end) {

@@ -30,6 +30,9 @@ struct ReduceShape {
 
   // reduced[d] says whether dimension d goes. nullopt when more than kMaxDims remain of a kind.
   static std::optional<ReduceShape> of(std::span<const int64_t> dims, std::span<const bool> reduced);
+
+  // Fewest outputs that are worth a thread; whole vectors where neighbouring outputs are made together.
+  int64_t grain() const;
 };
 
 enum class Reduce : uint8_t { kSum, kMean, kMax, kMin, kProd, kL1, kL2, kSumSquare, kLogSum, kLogSumExp };

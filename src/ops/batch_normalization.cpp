@@ -80,38 +80,34 @@ Kernel prepare(PrepareContext& c) {
   const int64_t rows = length > 0 ? element_count(x) / length : 0;
   const float epsilon = c.node().float_attribute("epsilon", kEpsilon);
   c.in_place(0);
-  const auto scale_row = [=](const RunContext& r, int64_t row, float mean, float variance) {
-    const int64_t channel = row % channels;
-    const float factor = r.in<float>(1)[channel] / std::sqrt(variance + epsilon);
-    kernels::scale_row(r.in<float>(0) + row * length, r.out<float>(0) + row * length,
-                       static_cast<size_t>(length), factor, r.in<float>(2)[channel] - mean * factor);
-  };
-  if (is_live(c.node())) {
-    const float momentum = c.node().float_attribute("momentum", 0.9f);
-    const bool has_output[] = {c.has_output(1), c.has_output(2)};
-    const int64_t images = channels > 0 ? rows / channels : 0;
-    if (images == 0) c.fail(ErrorCode::kShapeMismatch, "an empty batch has no statistics");
-    return [=](const RunContext& r) {
-      r.parallel_range(
-          channels, std::max<int64_t>(1, 16384 / (images * length)), [&](int64_t begin, int64_t end) {
-            for (int64_t k = begin; k < end; ++k) {
-              const kernels::Moments m =
-                  moments_of_rows(r.in<float>(0) + k * length, images, channels * length, length);
-              for (int64_t row = k; row < rows; row += channels) scale_row(r, row, m.mean, m.variance);
-              const float batch[] = {m.mean, m.variance};
+  const bool live = is_live(c.node());
+  const float momentum = c.node().float_attribute("momentum", 0.9f);
+  const bool has_output[] = {c.has_output(1), c.has_output(2)};
+  const int64_t images = channels > 0 ? rows / channels : 0;
+  return [=](const RunContext& r) {
+    r.parallel_range(
+        channels, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, images * length)),
+        [&](int64_t begin, int64_t end) {
+          for (int64_t k = begin; k < end; ++k) {
+            const float *x = r.in<float>(0) + k * length, given[] = {r.in<float>(3)[k], r.in<float>(4)[k]};
+            float mean = given[0], variance = given[1];
+            if (live) {
+              const kernels::Moments m = moments_of_rows(x, images, channels * length, length);
+              mean = m.mean;
+              variance = m.variance;
               for (size_t i = 0; i < 2; ++i)
                 if (has_output[i])
-                  r.out<float>(i + 1)[k] = r.in<float>(i + 3)[k] * momentum + batch[i] * (1 - momentum);
+                  r.out<float>(i + 1)[k] = given[i] * momentum + (i ? variance : mean) * (1 - momentum);
             }
-          });
-    };
-  }
-  return [=](const RunContext& r) {
-    r.parallel_range(rows, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, length)),
-                     [&](int64_t begin, int64_t end) {
-                       for (int64_t row = begin; row < end; ++row)
-                         scale_row(r, row, r.in<float>(3)[row % channels], r.in<float>(4)[row % channels]);
-                     });
+            const float factor = r.in<float>(1)[k] / std::sqrt(variance + epsilon);
+            const float term = r.in<float>(2)[k] - mean * factor;
+            for (int64_t i = 0; i < images; ++i) {
+              const int64_t at = i * channels * length;
+              kernels::scale_row(x + at, r.out<float>(0) + k * length + at, static_cast<size_t>(length),
+                                 factor, term);
+            }
+          }
+        });
   };
 }
 
@@ -276,21 +272,21 @@ void gradient(Gradient& g) {
   std::vector<int64_t> dims(static_cast<size_t>(std::max(1, rank - 1)), 1), over{0};
   dims[0] = -1;
   for (int i = 2; i < rank; ++i) over.push_back(i);
-  const ValueId shape = g.integers(dims), axes = g.integers(over),
-                epsilon = g.scalar(g.node.float_attribute("epsilon", kEpsilon));
-  const ValueId centred =
-      live ? g.formula("Sub(a, ReduceMean(a, p))", {axes}) : g.formula("Sub(a, Reshape(d, p))", {shape});
-  const ValueId variance =
-      live ? g.formula("ReduceMean(Mul(p, p), q)", {centred, axes}) : g.formula("Reshape(e, p)", {shape});
-  const ValueId inverse = g.formula("Reciprocal(Sqrt(Add(p, q)))", {variance, epsilon});
-  const ValueId normalized = g.formula("Mul(p, q)", {centred, inverse});
+  // p: the shape of what there is for each channel; q: the other axes; r: epsilon.
+  std::vector<ValueId> given{g.integers(dims), g.integers(over),
+                             g.scalar(g.node.float_attribute("epsilon", kEpsilon))};
+  for (const char* formula : {live ? "Sub(a, ReduceMean(a, q))" : "Sub(a, Reshape(d, p))",
+                              live ? "Reciprocal(Sqrt(Add(ReduceMean(Mul(s, s), q), r)))"
+                                   : "Reciprocal(Sqrt(Add(Reshape(e, p), r)))",
+                              "Mul(s, t)"})
+    given.push_back(g.formula(formula, given));
   if (g.wanted(0)) {
-    const ValueId d = live ? g.formula("Sub(Sub(dy, ReduceMean(dy, p)), Mul(q, ReduceMean(Mul(dy, q), p)))",
-                                       {axes, normalized})
-                           : g.dy();
-    g.give(0, g.formula("Mul(p, Mul(Reshape(b, q), r))", {d, shape, inverse}));
+    g.give(0, g.formula(live ? "Mul(Mul(Reshape(b, p), t), "
+                               "Sub(Sub(dy, ReduceMean(dy, q)), Mul(u, ReduceMean(Mul(dy, u), q))))"
+                             : "Mul(Mul(Reshape(b, p), t), dy)",
+                        given));
   }
-  if (g.wanted(1)) g.give(1, channel_sums(g, g.formula("Mul(dy, p)", {normalized})));
+  if (g.wanted(1)) g.give(1, channel_sums(g, g.formula("Mul(dy, u)", given)));
   if (g.wanted(2)) g.give(2, channel_sums(g, g.dy()));
 }
 

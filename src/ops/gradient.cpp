@@ -210,7 +210,7 @@ Kernel prepare_sum_to(PrepareContext& c) {
   if (!shape)
     c.fail(ErrorCode::kUnsupportedOperator, "more dimensions are reduced than the kernels can follow");
   const int64_t count = element_count(to);
-  const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, shape->reduced.size()));
+  const int64_t grain = shape->grain();
   return [shape = *shape, count, grain](const RunContext& r) {
     r.parallel_range(count, grain, [&](int64_t begin, int64_t end) {
       kernels::reduce(kernels::Reduce::kSum, shape, r.in<float>(0), r.out<float>(0), begin, end);

@@ -14,57 +14,52 @@ namespace {
 
 using kernels::LstmDerivative;
 
-// Where the activation's input was clipped, its output is that of the clip. nullopt: not by the output alone.
-std::optional<LstmDerivative> derivative_of(const LstmActivation& activation, float clip) {
+// Where the activation's input was clipped, its output is that of the clip. False: the output alone does not
+// say.
+bool find(LstmDerivative& d, const LstmActivation& activation, float clip) {
   using enum kernels::Unary;
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  LstmDerivative d{.a = 1, .lo = -kInfinity, .hi = kInfinity};
+  const float slope = activation.parameters.a;
   switch (activation.function) {
     case kSigmoid:
-      d.a = 0;
-      d.b = 1;
-      d.c = -1;
+      d = {.b = 1, .c = -1, .lo = -kInfinity, .hi = kInfinity};
       break;
     case kTanh:
-      d.c = -1;
+      d = {.a = 1, .c = -1, .lo = -kInfinity, .hi = kInfinity};
       break;
     case kHardSigmoid:
-      d.a = activation.parameters.a;
-      d.lo = 0;
-      d.hi = 1;
+      d = {.a = slope, .lo = 0, .hi = 1};
       break;
     case kClamp:  // Relu
-      d.lo = 0;
+      d = {.a = 1, .lo = 0, .hi = kInfinity};
       break;
     case kLeakyRelu:
-      d.lo = 0;
-      d.outside = activation.parameters.a;
-      if (d.outside < 0 || clip < kInfinity) return std::nullopt;
-      break;
+      d = {.a = 1, .lo = 0, .hi = kInfinity, .outside = slope};
+      return slope >= 0 && clip == kInfinity;
     default:
-      return std::nullopt;
+      return false;
   }
-  if (clip < kInfinity) {
-    float ends[] = {-clip, clip};
-    activation(ends, 2);
-    d.lo = std::max(d.lo, std::min(ends[0], ends[1]));
-    d.hi = std::min(d.hi, std::max(ends[0], ends[1]));
-  }
-  return d;
+  float ends[] = {-clip, clip};
+  activation(ends, 2);
+  d.lo = std::max(d.lo, std::min(ends[0], ends[1]));
+  d.hi = std::min(d.hi, std::max(ends[0], ends[1]));
+  return true;
 }
 
 // Of f, g and h of each direction, as far as there are any; h takes the cell as it is.
-std::vector<LstmDerivative> derivatives_of(const Node& n) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  const float clip = n.float_attribute("clip", kInfinity);
-  std::vector<LstmDerivative> found;
-  for (const LstmActivation& a : Lstm::activations_of(n)) {
-    const auto d = derivative_of(a, found.size() % 3 == 2 ? kInfinity : clip);
-    if (!d) break;
-    found.push_back(*d);
+struct LstmDerivatives {
+  LstmDerivative of[6];
+  size_t found = 0;
+
+  explicit LstmDerivatives(const Node& n) {
+    constexpr float kInfinity = std::numeric_limits<float>::infinity();
+    const float clip = n.float_attribute("clip", kInfinity);
+    for (const LstmActivation& a : Lstm::activations_of(n)) {
+      if (!find(of[found], a, found % 3 == 2 ? kInfinity : clip)) break;
+      ++found;
+    }
   }
-  return found;
-}
+};
 
 // Inputs: an LSTM's, then the gradients of Y, Y_h and Y_c, any of which may be absent.
 enum : size_t { kDy = Lstm::kInputs, kDyH, kDyC };
@@ -74,27 +69,20 @@ enum : size_t { kDy = Lstm::kInputs, kDyH, kDyC };
 enum : size_t { kGates, kDh, kDc, kHBefore, kDPeepholes };
 
 void infer(InferContext& c) {
-  const Dim directions(Lstm::directions_of(c.node()));
-  Dim rows, batch, hidden;
-  if (const SymShape* x = c.shape(Lstm::kX); x && x->size() == 3) {
-    rows = (*x)[0] * (*x)[1];
-    batch = (*x)[1];
+  const SymShape *x = c.shape(Lstm::kX), *r = c.shape(Lstm::kR);
+  for (size_t i = 0; i <= kDPeepholes; ++i) {
+    if (!c.has_output(i)) continue;
+    SymShape dims{Dim(Lstm::directions_of(c.node())), Dim(), Dim()};
+    const int64_t parts = i == kGates ? 4 : i == kDPeepholes ? 3 : 1;
+    if (x && x->size() == 3) dims[1] = i == kGates || i == kHBefore ? (*x)[0] * (*x)[1] : (*x)[1];
+    if (r && r->size() == 3) dims[2] = (*r)[2] * Dim(parts);
+    c.output(i, DType::kFloat32, std::move(dims));
   }
-  if (const SymShape* r = c.shape(Lstm::kR); r && r->size() == 3) hidden = (*r)[2];
-  const auto give = [&](size_t output, const Dim& middle, int64_t times) {
-    if (c.has_output(output))
-      c.output(output, DType::kFloat32, SymShape{directions, middle, hidden * Dim(times)});
-  };
-  give(kGates, rows, 4);
-  give(kDh, batch, 1);
-  give(kDc, batch, 1);
-  give(kHBefore, rows, 1);
-  give(kDPeepholes, batch, 3);
 }
 
 struct Backward {
   Lstm lstm;
-  std::vector<LstmDerivative> derivatives;
+  LstmDerivatives derivatives;
   Lstm::Weights w, r, r_back;
   size_t c_before_at, scratch_at;
   bool has_dy[3];
@@ -150,7 +138,7 @@ void Backward::run_direction(const RunContext& run, int64_t d) const {
           continue;
         }
         step.hidden = static_cast<size_t>(hidden);
-        step.derivatives = derivatives.data() + d * 3;
+        step.derivatives = derivatives.of + d * 3;
         step.input_forget = lstm.input_forget;
         step.c_before = pass.c_before + row * hidden;
         float *h_of_c = pass.scratch + b * hidden, *dh = pass.h + b * hidden;
@@ -175,9 +163,7 @@ void Backward::run_direction(const RunContext& run, int64_t d) const {
 }
 
 Kernel prepare(PrepareContext& c) {
-  Backward b;
-  b.lstm = Lstm::of(c);
-  b.derivatives = derivatives_of(c.node());
+  Backward b{.lstm = Lstm::of(c), .derivatives = LstmDerivatives(c.node())};
   ScratchPieces scratch;
   b.c_before_at = scratch.floats(b.lstm.rows() * b.lstm.hidden);
   b.scratch_at = scratch.floats(b.lstm.state());
@@ -199,39 +185,26 @@ const RegisterOps kRegistered({&kGradient});
 }  // namespace
 
 void lstm_gradient(Gradient& g) {
-  const int64_t directions = Lstm::directions_of(g.node);
-  if (const size_t found = derivatives_of(g.node).size(); found < static_cast<size_t>(directions) * 3) {
-    const auto& names = std::get<std::vector<std::string>>(*g.node.attribute("activations"));
-    g.fail({"activation '", names[found], "' is not differentiated",
-            g.node.attribute("clip") ? " with a clip" : ""});
+  const auto found = LstmDerivatives(g.node).found;
+  if (found < static_cast<size_t>(Lstm::directions_of(g.node)) * 3) {
+    g.fail({"activation '", std::get<std::vector<std::string>>(*g.node.attribute("activations"))[found],
+            "' is not differentiated", g.node.attribute("clip") ? " with a clip" : ""});
   }
   std::vector<ValueId> inputs = g.node.inputs;
   inputs.resize(Lstm::kInputs, kNoValue);
   for (size_t i = 0; i < 3; ++i) inputs.push_back(g.dy(i));
-  const std::vector<ValueId> made =
+  std::vector<ValueId> given =
       g.add_node("LSTMGradient", inputs, g.wanted(Lstm::kPeepholes) ? kDPeepholes + 1 : kDPeepholes,
                  g.attributes(), kOwn);
-  const auto summed = [&](ValueId v, int64_t axis) {
-    return g.add("ReduceSum", {v, g.integers({axis})}, {{"keepdims", int64_t{0}}});
-  };
-  const ValueId d = made[kGates];
-  if (g.wanted(Lstm::kX)) {
-    const ValueId dx = g.add("MatMul", {d, g.in(Lstm::kW)});
-    g.give(Lstm::kX, g.reshaped_like(directions == 1 ? dx : summed(dx, 0), g.in(Lstm::kX)));
-  }
-  const ValueId turned = g.add("Transpose", {d}, {{"perm", std::vector<int64_t>{0, 2, 1}}});
-  if (g.wanted(Lstm::kW)) {
-    const ValueId x = g.add("Flatten", {g.in(Lstm::kX)}, {{"axis", int64_t{2}}});
-    g.give(Lstm::kW, g.add("MatMul", {turned, x}));
-  }
-  if (g.wanted(Lstm::kR)) g.give(Lstm::kR, g.add("MatMul", {turned, made[kHBefore]}));
-  if (g.wanted(Lstm::kBias)) {
-    const ValueId db = summed(d, 1);
-    g.give(Lstm::kBias, g.add("Concat", {db, db}, {{"axis", int64_t{1}}}));
-  }
-  if (g.wanted(Lstm::kInitialH)) g.give(Lstm::kInitialH, made[kDh]);
-  if (g.wanted(Lstm::kInitialC)) g.give(Lstm::kInitialC, made[kDc]);
-  if (g.wanted(Lstm::kPeepholes)) g.give(Lstm::kPeepholes, summed(made[kDPeepholes], 1));
+  given.resize(kDPeepholes + 1, kNoValue);
+  given.push_back(g.add("Transpose", {given[kGates]}, {{"perm", std::vector<int64_t>{0, 2, 1}}}));
+  given.push_back(g.add("Flatten", {g.in(Lstm::kX)}, {{"axis", int64_t{2}}}));
+  // p to t: the outputs above; u: gates turned; v: rows of x; w, x, z: axes and times. y is the LSTM's own.
+  for (std::vector<int64_t> v : {std::vector<int64_t>{0}, {1}, {}, {1, 2, 1}}) given.push_back(g.integers(v));
+  g.give_formulas(
+      {"Reshape(ReduceSum(MatMul(p, b), w), Shape(a))", "MatMul(u, v)", "MatMul(u, s)",
+       "Reshape(Expand(ReduceSum(p, x), z), Shape(d))", "", "q", "r", "Reshape(ReduceSum(t, x), Shape(h))"},
+      given);
 }
 
 }  // namespace zp

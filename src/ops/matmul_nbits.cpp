@@ -8,9 +8,10 @@
 namespace zp {
 namespace {
 
-void put_nibble(std::byte* data, int64_t index, int value) {
-  const int shift = index % 2 ? 4 : 0;
-  data[index / 2] = (data[index / 2] & std::byte(0xF0 >> shift)) | std::byte((value & 15) << shift);
+// Writes a code of `bits` bits where all are 0, the first in the lowest bits.
+void add_code(std::byte* data, int64_t index, int64_t bits, int64_t value) {
+  const int64_t per_byte = 8 / bits;
+  data[index / per_byte] |= static_cast<std::byte>(value << (index % per_byte * bits));
 }
 
 // The code at `index` of `bits`-bit numbers, the first in the lowest bits.
@@ -57,11 +58,7 @@ void canonicalize(Canonicalize& c) {
   // B as DequantizeLinear has it: [K, N], with scales [blocks, N].
   const DType type = bits == 8 ? DType::kUint8 : DType::kUint4;
   const auto put = [&](Tensor& t, int64_t index, int value) {
-    if (bits == 8) {
-      t.mutable_raw()[index] = static_cast<std::byte>(value);
-    } else {
-      put_nibble(t.mutable_raw(), index, value);
-    }
+    add_code(t.mutable_raw(), index, bits_of(type), value);
   };
   Tensor weights(type, {k, n}), zero_points(type, {blocks, n}), turned_scales(DType::kFloat32, {blocks, n});
   for (int64_t row = 0; row < n; ++row) {
@@ -128,46 +125,54 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool turned, ValueId bias) {
   const int64_t blocks = (k + block - 1) / block;
   if (k < 1 || scales->size() != n * blocks || (points && points->size() != n * blocks)) return false;
 
-  // Codes are unsigned there: signed ones and their zero points move by 8.
-  const int move = is_signed ? 8 : 0;
+  // Codes are unsigned there: all move by as much as makes the least of them 0, or, where the zero points are
+  // all the same, those the default. Four neighbouring integers are 2 bits.
+  const std::vector<int64_t> integers = weights->integers();
+  const std::vector<int64_t> zeros = points ? points->integers() : std::vector<int64_t>{0};
+  const auto [least, most] = std::minmax_element(integers.begin(), integers.end());
+  const auto [lowest, highest] = std::minmax_element(zeros.begin(), zeros.end());
+  const int64_t from = std::min(*least, *lowest), to = std::max(*most, *highest);
+  const bool one_point = *lowest == *highest;
+  int64_t bits = 4, base = is_signed ? -8 : 0;
+  if (one_point && from >= *lowest - 2 && to < *lowest + 2) {
+    bits = 2, base = *lowest - 2;
+  } else if (to - from < 4) {
+    bits = 2, base = from;
+  }
   const auto element = [&](int64_t column, int64_t row, int64_t rows) {
-    return turned ? column * rows + row : row * n + column;
+    return static_cast<size_t>(turned ? column * rows + row : row * n + column);
   };
-  Tensor codes(DType::kUint8, {n, blocks, block / 2});
+  Tensor codes(DType::kUint8, {n, blocks, block * bits / 8});
   Tensor turned_scales(DType::kFloat32, {n, blocks});
-  const int64_t point_bytes = (blocks + 1) / 2;
+  const int64_t point_bytes = (blocks * bits + 7) / 8;
   Tensor zero_points(DType::kUint8, {n, point_bytes});
-  const std::vector<float> from = scales->floats();
+  const std::vector<float> steps = scales->floats();
   for (int64_t column = 0; column < n; ++column) {
     for (int64_t i = 0; i < k; ++i) {
-      put_nibble(codes.mutable_raw(), column * blocks * block + i,
-                 static_cast<int>(weights->integer_at(element(column, i, k))) + move);
+      add_code(codes.mutable_raw(), column * blocks * block + i, bits,
+               integers[element(column, i, k)] - base);
     }
     for (int64_t block_index = 0; block_index < blocks; ++block_index) {
-      const int64_t at = element(column, block_index, blocks);
-      turned_scales.mutable_data<float>()[static_cast<size_t>(column * blocks + block_index)] =
-          from[static_cast<size_t>(at)];
-      put_nibble(zero_points.mutable_raw() + column * point_bytes, block_index,
-                 (points ? static_cast<int>(points->integer_at(at)) : 0) + move);
+      const size_t at = element(column, block_index, blocks);
+      turned_scales.mutable_data<float>()[static_cast<size_t>(column * blocks + block_index)] = steps[at];
+      add_code(zero_points.mutable_raw() + column * point_bytes, block_index, bits,
+               zeros[points ? at : 0] - base);
     }
   }
-  const bool default_points = is_signed && (!points || [&] {
-                                const std::vector<int64_t> all = points->integers();
-                                return std::all_of(all.begin(), all.end(), [](int64_t p) { return p == 0; });
-                              }());
-  const std::string base = g[b.quantized].name;
-  std::vector<ValueId> inputs{f.node.input(0), g.add_constant(base + "_nbits", std::move(codes)),
-                              g.add_constant(base + "_nbits_scales", std::move(turned_scales))};
+  const bool default_points = one_point && *lowest - base == int64_t{1} << (bits - 1);
+  const std::string name = g[b.quantized].name;
+  std::vector<ValueId> inputs{f.node.input(0), g.add_constant(name + "_nbits", std::move(codes)),
+                              g.add_constant(name + "_nbits_scales", std::move(turned_scales))};
   if (!default_points || bias != kNoValue) {
     inputs.push_back(default_points ? kNoValue
-                                    : g.add_constant(base + "_nbits_zero_points", std::move(zero_points)));
+                                    : g.add_constant(name + "_nbits_zero_points", std::move(zero_points)));
   }
   if (bias != kNoValue) {
     inputs.push_back(kNoValue);  // g_idx
     inputs.push_back(bias);
   }
   f.nodes.push_back(folded_node(f.node.name, "MatMulNBits", kMicrosoft, std::move(inputs), f.node.outputs[0],
-                                {{"K", k}, {"N", n}, {"bits", int64_t{4}}, {"block_size", block}}));
+                                {{"K", k}, {"N", n}, {"bits", bits}, {"block_size", block}}));
   return true;
 }
 

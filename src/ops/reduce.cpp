@@ -73,7 +73,7 @@ Kernel prepare(PrepareContext& c, Reduce f) {
     c.fail(ErrorCode::kUnsupportedOperator, "more dimensions are reduced than the kernels can follow");
   const kernels::ReduceShape shape = *found;
   const int64_t count = element_count(c.out_dims(0));
-  const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, shape.reduced.size()));
+  const int64_t grain = shape.grain();
   // Bools as bytes.
   const DType type = c.dtype(0) == DType::kBool ? DType::kUint8 : c.dtype(0);
   switch (type) {
@@ -109,43 +109,24 @@ void canonicalize(Canonicalize& c) {
   c.keep();
 }
 
-// dy spread over what was reduced, times a formula of that (p) and of y spread (q). Without one, dy itself; a
-// mean's is divided by how many elements it is of. Elements that are the largest together, as rounded and
-// clamped ones often are, share it.
-constexpr char kSpread[] = "", kMeanOf[] = "Mean", kTwice[] = "Mul(p, Add(a, a))",
-               kSignOf[] = "Mul(p, Sign(a))", kPicked[] = "Where(Equal(a, q), 1, 0)",
+// p and q: dy and y with the dimensions that were reduced; r, s: elements of x and of y; t: 1 where x is y.
+// Elements that are the largest together, as rounded and clamped ones often are, share dy.
+constexpr char kSpread[] = "Expand(p, Shape(a))", kMeanOf[] = "Expand(Div(p, Div(r, s)), Shape(a))",
+               kTwice[] = "Mul(p, Add(a, a))", kSignOf[] = "Mul(p, Sign(a))",
+               kPicked[] = "Mul(t, Div(p, ReduceSum(t, b)))",
                kDirection[] = "Mul(p, Where(Equal(q, 0), 0, Div(a, q)))";
 
-void gradient(Gradient& g, std::string_view formula) {
+void gradient(Gradient& g, const char* formula) {
   if (!g.wanted(0)) return;
-  std::vector<int64_t> axes;
-  if (g.in(1) != kNoValue) {
-    const Tensor* given = g.graph.constant(g.in(1));
-    if (!given) g.fail("its axes are computed");
-    axes = given->integers();
-  }
-  const bool nothing = axes.empty() && g.node.int_attribute("noop_with_empty_axes", 0) != 0;
-  ValueId d = g.dy(), y = g.out();
-  if (!nothing && g.node.int_attribute("keepdims", 1) == 0) {
-    // The shape of x with ones where it was reduced.
-    const auto rank = static_cast<size_t>(g.rank(0));
-    std::vector<int64_t> kept(rank, axes.empty() ? 0 : 1), ones(rank, axes.empty() ? 1 : 0);
-    for (int64_t a : axes) {
-      const auto at = static_cast<size_t>(a < 0 ? a + static_cast<int64_t>(rank) : a);
-      kept[at] = 0;
-      ones[at] = 1;
-    }
-    const ValueId shape =
-        g.add("Add", {g.add("Mul", {g.shape_of(g.in(0)), g.integers(kept)}), g.integers(ones)});
-    d = g.add("Reshape", {d, shape});
-    y = g.add("Reshape", {y, shape});
-  }
-  if (formula == kMeanOf) d = g.formula("Div(p, Div(q, r))", {d, g.count_of(g.in(0)), g.count_of(g.out())});
-  if (formula == kSpread || formula == kMeanOf) return g.give(0, g.add("Expand", {d, g.shape_of(g.in(0))}));
-  const ValueId dx = g.formula(formula, {d, y});
-  if (formula != kPicked) return g.give(0, dx);
-  const ValueId count = nothing ? dx : g.add("ReduceSum", {dx, g.in(1)});
-  g.give(0, g.formula("Mul(p, Div(q, r))", {dx, d, count}));
+  const Tensor* axes = g.graph.constant(g.in(1));
+  const bool nothing = g.node.int_attribute("noop_with_empty_axes", 0) != 0 &&
+                       (g.in(1) == kNoValue || (axes && axes->size() == 0));
+  std::vector<ValueId> given{g.dy(), g.out()};
+  if (!nothing)  // the sum is wanted for its shape alone: no plan computes it
+    for (ValueId& v : given) v = g.formula("Reshape(p, Shape(ReduceSum(a, b)))", {v});
+  for (ValueId v : {g.in(0), g.out()}) given.push_back(g.count_of(v));
+  given.push_back(g.formula("Where(Equal(a, q), 1, 0)", given));
+  g.give(0, g.formula(nothing && formula == kPicked ? "p" : formula, given));
 }
 template <const char* kFormula>
 void gradient(Gradient& g) {

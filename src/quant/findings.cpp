@@ -17,9 +17,9 @@ constexpr double kUnequalWeights = 8;
 // Activations have no scale for each channel to fall back on, and most networks live with 5 bits there: 4 is
 // where depthwise networks begin to fail (Nagel et al. 2019, figure 2).
 constexpr double kUnequalValues = 16;
-// Bell-shaped weights keep about 40 dB in 8 bits and 18 in 4 (a step of 1/64 or 1/4 of their deviation, whose
-// rounding error is step / sqrt(12)).
-constexpr double kPoorWeights8 = 30, kPoorWeights4 = 18;
+// Bell-shaped weights keep about 40 dB in 8 bits, 18 in 4 (a step of 1/64 or 1/4 of their deviation, whose
+// rounding error is step / sqrt(12)), and 9 in 2 (Max 1960, "Quantizing for Minimum Distortion").
+constexpr double kPoorWeights8 = 30, kPoorWeights4 = 18, kPoorWeights2 = 6;
 // Observers that cut outliers off on purpose leave out less than a thousandth.
 constexpr double kSaturated = 0.005;
 // The middle half of a bell whose range is 5 deviations takes 34 of 256 steps; 8 are 3 bits for most values.
@@ -67,7 +67,7 @@ std::vector<std::string> findings_of(const WeightReport& w, const std::string& o
               few_digits(w.spread.ratio), " times the median range, and all channels share one scale: ",
               "use a scale for each channel (leave out --per-tensor), or --repair equalization"})
             .str());
-  } else if (w.sqnr_db < (bits < 8 ? kPoorWeights4 : kPoorWeights8)) {
+  } else if (w.sqnr_db < (bits == 8 ? kPoorWeights8 : bits == 4 ? kPoorWeights4 : kPoorWeights2)) {
     const std::string_view remedy =
         bits == 8 ? "--target sqnr=30 leaves such layers in float where they matter, --exclude this one alone"
         : float_activations ? "--repair gptq, or --repair hqq if there are no samples, or --weights int8"

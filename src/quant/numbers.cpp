@@ -191,7 +191,12 @@ std::vector<uint32_t> scale_indices(const Shape& dims, const Grouping& grouping)
   return indices;
 }
 
+DType stored_as(DType dtype) {
+  return dtype == DType::kInt2 ? DType::kInt4 : dtype == DType::kUint2 ? DType::kUint4 : dtype;
+}
+
 Tensor pack_integers(DType dtype, Shape dims, std::span<const int32_t> values) {
+  dtype = stored_as(dtype);
   Tensor out(dtype, std::move(dims));
   if (bits_of(dtype) == 4) {
     std::byte* to = out.mutable_raw();
@@ -221,7 +226,7 @@ QuantizedWeight quantize_weight(const Tensor& w, const WeightSpec& spec) {
   });
 
   std::vector<float> scales(count);
-  std::vector<int32_t> zeros(count, spec.symmetric ? center : 0);
+  std::vector<int32_t> zeros(count, center);
   const auto bounded = [&](double scale, size_t g) {
     float s = std::max(static_cast<float>(scale), std::numeric_limits<float>::min());
     if (!spec.min_scale.empty()) s = std::max(s, spec.min_scale[spec.min_scale.size() == 1 ? 0 : g]);
@@ -230,41 +235,62 @@ QuantizedWeight quantize_weight(const Tensor& w, const WeightSpec& spec) {
   // A group of zeros takes the widest scale of the others: all are exact for it, and its bias stays precise.
   float widest = 0;
   const auto is_zero = [&](size_t g) { return ranges[g].min == 0 && ranges[g].max == 0; };
-  if (!spec.symmetric) {
+  // Of the range that the largest weight asks for, or in symmetric types of one with so many steps more.
+  struct Start {
+    double part = 1, steps = 0;
+    int32_t moved = 0;  // the zero point
+  };
+  static constexpr std::array<Start, 1> kWide{{{}}};
+  // In few bits -8 is worth having, and a little clipping often costs less than wide steps: try a few.
+  static constexpr std::array<Start, 5> kSymmetric{{{}, {1, 0.5}, {1, 1}, {1, 1.5}, {1, 2}}};
+  static constexpr std::array<Start, 6> kAsymmetric{
+      {{}, {1, 0, -1}, {1, 0, 1}, {0.85}, {0.85, 0, -1}, {0.85, 0, 1}}};
+  const bool narrow = bits_of(spec.dtype) < 8;
+  const std::span<const Start> starts = !narrow          ? std::span<const Start>(kWide)
+                                        : spec.symmetric ? std::span<const Start>(kSymmetric)
+                                                         : std::span<const Start>(kAsymmetric);
+  // From each start the codes, and then the scale that fits them best, in turn.
+  const int turns = narrow && !spec.symmetric ? 3 : 1;
+  struct Sums {
+    double error = 0, dot = 0, square = 0;
+  };
+  std::vector<Sums> sums(count);
+  std::vector<double> best(count, std::numeric_limits<double>::infinity());
+  std::vector<float> tried(count);
+  std::vector<int32_t> points(count, center);
+  for (const Start& start : starts) {
     for (size_t g = 0; g < count; ++g) {
-      if (is_zero(g)) continue;
       const double lo = ranges[g].min, hi = ranges[g].max;
-      const double scale = (hi - lo) / (codes.max - codes.min);
-      scales[g] = bounded(scale, g);
-      zeros[g] =
-          static_cast<int32_t>(std::clamp(std::nearbyint(codes.min - lo / static_cast<double>(scales[g])),
-                                          static_cast<double>(codes.min), static_cast<double>(codes.max)));
+      tried[g] = 1;
+      if (is_zero(g)) continue;
+      if (spec.symmetric) {
+        tried[g] = bounded(std::max(-lo, hi) / (codes.max - center + start.steps), g);
+        continue;
+      }
+      tried[g] = bounded((hi - lo) * start.part / (codes.max - codes.min), g);
+      points[g] = static_cast<int32_t>(
+          std::clamp(std::nearbyint(codes.min - lo / static_cast<double>(tried[g])) + start.moved,
+                     static_cast<double>(codes.min), static_cast<double>(codes.max)));
     }
-  } else {
-    // In 4 bits -8 is worth having, and a little clipping often costs less than wide steps: try a few.
-    static constexpr std::array<double, 1> kWide{0};
-    static constexpr std::array<double, 5> kNarrow{0, 0.5, 1, 1.5, 2};
-    const bool narrow = bits_of(spec.dtype) == 4;
-    const std::span<const double> candidates = narrow ? std::span<const double>(kNarrow) : kWide;
-    std::vector<double> best(count, std::numeric_limits<double>::infinity());
-    for (double extra : candidates) {
-      std::vector<float> tried(count, 1.f);
-      for (size_t g = 0; g < count; ++g) {
-        const double most = std::max(-static_cast<double>(ranges[g].min), static_cast<double>(ranges[g].max));
-        if (!is_zero(g)) tried[g] = bounded(most / (codes.max - center + extra), g);
-      }
-      if (candidates.size() == 1) {
-        scales = std::move(tried);
-        break;
-      }
-      std::vector<double> errors(count, 0);
+    if (!narrow) {
+      scales = tried, zeros = points;
+      break;
+    }
+    for (int turn = 0; turn < turns; ++turn) {
+      std::fill(sums.begin(), sums.end(), Sums{});
       groups.for_each([&](size_t g, size_t e) {
-        const int32_t q = quantize_to(x[e], tried[g], center, codes) - center;
-        const double d = static_cast<double>(x[e]) - static_cast<double>(static_cast<float>(q) * tried[g]);
-        errors[g] += d * d;
+        const double c = quantize_to(x[e], tried[g], points[g], codes) - points[g];
+        const auto w = static_cast<double>(x[e]);
+        const double d = w - c * static_cast<double>(tried[g]);
+        sums[g].error += d * d;
+        sums[g].dot += w * c;
+        sums[g].square += c * c;
       });
-      for (size_t g = 0; g < count; ++g)
-        if (errors[g] < best[g]) best[g] = errors[g], scales[g] = tried[g];
+      for (size_t g = 0; g < count; ++g) {
+        const Sums& of = sums[g];
+        if (of.error < best[g]) best[g] = of.error, scales[g] = tried[g], zeros[g] = points[g];
+        if (of.dot > 0 && !is_zero(g)) tried[g] = bounded(of.dot / of.square, g);
+      }
     }
   }
   for (size_t g = 0; g < count; ++g)

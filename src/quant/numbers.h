@@ -58,7 +58,7 @@ struct Grouping {
 };
 
 struct WeightSpec {
-  DType dtype = DType::kInt8;  // 4 or 8 bits
+  DType dtype = DType::kInt8;  // 2, 4 or 8 bits
   bool symmetric = true;
   bool reduce_range = false;  // 8 bits: use 7 of them, so that the sum of two products with uint8 fits int16
   Grouping grouping;
@@ -68,26 +68,31 @@ struct WeightSpec {
 
 // The integers that such a weight may use.
 IntegerRange weight_codes(const WeightSpec& spec);
+// The type of the tensor that holds integers of a type: 2 bits are in 4-bit tensors, since ONNX has no
+// smaller ones before opset 25. Operator format packs them tightly (ops/matmul_nbits.h).
+DType stored_as(DType dtype);
 // By element of a weight of these dimensions: the index of its scale.
 std::vector<uint32_t> scale_indices(const Shape& dims, const Grouping& grouping);
 
 struct QuantizedWeight {
-  Tensor integers;  // of spec.dtype, shaped as the weight
+  Tensor integers;  // of stored_as(spec.dtype), shaped as the weight
   Tensor
       scale;  // float32: scalar, [channels], or the weight's shape with ceil(n / block_size) along the axis
-  Tensor zero_point;   // of spec.dtype, shaped as `scale`; undefined when all are 0
+  Tensor zero_point;   // typed as `integers`, shaped as `scale`; undefined when all are 0
   Range range;         // of the float weight
   double sqnr_db = 0;  // infinite when nothing was lost
 };
 
 // Symmetric 8 bits: scale = max|w| / 127. Symmetric 4 bits: of several scales around max|w| / 7.5, the one
-// with the least squared error, codes -8...7 (or 0...15 around 8). Asymmetric: from the minimum and maximum,
-// widened to hold 0. `w` is float32 and finite.
+// with the least squared error, codes -8...7 (or 0...15 around 8); 2 bits likewise. Asymmetric 8 bits: from
+// the minimum and maximum, widened to hold 0. Asymmetric 4 and 2 bits: of several ranges within that one, and
+// the scales and zero points that fit their codes best, those with the least squared error. `w` is float32
+// and finite.
 QuantizedWeight quantize_weight(const Tensor& w, const WeightSpec& spec);
 // The float weight that `q` stands for.
 Tensor dequantize_weight(const QuantizedWeight& q, const Grouping& grouping);
 
-// Packs 4-bit integers two to a byte, low nibble first; wider ones are stored as they are.
+// Integers of a type as a tensor of stored_as(dtype). 4 bits are packed two to a byte, low nibble first.
 Tensor pack_integers(DType dtype, Shape dims, std::span<const int32_t> values);
 
 }  // namespace zp::quant

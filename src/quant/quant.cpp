@@ -20,28 +20,30 @@ namespace {
 bool is_activation_type(DType t) {
   return t == DType::kUint8 || t == DType::kInt8 || t == DType::kUint16 || t == DType::kInt16;
 }
-bool is_weight_type(DType t) {
-  return t == DType::kUint8 || t == DType::kInt8 || t == DType::kUint4 || t == DType::kInt4;
+bool is_weight_type(DType t, const Scheme& scheme) {
+  return t == DType::kUint8 || t == DType::kInt8 || t == DType::kUint4 || t == DType::kInt4 ||
+         (scheme.blocks && (t == DType::kUint2 || t == DType::kInt2));
 }
 
 void check(const Config& c, const Scheme& scheme) {
   if (!is_activation_type(c.activations))
     refuse("activations cannot be " + std::string(name_of(c.activations)),
            "'uint8', 'int8', 'uint16' or 'int16'");
-  if (!is_weight_type(c.weights))
-    refuse("weights cannot be " + std::string(name_of(c.weights)), "'int8', 'uint8', 'int4' or 'uint4'");
+  if (!is_weight_type(c.weights, scheme))
+    refuse("weights cannot be " + std::string(name_of(c.weights)) + " in mode '" + c.mode + "'",
+           "'int8', 'uint8', 'int4' or 'uint4'; in mode 'weight-only' also 'int2' and 'uint2'");
   if (c.format != "qdq" && c.format != "qoperator")
     refuse("unknown format '" + c.format + "'", "'qdq' or 'qoperator'");
   observer_named(c.observer);
   for (const auto& [node, p] : c.precision) {
     const bool floats = p.activations == DType::kUndefined;
     if ((!floats && !is_activation_type(p.activations)) ||
-        (p.weights != DType::kUndefined && !is_weight_type(p.weights) &&
+        (p.weights != DType::kUndefined && !is_weight_type(p.weights, scheme) &&
          !(floats && p.weights == DType::kFloat16)))
       refuse(
           "the precision of node '" + node + "' is not possible",
-          "8 or 16 bits for activations, 4 or 8 for weights, or float for both; float16 weights with float "
-          "activations");
+          "8 or 16 bits for activations, 4 or 8 (mode 'weight-only': or 2) for weights, or float for both; "
+          "float16 weights with float activations");
   }
   for (const auto& [value, r] : c.ranges)
     if (!std::isfinite(r.min) || !std::isfinite(r.max) || r.min > r.max)

@@ -44,12 +44,13 @@ struct Precision {
 struct Config {
   std::string mode = "static";        // a scheme: see scheme_names(); or "auto": see search.cpp
   DType activations = DType::kUint8;  // kUint8, kInt8, kUint16, kInt16 ("static" only; "dynamic" is uint8)
-  DType weights = DType::kInt8;       // kInt8, kUint8; "weight-only" and "static" also kInt4, kUint4
-  bool per_channel = true;            // weights: one scale per output channel, else one per tensor
-  bool symmetric_weights = true;      // zero point in the middle of the type
+  // kInt8, kUint8; "weight-only" and "static" also kInt4, kUint4; "weight-only" also kInt2, kUint2
+  DType weights = DType::kInt8;
+  bool per_channel = true;        // weights: one scale per output channel, else one per tensor
+  bool symmetric_weights = true;  // zero point in the middle of the type
   bool symmetric_activations = false;
   bool reduce_range = false;         // 7-bit weights, for machines whose 8-bit products saturate
-  int64_t block_size = 32;           // 4-bit weights: elements per scale; a power of two, 16...256
+  int64_t block_size = 32;           // fewer than 8 bits: elements per scale; a power of two, 16...256
   bool quantized_inputs = false;     // the model takes integers where its inputs are quantized
   bool quantized_outputs = false;    // the model gives integers where its outputs are quantized
   std::string observer = "min-max";  // see observer_names()

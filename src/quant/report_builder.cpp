@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <set>
 
 #include "ops/infer.h"
 #include "quant/findings.h"
@@ -58,6 +59,19 @@ size_t planned_bytes(const Graph& graph, const Plan& plan, size_t before) {
     const size_t after = bytes_of(n.weights, t->size()) + 4 * scales;
     bytes -= std::min(bytes, t->bytes());
     bytes += after;
+  }
+  return bytes;
+}
+
+// What weights of 2 bits, which memory has in 4, need not take in a file.
+size_t spared_bytes(const JobState& state) {
+  size_t bytes = 0;
+  std::set<ValueId> seen;
+  for (const PlacedWeight& w : state.weights) {
+    if (bits_of(w.spec.dtype) >= 4 || !seen.insert(w.integers).second) continue;
+    for (const ValueId v : {w.integers, w.zero_point})
+      if (const Tensor* t = state.result->graph.constant(v))
+        bytes += t->bytes() - bytes_of(w.spec.dtype, t->size());
   }
   return bytes;
 }
@@ -140,7 +154,7 @@ Report build_report(const JobState& state) {
   for (LayerReport& l : report.layers) l.macs_share = report.macs > 0 ? l.macs / report.macs : 0;
   report.weight_bytes_before = constant_bytes(state.source->graph);
   report.weight_bytes_after = state.result
-                                  ? constant_bytes(state.result->graph)
+                                  ? constant_bytes(state.result->graph) - spared_bytes(state)
                                   : planned_bytes(graph, plan, constant_bytes(state.prepared->graph));
   return report;
 }

@@ -12,13 +12,12 @@ namespace {
 
 constexpr size_t kGroupBytes = size_t{96} << 20;  // of patches, over all groups
 
-constexpr double kDamping = 0.01;  // of G's mean diagonal, added to it
-
 }  // namespace
 
-RoundingStage::RoundingStage(JobState& state, size_t samples, size_t patches)
+RoundingStage::RoundingStage(JobState& state, size_t samples, size_t patches, double damping)
     : LayerwiseStage(state, samples, Stand::kBefore),
       patches_(patches),
+      damping_(damping),
       pool_(runtime::shared_pool(state.threads)) {}
 
 std::string RoundingStage::in_words() const {
@@ -145,7 +144,7 @@ bool RoundingStage::add_up(double milliseconds) {
   double trace = 0;
   for (size_t k = 0; k < depth; ++k) trace += static_cast<double>(p.g[k * depth + k]);
   for (size_t k = 0; k < depth; ++k)
-    p.g[k * depth + k] += static_cast<float>(kDamping * trace / static_cast<double>(depth));
+    p.g[k * depth + k] += static_cast<float>(damping_ * trace / static_cast<double>(depth));
   return true;
 }
 

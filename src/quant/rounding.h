@@ -30,7 +30,8 @@ struct RoundingProblem {
 
 class RoundingStage : public LayerwiseStage {
  protected:
-  RoundingStage(JobState& state, size_t samples, size_t patches);
+  // `damping`: of G's mean diagonal, added to it.
+  RoundingStage(JobState& state, size_t samples, size_t patches, double damping);
 
   // Solves for problem.code. solve() until true; begin_group() before.
   virtual void begin_group(RoundingProblem& problem) = 0;
@@ -51,6 +52,7 @@ class RoundingStage : public LayerwiseStage {
   void finish();
 
   size_t patches_;
+  double damping_;
   std::shared_ptr<ThreadPool> pool_;
   std::set<ValueId> changed_;  // integers that several layers read are rounded for the first
 

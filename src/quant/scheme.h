@@ -12,6 +12,7 @@ namespace zp::quant {
 struct Scheme {
   std::string_view name;
   bool needs_calibration = false;  // ranges of the groups that its plan has
+  bool blocks = false;             // weights may have 2 bits, in blocks
   bool trains = false;             // weights and scales are learned: no repair is a default
   // Throws kInvalidArgument for a configuration that the scheme cannot have. Null: anything goes.
   void (*check)(const Config&) = nullptr;

@@ -452,7 +452,8 @@ void Learned::store(const std::vector<Parameter>& parameters) {
     return nullptr;
   };
   for (Weight& w : weights_) {
-    if (const Tensor* t = value_of(w.name)) w.value = *t;
+    const Tensor* value = value_of(w.name);
+    w.value = value ? *value : latent(w);  // without training, the integers stay
     if (const Tensor* t = value_of(w.name + "/scale")) w.scales = t->floats();
   }
   for (Bias& b : biases_)

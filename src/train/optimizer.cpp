@@ -5,14 +5,20 @@
 #include <numbers>
 
 #include "core/error.h"
+#include "kernels/optimizer.h"
 
 namespace zp::train {
 namespace {
 
-constexpr double kFirst = 0.9, kSecond = 0.999, kEpsilon = 1e-8;  // of Adam
+bool is_plain(const Parameter& p) {
+  return p.kind == Parameter::Kind::kWeight || p.kind == Parameter::Kind::kBias;
+}
 
-double span_of(const Parameter& zero_point) {
-  return static_cast<double>(zero_point.codes.max - zero_point.codes.min);
+// What moves by a step of one: scales in proportion to themselves (d loss / d log s = s d loss / d s), zero
+// points by all their codes.
+double unit_of(const Parameter& p, size_t i) {
+  return p.kind == Parameter::Kind::kScale ? double{p.value.data<float>()[i]}
+                                           : static_cast<double>(p.codes.max - p.codes.min);
 }
 
 }  // namespace
@@ -47,48 +53,51 @@ void Optimizer::step(std::vector<Parameter>& parameters, const std::vector<Tenso
   const bool adam = settings_.optimizer == "adam";
   const double rate = learning_rate();
   ++at_;
-  // d loss / d log s = s d loss / d s.
-  const auto gradient_at = [&](size_t p, size_t i) {
-    const double d = gradients[p].data<float>()[i];
-    const Parameter& of = parameters[p];
-    return of.kind == Parameter::Kind::kScale       ? d * of.value.data<float>()[i]
-           : of.kind == Parameter::Kind::kZeroPoint ? d * span_of(of)
-                                                    : d;
-  };
-  double norm = 0;
-  for (size_t p = 0; p < gradients.size(); ++p)
-    for (size_t i = 0; i < first_[p].size(); ++i) norm += gradient_at(p, i) * gradient_at(p, i);
-  norm = std::sqrt(norm);
+  double squares = 0;
+  for (size_t p = 0; p < gradients.size(); ++p) {
+    const std::span<const float> d = gradients[p].data<float>();
+    if (is_plain(parameters[p])) {
+      squares += kernels::squared_length(d.data(), d.size());
+    } else {
+      for (size_t i = 0; i < d.size(); ++i) squares += std::pow(double{d[i]} * unit_of(parameters[p], i), 2);
+    }
+  }
+  const double norm = std::sqrt(squares);
   if (!std::isfinite(norm)) {
     throw_error(ErrorCode::kInvalidArgument, "training diverged: a gradient is not finite",
                 {.hint = "use a smaller learning rate"});
   }
   const double factor =
       settings_.clip_norm > 0 && norm > settings_.clip_norm ? settings_.clip_norm / norm : 1;
-  const double first_bias = 1 - std::pow(kFirst, static_cast<double>(at_)),
-               second_bias = 1 - std::pow(kSecond, static_cast<double>(at_));
+  kernels::AdamStep to{.factor = static_cast<float>(factor),
+                       .rate = static_cast<float>(rate),
+                       .first = 0.9f,
+                       .second = 0.999f,
+                       .epsilon = 1e-8f};
+  to.first_bias = static_cast<float>(1 - std::pow(double{to.first}, static_cast<double>(at_)));
+  to.second_bias = static_cast<float>(1 - std::pow(double{to.second}, static_cast<double>(at_)));
+  const auto step_of = [&](const float* d, float* values, float* first, float* second, size_t count) {
+    if (adam) return kernels::adam_step(to, d, values, first, second, count);
+    kernels::momentum_step({to.factor, to.rate, to.decay, static_cast<float>(settings_.momentum)}, d, values,
+                           first, count);
+  };
   for (size_t p = 0; p < gradients.size(); ++p) {
-    const Parameter::Kind kind = parameters[p].kind;
-    const IntegerRange codes = parameters[p].codes;
-    const double decay = kind == Parameter::Kind::kWeight ? settings_.weight_decay : 0;
-    const std::span<float> values = parameters[p].value.mutable_data<float>();
+    Parameter& of = parameters[p];
+    const std::span<const float> d = gradients[p].data<float>();
+    const std::span<float> values = of.value.mutable_data<float>();
+    to.decay = of.kind == Parameter::Kind::kWeight ? static_cast<float>(settings_.weight_decay) : 0;
+    if (is_plain(of)) {
+      step_of(d.data(), values.data(), first_[p].data(), second_[p].data(), d.size());
+      continue;
+    }
     for (size_t i = 0; i < values.size(); ++i) {
-      const double d = gradient_at(p, i) * factor;
-      double move;
-      if (adam) {
-        first_[p][i] = static_cast<float>(kFirst * first_[p][i] + (1 - kFirst) * d);
-        second_[p][i] = static_cast<float>(kSecond * second_[p][i] + (1 - kSecond) * d * d);
-        move = first_[p][i] / first_bias / (std::sqrt(second_[p][i] / second_bias) + kEpsilon);
-      } else {
-        first_[p][i] = static_cast<float>(settings_.momentum * first_[p][i] + d);
-        move = first_[p][i];
-      }
-      const double old = values[i];
-      double now = old - rate * (move + decay * old);
-      if (kind == Parameter::Kind::kScale) now = old * std::exp(std::clamp(-rate * move, -0.1, 0.1));
-      if (kind == Parameter::Kind::kZeroPoint)
-        now = std::clamp<double>(old - rate * move * span_of(parameters[p]), codes.min, codes.max);
-      values[i] = static_cast<float>(now);
+      const double unit = unit_of(of, i);
+      float scaled = static_cast<float>(d[i] * unit), moved = 0;  // of a logarithm, or in codes
+      step_of(&scaled, &moved, &first_[p][i], adam ? &second_[p][i] : nullptr, 1);
+      values[i] =
+          static_cast<float>(of.kind == Parameter::Kind::kScale
+                                 ? values[i] * std::exp(std::clamp(double{moved}, -0.1, 0.1))
+                                 : std::clamp<double>(values[i] + moved * unit, of.codes.min, of.codes.max));
     }
   }
 }

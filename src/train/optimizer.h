@@ -1,5 +1,4 @@
-// What becomes of gradients. SGD with momentum; Adam (Kingma & Ba 2015) with decoupled weight decay
-// (Loshchilov & Hutter 2019).
+// What becomes of gradients: SGD with momentum, or Adam (kernels/optimizer.h).
 #pragma once
 
 #include <cstdint>

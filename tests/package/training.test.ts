@@ -6,7 +6,7 @@ import type { Feeds, Progress } from 'zeropoint';
 import { accuracyOf, digits, digitsNetwork, samplesOf } from '../../bench/digits.mjs';
 import { cli, errorOf, temporaryFolder, zeropoint } from './helpers.ts';
 
-const { Model, Tensor } = zeropoint;
+const { Model, Tensor, writeNpy } = zeropoint;
 
 ort.env.wasm.numThreads = 1;
 ort.env.logLevel = 'error';
@@ -266,14 +266,7 @@ describe('quantization-aware training', () => {
     const samples = join(folder, 'samples');
     mkdirSync(samples);
     for (const [i, { image }] of (plain as { image: Feeds[string] }[]).slice(0, 3).entries()) {
-      const header = `{'descr': '<f4', 'fortran_order': False, 'shape': (${image.dims.join(', ')}), }`;
-      const padded = `${header.padEnd(117)}\n`;
-      const file = Buffer.concat([
-        Buffer.from('\x93NUMPY\x01\x00v\x00', 'latin1'),
-        Buffer.from(padded, 'latin1'),
-        Buffer.from((image.data as Float32Array).slice().buffer),
-      ]);
-      writeFileSync(join(samples, `${i}.npy`), file);
+      writeFileSync(join(samples, `${i}.npy`), writeNpy(image));
     }
     const output = join(folder, 'small.onnx');
     const state = join(folder, 'run.state');
@@ -302,18 +295,26 @@ describe('quantization-aware training', () => {
     ];
     const { code, stdout, stderr } = await cli(call);
     expect({ code, stderr }).toMatchObject({ code: 0 });
-    // The other ways to train, to labels in a file.
-    writeFileSync(join(folder, 'classes.txt'), `${'1\n'.repeat(300)}`);
-    const others = [
-      ...['--scales', 'moving-average', '--learn-zero-points', '--intermediate', 'pool2'],
-      ...['--labels', join(folder, 'classes.txt')],
-    ];
-    const wrong = await cli([
-      ...call.filter((word) => word !== state && word !== '--checkpoint'),
-      '--force',
-      ...others,
-    ]);
-    expect(wrong).toMatchObject({ code: 2, stderr: expect.stringMatching(/target does not fit/) }); // 100 rows, one label
+    // The other ways to train; and to labels in a file, one for each image.
+    const images = join(folder, 'images');
+    mkdirSync(images);
+    const alone = { images: training.images.slice(0, 12), labels: training.labels.slice(0, 12) };
+    for (const [i, { image }] of (samplesOf(alone, 1, { Tensor }) as { image: Feeds[string] }[]).entries())
+      writeFileSync(join(images, `${String(i).padStart(2, '0')}.npy`), writeNpy(image));
+    const labels = join(folder, 'classes.txt');
+    writeFileSync(labels, alone.labels.join('\n'));
+    const others = ['--scales', 'moving-average', '--learn-zero-points', '--intermediate', 'pool2'];
+    const trainedTo = (...more: string[]) =>
+      cli([
+        ...['quantize', model, '-o', join(folder, 'other.onnx'), '--force', '--calibration', images],
+        ...['--mode', 'qat', '--weights', 'int4', '--epochs', '2', '--labels', labels, ...more],
+      ]);
+    expect(await trainedTo(...others)).toMatchObject({ code: 0 });
+    writeFileSync(labels, '1\n2');
+    expect(await trainedTo()).toMatchObject({
+      code: 1,
+      stderr: expect.stringMatching(/more samples than labels/),
+    });
     // With the state of the finished run there is nothing left to do, and the model is the same.
     const before = readFileSync(output);
     expect(await cli([...call, '--force'])).toMatchObject({ code: 0 });

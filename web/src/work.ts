@@ -103,7 +103,8 @@ export async function quantizeAndCompare(
   const { model, report } = await original.quantize({
     ...options,
     calibration: () => samples.feeds(),
-    labels: await samples.labels?.(),
+    // Training learns from what the original answers: labels would be its targets instead.
+    labels: options.mode === 'qat' ? undefined : await samples.labels?.(),
     signal,
     onProgress: (progress) => {
       const { phase, done, total } = progress;

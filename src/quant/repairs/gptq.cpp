@@ -1,6 +1,7 @@
 // GPTQ: the weights of a row are rounded one after the other, and what rounding one does to the row's outputs
 // is made up for by the weights that are still to come (Frantar et al. 2022, "GPTQ: Accurate Post-Training
-// Quantization for Generative Pre-trained Transformers"). Made for 4-bit blocks; scales stay as they are.
+// Quantization for Generative Pre-trained Transformers"). Made for blocks of 4 and 2 bits; scales stay as
+// they are.
 //
 // With H = X'X of the layer's inputs, split as H = U U' (U upper triangular), the squared error of a row is
 // the sum over k of (U_kk e_k + sum over j < k of U_jk e_j)^2, so that weight k is best rounded from
@@ -23,6 +24,8 @@ namespace {
 constexpr std::string_view kName = "gptq";
 constexpr std::string_view kSamples = "gptq-samples";
 constexpr std::string_view kPatches = "gptq-patches";
+// The paper has 0.01. Samples are fewer here, and not always like the data that comes later.
+constexpr double kDamping = 0.05;
 
 double dot(const double* a, const double* b, size_t n) {
   double sum[4] = {0, 0, 0, 0};  // of their own, so that additions need not wait for each other
@@ -36,7 +39,8 @@ double dot(const double* a, const double* b, size_t n) {
 class Gptq : public RoundingStage {
  public:
   Gptq(JobState& s, const Options& options)
-      : RoundingStage(s, static_cast<size_t>(options[kSamples]), static_cast<size_t>(options[kPatches])) {}
+      : RoundingStage(s, static_cast<size_t>(options[kSamples]), static_cast<size_t>(options[kPatches]),
+                      kDamping) {}
 
  private:
   void begin_group(RoundingProblem& p) override {
@@ -115,7 +119,7 @@ const RegisterStage kGptq({
     .repair = true,
     .by_default =
         [](const Config& c, const Scheme& scheme) {
-          return c.has_samples && !scheme.needs_calibration && bits_of(c.weights) == 4;
+          return c.has_samples && !scheme.needs_calibration && bits_of(c.weights) < 8;
         },
     .rounds_weights = true,
     .needs_samples = layerwise_needs_samples,

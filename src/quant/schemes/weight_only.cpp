@@ -1,4 +1,4 @@
-// DequantizeLinear on weights alone: 8 bits per channel, or 4 bits in blocks along the dimension that
+// DequantizeLinear on weights alone: 8 bits per channel, or 4 or 2 bits in blocks along the dimension that
 // products sum over. Activations stay float; the runtime dequantizes inside its kernels.
 #include <bit>
 
@@ -11,9 +11,6 @@ namespace {
 using Kind = QuantRule::Kind;
 
 void check(const Config& c) {
-  if (bits_of(c.weights) != 8 && bits_of(c.weights) != 4)
-    throw_error(ErrorCode::kInvalidArgument, "weights have 4 or 8 bits",
-                {.hint = "weights: 'int8', 'uint8', 'int4' or 'uint4'"});
   // What MatMulNBits takes; larger ones would be of little use.
   if (c.block_size < 16 || c.block_size > 256 || !std::has_single_bit(static_cast<uint64_t>(c.block_size)))
     throw_error(ErrorCode::kInvalidArgument, {"block size ", c.block_size, " is not possible"},
@@ -23,7 +20,7 @@ void check(const Config& c) {
                 {.hint = "use mode 'static' for integer inputs and outputs"});
 }
 
-DType eight_bits(DType four_bits) { return four_bits == DType::kUint4 ? DType::kUint8 : DType::kInt8; }
+DType eight_bits(DType fewer) { return is_signed_integer(fewer) ? DType::kInt8 : DType::kUint8; }
 
 void decide(Planner& p) {
   p.quantize_tables();
@@ -43,12 +40,12 @@ void decide(Planner& p) {
     } else {
       ++unblocked;
       p.quantize_weights(i, eight_bits(dtype), p.channels(i),
-                         "activations stay float32; this operator has no 4-bit form in blocks");
+                         "activations stay float32; this operator has no form in blocks of fewer bits");
     }
   }
   if (unblocked > 0)
     p.plan.warnings.push_back(std::to_string(unblocked) + (unblocked == 1 ? " layer has" : " layers have") +
-                              " no 4-bit form in blocks and got 8 bits");
+                              " no form in blocks of fewer bits and got 8 bits");
 }
 
 void place(Placement& placement, int32_t i) {
@@ -61,7 +58,8 @@ void place(Placement& placement, int32_t i) {
   placement.emit(std::move(n));
 }
 
-const RegisterScheme kWeightOnly({.name = "weight-only", .check = check, .decide = decide, .place = place});
+const RegisterScheme kWeightOnly(
+    {.name = "weight-only", .blocks = true, .check = check, .decide = decide, .place = place});
 
 }  // namespace
 }  // namespace zp::quant

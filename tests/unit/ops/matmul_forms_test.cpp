@@ -10,6 +10,7 @@
 #include "onnx/onnx.h"
 #include "ops/rewrite.h"
 #include "quant/format.h"
+#include "quant/qdq.h"
 #include "runtime/session.h"
 #include "unit/graph/graph_builder.h"
 
@@ -215,6 +216,64 @@ TEST(OperatorFormat, BlocksOfFourBits) {
         b.output(b.add("MatMul", "y", {x, dq}));
       }
       EXPECT_THAT(folded(b.build(), ramp({3, 80}), 1e-6f), ElementsAre("MatMulNBits"));
+    }
+  }
+}
+
+// Integers from a list, again and again.
+Tensor few(DType type, Shape dims, const std::vector<int>& values) {
+  Tensor t(type, std::move(dims));
+  for (size_t i = 0; i < static_cast<size_t>(t.size()); ++i) {
+    const int value = values[i * 7 % values.size()];
+    t.mutable_raw()[i / 2] |= static_cast<std::byte>((value & 15) << (i % 2 ? 4 : 0));
+  }
+  return t;
+}
+
+TEST(OperatorFormat, FourNeighbouringIntegersAreTwoBits) {
+  struct Case {
+    DType type;
+    std::vector<int> codes, points;  // no points: none are given
+    int64_t bits;
+    size_t inputs;
+  };
+  const std::vector<Case> cases = {
+      {DType::kInt4, {-2, -1, 0, 1}, {}, 2, 3},  {DType::kInt4, {-2, -1, 0, 1}, {-2, -1, 0, 1}, 2, 4},
+      {DType::kUint4, {0, 1, 2, 3}, {2}, 2, 3},  {DType::kUint4, {0, 1, 2, 3}, {0, 1, 2, 3}, 2, 4},
+      {DType::kUint4, {6, 7, 8, 9}, {8}, 2, 3},  {DType::kInt4, {4, 5, 6, 7}, {5}, 2, 4},
+      {DType::kInt4, {-2, -1, 0, 2}, {}, 4, 3},  {DType::kUint4, {0, 1, 2, 3}, {4}, 4, 4},
+      {DType::kUint4, {0, 4, 8, 15}, {8}, 4, 3},
+  };
+  for (size_t i = 0; i < cases.size(); ++i) {
+    for (const int64_t block : {16, 32, 64, 128}) {
+      for (const bool turned : {false, true}) {
+        SCOPED_TRACE(testing::Message() << "case " << i << ", blocks of " << block << ", turned " << turned);
+        const Case& c = cases[i];
+        GraphBuilder b;
+        const ValueId x = b.input("x", {3, 80});
+        const int64_t blocks = (80 + block - 1) / block;
+        const Shape dims = turned ? Shape{6, 80} : Shape{80, 6},
+                    scales = turned ? Shape{6, blocks} : Shape{blocks, 6};
+        std::vector<ValueId> w{b.constant("w", few(c.type, dims, c.codes)), b.constant("s", ramp(scales))};
+        if (!c.points.empty()) w.push_back(b.constant("z", few(c.type, scales, c.points)));
+        const ValueId dq =
+            b.add("DequantizeLinear", "w_dq", w, {{"axis", int64_t{turned}}, {"block_size", block}});
+        b.output(turned ? b.add("Gemm", "y", {x, dq}, {{"transB", int64_t{1}}})
+                        : b.add("MatMul", "y", {x, dq}));
+        const auto model = b.build();
+        EXPECT_THAT(folded(model, ramp({3, 80}), 1e-6f), ElementsAre("MatMulNBits"));
+        const Graph file = quant::in_format(*model, "qoperator").graph;
+        const Node& n = file.nodes[0];
+        EXPECT_EQ(n.int_attribute("bits", 0), c.bits);
+        EXPECT_EQ(n.inputs.size(), c.inputs);
+        EXPECT_EQ(file.constant(n.input(1))->dims(), (Shape{6, blocks, block * c.bits / 8}));
+        if (c.inputs == 4)
+          EXPECT_EQ(file.constant(n.input(3))->dims(), (Shape{6, (blocks * c.bits + 7) / 8}));
+        // What is read again takes as much.
+        const Graph again =
+            quant::in_format(*reopened(quant::in_format(*model, "qoperator")), "qoperator").graph;
+        EXPECT_EQ(quant::constant_bytes(again), quant::constant_bytes(file));
+      }
     }
   }
 }

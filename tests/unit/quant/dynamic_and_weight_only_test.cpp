@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "quant/format.h"
 #include "unit/quant/quantize.h"
 
 namespace zp::test {
@@ -78,6 +79,50 @@ TEST(WeightOnly, FourBitsInBlocks) {
   EXPECT_EQ(u.graph().constant(du.input(2))->dtype(), DType::kUint4);
   EXPECT_EQ(u.graph().constant(du.input(2))->dims(), (Shape{4, 8}));
   EXPECT_GT(u.layer("m").weight->sqnr_db, q.layer("m").weight->sqnr_db);
+}
+
+TEST(WeightOnly, TwoBitsInBlocks) {
+  GraphBuilder net;
+  net.output(net.add("MatMul", "m", {net.input("x", {2, 128}), net.constant("w", ramp({128, 8}))}));
+  const auto model = net.build();
+  for (const DType type : {DType::kInt2, DType::kUint2}) {
+    Config config;
+    config.mode = "weight-only";
+    config.weights = type;
+    config.symmetric_weights = false;
+    const Quantized q = quantize(model, config);
+    const Node& d = *q.dq("m", 1);
+    EXPECT_EQ(d.int_attribute("block_size", 0), 32);
+    EXPECT_EQ(q.graph().constant(d.input(0))->dtype(), quant::stored_as(type));
+    EXPECT_EQ(q.layer("m").weight->dtype, type);
+    EXPECT_NE(q.layer("m").why.find(name_of(type)), std::string::npos);
+    const IntegerRange codes = integer_range(type);
+    for (const int64_t code : q.graph().constant(d.input(0))->integers()) {
+      EXPECT_GE(code, codes.min);
+      EXPECT_LE(code, codes.max);
+    }
+    // The report counts what a file takes: 2 bits for each weight, and for the zero point of each block.
+    EXPECT_EQ(q.report.weight_bytes_after, 128u * 8 / 4 + 4 * 8 * 4 + 4 * 8 / 4);
+    EXPECT_EQ(q.report.weight_bytes_after,
+              quant::constant_bytes(quant::in_format(*q.model, "qoperator").graph));
+    config.weights = DType::kInt4;
+    EXPECT_GT(quantize(model, config).layer("m").weight->sqnr_db, q.layer("m").weight->sqnr_db + 6);
+  }
+}
+
+TEST(WeightOnly, TwoBitsAreForThisModeAlone) {
+  for (const char* mode : {"static", "dynamic", "auto"}) {
+    Config config;
+    config.mode = mode;
+    config.weights = DType::kInt2;
+    try {
+      quant::Quantizer job(two_layers(), config);
+      FAIL() << mode;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::kInvalidArgument);
+      EXPECT_NE(e.details().hint.find("weight-only"), std::string::npos) << e.what();
+    }
+  }
 }
 
 TEST(WeightOnly, WhereThereAreNoBlocksEightBitsAreUsedAndTheReportSaysSo) {

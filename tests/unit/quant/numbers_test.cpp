@@ -166,6 +166,46 @@ TEST(QuantizeWeight, AsymmetricFourBits) {
   EXPECT_TRUE(std::isinf(q.sqnr_db));
 }
 
+TEST(QuantizeWeight, AsymmetricFewBitsFindTheRangeThatLosesLeast) {
+  // Values of a bell, and one far outside.
+  Tensor w(DType::kFloat32, {64});
+  for (size_t i = 0; i < 64; ++i)
+    w.mutable_data<float>()[i] = std::sin(static_cast<float>(i)) * static_cast<float>(i % 8) / 8;
+  w.mutable_data<float>()[9] = 2;
+  for (const DType type : {DType::kInt4, DType::kUint4, DType::kInt2, DType::kUint2}) {
+    const QuantizedWeight q = quantize_weight(w, {.dtype = type, .symmetric = false, .grouping = {}});
+    // From the smallest to the largest value, as 8 bits have it:
+    const IntegerRange codes = integer_range(type);
+    const Range range = range_of(w.data<float>());
+    const float scale = (range.max - range.min) / static_cast<float>(codes.max - codes.min);
+    const float zero = std::nearbyint(static_cast<float>(codes.min) - range.min / scale);
+    double signal = 0, noise = 0;
+    for (const float x : w.data<float>()) {
+      const float back = (std::clamp(std::nearbyint(x / scale) + zero, static_cast<float>(codes.min),
+                                     static_cast<float>(codes.max)) -
+                          zero) *
+                         scale;
+      signal += static_cast<double>(x * x), noise += static_cast<double>((x - back) * (x - back));
+    }
+    EXPECT_GT(q.sqnr_db, 10 * std::log10(signal / noise) + (bits_of(type) == 2 ? 0.5 : 0)) << name_of(type);
+  }
+}
+
+TEST(QuantizeWeight, TwoBitsAreFourValuesOfAFourBitTensor) {
+  for (const bool is_signed : {false, true}) {
+    const DType type = is_signed ? DType::kInt2 : DType::kUint2;
+    const Tensor w = Tensor::of<float>({4}, {-2, -1, 0, 1});
+    for (const bool symmetric : {false, true}) {
+      const QuantizedWeight q = quantize_weight(w, {.dtype = type, .symmetric = symmetric, .grouping = {}});
+      EXPECT_EQ(q.integers.dtype(), is_signed ? DType::kInt4 : DType::kUint4);
+      const int64_t least = is_signed ? -2 : 0;
+      EXPECT_EQ(q.integers.integers(), (std::vector<int64_t>{least, least + 1, least + 2, least + 3}));
+      EXPECT_EQ(q.scale.floats()[0], 1.f);
+      EXPECT_TRUE(std::isinf(q.sqnr_db));
+    }
+  }
+}
+
 TEST(QuantizeWeight, ScalesCanBeHeldUp) {
   const Tensor w = Tensor::of<float>({2, 1}, {1e-6f, 1});
   const QuantizedWeight q = quantize_weight(w, {.grouping = {.axis = 0}, .min_scale = {0.25f, 0}});
