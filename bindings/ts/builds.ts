@@ -62,15 +62,30 @@ export async function loadBuild(build: Build, base: string | undefined): Promise
   }
 }
 
-/** Starts workers ahead: a thread can start only when JavaScript yields, and the engine's calls do not. */
-export async function ensureWorkers(module: EngineModule, workers: number): Promise<void> {
+/** The last one in each engine's row of those who wait for workers. */
+const rows = new WeakMap<EngineModule, Promise<unknown>>();
+
+/**
+ * Does what starts threads, when there are so many workers for them. A thread can start only when JavaScript yields, and
+ * the engine's calls do not: one that ends a thread which has not started would wait for ever. So workers are started
+ * ahead, and those of one are not taken by another who does not wait for them.
+ */
+export async function withWorkers<T>(module: EngineModule, workers: number, work: () => T): Promise<T> {
   const { PThread } = module;
-  if (!PThread) return;
-  const started: Promise<unknown>[] = [];
-  while (PThread.unusedWorkers.length < workers) {
-    const before = PThread.unusedWorkers.length;
-    PThread.allocateUnusedWorker();
-    started.push(PThread.loadWasmModuleToWorker(PThread.unusedWorkers[before]));
-  }
-  await awaitThreads(Promise.all(started));
+  if (!PThread) return work();
+  const turn = (rows.get(module) ?? Promise.resolve()).then(async () => {
+    const started: Promise<unknown>[] = [];
+    while (PThread.unusedWorkers.length < workers) {
+      const before = PThread.unusedWorkers.length;
+      PThread.allocateUnusedWorker();
+      started.push(PThread.loadWasmModuleToWorker(PThread.unusedWorkers[before]));
+    }
+    await Promise.all(started);
+    return work();
+  });
+  rows.set(
+    module,
+    turn.catch(() => undefined),
+  );
+  return awaitThreads(turn);
 }

@@ -1,11 +1,11 @@
 // The page as it is built, served like `npm start` serves it, and the browsers that Debian has.
-import { existsSync, mkdtempSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Browser, chromium } from 'playwright-core';
 import puppeteer, { type Browser as FirefoxBrowser } from 'puppeteer-core';
-import { preview } from 'vite';
+import { type Plugin, preview } from 'vite';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
@@ -17,11 +17,25 @@ export const digitsFolder = join(root, 'build', 'digits');
 
 export const temporaryFolder = (): string => mkdtempSync(join(tmpdir(), 'zeropoint-e2e-'));
 
+/** The package as it is built, at /package/: for what a page of one's own does. */
+const servePackage: Plugin = {
+  name: 'package',
+  configurePreviewServer({ middlewares }) {
+    middlewares.use('/package/', (request, response) => {
+      const type = request.url?.endsWith('.wasm') ? 'application/wasm' : 'text/javascript';
+      response.setHeader('Content-Type', type);
+      response.setHeader('Cross-Origin-Embedder-Policy', 'require-corp'); // or an isolated page starts no worker
+      response.end(readFileSync(join(root, 'dist', request.url ?? '')));
+    });
+  },
+};
+
 /** Serves dist-page on a free port. */
 export async function servePage(): Promise<{ url: string; close: () => Promise<void> }> {
   const server = await preview({
     root: join(root, 'web'),
     build: { outDir: join(root, 'dist-page') },
+    plugins: [servePackage],
     preview: { port: 0, host: '127.0.0.1' },
     logLevel: 'error',
   });

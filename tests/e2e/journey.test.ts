@@ -459,6 +459,21 @@ describe('in Chromium', () => {
     await page.context().close();
   });
 
+  test('sessions that are opened together, and closed at once, do not wait for each other', async () => {
+    const page = await openPage();
+    const bytes = readFileSync(join(digitsFolder, 'digits.onnx')).toString('base64');
+    // As text: the test runner would change what it imports.
+    const threaded = await page.evaluate(`(async () => {
+      const { Model } = await import('/package/index.js');
+      const model = await Model.load(Uint8Array.from(atob('${bytes}'), (c) => c.charCodeAt(0)));
+      const openAndClose = async () => (await model.createSession({ threads: 2 })).dispose();
+      await Promise.all(Array.from({ length: 4 }, openAndClose));
+      return crossOriginIsolated;
+    })()`);
+    expect(threaded).toBe(true);
+    await page.context().close();
+  });
+
   test('training goes on after the page was reloaded', async () => {
     const page = await openPage();
     let panel = await quantizeDigits(page);

@@ -2,7 +2,7 @@
 // threads, every call is short. It runs in the caller's thread or in a worker (worker.ts), and the two look the same to
 // engine/client.ts.
 
-import { type Build, canShareMemory, ensureWorkers, loadBuild, pickBuild } from '../builds.ts';
+import { type Build, canShareMemory, loadBuild, pickBuild, withWorkers } from '../builds.ts';
 import { ZeropointError } from '../errors.ts';
 import { bytesOf, dataLength, type TensorData, type TensorLike, type TensorType, viewAs } from '../tensor.ts';
 import type {
@@ -234,8 +234,9 @@ export class EngineHost {
   // ---- sessions
 
   async createSession(model: Id, options: { threads: number; integer: boolean }): Promise<Id> {
-    await ensureWorkers(this.#module, options.threads - 1);
-    return this.#keep(unwrap(this.#module.createSession(this.#model(model), options)));
+    return withWorkers(this.#module, options.threads - 1, () =>
+      this.#keep(unwrap(this.#module.createSession(this.#model(model), options))),
+    );
   }
 
   /** Starts a run and works for about `milliseconds`. */
@@ -266,13 +267,14 @@ export class EngineHost {
   // ---- quantizing
 
   async createQuantizer(model: Id, config: ConfigIn, threads: number): Promise<{ id: Id; sweeps: number }> {
-    await ensureWorkers(this.#module, threads - 1);
     const { resume } = config.training;
     const buffer = resume instanceof Uint8Array ? this.#bufferOf(resume) : null;
     try {
       const whole = { ...config, training: { ...config.training, resume: buffer } };
-      const job = unwrap(this.#module.createQuantizer(this.#model(model), whole, threads));
-      return { id: this.#keep(job), sweeps: job.sweeps() };
+      return await withWorkers(this.#module, threads - 1, () => {
+        const job = unwrap(this.#module.createQuantizer(this.#model(model), whole, threads));
+        return { id: this.#keep(job), sweeps: job.sweeps() };
+      });
     } finally {
       buffer?.delete();
     }
@@ -314,16 +316,18 @@ export class EngineHost {
   // ---- comparing
 
   async createAgreement(reference: Id, candidate: Id, threads: number): Promise<Id> {
-    await ensureWorkers(this.#module, 2 * (threads - 1));
-    return this.#keep(
-      unwrap(this.#module.createAgreement(this.#model(reference), this.#model(candidate), threads)),
+    return withWorkers(this.#module, 2 * (threads - 1), () =>
+      this.#keep(
+        unwrap(this.#module.createAgreement(this.#model(reference), this.#model(candidate), threads)),
+      ),
     );
   }
 
   async createLayerErrors(reference: Id, quantized: Id, threads: number): Promise<Id> {
-    await ensureWorkers(this.#module, 2 * (threads - 1));
-    return this.#keep(
-      unwrap(this.#module.createLayerErrors(this.#model(reference), this.#model(quantized), threads)),
+    return withWorkers(this.#module, 2 * (threads - 1), () =>
+      this.#keep(
+        unwrap(this.#module.createLayerErrors(this.#model(reference), this.#model(quantized), threads)),
+      ),
     );
   }
 
