@@ -42,10 +42,14 @@ export const trainingDigits = once(() => unpack(trainingUrl));
 /** Some that it never saw. */
 export const testDigits = once(() => unpack(testUrl));
 
-/** What the network takes: 0...1. */
-export const digitTensor = ({ grey }: Digit): Tensor<'float32'> =>
-  new Tensor(
-    'float32',
-    Float32Array.from(grey, (value) => value / 255),
-    [1, 1, side, side],
-  );
+/** What the network takes, of one digit or several: 0...1. */
+export function digitsTensor(digits: readonly Digit[]): Tensor<'float32'> {
+  const data = new Float32Array(digits.length * side * side);
+  for (const [i, { grey }] of digits.entries()) {
+    data.set(
+      Float32Array.from(grey, (value) => value / 255),
+      i * side * side,
+    );
+  }
+  return new Tensor('float32', data, [digits.length, 1, side, side]);
+}

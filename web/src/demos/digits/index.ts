@@ -1,16 +1,20 @@
 import type { Model } from 'zeropoint';
 import modelUrl from '../../../../build/digits/digits.onnx?url';
 import type { Demo } from '../demo.ts';
-import { type Digit, digitTensor, testDigits, trainingDigits } from './data.ts';
+import { type Digit, digitsTensor, testDigits, trainingDigits } from './data.ts';
 import { DigitsView } from './view.tsx';
 
 /** How many of each kind tools/digits.mjs packs. */
 const packed = 500;
 
-async function* feeds(model: Model, digits: Promise<readonly Digit[]>, limit: number) {
+/** Of so many digits, in batches. */
+async function* feeds(model: Model, loading: Promise<readonly Digit[]>, limit: number, batch: number) {
   const [input] = model.inputs;
   if (!input) return;
-  for (const digit of (await digits).slice(0, limit)) yield { [input.name]: digitTensor(digit) };
+  const digits = (await loading).slice(0, limit);
+  for (let first = 0; first < digits.length; first += batch) {
+    yield { [input.name]: digitsTensor(digits.slice(first, first + batch)) };
+  }
 }
 
 export const digits: Demo = {
@@ -27,11 +31,11 @@ export const digits: Demo = {
   samplesNote:
     'Handwritten digits of the MNIST collection that the network was trained on: others than those it is tested with.',
   sampleCount: packed,
-  samples: (model, limit) => feeds(model, trainingDigits(), limit),
+  samples: (model, limit) => feeds(model, trainingDigits(), limit, 1),
   labels: async () => (await trainingDigits()).map(({ label }) => label),
   test: (model) => ({
     what: `${packed} digits that it never saw`,
-    feeds: () => feeds(model, testDigits(), packed),
+    feeds: () => feeds(model, testDigits(), packed, 50),
     labels: async () => (await testDigits()).map(({ label }) => label),
   }),
   View: DigitsView,

@@ -3,7 +3,7 @@ import type { Model, Session } from 'zeropoint';
 import { accuracyOf } from '../../accuracy.ts';
 import { percent } from '../../format.ts';
 import type { DemoViewProps } from '../demo.ts';
-import { type Digit, digitTensor, testDigits } from './data.ts';
+import { type Digit, digitsTensor, testDigits } from './data.ts';
 import { canvasSide, clear, digitOf, draw, show } from './draw.ts';
 
 const sentence = (error: unknown) => (error instanceof Error ? error.message : String(error));
@@ -30,7 +30,7 @@ function useAnswer(model: Model | undefined, digit: Digit | undefined) {
     const [input] = session?.inputNames ?? [];
     if (!session || !digit || input === undefined) return;
     let current = true;
-    session.run({ [input]: digitTensor(digit) }).then(
+    session.run({ [input]: digitsTensor([digit]) }).then(
       (outputs) => {
         const [logits] = Object.values(outputs);
         if (current && logits) setAnswer({ digit, shares: softmax(Array.from(logits.data as Float32Array)) });
@@ -44,18 +44,18 @@ function useAnswer(model: Model | undefined, digit: Digit | undefined) {
   return { answer: answer?.digit === digit ? answer?.shares : undefined, problem };
 }
 
-/** How many of the test digits a network gets right, counted while nothing else is to be done. */
+/** What share of the test digits a network gets right, in words. */
 function useAccuracy(model: Model | undefined, test: DemoViewProps['test']) {
-  const [counted, setCounted] = useState<{ of: Model; accuracy: number } | undefined>();
+  const [counted, setCounted] = useState<{ of: Model; says: string } | undefined>();
   useEffect(() => {
     if (!model || !test) return;
     const leaving = new AbortController();
     accuracyOf(model, test, leaving.signal)
-      .then((accuracy) => setCounted({ of: model, accuracy }))
-      .catch(() => undefined); // the view was left; what else fails shows in the answers
+      .then((accuracy) => `${percent(accuracy)} right of ${test.what}.`, sentence)
+      .then((says) => !leaving.signal.aborted && setCounted({ of: model, says }));
     return () => leaving.abort();
   }, [model, test]);
-  return counted?.of === model ? counted?.accuracy : undefined;
+  return counted?.of === model ? counted?.says : 'Counting right answers…';
 }
 
 function softmax(logits: readonly number[]): number[] {
@@ -111,9 +111,7 @@ function Side({
             ))}
           </ol>
           <p class="note" data-testid="accuracy">
-            {accuracy === undefined
-              ? 'Counting right answers…'
-              : `${percent(accuracy)} right of ${test?.what}.`}
+            {accuracy}
           </p>
         </>
       )}
