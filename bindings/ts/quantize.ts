@@ -46,7 +46,7 @@ export interface SchemeOptions {
   /**
    * - `static` (default): int8 weights and activations, with ranges from calibration; runs on integer kernels
    * - `dynamic`: int8 weights; activations are quantized in each run, with the range they then have
-   * - `weight-only`: int8 weights per channel, or int4 in blocks; activations stay float
+   * - `weight-only`: int8 weights per channel, or int4 or int2 in blocks; activations stay float
    * - `float16`: weights of half the size, hardly any error; everything is computed in float32
    * - `auto`: tries `static` with other observers and each repair, keeps what is best on a quarter of the samples that
    *   calibration does not see, and leaves a few layers in float where that is worth it; the report's `trials` say what
@@ -56,17 +56,23 @@ export interface SchemeOptions {
   mode?: QuantizeMode | undefined;
   /** The type of quantized activations (static only). Default: uint8. */
   activations?: 'uint8' | 'int8' | 'uint16' | 'int16' | undefined;
-  /** The type of quantized weights. Default: int8; the 4-bit types are for weight-only. */
-  weights?: 'int8' | 'uint8' | 'int4' | 'uint4' | undefined;
+  /**
+   * The type of quantized weights. Default: int8. Those of 4 and 2 bits are for `weight-only`, which has them in blocks;
+   * 4 bits also for `static` and `qat`. There are no 3 bits: ONNX has no such type, and `MatMulNBits` does not take them.
+   */
+  weights?: 'int8' | 'uint8' | 'int4' | 'uint4' | 'int2' | 'uint2' | undefined;
   /** Weights: one scale for each output channel (default), or one for a whole tensor. */
   perChannel?: boolean | undefined;
   /** Activations: the zero point in the middle of the type. Default: false, wherever the range puts it. */
   symmetric?: boolean | undefined;
-  /** Weights: the zero point in the middle of the type. Default: true. */
+  /**
+   * Weights: the zero point in the middle of the type. Default: true, but false for `weight-only` with 4 or 2 bits, where
+   * a zero point for each block is worth its half (or quarter) byte.
+   */
   symmetricWeights?: boolean | undefined;
   /** 7-bit weights, for runtimes and machines whose 8-bit products saturate. Default: false. */
   reduceRange?: boolean | undefined;
-  /** Elements that share a scale in 4-bit weights: 16, 32 (default), 64, 128 or 256. */
+  /** Elements that share a scale in weights of 4 and 2 bits: 16, 32 (default), 64, 128 or 256. */
   blockSize?: number | undefined;
   /** What the model takes where its inputs are quantized. Default: float. */
   inputs?: 'float' | 'quantized' | undefined;
@@ -79,8 +85,8 @@ export interface SchemeOptions {
   /** Leave these nodes, by name, and operators, by type, as they are. Wins over `include`. */
   exclude?: readonly string[] | undefined;
   /**
-   * Another precision for single nodes, by name: 8 or 16 bits or `float` for activations, 4 or 8 bits or `float` for
-   * weights, which may be `float16` where activations are `float`.
+   * Another precision for single nodes, by name: 8 or 16 bits or `float` for activations, 4 or 8 bits (`weight-only`:
+   * or 2) or `float` for weights, which may be `float16` where activations are `float`.
    */
   precision?: Readonly<Record<string, { activations?: string; weights?: string }>> | undefined;
   /** Ranges by value name, used as they are instead of observed. */
@@ -99,12 +105,12 @@ export interface SchemeOptions {
   /**
    * Repairs of lost accuracy, by name. All but `hqq` need samples, which are then read more than once. By default those
    * that are worth their time for everyone: `smooth` and `bias-correction` where activations are calibrated, `gptq` for
-   * 4-bit blocks if there are samples. `[]`: none.
+   * blocks of 4 or 2 bits if there are samples. `[]`: none.
    *
    * - `equalization`: channels of neighbouring layers are scaled to fill their ranges (Nagel et al. 2019)
    * - `smooth`: SmoothQuant, for transformers: outlier channels of activations go into the weights (Xiao et al. 2023)
    * - `hqq`: weight-only: scales that suit the many weights rather than the outliers (Badri and Shaji 2023)
-   * - `gptq`: rounding of one weight makes up for that of others, for 4-bit blocks (Frantar et al. 2022)
+   * - `gptq`: rounding of one weight makes up for that of others, for blocks of 4 or 2 bits (Frantar et al. 2022)
    * - `adaround`: learned rounding, layer by layer (Nagel et al. 2020)
    * - `bias-correction`: biases take back what the means of channels have shifted by (Nagel et al. 2019)
    */
@@ -193,7 +199,10 @@ export interface QuantizeOptions extends SchemeOptions {
    * count right answers: see `Trial.accuracy`. In mode `qat` they are the targets of the first output.
    */
   labels?: readonly number[] | undefined;
-  /** How toBytes() writes the result: Q/DQ pairs (default), or operators that take integers where there are such. */
+  /**
+   * How toBytes() writes the result: Q/DQ pairs (default), or operators that take integers where there are such. Weights
+   * of 2 bits are written as operators (`MatMulNBits`), since Q/DQ has no type for them.
+   */
   format?: ModelFormat | undefined;
   /**
    * How many samples the report's per-layer errors are measured on afterwards: the first ones, at most 64 MB. Default
@@ -235,7 +244,8 @@ export interface QuantizeReport extends EngineReport {
 }
 
 export const formats = ['qdq', 'qoperator'] as const;
-const weightTypes = ['int8', 'uint8', 'int4', 'uint4'];
+const twoBitTypes = ['int2', 'uint2'];
+const weightTypes = ['int8', 'uint8', 'int4', 'uint4', ...twoBitTypes];
 const activationTypes = ['uint8', 'int8', 'uint16', 'int16'];
 const blockSizes = [16, 32, 64, 128, 256];
 
@@ -244,6 +254,13 @@ const range: check.Check = (value) => {
   return typeof min === 'number' && typeof max === 'number' && min <= max
     ? undefined
     : '{ min, max } is needed';
+};
+
+const weights: check.Check = (value) => {
+  const wrong = check.oneOf(weightTypes)(value);
+  return wrong && /^u?int3$/.test(String(value))
+    ? `${wrong}: files have no place for 3 bits, which would take as much as 4`
+    : wrong;
 };
 
 const precision: check.Check = (value) => {
@@ -295,7 +312,7 @@ const training: check.Check = (value) => {
 export const schemeChecks = (choices: Choices): Record<string, check.Check> => ({
   mode: check.oneOf(choices.modes),
   activations: check.oneOf(activationTypes),
-  weights: check.oneOf(weightTypes),
+  weights,
   perChannel: check.boolean,
   symmetric: check.boolean,
   symmetricWeights: check.boolean,
@@ -403,6 +420,21 @@ const trainingFrom = ({ training = {}, weightBits = 0, activationBits = 0 }: Sch
   resume: training.resume ?? null,
 });
 
+const hasTwoBits = ({ weights, precision = {} }: SchemeOptions) =>
+  [weights, ...Object.values(precision).map((own) => own.weights)].some((type) =>
+    twoBitTypes.includes(type ?? ''),
+  );
+
+function formatFrom(options: QuantizeOptions): ModelFormat {
+  const twoBits = hasTwoBits(options);
+  if (twoBits && options.format === 'qdq') {
+    throw new ZeropointError('invalid-argument', 'format: Q/DQ pairs have no weights of 2 bits', {
+      hint: "leave it out, or use 'qoperator'; int4 weights can be Q/DQ pairs",
+    });
+  }
+  return options.format ?? (twoBits ? 'qoperator' : 'qdq');
+}
+
 /** The engine's configuration. Names that are operators of the model are taken as such, all others as nodes. */
 export function configFrom(
   options: SchemeOptions,
@@ -418,7 +450,8 @@ export function configFrom(
     activations: options.activations ?? 'uint8',
     weights: options.weights ?? 'int8',
     perChannel: options.perChannel ?? true,
-    symmetricWeights: options.symmetricWeights ?? true,
+    symmetricWeights:
+      options.symmetricWeights ?? (options.mode !== 'weight-only' || !/[24]$/.test(options.weights ?? '')),
     symmetricActivations: options.symmetric ?? false,
     reduceRange: options.reduceRange ?? false,
     blockSize: options.blockSize ?? 32,
@@ -478,7 +511,7 @@ export async function quantizeModel(
     facts.operators.map(({ op }) => op),
     { hasSamples: calibration !== undefined, defaultRepairs: true },
   );
-  const format = options.format ?? 'qdq';
+  const format = formatFrom(options);
 
   const { id: job, sweeps } = await engine.call('createQuantizer', [
     model,

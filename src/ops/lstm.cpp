@@ -76,46 +76,49 @@ void infer(InferContext& c) {
 
 // ---- the kernel
 
-LstmActivation activation(const Node& n, std::string name, std::optional<float> alpha,
-                          std::optional<float> beta) {
-  std::transform(name.begin(), name.end(), name.begin(),
-                 [](char ch) { return static_cast<char>(ch | 0x20); });
-  using enum kernels::Unary;
-  if (name == "sigmoid") return {kSigmoid, {}};
-  if (name == "tanh") return {kTanh, {}};
-  if (name == "relu") return {kClamp, {.a = 0, .b = std::numeric_limits<float>::infinity()}};
-  if (name == "leakyrelu") return {kLeakyRelu, {.a = alpha.value_or(0.01f)}};
-  if (name == "thresholdedrelu") return {kThresholdedRelu, {.a = alpha.value_or(1.0f)}};
-  if (name == "elu") return {kElu, {.a = alpha.value_or(1.0f)}};
-  if (name == "hardsigmoid") return {kHardSigmoid, {.a = alpha.value_or(0.2f), .b = beta.value_or(0.5f)}};
-  if (name == "softsign") return {kSoftsign, {}};
-  if (name == "softplus") return {kSoftplus, {}};
-  throw_error(ErrorCode::kUnsupportedOperator, {"activation '", name, "' is not supported"},
-              {.node = n.name, .op = qualified_name(n)});
-}
+struct Known {
+  std::string_view name;
+  kernels::Unary function;
+  int parameters = 0;  // that attributes can set
+  float a = 0, b = 0;
+};
+constexpr Known kKnown[] = {
+    {"sigmoid", kernels::Unary::kSigmoid},
+    {"tanh", kernels::Unary::kTanh},
+    {"relu", kernels::Unary::kClamp, 0, 0, std::numeric_limits<float>::infinity()},
+    {"leakyrelu", kernels::Unary::kLeakyRelu, 1, 0.01f},
+    {"thresholdedrelu", kernels::Unary::kThresholdedRelu, 1, 1.0f},
+    {"elu", kernels::Unary::kElu, 1, 1.0f},
+    {"hardsigmoid", kernels::Unary::kHardSigmoid, 2, 0.2f, 0.5f},
+    {"softsign", kernels::Unary::kSoftsign},
+    {"softplus", kernels::Unary::kSoftplus},
+};
 
 }  // namespace
 
-std::vector<LstmActivation> Lstm::activations_of(const Node& n) {
-  std::vector<std::string> names;
+Lstm::Activations Lstm::activations_of(const Node& n) {
+  const std::string op = qualified_name(n);
+  const ErrorPlace place{.node = n.name, .op = op};
   const auto wanted = static_cast<size_t>(directions_of(n)) * 3;
+  const std::vector<std::string>* names = nullptr;
   if (const Attribute* a = n.attribute("activations")) {
-    const auto* given = std::get_if<std::vector<std::string>>(a);
-    if (!given || (!given->empty() && given->size() != wanted)) {
-      throw_error(ErrorCode::kInvalidModel, {"there should be ", wanted, " activations"},
-                  {.node = n.name, .op = qualified_name(n)});
-    }
-    names = *given;
+    names = std::get_if<std::vector<std::string>>(a);
+    if (!names || (!names->empty() && names->size() != wanted))
+      throw_error(ErrorCode::kInvalidModel, {"there should be ", wanted, " activations"}, place);
   }
   const std::vector<float> alpha = n.floats_attribute("activation_alpha"),
                            beta = n.floats_attribute("activation_beta");
-  std::vector<LstmActivation> found;
+  Activations found;
   for (size_t i = 0; i < wanted; ++i) {
-    const auto at = [&](const std::vector<float>& v) {
-      return i < v.size() ? std::optional(v[i]) : std::nullopt;
-    };
-    const std::string standard = i % 3 == 0 ? "Sigmoid" : "Tanh";
-    found.push_back(activation(n, names.empty() ? standard : names[i], at(alpha), at(beta)));
+    std::string name = names && !names->empty() ? (*names)[i] : i % 3 ? "tanh" : "sigmoid";
+    for (char& ch : name) ch = static_cast<char>(ch | 0x20);
+    const Known* known =
+        std::find_if(std::begin(kKnown), std::end(kKnown), [&](const Known& k) { return k.name == name; });
+    if (known == std::end(kKnown))
+      throw_error(ErrorCode::kUnsupportedOperator, {"activation '", name, "' is not supported"}, place);
+    found[i] = {known->function, {.a = known->a, .b = known->b}};
+    if (known->parameters > 0 && i < alpha.size()) found[i].parameters.a = alpha[i];
+    if (known->parameters > 1 && i < beta.size()) found[i].parameters.b = beta[i];
   }
   return found;
 }
@@ -141,20 +144,19 @@ Lstm Lstm::of(const PrepareContext& c) {
   if (l.rows() > limit || l.features > limit || l.hidden > limit / 4) {
     c.fail(ErrorCode::kUnsupportedOperator, "the sequences are too long for the kernels");
   }
-  const Shape expected[kInputs] = {x,
-                                   {l.directions, l.gates(), l.features},
-                                   {l.directions, l.gates(), l.hidden},
-                                   {l.directions, 2 * l.gates()},
-                                   {l.batch},
-                                   {l.directions, l.batch, l.hidden},
-                                   {l.directions, l.batch, l.hidden},
-                                   {l.directions, 3 * l.hidden}};
+  // What each input is shaped as, in the letters of these sizes.
+  const int64_t sizes[] = {l.steps,   l.batch,  l.features,    l.directions,
+                           l.gates(), l.hidden, 2 * l.gates(), 3 * l.hidden};
+  constexpr std::string_view kLetters = "sbfdghGp",
+                             kExpected[kInputs] = {"sbf", "dgf", "dgh", "dG", "b", "dbh", "dbh", "dp"};
   for (size_t i = 0; i < kInputs; ++i) {
     l.has[i] = c.has_input(i);
     if (!l.has[i]) continue;
     if (c.dtype(i) != (i == kLengths ? DType::kInt32 : DType::kFloat32)) fail_type(c, i);
-    if (c.dims(i) != expected[i]) {
-      c.fail(ErrorCode::kShapeMismatch, {"input ", i, " has dimensions ", c.dims(i), ", not ", expected[i]});
+    Shape expected;
+    for (const char letter : kExpected[i]) expected.push_back(sizes[kLetters.find(letter)]);
+    if (c.dims(i) != expected) {
+      c.fail(ErrorCode::kShapeMismatch, {"input ", i, " has dimensions ", c.dims(i), ", not ", expected});
     }
   }
   l.input_forget = n.int_attribute("input_forget", 0) != 0;

@@ -1,9 +1,9 @@
 // What an LSTM's forward pass and its gradient share.
 #pragma once
 
+#include <array>
 #include <limits>
 #include <memory>
-#include <vector>
 
 #include "kernels/gemm_float.h"
 #include "kernels/unary.h"
@@ -49,13 +49,14 @@ struct Lstm {
   bool backward = false;  // of the first direction
   bool input_forget = false;
   float clip = std::numeric_limits<float>::infinity();
-  std::vector<LstmActivation> activations;  // f, g, h of each direction
+  using Activations = std::array<LstmActivation, 6>;  // f, g, h of each direction
+  Activations activations;
   bool has[kInputs] = {};
 
   // Reads and checks attributes, types and shapes of a node whose first inputs are an LSTM's.
   static Lstm of(const PrepareContext& c);
   // Those of the node, or the standard ones. Throws kUnsupportedOperator, kInvalidModel.
-  static std::vector<LstmActivation> activations_of(const Node& node);
+  static Activations activations_of(const Node& node);
   static int64_t directions_of(const Node& node) {
     return node.string_attribute("direction", "forward") == "bidirectional" ? 2 : 1;
   }

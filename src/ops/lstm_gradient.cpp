@@ -54,10 +54,9 @@ struct LstmDerivatives {
   explicit LstmDerivatives(const Node& n) {
     constexpr float kInfinity = std::numeric_limits<float>::infinity();
     const float clip = n.float_attribute("clip", kInfinity);
-    for (const LstmActivation& a : Lstm::activations_of(n)) {
-      if (!find(of[found], a, found % 3 == 2 ? kInfinity : clip)) break;
-      ++found;
-    }
+    const Lstm::Activations activations = Lstm::activations_of(n);
+    const auto all = static_cast<size_t>(Lstm::directions_of(n)) * 3;
+    while (found < all && find(of[found], activations[found], found % 3 == 2 ? kInfinity : clip)) ++found;
   }
 };
 
@@ -70,13 +69,20 @@ enum : size_t { kGates, kDh, kDc, kHBefore, kDPeepholes };
 
 void infer(InferContext& c) {
   const SymShape *x = c.shape(Lstm::kX), *r = c.shape(Lstm::kR);
+  const bool known = x && r && concrete(*x) && concrete(*r) && x->size() == 3 && r->size() == 3;
   for (size_t i = 0; i <= kDPeepholes; ++i) {
     if (!c.has_output(i)) continue;
-    SymShape dims{Dim(Lstm::directions_of(c.node())), Dim(), Dim()};
-    const int64_t parts = i == kGates ? 4 : i == kDPeepholes ? 3 : 1;
-    if (x && x->size() == 3) dims[1] = i == kGates || i == kHBefore ? (*x)[0] * (*x)[1] : (*x)[1];
-    if (r && r->size() == 3) dims[2] = (*r)[2] * Dim(parts);
-    c.output(i, DType::kFloat32, std::move(dims));
+    if (!known) {
+      c.output(i, DType::kFloat32);
+      continue;
+    }
+    const int64_t batch = (*x)[1].value(), hidden = (*r)[2].value();
+    c.output(i, DType::kFloat32,
+             symbolic(Shape{Lstm::directions_of(c.node()),
+                            i == kGates || i == kHBefore ? (*x)[0].value() * batch : batch,
+                            i == kGates        ? 4 * hidden
+                            : i == kDPeepholes ? 3 * hidden
+                                               : hidden}));
   }
 }
 

@@ -258,6 +258,24 @@ describe('zeropoint quantize', () => {
     ).toBe(true);
   });
 
+  test('2-bit weights are operators without being told so, and cannot be Q/DQ pairs', async () => {
+    const args = [
+      'quantize',
+      model,
+      '-o',
+      inFolder('int2.onnx'),
+      '--mode',
+      'weight-only',
+      '--weights',
+      'int2',
+    ];
+    const wrong = await cli([...args, '--format', 'qdq']);
+    expect(wrong).toMatchObject({ code: 2, stderr: expect.stringMatching(/2 bits.*qoperator/s) });
+    const report = await json(...args);
+    expect(report.format).toBe('qoperator');
+    expect((await cli([...args.slice(0, -1), 'int3'])).stderr).toMatch(/int3.*int2/s);
+  });
+
   test('images become samples', async () => {
     mkdirSync(inFolder('images'));
     for (let i = 0; i < 3; ++i) {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs';
 import * as ort from 'onnxruntime-web';
 import { beforeAll, describe, expect, test } from 'vitest';
 import type { Feeds, Progress, QuantizeOptions } from 'zeropoint';
-import { errorOf, models, noisyFeeds, zeropoint } from './helpers.ts';
+import { errorOf, models, noisyFeeds, relativeError, zeropoint } from './helpers.ts';
 
 const { Model, compare } = zeropoint;
 
@@ -299,6 +299,41 @@ describe('calibration', () => {
     expect((await dense.quantize(blocks)).report.repairs).toEqual([]);
   });
 
+  test('weights of 2 bits are MatMulNBits, and the same in ONNX Runtime', async () => {
+    const { path, feeds } = models.recognition;
+    await using model = await Model.load(path);
+    const unseen = noisyFeeds(feeds, 1000);
+    const sizes: number[] = [];
+    for (const weights of ['int2', 'uint2', 'int4'] as const) {
+      const { model: small, report } = await model.quantize({
+        mode: 'weight-only',
+        weights,
+        format: weights === 'int4' ? 'qoperator' : undefined,
+        layerErrors: 0,
+      });
+      expect(report.format).toBe('qoperator');
+      expect(report.layers.some(({ weight }) => weight?.type === weights)).toBe(true);
+      const bytes = await small.toBytes();
+      expect(report.sizeAfter).toBe(bytes.length);
+      sizes.push(bytes.length);
+      expect(Buffer.from(bytes).includes('MatMulNBits')).toBe(true);
+
+      await using session = await small.createSession();
+      const ours = await session.run(unseen);
+      const theirs = await inOnnxRuntime(bytes, unseen);
+      for (const [name, { data }] of Object.entries(ours))
+        expect(relativeError(data as Float32Array, theirs[name]?.data as Float32Array)).toBeLessThan(0.01);
+
+      await using again = await Model.load(bytes);
+      expect((await compare(small, again, [unseen])).outputs[0]?.sqnr).toBeGreaterThan(60);
+      expect(await again.toBytes({ format: 'qoperator' })).toHaveLength(bytes.length);
+      await small.dispose();
+    }
+    const [int2 = 0, uint2 = 0, int4 = 0] = sizes;
+    expect(int2).toBeLessThan(int4);
+    expect(uint2).toBeLessThan(int4);
+  });
+
   test('static quantization without samples is an error that says so', async () => {
     await using model = await Model.load(path);
     const error = await errorOf(() => model.quantize({ mode: 'static' }), 'invalid-argument');
@@ -313,6 +348,34 @@ describe('calibration', () => {
       throw new RangeError('no more');
     })();
     await expect(model.quantize({ calibration })).rejects.toThrow(RangeError);
+  });
+});
+
+describe('weights of 2 bits in blocks', () => {
+  test('HQQ loses less than scales of the largest weight, and GPTQ less than both', async () => {
+    const { path, feeds } = models.wakeWord;
+    await using model = await Model.load(path);
+    const calibration = samplesOf(feeds, 24);
+    const unseen = samplesOf(feeds, 8, 1000);
+    const quality = async (options: QuantizeOptions) => {
+      const { model: small, report } = await model.quantize({
+        mode: 'weight-only',
+        weights: 'int2',
+        calibration,
+        layerErrors: 0,
+        ...options,
+      });
+      expect(report.layers.some(({ weight }) => weight?.type === 'int2')).toBe(true);
+      const verdict = await compare(model, small, unseen);
+      await small.dispose();
+      return verdict.outputs[0]?.sqnr ?? 0;
+    };
+    const symmetric = { symmetricWeights: true } as const;
+    const nearest = await quality({ ...symmetric, repairs: [] });
+    const hqq = await quality({ ...symmetric, repairs: ['hqq'] });
+    const gptq = await quality({ ...symmetric, repairs: ['hqq', 'gptq'] });
+    expect(hqq).toBeGreaterThan(nearest);
+    expect(gptq).toBeGreaterThan(hqq);
   });
 });
 

@@ -28,7 +28,7 @@ interface Options extends CommonOptions, SampleArguments, SchemeArguments {
   checkpoint?: string;
   calibration?: string;
   labels?: string;
-  format: 'qdq' | 'qoperator';
+  format?: 'qdq' | 'qoperator';
   force?: boolean;
   verify?: boolean;
 }
@@ -44,9 +44,10 @@ export function quantizeCommand(): CommandType {
       'the right classes, for --target drop and to train with: a line NAME,CLASS for each image, or CLASS for each sample; or .npy',
     )
     .addOption(
-      new Option('--format <name>', 'Q/DQ pairs, or operators that take integers')
-        .choices(['qdq', 'qoperator'])
-        .default('qdq'),
+      new Option(
+        '--format <name>',
+        'Q/DQ pairs, or operators that take integers (default: qdq, but qoperator for weights of 2 bits)',
+      ).choices(['qdq', 'qoperator']),
     )
     .option(
       '--checkpoint <file>',
@@ -63,6 +64,7 @@ Examples:
   $ zeropoint quantize model.onnx -o small.onnx --calibration x.npz --repair adaround,bias-correction
   $ zeropoint quantize model.onnx -o small.onnx --mode dynamic
   $ zeropoint quantize model.onnx -o small.onnx --mode weight-only --weights int4 --format qoperator
+  $ zeropoint quantize model.onnx -o small.onnx --mode weight-only --weights int2 --block-size 16 --calibration x.npz
   $ zeropoint quantize model.onnx -o small.onnx --calibration samples/ --preset imagenet --mode qat --weights int4 --epochs 5
   $ zeropoint quantize model.onnx -o small.onnx --calibration x.npz --exclude Softmax,conv_1 --json report.json`,
     );

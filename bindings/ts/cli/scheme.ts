@@ -68,17 +68,19 @@ export function addSchemeOptions(command: Command): Command {
       ]),
     )
     .addOption(
-      new Option('--weights <type>', 'type of quantized weights; 4-bit ones are for weight-only').choices([
-        'int8',
-        'uint8',
-        'int4',
-        'uint4',
-      ]),
+      new Option(
+        '--weights <type>',
+        'type of quantized weights; those of 4 and 2 bits are for weight-only',
+      ).choices(['int8', 'uint8', 'int4', 'uint4', 'int2', 'uint2']),
     )
     .option('--per-tensor', 'one scale for a whole weight instead of one per output channel')
     .option('--symmetric', 'activations: the zero point in the middle of the type')
     .option('--reduce-range', '7-bit weights, for machines whose 8-bit products saturate')
-    .option('--block-size <n>', '4-bit weights: elements that share a scale (32)', parse.positiveInteger)
+    .option(
+      '--block-size <n>',
+      'weights of 4 and 2 bits: elements that share a scale (32)',
+      parse.positiveInteger,
+    )
     .option('--observer <name>', 'how ranges are found from samples (min-max)')
     .option('--quantized-inputs', 'the model takes integers where its inputs are quantized')
     .option('--quantized-outputs', 'the model gives integers where its outputs are quantized')

@@ -217,7 +217,7 @@ export interface Histogram {
 /** A weight that was quantized. */
 export interface WeightReport {
   name: string;
-  type: TensorType;
+  type: TensorType | 'int2' | 'uint2';
   granularity: 'tensor' | 'channel' | 'block';
   elements: number;
   /** How many scales. */
