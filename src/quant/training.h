@@ -20,19 +20,19 @@ struct Training {
   std::string loss = "auto";
   std::string optimizer = "adam";  // or "sgd"
   std::string schedule =
-      "cosine";              // or "constant", or "step": a tenth from the half on, a hundredth from 3/4
-  double warm_up = 0.05;     // of all steps
-  double momentum = 0.9;     // of sgd
-  double weight_decay = 0;   // of weights, not of biases and scales; decoupled, as in AdamW
-  double clip_norm = 1;      // of all gradients together; 0: not clipped
-  double validation = 0.1;   // of the samples, kept aside to choose the best epoch by
-  // "learned"; "moving-average": they follow the ranges that batches have (Jacob et al. 2018), and those of weights
-  // their largest values; "fixed": they stay as calibrated.
+      "cosine";             // or "constant", or "step": a tenth from the half on, a hundredth from 3/4
+  double warm_up = 0.05;    // of all steps
+  double momentum = 0.9;    // of sgd
+  double weight_decay = 0;  // of weights, not of biases and scales; decoupled, as in AdamW
+  double clip_norm = 1;     // of all gradients together; 0: not clipped
+  double validation = 0.1;  // of the samples, kept aside to choose the best epoch by
+  // "learned"; "moving-average": they follow the ranges that batches have (Jacob et al. 2018), and those of
+  // weights their largest values; "fixed": they stay as calibrated.
   std::string scales = "learned";
   bool learn_zero_points = false;  // of activations that have them (LSQ+, Bhalgat et al. 2020)
   // Values inside the model that are to be as in the float model too, by name.
   std::vector<std::string> intermediate;
-  bool freeze = false;       // what comes before an operator without a gradient, instead of an error
+  bool freeze = false;  // what comes before an operator without a gradient, instead of an error
   uint64_t seed = 1;
   // Fewer integers than the types have: 2...8; 0: all of them. Activations then are clipped before they are
   // quantized.

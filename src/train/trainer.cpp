@@ -133,6 +133,7 @@ class Trainer::Impl {
 
   bool advance(double milliseconds) {
     const Stopwatch watch(milliseconds);
+    const void* saved = progress_.checkpoint.get();
     while (phase_ != Phase::kDone) {
       runtime::Session& session = phase_ == Phase::kStep ? *training_ : *evaluation_;
       if (!session.advance(std::max(0.1, milliseconds - watch.milliseconds()))) return false;
@@ -141,7 +142,8 @@ class Trainer::Impl {
       } else {
         end_validation_batch();
       }
-      if (watch.over()) break;
+      // Short epochs, too, are seen one by one by who keeps their checkpoints.
+      if (watch.over() || progress_.checkpoint.get() != saved) break;
     }
     return phase_ == Phase::kDone;
   }
