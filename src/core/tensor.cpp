@@ -61,6 +61,12 @@ const std::vector<std::string>& Tensor::strings() const {
   return strings_ ? *strings_ : kNone;
 }
 
+Tensor Tensor::copy_of(const TensorView& view) {
+  Tensor copy(view.dtype, Shape(view.dims.begin(), view.dims.end()));
+  std::memcpy(copy.mutable_raw(), view.data, copy.bytes());
+  return copy;
+}
+
 Tensor Tensor::reshaped(Shape dims) const {
   if (element_count(dims) != size_) {
     throw_error(ErrorCode::kShapeMismatch, {"cannot view ", dims_, " as ", dims});

@@ -48,6 +48,7 @@ class Tensor {
   static Tensor scalar(T value) {
     return of<T>({}, {value});
   }
+  static Tensor copy_of(const TensorView& view);
   static Tensor of_strings(Shape dims, std::vector<std::string> values);
 
   DType dtype() const { return dtype_; }

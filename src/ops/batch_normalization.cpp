@@ -41,14 +41,8 @@ void canonicalize(Canonicalize& c) {
 
 void infer(InferContext& c) {
   infer_same(c);
-  for (size_t i = 1; i < 3; ++i) {
-    if (!c.has_output(i)) continue;
-    if (const SymShape* shape = c.shape(i + 2)) {
-      c.output(i, c.dtype(i + 2), *shape);
-    } else {
-      c.output(i, c.dtype(i + 2));
-    }
-  }
+  for (size_t i = 1; i < 3; ++i)
+    if (c.has_output(i)) output_like(c, i, i + 2);
 }
 
 // Mean and variance of a channel: `count` rows of `length`, `stride` apart. Those of rows are brought

@@ -73,14 +73,8 @@ Kernel prepare(PrepareContext& c) {
 
 void infer_gradient(InferContext& c) {
   infer_same(c);
-  for (size_t i = 1; i < 3; ++i) {
-    if (!c.has_output(i)) continue;
-    if (c.shape(i)) {
-      c.output(i, DType::kFloat32, *c.shape(i));
-    } else {
-      c.output(i, DType::kFloat32);
-    }
-  }
+  for (size_t i = 1; i < 3; ++i)
+    if (c.has_output(i)) output_like(c, i, i);
 }
 
 Kernel prepare_gradient(PrepareContext& c) {

@@ -172,13 +172,15 @@ ValueId Fold::add(std::string_view type, Ids inputs, NewAttributes attributes, s
 
 // ---- shared rules
 
-void infer_same(InferContext& c) {
-  if (const SymShape* shape = c.shape(0)) {
-    c.output(0, c.dtype(0), *shape);
+void output_like(InferContext& c, size_t output, size_t input) {
+  if (const SymShape* shape = c.shape(input)) {
+    c.output(output, c.dtype(input), *shape);
   } else {
-    c.output(0, c.dtype(0));
+    c.output(output, c.dtype(input));
   }
 }
+
+void infer_same(InferContext& c) { output_like(c, 0, 0); }
 
 void infer_broadcast(InferContext& c) {
   SymShape out;

@@ -434,7 +434,8 @@ const OpDef& op_of(const Node& node);
 std::vector<const OpDef*> all_ops();  // by domain and name
 
 // Shape rules that many operators share.
-void infer_same(InferContext& c);       // output 0 as input 0
+void output_like(InferContext&, size_t output, size_t input);  // type and shape, as far as they are known
+void infer_same(InferContext& c);                              // output 0 as input 0
 void infer_broadcast(InferContext& c);  // numpy broadcast of all inputs, type of input 0
 // layout rules
 LayoutRule any_layout(const InferContext&);

@@ -96,7 +96,10 @@ struct Groups {
 }  // namespace
 
 QParams choose_params(Range range, DType dtype, bool symmetric) {
-  const IntegerRange codes = integer_range(dtype);
+  return choose_params(range, dtype, symmetric, integer_range(dtype));
+}
+
+QParams choose_params(Range range, DType dtype, bool symmetric, IntegerRange codes) {
   double lo = std::min(0.0, static_cast<double>(range.min)),
          hi = std::max(0.0, static_cast<double>(range.max));
   if (lo == 0 && hi == 0) hi = 1;

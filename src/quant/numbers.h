@@ -36,6 +36,8 @@ struct QParams {
 // and the range grows to be as wide on either side. A range of zeros gives a scale as for [0, 1]: it is never
 // 0, and a bias at scale s_x * s_w keeps its precision. `dtype` has 4 to 16 bits.
 QParams choose_params(Range range, DType dtype, bool symmetric);
+// The same with these integers alone.
+QParams choose_params(Range range, DType dtype, bool symmetric, IntegerRange codes);
 // What the integers of `params` stand for, from the smallest to the largest.
 Range covered(const QParams& params);
 

@@ -8,8 +8,9 @@
 //   200      decide      `plan`
 //   300      calibrate   `ranges`, `params`
 //   400      place       `result`, `weights`, `biases`
-//   500...   (repairs that change integers and biases: edit constants of `result`; see layerwise.h)
-//   900      report      `report`
+//   480      narrow      `params`, `weights`: fewer integers than the types have, where training asks for
+//   them 500...   (repairs that change integers and biases: edit constants of `result`; see layerwise.h) 800
+//   train       constants of `result`, from what the repairs left 900      report      `report`
 #pragma once
 
 #include <memory>
@@ -67,7 +68,8 @@ struct StageDef {
   bool repair = false;         // runs when Config::repairs names it; else in every job
   // Of a repair: whether it is worth its time for everyone who has such a configuration. Null: never.
   bool (*by_default)(const Config&, const Scheme&) = nullptr;
-  // Chooses the integers of weights anew, from the float weights: what training made of them would be lost.
+  // Chooses the integers of weights anew, of all that the type has: not of the fewer that training may ask
+  // for.
   bool rounds_weights = false;
   // What it needs samples for. Null: never.
   bool (*needs_samples)(const Config&, const Scheme&) = nullptr;

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <cstring>
 #include <numeric>
 
 #include "core/sort.h"
@@ -716,16 +715,8 @@ std::vector<Tensor> evaluate(const PlanNode& node, const std::vector<const Tenso
   for (size_t i = 0; i < plan.steps().size(); ++i) plan.run_step(i, nullptr);
   std::vector<Tensor> results;
   size_t next = 0;
-  for (const PlanValue& value : outputs) {
-    if (!value.known) {
-      results.emplace_back();
-      continue;
-    }
-    const TensorView view = plan.output(next++);
-    Tensor copy(view.dtype, Shape(view.dims.begin(), view.dims.end()));
-    std::memcpy(copy.mutable_raw(), view.data, copy.bytes());
-    results.push_back(std::move(copy));
-  }
+  for (const PlanValue& value : outputs)
+    results.push_back(value.known ? Tensor::copy_of(plan.output(next++)) : Tensor());
   return results;
 }
 

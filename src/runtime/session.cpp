@@ -1,7 +1,6 @@
 #include "runtime/session.h"
 
 #include <algorithm>
-#include <cstring>
 #include <list>
 
 #include "core/stopwatch.h"
@@ -82,12 +81,7 @@ class Session::Impl {
 
   std::vector<Tensor> outputs() const {
     std::vector<Tensor> tensors;
-    for (size_t i = 0; i < model_->graph.outputs.size(); ++i) {
-      const TensorView view = output(i);
-      Tensor copy(view.dtype, Shape(view.dims.begin(), view.dims.end()));
-      std::memcpy(copy.mutable_raw(), view.data, copy.bytes());
-      tensors.push_back(std::move(copy));
-    }
+    for (size_t i = 0; i < model_->graph.outputs.size(); ++i) tensors.push_back(Tensor::copy_of(output(i)));
     return tensors;
   }
 

@@ -213,24 +213,23 @@ void Learned::find_activations() {
     activations_.push_back(
         {.x = x, .integers = n.output(0), .group = group, .follows = trained, .low = low, .high = high});
   }
-  for (Activation& a : activations_) a.moved = only_moved(a);
+  const GraphIndex index(graph());
+  for (Activation& a : activations_) a.moved = only_moved(a, index);
 }
 
 // Made of nothing but activations of the same group, by an operator that only moves them.
-bool Learned::only_moved(const Activation& a) const {
-  const std::vector<Node>& nodes = graph().nodes;
-  const auto made_by = [&](ValueId v) {
-    return std::find_if(nodes.begin(), nodes.end(), [&](const Node& n) {
-      return v != kNoValue && std::find(n.outputs.begin(), n.outputs.end(), v) != n.outputs.end();
-    });
+bool Learned::only_moved(const Activation& a, const GraphIndex& index) const {
+  const auto made_by = [&](ValueId v) -> const Node* {
+    const int32_t n = v == kNoValue ? -1 : index.producer[static_cast<size_t>(v)];
+    return n < 0 ? nullptr : &graph().nodes[static_cast<size_t>(n)];
   };
-  const auto maker = made_by(a.x);
-  if (maker == nodes.end()) return false;
+  const Node* maker = made_by(a.x);
+  if (!maker) return false;
   const OpDef* def = find_op(maker->domain, maker->op_type);
   if (!def || def->quant.kind != QuantRule::Kind::kSameScale || def->quant.blends) return false;
   const auto same = [&](ValueId v) {
-    const auto from = made_by(v);
-    return from != nodes.end() && quant::is_dequantize(*from) &&
+    const Node* from = made_by(v);
+    return from && quant::is_dequantize(*from) &&
            std::any_of(activations_.begin(), activations_.end(), [&](const Activation& other) {
              return other.integers == from->input(0) && other.group == a.group;
            });
@@ -254,10 +253,7 @@ void Learned::narrow() {
     const IntegerRange codes = activation_codes(p.dtype), all = integer_range(p.dtype);
     if (codes.min == all.min && codes.max == all.max) continue;
     narrowed[g] = true;
-    const quant::Range range = quant::covered(p);
-    double zero = p.zero_point;
-    fit_codes(range.min, range.max, codes, state_.config.symmetric_activations, p.scale, zero);
-    p.zero_point = static_cast<int32_t>(zero);
+    p = quant::choose_params(quant::covered(p), p.dtype, state_.config.symmetric_activations, codes);
   }
   for (Activation& a : activations_)
     if (narrowed[static_cast<size_t>(a.group)] && !a.moved) add_clip(a);
@@ -347,8 +343,8 @@ Problem Learned::problem(const std::vector<Aim>& aims) const {
                              .scale = g[s].name,
                              .zero_point = {},
                              .zero = static_cast<double>(w.zero_points[0]),
-                             .codes = w.codes,
-                             .symmetric = true});
+                             .dtype = placed.spec.dtype,
+                             .codes = w.codes});
     }
     std::vector<float> zero(w.zero_points.begin(), w.zero_points.end());
     const ValueId z = g.add_constant(w.name + "/zero", tensor_like(scales, zero));
@@ -390,8 +386,8 @@ Problem Learned::problem(const std::vector<Aim>& aims) const {
                                .scale = g[scales[group]].name,
                                .zero_point = moves_zero ? g[zeros[group]].name : "",
                                .zero = static_cast<double>(q.zero_point),
+                               .dtype = q.dtype,
                                .codes = activation_codes(q.dtype),
-                               .symmetric = !moves_zero,
                                .memory = kRangeMemory});
       }
     }

@@ -71,7 +71,7 @@ class Learned {
   void find_weights();
   void find_plain();
   void find_activations();
-  bool only_moved(const Activation& a) const;
+  bool only_moved(const Activation& a, const GraphIndex& index) const;
   void add_clip(Activation& a);
   void write();
 

@@ -49,6 +49,8 @@ void check(const Config& c) {
                           {"scales", t.scales, " learned moving-average fixed "}})
     require(o.names.find(" " + o.value + " ") != std::string_view::npos,
             {"unknown ", o.what, " '", o.value, "'"}, o.names);
+  require(t.scales != "moving-average" || c.symmetric_weights,
+          "scales that follow the ranges of weights need symmetric weights", "leave symmetricWeights on");
   require(t.weight_bits == 0 || c.symmetric_weights, "fewer bits for weights need symmetric weights",
           "leave symmetricWeights on");
   for (const quant::StageDef* d : quant::all_stages())

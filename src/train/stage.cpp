@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "core/error.h"
 #include "train/learned.h"
@@ -90,7 +89,7 @@ class Train : public quant::Stage {
         runtime::SessionOptions{.threads = state.threads, .integer = false, .taps = std::move(taps)});
     teacher_->set_tap([this](ValueId v, const TensorView& view) {
       for (Inside& i : inside_)
-        if (i.value == v && view.dtype == DType::kFloat32) i.seen = copied(view);
+        if (i.value == v && view.dtype == DType::kFloat32) i.seen = Tensor::copy_of(view);
     });
     for (size_t i = 0; i < graph.outputs.size(); ++i) {
       if (graph[graph.outputs[i]].dtype != DType::kFloat32) continue;
@@ -181,12 +180,6 @@ class Train : public quant::Stage {
                   {.hint = "give the right class of each sample"});
     }
     given_.push_back({outputs_[0].aim.feed, Tensor::of<int64_t>({1}, {labels[sample_++]})});
-  }
-
-  static Tensor copied(const TensorView& view) {
-    Tensor t(view.dtype, {view.dims.begin(), view.dims.end()});
-    std::memcpy(t.mutable_raw(), view.data, t.bytes());
-    return t;
   }
 
   struct Inside {  // a value that is to be as in the float model too

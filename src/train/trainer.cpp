@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "core/stopwatch.h"
 #include "ops/infer.h"
+#include "quant/numbers.h"
 #include "train/backward.h"
 
 namespace zp::train {
@@ -86,20 +87,6 @@ constexpr size_t kFewestForValidation = 20, kMostForValidation = 1000;
 constexpr double kLossMemory = 0.95;  // of the running mean that is shown
 
 }  // namespace
-
-void fit_codes(double low, double high, IntegerRange codes, bool symmetric, float& scale,
-               double& zero_point) {
-  low = std::min(low, 0.0);
-  high = std::max(high, 0.0);
-  if (!(high > low)) return;
-  if (symmetric) {
-    scale = static_cast<float>(std::max(-low, high) / (codes.max - zero_point));
-    return;
-  }
-  scale = static_cast<float>((high - low) / (codes.max - codes.min));
-  zero_point =
-      std::clamp<double>(std::nearbyint(codes.min - low / static_cast<double>(scale)), codes.min, codes.max);
-}
 
 class Trainer::Impl {
  public:
@@ -231,11 +218,8 @@ class Trainer::Impl {
                                  parameters_.begin());
     };
     r.scale = find(f.scale);
-    double zero = f.zero;
-    if (r.moves_zero()) {
-      r.zero_point = find(f.zero_point);
-      zero = parameters_[r.zero_point].value.floats()[0];
-    }
+    if (r.moves_zero()) r.zero_point = find(f.zero_point);
+    const double zero = r.moves_zero() ? double{parameters_[r.zero_point].value.floats()[0]} : f.zero;
     for (const float s : parameters_[r.scale].value.data<float>()) {
       r.low.push_back((f.codes.min - zero) * s);
       r.high.push_back((f.codes.max - zero) * s);
@@ -251,10 +235,13 @@ class Trainer::Impl {
       for (size_t c = 0; c < scales.size(); ++c) {
         f.low[c] = f.how.memory * f.low[c] + (1 - f.how.memory) * low[c];
         f.high[c] = f.how.memory * f.high[c] + (1 - f.how.memory) * high[c];
-        double zero = f.how.zero;
-        fit_codes(f.low[c], f.high[c], f.how.codes, f.how.symmetric, scales[c], zero);
+        if (f.low[c] >= 0 && f.high[c] <= 0) continue;  // nothing but zeros
+        const quant::QParams q =
+            quant::choose_params({static_cast<float>(f.low[c]), static_cast<float>(f.high[c])}, f.how.dtype,
+                                 !f.moves_zero(), f.how.codes);
+        scales[c] = q.scale;
         if (f.moves_zero())
-          parameters_[f.zero_point].value.mutable_data<float>()[0] = static_cast<float>(zero);
+          parameters_[f.zero_point].value.mutable_data<float>()[0] = static_cast<float>(q.zero_point);
       }
     }
   }

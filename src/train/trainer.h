@@ -22,10 +22,10 @@ namespace zp::train {
 // Scales, and zero points, that follow the ranges of values instead of being learned.
 struct Following {
   ValueId low = kNoValue, high = kNoValue;  // values of the graph: a scalar, or one for each scale
-  std::string scale, zero_point;            // names of parameters; without the latter, zero points stay
-  double zero = 0;                          // those that stay
+  std::string scale, zero_point;  // names of parameters; without the latter, in the middle of the type
+  double zero = 0;                // where that is
+  DType dtype = DType::kInt8;
   IntegerRange codes;
-  bool symmetric = false;
   double memory = 0;  // of the range before a batch in the one after it
 };
 
@@ -35,9 +35,6 @@ struct Problem {
   std::vector<Parameter> parameters;
   std::vector<Following> following;
 };
-
-// The scale, and unless it is symmetric the zero point, with which `codes` cover [low, high] and zero.
-void fit_codes(double low, double high, IntegerRange codes, bool symmetric, float& scale, double& zero_point);
 
 class Trainer {
  public:

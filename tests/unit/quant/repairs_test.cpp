@@ -331,11 +331,16 @@ TEST(AdaRound, WorksInSlicesAndCanBeLeft) {
   EXPECT_EQ(job.progress().total, 2u);
 }
 
-TEST(Gptq, MakesUpForTheRoundingOfAWeightWithThoseBehindIt) {
+// m = x w, with x of four rows.
+std::shared_ptr<Model> one_product(const Tensor& w) {
   Net net;
-  const ValueId x = net.input("x", {4, 64});
-  net.output(net.add("MatMul", "m", {x, net.constant("w", noise({64, 24}, 1, 0.4f))}));
-  const auto model = net.build();
+  const ValueId x = net.input("x", {4, w.dims()[0]});
+  net.output(net.add("MatMul", "m", {x, net.constant("w", w)}));
+  return net.build();
+}
+
+TEST(Gptq, MakesUpForTheRoundingOfAWeightWithThoseBehindIt) {
+  const auto model = one_product(noise({64, 24}, 1, 0.4f));
   const Samples seen = correlated({4, 64}, 64, 100), held_out = correlated({4, 64}, 16, 500);
   Config config;
   config.mode = "weight-only";
@@ -348,13 +353,10 @@ TEST(Gptq, MakesUpForTheRoundingOfAWeightWithThoseBehindIt) {
 }
 
 TEST(Hqq, FindsScalesThatServeTheManyWeights) {
-  Net net;
-  const ValueId x = net.input("x", {4, 64});
   // Many small weights, few large ones.
   Tensor w = noise({64, 24}, 1);
   for (float& v : w.mutable_data<float>()) v = 0.3f * v * v * v;
-  net.output(net.add("MatMul", "m", {x, net.constant("w", w)}));
-  const auto model = net.build();
+  const auto model = one_product(w);
   Config config;
   config.mode = "weight-only";
   config.weights = DType::kUint4;
@@ -368,10 +370,7 @@ TEST(Hqq, FindsScalesThatServeTheManyWeights) {
 }
 
 TEST(TwoBits, RepairsKeepToFourValuesAndWinEachMore) {
-  Net net;
-  const ValueId x = net.input("x", {4, 64});
-  net.output(net.add("MatMul", "m", {x, net.constant("w", noise({64, 24}, 1, 0.4f))}));
-  const auto model = net.build();
+  const auto model = one_product(noise({64, 24}, 1, 0.4f));
   const Samples seen = correlated({4, 64}, 64, 100), held_out = correlated({4, 64}, 16, 500);
   for (const DType type : {DType::kInt2, DType::kUint2}) {
     for (const bool symmetric : {false, true}) {

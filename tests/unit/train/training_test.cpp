@@ -342,6 +342,12 @@ TEST(Training, MistakesAreErrors) {
   Digits wrong = digits(40, 1);
   wrong.labels.mutable_data<int64_t>()[7] = 10;
   EXPECT_EQ(code(config, wrong.feeds(true)), "invalid-feed: class 10 is not one of 10");
+  config.training.scales = "moving-average";
+  config.symmetric_weights = false;
+  EXPECT_EQ(code(config, plain),
+            "invalid-argument: scales that follow the ranges of weights need symmetric weights");
+  config.training.scales = "learned";
+  config.symmetric_weights = true;
   config.training.loss = "hinge";
   EXPECT_EQ(code(config, plain), "invalid-argument: unknown loss 'hinge'");
   config = narrow(4, 4, 1);
