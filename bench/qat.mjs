@@ -14,6 +14,7 @@ import * as zeropoint from '../dist/node.js';
 import { models as modelsFrom } from './accuracy/contest.mjs';
 import { outputsOf, samplesOf as samplesOfModel } from './accuracy/samples.mjs';
 import { accuracyOf, digits, digitsNetwork, randomNumbers, samplesOf } from './digits.mjs';
+import { median } from './lib/measure.mjs';
 import { movedToCurrentNode } from './lib/node.mjs';
 import { environment, prepare } from './prepare/prepare.mjs';
 
@@ -49,8 +50,6 @@ async function train(model, how) {
   });
   return { made, seconds: (now() - start) / 1000, last };
 }
-
-const median = (numbers) => numbers.sort((a, b) => a - b)[numbers.length >> 1];
 
 // ---- digits
 

@@ -245,7 +245,9 @@ export interface QuantizeReport extends EngineReport {
 
 export const formats = ['qdq', 'qoperator'] as const;
 const twoBitTypes = ['int2', 'uint2'];
-const weightTypes = ['int8', 'uint8', 'int4', 'uint4', ...twoBitTypes];
+/** Those that weight-only has in blocks. */
+const blockTypes = ['int4', 'uint4', ...twoBitTypes];
+const weightTypes = ['int8', 'uint8', ...blockTypes];
 const activationTypes = ['uint8', 'int8', 'uint16', 'int16'];
 const blockSizes = [16, 32, 64, 128, 256];
 
@@ -451,7 +453,8 @@ export function configFrom(
     weights: options.weights ?? 'int8',
     perChannel: options.perChannel ?? true,
     symmetricWeights:
-      options.symmetricWeights ?? (options.mode !== 'weight-only' || !/[24]$/.test(options.weights ?? '')),
+      options.symmetricWeights ??
+      !(options.mode === 'weight-only' && blockTypes.includes(options.weights ?? '')),
     symmetricActivations: options.symmetric ?? false,
     reduceRange: options.reduceRange ?? false,
     blockSize: options.blockSize ?? 32,

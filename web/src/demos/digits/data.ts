@@ -2,6 +2,7 @@
 import { Tensor } from 'zeropoint';
 import testUrl from '../../../../build/digits/test.bin?url';
 import trainingUrl from '../../../../build/digits/training.bin?url';
+import { packed } from '../demo.ts';
 
 /** Rows and columns of an image. */
 export const side = 28;
@@ -14,9 +15,8 @@ export interface Digit {
 }
 
 async function unpack(url: string): Promise<(Digit & { label: number })[]> {
-  const { ok, status, body } = await fetch(url);
-  if (!ok || !body) throw new Error(`the demo's digits could not be loaded: ${status}`);
-  const unpacked = new Response(body.pipeThrough(new DecompressionStream('gzip')));
+  const { body } = await packed(url, 'digits');
+  const unpacked = new Response(body?.pipeThrough(new DecompressionStream('gzip')));
   const bytes = new Uint8Array(await unpacked.arrayBuffer());
   const each = 1 + side * side;
   return Array.from({ length: bytes.length / each }, (_, i) => ({

@@ -1,11 +1,11 @@
 import type { Model } from 'zeropoint';
 import modelUrl from '../../../../build/digits/digits.onnx?url';
-import type { Demo } from '../demo.ts';
+import { type Demo, modelAt } from '../demo.ts';
 import { type Digit, digitsTensor, testDigits, trainingDigits } from './data.ts';
 import { DigitsView } from './view.tsx';
 
 /** How many of each kind tools/digits.mjs packs. */
-const packed = 500;
+const count = 500;
 
 /** Of so many digits, in batches. */
 async function* feeds(model: Model, loading: Promise<readonly Digit[]>, limit: number, batch: number) {
@@ -22,20 +22,16 @@ export const digits: Demo = {
   title: 'Recognise digits',
   summary:
     'A small network, 83 KB: draw a digit, quantize to as few as 2 bits, and win accuracy back by training.',
-  async load(signal) {
-    const response = await fetch(modelUrl, { signal });
-    if (!response.ok) throw new Error(`the demo's model could not be loaded: ${response.status}`);
-    return { name: 'digits.onnx', bytes: new Uint8Array(await response.arrayBuffer()) };
-  },
-  samplesLabel: `${packed} handwritten digits`,
+  load: modelAt(modelUrl, 'digits.onnx'),
+  samplesLabel: `${count} handwritten digits`,
   samplesNote:
     'Handwritten digits of the MNIST collection that the network was trained on: others than those it is tested with.',
-  sampleCount: packed,
+  sampleCount: count,
   samples: (model, limit) => feeds(model, trainingDigits(), limit, 1),
   labels: async () => (await trainingDigits()).map(({ label }) => label),
   test: (model) => ({
-    what: `${packed} digits that it never saw`,
-    feeds: () => feeds(model, testDigits(), packed, 50),
+    what: `${count} digits that it never saw`,
+    feeds: () => feeds(model, testDigits(), count, 50),
     labels: async () => (await testDigits()).map(({ label }) => label),
   }),
   View: DigitsView,

