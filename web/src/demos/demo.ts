@@ -5,19 +5,16 @@ import type { Feeds, Model } from 'zeropoint';
 import type { LabelledSamples } from '../sample-set.ts';
 
 /** What a demo is packed with; `what` it is, in words, for who reads that it could not be loaded. */
-export async function packed(url: string, what: string, signal?: AbortSignal): Promise<Response> {
+export async function packed(url: string, what: string, signal?: AbortSignal) {
   const response = await fetch(url, signal ? { signal } : {});
   if (!response.ok) throw new Error(`the demo's ${what} could not be loaded: ${response.status}`);
-  return response;
+  return new Uint8Array(await response.arrayBuffer());
 }
 
 /** Demo.load of a model that is packed with the page. */
 export const modelAt =
   (url: string, name: string): Demo['load'] =>
-  async (signal) => ({
-    name,
-    bytes: new Uint8Array(await (await packed(url, 'model', signal)).arrayBuffer()),
-  });
+  async (signal) => ({ name, bytes: await packed(url, 'model', signal) });
 
 export interface DemoViewProps {
   original: Model;

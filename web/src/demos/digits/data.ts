@@ -15,8 +15,8 @@ export interface Digit {
 }
 
 async function unpack(url: string): Promise<(Digit & { label: number })[]> {
-  const { body } = await packed(url, 'digits');
-  const unpacked = new Response(body?.pipeThrough(new DecompressionStream('gzip')));
+  const file = new Blob([await packed(url, 'digits')]);
+  const unpacked = new Response(file.stream().pipeThrough(new DecompressionStream('gzip')));
   const bytes = new Uint8Array(await unpacked.arrayBuffer());
   const each = 1 + side * side;
   return Array.from({ length: bytes.length / each }, (_, i) => ({
