@@ -22,9 +22,9 @@ async function timeOf(call, times) {
 /**
  * Medians in milliseconds of calls by name. The contestants take turns, so that what else the machine does hits all
  * alike. Each first runs for `warmUp` milliseconds (WebAssembly is compiled twice, first quickly and badly); calls too
- * short for the clock are timed several at once. `rest`: milliseconds before each turn, followed by a call that does not
- * count; for contestants whose threads go on waiting busily after a call (those of ONNX Runtime Web: 34 ms), where
- * they would take the next one's processors.
+ * short for the clock are timed several at once. `rest`: milliseconds before each turn, followed by 20 ms of calls that do
+ * not count; for contestants whose threads go on waiting busily after a call (those of ONNX Runtime Web: 34 ms), where
+ * they would take the next one's processors. Processors that have rested are slow for some milliseconds.
  */
 export async function race(contestants, { warmUp = 300, budget = 1000, rounds = [5, 60], rest = 0 } = {}) {
   const entries = Object.entries(contestants).map(([name, call]) => ({ name, call, times: 1, samples: [] }));
@@ -47,7 +47,9 @@ export async function race(contestants, { warmUp = 300, budget = 1000, rounds = 
       if (rest > 0) {
         const start = performance.now();
         await new Promise((resolve) => setTimeout(resolve, rest));
-        await entry.call();
+        const awake = performance.now() + 20;
+        do await entry.call();
+        while (performance.now() < awake);
         end += performance.now() - start;
       }
       entry.samples.push(await timeOf(entry.call, entry.times));

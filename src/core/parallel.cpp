@@ -57,8 +57,11 @@ struct ThreadPool::Shared {
   static constexpr uint64_t kInside = 0xffff;
   static constexpr uint64_t kOpen = 1 << 16;
   static constexpr uint64_t kJob = kOpen << 1;
-  // Before sleeping, some 50 us: kernels follow each other closely, and waking takes as long.
-  static constexpr int kSpins = 30000;
+  // Before a worker sleeps, some 1 ms. Kernels and runs follow each other closely, waking takes 50 us, and a system
+  // may wake a worker on the processor of its caller and leave it there as long as one of the two keeps sleeping.
+  static constexpr int kIdleSpins = 600000;
+  // Before the caller sleeps, some 50 us: if a worker has not come back by then, it may be waiting for this processor.
+  static constexpr int kFinishSpins = 30000;
 
   struct Worker {
     Shared* shared;
@@ -104,7 +107,7 @@ struct ThreadPool::Shared {
     uint64_t seen = 0;
     for (;;) {
       bool entered = false;
-      for (int spin = 0; spin < kSpins && !entered; ++spin) entered = enter(seen);
+      for (int spin = 0; spin < kIdleSpins && !entered; ++spin) entered = enter(seen);
       if (!entered) {
         std::lock_guard lock(mutex);
         asleep.fetch_add(1);
@@ -168,7 +171,7 @@ void ThreadPool::run(int64_t tasks, FunctionRef<void(int64_t, int)> body) {
   s.drain(0);
   s.gate.fetch_and(~Shared::kOpen, std::memory_order_acq_rel);
   const auto empty = [&s] { return (s.gate.load(std::memory_order_acquire) & Shared::kInside) == 0; };
-  for (int spin = 0; spin < Shared::kSpins && !empty(); ++spin) {
+  for (int spin = 0; spin < Shared::kFinishSpins && !empty(); ++spin) {
   }
   if (!empty()) {
     std::lock_guard lock(s.mutex);
