@@ -288,6 +288,7 @@ constexpr OpDef kBatchNormalization = {
     .name = "BatchNormalization",
     .infer = infer,
     .prepare = prepare,
+    .biases = {1, 2},
     .quant = {.kind = QuantRule::Kind::kFloat,
               .why_float = "its parameters are computed while the model runs"},
     .canonicalize = canonicalize,

@@ -372,6 +372,7 @@ constexpr OpDef kPRelu = {
     .prepare = prepare<Binary::kPRelu>,
     .layout = any_layout,
     .broadcasts = true,
+    .weights = {1},
     .quant = {.kind = QuantRule::Kind::kFloat, .why_float = "a slope for each channel has no integer form"},
     .canonicalize = drop_consumed_inputs,
     .gradient = prelu_gradient};

@@ -172,17 +172,42 @@ void Learned::find_weights() {
   }
 }
 
-// Weights and biases of products that read them as floats.
+namespace {
+
+struct ParameterInput {
+  int at;
+  bool is_bias;  // or a scale: weight decay leaves it alone
+};
+
+// Where an operator takes what training moves.
+std::vector<ParameterInput> parameter_inputs(const OpDef* def) {
+  std::vector<ParameterInput> inputs;
+  if (!def) return inputs;
+  const auto add = [&](int at, bool is_bias) {
+    if (at >= 0) inputs.push_back({at, is_bias});
+  };
+  if (def->quant.kind == QuantRule::Kind::kProduct) {
+    add(def->quant.weight, false);
+    add(def->quant.bias, true);
+  }
+  add(def->gain, true);
+  add(def->shift, true);
+  for (const int at : def->weights) add(at, false);
+  for (const int at : def->biases) add(at, true);
+  return inputs;
+}
+
+}  // namespace
+
+// What operators read as floats.
 void Learned::find_plain() {
   std::set<ValueId> seen;
   for (const Node& n : graph().nodes) {
-    const OpDef* def = find_op(n.domain, n.op_type);
-    if (!def || def->quant.kind != QuantRule::Kind::kProduct) continue;
-    for (const int slot : {def->quant.weight, def->quant.bias}) {
-      const ValueId v = slot < 0 ? kNoValue : n.input(static_cast<size_t>(slot));
+    for (const auto [at, is_bias] : parameter_inputs(find_op(n.domain, n.op_type))) {
+      const ValueId v = n.input(static_cast<size_t>(at));
       const Tensor* t = graph().constant(v);
       if (t && t->dtype() == DType::kFloat32 && seen.insert(v).second)
-        plain_.push_back({v, slot == def->quant.bias, graph()[v].name});
+        plain_.push_back({v, is_bias, graph()[v].name});
     }
   }
 }
@@ -190,8 +215,7 @@ void Learned::find_plain() {
 void Learned::find_activations() {
   std::vector<bool> follows(graph().values.size(), false);
   for (const Node& n : graph().nodes) {
-    const OpDef* def = find_op(n.domain, n.op_type);
-    const bool trained = (def && def->quant.kind == QuantRule::Kind::kProduct) ||
+    const bool trained = !parameter_inputs(find_op(n.domain, n.op_type)).empty() ||
                          std::any_of(n.inputs.begin(), n.inputs.end(), [&](ValueId v) {
                            return v != kNoValue && follows[static_cast<size_t>(v)];
                          });

@@ -50,7 +50,7 @@ class Learned {
     Tensor value;
     std::string name;
   };
-  struct Plain {  // of a product that stays float
+  struct Plain {  // that stays float
     ValueId value;
     bool is_bias;
     std::string name;

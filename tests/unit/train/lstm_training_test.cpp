@@ -1,4 +1,4 @@
-// A recurrent network learns: from nothing, and in front of and behind an LSTM that stays as it is.
+// A recurrent network learns: from nothing, and as what is quantized around it.
 #include <cmath>
 
 #include "train/trainer.h"
@@ -96,7 +96,8 @@ TEST(LstmTraining, ThroughAnLstm) {
   config.weights = DType::kInt4;
   config.training = {.epochs = 12, .learning_rate = 1e-2, .batch = 30, .loss = "mse"};
   config.training.weight_bits = 2;
-  quant::Quantizer job(net.build(), config, 1);
+  const std::shared_ptr<Model> model = net.build();
+  quant::Quantizer job(model, config, 1);
   std::optional<quant::TrainingProgress> progress;
   for (;;) {
     while (!job.advance(1e9)) {
@@ -111,6 +112,17 @@ TEST(LstmTraining, ThroughAnLstm) {
   ASSERT_TRUE(progress);
   EXPECT_LT(progress->best_loss, 0.7 * progress->first_loss);
   EXPECT_GT(progress->first_loss, 0);
+  // The LSTM itself, which stays float, learned with them.
+  const Graph made = job.result().graph;
+  for (const Node& n : made.nodes) {
+    if (n.op_type != "LSTM") continue;
+    for (const int at : {1, 2, 3}) {
+      const ValueId before = model->graph.find(std::array{"W", "R", "B"}[static_cast<size_t>(at) - 1]);
+      EXPECT_NE(made.constant(n.input(static_cast<size_t>(at)))->floats(),
+                model->graph.constant(before)->floats())
+          << at;
+    }
+  }
 }
 
 }  // namespace
