@@ -158,7 +158,8 @@ val number(int64_t n) { return val(static_cast<double>(n)); }
 val copied(const std::byte* data, size_t bytes) {
   const val view(
       emscripten::typed_memory_view(bytes, reinterpret_cast<const unsigned char*>(data)));  // NOLINT: bytes
-  // Not slice(): V8 would clear the memory first, and for large arrays take it from the system anew each time.
+  // Not slice(): V8 would clear the memory first, and for large arrays take it from the system anew each
+  // time.
   return val::global("Uint8Array").new_(view);
 }
 

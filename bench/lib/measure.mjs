@@ -22,7 +22,7 @@ async function timeOf(call, times) {
 /**
  * Medians in milliseconds of calls by name. The contestants take turns, so that what else the machine does hits all
  * alike. Each first runs for `warmUp` milliseconds (WebAssembly is compiled twice, first quickly and badly); calls too
- * short for the clock are timed several at once. `rest`: milliseconds before each turn, followed by 20 ms of calls that do
+ * short for the clock are timed several at once. `rest`: milliseconds before each turn, followed by 40 ms of calls that do
  * not count; for contestants whose threads go on waiting busily after a call (those of ONNX Runtime Web: 34 ms), where
  * they would take the next one's processors. Processors that have rested are slow for some milliseconds.
  */
@@ -47,7 +47,7 @@ export async function race(contestants, { warmUp = 300, budget = 1000, rounds = 
       if (rest > 0) {
         const start = performance.now();
         await new Promise((resolve) => setTimeout(resolve, rest));
-        const awake = performance.now() + 20;
+        const awake = performance.now() + 40;
         do await entry.call();
         while (performance.now() < awake);
         end += performance.now() - start;

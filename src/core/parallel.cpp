@@ -57,10 +57,12 @@ struct ThreadPool::Shared {
   static constexpr uint64_t kInside = 0xffff;
   static constexpr uint64_t kOpen = 1 << 16;
   static constexpr uint64_t kJob = kOpen << 1;
-  // Before a worker sleeps, some 1 ms. Kernels and runs follow each other closely, waking takes 50 us, and a system
-  // may wake a worker on the processor of its caller and leave it there as long as one of the two keeps sleeping.
+  // Before a worker sleeps, some 1 ms. Kernels and runs follow each other closely, waking takes 50 us, and a
+  // system may wake a worker on the processor of its caller and leave it there as long as one of the two
+  // keeps sleeping.
   static constexpr int kIdleSpins = 600000;
-  // Before the caller sleeps, some 50 us: if a worker has not come back by then, it may be waiting for this processor.
+  // Before the caller sleeps, some 50 us: if a worker has not come back by then, it may be waiting for this
+  // processor.
   static constexpr int kFinishSpins = 30000;
 
   struct Worker {

@@ -110,8 +110,8 @@ bool Learned::is_narrow(const Weight& w) const {
 
 // What is behind the integers of a weight: the floats of the model. Where a repair has rounded one otherwise
 // than to the nearest, its roundings were chosen together: then all floats move to the middle of the cells of
-// their integers, so that only those leave whose gradients keep pointing the same way. Starting near the edges,
-// many would be thrown out by the first steps (Nagel et al. 2022, Overcoming Oscillations in QAT).
+// their integers, so that only those leave whose gradients keep pointing the same way. Starting near the
+// edges, many would be thrown out by the first steps (Nagel et al. 2022, Overcoming Oscillations in QAT).
 Tensor Learned::latent(const Weight& w) const {
   constexpr float kReach = 0.1f;  // of a step, from the middle of a cell
   const quant::PlacedWeight& placed = state_.weights[w.placed];
@@ -202,8 +202,8 @@ std::vector<ParameterInput> parameter_inputs(const OpDef* def) {
   }
   add(def->gain, true);
   add(def->shift, true);
-  for (const int at : def->weights) add(at, false);
-  for (const int at : def->biases) add(at, true);
+  for (const int8_t at : def->weights) add(static_cast<int>(at), false);
+  for (const int8_t at : def->biases) add(static_cast<int>(at), true);
   return inputs;
 }
 
