@@ -58,6 +58,16 @@ Tensor softmax(const Tensor& t) {
   return y;
 }
 
+std::string outcome(const quant::TrainingProgress& p) {
+  const std::string steps = "training: " + std::to_string(p.step) + " steps, ";
+  if (!(p.best_loss < p.first_loss))
+    return steps +
+           "and no epoch did better on samples kept aside, so that the model is as it was before; "
+           "try a smaller learning rate";
+  const auto fallen = static_cast<int>(std::lround(100 * (1 - p.best_loss / p.first_loss)));
+  return steps + "the loss fell by " + std::to_string(fallen) + " %";
+}
+
 class Narrow : public quant::PiecewiseStage {
  public:
   explicit Narrow(quant::JobState& state) : state_(state) {}
@@ -148,6 +158,7 @@ class Train : public quant::Stage {
     state_.training = trainer_->progress();
     if (!done) return false;
     learned_->store(trainer_->best());
+    state_.repaired.push_back(outcome(trainer_->progress()));
     trainer_.reset();
     over_ = true;
     return true;

@@ -318,7 +318,7 @@ export interface EngineReport {
   mode: string;
   layers: LayerReport[];
   warnings: string[];
-  /** What each repair did, a sentence each. */
+  /** What each repair, and training, did, a sentence each. */
   repairs: string[];
   /** What a search tried, in order; of mode `auto` and targets. */
   trials: Trial[];

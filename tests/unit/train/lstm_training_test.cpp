@@ -1,4 +1,6 @@
 // A recurrent network learns: from nothing, and as what is quantized around it.
+#include <gmock/gmock.h>
+
 #include <cmath>
 
 #include "train/trainer.h"
@@ -112,6 +114,9 @@ TEST(LstmTraining, ThroughAnLstm) {
   ASSERT_TRUE(progress);
   EXPECT_LT(progress->best_loss, 0.7 * progress->first_loss);
   EXPECT_GT(progress->first_loss, 0);
+  ASSERT_EQ(job.report().repairs.size(), 1u);
+  EXPECT_THAT(job.report().repairs[0],
+              testing::MatchesRegex("training: [0-9]+ steps, the loss fell by [0-9]+ %"));
   // The LSTM itself, which stays float, learned with them.
   const Graph made = job.result().graph;
   for (const Node& n : made.nodes) {
