@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "graph/limits.h"
 #include "onnx/onnx.h"
 #include "onnx/schema.h"
 #include "onnx/sniff.h"

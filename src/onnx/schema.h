@@ -11,7 +11,6 @@ inline constexpr int64_t kNewestOpset = 25;
 inline constexpr int64_t kNewestIrVersion = 14;
 // Subgraphs in subgraphs: real models have two or three. Work on a subgraph recurses.
 inline constexpr int kMaxSubgraphDepth = 16;
-inline constexpr size_t kMaxRank = 32;
 
 namespace model_field {
 enum : uint32_t {

@@ -5,6 +5,7 @@
 #include <limits>
 #include <vector>
 
+#include "graph/limits.h"
 #include "onnx/onnx.h"
 #include "onnx/schema.h"
 

@@ -3,6 +3,8 @@
 #include <map>
 #include <set>
 
+#include "graph/limits.h"
+
 namespace zp {
 
 DType GraphInferContext::dtype(size_t i) const {
@@ -42,6 +44,11 @@ void GraphInferContext::set_output(size_t i, DType dtype, std::optional<SymShape
   }
   if (dtype != DType::kUndefined) value.dtype = dtype;
   if (!shape) return;
+  if (shape->size() > kMaxRank) {
+    fail(ErrorCode::kShapeMismatch,
+         {"output has ", shape->size(), " dimensions; at most ", kMaxRank, " are supported"},
+         {.tensor = value.name});
+  }
   for (const Dim& d : *shape) {
     if (d.known() && d.value() > kLargestDim)
       fail(ErrorCode::kShapeMismatch, {"output of shape ", *shape, " is too large"}, {.tensor = value.name});

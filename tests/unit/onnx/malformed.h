@@ -337,6 +337,12 @@ inline std::vector<Malformed> malformed_models() {
         with([&](GraphSpec& s) { s.nodes = {node("Branch", {"x"}, {"y"}, {graph_attribute("body", g)})}; }),
         kInvalidModel, {"deeper than 16"});
   }
+  add("inferred_rank_33", with([](GraphSpec& g) {
+        g.nodes = {node(":Reshape", {"x", "s"}, {"m"}, {}, "many"), node("Work", {"m"}, {"y"})};
+        g.initializers = {tensor<int64_t>("s", {33}, {4, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1,
+                                                      1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1})};
+      }),
+      kShapeMismatch, {"many", "33 dimensions"});
   add("subgraph_without_output", with_attribute(graph_attribute("g", graph({}))), kInvalidModel,
       {"work", "subgraph has no outputs"});
   add("function",
