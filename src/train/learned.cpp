@@ -109,31 +109,21 @@ bool Learned::is_narrow(const Weight& w) const {
 }
 
 // What is behind the integers of a weight: the floats of the model. Where a repair has rounded one otherwise
-// than to the nearest, its roundings were chosen together: then all floats move to the middle of the cells of
-// their integers, so that only those leave whose gradients keep pointing the same way. Starting near the
-// edges, many would be thrown out by the first steps (Nagel et al. 2022, Overcoming Oscillations in QAT).
+// than to the nearest it moves into the cell of its integer, so far that the first steps do not throw it out
+// again.
 Tensor Learned::latent(const Weight& w) const {
-  constexpr float kReach = 0.1f;  // of a step, from the middle of a cell
+  constexpr float kReach = 0.25f;  // of a step, from the middle of a cell
   const quant::PlacedWeight& placed = state_.weights[w.placed];
   const Tensor& integers = *graph().constant(placed.integers);
   const Channels channels = channels_of(w.value.dims(), placed.spec.grouping.axis, w.scales.size());
-  const std::span<const float> given = w.value.data<float>();
-  const auto off = [&](size_t i, float& whole) {  // from the integer that was chosen to the nearest one
-    const size_t c = channels.at(static_cast<int64_t>(i));
-    whole = static_cast<float>(static_cast<int32_t>(integers.integer_at(static_cast<int64_t>(i))) -
-                               w.zero_points[c]);
-    return rounded(given[i], w.scales[c], w.zero_points[c], w.codes) - whole;
-  };
-  float whole = 0;
-  bool chosen = false;
-  for (size_t i = 0; i < given.size() && !chosen; ++i) chosen = off(i, whole) != 0;
-  if (!chosen) return w.value;
-  Tensor moved = Tensor::of<float>(w.value.dims(), given);
+  Tensor moved = Tensor::of<float>(w.value.dims(), w.value.data<float>());
   const std::span<float> x = moved.mutable_data<float>();
   for (size_t i = 0; i < x.size(); ++i) {
-    off(i, whole);
-    const float scale = w.scales[channels.at(static_cast<int64_t>(i))];
-    x[i] = (whole + std::clamp(x[i] / scale - whole, -kReach, kReach)) * scale;
+    const size_t c = channels.at(static_cast<int64_t>(i));
+    const auto code = static_cast<int32_t>(integers.integer_at(static_cast<int64_t>(i)));
+    const auto whole = static_cast<float>(code - w.zero_points[c]);
+    const float off = rounded(x[i], w.scales[c], w.zero_points[c], w.codes) - whole;
+    if (off != 0) x[i] = (whole + std::copysign(kReach, off)) * w.scales[c];
   }
   return moved;
 }
