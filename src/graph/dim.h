@@ -14,6 +14,8 @@ namespace zp {
 
 // No dimension is larger: sums and differences of a few of them stay in 64 bits.
 inline constexpr int64_t kLargestDim = int64_t{1} << 40;
+// Dimensions of a tensor. Real models have six or so.
+inline constexpr size_t kMaxRank = 32;
 
 class Dim {
  public:

@@ -10,7 +10,6 @@
 #include <utility>
 #include <vector>
 
-#include "graph/limits.h"
 #include "onnx/onnx.h"
 #include "onnx/schema.h"
 #include "onnx/sniff.h"

@@ -5,7 +5,7 @@
 #include <limits>
 #include <vector>
 
-#include "graph/limits.h"
+#include "graph/dim.h"
 #include "onnx/onnx.h"
 #include "onnx/schema.h"
 

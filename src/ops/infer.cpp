@@ -3,8 +3,6 @@
 #include <map>
 #include <set>
 
-#include "graph/limits.h"
-
 namespace zp {
 
 DType GraphInferContext::dtype(size_t i) const {

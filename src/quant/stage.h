@@ -39,7 +39,7 @@ struct JobState {
   std::shared_ptr<Model> result;                    // values of `prepared` keep their ids in it
   std::vector<PlacedWeight> weights;
   std::vector<PlacedBias> biases;
-  std::vector<std::string> repaired;  // what each repair did, a sentence each
+  std::vector<std::string> repaired;  // what each repair, and training, did, a sentence each
   Report report;
   size_t samples = 0;                        // of the first sweep
   std::optional<TrainingProgress> training;  // once there is some

@@ -96,6 +96,29 @@ Node node_of(std::string_view type, std::string_view domain, std::string name, s
   return n;
 }
 
+struct ParameterInput {
+  int at;
+  bool is_bias;  // or a scale: weight decay leaves it alone
+};
+
+// Where an operator takes what training moves.
+std::vector<ParameterInput> parameter_inputs(const OpDef* def) {
+  std::vector<ParameterInput> inputs;
+  if (!def) return inputs;
+  const auto add = [&](int at, bool is_bias) {
+    if (at >= 0) inputs.push_back({at, is_bias});
+  };
+  if (def->quant.kind == QuantRule::Kind::kProduct) {
+    add(def->quant.weight, false);
+    add(def->quant.bias, true);
+  }
+  add(def->gain, true);
+  add(def->shift, true);
+  for (const int8_t at : def->weights) add(static_cast<int>(at), false);
+  for (const int8_t at : def->biases) add(static_cast<int>(at), true);
+  return inputs;
+}
+
 }  // namespace
 
 Learned::Learned(quant::JobState& state) : state_(state), settings_(state.config.training) {
@@ -171,33 +194,6 @@ void Learned::find_weights() {
     biases_.push_back({i, std::move(value), state_.prepared->graph[p.bias].name});
   }
 }
-
-namespace {
-
-struct ParameterInput {
-  int at;
-  bool is_bias;  // or a scale: weight decay leaves it alone
-};
-
-// Where an operator takes what training moves.
-std::vector<ParameterInput> parameter_inputs(const OpDef* def) {
-  std::vector<ParameterInput> inputs;
-  if (!def) return inputs;
-  const auto add = [&](int at, bool is_bias) {
-    if (at >= 0) inputs.push_back({at, is_bias});
-  };
-  if (def->quant.kind == QuantRule::Kind::kProduct) {
-    add(def->quant.weight, false);
-    add(def->quant.bias, true);
-  }
-  add(def->gain, true);
-  add(def->shift, true);
-  for (const int8_t at : def->weights) add(static_cast<int>(at), false);
-  for (const int8_t at : def->biases) add(static_cast<int>(at), true);
-  return inputs;
-}
-
-}  // namespace
 
 // What operators read as floats.
 void Learned::find_plain() {

@@ -158,7 +158,7 @@ class Train : public quant::Stage {
     state_.training = trainer_->progress();
     if (!done) return false;
     learned_->store(trainer_->best());
-    state_.repaired.push_back(outcome(trainer_->progress()));
+    state_.repaired.push_back(outcome(*state_.training));
     trainer_.reset();
     over_ = true;
     return true;

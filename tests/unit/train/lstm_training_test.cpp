@@ -119,8 +119,10 @@ TEST(LstmTraining, ThroughAnLstm) {
               testing::MatchesRegex("training: [0-9]+ steps, the loss fell by [0-9]+ %"));
   // The LSTM itself, which stays float, learned with them.
   const Graph made = job.result().graph;
+  int lstms = 0;
   for (const Node& n : made.nodes) {
     if (n.op_type != "LSTM") continue;
+    ++lstms;
     for (const int at : {1, 2, 3}) {
       const ValueId before = model->graph.find(std::array{"W", "R", "B"}[static_cast<size_t>(at) - 1]);
       EXPECT_NE(made.constant(n.input(static_cast<size_t>(at)))->floats(),
@@ -128,6 +130,7 @@ TEST(LstmTraining, ThroughAnLstm) {
           << at;
     }
   }
+  EXPECT_EQ(lstms, 1);
 }
 
 }  // namespace
