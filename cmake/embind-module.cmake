@@ -24,8 +24,8 @@ target_link_options(zeropoint PRIVATE
 
 if(ZEROPOINT_THREADS)
   target_link_options(zeropoint PRIVATE
-    # Workers start only when JavaScript yields, so the loader says how many to start before the first call.
     -sPTHREAD_POOL_SIZE_STRICT=2  # too few: a pool of fewer threads, not one that waits for ever
+    # Workers start only when JavaScript yields, so the loader says how many to start before the first call.
     "-sPTHREAD_POOL_SIZE=Module['threadPoolSize']||0"
     -sDEFAULT_PTHREAD_STACK_SIZE=512KB
     -sEXPORTED_RUNTIME_METHODS=PThread  # terminateAllThreads() gives the workers back on dispose
