@@ -503,6 +503,7 @@ quant::Training training_of(const val& v) {
   t.scales = field<std::string>(v, "scales");
   t.learn_zero_points = field<bool>(v, "learnZeroPoints");
   t.intermediate = strings_of(v, "intermediate");
+  t.blocks = field<bool>(v, "blocks");
   t.freeze = field<bool>(v, "freeze");
   t.seed = static_cast<uint64_t>(real("seed"));
   t.weight_bits = whole("weightBits");

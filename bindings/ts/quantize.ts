@@ -171,6 +171,14 @@ export interface TrainingOptions {
    * relative to its power, is added to the loss.
    */
   intermediate?: readonly string[] | undefined;
+  /**
+   * Whether the model is trained block by block, from its inputs on: each block learns, with what the blocks before it
+   * make, to give what the float model gives there (BRECQ, Li et al. 2021). Weights learn to which of the two integers
+   * next to them they are rounded; their scales (unless `scales` is `fixed`) and biases are trained too. Made for few
+   * samples: each one teaches a block by many numbers. `epochs` are those of each block. Another `loss` than `mse`,
+   * `zeroPoints`, `intermediate`, `freeze` and checkpoints cannot be had with it. Default: false.
+   */
+  blocks?: boolean | undefined;
   /** Whether what comes before an operator without a gradient stays as it is; by default that is an error. */
   freeze?: boolean | undefined;
   /**
@@ -294,6 +302,7 @@ const trainingChecks: Record<string, check.Check> = {
   scales: check.oneOf(['learned', 'moving-average', 'fixed']),
   zeroPoints: check.oneOf(['learned', 'fixed']),
   intermediate: check.listOf(check.string),
+  blocks: check.boolean,
   freeze: check.boolean,
   memoryLimit: (value) => (bytesFrom(value) === undefined ? 'bytes are needed, as in 500MB' : undefined),
   onCheckpoint: check.func,
@@ -413,6 +422,7 @@ const trainingFrom = ({ training = {}, weightBits = 0, activationBits = 0 }: Sch
   scales: training.scales ?? 'learned',
   learnZeroPoints: training.zeroPoints === 'learned',
   intermediate: training.intermediate ?? [],
+  blocks: training.blocks ?? false,
   freeze: training.freeze ?? false,
   seed: training.seed ?? 1,
   weightBits,

@@ -8,9 +8,10 @@
 //   200      decide      `plan`
 //   300      calibrate   `ranges`, `params`
 //   400      place       `result`, `weights`, `biases`
-//   480      narrow      `params`, `weights`: fewer integers than the types have, where training asks for
-//   them 500...   (repairs that change integers and biases: edit constants of `result`; see layerwise.h) 800
-//   train       constants of `result`, from what the repairs left 900      report      `report`
+//   480      narrow      `params`, `weights`: fewer integers than types have, where training asks for them
+//   500...   (repairs that change integers and biases, which are constants of `result`; see layerwise.h)
+//   790, 800 train       constants of `result`, from what the repairs left
+//   900      report      `report`
 #pragma once
 
 #include <memory>

@@ -24,6 +24,14 @@ struct Aim {
   double factor = 1;            // of the squares
 };
 
+// A part of the model that is trained by itself: the nodes [first, last) of the prepared graph. There,
+// weights learn to which of the two integers next to them they are rounded, and scales stay.
+struct Block {
+  int32_t first = 0, last = 0;
+  ValueId start = kNoValue;     // what comes in, as the blocks before make it; kNoValue: the model's inputs
+  std::vector<ValueId> ends{};  // what goes out
+};
+
 class Learned {
  public:
   // Reads what is placed.
@@ -32,11 +40,13 @@ class Learned {
   // Where fewer bits are asked for than the types have, chooses scales for them and writes them.
   void narrow();
 
-  // Inputs: those of the model, the feeds of the aims, and the parameters.
-  Problem problem(const std::vector<Aim>& aims) const;
+  // Inputs: those of the model, the feeds of the aims, and the parameters. Of a block: only those that it
+  // reads, `start` among them.
+  Problem problem(const std::vector<Aim>& aims, const Block* block = nullptr) const;
   void store(const std::vector<Parameter>& parameters);
 
  private:
+  class Builder;  // of a problem
   struct Weight {
     size_t placed;  // in state.weights
     Tensor value;
@@ -67,12 +77,15 @@ class Learned {
   const Graph& graph() const { return state_.result->graph; }
   bool is_narrow(const Weight& w) const;
   Tensor latent(const Weight& w) const;
+  std::vector<float> lower_codes(const Weight& w) const;
+  Tensor rounding(const Weight& w) const;
   IntegerRange activation_codes(DType dtype) const;
   void find_weights();
   void find_plain();
   void find_activations();
   bool only_moved(const Activation& a, const GraphIndex& index) const;
   void add_clip(Activation& a);
+  void take_rounding(const Weight& w, const Tensor& rounding);
   void write();
 
   quant::JobState& state_;

@@ -11,8 +11,12 @@ namespace zp::train {
 namespace {
 
 bool is_plain(const Parameter& p) {
-  return p.kind == Parameter::Kind::kWeight || p.kind == Parameter::Kind::kBias;
+  return p.kind == Parameter::Kind::kWeight || p.kind == Parameter::Kind::kBias ||
+         p.kind == Parameter::Kind::kRounding;
 }
+
+// A sigmoid has gone most of its way at 4, a bias at a part of what a layer computes.
+constexpr double kRoundingRate = 20;
 
 // What moves by a step of one: scales in proportion to themselves (d loss / d log s = s d loss / d s), zero
 // points by all their codes.
@@ -85,6 +89,7 @@ void Optimizer::step(std::vector<Parameter>& parameters, const std::vector<Tenso
     Parameter& of = parameters[p];
     const std::span<const float> d = gradients[p].data<float>();
     const std::span<float> values = of.value.mutable_data<float>();
+    to.rate = static_cast<float>(of.kind == Parameter::Kind::kRounding ? kRoundingRate * rate : rate);
     to.decay = of.kind == Parameter::Kind::kWeight ? static_cast<float>(settings_.weight_decay) : 0;
     if (is_plain(of)) {
       step_of(d.data(), values.data(), first_[p].data(), second_[p].data(), d.size());

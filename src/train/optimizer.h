@@ -13,7 +13,13 @@ namespace zp::train {
 
 // Something that is learned: an input of the training graph.
 struct Parameter {
-  enum class Kind : uint8_t { kWeight, kBias, kScale, kZeroPoint };
+  enum class Kind : uint8_t {
+    kWeight,
+    kBias,
+    kScale,
+    kZeroPoint,
+    kRounding,  // where between two integers a weight is, before a sigmoid
+  };
   std::string name;  // of the input
   Tensor value;      // float32
   Kind kind = Kind::kWeight;
@@ -26,7 +32,7 @@ class Optimizer {
 
   // One step of as many parameters as there are gradients. Scales move as logarithms (Jain et al. 2020),
   // which keeps them positive and makes a step relative to their size; zero points in units of all their
-  // codes.
+  // codes; roundings many times as fast as biases.
   void step(std::vector<Parameter>& parameters, const std::vector<Tensor>& gradients);
   double learning_rate() const;  // of the step to come
   // What a checkpoint holds.

@@ -7,6 +7,15 @@
 
 namespace zp::train {
 
+bool is_stackable(const Graph& graph) {
+  const auto free = [&](ValueId v) {
+    const auto& shape = graph[v].shape;
+    return shape && !shape->empty() && !(*shape)[0].known();
+  };
+  return !graph.inputs.empty() && std::all_of(graph.inputs.begin(), graph.inputs.end(), free) &&
+         std::all_of(graph.outputs.begin(), graph.outputs.end(), free);
+}
+
 Samples::Column& Samples::column_of(const std::string& feed) {
   for (Column& c : columns_)
     if (c.feed == feed) return c;

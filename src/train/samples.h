@@ -5,9 +5,13 @@
 #include <string>
 #include <vector>
 
+#include "graph/graph.h"
 #include "runtime/session.h"
 
 namespace zp::train {
+
+// Any number of samples can be one batch: dimension 0 of every input and output is free.
+bool is_stackable(const Graph& graph);
 
 class Samples {
  public:

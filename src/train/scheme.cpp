@@ -58,6 +58,16 @@ void check(const Config& c) {
                 std::find(c.repairs.begin(), c.repairs.end(), d->name) == c.repairs.end(),
             {"the repair '", d->name, "' knows all integers of a type only"},
             "train without it, or leave weightBits out");
+  require(!t.blocks || (t.loss != "kl" && t.loss != "cross-entropy" && t.intermediate.empty()),
+          "blocks are trained towards what the float model makes at their ends alone",
+          "leave loss and intermediate out, or do not train in blocks");
+  require(!t.blocks || (t.scales != "moving-average" && !t.learn_zero_points),
+          "in blocks, scales of activations and zero points stay as they are",
+          "leave scales and zeroPoints out, or do not train in blocks");
+  require(!t.blocks || (!t.resume && !t.checkpoints), "training in blocks cannot be interrupted and resumed",
+          "leave checkpoints out, or do not train in blocks");
+  require(!t.blocks || !t.freeze, "in blocks every operator needs a gradient",
+          "leave freeze out, or do not train in blocks");
   require(!c.quantized_inputs, "a model that takes integers cannot be trained", "quantize with float inputs");
 }
 

@@ -13,17 +13,7 @@ namespace zp::train {
 namespace {
 
 bool trains(const quant::Config& config, const quant::Scheme& scheme) {
-  return scheme.trains && config.training.epochs > 0;
-}
-
-// Any number of samples can be one batch: dimension 0 of every input and output is free.
-bool is_stackable(const Graph& graph) {
-  const auto free = [&](ValueId v) {
-    const auto& shape = graph[v].shape;
-    return shape && !shape->empty() && !(*shape)[0].known();
-  };
-  return !graph.inputs.empty() && std::all_of(graph.inputs.begin(), graph.inputs.end(), free) &&
-         std::all_of(graph.outputs.begin(), graph.outputs.end(), free);
+  return scheme.trains && config.training.epochs > 0 && !config.training.blocks;
 }
 
 int64_t classes_of(const Tensor& t) { return t.dims().empty() ? 1 : std::max<int64_t>(1, t.dims().back()); }

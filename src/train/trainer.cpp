@@ -86,6 +86,10 @@ struct Hash {
 constexpr size_t kFewestForValidation = 20, kMostForValidation = 1000;
 constexpr double kLossMemory = 0.95;  // of the running mean that is shown
 
+// Of roundings: steps without a penalty, the penalty in units of the first loss, and its exponent.
+constexpr double kRoundingWarm = 0.2, kRoundingPenalty = 0.15;
+constexpr double kFirstExponent = 10, kLastExponent = 1;  // of the square of the distance to the middle
+
 }  // namespace
 
 class Trainer::Impl {
@@ -94,6 +98,7 @@ class Trainer::Impl {
       : settings_(settings),
         samples_(std::move(samples)),
         parameters_(copied(problem.parameters)),  // theirs may be a model's
+        rounding_(problem.rounding),
         random_(settings.seed) {
     if (samples_.count() == 0) throw_error(ErrorCode::kInvalidArgument, "there are no samples to train on");
     differentiate(std::move(problem.graph), problem.loss, problem.following);
@@ -354,6 +359,18 @@ class Trainer::Impl {
     std::vector<runtime::Feed> list = samples_.batch(which);
     for (const std::vector<Parameter>* from : {&parameters_, &idle_})
       for (const Parameter& p : *from) list.push_back({p.name, p.value});
+    if (rounding_) {
+      const bool steps = phase_ == Phase::kStep;
+      const double done = static_cast<double>(step_) / static_cast<double>(std::max<size_t>(1, steps_));
+      const double at = std::max(0.0, (done - kRoundingWarm) / (1 - kRoundingWarm));
+      const auto scalar = [&](const std::string& name, double v) {
+        list.push_back({name, Tensor::scalar(static_cast<float>(v))});
+      };
+      scalar(rounding_->hard, steps ? 0 : 1);
+      scalar(rounding_->penalty,
+             steps && done >= kRoundingWarm ? kRoundingPenalty * progress_.first_loss : 0);
+      scalar(rounding_->square_exponent, kFirstExponent + (kLastExponent - kFirstExponent) * at);
+    }
     return list;
   }
 
@@ -476,6 +493,7 @@ class Trainer::Impl {
   quant::Training settings_;
   Samples samples_;
   std::vector<Parameter> parameters_, idle_, best_;  // of the first: those with gradients, then the followed
+  std::optional<Rounding> rounding_;
   std::vector<Followed> follow_;
   std::vector<Tensor> seen_;  // in a step: lowest and highest of each
   Random random_;

@@ -9,6 +9,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "graph/graph.h"
@@ -29,11 +30,21 @@ struct Following {
   double memory = 0;  // of the range before a batch in the one after it
 };
 
+// Weights that find their way to one of two integers (Nagel et al. 2020): names of scalar inputs that the
+// trainer sets for each run.
+struct Rounding {
+  std::string hard;     // 1 where weights are rounded for good, as in validation; else 0
+  std::string penalty;  // how much what is between two integers costs; 0 at first
+  // Half the exponent of the penalty; falls, so that it is felt ever nearer to the middle.
+  std::string square_exponent;
+};
+
 struct Problem {
   Graph graph;              // inputs: what samples feed, and the parameters
   ValueId loss = kNoValue;  // a scalar
   std::vector<Parameter> parameters;
   std::vector<Following> following;
+  std::optional<Rounding> rounding;
 };
 
 class Trainer {

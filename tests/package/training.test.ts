@@ -228,6 +228,9 @@ describe('quantization-aware training', () => {
       const [first, best] = await losses(options);
       expect(best).toBeLessThan(first);
     }
+    // Block by block, towards the float model.
+    const [start, end] = await losses({ blocks: true, loss: 'mse' });
+    expect(end).toBeLessThan(start);
     // One more term in the loss.
     const [outputs] = await losses({ epochs: 1 });
     const [withInside] = await losses({ epochs: 1, intermediate: ['pool2'] });
@@ -250,6 +253,8 @@ describe('quantization-aware training', () => {
     expect((await wrong({ training: { memoryLimit: 'much' } })).message).toMatch(/training: memoryLimit/);
     expect((await wrong({ training: { scales: 'loose' } })).message).toMatch(/training: scales: 'loose'/);
     expect((await wrong({ training: { intermediate: ['nowhere'] } })).message).toMatch(/'nowhere' is not/);
+    expect((await wrong({ training: { blocks: true, freeze: true } })).message).toMatch(/needs a gradient/);
+    expect((await wrong({ training: { blocks: 'yes' } })).message).toMatch(/training: blocks/);
     expect((await wrong({ weightBits: 1 })).message).toMatch(/weightBits: 1/);
     expect((await wrong({ inputs: 'quantized' })).message).toMatch(/takes integers cannot be trained/);
     const lost = await errorOf(

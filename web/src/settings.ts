@@ -28,6 +28,8 @@ export interface TrainingSettings {
   activationBits: number;
   epochs: number;
   learningRate: number;
+  /** One block of the model after the other. */
+  blocks: boolean;
 }
 
 export interface Goal {
@@ -181,8 +183,10 @@ export function describe(settings: Settings): string {
   const parts: string[] = [settings.mode];
   if (isCalibrated(settings)) parts.push(`${settings.activations} activations`);
   if (settings.mode === 'qat' && settings.training) {
-    const { weightBits, activationBits, epochs } = settings.training;
-    parts.push(`${weightBits}-bit weights, ${activationBits}-bit values, ${epochs} epochs`);
+    const { weightBits, activationBits, epochs, blocks } = settings.training;
+    parts.push(
+      `${weightBits}-bit weights, ${activationBits}-bit values, ${epochs} epochs${blocks ? ' of each block' : ''}`,
+    );
   } else if (settings.mode !== 'float16') {
     parts.push(`${settings.weights} weights`);
   }

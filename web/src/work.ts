@@ -234,9 +234,11 @@ export async function trainAndCompare(
         ...options.training,
         stop,
         resume: resume?.state,
-        onCheckpoint(bytes) {
-          state = bytes;
-        },
+        ...(!given.training?.blocks && {
+          onCheckpoint(bytes) {
+            state = bytes;
+          },
+        }),
       },
     },
     async ({ training: now }) => {

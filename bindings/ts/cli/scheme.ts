@@ -32,6 +32,7 @@ export interface SchemeArguments {
   optimizer?: TrainingOptions['optimizer'];
   schedule?: TrainingOptions['schedule'];
   memoryLimit?: string;
+  blocks?: boolean;
   freeze?: boolean;
   seed?: number;
 }
@@ -132,6 +133,7 @@ export function addSchemeOptions(command: Command): Command {
       parse.list,
     )
     .option('--memory-limit <size>', 'qat: what training may take, as in 500MB (2GiB)')
+    .option('--blocks', 'qat: train block after block, each towards what the float model makes at its end')
     .option('--freeze', 'qat: leave what comes before an operator without a gradient as it is');
 }
 
@@ -166,6 +168,7 @@ export function schemeFrom(options: SchemeArguments): SchemeOptions {
       zeroPoints: options.learnZeroPoints ? 'learned' : undefined,
       intermediate: options.intermediate,
       memoryLimit: options.memoryLimit,
+      blocks: options.blocks,
       freeze: options.freeze,
       seed: options.seed,
     },

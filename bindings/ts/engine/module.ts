@@ -159,6 +159,7 @@ export interface TrainingIn {
   scales: string;
   learnZeroPoints: boolean;
   intermediate: readonly string[];
+  blocks: boolean;
   freeze: boolean;
   seed: number;
   /** 0: as many as the type has. */

@@ -61,8 +61,8 @@ struct Quantized {
 };
 
 inline Quantized quantize(std::shared_ptr<const Model> model, quant::Config config,
-                          const Samples& samples = {}, double slice = 5) {
-  quant::Quantizer job(std::move(model), std::move(config));
+                          const Samples& samples = {}, double slice = 5, int threads = 1) {
+  quant::Quantizer job(std::move(model), std::move(config), threads);
   for (;;) {
     while (!job.advance(slice)) {
     }

@@ -49,7 +49,13 @@ export function TrainingPanel({
   onResult: (result: Result) => void;
 }) {
   const [how, setHow] = useState<TrainingSettings>(
-    result.settings.training ?? { weightBits: 8, activationBits: 8, epochs: 5, learningRate: 1e-3 },
+    result.settings.training ?? {
+      weightBits: 8,
+      activationBits: 8,
+      epochs: 5,
+      learningRate: 1e-3,
+      blocks: false,
+    },
   );
   const [run, setRun] = useState<Run | undefined>();
   const [step, setStep] = useState<Step>({ label: 'Starting', share: undefined });
@@ -230,6 +236,14 @@ export function TrainingPanel({
                   </option>
                 ))}
               </select>
+            </label>
+            <label class="check">
+              <input
+                type="checkbox"
+                checked={how.blocks}
+                onChange={(event) => set({ blocks: event.currentTarget.checked })}
+              />
+              Block by block, for few samples (cannot go on after a reload)
             </label>
           </fieldset>
           {kept && (
