@@ -86,8 +86,9 @@ struct Hash {
 constexpr size_t kFewestForValidation = 20, kMostForValidation = 1000;
 constexpr double kLossMemory = 0.95;  // of the running mean that is shown
 
-// Of roundings: steps without a penalty, the penalty in units of the first loss, and its exponent.
-constexpr double kRoundingWarm = 0.2, kRoundingPenalty = 0.15;
+// Of roundings: the part of the steps up to which there is no penalty, and that from which on all is decided,
+// so that the other parameters make the best of it; the penalty in units of the first loss, and its exponent.
+constexpr double kRoundingWarm = 0.2, kRoundingDecided = 0.8, kRoundingPenalty = 0.15;
 constexpr double kFirstExponent = 10, kLastExponent = 1;  // of the square of the distance to the middle
 
 }  // namespace
@@ -362,11 +363,11 @@ class Trainer::Impl {
     if (rounding_) {
       const bool steps = phase_ == Phase::kStep;
       const double done = static_cast<double>(step_) / static_cast<double>(std::max<size_t>(1, steps_));
-      const double at = std::max(0.0, (done - kRoundingWarm) / (1 - kRoundingWarm));
+      const double at = std::clamp((done - kRoundingWarm) / (kRoundingDecided - kRoundingWarm), 0.0, 1.0);
       const auto scalar = [&](const std::string& name, double v) {
         list.push_back({name, Tensor::scalar(static_cast<float>(v))});
       };
-      scalar(rounding_->hard, steps ? 0 : 1);
+      scalar(rounding_->hard, steps && done < kRoundingDecided ? 0 : 1);
       scalar(rounding_->penalty,
              steps && done >= kRoundingWarm ? kRoundingPenalty * progress_.first_loss : 0);
       scalar(rounding_->square_exponent, kFirstExponent + (kLastExponent - kFirstExponent) * at);
