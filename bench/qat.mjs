@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 // What training brings back, and what it costs.
 //
-//   npm run bench:qat -- [--quick] [--networks efficientnet,recognition] [--images FOLDER] [--json FILE]
+//   npm run bench:qat -- [--quick] [--networks digits,efficientnet,recognition] [--bits W8A8,W4A8] [--images FOLDER]
+//                        [--json FILE]
 //
 // A digits network is trained here from scratch in float, then quantized with fewer and fewer bits: without training,
 // and trained to answer as the float network does. EfficientNet-Lite0 and PP-OCRv4 recognition teach themselves on the
@@ -23,7 +24,8 @@ const { values: options } = parseArgs({
   options: {
     json: { type: 'string' },
     quick: { type: 'boolean', default: false },
-    networks: { type: 'string', default: 'efficientnet,recognition' },
+    networks: { type: 'string', default: 'digits,efficientnet,recognition' },
+    bits: { type: 'string', default: 'W8A8,W4A8' },
     images: {
       type: 'string',
       default: fileURLToPath(new URL('../../shared/imagenet-256', import.meta.url)),
@@ -204,11 +206,11 @@ const recipes = {
 };
 
 const training = {
-  efficientnet: { blocks: true, epochs: 16, batchSize: 16, learningRate: 3e-3, memoryLimit: '3GiB' },
+  efficientnet: { blocks: true, epochs: 12, batchSize: 16, learningRate: 3e-3, memoryLimit: '3GiB' },
   recognition: { epochs: 6, batchSize: 8, learningRate: 1e-4, memoryLimit: '3GiB' },
 };
 
-/** Photographs teach more when they are seen in several ways: so many of each besides itself. */
+/** Photographs teach more when they are seen in several ways: so many of each besides itself, half of them mixed. */
 const augmentations = { efficientnet: 4 };
 
 /** The photograph [1, 3, height, width] mirrored or not, and a random part of it (40 to 100 % of a side). */
@@ -239,6 +241,16 @@ function augmented({ data, dims }, random) {
   return new Tensor('float32', made, dims);
 }
 
+/** Two photographs on top of each other, in any proportion: function matching (Beyer et al. 2022). */
+function mixed(one, other, random) {
+  const part = random();
+  return new Tensor(
+    'float32',
+    one.data.map((v, i) => (1 - part) * v + part * other.data[i]),
+    one.dims,
+  );
+}
+
 async function networkTables() {
   const { models: prepared } = await prepare();
   const python = await environment().catch(() => undefined);
@@ -260,7 +272,11 @@ async function networkTables() {
     const taught = [...calibration];
     for (let time = 0; time < (augmentations[model.key] ?? 0); ++time) {
       for (const feeds of calibration) {
-        const images = Object.entries(feeds).map(([name, image]) => [name, augmented(image, random)]);
+        const other = calibration[Math.floor(random() * calibration.length)];
+        const images = Object.entries(feeds).map(([name, image]) => {
+          const view = augmented(image, random);
+          return [name, time % 2 ? mixed(view, augmented(other[name], random), random) : view];
+        });
         taught.push(Object.fromEntries(images));
       }
     }
@@ -273,6 +289,7 @@ async function networkTables() {
     const rows = [{ name: 'float', metrics: model.metric(expected, expected, truth), seconds: 0 }];
     const tell = () => console.error(`${model.name}: ${JSON.stringify(rows.at(-1))}`);
     for (const { name, options: how } of recipes[model.key]) {
+      if (!options.bits.split(',').includes(name)) continue;
       for (const [what, more] of [
         ['rounded to the nearest', { repairs: [] }],
         ['AdaRound', rounded],
@@ -331,7 +348,7 @@ async function main() {
   console.log(`${machine}\n`);
   const result = {
     machine,
-    digits: await digitsTables(),
+    digits: options.networks.split(',').includes('digits') ? await digitsTables() : [],
     networks: options.quick ? [] : await networkTables(),
   };
   if (options.json !== undefined) writeFileSync(options.json, `${JSON.stringify(result, undefined, 2)}\n`);
