@@ -166,14 +166,14 @@ class TrainBlocks : public quant::Stage {
   void begin(const Block& block) {
     const Graph& prepared = state_.prepared->graph;
     std::vector<Aim> aims;
-    double held = bytes_;
+    held_ = bytes_;
     for (const ValueId end : block.ends) {
       double squares = 0, elements = 0;
       for (size_t s = 0; s < samples_.size(); ++s) {
         const Tensor& y = float_->value(end, s);
         for (const float v : y.data<float>()) squares += double{v} * v;
         elements += static_cast<double>(y.size());
-        held += 2 * static_cast<double>(y.bytes());
+        held_ += static_cast<double>(y.bytes());
       }
       aims.push_back({.output = end,
                       .feed = quant::target_name(prepared[end].name),
@@ -182,8 +182,8 @@ class TrainBlocks : public quant::Stage {
     }
     if (block.start != kNoValue)
       for (size_t s = 0; s < samples_.size(); ++s)
-        held += 2 * static_cast<double>(quantized_->value(block.start, s).bytes());
-    check_memory(held);
+        held_ += static_cast<double>(quantized_->value(block.start, s).bytes());
+    check_memory(2 * held_ - bytes_);  // the trainer has rows of its own
     Problem problem = learned_->problem(aims, &block);
     if (problem.parameters.empty()) return;
     Samples samples(is_stackable(prepared));
@@ -212,6 +212,7 @@ class TrainBlocks : public quant::Stage {
     p.epoch += before * p.epochs;
     p.epochs *= all;
     p.remaining_milliseconds = p.step_milliseconds * static_cast<double>(p.steps - p.step);
+    p.memory_bytes = most_memory_ = std::max(most_memory_, p.memory_bytes + held_);
     state_.training = p;
   }
 
@@ -239,7 +240,7 @@ class TrainBlocks : public quant::Stage {
   quant::JobState& state_;
   const quant::Training& settings_;
   bool active_ = false, over_ = false, stopped_ = false;
-  double bytes_ = 0;
+  double bytes_ = 0, held_ = 0, most_memory_ = 0;  // of samples; with what goes in and out of the block
   std::unique_ptr<Learned> learned_;
   std::vector<Block> blocks_;
   std::vector<std::vector<runtime::Feed>> samples_;

@@ -246,12 +246,15 @@ void Learned::find_weights() {
 // What operators read as floats.
 void Learned::find_plain() {
   std::set<ValueId> seen;
+  const GraphIndex prepared(state_.prepared->graph);
   for (const Node& n : graph().nodes) {
+    const auto made = static_cast<size_t>(n.output(0));
+    const int32_t node = made < prepared.producer.size() ? prepared.producer[made] : -1;
     for (const auto [at, is_bias] : parameter_inputs(find_op(n.domain, n.op_type))) {
       const ValueId v = n.input(static_cast<size_t>(at));
       const Tensor* t = graph().constant(v);
       if (t && t->dtype() == DType::kFloat32 && seen.insert(v).second)
-        plain_.push_back({v, is_bias, graph()[v].name});
+        plain_.push_back({v, is_bias, graph()[v].name, node});
     }
   }
 }
@@ -364,6 +367,7 @@ class Learned::Builder {
       if (const quant::PlacedBias& placed = state().biases[b.placed]; inside(placed.node))
         replace_dequantized(placed.integers, parameter(b.name, b.value, Parameter::Kind::kBias));
     for (const Plain& b : learned_.plain_) {
+      if (!inside(b.node)) continue;
       const Tensor& value = *learned_.graph().constant(b.value);
       replaced_[static_cast<size_t>(b.value)] =
           parameter(b.name, value, b.is_bias ? Parameter::Kind::kBias : Parameter::Kind::kWeight);

@@ -64,6 +64,7 @@ class Learned {
     ValueId value;
     bool is_bias;
     std::string name;
+    int32_t node;  // in the prepared graph: the first that reads it
   };
   struct Activation {
     ValueId x, integers;  // of the Q

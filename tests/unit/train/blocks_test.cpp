@@ -60,12 +60,11 @@ Samples samples(int count) {
   Samples list;
   for (int i = 0; i < count; ++i) {
     Tensor x(DType::kFloat32, {8, 24});
-    for (int row = 0; row < 8; ++row)
-      for (int cause = 0; cause < 4; ++cause) {
+    for (size_t row = 0; row < 8; ++row)
+      for (size_t cause = 0; cause < 4; ++cause) {
         const float part = numbers.next();
-        for (int k = 0; k < 24; ++k)
-          x.mutable_data<float>()[static_cast<size_t>(row * 24 + k)] +=
-              part * causes.data<float>()[static_cast<size_t>(cause * 24 + k)];
+        for (size_t k = 0; k < 24; ++k)
+          x.mutable_data<float>()[row * 24 + k] += part * causes.data<float>()[cause * 24 + k];
       }
     list.push_back({{"x", x}, {"m", numbers.tensor({8, 24}, 1)}});
   }
@@ -168,7 +167,7 @@ TEST(Blocks, OneSeedGivesOneModel) {
 
 TEST(Blocks, MistakesAreNamed) {
   const auto model = residual_network(1);
-  const auto message = [&](quant::Config config) {
+  const auto message = [&](const quant::Config& config) {
     try {
       quantize(model, config, samples(2), 1e9);
     } catch (const Error& e) {
