@@ -248,8 +248,10 @@ void Learned::find_plain() {
   std::set<ValueId> seen;
   const GraphIndex prepared(state_.prepared->graph);
   for (const Node& n : graph().nodes) {
-    const auto made = static_cast<size_t>(n.output(0));
-    const int32_t node = made < prepared.producer.size() ? prepared.producer[made] : -1;
+    int32_t node = -1;
+    for (const ValueId v : n.outputs)
+      if (v != kNoValue && static_cast<size_t>(v) < prepared.producer.size())
+        node = prepared.producer[static_cast<size_t>(v)];
     for (const auto [at, is_bias] : parameter_inputs(find_op(n.domain, n.op_type))) {
       const ValueId v = n.input(static_cast<size_t>(at));
       const Tensor* t = graph().constant(v);
