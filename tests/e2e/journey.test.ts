@@ -474,6 +474,21 @@ describe('in Chromium', () => {
     await page.context().close();
   });
 
+  test('a network is trained block by block', async () => {
+    const page = await openPage();
+    const panel = await quantizeDigits(page);
+    await panel.getByLabel('Bits of a weight').fill('3');
+    await panel.getByLabel(/Epochs/).fill('20');
+    await panel.getByLabel('Learning rate').selectOption('0.003');
+    await panel.getByLabel(/^Block by block/).check();
+    await panel.getByRole('button', { name: 'Train', exact: true }).click();
+    const rows = page.getByTestId('recovered').locator('tbody tr');
+    await rows.first().waitFor({ timeout: 240_000 });
+    const losses = (await rows.locator('td:last-child').allTextContents()).map(Number);
+    expect(losses[1]).toBeLessThan(losses[0] as number);
+    await page.context().close();
+  });
+
   test('training goes on after the page was reloaded', async () => {
     const page = await openPage();
     let panel = await quantizeDigits(page);
