@@ -82,7 +82,7 @@ class TrainBlocks : public quant::Stage {
   bool wants_samples() const override { return active_ && !float_; }
   void begin_sample(std::vector<runtime::Feed> feeds) override {
     for (const runtime::Feed& f : feeds) bytes_ += static_cast<double>(f.tensor.bytes());
-    check_memory(bytes_);
+    check_memory(bytes_, settings_.memory_limit);
     samples_.push_back(std::move(feeds));
   }
   void end_samples() override {
@@ -154,15 +154,7 @@ class TrainBlocks : public quant::Stage {
                   "there is nothing to train: no parameter has an influence on the loss");
   }
 
-  void check_memory(double bytes) const {
-    if (bytes <= settings_.memory_limit) return;
-    throw_error(ErrorCode::kOutOfMemory,
-                {"training keeps its samples, and they take more than the ",
-                 static_cast<int64_t>(settings_.memory_limit) >> 20, " MiB that are allowed"},
-                {.hint = "train on fewer samples, or allow more"});
-  }
-
-  // Where a model has no more to learn from here on, there is no trainer.
+  // Where a block has nothing to learn, there is no trainer.
   void begin(const Block& block) {
     const Graph& prepared = state_.prepared->graph;
     std::vector<Aim> aims;
@@ -183,7 +175,7 @@ class TrainBlocks : public quant::Stage {
     if (block.start != kNoValue)
       for (size_t s = 0; s < samples_.size(); ++s)
         held_ += static_cast<double>(quantized_->value(block.start, s).bytes());
-    check_memory(2 * held_ - bytes_);  // the trainer has rows of its own
+    check_memory(2 * held_ - bytes_, settings_.memory_limit);  // the trainer has rows of its own
     Problem problem = learned_->problem(aims, &block);
     if (problem.parameters.empty()) return;
     Samples samples(is_stackable(prepared));

@@ -175,13 +175,12 @@ std::vector<float> Learned::lower_codes(const Weight& w) const {
 
 // What the sigmoid is taken of, so that it gives how far up the weight is; where a repair has chosen the
 // integers, mostly what it chose.
-Tensor Learned::rounding(const Weight& w) const {
+Tensor Learned::rounding(const Weight& w, const std::vector<float>& low) const {
   constexpr float kTowards = 0.7f, kMargin = 0.02f;
   const quant::PlacedWeight& placed = state_.weights[w.placed];
   const Tensor& integers = *graph().constant(placed.integers);
   const Channels channels = channels_of(w.value.dims(), placed.spec.grouping.axis, w.scales.size());
   const std::span<const float> x = state_.prepared->graph.constant(placed.weight)->data<float>();
-  const std::vector<float> low = lower_codes(w);
   std::vector<float> part(low.size()), now(low.size());
   bool chosen = false;
   for (size_t i = 0; i < low.size(); ++i) {
@@ -501,13 +500,13 @@ class Learned::Builder {
       const quant::PlacedWeight& placed = state().weights[w.placed];
       if (!inside(placed.node)) continue;
       const std::string name = w.name + std::string(kRounding);
-      const ValueId v = parameter(name, learned_.rounding(w), Parameter::Kind::kRounding);
+      const std::vector<float> codes = learned_.lower_codes(w);
+      const ValueId v = parameter(name, learned_.rounding(w, codes), Parameter::Kind::kRounding);
       const ValueId soft =
           add("Clip", {add("Add", {add("Mul", {add("Sigmoid", {v}), stretch}), shift}), zero, one});
       const ValueId rounded = fake(name, soft, one, zero, {0, 1}, 0);
       const ValueId part = add("Add", {soft, add("Mul", {hard, add("Sub", {rounded, soft})})});
-      const ValueId low =
-          g_.add_constant(w.name + "/low", Tensor::of<float>(w.value.dims(), learned_.lower_codes(w)));
+      const ValueId low = g_.add_constant(w.name + "/low", Tensor::of<float>(w.value.dims(), codes));
       Shape along(w.value.dims().size(), 1);
       if (w.scales.size() > 1) along[static_cast<size_t>(placed.spec.grouping.axis)] = std::ssize(w.scales);
       const ValueId s = scale(w.name, Tensor::of<float>(along, w.scales));

@@ -25,7 +25,8 @@ struct Aim {
 };
 
 // A part of the model that is trained by itself: the nodes [first, last) of the prepared graph. There,
-// weights learn to which of the two integers next to them they are rounded, and scales stay.
+// weights learn to which of the two integers next to them they are rounded, with their scales; scales of
+// activations stay.
 struct Block {
   int32_t first = 0, last = 0;
   ValueId start = kNoValue;     // what comes in, as the blocks before make it; kNoValue: the model's inputs
@@ -79,7 +80,7 @@ class Learned {
   bool is_narrow(const Weight& w) const;
   Tensor latent(const Weight& w) const;
   std::vector<float> lower_codes(const Weight& w) const;
-  Tensor rounding(const Weight& w) const;
+  Tensor rounding(const Weight& w, const std::vector<float>& low) const;
   IntegerRange activation_codes(DType dtype) const;
   void find_weights();
   void find_plain();

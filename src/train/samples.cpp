@@ -16,6 +16,14 @@ bool is_stackable(const Graph& graph) {
          std::all_of(graph.outputs.begin(), graph.outputs.end(), free);
 }
 
+void check_memory(double bytes, double limit) {
+  if (bytes <= limit) return;
+  throw_error(ErrorCode::kOutOfMemory,
+              {"training keeps its samples, and they take more than the ", static_cast<int64_t>(limit) >> 20,
+               " MiB that are allowed"},
+              {.hint = "train on fewer samples, or allow more"});
+}
+
 Samples::Column& Samples::column_of(const std::string& feed) {
   for (Column& c : columns_)
     if (c.feed == feed) return c;

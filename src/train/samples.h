@@ -13,6 +13,9 @@ namespace zp::train {
 // Any number of samples can be one batch: dimension 0 of every input and output is free.
 bool is_stackable(const Graph& graph);
 
+// Throws kOutOfMemory where kept samples take more bytes than allowed.
+void check_memory(double bytes, double limit);
+
 class Samples {
  public:
   // `stackable`: samples are rows along dimension 0 of every feed, and any number of them makes a batch, as

@@ -269,12 +269,7 @@ class Train : public quant::Stage {
     }
     samples_->add(kept_);
     kept_.clear();
-    if (static_cast<double>(samples_->bytes()) > settings_.memory_limit) {
-      throw_error(ErrorCode::kOutOfMemory,
-                  {"training keeps its samples, and they take more than the ",
-                   static_cast<int64_t>(settings_.memory_limit) >> 20, " MiB that are allowed"},
-                  {.hint = "train on fewer samples, or allow more"});
-    }
+    check_memory(static_cast<double>(samples_->bytes()), settings_.memory_limit);
   }
 
   void start() {
