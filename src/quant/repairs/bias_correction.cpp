@@ -14,6 +14,7 @@
 
 #include "core/stopwatch.h"
 #include "ops/op.h"
+#include "quant/bias.h"
 #include "quant/layerwise.h"
 #include "quant/product_layer.h"
 
@@ -186,57 +187,10 @@ class BiasCorrection : public LayerwiseStage {
     for_each(y, [&](size_t c, size_t e) { at[e] += moved_[c]; });
   }
 
-  // Adds the shift to the layer's bias, and gives what was really added; empty: there is no bias to change.
+  // What was really added to the layer's bias; empty: there is none to change.
   std::vector<float> correct(const Layer& layer, const std::vector<double>& shift) {
-    for (PlacedBias& b : state().biases)
-      if (b.node == layer.node) return correct_integers(b, shift);
-    // A bias in float is the layer's own input, or what the sum behind it adds.
-    const int bias = rule_of(placed_node(layer)).bias;
-    if (bias >= 0 && placed_node(layer).input(static_cast<size_t>(bias)) != kNoValue)
-      return correct_float(layer.placed, static_cast<size_t>(bias), shift);
-    const GraphIndex index(quantized());
-    const auto& readers = index.consumers[static_cast<size_t>(layer.output)];
-    if (readers.size() != 1 || quantized().is_output(layer.output)) return {};
-    const Node& next = quantized().nodes[static_cast<size_t>(readers[0])];
-    const OpDef* def = find_op(next.domain, next.op_type);
-    if (!def || !def->quant.sums || next.inputs.size() != 2) return {};
-    return correct_float(readers[0], next.input(0) == layer.output ? 1 : 0, shift);
-  }
-
-  std::vector<float> correct_integers(const PlacedBias& b, const std::vector<double>& shift) {
-    const Tensor& old = *quantized().constant(b.integers);
-    const std::vector<float> scales = quantized().constant(b.scale)->floats();
-    if (static_cast<size_t>(old.size()) != shift.size()) return {};
-    std::vector<int32_t> integers(shift.size());
-    std::vector<float> moved(shift.size());
-    for (size_t c = 0; c < shift.size(); ++c) {
-      const double scale = static_cast<double>(scales[scales.size() == 1 ? 0 : c]);
-      const auto before = static_cast<double>(old.integer_at(static_cast<int64_t>(c)));
-      const double limit = 1 << 30;  // as Placement keeps room for the sums of products
-      const double after = std::clamp(before + std::nearbyint(shift[c] / scale), -limit, limit);
-      integers[c] = static_cast<int32_t>(after);
-      moved[c] = static_cast<float>((after - before) * scale);
-    }
-    quantized()[b.integers].constant = Tensor::of<int32_t>(old.dims(), integers);
-    return moved;
-  }
-
-  std::vector<float> correct_float(int32_t node, size_t slot, const std::vector<double>& shift) {
-    const ValueId v = quantized().nodes[static_cast<size_t>(node)].input(slot);
-    const Tensor* old = quantized().constant(v);
-    if (!old || old->dtype() != DType::kFloat32) return {};
-    const auto channels = static_cast<int64_t>(shift.size());
-    // One value for each channel, along the last dimension or as the only one that is not 1.
-    if (old->size() != channels) return {};
-    std::vector<float> values = old->floats(), moved(shift.size());
-    for (size_t c = 0; c < shift.size(); ++c) {
-      moved[c] = static_cast<float>(shift[c]);
-      values[c] += moved[c];
-    }
-    const ValueId corrected =
-        quantized().add_constant(quantized()[v].name + "_corrected", Tensor::of<float>(old->dims(), values));
-    quantized().nodes[static_cast<size_t>(node)].inputs[slot] = corrected;
-    return moved;
+    const auto place = find_bias(state(), layer.node, layer.placed, static_cast<int64_t>(shift.size()));
+    return place ? move_bias(state(), *place, shift) : std::vector<float>();
   }
 
   void conclude() override {
