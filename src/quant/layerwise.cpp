@@ -1,6 +1,7 @@
 #include "quant/layerwise.h"
 
 #include <algorithm>
+#include <iterator>
 #include <utility>
 
 #include "core/sort.h"
@@ -12,33 +13,43 @@
 namespace zp::quant {
 namespace {
 
-// What the values held at a time may take. A walk holds a handful of them for each sample.
+// What samples, and the values held of them at a time, may take. A walk holds a handful of values.
 constexpr double kBytes = 512.0 * 1024 * 1024;
 constexpr double kValuesHeld = 4;
 
-double largest_value(const Graph& graph, const std::map<ValueId, Shape>& fed) {
-  double largest = 1;
+// By node: the largest of the values that it and those behind it read or make, in bytes.
+std::vector<double> largest_values(const Graph& graph, const std::map<ValueId, Shape>& fed) {
   const Graph shaped = with_shapes(graph, fed);
-  for (const Value& v : shaped.values) {
-    if (v.constant || !v.shape || v.dtype != DType::kFloat32) continue;
-    if (const auto dims = concrete(*v.shape))
-      largest = std::max(largest, 4.0 * static_cast<double>(element_count(*dims)));
+  std::vector<double> largest(graph.nodes.size() + 1, 1);
+  for (size_t i = graph.nodes.size(); i-- > 0;) {
+    largest[i] = largest[i + 1];
+    const auto meet = [&](ValueId id) {
+      if (id == kNoValue) return;
+      const Value& v = shaped[id];
+      if (v.constant || !v.shape || v.dtype != DType::kFloat32) return;
+      if (const auto dims = concrete(*v.shape))
+        largest[i] = std::max(largest[i], 4.0 * static_cast<double>(element_count(*dims)));
+    };
+    for (const ValueId v : graph.nodes[i].inputs) meet(v);
+    for (const ValueId v : graph.nodes[i].outputs) meet(v);
   }
   return largest;
+}
+
+FeedsOfSamples take_first(FeedsOfSamples& from, size_t count) {
+  const auto end = from.begin() + static_cast<std::ptrdiff_t>(std::min(count, from.size()));
+  FeedsOfSamples taken(std::make_move_iterator(from.begin()), std::make_move_iterator(end));
+  from.erase(from.begin(), end);
+  return taken;
 }
 
 }  // namespace
 
 void SampleKeeper::take(std::vector<runtime::Feed> feeds) {
   if (enough()) return;
-  if (samples_.empty()) {
-    std::map<ValueId, Shape> fed;
-    for (const runtime::Feed& f : feeds)
-      if (const ValueId v = state_.prepared->graph.find(f.name); v != kNoValue) fed[v] = f.tensor.dims();
-    const double fit = kBytes / (kValuesHeld * largest_value(state_.prepared->graph, fed));
-    most_ = std::max<size_t>(1, std::min(most_, static_cast<size_t>(fit)));
-  }
-  samples_.push_back(std::move(feeds));
+  for (const runtime::Feed& f : feeds) bytes_ += static_cast<double>(f.tensor.bytes());
+  full_ = bytes_ > kBytes;
+  if (!full_ || samples_.empty()) samples_.push_back(std::move(feeds));
 }
 
 ChannelView::ChannelView(const Shape& dims, int channel_dim) {
@@ -49,7 +60,7 @@ ChannelView::ChannelView(const Shape& dims, int channel_dim) {
 }
 
 LayerwiseStage::LayerwiseStage(JobState& state, size_t samples, Stand stand)
-    : state_(state), keeper_(state, samples), stand_(stand) {
+    : state_(state), keeper_(samples), stand_(stand) {
   const GraphIndex index(state_.result->graph);
   std::set<int32_t> seen;
   for (size_t i = 0; i < state_.weights.size(); ++i) {
@@ -63,13 +74,35 @@ LayerwiseStage::LayerwiseStage(JobState& state, size_t samples, Stand stand)
   sort_small(layers_, [](const Layer& a, const Layer& b) { return a.node < b.node; });
 }
 
-void LayerwiseStage::end_samples() {
-  std::vector<std::vector<runtime::Feed>> samples = keeper_.release();
-  std::vector<std::vector<runtime::Feed>> integers;
+void LayerwiseStage::end_samples() { start_walks(keeper_.release()); }
+
+void LayerwiseStage::start_walks(FeedsOfSamples samples) {
+  const Graph& graph = state_.prepared->graph;
+  std::map<ValueId, Shape> fed;
+  if (!samples.empty())
+    for (const runtime::Feed& f : samples[0])
+      if (const ValueId v = graph.find(f.name); v != kNoValue) fed[v] = f.tensor.dims();
+  largest_ = largest_values(graph, fed);
   const EdgeParams inputs = integer_inputs(quantized());
-  for (const auto& feeds : samples) integers.push_back(quantize_feeds(inputs, feeds));
-  float_ = std::make_unique<Walk>(state_.prepared, std::move(samples), state_.threads);
-  quantized_ = std::make_unique<Walk>(state_.result, std::move(integers), state_.threads);
+  for (const auto& feeds : samples) waiting_integers_.push_back(quantize_feeds(inputs, feeds));
+  waiting_ = std::move(samples);
+  const size_t first = room(0);
+  float_ = std::make_unique<Walk>(state_.prepared, take_first(waiting_, first), state_.threads);
+  quantized_ = std::make_unique<Walk>(state_.result, take_first(waiting_integers_, first), state_.threads);
+}
+
+size_t LayerwiseStage::room(int32_t node) const {
+  return std::max<size_t>(1,
+                          static_cast<size_t>(kBytes / (kValuesHeld * largest_[static_cast<size_t>(node)])));
+}
+
+bool LayerwiseStage::let_in(const Layer& layer) {
+  const size_t now = samples(), all = now + waiting_.size(), most = std::min(all, room(layer.node));
+  // Each time costs a session: not for one or two of them.
+  if (waiting_.empty() || (most < 2 * now && most < all)) return false;
+  float_->join(take_first(waiting_, most - now));
+  quantized_->join(take_first(waiting_integers_, most - now));
+  return true;
 }
 
 ValueId LayerwiseStage::data_input(const Layer& l) {
@@ -91,8 +124,16 @@ bool LayerwiseStage::advance(double milliseconds) {
           ++at_;
           break;
         }
-        float_->go(layer.node + 1, {layer.output});
-        step_ = Step::kFloat;
+        if (!let_in(layer)) {
+          float_->go(layer.node + 1, {layer.output});
+          step_ = Step::kFloat;
+          break;
+        }
+        step_ = Step::kJoin;
+        [[fallthrough]];
+      case Step::kJoin:
+        if (!float_->advance(left()) || !quantized_->advance(left())) return false;
+        step_ = Step::kStart;
         break;
       case Step::kFloat:
         if (!float_->advance(left())) return false;

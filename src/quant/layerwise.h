@@ -11,18 +11,21 @@
 
 namespace zp::quant {
 
-// The samples that a repair keeps: as many as asked for, and fewer where the model's values are large.
+using FeedsOfSamples = std::vector<std::vector<runtime::Feed>>;
+
+// The samples that a repair keeps: as many as asked for, and fewer where they are large.
 class SampleKeeper {
  public:
-  SampleKeeper(const JobState& state, size_t most) : state_(state), most_(most) {}
+  explicit SampleKeeper(size_t most) : most_(most) {}
   void take(std::vector<runtime::Feed> feeds);
-  bool enough() const { return samples_.size() >= most_; }
-  std::vector<std::vector<runtime::Feed>> release() { return std::move(samples_); }
+  bool enough() const { return full_ || samples_.size() >= most_; }
+  FeedsOfSamples release() { return std::move(samples_); }
 
  private:
-  const JobState& state_;
   size_t most_;
-  std::vector<std::vector<runtime::Feed>> samples_;
+  double bytes_ = 0;
+  bool full_ = false;
+  FeedsOfSamples samples_;
 };
 
 class LayerwiseStage : public Stage {
@@ -51,23 +54,32 @@ class LayerwiseStage : public Stage {
   virtual void conclude() {}  // after the last layer
 
   JobState& state() { return state_; }
+  const JobState& state() const { return state_; }
   Graph& quantized() { return state_.result->graph; }
   const Node& placed_node(const Layer& l) { return quantized().nodes[static_cast<size_t>(l.placed)]; }
   // The layer's data input as the quantized model computes it: the value after its DQ.
   ValueId data_input(const Layer& l);
+  // Those that the layer is seen with. Where a model's first values are large, all come together only later.
   size_t samples() const { return float_->samples(); }
   // Of the float model: outputs of the layer. Of the quantized one: its data input, or its output.
   Tensor& float_value(ValueId v, size_t sample) { return float_->value(v, sample); }
   Tensor& quantized_value(ValueId v, size_t sample) { return quantized_->value(v, sample); }
 
  private:
+  void start_walks(FeedsOfSamples samples);
+  size_t room(int32_t node) const;  // for so many samples, from a node of the prepared graph on
+  // Lets waiting samples in, if there is room for them from this layer on.
+  bool let_in(const Layer& layer);
+
   JobState& state_;
   SampleKeeper keeper_;
+  FeedsOfSamples waiting_, waiting_integers_;
+  std::vector<double> largest_;  // by node of the prepared graph: bytes of a value that is met from there on
   Stand stand_;
   std::vector<Layer> layers_;
   std::unique_ptr<Walk> float_, quantized_;
   size_t at_ = 0;
-  enum class Step : uint8_t { kStart, kFloat, kQuantized, kWork } step_ = Step::kStart;
+  enum class Step : uint8_t { kStart, kJoin, kFloat, kQuantized, kWork } step_ = Step::kStart;
   bool concluded_ = false;
 };
 

@@ -10,16 +10,25 @@ namespace zp::quant {
 
 Walk::Walk(std::shared_ptr<const Model> model, std::vector<std::vector<runtime::Feed>> samples, int threads)
     : model_(std::move(model)), threads_(threads), samples_(samples.size()) {
-  for (ValueId v : model_->graph.inputs) {
-    std::vector<Tensor>& tensors = live_[v];
+  const std::vector<ValueId>& inputs = model_->graph.inputs;
+  for (const ValueId v : inputs) live_[v];
+  take_feeds(samples);
+  for (const ValueId v : inputs)
+    if (live_[v].size() != samples.size()) live_.erase(v);
+}
+
+void Walk::take_feeds(const std::vector<std::vector<runtime::Feed>>& samples) {
+  for (const ValueId v : model_->graph.inputs) {
+    const auto live = live_.find(v);
+    if (live == live_.end()) continue;
     for (const auto& feeds : samples)
       for (const runtime::Feed& f : feeds)
-        if (f.name == model_->graph[v].name) tensors.push_back(f.tensor);
-    if (tensors.size() != samples.size()) live_.erase(v);
+        if (f.name == model_->graph[v].name) live->second.push_back(f.tensor);
   }
 }
 
-std::shared_ptr<Model> Walk::piece(int32_t until, const std::vector<ValueId>& wanted) {
+std::shared_ptr<Model> Walk::piece(int32_t from, int32_t until, const std::set<ValueId>& sources,
+                                   const std::set<ValueId>& wanted) const {
   const Graph& graph = model_->graph;
   const GraphIndex index(graph);
   auto model = std::make_shared<Model>();
@@ -38,10 +47,10 @@ std::shared_ptr<Model> Walk::piece(int32_t until, const std::vector<ValueId>& wa
     if (constant)
       for (ValueId v : n.outputs)
         if (v != kNoValue) fixed[static_cast<size_t>(v)] = true;
-    if (constant || i >= static_cast<size_t>(position_)) g.nodes.push_back(n);
+    if (constant || i >= static_cast<size_t>(from)) g.nodes.push_back(n);
   }
   const auto needed_later = [&](ValueId v) {
-    if (std::find(wanted.begin(), wanted.end(), v) != wanted.end()) return true;
+    if (wanted.contains(v)) return true;
     const auto& readers = index.consumers[static_cast<size_t>(v)];
     return std::any_of(readers.begin(), readers.end(), [&](int32_t r) { return r >= until; });
   };
@@ -51,14 +60,15 @@ std::shared_ptr<Model> Walk::piece(int32_t until, const std::vector<ValueId>& wa
       if (v != kNoValue && !fixed[static_cast<size_t>(v)] && needed_later(v)) g.outputs.push_back(v);
   // Values of earlier pieces that this one reads.
   g.inputs.clear();
-  for (const auto& [v, tensors] : live_) {
+  for (const ValueId v : sources) {
     const auto& readers = index.consumers[static_cast<size_t>(v)];
     const bool read =
-        std::any_of(readers.begin(), readers.end(), [&](int32_t r) { return r >= position_ && r < until; });
+        std::any_of(readers.begin(), readers.end(), [&](int32_t r) { return r >= from && r < until; });
     if (!read) continue;
     g.inputs.push_back(v);
-    g[v].dtype = tensors[0].dtype();
-    if (position_ > 0) g[v].shape.reset();  // what was inferred may know less than the tensors do
+    if (from == 0) continue;
+    g[v].dtype = live_.at(v)[0].dtype();
+    g[v].shape.reset();  // what was inferred may know less than the tensors do
   }
   remove_unused(g);
   return model;
@@ -67,23 +77,55 @@ std::shared_ptr<Model> Walk::piece(int32_t until, const std::vector<ValueId>& wa
 void Walk::go(int32_t until, const std::vector<ValueId>& wanted) {
   wanted_ = {wanted.begin(), wanted.end()};
   until_ = std::max(until, position_);
+  std::set<ValueId> sources;
+  for (const auto& [v, tensors] : live_) sources.insert(v);
+  piece_ = piece(position_, until_, sources, wanted_);
+  begin_piece();
+  for (const ValueId v : made_) live_[v].clear();
+}
+
+void Walk::join(std::vector<std::vector<runtime::Feed>> samples) {
+  take_feeds(samples);
+  samples_ += samples.size();
+  const std::vector<ValueId>& inputs = model_->graph.inputs;
+  std::set<ValueId> wanted;
+  for (const auto& [v, tensors] : live_)
+    if (std::find(inputs.begin(), inputs.end(), v) == inputs.end()) wanted.insert(v);
+  piece_ = piece(0, position_, {inputs.begin(), inputs.end()}, wanted);
+  begin_piece();
+  joining_ = std::move(samples);
+  sample_ = samples_ - joining_.size();
+}
+
+void Walk::begin_piece() {
+  made_ = piece_->graph.outputs;
   sample_ = 0;
   running_ = false;
-  piece_ = piece(until_, wanted);
-  made_ = piece_->graph.outputs;
-  for (ValueId v : made_) live_[v].clear();
   session_.reset();
   if (!made_.empty())
     session_ = std::make_unique<runtime::Session>(piece_, runtime::SessionOptions{.threads = threads_});
+}
+
+// Of the sample that is next.
+std::vector<runtime::Feed> Walk::feeds() const {
+  std::vector<runtime::Feed> feeds;
+  for (const ValueId v : piece_->graph.inputs) {
+    const std::string& name = piece_->graph[v].name;
+    if (joining_.empty()) {
+      feeds.push_back({name, live_.at(v)[sample_]});
+      continue;
+    }
+    for (const runtime::Feed& f : joining_[sample_ - (samples_ - joining_.size())])
+      if (f.name == name) feeds.push_back(f);
+  }
+  return feeds;
 }
 
 bool Walk::advance(double milliseconds) {
   const Stopwatch watch(milliseconds);
   while (session_ && sample_ < samples_) {
     if (!running_) {
-      std::vector<runtime::Feed> feeds;
-      for (ValueId v : piece_->graph.inputs) feeds.push_back({piece_->graph[v].name, live_.at(v)[sample_]});
-      session_->begin(std::move(feeds));
+      session_->begin(feeds());
       running_ = true;
     }
     if (!session_->advance(std::max(0.0, milliseconds - watch.milliseconds()))) return false;
@@ -94,7 +136,8 @@ bool Walk::advance(double milliseconds) {
     if (sample_ < samples_ && watch.over()) return false;
   }
   if (!piece_) return true;
-  position_ = until_;
+  if (joining_.empty()) position_ = until_;
+  joining_.clear();
   session_.reset();
   piece_.reset();
   const GraphIndex index(model_->graph);

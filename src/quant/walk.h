@@ -22,6 +22,9 @@ class Walk {
   // Runs the nodes from position() up to `until` (not included). `wanted`: values that stay readable until
   // the next go(). Then advance() until it is true.
   void go(int32_t until, const std::vector<ValueId>& wanted);
+  // More samples, which run from the beginning up to position(): with what constants are by now. Only between
+  // two pieces; then advance() until it is true. What had been written into values is not in theirs.
+  void join(std::vector<std::vector<runtime::Feed>> samples);
   bool advance(double milliseconds);
   int32_t position() const { return position_; }
 
@@ -30,7 +33,13 @@ class Walk {
   Tensor& value(ValueId v, size_t sample) { return live_.at(v)[sample]; }
 
  private:
-  std::shared_ptr<Model> piece(int32_t until, const std::vector<ValueId>& wanted);
+  // The nodes from `from` up to `until` as a model that reads the `sources`, and gives what is wanted, or
+  // read by later nodes.
+  std::shared_ptr<Model> piece(int32_t from, int32_t until, const std::set<ValueId>& sources,
+                               const std::set<ValueId>& wanted) const;
+  void begin_piece();
+  std::vector<runtime::Feed> feeds() const;
+  void take_feeds(const std::vector<std::vector<runtime::Feed>>& samples);
 
   std::shared_ptr<const Model> model_;
   int threads_;
@@ -41,8 +50,9 @@ class Walk {
   std::vector<ValueId> made_;  // outputs of the piece
   std::shared_ptr<Model> piece_;
   std::unique_ptr<runtime::Session> session_;
-  size_t sample_ = 0;
+  size_t sample_ = 0;  // that runs through the piece
   bool running_ = false;
+  std::vector<std::vector<runtime::Feed>> joining_;  // the last samples, while the piece is what they missed
 };
 
 }  // namespace zp::quant
