@@ -4,9 +4,11 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <set>
 #include <vector>
 
+#include "quant/bias.h"
 #include "quant/layerwise.h"
 #include "quant/matrix.h"
 #include "quant/product_layer.h"
@@ -18,20 +20,25 @@ namespace zp::quant {
 // squared error of its outputs is
 //
 //   |X E' - R|^2 = sum over E * (E G) - 2 E * C + const        G = X'X        C = R'X
+//
+// A layer with a bias leaves it the means: X and R are then taken less theirs, and the bias moves by what is
+// left of them, mean R - E mean X.
 struct RoundingProblem {
   int64_t rows = 0, depth = 0;
   std::vector<float> w, scale;
   std::vector<int32_t> code, least, most;
-  std::vector<float> g;  // [depth, depth]
+  std::vector<float> g;  // [depth, depth], damped
   std::vector<float> c;
+  double damping = 0;  // what was added to g's diagonal
+  // Whether scales may move: each row then has one, for itself.
+  bool scales_move = false;
 
   float error(size_t i) const { return static_cast<float>(code[i]) * scale[i] - w[i]; }
 };
 
 class RoundingStage : public LayerwiseStage {
  protected:
-  // `damping`: of G's mean diagonal, added to it.
-  RoundingStage(JobState& state, size_t samples, size_t patches, double damping);
+  RoundingStage(JobState& state, size_t samples, size_t patches);
 
   // Solves for problem.code. solve() until true; begin_group() before.
   virtual void begin_group(RoundingProblem& problem) = 0;
@@ -48,11 +55,11 @@ class RoundingStage : public LayerwiseStage {
   void start();
   void set_up(int64_t group);
   bool add_up(double milliseconds);
+  bool scales_can_move() const;
   void take(int64_t group);
   void finish();
 
   size_t patches_;
-  double damping_;
   std::shared_ptr<ThreadPool> pool_;
   std::set<ValueId> changed_;  // integers that several layers read are rounded for the first
 
@@ -61,8 +68,11 @@ class RoundingStage : public LayerwiseStage {
   std::unique_ptr<PatchReader> reader_;
   Observations seen_;
   std::vector<uint32_t> indices_;  // by weight: its scale
-  std::vector<float> scales_;
+  std::vector<float> scales_, scales_before_;
+  bool scales_move_ = false;
   std::vector<int32_t> zeros_, codes_;
+  std::optional<BiasPlace> bias_;
+  std::vector<double> mean_, shift_;  // of the group's inputs; by channel: what the bias has to move by
   size_t sample_ = 0;
   int64_t group_ = 0;
   std::unique_ptr<RoundingProblem> problem_;

@@ -176,7 +176,7 @@ std::vector<float> Learned::lower_codes(const Weight& w) const {
 // What the sigmoid is taken of, so that it gives how far up the weight is; where a repair has chosen the
 // integers, mostly what it chose.
 Tensor Learned::rounding(const Weight& w, const std::vector<float>& low) const {
-  constexpr float kTowards = 0.7f, kMargin = 0.02f;
+  constexpr float kTowards = 0.8f, kMargin = 0.02f;
   const quant::PlacedWeight& placed = state_.weights[w.placed];
   const Tensor& integers = *graph().constant(placed.integers);
   const Channels channels = channels_of(w.value.dims(), placed.spec.grouping.axis, w.scales.size());

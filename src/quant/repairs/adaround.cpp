@@ -43,8 +43,7 @@ constexpr double kWorthThreads = 1e5;  // multiplications of an iteration
 class AdaRound : public RoundingStage {
  public:
   AdaRound(JobState& s, const Options& options)
-      : RoundingStage(s, static_cast<size_t>(options[kSamples]), static_cast<size_t>(options[kPatches]),
-                      0.01),
+      : RoundingStage(s, static_cast<size_t>(options[kSamples]), static_cast<size_t>(options[kPatches])),
         iterations_(static_cast<int>(options[kIterations])) {}
 
  private:

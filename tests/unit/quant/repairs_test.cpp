@@ -352,6 +352,79 @@ TEST(Gptq, MakesUpForTheRoundingOfAWeightWithThoseBehindIt) {
             errors(model, plain.model, held_out).sqnr_db() + 3);
 }
 
+TEST(Gptq, LeavesTheMeansToTheBias) {
+  // Inputs far from zero: their mean is most of what a row's products are, and no weight should be spent on
+  // it.
+  const auto model = shifted_net(true);
+  const Samples seen = samples({1, 8, 6, 6}, 16, 1, 0.3f, 2),
+                held_out = samples({1, 8, 6, 6}, 16, 100, 0.3f, 2);
+  Config config;
+  config.weights = DType::kInt4;
+  const Quantized plain = quantize(model, config, seen);
+  config.repairs = {"gptq"};
+  const Quantized moved = quantize(model, config, seen);
+  EXPECT_LT(worst_shift(model, moved.model, held_out), worst_shift(model, plain.model, held_out) / 4);
+  EXPECT_GT(errors(model, moved.model, held_out).sqnr_db(),
+            errors(model, plain.model, held_out).sqnr_db() + 6);
+  const auto bias = [](const Quantized& q) {
+    return q.graph().constant(q.dq("c1", 2)->input(0))->integers();
+  };
+  EXPECT_NE(bias(plain), bias(moved));
+}
+
+TEST(Gptq, ChoosesARowsScaleByWhatComesOut) {
+  const auto model = two_products();
+  const Samples seen = correlated({4, 32}, 64, 100);
+  Config config;
+  config.weights = DType::kInt4;
+  const Quantized plain = quantize(model, config, seen);
+  config.repairs = {"gptq"};
+  const Quantized q = quantize(model, config, seen);
+  const auto scales = [](const Quantized& of, size_t i) {
+    return of.graph().constant(of.dq("g1", i)->input(1))->floats();
+  };
+  EXPECT_NE(scales(plain, 1), scales(q, 1));
+  EXPECT_EQ(scales(plain, 0), scales(q, 0));
+  // The bias stays what integer kernels add to sums of products.
+  const std::vector<float> weights = scales(q, 1), bias = scales(q, 2);
+  for (size_t c = 0; c < bias.size(); ++c) EXPECT_NEAR(bias[c] / (scales(q, 0)[0] * weights[c]), 1, 1e-6);
+  // With one scale for all rows, no row can move it.
+  config.per_channel = false;
+  const Quantized per_tensor = quantize(model, config, seen);
+  config.repairs = {};
+  EXPECT_EQ(scales(per_tensor, 1), scales(quantize(model, config, seen), 1));
+}
+
+TEST(Gptq, ServesIntegerActivationsToo) {
+  const auto model = two_products();
+  const Samples seen = correlated({4, 32}, 64, 100), held_out = correlated({4, 32}, 16, 500);
+  Config config;
+  config.weights = DType::kInt4;
+  const Quantized plain = quantize(model, config, seen);
+  config.repairs = {"gptq"};
+  const Quantized made_up = quantize(model, config, seen);
+  EXPECT_GT(errors(model, made_up.model, held_out).sqnr_db(),
+            errors(model, plain.model, held_out).sqnr_db() + 4);
+}
+
+TEST(Gptq, TakesMoreSamplesOnceValuesAreSmaller) {
+  // 64 MB for each sample behind the first layer, next to nothing behind the second.
+  Net net;
+  const ValueId x = net.input("x", {1, 1, 512, 512});
+  const ValueId wide = net.conv("wide", x, noise({64, 1, 1, 1}, 1), noise({64}, 2));
+  const ValueId pooled = net.add("Flatten", "flat", {net.add("GlobalAveragePool", "pool", {wide})});
+  net.output(net.add("Gemm", "last",
+                     {pooled, net.constant("w", noise({64, 8}, 3)), net.constant("b", noise({8}, 4))}));
+  Config config;
+  config.weights = DType::kInt4;
+  config.repairs = {"gptq"};
+  config.options["gptq-samples"] = 6;
+  const Quantized q = quantize(net.build(), config, samples({1, 1, 512, 512}, 6, 1));
+  EXPECT_NE(q.report.repairs.at(0).find("2 layers are not rounded to the nearest, over 6 samples"),
+            std::string::npos)
+      << q.report.repairs.at(0);
+}
+
 TEST(Hqq, FindsScalesThatServeTheManyWeights) {
   // Many small weights, few large ones.
   Tensor w = noise({64, 24}, 1);
