@@ -191,11 +191,13 @@ async function stepCosts(model, samples, what) {
 
 // ---- networks
 
-/** What training begins with. */
-const rounded = {
+const adaround = {
   repairs: ['adaround', 'bias-correction'],
   parameters: { 'adaround-samples': 100, 'adaround-patches': 8192 },
 };
+const gptq = { repairs: ['gptq'], parameters: { 'gptq-samples': 500, 'gptq-patches': 20000 } };
+/** What training begins with. */
+const rounded = { efficientnet: gptq, recognition: adaround };
 
 const recipes = {
   efficientnet: [
@@ -206,7 +208,7 @@ const recipes = {
 };
 
 const training = {
-  efficientnet: { blocks: true, epochs: 12, batchSize: 16, learningRate: 3e-3, memoryLimit: '3GiB' },
+  efficientnet: { blocks: true, epochs: 6, batchSize: 16, learningRate: 3e-3, memoryLimit: '3GiB' },
   recognition: { epochs: 6, batchSize: 8, learningRate: 1e-4, memoryLimit: '3GiB' },
 };
 
@@ -292,7 +294,8 @@ async function networkTables() {
       if (!options.bits.split(',').includes(name)) continue;
       for (const [what, more] of [
         ['rounded to the nearest', { repairs: [] }],
-        ['AdaRound', rounded],
+        ['AdaRound', adaround],
+        ['GPTQ', gptq],
       ]) {
         const start = now();
         const { model: made } = await float.quantize({
@@ -309,7 +312,7 @@ async function networkTables() {
       const { made, seconds, last } = await train(float, {
         calibration: taught,
         ...how,
-        ...rounded,
+        ...rounded[model.key],
         training: training[model.key],
       });
       rows.push({
