@@ -31,7 +31,7 @@ std::optional<BiasPlace> find_bias(const JobState& state, int32_t node, int32_t 
   };
   // A bias in float is the layer's own input, or what the sum behind it adds.
   const Node& layer = graph.nodes[static_cast<size_t>(placed)];
-  const int bias = op_of(layer).quant.bias;
+  const auto bias = static_cast<int>(op_of(layer).quant.bias);
   if (bias >= 0 && layer.input(static_cast<size_t>(bias)) != kNoValue)
     return in_float(placed, static_cast<size_t>(bias));
   const ValueId output = layer.output(0);
@@ -42,6 +42,18 @@ std::optional<BiasPlace> find_bias(const JobState& state, int32_t node, int32_t 
   const OpDef* def = find_op(next.domain, next.op_type);
   if (!def || !def->quant.sums || next.inputs.size() != 2) return std::nullopt;
   return in_float(readers[0], next.input(0) == output ? 1 : 0);
+}
+
+std::vector<float> bias_values(const JobState& state, const BiasPlace& place) {
+  const Graph& graph = state.result->graph;
+  if (!place.integers)
+    return graph.constant(graph.nodes[static_cast<size_t>(place.node)].input(place.slot))->floats();
+  const std::vector<float> scales = graph.constant(place.integers->scale)->floats();
+  const std::vector<int64_t> integers = graph.constant(place.integers->integers)->integers();
+  std::vector<float> values(integers.size());
+  for (size_t c = 0; c < values.size(); ++c)
+    values[c] = static_cast<float>(integers[c]) * scales[scales.size() == 1 ? 0 : c];
+  return values;
 }
 
 std::vector<float> move_bias(JobState& state, const BiasPlace& place, const std::vector<double>& shift) {

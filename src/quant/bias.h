@@ -19,6 +19,9 @@ struct BiasPlace {
 // own, or what the sum behind it adds. nullopt: there is none that could be moved.
 std::optional<BiasPlace> find_bias(const JobState& state, int32_t node, int32_t placed, int64_t channels);
 
+// What it adds by now, a value for each channel.
+std::vector<float> bias_values(const JobState& state, const BiasPlace& place);
+
 // Adds the shift, a value for each channel, and gives what was really added.
 std::vector<float> move_bias(JobState& state, const BiasPlace& place, const std::vector<double>& shift);
 

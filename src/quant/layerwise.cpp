@@ -74,9 +74,8 @@ LayerwiseStage::LayerwiseStage(JobState& state, size_t samples, Stand stand)
   sort_small(layers_, [](const Layer& a, const Layer& b) { return a.node < b.node; });
 }
 
-void LayerwiseStage::end_samples() { start_walks(keeper_.release()); }
-
-void LayerwiseStage::start_walks(FeedsOfSamples samples) {
+void LayerwiseStage::end_samples() {
+  FeedsOfSamples samples = keeper_.release();
   const Graph& graph = state_.prepared->graph;
   std::map<ValueId, Shape> fed;
   if (!samples.empty())

@@ -66,7 +66,6 @@ class LayerwiseStage : public Stage {
   Tensor& quantized_value(ValueId v, size_t sample) { return quantized_->value(v, sample); }
 
  private:
-  void start_walks(FeedsOfSamples samples);
   size_t room(int32_t node) const;  // for so many samples, from a node of the prepared graph on
   // Lets waiting samples in, if there is room for them from this layer on.
   bool let_in(const Layer& layer);

@@ -92,11 +92,13 @@ bool RoundingStage::work(double milliseconds) {
 
 void RoundingStage::read(size_t s) {
   const Node& node = state().prepared->graph.nodes[static_cast<size_t>(layer_.node)];
-  const int slot = op_of(node).quant.bias;
+  const auto slot = static_cast<int>(op_of(node).quant.bias);
   const Tensor* bias =
       slot < 0 ? nullptr : state().prepared->graph.constant(node.input(static_cast<size_t>(slot)));
   std::vector<float> b;
   if (bias) b = bias->floats();
+  // Another repair may have moved it: what is left to explain is relative to what it is by now.
+  if (bias && bias_) b = bias_values(state(), *bias_);
   if (bias && b.size() == 1) b.assign(static_cast<size_t>(product_.channels()), b[0]);
   const bool usable = b.size() == static_cast<size_t>(product_.channels());
   reader_->read(quantized_value(data_input(layer_), s), float_value(layer_.output, s),

@@ -8,7 +8,8 @@
 
 namespace zp::quant {
 
-Walk::Walk(std::shared_ptr<const Model> model, std::vector<std::vector<runtime::Feed>> samples, int threads)
+Walk::Walk(std::shared_ptr<const Model> model, const std::vector<std::vector<runtime::Feed>>& samples,
+           int threads)
     : model_(std::move(model)), threads_(threads), samples_(samples.size()) {
   const std::vector<ValueId>& inputs = model_->graph.inputs;
   for (const ValueId v : inputs) live_[v];
