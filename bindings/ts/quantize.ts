@@ -107,10 +107,11 @@ export interface SchemeOptions {
    * that are worth their time for everyone: `smooth` and `bias-correction` where activations are calibrated, `gptq` for
    * blocks of 4 or 2 bits if there are samples. `[]`: none.
    *
-   * - `equalization`: channels of neighbouring layers are scaled to fill their ranges (Nagel et al. 2019)
+   * - `equalization`: channels between layers are scaled so that weights and activations round well, with 4-bit weights
+   *   above all (after Nagel et al. 2019)
    * - `smooth`: SmoothQuant, for transformers: outlier channels of activations go into the weights (Xiao et al. 2023)
    * - `hqq`: weight-only: scales that suit the many weights rather than the outliers (Badri and Shaji 2023)
-   * - `gptq`: rounding of one weight makes up for that of others, for blocks of 4 or 2 bits (Frantar et al. 2022)
+   * - `gptq`: rounding of one weight makes up for that of others (Frantar et al. 2022)
    * - `adaround`: learned rounding, layer by layer (Nagel et al. 2020)
    * - `bias-correction`: biases take back what the means of channels have shifted by (Nagel et al. 2019)
    */

@@ -63,6 +63,12 @@ std::string Graph::fresh_name(std::string_view wanted) {
   }
 }
 
+void Graph::rename(ValueId id, std::string_view wanted) {
+  std::string unique = fresh_name(wanted);
+  names_.insert(unique);
+  (*this)[id].name = std::move(unique);
+}
+
 ValueId Graph::add_value(std::string_view wanted, DType dtype, std::optional<SymShape> shape) {
   std::string unique = fresh_name(wanted);
   values.push_back({.name = std::move(unique), .dtype = dtype, .shape = std::move(shape), .constant = {}});

@@ -89,6 +89,8 @@ struct Graph {
   ValueId add_constant(std::string_view name, Tensor tensor);
   // `wanted`, or with the first suffix _1, _2, ... that no value has.
   std::string fresh_name(std::string_view wanted);
+  // Gives a value another name, made unique like a new one's.
+  void rename(ValueId id, std::string_view wanted);
   // Value by name; kNoValue if there is none.
   ValueId find(std::string_view name) const;
   const Tensor* constant(ValueId id) const {

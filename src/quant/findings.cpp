@@ -71,7 +71,7 @@ std::vector<std::string> findings_of(const WeightReport& w, const std::string& o
     const std::string_view remedy =
         bits == 8 ? "--target sqnr=30 leaves such layers in float where they matter, --exclude this one alone"
         : float_activations ? "--repair gptq, or --repair hqq if there are no samples, or --weights int8"
-                            : "--repair adaround,bias-correction, or --weights int8";
+                            : "--repair equalization,gptq, or --weights int8";
     found.push_back(Text({"rounding leaves the weights ", few_digits(w.sqnr_db), " dB, ", bits,
                           " bits usually more: a few large weights set the scale of all: ", remedy})
                         .str());

@@ -72,6 +72,8 @@ struct StageDef {
   // Chooses the integers of weights anew, of all that the type has: not of the fewer that training may ask
   // for.
   bool rounds_weights = false;
+  // What rounding does to the means of channels, it takes back with biases.
+  bool corrects_means = false;
   // What it needs samples for. Null: never.
   bool (*needs_samples)(const Config&, const Scheme&) = nullptr;
   std::vector<OptionSpec> options = {};

@@ -197,6 +197,7 @@ const RegisterStage kAdaRound({
     .order = 600,
     .repair = true,
     .rounds_weights = true,
+    .corrects_means = true,
     .needs_samples = layerwise_needs_samples,
     .options = {{.name = kSamples, .owner = kName, .otherwise = 32, .min = 1, .max = 1024},
                 {.name = kPatches, .owner = kName, .otherwise = 2048, .min = 16, .max = 65536},

@@ -224,6 +224,7 @@ const RegisterStage kBiasCorrection({
     .order = 700,
     .repair = true,
     .by_default = [](const Config&, const Scheme& scheme) { return scheme.needs_calibration; },
+    .corrects_means = true,
     .needs_samples = layerwise_needs_samples,
     .options = {{.name = kSamples, .owner = kName, .otherwise = 8, .min = 1, .max = 1024},
                 {.name = kAnalytic, .owner = kName, .otherwise = 0, .min = 0, .max = 1}},

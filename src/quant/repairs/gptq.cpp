@@ -234,6 +234,7 @@ const RegisterStage kGptq({
           return c.has_samples && !scheme.needs_calibration && bits_of(c.weights) < 8;
         },
     .rounds_weights = true,
+    .corrects_means = true,
     .needs_samples = layerwise_needs_samples,
     .options = {{.name = kSamples, .owner = kName, .otherwise = 32, .min = 1, .max = 1024},
                 {.name = kPatches, .owner = kName, .otherwise = 4096, .min = 16, .max = 65536}},

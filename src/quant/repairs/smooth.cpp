@@ -189,6 +189,7 @@ class Smooth : public Stage {
       const std::string name = g[n.inputs[slot]].name + "_smoothed";
       n.inputs[slot] = g.add_constant(name, std::move(divided));
     }
+    g.rename(v, g[v].name + "_smoothed");  // it is not what the model that came in calls so
     ++absorbed_;
     return true;
   }

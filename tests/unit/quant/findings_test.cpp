@@ -47,7 +47,7 @@ TEST(Findings, OfWeights) {
   w.dtype = DType::kInt4;
   EXPECT_TRUE(said(false).empty());
   w.sqnr_db = 9.96;
-  EXPECT_NE(said(false).at(0).find("--repair adaround"), std::string::npos);
+  EXPECT_NE(said(false).at(0).find("--repair equalization,gptq"), std::string::npos);
   EXPECT_NE(said(true).at(0).find("--repair gptq"), std::string::npos);
   w.dtype = DType::kFloat16;
   EXPECT_TRUE(said(true).empty());

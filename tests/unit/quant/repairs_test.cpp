@@ -213,7 +213,7 @@ TEST(Equalization, MakesOneScaleForAWeightEnough) {
               errors(model, plain.model, held_out).sqnr_db() + 6)
         << (bound ? "with a bound" : "without");
     ASSERT_EQ(equal.report.repairs.size(), 1u);
-    EXPECT_NE(equal.report.repairs[0].find("2 pairs"), std::string::npos);
+    EXPECT_NE(equal.report.repairs[0].find("2 places"), std::string::npos);
   }
 }
 
@@ -221,6 +221,7 @@ TEST(Equalization, ChangesNothingThatAFloatModelComputes) {
   // All layers stay float: what is left is the model, equalised.
   const auto model = unequal_net(2.f);
   Config config;
+  config.per_channel = false;
   config.repairs = {"equalization"};
   config.exclude_ops = {"Conv"};
   const Samples seen = samples({1, 4, 6, 6}, 12, 100);
@@ -229,6 +230,68 @@ TEST(Equalization, ChangesNothingThatAFloatModelComputes) {
   EXPECT_NE(equal.graph().constant(equal.node("dw").input(1))->floats(),
             model->graph.constant(model->graph.nodes[2].input(1))->floats());
   EXPECT_GT(errors(model, equal.model, seen).sqnr_db(), 100);
+}
+
+// Where rows have scales of their own, what counts is how large the inputs of a row are next to each other.
+TEST(Equalization, OfRowsWithTheirOwnScalesEvensTheInputs) {
+  for (std::optional<float> bound : {std::optional<float>(), std::optional<float>(2.f)}) {
+    const auto model = unequal_net(bound);
+    Config config;
+    config.weights = DType::kInt4;
+    const Samples seen = samples({1, 4, 6, 6}, 12, 100), held_out = samples({1, 4, 6, 6}, 12, 500);
+    const Quantized plain = quantize(model, config, seen);
+    config.repairs = {"equalization"};
+    const Quantized equal = quantize(model, config, seen);
+    EXPECT_GT(errors(model, equal.model, held_out).sqnr_db(),
+              errors(model, plain.model, held_out).sqnr_db() + 6)
+        << (bound ? "with a bound" : "without");
+  }
+}
+
+// x -> c1 -> h; h + c3(relu(c2(h))) -> y -> c4. Channels of h and of what is added to it are the same.
+std::shared_ptr<Model> residual_net(bool read_otherwise) {
+  Net net;
+  const auto uneven = [](Tensor w) {
+    const std::span<float> x = w.mutable_data<float>();
+    for (size_t i = 0; i < x.size(); ++i) x[i] *= std::pow(2.f, static_cast<float>(i % 8) - 4);
+    return w;
+  };
+  Tensor first = noise({8, 4, 1, 1}, 1, 2.f), last = noise({8, 12, 1, 1}, 5, 0.5f);
+  for (size_t i = 0; i < 32; ++i)
+    first.mutable_data<float>()[i] *= std::pow(2.f, 4 - static_cast<float>(i / 4));
+  for (size_t i = 0; i < 96; ++i)
+    last.mutable_data<float>()[i] *= std::pow(2.f, 4 - static_cast<float>(i / 12));
+  const ValueId x = net.input("x", {1, 4, 6, 6});
+  const ValueId h = net.conv("c1", x, std::move(first), noise({8}, 2, 0.1f));
+  const ValueId r =
+      net.add("Relu", "r", {net.conv("c2", h, uneven(noise({12, 8, 1, 1}, 3)), noise({12}, 4, 0.1f))});
+  const ValueId y = net.add("Add", "y", {h, net.conv("c3", r, std::move(last), noise({8}, 6, 0.1f))});
+  net.output(net.conv("c4", y, uneven(noise({5, 8, 1, 1}, 7)), noise({5}, 8, 0.1f)));
+  if (read_otherwise) net.output(net.add("Sigmoid", "s", {y}));
+  return net.build();
+}
+
+TEST(Equalization, ScalesWhatIsAddedTogether) {
+  const Samples seen = samples({1, 4, 6, 6}, 12, 100), held_out = samples({1, 4, 6, 6}, 12, 500);
+  for (const bool per_channel : {false, true}) {
+    Config config;
+    config.per_channel = per_channel;
+    config.weights = per_channel ? DType::kInt4 : DType::kInt8;
+    const auto model = residual_net(false);
+    const Quantized plain = quantize(model, config, seen);
+    config.repairs = {"equalization"};
+    const Quantized equal = quantize(model, config, seen);
+    EXPECT_GT(errors(model, equal.model, held_out).sqnr_db(),
+              errors(model, plain.model, held_out).sqnr_db() + 6)
+        << (per_channel ? "one scale per row" : "one scale");
+    EXPECT_NE(equal.report.repairs[0].find("2 places"), std::string::npos) << equal.report.repairs[0];
+    // Nobody takes it for the float model's.
+    EXPECT_EQ(equal.graph().find("y"), kNoValue);
+    EXPECT_NE(equal.graph().find("y_equalized"), kNoValue);
+    // The sigmoid of a sum knows how large it is.
+    const Quantized other = quantize(residual_net(true), config, seen);
+    EXPECT_NE(other.report.repairs[0].find("1 place "), std::string::npos) << other.report.repairs[0];
+  }
 }
 
 // ---- rounding
