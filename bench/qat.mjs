@@ -195,7 +195,10 @@ const adaround = {
   repairs: ['adaround', 'bias-correction'],
   parameters: { 'adaround-samples': 100, 'adaround-patches': 8192 },
 };
-const gptq = { repairs: ['gptq'], parameters: { 'gptq-samples': 500, 'gptq-patches': 20000 } };
+const gptq = {
+  repairs: ['equalization', 'gptq'],
+  parameters: { 'gptq-samples': 500, 'gptq-patches': 20000 },
+};
 /** What training begins with. */
 const rounded = { efficientnet: gptq, recognition: adaround };
 
@@ -295,7 +298,7 @@ async function networkTables() {
       for (const [what, more] of [
         ['rounded to the nearest', { repairs: [] }],
         ['AdaRound', adaround],
-        ['GPTQ', gptq],
+        ['equalization and GPTQ', gptq],
       ]) {
         const start = now();
         const { model: made } = await float.quantize({
