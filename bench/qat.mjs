@@ -199,8 +199,6 @@ const gptq = {
   repairs: ['equalization', 'gptq'],
   parameters: { 'gptq-samples': 500, 'gptq-patches': 20000 },
 };
-/** What training begins with. */
-const rounded = { efficientnet: gptq, recognition: adaround };
 
 const recipes = {
   efficientnet: [
@@ -212,7 +210,7 @@ const recipes = {
 
 const training = {
   efficientnet: { blocks: true, epochs: 6, batchSize: 16, learningRate: 3e-3, memoryLimit: '3GiB' },
-  recognition: { epochs: 6, batchSize: 8, learningRate: 1e-4, memoryLimit: '3GiB' },
+  recognition: { epochs: 6, batchSize: 8, learningRate: 2e-5, memoryLimit: '3GiB' },
 };
 
 /** Photographs teach more when they are seen in several ways: so many of each besides itself, half of them mixed. */
@@ -315,7 +313,7 @@ async function networkTables() {
       const { made, seconds, last } = await train(float, {
         calibration: taught,
         ...how,
-        ...rounded[model.key],
+        ...gptq, // what training begins with
         training: training[model.key],
       });
       rows.push({
