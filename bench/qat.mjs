@@ -195,17 +195,20 @@ const adaround = {
   repairs: ['adaround', 'bias-correction'],
   parameters: { 'adaround-samples': 100, 'adaround-patches': 8192 },
 };
-const gptq = {
-  repairs: ['equalization', 'gptq'],
-  parameters: { 'gptq-samples': 500, 'gptq-patches': 20000 },
+const parameters = { 'gptq-samples': 500, 'gptq-patches': 20000 };
+const gptq = { what: 'GPTQ', repairs: { repairs: ['gptq'], parameters } };
+const equalized = {
+  what: 'equalization and GPTQ',
+  repairs: { repairs: ['equalization', 'gptq'], parameters },
 };
 
+/** `start`: what training begins with. */
 const recipes = {
   efficientnet: [
-    { name: 'W8A8', options: {} },
-    { name: 'W4A8', options: { weights: 'int4' } },
+    { name: 'W8A8', options: {}, start: gptq },
+    { name: 'W4A8', options: { weights: 'int4' }, start: equalized },
   ],
-  recognition: [{ name: 'W4A8', options: { weights: 'int4' } }],
+  recognition: [{ name: 'W4A8', options: { weights: 'int4' }, start: equalized }],
 };
 
 const training = {
@@ -259,7 +262,7 @@ async function networkTables() {
   const python = await environment().catch(() => undefined);
   const results = [];
   for (const model of modelsFrom(prepared)) {
-    if (!options.networks.split(',').includes(model.key)) continue;
+    if (!recipes[model.key] || !options.networks.split(',').includes(model.key)) continue;
     if (!model.file || !existsSync(model.file) || (model.images && !existsSync(options.images))) {
       console.error(`${model.name} is left out: its model or its images are not there`);
       continue;
@@ -291,12 +294,12 @@ async function networkTables() {
     };
     const rows = [{ name: 'float', metrics: model.metric(expected, expected, truth), seconds: 0 }];
     const tell = () => console.error(`${model.name}: ${JSON.stringify(rows.at(-1))}`);
-    for (const { name, options: how } of recipes[model.key]) {
+    for (const { name, options: how, start: rounded } of recipes[model.key]) {
       if (!options.bits.split(',').includes(name)) continue;
       for (const [what, more] of [
         ['rounded to the nearest', { repairs: [] }],
         ['AdaRound', adaround],
-        ['equalization and GPTQ', gptq],
+        [rounded.what, rounded.repairs],
       ]) {
         const start = now();
         const { model: made } = await float.quantize({
@@ -313,7 +316,7 @@ async function networkTables() {
       const { made, seconds, last } = await train(float, {
         calibration: taught,
         ...how,
-        ...gptq, // what training begins with
+        ...rounded.repairs,
         training: training[model.key],
       });
       rows.push({
