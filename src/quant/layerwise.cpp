@@ -52,7 +52,7 @@ void SampleKeeper::take(std::vector<runtime::Feed> feeds) {
   if (!full_ || samples_.empty()) samples_.push_back(std::move(feeds));
 }
 
-ChannelView::ChannelView(const Shape& dims, int channel_dim) {
+ChannelView::ChannelView(std::span<const int64_t> dims, int channel_dim) {
   const int rank = static_cast<int>(dims.size());
   const int at = channel_dim < 0 ? channel_dim + rank : channel_dim;
   for (int d = 0; d < rank; ++d)

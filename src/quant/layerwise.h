@@ -4,6 +4,7 @@
 
 #include <memory>
 #include <set>
+#include <span>
 #include <vector>
 
 #include "quant/stage.h"
@@ -85,7 +86,7 @@ class LayerwiseStage : public Stage {
 // Element (outer, channel, inner) of a layer's output or data input.
 struct ChannelView {
   int64_t outer = 1, channels = 1, inner = 1;
-  ChannelView(const Shape& dims, int channel_dim);
+  ChannelView(std::span<const int64_t> dims, int channel_dim);
 };
 
 // Whether a job that these repairs belong to has samples to give: all but those that calibrate nothing do.

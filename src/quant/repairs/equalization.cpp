@@ -36,6 +36,7 @@
 #include "core/decimal.h"
 #include "ops/infer.h"
 #include "ops/op.h"
+#include "quant/layerwise.h"
 #include "quant/stage.h"
 
 namespace zp::quant {
@@ -228,8 +229,7 @@ class Equalize : public Stage {
       if (!session_->advance(milliseconds)) return false;
       running_ = false;
     }
-    if (session_) return true;
-    if (over_) return true;
+    if (session_ || over_) return true;
     if (measured_) {
       if (done_ < spaces_.size()) scale(spaces_[done_], best_scales(spaces_[done_]));
       over_ = ++done_ >= spaces_.size();
@@ -251,7 +251,7 @@ class Equalize : public Stage {
  private:
   Graph& graph() { return state_.prepared->graph; }
   const Node& node(int32_t i) const { return state_.prepared->graph.nodes[static_cast<size_t>(i)]; }
-  const QuantRule& rule(int32_t i) const { return find_op(node(i).domain, node(i).op_type)->quant; }
+  const QuantRule& rule(int32_t i) const { return op_of(node(i)).quant; }
   // Of its weight: the dimension that has scales of its own; -1: none.
   int row_axis(const Layer& l) {
     const auto axis = rule(l.node).channel_axis;
@@ -390,21 +390,15 @@ class Equalize : public Stage {
 
   void observe(ValueId v, const TensorView& view) {
     Seen& seen = seen_.at(v);
-    const int rank = static_cast<int>(view.dims.size());
-    const int at = seen.channel_dim < 0 ? seen.channel_dim + rank : seen.channel_dim;
-    if (view.dtype != DType::kFloat32 || at < 0 || at >= rank ||
-        view.dims[static_cast<size_t>(at)] != static_cast<int64_t>(seen.most.size()))
-      return;
-    int64_t outer = 1, inner = 1;
-    for (int d = 0; d < rank; ++d)
-      if (d != at) (d < at ? outer : inner) *= view.dims[static_cast<size_t>(d)];
+    const ChannelView by(view.dims, seen.channel_dim);
+    if (view.dtype != DType::kFloat32 || by.channels != static_cast<int64_t>(seen.most.size())) return;
     const float* x = reinterpret_cast<const float*>(view.data);
-    for (int64_t o = 0; o < outer; ++o)
-      for (size_t c = 0; c < seen.most.size(); ++c, x += inner) {
+    for (int64_t o = 0; o < by.outer; ++o)
+      for (size_t c = 0; c < seen.most.size(); ++c, x += by.inner) {
         float least = 0, most = 0;
         double sum = 0, squares = 0;
         int64_t alive = 0;
-        for (int64_t i = 0; i < inner; ++i) {
+        for (int64_t i = 0; i < by.inner; ++i) {
           least = std::min(least, x[i]);
           most = std::max(most, x[i]);
           sum += static_cast<double>(x[i]);
@@ -417,7 +411,7 @@ class Equalize : public Stage {
         seen.squares[c] += squares;
         seen.alive[c] += static_cast<double>(alive);
       }
-    seen.count += static_cast<double>(outer * inner);
+    seen.count += static_cast<double>(by.outer * by.inner);
   }
 
   // By channel, what has to divide it at least so that it stays below all bounds; 1 and more: it must not be
@@ -548,27 +542,23 @@ class Equalize : public Stage {
     double moved = 0;
     for (double step : s) moved = std::max(moved, std::fabs(std::log(step)));
     if (moved == 0) return 0;
+    const auto divide = [&s](float& x, size_t c) { x = static_cast<float>(static_cast<double>(x) / s[c]); };
+    const auto multiply = [&s](float& x, size_t c) { x = static_cast<float>(static_cast<double>(x) * s[c]); };
     for (const Layer& l : space.makers) {
-      const QuantRule& made = rule(l.node);
-      Tensor w = Tensor::of<float>(weight(l).dims(), weight(l).data<float>());
-      const std::span<float> x = w.mutable_data<float>();
-      for_made(w, l.axis,
-               [&](size_t c, size_t e) { x[e] = static_cast<float>(static_cast<double>(x[e]) / s[c]); });
-      replace(l.node, l.weight, std::move(w));
-      if (made.bias < 0) continue;
-      const size_t slot = static_cast<uint8_t>(made.bias);
-      if (node(l.node).input(slot) == kNoValue) continue;
-      const Tensor& old = *graph().constant(node(l.node).input(slot));
-      std::vector<float> b = old.floats();
-      for (size_t c = 0; c < b.size(); ++c) b[c] = static_cast<float>(static_cast<double>(b[c]) / s[c]);
-      replace(l.node, slot, Tensor::of<float>(old.dims(), b));
+      std::vector<float> w = weight(l).floats();
+      for_made(weight(l), l.axis, [&](size_t c, size_t e) { divide(w[e], c); });
+      replace(l.node, l.weight, w);
+      if (rule(l.node).bias < 0) continue;
+      const size_t bias = static_cast<uint8_t>(rule(l.node).bias);
+      if (node(l.node).input(bias) == kNoValue) continue;
+      std::vector<float> b = graph().constant(node(l.node).input(bias))->floats();
+      for (size_t c = 0; c < b.size(); ++c) divide(b[c], c);
+      replace(l.node, bias, b);
     }
     for (const Layer& l : space.readers) {
-      Tensor w = Tensor::of<float>(weight(l).dims(), weight(l).data<float>());
-      const std::span<float> x = w.mutable_data<float>();
-      for_read(w, l.axis, space.channels,
-               [&](size_t c, size_t e) { x[e] = static_cast<float>(static_cast<double>(x[e]) * s[c]); });
-      replace(l.node, l.weight, std::move(w));
+      std::vector<float> w = weight(l).floats();
+      for_read(weight(l), l.axis, space.channels, [&](size_t c, size_t e) { multiply(w[e], c); });
+      replace(l.node, l.weight, w);
     }
     for (const Bound& b : space.bounds)
       for (size_t c = 0; c < s.size(); ++c) {
@@ -585,8 +575,9 @@ class Equalize : public Stage {
   }
 
   // A constant of one's own from the first change on: others may read the old one.
-  void replace(int32_t i, size_t slot, Tensor t) {
+  void replace(int32_t i, size_t slot, const std::vector<float>& values) {
     ValueId& v = graph().nodes[static_cast<size_t>(i)].inputs[slot];
+    Tensor t = Tensor::of<float>(graph().constant(v)->dims(), values);
     if (const auto [it, first] = own_.try_emplace({i, slot}, kNoValue); first) {
       v = it->second = graph().add_constant(graph()[v].name + "_equalized", std::move(t));
     } else {

@@ -172,6 +172,23 @@ TEST(DefaultRepairs, AreThoseThatSuitTheConfiguration) {
   EXPECT_EQ(sweeps(config), 0u);
 }
 
+// With the configuration as it is, and with repairs too.
+struct WithAndWithout {
+  Quantized plain, repaired;
+};
+WithAndWithout with_and_without(const std::shared_ptr<const Model>& model, Config config,
+                                std::vector<std::string> repairs, const Samples& seen) {
+  Quantized plain = quantize(model, config, seen);
+  config.repairs = std::move(repairs);
+  return {std::move(plain), quantize(model, config, seen)};
+}
+
+// Decibels that the repairs add to what the outputs have.
+double gain(const std::shared_ptr<const Model>& model, const WithAndWithout& q, const Samples& held_out) {
+  return errors(model, q.repaired.model, held_out).sqnr_db() -
+         errors(model, q.plain.model, held_out).sqnr_db();
+}
+
 // ---- equalisation
 
 // Channels of a pointwise - depthwise - pointwise block, of very different sizes, that a scale for a whole
@@ -206,14 +223,10 @@ TEST(Equalization, MakesOneScaleForAWeightEnough) {
     Config config;
     config.per_channel = false;
     const Samples seen = samples({1, 4, 6, 6}, 12, 100), held_out = samples({1, 4, 6, 6}, 12, 500);
-    const Quantized plain = quantize(model, config, seen);
-    config.repairs = {"equalization"};
-    const Quantized equal = quantize(model, config, seen);
-    EXPECT_GT(errors(model, equal.model, held_out).sqnr_db(),
-              errors(model, plain.model, held_out).sqnr_db() + 6)
-        << (bound ? "with a bound" : "without");
-    ASSERT_EQ(equal.report.repairs.size(), 1u);
-    EXPECT_NE(equal.report.repairs[0].find("2 places"), std::string::npos);
+    const WithAndWithout q = with_and_without(model, config, {"equalization"}, seen);
+    EXPECT_GT(gain(model, q, held_out), 6) << (bound ? "with a bound" : "without");
+    ASSERT_EQ(q.repaired.report.repairs.size(), 1u);
+    EXPECT_NE(q.repaired.report.repairs[0].find("2 places"), std::string::npos);
   }
 }
 
@@ -239,11 +252,7 @@ TEST(Equalization, OfRowsWithTheirOwnScalesEvensTheInputs) {
     Config config;
     config.weights = DType::kInt4;
     const Samples seen = samples({1, 4, 6, 6}, 12, 100), held_out = samples({1, 4, 6, 6}, 12, 500);
-    const Quantized plain = quantize(model, config, seen);
-    config.repairs = {"equalization"};
-    const Quantized equal = quantize(model, config, seen);
-    EXPECT_GT(errors(model, equal.model, held_out).sqnr_db(),
-              errors(model, plain.model, held_out).sqnr_db() + 6)
+    EXPECT_GT(gain(model, with_and_without(model, config, {"equalization"}, seen), held_out), 6)
         << (bound ? "with a bound" : "without");
   }
 }
@@ -278,17 +287,15 @@ TEST(Equalization, ScalesWhatIsAddedTogether) {
     config.per_channel = per_channel;
     config.weights = per_channel ? DType::kInt4 : DType::kInt8;
     const auto model = residual_net(false);
-    const Quantized plain = quantize(model, config, seen);
-    config.repairs = {"equalization"};
-    const Quantized equal = quantize(model, config, seen);
-    EXPECT_GT(errors(model, equal.model, held_out).sqnr_db(),
-              errors(model, plain.model, held_out).sqnr_db() + 6)
-        << (per_channel ? "one scale per row" : "one scale");
+    const WithAndWithout q = with_and_without(model, config, {"equalization"}, seen);
+    const Quantized& equal = q.repaired;
+    EXPECT_GT(gain(model, q, held_out), 6) << (per_channel ? "one scale per row" : "one scale");
     EXPECT_NE(equal.report.repairs[0].find("2 places"), std::string::npos) << equal.report.repairs[0];
     // Nobody takes it for the float model's.
     EXPECT_EQ(equal.graph().find("y"), kNoValue);
     EXPECT_NE(equal.graph().find("y_equalized"), kNoValue);
     // The sigmoid of a sum knows how large it is.
+    config.repairs = {"equalization"};
     const Quantized other = quantize(residual_net(true), config, seen);
     EXPECT_NE(other.report.repairs[0].find("1 place "), std::string::npos) << other.report.repairs[0];
   }
@@ -321,17 +328,6 @@ std::shared_ptr<Model> two_products() {
       net.add("Gemm", "g2",
               {h, net.constant("w2", noise({24, 16}, 3, 0.4f)), net.constant("b2", noise({16}, 4, 0.1f))}));
   return net.build();
-}
-
-// Decibels that a repair adds to what the outputs have with 4-bit weights.
-double gain_at_4_bits(const std::shared_ptr<const Model>& model, const std::string& repair,
-                      const Samples& seen, const Samples& held_out) {
-  Config config;
-  config.weights = DType::kInt4;
-  const Quantized plain = quantize(model, config, seen);
-  config.repairs = {repair};
-  const Quantized repaired = quantize(model, config, seen);
-  return errors(model, repaired.model, held_out).sqnr_db() - errors(model, plain.model, held_out).sqnr_db();
 }
 
 TEST(AdaRound, RoundsWhatTheLayerComputesNotEachWeight) {
@@ -426,37 +422,33 @@ TEST(Gptq, MakesUpForTheRoundingOfAWeightWithThoseBehindIt) {
             errors(model, plain.model, held_out).sqnr_db() + 3);
 }
 
+// Of inputs far from zero, by repairs of 4-bit weights: their mean is most of what a row's products are, and
+// no weight should be spent on it.
+struct FarFromZero {
+  std::shared_ptr<const Model> model = shifted_net(true);
+  Samples held_out = samples({1, 8, 6, 6}, 16, 100, 0.3f, 2);
+  WithAndWithout q;
+
+  explicit FarFromZero(std::vector<std::string> repairs)
+      : q(with_and_without(model, {.weights = DType::kInt4}, std::move(repairs),
+                           samples({1, 8, 6, 6}, 16, 1, 0.3f, 2))) {}
+  void expect_means_kept() const {
+    EXPECT_LT(worst_shift(model, q.repaired.model, held_out),
+              worst_shift(model, q.plain.model, held_out) / 4);
+  }
+};
+
 TEST(Gptq, LeavesTheMeansToTheBias) {
-  // Inputs far from zero: their mean is most of what a row's products are, and no weight should be spent on
-  // it.
-  const auto model = shifted_net(true);
-  const Samples seen = samples({1, 8, 6, 6}, 16, 1, 0.3f, 2),
-                held_out = samples({1, 8, 6, 6}, 16, 100, 0.3f, 2);
-  Config config;
-  config.weights = DType::kInt4;
-  const Quantized plain = quantize(model, config, seen);
-  config.repairs = {"gptq"};
-  const Quantized moved = quantize(model, config, seen);
-  EXPECT_LT(worst_shift(model, moved.model, held_out), worst_shift(model, plain.model, held_out) / 4);
-  EXPECT_GT(errors(model, moved.model, held_out).sqnr_db(),
-            errors(model, plain.model, held_out).sqnr_db() + 6);
+  const FarFromZero by({"gptq"});
+  by.expect_means_kept();
+  EXPECT_GT(gain(by.model, by.q, by.held_out), 6);
   const auto bias = [](const Quantized& q) {
     return q.graph().constant(q.dq("c1", 2)->input(0))->integers();
   };
-  EXPECT_NE(bias(plain), bias(moved));
+  EXPECT_NE(bias(by.q.plain), bias(by.q.repaired));
 }
 
-TEST(Rounding, TwoRepairsMoveABiasOnceEach) {
-  const auto model = shifted_net(true);
-  const Samples seen = samples({1, 8, 6, 6}, 16, 1, 0.3f, 2),
-                held_out = samples({1, 8, 6, 6}, 16, 100, 0.3f, 2);
-  Config config;
-  config.weights = DType::kInt4;
-  const Quantized plain = quantize(model, config, seen);
-  config.repairs = {"gptq", "adaround"};
-  const Quantized both = quantize(model, config, seen);
-  EXPECT_LT(worst_shift(model, both.model, held_out), worst_shift(model, plain.model, held_out) / 4);
-}
+TEST(Rounding, TwoRepairsMoveABiasOnceEach) { FarFromZero({"gptq", "adaround"}).expect_means_kept(); }
 
 TEST(Gptq, ChoosesARowsScaleByWhatComesOut) {
   const auto model = two_products();
@@ -484,7 +476,9 @@ TEST(Gptq, ChoosesARowsScaleByWhatComesOut) {
 TEST(Gptq, ServesIntegerActivationsToo) {
   const auto model = two_products();
   const Samples seen = correlated({4, 32}, 64, 100), held_out = correlated({4, 32}, 16, 500);
-  EXPECT_GT(gain_at_4_bits(model, "gptq", seen, held_out), 4);
+  Config config;
+  config.weights = DType::kInt4;
+  EXPECT_GT(gain(model, with_and_without(model, config, {"gptq"}, seen), held_out), 4);
 }
 
 TEST(Gptq, TakesMoreSamplesOnceValuesAreSmaller) {
