@@ -191,16 +191,17 @@ async function stepCosts(model, samples, what) {
 
 // ---- networks
 
+const nearest = { what: 'rounded to the nearest', by: { repairs: [] } };
 const adaround = {
-  repairs: ['adaround', 'bias-correction'],
-  parameters: { 'adaround-samples': 100, 'adaround-patches': 8192 },
+  what: 'AdaRound',
+  by: {
+    repairs: ['adaround', 'bias-correction'],
+    parameters: { 'adaround-samples': 100, 'adaround-patches': 8192 },
+  },
 };
 const parameters = { 'gptq-samples': 500, 'gptq-patches': 20000 };
-const gptq = { what: 'GPTQ', repairs: { repairs: ['gptq'], parameters } };
-const equalized = {
-  what: 'equalization and GPTQ',
-  repairs: { repairs: ['equalization', 'gptq'], parameters },
-};
+const gptq = { what: 'GPTQ', by: { repairs: ['gptq'], parameters } };
+const equalized = { what: 'equalization and GPTQ', by: { repairs: ['equalization', 'gptq'], parameters } };
 
 /** `start`: what training begins with. */
 const recipes = {
@@ -294,29 +295,25 @@ async function networkTables() {
     };
     const rows = [{ name: 'float', metrics: model.metric(expected, expected, truth), seconds: 0 }];
     const tell = () => console.error(`${model.name}: ${JSON.stringify(rows.at(-1))}`);
-    for (const { name, options: how, start: rounded } of recipes[model.key]) {
+    for (const { name, options: how, start } of recipes[model.key]) {
       if (!options.bits.split(',').includes(name)) continue;
-      for (const [what, more] of [
-        ['rounded to the nearest', { repairs: [] }],
-        ['AdaRound', adaround],
-        [rounded.what, rounded.repairs],
-      ]) {
-        const start = now();
+      for (const { what, by } of [nearest, adaround, start]) {
+        const began = now();
         const { model: made } = await float.quantize({
           mode: 'static',
           calibration,
           layerErrors: 0,
           ...how,
-          ...more,
+          ...by,
         });
-        const seconds = (now() - start) / 1000;
+        const seconds = (now() - began) / 1000;
         rows.push({ name: `${name}, ${what}`, metrics: await measure(made), seconds });
         tell();
       }
       const { made, seconds, last } = await train(float, {
         calibration: taught,
         ...how,
-        ...rounded.repairs,
+        ...start.by,
         training: training[model.key],
       });
       rows.push({
