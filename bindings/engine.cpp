@@ -3,8 +3,8 @@
 // TypeScript sees it.
 //
 // No call throws into JavaScript: each answers { value } or { error: { code, message, node, op, tensor, hint
-// } }. Bytes come in through Buffer, filled once by JavaScript and then owned by the engine; bytes go out as
-// copies.
+// } }. Files come in through Buffer, filled once by JavaScript and then owned by the engine; tensors come in
+// and bytes go out as copies.
 #include <emscripten/bind.h>
 #include <emscripten/heap.h>
 #include <emscripten/val.h>
@@ -99,8 +99,8 @@ class Array {
 };
 
 template <class T>
-[[gnu::noinline]] T field(const val& object, const char* key) {
-  return object[key].as<T>();
+[[gnu::noinline]] T field(const val& object, Name key) {
+  return object[property(key)].as<T>();
 }
 
 val failure(ErrorCode code, std::string_view message, const ErrorDetails& details = {}) {
@@ -154,13 +154,18 @@ val array_of(const T& items, F&& convert) {
 
 val number(int64_t n) { return val(static_cast<double>(n)); }
 
+// The engine's bytes as a Uint8Array.
+val view_of(const std::byte* data, size_t bytes) {
+  return val(
+      emscripten::typed_memory_view(bytes, reinterpret_cast<const unsigned char*>(data)));  // NOLINT: bytes
+}
+
 // A copy in JavaScript's own memory.
 val copied(const std::byte* data, size_t bytes) {
-  const val view(
-      emscripten::typed_memory_view(bytes, reinterpret_cast<const unsigned char*>(data)));  // NOLINT: bytes
   // Not slice(): V8 would clear the memory first, and for large arrays take it from the system anew each
   // time.
-  return val::global("Uint8Array").new_(view);
+  static const auto& constructor = *new val(val::global("Uint8Array"));
+  return constructor.new_(view_of(data, bytes));
 }
 
 // ------------------------------------------------------------------------------------------------ bytes and
@@ -170,9 +175,7 @@ val copied(const std::byte* data, size_t bytes) {
 class Buffer {
  public:
   explicit Buffer(size_t size) : bytes_(allocate_bytes(size, Clear::kSlack)), size_(size) {}
-  val view() const {
-    return val(emscripten::typed_memory_view(size_, reinterpret_cast<unsigned char*>(bytes_.get())));
-  }
+  val view() const { return view_of(bytes_.get(), size_); }
   size_t size() const { return size_; }
   std::shared_ptr<std::byte> take() {
     if (!bytes_) throw_error(ErrorCode::kInternal, "a buffer was passed to the engine twice");
@@ -184,11 +187,11 @@ class Buffer {
   size_t size_;
 };
 
-std::vector<std::string> strings_of(const val& object, const char* key) {
-  return emscripten::vecFromJSArray<std::string>(object[key]);
+std::vector<std::string> strings_of(const val& object, Name key) {
+  return emscripten::vecFromJSArray<std::string>(object[property(key)]);
 }
 
-// [{ name, type, dims, buffer } | { name, type: 'string', dims, strings }]
+// [{ name, type, dims, bytes } | { name, type: 'string', dims, strings }]
 std::vector<runtime::Feed> feeds_of(const val& list) {
   std::vector<runtime::Feed> feeds;
   const auto count = field<unsigned>(list, "length");
@@ -199,7 +202,7 @@ std::vector<runtime::Feed> feeds_of(const val& list) {
     const auto type = field<std::string>(item, "type");
     const DType dtype = dtype_named(type);
     Shape dims;
-    for (const double d : emscripten::convertJSArrayToNumberVector<double>(item["dims"])) {
+    for (const double d : emscripten::convertJSArrayToNumberVector<double>(item[property("dims")])) {
       dims.push_back(static_cast<int64_t>(d));
     }
     if (dtype == DType::kUndefined) {
@@ -215,13 +218,16 @@ std::vector<runtime::Feed> feeds_of(const val& list) {
       }
       feed.tensor = Tensor::of_strings(std::move(dims), std::move(strings));
     } else {
-      auto* buffer = item["buffer"].as<Buffer*>(emscripten::allow_raw_pointers());
+      const val data = item[property("bytes")];
       const size_t bytes = bytes_of(dtype, elements);
-      if (buffer->size() != bytes) {
-        throw_error(ErrorCode::kInvalidFeed, {type, dims, " takes ", bytes, " bytes, not ", buffer->size()},
+      const auto given = field<size_t>(data, "length");
+      if (given != bytes) {
+        throw_error(ErrorCode::kInvalidFeed, {type, dims, " takes ", bytes, " bytes, not ", given},
                     {.tensor = feed.name});
       }
-      feed.tensor = Tensor(dtype, std::move(dims), buffer->take());
+      const std::shared_ptr<std::byte> storage = allocate_bytes(bytes, Clear::kSlack);
+      view_of(storage.get(), bytes).call<void>("set", data);
+      feed.tensor = Tensor(dtype, std::move(dims), storage);
     }
     feeds.push_back(std::move(feed));
   }
@@ -420,23 +426,16 @@ class SessionHandle {
   SessionHandle(std::shared_ptr<const Model> model, const runtime::SessionOptions& options)
       : model_(std::move(model)), session_(model_, options) {}
 
-  val begin(const val& feeds) {
-    return answer([&] { session_.begin(feeds_of(feeds)); });
+  // Both work for about so long and answer { finished, done, total }, at the end with { outputs } too: of
+  // what a small model's run takes, calls are the larger part.
+  val begin(const val& feeds, double milliseconds) {
+    return answer([&] {
+      session_.begin(feeds_of(feeds));
+      return slice(milliseconds);
+    });
   }
   val advance(double milliseconds) {
-    return answer([&] { return val(session_.advance(milliseconds)); });
-  }
-  val progress() const { return progress_of(session_.done(), session_.total()); }
-
-  val outputs() const {
-    return answer([&] {
-      Array list;
-      for (size_t i = 0; i < model_->graph.outputs.size(); ++i) {
-        const Value& value = model_->graph[model_->graph.outputs[i]];
-        list.push(tensor_of(value.name, session_.output(i)));
-      }
-      return list;
-    });
+    return answer([&] { return slice(milliseconds); });
   }
 
   val steps() const {
@@ -455,6 +454,22 @@ class SessionHandle {
   double arena_bytes() const { return static_cast<double>(session_.arena_bytes()); }
 
  private:
+  val slice(double milliseconds) {
+    const bool finished = session_.advance(milliseconds);
+    Object s = progress_of(session_.done(), session_.total());
+    s.set("finished", finished);
+    if (finished) s.set("outputs", outputs());
+    return s;
+  }
+  val outputs() const {
+    Array list;
+    for (size_t i = 0; i < model_->graph.outputs.size(); ++i) {
+      const Value& value = model_->graph[model_->graph.outputs[i]];
+      list.push(tensor_of(value.name, session_.output(i)));
+    }
+    return list;
+  }
+
   std::shared_ptr<const Model> model_;
   runtime::Session session_;
 };
@@ -475,20 +490,20 @@ val create_session(const ModelHandle& model, const val& options) {
 
 // ------------------------------------------------------------------------------------------------ quantizing
 
-DType dtype_option(const val& config, const char* key) {
+DType dtype_option(const val& config, Name key) {
   const auto name = field<std::string>(config, key);
   if (name == "float") return DType::kUndefined;
   const DType dtype = dtype_named(name);
   if (dtype == DType::kUndefined) {
-    throw_error(ErrorCode::kInvalidArgument, {key, ": '", name, "' is not an element type"});
+    throw_error(ErrorCode::kInvalidArgument, {key.text, ": '", name, "' is not an element type"});
   }
   return dtype;
 }
 
 quant::Training training_of(const val& v) {
   quant::Training t;
-  const auto real = [&](const char* key) { return field<double>(v, key); };
-  const auto whole = [&](const char* key) { return static_cast<int>(real(key)); };
+  const auto real = [&](Name key) { return field<double>(v, key); };
+  const auto whole = [&](Name key) { return static_cast<int>(real(key)); };
   t.epochs = whole("epochs");
   t.learning_rate = real("learningRate");
   t.batch = whole("batchSize");
@@ -906,8 +921,6 @@ EMSCRIPTEN_BINDINGS(zeropoint) {
       .smart_ptr<std::shared_ptr<SessionHandle>>("SessionPointer")
       .function("begin", &SessionHandle::begin)
       .function("advance", &SessionHandle::advance)
-      .function("progress", &SessionHandle::progress)
-      .function("outputs", &SessionHandle::outputs)
       .function("steps", &SessionHandle::steps)
       .function("arenaBytes", &SessionHandle::arena_bytes);
 

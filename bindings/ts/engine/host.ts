@@ -23,6 +23,7 @@ import type {
   QuantizerHandle,
   QuantizerState,
   Range,
+  RunState,
   SessionHandle,
   StepInfo,
   Steps,
@@ -86,6 +87,12 @@ function unwrap<T>(answer: Answer<T>): T {
   throw new ZeropointError(code, message, details);
 }
 
+/** Feeds as the engine copies them. */
+const feedsIn = (feeds: Fed): FeedIn[] =>
+  feeds.map(([name, { type, data, dims }]) =>
+    Array.isArray(data) ? { name, type, dims, strings: data } : { name, type, dims, bytes: bytesOf(data) },
+  );
+
 /** A copy of the outputs' bytes as typed arrays. */
 function tensorFrom({ name, type, dims, bytes }: TensorOut): NamedTensor {
   return { name, type, dims, data: viewAs(type, bytes) };
@@ -138,33 +145,6 @@ export class EngineHost {
     const buffer = unwrap(this.#module.allocate(bytes.byteLength));
     buffer.view().set(bytes);
     return buffer;
-  }
-
-  /** Passes feeds to a call of the engine's, which takes their memory. */
-  #withFeeds<T>(feeds: Fed, call: (feeds: FeedIn[]) => Answer<T>): T {
-    const passed: FeedIn[] = [];
-    try {
-      for (const [name, { type, data, dims }] of feeds) {
-        if (Array.isArray(data)) {
-          passed.push({ name, type, dims, strings: data });
-        } else {
-          passed.push({ name, type, dims, buffer: this.#bufferOf(bytesOf(data)) });
-        }
-      }
-      return unwrap(call(passed));
-    } finally {
-      for (const { buffer } of passed) buffer?.delete();
-    }
-  }
-
-  /** Runs slices until `milliseconds` are over, and says where the job stands. */
-  #advance(
-    job: { advance(milliseconds: number): Answer<boolean>; progress(): Steps },
-    milliseconds: number,
-  ): Slice {
-    const start = performance.now();
-    const finished = unwrap(job.advance(milliseconds));
-    return { finished, spent: performance.now() - start, ...job.progress() };
   }
 
   #describe(model: ModelHandle): ModelDescription {
@@ -241,18 +221,21 @@ export class EngineHost {
 
   /** Starts a run and works for about `milliseconds`. */
   beginRun(session: Id, feeds: Fed, milliseconds: number): RunSlice {
-    const start = performance.now();
-    this.#withFeeds(feeds, (f) => this.#session(session).begin(f));
-    const spent = performance.now() - start;
-    const slice = this.advanceRun(session, milliseconds);
-    slice.spent += spent;
-    return slice;
+    const handle = this.#session(session);
+    return this.#runSlice(() => handle.begin(feedsIn(feeds), milliseconds));
   }
 
+  /** Goes on with a run. */
   advanceRun(session: Id, milliseconds: number): RunSlice {
     const handle = this.#session(session);
-    const slice: RunSlice = this.#advance(handle, milliseconds);
-    if (slice.finished) slice.outputs = unwrap(handle.outputs()).map(tensorFrom);
+    return this.#runSlice(() => handle.advance(milliseconds));
+  }
+
+  #runSlice(work: () => Answer<RunState>): RunSlice {
+    const start = performance.now();
+    const { outputs, ...state } = unwrap(work());
+    const slice: RunSlice = { ...state, spent: performance.now() - start };
+    if (outputs) slice.outputs = outputs.map(tensorFrom);
     return slice;
   }
 
@@ -288,8 +271,7 @@ export class EngineHost {
   }
 
   beginSample(id: Id, feeds: Fed): void {
-    const job = this.#quantizer(id);
-    this.#withFeeds(feeds, (f) => job.beginSample(f));
+    unwrap(this.#quantizer(id).beginSample(feedsIn(feeds)));
   }
 
   endSamples(id: Id): void {
@@ -332,12 +314,14 @@ export class EngineHost {
   }
 
   beginComparison(id: Id, feeds: Fed): void {
-    const job = this.#comparison(id);
-    this.#withFeeds(feeds, (f) => job.begin(f));
+    unwrap(this.#comparison(id).begin(feedsIn(feeds)));
   }
 
   advanceComparison(id: Id, milliseconds: number): Slice {
-    return this.#advance(this.#comparison(id), milliseconds);
+    const job = this.#comparison(id);
+    const start = performance.now();
+    const finished = unwrap(job.advance(milliseconds));
+    return { finished, spent: performance.now() - start, ...job.progress() };
   }
 
   agreement(id: Id): AgreementResult {

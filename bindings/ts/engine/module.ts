@@ -31,12 +31,12 @@ export interface BufferHandle extends Handle {
   view(): Uint8Array;
 }
 
-/** A tensor on its way in: `buffer` for all types but strings. */
+/** A tensor on its way in: `bytes`, which are copied, for all types but strings. */
 export interface FeedIn {
   name: string;
   type: string;
   dims: readonly number[];
-  buffer?: BufferHandle;
+  bytes?: Uint8Array;
   strings?: readonly string[];
 }
 
@@ -79,16 +79,17 @@ export interface ModelFacts {
   metadata: { key: string; value: string }[];
 }
 
-/** Something that is stepped through in slices. */
-interface Sliced {
-  begin(feeds: FeedIn[]): Answer<undefined>;
-  /** Works for about `milliseconds`; true when finished. */
-  advance(milliseconds: number): Answer<boolean>;
-  progress(): Steps;
+/** Where a run stands; with its outputs when it is finished. */
+export interface RunState extends Steps {
+  finished: boolean;
+  outputs?: TensorOut[];
 }
 
-export interface SessionHandle extends Handle, Sliced {
-  outputs(): Answer<TensorOut[]>;
+export interface SessionHandle extends Handle {
+  /** Starts a run and works for about `milliseconds`. */
+  begin(feeds: FeedIn[], milliseconds: number): Answer<RunState>;
+  /** Goes on for about `milliseconds`. */
+  advance(milliseconds: number): Answer<RunState>;
   steps(): Answer<StepInfo[]>;
   /** Bytes of the arena of the plan in use. */
   arenaBytes(): number;
@@ -409,7 +410,11 @@ export interface LayerError {
   findings: string[];
 }
 
-export interface ComparisonHandle<T> extends Handle, Sliced {
+export interface ComparisonHandle<T> extends Handle {
+  begin(feeds: FeedIn[]): Answer<undefined>;
+  /** Works for about `milliseconds`; true when finished. */
+  advance(milliseconds: number): Answer<boolean>;
+  progress(): Steps;
   result(): Answer<T>;
 }
 
