@@ -74,6 +74,8 @@ async function runJob(job, engines, load, timing) {
 
 export async function runJobs(jobs, engines, load, timing, report = () => {}) {
   const results = [];
+  // Modules go on being compiled while they run, beside what is measured first: so the first job runs once uncounted.
+  if (jobs.length > 0) await runJob(jobs[0], engines, load, timing);
   for (const job of jobs) {
     results.push(await runJob(job, engines, load, timing));
     report(job.id);
