@@ -6,6 +6,7 @@
 
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 
@@ -43,6 +44,22 @@ struct ConvGeometry {
            (batch == 1 || image_elements() == in_height * (in_width * pixel_stride));
   }
 };
+
+// Taps [begin, end) of one dimension that fall inside the input. The rest is padding, which adds nothing:
+// padding is zero for floats and the zero point for integers, which are multiplied less their zero point.
+struct TapRange {
+  int begin = 0;
+  int end = 0;
+};
+
+inline TapRange taps_inside(int first, int dilation, int taps, int size) {
+  // first + t * dilation is in [0, size)
+  TapRange range;
+  range.begin = first >= 0 ? 0 : std::min((-first + dilation - 1) / dilation, taps);
+  range.end = first >= size ? 0 : std::min((size - first + dilation - 1) / dilation, taps);
+  range.end = std::max(range.end, range.begin);
+  return range;
+}
 
 // Where row m of an output lies. Plain by default: m * stride. With `width`, rows are pixels of images whose
 // lines and images lie apart (a phase of a transposed convolution). All in elements.

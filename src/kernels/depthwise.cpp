@@ -20,22 +20,6 @@ constexpr int kPixels =
 
 int tap_pairs(const ConvGeometry& g) { return (g.kernel_width + 1) / 2; }
 
-// Taps [begin, end) of one dimension that fall inside the input. The rest is padding, which adds nothing:
-// padding is zero for floats and the zero point for integers, which are multiplied less their zero point.
-struct TapRange {
-  int begin = 0;
-  int end = 0;
-};
-
-TapRange taps_inside(int first, int dilation, int taps, int size) {
-  // first + t * dilation is in [0, size)
-  TapRange range;
-  range.begin = first >= 0 ? 0 : std::min((-first + dilation - 1) / dilation, taps);
-  range.end = first >= size ? 0 : std::min((size - first + dilation - 1) / dilation, taps);
-  range.end = std::max(range.end, range.begin);
-  return range;
-}
-
 // One output line, and the part of it whose pixels see all taps of a line.
 struct Line {
   std::ptrdiff_t input = 0;  // element of the input under tap (0, 0) of pixel 0; may lie outside
@@ -205,9 +189,10 @@ struct PairLines {
     pairs = (pixels - g.dilation_width + step - 1) / step;
     lines = (g.kernel_height - 1) * g.dilation_height + 1;
   }
-  std::size_t line_elements() const { return static_cast<std::size_t>(pairs) * 2 * kInt8Block; }
-  std::size_t bytes() const {
-    return (lines * line_elements() + static_cast<std::size_t>(pixels) * kInt8Block) * sizeof(std::int16_t);
+  std::size_t line_elements() const { return std::size_t{2} * kInt8Block * pairs; }
+  std::uint64_t bytes() const {
+    const std::uint64_t elements = std::uint64_t{2} * kInt8Block * pairs;
+    return (lines * elements + std::uint64_t{kInt8Block} * pixels) * sizeof(std::int16_t);
   }
 };
 
@@ -433,32 +418,25 @@ std::size_t packed_depthwise_int8_bytes(const ConvGeometry& g) {
   return round_up(g.channels, kInt8Block) * g.kernel_height * tap_pairs(g) * 2 * sizeof(std::int16_t);
 }
 
-DepthwiseInt8Weights pack_depthwise_int8(const DepthwiseInt8Source& source, const ConvGeometry& g,
-                                         void* storage) {
+DepthwiseInt8Weights pack_depthwise_int8(const ConvInt8Source& source, const ConvGeometry& g, void* storage) {
   auto* packed = static_cast<std::int16_t*>(storage);
-  const auto* weights = static_cast<const std::uint8_t*>(source.weights);
-  const auto* points = static_cast<const std::uint8_t*>(source.zero_points);
-  const auto value = [&](std::uint8_t raw) {
-    return source.is_unsigned ? raw : static_cast<std::int8_t>(raw);
-  };
   const int pairs = tap_pairs(g);
   std::memset(packed, 0, packed_depthwise_int8_bytes(g));
+  std::ptrdiff_t index = 0;
   for (int c = 0; c < g.channels; ++c) {
     std::int16_t* block =
         packed + static_cast<std::ptrdiff_t>(c / kInt8Block) * kInt8Block * g.kernel_height * pairs * 2 +
         c % kInt8Block * 2;
-    const int point = source.zero_point_count == 0 ? 0 : value(points[source.zero_point_count == 1 ? 0 : c]);
     for (int y = 0; y < g.kernel_height; ++y) {
       for (int x = 0; x < g.kernel_width; ++x) {
-        block[(y * pairs + x / 2) * 2 * kInt8Block + x % 2] =
-            static_cast<std::int16_t>(value(*weights++) - point);
+        block[(y * pairs + x / 2) * 2 * kInt8Block + x % 2] = source.centred(index++, c);
       }
     }
   }
   return {packed};
 }
 
-std::size_t depthwise_int8_scratch_bytes(const ConvGeometry& g) {
+std::uint64_t depthwise_int8_scratch_bytes(const ConvGeometry& g) {
   return column_terms_bytes(g.channels) + tap_lines_bytes(g) + PairLines(g).bytes();
 }
 

@@ -28,18 +28,12 @@ struct DepthwiseInt8Weights {
 std::size_t packed_depthwise_float_bytes(const ConvGeometry& geometry);
 DepthwiseFloatWeights pack_depthwise_float(const float* weights, const ConvGeometry& geometry, void* storage);
 
-struct DepthwiseInt8Source {
-  const void* weights = nullptr;
-  bool is_unsigned = false;
-  const void* zero_points = nullptr;  // one byte per channel, one for all, or none, of the weights' type
-  int zero_point_count = 0;
-};
 std::size_t packed_depthwise_int8_bytes(const ConvGeometry& geometry);
-DepthwiseInt8Weights pack_depthwise_int8(const DepthwiseInt8Source& source, const ConvGeometry& geometry,
+DepthwiseInt8Weights pack_depthwise_int8(const ConvInt8Source& source, const ConvGeometry& geometry,
                                          void* storage);
 
-// Scratch that one call needs; depthwise_float needs none.
-std::size_t depthwise_int8_scratch_bytes(const ConvGeometry& geometry);
+// Scratch that one call needs, which may be more than there is; depthwise_float needs none.
+std::uint64_t depthwise_int8_scratch_bytes(const ConvGeometry& geometry);
 
 // Of `output.rows` only `stride`, the elements from one pixel to the next, is used. `output.accumulate` is
 // not.

@@ -38,6 +38,25 @@ struct Int8WeightSource {
   int zero_point_count = 0;
 };
 
+// 8-bit weights of a convolution in ONNX's own order, for the kernels that are no products.
+struct ConvInt8Source {
+  const void* weights = nullptr;
+  bool is_unsigned = false;
+  const void* zero_points = nullptr;  // of the weights' type: one per output channel, one for all, or none
+  int zero_point_count = 0;
+
+  // A weight less its zero point.
+  std::int16_t centred(std::ptrdiff_t index, int output_channel) const {
+    const auto value = [this](const void* bytes, std::ptrdiff_t at) -> int {
+      return is_unsigned ? static_cast<const std::uint8_t*>(bytes)[at]
+                         : static_cast<const std::int8_t*>(bytes)[at];
+    };
+    const int point =
+        zero_point_count == 0 ? 0 : value(zero_points, zero_point_count == 1 ? 0 : output_channel);
+    return static_cast<std::int16_t>(value(weights, index) - point);
+  }
+};
+
 // Weights as the kernel reads them: a view into memory of the caller's.
 struct Int8Weights {
   const std::int8_t* tiles = nullptr;

@@ -2,9 +2,11 @@
 #include "ops/conv.h"
 
 #include <algorithm>
+#include <limits>
 #include <memory>
 
 #include "kernels/depthwise.h"
+#include "kernels/direct.h"
 #include "ops/gradient.h"
 #include "ops/product_qdq.h"
 #include "ops/rewrite.h"
@@ -251,7 +253,76 @@ bool is_depthwise(int64_t group, const Shape& input, const Shape& weights) {
 
 namespace {
 
-// Lines of a depthwise convolution, in pieces for the threads. body(begin, end, thread).
+// Convolutions that are made line by line and not as products: what each kind has to say of itself. Weights
+// are packed as floats or as 8-bit integers; the scratch is that of one call.
+
+// One output channel to one input channel.
+struct DepthwiseLines {
+  kernels::ConvGeometry conv;  // counts the channels of the whole image
+
+  const kernels::ConvGeometry& geometry() const { return conv; }
+
+  using FloatWeights = kernels::DepthwiseFloatWeights;
+  using Int8Weights = kernels::DepthwiseInt8Weights;
+  static constexpr const char* kFloatKind = "float/depthwise";
+  static constexpr const char* kInt8Kind = "int8/depthwise";
+
+  int columns() const { return conv.channels; }
+  size_t float_bytes() const { return kernels::packed_depthwise_float_bytes(conv); }
+  size_t int8_bytes() const { return kernels::packed_depthwise_int8_bytes(conv); }
+  size_t float_scratch() const { return 0; }
+  uint64_t int8_scratch() const { return kernels::depthwise_int8_scratch_bytes(conv); }
+  FloatWeights pack(const float* weights, void* storage) const {
+    return kernels::pack_depthwise_float(weights, conv, storage);
+  }
+  Int8Weights pack(const kernels::ConvInt8Source& source, void* storage) const {
+    return kernels::pack_depthwise_int8(source, conv, storage);
+  }
+  void run(const float* x, const FloatWeights& w, const kernels::FloatGemmOutput& y, int begin, int end,
+           void*) const {
+    kernels::depthwise_float(x, conv, w, y, begin, end);
+  }
+  template <class Output>
+  void run(const kernels::Int8Input& x, const Int8Weights& w, const Output& y, int begin, int end,
+           void* scratch) const {
+    kernels::depthwise_int8(x, conv, w, y, begin, end, scratch);
+  }
+};
+
+// Few input channels.
+struct DirectLines {
+  kernels::DirectGeometry direct;
+
+  const kernels::ConvGeometry& geometry() const { return direct.conv; }
+
+  using FloatWeights = kernels::DirectWeights;
+  using Int8Weights = kernels::DirectWeights;
+  static constexpr const char* kFloatKind = "float/direct";
+  static constexpr const char* kInt8Kind = "int8/direct";
+
+  int columns() const { return direct.all_columns(); }
+  size_t float_bytes() const { return kernels::packed_direct_float_bytes(direct); }
+  size_t int8_bytes() const { return kernels::packed_direct_int8_bytes(direct); }
+  size_t float_scratch() const { return kernels::direct_float_scratch_bytes(direct); }
+  size_t int8_scratch() const { return kernels::direct_int8_scratch_bytes(direct); }
+  FloatWeights pack(const float* weights, void* storage) const {
+    return kernels::pack_direct_float(weights, direct, storage);
+  }
+  Int8Weights pack(const kernels::ConvInt8Source& source, void* storage) const {
+    return kernels::pack_direct_int8(source, direct, storage);
+  }
+  void run(const float* x, const FloatWeights& w, const kernels::FloatGemmOutput& y, int begin, int end,
+           void* scratch) const {
+    kernels::direct_float(x, direct, w, y, begin, end, scratch);
+  }
+  template <class Output>
+  void run(const kernels::Int8Input& x, const Int8Weights& w, const Output& y, int begin, int end,
+           void* scratch) const {
+    kernels::direct_int8(x, direct, w, y, begin, end, scratch);
+  }
+};
+
+// Output lines, in pieces for the threads. body(begin, end, thread).
 template <class F>
 void parallel_lines(const RunContext& r, const kernels::ConvGeometry& g, F&& body) {
   const int64_t lines = int64_t{g.batch} * g.out_height;
@@ -261,94 +332,115 @@ void parallel_lines(const RunContext& r, const kernels::ConvGeometry& g, F&& bod
   });
 }
 
-size_t aligned(size_t bytes) { return (bytes + 63) / 64 * 64; }
+uint64_t aligned(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
 
-struct DepthwiseFloat {
+template <class Weights>
+struct PackedLines {
   std::shared_ptr<std::byte> storage;
-  kernels::DepthwiseFloatWeights view;
+  Weights view;
 };
 
-// One output channel to one input channel; `geometry` then counts the channels of the whole image.
-Kernel depthwise_float_conv(PrepareContext& c, kernels::ConvGeometry g) {
-  g.channels = static_cast<int>(g.pixel_stride);
-  std::shared_ptr<const DepthwiseFloat> packed;
+// Scratch: [what each thread needs][weights that are packed in each run].
+struct LinesScratch {
+  size_t per_thread;
+  size_t packed_at;
+
+  LinesScratch(PrepareContext& c, uint64_t one_call, size_t packed_in_run) {
+    const auto threads = static_cast<uint64_t>(std::max(1, c.threads()));
+    const uint64_t calls = aligned(one_call) * threads;
+    const uint64_t total = calls + (packed_in_run > 0 ? packed_in_run + Tensor::kReadSlack : 0);
+    if (total > std::numeric_limits<uint32_t>::max()) {  // of what a WebAssembly module has
+      c.fail(ErrorCode::kOutOfMemory, "the padded lines of the input do not fit into memory",
+             "use less padding or a smaller dilation");
+    }
+    per_thread = static_cast<size_t>(calls / threads);
+    packed_at = static_cast<size_t>(calls);
+    if (total > 0) c.scratch(static_cast<size_t>(total));
+  }
+  void* of_thread(const RunContext& r, int thread) const {
+    return per_thread > 0 ? r.scratch<std::byte>(per_thread * static_cast<size_t>(thread)) : nullptr;
+  }
+};
+
+template <class Lines>
+Kernel float_lines_conv(PrepareContext& c, const Lines& lines) {
+  using Weights = typename Lines::FloatWeights;
+  std::shared_ptr<const PackedLines<Weights>> packed;
   if (const Tensor* weights = c.constant(1)) {
-    packed = c.cached<DepthwiseFloat>("float/depthwise", [&] {
+    packed = c.cached<PackedLines<Weights>>(Lines::kFloatKind, [&] {
       const Tensor floats = c.quant(1) ? dequantized(*weights, *c.quant(1)) : *weights;
-      auto made = std::make_shared<DepthwiseFloat>();
-      made->storage = allocate_bytes(kernels::packed_depthwise_float_bytes(g));
-      made->view = kernels::pack_depthwise_float(floats.data<float>().data(), g, made->storage.get());
+      auto made = std::make_shared<PackedLines<Weights>>();
+      made->storage = allocate_bytes(lines.float_bytes());
+      made->view = lines.pack(floats.data<float>().data(), made->storage.get());
       return made;
     });
   }
-  if (!packed) c.scratch(kernels::packed_depthwise_float_bytes(g));
-  return [g, packed, bias = float_bias_of(c), clamp = c.clamp()](const RunContext& r) {
-    const kernels::DepthwiseFloatWeights weights =
-        packed ? packed->view : kernels::pack_depthwise_float(r.in<float>(1), g, r.scratch<std::byte>());
+  const LinesScratch scratch(c, lines.float_scratch(), packed ? 0 : lines.float_bytes());
+  return [lines, packed, scratch, bias = float_bias_of(c), clamp = c.clamp()](const RunContext& r) {
+    const Weights weights =
+        packed ? packed->view : lines.pack(r.in<float>(1), r.scratch<std::byte>(scratch.packed_at));
     kernels::FloatGemmOutput y;
     y.data = r.out<float>(0);
-    y.rows.stride = g.channels;
+    y.rows.stride = lines.columns();
     y.bias = bias.in(r);
     y.lo = clamp.lo;
     y.hi = clamp.hi;
-    parallel_lines(r, g, [&](int begin, int end, int) {
-      kernels::depthwise_float(r.in<float>(0), g, weights, y, begin, end);
+    parallel_lines(r, lines.geometry(), [&](int begin, int end, int thread) {
+      lines.run(r.in<float>(0), weights, y, begin, end, scratch.of_thread(r, thread));
     });
   };
 }
 
-struct DepthwiseInt8 {
-  std::shared_ptr<std::byte> storage;
-  kernels::DepthwiseInt8Weights view;
-};
-
-kernels::DepthwiseInt8Weights pack_depthwise(const void* data, const Weights8& w, const void* zero_points,
-                                             const kernels::ConvGeometry& g, void* storage) {
-  kernels::DepthwiseInt8Source source;
-  source.weights = data;
-  source.is_unsigned = w.is_unsigned;
-  source.zero_points = w.count() > 0 ? zero_points : nullptr;
-  source.zero_point_count = w.count();
-  return kernels::pack_depthwise_int8(source, g, storage);
-}
-
-Kernel depthwise_integer_conv(PrepareContext& c, kernels::ConvGeometry g, Operand8 input, Weights8 w,
-                              Epilogue8 epilogue) {
-  g.channels = static_cast<int>(g.pixel_stride);
-  const size_t packed_bytes = kernels::packed_depthwise_int8_bytes(g);
-  std::shared_ptr<const DepthwiseInt8> packed;
+template <class Lines>
+Kernel integer_lines_conv(PrepareContext& c, const Lines& lines, Operand8 input, Weights8 w,
+                          Epilogue8 epilogue) {
+  using Weights = typename Lines::Int8Weights;
+  const auto pack = [](const Lines& lines, const void* data, const Weights8& w, const void* zero_points,
+                       void* storage) {
+    return lines.pack({data, w.is_unsigned, zero_points, w.count()}, storage);
+  };
+  std::shared_ptr<const PackedLines<Weights>> packed;
   if (w.constant) {
-    packed = c.cached<DepthwiseInt8>("int8/depthwise", [&] {
-      auto made = std::make_shared<DepthwiseInt8>();
-      made->storage = allocate_bytes(packed_bytes);
-      made->view = pack_depthwise(w.constant->raw(), w, w.zero_points.data(), g, made->storage.get());
+    packed = c.cached<PackedLines<Weights>>(Lines::kInt8Kind, [&] {
+      auto made = std::make_shared<PackedLines<Weights>>();
+      made->storage = allocate_bytes(lines.int8_bytes());
+      made->view = pack(lines, w.constant->raw(), w, w.zero_points.data(), made->storage.get());
       return made;
     });
     w.constant.reset();
   }
-  const size_t per_thread = aligned(kernels::depthwise_int8_scratch_bytes(g));
-  const size_t packed_at = per_thread * static_cast<size_t>(std::max(1, c.threads()));
-  const size_t total = packed_at + (packed ? 0 : packed_bytes + Tensor::kReadSlack);
-  if (total > 0) c.scratch(total);
+  const LinesScratch scratch(c, lines.int8_scratch(), packed ? 0 : lines.int8_bytes());
   auto shared = std::make_shared<const Epilogue8>(std::move(epilogue));
-  return [g, packed, packed_at, per_thread, input, w, shared](const RunContext& r) {
-    const kernels::DepthwiseInt8Weights weights =
-        packed ? packed->view
-               : pack_depthwise(r.in<uint8_t>(1), w, w.zero_points_in(r), g, r.scratch<std::byte>(packed_at));
+  return [lines, packed, scratch, input, w, shared, pack](const RunContext& r) {
+    const Weights weights = packed ? packed->view
+                                   : pack(lines, r.in<uint8_t>(1), w, w.zero_points_in(r),
+                                          r.scratch<std::byte>(scratch.packed_at));
     kernels::Int8Input in;
     in.rows.data = r.in<uint8_t>(0);
     in.is_signed = input.is_signed;
     in.zero_point = input.zero_point_in(r);
     kernels::RowLayout rows;
-    rows.stride = g.channels;
+    rows.stride = lines.columns();
     const float scale = shared->scale_in(r);
-    parallel_lines(r, g, [&](int begin, int end, int thread) {
+    parallel_lines(r, lines.geometry(), [&](int begin, int end, int thread) {
       shared->with_output(r, scale, 0, rows, 0, [&](const auto& y) {
-        kernels::depthwise_int8(in, g, weights, y, begin, end,
-                                r.scratch<std::byte>(per_thread * static_cast<size_t>(thread)));
+        lines.run(in, weights, y, begin, end, scratch.of_thread(r, thread));
       });
     });
   };
+}
+
+// Calls `lines` with the kind of convolution that this is if one goes line by line, or `product`.
+template <class Suits, class LinesKernel, class ProductKernel>
+Kernel by_kind(const kernels::ConvGeometry& g, int64_t group, const Shape& input, const Shape& weights,
+               Suits&& suits_direct, LinesKernel&& lines, ProductKernel&& product) {
+  if (is_depthwise(group, input, weights)) {
+    DepthwiseLines depthwise{g};
+    depthwise.conv.channels = static_cast<int>(g.pixel_stride);
+    return lines(depthwise);
+  }
+  const kernels::DirectGeometry direct{g, int_of(group), int_of(weights[0] / group)};
+  return suits_direct(direct) ? lines(DirectLines{direct}) : product();
 }
 
 }  // namespace
@@ -356,11 +448,16 @@ Kernel depthwise_integer_conv(PrepareContext& c, kernels::ConvGeometry g, Operan
 Kernel integer_conv(PrepareContext& c, Operand8 input, Weights8 weights, Epilogue8 epilogue) {
   const int64_t group = c.node().int_attribute("group", 1);
   const kernels::ConvGeometry g = conv_geometry(c.node(), c.dims(0), c.dims(1), c.out_dims(0));
-  if (is_depthwise(group, c.dims(0), c.dims(1))) {
-    return depthwise_integer_conv(c, g, input, std::move(weights), std::move(epilogue));
-  }
-  return integer_product(c, conv_product(g, group, c.dims(1)), input, std::move(weights),
-                         std::move(epilogue));
+  return by_kind(
+      g, group, c.dims(0), c.dims(1),
+      [](const kernels::DirectGeometry& direct) { return kernels::suits_direct_int8(direct); },
+      [&](const auto& lines) {
+        return integer_lines_conv(c, lines, input, std::move(weights), std::move(epilogue));
+      },
+      [&] {
+        return integer_product(c, conv_product(g, group, c.dims(1)), input, std::move(weights),
+                               std::move(epilogue));
+      });
 }
 
 namespace {
@@ -377,8 +474,10 @@ Kernel prepare(PrepareContext& c) {
   }
   const int64_t group = c.node().int_attribute("group", 1);
   const kernels::ConvGeometry g = conv_geometry(c.node(), c.dims(0), weights, c.out_dims(0));
-  if (is_depthwise(group, c.dims(0), weights)) return depthwise_float_conv(c, g);
-  return any_product(c, conv_product(g, group, weights), columns);
+  return by_kind(
+      g, group, c.dims(0), weights, kernels::suits_direct_float,
+      [&](const auto& lines) { return float_lines_conv(c, lines); },
+      [&] { return any_product(c, conv_product(g, group, weights), columns); });
 }
 
 bool integer(const PrepareContext& c) { return has_quantized_product(c, {.channel_axis = 0}); }

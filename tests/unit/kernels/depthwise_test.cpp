@@ -123,7 +123,7 @@ void check_int8(const ConvGeometry& g, bool a_signed, int zero_point, bool w_uns
     want[m * stride + c] += a * (w_unsigned ? w[wi] - p : std::int8_t(w[wi]) - std::int8_t(p));
   });
 
-  DepthwiseInt8Source source{w.data(), w_unsigned, points.data(), static_cast<int>(points.size())};
+  ConvInt8Source source{w.data(), w_unsigned, points.data(), static_cast<int>(points.size())};
   auto storage = aligned_bytes(packed_depthwise_int8_bytes(g));
   const DepthwiseInt8Weights weights = pack_depthwise_int8(source, g, storage.data());
   auto scratch = aligned_bytes(depthwise_int8_scratch_bytes(g));

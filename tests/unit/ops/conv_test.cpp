@@ -149,6 +149,20 @@ TEST(ConvNode, StridesAndDilations) {
 TEST(ConvNode, Groups) {
   check({.batch = 2, .in = 6, .out = 12, .group = 3, .pads = {1, 1, 1, 1}}, {1, 1}, {7, 6});
 }
+TEST(ConvNode, FewChannelsInGroups) {
+  check({.batch = 2,
+         .in = 12,
+         .out = 36,
+         .group = 3,
+         .strides = {2, 1},
+         .dilations = {1, 2},
+         .pads = {1, 2, 1, 2}},
+        {1, 2}, {4, 6});
+}
+TEST(ConvNode, ManyChannels) {
+  check({.in = 101, .out = 20, .pads = {1, 1, 1, 1}}, {1, 1}, {7, 6});
+  check({.in = 7, .out = 10, .pads = {1, 1, 1, 1}}, {1, 1}, {7, 6});
+}
 TEST(ConvNode, Depthwise) {
   check({.batch = 2, .in = 13, .out = 13, .group = 13, .strides = {2, 1}, .pads = {1, 1, 1, 1}}, {1, 1},
         {4, 6});
@@ -397,6 +411,8 @@ const std::vector<Geometry> kGeometries = {
     {{.batch = 2, .in = 5, .out = 11, .kernel = {1, 1}}, {0, 0}, {7, 6}},
     {{.in = 5, .out = 11, .strides = {2, 1}, .dilations = {1, 2}, .pads = {1, 2, 1, 2}}, {1, 2}, {4, 6}},
     {{.in = 6, .out = 9, .group = 3, .pads = {1, 1, 1, 1}}, {1, 1}, {7, 6}},
+    {{.batch = 2, .in = 6, .out = 24, .group = 2, .strides = {1, 2}, .pads = {1, 1, 1, 1}}, {1, 1}, {7, 3}},
+    {{.in = 3, .out = 12, .kernel = {5, 3}, .pads = {2, 0, 2, 0}}, {2, 0}, {7, 4}},
     {{.batch = 2, .in = 19, .out = 19, .group = 19, .strides = {1, 2}, .pads = {1, 1, 1, 1}}, {1, 1}, {7, 3}},
     {{.in = 4, .out = 6, .image = {21}, .kernel = {5}, .pads = {2, 2}}, {2}, {21}},
 };
@@ -414,6 +430,24 @@ TEST(ConvQuantized, EveryTypeAndGeometryExactly) {
         }
       }
     }
+  }
+}
+
+TEST(ConvQuantized, LinesThatDoNotFitIntoMemory) {
+  const int64_t large = int64_t{1} << 24;
+  const Conv c{.in = 8,
+               .out = 8,
+               .group = 8,
+               .image = {1, 1},
+               .dilations = {large, large},
+               .pads = {large, large, large, large}};
+  Quantized q = quantized_case(c, {large, large}, {1, 1}, DType::kUint8, DType::kInt8, false);
+  q.node.out_quant = edge(DType::kUint8, {0.7F}, {120});
+  try {
+    run_node(q.node);
+    FAIL();
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kOutOfMemory);
   }
 }
 
