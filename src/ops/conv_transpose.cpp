@@ -1,6 +1,7 @@
 // ConvTranspose, in one or two spatial dimensions: each phase of the output is a convolution of its own.
 #include <algorithm>
 #include <memory>
+#include <optional>
 
 #include "ops/conv.h"
 #include "ops/gradient.h"
@@ -145,9 +146,46 @@ Product transposed_conv_product(const kernels::TransposedConvGeometry& g, int64_
 
 namespace {
 
+// A single output channel and a kernel that meets each output once, as a map at twice the size is made: what
+// the taps of a line give lies side by side, and they are the columns of one product instead of a phase each.
+std::optional<Product> product_of_tap_lines(const kernels::TransposedConvGeometry& g, int64_t group,
+                                            const Shape& weights) {
+  const bool once = g.kernel_height == g.stride_height && g.kernel_width == g.stride_width &&
+                    g.dilation_height == 1 && g.dilation_width == 1 && g.pad_top == 0 && g.pad_left == 0 &&
+                    g.out_height == g.in_height * g.stride_height &&
+                    g.out_width == g.in_width * g.stride_width;
+  if (group != 1 || weights[1] != 1 || !once) return std::nullopt;
+  Product product;
+  product.cache_kind = "packed/lines";
+  product.channel_axis = 1;
+  for (int ky = 0; ky < g.kernel_height; ++ky) {
+    ProductWeights w;
+    w.layout = kernels::WeightLayout::matrix(g.channels, g.kernel_width);
+    w.layout.channel_stride = std::ptrdiff_t{g.kernel_height} * g.kernel_width;
+    w.offset = std::ptrdiff_t{ky} * g.kernel_width;
+    ProductPart part;
+    part.rows = int_of(int64_t{g.batch} * g.in_height * g.in_width);
+    part.weights = ky;
+    part.row_stride = g.pixel_stride;
+    part.output_offset = std::ptrdiff_t{ky} * g.out_width;
+    part.output_rows.stride = g.kernel_width;
+    part.output_rows.width = g.in_width;
+    part.output_rows.height = g.in_height;
+    part.output_rows.line_stride = std::ptrdiff_t{g.kernel_height} * g.out_width;
+    part.output_rows.image_stride = std::ptrdiff_t{g.out_height} * g.out_width;
+    product.weights.push_back(w);
+    product.parts.push_back(part);
+  }
+  return product;
+}
+
 Kernel prepare(PrepareContext& c) {
   const int64_t group = c.node().int_attribute("group", 1);
   const kernels::TransposedConvGeometry g = geometry_of(c.node(), c.dims(0), c.dims(1), c.out_dims(0));
+  if (!c.has_input(2) || c.constant(2)) {  // of a bias that comes with the run there is one copy only
+    std::optional<Product> lines = product_of_tap_lines(g, group, c.dims(1));
+    if (lines) return any_product(c, std::move(*lines), g.kernel_width);
+  }
   return any_product(c, transposed_conv_product(g, group, c.dims(1)), int_of(c.dims(1)[1] * group));
 }
 

@@ -293,6 +293,11 @@ TEST(ConvTranspose, Plain) { check_transposed({.batch = 2}, {0, 0}, {9, 8}); }
 TEST(ConvTranspose, StrideTwo) {
   check_transposed({.in = 8, .out = 6, .kernel = {2, 2}, .strides = {2, 2}}, {0, 0}, {14, 12});
 }
+TEST(ConvTranspose, OneChannelWithoutOverlap) {
+  check_transposed({.batch = 2, .out = 1, .kernel = {2, 2}, .strides = {2, 2}}, {0, 0}, {14, 12});
+  check_transposed({.in = 5, .out = 1, .kernel = {2, 3}, .strides = {2, 3}}, {0, 0}, {14, 18});
+  check_transposed({.in = 5, .out = 1, .image = {6}, .kernel = {4}, .strides = {4}}, {0}, {24});
+}
 TEST(ConvTranspose, StridesPadsAndOutputPadding) {
   check_transposed({.batch = 2, .strides = {3, 2}, .pads = {1, 2, 0, 1}, .output_padding = {2, 1}}, {1, 2},
                    {22, 11});
@@ -451,11 +456,10 @@ TEST(ConvQuantized, LinesThatDoNotFitIntoMemory) {
   }
 }
 
-TEST(ConvQuantized, BiasOfIntegersOrFloats) {
-  const Geometry& g = kGeometries[1];
-  Quantized q = quantized_case(g.conv, g.pad, g.out, DType::kUint8, DType::kInt8, true);
-  Tensor bias(DType::kInt32, {11});
-  for (size_t i = 0; i < 11; ++i) {
+void check_bias(Quantized q) {
+  const auto count = q.bias.size();
+  Tensor bias(DType::kInt32, {static_cast<int64_t>(count)});
+  for (size_t i = 0; i < count; ++i) {
     bias.mutable_data<int32_t>()[i] = static_cast<int32_t>(i * i * 97) - 3000;
     q.bias[i] = bias.mutable_data<int32_t>()[i];
   }
@@ -464,13 +468,18 @@ TEST(ConvQuantized, BiasOfIntegersOrFloats) {
 
   // The same in floats: rounded to the scale of the sums for a quantized output, added as it is to a float
   // one.
-  Tensor floats(DType::kFloat32, {11});
-  for (size_t i = 0; i < 11; ++i)
+  Tensor floats(DType::kFloat32, {static_cast<int64_t>(count)});
+  for (size_t i = 0; i < count; ++i)
     floats.mutable_data<float>()[i] = (static_cast<float>(q.bias[i]) + 0.3F) * q.scales[i];
   q.node.inputs[2] = {floats, true};
   expect_quantized(q, edge(DType::kUint8, {0.7F}, {120}), 0, 255);
-  for (size_t i = 0; i < 11; ++i) q.bias[i] = static_cast<double>(floats.mutable_data<float>()[i]);
+  for (size_t i = 0; i < count; ++i) q.bias[i] = static_cast<double>(floats.mutable_data<float>()[i]);
   expect_floats(q);
+}
+
+TEST(ConvQuantized, BiasOfIntegersOrFloats) {
+  const Geometry& g = kGeometries[1];
+  check_bias(quantized_case(g.conv, g.pad, g.out, DType::kUint8, DType::kInt8, true));
 }
 
 TEST(ConvQuantized, ClampBecomesTheRangeOfTheIntegers) {
@@ -507,6 +516,16 @@ TEST(ConvQuantized, Transposed) {
     const Quantized q = quantized_case(c, {1, 0}, {13, 16}, DType::kUint8, DType::kInt8, per_channel, true);
     expect_quantized(q, edge(DType::kUint8, {0.7F}, {120}), 0, 255);
     expect_floats(q);
+  }
+}
+
+TEST(ConvQuantized, TransposedToOneChannelWithoutOverlap) {
+  const Conv c{.batch = 2, .in = 5, .out = 1, .kernel = {2, 3}, .strides = {2, 3}};
+  for (const DType w : kBytes) {
+    const Quantized q = quantized_case(c, {0, 0}, {14, 18}, DType::kUint8, w, true, true);
+    expect_quantized(q, edge(DType::kInt8, {1.3F}, {-7}), -128, 127);
+    expect_floats(q);
+    check_bias(q);
   }
 }
 
