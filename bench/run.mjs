@@ -12,6 +12,7 @@ import { convolutionJobs, gemmJobs, layerJobs, modelJobs } from './lib/jobs.mjs'
 import { median } from './lib/measure.mjs';
 import { currentNode, movedToCurrentNode, processor } from './lib/node.mjs';
 import { report } from './lib/report.mjs';
+import { sizeByPart } from './lib/size.mjs';
 import { summarize } from './lib/summary.mjs';
 
 const usage = `node bench/run.mjs [options]
@@ -20,7 +21,7 @@ const usage = `node bench/run.mjs [options]
   --write-docs    write the tables into docs/PERFORMANCE.md
   --from FILE     measure nothing: take what an earlier --json wrote
   --images DIR    photographs to calibrate EfficientNet-Lite0 with; without them it gets drawings, which take as long
-  --only a,b      only these parts: peaks, gemm, layer, convolution, model, fresh
+  --only a,b      only these parts: peaks, gemm, layer, convolution, model, fresh, size
   --no-build      take dist/ as it is
   --help`;
 
@@ -72,6 +73,18 @@ async function measurePeaks(quick) {
     ['--json', ...(quick ? ['--quick'] : [])],
     await setUp(),
   );
+}
+
+/** What the largest build consists of; null where it has not been built here. */
+async function measureSize(notes) {
+  say('size by part');
+  const { setUp } = await import('../tools/setup.mjs');
+  try {
+    return await sizeByPart(root, 'relaxed-threads', await setUp());
+  } catch (error) {
+    notes.push(`relaxed-threads.wasm was not taken apart: ${error.message.split('\n')[0]}`);
+    return null;
+  }
 }
 
 /** Jobs of a table in one place with a number of threads: rows. */
@@ -273,7 +286,8 @@ async function measure({ quick, images, only }) {
       date: new Date().toISOString().slice(0, 10),
       quick,
     };
-    const measured = { machine, notes, peaks, downloads: downloads(), rows };
+    const size = wants('size') && !quick ? await measureSize(notes) : null;
+    const measured = { machine, notes, peaks, downloads: downloads(), size, rows };
     return { ...measured, summary: summarize(measured) };
   } finally {
     for (const { browser } of places) await browser?.close();

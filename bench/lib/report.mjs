@@ -116,7 +116,7 @@ function timesSection(name, float, rows, place, count) {
   return `### ${place}, ${threads(count)}\n\n${table(head, cells)}\n`;
 }
 
-function freshSection(rows, downloads) {
+function freshSection(rows, downloads, size) {
   const chosen = rows.filter((row) => row.table === 'fresh');
   const sizes = ['zeropoint', 'ONNX Runtime Web', 'LiteRT.js'].map((name) => [
     name,
@@ -150,7 +150,30 @@ ${table(head, cells)}
 What a page fetches before a model: JavaScript and WebAssembly, in KB.
 
 ${table(['', 'KB', 'gzipped'], [...sizes, ...builds])}
-${loads}`;
+${sizeTable(size)}${loads}`;
+}
+
+const partNames = {
+  ops: 'operators: shapes, plans, integer forms, gradients',
+  quant: 'quantizers, repairs, reports',
+  kernels: 'kernels',
+  train: 'training',
+  runtime: 'sessions and planning',
+  onnx: 'reading and writing ONNX',
+  bindings: 'Embind surface',
+  core: 'tensors, threads, errors',
+  graph: 'graph',
+};
+
+function sizeTable(size) {
+  if (!size) return '';
+  const total = size.reduce((sum, { bytes }) => sum + bytes, 0);
+  const rows = size.map(({ part, bytes }) => [partNames[part] ?? part, kb(bytes), percent(bytes / total)]);
+  return `
+What relaxed-threads.wasm consists of, by the folder of src/ that defines a function:
+
+${table(['part', 'KB', ''], rows)}
+`;
 }
 
 const explained = {
@@ -205,7 +228,7 @@ Milliseconds. The int8 file was quantized here, with inputs like those the model
 `,
 };
 
-export function report({ machine, notes, peaks, downloads, rows, summary }) {
+export function report({ machine, notes, peaks, downloads, size, rows, summary }) {
   const sections = (kind, make) => {
     const pairs = [
       ...new Set(rows.filter((row) => row.table === kind).map((row) => `${row.place} ${row.threads}`)),
@@ -230,7 +253,7 @@ are compared before times are.
     layerSection(rows),
     ...sections('convolution', (place, count) => timesSection('convolution', 'f32', rows, place, count)),
     ...sections('model', (place, count) => timesSection('model', 'float', rows, place, count)),
-    freshSection(rows, downloads),
+    freshSection(rows, downloads, size),
     notes.length ? `## Missing\n\n${notes.map((note) => `- ${note}`).join('\n')}\n` : '',
     differences.length ? `## Not compared\n\n${[...new Set(differences)].join('\n')}\n` : '',
   ]
