@@ -9,7 +9,7 @@ import { gzipSync } from 'node:zlib';
 import { openChromium, openFirefox, serve } from './lib/browsers.mjs';
 import { realModels } from './lib/inputs.mjs';
 import { convolutionJobs, gemmJobs, layerJobs, modelJobs } from './lib/jobs.mjs';
-import { median } from './lib/measure.mjs';
+import { copyRates, median } from './lib/measure.mjs';
 import { currentNode, movedToCurrentNode, processor } from './lib/node.mjs';
 import { report } from './lib/report.mjs';
 import { sizeByPart } from './lib/size.mjs';
@@ -216,6 +216,10 @@ async function measure({ quick, images, only }) {
       else notes.push(`${name} is not on this machine: its numbers are missing.`);
     }
     const peaks = wants('peaks') ? await measurePeaks(quick) : null;
+    for (const { name, browser } of wants('peaks') ? places : []) {
+      const rates = browser ? await browser.task('inWorker', 'copies', {}) : copyRates();
+      rows.push({ table: 'copy', place: name, ...rates });
+    }
 
     const zeropoint = await import('../dist/node.js');
     zeropoint.configure({ threads: 1 });

@@ -1,7 +1,11 @@
 // What the bench does in a page or in a worker of it. The server's folders: /dist/, /ort/, /litert/, /bench/, /jobs/.
 import { runJobs } from './contest.mjs';
 import { liteRt, onnxRuntime, zeropoint } from './engines.mjs';
+import { copyRates } from './measure.mjs';
 import { timeQuantizing } from './quantizing.mjs';
+
+/** How fast outputs are copied here. */
+export const copies = async () => copyRates();
 
 const load = async (name) => {
   const response = await fetch(`/jobs/${name}`);
@@ -70,7 +74,7 @@ if (typeof WorkerGlobalScope !== 'undefined' && self.name === 'bench') {
   self.onmessage = async ({ data: { task, options } }) => {
     try {
       const report = (id) => postMessage({ progress: id });
-      postMessage({ result: await { contest, fresh }[task]({ ...options, report }) });
+      postMessage({ result: await { contest, fresh, copies }[task]({ ...options, report }) });
     } catch (error) {
       postMessage({ error: String(error?.stack ?? error) });
     }

@@ -58,6 +58,26 @@ export async function race(contestants, { warmUp = 300, budget = 1000, rounds = 
   return Object.fromEntries(entries.map(({ name, samples }) => [name, median(samples)]));
 }
 
+/**
+ * GB/s at which so many bytes of an engine's memory are copied into a new array, as outputs are, and into one that has
+ * been written before. What lies between is the system, which hands out pages as they are first touched.
+ */
+export function copyRates(bytes = 800_000) {
+  const memory = typeof SharedArrayBuffer === 'undefined' ? ArrayBuffer : SharedArrayBuffer;
+  const outputs = new Uint8Array(new memory(bytes)).fill(3);
+  const used = new Uint8Array(bytes);
+  const rate = (copy) => {
+    const times = [];
+    for (let round = 0; round < 60; ++round) {
+      const start = performance.now();
+      for (let i = 0; i < 10; ++i) copy();
+      times.push((performance.now() - start) / 10);
+    }
+    return bytes / median(times) / 1e6;
+  };
+  return { fresh: rate(() => new Uint8Array(outputs)), used: rate(() => used.set(outputs)) };
+}
+
 /** How two lists of numbers agree; `range` is that of the reference. */
 export function agreement(reference, candidate) {
   if (reference.length !== candidate.length) {

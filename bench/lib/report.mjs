@@ -6,7 +6,7 @@ const rate = (row, entrant) => row.macs / row.ms[entrant] / 1e6;
 const threads = (count) => (count === 1 ? 'one thread' : `${count} threads`);
 const mb = (bytes) => (Number.isFinite(bytes) ? (bytes / 1e6).toFixed(0) : '–');
 
-function peaksSection({ peaks }) {
+function peaksSection(peaks, copies) {
   if (!peaks) return '';
   const exact = peaks.products[0]?.method;
   const names = {
@@ -36,6 +36,14 @@ Register-only loops, and the kernels called by themselves, in Node, one thread, 
 ${table(['loop', 'GMAC/s'], rows)}
 
 ${table(['M×K×N', 'int8', 'of its peak', 'f32', 'of its peak'], products)}
+
+Outputs are copied to new arrays, whose pages the system hands out as they are touched, for all engines alike: GB/s of 800 KB
+into a new array, and into one that has been written before.
+
+${table(
+  ['in', 'new', 'used'],
+  copies.map(({ place, fresh, used }) => [place, giga(fresh), giga(used)]),
+)}
 `;
 }
 
@@ -248,7 +256,10 @@ dot product: ${machine.relaxedDot}; ${machine.versions.join(', ')}. Contestants 
 are compared before times are.
 `,
     summarySection(summary),
-    peaksSection({ peaks }),
+    peaksSection(
+      peaks,
+      rows.filter((row) => row.table === 'copy'),
+    ),
     ...sections('gemm', (place, count) => gemmSection(rows, place, count, peaks)),
     layerSection(rows),
     ...sections('convolution', (place, count) => timesSection('convolution', 'f32', rows, place, count)),
