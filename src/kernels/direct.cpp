@@ -271,14 +271,17 @@ void for_each_product(const DirectGeometry& g, int row, const Add& add) {
 // columns then stay in the first-level cache.
 constexpr int kMostChannels = 96;
 
-// Few channels, of whole vectors of columns, with taps that share lines which stay in the second-level cache.
+// Few channels, of whole vectors of columns, with taps that share lines which stay in the second-level cache;
+// and several output lines, for the threads to share.
 bool suits(const DirectGeometry& g, int most_channels) {
   constexpr double kMostBytes = 1024 * 1024;
+  constexpr int kFewestLines = 4;
   const ConvGeometry& c = g.conv;
   const double pixels = (c.out_width + 3.0) * c.stride_width + 1.0 * c.kernel_width * c.dilation_width;
   const double lines = 1.0 * c.kernel_height * c.dilation_height;
   if (c.out_width % kPixels != 0) most_channels = std::min(most_channels, kMostChannels / 3);
   return g.columns > 0 && g.columns % 4 == 0 && c.channels <= most_channels && c.taps() > 1 &&
+         c.batch * c.out_height >= kFewestLines &&
          pixels * lines * static_cast<double>(c.pixel_stride) * sizeof(float) < kMostBytes;
 }
 

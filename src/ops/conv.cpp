@@ -166,7 +166,8 @@ double conv_macs(const InferContext& c) {
       const int64_t kernel = (*w)[d + 2].value();
       const ConvPads pads = conv_pads(a, d, size.value(), kernel);
       const int64_t last = size.value() + pads.begin + pads.end - a.dilations[d] * (kernel - 1) - 1;
-      macs *= last < 0 ? 0 : static_cast<double>(last / a.strides[d] + 1);
+      const int64_t outputs = last < 0 ? 0 : last / a.strides[d] + 1;
+      macs *= static_cast<double>(outputs);
     }
     return macs;
   } catch (const Error&) {

@@ -229,6 +229,9 @@ TEST(Direct, IsForFewChannels) {
   EXPECT_FALSE(suits_direct_float(geometry(1, 3, 6)));          // no whole vectors of columns
   EXPECT_FALSE(suits_direct_float(geometry(1, 200, 16)));
   EXPECT_FALSE(suits_direct_float(geometry(4, 3, 16, 1, 1, 1, 0)));  // one tap shares no lines
+  DirectGeometry flat = geometry(1, 3, 16);
+  flat.conv.batch = flat.conv.out_height = 1;
+  EXPECT_FALSE(suits_direct_float(flat));  // a line is made by one thread
   DirectGeometry wide = geometry(1, 3, 16);
   wide.conv.in_width = wide.conv.out_width = 1 << 24;
   EXPECT_FALSE(suits_direct_float(wide));  // lines leave the cache
