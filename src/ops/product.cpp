@@ -597,7 +597,7 @@ Kernel any_product(PrepareContext& c, Product product, int columns) {
            "convert the model to float32");
   }
   FloatBias bias = float_bias_of(c);
-  if (bias.constant.size() == 1) bias.constant.assign(static_cast<size_t>(columns), bias.constant[0]);
+  if (bias.constant.size() == 1) bias.constant.resize(static_cast<size_t>(columns), float{bias.constant[0]});
   if (c.quant(1)) return weight_only_product(c, std::move(product), std::move(bias));
   return float_product(c, std::move(product), std::move(bias));
 }
