@@ -291,8 +291,7 @@ async function measure({ quick, images, only }) {
       quick,
     };
     const size = wants('size') && !quick ? await measureSize(notes) : null;
-    const measured = { machine, notes, peaks, downloads: downloads(), size, rows };
-    return { ...measured, summary: summarize(measured) };
+    return { machine, notes, peaks, downloads: downloads(), size, rows };
   } finally {
     for (const { browser } of places) await browser?.close();
     server.close();
@@ -328,6 +327,7 @@ async function main() {
   const measured = values.from
     ? JSON.parse(readFileSync(values.from, 'utf8'))
     : await measure({ quick: values.quick, images: values.images, only: values.only?.split(',') });
+  measured.summary = summarize(measured);
   const text = report(measured);
   console.log(text);
   if (values.json) writeFileSync(values.json, `${JSON.stringify(measured, null, 2)}\n`);

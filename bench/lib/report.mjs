@@ -197,6 +197,7 @@ const explained = {
   int8ModelsVsOwnFloat: 'int8 models against our own float',
   int4VsOwnFloatM1: '4-bit weights at 1×4096×4096 against our own f32',
   twoThreads: 'two threads against one, models over 20 ms',
+  twoThreadsOfRival: 'the same for ONNX Runtime Web: what this machine gives',
   loadVsRival: 'module and model ready to run, against ONNX Runtime Web',
   wasmBytes: 'the largest WebAssembly build, bytes',
   wasmGzipBytes: 'the same, gzipped',
