@@ -8,6 +8,7 @@
 
 #include "core/function.h"
 #include "kernels/gemm_int8_epilogue.h"
+#include "kernels/line_ring.h"
 #include "kernels/simd.h"
 
 namespace zp::kernels {
@@ -181,16 +182,14 @@ struct PairLines {
   int step = 1;    // in pixels, between the pairs that are kept: no output sees the others
   int pixels = 0;  // of a line, with padding
   int pairs = 0;   // of a line
-  int lines = 0;   // kept at a time: all that one output line sees
 
   explicit PairLines(const ConvGeometry& g) {
     step = std::gcd(g.stride_width, 2 * g.dilation_width);
     pixels = (g.out_width - 1) * g.stride_width + 2 * tap_pairs(g) * g.dilation_width;
     pairs = (pixels - g.dilation_width + step - 1) / step;
-    lines = (g.kernel_height - 1) * g.dilation_height + 1;
   }
   std::size_t line_elements() const { return std::size_t{2} * kInt8Block * pairs; }
-  std::uint64_t bytes() const {
+  std::uint64_t bytes(int lines) const {
     const std::uint64_t elements = std::uint64_t{2} * kInt8Block * pairs;
     return (lines * elements + std::uint64_t{kInt8Block} * pixels) * sizeof(std::int16_t);
   }
@@ -201,11 +200,6 @@ inline v128_t interleave_low(v128_t a, v128_t b) {
 }
 inline v128_t interleave_high(v128_t a, v128_t b) {
   return wasm_i16x8_shuffle(a, b, 4, 12, 5, 13, 6, 14, 7, 15);
-}
-
-// Where the lines of pairs are that an output line sees, one per line of taps.
-std::size_t tap_lines_bytes(const ConvGeometry& g) {
-  return round_up(static_cast<std::size_t>(g.kernel_height) * sizeof(void*), kAlignment);
 }
 
 // Makes a line of pairs from an input line; `pixels` is room for the widened line.
@@ -286,46 +280,32 @@ void int8_channels(const Int8Input& input, const ConvGeometry& g, const std::int
   const std::ptrdiff_t tap = static_cast<std::ptrdiff_t>(2 * g.dilation_width / shape.step) * 2 * kInt8Block;
   std::int16_t* widened = memory;
   std::int16_t* ring = memory + static_cast<std::ptrdiff_t>(shape.pixels) * kInt8Block;
-  const auto ring_line = [&](int y) { return ring + y % shape.lines * shape.line_elements(); };
-
   const auto make = input.is_signed ? make_pairs<true> : make_pairs<false>;
-  int image = -1;
-  int made = 0;  // input lines of this image below it are in the ring, or no longer needed
-  for (int index = begin; index < end; ++index) {
-    if (index / g.out_height != image) {
-      image = index / g.out_height;
-      made = 0;
-    }
-    const int first = index % g.out_height * g.stride_height - g.pad_top;
-    const TapRange ky = taps_inside(first, g.dilation_height, g.kernel_height, g.in_height);
-    const std::uint8_t* lines = input.rows.data + image * g.image_elements() + channel;
-    const int last = ky.begin < ky.end ? first + (ky.end - 1) * g.dilation_height : -1;
-    for (made = std::max(made, first); made <= last; ++made) {
-      make(lines + made * (g.in_width * g.pixel_stride), input.zero_point, g, shape, widened,
-           ring_line(made));
-    }
-
-    const int lines_of_taps = ky.end - ky.begin;
-    for (int i = 0; i < lines_of_taps; ++i)
-      tap_lines[i] = ring_line(first + (ky.begin + i) * g.dilation_height);
-    const std::int16_t* w = weights + ky.begin * taps * 2 * kInt8Block;
-    const std::ptrdiff_t first_output = std::ptrdiff_t{index} * g.out_width * rows.stride + channel;
-    const auto tile = [&](auto pixels, int x) {
-      v128_t c[pixels][2];
-      unroll<pixels>([&](auto p) {
-        c[p][0] = offset_low;
-        c[p][1] = offset_high;
+  const auto make_line = [&](std::ptrdiff_t line, std::int16_t* to) {
+    make(input.rows.data + line + channel, input.zero_point, g, shape, widened, to);
+  };
+  for_each_line(
+      g, begin, end, ring, shape.line_elements(), tap_lines, make_line, [&](int index, TapRange ky) {
+        const int lines_of_taps = ky.end - ky.begin;
+        const std::int16_t* w = weights + ky.begin * taps * 2 * kInt8Block;
+        const std::ptrdiff_t first_output = std::ptrdiff_t{index} * g.out_width * rows.stride + channel;
+        const auto tile = [&](auto pixels, int x) {
+          v128_t c[pixels][2];
+          unroll<pixels>([&](auto p) {
+            c[p][0] = offset_low;
+            c[p][1] = offset_high;
+          });
+          for (int i = 0; i < lines_of_taps; ++i) {
+            multiply_pairs<kTaps>(tap_lines[i] + x * pixel, pixel, tap, taps, w + i * taps * 2 * kInt8Block,
+                                  c);
+          }
+          unroll<pixels>([&](auto p) { store(first_output + (x + p) * rows.stride, c[p][0], c[p][1]); });
+        };
+        int x = 0;
+        for (; x + kPixels <= g.out_width; x += kPixels) tile(std::integral_constant<int, kPixels>{}, x);
+        for (; x + 2 <= g.out_width; x += 2) tile(std::integral_constant<int, 2>{}, x);
+        for (; x < g.out_width; ++x) tile(std::integral_constant<int, 1>{}, x);
       });
-      for (int i = 0; i < lines_of_taps; ++i) {
-        multiply_pairs<kTaps>(tap_lines[i] + x * pixel, pixel, tap, taps, w + i * taps * 2 * kInt8Block, c);
-      }
-      unroll<pixels>([&](auto p) { store(first_output + (x + p) * rows.stride, c[p][0], c[p][1]); });
-    };
-    int x = 0;
-    for (; x + kPixels <= g.out_width; x += kPixels) tile(std::integral_constant<int, kPixels>{}, x);
-    for (; x + 2 <= g.out_width; x += 2) tile(std::integral_constant<int, 2>{}, x);
-    for (; x < g.out_width; ++x) tile(std::integral_constant<int, 1>{}, x);
-  }
 }
 
 template <class Output>
@@ -437,7 +417,7 @@ DepthwiseInt8Weights pack_depthwise_int8(const ConvInt8Source& source, const Con
 }
 
 std::uint64_t depthwise_int8_scratch_bytes(const ConvGeometry& g) {
-  return column_terms_bytes(g.channels) + tap_lines_bytes(g) + PairLines(g).bytes();
+  return column_terms_bytes(g.channels) + tap_lines_bytes(g) + PairLines(g).bytes(ring_lines(g));
 }
 
 template <class Isa>

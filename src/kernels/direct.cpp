@@ -7,6 +7,7 @@
 #include "core/function.h"
 #include "kernels/gemm_gather.h"
 #include "kernels/gemm_int8_epilogue.h"
+#include "kernels/line_ring.h"
 #include "kernels/simd.h"
 
 namespace zp::kernels {
@@ -77,21 +78,17 @@ void for_each_weight(const DirectGeometry& g, const Copy& copy) {
 // All channels of the input lines that an output line sees, as floats or as int16 less the zero point, with
 // zeros for the padding to the left and right. Lines stay in the ring until no output sees them.
 
-template <class T>
-struct Ring {
+struct PaddedLine {
   int pixels = 0;  // of a line, with padding
-  int lines = 0;
-  std::ptrdiff_t line_elements = 0;
+  std::size_t elements = 0;
 
-  explicit Ring(const ConvGeometry& g) {
+  explicit PaddedLine(const ConvGeometry& g) {
     // Of numbers that suits_direct() has seen.
     pixels = (static_cast<int>(round_up(g.out_width, kPixels)) - 1) * g.stride_width +
              (g.kernel_width - 1) * g.dilation_width + 1;
-    lines = (g.kernel_height - 1) * g.dilation_height + 1;
     // A line is filled eight elements at a time, and its last pair may reach past it.
-    line_elements = static_cast<std::ptrdiff_t>(round_up(pixels * g.pixel_stride + 8, 16));
+    elements = round_up(pixels * g.pixel_stride + 8, 16);
   }
-  std::size_t bytes() const { return static_cast<std::size_t>(lines * line_elements) * sizeof(T); }
 };
 
 template <bool kSigned>
@@ -107,8 +104,9 @@ void widen_elements(const std::uint8_t* from, std::int32_t zero_point, std::ptrd
 // ---------------------------------------------------------------------------------------------------------------
 // Tiles
 
+template <class T>
 struct Tile {
-  const std::byte* const* lines;  // under tap (ky, 0) of the tile's first pixel, one for each line of taps
+  const T* const* lines;  // under tap (ky, 0) of the tile's first pixel, one for each line of taps
   int tap_lines;
   int runs;                   // of a line
   int units;                  // of a run
@@ -121,9 +119,11 @@ struct Tile {
 
 template <class Isa>
 struct FloatUnits {
+  using Element = float;
   static v128_t add(v128_t x, v128_t w, v128_t sum) { return madd<Isa>(x, w, sum); }
 };
 struct Int8Units {
+  using Element = std::int16_t;
   static v128_t add(v128_t x, v128_t w, v128_t sum) {
     return wasm_i32x4_add(sum, wasm_i32x4_dot_i16x8(x, w));
   }
@@ -132,7 +132,8 @@ struct Int8Units {
 // Adds the products of some pixels and eight columns to `sums`, [kTilePixels][8]. kShared: all eight columns
 // belong to one group.
 template <class Units, int kTilePixels, bool kShared>
-[[gnu::noinline]] void multiply_tile(const Tile& tile, std::ptrdiff_t at, v128_t* sums) {
+[[gnu::noinline]] void multiply_tile(const Tile<typename Units::Element>& tile, std::ptrdiff_t at,
+                                     v128_t* sums) {
   v128_t c[kTilePixels][2];
   unroll<kTilePixels>([&](auto p) {
     c[p][0] = wasm_v128_load(sums + p * 2);
@@ -140,7 +141,7 @@ template <class Units, int kTilePixels, bool kShared>
   });
   const std::ptrdiff_t other = tile.group[1] - tile.group[0];
   for (int ky = 0; ky < tile.tap_lines; ++ky) {
-    const std::byte* line = tile.lines[ky] + at + tile.group[0];
+    const std::byte* line = reinterpret_cast<const std::byte*>(tile.lines[ky]) + at + tile.group[0];
     const std::byte* w = tile.weights + ky * tile.weight_line;
     for (int i = 0; i < tile.runs; ++i, line += tile.run_step) {
       const std::byte* pixel[kTilePixels];
@@ -171,22 +172,21 @@ struct Sums {
 
 // Output lines [begin, end). fill(from element, count, to) copies neighbouring elements of the input into a
 // line; first_sums(column) gives the eight sums to begin with; finish(row, pixels, column, columns, sums).
-template <class Units, class T, class Finish>
+template <class Units, class Finish>
 void direct_lines(const DirectGeometry& direct, const void* weights, int begin, int end, void* memory,
-                  FunctionRef<void(std::ptrdiff_t, std::ptrdiff_t, T*)> fill,
+                  FunctionRef<void(std::ptrdiff_t, std::ptrdiff_t, typename Units::Element*)> fill,
                   FunctionRef<Sums(int)> first_sums, const Finish& finish) {
+  using T = typename Units::Element;
   const ConvGeometry& g = direct.conv;
   if (g.out_width <= 0) return;
   const TapRuns runs(direct);
-  const Ring<T> ring(g);
-  auto* const tap_lines = static_cast<const std::byte**>(memory);
-  auto* const elements = reinterpret_cast<T*>(static_cast<std::byte*>(memory) +
-                                              round_up(g.kernel_height * sizeof(void*), kAlignment));
-  const auto ring_line = [&](int y) { return elements + y % ring.lines * ring.line_elements; };
-  const int pad_begin = std::clamp(g.pad_left, 0, ring.pixels);
-  const int pad_end = std::clamp(g.in_width + g.pad_left, pad_begin, ring.pixels);
+  const PaddedLine line(g);
+  auto* const tap_lines = static_cast<const T**>(memory);
+  auto* const elements = reinterpret_cast<T*>(static_cast<std::byte*>(memory) + tap_lines_bytes(g));
+  const int pad_begin = std::clamp(g.pad_left, 0, line.pixels);
+  const int pad_end = std::clamp(g.in_width + g.pad_left, pad_begin, line.pixels);
 
-  Tile tile;
+  Tile<T> tile;
   tile.lines = tap_lines;
   tile.runs = runs.count;
   tile.units = runs.units<T>();
@@ -198,30 +198,14 @@ void direct_lines(const DirectGeometry& direct, const void* weights, int begin, 
     return column / direct.columns * g.channels * static_cast<std::ptrdiff_t>(sizeof(T));
   };
 
-  int image = -1;
-  int made = 0;  // input lines of this image below it are in the ring, or no longer needed
-  for (int index = begin; index < end; ++index) {
-    if (index / g.out_height != image) {
-      image = index / g.out_height;
-      made = 0;
-    }
-    const int first = index % g.out_height * g.stride_height - g.pad_top;
-    const TapRange ky = taps_inside(first, g.dilation_height, g.kernel_height, g.in_height);
-    const int last = ky.begin < ky.end ? first + (ky.end - 1) * g.dilation_height : -1;
-    for (made = std::max(made, first); made <= last; ++made) {
-      T* to = ring_line(made);
-      const std::ptrdiff_t inside = (pad_end - pad_begin) * g.pixel_stride;
-      std::fill_n(to, pad_begin * g.pixel_stride, T{});
-      fill(image * g.image_elements() +
-               (made * std::ptrdiff_t{g.in_width} + pad_begin - g.pad_left) * g.pixel_stride,
-           inside, to + pad_begin * g.pixel_stride);
-      std::fill_n(to + pad_end * g.pixel_stride, (ring.pixels - pad_end) * g.pixel_stride, T{});
-    }
+  const auto make = [&](std::ptrdiff_t first, T* to) {
+    const std::ptrdiff_t inside = (pad_end - pad_begin) * g.pixel_stride;
+    std::fill_n(to, pad_begin * g.pixel_stride, T{});
+    fill(first + (pad_begin - g.pad_left) * g.pixel_stride, inside, to + pad_begin * g.pixel_stride);
+    std::fill_n(to + pad_end * g.pixel_stride, (line.pixels - pad_end) * g.pixel_stride, T{});
+  };
+  for_each_line(g, begin, end, elements, line.elements, tap_lines, make, [&](int index, TapRange ky) {
     tile.tap_lines = ky.end - ky.begin;
-    for (int i = 0; i < tile.tap_lines; ++i) {
-      tap_lines[i] =
-          reinterpret_cast<const std::byte*>(ring_line(first + (ky.begin + i) * g.dilation_height));
-    }
     for (int column = 0; column < direct.all_columns(); column += kColumnTile) {
       const int count = std::min(kColumnTile, direct.all_columns() - column);
       tile.group[0] = group_at(column);
@@ -245,12 +229,12 @@ void direct_lines(const DirectGeometry& direct, const void* weights, int begin, 
         finish(index * g.out_width + x, pixels, column, count, sums);
       }
     }
-  }
+  });
 }
 
 template <class T>
 std::size_t lines_bytes(const DirectGeometry& g) {
-  return round_up(g.conv.kernel_height * sizeof(void*), kAlignment) + Ring<T>(g.conv).bytes();
+  return tap_lines_bytes(g.conv) + PaddedLine(g.conv).elements * ring_lines(g.conv) * sizeof(T);
 }
 
 // ---------------------------------------------------------------------------------------------------------------
@@ -339,7 +323,7 @@ void direct_float(const float* input, const DirectGeometry& g, const DirectWeigh
   } else {
     const v128_t lo = wasm_f32x4_splat(output.lo);
     const v128_t hi = wasm_f32x4_splat(output.hi);
-    direct_lines<FloatUnits<Isa>, float>(
+    direct_lines<FloatUnits<Isa>>(
         g, weights.units, line_begin, line_end, scratch,
         [&](std::ptrdiff_t from, std::ptrdiff_t count, float* to) {
           std::memcpy(to, input + from, static_cast<std::size_t>(count) * sizeof(float));
@@ -379,7 +363,7 @@ void direct_int8(const Int8Input& input, const DirectGeometry& g, const DirectWe
   } else {
     const ColumnTerms terms = prepare_terms(output, 0, g.all_columns(), scratch);
     const Epilogue<Output> epilogue(output, terms);
-    direct_lines<Int8Units, std::int16_t>(
+    direct_lines<Int8Units>(
         g, weights.units, line_begin, line_end,
         static_cast<std::byte*>(scratch) + column_terms_bytes(g.all_columns()),
         [&](std::ptrdiff_t from, std::ptrdiff_t count, std::int16_t* to) {

@@ -10,17 +10,13 @@
 #include <string>
 #include <vector>
 
+#include "aligned.h"
 #include "kernels/conv_geometry.h"
 #include "kernels/gemm_float.h"
 #include "kernels/gemm_int8.h"
 
 namespace zp::kernels {
 namespace {
-
-struct alignas(kAlignment) Block {
-  std::byte bytes[kAlignment];
-};
-std::vector<Block> aligned_bytes(std::size_t bytes) { return std::vector<Block>(bytes / sizeof(Block) + 1); }
 
 struct ConvCase {
   int batch = 1, groups = 1, channels = 1, columns = 1;  // per group

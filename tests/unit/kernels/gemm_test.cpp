@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "aligned.h"
 #include "kernels/gemm_float.h"
 #include "kernels/gemm_int8.h"
 
@@ -23,11 +24,6 @@ template <class T>
 std::vector<T> with_slack(std::size_t count) {
   return std::vector<T>(count + kReadSlack / sizeof(T));
 }
-
-struct alignas(kAlignment) Block {
-  std::byte bytes[kAlignment];
-};
-std::vector<Block> aligned_bytes(std::size_t bytes) { return std::vector<Block>(bytes / sizeof(Block) + 1); }
 
 // ---------------------------------------------------------------------------------------------------------------
 // Integers

@@ -11,13 +11,10 @@
 #include <string>
 #include <vector>
 
+#include "aligned.h"
+
 namespace zp::kernels {
 namespace {
-
-struct alignas(kAlignment) Block {
-  std::byte bytes[kAlignment];
-};
-std::vector<Block> aligned_bytes(std::size_t bytes) { return std::vector<Block>(bytes / sizeof(Block) + 1); }
 
 struct Case {
   int rows, columns, depth, bits, block_size;
