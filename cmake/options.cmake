@@ -8,6 +8,7 @@ set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
 if(EMSCRIPTEN)
   set(CMAKE_CXX_FLAGS_RELEASE "-Oz -DNDEBUG")
 endif()
+set(CMAKE_CXX_FLAGS_DEBUG "-O0 -g1")
 # Assertions stay in what tests run.
 set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
 
