@@ -22,6 +22,7 @@ const forBuilding = [
 
 const forTesting = [
   { apt: 'git', isThere: command('git') },
+  { apt: 'python3-venv', isThere: () => outputOf('python3', ['-c', 'import ensurepip, venv']) !== null },
   { apt: 'clang-19', isThere: command('clang++-19') },
   { apt: 'libclang-rt-19-dev', isThere: file('/usr/lib/llvm-19/lib/clang/19/lib/linux') },
   { apt: 'clang-format-19', isThere: command('clang-format-19') },

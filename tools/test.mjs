@@ -3,6 +3,7 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { build, buildPreset } from './build.mjs';
+import { conformance } from './conformance.mjs';
 import { lint } from './lint.mjs';
 import {
   cores,
@@ -174,6 +175,7 @@ async function lintChecks(environment) {
 /** In order: what fails fastest and explains most comes first. `built`: needs dist/ and dist-page/. */
 const suites = {
   unit: { title: 'unit tests, native (ASan, UBSan)', work: nativeUnitTests },
+  conformance: { title: "ONNX's own cases", work: conformance },
   wasm: { title: 'unit tests, WebAssembly', work: wasmUnitTests },
   package: { title: 'npm package', work: packageTests, built: true },
   e2e: { title: 'end to end, in browsers', work: () => vitest('e2e'), built: true },
@@ -205,11 +207,11 @@ await runMain(async () => {
   }
 
   console.log(
-    `\n${'suite'.padEnd(10)}${'passed'.padStart(8)}${'failed'.padStart(8)}${'seconds'.padStart(10)}`,
+    `\n${'suite'.padEnd(13)}${'passed'.padStart(8)}${'failed'.padStart(8)}${'seconds'.padStart(10)}`,
   );
   for (const { name, passed, failed, seconds } of rows) {
     console.log(
-      `${name.padEnd(10)}${`${passed}`.padStart(8)}${`${failed}`.padStart(8)}${seconds.toFixed(1).padStart(10)}`,
+      `${name.padEnd(13)}${`${passed}`.padStart(8)}${`${failed}`.padStart(8)}${seconds.toFixed(1).padStart(10)}`,
     );
   }
   const { passed, failed } = sum(rows);

@@ -1,0 +1,185 @@
+// ONNX's own test cases, and the registry of operators, for tools/conformance.mjs.
+//
+//   zeropoint_cases FOLDER < NAMES   runs FOLDER/NAME for each name that is read, with integer kernels and
+//                                    without, and writes a line before and one after it:
+//                                      run NAME
+//                                      passed | differs | type | form | operator, a tab, and why
+//   zeropoint_cases --operators      writes the registry as JSON
+//
+// "operator": no file in ops/ handles it; "form", "type": it does, but says that it does not do this.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "onnx/onnx.h"
+#include "onnx/schema.h"
+#include "ops/op.h"
+#include "runtime/session.h"
+
+namespace zp {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct FileBytes {
+  std::shared_ptr<std::byte> bytes;
+  size_t size;
+};
+FileBytes load(const fs::path& path) {
+  const auto size = static_cast<size_t>(fs::file_size(path));
+  auto bytes = allocate_bytes(size);
+  std::ifstream(path, std::ios::binary)
+      .read(reinterpret_cast<char*>(bytes.get()), static_cast<std::streamsize>(size));
+  return {std::move(bytes), size};
+}
+Tensor load_tensor(const fs::path& path) {
+  FileBytes file = load(path);
+  return onnx::read_tensor(std::move(file.bytes), file.size);
+}
+
+std::vector<double> numbers(const Tensor& t) {
+  std::vector<double> v;
+  v.reserve(static_cast<size_t>(t.size()));
+  if (t.dtype() == DType::kFloat64) {
+    for (double d : t.data<double>()) v.push_back(d);
+  } else if (t.dtype() == DType::kFloat32 || t.dtype() == DType::kFloat16 || t.dtype() == DType::kBfloat16) {
+    for (float f : t.floats()) v.push_back(f);
+  }
+  return v;
+}
+
+// Empty when `got` is `want` as closely as ONNX's own runner asks: integers exactly, floats to 1e-3, bfloat16
+// to two units in the last place.
+std::string difference(const Tensor& got, const Tensor& want) {
+  if (got.dtype() != want.dtype()) {
+    return "type " + std::string(name_of(got.dtype())) + " instead of " + std::string(name_of(want.dtype()));
+  }
+  if (got.dims() != want.dims())
+    return "shape " + to_string(got.dims()) + " instead of " + to_string(want.dims());
+  if (want.dtype() == DType::kString) return got.strings() == want.strings() ? "" : "other strings";
+  const auto at = [&](int64_t i, auto a, auto b) {
+    return "element " + std::to_string(i) + " is " + std::to_string(a) + " instead of " + std::to_string(b);
+  };
+  const std::vector<double> a = numbers(got), b = numbers(want);
+  if (b.empty()) {
+    for (int64_t i = 0; i < want.size(); ++i)
+      if (got.integer_at(i) != want.integer_at(i)) return at(i, got.integer_at(i), want.integer_at(i));
+    return "";
+  }
+  const double relative = want.dtype() == DType::kBfloat16 ? 0x1p-6 : 1e-3;
+  for (size_t i = 0; i < b.size(); ++i) {
+    if (a[i] == b[i] || (std::isnan(a[i]) && std::isnan(b[i]))) continue;
+    if (!(std::abs(a[i] - b[i]) <= 1e-7 + relative * std::abs(b[i])))
+      return at(static_cast<int64_t>(i), a[i], b[i]);
+  }
+  return "";
+}
+
+// Every operator in the graph and its subgraphs that no file in ops/ handles.
+void collect_unknown(const Graph& graph, std::set<std::string>& unknown) {
+  for (const Node& node : graph.nodes) {
+    if (!find_op(node.domain, node.op_type)) unknown.insert(qualified_name(node));
+    for (const auto& [key, attribute] : node.attributes) {
+      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) collect_unknown(**sub, unknown);
+    }
+  }
+}
+
+struct Verdict {
+  std::string kind = "passed", why = "";
+};
+
+Verdict run_data(const std::shared_ptr<const Model>& model, const fs::path& data, bool integer) {
+  const Graph& graph = model->graph;
+  runtime::SessionOptions options;
+  options.integer = integer;
+  runtime::Session session(model, options);
+  std::vector<runtime::Feed> feeds;
+  for (size_t i = 0; i < graph.inputs.size(); ++i) {
+    const fs::path input = data / ("input_" + std::to_string(i) + ".pb");
+    if (!fs::exists(input)) break;  // the rest have initializers
+    feeds.push_back({graph[graph.inputs[i]].name, load_tensor(input)});
+  }
+  const std::vector<Tensor> outputs = session.run(std::move(feeds));
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    const fs::path expected = data / ("output_" + std::to_string(i) + ".pb");
+    const std::string d = difference(outputs[i], load_tensor(expected));
+    if (!d.empty()) return {"differs", "output " + std::to_string(i) + ": " + d};
+  }
+  return {};
+}
+
+Verdict run_case(const fs::path& folder) {
+  try {
+    FileBytes file = load(folder / "model.onnx");
+    const auto model = std::make_shared<const Model>(onnx::read(std::move(file.bytes), file.size));
+    std::set<std::string> unknown;
+    collect_unknown(model->graph, unknown);
+    if (!unknown.empty()) {
+      Verdict verdict{"operator", ""};
+      for (const std::string& name : unknown) verdict.why += (verdict.why.empty() ? "" : " ") + name;
+      return verdict;
+    }
+    fs::path data;
+    for (int set = 0; fs::exists(data = folder / ("test_data_set_" + std::to_string(set))); ++set) {
+      for (const bool integer : {true, false}) {
+        Verdict verdict = run_data(model, data, integer);
+        if (verdict.kind != "passed") return verdict;
+      }
+    }
+    return {};
+  } catch (const Error& e) {
+    const std::string why = e.what() + (e.details().op.empty() ? "" : " [" + e.details().op + "]");
+    if (e.code() == ErrorCode::kUnsupportedType) return {"type", why};
+    if (e.code() == ErrorCode::kUnsupportedOperator) return {"form", why};
+    return {"differs", std::string(name_of(e.code())) + ": " + why};
+  }
+}
+
+void write_operators() {
+  constexpr std::string_view kinds[] = {"float", "product", "same scale", "own scale"};
+  std::cout << R"({"newestOpset": )" << onnx::kNewestOpset << R"(, "operators": )";
+  std::string separator = "[\n";
+  for (const OpDef* def : all_ops()) {
+    const auto flag = [](bool on) { return on ? "true" : "false"; };
+    const QuantRule& rule = def->quant;
+    const bool moves = rule.kind == QuantRule::Kind::kSameScale;
+    std::cout << separator << R"({"domain": ")" << (def->domain.empty() ? "ai.onnx" : def->domain)
+              << R"(", "name": ")" << def->name << R"(", "since": )" << def->since << R"(, "kernel": )"
+              << flag(def->prepare) << R"(, "integer": )"
+              << flag(def->integer || def->unary || moves || def->role != QdqRole::kNone)
+              << R"(, "gradient": )" << flag(def->gradient) << R"(, "rule": ")"
+              << (def->role == QdqRole::kNone ? kinds[static_cast<size_t>(rule.kind)] : "quantization itself")
+              << R"("})";
+    separator = ",\n";
+  }
+  std::cout << "\n]}\n";
+}
+
+}  // namespace
+}  // namespace zp
+
+int main(int argc, char** argv) {
+  if (argc != 2) {
+    std::cerr << "zeropoint_cases FOLDER < NAMES, or zeropoint_cases --operators\n";
+    return 2;
+  }
+  if (std::string(argv[1]) == "--operators") {
+    zp::write_operators();
+    return 0;
+  }
+  for (std::string name; std::getline(std::cin, name);) {
+    std::cout << "run " << name << std::endl;  // flushed: a crash has a name
+    zp::Verdict verdict = zp::run_case(std::filesystem::path(argv[1]) / name);
+    std::ranges::replace_if(verdict.why, [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
+    std::cout << verdict.kind << '\t' << verdict.why << std::endl;
+  }
+  return 0;
+}

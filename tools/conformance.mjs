@@ -1,0 +1,179 @@
+// ONNX's own test cases, run natively (tests/conformance/cases.cpp), beside tests/conformance/not-passing.tsv,
+// which lists what does not pass and why. A case that is lost fails, and so does one that is gained, until the
+// list says so: node tools/conformance.mjs --write writes it, and docs/OPERATORS.md, from a run.
+import { spawn } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { buildPreset } from './build.mjs';
+import { operatorsDocument } from './operators.mjs';
+import { cores, Failure, inParallel, outputOf, root, run, runMain, step } from './process.mjs';
+import { cacheFolderOf, ensureFolder, pythonWith } from './python.mjs';
+import { setUp } from './setup.mjs';
+
+const folder = join(root, 'tests', 'conformance');
+const listFile = join(folder, 'not-passing.tsv');
+const documentFile = join(root, 'docs', 'OPERATORS.md');
+const program = join(root, 'build', 'native', 'zeropoint_cases');
+const how = 'node tools/conformance.mjs --write';
+
+const header = `# ONNX's test cases that do not pass, by tools/conformance.mjs. Columns: what hinders, case, why.
+#   operator  it has operators that no file of src/ops handles: the third column names them
+#   type      an element type, or a sequence, map or optional, that is not supported
+#   form      a form of an operator that is not supported
+#   disputed  the expected values contradict the specification, or are not defined by it: the third column says how
+#             (written by hand: change "differs" to "disputed", and give the reason)
+#   differs   other values, or an error that does not say "not supported": a fault of ours
+#   crash     the program ended
+# "${how}" writes this list anew, and keeps what is disputed.
+`;
+
+/** The folder of the cases, and what index.json says of them. */
+async function ensureCases() {
+  const requirements = join(folder, 'requirements.txt');
+  const script = join(folder, 'cases.py');
+  const cases = cacheFolderOf('onnx-cases', [requirements, script]);
+  await ensureFolder(cases, async (unfinished) => {
+    const python = await pythonWith(requirements);
+    await step("ONNX's test cases", () => run(python, [script, unfinished], { quiet: true }));
+  });
+  return { cases, index: JSON.parse(readFileSync(join(cases, 'index.json'), 'utf8')) };
+}
+
+/** Runs cases until they are through or the program dies. Answers what was found, and the case it died in. */
+function runUntilCrash(cases, names) {
+  return new Promise((done, fail) => {
+    const child = spawn(program, [cases], { cwd: root, stdio: ['pipe', 'pipe', 'pipe'] });
+    let output = '';
+    let complaint = '';
+    child.stdout.setEncoding('utf8').on('data', (text) => {
+      output += text;
+    });
+    child.stderr.setEncoding('utf8').on('data', (text) => {
+      complaint += text;
+    });
+    child.stdin.on('error', () => {}); // it died: its exit code says so
+    child.on('error', (error) => fail(new Failure(`${program}: ${error.message}`)));
+    child.on('close', (code) => {
+      const found = new Map();
+      let running;
+      for (const line of output.split('\n').filter(Boolean)) {
+        const [kind, why] = line.split('\t');
+        if (why === undefined) {
+          running = line.replace(/^run /, '');
+        } else {
+          found.set(running, { kind, why });
+          running = undefined;
+        }
+      }
+      if (code !== 0 && running === undefined) return fail(new Failure(`${complaint}${program} ended`));
+      const why = complaint.match(/^.*(?:runtime error|ERROR|terminate|what\(\)).*$/m)?.[0] ?? complaint;
+      done({ found, crashed: running, why: why.trim().split('\n')[0] });
+    });
+    child.stdin.end(`${names.join('\n')}\n`);
+  });
+}
+
+/** A map from the name of a case to { kind, why }. */
+async function runCases(cases, names) {
+  const found = new Map();
+  const shards = Array.from({ length: cores }, (_, shard) => names.filter((_, i) => i % cores === shard));
+  await inParallel(shards, async (shard) => {
+    for (let rest = shard; rest.length; ) {
+      const part = await runUntilCrash(cases, rest);
+      for (const [name, verdict] of part.found) found.set(name, verdict);
+      if (part.crashed) found.set(part.crashed, { kind: 'crash', why: part.why });
+      rest = rest.filter((name) => !found.has(name));
+    }
+  });
+  return found;
+}
+
+/** The list: a map from the name of a case to { kind, why }. */
+function readList() {
+  const list = new Map();
+  for (const line of readFileSync(listFile, 'utf8').split('\n')) {
+    if (line === '' || line.startsWith('#')) continue;
+    const [kind, name, why] = line.split('\t');
+    list.set(name, { kind, why });
+  }
+  return list;
+}
+
+const isDisputed = (verdict, listed) => verdict.kind === 'differs' && listed?.kind === 'disputed';
+
+function writeList(found, list) {
+  const lines = [...found]
+    .filter(([, { kind }]) => kind !== 'passed')
+    .map(([name, verdict]) => {
+      const { kind, why } = isDisputed(verdict, list.get(name)) ? list.get(name) : verdict;
+      return `${kind}\t${name}\t${why}`;
+    })
+    .sort();
+  writeFileSync(listFile, `${header}${lines.join('\n')}\n`);
+}
+
+/** What a run found that the list does not say, one line each. */
+function differences(found, list) {
+  const lines = [];
+  for (const [name, verdict] of found) {
+    const listed = list.get(name);
+    const { kind, why } = verdict;
+    if (kind === 'passed') {
+      if (listed)
+        lines.push(`${name} passes now, and is listed as ${listed.kind}: write it down with "${how}"`);
+    } else if (!listed) {
+      lines.push(`${name} passed before: ${kind}: ${why}`);
+    } else if (listed.kind !== kind && !isDisputed(verdict, listed)) {
+      lines.push(`${name} is listed as ${listed.kind}: ${kind}: ${why}`);
+    } else if (kind === 'operator' && listed.why !== why) {
+      lines.push(`${name} is listed to lack ${listed.why}, and lacks ${why}: write it down with "${how}"`);
+    }
+  }
+  for (const name of list.keys())
+    if (!found.has(name)) lines.push(`${name} is listed, and no such case exists`);
+  return lines;
+}
+
+/** Runs all cases. With `write`, the list and the document become what was found. */
+export async function conformance(environment, { write = false } = {}) {
+  const { cases, index } = await ensureCases();
+  await buildPreset('conformance', environment, { buildFolder: 'native' });
+  const names = index.cases.map(({ name }) => name);
+  const found = await runCases(cases, names);
+  let list = readList();
+  if (write) {
+    writeList(found, list);
+    list = readList();
+  }
+  const registry = outputOf(program, ['--operators']);
+  if (!registry) throw new Failure(`${program} --operators failed`);
+  const document = operatorsDocument(JSON.parse(registry), index, found);
+  if (write) writeFileSync(documentFile, document);
+
+  const lines = differences(found, list);
+  for (const line of lines) console.log(`FAILED: ${line}`);
+  const isCurrent = readFileSync(documentFile, 'utf8') === document;
+  if (!isCurrent) {
+    console.log(`FAILED: ${relative(root, documentFile)} is not what this run says: "${how}" writes it`);
+  }
+  const counts = {};
+  for (const { kind } of found.values()) counts[kind] = (counts[kind] ?? 0) + 1;
+  console.log(
+    `  ${names.length} cases: ${Object.entries(counts)
+      .map(([kind, count]) => `${kind} ${count}`)
+      .sort()
+      .join(', ')}`,
+  );
+  const failed = lines.length + (isCurrent ? 0 : 1);
+  return { passed: counts.passed + (isCurrent ? 1 : 0), failed };
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  await runMain(async () => {
+    const { failed } = await conformance(await setUp({ tests: true }), {
+      write: process.argv.includes('--write'),
+    });
+    return failed === 0 ? 0 : 1;
+  });
+}

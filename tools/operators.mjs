@@ -1,0 +1,109 @@
+// docs/OPERATORS.md: what the engine's registry says of each operator, and what ONNX's cases say of it.
+
+/** Counts passed and all, of the cases about each operator: a map from its qualified name. */
+function countCases(index, found) {
+  const counts = new Map();
+  for (const { name, op, expanded } of index.cases) {
+    if (op === '') continue;
+    const count = counts.get(op) ?? { own: [0, 0], expanded: [0, 0] };
+    counts.set(op, count);
+    const [passed, all] = count[expanded ? 'expanded' : 'own'];
+    const isPassed = found.get(name).kind === 'passed';
+    count[expanded ? 'expanded' : 'own'] = [passed + (isPassed ? 1 : 0), all + 1];
+  }
+  return counts;
+}
+
+const share = ([passed, all]) => (all === 0 ? '–' : `${passed}/${all}`);
+const mark = (flag) => (flag ? 'yes' : '–');
+
+/** The versions of its operator set whose form of an operator is read. */
+function opsetsOf(operator, history, newestOpset) {
+  const known = history[operator.domain]?.[operator.name];
+  if (!known) return operator.since === 1 ? '1' : `${operator.since}`;
+  const first = Math.max(operator.since, known.versions[0] ?? 1);
+  const newest = operator.domain === 'ai.onnx' ? newestOpset : known.versions.at(-1);
+  const last = known.deprecated ? known.deprecated - 1 : newest;
+  return first >= last ? `${first}` : `${first}–${last}`;
+}
+
+function table(operators, index, newestOpset, counts) {
+  const rows = operators.map((operator) => {
+    const count = counts.get(`${operator.domain}.${operator.name}`) ?? { own: [0, 0], expanded: [0, 0] };
+    return [
+      operator.name,
+      opsetsOf(operator, index.operators, newestOpset),
+      operator.kernel ? 'kernel' : 'expands',
+      operator.kernel ? mark(operator.integer) : '–',
+      operator.kernel ? mark(operator.gradient) : '–',
+      operator.kernel ? operator.rule : '–',
+      share(count.own),
+      share(count.expanded),
+    ];
+  });
+  const head = [
+    'operator',
+    'versions',
+    'runs as',
+    'integer',
+    'gradient',
+    'quantized as',
+    'cases',
+    'expanded',
+  ];
+  return [head, head.map(() => '---'), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
+}
+
+/** Operators of ONNX that the engine has not, with the number of cases about each. */
+function missing(operators, index, counts) {
+  const there = new Set(operators.map(({ domain, name }) => `${domain}.${name}`));
+  const lines = [];
+  for (const [domain, entries] of Object.entries(index.operators)) {
+    const names = Object.entries(entries)
+      .filter(([name, { deprecated }]) => !deprecated && !there.has(`${domain}.${name}`))
+      .map(([name]) => {
+        const count = counts.get(`${domain}.${name}`);
+        return count ? `${name} (${count.own[1] + count.expanded[1]})` : name;
+      });
+    if (names.length) lines.push(`- ${domain}: ${names.join(', ')}`);
+  }
+  return lines.join('\n');
+}
+
+/** The text of docs/OPERATORS.md. `registry`: zeropoint_cases --operators; `found`: the verdict on each case. */
+export function operatorsDocument(registry, index, found) {
+  const counts = countCases(index, found);
+  const kinds = [...found.values()].reduce(
+    (all, { kind }) => all.set(kind, (all.get(kind) ?? 0) + 1),
+    new Map(),
+  );
+  const operators = registry.operators.filter(({ domain }) => domain !== 'zeropoint');
+  const domains = [...new Set(operators.map(({ domain }) => domain))].sort();
+  const tables = domains.map((domain) => {
+    const ofDomain = operators.filter((operator) => operator.domain === domain);
+    return `## ${domain}\n\n${table(ofDomain, index, registry.newestOpset, counts)}\n`;
+  });
+  return `# Operators
+
+Written by \`npm run operators\` from the engine's registry and a run of ONNX's own test cases; \`npm test\` fails when it is
+not what they say.
+
+Opsets 1 to ${registry.newestOpset} of ai.onnx are read; files are written as opset 21. Of ${found.size} cases (those that ONNX 1.23 makes for
+its operators, and the models that come with it) ${kinds.get('passed') ?? 0} pass. What hinders the others, case by case, is in
+[tests/conformance/not-passing.tsv](../tests/conformance/not-passing.tsv).
+
+- **versions**: of the operator set, whose form of the operator is read.
+- **runs as**: \`kernel\`, or \`expands\` into others when a model is read.
+- **integer**: it runs on integers between quantized values, in a kernel of its own, as a table, or by moving them.
+- **gradient**: it can be trained through.
+- **quantized as**: a product with a weight; a value with its input's scale, or with its own; or float.
+- **cases**: passed, of ONNX's cases about the operator; **expanded**: of those that spell it out in other operators.
+
+${tables.join('\n')}
+## Not there
+
+Operators of ONNX that the engine has not, with the number of cases about them:
+
+${missing(operators, index, counts)}
+`;
+}
