@@ -11,7 +11,7 @@ import { realModels } from './lib/inputs.mjs';
 import { convolutionJobs, gemmJobs, layerJobs, modelJobs } from './lib/jobs.mjs';
 import { copyRates, median } from './lib/measure.mjs';
 import { currentNode, movedToCurrentNode, processor } from './lib/node.mjs';
-import { report } from './lib/report.mjs';
+import { abovePeak, report } from './lib/report.mjs';
 import { sizeByPart } from './lib/size.mjs';
 import { summarize } from './lib/summary.mjs';
 
@@ -64,7 +64,7 @@ async function scriptResult(script, args, environment = {}) {
   return JSON.parse(stdout);
 }
 
-/** The kernels by themselves, in register-only loops and in products: what share of this machine they use. */
+/** The kernels by themselves, in loops that only multiply and in products: what share of this machine they use. */
 async function measurePeaks(quick) {
   say('kernels and peaks');
   const { setUp } = await import('../tools/setup.mjs');
@@ -332,6 +332,10 @@ async function main() {
   console.log(text);
   if (values.json) writeFileSync(values.json, `${JSON.stringify(measured, null, 2)}\n`);
   if (values['write-docs']) writeDocs(text);
+  for (const wrong of abovePeak(measured)) {
+    console.error(`error of the bench: ${wrong}`);
+    process.exitCode = 1;
+  }
 }
 
 await main();

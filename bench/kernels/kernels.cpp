@@ -1,10 +1,12 @@
-// What kernels.mjs times: register-only loops (this machine's peaks) and products of given sizes. Every
-// function does a short piece of work and is called again and again from JavaScript, as V8 wants it.
+// What kernels.mjs times: loops that do nothing but multiply (this machine's peaks) and products of given
+// sizes. Every function does a short piece of work and is called again and again from JavaScript, as V8 wants
+// it.
 
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
 #include <initializer_list>
+#include <iterator>
 
 #include "kernels/depthwise.h"
 #include "kernels/gemm_float.h"
@@ -25,33 +27,59 @@ std::uint32_t random_bits() {
   return random_state >> 8;
 }
 
-// Eight chains of multiply and add. The operands change in every round, for a compiler moves products of
-// operands that do not change out of the loop, and none is a literal, for V8 makes those anew in every round.
-template <class Step, class Change>
-float register_loop(int rounds, v128_t first, v128_t change, const Step& step, const Change& add) {
-  v128_t a0 = first, a1 = add(first, change);
-  const v128_t w0 = add(a1, change), w1 = add(w0, change), w2 = add(w1, change), w3 = add(w2, change);
-  v128_t c[8];
+constexpr int kOperands = 32, kMostRows = 12;
+
+// What the loops below multiply by, in the first-level cache: loads are no work of a multiplier's.
+v128_t operands[kOperands * kMostRows];
+
+// Chains of multiply and add, `weights` times `rows` of them. One operand of each product is in a register,
+// the other one differs from row to row and round to round, for compilers move products of operands that do
+// not change out of the loop. None is a literal, for V8 makes those anew in every round.
+template <int weights, int rows, class Step>
+float multiply_loop(int rounds, v128_t first, v128_t change, const Step& step) {
+  static_assert(rows <= kMostRows);
+  v128_t next = first, w[weights], c[weights * rows];
+  for (auto& x : operands) x = next = wasm_i32x4_add(next, change);
+  for (auto& x : w) x = next = wasm_i32x4_add(next, change);
   for (auto& x : c) x = first;
   for (int i = 0; i < rounds; ++i) {
-    c[0] = step(w0, a0, c[0]);
-    c[1] = step(w1, a0, c[1]);
-    c[2] = step(w2, a0, c[2]);
-    c[3] = step(w3, a0, c[3]);
-    c[4] = step(w0, a1, c[4]);
-    c[5] = step(w1, a1, c[5]);
-    c[6] = step(w2, a1, c[6]);
-    c[7] = step(w3, a1, c[7]);
-    a0 = add(a0, w0);
-    a1 = add(a1, w1);
+    const v128_t* a = operands + i % kOperands * rows;
+#pragma clang loop unroll(full)
+    for (int row = 0; row < rows; ++row) {
+#pragma clang loop unroll(full)
+      for (int k = 0; k < weights; ++k) c[row * weights + k] = step(w[k], a[row], c[row * weights + k]);
+    }
   }
   v128_t sum = c[0];
   for (auto& x : c) sum = wasm_v128_xor(sum, x);
   return wasm_f32x4_extract_lane(sum, 0);
 }
 
-const auto add_integers = [](v128_t a, v128_t b) { return wasm_i8x16_add(a, b); };
-const auto add_floats = [](v128_t a, v128_t b) { return wasm_f32x4_add(a, b); };
+// How many chains keep a machine busy depends on how many cycles a step takes and how many steps begin at
+// once: with five cycles and two steps it takes ten. More values than the engine has registers (15 in V8 on
+// x86) cost loads and stores. So there are several loops, and the peak is that of the best.
+template <class Step>
+float multiply_loop(int loop, int rounds, v128_t first, v128_t change, const Step& step) {
+  switch (loop) {
+    case 0:
+      return multiply_loop<3, 2>(rounds, first, change, step);
+    case 1:
+      return multiply_loop<2, 4>(rounds, first, change, step);
+    case 2:
+      return multiply_loop<3, 3>(rounds, first, change, step);
+    case 3:
+      return multiply_loop<2, 5>(rounds, first, change, step);
+    case 4:
+      return multiply_loop<1, 10>(rounds, first, change, step);
+    case 5:
+      return multiply_loop<2, 6>(rounds, first, change, step);
+    case 6:
+      return multiply_loop<1, 12>(rounds, first, change, step);
+    default:
+      return multiply_loop<4, 4>(rounds, first, change, step);
+  }
+}
+constexpr int kChains[] = {6, 8, 9, 10, 10, 12, 12, 16};
 
 struct Product {
   int m, n, k;
@@ -122,29 +150,30 @@ struct Depthwise {
 
 EXPORT int machine() { return int(probe().relaxed_dot); }
 
-EXPORT float peak_dot16(int rounds) {
-  return register_loop(rounds, wasm_i8x16_splat(rounds), wasm_i8x16_splat(3), dot16_add, add_integers);
+// The loops that do nothing but multiply: how many there are, and the chains of each.
+EXPORT int peak_loops() { return std::size(kChains); }
+EXPORT int peak_chains(int loop) { return kChains[loop]; }
+
+EXPORT float peak_dot16(int loop, int rounds) {
+  return multiply_loop(loop, rounds, wasm_i8x16_splat(rounds), wasm_i8x16_splat(3), dot16_add);
 }
-EXPORT float peak_float_simd128(int rounds) {
-  return register_loop(
-      rounds, wasm_f32x4_splat(1e-4F * float(rounds)), wasm_f32x4_splat(1e-6F * float(rounds)),
-      [](v128_t w, v128_t a, v128_t c) { return madd<Simd128>(w, a, c); }, add_floats);
+EXPORT float peak_float_simd128(int loop, int rounds) {
+  return multiply_loop(loop, rounds, wasm_f32x4_splat(1e-4F * float(rounds)), wasm_i32x4_splat(rounds > 0),
+                       [](v128_t w, v128_t a, v128_t c) { return madd<Simd128>(w, a, c); });
 }
 #if ZEROPOINT_RELAXED
-EXPORT float peak_dot8(int rounds) {
-  return register_loop(rounds, wasm_i8x16_splat(rounds), wasm_i8x16_splat(3), relaxed_dot_add, add_integers);
+EXPORT float peak_dot8(int loop, int rounds) {
+  return multiply_loop(loop, rounds, wasm_i8x16_splat(rounds), wasm_i8x16_splat(3), relaxed_dot_add);
 }
-EXPORT float peak_dot8_narrow(int rounds) {
+EXPORT float peak_dot8_narrow(int loop, int rounds) {
   const v128_t ones = wasm_i16x8_splat(rounds > 0);
-  return register_loop(
-      rounds, wasm_i8x16_splat(rounds), wasm_i8x16_splat(3),
-      [=](v128_t w, v128_t a, v128_t c) { return dot16_add(relaxed_dot_pairs(w, a), ones, c); },
-      add_integers);
+  return multiply_loop(
+      loop, rounds, wasm_i8x16_splat(rounds), wasm_i8x16_splat(3),
+      [=](v128_t w, v128_t a, v128_t c) { return dot16_add(relaxed_dot_pairs(w, a), ones, c); });
 }
-EXPORT float peak_float(int rounds) {
-  return register_loop(
-      rounds, wasm_f32x4_splat(1e-4F * float(rounds)), wasm_f32x4_splat(1e-6F * float(rounds)),
-      [](v128_t w, v128_t a, v128_t c) { return madd<Relaxed>(w, a, c); }, add_floats);
+EXPORT float peak_float(int loop, int rounds) {
+  return multiply_loop(loop, rounds, wasm_f32x4_splat(1e-4F * float(rounds)), wasm_i32x4_splat(rounds > 0),
+                       [](v128_t w, v128_t a, v128_t c) { return madd<Relaxed>(w, a, c); });
 }
 #endif
 

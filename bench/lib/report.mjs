@@ -31,7 +31,8 @@ function peaksSection(peaks, copies) {
   ]);
   return `## Peaks
 
-Register-only loops, and the kernels called by themselves, in Node, one thread, GMAC/s.
+Loops that do nothing but multiply (the best of several numbers of chains), and the kernels called by themselves, in Node,
+one thread, GMAC/s.
 
 ${table(['loop', 'GMAC/s'], rows)}
 
@@ -47,11 +48,39 @@ ${table(
 `;
 }
 
+const floatEntrants = ['ours MatMul', 'theirs MatMul'];
+const int8Entrants = ['ours', 'theirs'].flatMap((who) => [`${who} QLinearMatMul`, `${who} MatMulInteger`]);
+
+/** What each engine's products of one thread are measured by. */
+const peaksOf = (peaks) => ({
+  float: peaks?.peaks.float ?? peaks?.peaks.floatTwoStep,
+  int8: peaks?.products[0]?.peak,
+});
+
+/** Products that are faster than the peak they are measured by, a sentence each: then the peak is none. */
+export function abovePeak({ rows, peaks }) {
+  const { float, int8 } = peaksOf(peaks);
+  return rows
+    .filter(({ table, threads }) => table === 'gemm' && threads === 1)
+    .flatMap((row) =>
+      [
+        ...floatEntrants.map((entrant) => [entrant, float]),
+        ...int8Entrants.map((entrant) => [entrant, int8]),
+      ].flatMap(([entrant, peak]) => {
+        const value = rate(row, entrant);
+        return value > peak
+          ? [
+              `${entrant} of ${row.name} in ${row.place} makes ${giga(value)} GMAC/s, and the peak is ${giga(peak)}`,
+            ]
+          : [];
+      }),
+    );
+}
+
 function gemmSection(rows, place, count, peaks) {
   const chosen = rows.filter((row) => row.table === 'gemm' && row.place === place && row.threads === count);
   if (chosen.length === 0) return '';
-  const float = peaks?.peaks.float ?? peaks?.peaks.floatTwoStep;
-  const int8 = peaks?.products[0]?.peak;
+  const { float, int8 } = peaksOf(peaks);
   const shareOf = (value, peak) =>
     peak && count === 1 ? `${giga(value)} (${percent(value / peak)})` : giga(value);
   const cells = chosen.map((row) => [
