@@ -1,7 +1,6 @@
-import { fedOf } from './engine/host.ts';
 import type { LayerError, OutputAgreement } from './engine/module.ts';
 import { ZeropointError } from './errors.ts';
-import { countOf, isSamples, SampleReader, type Samples } from './feeds.ts';
+import { buffersOf, countOf, isSamples, SampleReader, type Samples, take } from './feeds.ts';
 import { internals, Model } from './model.ts';
 import * as check from './options.ts';
 import type { Progress } from './quantize.ts';
@@ -61,9 +60,10 @@ export async function compare(
     const total = countOf(samples);
     let count = 0;
     for await (const feeds of reader.sweep()) {
-      const fed = fedOf(feeds);
+      const taken = take(feeds);
       for (const [index, job] of jobs.entries()) {
-        await engine.call('beginComparison', [job, fed]);
+        const moved = index === jobs.length - 1 ? buffersOf(taken) : [];
+        await engine.call('beginComparison', [job, taken], moved);
         await engine.drive(
           (milliseconds) => engine.call('advanceComparison', [job, milliseconds]),
           ({ finished }) => finished,

@@ -1,10 +1,40 @@
-// Series of samples that callers pass, and what is kept of them.
-import { ZeropointError } from './errors.ts';
-import type { Feeds, TensorLike } from './tensor.ts';
+// What callers feed, and series of it.
+import { messageOf, ZeropointError } from './errors.ts';
+import { type Feeds, type TakenTensor, takenFrom } from './tensor.ts';
+
+/** Feeds that were taken: copies of the caller's that belong to the engine, as pairs that threads pass on. */
+export type Taken = readonly (readonly [name: string, tensor: TakenTensor])[];
 
 /**
- * Samples: each is a tensor for every input, read one at a time. Work that goes through them more than once reads an
- * array again, or calls a function for a new series; of a series that can be read only once it keeps the first 256 MB.
+ * Takes feeds as they are at this moment; what their owner does with the arrays afterwards does not matter. What the
+ * engine could not make sense of is an error here.
+ */
+export function take(feeds: unknown): Taken {
+  if (typeof feeds !== 'object' || feeds === null || Array.isArray(feeds)) {
+    throw new ZeropointError('invalid-argument', 'feeds: an object with a tensor for each input is needed');
+  }
+  return Object.keys(feeds).map((name) => {
+    try {
+      return [name, takenFrom((feeds as Record<string, unknown>)[name])] as const;
+    } catch (error) {
+      throw new ZeropointError(
+        'invalid-feed',
+        `input '${name}': ${messageOf(error)}`,
+        { tensor: name },
+        { cause: error },
+      );
+    }
+  });
+}
+
+/** The memory of taken feeds, to be moved to another thread. */
+export const buffersOf = (taken: Taken): ArrayBuffer[] =>
+  taken.flatMap(([, { data }]) => (Array.isArray(data) ? [] : [data.buffer as ArrayBuffer]));
+
+/**
+ * Samples: each is a tensor for every input, read one at a time, and taken as it is when it is read: a generator may fill
+ * the same array again for the next one. Work that goes through them more than once reads an array again, or calls a
+ * function for a new series; of a series that can be read only once it keeps the first 256 MB.
  */
 export type Samples = Iterable<Feeds> | AsyncIterable<Feeds> | (() => Iterable<Feeds> | AsyncIterable<Feeds>);
 
@@ -121,18 +151,14 @@ export class KeptSamples {
   /** Keeps a sample if there is room; says whether it did. */
   offer(feeds: Feeds): boolean {
     if (this.samples.length >= this.#most) return false;
-    const bytes = Object.values(feeds).reduce((sum, { data }) => sum + bytesIn(data), 0);
+    const taken = take(feeds);
+    const bytes = taken.reduce((sum, [, { data }]) => sum + bytesIn(data), 0);
     if (this.#bytes + bytes > this.#mostBytes) return false;
     this.#bytes += bytes;
-    // Copied: a generator may fill the same array again for the next sample.
-    const copy = Object.entries(feeds).map(([name, { type, data, dims }]): [string, TensorLike] => [
-      name,
-      { type, data: data.slice() as TensorLike['data'], dims },
-    ]);
-    this.samples.push(Object.fromEntries(copy));
+    this.samples.push(Object.fromEntries(taken));
     return true;
   }
 }
 
-const bytesIn = (data: TensorLike['data']) =>
+const bytesIn = (data: TakenTensor['data']) =>
   Array.isArray(data) ? data.reduce((sum, text) => sum + 2 * text.length, 0) : data.byteLength;

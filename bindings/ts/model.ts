@@ -92,21 +92,24 @@ export class Model {
   }
 
   /**
-   * Reads a model from bytes, a Blob or File, a URL or (in Node) a file's path. Bytes are copied and stay the caller's.
+   * Reads a model from bytes, a Blob or File, a URL or (in Node) a file's path. Bytes are copied in the call and stay the
+   * caller's.
    */
   static async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
     check.checkOptions(options, { signal: check.signal });
-    const { bytes, owned } = await bytesFrom(source, options.signal);
+    const { signal } = options;
+    const bytes = await bytesFrom(source, signal);
     const engine = await theEngine();
-    await engine.breathe(options.signal);
+    await engine.breathe(signal);
     const size = bytes.byteLength;
-    const moved = engine.remote && owned && bytes.buffer instanceof ArrayBuffer ? [bytes.buffer] : [];
+    const moved = bytes.buffer instanceof ArrayBuffer ? [bytes.buffer] : [];
     return new Model(engine, await engine.call('readModel', [bytes], moved), size, 'qdq');
   }
 
   /** What the model is, and what quantization with these options would do to it, layer by layer. Runs nothing. */
-  async inspect(options: InspectOptions = {}): Promise<ModelReport> {
+  async inspect(given: InspectOptions = {}): Promise<ModelReport> {
     const { engine, id } = this.#owned;
+    const options = check.taken(given);
     check.checkOptions(options, {
       ...schemeChecks(await engine.call('choices', [])),
       dims: check.recordOf(check.integer(0, 2 ** 31)),

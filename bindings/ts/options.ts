@@ -81,6 +81,21 @@ export function checkOptions(options: unknown, checks: Readonly<Record<string, C
   }
 }
 
+/**
+ * Options as they are at the moment of a call, for work that reads them later: lists, records and bytes are copied, and
+ * what has a life of its own (signals, functions, and the options that are named `live`) is passed on.
+ */
+export function taken<T>(value: T, live: readonly string[] = []): T {
+  if (Array.isArray(value)) return value.map((item) => taken(item)) as T;
+  if (value instanceof Uint8Array) return new Uint8Array(value) as T;
+  if (typeof value !== 'object' || value === null) return value;
+  const prototype = Object.getPrototypeOf(value);
+  if (prototype !== Object.prototype && prototype !== null) return value;
+  return Object.fromEntries(
+    Object.entries(value).map(([key, item]) => [key, live.includes(key) ? item : taken(item)]),
+  ) as T;
+}
+
 function show(value: unknown): string {
   return typeof value === 'string' ? `'${value}'` : String(value);
 }

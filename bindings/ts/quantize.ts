@@ -1,5 +1,5 @@
 import type { Engine } from './engine/client.ts';
-import { fedOf, type Id, type ModelDescription } from './engine/host.ts';
+import type { Id, ModelDescription } from './engine/host.ts';
 import type {
   Choices,
   ConfigIn,
@@ -12,7 +12,7 @@ import type {
   Trial,
 } from './engine/module.ts';
 import { ZeropointError } from './errors.ts';
-import { countOf, isSamples, KeptSamples, SampleReader, type Samples } from './feeds.ts';
+import { buffersOf, countOf, isSamples, KeptSamples, SampleReader, type Samples, take } from './feeds.ts';
 import * as check from './options.ts';
 import type { Feeds } from './tensor.ts';
 
@@ -496,7 +496,8 @@ export function configFrom(
 }
 
 /** Whether these options make quantize() ask for samples. */
-export async function needsSamples(engine: Engine, model: Id, options: SchemeOptions): Promise<boolean> {
+export async function needsSamples(engine: Engine, model: Id, given: SchemeOptions): Promise<boolean> {
+  const options = check.taken(given);
   check.checkOptions(options, schemeChecks(await engine.call('choices', [])));
   const facts = await engine.call('inspectModel', [model]);
   const config = configFrom(
@@ -514,8 +515,9 @@ export async function quantizeModel(
   engine: Engine,
   model: Id,
   sizeBefore: number,
-  options: QuantizeOptions,
+  given: QuantizeOptions,
 ): Promise<{ model: ModelDescription; report: QuantizeReport }> {
+  const options = check.taken(given, ['calibration']); // whose samples are taken one by one
   check.checkOptions(options, quantizeChecks(await engine.call('choices', [])));
   const { signal, onProgress, calibration } = options;
   const threads = Math.min(options.threads ?? engine.threads, engine.info.maxThreads);
@@ -567,8 +569,9 @@ export async function quantizeModel(
       if (state.finished) break;
       let samples = 0;
       for await (const feeds of reader.sweep()) {
-        await engine.call('beginSample', [job, fedOf(feeds)]);
+        const taken = take(feeds);
         if (sweep === 0) kept.offer(withoutTargets(feeds));
+        await engine.call('beginSample', [job, taken], buffersOf(taken));
         const after = await engine.drive(
           advance,
           ({ idle }) => idle,
@@ -657,7 +660,8 @@ async function measureLayers(
   const job = await engine.call('createLayerErrors', [reference, quantized, threads]);
   try {
     for (const [index, feeds] of samples.entries()) {
-      await engine.call('beginComparison', [job, fedOf(feeds)]);
+      const taken = take(feeds);
+      await engine.call('beginComparison', [job, taken], buffersOf(taken));
       await engine.drive(
         (milliseconds) => engine.call('advanceComparison', [job, milliseconds]),
         ({ finished }) => finished,

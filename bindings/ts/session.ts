@@ -1,7 +1,8 @@
 import { asyncDispose, Owned } from './disposal.ts';
 import type { Engine } from './engine/client.ts';
-import { fedOf, type Id, type NamedTensor } from './engine/host.ts';
+import type { Id, NamedTensor } from './engine/host.ts';
 import type { StepInfo, ValueInfo } from './engine/module.ts';
+import { buffersOf, take } from './feeds.ts';
 import * as check from './options.ts';
 import { type Feeds, Tensor } from './tensor.ts';
 
@@ -48,12 +49,14 @@ export class Session {
   }
 
   /**
-   * Runs the model on a tensor for each input. Runs of one session follow each other; a long run is cut into slices,
-   * between which timers and events have their turn.
+   * Runs the model on a tensor for each input, as it is at the moment of the call: the arrays can be filled again while
+   * the model runs. Runs of one session follow each other; a long run is cut into slices, between which timers and events
+   * have their turn.
    */
   async run(feeds: Feeds, options: RunOptions = {}): Promise<Outputs> {
     check.checkOptions(options, { signal: check.signal });
-    const fed = fedOf(feeds);
+    const { signal } = options;
+    const taken = take(feeds);
     const run = this.#last.then(async () => {
       const { engine } = this.#owned;
       let spent = 0;
@@ -62,13 +65,13 @@ export class Session {
         async (milliseconds) => {
           const slice = begun
             ? await engine.call('advanceRun', [this.#owned.id, milliseconds])
-            : await engine.call('beginRun', [this.#owned.id, fed, milliseconds]);
+            : await engine.call('beginRun', [this.#owned.id, taken, milliseconds], buffersOf(taken));
           begun = true;
           spent += slice.spent;
           return slice;
         },
         (slice) => slice.finished,
-        options.signal,
+        signal,
       );
       this.#lastRunMs = spent;
       return Object.fromEntries((last.outputs ?? []).map((output) => [output.name, toTensor(output)]));

@@ -5,18 +5,12 @@ import { isNode, platform } from './platform.ts';
 /** Bytes, a Blob or File, or an address: a URL, a URL as a string or, in Node, a file's path. */
 export type ModelSource = ArrayBufferLike | ArrayBufferView | Blob | URL | string;
 
-/** Bytes, and whether they are ours alone (and so may be moved to the engine instead of copied). */
-export interface SourceBytes {
-  bytes: Uint8Array;
-  owned: boolean;
-}
-
-async function fetched(url: URL | string, signal: AbortSignal | undefined): Promise<SourceBytes> {
+async function fetched(url: URL | string, signal: AbortSignal | undefined): Promise<Uint8Array> {
   const file = String(url);
   let response: Response;
   try {
     response = await fetch(url, signal ? { signal } : {});
-    if (response.ok) return { bytes: new Uint8Array(await response.arrayBuffer()), owned: true };
+    if (response.ok) return new Uint8Array(await response.arrayBuffer());
   } catch (error) {
     throwIfAborted(signal);
     throw new ZeropointError(
@@ -49,22 +43,24 @@ export async function readPath(path: string | URL): Promise<Uint8Array> {
 /** `C:\model.onnx` is a path, not an address with the scheme `c:`. */
 const isAddress = (text: string) => /^[a-z][a-z0-9+.-]+:/i.test(text);
 
-export async function bytesFrom(source: ModelSource, signal: AbortSignal | undefined): Promise<SourceBytes> {
+/**
+ * The bytes, which belong to who asked and may be moved. Those that the source holds are copied before the first await:
+ * what their owner does with them afterwards does not matter.
+ */
+export async function bytesFrom(source: ModelSource, signal: AbortSignal | undefined): Promise<Uint8Array> {
   throwIfAborted(signal);
   if (typeof source === 'string') {
-    if (isNode && !isAddress(source)) return { bytes: await readPath(source), owned: true };
+    if (isNode && !isAddress(source)) return readPath(source);
     if (isNode && /^file:/i.test(source)) return bytesFrom(new URL(source), signal);
     return fetched(source, signal);
   }
   if (source instanceof URL) {
-    if (isNode && source.protocol === 'file:') {
-      return { bytes: await readPath(source), owned: true };
-    }
+    if (isNode && source.protocol === 'file:') return readPath(source);
     return fetched(source, signal);
   }
   if (typeof Blob !== 'undefined' && source instanceof Blob) {
     try {
-      return { bytes: new Uint8Array(await source.arrayBuffer()), owned: true };
+      return new Uint8Array(await source.arrayBuffer());
     } catch (error) {
       const file = (source as Partial<File>).name ?? 'the blob';
       throw new ZeropointError(
@@ -75,14 +71,25 @@ export async function bytesFrom(source: ModelSource, signal: AbortSignal | undef
       );
     }
   }
-  if (ArrayBuffer.isView(source)) {
-    return { bytes: new Uint8Array(source.buffer, source.byteOffset, source.byteLength), owned: false };
-  }
+  const isView = ArrayBuffer.isView(source);
   if (
+    isView ||
     source instanceof ArrayBuffer ||
     (typeof SharedArrayBuffer !== 'undefined' && source instanceof SharedArrayBuffer)
   ) {
-    return { bytes: new Uint8Array(source), owned: false };
+    const [buffer, from, length] = isView
+      ? [source.buffer, source.byteOffset, source.byteLength]
+      : [source, 0, source.byteLength];
+    try {
+      return new Uint8Array(new Uint8Array(buffer, from, length));
+    } catch (error) {
+      throw new ZeropointError(
+        'invalid-argument',
+        `source: its bytes cannot be read: ${messageOf(error)}`,
+        { hint: 'bytes that were transferred to another thread are not here any more' },
+        { cause: error },
+      );
+    }
   }
   throw new ZeropointError(
     'invalid-argument',

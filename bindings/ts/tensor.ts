@@ -70,21 +70,30 @@ export function dataLength(type: TensorType, elements: number): number {
 }
 
 /** The number of elements, or an error that says which dimension is wrong. */
-export function elementCount(dims: readonly number[]): number {
+export function elementCount(dims: readonly unknown[]): number {
   let count = 1;
-  for (const d of dims) {
-    if (!Number.isSafeInteger(d) || d < 0) {
+  let others = 1; // than 0: even an empty tensor has dimensions that can be multiplied
+  for (const [i, d] of [...dims].entries()) {
+    if (typeof d !== 'number' || !Number.isSafeInteger(d) || d < 0) {
       throw new ZeropointError(
         'invalid-argument',
-        `dims: [${dims.join(', ')}] has ${d}; a dimension is an integer of 0 or more`,
+        `dims: dimension ${i} is ${show(d)}; a dimension is an integer of 0 or more`,
       );
     }
     count *= d;
+    others *= d || 1;
   }
-  if (!Number.isSafeInteger(count)) {
+  if (!Number.isSafeInteger(others)) {
     throw new ZeropointError('invalid-argument', `dims: [${dims.join(', ')}] has too many elements`);
   }
   return count;
+}
+
+/** A value in an error's words. */
+function show(value: unknown): string {
+  if (typeof value === 'string') return `'${value.length > 20 ? `${value.slice(0, 20)}...` : value}'`;
+  if (typeof value === 'bigint') return `${value}n`;
+  return typeof value === 'object' && value !== null ? 'an object' : String(value);
 }
 
 /** A view of bytes as the typed array of a type. The bytes must be aligned for it. */
@@ -109,8 +118,18 @@ export interface TensorLike {
   readonly dims: readonly number[];
 }
 
-const isList = (data: unknown): data is ArrayLike<unknown> =>
-  Array.isArray(data) || (ArrayBuffer.isView(data) && !(data instanceof DataView));
+/** `Float32Array` and the like: what kind of typed array a value is, of whatever realm and subclass; else ''. */
+function kindOf(data: unknown): string {
+  if (!ArrayBuffer.isView(data)) return '';
+  return (data as unknown as { [Symbol.toStringTag]: string })[Symbol.toStringTag];
+}
+
+const isTypedArray = (data: unknown): data is Exclude<TensorData, string[]> => kindOf(data).endsWith('Array');
+
+const isList = (data: unknown): data is ArrayLike<unknown> => Array.isArray(data) || isTypedArray(data);
+
+const kindOfType = (type: Exclude<TensorType, 'string'>) =>
+  (storages[type].array as unknown as { name: string }).name;
 
 function typeOfData(data: unknown): TensorType {
   if (Array.isArray(data)) {
@@ -118,14 +137,49 @@ function typeOfData(data: unknown): TensorType {
     if (typeof data[0] === 'boolean') return 'bool';
     return 'float32';
   }
-  for (const type of ['float32', 'float64', 'uint8', 'int8', 'uint16', 'int16'] as const) {
-    if (data instanceof (storages[type].array as unknown as new () => unknown)) return type;
+  const kind = kindOf(data);
+  if (kind === 'Uint8ClampedArray') return 'uint8';
+  if (kind === 'Float16Array') return 'float16';
+  for (const type of [
+    ...(['float32', 'float64', 'uint8', 'int8', 'uint16', 'int16'] as const),
+    ...(['uint32', 'int32', 'uint64', 'int64'] as const),
+  ]) {
+    if (kind === kindOfType(type)) return type;
   }
-  for (const type of ['uint32', 'int32', 'uint64', 'int64'] as const) {
-    if (data instanceof (storages[type].array as unknown as new () => unknown)) return type;
-  }
-  if (data instanceof Uint8ClampedArray) return 'uint8';
   throw new ZeropointError('invalid-argument', 'data: a typed array or an array is needed');
+}
+
+/** What the entries of an integer type hold; nothing for floats. Two elements of 4 bits make one entry. */
+function rangeOf(
+  type: Exclude<TensorType, 'string'>,
+): [min: number | bigint, max: number | bigint] | undefined {
+  if (type === 'bool') return [0, 1];
+  if (type === 'int64') return [-(2n ** 63n), 2n ** 63n - 1n];
+  if (type === 'uint64') return [0n, 2n ** 64n - 1n];
+  const [, unsigned, digits] = /^(u?)int(\d+)$/.exec(type) ?? [];
+  if (digits === undefined) return undefined;
+  const bits = Math.max(8, Number(digits));
+  return unsigned ? [0, 2 ** bits - 1] : [-(2 ** (bits - 1)), 2 ** (bits - 1) - 1];
+}
+
+/** A list's numbers as the typed array of `type`: each must be one that the type holds, and there are no gaps. */
+function numbersOf(type: Exclude<TensorType, 'string'>, list: readonly unknown[]): TensorData {
+  const range = rangeOf(type);
+  const isWide = type === 'int64' || type === 'uint64';
+  const holds = (v: unknown): v is number | bigint | boolean => {
+    if (typeof v !== 'number' && typeof v !== 'bigint' && typeof v !== 'boolean') return false;
+    if (!range) return true;
+    const n = typeof v === 'boolean' ? Number(v) : v;
+    return (typeof n !== 'number' || Number.isInteger(n)) && n >= range[0] && n <= range[1];
+  };
+  const numbers = Array.from(list, (v, i) => {
+    if (holds(v)) return isWide ? BigInt(v) : Number(v);
+    throw new ZeropointError(
+      'invalid-argument',
+      `data: entry ${i} is ${show(v)}, and not a number that '${type}' holds`,
+    );
+  });
+  return storages[type].array.from(numbers as unknown as ArrayLike<never>);
 }
 
 /** The data as the typed array of `type`, or an error. */
@@ -134,38 +188,69 @@ function toData(type: TensorType, data: unknown): TensorData {
     throw new ZeropointError('invalid-argument', 'data: a typed array or an array is needed');
   }
   if (type === 'string') {
-    if (Array.isArray(data) && data.every((s) => typeof s === 'string')) return data as string[];
-    throw new ZeropointError('invalid-argument', "data: a tensor of type 'string' takes an array of strings");
-  }
-  const { array } = storages[type];
-  if (data instanceof (array as unknown as new () => Exclude<TensorData, string[]>)) return data;
-  if (data instanceof Uint8ClampedArray && type === 'uint8') {
-    return new Uint8Array(data.buffer, data.byteOffset, data.length);
-  }
-  // Runtimes that have Float16Array: the same sixteen bits.
-  if (type === 'float16' && ArrayBuffer.isView(data) && data.constructor.name === 'Float16Array') {
-    return new Uint16Array(data.buffer, data.byteOffset, data.byteLength / 2);
-  }
-  if (Array.isArray(data) && type !== 'float16' && type !== 'bfloat16') {
-    try {
-      const wide = type === 'int64' || type === 'uint64';
-      const values = wide
-        ? data.map((v) => BigInt(v as number | bigint))
-        : data.map((v) => (typeof v === 'bigint' ? Number(v) : v));
-      return array.from(values as unknown as ArrayLike<never>);
-    } catch (error) {
+    if (!Array.isArray(data)) {
       throw new ZeropointError(
         'invalid-argument',
-        `data: not numbers that '${type}' can hold`,
-        {},
-        { cause: error },
+        `data: a tensor of type 'string' takes an array of strings, not a ${kindOf(data)}`,
       );
     }
+    // Not every(): it passes over gaps.
+    const wrong = Array.from(data).findIndex((s) => typeof s !== 'string');
+    if (wrong < 0) return data as string[];
+    throw new ZeropointError(
+      'invalid-argument',
+      `data: a tensor of type 'string' takes an array of strings, and entry ${wrong} is ${show(data[wrong])}`,
+    );
   }
+  const kind = kindOf(data);
+  if (kind === kindOfType(type)) return data as unknown as TensorData;
+  if (
+    (kind === 'Uint8ClampedArray' && type === 'uint8') ||
+    // Runtimes that have Float16Array: the same sixteen bits.
+    (kind === 'Float16Array' && type === 'float16')
+  ) {
+    const { buffer, byteOffset, length } = data as unknown as Uint8Array;
+    return new storages[type].array(buffer, byteOffset, length);
+  }
+  if (Array.isArray(data) && type !== 'float16' && type !== 'bfloat16') return numbersOf(type, data);
   throw new ZeropointError(
     'invalid-argument',
-    `data: a tensor of type '${type}' takes a ${(array as unknown as { name: string }).name}, not a ${data.constructor.name}`,
+    `data: a tensor of type '${type}' takes a ${kindOfType(type)}, not ${kind ? `a ${kind}` : 'an array'}`,
   );
+}
+
+/** The data copied, with memory of its own that is not shared: as it is now, whatever becomes of the original. */
+function copied(data: TensorData): TensorData {
+  if (Array.isArray(data)) return [...data];
+  // Not slice(): a Buffer's is a view, and a subclass's is whatever it is.
+  const { array } = storages[typeOfData(data) as Exclude<TensorType, 'string'>];
+  return new (array as unknown as new (from: TensorData) => Exclude<TensorData, string[]>)(data);
+}
+
+/** A tensor of the engine's alone. */
+export interface TakenTensor extends TensorLike {
+  readonly type: TensorType;
+}
+
+/** A copy of what looks like a tensor, as it is at this moment, or an error that says what is wrong with it. */
+export function takenFrom(tensor: unknown): TakenTensor {
+  const { type, data, dims } = (tensor ?? {}) as Record<string, unknown>;
+  if (typeof type !== 'string' || !isList(data) || !Array.isArray(dims)) {
+    throw new ZeropointError('invalid-argument', 'a Tensor is needed');
+  }
+  if (!isTensorType(type)) {
+    throw new ZeropointError('invalid-argument', `${show(type)} is not an element type`);
+  }
+  const sizes = [...dims];
+  const needed = dataLength(type, elementCount(sizes));
+  const own = copied(toData(type, data));
+  if (own.length !== needed) {
+    throw new ZeropointError(
+      'invalid-argument',
+      `dims [${sizes.join(', ')}] do not fit ${own.length} entries of data`,
+    );
+  }
+  return { type, data: own, dims: sizes };
 }
 
 /**

@@ -1,7 +1,7 @@
 // What the rest of the package holds of the engine: typed calls into a host that is here or in a worker.
 import type * as Comlink from 'comlink';
 import { type Build, builds, canShareMemory } from '../builds.ts';
-import { type ErrorCode, throwIfAborted, ZeropointError } from '../errors.ts';
+import { type ErrorCode, messageOf, throwIfAborted, ZeropointError } from '../errors.ts';
 import { awaitThreads, cores, isNode, isWindow } from '../platform.ts';
 import type { WorkerFace } from './face.ts';
 import {
@@ -72,7 +72,16 @@ export class Engine {
         hint: 'load the model again',
       });
     }
-    const result = await this.#transport.call(method, args, transfer);
+    const result = await this.#transport.call(method, args, transfer).catch((error: unknown) => {
+      // Before anything was sent: an argument that threads cannot pass on.
+      if ((error as { name?: unknown }).name !== 'DataCloneError') throw error;
+      throw new ZeropointError(
+        'invalid-argument',
+        `an argument cannot be passed to the engine's thread: ${messageOf(error)}`,
+        {},
+        { cause: error },
+      );
+    });
     if ('value' in result) return result.value as Value<M>;
     const { code, message, details, fatal } = result.error;
     this.#failed ||= fatal;

@@ -3,8 +3,9 @@
 // engine/client.ts.
 
 import { type Build, canShareMemory, loadBuild, pickBuild, withWorkers } from '../builds.ts';
-import { ZeropointError } from '../errors.ts';
-import { bytesOf, dataLength, type TensorData, type TensorLike, type TensorType, viewAs } from '../tensor.ts';
+import { messageOf, ZeropointError } from '../errors.ts';
+import type { Taken } from '../feeds.ts';
+import { bytesOf, type TensorData, type TensorType, viewAs } from '../tensor.ts';
 import type {
   AgreementResult,
   Answer,
@@ -78,8 +79,6 @@ export type Result<T> =
   | { value: T }
   | { error: { code: string; message: string; details: object; fatal: boolean } };
 
-type Fed = readonly (readonly [name: string, tensor: TensorLike])[];
-
 function unwrap<T>(answer: Answer<T>): T {
   if (!answer.error) return answer.value;
   const { code, message, ...rest } = answer.error;
@@ -88,14 +87,15 @@ function unwrap<T>(answer: Answer<T>): T {
 }
 
 /** Feeds as the engine copies them. */
-const feedsIn = (feeds: Fed): FeedIn[] =>
+const feedsIn = (feeds: Taken): FeedIn[] =>
   feeds.map(([name, { type, data, dims }]) =>
     Array.isArray(data) ? { name, type, dims, strings: data } : { name, type, dims, bytes: bytesOf(data) },
   );
 
-/** A copy of the outputs' bytes as typed arrays. */
-function tensorFrom({ name, type, dims, bytes }: TensorOut): NamedTensor {
-  return { name, type, dims, data: viewAs(type, bytes) };
+/** A copy of the outputs' bytes as typed arrays, of strings as an array. */
+function tensorFrom(out: TensorOut): NamedTensor {
+  const { name, type, dims } = out;
+  return { name, type, dims, data: out.type === 'string' ? out.strings : viewAs(out.type, out.bytes) };
 }
 
 export class EngineHost {
@@ -220,7 +220,7 @@ export class EngineHost {
   }
 
   /** Starts a run and works for about `milliseconds`. */
-  beginRun(session: Id, feeds: Fed, milliseconds: number): RunSlice {
+  beginRun(session: Id, feeds: Taken, milliseconds: number): RunSlice {
     const handle = this.#session(session);
     return this.#runSlice(() => handle.begin(feedsIn(feeds), milliseconds));
   }
@@ -270,7 +270,7 @@ export class EngineHost {
     return { idle, ...job.state() };
   }
 
-  beginSample(id: Id, feeds: Fed): void {
+  beginSample(id: Id, feeds: Taken): void {
     unwrap(this.#quantizer(id).beginSample(feedsIn(feeds)));
   }
 
@@ -313,7 +313,7 @@ export class EngineHost {
     );
   }
 
-  beginComparison(id: Id, feeds: Fed): void {
+  beginComparison(id: Id, feeds: Taken): void {
     unwrap(this.#comparison(id).begin(feedsIn(feeds)));
   }
 
@@ -336,6 +336,17 @@ export class EngineHost {
 /** The methods that a client calls by name. */
 export type HostMethod = keyof EngineHost;
 
+/**
+ * Whether an error is WebAssembly's own: a trap, a C++ exception that nobody caught, or a stack that was too short. What
+ * the engine holds can then no longer be trusted. What JavaScript throws on a call's way in or out passes through C++ as
+ * an exception does, and leaves things in order.
+ */
+function isTrap(error: unknown): boolean {
+  if (error instanceof WebAssembly.RuntimeError) return true;
+  if ('Exception' in WebAssembly && error instanceof WebAssembly.Exception) return true;
+  return error instanceof Error && /call stack|too much recursion/i.test(error.message);
+}
+
 /** Calls a method by name and gives its result, or its error, as a value. */
 export async function callHost(
   host: EngineHost,
@@ -348,39 +359,30 @@ export async function callHost(
     if (error instanceof ZeropointError) {
       return { error: { code: error.code, message: error.message, details: error.details, fatal: false } };
     }
-    // A trap in WebAssembly (or a mistake of ours): what the engine holds can no longer be trusted.
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
+    if (isTrap(error)) {
+      return {
+        error: {
+          code: 'internal',
+          message: `the engine stopped: ${message}`,
+          details: { hint: 'load the model again; please report this, with the model if you can' },
+          fatal: true,
+        },
+      };
+    }
+    // JavaScript's own: no memory for an array, or a mistake of ours on the way in or out. The engine is as it was.
+    const isMemory = error instanceof RangeError;
     return {
       error: {
-        code: 'internal',
-        message: `the engine stopped: ${message}`,
-        details: { hint: 'load the model again; please report this, with the model if you can' },
-        fatal: true,
+        code: isMemory ? 'out-of-memory' : 'internal',
+        message: isMemory ? `there is no memory for this: ${message}` : message,
+        details: {
+          hint: isMemory
+            ? 'use a smaller input or batch, or dispose of models and sessions that are not needed'
+            : 'please report this, with the model if you can',
+        },
+        fatal: false,
       },
     };
   }
-}
-
-/** Feeds as pairs that can be cloned, checked for what the engine could not check itself. */
-export function fedOf(feeds: unknown): Fed {
-  if (typeof feeds !== 'object' || feeds === null || Array.isArray(feeds)) {
-    throw new ZeropointError('invalid-argument', 'feeds: an object with a tensor for each input is needed');
-  }
-  return Object.entries(feeds).map(([name, tensor]: [string, TensorLike]) => {
-    const { type, data, dims } = (tensor ?? {}) as TensorLike;
-    const isData = Array.isArray(data) || ArrayBuffer.isView(data);
-    if (typeof type !== 'string' || !isData || !Array.isArray(dims)) {
-      throw new ZeropointError('invalid-feed', `input '${name}': a Tensor is needed`, { tensor: name });
-    }
-    const elements = dims.reduce((a: number, b: number) => a * b, 1);
-    const length = (data as ArrayLike<unknown>).length;
-    if (length !== dataLength(type as TensorType, elements)) {
-      throw new ZeropointError(
-        'invalid-feed',
-        `input '${name}': dims [${dims.join(', ')}] do not fit ${length} entries of data`,
-        { tensor: name },
-      );
-    }
-    return [name, { type, data, dims: [...dims] }] as const;
-  });
 }

@@ -40,13 +40,11 @@ export interface FeedIn {
   strings?: readonly string[];
 }
 
-/** A tensor on its way out: operators on strings are not supported, so none comes out. */
-export interface TensorOut {
-  name: string;
-  type: Exclude<TensorType, 'string'>;
-  dims: number[];
-  bytes: Uint8Array<ArrayBuffer>;
-}
+/** A tensor on its way out. */
+export type TensorOut = { name: string; dims: number[] } & (
+  | { type: 'string'; strings: string[] }
+  | { type: Exclude<TensorType, 'string'>; bytes: Uint8Array<ArrayBuffer> }
+);
 
 export interface Steps {
   done: number;

@@ -44,11 +44,15 @@ export function converted(tensor: Tensor, type: TensorType): Tensor | undefined 
     return new Tensor<TensorType>(type, data as never, tensor.dims);
   }
   if (integers.includes(type) && integers.includes(tensor.type)) {
-    const wide = type === 'int64' || type === 'uint64';
-    const values = Array.from(from as ArrayLike<number | bigint>, (v) => (wide ? BigInt(v) : Number(v)));
-    const result = new Tensor<TensorType>(type, values as never, tensor.dims);
-    const back = result.data as ArrayLike<number | bigint>;
-    return values.every((v, i) => back[i] === v) ? result : undefined;
+    try {
+      return new Tensor<TensorType>(
+        type,
+        Array.from(from as ArrayLike<number | bigint>) as never,
+        tensor.dims,
+      );
+    } catch {
+      return undefined; // a number that the type does not hold
+    }
   }
   return undefined;
 }

@@ -27,6 +27,28 @@ const magic = [0x93, 0x4e, 0x55, 0x4d, 0x50, 0x59]; // "\x93NUMPY"
 
 export const isNpy = (bytes: Uint8Array): boolean => magic.every((byte, i) => bytes[i] === byte);
 
+/** Strings of one width, filled up with zeros: `U` in UTF-32, `S` in bytes, taken as UTF-8. */
+function stringsIn(bytes: Uint8Array, kind: string, width: number, count: number): string[] {
+  return Array.from({ length: count }, (_, i) => {
+    const own = bytes.subarray(i * width, (i + 1) * width);
+    if (kind === 'S') return new TextDecoder().decode(own).replace(/\0+$/, '');
+    const points = Array.from(new Uint32Array(own.slice().buffer));
+    return String.fromCodePoint(...points).replace(/\0+$/, '');
+  });
+}
+
+/** Strings as NumPy's `U`: UTF-32, all as wide as the longest. */
+function bytesOfStrings(strings: readonly string[]): { descr: string; data: Uint8Array } {
+  const points = strings.map((text) => Array.from(text, (character) => character.codePointAt(0) as number));
+  if (points.some((own) => own.at(-1) === 0)) {
+    throw new ZeropointError('unsupported-type', 'a string that ends in a zero cannot be written as .npy');
+  }
+  const width = points.reduce((most, own) => Math.max(most, own.length), 1);
+  const data = new Uint32Array(points.length * width);
+  for (const [i, own] of points.entries()) data.set(own, i * width);
+  return { descr: `<U${width}`, data: bytesOf(data) };
+}
+
 /** Copies bytes so that they are aligned, and turns them round if they are in big-endian order. */
 function nativeBytes(bytes: Uint8Array, elementBytes: number, bigEndian: boolean): Uint8Array {
   const copy = bytes.slice();
@@ -84,11 +106,12 @@ export function readNpy(bytes: Uint8Array, name = '.npy'): Tensor {
   const shape = /'shape'\s*:\s*\(([\d\s,L]*)\)/.exec(header)?.[1];
   if (descr === undefined) throw fail('records and objects cannot be read, only arrays of numbers');
   if (order === undefined || shape === undefined) throw fail('the header is malformed');
-  const [, endian, code] = /^([<>|=]?)([a-z]\d+)$/.exec(descr) ?? [];
-  const type = code === undefined ? undefined : typeOfDescr[code];
+  const [, endian, kind = '', digits = ''] = /^([<>|=]?)([a-zUS])(\d+)$/.exec(descr) ?? [];
+  const isText = kind === 'U' || kind === 'S';
+  const type = isText ? 'string' : typeOfDescr[kind + digits];
   if (type === undefined) {
     throw fail(
-      `elements of type '${descr}' cannot be read; there are ${Object.keys(typeOfDescr).join(', ')}`,
+      `elements of type '${descr}' cannot be read; there are ${Object.keys(typeOfDescr).join(', ')}, U and S`,
     );
   }
   const dims = shape
@@ -102,32 +125,42 @@ export function readNpy(bytes: Uint8Array, name = '.npy'): Tensor {
   } catch {
     throw fail(`the shape (${shape}) is not one`);
   }
-  const elementBytes = Number((code as string).slice(1));
+  const unitBytes = kind === 'U' ? 4 : kind === 'S' ? 1 : Number(digits);
+  const elementBytes = isText ? unitBytes * Number(digits) : unitBytes;
   const expected = count * elementBytes;
   const found = bytes.length - end;
   if (found !== expected) {
     throw fail(`${descr} of shape [${dims.join(', ')}] takes ${expected} bytes, and ${found} are there`);
   }
-  let data = nativeBytes(bytes.subarray(end), elementBytes, endian === '>');
+  let data = nativeBytes(bytes.subarray(end), unitBytes, endian === '>');
   if (order === 'True' && dims.length > 1) data = toRowMajor(data, dims, elementBytes);
-  return new Tensor<TensorType>(type, viewAs(type, data), dims);
+  if (type !== 'string') return new Tensor<TensorType>(type, viewAs(type, data), dims);
+  let strings: string[];
+  try {
+    strings = stringsIn(data, kind, elementBytes, count);
+  } catch {
+    throw fail('its strings have characters that are none');
+  }
+  return new Tensor<TensorType>(type, strings, dims);
 }
 
-/** A tensor as a .npy file. bfloat16 and 4-bit tensors and strings have no form in it. */
-export function writeNpy(tensor: TensorLike): Uint8Array<ArrayBuffer> {
-  const descr = descrOfType[tensor.type as Plain];
-  if (descr === undefined || Array.isArray(tensor.data)) {
-    throw new ZeropointError(
-      'unsupported-type',
-      `a tensor of type '${tensor.type}' cannot be written as .npy`,
-    );
+/** The type in a .npy file's words, and the elements. */
+function written({ type, data }: TensorLike): { descr: string; data: Uint8Array } {
+  if (Array.isArray(data)) return bytesOfStrings(data);
+  const descr = descrOfType[type as Plain];
+  if (descr === undefined) {
+    throw new ZeropointError('unsupported-type', `a tensor of type '${type}' cannot be written as .npy`);
   }
-  const endian = descr.endsWith('1') ? '|' : '<';
+  return { descr: `${descr.endsWith('1') ? '|' : '<'}${descr}`, data: bytesOf(data) };
+}
+
+/** A tensor as a .npy file; strings as NumPy's `U`. bfloat16 and 4-bit tensors have no form in it. */
+export function writeNpy(tensor: TensorLike): Uint8Array<ArrayBuffer> {
+  const { descr, data } = written(tensor);
   const shape = tensor.dims.length === 1 ? `${tensor.dims[0]},` : tensor.dims.join(', ');
-  const fields = `{'descr': '${endian}${descr}', 'fortran_order': False, 'shape': (${shape}), }`;
+  const fields = `{'descr': '${descr}', 'fortran_order': False, 'shape': (${shape}), }`;
   // Data starts at a multiple of 64, as NumPy has it.
   const header = `${fields.padEnd(Math.ceil((10 + fields.length + 1) / 64) * 64 - 11)}\n`;
-  const data = bytesOf(tensor.data);
   const file = new Uint8Array(10 + header.length + data.length);
   file.set([...magic, 1, 0]);
   new DataView(file.buffer).setUint16(8, header.length, true);

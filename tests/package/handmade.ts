@@ -1,0 +1,39 @@
+// Models by hand, field by field, as protobuf writes them: small ones, and files that no exporter makes.
+
+const varint = (n: number): number[] => (n < 128 ? [n] : [(n & 127) | 128, ...varint(Math.floor(n / 128))]);
+const field = (tag: number, bytes: number[]) => [tag * 8 + 2, ...varint(bytes.length), ...bytes];
+const number = (tag: number, value: number) => [tag * 8, ...varint(value)];
+const text = (tag: number, value: string) => field(tag, [...new TextEncoder().encode(value)]);
+export const valueInfo = (tag: number, name: string, dims: (number | string)[], type = 1) =>
+  field(tag, [
+    ...text(1, name),
+    ...field(
+      2,
+      field(1, [
+        ...number(1, type),
+        ...field(
+          2,
+          dims.flatMap((d) => field(1, typeof d === 'number' ? number(1, d) : text(2, d))),
+        ),
+      ]),
+    ),
+  ]);
+/** A node, named by its operator and first output. */
+export const node = (op: string, inputs: string[], outputs: string[], domain = '') =>
+  field(1, [
+    ...inputs.flatMap((name) => text(1, name)),
+    ...outputs.flatMap((name) => text(2, name)),
+    ...text(3, `${op}_of_${outputs[0]}`),
+    ...text(4, op),
+    ...(domain ? text(7, domain) : []),
+  ]);
+export const modelOf = (graph: number[], domains: string[] = []) =>
+  Uint8Array.from([
+    ...number(1, 8),
+    ...field(7, [...graph, ...text(2, 'graph')]),
+    ...field(8, [...text(1, ''), ...number(2, 13)]),
+    ...domains.flatMap((domain) => field(8, [...text(1, domain), ...number(2, 1)])),
+  ]);
+/** A model from x to y, both float32 of these dimensions. */
+export const small = (dims: (number | string)[], ...nodes: number[][]) =>
+  modelOf([...nodes.flat(), ...valueInfo(11, 'x', dims), ...valueInfo(12, 'y', dims)], ['own.ops']);
