@@ -21,7 +21,8 @@ Examples:
   $ zeropoint compare model.onnx small.onnx --inputs samples/ --preset imagenet
   $ zeropoint bench model.onnx small.onnx
 
-Exit codes: ${exitCodes.done} done, ${exitCodes.failed} the work failed, ${exitCodes.wrongCall} the call was wrong.
+Exit codes: ${exitCodes.done} done, ${exitCodes.failed} the work failed, ${exitCodes.wrongCall} the call was wrong,
+${exitCodes.cannotRun} the model that was inspected cannot run here.
 Each command says more: zeropoint quantize --help`,
   );
 

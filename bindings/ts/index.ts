@@ -26,7 +26,13 @@ export type {
 } from './engine/module.ts';
 export { type ErrorCode, type ErrorDetails, errorCodes, ZeropointError } from './errors.ts';
 export type { Samples } from './feeds.ts';
-export { type InspectOptions, type LoadOptions, Model, type ModelReport } from './model.ts';
+export {
+  type InspectOptions,
+  type LoadOptions,
+  Model,
+  type ModelProblem,
+  type ModelReport,
+} from './model.ts';
 export type { RgbaImage } from './platform.ts';
 export type {
   Finding,

@@ -2,7 +2,7 @@ import { asyncDispose, Owned } from './disposal.ts';
 import { type Engine, engine as theEngine } from './engine/client.ts';
 import type { ModelDescription } from './engine/host.ts';
 import type { EngineReport, ModelFacts, ValueInfo } from './engine/module.ts';
-import { ZeropointError } from './errors.ts';
+import { type ErrorCode, type ErrorDetails, ZeropointError } from './errors.ts';
 import * as check from './options.ts';
 import {
   configFrom,
@@ -29,6 +29,12 @@ export interface InspectOptions extends SchemeOptions {
   measureWeights?: boolean | undefined;
 }
 
+/** What stands in the way of running a model: the error that createSession() throws. */
+export interface ModelProblem extends ErrorDetails {
+  code: ErrorCode;
+  message: string;
+}
+
 /** What a model is, and what quantization would do to it. */
 export interface ModelReport extends ModelFacts {
   inputs: readonly ValueInfo[];
@@ -37,11 +43,21 @@ export interface ModelReport extends ModelFacts {
   size: number;
   /** Multiply-accumulates of one run; 0 where shapes are not known. */
   macs: number;
+  /** Why the model cannot run here: it names all operators that are not supported. Null: nothing is known against it. */
+  problem: ModelProblem | null;
   /**
    * What would be quantized, what not, and why: layer by layer, for the scheme that was asked about. A model that is
    * quantized already, or has operators that are not supported, has no layers here, and a warning that says so.
    */
   plan: EngineReport;
+}
+
+/** An error that says what a model cannot do here; all others are thrown on. */
+function problemOf(error: unknown): ModelProblem {
+  if (error instanceof ZeropointError && /^unsupported-/.test(error.code)) {
+    return { code: error.code, message: error.message, ...error.details };
+  }
+  throw error;
 }
 
 const noPlan: EngineReport = {
@@ -121,17 +137,19 @@ export class Model {
       scheme,
       facts.operators.map(({ op }) => op),
     );
+    // A model that cannot run can still be looked at.
+    let problem = await engine.call('requireSupported', [id]).then(() => null, problemOf);
     const bound = dims ? (await engine.call('bindDims', [id, dims])).id : undefined;
     try {
       const without = (why: string) => ({ ...noPlan, mode: config.mode, warnings: [why] });
       const plan = facts.quantized
         ? without('the model is quantized already')
         : await engine.call('planOf', [bound ?? id, config, measureWeights ?? false]).catch((error) => {
-            // A model that cannot run can still be looked at.
-            if (!(error instanceof ZeropointError && error.code === 'unsupported-operator')) throw error;
-            return without(error.message);
+            problem ??= problemOf(error);
+            return without(problem.message);
           });
-      return { ...facts, inputs: this.inputs, outputs: this.outputs, size: this.size, macs: plan.macs, plan };
+      const { inputs, outputs, size } = this;
+      return { ...facts, inputs, outputs, size, macs: plan.macs, problem, plan };
     } finally {
       if (bound !== undefined) engine.release(bound);
     }

@@ -3,6 +3,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { beforeAll, describe, expect, inject, test } from 'vitest';
+import { modelOf, node, small, valueInfo } from './handmade.ts';
 import { cli, models, noise, temporaryFolder, zeropoint } from './helpers.ts';
 
 const { Tensor, readNpz, writeNpy, writeNpz } = zeropoint;
@@ -76,6 +77,56 @@ describe('zeropoint', () => {
     expect(stdout).toBe('');
     expect(stderr.trim()).not.toBe('');
     expect(stderr).not.toMatch(/at .*\.js:\d+/); // no stack
+  });
+
+  test('a model that cannot run: exit code 3, why in the first line, and everything else', async () => {
+    const path = inFolder('strange.onnx');
+    const nodes = [
+      node('Frobnicate', ['x'], ['a'], 'own.ops'),
+      node('Relu', ['a'], ['b']),
+      node('Transmogrify', ['b'], ['y'], 'own.ops'),
+    ];
+    writeFileSync(path, small([2], ...nodes));
+    const { code, stdout } = await cli(['inspect', path]);
+    expect(code).toBe(3);
+    const [first, ...rest] = stdout.split('\n');
+    expect(first).toMatch(/^cannot run here: .*own\.ops\.Frobnicate .*own\.ops\.Transmogrify /);
+    expect(rest.join('\n')).toMatch(/^opsets +ai\.onnx 13, own\.ops 1$/m);
+    expect(rest.join('\n')).not.toContain('Transmogrify (node'); // not said twice
+    const asJson = await cli(['inspect', path, '--json']);
+    expect(asJson.code).toBe(3);
+    expect(JSON.parse(asJson.stdout)).toMatchObject({
+      problem: { code: 'unsupported-operator', op: 'own.ops.Frobnicate', hint: expect.any(String) },
+      nodes: 3,
+    });
+    expect(await json('inspect', model)).toMatchObject({ problem: null });
+    for (const help of [['--help'], ['inspect', '--help']]) {
+      expect((await cli(help)).stdout.replaceAll('\n', ' ')).toMatch(/3[: ].*cannot run here/);
+    }
+  });
+
+  test('a model that cannot even be read as one: exit code 3 too', async () => {
+    const path = inFolder('future.onnx');
+    writeFileSync(
+      path,
+      modelOf(
+        [...node('Relu', ['x'], ['y']), ...valueInfo(11, 'x', [2]), ...valueInfo(12, 'y', [2])],
+        [],
+        99,
+      ),
+    );
+    const { code, stdout } = await cli(['inspect', path]);
+    expect(code).toBe(3);
+    expect(stdout).toMatch(/^cannot run here: .*opset 99/);
+  });
+
+  test('nothing quantized is said first', async () => {
+    const path = inFolder('relu.onnx');
+    writeFileSync(path, small([2], node('Relu', ['x'], ['y'])));
+    const output = inFolder('same.onnx');
+    const { code, stdout } = await cli(['quantize', path, '-o', output, '--mode', 'dynamic', '--force']);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^nothing was quantized: 0 of \d layers\n/);
   });
 
   test.each([
@@ -159,6 +210,7 @@ describe('zeropoint quantize', () => {
     ]);
     expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
     expect(stdout).toContain('times smaller');
+    expect(stdout).not.toContain('nothing was quantized');
     const report = JSON.parse(readFileSync(inFolder('report.json'), 'utf8'));
     expect(report).toMatchObject({
       output: out,

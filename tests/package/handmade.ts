@@ -27,11 +27,11 @@ export const node = (op: string, inputs: string[], outputs: string[], domain = '
     ...text(4, op),
     ...(domain ? text(7, domain) : []),
   ]);
-export const modelOf = (graph: number[], domains: string[] = []) =>
+export const modelOf = (graph: number[], domains: string[] = [], opset = 13) =>
   Uint8Array.from([
     ...number(1, 8),
     ...field(7, [...graph, ...text(2, 'graph')]),
-    ...field(8, [...text(1, ''), ...number(2, 13)]),
+    ...field(8, [...text(1, ''), ...number(2, opset)]),
     ...domains.flatMap((domain) => field(8, [...text(1, domain), ...number(2, 1)])),
   ]);
 /** A model from x to y, both float32 of these dimensions. */

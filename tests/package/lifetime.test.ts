@@ -128,7 +128,8 @@ describe('an AbortSignal', () => {
     );
     expect(asked).toBeGreaterThanOrEqual(3);
     expect(closed).toBe(true);
-    expect(seen.every(({ phase }) => phase !== 'place')).toBe(true); // it never got that far
+    expect(seen.length).toBeGreaterThan(0);
+    expect(seen.map(({ phase }) => phase)).not.toContain('place'); // it never got that far
   });
 
   test('stops a comparison and a load', async () => {

@@ -41,21 +41,27 @@ describe('every mode on a real model', () => {
     model = await Model.load(path);
   });
 
-  const modes: [string, QuantizeOptions, { smaller: number; sqnr: number }][] = [
-    ['static', { mode: 'static', calibration: samples }, { smaller: 3, sqnr: 10 }],
+  // `sqnr`: at least, against the float model; `same`: against ONNX Runtime with the same file. Measured were 30 to 39 dB
+  // and 123 to 130 dB, rounding of floats that is. With `dynamic` that rounding moves ranges, and integers with them: 43 dB.
+  const modes: [string, QuantizeOptions, { smaller: number; sqnr: number; same: number }][] = [
+    ['static', { mode: 'static', calibration: samples }, { smaller: 3, sqnr: 25, same: 100 }],
     [
       'static, per tensor',
       { mode: 'static', calibration: samples, perChannel: false },
-      { smaller: 3, sqnr: 3 },
+      { smaller: 3, sqnr: 25, same: 100 },
     ],
     [
       'static, int8 activations',
       { calibration: samples, activations: 'int8', symmetric: true },
-      { smaller: 3, sqnr: 8 },
+      { smaller: 3, sqnr: 25, same: 100 },
     ],
-    ['dynamic', { mode: 'dynamic' }, { smaller: 3, sqnr: 10 }],
-    ['weight-only', { mode: 'weight-only' }, { smaller: 3, sqnr: 25 }],
-    ['weight-only, 4 bits', { mode: 'weight-only', weights: 'int4', blockSize: 32 }, { smaller: 3, sqnr: 3 }],
+    ['dynamic', { mode: 'dynamic' }, { smaller: 3, sqnr: 28, same: 40 }],
+    ['weight-only', { mode: 'weight-only' }, { smaller: 3, sqnr: 32, same: 100 }],
+    [
+      'weight-only, 4 bits',
+      { mode: 'weight-only', weights: 'int4', blockSize: 32 },
+      { smaller: 3, sqnr: 32, same: 100 },
+    ],
   ];
 
   test.each(modes)('%s', async (_, options, least) => {
@@ -75,12 +81,13 @@ describe('every mode on a real model', () => {
     expect(verdict.latency.reference).toBeGreaterThan(0);
     expect(verdict.latency.candidate).toBeGreaterThan(0);
 
-    // ONNX Runtime opens the file, and gives what we give. Where it rounds in another order an integer may differ by
-    // one on the way, and that spreads: the two agree far better than either does with the float model.
+    // ONNX Runtime opens the file, and gives what we give.
     const sample = unseen[0] as Feeds;
     const theirs = await inOnnxRuntime(bytes, sample);
     await using session = await small.createSession();
     const ours = await session.run(sample);
+    expect(Object.keys(ours)).toEqual(Object.keys(theirs));
+    expect(Object.keys(ours)).toHaveLength(1);
     for (const [name, { data }] of Object.entries(ours)) {
       const other = theirs[name]?.data as Float32Array;
       let [signal, noise] = [0, 0];
@@ -88,9 +95,8 @@ describe('every mode on a real model', () => {
         signal += value ** 2;
         noise += (value - (other[i] as number)) ** 2;
       }
-      expect(10 * Math.log10(signal / Math.max(noise, 1e-30))).toBeGreaterThan(
-        (verdict.outputs[0]?.sqnr ?? 0) + 6,
-      );
+      expect(signal).toBeGreaterThan(0);
+      expect(10 * Math.log10(signal / Math.max(noise, 1e-30))).toBeGreaterThan(least.same);
     }
     await small.dispose();
   });
@@ -159,7 +165,7 @@ describe('every mode on a real model', () => {
     });
     expect(await again.model.toBytes()).toEqual(await plain.model.toBytes());
     await plain.model.dispose();
-    expect(again.report.layers.every(({ error }) => error === undefined)).toBe(true);
+    expect(again.report.layers.map(({ error }) => error)).toEqual(report.layers.map(() => undefined));
     await again.model.dispose();
     await small.dispose();
   });
@@ -190,6 +196,7 @@ describe('every mode on a real model', () => {
     expect(wide?.findings[0]).toContain(`channel ${wide?.weight?.spread?.channel} of this`);
 
     const errors = report.layers.flatMap(({ error }) => (error ? [error] : []));
+    expect(errors.length).toBeGreaterThan(10);
     for (const { histogram, clip, quantized, outside, saturated } of errors) {
       expect(histogram.counts.length).toBeLessThanOrEqual(64);
       expect(clip === null).toBe(!quantized);

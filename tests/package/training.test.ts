@@ -82,7 +82,8 @@ describe('quantization-aware training', () => {
       signal += v ** 2;
       noise += (v - (other[i] as number)) ** 2;
     }
-    expect(10 * Math.log10(signal / Math.max(noise, 1e-30))).toBeGreaterThan(25);
+    expect(signal).toBeGreaterThan(0);
+    expect(10 * Math.log10(signal / Math.max(noise, 1e-30))).toBeGreaterThan(100); // 134 was measured
     await session.release();
     await before.model.dispose();
     await after.model.dispose();

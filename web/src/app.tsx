@@ -11,7 +11,7 @@ import {
 import { sha256 } from './checkpoints.ts';
 import type { Demo } from './demos/demo.ts';
 import { demos } from './demos/index.ts';
-import { bytes, decibels, milliseconds, percent } from './format.ts';
+import { bytes, decibels, milliseconds, percent, sizeChange } from './format.ts';
 import { DropZone, droppedFiles } from './parts/drop-zone.tsx';
 import { ErrorBox } from './parts/error-box.tsx';
 import { ModelCard } from './parts/model-card.tsx';
@@ -136,7 +136,12 @@ export function App() {
   const show = useCallback((result: Result) => {
     setResults((before) => [...before, result]);
     setShown(result.id);
-    setStatus(`Done: ${bytes(result.report.sizeBefore)} became ${bytes(result.report.sizeAfter)}`);
+    const { layersQuantized, sizeBefore, sizeAfter } = result.report;
+    setStatus(
+      layersQuantized === 0
+        ? 'Nothing was quantized'
+        : `Done: ${bytes(sizeBefore)} became ${bytes(sizeAfter)}, ${sizeChange(sizeBefore, sizeAfter)}`,
+    );
     requestAnimationFrame(() => resultHeading.current?.focus());
   }, []);
 

@@ -37,6 +37,15 @@ export const decibels = (value: number): string =>
 
 export const times = (value: number): string => `${value.toFixed(value < 10 ? 2 : 1)}×`;
 
+/** How the size of a file changed, in words. */
+export function sizeChange(before: number, after: number): string {
+  if (after === before) return 'the same size';
+  const share = after > before ? after / before - 1 : 1 - after / before;
+  const words = share < 0.01 ? 'less than 1 %' : percent(share, 0);
+  if (after > before) return `${words} larger`;
+  return before / after < 1.1 ? `${words} smaller` : `${times(before / after)} smaller`;
+}
+
 export const dims = (shape: readonly Dim[] | null): string => (shape ? `[${shape.join(', ')}]` : 'any shape');
 
 /** Root mean square of the error as a share of the signal's: 20 dB is 10 %, 40 dB is 1 %. */

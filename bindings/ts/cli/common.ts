@@ -21,7 +21,8 @@ import {
   ZeropointError,
 } from '../node.ts';
 
-export const exitCodes = { done: 0, failed: 1, wrongCall: 2 };
+/** `cannotRun`: of `inspect`, which has said all that it could. */
+export const exitCodes = { done: 0, failed: 1, wrongCall: 2, cannotRun: 3 };
 
 /** A mistake in the call: exit code 2. */
 export class WrongCall extends Error {}
@@ -406,6 +407,16 @@ export function bytes(count: number): string {
   }
   return `${value.toFixed(value < 10 ? 2 : 1)} ${units[unit]}`;
 }
+
+/** How the size of a file changed: never as a share that has to be read twice. */
+export function sizeChange(before: number, after: number): string {
+  if (after === before) return 'the same size';
+  if (after > before) return `${percentOf(after / before - 1)} larger`;
+  const times = before / after;
+  return times < 1.1 ? `${percentOf(1 - after / before)} smaller` : `${times.toFixed(2)} times smaller`;
+}
+
+const percentOf = (share: number) => `${share < 0.01 ? 'less than 1' : (100 * share).toFixed(0)} %`;
 
 export function amount(count: number): string {
   const [value, unit] =

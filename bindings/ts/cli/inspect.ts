@@ -1,10 +1,12 @@
 import { Command } from 'commander';
+import { type ModelProblem, type ValueInfo, ZeropointError } from '../node.ts';
 import {
   addCommonOptions,
   amount,
   begin,
   bytes,
   type CommonOptions,
+  exitCodes,
   json,
   loadModel,
   parse,
@@ -31,21 +33,48 @@ export function inspectCommand(): Command {
 Examples:
   $ zeropoint inspect model.onnx
   $ zeropoint inspect model.onnx --mode weight-only --weights int4 --layers
-  $ zeropoint inspect model.onnx --dims H=640,W=640 --json`,
+  $ zeropoint inspect model.onnx --dims H=640,W=640 --json
+
+Exit code ${exitCodes.cannotRun}: the model cannot run here; the first line says why, and all else is said too.`,
     );
   addSchemeOptions(command);
   return addCommonOptions(command).action(inspect);
 }
 
+function printProblem({ message, hint }: ModelProblem): void {
+  print(`cannot run here: ${message}`);
+  if (hint) print(`  ${hint}`);
+}
+
+/** Operations are counted where the sizes of all inputs are known. */
+function unknownMacs(inputs: readonly ValueInfo[]): string {
+  const names = inputs.flatMap(({ dims }) => (dims ?? []).filter((d) => typeof d === 'string' && d !== '?'));
+  if (names.length === 0) return 'none that could be counted';
+  return `unknown: give --dims ${[...new Set(names)].map((name) => `${name}=N`).join(',')}`;
+}
+
 async function inspect(path: string, options: Options): Promise<void> {
   begin(options);
-  const model = await loadModel(path);
+  const model = await loadModel(path).catch((error: unknown) => {
+    // Not even read: an operator set that is too new, say.
+    if (!(error instanceof ZeropointError && error.code.startsWith('unsupported-'))) throw error;
+    const { code, message, details } = error;
+    return { code, message, ...details };
+  });
+  if ('code' in model) {
+    process.exitCode = exitCodes.cannotRun;
+    if (options.json) process.stdout.write(json({ problem: model }));
+    else printProblem(model);
+    return;
+  }
   const report = await model.inspect({ ...schemeFrom(options), dims: options.dims });
+  const { plan, problem } = report;
+  if (problem) process.exitCode = exitCodes.cannotRun;
   if (options.json) {
     process.stdout.write(json(report));
     return;
   }
-  const { plan } = report;
+  if (problem) printProblem(problem);
   const opsets = report.opsets.map(({ domain, version }) => `${domain} ${version}`).join(', ');
   print(
     table([
@@ -57,7 +86,7 @@ async function inspect(path: string, options: Options): Promise<void> {
       ['parameters', `${amount(report.parameters)}, ${bytes(report.weightBytes)}`],
       [
         'operations',
-        report.macs > 0 ? `${amount(report.macs)} multiply-accumulates` : 'unknown: give --dims',
+        report.macs > 0 ? `${amount(report.macs)} multiply-accumulates` : unknownMacs(model.inputs),
       ],
       [
         'operators',
@@ -68,7 +97,7 @@ async function inspect(path: string, options: Options): Promise<void> {
   const share =
     plan.macs > 0 ? `, ${((100 * plan.macsQuantized) / plan.macs).toFixed(1)} % of the operations` : '';
   print(`\n${plan.mode} quantization: ${plan.layersQuantized} of ${plan.layers.length} layers${share}`);
-  for (const warning of plan.warnings) print(`  ${warning}`);
+  for (const warning of plan.warnings) if (warning !== problem?.message) print(`  warning: ${warning}`);
   if (options.layers) {
     print(
       table(

@@ -15,6 +15,7 @@ import {
   print,
   type SampleArguments,
   samplesFor,
+  sizeChange,
   table,
   terminal,
   WrongCall,
@@ -142,17 +143,16 @@ async function quantize(path: string, options: Options): Promise<void> {
 }
 
 function printReport(output: string, report: QuantizeReport): void {
-  const times = report.sizeBefore / report.sizeAfter;
   const share =
     report.macs > 0 ? `, ${((100 * report.macsQuantized) / report.macs).toFixed(1)} % of the operations` : '';
+  const { sizeBefore, sizeAfter, layersQuantized } = report;
+  const layers = `${layersQuantized} of ${report.layers.length} layers`;
+  if (layersQuantized === 0) print(`nothing was quantized: ${layers}`);
   print(
     table([
       ['written', output],
-      [
-        'size',
-        `${bytes(report.sizeBefore)} → ${bytes(report.sizeAfter)} (${times.toFixed(2)} times smaller)`,
-      ],
-      ['quantized', `${report.layersQuantized} of ${report.layers.length} layers${share}`],
+      ['size', `${bytes(sizeBefore)} → ${bytes(sizeAfter)} (${sizeChange(sizeBefore, sizeAfter)})`],
+      ['quantized', `${layers}${share}`],
       ['samples', report.samples > 0 ? `${report.samples}` : '-'],
     ]),
   );

@@ -18,6 +18,14 @@ export function ModelCard({ name, report }: { name: string; report: ModelReport 
   }, [layers, filter]);
   return (
     <div class="model-card">
+      {report.problem && (
+        <div class="error" role="alert">
+          <p class="error-title">
+            <strong>This model cannot run here: {report.problem.message}</strong>
+          </p>
+          {report.problem.hint && <p>What to do: {report.problem.hint}.</p>}
+        </div>
+      )}
       <div class="facts">
         <Fact label="Size" value={bytes(report.size)} />
         <Fact label="Parameters" value={count(report.parameters)} />
@@ -37,11 +45,13 @@ export function ModelCard({ name, report }: { name: string; report: ModelReport 
         ))}
         {report.operators.length > 24 && <span class="chip">and {report.operators.length - 24} more</span>}
       </p>
-      {report.plan.warnings.map((warning) => (
-        <p class="warning" key={warning}>
-          {warning}
-        </p>
-      ))}
+      {report.plan.warnings
+        .filter((warning) => warning !== report.problem?.message)
+        .map((warning) => (
+          <p class="warning" key={warning}>
+            {warning}
+          </p>
+        ))}
       {layers.length > 0 && (
         <details>
           <summary>

@@ -1,6 +1,6 @@
 import { useState } from 'preact/hooks';
 import type { Model, Trial, ZeropointError } from 'zeropoint';
-import { bytes, decibels, milliseconds, percent, times, verdict } from '../format.ts';
+import { bytes, decibels, milliseconds, percent, sizeChange, times, verdict } from '../format.ts';
 import { asError, type SampleSet } from '../sample-set.ts';
 import { describe, isCalibrated, type Settings } from '../settings.ts';
 import { type Result, worstSqnr, worstTop1 } from '../work.ts';
@@ -60,7 +60,11 @@ export function ResultView({
   const [problem, setProblem] = useState<ZeropointError | undefined>();
   const { report, comparison, latency, accuracy, settings } = result;
   const sqnr = worstSqnr(result);
-  const { word, grade } = verdict(sqnr);
+  const isSame = report.layersQuantized === 0;
+  // What was left as it was agrees with itself: no success.
+  const { word, grade } = isSame
+    ? ({ word: 'Nothing was quantized: this is the original.', grade: 'poor' } as const)
+    : verdict(sqnr);
   const top1 = worstTop1(result);
   const cosine = Math.min(...comparison.outputs.map((o) => o.cosine));
   const speedup = latency.original / latency.quantized;
@@ -70,13 +74,20 @@ export function ResultView({
   };
   return (
     <div class="result" data-testid="result">
+      {isSame && (
+        <p class="warning" role="alert">
+          <strong>Nothing was quantized</strong>: 0 of {report.layers.length}{' '}
+          {report.layers.length === 1 ? 'layer' : 'layers'}. The list of layers above says why; other settings
+          may do more.
+        </p>
+      )}
       <div class="headline">
         <Compare
           label="File size"
           before={bytes(report.sizeBefore)}
           after={bytes(report.sizeAfter)}
           share={report.sizeAfter / report.sizeBefore}
-          note={`${times(report.sizeBefore / report.sizeAfter)} smaller`}
+          note={sizeChange(report.sizeBefore, report.sizeAfter)}
         />
         {latency.runs > 0 && (
           <Compare

@@ -189,7 +189,7 @@ export function SamplesPanel({
               <p>
                 {busy
                   ? 'Reading the files…'
-                  : `${good} ${good === 1 ? 'sample' : 'samples'} from ${checks.length - bad.length} files.`}{' '}
+                  : `${counted(good, 'sample')} from ${counted(checks.length - bad.length, 'file')}.`}{' '}
                 <button
                   type="button"
                   class="link"
@@ -222,7 +222,7 @@ export function SamplesPanel({
                   ) : (
                     <span class="note" data-testid="labels">
                       {labels
-                        ? `${labels.length} right answers from ${labelFile?.name}.`
+                        ? `${counted(labels.length, 'right answer')} from ${labelFile?.name}.`
                         : 'Optional: the class of each sample, a number a line, or NAME,CLASS. Then right answers are counted.'}
                     </span>
                   )}
@@ -288,6 +288,8 @@ export function SamplesPanel({
     </div>
   );
 }
+
+const counted = (count: number, what: string) => `${count} ${what}${count === 1 ? '' : 's'}`;
 
 const presetNames: Record<string, string> = {
   unit: '0 to 1',
