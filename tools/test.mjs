@@ -1,5 +1,5 @@
 // node tools/test.mjs [SUITE…]: sets up, builds, runs every suite (or those named), and sums them up.
-// The last line is `N passed, N failed`. ZEROPOINT_FUZZ_SECONDS sets how long the fuzzers run (60).
+// The last line is `N passed, N failed, N skipped`. ZEROPOINT_FUZZ_SECONDS sets how long the fuzzers run (60).
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { build, buildPreset } from './build.mjs';
@@ -31,13 +31,17 @@ function readReport(file, count) {
 }
 
 const sum = (counts) =>
-  counts.reduce((a, b) => ({ passed: a.passed + b.passed, failed: a.failed + b.failed }), {
-    passed: 0,
-    failed: 0,
-  });
+  counts.reduce(
+    (a, { passed, failed, skipped = 0 }) => ({
+      passed: a.passed + passed,
+      failed: a.failed + failed,
+      skipped: a.skipped + skipped,
+    }),
+    { passed: 0, failed: 0, skipped: 0 },
+  );
 
 /** A count that agrees with the exit code: a program that fails without a failed test has failed all the same. */
-const agreeing = ({ passed, failed }, code) => ({ passed, failed: code !== 0 && failed === 0 ? 1 : failed });
+const agreeing = (count, code) => ({ ...count, failed: code !== 0 && count.failed === 0 ? 1 : count.failed });
 
 /** Runs a GoogleTest program, one shard per core. */
 async function googleTest(name, command, args = []) {
@@ -56,11 +60,11 @@ async function googleTest(name, command, args = []) {
     );
     if (code !== 0) console.log(output);
     const count = readReport(report, ({ testsuites }) => {
-      const tests = testsuites
-        .flatMap(({ testsuite }) => testsuite)
-        .filter(({ result }) => result === 'COMPLETED');
-      const failed = tests.filter(({ failures }) => failures?.length).length;
-      return { passed: tests.length - failed, failed };
+      const tests = testsuites.flatMap(({ testsuite }) => testsuite);
+      const completed = tests.filter(({ result }) => result === 'COMPLETED');
+      const skipped = tests.filter(({ result }) => result === 'SKIPPED').length;
+      const failed = completed.filter(({ failures }) => failures?.length).length;
+      return { passed: completed.length - failed, failed, skipped };
     });
     return agreeing(count, code);
   });
@@ -102,9 +106,10 @@ async function vitest(name, env = {}) {
     ['run', '--project', name, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
     { env: { ...process.env, ...env }, mayFail: true },
   );
-  const count = readReport(report, ({ numPassedTests, numFailedTests }) => ({
+  const count = readReport(report, ({ numPassedTests, numFailedTests, numPendingTests, numTodoTests }) => ({
     passed: numPassedTests,
     failed: numFailedTests,
+    skipped: numPendingTests + numTodoTests,
   }));
   return agreeing(count, code);
 }
@@ -207,14 +212,14 @@ await runMain(async () => {
   }
 
   console.log(
-    `\n${'suite'.padEnd(13)}${'passed'.padStart(8)}${'failed'.padStart(8)}${'seconds'.padStart(10)}`,
+    `\n${'suite'.padEnd(13)}${'passed'.padStart(8)}${'failed'.padStart(8)}${'skipped'.padStart(9)}${'seconds'.padStart(10)}`,
   );
-  for (const { name, passed, failed, seconds } of rows) {
+  for (const { name, passed, failed, skipped = 0, seconds } of rows) {
     console.log(
-      `${name.padEnd(13)}${`${passed}`.padStart(8)}${`${failed}`.padStart(8)}${seconds.toFixed(1).padStart(10)}`,
+      `${name.padEnd(13)}${`${passed}`.padStart(8)}${`${failed}`.padStart(8)}${`${skipped}`.padStart(9)}${seconds.toFixed(1).padStart(10)}`,
     );
   }
-  const { passed, failed } = sum(rows);
-  console.log(`\n${passed} passed, ${failed} failed`);
+  const { passed, failed, skipped } = sum(rows);
+  console.log(`\n${passed} passed, ${failed} failed, ${skipped} skipped`);
   return failed === 0 && passed > 0 ? 0 : 1;
 });
