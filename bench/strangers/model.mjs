@@ -10,15 +10,16 @@ import { home } from './packages.mjs';
 import { canSpeak } from './sound.mjs';
 import { Theirs } from './theirs.mjs';
 
+/** `blind`: without samples, which it does not need. */
 export const modes = {
   static: { mode: 'static' },
   'static, operators': { mode: 'static', format: 'qoperator' },
-  dynamic: { mode: 'dynamic' },
-  'dynamic, operators': { mode: 'dynamic', format: 'qoperator' },
-  'weight-only int8': { mode: 'weight-only' },
+  dynamic: { mode: 'dynamic', blind: true },
+  'dynamic, operators': { mode: 'dynamic', format: 'qoperator', blind: true },
+  'weight-only int8': { mode: 'weight-only', blind: true },
   'weight-only int4': { mode: 'weight-only', weights: 'int4' },
   auto: { mode: 'auto' },
-  float16: { mode: 'float16' },
+  float16: { mode: 'float16', blind: true },
 };
 /** ONNX Runtime's own quantizer. */
 export const theirModes = { static: 'static', dynamic: 'dynamic' };
@@ -27,7 +28,8 @@ const calibrationSamples = 8;
 const heldOutSamples = 4;
 const heldOutFrom = 1000;
 /** Goes up when what is measured changes its meaning: results that are kept are then measured again. */
-const meaning = 1;
+const meaning = 2;
+const theirMeaning = 2;
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
 const digest = (...parts) =>
@@ -253,7 +255,8 @@ export async function measure(model, context) {
     const state = `${samples.maker} ${model.hash} ${meaning}`;
     if (results.state !== state)
       Object.assign(results, { state, samples: undefined, float: undefined, rows: {} });
-    if (rivals.state !== state) Object.assign(rivals, { state, rows: {} });
+    const rivalState = `${state} ${theirMeaning}`;
+    if (rivals.state !== rivalState) Object.assign(rivals, { state: rivalState, rows: {} });
     const { heldOut } = samples.paths;
     const theirTimer = (file) => async (runs) =>
       (await theirs.ask({ do: 'time', model: file, sample: heldOut[0], runs })).ms;
@@ -321,6 +324,7 @@ export async function measure(model, context) {
     for (const name of context.modes) {
       if (results.rows[name]) continue;
       const row = {};
+      const { blind, ...how } = modes[name];
       const target = join(files, `${slug(model.name)}.${slug(name)}.onnx`);
       const source = opened.float?.model ?? (await zeropoint.Model.load(bytes).catch(() => undefined));
       try {
@@ -328,8 +332,8 @@ export async function measure(model, context) {
         const { model: quantized, report: made } = await (
           source ?? (await zeropoint.Model.load(bytes))
         ).quantize({
-          ...modes[name],
-          calibration: samples.calibration,
+          ...how,
+          ...(!blind && { calibration: samples.calibration }),
           signal: AbortSignal.timeout(limit * 1000),
         });
         row.seconds = (performance.now() - started) / 1000;

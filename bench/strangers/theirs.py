@@ -4,7 +4,7 @@
     {"do": "inputs", "model"}                          -> {"inputs": [{"name", "type", "dims"}], "outputs": [name]}
     {"do": "run", "model", "samples", "optimized", "out"} -> {"runs": [[{"name", "type", "dims", "at", "length"}]]}
     {"do": "time", "model", "sample", "runs"}          -> {"ms": the median of the runs}
-    {"do": "quantize", "model", "target", "mode", "samples"} -> {"bytes", "seconds"}
+    {"do": "quantize", "model", "target", "mode", "samples"} -> {"bytes", "seconds", "how"}
     {"do": "forget"}                                   -> {}
 
 Samples are paths of .npz files. Outputs go to the file `out`, floats as float32, all others as float64. Sessions have one
@@ -94,17 +94,53 @@ def timed(command):
     return {"ms": statistics.median(times)}
 
 
-def quantize(command):
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
-    from onnxruntime.quantization.shape_inference import quant_pre_process
+def static(source, target, samples, folder):
+    """Quantizes in the best way that works, and says which: scales per channel need opset 13, which not all models have."""
+    import onnx
+    from onnx import version_converter
+    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
     class Reader(CalibrationDataReader):
-        def __init__(self, files):
-            self.at = iter(files)
+        def __init__(self):
+            self.at = iter(samples)
 
         def get_next(self):
             path = next(self.at, None)
             return None if path is None else feeds_of(path)
+
+    def made(model, per_channel):
+        quantize_static(
+            model,
+            target,
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=per_channel,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+        session_of(target, False)
+
+    def converted():
+        path = str(pathlib.Path(folder) / "converted.onnx")
+        onnx.save(version_converter.convert_version(onnx.load(source), 13), path)
+        return path
+
+    first = None
+    for how, attempt in (
+        ("per channel", lambda: made(source, True)),
+        ("per channel, converted to opset 13", lambda: made(converted(), True)),
+        ("per tensor", lambda: made(source, False)),
+    ):
+        try:
+            attempt()
+            return how
+        except Exception as error:
+            first = first or error
+    raise first
+
+
+def quantize(command):
+    from onnxruntime.quantization.shape_inference import quant_pre_process
 
     # Its shape inference leaves files where it runs.
     with tempfile.TemporaryDirectory() as folder:
@@ -119,22 +155,18 @@ def quantize(command):
                     raise ValueError("it made inputs of some initializers")
             except Exception:  # some models defeat it; the quantizers then take them as they are
                 prepared = command["model"]
+            sessions.clear()
             if command["mode"] == "static":
-                quantize_static(
-                    prepared,
-                    command["target"],
-                    Reader(command["samples"]),
-                    quant_format=QuantFormat.QDQ,
-                    per_channel=True,
-                    activation_type=QuantType.QUInt8,
-                    weight_type=QuantType.QInt8,
-                )
+                how = static(prepared, command["target"], command["samples"], folder)
             else:
+                from onnxruntime.quantization import QuantType, quantize_dynamic
+
                 quantize_dynamic(prepared, command["target"], per_channel=True, weight_type=QuantType.QInt8)
+                how = "per channel"
             seconds = time.monotonic() - start
         finally:
             os.chdir(before)
-    return {"bytes": os.path.getsize(command["target"]), "seconds": seconds}
+    return {"bytes": os.path.getsize(command["target"]), "seconds": seconds, "how": how}
 
 
 def forget(_):
