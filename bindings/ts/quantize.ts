@@ -607,6 +607,7 @@ export async function quantizeModel(
         model: quantized,
         report: {
           ...report,
+          warnings: [...report.warnings, ...lossesOf([...errors.values()], quantized.outputs)],
           layers,
           findings: findingsOf(layers),
           tradeoff: tradeoffOf(report.trials),
@@ -637,6 +638,25 @@ function findingsOf(layers: QuantizeReport['layers']): Finding[] {
     .filter(({ findings }) => findings.length > 0)
     .sort((a, b) => (own(a) < own(b) ? -1 : own(a) > own(b) ? 1 : 0))
     .flatMap(({ node, op, findings }) => findings.map((text) => ({ node, op, text })));
+}
+
+/** Outputs that agree less with the float model's are no longer the same answers: about 14 dB. */
+const poorCosine = 0.98;
+
+/** A sentence when the outputs are lost, with the layer where that begins. `errors`: in the order of the graph. */
+function lossesOf(errors: readonly LayerError[], outputs: ModelDescription['outputs']): string[] {
+  const isPoor = ({ cosine }: LayerError) => cosine < poorCosine;
+  const [worst] = errors
+    .filter((error) => isPoor(error) && outputs.some(({ name }) => name === error.output))
+    .sort((a, b) => a.cosine - b.cosine);
+  const first = errors.find(isPoor);
+  if (!worst || !first) return [];
+  return [
+    `output '${worst.output}' has lost what the float model says: their cosine on the samples is ` +
+      `${worst.cosine.toFixed(3)} (${worst.sqnr.toFixed(1)} dB). The first layer whose result is that far off is ` +
+      `'${first.node}' (${first.op}): a target (sqnr: 20) or mode auto keeps such layers in float, or exclude it and ` +
+      'the layers before it',
+  ];
 }
 
 function tradeoffOf(trials: readonly Trial[]): Trial[] {

@@ -2,6 +2,7 @@
 #include "kernels/softmax.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "ops/gradient.h"
 #include "ops/unary.h"
@@ -14,10 +15,22 @@ void infer_softmax(InferContext& c) {
   infer_same(c);
 }
 
+// One position of `length` elements that are `stride` apart: few models compute probabilities in double.
+void softmax_double(const double* x, double* y, int64_t length, int64_t stride, bool logarithm) {
+  double max = x[0], sum = 0;
+  for (int64_t i = 1; i < length; ++i) max = std::max(max, x[i * stride]);
+  for (int64_t i = 0; i < length; ++i) sum += std::exp(x[i * stride] - max);
+  const double log_sum = std::log(sum);
+  for (int64_t i = 0; i < length; ++i) {
+    const double shifted = x[i * stride] - max;
+    y[i * stride] = logarithm ? shifted - log_sum : std::exp(shifted) / sum;
+  }
+}
+
 template <bool kLogarithm>
 Kernel prepare(PrepareContext& c) {
   require_inputs(c, 1);
-  if (c.dtype(0) != DType::kFloat32) fail_type(c);
+  if (c.dtype(0) != DType::kFloat32 && c.dtype(0) != DType::kFloat64) fail_type(c);
   const Shape& dims = c.dims(0);
   const auto rank = static_cast<int>(dims.size());
   const auto axis =
@@ -26,6 +39,17 @@ Kernel prepare(PrepareContext& c) {
   for (size_t d = 0; d < dims.size(); ++d) (d < axis ? outer : d > axis ? inner : length) *= dims[d];
   c.in_place(0);
   const int64_t grain = std::max<int64_t>(1, 4096 / std::max<int64_t>(1, length * inner));
+  if (c.dtype(0) == DType::kFloat64) {
+    return [=](const RunContext& r) {
+      if (length == 0) return;
+      r.parallel_range(outer * inner, grain, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t at = i / inner * length * inner + i % inner;
+          softmax_double(r.in<double>(0) + at, r.out<double>(0) + at, length, inner, kLogarithm);
+        }
+      });
+    };
+  }
   if (inner == 1) {
     return [=](const RunContext& r) {
       r.parallel_range(outer, grain, [&](int64_t begin, int64_t end) {

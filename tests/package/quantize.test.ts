@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import * as ort from 'onnxruntime-web';
 import { beforeAll, describe, expect, test } from 'vitest';
-import type { Feeds, Progress, QuantizeOptions } from 'zeropoint';
+import type { Feeds, LayerReport, Progress, QuantizeOptions } from 'zeropoint';
 import { errorOf, models, noisyFeeds, relativeError, zeropoint } from './helpers.ts';
 
 const { Model, compare } = zeropoint;
@@ -168,6 +168,21 @@ describe('every mode on a real model', () => {
     expect(again.report.layers.map(({ error }) => error)).toEqual(report.layers.map(() => undefined));
     await again.model.dispose();
     await small.dispose();
+  });
+
+  test('outputs that are lost are a warning that names the layer where it begins', async () => {
+    const samples = samplesOf(feeds, 2);
+    const { report } = await model.quantize({ calibration: samples, repairs: [] });
+    expect(report.warnings.join()).not.toContain('has lost');
+    const { node, output } = report.layers.filter(({ error }) => error?.quantized).at(-4) as LayerReport;
+    const { min, max } = report.ranges[output] as { min: number; max: number };
+    const { report: lossy } = await model.quantize({
+      calibration: samples,
+      repairs: [],
+      ranges: { [output]: { min: min * 3000, max: max * 3000 } },
+    });
+    const [warning] = lossy.warnings.filter((text) => text.includes('has lost'));
+    expect(warning).toContain(`'${node}'`);
   });
 
   test('the report says what stands out in a layer, and names options that there are', async () => {
