@@ -374,8 +374,7 @@ void Reader::read_opset(Message message) {
   if (domain.empty() && version > kNewestOpset) {
     throw_error(ErrorCode::kUnsupportedOperator,
                 {"the model uses opset ", version, "; opsets 1 to ", kNewestOpset, " are supported"},
-                {.hint = {"export the model for opset ", kNewestOpset,
-                          " or older, or convert it with onnx.version_converter"}});
+                {.hint = {"export the model again, for opset ", kNewestOpset, " or older"}});
   }
   const auto [at, added] = model_.opsets.emplace(domain, version);
   if (!added && at->second != version) {
@@ -577,7 +576,7 @@ void Reader::finish_node(PendingNode& pending, Scope& scope, int depth) {
     throw_error(ErrorCode::kUnsupportedOperator,
                 {"node ", quoted(node.name), " calls the function ", printable(qualified_name(node)),
                  " that the model defines itself, which is not supported"},
-                {.hint = "inline the functions: onnx.inliner.inline_local_functions(model)"});
+                {.hint = "export the model again with its functions inlined"});
   }
   if (node.domain.empty() && !model_.opsets.contains("")) {
     fail({"node ", quoted(node.name), " uses the operator ", printable(qualified_name(node)),
@@ -803,7 +802,7 @@ void Reader::canonicalize_node(Graph& graph, Node node) {
     throw_error(ErrorCode::kUnsupportedOperator,
                 {printable(qualified_name(node)), " is supported since version ", def->since,
                  " of its operator set; the model uses version ", version},
-                {.hint = "export the model for a newer opset, or convert it with onnx.version_converter"});
+                {.hint = "export the model again, for a newer opset"});
   }
   if (node.input(0) == kNoValue) {  // of no supported operator is the first input optional
     throw_error(ErrorCode::kInvalidModel, "input 0 is missing", where(node));

@@ -9,9 +9,8 @@ namespace {
 
 using namespace std::string_view_literals;
 
-constexpr std::string_view kExportTorch =
-    "export the model from PyTorch with torch.onnx.export, and load that file";
-constexpr std::string_view kConvertKeras = "convert the model with tf2onnx, and load the .onnx file";
+constexpr std::string_view kExportTorch = "export the model from PyTorch as ONNX, and load the .onnx file";
+constexpr std::string_view kConvertKeras = "convert the model to ONNX, and load the .onnx file";
 constexpr std::string_view kPickModel = "choose the .onnx file of the model";
 
 struct Signature {
@@ -29,9 +28,7 @@ constexpr Signature kSignatures[] = {
     {8, "WAVE"sv, {"a WAV recording", kPickModel}},
     {0, "%PDF-"sv, {"a PDF document", kPickModel}},
     {0, "\x93NUMPY"sv, {"a NumPy array", "choose the .onnx file of the model; arrays are samples"}},
-    {4,
-     "TFL3"sv,
-     {"a TensorFlow Lite model", "convert the model with tf2onnx --tflite, and load the .onnx file"}},
+    {4, "TFL3"sv, {"a TensorFlow Lite model", "convert the model to ONNX, and load the .onnx file"}},
     {4, "ORTM"sv, {"a model in ONNX Runtime's own .ort format", "load the .onnx file that it was made from"}},
     {0, "\x89HDF\r\n\x1a\n"sv, {"an HDF5 file (Keras .h5)", kConvertKeras}},
     {0,
@@ -56,7 +53,7 @@ constexpr FileKind kNpz{"an archive of NumPy arrays (.npz)",
 constexpr FileKind kKerasZip{"a Keras model (.keras)", kConvertKeras};
 constexpr FileKind kZip{"a zip archive", "unpack it, and load the .onnx file inside"};
 constexpr FileKind kSafetensors{"a safetensors file, which holds weights but no graph",
-                                "export the model to ONNX (for example with optimum-cli export onnx)"};
+                                "export the model with its graph, as ONNX"};
 constexpr FileKind kPage{
     "a web page", "the download link gave a page instead of the model: open it and save the model itself"};
 constexpr FileKind kJson{"a JSON file", kPickModel};

@@ -216,7 +216,7 @@ NamedTensor read_tensor_message(Message message, const File& file, const std::st
   if (!valid_utf8(name)) fail(printable(name), "has a name that is not UTF-8");
   if (external) {
     fail(shown, "is stored in another file than the model",
-         "save the model with its weights inside: onnx.save(onnx.load('model.onnx'), 'whole.onnx')");
+         "export or save the model again, with its weights inside the file");
   }
   if (segment)
     fail(shown, "is only a segment of a tensor, which is not supported",

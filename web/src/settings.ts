@@ -73,9 +73,9 @@ export const repairTitles: Readonly<Record<string, string>> = {
   'bias-correction': 'Correct biases',
 };
 
-/** A finding, which names options as the command line does, with their names here. */
-export const inPageWords = (finding: string): string =>
-  finding
+/** A finding or hint, which names options as the command line does, with their names here. */
+export const inPageWords = (text: string): string =>
+  text
     .replace(/--repair ([\w-]+(?:,[\w-]+)*)/g, (_, names: string) =>
       names
         .split(',')
@@ -85,7 +85,7 @@ export const inPageWords = (finding: string): string =>
     .replace('(leave out --per-tensor)', '(“A scale for each output channel”)')
     .replace(/--observer ([\w-]+)/, 'ranges from samples by $1')
     .replace(/--(activations|weights) (\w+)/, '$2 $1')
-    .replace(/--target sqnr=(\d+) leaves/, 'a target of $1 dB leaves')
+    .replace(/--target sqnr=(\d+)/, 'a target of $1 dB')
     .replace('--exclude this one alone', '“Leave these as they are” this one alone');
 
 /** Kinds of targets, with a value to start from. */

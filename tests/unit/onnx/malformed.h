@@ -39,11 +39,12 @@ inline std::vector<Malformed> malformed_models() {
   add("png", "\x89PNG\r\n\x1a\n0000IHDR"s, kInvalidModel, {"PNG", ".onnx"});
   add("jpeg", "\xff\xd8\xff\xe0"s, kInvalidModel, {"JPEG"});
   add("zip", "PK\x03\x04\x14\0\0\0"s, kInvalidModel, {"zip"});
-  add("pytorch", "PK\x03\x04\0\0\0\0\0\0archive/data.pkl"s, kInvalidModel, {"PyTorch", "torch.onnx.export"});
-  add("pickle", "\x80\x02}q\0."s, kInvalidModel, {"pickle", "torch.onnx.export"});
+  add("pytorch", "PK\x03\x04\0\0\0\0\0\0archive/data.pkl"s, kInvalidModel,
+      {"PyTorch", "export the model from PyTorch"});
+  add("pickle", "\x80\x02}q\0."s, kInvalidModel, {"pickle", "export the model from PyTorch"});
   add("npz", "PK\x03\x04\0\0\0\0\0\0x.npy"s, kInvalidModel, {"npz"});
   add("npy", "\x93NUMPY\1\0v\0"s, kInvalidModel, {"NumPy"});
-  add("tflite", "\x1c\0\0\0TFL3\0\0"s, kInvalidModel, {"TensorFlow Lite", "tf2onnx"});
+  add("tflite", "\x1c\0\0\0TFL3\0\0"s, kInvalidModel, {"TensorFlow Lite", "convert the model"});
   add("ort", "\x1c\0\0\0ORTM\0\0"s, kInvalidModel, {".ort"});
   add("hdf5", "\x89HDF\r\n\x1a\n\0\0"s, kInvalidModel, {"HDF5"});
   add("gguf", "GGUF\3\0\0\0"s, kInvalidModel, {"GGUF"});

@@ -1,4 +1,5 @@
 import type { ZeropointError } from 'zeropoint';
+import { inPageWords } from '../settings.ts';
 
 /** What went wrong, where, and what to do. Everything out of a model is shown as text. */
 export function ErrorBox({ error, onClose }: { error: ZeropointError; onClose?: () => void }) {
@@ -24,7 +25,7 @@ export function ErrorBox({ error, onClose }: { error: ZeropointError; onClose?: 
           ))}
         </dl>
       )}
-      {hint && <p>What to do: {hint}.</p>}
+      {hint && <p>What to do: {inPageWords(hint)}.</p>}
       {onClose && (
         <button type="button" class="quiet" onClick={onClose}>
           Dismiss
