@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -75,8 +76,8 @@ struct Capture {
 
 struct Graph {
   std::string name;
-  std::vector<Value> values;
-  std::vector<Node> nodes;  // in topological order
+  std::deque<Value> values;  // so that what refers to a value stays good when one is added
+  std::vector<Node> nodes;   // in topological order
   std::vector<ValueId> inputs, outputs;
   std::vector<Capture> captures;  // of a subgraph; empty for the main graph
 
