@@ -7,7 +7,7 @@
 namespace zp::onnx {
 
 // The newest opset of ai.onnx that is read, and the newest IR version (that of ONNX 1.23).
-inline constexpr int64_t kNewestOpset = 25;
+inline constexpr int64_t kNewestOpset = 28;
 inline constexpr int64_t kNewestIrVersion = 14;
 // Subgraphs in subgraphs: real models have two or three. Work on a subgraph recurses.
 inline constexpr int kMaxSubgraphDepth = 16;

@@ -45,6 +45,15 @@ Kernel prepare_shrink(PrepareContext& c) {
       {.a = c.node().float_attribute("lambd", 0.5f), .b = c.node().float_attribute("bias", 0.0f)});
 }
 
+// Opset 1 rounded the defaults.
+void canonicalize_selu(Canonicalize& c) {
+  if (c.version < 6) {
+    c.node.attributes.try_emplace("alpha", 1.6732f);
+    c.node.attributes.try_emplace("gamma", 1.0507f);
+  }
+  drop_consumed_inputs(c);
+}
+
 std::optional<Clamp> relu_as_clamp(const InferContext& c) {
   if (c.dtype(0) != DType::kFloat32) return std::nullopt;
   return Clamp{.lo = 0, .hi = std::numeric_limits<float>::infinity()};
@@ -156,7 +165,12 @@ constexpr OpDef kReluOp = relu();
 constexpr OpDef kLeakyReluOp = homogeneous(foldable<kQLinearLeakyReluName>(
     differentiable(activation(kLeakyReluName, prepare_alpha<kLeakyRelu, 0.01f>), leaky_relu_gradient)));
 constexpr OpDef kEluOp = differentiable(activation("Elu", prepare_alpha<kElu, 1.0f>), elu_gradient);
-constexpr OpDef kSeluOp = activation("Selu", prepare_selu);
+constexpr OpDef selu() {
+  OpDef def = activation("Selu", prepare_selu);
+  def.canonicalize = canonicalize_selu;
+  return def;
+}
+constexpr OpDef kSeluOp = selu();
 constexpr OpDef kCeluOp = activation("Celu", prepare_alpha<kCelu, 1.0f>);
 constexpr OpDef kThresholdedReluOp = activation("ThresholdedRelu", prepare_alpha<kThresholdedRelu, 1.0f>);
 constexpr OpDef kSigmoidOp = foldable<kQLinearSigmoidName>(

@@ -29,7 +29,12 @@ void canonicalize(Canonicalize& c) {
            "export the model for inference");
   }
   if (c.version < 9 && n.int_attribute("spatial", 1) == 0) {
-    c.fail(ErrorCode::kUnsupportedOperator, "BatchNormalization with spatial = 0 is not supported");
+    // Statistics for each element of an image, which broadcast to a batch of them.
+    const ValueId epsilon =
+        c.constant_value(n.name + "_epsilon", Tensor::scalar(n.float_attribute("epsilon", kEpsilon)));
+    const ValueId deviation = c.add("Sqrt", {c.add("Add", {n.input(4), epsilon})});
+    const ValueId normal = c.add("Div", {c.add("Sub", {n.input(0), n.input(3)}), deviation});
+    return c.finish("Add", {c.add("Mul", {normal, n.input(1)}), n.input(2)});
   }
   for (const char* key : {"is_test", "spatial", "consumed_inputs"}) n.attributes.erase(key);
   if (!is_live(n)) {

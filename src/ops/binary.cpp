@@ -245,6 +245,24 @@ void canonicalize_pow(Canonicalize& c) {
   c.finish("Cast", {c.add("Pow", {wide, n.inputs[1]})}, {{"to", static_cast<int64_t>(base)}});
 }
 
+// Opset 28 rounds quotients of floats down, too; until then they are cut off (fmod). The remainder of the one
+// is that of the other, plus the divisor where the two have different signs.
+void canonicalize_mod(Canonicalize& c) {
+  const std::vector<ValueId>& in = c.node.inputs;
+  if (in.size() != 2) c.fail(ErrorCode::kInvalidModel, "there must be two inputs");
+  const DType type = c.graph[in[0]].dtype;
+  const bool is_float = type == DType::kFloat32 || type == DType::kFloat64 || type == DType::kFloat16 ||
+                        type == DType::kBfloat16;
+  if (!is_float || c.node.int_attribute("fmod", 0) != 0) return c.keep();
+  if (c.version < 28)
+    c.fail(ErrorCode::kInvalidModel, "fmod is 0, and before opset 28 that is for integers alone");
+  const ValueId zero = c.constant_value(c.node.name + "_zero", scalar_of(type, 0));
+  const ValueId cut = c.add("Mod", {in[0], in[1]}, {{"fmod", int64_t{1}}});
+  const ValueId signs = c.add("Xor", {c.add("Less", {cut, zero}), c.add("Less", {in[1], zero})});
+  const ValueId adjusts = c.add("And", {signs, c.add("Not", {c.add("Equal", {cut, zero})})});
+  c.finish("Where", {adjusts, c.add("Add", {cut, in[1]}), cut});
+}
+
 // com.microsoft: A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_zero_point.
 template <const char* kFloatName>
 void expand_qlinear(Canonicalize& c) {
@@ -365,7 +383,8 @@ constexpr OpDef kMod = {.name = "Mod",
                         .infer = infer_broadcast,
                         .prepare = prepare_mod,
                         .layout = any_layout,
-                        .broadcasts = true};
+                        .broadcasts = true,
+                        .canonicalize = canonicalize_mod};
 constexpr OpDef kPRelu = {
     .name = "PRelu",
     .infer = infer_prelu,

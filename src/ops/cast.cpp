@@ -80,7 +80,8 @@ Kernel prepare_cast(PrepareContext& c) {
 }
 
 void canonicalize_cast(Canonicalize& c) {
-  if (c.version < 6) {  // a type by its name: "FLOAT"
+  c.node.attributes.erase("round_mode");  // since opset 24, of casts to a type that is not supported
+  if (c.version < 6) {                    // a type by its name: "FLOAT"
     std::string name = c.node.string_attribute("to", "");
     std::transform(name.begin(), name.end(), name.begin(),
                    [](char ch) { return static_cast<char>(ch | 0x20); });
@@ -91,12 +92,18 @@ void canonicalize_cast(Canonicalize& c) {
   c.keep();
 }
 
+// A Cast, unless the type comes out of an operator that is not known here.
 void canonicalize_cast_like(Canonicalize& c) {
   const ValueId like = c.node.input(1);
-  if (like == kNoValue || c.graph[like].dtype == DType::kUndefined) {
-    c.fail(ErrorCode::kUnsupportedOperator, "the type to cast to is not known from the model alone");
-  }
-  c.finish("Cast", {c.node.input(0)}, {{"to", static_cast<int64_t>(c.graph[like].dtype)}});
+  if (like == kNoValue) c.fail(ErrorCode::kInvalidModel, "input 1 is missing");
+  const DType to = c.graph[like].dtype;
+  if (to == DType::kUndefined) return c.keep();
+  c.finish("Cast", {c.node.input(0)}, {{"to", static_cast<int64_t>(to)}});
+}
+
+void infer_cast_like(InferContext& c) {
+  if (const SymShape* shape = c.shape(0)) return c.output(0, c.dtype(1), *shape);
+  c.output(0, c.dtype(1));
 }
 
 // Is every value of `from` a value of `to`?
@@ -130,7 +137,11 @@ constexpr OpDef kCast = {.name = "Cast",
                          .prepare = prepare_cast,
                          .layout = any_layout,
                          .canonicalize = canonicalize_cast};
-constexpr OpDef kCastLike = {.name = "CastLike", .since = 15, .canonicalize = canonicalize_cast_like};
+constexpr OpDef kCastLike = {.name = "CastLike",
+                             .since = 15,
+                             .infer = infer_cast_like,
+                             .prepare = prepare_cast,
+                             .canonicalize = canonicalize_cast_like};
 const RegisterOps kRegistered({&kCast, &kCastLike});
 
 }  // namespace

@@ -73,6 +73,31 @@ Kernel prepare_blocks(PrepareContext& c) {
   };
 }
 
+// Opset 28 lets the channel be outer and the place in the block inner; until then it is the other way round.
+void order_blocks(Canonicalize& c) {
+  const std::string mode = c.node.string_attribute("mode", "DCR");
+  if (mode != "DCR" && mode != "CRD") c.fail(ErrorCode::kInvalidModel, {"mode is '", mode, "'"});
+  c.node.attributes.erase("mode");
+  if (mode == "DCR") return c.keep();
+  const int64_t b = c.node.int_attribute("blocksize", 0);
+  const ValueId blocks = c.add("SpaceToDepth", {c.node.input(0)}, {{"blocksize", b}});
+  // [N, b * b, C, pixels] to [N, C, b * b, pixels], with one dimension of the four to be found out.
+  const ValueId shape = c.add("Shape", {blocks});
+  const auto vector = [&](const char* what, std::vector<int64_t> values) {
+    return c.constant_value(c.node.name + what,
+                            Tensor::of<int64_t>({static_cast<int64_t>(values.size())}, values));
+  };
+  const ValueId batch = c.add("Slice", {shape, vector("_0", {0}), vector("_1", {1})});
+  const ValueId channels =
+      c.add("Slice", {c.add("Shape", {c.node.input(0)}), vector("_1", {1}), vector("_2", {2})});
+  const ValueId apart =
+      c.add("Concat", {batch, vector("_blocks", {b * b}), channels, vector("_pixels", {-1})},
+            {{"axis", int64_t{0}}});
+  const ValueId turned =
+      c.add("Transpose", {c.add("Reshape", {blocks, apart})}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
+  c.finish("Reshape", {turned, shape});
+}
+
 constexpr OpDef kDepthToSpace = {.name = "DepthToSpace",
                                  .infer = infer_blocks<true>,
                                  .prepare = prepare_blocks<true>,
@@ -82,7 +107,8 @@ constexpr OpDef kSpaceToDepth = {.name = "SpaceToDepth",
                                  .infer = infer_blocks<false>,
                                  .prepare = prepare_blocks<false>,
                                  .layout = any_layout,
-                                 .quant = {.kind = QuantRule::Kind::kSameScale}};
+                                 .quant = {.kind = QuantRule::Kind::kSameScale},
+                                 .canonicalize = order_blocks};
 const RegisterOps kRegistered({&kDepthToSpace, &kSpaceToDepth});
 
 }  // namespace

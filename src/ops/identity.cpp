@@ -14,10 +14,14 @@ Kernel alias(PrepareContext& c) {
   return {};
 }
 
-// Without its second output (the mask) Dropout becomes Identity; the mask of inference is all true.
+// Without its second output (the mask) Dropout becomes Identity. The mask of inference is all true since
+// opset 12; what it was before, nobody said: ONNX Runtime gives zeros, before opset 10 of the type of the
+// input.
 void canonicalize_dropout(Canonicalize& c) {
-  if (const Tensor* training = c.constant(2);
-      c.node.input(2) != kNoValue && (!training || training->integer_at(0) != 0)) {
+  const Tensor *ratio = c.constant(1), *training = c.constant(2);
+  const bool drops = !ratio || ratio->size() != 1 || ratio->floats()[0] != 0;
+  if (c.node.input(2) != kNoValue && drops &&
+      (!training || training->size() != 1 || training->integer_at(0) != 0)) {
     c.fail(ErrorCode::kUnsupportedOperator, "Dropout in training mode is not supported",
            "export the model for inference");
   }
@@ -26,14 +30,21 @@ void canonicalize_dropout(Canonicalize& c) {
            "export the model for inference");
   }
   if (c.node.output(1) != kNoValue) {
+    const ValueId same = c.add("Equal", {c.node.input(0), c.node.input(0)});
+    // x == x is false for NaN; or-ing it with its opposite is not, and and-ing it is, whatever x is.
+    const ValueId other = c.add("Not", {same});
     Node mask;
     mask.name = c.node.name + "_mask";
-    mask.op_type = "Cast";
-    const ValueId same = c.add("Equal", {c.node.input(0), c.node.input(0)});
-    // x == x is false for NaN; or-ing it with its opposite is not.
-    const ValueId other = c.add("Not", {same});
-    mask.op_type = "Or";
+    mask.op_type = c.version < 12 ? "And" : "Or";
     mask.inputs = {same, other};
+    if (c.version < 10) {
+      const DType type = c.graph[c.node.input(0)].dtype;
+      if (type == DType::kUndefined)
+        c.fail(ErrorCode::kUnsupportedOperator, "the type of the mask is not known from the model alone");
+      mask.inputs = {c.add("And", {same, other})};
+      mask.op_type = "Cast";
+      mask.attributes.emplace("to", static_cast<int64_t>(type));
+    }
     mask.outputs = {c.node.output(1)};
     c.nodes.push_back(std::move(mask));
   }

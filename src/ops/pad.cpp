@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "kernels/copy.h"
+#include "ops/cast.h"
 #include "ops/gradient.h"
 #include "ops/rewrite.h"
 #include "ops/shape_arguments.h"
@@ -223,7 +224,10 @@ void pads_to_inputs(Canonicalize& c) {  // attributes before opset 11
     const float value = c.node.float_attribute("value", 0);
     c.node.attributes.erase("value");
     c.node.inputs.resize(std::max<size_t>(c.node.inputs.size(), 3), kNoValue);
-    c.node.inputs[2] = c.constant_value(c.node.name + "_value", Tensor::scalar<float>(value));
+    const DType type = c.graph[c.node.input(0)].dtype;
+    c.node.inputs[2] =
+        c.constant_value(c.node.name + "_value",
+                         cast(Tensor::scalar(value), type == DType::kUndefined ? DType::kFloat32 : type));
   }
   if (c.node.input(1) == kNoValue) c.fail(ErrorCode::kInvalidModel, "there are no pads");
   c.keep();

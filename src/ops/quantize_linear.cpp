@@ -5,6 +5,7 @@
 #include <functional>
 
 #include "kernels/quantize.h"
+#include "ops/cast.h"
 #include "ops/unary.h"
 
 namespace zp {
@@ -238,6 +239,44 @@ Kernel prepare_dynamic(PrepareContext& c) {
   };
 }
 
+// Brings input i to a type; what is not known from the model alone stays as it is.
+void bring_to(Canonicalize& c, size_t i, DType type) {
+  ValueId& input = c.node.inputs[i];
+  const DType is = c.graph[input].dtype;
+  if (is == type || is == DType::kUndefined) return;
+  if (const Tensor* constant = c.constant(i)) {
+    input = c.constant_value(c.graph[input].name + "_cast", cast(*constant, type));
+  } else {
+    input = c.add("Cast", {input}, {{"to", static_cast<int64_t>(type)}});
+  }
+}
+
+// Opset 23 lets values, scales and the division have types of their own (int32 values were always allowed);
+// before, and in memory, all have that of the scales.
+void canonicalize_quantize(Canonicalize& c) {
+  if (c.node.inputs.size() < 2) c.fail(ErrorCode::kInvalidModel, "the scale is missing");
+  const auto precision = static_cast<DType>(c.node.int_attribute("precision", 0));
+  c.node.attributes.erase("precision");
+  const DType type = precision == DType::kUndefined ? c.graph[c.node.inputs[1]].dtype : precision;
+  if (type != DType::kUndefined)
+    for (size_t i : {size_t{0}, size_t{1}}) bring_to(c, i, type);
+  c.keep();
+}
+
+// Opset 23 lets the output have another type than the scales.
+void canonicalize_dequantize(Canonicalize& c) {
+  if (c.node.inputs.size() < 2) c.fail(ErrorCode::kInvalidModel, "the scale is missing");
+  const auto type = static_cast<DType>(c.node.int_attribute("output_dtype", 0));
+  c.node.attributes.erase("output_dtype");
+  const DType scale = c.graph[c.node.inputs[1]].dtype;
+  if (type == DType::kUndefined || type == scale || scale == DType::kUndefined) return c.keep();
+  Node dequantize = c.node;
+  const ValueId y = c.graph.add_value(c.graph[c.node.outputs[0]].name + "_wide");
+  dequantize.outputs = {y};
+  c.nodes.push_back(std::move(dequantize));
+  c.finish("Cast", {y}, {{"to", static_cast<int64_t>(type)}});
+}
+
 // com.microsoft's forms came before ai.onnx had per-axis scales and 16-bit types; they say the same.
 void to_standard(Canonicalize& c) {
   c.node.domain.clear();
@@ -249,13 +288,15 @@ constexpr OpDef kQuantize = {.name = "QuantizeLinear",
                              .infer = infer_quantize,
                              .prepare = prepare_quantize,
                              .layout = layout,
-                             .role = QdqRole::kQuantize};
+                             .role = QdqRole::kQuantize,
+                             .canonicalize = canonicalize_quantize};
 constexpr OpDef kDequantize = {.name = "DequantizeLinear",
                                .since = 10,
                                .infer = infer_dequantize,
                                .prepare = prepare_dequantize,
                                .layout = layout,
-                               .role = QdqRole::kDequantize};
+                               .role = QdqRole::kDequantize,
+                               .canonicalize = canonicalize_dequantize};
 constexpr OpDef kDynamic = {.name = "DynamicQuantizeLinear",
                             .since = 11,
                             .infer = infer_dynamic,

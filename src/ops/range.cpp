@@ -15,6 +15,8 @@ int64_t count_of(const InferContext& c, const Tensor& start, const Tensor& limit
   if (start.dtype() == DType::kFloat32) {
     count = std::ceil((static_cast<double>(limit.floats()[0]) - static_cast<double>(start.floats()[0])) /
                       static_cast<double>(delta.floats()[0]));
+  } else if (start.dtype() == DType::kFloat64) {
+    count = std::ceil((limit.data<double>()[0] - start.data<double>()[0]) / delta.data<double>()[0]);
   } else {
     const int64_t step = delta.integer_at(0);
     c.require(step != 0, "delta is 0");
@@ -55,6 +57,8 @@ Kernel prepare_range(PrepareContext& c) {
   switch (c.dtype(0)) {
     case DType::kFloat32:
       return range<float>(count);
+    case DType::kFloat64:
+      return range<double>(count);
     case DType::kInt64:
       return range<int64_t>(count);
     case DType::kInt32:
@@ -66,11 +70,27 @@ Kernel prepare_range(PrepareContext& c) {
   }
 }
 
+// Half precision came with opset 27, and is computed in float32 there unless `stash_type` says otherwise;
+// earlier opsets have neither.
+void canonicalize_range(Canonicalize& c) {
+  const int64_t stash = c.node.int_attribute("stash_type", 1);
+  c.node.attributes.erase("stash_type");
+  const DType type = c.graph[c.node.input(0)].dtype;
+  if (type != DType::kFloat16 && type != DType::kBfloat16) return c.keep();
+  if (stash != static_cast<int64_t>(DType::kFloat32))
+    c.fail(ErrorCode::kUnsupportedOperator, {"stash_type is ", stash, ", and 1 (float32) is supported"});
+  std::vector<ValueId> wide;
+  for (ValueId v : c.node.inputs)
+    wide.push_back(c.add("Cast", {v}, {{"to", static_cast<int64_t>(DType::kFloat32)}}));
+  c.finish("Cast", {c.add("Range", wide)}, {{"to", static_cast<int64_t>(type)}});
+}
+
 constexpr OpDef kRange = {.name = "Range",
                           .since = 11,
                           .infer = infer_range,
                           .prepare = prepare_range,
-                          .quant = {.why_float = "gives positions, not activations"}};
+                          .quant = {.why_float = "gives positions, not activations"},
+                          .canonicalize = canonicalize_range};
 const RegisterOps kRegistered({&kRange});
 
 }  // namespace

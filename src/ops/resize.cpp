@@ -123,11 +123,11 @@ float source(const std::string& mode, int64_t i, float scale, int64_t in, int64_
     return out == 1 ? 0.0F : x * static_cast<float>(in - 1) / static_cast<float>(out - 1);
   if (mode == "pytorch_half_pixel" && out <= 1) return 0.0F;
   if (mode == "tf_half_pixel_for_nn") return (x + 0.5F) / scale;  // opset 11 only
-  const float half_pixel = (x + 0.5F) / scale - 0.5F;
-  if (mode != "half_pixel_symmetric") return half_pixel;
+  if (mode != "half_pixel_symmetric") return (x + 0.5F) / scale - 0.5F;
   // A scale that does not divide leaves a rest at the end; this shares it between both ends.
   const float adjustment = static_cast<float>(out) / (scale * static_cast<float>(in));
-  return static_cast<float>(in) / 2.0F * (1.0F - adjustment) + half_pixel;
+  const float offset = static_cast<float>(in) / 2.0F * (1.0F - adjustment);
+  return offset + (x + 0.5F) / scale - 0.5F;
 }
 
 float nearest(const std::string& mode, float x) {
@@ -302,20 +302,30 @@ LayoutRule resize_layout(const InferContext& c) {
 
 // ---- older forms
 
-// Resize before opset 11 and Upsample know scales only, and no choice of coordinates.
+// Resize before opset 11 and Upsample know scales only, and no choice of coordinates. Which neighbour is the
+// nearest they do not say: the lower one, but along axes that shrink the upper one, as ONNX Runtime takes it.
 void expand_scales(Canonicalize& c, ValueId scales) {
-  bool smaller = false;
-  if (const Tensor* t = c.graph.constant(scales)) {
-    const std::vector<float> factors = t->floats();
-    smaller = std::any_of(factors.begin(), factors.end(), [](float f) { return f < 1; });
-  }
   std::string mode = c.node.string_attribute("mode", "nearest");
   if (mode == "bilinear") mode = "linear";  // Upsample-1
-  c.finish("Resize", {c.node.input(0), kNoValue, scales},
-           {{"mode", mode},
-            {"coordinate_transformation_mode", std::string("asymmetric")},
-            {"nearest_mode",
-             std::string(smaller ? "ceil" : "floor")}});  // as ONNX Runtime does, where nothing is said
+  const auto attributes = [&](const char* nearest) {
+    return NewAttributes{{"mode", mode},
+                         {"coordinate_transformation_mode", std::string("asymmetric")},
+                         {"nearest_mode", std::string(nearest)}};
+  };
+  bool shrinks = true, grows = true;
+  if (const Tensor* t = c.graph.constant(scales)) {
+    const std::vector<float> factors = t->floats();
+    shrinks = std::any_of(factors.begin(), factors.end(), [](float f) { return f < 1; });
+    grows = std::any_of(factors.begin(), factors.end(), [](float f) { return f > 1; });
+  }
+  ValueId x = c.node.input(0);
+  if (mode == "nearest" && shrinks && grows) {
+    const ValueId one = c.constant_value(c.node.name + "_one", Tensor::scalar(1.0F));
+    x = c.add("Resize", {x, kNoValue, c.add("Min", {scales, one})}, attributes("ceil"));
+    scales = c.add("Max", {scales, one});
+    shrinks = false;
+  }
+  c.finish("Resize", {x, kNoValue, scales}, attributes(shrinks ? "ceil" : "floor"));
 }
 
 void canonicalize_resize(Canonicalize& c) {
