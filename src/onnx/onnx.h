@@ -21,9 +21,19 @@ Model read(std::shared_ptr<std::byte> bytes, size_t size);
 // read(). Throws kInvalidModel, kUnsupportedType.
 Tensor read_tensor(std::shared_ptr<std::byte> bytes, size_t size);
 
-// Writes a ModelProto of opset kOpset, IR version kIrVersion. The other domains a graph uses are declared at
+// What write() declares: opset kOpset of ai.onnx, in whose form operators are in memory. An operator that no
+// file in ops/ handles still has the form of its file, and bfloat16 came to many operators with opset 22:
+// models with either are written as their file's opset, if that is newer (what is here in the form of kOpset
+// means the same there). Throws kUnsupportedOperator for an operator that is not handled and has come to mean
+// something else since its file's opset.
+struct Versions {
+  int64_t opset, ir;
+};
+Versions versions_of(const Model& model);
+
+// Writes a ModelProto with those versions. The other domains a graph uses are declared at
 // version 1, or at the version the file had. The same model always gives the same bytes. Throws
-// kInvalidArgument beyond the 2 GiB that a protobuf message can have.
+// kInvalidArgument beyond the 2 GiB that a protobuf message can have, and what versions_of() throws.
 std::vector<std::byte> write(const Model& model);
 
 }  // namespace zp::onnx

@@ -106,9 +106,49 @@ std::vector<bool> used_values(const Graph& graph) {
   return used;
 }
 
+// ---- versions
+
+// The IR version that came with each opset after kOpset.
+constexpr int64_t kIrVersions[] = {10, 11, 12, 13, 13, 13, 14};
+static_assert(std::size(kIrVersions) == kNewestOpset - kOpset);
+
+// Operators that no file in ops/ handles, with the opset up to kOpset since which their older forms are
+// others: attributes that became inputs, or have other names for their values or other defaults.
+constexpr std::pair<std::string_view, int64_t> kChanged[] = {
+    {"DFT", 20}, {"GRU", 7}, {"GridSample", 20}, {"Hardmax", 13}, {"RNN", 7}, {"RoiAlign", 16}, {"Scan", 9}};
+
+void require_form(const Node& node, int64_t opset) {
+  for (const auto& [name, since] : kChanged) {
+    if (node.op_type != name || opset >= since) continue;
+    throw_error(
+        ErrorCode::kUnsupportedOperator,
+        {"node '", node.name, "' is a ", name, " of opset ", opset,
+         ", which means something else since opset ", since, "; models are written as opset ", kOpset},
+        {.node = node.name,
+         .op = qualified_name(node) + "-" + std::to_string(opset),
+         .hint = {"export the model for opset ", since, " or newer"}});
+  }
+}
+
+// Whether a graph has to keep its file's opset if that is newer than kOpset.
+bool keeps_opset(const Graph& graph, int64_t opset) {
+  bool keeps = std::ranges::any_of(graph.values, [](const Value& v) { return v.dtype == DType::kBfloat16; });
+  for (const Node& node : graph.nodes) {
+    if (node.domain.empty() && !find_op("", node.op_type)) {
+      keeps = true;
+      require_form(node, opset);
+    }
+    for (const auto& [key, attribute] : node.attributes) {
+      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
+        keeps |= keeps_opset(**sub, opset);
+    }
+  }
+  return keeps;
+}
+
 class Writer {
  public:
-  explicit Writer(const Model& model) : model_(model) {}
+  explicit Writer(const Model& model) : model_(model), versions_(versions_of(model)) {}
   std::vector<std::byte> write();
 
  private:
@@ -124,6 +164,7 @@ class Writer {
   static size_t tensor_bytes(const Graph& graph);
 
   const Model& model_;
+  const Versions versions_;
   std::vector<std::byte> out_;
   std::set<std::string> domains_;  // in use
   std::set<std::string> taken_;    // value names of the graph being written and of those around it
@@ -160,7 +201,7 @@ std::vector<std::byte> Writer::write() {
   const size_t expected = tensor_bytes(model_.graph);
   if (expected <= kLargestFile) out_.reserve(expected + expected / 16 + 4096);
   Pbf to(out_);
-  to.add_int64(model_field::kIrVersion, kIrVersion);
+  to.add_int64(model_field::kIrVersion, versions_.ir);
   if (!model_.producer_name.empty()) add_text(to, model_field::kProducerName, model_.producer_name);
   if (!model_.producer_version.empty()) add_text(to, model_field::kProducerVersion, model_.producer_version);
   if (!model_.doc_string.empty()) add_text(to, model_field::kDocString, model_.doc_string);
@@ -174,7 +215,7 @@ std::vector<std::byte> Writer::write() {
     const auto known = model_.opsets.find(domain);
     Pbf opset(to, model_field::kOpsetImport);
     add_text(opset, opset_field::kDomain, domain);
-    opset.add_int64(opset_field::kVersion, domain.empty()                 ? kOpset
+    opset.add_int64(opset_field::kVersion, domain.empty()                 ? versions_.opset
                                            : known == model_.opsets.end() ? 1
                                                                           : known->second);
   }
@@ -382,6 +423,13 @@ void Writer::write_value_info(Pbf& to, std::string_view name, const Value& value
 }
 
 }  // namespace
+
+Versions versions_of(const Model& model) {
+  const auto file = model.opsets.find("");
+  const int64_t opset = file == model.opsets.end() ? kOpset : file->second;
+  if (!keeps_opset(model.graph, opset) || opset <= kOpset) return {kOpset, kIrVersion};
+  return {opset, kIrVersions[opset - kOpset - 1]};
+}
 
 std::vector<std::byte> write(const Model& model) { return Writer(model).write(); }
 

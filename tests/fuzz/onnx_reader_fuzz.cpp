@@ -61,6 +61,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   zp::Model model;
   try {
     model = read(data, size);
+    zp::onnx::versions_of(model);  // says whether it can be written
   } catch (const zp::Error& e) {
     if (e.code() == zp::ErrorCode::kInternal) broken("no internal errors", e.what());
     return 0;

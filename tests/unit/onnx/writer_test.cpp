@@ -55,6 +55,43 @@ TEST(OnnxWriter, ADomainThatTheFileDidNotHaveIsDeclared) {
   EXPECT_EQ(read_bytes(written(m)).opsets.at(std::string(kMicrosoft)), 1);
 }
 
+// The form of an operator that is not known here is that of its file.
+TEST(OnnxWriter, AnUnknownOperatorKeepsANewerOpset) {
+  const auto opset_of = [](std::string_view op, int64_t version) {
+    GraphSpec g = small_graph();
+    g.nodes = {node(op, {"x"}, {"y"})};
+    return read_bytes(written(read_bytes(model(g, version).bytes))).opsets.at("");
+  };
+  EXPECT_EQ(opset_of(":NobodyKnows", 24), 24);
+  EXPECT_EQ(opset_of(":NobodyKnows", 17), kOpset);
+  EXPECT_EQ(opset_of(":Relu", 24), kOpset);
+}
+
+TEST(OnnxWriter, AnUnknownOperatorThatChangedSinceIsNotWritten) {
+  GraphSpec g = small_graph();
+  g.nodes = {node(":RoiAlign", {"x"}, {"y"}, {}, "boxes")};
+  EXPECT_NO_THROW(written(read_bytes(model(g, 16).bytes)));
+  const Model old = read_bytes(model(g, 15).bytes);
+  try {
+    written(old);
+    FAIL() << "was written";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kUnsupportedOperator);
+    EXPECT_EQ(e.details().node, "boxes");
+    EXPECT_EQ(e.details().op, "ai.onnx.RoiAlign-15");
+  }
+}
+
+// Convolutions of bfloat16 came with opset 22.
+TEST(OnnxWriter, Bfloat16KeepsANewerOpset) {
+  GraphSpec g = small_graph();
+  g.inputs = {value("x", DType::kBfloat16, {4})};
+  g.outputs = {value("y", DType::kBfloat16, {4})};
+  g.nodes = {node(":Relu", {"x"}, {"y"})};
+  EXPECT_EQ(read_bytes(written(read_bytes(model(g, 22).bytes))).opsets.at(""), 22);
+  EXPECT_EQ(read_bytes(written(read_bytes(model(g, 13).bytes))).opsets.at(""), kOpset);
+}
+
 TEST(OnnxWriter, ScalarsAndUnknownDimensionsKeepTheirRank) {
   GraphSpec g = small_graph();
   g.inputs = {value("x", DType::kFloat32, {}), value("u", DType::kFloat32, {"", "n", ""}),
