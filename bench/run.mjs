@@ -223,7 +223,10 @@ async function measure({ quick, images, only }) {
 
     const zeropoint = await import('../dist/node.js');
     zeropoint.configure({ threads: 1 });
-    const { models, missing } = await realModels(zeropoint, { images });
+    const needsModels = wants('model') || wants('fresh');
+    const { models, missing } = needsModels
+      ? await realModels(zeropoint, { images })
+      : { models: {}, missing: {} };
     for (const [name, why] of Object.entries(missing)) notes.push(`${name} ${why}. Its rows are missing.`);
     const names = (quick ? quickModels : benchModels).filter((name) => models[name]);
     const wanted = Object.fromEntries(names.map((name) => [name, models[name]]));
@@ -231,7 +234,7 @@ async function measure({ quick, images, only }) {
     const tables = {
       gemm: wants('gemm') ? gemmJobs(folder, quick) : [],
       convolution: wants('convolution') ? convolutionJobs(folder, quick) : [],
-      model: wants('model') || wants('fresh') ? await modelJobs(folder, zeropoint, wanted, say) : [],
+      model: needsModels ? await modelJobs(folder, zeropoint, wanted, say) : [],
     };
     const layers = wants('layer') ? layerJobs(folder, quick) : [];
 

@@ -31,8 +31,9 @@ export async function compare(
   reference: Model,
   candidate: Model,
   samples: Samples,
-  options: CompareOptions = {},
+  given: CompareOptions = {},
 ): Promise<Comparison> {
+  const options = check.taken(given);
   for (const [name, model] of Object.entries({ reference, candidate })) {
     if (!(model instanceof Model)) throw new ZeropointError('invalid-argument', `${name}: a Model is needed`);
   }

@@ -1,5 +1,6 @@
 // What a call is given counts as it is at the moment of the call; and what is no tensor stops that call alone.
 import { readFileSync } from 'node:fs';
+import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Feeds } from 'zeropoint';
 import { node, small } from './handmade.ts';
@@ -15,6 +16,26 @@ const shared = (bytes: Uint8Array) => {
   memory.set(bytes);
   return memory;
 };
+
+test('files of samples are taken in the call', async () => {
+  const { readNpz, writeNpz, samplesInFile } = zeropoint;
+  const data = Float32Array.from([1, 2]);
+  const writing = writeNpz({ x: { type: 'float32', data, dims: [1, 2] } });
+  data.fill(0);
+  const file = await writing;
+  const reading = readNpz(Uint8Array.from(file));
+  const bytes = Uint8Array.from(file);
+  const again = readNpz(bytes);
+  bytes.fill(0);
+  expect(await again).toEqual(await reading);
+  expect((await again).x?.data).toEqual(Float32Array.from([1, 2]));
+  const photo = await sharp({ create: { width: 4, height: 4, channels: 3, background: '#f00' } })
+    .png()
+    .toBuffer();
+  const sampling = samplesInFile(photo, 'photo.png', [{ name: 'x', type: 'float32', dims: [1, 3, 4, 4] }]);
+  photo.fill(0);
+  expect((await sampling)[0]?.x?.data.slice(0, 2)).toEqual(Float32Array.from([1, 1]));
+});
 
 describe.each([
   ['in the same thread', false],

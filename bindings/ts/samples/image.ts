@@ -82,7 +82,7 @@ export const imageChecks: Record<string, check.Check> = {
 export async function decodeImage(bytes: Uint8Array, name = 'image'): Promise<RgbaImage> {
   try {
     const { decodeImage } = platform();
-    if (decodeImage) return await decodeImage(bytes);
+    if (decodeImage) return await decodeImage(new Uint8Array(bytes)); // as they are now
     const bitmap = await createImageBitmap(new Blob([bytes as Uint8Array<ArrayBuffer>]), {
       premultiplyAlpha: 'none',
       colorSpaceConversion: 'default',

@@ -9,13 +9,14 @@ const mostBytes = 2 ** 31;
 export const isZip = (bytes: Uint8Array): boolean =>
   bytes[0] === 0x50 && bytes[1] === 0x4b && (bytes[2] === 3 || bytes[2] === 5);
 
-/** Reads a .npz file: its arrays by name. */
+/** Reads a .npz file, as its bytes are in the call: its arrays by name. */
 export async function readNpz(bytes: Uint8Array, name = '.npz'): Promise<Record<string, Tensor>> {
+  const own = new Uint8Array(bytes);
   const { unzipSync } = await import('fflate');
   let total = 0;
   let entries: Record<string, Uint8Array>;
   try {
-    entries = unzipSync(bytes, {
+    entries = unzipSync(own, {
       filter: (file) => {
         total += file.originalSize;
         if (total > mostBytes) throw new Error('it holds more than 2 GiB');
@@ -40,12 +41,12 @@ export async function readNpz(bytes: Uint8Array, name = '.npz'): Promise<Record<
   return Object.fromEntries(arrays);
 }
 
-/** Tensors as a .npz file. */
+/** Tensors, as they are in the call, as a .npz file. */
 export async function writeNpz(
   tensors: Readonly<Record<string, TensorLike>>,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const { zipSync } = await import('fflate');
   const files = Object.entries(tensors).map(([name, tensor]) => [`${name}.npy`, writeNpy(tensor)]);
+  const { zipSync } = await import('fflate');
   // The same tensors give the same bytes: no time of day in it.
   return zipSync(Object.fromEntries(files), { mtime: new Date(1980, 0, 1) }) as Uint8Array<ArrayBuffer>;
 }
