@@ -1,6 +1,6 @@
 // Words that numbers are put into, on the command line and in the page.
 import { expect, test } from 'vitest';
-import { sizeChange as onTheCommandLine } from '../../bindings/ts/cli/common.ts';
+import { sizeChange as onTheCommandLine, speedChange } from '../../bindings/ts/cli/common.ts';
 import { sizeChange as inThePage } from '../../web/src/format.ts';
 
 test.each([
@@ -15,4 +15,12 @@ test.each([
 ])('%d bytes that become %d', (before, after, command, page) => {
   expect(onTheCommandLine(before, after)).toBe(command);
   expect(inThePage(before, after)).toBe(page);
+});
+
+test.each([
+  [10, 5, '2.00 times as fast'],
+  [10, 10, '1.00 times as fast'],
+  [10, 10.8, '1.08 times slower'],
+])('%d ms that become %d', (before, after, words) => {
+  expect(speedChange(before, after)).toBe(words);
 });

@@ -14,6 +14,7 @@ import {
   print,
   type SampleArguments,
   samplesFor,
+  speedChange,
   table,
   terminal,
 } from './common.ts';
@@ -159,6 +160,6 @@ async function run(first: string, second: string | undefined, options: Options):
     );
   }
   const [a, b] = results;
-  if (a && b) print(`${(a.median / b.median).toFixed(2)} times as fast`);
+  if (a && b) print(speedChange(a.median, b.median));
   print(`build ${info.build}, ${threads} ${threads === 1 ? 'thread' : 'threads'}, ${options.runs} runs`);
 }

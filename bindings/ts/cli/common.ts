@@ -416,6 +416,13 @@ export function sizeChange(before: number, after: number): string {
   return times < 1.1 ? `${percentOf(1 - after / before)} smaller` : `${times.toFixed(2)} times smaller`;
 }
 
+/** How two times compare: as the larger of both over the smaller. */
+export function speedChange(before: number, after: number): string {
+  return after <= before
+    ? `${(before / after).toFixed(2)} times as fast`
+    : `${(after / before).toFixed(2)} times slower`;
+}
+
 const percentOf = (share: number) => `${share < 0.01 ? 'less than 1' : (100 * share).toFixed(0)} %`;
 
 export function amount(count: number): string {

@@ -13,6 +13,7 @@ import {
   print,
   type SampleArguments,
   samplesFor,
+  speedChange,
   table,
   terminal,
 } from './common.ts';
@@ -77,7 +78,7 @@ async function run(first: string, second: string, options: Options): Promise<voi
     );
     const { reference, candidate } = result.latency;
     print(
-      `\nlatency ${milliseconds(reference)} → ${milliseconds(candidate)} (${(reference / candidate).toFixed(2)} times as fast)`,
+      `\nlatency ${milliseconds(reference)} → ${milliseconds(candidate)} (${speedChange(reference, candidate)})`,
     );
     if (result.layers.length) {
       print('\nlayers (signal to noise, accumulated; of the layer alone)');
