@@ -10,6 +10,8 @@
 #include <memory>
 
 #include "core/decimal.h"
+#include "kernels/copy.h"
+#include "ops/cast.h"
 #include "ops/gradient.h"
 #include "ops/shape_arguments.h"
 
@@ -22,19 +24,31 @@ using kernels::WeightedAxis;
 
 // ---- how much
 
+// Of one axis: the factor, and the part of the input that is wanted, from its first element (0) to its last
+// (1).
+struct Extent {
+  float scale = 1, start = 0, end = 1;
+};
+
 struct Target {
   std::vector<char> resized;  // by logical axis
-  std::vector<float> scale;
+  std::vector<Extent> extent;
   std::vector<int64_t> size;  // of the output
 };
+
+// Only this mode of coordinates looks at the region of interest.
+bool crops(const Node& node) {
+  return node.string_attribute("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize";
+}
 
 bool is_given(const Tensor* t) {
   return t && t->size() > 0;
 }  // an empty tensor stands for an absent one in opset 11
 
-// scales: floats, or null; sizes: or null.
+// scales: floats, or null; sizes: or null; region: of a Resize that crops.
 template <class Context>
-Target target_of(const Context& c, const Shape& in, const Tensor* scales, const Tensor* sizes) {
+Target target_of(const Context& c, const Shape& in, const Tensor* scales, const Tensor* sizes,
+                 const Tensor* region) {
   const size_t rank = in.size();
   std::vector<int64_t> axes = c.node().ints_attribute("axes");
   if (!c.node().attribute("axes"))
@@ -45,7 +59,16 @@ Target target_of(const Context& c, const Shape& in, const Tensor* scales, const 
     c.fail(ErrorCode::kShapeMismatch, {"there are ", given->size(), " scales or sizes for ", axes.size(),
                                        " axes of an input of shape ", in});
   }
-  Target t{std::vector<char>(rank, 0), std::vector<float>(rank, 1.0F), in};
+  Target t{std::vector<char>(rank, 0), std::vector<Extent>(rank), in};
+  std::vector<float> parts;
+  if (crops(c.node())) {
+    if (!is_given(region) || region->size() != 2 * static_cast<int64_t>(axes.size()))
+      c.fail(ErrorCode::kShapeMismatch, {"a region of ", region ? region->size() : 0, " numbers for ",
+                                         axes.size(), " axes, which have two each"});
+    parts = region->floats();
+    for (float part : parts)
+      if (!std::isfinite(part)) c.fail(ErrorCode::kInvalidModel, "the region is not finite");
+  }
   const std::string policy = c.node().string_attribute("keep_aspect_ratio_policy", "stretch");
   std::vector<float> factors(axes.size());
   for (size_t i = 0; i < axes.size(); ++i) {
@@ -70,14 +93,17 @@ Target target_of(const Context& c, const Shape& in, const Tensor* scales, const 
   }
   for (size_t i = 0; i < axes.size(); ++i) {
     const auto at = static_cast<size_t>(axes[i]);
-    const float wanted = static_cast<float>(in[at]) * factors[i];
+    Extent& extent = t.extent[at];
+    extent.scale = factors[i];
+    if (!parts.empty()) extent.start = parts[i], extent.end = parts[i + axes.size()];
+    const float part = extent.end - extent.start;
+    const float wanted = static_cast<float>(in[at]) * (parts.empty() ? factors[i] : part * factors[i]);
     if (!(wanted < 1e9F))
       c.fail(ErrorCode::kShapeMismatch, {"cannot resize an input of shape ", in, " that much"});
-    t.scale[at] = factors[i];
     t.size[at] = by_scale  ? static_cast<int64_t>(std::floor(wanted))
                  : stretch ? sizes->integer_at(static_cast<int64_t>(i))
                            : static_cast<int64_t>(std::floor(wanted + 0.5F));
-    t.resized[at] = t.size[at] != in[at] || t.scale[at] != 1.0F;
+    t.resized[at] = t.size[at] != in[at] || factors[i] != 1.0F || extent.start != 0 || extent.end != 1;
     if (t.size[at] < 0) c.fail(ErrorCode::kShapeMismatch, "a size is negative");
   }
   return t;
@@ -91,12 +117,14 @@ void infer_resize(InferContext& c) {
   if (scales && scales->dtype() != DType::kFloat32) c.fail(ErrorCode::kInvalidModel, "scales are not floats");
   SymShape out(in->size());
   if (!is_given(scales) && !is_given(sizes)) return c.output(0, c.dtype(0), std::move(out));
+  const Tensor* region = crops(c.node()) && c.has_input(1) ? c.shape_argument(1) : nullptr;
+  if (crops(c.node()) && !region) return c.output(0, c.dtype(0), std::move(out));
   if (const auto dims = concrete(*in)) {
-    c.output(0, c.dtype(0), symbolic(target_of(c, *dims, scales, sizes).size));
+    c.output(0, c.dtype(0), symbolic(target_of(c, *dims, scales, sizes, region).size));
     return;
   }
   // Where dimensions are unknown: an axis with a factor of one keeps its own, one with a size gets that.
-  if (!c.node().attribute("axes") &&
+  if (!region && !c.node().attribute("axes") &&
       c.node().string_attribute("keep_aspect_ratio_policy", "stretch") == "stretch") {
     for (size_t i = 0; i < out.size(); ++i) {
       const auto at = static_cast<int64_t>(i);
@@ -116,8 +144,14 @@ void infer_resize(InferContext& c) {
 
 // ---- where from
 
-float source(const std::string& mode, int64_t i, float scale, int64_t in, int64_t out) {
+float source(const std::string& mode, int64_t i, const Extent& extent, int64_t in, int64_t out) {
   const auto x = static_cast<float>(i);
+  const float scale = extent.scale;
+  if (mode == "tf_crop_and_resize") {
+    const auto last = static_cast<float>(in - 1);
+    if (out <= 1) return 0.5F * (extent.start + extent.end) * last;
+    return extent.start * last + x * (extent.end - extent.start) * last / static_cast<float>(out - 1);
+  }
   if (mode == "asymmetric") return x / scale;
   if (mode == "align_corners")
     return out == 1 ? 0.0F : x * static_cast<float>(in - 1) / static_cast<float>(out - 1);
@@ -144,18 +178,18 @@ float cubic(float x, float a) {  // Keys' kernel
   return 0;
 }
 
-WeightedAxis weights_of(const Node& node, int64_t in, int64_t out, float scale) {
+WeightedAxis weights_of(const Node& node, int64_t in, int64_t out, const Extent& extent) {
   const std::string coordinates = node.string_attribute("coordinate_transformation_mode", "half_pixel");
   const bool is_cubic = node.string_attribute("mode", "nearest") == "cubic";
   const bool exclude_outside = node.int_attribute("exclude_outside", 0) != 0;
   const float a = node.float_attribute("cubic_coeff_a", -0.75F);
   // Antialiasing widens the kernel when the output is smaller, so that every pixel of the input counts.
-  const float squeeze = node.int_attribute("antialias", 0) != 0 ? std::min(scale, 1.0F) : 1.0F;
+  const float squeeze = node.int_attribute("antialias", 0) != 0 ? std::min(extent.scale, 1.0F) : 1.0F;
   const float reach = (is_cubic ? 2.0F : 1.0F) / squeeze;
   const auto start = static_cast<int64_t>(std::floor(-reach)) + 1;
   WeightedAxis axis{in, out, 2 - 2 * start, {}, {}};
   for (int64_t i = 0; i < out; ++i) {
-    const float x = source(coordinates, i, scale, in, out);
+    const float x = source(coordinates, i, extent, in, out);
     const auto left =
         static_cast<int64_t>(std::ceil(x)) - 1;  // a coordinate on a pixel leans on the one before it
     const float ratio = x - static_cast<float>(left);
@@ -189,8 +223,9 @@ Kernel nearest_kernel(const PrepareContext& c, const Target& t, const std::vecto
     axis.in = in;
     if (!t.resized[i]) continue;
     for (int64_t o = 0; o < t.size[i]; ++o) {
-      const float x = nearest(rounding, source(coordinates, o, t.scale[i], in, t.size[i]));
-      axis.from.push_back(std::clamp<int64_t>(static_cast<int64_t>(x), 0, in - 1));
+      const float x = nearest(rounding, source(coordinates, o, t.extent[i], in, t.size[i]));
+      axis.from.push_back(
+          static_cast<int64_t>(std::clamp(x, 0.0F, static_cast<float>(std::max<int64_t>(0, in - 1)))));
     }
   }
   const NearestPlan plan(axes, element_bytes(c, 0));
@@ -226,7 +261,7 @@ Kernel weighted_kernel(PrepareContext& c, const Target& t, const std::vector<siz
   for (size_t at = dims.size(); at-- > 0;) {  // inner axes first: the passes after them have the longer rows
     const size_t i = logical[at];
     if (!t.resized[i]) continue;
-    Pass pass{weights_of(c.node(), dims[at], t.size[i], t.scale[i]), product(dims, 0, at),
+    Pass pass{weights_of(c.node(), dims[at], t.size[i], t.extent[i]), product(dims, 0, at),
               product(dims, at + 1, dims.size()), from, scratch};
     dims[at] = t.size[i];
     from = scratch;
@@ -253,33 +288,8 @@ Kernel weighted_kernel(PrepareContext& c, const Target& t, const std::vector<siz
   };
 }
 
-Kernel prepare_resize(PrepareContext& c) {
-  const std::string mode = c.node().string_attribute("mode", "nearest");
-  const std::string coordinates = c.node().string_attribute("coordinate_transformation_mode", "half_pixel");
-  if (coordinates == "tf_crop_and_resize") {
-    c.fail(ErrorCode::kUnsupportedOperator, "resizing a region of interest is not supported");
-  }
-  if (mode != "nearest" && mode != "linear" && mode != "cubic") {
-    c.fail(ErrorCode::kUnsupportedOperator, {"resizing in mode '", mode, "'"});
-  }
-  const Shape& dims = c.dims(0);
-  const Shape logical = c.layout(0) == Layout::kChannelsLast ? to_logical(dims) : dims;
-  std::vector<size_t> physical;  // by logical axis
-  for (size_t i = 0; i < dims.size(); ++i)
-    physical.push_back(static_cast<size_t>(c.axis(static_cast<int64_t>(i), static_cast<int>(dims.size()))));
-  const Tensor* scales = c.has_input(2) ? c.constant(2) : nullptr;
-  const Tensor* sizes = c.has_input(3) ? c.constant(3) : nullptr;
-  if (!is_given(scales) && !is_given(sizes)) {
-    c.fail(ErrorCode::kUnsupportedOperator, "scales and sizes are only known while the model runs",
-           "export the model with one of them as a constant");
-  }
-  const Target t = target_of(c, logical, scales, sizes);
-  if (std::none_of(t.resized.begin(), t.resized.end(), [](char r) { return r != 0; })) {
-    c.alias(0);
-    return {};
-  }
-  if (element_count(c.out_dims(0)) > 0 && element_count(dims) == 0)
-    c.fail(ErrorCode::kShapeMismatch, "there is nothing to resize");
+Kernel kernel_of(PrepareContext& c, const Target& t, const std::vector<size_t>& physical,
+                 const std::string& mode) {
   if (mode == "nearest") return nearest_kernel(c, t, physical);
   switch (c.dtype(0)) {
     case DType::kFloat32:
@@ -291,6 +301,83 @@ Kernel prepare_resize(PrepareContext& c) {
     default:
       c.fail(ErrorCode::kUnsupportedType, {"interpolating ", name_of(c.dtype(0))});
   }
+}
+
+// A region may reach beyond the input. What lies there has a value of its own.
+Kernel with_outside(const PrepareContext& c, const Target& t, const std::vector<size_t>& physical,
+                    Kernel inside) {
+  struct Slice {
+    int64_t outer, inner, size;
+    std::vector<int64_t> at;  // of `size`
+  };
+  std::vector<Slice> slices;
+  if (crops(c.node())) {
+    const Shape& out = c.out_dims(0);
+    for (size_t i = 0; i < physical.size(); ++i) {
+      const size_t axis = physical[i];
+      Slice slice{product(out, 0, axis), product(out, axis + 1, out.size()), out[axis], {}};
+      const int64_t in = c.dims(0)[axis];
+      for (int64_t o = 0; t.resized[i] && o < slice.size; ++o) {
+        const float x = source("tf_crop_and_resize", o, t.extent[i], in, slice.size);
+        if (!(x >= 0 && x <= static_cast<float>(in - 1))) slice.at.push_back(o);
+      }
+      if (!slice.at.empty()) slices.push_back(std::move(slice));
+    }
+  }
+  if (slices.empty()) return inside;
+  float value = c.node().float_attribute("extrapolation_value", 0);
+  if (const EdgeQuant* q = c.quant(0)) {
+    const IntegerRange range = integer_range(c.dtype(0));
+    value = std::clamp(std::nearbyint(value / q->scalar_scale()) + static_cast<float>(q->scalar_zero_point()),
+                       static_cast<float>(range.min), static_cast<float>(range.max));
+  }
+  const Tensor element = cast(Tensor::scalar(value), c.dtype(0));
+  return [inside = std::move(inside), slices = std::move(slices), element](const RunContext& run) {
+    inside(run);
+    const auto bytes = static_cast<int64_t>(element.bytes());
+    for (const Slice& s : slices)
+      for (int64_t o = 0; o < s.outer; ++o)
+        for (int64_t at : s.at)
+          kernels::fill(run.outputs[0] + (o * s.size + at) * s.inner * bytes, s.inner, element.raw(),
+                        static_cast<size_t>(bytes));
+  };
+}
+
+void require_one_of(const PrepareContext& c, std::string_view key, std::string_view otherwise,
+                    std::initializer_list<std::string_view> known) {
+  const std::string is = c.node().string_attribute(key, otherwise);
+  if (std::ranges::find(known, is) == known.end())
+    c.fail(ErrorCode::kUnsupportedOperator, {"resizing with ", key, " '", is, "'"});
+}
+
+Kernel prepare_resize(PrepareContext& c) {
+  const std::string mode = c.node().string_attribute("mode", "nearest");
+  require_one_of(c, "mode", "nearest", {"nearest", "linear", "cubic"});
+  require_one_of(c, "coordinate_transformation_mode", "half_pixel",
+                 {"half_pixel", "asymmetric", "align_corners", "pytorch_half_pixel", "half_pixel_symmetric",
+                  "tf_half_pixel_for_nn", "tf_crop_and_resize"});
+  require_one_of(c, "nearest_mode", "round_prefer_floor",
+                 {"round_prefer_floor", "round_prefer_ceil", "floor", "ceil"});
+  require_one_of(c, "keep_aspect_ratio_policy", "stretch", {"stretch", "not_larger", "not_smaller"});
+  const Shape& dims = c.dims(0);
+  const Shape logical = c.layout(0) == Layout::kChannelsLast ? to_logical(dims) : dims;
+  std::vector<size_t> physical;  // by logical axis
+  for (size_t i = 0; i < dims.size(); ++i)
+    physical.push_back(static_cast<size_t>(c.axis(static_cast<int64_t>(i), static_cast<int>(dims.size()))));
+  const Tensor* scales = c.has_input(2) ? c.constant(2) : nullptr;
+  const Tensor* sizes = c.has_input(3) ? c.constant(3) : nullptr;
+  if (!is_given(scales) && !is_given(sizes)) {
+    c.fail(ErrorCode::kUnsupportedOperator, "scales and sizes are only known while the model runs",
+           "export the model with one of them as a constant");
+  }
+  const Target t = target_of(c, logical, scales, sizes, c.has_input(1) ? c.constant(1) : nullptr);
+  if (std::none_of(t.resized.begin(), t.resized.end(), [](char r) { return r != 0; })) {
+    c.alias(0);
+    return {};
+  }
+  if (element_count(c.out_dims(0)) > 0 && element_count(dims) == 0)
+    c.fail(ErrorCode::kShapeMismatch, "there is nothing to resize");
+  return with_outside(c, t, physical, kernel_of(c, t, physical, mode));
 }
 
 // Interpolation adds up vectors of channels; nearest neighbours are moved in any order.
@@ -349,14 +436,14 @@ void infer_gradient(InferContext& c) { infer_as_given(c, 1); }
 
 Kernel prepare_gradient(PrepareContext& c) {
   const Shape& x = c.out_dims(0);
-  const Target t =
-      target_of(c, x, c.has_input(2) ? c.constant(2) : nullptr, c.has_input(3) ? c.constant(3) : nullptr);
+  const Target t = target_of(c, x, c.has_input(2) ? c.constant(2) : nullptr,
+                             c.has_input(3) ? c.constant(3) : nullptr, nullptr);
   Shape dims = c.dims(0);
   auto passes = std::make_shared<std::vector<Pass>>();
   size_t room = 0;
   for (size_t i = 0; i < dims.size(); ++i) {
     if (!t.resized[i]) continue;
-    passes->push_back({weights_of(c.node(), x[i], t.size[i], t.scale[i]), product(dims, 0, i),
+    passes->push_back({weights_of(c.node(), x[i], t.size[i], t.extent[i]), product(dims, 0, i),
                        product(dims, i + 1, dims.size()), 0, 0});
     dims[i] = x[i];
     room = std::max(room, static_cast<size_t>(product(dims, 0, dims.size())));
@@ -387,8 +474,9 @@ Kernel prepare_gradient(PrepareContext& c) {
 }
 
 void gradient(Gradient& g) {
-  if (g.node.string_attribute("mode", "nearest") == "nearest") return give_moved(g);
   if (!g.wanted(0)) return;
+  if (crops(g.node)) g.fail("it resizes a region of its input");
+  if (g.node.string_attribute("mode", "nearest") == "nearest") return give_moved(g);
   g.give(0, g.own("ResizeGradient", {g.dy(), g.shape_of(g.in(0)), g.in(2), g.in(3)}, g.attributes()));
 }
 

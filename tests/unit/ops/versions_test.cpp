@@ -4,62 +4,18 @@
 
 #include <cmath>
 #include <limits>
-#include <memory>
-#include <string_view>
 #include <vector>
 
 #include "core/error.h"
-#include "onnx/onnx.h"
-#include "runtime/session.h"
-#include "unit/onnx/model_builder.h"
+#include "unit/ops/one_node.h"
 
 namespace zp {
 namespace {
 
 using namespace onnx::test;
+using test::floats, test::OneNode, test::run;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-struct OneNode {
-  int64_t opset;
-  std::string_view op;
-  std::vector<Tensor> inputs;  // called a, b, c...
-  std::vector<Proto> attributes = {};
-  std::vector<Proto> constants = {};  // inputs behind those
-  std::vector<std::string_view> constant_names = {};
-  std::vector<DType> outputs = {DType::kFloat32};
-};
-
-std::vector<Tensor> run(const OneNode& n) {
-  static constexpr std::string_view kInputs[] = {"a", "b", "c"}, kOutputs[] = {"y", "z"};
-  GraphSpec g;
-  std::vector<std::string_view> in, out;
-  std::vector<runtime::Feed> feeds;
-  for (size_t i = 0; i < n.inputs.size(); ++i) {
-    in.push_back(kInputs[i]);
-    Proto dims;
-    for (int64_t d : n.inputs[i].dims())
-      dims.message(onnx::shape_field::kDim, Proto().integer(onnx::dim_field::kValue, d));
-    g.inputs.push_back(Proto()
-                           .text(onnx::value_info_field::kName, kInputs[i])
-                           .message(onnx::value_info_field::kType,
-                                    tensor_type(static_cast<int64_t>(n.inputs[i].dtype()), &dims)));
-    feeds.push_back({std::string(kInputs[i]), n.inputs[i]});
-  }
-  in.insert(in.end(), n.constant_names.begin(), n.constant_names.end());
-  g.initializers = n.constants;
-  for (size_t i = 0; i < n.outputs.size(); ++i) {
-    out.push_back(kOutputs[i]);
-    g.outputs.push_back(value_without_shape(kOutputs[i], n.outputs[i]));
-  }
-  const std::string op = ":" + std::string(n.op);
-  g.nodes = {node(op, in, out, n.attributes)};
-  const std::string bytes = model(g, n.opset, n.opset < 9 ? 4 : 10).bytes;
-  auto read = std::make_shared<const Model>(onnx::read(buffer(bytes), bytes.size()));
-  return runtime::Session(read).run(std::move(feeds));
-}
-
-std::vector<float> floats(const OneNode& n) { return run(n)[0].floats(); }
 
 void expect_near(const std::vector<float>& got, const std::vector<float>& want) {
   ASSERT_EQ(got.size(), want.size());

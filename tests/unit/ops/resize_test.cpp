@@ -1,0 +1,45 @@
+#include <gtest/gtest.h>
+
+#include "core/error.h"
+#include "unit/ops/one_node.h"
+
+namespace zp {
+namespace {
+
+using namespace onnx::test;
+using test::floats, test::OneNode;
+
+// Of a line of four, the part from the second element to beyond the end; values of ONNX Runtime 1.32.
+OneNode cropping(const char* mode, float end) {
+  return {.opset = 13,
+          .op = "Resize",
+          .inputs = {Tensor::of<float>({4}, {0, 10, 20, 30})},
+          .attributes = {string_attribute("mode", mode), float_attribute("extrapolation_value", 7),
+                         string_attribute("coordinate_transformation_mode", "tf_crop_and_resize")},
+          .constants = {tensor<float>("roi", {2}, {1.0F / 3, end}), tensor<int64_t>("sizes", {1}, {3})},
+          .constant_names = {"roi", "", "sizes"}};
+}
+
+TEST(Resize, ARegionIsCutOutOfTheInput) {
+  EXPECT_EQ(floats(cropping("linear", 1)), (std::vector<float>{10, 20, 30}));
+  EXPECT_EQ(floats(cropping("linear", 2.0F / 3)), (std::vector<float>{10, 15, 20}));
+  EXPECT_EQ(floats(cropping("nearest", 1)), (std::vector<float>{10, 20, 30}));
+}
+
+TEST(Resize, WhatARegionHasBeyondTheInputIsGiven) {
+  EXPECT_EQ(floats(cropping("linear", 5.0F / 3)), (std::vector<float>{10, 30, 7}));
+  EXPECT_EQ(floats(cropping("nearest", 5.0F / 3)), (std::vector<float>{10, 30, 7}));
+}
+
+TEST(Resize, WordsThatItDoesNotKnowAreRefused) {
+  for (const char* key :
+       {"mode", "coordinate_transformation_mode", "nearest_mode", "keep_aspect_ratio_policy"}) {
+    OneNode n = cropping("linear", 1);
+    n.attributes = {string_attribute(key, "sideways")};
+    n.constants[0] = tensor<float>("roi", {0}, {});
+    EXPECT_THROW(floats(n), Error) << key;
+  }
+}
+
+}  // namespace
+}  // namespace zp
