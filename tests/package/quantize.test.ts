@@ -226,7 +226,7 @@ describe('every mode on a real model', () => {
     const seen: Progress[] = [];
     const verdict = await compare(model, small, unseen, { layers: true, onProgress: (p) => seen.push(p) });
     expect(verdict.layers.length).toBeGreaterThan(10);
-    expect(verdict.layers.at(-1)?.sqnr).toBeGreaterThan(5);
+    expect(verdict.layers.at(-1)?.sqnr).toBeGreaterThan(25);
     expect(seen.at(-1)).toMatchObject({ phase: 'compare', done: unseen.length, total: unseen.length });
     await small.dispose();
   });
@@ -344,7 +344,7 @@ describe('calibration', () => {
       const ours = await session.run(unseen);
       const theirs = await inOnnxRuntime(bytes, unseen);
       for (const [name, { data }] of Object.entries(ours))
-        expect(relativeError(data as Float32Array, theirs[name]?.data as Float32Array)).toBeLessThan(0.01);
+        expect(relativeError(data as Float32Array, theirs[name]?.data as Float32Array)).toBeLessThan(1e-4);
 
       await using again = await Model.load(bytes);
       expect((await compare(small, again, [unseen])).outputs[0]?.sqnr).toBeGreaterThan(60);
