@@ -1,5 +1,8 @@
 // docs/OPERATORS.md: what the engine's registry says of each operator, and what ONNX's cases say of it.
 
+/** The one operator that the reader itself replaces, and no file of src/ops. */
+const constant = { domain: 'ai.onnx', name: 'Constant', since: 1, kernel: false };
+
 /** Counts passed and all, of the cases about each operator: a map from its qualified name. */
 function countCases(index, found) {
   const counts = new Map();
@@ -77,7 +80,9 @@ export function operatorsDocument(registry, index, found) {
     (all, { kind }) => all.set(kind, (all.get(kind) ?? 0) + 1),
     new Map(),
   );
-  const operators = registry.operators.filter(({ domain }) => domain !== 'zeropoint');
+  const operators = [...registry.operators.filter(({ domain }) => domain !== 'zeropoint'), constant].sort(
+    (a, b) => (a.name < b.name ? -1 : 1),
+  );
   const domains = [...new Set(operators.map(({ domain }) => domain))].sort();
   const tables = domains.map((domain) => {
     const ofDomain = operators.filter((operator) => operator.domain === domain);
@@ -88,13 +93,15 @@ export function operatorsDocument(registry, index, found) {
 Written by \`npm run operators\` from the engine's registry and a run of ONNX's own test cases; \`npm test\` fails when it is
 not what they say.
 
-Opsets 1 to ${registry.newestOpset} of ai.onnx are read; files are written as opset 21. Of ${found.size} cases (those that ONNX 1.23 makes for
+Opsets 1 to ${registry.newestOpset} of ai.onnx are read. Files are written as opset 21, or as a newer one that they had if an
+operator that is not known here, or bfloat16, needs it. Of ${found.size} cases (those that ONNX 1.23 makes for
 its operators, and the models that come with it) ${kinds.get('passed') ?? 0} pass. What hinders the others, case by case, is in
 [tests/conformance/not-passing.tsv](../tests/conformance/not-passing.tsv).
 
 - **versions**: of the operator set, whose form of the operator is read.
 - **runs as**: \`kernel\`, or \`expands\` into others when a model is read.
-- **integer**: it runs on integers between quantized values, in a kernel of its own, as a table, or by moving them.
+- **integer**: between quantized values it runs on integers, in a kernel of its own, as a table, or by moving them
+  (operators that take integers, as ConvInteger does, need none for that).
 - **gradient**: it can be trained through.
 - **quantized as**: a product with a weight; a value with its input's scale, or with its own; or float.
 - **cases**: passed, of ONNX's cases about the operator; **expanded**: of those that spell it out in other operators.

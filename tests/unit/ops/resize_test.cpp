@@ -9,7 +9,7 @@ namespace {
 using namespace onnx::test;
 using test::floats, test::OneNode;
 
-// Of a line of four, the part from the second element to beyond the end; values of ONNX Runtime 1.32.
+// Of a line of four, a part that begins at the second element.
 OneNode cropping(const char* mode, float end) {
   return {.opset = 13,
           .op = "Resize",
