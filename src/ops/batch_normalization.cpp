@@ -29,12 +29,14 @@ void canonicalize(Canonicalize& c) {
            "export the model for inference");
   }
   if (c.version < 9 && n.int_attribute("spatial", 1) == 0) {
-    // Statistics for each element of an image, which broadcast to a batch of them.
-    const ValueId epsilon =
+    // Statistics of each place, of the dimensions [C, H, W].
+    if (n.inputs.size() < 5) c.fail(ErrorCode::kInvalidModel, "inputs are missing");
+    const auto epsilon =
         c.constant_value(n.name + "_epsilon", Tensor::scalar(n.float_attribute("epsilon", kEpsilon)));
-    const ValueId deviation = c.add("Sqrt", {c.add("Add", {n.input(4), epsilon})});
-    const ValueId normal = c.add("Div", {c.add("Sub", {n.input(0), n.input(3)}), deviation});
-    return c.finish("Add", {c.add("Mul", {normal, n.input(1)}), n.input(2)});
+    const ValueId deviation = c.add("Sqrt", {c.add("Add", {n.inputs[4], epsilon})});
+    const ValueId factor = c.add("Div", {n.inputs[1], deviation});
+    const ValueId scaled = c.add("Mul", {c.add("Sub", {n.inputs[0], n.inputs[3]}), factor});
+    return c.finish("Add", {scaled, n.inputs[2]});
   }
   for (const char* key : {"is_test", "spatial", "consumed_inputs"}) n.attributes.erase(key);
   if (!is_live(n)) {

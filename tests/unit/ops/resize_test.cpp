@@ -1,16 +1,16 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
-#include "unit/ops/one_node.h"
+#include "unit/ops/node_of_opset.h"
 
 namespace zp {
 namespace {
 
 using namespace onnx::test;
-using test::floats, test::OneNode;
+using test::floats_of, test::NodeOfOpset;
 
 // Of a line of four, a part that begins at the second element.
-OneNode cropping(const char* mode, float end) {
+NodeOfOpset cropping(const char* mode, float end) {
   return {.opset = 13,
           .op = "Resize",
           .inputs = {Tensor::of<float>({4}, {0, 10, 20, 30})},
@@ -21,23 +21,23 @@ OneNode cropping(const char* mode, float end) {
 }
 
 TEST(Resize, ARegionIsCutOutOfTheInput) {
-  EXPECT_EQ(floats(cropping("linear", 1)), (std::vector<float>{10, 20, 30}));
-  EXPECT_EQ(floats(cropping("linear", 2.0F / 3)), (std::vector<float>{10, 15, 20}));
-  EXPECT_EQ(floats(cropping("nearest", 1)), (std::vector<float>{10, 20, 30}));
+  EXPECT_EQ(floats_of(cropping("linear", 1)), (std::vector<float>{10, 20, 30}));
+  EXPECT_EQ(floats_of(cropping("linear", 2.0F / 3)), (std::vector<float>{10, 15, 20}));
+  EXPECT_EQ(floats_of(cropping("nearest", 1)), (std::vector<float>{10, 20, 30}));
 }
 
 TEST(Resize, WhatARegionHasBeyondTheInputIsGiven) {
-  EXPECT_EQ(floats(cropping("linear", 5.0F / 3)), (std::vector<float>{10, 30, 7}));
-  EXPECT_EQ(floats(cropping("nearest", 5.0F / 3)), (std::vector<float>{10, 30, 7}));
+  EXPECT_EQ(floats_of(cropping("linear", 5.0F / 3)), (std::vector<float>{10, 30, 7}));
+  EXPECT_EQ(floats_of(cropping("nearest", 5.0F / 3)), (std::vector<float>{10, 30, 7}));
 }
 
 TEST(Resize, WordsThatItDoesNotKnowAreRefused) {
   for (const char* key :
        {"mode", "coordinate_transformation_mode", "nearest_mode", "keep_aspect_ratio_policy"}) {
-    OneNode n = cropping("linear", 1);
+    NodeOfOpset n = cropping("linear", 1);
     n.attributes = {string_attribute(key, "sideways")};
     n.constants[0] = tensor<float>("roi", {0}, {});
-    EXPECT_THROW(floats(n), Error) << key;
+    EXPECT_THROW(floats_of(n), Error) << key;
   }
 }
 

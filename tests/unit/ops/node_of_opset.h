@@ -14,7 +14,7 @@ namespace zp::test {
 
 using onnx::test::Proto;
 
-struct OneNode {
+struct NodeOfOpset {
   int64_t opset;
   std::string_view op;
   std::vector<Tensor> inputs;  // called a, b, c...
@@ -24,7 +24,7 @@ struct OneNode {
   std::vector<DType> outputs = {DType::kFloat32};
 };
 
-inline std::vector<Tensor> run(const OneNode& n) {
+inline std::vector<Tensor> outputs_of(const NodeOfOpset& n) {
   static constexpr std::string_view kInputs[] = {"a", "b", "c"}, kOutputs[] = {"y", "z"};
   using namespace onnx::test;
   GraphSpec g;
@@ -54,6 +54,6 @@ inline std::vector<Tensor> run(const OneNode& n) {
   return runtime::Session(read).run(std::move(feeds));
 }
 
-inline std::vector<float> floats(const OneNode& n) { return run(n)[0].floats(); }
+inline std::vector<float> floats_of(const NodeOfOpset& n) { return outputs_of(n)[0].floats(); }
 
 }  // namespace zp::test
