@@ -13,7 +13,7 @@
 namespace zp::quant {
 namespace {
 
-// What samples, and the values held of them at a time, may take. A walk holds a handful of values.
+// What the values held at a time may take. A walk holds a handful of values.
 constexpr double kBytes = 512.0 * 1024 * 1024;
 constexpr double kValuesHeld = 4;
 
@@ -45,13 +45,6 @@ FeedsOfSamples take_first(FeedsOfSamples& from, size_t count) {
 
 }  // namespace
 
-void SampleKeeper::take(std::vector<runtime::Feed> feeds) {
-  if (enough()) return;
-  for (const runtime::Feed& f : feeds) bytes_ += static_cast<double>(f.tensor.bytes());
-  full_ = bytes_ > kBytes;
-  if (!full_ || samples_.empty()) samples_.push_back(std::move(feeds));
-}
-
 ChannelView::ChannelView(std::span<const int64_t> dims, int channel_dim) {
   const int rank = static_cast<int>(dims.size());
   const int at = channel_dim < 0 ? channel_dim + rank : channel_dim;
@@ -60,7 +53,7 @@ ChannelView::ChannelView(std::span<const int64_t> dims, int channel_dim) {
 }
 
 LayerwiseStage::LayerwiseStage(JobState& state, size_t samples, Stand stand)
-    : state_(state), keeper_(samples), stand_(stand) {
+    : state_(state), keeper_(samples, state.series), stand_(stand) {
   const GraphIndex index(state_.result->graph);
   std::set<int32_t> seen;
   for (size_t i = 0; i < state_.weights.size(); ++i) {
@@ -75,7 +68,8 @@ LayerwiseStage::LayerwiseStage(JobState& state, size_t samples, Stand stand)
 }
 
 void LayerwiseStage::end_samples() {
-  FeedsOfSamples samples = keeper_.release();
+  FeedsOfSamples samples;
+  for (SampleKeeper::Kept& s : keeper_.release()) samples.push_back(std::move(s.feeds));
   const Graph& graph = state_.prepared->graph;
   std::map<ValueId, Shape> fed;
   if (!samples.empty())

@@ -1,5 +1,5 @@
 // Repairs that go through the quantized layers one after the other, with what the float model and the model
-// quantized and repaired so far compute up to there, over the same few samples.
+// quantized and repaired so far compute up to there, over the same few samples, spread over the series.
 #pragma once
 
 #include <memory>
@@ -7,27 +7,11 @@
 #include <span>
 #include <vector>
 
+#include "quant/spread.h"
 #include "quant/stage.h"
 #include "quant/walk.h"
 
 namespace zp::quant {
-
-using FeedsOfSamples = std::vector<std::vector<runtime::Feed>>;
-
-// The samples that a repair keeps: as many as asked for, and fewer where they are large.
-class SampleKeeper {
- public:
-  explicit SampleKeeper(size_t most) : most_(most) {}
-  void take(std::vector<runtime::Feed> feeds);
-  bool enough() const { return full_ || samples_.size() >= most_; }
-  FeedsOfSamples release() { return std::move(samples_); }
-
- private:
-  size_t most_;
-  double bytes_ = 0;
-  bool full_ = false;
-  FeedsOfSamples samples_;
-};
 
 class LayerwiseStage : public Stage {
  public:

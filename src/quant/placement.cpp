@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "core/error.h"
 #include "ops/infer.h"
@@ -174,10 +175,28 @@ Placement::Weight Placement::weight(int32_t i, ValueId w, ValueId bias, float in
     }
     spec.min_scale = std::move(least);
   }
-  const WeightKey key{w, spec.dtype, spec.grouping.axis, spec.grouping.block_size, spec.min_scale};
-  const auto [it, added] = shared_weights_.try_emplace(key, weights.size());
+  // Where the bias asks for no wider steps than the weight has anyway, layers that share the weight share its
+  // integers too, whatever their biases are.
+  const std::vector<float> least = std::exchange(spec.min_scale, {});
+  const auto key = [&] {
+    return WeightKey{w, spec.dtype, spec.grouping.axis, spec.grouping.block_size, spec.min_scale};
+  };
+  const auto narrow = [&](const Tensor& scale) {
+    const std::span<const float> s = scale.data<float>();
+    for (size_t k = 0; k < least.size(); ++k)
+      if (s[s.size() == 1 ? 0 : k] < least[k]) return true;
+    return false;
+  };
+  std::optional<QuantizedWeight> made;
+  const auto natural = shared_weights_.find(key());
+  if (natural == shared_weights_.end()) made = quantize_weight(tensor, spec);
+  if (narrow(made ? made->scale : *graph.constant(weights[natural->second].scale))) {
+    spec.min_scale = least;
+    made.reset();
+  }
+  const auto [it, added] = shared_weights_.try_emplace(key(), weights.size());
   if (added) {
-    QuantizedWeight q = quantize_weight(tensor, spec);
+    QuantizedWeight q = made ? *std::move(made) : quantize_weight(tensor, spec);
     PlacedWeight placed{.node = i, .weight = w, .spec = spec, .range = q.range, .sqnr_db = q.sqnr_db};
     placed.integers = constant(name + "_quantized", q.integers);
     placed.scale = constant(name + "_scale", q.scale);

@@ -6,6 +6,7 @@
 
 #include "core/decimal.h"
 #include "core/error.h"
+#include "quant/checked.h"
 #include "quant/job.h"
 #include "quant/report_builder.h"
 #include "quant/stage.h"
@@ -15,6 +16,10 @@ namespace {
 
 [[noreturn]] void refuse(const std::string& message, const std::string& hint) {
   throw_error(ErrorCode::kInvalidArgument, message, {.hint = hint});
+}
+
+bool lists(const std::vector<std::string>& names, std::string_view name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
 }
 
 bool is_activation_type(DType t) {
@@ -58,7 +63,7 @@ void check(const Config& c, const Scheme& scheme) {
   }
   const std::vector<std::string_view> repairs = repair_names();
   for (const std::string& r : c.repairs)
-    if (std::find(repairs.begin(), repairs.end(), r) == repairs.end())
+    if (std::ranges::find(repairs, r) == repairs.end())
       refuse("unknown repair '" + r + "'", "see the list of repairs");
   if (scheme.check) scheme.check(c);
 }
@@ -70,23 +75,32 @@ class Pipeline : public Job {
     state_.config = std::move(config);
     state_.threads = threads;
     state_.scheme = &scheme_named(state_.config.mode);
+    const std::vector<std::string> named = state_.config.repairs;
     state_.config = with_default_repairs(std::move(state_.config));
     check(state_.config, *state_.scheme);
     for (const StageDef* d : all_stages()) {
-      const auto& asked = state_.config.repairs;
-      if (!d->repair || std::find(asked.begin(), asked.end(), d->name) != asked.end()) defs_.push_back(d);
+      if (d->repair && !lists(state_.config.repairs, d->name)) continue;
+      defs_.push_back(d);
+      // What runs by default has to prove itself, and so does what cannot do so by itself.
+      const bool unproven = d->checkable && (!lists(named, d->name) || d->doubtful) && has_samples();
+      checked_.push_back(d->repair && unproven);
     }
   }
 
   size_t sweeps() const override {
-    return static_cast<size_t>(std::count_if(defs_.begin(), defs_.end(), [&](const StageDef* d) {
-      return d->needs_samples && d->needs_samples(state_.config, *state_.scheme);
-    }));
+    size_t count = 0;
+    for (size_t i = 0; i < defs_.size(); ++i) {
+      const auto needs = defs_[i]->needs_samples;
+      count += checked_[i] || (needs && needs(state_.config, *state_.scheme));
+    }
+    return count;
   }
 
   bool advance(double milliseconds) override {
     if (done()) return true;
-    if (!stage_) stage_ = def().make(state_, Options(def().options, state_.config.options));
+    if (!stage_)
+      stage_ = checked_[at_] ? checked(state_, def())
+                             : def().make(state_, Options(def().options, state_.config.options));
     if (!stage_->advance(milliseconds)) return false;
     running_ = false;
     if (stage_->wants_samples()) return true;
@@ -109,6 +123,7 @@ class Pipeline : public Job {
     if (!wants_samples()) throw_error(ErrorCode::kInvalidArgument, "no samples are wanted now");
     if (samples_ == 0)
       refuse("there was not one sample", "give at least one; a few dozen make better ranges");
+    if (!stage_->enough()) state_.series = samples_;
     stage_->end_samples();
     samples_ = 0;
   }
@@ -154,6 +169,7 @@ class Pipeline : public Job {
 
  private:
   const StageDef& def() const { return *defs_[at_]; }
+  bool has_samples() const { return state_.config.has_samples || state_.scheme->needs_calibration; }
   const JobState& finished() const {
     if (!done()) throw_error(ErrorCode::kInvalidArgument, "the quantization is not done yet");
     return state_;
@@ -161,6 +177,7 @@ class Pipeline : public Job {
 
   JobState state_;
   std::vector<const StageDef*> defs_;
+  std::vector<bool> checked_;  // by stage of defs_
   size_t at_ = 0;
   std::unique_ptr<Stage> stage_;
   bool running_ = false;

@@ -1,9 +1,22 @@
 // Searches: several quantizations of one model, of which the best is kept.
 //
-// Mode "auto" starts from static quantization with the default settings and changes one thing at a time (the
-// observer, then each repair), keeping what makes the outputs better on samples that calibration has not
-// seen. It is what people get who ask for nothing: it takes a few times as long as one quantization, and
-// measures layers only where it may leave them in float and the outputs are not good yet.
+// Mode "auto" starts from static quantization with the default settings and changes one thing at a time (a
+// default repair left out, the observer, how strongly activations are smoothed, products of two computed
+// factors left in float, each repair), keeping what is worth it on samples that calibration has not seen. It
+// is what people get who ask for nothing: it takes a few times as long as one quantization, and measures
+// layers only where it may leave some in float and the outputs are not good yet.
+//
+// The best is so in accuracy, size and speed together. With those of the first candidate as the measure, a
+// candidate is worth
+//
+//   min(signal to noise of the outputs, 40 dB) - 48 dB * bytes / its bytes - 24 dB * time / its time
+//
+// A byte has to pay what bits pay: an eighth more of them (nine bits for eight) makes 6 dB where everything
+// goes well, and less is not worth having. Time is counted in multiplications, those of floats as 2.5; twice
+// the time has to bring 24 dB. Above 40 dB nobody sees a difference, so that only size and speed count. The
+// bytes of small models count as part of 100 kB. What quantized nothing is worth nothing. Layers that "auto"
+// leaves in float by itself get float16 weights, and have no more than 5 % of the bytes and of the
+// multiplications.
 //
 // Then, for "auto" and where a target or sensitivities are asked for, each layer is quantized alone and its
 // effect on the outputs measured. The errors of different layers hardly correlate, so that their noise adds
@@ -23,12 +36,14 @@
 #include <set>
 #include <string>
 
+#include "core/decimal.h"
 #include "core/error.h"
 #include "core/function.h"
 #include "core/sort.h"
 #include "core/stopwatch.h"
 #include "quant/job.h"
 #include "quant/scheme.h"
+#include "quant/spread.h"
 
 namespace zp::quant {
 namespace {
@@ -37,16 +52,20 @@ constexpr double kMostBytes = 256.0 * 1024 * 1024;  // of samples kept
 constexpr size_t kMostSamples = 128;
 // A share of right answers is only as fine as the answers are many.
 constexpr size_t kMostSamplesForDrop = 1024;
-constexpr size_t kEvery = 4;             // every fourth sample is held out,
-constexpr size_t kMostCalibrating = 96;  // and all that come after so many that are not
+// A quarter of the samples is held out, and all beyond so many that are not.
+constexpr size_t kMostCalibrating = 96;
 constexpr size_t kSensitivitySamples = 6;
 constexpr size_t kQuickSamples = 2;  // where only a few layers are looked for
 constexpr double kBetter = 0.1;      // dB that a change must gain to be kept
 constexpr double kWideEnough = 0.1;  // share of a layer's noise that 16 bits may leave, where no sum is known
-constexpr double kFewFloat = 0.05;   // share of the operations that "auto" leaves in float by itself
-constexpr double kWorthFloat = 1;    // dB that this must gain
-constexpr double kPoor = 25;         // dB below which "auto" also tries other schemes
-constexpr double kGood = 40;         // dB above which it leaves nothing in float
+constexpr double kFewFloat =
+    0.05;  // share of operations, and of bytes, that "auto" spends on float by itself
+constexpr double kOfBytes = 48, kOfTime = 24;  // dB that twice as much has to bring
+constexpr double kFloatTime = 2.5;             // of a multiplication of floats, in those of integers
+constexpr double kSmall = 1e5;     // bytes that the bytes of a smaller model are counted as a part of
+constexpr double kWorthFloat = 1;  // dB that this must gain
+constexpr double kPoor = 25;       // dB below which "auto" also tries other schemes
+constexpr double kGood = 40;       // dB above which it leaves nothing in float, and more is worth nothing
 
 constexpr std::string_view kAsConfigured = "as configured";
 const std::set<std::string, std::less<>> kChangesGraph{"equalization", "smooth"};
@@ -85,7 +104,10 @@ class Search : public Job {
       : source_(std::move(model)), config_(std::move(config)), threads_(threads) {
     auto_ = config_.mode == kAuto;
     if (auto_) config_.mode = "static";
+    const std::vector<std::string> named = config_.repairs;
     config_ = with_default_repairs(std::move(config_));
+    for (const std::string& repair : config_.repairs)
+      if (std::ranges::find(named, repair) == named.end()) by_default_.push_back(repair);
     make_pipeline(source_, plain(), threads_);  // throws what is wrong with the configuration
     int targets = 0;
     for (const double t : {config_.target_sqnr, config_.target_bytes, config_.target_drop}) {
@@ -99,42 +121,39 @@ class Search : public Job {
     if (config_.target_drop >= 1)
       throw_error(ErrorCode::kInvalidArgument, "a drop is a share of all answers",
                   {.hint = "0.005 is half a percent"});
-    most_samples_ = config_.target_drop > 0 ? kMostSamplesForDrop : kMostSamples;
+    samples_ = SampleKeeper(config_.target_drop > 0 ? kMostSamplesForDrop : kMostSamples, 0, kMostBytes);
   }
 
   size_t sweeps() const override { return 1; }
   bool wants_samples() const override { return collecting_; }
   void begin_sample(std::vector<runtime::Feed> feeds) override {
-    double bytes = 0;
-    for (const runtime::Feed& f : feeds) bytes += static_cast<double>(f.tensor.bytes());
-    if (enough() || (!samples_.empty() && bytes_ + bytes > kMostBytes)) {
-      full_ = true;
-      return;
-    }
-    if (!config_.labels.empty() && samples_.size() >= config_.labels.size())
-      throw_error(ErrorCode::kInvalidArgument, {"sample ", samples_.size() + 1, " has no label"},
+    if (!config_.labels.empty() && seen_ >= config_.labels.size())
+      throw_error(ErrorCode::kInvalidArgument, {"sample ", seen_ + 1, " has no label"},
                   {.hint = "give a label for each sample, in their order"});
-    bytes_ += bytes;
-    samples_.push_back(std::move(feeds));
+    ++seen_;
+    samples_.take(std::move(feeds));
   }
-  bool enough() const override { return full_ || samples_.size() >= most_samples_; }
+  bool enough() const override { return false; }
   void end_samples() override {
     collecting_ = false;
+    const size_t all = samples_.size();
+    single_ = all == 1;
+    HeldOut split =
+        hold_out(samples_.release(), std::max(held_out_of(all), all - std::min(all, kMostCalibrating)));
+    if (single_) {
+      warnings_.push_back(
+          "one sample cannot show what helps: nothing was tried, and no repair was run by default");
+      split.out.push_back(split.rest[0]);
+      for (const std::string& repair : by_default_) std::erase(config_.repairs, repair);
+      by_default_.clear();
+    }
     OutputErrors::Samples held_out;
     std::vector<int32_t> labels;
-    // With very few samples there is nothing to hold out: then the choice is made on what calibrated.
-    const bool few = samples_.size() < kEvery;
-    if (few)
-      warnings_.push_back("too few samples to hold some out: the best was chosen on those it was made from");
-    for (size_t i = 0; i < samples_.size(); ++i) {
-      const bool out = i % kEvery == kEvery - 1 || calibration_.size() >= kMostCalibrating;
-      if (few || out) {
-        held_out.push_back(samples_[i]);
-        if (!config_.labels.empty()) labels.push_back(config_.labels[i]);
-      }
-      if (few || !out) calibration_.push_back(samples_[i]);
+    for (SampleKeeper::Kept& s : split.out) {
+      if (!config_.labels.empty()) labels.push_back(config_.labels[s.index]);
+      held_out.push_back(std::move(s.feeds));
     }
-    samples_.clear();
+    for (SampleKeeper::Kept& s : split.rest) calibration_.push_back(std::move(s.feeds));
     for (auto& feeds : held_out)
       std::erase_if(feeds, [](const runtime::Feed& f) { return is_target(f.name); });
     errors_ = std::make_unique<OutputErrors>(source_, std::move(held_out), std::move(labels), threads_);
@@ -177,7 +196,7 @@ class Search : public Job {
   }
   bool done() const override { return done_; }
   Progress progress() const override {
-    if (collecting_) return {.phase = "collect", .samples = samples_.size()};
+    if (collecting_) return {.phase = "collect", .samples = seen_};
     if (done_) return {.phase = "done"};
     Progress p{.phase = phase_, .done = tried_, .total = std::max(expected_, tried_ + 1)};
     if (job_) p.training = job_->progress().training;
@@ -208,7 +227,13 @@ class Search : public Job {
   void plan_steps() {
     phase_ = "search";
     steps_.push_back([this] { return Candidate{.what = std::string(kAsConfigured), .config = plain()}; });
-    if (auto_) {
+    for (const std::string& repair : by_default_)
+      steps_.push_back([this, repair]() -> std::optional<Candidate> {
+        Candidate c = changed("without '" + repair + "'");
+        std::erase(c.config.repairs, repair);
+        return c;
+      });
+    if (auto_ && !single_) {
       for (const char* observer : {"mse", "percentile"})
         if (scheme_named(config_.mode).needs_calibration && config_.observer != observer)
           steps_.push_back([this, observer] {
@@ -216,13 +241,27 @@ class Search : public Job {
             c.config.observer = observer;
             return c;
           });
-      for (const std::string_view repair : {"equalization", "smooth", "adaround", "bias-correction"})
+      // Each value is smoothed as much as serves the layers that read it; sometimes one strength for all
+      // serves the outputs better.
+      for (const double strength : {0.75, 0.95})
+        steps_.push_back([this, strength]() -> std::optional<Candidate> {
+          if (!smooths_ || config_.options.contains("smooth-strength")) return std::nullopt;
+          Candidate c = changed("smooth-strength " + decimal(strength));
+          auto& repairs = c.config.repairs;
+          if (std::ranges::find(repairs, "smooth") == repairs.end()) repairs.emplace_back("smooth");
+          c.config.options["smooth-strength"] = strength;
+          return c;
+        });
+      steps_.push_back([this] { return without_attention(); });
+      for (const std::string_view repair : {"equalization", "smooth", "adaround", "gptq", "bias-correction"})
         steps_.push_back([this, repair]() -> std::optional<Candidate> {
           const auto& has = best_->candidate.config.repairs;
           if (std::find(has.begin(), has.end(), repair) != has.end()) return std::nullopt;
           // Scales for each channel leave channels of 8-bit weights little to be equal in.
-          if (repair == "equalization" && config_.per_channel && bits_of(config_.weights) == 8)
+          if ((repair == "equalization" && config_.per_channel && bits_of(config_.weights) == 8) ||
+              (repair == "gptq" && bits_of(config_.weights) == 8))
             return std::nullopt;
+          if (std::ranges::find(by_default_, repair) != by_default_.end()) return std::nullopt;  // see above
           Candidate c = changed(Text({"repair '", repair, "'"}).str());
           c.config.repairs.emplace_back(repair);
           // With 8 bits the single steps that end it find nearly all of what learning does, in a fraction of
@@ -233,18 +272,32 @@ class Search : public Job {
               c.config.options.emplace(name, value);
           return c;
         });
-      steps_.push_back([this]() -> std::optional<Candidate> {
-        if (best_->sqnr_db > kPoor || bits_of(config_.weights) != 8 || config_.activations != DType::kUint8 ||
-            config_.quantized_inputs || config_.quantized_outputs)
-          return std::nullopt;
-        Candidate c{.what = "mode 'dynamic'", .config = plain()};
-        c.config.mode = "dynamic";
-        c.config.ranges.clear();
-        return c;
-      });
+      for (const char* mode : {"dynamic", "weight-only"})
+        steps_.push_back([this, mode]() -> std::optional<Candidate> {
+          const bool nothing = best_->report.layers_quantized == 0;
+          if ((!nothing && (best_->sqnr_db > kPoor || mode != std::string_view("dynamic"))) ||
+              bits_of(config_.weights) != 8 || config_.activations != DType::kUint8 ||
+              config_.quantized_inputs || config_.quantized_outputs)
+            return std::nullopt;
+          Candidate c{.what = "mode '" + std::string(mode) + "'", .config = plain()};
+          c.config.mode = mode;
+          c.config.ranges.clear();
+          return c;
+        });
     }
     if (auto_ || config_.sensitivity || has_target()) steps_.push_back([this] { return plan_effects(); });
     expected_ = steps_.size();
+  }
+
+  // Products of two computed factors have no weight to make smaller, and both are rounded for them.
+  std::optional<Candidate> without_attention() const {
+    Candidate c = changed("products of two computed factors in float");
+    for (const LayerReport& l : best_->report.layers) {
+      if (!l.quantized || l.weight || macs_of(l) == 0) continue;
+      if (c.config.precision.try_emplace(l.node, Precision{DType::kUndefined, DType::kUndefined}).second)
+        ++c.float_layers;
+    }
+    return c.float_layers > 0 ? std::optional(std::move(c)) : std::nullopt;
   }
 
   bool has_target() const { return for_answers() || config_.target_sqnr > 0 || config_.target_bytes > 0; }
@@ -307,9 +360,44 @@ class Search : public Job {
           "at all was allowed; give more samples");
   }
 
+  // ---- which is the best
+
+  // Multiplications of a layer: those that shapes tell. Where they do not, each weight counts once, since
+  // unknown is not none.
+  double macs_of(const LayerReport& l) const {
+    const auto known = macs_.find(l.node);
+    const double macs = known == macs_.end() ? l.macs : known->second;
+    return macs == 0 && l.weight ? static_cast<double>(l.weight->elements) : macs;
+  }
+
+  double time_of(const Report& r) const {
+    double time = 0;
+    for (const LayerReport& l : r.layers) {
+      const bool integers = std::ranges::any_of(l.activations, [](const ActivationReport& a) {
+        return a.input && a.dtype != DType::kUndefined && bits_of(a.dtype) == 8;
+      });
+      time += macs_of(l) * (integers ? 1 : kFloatTime);
+    }
+    return time;
+  }
+
+  double worth(const Outcome& o) const {
+    if (o.report.layers_quantized == 0) return -std::numeric_limits<double>::infinity();
+    const double db =
+        std::isnan(o.sqnr_db) ? -std::numeric_limits<double>::infinity() : std::min(o.sqnr_db, kGood);
+    const double time = first_time_ > 0 ? time_of(o.report) / first_time_ : 1;
+    return db - kOfBytes * static_cast<double>(o.report.weight_bytes_after) / first_bytes_ - kOfTime * time;
+  }
+
   void keep_if_better(std::unique_ptr<Outcome> o, double gain) {
-    const bool better = !best_ || o->sqnr_db > best_->sqnr_db + gain ||
-                        (std::isinf(o->sqnr_db) && !std::isinf(best_->sqnr_db));
+    if (!best_) {
+      for (const LayerReport& l : o->report.layers) macs_[l.node] = l.macs;
+      first_time_ = time_of(o->report);
+      first_bytes_ = std::max(kSmall, static_cast<double>(o->report.weight_bytes_after));
+      smooths_ = std::ranges::any_of(o->report.repairs,
+                                     [](const std::string& r) { return r.starts_with("SmoothQuant:"); });
+    }
+    const bool better = !best_ || worth(*o) > worth(*best_) + gain;
     note(*o, better);
     if (better) best_ = std::move(o);
   }
@@ -332,7 +420,7 @@ class Search : public Job {
 
   // Measures are made on the graph as the repairs that change it leave it: that graph is made first.
   std::optional<Candidate> plan_effects() {
-    if (only_a_few() && best_->sqnr_db > kGood) return std::nullopt;
+    if (only_a_few() && (single_ || best_->sqnr_db > kGood)) return std::nullopt;
     phase_ = "sensitivity";
     const auto& repairs = best_->candidate.config.repairs;
     const bool graph_changed = std::any_of(repairs.begin(), repairs.end(),
@@ -384,20 +472,26 @@ class Search : public Job {
     return c;
   }
 
+  // Bytes that float16 weights add to a layer.
+  static double bytes_in_half(const LayerReport& l) {
+    return l.weight ? static_cast<double>(l.weight->elements) * (2.0 - bits_of(l.weight->dtype) / 8.0) : 0;
+  }
+  double most_bytes() const { return kFewFloat * first_bytes_; }
+
   void plan_layers() {
     std::vector<Step> layers;
     double all = 0;
-    for (const LayerReport& l : best_->report.layers) all += l.quantized ? l.macs : 0;
+    for (const LayerReport& l : best_->report.layers) all += l.quantized ? macs_of(l) : 0;
     const double most = only_a_few() ? kFewFloat * all : all;
     for (const LayerReport& l : best_->report.layers) {
-      if (!l.quantized || (l.macs == 0 && !l.weight) || l.macs > most) continue;
+      if (!l.quantized || macs_of(l) == 0 || macs_of(l) > most ||
+          (only_a_few() && bytes_in_half(l) > most_bytes()))
+        continue;
       layers.push_back([this, l]() -> std::optional<Candidate> {
         Candidate c = alone(l.node);
         on_outcome_ = [this, l](std::unique_ptr<Outcome> o) {
-          Effect e{.node = l.node, .noise = o->noise, .macs = l.macs};
-          if (l.weight)
-            e.bytes = static_cast<double>(l.weight->elements) * (2.0 - bits_of(l.weight->dtype) / 8.0);
-          effects_.push_back(std::move(e));
+          effects_.push_back(
+              {.node = l.node, .noise = o->noise, .macs = macs_of(l), .bytes = bytes_in_half(l)});
           sensitivity_[l.node] = {o->sqnr_db, o->cosine};
         };
         return c;
@@ -587,18 +681,34 @@ class Search : public Job {
     if (!layers.empty()) try_once(sparing(layers, false), kBetter);
   }
 
+  // Layers that pay for their bytes and their time, those that spare the most noise for them first.
   void a_few() {
-    double macs = 0, all = 0, noise = 0, sum = 0;
-    for (const LayerReport& l : best_->report.layers) all += l.quantized ? l.macs : 0;
+    double all = 0, sum = 0;
+    for (const LayerReport& l : best_->report.layers) all += l.quantized ? macs_of(l) : 0;
     for (const Effect& e : effects_) sum += e.noise;
-    std::vector<std::string> nodes;
-    for (const Effect& e : effects_) {
-      if (macs + e.macs > kFewFloat * all || e.noise < 0.01 * sum) continue;
-      macs += e.macs, noise += e.noise;
-      nodes.push_back(e.node);
+    if (!(sum > 0)) return;
+    const auto cost = [&](const Effect& e) {
+      const double time = first_time_ > 0 ? (kFloatTime - 1) * e.macs / first_time_ : 0;
+      return kOfBytes * e.bytes / first_bytes_ + kOfTime * time;
+    };
+    std::vector<const Effect*> by_worth = worst(effects_.size());
+    sort_small(by_worth, [&](const Effect* a, const Effect* b) {
+      const double x = a->noise * (cost(*b) + 1e-6), y = b->noise * (cost(*a) + 1e-6);
+      return x != y ? x > y : a->node < b->node;
+    });
+    double macs = 0, bytes = 0, noise = 0, costs = 0, best = 0;
+    std::vector<const Effect*> layers;
+    size_t count = 0;
+    for (const Effect* e : by_worth) {
+      if (macs + e->macs > kFewFloat * all || bytes + e->bytes > most_bytes() || e->noise < 0.01 * sum)
+        continue;
+      macs += e->macs, bytes += e->bytes, noise += e->noise, costs += cost(*e);
+      layers.push_back(e);
+      const double gain = -10 * std::log10(std::max(1 - noise / sum, 1e-9)) - costs;
+      if (gain > best) best = gain, count = layers.size();
     }
-    if (sum > 0 && -10 * std::log10(std::max(1 - noise / sum, 1e-9)) >= kWorthFloat && !nodes.empty())
-      try_once(leaving(nodes), kWorthFloat);
+    layers.resize(count);
+    if (best >= kWorthFloat) try_once(sparing(layers, false), kWorthFloat);
   }
 
   void try_once(const Candidate& candidate, double gain) {
@@ -620,6 +730,8 @@ class Search : public Job {
   void conclude() {
     done_ = true;
     Report& r = best_->report;
+    if (auto_ && r.layers_quantized == 0)
+      warnings_.push_back("nothing in this model could be quantized: the result is the float model");
     r.trials = trials_;
     r.warnings.insert(r.warnings.end(), warnings_.begin(), warnings_.end());
     for (LayerReport& l : r.layers)
@@ -633,11 +745,12 @@ class Search : public Job {
   Config config_;
   int threads_;
   bool auto_ = false;
-  size_t most_samples_ = kMostSamples;
+  std::vector<std::string> by_default_;  // repairs that run because nobody named any
 
-  bool collecting_ = true, full_ = false, stopped_ = false, done_ = false;
-  double bytes_ = 0;
-  std::vector<std::vector<runtime::Feed>> samples_, calibration_;
+  bool collecting_ = true, single_ = false, stopped_ = false, done_ = false;
+  SampleKeeper samples_{1};
+  size_t seen_ = 0;
+  FeedsOfSamples calibration_;
 
   std::vector<Step> steps_;
   size_t at_ = 0, tried_ = 0, expected_ = 0;
@@ -645,6 +758,10 @@ class Search : public Job {
   std::unique_ptr<Job> job_;
   size_t fed_ = 0;
   std::unique_ptr<Outcome> current_, best_;
+  // Of the first candidate.
+  std::map<std::string, double, std::less<>> macs_;  // by node
+  double first_time_ = 0, first_bytes_ = 1;
+  bool smooths_ = false;
   UniqueFunction<void(std::unique_ptr<Outcome>)> on_outcome_;
   std::unique_ptr<OutputErrors> errors_;
   bool measuring_ = false;

@@ -42,9 +42,10 @@ struct JobState {
   std::vector<PlacedBias> biases;
   std::vector<std::string> repaired;  // what each repair, and training, did, a sentence each
   Report report;
-  size_t samples = 0;                        // of the first sweep
+  size_t samples = 0;                        // that calibrated
+  size_t series = 0;                         // how many there are, once a sweep went through all of them
   std::optional<TrainingProgress> training;  // once there is some
-  std::map<ValueId, Shape> fed;              // shapes of the first sample's feeds
+  std::map<ValueId, Shape> fed;  // shapes of the first sample's feeds, and of values that were observed
 };
 
 class Stage {
@@ -69,6 +70,10 @@ struct StageDef {
   bool repair = false;         // runs when Config::repairs names it; else in every job
   // Of a repair: whether it is worth its time for everyone who has such a configuration. Null: never.
   bool (*by_default)(const Config&, const Scheme&) = nullptr;
+  // Of a repair of what has been placed: by default it runs checked (checked.h).
+  bool checkable = false;
+  // It may make the outputs worse, and cannot know: it is checked wherever there are samples, named or not.
+  bool doubtful = false;
   // Chooses the integers of weights anew, of all that the type has: not of the fewer that training may ask
   // for.
   bool rounds_weights = false;

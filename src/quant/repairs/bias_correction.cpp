@@ -1,8 +1,9 @@
 // Bias correction: rounding weights and clipping activations moves the mean of a layer's outputs, and what
 // shifts a whole channel is worth more to the layers after it than noise of the same size. The shift is
-// measured on samples, channel by channel, and taken off the bias; layers in order, so that each one is
-// measured behind corrected ones (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and
-// Bias Correction", section 4.2 and, for the measured form, appendix D).
+// measured on samples, channel by channel, behind a ReLU where there is one, and taken off the bias if each
+// sample is better off with what the others say; layers in order, so that each one is measured behind
+// corrected ones (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias
+// Correction", section 4.2 and, for the measured form, appendix D).
 //
 // The analytic form takes only the rounding of weights into account: with E = W' - W, outputs shift by E
 // times the mean of the inputs. Means of inputs are those of the samples, by channel, rather than what batch
@@ -13,6 +14,7 @@
 #include <string>
 
 #include "core/stopwatch.h"
+#include "ops/infer.h"
 #include "ops/op.h"
 #include "quant/bias.h"
 #include "quant/layerwise.h"
@@ -67,13 +69,15 @@ class BiasCorrection : public LayerwiseStage {
  private:
   bool begin(const Layer& layer) override {
     layer_ = layer;
-    shift_.clear();
-    squares_.clear();
+    clamp_ = clamp_behind(layer.output);
+    seen_.clear();
+    before_.clear();
+    after_.clear();
     moved_.clear();
     inputs_.clear();
     count_ = 0;
     sample_ = 0;
-    measured_ = false;
+    step_ = Step::kMeasure;
     return true;
   }
 
@@ -87,20 +91,27 @@ class BiasCorrection : public LayerwiseStage {
       corrected_ += !correct(layer_, expected_shift()).empty();
       return true;  // later layers have not been computed yet
     }
-    while (!measured_ && sample_ < samples()) {
+    while (step_ == Step::kMeasure && sample_ < samples()) {
       measure(sample_++);
       if (watch.over()) return false;
     }
-    if (!measured_) {
-      measured_ = true;
+    if (step_ == Step::kMeasure) {
+      step_ = Step::kProve;
       sample_ = 0;
-      for (size_t c = 0; c < shift_.size(); ++c) {
-        double& mean = shift_[c];
-        mean /= count_;
-        // Only what the samples have in common is a shift.
-        if (mean != 0) mean *= mean * mean / (squares_[c] / count_);
-      }
-      moved_ = correct(layer_, shift_);
+    }
+    // Of one sample there is no other to prove it.
+    while (step_ == Step::kProve && samples() > 1 && sample_ < samples()) {
+      prove(sample_++);
+      if (watch.over()) return false;
+    }
+    if (step_ == Step::kProve) {
+      step_ = Step::kMove;
+      sample_ = 0;
+      std::vector<double> shift = shift_without(samples());
+      for (size_t c = 0; c < before_.size(); ++c)
+        if (after_[c] >= before_[c]) shift[c] = 0;
+      if (std::ranges::all_of(shift, [](double m) { return m == 0; })) return true;
+      moved_ = correct(layer_, shift);
       if (moved_.empty()) return true;
       ++corrected_;
     }
@@ -161,24 +172,68 @@ class BiasCorrection : public LayerwiseStage {
         for (int64_t i = 0; i < view.inner; ++i, ++e) f(static_cast<size_t>(c), e);
   }
 
-  // By channel: the mean of the sample's float outputs less the quantized ones.
+  // A ReLU or another clamp that the layer's result goes through before anyone else sees it.
+  Clamp clamp_behind(ValueId output) const {
+    Graph& g = state().prepared->graph;
+    const GraphIndex index(g);
+    const auto& readers = index.consumers[static_cast<size_t>(output)];
+    if (readers.size() != 1 || g.is_output(output)) return {};
+    const Node& next = g.nodes[static_cast<size_t>(readers[0])];
+    const OpDef* def = find_op(next.domain, next.op_type);
+    if (!def || !def->as_clamp || next.input(0) != output) return {};
+    return def->as_clamp(GraphInferContext(g, next)).value_or(Clamp{});
+  }
+  float clamped(float x) const { return std::clamp(x, clamp_.lo, clamp_.hi); }
+  bool passes(float x) const { return x > clamp_.lo && x < clamp_.hi; }
+
+  // By channel: sums of what the sample's float outputs, clamped, are more than the quantized ones, and of
+  // how many. What is clamped away in both is nobody's error, and no shift would change it.
   void measure(size_t s) {
     const Tensor &x = float_value(layer_.output, s), &y = quantized_value(layer_.output, s);
     const ChannelView view(x.dims(), rule_of(placed_node(layer_)).channel_dim);
     const auto channels = static_cast<size_t>(view.channels);
-    const auto elements = static_cast<double>(view.outer * view.inner);
-    if (elements == 0) return;
-    std::vector<double> sums(channels, 0.0);
+    Seen seen{.sum = std::vector<double>(channels, 0.0), .count = std::vector<double>(channels, 0.0)};
     const float *a = x.data<float>().data(), *b = y.data<float>().data();
-    for_each(x,
-             [&](size_t c, size_t e) { sums[c] += static_cast<double>(a[e]) - static_cast<double>(b[e]); });
-    shift_.resize(channels, 0.0);
-    squares_.resize(channels, 0.0);
-    for (size_t c = 0; c < channels; ++c) {
-      shift_[c] += sums[c];
-      squares_[c] += sums[c] * sums[c] / elements;
+    for_each(x, [&](size_t c, size_t e) {
+      if (!passes(a[e]) && !passes(b[e])) return;
+      seen.sum[c] += static_cast<double>(clamped(a[e])) - static_cast<double>(clamped(b[e]));
+      seen.count[c] += 1;
+    });
+    seen_.push_back(std::move(seen));
+  }
+
+  // By channel: the mean error over all samples but one. Only what samples have in common is a shift: a mean
+  // m over samples whose own means have a mean square q counts as m * m^2 / q.
+  std::vector<double> shift_without(size_t left_out) const {
+    std::vector<double> shift(seen_[0].sum.size(), 0.0);
+    for (size_t c = 0; c < shift.size(); ++c) {
+      double sum = 0, squares = 0, count = 0;
+      for (size_t s = 0; s < seen_.size(); ++s) {
+        if (s == left_out || seen_[s].count[c] == 0) continue;
+        sum += seen_[s].sum[c];
+        squares += seen_[s].sum[c] * seen_[s].sum[c] / seen_[s].count[c];
+        count += seen_[s].count[c];
+      }
+      if (sum == 0) continue;
+      const double mean = sum / count;
+      shift[c] = mean * mean * mean / (squares / count);
     }
-    count_ += elements;
+    return shift;
+  }
+
+  // By channel: the squared error of a sample, as it is and with what the others would take off.
+  void prove(size_t s) {
+    const Tensor &x = float_value(layer_.output, s), &y = quantized_value(layer_.output, s);
+    const std::vector<double> shift = shift_without(s);
+    before_.resize(shift.size(), 0.0);
+    after_.resize(shift.size(), 0.0);
+    const float *a = x.data<float>().data(), *b = y.data<float>().data();
+    for_each(x, [&](size_t c, size_t e) {
+      const double is = clamped(b[e]), would = clamped(b[e] + static_cast<float>(shift[c])),
+                   right = clamped(a[e]);
+      before_[c] += (right - is) * (right - is);
+      after_[c] += (right - would) * (right - would);
+    });
   }
 
   void move(size_t s) {
@@ -206,12 +261,16 @@ class BiasCorrection : public LayerwiseStage {
   Layer layer_;
   std::vector<double> inputs_;  // by channel: sums
   Shape input_dims_;
-  // By channel: sums of the errors, then the shift; and of squares of the samples' means.
-  std::vector<double> shift_, squares_;
-  std::vector<float> moved_;  // what was added to the bias
+  Clamp clamp_ = {};
+  struct Seen {
+    std::vector<double> sum, count;
+  };
+  std::vector<Seen> seen_;              // by sample
+  std::vector<double> before_, after_;  // by channel
+  std::vector<float> moved_;            // what was added to the bias
   double count_ = 0;
   size_t sample_ = 0;
-  bool measured_ = false;
+  enum class Step : uint8_t { kMeasure, kProve, kMove } step_ = Step::kMeasure;
 };
 
 const RegisterStage kMakeRoom({.name = "bias-slots",
@@ -224,6 +283,7 @@ const RegisterStage kBiasCorrection({
     .order = 700,
     .repair = true,
     .by_default = [](const Config&, const Scheme& scheme) { return scheme.needs_calibration; },
+    .checkable = true,
     .corrects_means = true,
     .needs_samples = layerwise_needs_samples,
     .options = {{.name = kSamples, .owner = kName, .otherwise = 8, .min = 1, .max = 1024},

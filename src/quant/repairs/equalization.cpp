@@ -31,6 +31,7 @@
 #include <map>
 #include <numeric>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "core/decimal.h"
@@ -266,11 +267,13 @@ class Equalize : public Stage {
     return decimal(std::round(10 * most) / 10);
   }
 
-  // A product whose weight is a constant that we may scale: that, or nullptr.
+  // A product whose weight is a constant that we may scale: that, or nullptr. One that others read too would
+  // be needed twice.
   const Tensor* weight_of(const Node& n, const OpDef* def) const {
     if (!def || def->quant.kind != QuantRule::Kind::kProduct || def->quant.weight < 0) return nullptr;
-    const Tensor* w = state_.prepared->graph.constant(n.input(static_cast<size_t>(def->quant.weight)));
-    return w && w->dtype() == DType::kFloat32 ? w : nullptr;
+    const ValueId id = n.input(static_cast<size_t>(def->quant.weight));
+    const Tensor* w = state_.prepared->graph.constant(id);
+    return w && w->dtype() == DType::kFloat32 && !shared_.contains(id) ? w : nullptr;
   }
 
   std::optional<Layer> maker(int32_t i) const {
@@ -300,6 +303,8 @@ class Equalize : public Stage {
   void find_spaces() {
     Graph& g = graph();
     const GraphIndex index(g);
+    for (ValueId v = 0; v < static_cast<ValueId>(g.values.size()); ++v)
+      if (g.constant(v) && index.consumers[static_cast<size_t>(v)].size() > 1) shared_.insert(v);
     std::vector<ValueId> root(g.values.size());
     std::iota(root.begin(), root.end(), 0);
     const auto find = [&](ValueId v) {
@@ -587,6 +592,7 @@ class Equalize : public Stage {
 
   JobState& state_;
   std::vector<Space> spaces_;
+  std::set<ValueId> shared_;  // constants that several nodes read
   std::map<ValueId, Seen> seen_;
   std::map<std::pair<int32_t, size_t>, ValueId> own_;
   std::map<int32_t, std::vector<double>> total_;  // by a space's first maker: its scales

@@ -231,8 +231,9 @@ const RegisterStage kGptq({
     .repair = true,
     .by_default =
         [](const Config& c, const Scheme& scheme) {
-          return c.has_samples && !scheme.needs_calibration && bits_of(c.weights) < 8;
+          return (c.has_samples || scheme.needs_calibration) && bits_of(c.weights) < 8;
         },
+    .checkable = true,
     .rounds_weights = true,
     .corrects_means = true,
     .needs_samples = layerwise_needs_samples,

@@ -11,6 +11,9 @@
 // weights have none, so here the scale moves too. A scale can give up too much: of all that are met on the
 // way, the ones with the least squared error are kept. Only for up to 4 bits, and where activations stay
 // float: there no bias hangs on the scale.
+//
+// A smaller error of the weights is not always a smaller one of the outputs, at 2 bits least of all: where
+// there are samples it is taken back if those say so.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -205,6 +208,8 @@ class Hqq : public PiecewiseStage {
 const RegisterStage kHqq({.name = kName,
                           .order = 550,
                           .repair = true,
+                          .checkable = true,
+                          .doubtful = true,
                           .rounds_weights = true,
                           .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
                             return std::make_unique<Hqq>(s, std::move(o));

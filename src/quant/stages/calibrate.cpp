@@ -88,6 +88,7 @@ class Calibrate : public Stage {
                   {.tensor = name,
                    .hint = "check the sample (its scaling, its layout), or exclude the nodes around it"});
     }
+    if (state_.samples == 0) state_.fed[v].assign(view.dims.begin(), view.dims.end());
     Observed& o = observed_.at(v);
     o.observer->observe(x, range);
     if (patience_ > 0) {
