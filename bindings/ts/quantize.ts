@@ -105,7 +105,8 @@ export interface SchemeOptions {
   /**
    * Repairs of lost accuracy, by name. All but `hqq` need samples, which are then read more than once. By default those
    * that are worth their time for everyone: `smooth` and `bias-correction` where activations are calibrated, `gptq` for
-   * blocks of 4 or 2 bits if there are samples. `[]`: none.
+   * weights of 4 or 2 bits if there are samples. Those that run by default are checked on samples held out and taken back
+   * where they do not help; the report's `repairs` says so. `[]`: none.
    *
    * - `equalization`: channels between layers are scaled so that weights and activations round well, with 4-bit weights
    *   above all (after Nagel et al. 2019)

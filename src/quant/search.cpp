@@ -68,7 +68,8 @@ constexpr double kPoor = 25;       // dB below which "auto" also tries other sch
 constexpr double kGood = 40;       // dB above which it leaves nothing in float, and more is worth nothing
 
 constexpr std::string_view kAsConfigured = "as configured";
-const std::set<std::string, std::less<>> kChangesGraph{"equalization", "smooth"};
+constexpr std::string_view kSmooth = "smooth";
+const std::set<std::string, std::less<>> kChangesGraph{"equalization", std::string(kSmooth)};
 
 struct Candidate {
   std::string what;
@@ -229,6 +230,7 @@ class Search : public Job {
     steps_.push_back([this] { return Candidate{.what = std::string(kAsConfigured), .config = plain()}; });
     for (const std::string& repair : by_default_)
       steps_.push_back([this, repair]() -> std::optional<Candidate> {
+        if (repair == kSmooth && !smooths_) return std::nullopt;
         Candidate c = changed("without '" + repair + "'");
         std::erase(c.config.repairs, repair);
         return c;
@@ -248,12 +250,14 @@ class Search : public Job {
           if (!smooths_ || config_.options.contains("smooth-strength")) return std::nullopt;
           Candidate c = changed("smooth-strength " + decimal(strength));
           auto& repairs = c.config.repairs;
-          if (std::ranges::find(repairs, "smooth") == repairs.end()) repairs.emplace_back("smooth");
+          if (std::ranges::find(repairs, kSmooth) == repairs.end()) repairs.emplace_back(kSmooth);
           c.config.options["smooth-strength"] = strength;
           return c;
         });
       steps_.push_back([this] { return without_attention(); });
-      for (const std::string_view repair : {"equalization", "smooth", "adaround", "gptq", "bias-correction"})
+      for (const std::string_view repair :
+           {std::string_view("equalization"), kSmooth, std::string_view("adaround"), std::string_view("gptq"),
+            std::string_view("bias-correction")})
         steps_.push_back([this, repair]() -> std::optional<Candidate> {
           const auto& has = best_->candidate.config.repairs;
           if (std::find(has.begin(), has.end(), repair) != has.end()) return std::nullopt;
