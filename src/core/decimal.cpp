@@ -16,4 +16,8 @@ std::string decimal(double value) {
   return text;
 }
 
+std::string counted(uint64_t count, std::string_view what) {
+  return std::to_string(count) + ' ' + std::string(what) + (count == 1 ? "" : "s");
+}
+
 }  // namespace zp

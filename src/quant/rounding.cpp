@@ -4,6 +4,7 @@
 #include <cmath>
 #include <string>
 
+#include "core/decimal.h"
 #include "core/stopwatch.h"
 #include "quant/matrix.h"
 
@@ -39,9 +40,10 @@ RoundingStage::RoundingStage(JobState& state, size_t samples, size_t patches)
       pool_(runtime::shared_pool(state.threads)) {}
 
 std::string RoundingStage::in_words() const {
+  if (layers_ == 0) return "no layer has weights that it could round";
   const int percent = weights_ > 0 ? static_cast<int>(std::lround(100 * moved_ / weights_)) : 0;
-  return std::to_string(percent) + " % of the weights of " + std::to_string(layers_) +
-         " layers are not rounded to the nearest";
+  return std::to_string(percent) + " % of the weights of " + counted(layers_, "layer") +
+         " are not rounded to the nearest";
 }
 
 bool RoundingStage::begin(const Layer& layer) {

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/decimal.h"
 #include "core/error.h"
 #include "train/learned.h"
 
@@ -49,7 +50,7 @@ Tensor softmax(const Tensor& t) {
 }
 
 std::string outcome(const quant::TrainingProgress& p) {
-  const std::string steps = "training: " + std::to_string(p.step) + " steps, ";
+  const std::string steps = "training: " + counted(static_cast<uint64_t>(p.step), "step") + ", ";
   if (!(p.best_loss < p.first_loss))
     return steps +
            "and no epoch did better on samples kept aside, so that the model is as it was before; "

@@ -19,6 +19,7 @@
 #include <cmath>
 #include <string>
 
+#include "core/decimal.h"
 #include "core/stopwatch.h"
 #include "quant/matrix.h"
 #include "quant/rounding.h"
@@ -178,8 +179,7 @@ class AdaRound : public RoundingStage {
   }
 
   void conclude() override {
-    state().repaired.push_back("learned rounding: " + in_words() + ", over " + std::to_string(samples()) +
-                               " samples");
+    state().repaired.push_back("learned rounding: " + in_words() + ", over " + counted(samples(), "sample"));
   }
 
   int iterations_, left_ = 0;

@@ -19,6 +19,7 @@
 #include <numeric>
 #include <string>
 
+#include "core/decimal.h"
 #include "core/sort.h"
 #include "core/stopwatch.h"
 #include "quant/rounding.h"
@@ -215,7 +216,7 @@ class Gptq : public RoundingStage {
   }
 
   void conclude() override {
-    state().repaired.push_back("GPTQ: " + in_words() + ", over " + std::to_string(samples()) + " samples");
+    state().repaired.push_back("GPTQ: " + in_words() + ", over " + counted(samples(), "sample"));
   }
 
   std::vector<size_t> order_;

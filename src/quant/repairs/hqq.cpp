@@ -22,6 +22,7 @@
 #include <span>
 #include <string>
 
+#include "core/decimal.h"
 #include "quant/stage.h"
 
 namespace zp::quant {
@@ -192,7 +193,8 @@ class Hqq : public PiecewiseStage {
   }
 
   void end() override {
-    state_.repaired.push_back("HQQ: new scales for " + std::to_string(weights_) + " weights");
+    state_.repaired.push_back(weights_ > 0 ? "HQQ: new scales for " + counted(weights_, "weight")
+                                           : "HQQ: no weight has scales that it could choose");
   }
 
   JobState& state_;

@@ -1,4 +1,6 @@
 // What each repair does, on small networks made to need it.
+#include <gmock/gmock.h>
+
 #include <cmath>
 
 #include "quant/report.h"
@@ -584,6 +586,19 @@ TEST(Gptq, TakesMoreSamplesOnceValuesAreSmaller) {
   EXPECT_NE(q.report.repairs.at(0).find("2 layers are not rounded to the nearest, over 6 samples"),
             std::string::npos)
       << q.report.repairs.at(0);
+}
+
+TEST(Repairs, DoNotSpeakOfNoLayers) {
+  Net net;
+  net.output(net.add("Relu", "y", {net.input("x", {1, 8})}));
+  Config config;
+  config.mode = "weight-only";
+  config.weights = DType::kInt4;
+  config.repairs = {"hqq"};
+  config.has_samples = false;
+  quant::Quantizer job(net.build(), config, 1);
+  while (!job.done()) job.advance(1e9);
+  EXPECT_THAT(job.report().repairs, ::testing::ElementsAre("HQQ: no weight has scales that it could choose"));
 }
 
 TEST(Hqq, FindsScalesThatServeTheManyWeights) {
