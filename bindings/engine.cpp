@@ -38,10 +38,10 @@
 #include "onnx/onnx.h"
 #include "ops/infer.h"
 #include "ops/op.h"
-#include "ops/rewrite.h"
 #include "quant/format.h"
 #include "quant/quant.h"
 #include "quant/report.h"
+#include "runtime/prepare.h"
 #include "runtime/session.h"
 
 namespace zp {
@@ -479,12 +479,7 @@ val create_session(const ModelHandle& model, const val& options) {
     runtime::SessionOptions o;
     o.threads = field<int>(options, "threads");
     o.integer = field<bool>(options, "integer");
-    // Folded batch norms and fused activations: the same numbers, sooner. The model itself stays as its file
-    // has it.
-    auto simplified = std::make_shared<Model>(*model.shared());
-    simplified->graph = with_dims(simplified->graph, {});
-    simplify(simplified->graph);
-    return val(std::make_shared<SessionHandle>(std::move(simplified), o));
+    return val(std::make_shared<SessionHandle>(runtime::prepared(model.shared()), o));
   });
 }
 

@@ -165,6 +165,16 @@ void remove_unused(Graph& graph) {
   graph.nodes.resize(to);
   for (size_t v = 0; v < needed.size(); ++v)
     if (!needed[v]) graph.values[v].constant.reset();
+  std::erase_if(graph.captures, [&](const Capture& c) { return !needed[static_cast<size_t>(c.inner)]; });
+}
+
+Graph clone(const Graph& graph) {
+  Graph copy = graph;
+  for (Node& node : copy.nodes)
+    for (auto& [key, attribute] : node.attributes)
+      if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
+        *sub = std::make_shared<Graph>(clone(**sub));
+  return copy;
 }
 
 }  // namespace zp

@@ -122,7 +122,11 @@ struct Model {
 // Sorts `graph.nodes` topologically, keeping the order where it is free. Throws kInvalidModel on a cycle
 // (naming a node in it) and on a value that two nodes make.
 void sort_topologically(Graph& graph);
-// Drops nodes whose outputs nobody needs, and the constants of values that nobody reads.
+// Drops nodes whose outputs nobody needs, the constants of values that nobody reads, and captures of such
+// values.
 void remove_unused(Graph& graph);
+// A copy that shares tensors but nothing that a rewrite or shape inference could change (subgraphs are copied
+// too).
+Graph clone(const Graph& graph);
 
 }  // namespace zp

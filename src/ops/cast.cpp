@@ -130,6 +130,19 @@ bool merge_casts(RewriteContext& r) {
   return true;
 }
 
+// A cast to the type that there is already.
+bool drop_cast(RewriteContext& r) {
+  const Node& node = r.node();
+  if (!node.is("Cast") || node.input(0) == kNoValue || r.graph[node.inputs[0]].dtype != target(node))
+    return false;
+  Node same = node;
+  same.op_type = "Identity";
+  same.attributes.clear();
+  r.replace({r.at()}, {std::move(same)});
+  return true;
+}
+
+const RegisterRewrite kDropCast({.name = "drop a cast to the same type", .apply = drop_cast, .order = -11});
 const RegisterRewrite kMergeCasts({.name = "merge two casts", .apply = merge_casts});
 
 constexpr OpDef kCast = {.name = "Cast",

@@ -396,6 +396,9 @@ struct OpDef {
   // Works on each element of its one non-constant input alone and keeps type and shape, so that a table of
   // 256 entries serves as integer form. The planner makes that table by running the float kernel.
   bool unary = false;
+  // Moves whole dimensions of input 0 and nothing else: where dimension `axis` of the output (of so many) is
+  // in the input. Null: it does more, or less than that.
+  int (*moved_axis)(const Node& node, int rank, int axis) = nullptr;
   bool homogeneous = false;  // works on each element alone, and f(s x) = s f(x) for positive s
   bool broadcasts =
       false;  // inputs broadcast like numpy's (layout kAny then extends lower ranks with leading ones)

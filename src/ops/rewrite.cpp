@@ -73,7 +73,11 @@ std::optional<RewriteContext::ScalarAndOther> RewriteContext::scalar_operand(con
   return std::nullopt;
 }
 
-void simplify(Graph& graph) {
+bool simplify(Graph& graph) {
+  bool any = false;
+  for (Node& node : graph.nodes)
+    for (auto& [key, attribute] : node.attributes)
+      if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) any = simplify(**sub) || any;
   remove_unused(graph);
   for (bool changed = true; changed;) {
     changed = false;
@@ -81,7 +85,9 @@ void simplify(Graph& graph) {
       while (apply_once(graph, rewrite)) changed = true;
     }
     if (changed) infer_shapes(graph);
+    any = any || changed;
   }
+  return any;
 }
 
 }  // namespace zp

@@ -89,6 +89,12 @@ bool merge(RewriteContext& r) {
   return true;
 }
 
+int moved_axis(const Node& node, int rank, int axis) {
+  const std::vector<int64_t> perm = permutation(node, rank);
+  return axis >= 0 && axis < static_cast<int>(perm.size()) ? static_cast<int>(perm[static_cast<size_t>(axis)])
+                                                           : -1;
+}
+
 void gradient(Gradient& g) {
   if (!g.wanted(0)) return;
   const std::vector<int64_t> perm = permutation(g.node, g.rank(0));
@@ -102,6 +108,7 @@ constexpr OpDef kTranspose = {.name = "Transpose",
                               .infer = infer_transpose,
                               .prepare = prepare_transpose,
                               .layout = transpose_layout,
+                              .moved_axis = moved_axis,
                               .quant = {.kind = QuantRule::Kind::kSameScale},
                               .gradient = gradient};
 const RegisterOps kRegistered({&kTranspose});

@@ -6,6 +6,7 @@
 #include "core/stopwatch.h"
 #include "quant/edges.h"
 #include "quant/report.h"
+#include "runtime/prepare.h"
 
 namespace zp::quant {
 namespace {
@@ -68,10 +69,10 @@ class Agreement::Impl {
     if (outputs_.empty())
       throw_error(ErrorCode::kInvalidArgument, "the two models have no output in common",
                   {.hint = "compare a model with one that was made from it"});
-    reference_ =
-        std::make_unique<runtime::Session>(std::move(reference), runtime::SessionOptions{.threads = threads});
-    candidate_ =
-        std::make_unique<runtime::Session>(std::move(candidate), runtime::SessionOptions{.threads = threads});
+    // Both as sessions run them, so that times can be compared.
+    const runtime::SessionOptions options{.threads = threads};
+    reference_ = std::make_unique<runtime::Session>(runtime::prepared(reference), options);
+    candidate_ = std::make_unique<runtime::Session>(runtime::prepared(candidate), options);
   }
 
   void begin(std::vector<runtime::Feed> feeds) {

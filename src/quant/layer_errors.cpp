@@ -13,6 +13,7 @@
 #include "quant/observers/histogram.h"
 #include "quant/qdq.h"
 #include "quant/report.h"
+#include "runtime/prepare.h"
 
 namespace zp::quant {
 namespace {
@@ -151,6 +152,8 @@ class LayerErrors::Impl {
     runtime::SessionOptions left, right;
     left.threads = right.threads = threads;
     left.integer = false;
+    reference = runtime::prepared(reference);
+    quantized = runtime::prepared(quantized);
     find_pairs(reference->graph, quantized->graph, left.taps, right.taps);
     reference_ = std::make_unique<runtime::Session>(std::move(reference), std::move(left));
     quantized_ = std::make_unique<runtime::Session>(std::move(quantized), std::move(right));

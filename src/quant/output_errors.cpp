@@ -4,19 +4,16 @@
 
 #include "core/error.h"
 #include "core/stopwatch.h"
-#include "ops/rewrite.h"
 #include "quant/qdq.h"
 #include "quant/search.h"
+#include "runtime/prepare.h"
 
 namespace zp::quant {
 
 OutputErrors::OutputErrors(std::shared_ptr<const Model> reference, Samples samples,
                            std::vector<int32_t> labels, int threads)
     : samples_(std::move(samples)), threads_(threads), labels_(std::move(labels)) {
-  auto simple = std::make_shared<Model>(*reference);
-  simple->graph = clone(reference->graph);
-  simplify(simple->graph);
-  reference_ = std::move(simple);
+  reference_ = runtime::prepared(reference);
   session_ = std::make_unique<runtime::Session>(reference_, runtime::SessionOptions{.threads = threads});
   most_ = samples_.size();
 }
@@ -31,8 +28,8 @@ void OutputErrors::begin(std::shared_ptr<const Model> candidate, size_t most) {
   is_reference_ = false;
   sample_ = 0;
   most_ = std::min(most, samples_.size());
-  session_ =
-      std::make_unique<runtime::Session>(std::move(candidate), runtime::SessionOptions{.threads = threads_});
+  session_ = std::make_unique<runtime::Session>(runtime::prepared(candidate),
+                                                runtime::SessionOptions{.threads = threads_});
 }
 
 bool OutputErrors::advance(double milliseconds) {

@@ -39,15 +39,6 @@ bool is_quantized(const Graph& graph) {
   return std::any_of(graph.nodes.begin(), graph.nodes.end(), is_notation);
 }
 
-Graph clone(const Graph& graph) {
-  Graph copy = graph;
-  for (Node& node : copy.nodes)
-    for (auto& [key, attribute] : node.attributes)
-      if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
-        *sub = std::make_shared<Graph>(clone(**sub));
-  return copy;
-}
-
 size_t constant_bytes(const Graph& graph) {
   std::set<ValueId> used(graph.outputs.begin(), graph.outputs.end());
   size_t bytes = 0;

@@ -28,10 +28,6 @@ std::optional<QParams> constant_params(const Graph& graph, const Node& node);
 // Whether the graph already holds quantized values.
 bool is_quantized(const Graph& graph);
 
-// A copy that shares tensors but nothing that a rewrite or shape inference could change (subgraphs are copied
-// too).
-Graph clone(const Graph& graph);
-
 // Bytes of all constants that nodes or outputs use, subgraphs included.
 size_t constant_bytes(const Graph& graph);
 

@@ -354,7 +354,7 @@ class Learned::Builder {
         block_(block),
         follow_(!block && learned.settings_.scales == "moving-average"),
         g_(p_.graph) {
-    g_ = quant::clone(learned.graph());
+    g_ = clone(learned.graph());
     replaced_.assign(g_.values.size(), kNoValue);
   }
 

@@ -1,8 +1,8 @@
-// The model's graph, copied (tensors are shared) and simplified: batch norms folded, patterns written as the
-// operator that they are.
+// The model as everybody computes with it (runtime/prepare.h), for the other stages to work on.
+#include "runtime/prepare.h"
+
 #include "core/error.h"
 #include "ops/infer.h"
-#include "ops/rewrite.h"
 #include "quant/qdq.h"
 #include "quant/stage.h"
 
@@ -23,19 +23,11 @@ class Prepare : public PiecewiseStage {
     return 1;
   }
   void piece(size_t) override {
-    const Model& source = *state_.source;
-    auto prepared = std::make_shared<Model>();
-    prepared->opsets = source.opsets;
-    prepared->producer_name = source.producer_name;
-    prepared->producer_version = source.producer_version;
-    prepared->doc_string = source.doc_string;
-    prepared->metadata = source.metadata;
-    prepared->graph = clone(source.graph);
-    simplify(prepared->graph);
-    // Reports and precisions speak of nodes by name.
-    for (Node& n : prepared->graph.nodes)
-      if (n.name.empty() && n.output(0) != kNoValue) n.name = prepared->graph[n.output(0)].name;
-    state_.prepared = std::move(prepared);
+    // A copy (tensors are shared), which repairs may change.
+    const std::shared_ptr<const Model> ready = runtime::prepared(state_.source);
+    auto own = std::make_shared<Model>(*ready);
+    own->graph = clone(ready->graph);
+    state_.prepared = std::move(own);
   }
 
   JobState& state_;

@@ -161,7 +161,7 @@ TEST(Findings, AShiftOfMeansIsToldFromNoise) {
   EXPECT_LT(errors_of(model, q, samples).at(0).shifted, 0.3);
   // A bias that is off by as much as the values are large.
   auto moved = std::make_shared<Model>(*q.model);
-  moved->graph = quant::clone(q.graph());
+  moved->graph = clone(q.graph());
   Graph& g = moved->graph;
   const ValueId bias = q.dq("c", 2)->input(0);
   std::vector<int32_t> off;

@@ -83,7 +83,7 @@ quant::Config in_blocks(int epochs) {
 double error(const Model& model, const Quantized& quantized, const Samples& on) {
   double noise = 0, power = 0;
   runtime::Session whole(
-      std::make_shared<Model>(Model{.graph = quant::clone(model.graph), .opsets = model.opsets}),
+      std::make_shared<Model>(Model{.graph = clone(model.graph), .opsets = model.opsets}),
       {.threads = 1}),
       small(quantized.model, {.threads = 1});
   for (const auto& feeds : on) {

@@ -1,0 +1,493 @@
+#include "runtime/prepare.h"
+
+#include <algorithm>
+#include <bit>
+#include <map>
+#include <set>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ops/cast.h"
+#include "ops/infer.h"
+#include "ops/op.h"
+#include "ops/rewrite.h"
+#include "runtime/plan.h"
+
+namespace zp::runtime {
+namespace {
+
+template <class F>
+void for_each_subgraph(Graph& graph, F&& f) {
+  for (Node& node : graph.nodes)
+    for (auto& [key, attribute] : node.attributes)
+      if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) f(node, **sub);
+}
+
+bool has_subgraph(const Node& node) {
+  return std::any_of(node.attributes.begin(), node.attributes.end(), [](const auto& entry) {
+    return std::holds_alternative<std::shared_ptr<Graph>>(entry.second);
+  });
+}
+
+bool known_operator(const Node& node) {
+  const OpDef* def = find_op(node.domain, node.op_type);
+  return def && def->prepare;
+}
+
+// ---- folding
+
+class Folder {
+ public:
+  explicit Folder(const Graph& main) {
+    std::set<const std::byte*> seen;
+    spare_ = (size_t{16} << 10) + constants_of(main, seen) / 16;
+  }
+
+  // Folds what can be, subgraphs included. True: something was.
+  bool fold(Graph& graph) {
+    bool any = take_captured(graph);
+    const GraphIndex index(graph);
+    const std::vector<bool> fixed = fixed_nodes(graph);
+    std::vector<PlanValue> values(graph.values.size());
+    std::vector<bool> gone(graph.nodes.size(), false);
+    // Sources go as soon as nobody reads them any more: the longest chain holds two tensors, not all.
+    std::vector<size_t> readers(graph.values.size());
+    for (size_t v = 0; v < readers.size(); ++v) readers[v] = index.consumers[v].size();
+    for (ValueId v : graph.outputs) ++readers[static_cast<size_t>(v)];
+    for (size_t n = 0; n < graph.nodes.size(); ++n) {
+      const Node& node = graph.nodes[n];
+      if (!fixed[n] || stays_for_sharing(graph, index, fixed, n)) continue;
+      const bool constant = std::all_of(node.inputs.begin(), node.inputs.end(),
+                                        [&](ValueId v) { return v == kNoValue || graph.constant(v); });
+      if (!constant || !fold_node(graph, node, values)) continue;
+      gone[n] = true;
+      for (ValueId v : node.inputs)
+        if (v != kNoValue && --readers[static_cast<size_t>(v)] == 0) graph[v].constant.reset();
+    }
+    size_t to = 0;
+    for (size_t n = 0; n < gone.size(); ++n) {
+      if (gone[n]) continue;
+      if (to != n) graph.nodes[to] = std::move(graph.nodes[n]);
+      ++to;
+    }
+    any = any || to != graph.nodes.size();
+    graph.nodes.resize(to);
+    for_each_subgraph(graph, [&](Node&, Graph& inner) {
+      for (const Capture& c : inner.captures) {
+        if (!graph[c.outer].constant) continue;
+        inner[c.inner].constant = graph[c.outer].constant;
+        inner[c.inner].name = graph[c.outer].name;
+      }
+      any = fold(inner) || any;
+    });
+    if (any) remove_unused(graph);
+    return any;
+  }
+
+ private:
+  static size_t constants_of(const Graph& graph, std::set<const std::byte*>& seen) {
+    size_t bytes = 0;
+    for (const Value& v : graph.values)
+      if (v.constant && seen.insert(v.constant->raw()).second) bytes += v.constant->bytes();
+    for (const Node& node : graph.nodes)
+      for (const auto& [key, attribute] : node.attributes)
+        if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
+          bytes += constants_of(**sub, seen);
+    return bytes;
+  }
+
+  // A captured value that has become a constant out there is one in here, and no capture.
+  static bool take_captured(Graph& graph) {
+    return std::erase_if(graph.captures,
+                         [&](const Capture& c) { return graph[c.inner].constant.has_value(); }) > 0;
+  }
+
+  // By node: it follows from constants, and may be folded.
+  static std::vector<bool> fixed_nodes(const Graph& graph) {
+    std::vector<bool> known(graph.values.size());
+    for (size_t v = 0; v < known.size(); ++v) known[v] = graph.values[v].constant.has_value();
+    std::vector<bool> fixed(graph.nodes.size(), false);
+    for (size_t n = 0; n < fixed.size(); ++n) {
+      const Node& node = graph.nodes[n];
+      const OpDef* def = find_op(node.domain, node.op_type);
+      fixed[n] = def && def->prepare && def->role == QdqRole::kNone && def->deterministic &&
+                 !node.inputs.empty() && !has_subgraph(node) &&
+                 std::all_of(node.inputs.begin(), node.inputs.end(),
+                             [&](ValueId v) { return v == kNoValue || known[static_cast<size_t>(v)]; });
+      if (!fixed[n]) continue;
+      for (ValueId v : node.outputs)
+        if (v != kNoValue) known[static_cast<size_t>(v)] = true;
+    }
+    return fixed;
+  }
+
+  // A large table that is read as it stands, and through this node as the weight of products.
+  static bool stays_for_sharing(const Graph& graph, const GraphIndex& index, const std::vector<bool>& fixed,
+                                size_t n) {
+    constexpr int64_t kLarge = 4096;
+    const Node& node = graph.nodes[n];
+    const OpDef* def = find_op(node.domain, node.op_type);
+    const Tensor* from = graph.constant(node.input(0));
+    if (!def->moved_axis || !from || from->size() < kLarge || graph.is_output(node.outputs[0])) return false;
+    const auto& readers = index.consumers[static_cast<size_t>(node.outputs[0])];
+    const bool is_weight = std::all_of(readers.begin(), readers.end(), [&](int32_t r) {
+      const Node& reader = graph.nodes[static_cast<size_t>(r)];
+      const OpDef* op = find_op(reader.domain, reader.op_type);
+      return op && op->quant.kind == QuantRule::Kind::kProduct && op->quant.weight >= 0 &&
+             reader.input(static_cast<size_t>(op->quant.weight)) == node.outputs[0] &&
+             !fixed[static_cast<size_t>(r)];
+    });
+    const auto& others = index.consumers[static_cast<size_t>(node.inputs[0])];
+    return is_weight && !readers.empty() && std::any_of(others.begin(), others.end(), [&](int32_t r) {
+             return !fixed[static_cast<size_t>(r)];
+           });
+  }
+
+  // False: it stays computed.
+  bool fold_node(Graph& graph, const Node& node, std::vector<PlanValue>& values) {
+    const std::string key = key_of(graph, node);
+    std::vector<Tensor> results = made_before(key);
+    if (results.empty()) {
+      results = evaluated(graph, node, values);
+      for (const std::vector<ValueId>* list : {&node.inputs, &node.outputs})
+        for (ValueId v : *list)
+          if (v != kNoValue) values[static_cast<size_t>(v)] = {};
+      if (results.empty()) return false;
+      std::vector<Trace>& traces = made_[key];
+      traces.clear();
+      for (const Tensor& t : results) traces.push_back({t.storage(), t.dtype(), t.dims()});
+    }
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      if (node.outputs[i] == kNoValue) continue;
+      Value& v = graph[node.outputs[i]];
+      const Tensor& t = results[i];
+      v.dtype = t.dtype();
+      v.shape = symbolic(t.dims());
+      v.constant = t;
+    }
+    return true;
+  }
+
+  // The outputs of a node whose inputs are constants. Empty: it cannot be run now (whoever runs the model
+  // hears why), or is not worth its bytes.
+  std::vector<Tensor> evaluated(const Graph& graph, const Node& node, std::vector<PlanValue>& values) {
+    size_t before = 0;
+    std::vector<const Tensor*> inputs;
+    for (ValueId v : node.inputs) {
+      inputs.push_back(graph.constant(v));
+      if (v == kNoValue) continue;
+      const Tensor& t = *graph.constant(v);
+      if (t.dtype() == DType::kString) return {};
+      const auto source = sources_.find(t.raw());
+      const bool folded = source != sources_.end() && source->second.first.lock() == t.storage();
+      before += folded ? source->second.second : t.bytes();
+      values[static_cast<size_t>(v)] = {
+          .dtype = t.dtype(), .dims = t.dims(), .known = true, .constant = t, .from_file = true};
+    }
+    try {
+      PlanRequest request;
+      request.graph = &graph;
+      PlanNode n;
+      n.node = node;
+      n.def = find_op(node.domain, node.op_type);
+      n.in_quant.resize(node.inputs.size());
+      PlanInferContext context(n.node, graph, values, request);
+      n.def->infer(context);
+      size_t bytes = 0;
+      bool known = true;  // the rule gave the values themselves (Shape)
+      std::vector<PlanValue> outputs;
+      for (ValueId v : node.outputs) {
+        if (v == kNoValue) {
+          outputs.emplace_back();
+          continue;
+        }
+        const PlanValue& value = values[static_cast<size_t>(v)];
+        if (!value.known || value.dtype == DType::kString) return {};
+        known = known && value.constant.has_value();
+        bytes += bytes_of(value.dtype, element_count(value.dims));
+        outputs.push_back(value);
+      }
+      const size_t growth = bytes > 4 * before ? bytes - 4 * before : 0;
+      if (growth > spare_) return {};
+      std::vector<Tensor> results;
+      if (known) {
+        for (const PlanValue& value : outputs) results.push_back(value.constant ? *value.constant : Tensor());
+      } else {
+        results = evaluate(n, inputs, outputs);
+      }
+      spare_ -= growth;
+      for (const Tensor& t : results)
+        if (t.defined()) sources_[t.raw()] = {t.storage(), before};
+      return results;
+    } catch (const Error&) {
+      return {};
+    } catch (const NeedsContent&) {
+      return {};
+    }
+  }
+
+  // A folded tensor, by which it is found again while somebody holds it.
+  struct Trace {
+    std::weak_ptr<const std::byte> storage;
+    DType dtype;
+    Shape dims;
+  };
+
+  std::vector<Tensor> made_before(const std::string& key) const {
+    const auto made = made_.find(key);
+    if (made == made_.end()) return {};
+    std::vector<Tensor> results;
+    for (const Trace& trace : made->second) {
+      if (trace.dtype == DType::kUndefined) {
+        results.emplace_back();
+        continue;
+      }
+      std::shared_ptr<const std::byte> storage = trace.storage.lock();
+      if (!storage) return {};
+      results.emplace_back(trace.dtype, trace.dims, std::move(storage));
+    }
+    return results;
+  }
+
+  // The operation and what it reads: nodes with the same key make the same.
+  static std::string key_of(const Graph& graph, const Node& node) {
+    std::string key = node.domain + ":" + node.op_type;
+    const auto add = [&](const auto& number) { key += ',' + std::to_string(number); };
+    const auto add_tensor = [&](const Tensor& t) {
+      add(reinterpret_cast<uintptr_t>(t.raw()));
+      add(static_cast<int>(t.dtype()));
+      for (int64_t d : t.dims()) add(d);
+    };
+    const auto add_all = [&](const auto& list) {
+      for (const auto& item : list) add(item);
+    };
+    for (ValueId v : node.inputs) {
+      key += ';';
+      if (v != kNoValue) add_tensor(*graph.constant(v));
+    }
+    for (const auto& [name, attribute] : node.attributes) {
+      key += ';' + name + '=';
+      if (const auto* i = std::get_if<int64_t>(&attribute)) add(*i);
+      if (const auto* f = std::get_if<float>(&attribute)) add(std::bit_cast<uint32_t>(*f));
+      if (const auto* s = std::get_if<std::string>(&attribute)) key += *s;
+      if (const auto* t = std::get_if<Tensor>(&attribute)) add_tensor(*t);
+      if (const auto* list = std::get_if<std::vector<int64_t>>(&attribute)) add_all(*list);
+      if (const auto* list = std::get_if<std::vector<float>>(&attribute))
+        for (float f : *list) add(std::bit_cast<uint32_t>(f));
+      if (const auto* list = std::get_if<std::vector<std::string>>(&attribute))
+        for (const std::string& s : *list) key += std::to_string(s.size()) + s;
+    }
+    key += ';';
+    add(node.outputs.size());
+    for (ValueId v : node.outputs) key += v == kNoValue ? '-' : '+';
+    return key;
+  }
+
+  size_t spare_;                                    // bytes that growth may still take
+  std::map<std::string, std::vector<Trace>> made_;  // by key_of
+  // By folded tensor: bytes of what it was made from.
+  std::map<const std::byte*, std::pair<std::weak_ptr<const std::byte>, size_t>> sources_;
+};
+
+// ---- half precision
+
+// Computes in float32 what a model declares in other floats. Values at the model's edges, and those that an
+// operator reads or makes that is not known here, keep their type, behind casts.
+class Widening {
+ public:
+  // Half precision always; doubles where a network computes with them (they are kept where all that is done
+  // to them is arithmetic on a few numbers).
+  static bool run(Graph& main) {
+    Widening widening;
+    widening.doubles_ = has_double_product(main);
+    if (!widening.finds_any(main)) return false;
+    widening.widen(main, true);
+    return true;
+  }
+
+ private:
+  bool narrow(DType t) const {
+    return t == DType::kFloat16 || t == DType::kBfloat16 || (doubles_ && t == DType::kFloat64);
+  }
+
+  static bool has_double_product(const Graph& graph) {
+    return std::any_of(graph.nodes.begin(), graph.nodes.end(), [&](const Node& node) {
+      const OpDef* def = find_op(node.domain, node.op_type);
+      for (const auto& [key, attribute] : node.attributes)
+        if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
+          if (has_double_product(**sub)) return true;
+      return def && def->macs && node.input(0) != kNoValue && graph[node.input(0)].dtype == DType::kFloat64;
+    });
+  }
+
+  bool finds_any(const Graph& graph) const {
+    if (std::any_of(graph.values.begin(), graph.values.end(),
+                    [&](const Value& v) { return narrow(v.dtype); }))
+      return true;
+    return std::any_of(graph.nodes.begin(), graph.nodes.end(), [&](const Node& node) {
+      for (const auto& [key, attribute] : node.attributes)
+        if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
+          if (finds_any(**sub)) return true;
+      return false;
+    });
+  }
+
+  Tensor wide(const Tensor& t) {
+    const auto known = tensors_.find(t.raw());
+    if (known != tensors_.end() && known->second.size() == t.size()) return known->second.reshaped(t.dims());
+    Tensor made = cast(t, DType::kFloat32);
+    tensors_[t.raw()] = made;
+    return made;
+  }
+
+  static Node cast_node(const Graph& graph, ValueId from, ValueId to) {
+    Node node;
+    node.name = graph[to].name + "_cast";
+    node.op_type = "Cast";
+    node.inputs = {from};
+    node.outputs = {to};
+    node.attributes.emplace("to", static_cast<int64_t>(graph[to].dtype));
+    return node;
+  }
+
+  void widen(Graph& graph, bool main) {
+    // Values that keep their type.
+    std::vector<bool> edge(graph.values.size(), false);
+    const auto keep = [&](ValueId v) {
+      if (v != kNoValue && narrow(graph[v].dtype)) edge[static_cast<size_t>(v)] = true;
+    };
+    if (main) {
+      for (ValueId v : graph.inputs) keep(v);
+      for (ValueId v : graph.outputs) keep(v);
+    }
+    for (const Node& node : graph.nodes) {
+      if (known_operator(node)) continue;
+      for (ValueId v : node.inputs) keep(v);
+      for (ValueId v : node.outputs) keep(v);
+      for (const auto& [key, attribute] : node.attributes)
+        if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
+          for (const Capture& c : (*sub)->captures) keep(c.outer);
+    }
+    std::map<ValueId, ValueId> twin;  // in float32, of an edge
+    const auto twin_of = [&](ValueId v) {
+      const auto [it, added] = twin.try_emplace(v, kNoValue);
+      if (added) {
+        it->second = graph.add_value(graph[v].name + "_float32", DType::kFloat32, graph[v].shape);
+        if (const Tensor* t = graph.constant(v)) graph[it->second].constant = wide(*t);
+      }
+      return it->second;
+    };
+    const auto is_edge = [&](ValueId v) {
+      return v != kNoValue && static_cast<size_t>(v) < edge.size() && edge[static_cast<size_t>(v)];
+    };
+    const size_t count = edge.size();
+    for (size_t v = 0; v < count; ++v) {
+      Value& value = graph.values[v];
+      if (edge[v] || !narrow(value.dtype)) continue;
+      value.dtype = DType::kFloat32;
+      if (value.constant) value.constant = wide(*value.constant);
+    }
+
+    std::vector<Node> nodes;
+    const auto widen_maker = [&](ValueId v) {  // an edge that is there: its twin follows
+      if (is_edge(v) && !graph.constant(v)) nodes.push_back(cast_node(graph, v, twin_of(v)));
+    };
+    if (main)
+      for (ValueId v : graph.inputs) widen_maker(v);
+    for (Node& node : graph.nodes) {
+      if (!known_operator(node)) {
+        const std::vector<ValueId> made = node.outputs;
+        nodes.push_back(std::move(node));
+        for (ValueId v : made) widen_maker(v);
+        continue;
+      }
+      for (ValueId& v : node.inputs)
+        if (is_edge(v)) v = twin_of(v);
+      for (auto& [key, attribute] : node.attributes) {
+        // The attributes by which operators name the type that they make.
+        if (auto* i = std::get_if<int64_t>(&attribute);
+            i && (key == "to" || key == "dtype") && narrow(static_cast<DType>(*i)))
+          *i = static_cast<int64_t>(DType::kFloat32);
+        if (auto* t = std::get_if<Tensor>(&attribute); t && narrow(t->dtype())) *t = wide(*t);
+        if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) {
+          for (Capture& c : (*sub)->captures)
+            if (is_edge(c.outer)) c.outer = twin_of(c.outer);
+          widen(**sub, false);
+        }
+      }
+      std::vector<ValueId> ends;
+      for (ValueId& v : node.outputs)
+        if (is_edge(v)) {
+          ends.push_back(v);
+          v = twin_of(v);
+        }
+      nodes.push_back(std::move(node));
+      for (ValueId v : ends) nodes.push_back(cast_node(graph, twin_of(v), v));
+    }
+    graph.nodes = std::move(nodes);
+    remove_unused(graph);
+  }
+
+  bool doubles_ = false;
+  std::map<const std::byte*, Tensor> tensors_;  // wide ones, by the memory of those they were made from
+};
+
+// ---- names
+
+// Reports, precisions and exclusions speak of nodes by name, of branches too.
+void name_nodes(Graph& graph, std::set<std::string>& taken) {
+  for (Node& node : graph.nodes) {
+    std::string wanted = node.name;
+    if (wanted.empty() && node.output(0) != kNoValue) wanted = graph[node.output(0)].name;
+    std::string name = wanted;
+    for (int i = 1; name.empty() || !taken.insert(name).second; ++i) name = wanted + "_" + std::to_string(i);
+    node.name = std::move(name);
+  }
+  for_each_subgraph(graph, [&](Node&, Graph& inner) { name_nodes(inner, taken); });
+}
+
+// What each model became, while somebody holds it. All calls come from one thread, as for sessions.
+using Weak = std::weak_ptr<const Model>;
+std::map<Weak, Weak, std::owner_less<Weak>>& known_models() {
+  static std::map<Weak, Weak, std::owner_less<Weak>> known;
+  return known;
+}
+
+}  // namespace
+
+void prepare(Graph& graph) {
+  Folder folder(graph);
+  bool changed = folder.fold(graph);
+  changed = Widening::run(graph) || changed;
+  if (changed) infer_shapes(graph);
+  for (changed = true; changed;) {
+    changed = simplify(graph);
+    if (folder.fold(graph)) {
+      infer_shapes(graph);
+      changed = true;
+    }
+  }
+  std::set<std::string> taken;
+  name_nodes(graph, taken);
+}
+
+std::shared_ptr<const Model> prepared(const std::shared_ptr<const Model>& model) {
+  auto& known = known_models();
+  std::erase_if(known, [](const auto& entry) { return entry.first.expired() || entry.second.expired(); });
+  if (const auto it = known.find(model); it != known.end())
+    if (auto ready = it->second.lock()) return ready;
+  auto ready = std::make_shared<Model>();
+  ready->opsets = model->opsets;
+  ready->producer_name = model->producer_name;
+  ready->producer_version = model->producer_version;
+  ready->doc_string = model->doc_string;
+  ready->metadata = model->metadata;
+  ready->graph = clone(model->graph);
+  prepare(ready->graph);
+  known[model] = ready;
+  known[ready] = ready;
+  return ready;
+}
+
+}  // namespace zp::runtime

@@ -1,0 +1,31 @@
+// The one form of a model that everybody computes with: sessions, the quantizer and its searches,
+// comparisons, plans for reports, training. What follows from initializers alone is folded, so that a weight
+// is a constant wherever the exporter left it (behind a Cast, a Transpose, the pieces of a weight
+// normalization); half precision is computed in float32; registered rewrites are applied; every node has a
+// name of its own.
+//
+// What is folded, and what not:
+// - The DequantizeLinear of a weight stays (the operator after it wants the integers), and so does what is
+//   random.
+// - A folded tensor replaces its sources where nobody else reads them. It may be four times as large as they
+//   are (int8 to float32). Growth beyond that (an Expand or ConstantOfShape of a mask) is allowed up to a
+//   sixteenth of the model's weights and 16 KiB, all together: the rest stays computed.
+// - The same operation on the same constants gives one tensor, in branches too.
+// - A large weight that is also read as it stands, and turned for a product (tied embeddings), stays behind
+//   its Transpose: one tensor serves both.
+#pragma once
+
+#include <memory>
+
+#include "graph/graph.h"
+
+namespace zp::runtime {
+
+// The prepared form of a model: made once, and shared by all who ask while one of them holds it. Values of
+// the model keep their ids and names. The prepared form of a prepared model is that model.
+std::shared_ptr<const Model> prepared(const std::shared_ptr<const Model>& model);
+
+// The same in place, on a graph that shares no subgraph with another.
+void prepare(Graph& graph);
+
+}  // namespace zp::runtime
