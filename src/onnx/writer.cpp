@@ -7,6 +7,7 @@
 #include <set>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <utility>
 #include <variant>
 #include <vector>
@@ -174,7 +175,37 @@ class Writer {
     std::string name;  // in the file
   };
   std::map<std::string_view, Constant> constants_;  // of the graphs around the one being written
+  // Large constants that several graphs have (branches, which do not see into each other): the main graph
+  // holds them, whether it reads them itself or not. By memory, type and dimensions; the name in the file.
+  using Key = std::tuple<const std::byte*, DType, Shape>;
+  static Key key_of(const Tensor& t) { return {t.raw(), t.dtype(), t.dims()}; }
+  static bool is_large(const Tensor& t) { return t.dtype() != DType::kString && t.bytes() >= 256; }
+  struct Shared {
+    size_t order = 0;  // in which they are met: addresses differ from run to run
+    const Value* value = nullptr;
+    size_t graphs = 0;
+    std::string name;
+  };
+  void find_shared(const Graph& graph);
+  std::map<Key, Shared> shared_;
 };
+
+void Writer::find_shared(const Graph& graph) {
+  const std::vector<bool> used = used_values(graph);
+  std::set<Key> here;
+  for (size_t v = 0; v < used.size(); ++v) {
+    const Value& value = graph.values[v];
+    if (!used[v] || !value.constant || !is_large(*value.constant)) continue;
+    const Key key = key_of(*value.constant);
+    if (!here.insert(key).second) continue;
+    Shared& s = shared_[key];
+    if (!s.value) s.value = &value, s.order = shared_.size();
+    ++s.graphs;
+  }
+  for (const Node& node : graph.nodes)
+    for (const auto& [name, attribute] : node.attributes)
+      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) find_shared(**sub);
+}
 
 size_t Writer::tensor_bytes(const Graph& graph) {
   size_t bytes = 0;
@@ -200,6 +231,8 @@ std::vector<std::byte> Writer::write() {
   };
   const size_t expected = tensor_bytes(model_.graph);
   if (expected <= kLargestFile) out_.reserve(expected + expected / 16 + 4096);
+  find_shared(model_.graph);
+  std::erase_if(shared_, [](const auto& entry) { return entry.second.graphs < 2; });
   Pbf to(out_);
   to.add_int64(model_field::kIrVersion, versions_.ir);
   if (!model_.producer_name.empty()) add_text(to, model_field::kProducerName, model_.producer_name);
@@ -253,6 +286,14 @@ Names Writer::name_values(const Graph& graph, const Names* outer) {
     if (!used[v] || names.elsewhere[v]) continue;
     const Value& value = graph.values[v];
     if (value.constant) {
+      if (const auto found = shared_.find(key_of(*value.constant));
+          is_large(*value.constant) && found != shared_.end()) {
+        // The first value of the main graph that has it names it; all others are read from there.
+        names.elsewhere[v] = !found->second.name.empty();
+        if (found->second.name.empty()) found->second.name = unique(value.name);
+        names.of[v] = found->second.name;
+        continue;
+      }
       // A constant that a graph around this one has too is written there alone, and read by its name.
       if (const auto found = constants_.find(value.name);
           found != constants_.end() && same_constant(value, *found->second.value)) {
@@ -268,6 +309,16 @@ Names Writer::name_values(const Graph& graph, const Names* outer) {
 
 void Writer::write_graph(Pbf& to, const Graph& graph, const Names* outer) {
   const Names names = name_values(graph, outer);
+  std::vector<const Shared*> held;  // for subgraphs alone
+  if (!outer) {
+    std::map<size_t, Shared*> unnamed;
+    for (auto& [key, s] : shared_)
+      if (s.name.empty()) unnamed.emplace(s.order, &s);
+    for (const auto& [order, s] : unnamed) {
+      s->name = unique(s->value->name);
+      held.push_back(s);
+    }
+  }
   const auto is_constant = [&](size_t v) { return graph.values[v].constant.has_value(); };
   std::vector<std::string_view> mine;  // the constants that subgraphs find here
   for (size_t v = 0; v < names.of.size(); ++v) {
@@ -305,6 +356,10 @@ void Writer::write_graph(Pbf& to, const Graph& graph, const Names* outer) {
       Pbf tensor(to, graph_field::kInitializer);
       write_tensor(tensor, names.of[v], *graph.values[v].constant);
     }
+  }
+  for (const Shared* s : held) {
+    Pbf tensor(to, graph_field::kInitializer);
+    write_tensor(tensor, s->name, *s->value->constant);
   }
   std::vector<bool> declared(graph.values.size(), false);
   const auto declare = [&](uint32_t tag, ValueId v, std::string_view name) {

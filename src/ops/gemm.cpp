@@ -173,6 +173,54 @@ bool from_matmul_add(RewriteContext& r) {
   return false;
 }
 
+// A constant A: A' B' is the transpose of (B')' (A')', which has the weight where weights are looked for.
+bool from_left(RewriteContext& r) {
+  constexpr int64_t kWorth = 1024;  // elements: see MatMul
+  const Node node = r.node();
+  if (!node.is("Gemm") || node.input(1) == kNoValue) return false;
+  const Tensor* w = r.graph.constant(node.inputs[0]);
+  const ValueId x = node.inputs[1];
+  if (!w || w->dtype() != DType::kFloat32 || w->dims().size() != 2 || w->size() < kWorth ||
+      r.graph.constant(x) || r.graph[x].dtype != DType::kFloat32)
+    return false;
+  const bool ta = turned(node, "transA"), tb = turned(node, "transB");
+  const int64_t rows = w->dims()[ta ? 1 : 0];
+  Node product = node;
+  const std::string name = r.graph[node.outputs[0]].name;
+  const auto turn = [&](ValueId from, const std::string& called, ValueId to) {
+    Node t;
+    t.name = called;
+    t.op_type = "Transpose";
+    t.inputs = {from};
+    t.outputs = {to};
+    t.attributes.emplace("perm", std::vector<int64_t>{1, 0});
+    return t;
+  };
+  std::vector<Node> made;
+  product.inputs = {x, node.inputs[0]};
+  if (!tb) {
+    product.inputs[0] = r.graph.add_value(r.graph[x].name + "_transposed", DType::kFloat32);
+    made.push_back(turn(x, node.name + "_input", product.inputs[0]));
+  }
+  ValueId c = node.input(2);
+  if (c != kNoValue) {
+    const Tensor* bias = r.graph.constant(c);
+    if (!bias) return false;
+    const bool column = bias->size() == rows && bias->dims().size() == 2 && bias->dims()[0] == rows;
+    if (!column && bias->size() != 1) return false;
+    if (column) c = r.graph.add_constant(r.graph[c].name + "_row", bias->reshaped({rows}));
+    product.inputs.push_back(c);
+  }
+  product.attributes.erase("transA");
+  product.attributes.insert_or_assign("transB", static_cast<int64_t>(!ta));
+  const ValueId sums = r.graph.add_value(name + "_transposed", DType::kFloat32);
+  product.outputs = {sums};
+  made.push_back(std::move(product));
+  made.push_back(turn(sums, node.name + "_output", node.outputs[0]));
+  r.replace({r.at()}, std::move(made));
+  return true;
+}
+
 // ---- operator formats
 
 bool fold(Fold& f) {
@@ -265,6 +313,7 @@ constexpr OpDef kGemm = {
 };
 const RegisterOps kRegistered({&kGemm});
 const RegisterRewrite kFoldFactors({.name = "fold Gemm's factors into its constants", .apply = fold_factors});
+const RegisterRewrite kFromLeft({.name = "Gemm with its weight on the left", .apply = from_left});
 const RegisterRewrite kFromMatMulAdd({.name = "MatMul and Add to Gemm",
                                       .apply = from_matmul_add,
                                       .order = 1});

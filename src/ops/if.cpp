@@ -180,10 +180,11 @@ bool inline_branch(RewriteContext& r) {
   return true;
 }
 
-constexpr OpDef kIf = {.name = "If",
-                       .infer = infer_if,
-                       .prepare = prepare_if,
-                       .quant = {.why_float = "its branches are not quantized"}};
+constexpr OpDef kIf = {
+    .name = "If",
+    .infer = infer_if,
+    .prepare = prepare_if,
+    .quant = {.why_float = "chooses between branches, whose layers are planned on their own"}};
 const RegisterOps kRegistered({&kIf});
 const RegisterRewrite kInlineBranch({.name = "branch whose condition is known",
                                      .apply = inline_branch,

@@ -98,20 +98,29 @@ void collect_unsupported(const Graph& graph, std::map<std::string, std::string>&
   }
 }
 
+std::string listed(const std::map<std::string, std::string>& found) {
+  std::string list;
+  for (const auto& [op, node] : found)
+    list += Text({list.empty() ? "" : ", ", op, " (node '", node, "')"}).str();
+  return list;
+}
+
 }  // namespace
+
+std::string unsupported_operators(const Graph& graph) {
+  std::map<std::string, std::string> found;
+  collect_unsupported(graph, found);
+  return listed(found);
+}
 
 void require_supported(const Graph& graph) {
   std::map<std::string, std::string> found;  // operator to the first node that uses it
   collect_unsupported(graph, found);
   if (found.empty()) return;
-  std::string list, first_op, first_node;
-  for (const auto& [op, node] : found) {
-    if (first_op.empty()) first_op = op, first_node = node;
-    list += Text({list.empty() ? "" : ", ", op, " (node '", node, "')"}).str();
-  }
-  throw_error(ErrorCode::kUnsupportedOperator, {"the model uses operators that are not supported: ", list},
-              {.node = first_node,
-               .op = first_op,
+  throw_error(ErrorCode::kUnsupportedOperator,
+              {"the model uses operators that are not supported: ", listed(found)},
+              {.node = found.begin()->second,
+               .op = found.begin()->first,
                .hint = "export the model with other operators, or report the operator that you need"});
 }
 

@@ -29,6 +29,10 @@ class GraphInferContext : public InferContext {
   Graph* graph_;
 };
 
+// "ai.onnx.GRU (node 'gru'), ...": the operators that none of ours handles, subgraphs included; empty: there
+// are none.
+std::string unsupported_operators(const Graph& graph);
+
 // What every operator of the model has, and what none of ours handles: all of them, before anything runs.
 // Throws kUnsupportedOperator that lists each with a node that uses it.
 void require_supported(const Graph& graph);

@@ -7,6 +7,7 @@
 #include "ops/gradient.h"
 #include "ops/matmul_nbits.h"
 #include "ops/product_qdq.h"
+#include "ops/rewrite.h"
 
 namespace zp {
 
@@ -180,6 +181,83 @@ void gradient(Gradient& g) {
   if (g.wanted(0)) g.give_summed(0, g.add("MatMul", {g.dy(), turned(g, g.in(1))}));
   if (g.wanted(1)) g.give_summed(1, g.add("MatMul", {turned(g, g.in(0)), g.dy()}));
 }
+
+// ---- rewrites
+
+// A constant on the left: W x is the transpose of x' W', which has the weight where weights are looked for
+// (packed once; quantized with one scale for each of its rows). A constant added to each row goes with it.
+bool from_left(RewriteContext& r) {
+  constexpr int64_t kWorth = 1024;  // elements: a smaller product takes less time than two transpositions
+  const Node node = r.node();
+  if (!node.is("MatMul") || node.input(1) == kNoValue) return false;
+  const Tensor* w = r.graph.constant(node.inputs[0]);
+  const ValueId x = node.inputs[1];
+  if (!w || w->dtype() != DType::kFloat32 || w->size() < kWorth || w->dims().size() < 2) return false;
+  const Value& right = r.graph[x];
+  if (right.constant || right.dtype != DType::kFloat32 || !right.shape) return false;
+  const Shape dims = w->dims();  // a copy: what is added to the graph moves its values
+  const int64_t rows = dims[dims.size() - 2];
+  const size_t rank = right.shape->size();
+  const bool vector = rank == 1;
+  if (rows * dims.back() != w->size() || rank == 0 || dims.size() > std::max<size_t>(rank, 2)) return false;
+
+  const auto turn = [&](ValueId from, size_t of_rank, const std::string& name, ValueId to) {
+    std::vector<int64_t> perm(of_rank);
+    for (size_t i = 0; i < of_rank; ++i) perm[i] = static_cast<int64_t>(i);
+    std::swap(perm[of_rank - 1], perm[of_rank - 2]);
+    Node t;
+    t.name = name;
+    t.op_type = "Transpose";
+    t.inputs = {from};
+    t.outputs = {to};
+    t.attributes.emplace("perm", std::move(perm));
+    return t;
+  };
+  const auto value = [&](const std::string& name) { return r.graph.add_value(name, DType::kFloat32); };
+  const std::string name = r.graph[node.outputs[0]].name;
+  const ValueId turned_weight = value(r.graph[node.inputs[0]].name + "_transposed");
+  std::vector<Node> made{turn(node.inputs[0], dims.size(), node.name + "_weight", turned_weight)};
+  std::vector<int32_t> gone{r.at()};
+  Node product = node;
+  if (vector) {
+    product.inputs = {x, turned_weight};
+    made.push_back(std::move(product));
+    r.replace(std::move(gone), std::move(made));
+    return true;
+  }
+  const ValueId turned_x = value(r.graph[x].name + "_transposed");
+  made.push_back(turn(x, rank, node.name + "_input", turned_x));
+  ValueId sums = value(name + "_transposed");
+  product.inputs = {turned_x, turned_weight};
+  product.outputs = {sums};
+  made.push_back(std::move(product));
+  ValueId result = node.outputs[0];
+  const int32_t next = r.only_consumer(result);
+  if (next >= 0 && r.node(next).is("Add") && r.node(next).inputs.size() == 2) {
+    const Node& add = r.node(next);
+    const ValueId other = add.inputs[add.inputs[0] == result ? 1 : 0];
+    const Tensor* bias = r.graph.constant(other);
+    const bool column = bias && bias->dtype() == DType::kFloat32 && bias->dims().size() >= 2 &&
+                        bias->dims().size() <= rank && bias->dims()[bias->dims().size() - 2] == rows &&
+                        bias->size() == rows;
+    if (column) {
+      Node moved = add;
+      const ValueId row = r.graph.add_constant(r.graph[other].name + "_row", bias->reshaped({rows}));
+      const ValueId added = value(r.graph[add.outputs[0]].name + "_transposed");
+      moved.inputs = {sums, row};
+      moved.outputs = {added};
+      result = add.outputs[0];
+      sums = added;
+      made.push_back(std::move(moved));
+      gone.push_back(next);
+    }
+  }
+  made.push_back(turn(sums, rank, node.name + "_output", result));
+  r.replace(std::move(gone), std::move(made));
+  return true;
+}
+
+const RegisterRewrite kFromLeft({.name = "MatMul with its weight on the left", .apply = from_left});
 
 constexpr OpDef kMatMul = {
     .name = "MatMul",

@@ -89,6 +89,26 @@ bool merge(RewriteContext& r) {
   return true;
 }
 
+// Between two transpositions, a function of single elements can come before both, which are then one or none.
+bool pass_function(RewriteContext& r) {
+  const Node& function = r.node();
+  const OpDef* def = find_op(function.domain, function.op_type);
+  if (!def || !def->unary || function.outputs.size() != 1) return false;
+  const int32_t before = r.producer(function.input(0)), after = r.only_consumer(function.outputs[0]);
+  if (before < 0 || after < 0 || !r.node(before).is("Transpose") || !r.node(after).is("Transpose") ||
+      r.only_consumer(function.input(0)) != r.at())
+    return false;
+  Node first = function, turn = r.node(before);
+  const ValueId x = turn.input(0);
+  first.inputs[0] = x;
+  first.outputs[0] = r.graph.add_value(r.graph[function.outputs[0]].name + "_transposed",
+                                       r.graph[function.outputs[0]].dtype);
+  turn.inputs[0] = first.outputs[0];
+  turn.outputs[0] = function.outputs[0];
+  r.replace({before, r.at()}, {std::move(first), std::move(turn)});
+  return true;
+}
+
 int moved_axis(const Node& node, int rank, int axis) {
   const std::vector<int64_t> perm = permutation(node, rank);
   return axis >= 0 && axis < static_cast<int>(perm.size()) ? static_cast<int>(perm[static_cast<size_t>(axis)])
@@ -104,6 +124,7 @@ void gradient(Gradient& g) {
 }
 
 const RegisterRewrite kMerge({.name = "merge two transpositions", .apply = merge});
+const RegisterRewrite kPassFunction({.name = "function between two transpositions", .apply = pass_function});
 constexpr OpDef kTranspose = {.name = "Transpose",
                               .infer = infer_transpose,
                               .prepare = prepare_transpose,

@@ -66,15 +66,13 @@ void drop_clamps(Graph& graph) {
   remove_unused(graph);
 }
 
-}  // namespace
-
-Model in_format(const Model& model, std::string_view format) {
-  if (format != "qdq" && format != "qoperator")
-    throw_error(ErrorCode::kInvalidArgument, {"unknown format '", format, "'"},
-                {.hint = "'qdq' or 'qoperator'"});
-  Model out = model;
-  if (format == "qdq") return out;
-  Graph& graph = out.graph = clone(model.graph);
+// The graph's own layers, and those of its branches.
+void fold_layers(Graph& graph) {
+  for (Node& node : graph.nodes)
+    for (auto& [key, attribute] : node.attributes)
+      if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute);
+          sub && find_op(node.domain, node.op_type))
+        fold_layers(**sub);
   drop_clamps(graph);
   const GraphIndex index(graph);
   std::vector<Node> nodes;
@@ -113,6 +111,18 @@ Model in_format(const Model& model, std::string_view format) {
   graph.nodes = std::move(nodes);
   sort_topologically(graph);
   remove_unused(graph);
+}
+
+}  // namespace
+
+Model in_format(const Model& model, std::string_view format) {
+  if (format != "qdq" && format != "qoperator")
+    throw_error(ErrorCode::kInvalidArgument, {"unknown format '", format, "'"},
+                {.hint = "'qdq' or 'qoperator'"});
+  Model out = model;
+  if (format == "qdq") return out;
+  out.graph = clone(model.graph);
+  fold_layers(out.graph);
   return out;
 }
 

@@ -61,6 +61,8 @@ LayerwiseStage::LayerwiseStage(JobState& state, size_t samples, Stand stand)
     const Node& node = state_.prepared->graph.nodes[static_cast<size_t>(w.node)];
     const OpDef* def = find_op(node.domain, node.op_type);
     if (!def || def->quant.kind != QuantRule::Kind::kProduct || !seen.insert(w.node).second) continue;
+    // A weight that is turned first is also another node's: it is left to that one.
+    if (state_.plan.nodes[static_cast<size_t>(w.node)].turned >= 0) continue;
     const int32_t placed = index.producer[static_cast<size_t>(node.output(0))];
     if (placed >= 0) layers_.push_back({w.node, placed, i, node.output(0)});
   }

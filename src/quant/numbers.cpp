@@ -223,7 +223,9 @@ QuantizedWeight quantize_weight(const Tensor& w, const WeightSpec& spec) {
       spec.reduce_range && bits_of(spec.dtype) == 8 ? (codes.min < 0 ? 0 : 64) : middle(spec.dtype);
 
   std::vector<Range> ranges(count);  // start at [0, 0]: a range always holds 0
+  // Denormal weights are zeros: no product with them is seen, and kernels are slow on them.
   groups.for_each([&](size_t g, size_t e) {
+    if (std::fabs(x[e]) < std::numeric_limits<float>::min()) return;
     ranges[g].min = std::min(ranges[g].min, x[e]);
     ranges[g].max = std::max(ranges[g].max, x[e]);
   });

@@ -16,13 +16,57 @@ constexpr double kBiasLimit = 1 << 30;
 
 }  // namespace
 
+// Weights quantized so far, by the memory of the float ones: what a graph and its branches read alike is
+// quantized once, and one tensor.
+class Placement::Pool {
+ public:
+  struct Entry {
+    Tensor weight;  // keeps the memory that is the key
+    QuantizedWeight quantized;
+    Tensor zero_point;  // zeros, where `quantized` has none
+  };
+  const Entry& quantized(const Tensor& weight, const WeightSpec& spec) {
+    const auto [it, added] =
+        entries_.try_emplace({weight.raw(), weight.dims(), spec.dtype, spec.grouping.axis,
+                              spec.grouping.block_size, spec.min_scale});
+    Entry& e = it->second;
+    if (added) {
+      e.weight = weight;
+      e.quantized = quantize_weight(weight, spec);
+      e.zero_point = e.quantized.zero_point.defined()
+                         ? e.quantized.zero_point
+                         : Tensor(stored_as(spec.dtype), e.quantized.scale.dims());
+    }
+    return e;
+  }
+  const Tensor& half(const Tensor& weight) {
+    Halves& h = halves_[{weight.raw(), weight.dims()}];
+    if (!h.half.defined()) {
+      h.weight = weight;
+      h.half = Tensor(DType::kFloat16, weight.dims());
+      auto* to = reinterpret_cast<uint16_t*>(h.half.mutable_raw());
+      for (float v : weight.data<float>()) *to++ = float_to_half(v);
+    }
+    return h.half;
+  }
+
+ private:
+  struct Halves {
+    Tensor weight, half;
+  };
+  using Key = std::tuple<const std::byte*, Shape, DType, int, int64_t, std::vector<float>>;
+  std::map<Key, Entry> entries_;
+  std::map<std::pair<const std::byte*, Shape>, Halves> halves_;
+};
+
 Placement::Placement(const Graph& prepared, const Plan& the_plan, const Config& the_config,
-                     std::vector<QParams> params)
+                     std::vector<QParams> params, std::shared_ptr<Pool> pool)
     : graph(clone(prepared)),
       plan(the_plan),
       config(the_config),
       prepared_(prepared),
-      params_(std::move(params)) {
+      params_(std::move(params)),
+      pool_(pool ? std::move(pool) : std::make_shared<Pool>()) {
   graph.nodes.clear();
 }
 
@@ -122,28 +166,49 @@ ValueId Placement::dynamically_quantized(ValueId v) {
   return dequantize(q.integers, q.scale, q.zero_point, name, graph[v].shape, {});
 }
 
-ValueId Placement::half_weight(ValueId w) {
-  const auto [it, added] = halves_.try_emplace(w, kNoValue);
+ValueId Placement::turn(int32_t turned, ValueId constant) {
+  const auto [it, added] = turned_.try_emplace({turned, constant}, kNoValue);
   if (!added) return it->second;
-  const std::string name = graph[w].name;
-  const Tensor& weight = *prepared_.constant(w);
-  Tensor half(DType::kFloat16, weight.dims());
-  auto* to = reinterpret_cast<uint16_t*>(half.mutable_raw());
-  for (float v : weight.data<float>()) *to++ = float_to_half(v);
-  Node cast;
-  cast.name = name + "_float32";
-  cast.op_type = "Cast";
-  cast.inputs = {constant(name + "_float16", std::move(half))};
-  cast.outputs = {graph.add_value(cast.name, DType::kFloat32, graph[w].shape)};
-  cast.attributes.emplace("to", int64_t{1});  // TensorProto.FLOAT
-  it->second = cast.outputs[0];
-  emit(std::move(cast));
+  Node n = node(turned);
+  n.name = graph[constant].name + "_turned";
+  n.inputs[0] = constant;
+  n.outputs = {graph.add_value(n.name, graph[constant].dtype, prepared_[node(turned).outputs[0]].shape)};
+  it->second = n.outputs[0];
+  emit(std::move(n));
   return it->second;
+}
+
+ValueId Placement::half_weight(ValueId w, int32_t turned) {
+  const auto known = halves_.find({w, turned});
+  if (known != halves_.end()) return known->second;
+  const std::string name = graph[w].name;
+  ValueId& stored = halves_.try_emplace({w, -2}, kNoValue).first->second;  // the constant itself
+  if (stored == kNoValue) stored = constant(name + "_float16", pool_->half(*prepared_.constant(w)));
+  Node cast;
+  cast.inputs = {turned < 0 ? stored : turn(turned, stored)};
+  cast.outputs = {graph.add_value(name + "_float32", DType::kFloat32, graph[cast.inputs[0]].shape)};
+  cast.name = graph[cast.outputs[0]].name;
+  cast.op_type = "Cast";
+  cast.attributes.emplace("to", int64_t{1});  // TensorProto.FLOAT
+  const ValueId made = halves_[{w, turned}] = cast.outputs[0];
+  emit(std::move(cast));
+  return made;
+}
+
+Placement::Weight Placement::weights_into(int32_t i, Node& n, ValueId bias, float input_scale) {
+  const NodePlan& p = plan.nodes[static_cast<size_t>(i)];
+  Weight first = weight(i, p.weight, bias, input_scale);
+  n.inputs[static_cast<size_t>(p.weight_slot)] = first.value;
+  for (const int slot : p.more_slots) {
+    ValueId& w = n.inputs[static_cast<size_t>(slot)];
+    w = weight(i, w, kNoValue, 0).value;
+  }
+  return first;
 }
 
 Placement::Weight Placement::weight(int32_t i, ValueId w, ValueId bias, float input_scale) {
   const NodePlan& p = plan.nodes[static_cast<size_t>(i)];
-  if (p.weights == DType::kFloat16) return {.value = half_weight(w), .scale = {}};
+  if (p.weights == DType::kFloat16) return {.value = half_weight(w, p.turned), .scale = {}};
   const Tensor& tensor = *prepared_.constant(w);
   const std::string name = graph[w].name;
   bool finite = true;
@@ -178,31 +243,24 @@ Placement::Weight Placement::weight(int32_t i, ValueId w, ValueId bias, float in
   // Where the bias asks for no wider steps than the weight has anyway, layers that share the weight share its
   // integers too, whatever their biases are.
   const std::vector<float> least = std::exchange(spec.min_scale, {});
-  const auto key = [&] {
-    return WeightKey{w, spec.dtype, spec.grouping.axis, spec.grouping.block_size, spec.min_scale};
-  };
   const auto narrow = [&](const Tensor& scale) {
     const std::span<const float> s = scale.data<float>();
     for (size_t k = 0; k < least.size(); ++k)
       if (s[s.size() == 1 ? 0 : k] < least[k]) return true;
     return false;
   };
-  std::optional<QuantizedWeight> made;
-  const auto natural = shared_weights_.find(key());
-  if (natural == shared_weights_.end()) made = quantize_weight(tensor, spec);
-  if (narrow(made ? made->scale : *graph.constant(weights[natural->second].scale))) {
-    spec.min_scale = least;
-    made.reset();
-  }
-  const auto [it, added] = shared_weights_.try_emplace(key(), weights.size());
+  if (narrow(pool_->quantized(tensor, spec).quantized.scale)) spec.min_scale = least;
+  const WeightKey key{w, spec.dtype, spec.grouping.axis, spec.grouping.block_size, spec.min_scale};
+  const auto [it, added] = shared_weights_.try_emplace(key, weights.size());
   if (added) {
-    QuantizedWeight q = made ? *std::move(made) : quantize_weight(tensor, spec);
+    const Pool::Entry& entry = pool_->quantized(tensor, spec);
+    const QuantizedWeight& q = entry.quantized;
     PlacedWeight placed{.node = i, .weight = w, .spec = spec, .range = q.range, .sqnr_db = q.sqnr_db};
     placed.integers = constant(name + "_quantized", q.integers);
     placed.scale = constant(name + "_scale", q.scale);
     // QLinear and Integer operators, and older readers, want the zero point even where it is zero.
-    const Tensor zero = q.zero_point.defined() ? q.zero_point : Tensor(spec.dtype, q.scale.dims());
-    if (!blocked || q.zero_point.defined()) placed.zero_point = constant(name + "_zero_point", zero);
+    if (!blocked || q.zero_point.defined())
+      placed.zero_point = constant(name + "_zero_point", entry.zero_point);
     weights.push_back(std::move(placed));
   } else {
     PlacedWeight again = weights[it->second];
@@ -212,7 +270,20 @@ Placement::Weight Placement::weight(int32_t i, ValueId w, ValueId bias, float in
   const PlacedWeight& placed = weights[it->second];
   Weight out;
   out.scale = graph.constant(placed.scale)->floats();
-  out.value = dequantize(placed.integers, placed.scale, placed.zero_point, name, graph[w].shape, p.grouping);
+  ValueId integers = placed.integers;
+  Grouping grouping = p.grouping;
+  if (p.turned >= 0) {
+    const ValueId scale = placed.scale, zero = placed.zero_point;
+    integers = turn(p.turned, integers);
+    // The scales go along another dimension of what was turned.
+    const OpDef& def = op_of(node(p.turned));
+    const int rank = static_cast<int>(tensor.dims().size());
+    for (int axis = 0; axis < rank && p.grouping.axis >= 0; ++axis)
+      if (def.moved_axis(node(p.turned), rank, axis) == p.grouping.axis) grouping.axis = axis;
+    out.value = dequantize(integers, scale, zero, name, graph[integers].shape, grouping);
+  } else {
+    out.value = dequantize(integers, placed.scale, placed.zero_point, name, graph[w].shape, grouping);
+  }
   out.bias_fits = wants_bias;
   return out;
 }

@@ -17,7 +17,7 @@ namespace zp::quant {
 
 // A weight as it was placed, for the report and for repairs that choose other integers (bias correction,
 // learned rounding): `integers` is a constant of the quantized graph that they may replace by one of the same
-// type and shape.
+// type and shape. Where the node does not read the weight as it stands (NodePlan::turned), they leave it.
 struct PlacedWeight {
   int32_t node = -1;          // in the prepared graph
   ValueId weight = kNoValue;  // the float weight, in the prepared graph
@@ -39,7 +39,11 @@ struct PlacedBias {
 class Placement {
  public:
   // `prepared` is copied. `params`: by group of the plan (empty for schemes that calibrate nothing).
-  Placement(const Graph& prepared, const Plan& plan, const Config& config, std::vector<QParams> params);
+  // `pool`: of another placement of the same model, for what the two have in common.
+  class Pool;
+  Placement(const Graph& prepared, const Plan& plan, const Config& config, std::vector<QParams> params,
+            std::shared_ptr<Pool> pool = nullptr);
+  const std::shared_ptr<Pool>& pool() const { return pool_; }
 
   Graph graph;  // the nodes so far; complete after finish()
   const Plan& plan;
@@ -66,6 +70,8 @@ class Placement {
     bool bias_fits = false;
   };
   Weight weight(int32_t i, ValueId w, ValueId bias, float input_scale);
+  // The same for all weights of node i, put into `n`, which is that node; gives the first.
+  Weight weights_into(int32_t i, Node& n, ValueId bias, float input_scale);
   // A bias as int32 and DQ, or kNoValue where it has no such form.
   ValueId bias(int32_t i, ValueId b, float input_scale, const Weight& weight);
 
@@ -81,7 +87,9 @@ class Placement {
   ValueId scale_constant(const QParams& p, const std::string& name);
   ValueId zero_constant(const QParams& p, const std::string& name);
   Node notation(QdqRole role, const std::string& name, std::vector<ValueId> inputs, ValueId output) const;
-  ValueId half_weight(ValueId w);
+  ValueId half_weight(ValueId w, int32_t turned);
+  // What node `turned` of the prepared graph makes of a constant that took the place of its own.
+  ValueId turn(int32_t turned, ValueId constant);
   ValueId dequantize(ValueId integers, ValueId scale, ValueId zero, const std::string& base,
                      const std::optional<SymShape>& shape, const Grouping& grouping);
 
@@ -90,10 +98,13 @@ class Placement {
   };
   Graph prepared_;
   std::vector<QParams> params_;
+  std::shared_ptr<Pool> pool_;
   std::map<ValueId, Quantized> quantized_;  // by float value
   std::map<std::pair<ValueId, int>, Quantized>
-      constants_;                      // by float constant and group (-1 - dtype: of its own)
-  std::map<ValueId, ValueId> halves_;  // by float weight: after its Cast
+      constants_;  // by float constant and group (-1 - dtype: of its own)
+  std::map<std::pair<ValueId, int32_t>, ValueId>
+      halves_;  // by float weight and what turns it: after its Cast
+  std::map<std::pair<int32_t, ValueId>, ValueId> turned_;  // by node and constant
   using WeightKey = std::tuple<ValueId, DType, int, int64_t, std::vector<float>>;
   std::map<WeightKey, size_t> shared_weights_;  // one weight read by several nodes is stored once
 };

@@ -20,25 +20,20 @@ bool lists_op(const std::vector<std::string>& list, const Node& node) {
   return lists(list, node.op_type) || lists(list, qualified_name(node));
 }
 
-// A name in the configuration that the model does not have is a mistake worth hearing about.
-void require_known_names(const Graph& graph, const Config& config) {
-  std::set<std::string, std::less<>> nodes, ops, values;
-  for (const Node& n : graph.nodes) {
-    nodes.insert(n.name);
-    ops.insert(n.op_type);
-    ops.insert(qualified_name(n));
+struct Names {
+  std::set<std::string, std::less<>> nodes, values;
+  void add(const Graph& graph) {
+    for (const Value& v : graph.values) values.insert(v.name);
+    for (const Node& n : graph.nodes) {
+      nodes.insert(n.name);
+      for (const auto& [key, attribute] : n.attributes)
+        if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) add(**sub);
+    }
   }
-  for (const Value& v : graph.values) values.insert(v.name);
-  const auto require = [](const auto& known, const std::string& name, std::string_view what) {
-    if (known.contains(name)) return;
-    throw_error(ErrorCode::kInvalidArgument, {"the model has no ", what, " '", name, "'"},
-                {.hint = "names are those of the simplified model, as the plan and the report list them"});
-  };
-  for (const auto& list : {config.include_nodes, config.exclude_nodes})
-    for (const std::string& name : list) require(nodes, name, "node");
-  for (const auto& [name, precision] : config.precision) require(nodes, name, "node");
-  for (const auto& [name, range] : config.ranges) require(values, name, "value");
-}
+};
+
+// Smaller ones are no weights worth a scale.
+constexpr int64_t kSmallestStored = 64;
 
 }  // namespace
 
@@ -53,29 +48,58 @@ std::string in_words(DType dtype, const Grouping& g) {
   return s + "per output channel";
 }
 
-Planner::Planner(Graph& graph, const Config& config) : graph(graph), config(config), index(graph) {
-  require_known_names(graph, config);
+void require_known_names(const Graph& graph, const Config& config) {
+  Names known;
+  known.add(graph);
+  const auto require = [](const auto& names, const std::string& name, std::string_view what) {
+    if (names.contains(name)) return;
+    throw_error(ErrorCode::kInvalidArgument, {"the model has no ", what, " '", name, "'"},
+                {.hint = "names are those of the simplified model, as the plan and the report list them"});
+  };
+  for (const auto& list : {config.include_nodes, config.exclude_nodes})
+    for (const std::string& name : list) require(known.nodes, name, "node");
+  for (const auto& [name, precision] : config.precision) require(known.nodes, name, "node");
+  for (const auto& [name, range] : config.ranges) require(known.values, name, "value");
+}
+
+Planner::Planner(Graph& graph, const Config& config, const std::vector<bool>& observed)
+    : graph(graph), config(config), index(graph) {
   plan.nodes.resize(graph.nodes.size());
   plan.group.assign(graph.values.size(), -1);
   plan.integer.assign(graph.values.size(), false);
+  for (const Node& n : graph.nodes) defs_.push_back(find_op(n.domain, n.op_type));
+  const auto unseen = [&](ValueId v) {
+    return v != kNoValue && !observed.empty() && !graph.constant(v) && !observed[static_cast<size_t>(v)];
+  };
   for (int32_t i = 0; i < count(); ++i) {
     const Node& n = node(i);
-    defs_.push_back(find_op(n.domain, n.op_type));
     Precision precision{config.activations, config.weights};
     const auto own = config.precision.find(n.name);
     if (own != config.precision.end()) precision = own->second;
     precision_.push_back(precision);
 
     at(i).data = find_data(i);
-    if (weight(i) != kNoValue) at(i).weight_slot = defs_.back()->quant.weight;
-    if (table(i) != kNoValue) at(i).weight_slot = 0;
-    if (weight(i) != kNoValue && defs_.back()->quant.bias >= 0 &&
-        graph.constant(n.input(static_cast<size_t>(defs_.back()->quant.bias))))
-      at(i).bias_slot = defs_.back()->quant.bias;
+    const OpDef* d = def(i);
+    at(i).weight = weight(i);
+    at(i).turned = turned(i);
+    if (at(i).weight != kNoValue) at(i).weight_slot = d->quant.weight;
+    if (const ValueId t = table(i); t != kNoValue) at(i).weight_slot = 0, at(i).weight = t;
+    if (std::vector<int> slots = stored(i); !slots.empty()) {
+      at(i).weight_slot = slots[0];
+      at(i).weight = n.inputs[static_cast<size_t>(slots[0])];
+      at(i).more_slots.assign(slots.begin() + 1, slots.end());
+    }
+    if (weight(i) != kNoValue && at(i).turned < 0 && d->quant.bias >= 0 &&
+        graph.constant(n.input(static_cast<size_t>(d->quant.bias))))
+      at(i).bias_slot = d->quant.bias;
+    at(i).kept = quantized_already(i);
     std::string& why = at(i).why;
-    const OpDef* d = defs_.back();
     if (!d) {
-      why = "no operator of ours, kept as it is";
+      why = "no operator that is known here: passed through as it is";
+    } else if (d->role != QdqRole::kNone) {
+      why = "quantization that the model had already";
+    } else if (at(i).kept) {
+      why = "quantized in the model already: kept as it is";
     } else if (lists(config.exclude_nodes, n.name)) {
       why = "excluded by its name";
     } else if (lists_op(config.exclude_ops, n)) {
@@ -86,7 +110,7 @@ Planner::Planner(Graph& graph, const Config& config) : graph(graph), config(conf
       why = "its operator is not among those that were chosen";
     } else if (precision.activations == DType::kUndefined && precision.weights == DType::kUndefined) {
       why = "kept in float by its own precision";
-    } else if (d->quant.kind == QuantRule::Kind::kFloat) {
+    } else if (d->quant.kind == QuantRule::Kind::kFloat && at(i).weight == kNoValue) {
       why = d->quant.why_float.empty() ? "has no integer form" : std::string(d->quant.why_float);
     } else if (at(i).data.empty()) {
       const ValueId v = n.input(0);
@@ -95,6 +119,11 @@ Planner::Planner(Graph& graph, const Config& config) : graph(graph), config(conf
                             graph[v].dtype == DType::kBfloat16);
       why = is_float ? "its values are " + in_words(graph[v].dtype) + "; only float32 is quantized"
                      : "works on integers already (shapes, indices)";
+    } else if (std::any_of(n.inputs.begin(), n.inputs.end(), unseen) ||
+               std::any_of(n.outputs.begin(), n.outputs.end(), unseen)) {
+      why = "comes after an operator that is not known here, so that its values cannot be observed";
+    } else if (turns_weights(i)) {
+      why = "turns a weight that is stored once for all who read it";
     }
     allowed_.push_back(why.empty());
   }
@@ -126,24 +155,84 @@ std::vector<ValueId> Planner::find_data(int32_t i) const {
 
 ValueId Planner::weight(int32_t i) const {
   if (kind(i) != QuantRule::Kind::kProduct || def(i)->quant.weight < 0) return kNoValue;
-  const ValueId v = node(i).input(static_cast<size_t>(def(i)->quant.weight));
+  ValueId v = node(i).input(static_cast<size_t>(def(i)->quant.weight));
+  if (const int32_t t = turned(i); t >= 0) v = node(t).input(0);
   const Tensor* t = graph.constant(v);
   return t && t->dtype() == DType::kFloat32 && t->size() > 0 ? v : kNoValue;
 }
 
+int32_t Planner::turned(int32_t i) const {
+  if (kind(i) != QuantRule::Kind::kProduct || def(i)->quant.weight < 0) return -1;
+  const ValueId v = node(i).input(static_cast<size_t>(def(i)->quant.weight));
+  const int32_t maker = v == kNoValue ? -1 : producer(v);
+  return maker >= 0 && def(maker) && def(maker)->moved_axis && graph.constant(node(maker).input(0)) ? maker
+                                                                                                    : -1;
+}
+
+// Nothing but products reads what it makes, each as its weight.
+bool Planner::turns_weights(int32_t i) const {
+  if (!def(i) || !def(i)->moved_axis || !graph.constant(node(i).input(0))) return false;
+  const ValueId v = node(i).output(0);
+  const std::vector<int32_t>& readers = consumers(v);
+  return !graph.is_output(v) && !readers.empty() &&
+         std::all_of(readers.begin(), readers.end(), [&](int32_t r) { return turned(r) == i; });
+}
+
 ValueId Planner::table(int32_t i) const {
-  if (kind(i) != QuantRule::Kind::kSameScale) return kNoValue;
+  if (kind(i) != QuantRule::Kind::kSameScale || turns_weights(i)) return kNoValue;
   const ValueId v = node(i).input(0);
   const Tensor* t = graph.constant(v);
   return t && t->dtype() == DType::kFloat32 && t->size() >= kTable ? v : kNoValue;
 }
 
-void Planner::quantize_tables() {
-  for (int32_t i = 0; i < count(); ++i) {
-    if (!allowed(i) || table(i) == kNoValue) continue;
-    const DType dtype = bits_of(precision(i).weights) == 8 ? precision(i).weights : DType::kInt8;
-    quantize_weights(i, dtype, channels(i), "what is read from the table is float32");
+std::vector<int> Planner::stored(int32_t i) const {
+  std::vector<int> slots;
+  if (!def(i) || kind(i) != QuantRule::Kind::kFloat || !def(i)->quant.channel_axis) return slots;
+  for (int k : def(i)->weights) {
+    const Tensor* t = graph.constant(node(i).input(static_cast<size_t>(k)));
+    if (!t || t->dtype() != DType::kFloat32 || t->size() < kSmallestStored) continue;
+    if (def(i)->quant.channel_axis(node(i), static_cast<int>(t->dims().size())) >= 0) slots.push_back(k);
   }
+  return slots;
+}
+
+void Planner::quantize_stored() {
+  for (int32_t i = 0; i < count(); ++i) {
+    if (!allowed(i) || (table(i) == kNoValue && stored(i).empty()) ||
+        precision(i).weights == DType::kUndefined)
+      continue;
+    if (trained && table(i) == kNoValue) {
+      at(i).why = "its weights are trained, and stay float32";
+      continue;
+    }
+    const DType dtype = bits_of(precision(i).weights) == 8 ? precision(i).weights : DType::kInt8;
+    quantize_weights(
+        i, dtype, channels(i),
+        table(i) != kNoValue ? "what is read from the table is float32" : "it computes in float32");
+  }
+}
+
+bool Planner::reads_dequantized(int32_t i, size_t input) const {
+  const ValueId v = node(i).input(input);
+  const int32_t maker = v == kNoValue ? -1 : producer(v);
+  return maker >= 0 && def(maker) && def(maker)->role == QdqRole::kDequantize;
+}
+
+bool Planner::quantized_already(int32_t i) const {
+  if (!def(i) || def(i)->role != QdqRole::kNone) return false;
+  const Node& n = node(i);
+  if (kind(i) == QuantRule::Kind::kProduct) {
+    if (weight(i) != kNoValue) return false;
+    for (size_t k = 0; k < n.inputs.size(); ++k)
+      if (reads_dequantized(i, k)) return true;
+    return false;
+  }
+  const auto is_q = [&](int32_t r) { return def(r) && def(r)->role == QdqRole::kQuantize; };
+  const ValueId out = n.output(0);
+  const bool quantized_after = out != kNoValue && !consumers(out).empty() &&
+                               std::all_of(consumers(out).begin(), consumers(out).end(), is_q);
+  return !n.inputs.empty() && reads_dequantized(i, 0) &&
+         (quantized_after || kind(i) == QuantRule::Kind::kSameScale);
 }
 
 int32_t Planner::only_consumer(ValueId v) const {
@@ -204,15 +293,17 @@ std::vector<int32_t> Planner::finish(int32_t i) const {
 }
 
 Grouping Planner::channels(int32_t i) const {
-  const ValueId w = weight(i) != kNoValue ? weight(i) : table(i);
+  const ValueId w = plan.nodes[static_cast<size_t>(i)].weight;
   if (!config.per_channel || w == kNoValue || !def(i)->quant.channel_axis) return {};
   const int rank = static_cast<int>(graph.constant(w)->dims().size());
-  const int axis = def(i)->quant.channel_axis(node(i), rank);
+  int axis = def(i)->quant.channel_axis(node(i), rank);
+  // As the constant has it, which other nodes read as it stands.
+  if (const int32_t t = turned(i); t >= 0 && axis >= 0) axis = def(t)->moved_axis(node(t), rank, axis);
   return axis >= 0 && axis < rank ? Grouping{.axis = axis} : Grouping{};
 }
 
 std::optional<Grouping> Planner::blocks(int32_t i) const {
-  if (weight(i) == kNoValue || !def(i)->quant.block_axis) return std::nullopt;
+  if (weight(i) == kNoValue || turned(i) >= 0 || !def(i)->quant.block_axis) return std::nullopt;
   const int rank = static_cast<int>(graph.constant(weight(i))->dims().size());
   const int axis = def(i)->quant.block_axis(node(i), rank);
   if (axis < 0 || axis >= rank) return std::nullopt;
@@ -222,13 +313,18 @@ std::optional<Grouping> Planner::blocks(int32_t i) const {
 void Planner::quantize_weights(int32_t i, DType dtype, const Grouping& grouping,
                                const std::string& activations) {
   NodePlan& p = at(i);
+  // A table that serves twice is stored once, as tables are.
+  if (p.turned >= 0 && bits_of(dtype) < 8) return quantize_weights(i, DType::kInt8, channels(i), activations);
   if (dtype == DType::kFloat16) {
     constexpr float kLargest = 65504;  // IEEE 754-2008, binary16
-    const ValueId w = weight(i) != kNoValue ? weight(i) : table(i);
-    const std::span<const float> values = graph.constant(w)->data<float>();
-    if (std::any_of(values.begin(), values.end(), [](float v) { return !(std::fabs(v) <= kLargest); })) {
-      p.why = "has weights beyond what float16 holds";
-      return;
+    std::vector<ValueId> weights{p.weight};
+    for (int slot : p.more_slots) weights.push_back(node(i).inputs[static_cast<size_t>(slot)]);
+    for (const ValueId w : weights) {
+      const std::span<const float> values = graph.constant(w)->data<float>();
+      if (std::any_of(values.begin(), values.end(), [](float v) { return !(std::fabs(v) <= kLargest); })) {
+        p.why = "has weights beyond what float16 holds";
+        return;
+      }
     }
   }
   p.quantized = true;

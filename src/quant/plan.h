@@ -23,9 +23,13 @@ struct NodePlan {
   DType weights = DType::kUndefined;      // of its weight; undefined: it has none, or it stays float
   Grouping grouping = {};                 // of the weight
   int32_t part_of = -1;  // a clamp or an added constant: the node whose result it finishes in float
+  bool kept = false;     // quantized in the model already, and left as it is
   // What its QuantRule says of this node's inputs.
   std::vector<ValueId> data = {};        // float32 activations, constants among them
   int weight_slot = -1, bias_slot = -1;  // inputs that are a constant weight (or table) and its constant bias
+  ValueId weight = kNoValue;             // the constant that holds that weight
+  int32_t turned = -1;                   // the node that turns it for this one; -1: it is read as it stands
+  std::vector<int> more_slots = {};      // inputs with further weights, quantized alike (of a recurrence)
 };
 
 // Values with one scale: the inputs and outputs of nodes that only move values.
@@ -47,12 +51,15 @@ struct Plan {
 // What a scheme sees of the graph while it decides.
 class Planner {
  public:
-  Planner(Graph& graph, const Config& config);
+  // `observed`: by value, whether a run of the model computes it, so that it has a range. Empty: the scheme
+  // needs no ranges.
+  Planner(Graph& graph, const Config& config, const std::vector<bool>& observed = {});
 
   Graph& graph;
   const Config& config;
   const GraphIndex index;
   Plan plan;
+  bool trained = false;  // weights that operators compute with in float are trained, and stay so
 
   int32_t count() const { return static_cast<int32_t>(graph.nodes.size()); }
   const Node& node(int32_t i) const { return graph.nodes[static_cast<size_t>(i)]; }
@@ -67,8 +74,13 @@ class Planner {
   // Float32 inputs that are activations, constants among them. Of a product whose weight is computed: both
   // operands.
   const std::vector<ValueId>& data(int32_t i) const { return plan.nodes[static_cast<size_t>(i)].data; }
-  // The weight of a product when it is a float32 constant, else kNoValue.
+  // The float32 constant that holds the weight of a product, else kNoValue. A constant that a node before
+  // only turns (a table that serves twice: runtime/prepare.h) counts as well.
   ValueId weight(int32_t i) const;
+  // The node that turns the weight; -1: none does.
+  int32_t turned(int32_t i) const;
+  // Inputs that an operator with float sums (a recurrence) multiplies with, where they are float32 constants.
+  std::vector<int> stored(int32_t i) const;
   // A float32 constant of this many elements or more that a kSameScale node picks from: an embedding's table.
   static constexpr int64_t kTable = 4096;
   ValueId table(int32_t i) const;
@@ -91,16 +103,26 @@ class Planner {
   // Marks node i as one whose weight (or table) is quantized, or float16 if its values fit. `activations`:
   // what becomes of those, in words.
   void quantize_weights(int32_t i, DType dtype, const Grouping& grouping, const std::string& activations);
-  // Tables are quantized alike by all schemes: 8 bits, one scale.
-  void quantize_tables();
+  // What is stored as integers and computed in float is quantized alike by all schemes: the tables that
+  // embeddings are picked from, and the weights of recurrences. 8 bits, a scale for each row.
+  void quantize_stored();
+  // Products of two computed values, and of those whose weights are integers already, have no weight here.
+  bool kept(int32_t i) const { return plan.nodes[static_cast<size_t>(i)].kept; }
 
  private:
+  bool turns_weights(int32_t i) const;
+  bool reads_dequantized(int32_t i, size_t input) const;
+  bool quantized_already(int32_t i) const;
   bool keeps_shape(int32_t i, ValueId from) const;
   std::vector<ValueId> find_data(int32_t i) const;
   std::vector<const OpDef*> defs_;
   std::vector<Precision> precision_;
   std::vector<bool> allowed_;
 };
+
+// A name in the configuration that the model does not have is a mistake worth hearing about: throws
+// kInvalidArgument. Nodes in branches have names too.
+void require_known_names(const Graph& graph, const Config& config);
 
 std::string in_words(DType dtype);  // "int8"
 // "int8 weights, one scale per output channel"

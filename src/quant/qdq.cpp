@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 #include <set>
+#include <tuple>
 #include <vector>
 
 #include "core/error.h"
@@ -39,7 +40,11 @@ bool is_quantized(const Graph& graph) {
   return std::any_of(graph.nodes.begin(), graph.nodes.end(), is_notation);
 }
 
-size_t constant_bytes(const Graph& graph) {
+namespace {
+
+using Seen = std::set<std::tuple<const std::byte*, DType, Shape>>;
+
+size_t constant_bytes(const Graph& graph, Seen& seen) {
   std::set<ValueId> used(graph.outputs.begin(), graph.outputs.end());
   size_t bytes = 0;
   for (const Node& node : graph.nodes) {
@@ -47,14 +52,23 @@ size_t constant_bytes(const Graph& graph) {
       if (v != kNoValue) used.insert(v);
     for (const auto& [key, attribute] : node.attributes) {
       if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) {
-        bytes += constant_bytes(**sub);
+        bytes += constant_bytes(**sub, seen);
         for (const Capture& c : (*sub)->captures) used.insert(c.outer);
       }
     }
   }
   for (ValueId v : used)
-    if (const Tensor* t = graph.constant(v); t && t->dtype() != DType::kString) bytes += t->bytes();
+    if (const Tensor* t = graph.constant(v);
+        t && t->dtype() != DType::kString && seen.emplace(t->raw(), t->dtype(), t->dims()).second)
+      bytes += t->bytes();
   return bytes;
+}
+
+}  // namespace
+
+size_t constant_bytes(const Graph& graph) {
+  Seen seen;
+  return constant_bytes(graph, seen);
 }
 
 }  // namespace zp::quant

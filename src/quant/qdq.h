@@ -28,7 +28,7 @@ std::optional<QParams> constant_params(const Graph& graph, const Node& node);
 // Whether the graph already holds quantized values.
 bool is_quantized(const Graph& graph);
 
-// Bytes of all constants that nodes or outputs use, subgraphs included.
+// Bytes of all constants that nodes or outputs use, subgraphs included; what is shared counts once.
 size_t constant_bytes(const Graph& graph);
 
 }  // namespace zp::quant

@@ -6,6 +6,7 @@
 
 #include "core/decimal.h"
 #include "core/error.h"
+#include "ops/infer.h"
 #include "quant/checked.h"
 #include "quant/job.h"
 #include "quant/report_builder.h"
@@ -78,11 +79,18 @@ class Pipeline : public Job {
     const std::vector<std::string> named = state_.config.repairs;
     state_.config = with_default_repairs(std::move(state_.config));
     check(state_.config, *state_.scheme);
+    // Repairs look at what the model computes: all of it.
+    const bool runs = unsupported_operators(state_.source->graph).empty();
     for (const StageDef* d : all_stages()) {
       if (d->repair && !lists(state_.config.repairs, d->name)) continue;
-      defs_.push_back(d);
       // What runs by default has to prove itself, and so does what cannot do so by itself.
       const bool unproven = d->checkable && (!lists(named, d->name) || d->doubtful) && has_samples();
+      const bool samples = d->needs_samples && d->needs_samples(state_.config, *state_.scheme);
+      if (d->repair && (samples || unproven) && !runs) {
+        left_out_ += (left_out_.empty() ? "'" : ", '") + std::string(d->name) + "'";
+        continue;
+      }
+      defs_.push_back(d);
       checked_.push_back(d->repair && unproven);
     }
   }
@@ -102,6 +110,11 @@ class Pipeline : public Job {
       stage_ = checked_[at_] ? checked(state_, def())
                              : def().make(state_, Options(def().options, state_.config.options));
     if (!stage_->advance(milliseconds)) return false;
+    if (!left_out_.empty() && !state_.plan.nodes.empty()) {
+      state_.plan.warnings.push_back(
+          "the model has operators that are not known here, so that it cannot be run: " +
+          std::exchange(left_out_, {}) + " did not run");
+    }
     running_ = false;
     if (stage_->wants_samples()) return true;
     stage_.reset();
@@ -156,8 +169,7 @@ class Pipeline : public Job {
       const NodePlan& n = state_.plan.nodes[i];
       if (n.weights == DType::kUndefined || bits_of(n.weights) > 8 || n.weight_slot < 0)
         continue;  // no integers
-      const ValueId w = placement.node(static_cast<int32_t>(i)).input(static_cast<size_t>(n.weight_slot));
-      placement.weight(static_cast<int32_t>(i), w, kNoValue, 0);
+      placement.weight(static_cast<int32_t>(i), n.weight, kNoValue, 0);
     }
     state_.weights = std::move(placement.weights);
   }
@@ -179,6 +191,7 @@ class Pipeline : public Job {
   std::vector<const StageDef*> defs_;
   std::vector<bool> checked_;  // by stage of defs_
   size_t at_ = 0;
+  std::string left_out_;  // repairs that cannot run
   std::unique_ptr<Stage> stage_;
   bool running_ = false;
   size_t samples_ = 0;
@@ -190,11 +203,25 @@ std::unique_ptr<Job> make_pipeline(std::shared_ptr<const Model> model, Config co
   return std::make_unique<Pipeline>(std::move(model), std::move(config), threads);
 }
 
+namespace {
+
+// A search compares outputs: where an operator is not known here, there are none.
+std::unique_ptr<Job> make_job(std::shared_ptr<const Model> model, Config config, int threads) {
+  if (!is_search(config)) return make_pipeline(std::move(model), std::move(config), threads);
+  const bool target = config.target_sqnr > 0 || config.target_bytes > 0 || config.target_drop > 0;
+  if (unsupported_operators(model->graph).empty() || target || config.sensitivity || config.mode != kAuto) {
+    return make_search(std::move(model), std::move(config), threads);
+  }
+  config.mode = "static";
+  return make_pipeline(std::move(model), std::move(config), threads);
+}
+
+}  // namespace
+
 class Quantizer::Impl {
  public:
   Impl(std::shared_ptr<const Model> model, Config config, int threads)
-      : job(is_search(config) ? make_search(std::move(model), std::move(config), threads)
-                              : make_pipeline(std::move(model), std::move(config), threads)) {}
+      : job(make_job(std::move(model), std::move(config), threads)) {}
   std::unique_ptr<Job> job;
 };
 

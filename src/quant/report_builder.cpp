@@ -41,24 +41,31 @@ std::vector<float> largest_along(const Tensor& t, int axis) {
   return largest;
 }
 
-// An estimate for a plan that has not been placed.
-size_t planned_bytes(const Graph& graph, const Plan& plan, size_t before) {
-  size_t bytes = before;
+int64_t scale_count(const Tensor& t, const Grouping& g) {
+  if (g.axis < 0) return 1;
+  const int64_t extent = t.dims()[static_cast<size_t>(g.axis)];
+  if (g.block_size == 0 || extent == 0) return extent;
+  return t.size() / extent * ((extent + g.block_size - 1) / g.block_size);
+}
+
+// An estimate for a plan that has not been placed: what its weights become smaller by. `seen`: by memory and
+// type, those that were counted.
+using Seen = std::set<std::pair<const std::byte*, DType>>;
+size_t spared_by(const Graph& graph, const Plan& plan, Seen& seen) {
+  size_t bytes = 0;
   for (size_t i = 0; i < plan.nodes.size(); ++i) {
     const NodePlan& n = plan.nodes[i];
-    if (n.weights == DType::kUndefined || n.weight_slot < 0) continue;
-    const Tensor* t = graph.constant(graph.nodes[i].input(static_cast<size_t>(n.weight_slot)));
-    if (!t) continue;
-    const auto size = static_cast<size_t>(t->size());
-    size_t scales = 1;
-    if (n.grouping.axis >= 0) {
-      const auto extent = static_cast<size_t>(t->dims()[static_cast<size_t>(n.grouping.axis)]);
-      const auto block = static_cast<size_t>(n.grouping.block_size);
-      scales = block == 0 ? extent : size / extent * ((extent + block - 1) / block);
+    if (n.weights == DType::kUndefined || n.weight == kNoValue) continue;
+    std::vector<ValueId> weights{n.weight};
+    for (int slot : n.more_slots) weights.push_back(graph.nodes[i].input(static_cast<size_t>(slot)));
+    for (const ValueId w : weights) {
+      const Tensor& t = *graph.constant(w);
+      if (!seen.emplace(t.raw(), n.weights).second) continue;
+      const size_t after =
+          bytes_of(n.weights, t.size()) +
+          (n.weights == DType::kFloat16 ? 0 : 4 * static_cast<size_t>(scale_count(t, n.grouping)));
+      bytes += t.bytes() - std::min(t.bytes(), after);
     }
-    const size_t after = bytes_of(n.weights, t->size()) + 4 * scales;
-    bytes -= std::min(bytes, t->bytes());
-    bytes += after;
   }
   return bytes;
 }
@@ -90,43 +97,84 @@ Graph with_shapes(const Graph& prepared, const std::map<ValueId, Shape>& fed) {
   return graph;
 }
 
-Report build_report(const JobState& state) {
-  Report report;
-  report.mode = state.config.mode;
-  report.samples = state.samples;
-  report.warnings = state.plan.warnings;
-  report.repairs = state.repaired;
-  Graph graph = with_shapes(state.prepared->graph, state.fed);
-  const Plan& plan = state.plan;
-  for (size_t i = 0; i < graph.nodes.size(); ++i) {
-    const Node& node = graph.nodes[i];
+namespace {
+
+class Builder {
+ public:
+  explicit Builder(const JobState& state) : state_(state) {}
+
+  Report build() {
+    report_.mode = state_.config.mode;
+    report_.samples = state_.samples;
+    report_.warnings = state_.plan.warnings;
+    for (const auto& [graph, plan] : state_.branches)
+      report_.warnings.insert(report_.warnings.end(), plan.warnings.begin(), plan.warnings.end());
+    report_.repairs = state_.repaired;
+    Graph graph = with_shapes(state_.prepared->graph, state_.fed);
+    add(graph, state_.prepared->graph, state_.plan, state_.weights, true);
+    for (LayerReport& l : report_.layers) l.macs_share = report_.macs > 0 ? l.macs / report_.macs : 0;
+    report_.weight_bytes_before = constant_bytes(state_.source->graph);
+    if (state_.result) {
+      report_.weight_bytes_after = constant_bytes(state_.result->graph) - spared_bytes(state_);
+    } else {
+      const size_t all = constant_bytes(state_.prepared->graph);
+      report_.weight_bytes_after = all - std::min(all, spared_);
+    }
+    return std::move(report_);
+  }
+
+ private:
+  // `graph`: the prepared one with the shapes of the samples.
+  void add(Graph& graph, const Graph& prepared, const Plan& plan, const std::vector<PlacedWeight>& weights,
+           bool main) {
+    spared_ += spared_by(prepared, plan, seen_);
+    for (size_t i = 0; i < graph.nodes.size(); ++i) {
+      const Node& node = graph.nodes[i];
+      add_layer(graph, node, plan, i, weights, main);
+      for (const auto& [key, attribute] : node.attributes) {
+        const auto* shaped = std::get_if<std::shared_ptr<Graph>>(&attribute);
+        if (!shaped) continue;
+        const auto& branch = *std::get<std::shared_ptr<Graph>>(*prepared.nodes[i].attribute(key));
+        const auto its_plan = state_.branches.find(&branch);
+        if (its_plan == state_.branches.end()) continue;
+        const auto placed = state_.branch_weights.find(&branch);
+        add(**shaped, branch, its_plan->second,
+            placed == state_.branch_weights.end() ? std::vector<PlacedWeight>{} : placed->second, false);
+      }
+    }
+  }
+
+  void add_layer(Graph& graph, const Node& node, const Plan& plan, size_t i,
+                 const std::vector<PlacedWeight>& weights, bool main) {
     const NodePlan& p = plan.nodes[i];
     LayerReport layer;
     layer.node = node.name;
     layer.op = node.domain.empty() ? node.op_type : qualified_name(node);
     if (node.output(0) != kNoValue) layer.output = graph[node.output(0)].name;
-    layer.quantized = p.quantized;
+    layer.quantized = p.quantized || p.kept;
     layer.why = p.why;
     const OpDef* def = find_op(node.domain, node.op_type);
     if (def && def->macs) layer.macs = def->macs(GraphInferContext(graph, node));
-    if (p.weights != DType::kUndefined && p.weight_slot >= 0) {
-      const ValueId w = node.input(static_cast<size_t>(p.weight_slot));
-      const Tensor& t = *graph.constant(w);
-      WeightReport weight{.name = graph[w].name,
+    if (p.weights != DType::kUndefined && p.weight != kNoValue) {
+      const Tensor& t = *graph.constant(p.weight);
+      WeightReport weight{.name = graph[p.weight].name,
                           .dtype = p.weights,
                           .granularity = granularity(p.grouping),
                           .elements = t.size(),
                           .block_size = p.grouping.block_size,
                           .sqnr_db = std::numeric_limits<double>::quiet_NaN()};
-      const auto placed =
-          std::find_if(state.weights.begin(), state.weights.end(),
-                       [&](const PlacedWeight& q) { return q.node == static_cast<int32_t>(i); });
-      if (placed != state.weights.end()) {
-        if (state.result) weight.scales = state.result->graph[placed->scale].constant->size();
+      for (int slot : p.more_slots)
+        weight.elements += graph.constant(node.input(static_cast<size_t>(slot)))->size();
+      const auto placed = std::find_if(weights.begin(), weights.end(), [&](const PlacedWeight& q) {
+        return q.node == static_cast<int32_t>(i);
+      });
+      if (placed != weights.end()) {
+        if (state_.result) weight.scales = scale_count(t, p.grouping);
         weight.min = placed->range.min, weight.max = placed->range.max;
         weight.sqnr_db = placed->sqnr_db;
         const int rank = static_cast<int>(t.dims().size());
-        const int axis = def->quant.channel_axis ? def->quant.channel_axis(node, rank) : -1;
+        int axis = def->quant.channel_axis ? def->quant.channel_axis(node, rank) : -1;
+        if (p.turned >= 0) axis = p.grouping.axis;
         if (axis >= 0 && axis < rank) weight.spread = spread_of(largest_along(t, axis));
         const int64_t group = node.int_attribute("group", 1);
         layer.findings = findings_of(weight, node.op_type, p.activations == DType::kUndefined,
@@ -134,29 +182,33 @@ Report build_report(const JobState& state) {
       }
       layer.weight = std::move(weight);
     }
-    if (p.quantized && p.activations != DType::kUndefined) {
+    if (main && p.quantized && p.activations != DType::kUndefined) {
       for (ValueId v : p.data) {
         if (graph.constant(v)) continue;
-        ActivationReport a = describe(state, plan, v, true);
+        ActivationReport a = describe(state_, plan, v, true);
         if (plan.group[static_cast<size_t>(v)] < 0) a.dtype = p.activations, a.dynamic = true;
         layer.activations.push_back(std::move(a));
       }
     }
-    for (ValueId v : node.outputs)
-      if (v != kNoValue && static_cast<size_t>(v) < plan.group.size() &&
-          plan.group[static_cast<size_t>(v)] >= 0)
-        layer.activations.push_back(describe(state, plan, v, false));
-    report.macs += layer.macs;
-    if (p.quantized) ++report.layers_quantized;
-    if (p.quantized && p.activations != DType::kUndefined) report.macs_quantized += layer.macs;
-    report.layers.push_back(std::move(layer));
+    if (main)
+      for (ValueId v : node.outputs)
+        if (v != kNoValue && static_cast<size_t>(v) < plan.group.size() &&
+            plan.group[static_cast<size_t>(v)] >= 0)
+          layer.activations.push_back(describe(state_, plan, v, false));
+    report_.macs += layer.macs;
+    if (layer.quantized) ++report_.layers_quantized;
+    if (p.kept || (p.quantized && p.activations != DType::kUndefined)) report_.macs_quantized += layer.macs;
+    report_.layers.push_back(std::move(layer));
   }
-  for (LayerReport& l : report.layers) l.macs_share = report.macs > 0 ? l.macs / report.macs : 0;
-  report.weight_bytes_before = constant_bytes(state.source->graph);
-  report.weight_bytes_after = state.result
-                                  ? constant_bytes(state.result->graph) - spared_bytes(state)
-                                  : planned_bytes(graph, plan, constant_bytes(state.prepared->graph));
-  return report;
-}
+
+  const JobState& state_;
+  Report report_;
+  Seen seen_;
+  size_t spared_ = 0;
+};
+
+}  // namespace
+
+Report build_report(const JobState& state) { return Builder(state).build(); }
 
 }  // namespace zp::quant

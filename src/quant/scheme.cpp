@@ -8,6 +8,10 @@ RegisterScheme::RegisterScheme(const Scheme& scheme) { Registry<Scheme>::instanc
 
 const Scheme& scheme_named(std::string_view name) { return Registry<Scheme>::instance().get(name, "mode"); }
 
+const Scheme& scheme_of_branches(const Scheme& scheme) {
+  return scheme.needs_calibration || scheme.trains ? scheme_named("weight-only") : scheme;
+}
+
 std::vector<std::string_view> scheme_names() {
   std::vector<std::string_view> names;
   for (const Scheme& s : Registry<Scheme>::instance().all()) names.push_back(s.name);

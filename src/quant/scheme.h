@@ -28,6 +28,10 @@ class RegisterScheme {
   explicit RegisterScheme(const Scheme& scheme);
 };
 
+// The scheme of layers in branches: this one, or where it needs ranges, which nobody observes there, the one
+// that quantizes weights alone.
+const Scheme& scheme_of_branches(const Scheme& scheme);
+
 // Throws kInvalidArgument naming the schemes there are.
 const Scheme& scheme_named(std::string_view name);
 

@@ -11,9 +11,11 @@
 //   480      narrow      `params`, `weights`: fewer integers than types have, where training asks for them
 //   500...   (repairs that change integers and biases, which are constants of `result`; see layerwise.h)
 //   790, 800 train       constants of `result`, from what the repairs left
+//   890      store       constants of `result`: what was half precision in the file is so again
 //   900      report      `report`
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string_view>
 #include <vector>
@@ -34,6 +36,9 @@ struct JobState {
 
   std::shared_ptr<Model> prepared;  // ids of values and indices of nodes, below, are of its graph
   Plan plan;
+  // Of the branches of `prepared`, by their graph there: layers in them are planned and placed on their own.
+  std::map<const Graph*, Plan> branches;
+  std::map<const Graph*, std::vector<PlacedWeight>> branch_weights;
   std::vector<Range> ranges;                        // by group of the plan
   std::vector<QParams> params;                      // by group of the plan
   std::map<std::string, Range, std::less<>> found;  // by name of each value observed

@@ -449,9 +449,20 @@ void name_nodes(Graph& graph, std::set<std::string>& taken) {
 
 // What each model became, while somebody holds it. All calls come from one thread, as for sessions.
 using Weak = std::weak_ptr<const Model>;
-std::map<Weak, Weak, std::owner_less<Weak>>& known_models() {
-  static std::map<Weak, Weak, std::owner_less<Weak>> known;
-  return known;
+using Models = std::map<Weak, Weak, std::owner_less<Weak>>;
+Models& ready_models() {
+  static Models ready;
+  return ready;
+}
+Models& sources() {
+  static Models sources;
+  return sources;
+}
+
+std::shared_ptr<const Model> find(Models& models, const std::shared_ptr<const Model>& key) {
+  std::erase_if(models, [](const auto& entry) { return entry.first.expired() || entry.second.expired(); });
+  const auto it = models.find(key);
+  return it == models.end() ? nullptr : it->second.lock();
 }
 
 }  // namespace
@@ -473,10 +484,7 @@ void prepare(Graph& graph) {
 }
 
 std::shared_ptr<const Model> prepared(const std::shared_ptr<const Model>& model) {
-  auto& known = known_models();
-  std::erase_if(known, [](const auto& entry) { return entry.first.expired() || entry.second.expired(); });
-  if (const auto it = known.find(model); it != known.end())
-    if (auto ready = it->second.lock()) return ready;
+  if (auto ready = find(ready_models(), model)) return ready;
   auto ready = std::make_shared<Model>();
   ready->opsets = model->opsets;
   ready->producer_name = model->producer_name;
@@ -485,9 +493,15 @@ std::shared_ptr<const Model> prepared(const std::shared_ptr<const Model>& model)
   ready->metadata = model->metadata;
   ready->graph = clone(model->graph);
   prepare(ready->graph);
-  known[model] = ready;
-  known[ready] = ready;
+  ready_models()[model] = ready;
+  ready_models()[ready] = ready;
+  sources()[ready] = model;
   return ready;
+}
+
+std::shared_ptr<const Model> source_of(const std::shared_ptr<const Model>& model) {
+  auto source = find(sources(), model);
+  return source ? source : model;
 }
 
 }  // namespace zp::runtime

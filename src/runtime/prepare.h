@@ -25,7 +25,11 @@ namespace zp::runtime {
 // the model keep their ids and names. The prepared form of a prepared model is that model.
 std::shared_ptr<const Model> prepared(const std::shared_ptr<const Model>& model);
 
-// The same in place, on a graph that shares no subgraph with another.
+// The model that a prepared one was made from, while somebody holds it; any other model itself. Initializers
+// that are inputs too are folded like others: a run that is fed one starts again from here.
+std::shared_ptr<const Model> source_of(const std::shared_ptr<const Model>& model);
+
+// Prepares in place, on a graph that shares no subgraph with another.
 void prepare(Graph& graph);
 
 }  // namespace zp::runtime

@@ -71,14 +71,19 @@ void check(const Config& c) {
   require(!c.quantized_inputs, "a model that takes integers cannot be trained", "quantize with float inputs");
 }
 
-const quant::RegisterScheme kQat(
-    {.name = "qat",
-     .needs_calibration = true,
-     .trains = true,
-     .check = check,
-     .decide = [](quant::Planner& planner) { quant::scheme_named("static").decide(planner); },
-     .place = [](quant::Placement& placement,
-                 int32_t i) { quant::scheme_named("static").place(placement, i); }});
+const quant::RegisterScheme kQat({.name = "qat",
+                                  .needs_calibration = true,
+                                  .trains = true,
+                                  .check = check,
+                                  .decide =
+                                      [](quant::Planner& planner) {
+                                        planner.trained = true;
+                                        quant::scheme_named("static").decide(planner);
+                                      },
+                                  .place =
+                                      [](quant::Placement& placement, int32_t i) {
+                                        quant::scheme_named("static").place(placement, i);
+                                      }});
 
 }  // namespace
 }  // namespace zp::train

@@ -20,7 +20,7 @@ void check(const Config& c) {
 }
 
 void decide(Planner& p) {
-  p.quantize_tables();
+  p.quantize_stored();
   for (int32_t i = 0; i < p.count(); ++i) {
     NodePlan& n = p.at(i);
     if (!p.allowed(i) || n.quantized) continue;
@@ -51,8 +51,7 @@ void place(Placement& placement, int32_t i) {
             break;
           }
     }
-    ValueId& w = n.inputs[static_cast<size_t>(plan.weight_slot)];
-    w = placement.weight(i, w, kNoValue, 0).value;
+    placement.weights_into(i, n, kNoValue, 0);
   }
   placement.emit(std::move(n));
 }

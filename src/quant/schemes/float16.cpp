@@ -8,7 +8,7 @@ namespace {
 void decide(Planner& p) {
   for (int32_t i = 0; i < p.count(); ++i) {
     if (!p.allowed(i)) continue;
-    if (p.weight(i) == kNoValue && p.table(i) == kNoValue) {
+    if (p.at(i).weight == kNoValue) {
       p.at(i).why = "has no constant weight";
     } else {
       p.quantize_weights(i, DType::kFloat16, {}, "it computes in float32");
@@ -21,8 +21,7 @@ void place(Placement& placement, int32_t i) {
   const NodePlan& plan = placement.plan.nodes[static_cast<size_t>(i)];
   if (plan.quantized && plan.weight_slot >= 0) {
     // The bias stays: it is small, and its error would not average out.
-    ValueId& w = n.inputs[static_cast<size_t>(plan.weight_slot)];
-    w = placement.weight(i, w, kNoValue, 0).value;
+    placement.weights_into(i, n, kNoValue, 0);
   }
   placement.emit(std::move(n));
 }

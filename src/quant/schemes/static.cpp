@@ -35,7 +35,7 @@ class StaticPlanner {
   }
 
   void run() {
-    p_.quantize_tables();
+    p_.quantize_stored();
     find_finishes();
     find_downstream();
     find_upstream();
@@ -137,7 +137,7 @@ class StaticPlanner {
         n.activations = precision.activations;
         n.why = p_.kind(i) == Kind::kSameScale ? "moves integers and keeps their scale"
                                                : "lies between quantized layers and has an integer form";
-      } else if (owner_[at(i)] == i) {
+      } else if (owner_[at(i)] == i && n.why.empty()) {
         n.why = downstream_[at(i)] ? "no quantized layer reads its result: rounding it would gain nothing"
                                    : "stands among float layers: rounding its inputs would gain nothing";
       }
@@ -269,9 +269,7 @@ void place(Placement& placement, int32_t i) {
   }
   if (plan.weights != DType::kUndefined && plan.weight_slot >= 0) {
     const ValueId bias = plan.bias_slot < 0 ? kNoValue : n.inputs[static_cast<size_t>(plan.bias_slot)];
-    ValueId& w = n.inputs[static_cast<size_t>(plan.weight_slot)];
-    const Placement::Weight weight = placement.weight(i, w, bias, input_scale);
-    w = weight.value;
+    const Placement::Weight weight = placement.weights_into(i, n, bias, input_scale);
     const ValueId quantized_bias = bias == kNoValue ? kNoValue : placement.bias(i, bias, input_scale, weight);
     if (quantized_bias != kNoValue) n.inputs[static_cast<size_t>(plan.bias_slot)] = quantized_bias;
   }

@@ -23,7 +23,7 @@ void check(const Config& c) {
 DType eight_bits(DType fewer) { return is_signed_integer(fewer) ? DType::kInt8 : DType::kUint8; }
 
 void decide(Planner& p) {
-  p.quantize_tables();
+  p.quantize_stored();
   size_t unblocked = 0;
   for (int32_t i = 0; i < p.count(); ++i) {
     NodePlan& n = p.at(i);
@@ -52,8 +52,7 @@ void place(Placement& placement, int32_t i) {
   const NodePlan& plan = placement.plan.nodes[static_cast<size_t>(i)];
   Node n = placement.node(i);
   if (plan.weights != DType::kUndefined && plan.weight_slot >= 0) {
-    ValueId& w = n.inputs[static_cast<size_t>(plan.weight_slot)];
-    w = placement.weight(i, w, kNoValue, 0).value;
+    placement.weights_into(i, n, kNoValue, 0);
   }
   placement.emit(std::move(n));
 }

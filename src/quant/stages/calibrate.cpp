@@ -5,6 +5,7 @@
 #include <map>
 
 #include "core/error.h"
+#include "quant/runnable.h"
 #include "quant/stage.h"
 
 namespace zp::quant {
@@ -32,7 +33,7 @@ class Calibrate : public Stage {
       }
     }
     if (observed_.empty()) return;
-    session_ = std::make_unique<runtime::Session>(state_.prepared, std::move(session));
+    session_ = std::make_unique<runtime::Session>(runnable(state_.prepared), std::move(session));
     session_->set_tap([this](ValueId v, const TensorView& view) { observe(v, view); });
   }
 

@@ -1,4 +1,8 @@
 // The scheme's plan of what becomes of each node.
+#include "core/error.h"
+#include "ops/infer.h"
+#include "quant/qdq.h"
+#include "quant/runnable.h"
 #include "quant/stage.h"
 
 namespace zp::quant {
@@ -11,9 +15,50 @@ class Decide : public PiecewiseStage {
  private:
   size_t start() override { return 1; }
   void piece(size_t) override {
-    Planner planner(state_.prepared->graph, state_.config);
-    state_.scheme->decide(planner);
+    Graph& graph = state_.prepared->graph;
+    require_known_names(graph, state_.config);
+    const Scheme& scheme = *state_.scheme;
+    Planner planner(graph, state_.config, scheme.needs_calibration ? computable(graph) : std::vector<bool>{});
+    scheme.decide(planner);
     state_.plan = std::move(planner.plan);
+    decide_branches(graph);
+    warn();
+  }
+
+  void decide_branches(Graph& graph) {
+    for (Node& node : graph.nodes) {
+      if (!find_op(node.domain, node.op_type)) continue;  // passed through as it is
+      for (auto& [key, attribute] : node.attributes) {
+        auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute);
+        if (!sub) continue;
+        Planner planner(**sub, state_.config);
+        scheme_of_branches(*state_.scheme).decide(planner);
+        state_.branches[sub->get()] = std::move(planner.plan);
+        decide_branches(**sub);
+      }
+    }
+  }
+
+  void warn() {
+    std::vector<std::string>& warnings = state_.plan.warnings;
+    if (const std::string unknown = unsupported_operators(state_.prepared->graph); !unknown.empty())
+      warnings.push_back("operators that are not known here are passed through as they are: " + unknown);
+    size_t kept = 0, quantized = 0;
+    const auto count = [&](const Plan& plan) {
+      for (const NodePlan& n : plan.nodes) kept += n.kept, quantized += n.quantized;
+    };
+    count(state_.plan);
+    for (const auto& [graph, plan] : state_.branches) count(plan);
+    if (!is_quantized(state_.prepared->graph)) return;
+    const Config& c = state_.config;
+    const bool chosen = !c.include_nodes.empty() || !c.exclude_nodes.empty() || !c.include_ops.empty() ||
+                        !c.exclude_ops.empty();
+    if (quantized == 0 && !chosen) {
+      throw_error(ErrorCode::kInvalidArgument, "the model is quantized already",
+                  {.hint = "start from the float model it was made from"});
+    }
+    warnings.push_back("the model is quantized in part already: " + std::to_string(kept) +
+                       (kept == 1 ? " layer is" : " layers are") + " kept as in the file");
   }
 
   JobState& state_;

@@ -12,10 +12,36 @@ class Place : public PiecewiseStage {
 
  private:
   size_t start() override {
+    branch_config_ = state_.config;
+    branch_config_.quantized_inputs = branch_config_.quantized_outputs = false;
     placement_.emplace(state_.prepared->graph, state_.plan, state_.config, state_.params);
     return state_.prepared->graph.nodes.size();
   }
-  void piece(size_t i) override { state_.scheme->place(*placement_, static_cast<int32_t>(i)); }
+  void piece(size_t i) override {
+    state_.scheme->place(*placement_, static_cast<int32_t>(i));
+    place_branches(*placement_, state_.prepared->graph.nodes[i]);
+  }
+
+  // The branches of the node that was placed last.
+  void place_branches(Placement& around, const Node& node) {
+    for (auto& [key, attribute] : around.graph.nodes.back().attributes) {
+      auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute);
+      if (!sub) continue;
+      // As it is in the prepared graph, which plans know it by.
+      const Graph& inner = *std::get<std::shared_ptr<Graph>>(*node.attribute(key));
+      const auto plan = state_.branches.find(&inner);
+      if (plan == state_.branches.end()) continue;
+      Placement placement(inner, plan->second, branch_config_, {}, placement_->pool());
+      for (size_t i = 0; i < inner.nodes.size(); ++i) {
+        scheme_of_branches(*state_.scheme).place(placement, static_cast<int32_t>(i));
+        place_branches(placement, inner.nodes[i]);
+      }
+      placement.finish();
+      state_.branch_weights[&inner] = std::move(placement.weights);
+      *sub = std::make_shared<Graph>(std::move(placement.graph));
+    }
+  }
+
   void end() override {
     placement_->finish();
     auto result = std::make_shared<Model>();
@@ -33,6 +59,7 @@ class Place : public PiecewiseStage {
   }
 
   JobState& state_;
+  Config branch_config_;
   std::optional<Placement> placement_;
 };
 

@@ -1,9 +1,7 @@
 // The model as everybody computes with it (runtime/prepare.h), for the other stages to work on.
 #include "runtime/prepare.h"
 
-#include "core/error.h"
 #include "ops/infer.h"
-#include "quant/qdq.h"
 #include "quant/stage.h"
 
 namespace zp::quant {
@@ -15,11 +13,7 @@ class Prepare : public PiecewiseStage {
 
  private:
   size_t start() override {
-    if (is_quantized(state_.source->graph)) {
-      throw_error(ErrorCode::kInvalidArgument, "the model is quantized already",
-                  {.hint = "start from the float model it was made from"});
-    }
-    require_supported(state_.source->graph);
+    if (state_.scheme->trains) require_supported(state_.source->graph);
     return 1;
   }
   void piece(size_t) override {

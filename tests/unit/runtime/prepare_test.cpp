@@ -77,6 +77,8 @@ TEST(Prepare, IsMadeOnce) {
   const auto first = prepared(model);
   EXPECT_EQ(prepared(model), first);
   EXPECT_EQ(prepared(first), first);
+  EXPECT_EQ(runtime::source_of(first), model);
+  EXPECT_EQ(runtime::source_of(model), model);
 }
 
 TEST(Prepare, ATableThatServesTwiceStaysOne) {

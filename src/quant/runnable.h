@@ -1,0 +1,19 @@
+// What of a model can be run, where it has operators that are not known here: calibration goes as far as they
+// let it.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace zp::quant {
+
+// By value: a run computes it. Empty: it computes all of them.
+std::vector<bool> computable(const Graph& graph);
+
+// The model without what cannot be computed, if there is any; ids stay. What was read by the rest is given as
+// outputs, where none of the model's own is left.
+std::shared_ptr<const Model> runnable(const std::shared_ptr<const Model>& model);
+
+}  // namespace zp::quant

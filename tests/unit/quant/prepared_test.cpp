@@ -1,0 +1,335 @@
+// Weights wherever exporters leave them, and models of which only a part is ours to quantize.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <limits>
+
+#include "core/error.h"
+#include "onnx/onnx.h"
+#include "quant/numbers.h"
+#include "runtime/prepare.h"
+#include "unit/quant/quantize.h"
+
+namespace zp {
+namespace {
+
+using quant::Config;
+using runtime::Session;
+using test::GraphBuilder;
+using test::quantize;
+using test::Quantized;
+using test::ramp;
+using test::Samples;
+
+const std::vector<std::string> kModes{"static", "dynamic", "weight-only", "float16"};
+
+Config config_of(const std::string& mode) { return {.mode = mode}; }
+
+Samples samples_of(const std::string& name, const Shape& dims, DType type = DType::kFloat32) {
+  Samples samples;
+  for (int i = 1; i <= 3; ++i) {
+    Tensor t = ramp(dims, static_cast<float>(i));
+    if (type == DType::kInt64) {
+      t = Tensor(type, dims);
+      for (int64_t& v : t.mutable_data<int64_t>()) v = i++ % 100;
+    }
+    samples.push_back({{name, t}});
+  }
+  return samples;
+}
+
+double sqnr(const std::vector<float>& want, const std::vector<float>& got) {
+  EXPECT_EQ(want.size(), got.size());
+  double signal = 0, noise = 1e-30;
+  for (size_t i = 0; i < want.size(); ++i) {
+    signal += static_cast<double>(want[i]) * want[i];
+    noise += (static_cast<double>(want[i]) - got[i]) * (static_cast<double>(want[i]) - got[i]);
+  }
+  return 10 * std::log10(signal / noise);
+}
+
+// As it comes back from its file.
+std::shared_ptr<const Model> saved(const Model& model, size_t* bytes = nullptr) {
+  const std::vector<std::byte> file = onnx::write(model);
+  if (bytes) *bytes = file.size();
+  const std::shared_ptr<std::byte> copy = allocate_bytes(file.size());
+  std::copy(file.begin(), file.end(), copy.get());
+  return std::make_shared<const Model>(onnx::read(copy, file.size()));
+}
+
+std::vector<float> run(const std::shared_ptr<const Model>& model, std::vector<runtime::Feed> feeds) {
+  return Session(runtime::prepared(model)).run(std::move(feeds))[0].floats();
+}
+
+size_t size_of(const Model& model) {
+  size_t bytes = 0;
+  saved(model, &bytes);
+  return bytes;
+}
+
+TEST(Prepared, OneTableServesTheEmbeddingAndTheLastProduct) {
+  GraphBuilder b;
+  const ValueId ids = b.input("ids", {Dim::symbol("b"), 3}, DType::kInt64);
+  const ValueId table = b.constant("table", ramp({160, 64}));
+  const ValueId rows = b.add("Gather", "rows", {table, ids});
+  const ValueId turned = b.add("Transpose", "turned", {table}, {{"perm", std::vector<int64_t>{1, 0}}});
+  b.output(b.add("MatMul", "head", {b.add("Tanh", "t", {rows}), turned}));
+  const auto model = b.build();
+  const Samples samples = samples_of("ids", {2, 3}, DType::kInt64);
+  const std::vector<float> want = run(model, samples[0]);
+  for (const std::string& mode : kModes) {
+    SCOPED_TRACE(mode);
+    const Quantized q = quantize(model, config_of(mode), samples);
+    EXPECT_TRUE(q.layer("rows").quantized);
+    EXPECT_TRUE(q.layer("head").quantized) << q.layer("head").why;
+    const size_t part = mode == "float16" ? 2 : 1;
+    EXPECT_LT(size_of(*q.model), 160 * 64 * part + 6000);
+    EXPECT_GT(sqnr(want, run(saved(*q.model), samples[0])), mode == "float16" ? 60 : 30);
+  }
+  Config few = config_of("weight-only");
+  few.weights = DType::kInt4;
+  EXPECT_LT(size_of(*quantize(model, few).model), 160u * 64 + 6000);  // at 8 bits, once
+}
+
+TEST(Prepared, AWeightOnTheLeftHasAScaleForEachRow) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {Dim::symbol("n"), 48, 20});
+  Tensor w = ramp({64, 48});
+  for (size_t i = 0; i < 48; ++i) w.mutable_data<float>()[i] *= 1e-3f;  // one row much smaller than others
+  const ValueId a = b.add("MatMul", "mix1", {b.constant("w1", w), x});
+  const ValueId biased = b.add("Add", "bias", {a, b.constant("b1", ramp({64, 1}))});
+  const ValueId r = b.add("Relu", "r", {biased});
+  b.output(b.add("MatMul", "mix2", {b.constant("w2", ramp({32, 64})), r}));
+  const auto model = b.build();
+  const Samples samples = samples_of("x", {2, 48, 20});
+  const std::vector<float> want = Session(model).run(samples[0])[0].floats();
+  const std::vector<float> same = run(model, samples[0]);
+  for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(same[i], want[i], 1e-4);
+  for (const std::string& mode : kModes) {
+    SCOPED_TRACE(mode);
+    const Quantized q = quantize(model, config_of(mode), samples);
+    for (const char* layer : {"mix1", "mix2"}) {
+      EXPECT_TRUE(q.layer(layer).quantized) << q.layer(layer).why;
+      ASSERT_TRUE(q.layer(layer).weight);
+      if (mode != "float16") EXPECT_EQ(q.layer(layer).weight->granularity, "channel");
+    }
+    if (mode != "float16") EXPECT_EQ(q.layer("mix1").weight->scales, 64);
+    EXPECT_GT(sqnr(want, run(saved(*q.model), samples[0])), 30);
+  }
+}
+
+TEST(Prepared, GemmWithItsWeightOnTheLeft) {
+  for (const int64_t ta : {0, 1}) {
+    for (const int64_t tb : {0, 1}) {
+      GraphBuilder b;
+      const ValueId x = b.input("x", tb ? SymShape{7, 32} : SymShape{32, 7});
+      const ValueId w = b.constant("w", ramp(ta ? Shape{32, 40} : Shape{40, 32}));
+      const ValueId c = b.constant("c", ramp({40, 1}));
+      b.output(b.add("Gemm", "y", {w, x, c}, {{"transA", ta}, {"transB", tb}, {"beta", 0.5f}}));
+      const auto model = b.build();
+      const std::vector<runtime::Feed> feeds{{"x", ramp(tb ? Shape{7, 32} : Shape{32, 7})}};
+      const std::vector<float> want = Session(model).run(feeds)[0].floats(), got = run(model, feeds);
+      for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-4);
+      EXPECT_TRUE(quantize(model, config_of("dynamic")).layer("y").quantized);
+    }
+  }
+}
+
+TEST(Prepared, HalfPrecisionModelsAreQuantizedAndKeepTheirEdges) {
+  for (const DType type : {DType::kFloat16, DType::kBfloat16}) {
+    GraphBuilder b;
+    const int64_t to = static_cast<int64_t>(type);
+    const ValueId x = b.input("x", {2, 64}, type);
+    const auto weight = [&](const char* name, const Shape& dims) {
+      const auto ready = [&] {
+        GraphBuilder inner;
+        inner.input("unused", {1});
+        inner.output(inner.add("Cast", "c", {inner.constant("f", ramp(dims))}, {{"to", to}}));
+        return Session(inner.build()).run({{"unused", ramp({1})}})[0];
+      }();
+      return b.constant(name, ready);
+    };
+    const ValueId h = b.add("Relu", "r", {b.add("MatMul", "fc1", {x, weight("w1", {64, 64})})});
+    const ValueId y = b.add("Mul", "scaled", {h, weight("gain", {2, 64 * 1})});
+    b.output(b.add("MatMul", "fc2", {y, weight("w2", {64, 32})}));
+    const auto model = b.build();
+    size_t before = 0;
+    saved(*model, &before);
+    Tensor in(type, {2, 64});
+    for (size_t i = 0; i < 128; ++i)
+      reinterpret_cast<uint16_t*>(in.mutable_raw())[i] = type == DType::kFloat16
+                                                             ? float_to_half(static_cast<float>(i) / 128)
+                                                             : static_cast<uint16_t>(0x3f00 + i % 64);
+    const Samples samples{{{"x", in}}};
+    const std::vector<float> want = run(model, samples[0]);
+    for (const std::string& mode : {"static", "dynamic", "weight-only"}) {
+      SCOPED_TRACE(mode);
+      const Quantized q = quantize(model, config_of(mode), samples);
+      EXPECT_TRUE(q.layer("fc1").quantized) << q.layer("fc1").why;
+      EXPECT_LT(size_of(*q.model), before);
+      const auto again = saved(*q.model);
+      EXPECT_EQ(again->graph[again->graph.inputs[0]].dtype, type);
+      EXPECT_EQ(again->graph[again->graph.outputs[0]].dtype, type);
+      EXPECT_GT(sqnr(want, run(again, samples[0])), 25);
+    }
+    // What stays float stays in 16 bits.
+    Config excluded = config_of("weight-only");
+    excluded.exclude_nodes = {"fc1", "fc2"};
+    EXPECT_LT(size_of(*quantize(model, excluded).model), before + 2000);
+  }
+}
+
+std::shared_ptr<Model> model_with_branches() {
+  const Tensor shared = ramp({64, 64});
+  const auto branch = [&](const std::string& name) {
+    auto sub = std::make_shared<Graph>();
+    const ValueId x = sub->add_value(name + "_x", DType::kFloat32);
+    sub->captures.push_back({0, x});
+    const ValueId w = sub->add_constant("shared", shared);
+    const ValueId own = sub->add_constant(name + "_w", ramp({64, 64}, name == "a" ? 1.0f : 2.0f));
+    const ValueId h = sub->add_value(name + "_h"), y = sub->add_value(name + "_y");
+    Node first, second;
+    first.op_type = second.op_type = "MatMul";
+    first.name = name + "_shared", first.inputs = {x, w}, first.outputs = {h};
+    second.name = name + "_own", second.inputs = {h, own}, second.outputs = {y};
+    sub->nodes = {first, second};
+    sub->outputs = {y};
+    return sub;
+  };
+  GraphBuilder b;
+  b.input("x", {2, 64});
+  const ValueId c = b.input("c", {}, DType::kBool);
+  b.output(b.add("If", "y", {c}, {{"then_branch", branch("a")}, {"else_branch", branch("b")}}));
+  return b.build();
+}
+
+TEST(Prepared, LayersInBranchesAreQuantizedCountedAndShareTheirWeights) {
+  const auto model = model_with_branches();
+  const Tensor yes = Tensor::of<bool>({}, {true}), no = Tensor::of<bool>({}, {false});
+  const Samples samples{{{"x", ramp({2, 64})}, {"c", yes}}, {{"x", ramp({2, 64})}, {"c", no}}};
+  for (const std::string& mode : kModes) {
+    SCOPED_TRACE(mode);
+    const Quantized q = quantize(model, config_of(mode), samples);
+    for (const char* layer : {"a_shared", "a_own", "b_shared", "b_own"})
+      EXPECT_TRUE(q.layer(layer).quantized) << q.layer(layer).why;
+    EXPECT_EQ(q.report.layers_quantized, 4u);
+    const size_t bytes = mode == "float16" ? 2 : 1;
+    EXPECT_EQ(q.report.weight_bytes_before, 3 * 64 * 64 * 4u);
+    EXPECT_LT(q.report.weight_bytes_after, 3 * 64 * 64 * bytes + 3000);
+    EXPECT_LT(size_of(*q.model), 3 * 64 * 64 * bytes + 6000);  // the shared one once
+    for (const auto& feeds : samples) {
+      const std::vector<float> want = run(model, feeds);
+      EXPECT_GT(sqnr(want, run(saved(*q.model), feeds)), 30);
+    }
+  }
+  Config exclude = config_of("dynamic");
+  exclude.exclude_nodes = {"b_own"};
+  EXPECT_FALSE(quantize(model, exclude).layer("b_own").quantized);
+}
+
+TEST(Prepared, RecurrencesStoreTheirWeightsAsIntegers) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {5, 1, 16});
+  Node n;
+  n.op_type = "LSTM", n.name = "lstm";
+  n.inputs = {x, b.constant("w", ramp({2, 96, 16})), b.constant("r", ramp({2, 96, 24}, 0.3f))};
+  n.outputs = {b.graph().add_value("h")};
+  n.attributes.emplace("hidden_size", int64_t{24});
+  n.attributes.emplace("direction", std::string("bidirectional"));
+  b.graph().nodes.push_back(n);
+  b.output(n.outputs[0]);
+  const auto model = b.build();
+  const Samples samples = samples_of("x", {5, 1, 16});
+  const std::vector<float> want = run(model, samples[0]);
+  for (const std::string& mode : kModes) {
+    SCOPED_TRACE(mode);
+    const Quantized q = quantize(model, config_of(mode), samples);
+    EXPECT_TRUE(q.layer("lstm").quantized) << q.layer("lstm").why;
+    const size_t elements = 2 * 96 * (16 + 24);
+    EXPECT_EQ(q.layer("lstm").weight->elements, static_cast<int64_t>(elements));
+    EXPECT_LT(size_of(*q.model), elements * (mode == "float16" ? 2 : 1) + 3500);
+    EXPECT_GT(sqnr(want, run(saved(*q.model), samples[0])), 30);
+  }
+}
+
+// Strange stands between two products.
+std::shared_ptr<Model> model_with_unknown() {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {2, 64});
+  const ValueId first = b.add("MatMul", "first", {x, b.constant("w1", ramp({64, 64}))});
+  const ValueId u = b.add("Strange", "strange", {first}, {{"how", std::string("so")}}, "com.example");
+  b.graph()[u].dtype = DType::kFloat32;
+  b.graph()[u].shape = SymShape{2, 64};
+  b.output(b.add("MatMul", "second", {u, b.constant("w2", ramp({64, 64}))}));
+  auto model = b.build();
+  model->opsets["com.example"] = 7;
+  return model;
+}
+
+TEST(Prepared, UnknownOperatorsPassThroughWithAWarning) {
+  const auto model = model_with_unknown();
+  const Samples samples = samples_of("x", {2, 64});
+  for (const std::string& mode : kModes) {
+    SCOPED_TRACE(mode);
+    const Quantized q = quantize(model, config_of(mode), samples);
+    EXPECT_TRUE(q.layer("first").quantized) << q.layer("first").why;
+    // Without a run nobody knows what comes after it.
+    EXPECT_EQ(q.layer("second").quantized, mode != "static") << q.layer("second").why;
+    EXPECT_THAT(q.report.warnings, testing::Contains(testing::HasSubstr("com.example.Strange")));
+    const auto again = saved(*q.model);
+    EXPECT_EQ(again->opsets.at("com.example"), 7);
+    const auto strange = std::find_if(again->graph.nodes.begin(), again->graph.nodes.end(),
+                                      [](const Node& n) { return n.op_type == "Strange"; });
+    ASSERT_NE(strange, again->graph.nodes.end());
+    EXPECT_EQ(strange->string_attribute("how", ""), "so");
+  }
+  const Quantized q = quantize(model, {.mode = "auto"}, samples);
+  EXPECT_TRUE(q.layer("first").quantized);
+}
+
+TEST(Prepared, RepairsThatCannotRunSaySo) {
+  Config config{.mode = "static", .repairs = {"bias-correction"}};
+  const Quantized q = quantize(model_with_unknown(), config, samples_of("x", {2, 64}));
+  EXPECT_THAT(q.report.warnings, testing::Contains(testing::HasSubstr("'bias-correction' did not run")));
+}
+
+TEST(Prepared, WhatIsQuantizedAlreadyIsKeptAndTheRestQuantized) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {2, 64});
+  const ValueId first = b.add("MatMul", "first", {x, b.constant("w1", ramp({64, 64}))});
+  b.output(b.add("MatMul", "second", {first, b.constant("w2", ramp({64, 64}))}));
+  const auto model = b.build();
+  Config half = config_of("weight-only");
+  half.exclude_nodes = {"second"};
+  const Samples samples = samples_of("x", {2, 64});
+  const std::vector<float> want = run(model, samples[0]);
+  const auto part = saved(*quantize(model, half).model);
+  for (const std::string& mode : {"static", "dynamic", "weight-only"}) {
+    SCOPED_TRACE(mode);
+    const Quantized q = quantize(part, config_of(mode), samples);
+    EXPECT_TRUE(q.layer("second").quantized) << q.layer("second").why;
+    EXPECT_TRUE(q.layer("first").quantized);
+    EXPECT_THAT(q.layer("first").why, testing::HasSubstr("already"));
+    EXPECT_THAT(q.report.warnings, testing::Contains(testing::HasSubstr("1 layer is kept")));
+    EXPECT_GT(sqnr(want, run(saved(*q.model), samples[0])), 30);
+  }
+  // Nothing is left to do.
+  const auto all = saved(*quantize(model, config_of("weight-only")).model);
+  EXPECT_THROW(quantize(all, config_of("weight-only")), Error);
+}
+
+TEST(Prepared, DenormalWeightsBecomeZeros) {
+  Tensor w = ramp({4, 8});
+  const std::span<float> values = w.mutable_data<float>();
+  for (size_t i = 0; i < 8; ++i) values[i] = 1e-40f;  // a whole channel
+  values[9] = -1e-39f;
+  const quant::QuantizedWeight q = quant::quantize_weight(w, {.grouping = {.axis = 0}, .min_scale = {}});
+  const std::vector<int64_t> integers = q.integers.integers();
+  for (size_t i = 0; i < 8; ++i) EXPECT_EQ(integers[i], 0);
+  EXPECT_EQ(integers[9], 0);
+  EXPECT_GT(q.scale.floats()[0], 1e-3f);  // of zeros: as wide as the widest
+}
+
+}  // namespace
+}  // namespace zp
