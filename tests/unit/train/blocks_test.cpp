@@ -82,9 +82,8 @@ quant::Config in_blocks(int epochs) {
 // Of the outputs, relative to their own power.
 double error(const Model& model, const Quantized& quantized, const Samples& on) {
   double noise = 0, power = 0;
-  runtime::Session whole(
-      std::make_shared<Model>(Model{.graph = clone(model.graph), .opsets = model.opsets}),
-      {.threads = 1}),
+  runtime::Session whole(std::make_shared<Model>(Model{.graph = clone(model.graph), .opsets = model.opsets}),
+                         {.threads = 1}),
       small(quantized.model, {.threads = 1});
   for (const auto& feeds : on) {
     const std::vector<float> y = whole.run(feeds)[0].floats(), q = small.run(feeds)[0].floats();
