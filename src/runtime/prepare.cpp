@@ -483,16 +483,21 @@ void prepare(Graph& graph) {
   name_nodes(graph, taken);
 }
 
+std::shared_ptr<const Model> prepared_anew(const Model& model) {
+  auto ready = std::make_shared<Model>();
+  ready->opsets = model.opsets;
+  ready->producer_name = model.producer_name;
+  ready->producer_version = model.producer_version;
+  ready->doc_string = model.doc_string;
+  ready->metadata = model.metadata;
+  ready->graph = clone(model.graph);
+  prepare(ready->graph);
+  return ready;
+}
+
 std::shared_ptr<const Model> prepared(const std::shared_ptr<const Model>& model) {
   if (auto ready = find(ready_models(), model)) return ready;
-  auto ready = std::make_shared<Model>();
-  ready->opsets = model->opsets;
-  ready->producer_name = model->producer_name;
-  ready->producer_version = model->producer_version;
-  ready->doc_string = model->doc_string;
-  ready->metadata = model->metadata;
-  ready->graph = clone(model->graph);
-  prepare(ready->graph);
+  auto ready = prepared_anew(*model);
   ready_models()[model] = ready;
   ready_models()[ready] = ready;
   sources()[ready] = model;

@@ -22,8 +22,10 @@
 namespace zp::runtime {
 
 // The prepared form of a model: made once, and shared by all who ask while one of them holds it. Values of
-// the model keep their ids and names. The prepared form of a prepared model is that model.
+// the model keep their ids and names. The prepared form of a prepared model is that model. The model must not
+// change while somebody holds the prepared form: those that will are prepared anew each time.
 std::shared_ptr<const Model> prepared(const std::shared_ptr<const Model>& model);
+std::shared_ptr<const Model> prepared_anew(const Model& model);
 
 // The model that a prepared one was made from, while somebody holds it; any other model itself. Initializers
 // that are inputs too are folded like others: a run that is fed one starts again from here.
