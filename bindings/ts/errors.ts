@@ -1,11 +1,12 @@
 /**
- * What can go wrong, as a closed list. The first nine are the engine's (src/core/error.h).
+ * What can go wrong, as a closed list. The first ten are the engine's (src/core/error.h).
  *
  * - `invalid-model`: not ONNX, truncated, or inconsistent with itself
  * - `unsupported-operator`: an operator, or a form of it, that the engine does not have
  * - `unsupported-type`: an element type that the operation does not take
  * - `shape-mismatch`: shapes that contradict each other or the model's declaration
  * - `invalid-feed`: a feed that is missing, unknown, or of the wrong type
+ * - `index-out-of-range`: an index or length that is fed, computed or constant, outside the tensor it is for
  * - `invalid-argument`: an option or argument outside its documented range
  * - `out-of-memory`: an allocation that the machine or the 4 GiB address space refuses
  * - `cancelled`: the caller's AbortSignal fired
@@ -20,6 +21,7 @@ export const errorCodes = [
   'unsupported-type',
   'shape-mismatch',
   'invalid-feed',
+  'index-out-of-range',
   'invalid-argument',
   'out-of-memory',
   'cancelled',

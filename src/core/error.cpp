@@ -14,6 +14,8 @@ std::string_view name_of(ErrorCode code) {
       return "shape-mismatch";
     case ErrorCode::kInvalidFeed:
       return "invalid-feed";
+    case ErrorCode::kIndexOutOfRange:
+      return "index-out-of-range";
     case ErrorCode::kInvalidArgument:
       return "invalid-argument";
     case ErrorCode::kOutOfMemory:

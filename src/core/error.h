@@ -17,6 +17,7 @@ enum class ErrorCode {
   kUnsupportedType,      // an element type that the operation does not take
   kShapeMismatch,        // shapes that contradict each other or the model's declaration
   kInvalidFeed,          // a feed that is missing, unknown, or of the wrong type
+  kIndexOutOfRange,      // an index or length that is fed, computed or constant, outside the tensor it is for
   kInvalidArgument,      // an option or argument outside its documented range
   kOutOfMemory,          // an allocation that the machine or the 4 GiB address space refuses
   kCancelled,            // the caller asked to stop

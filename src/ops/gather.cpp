@@ -1,53 +1,19 @@
 // Gather, GatherElements, GatherND: values picked by index.
-//
-// Indices may be negative. Those that are constant are checked when the kernel is prepared; those that only
-// the run knows are clamped into range, since a kernel cannot fail and must not read elsewhere.
 #include <algorithm>
 #include <cstring>
 #include <optional>
 
 #include "ops/gradient.h"
+#include "ops/indices.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
 namespace {
 
-void require_index_type(const InferContext& c) {
-  const DType t = c.dtype(1);
-  if (t != DType::kInt64 && t != DType::kInt32 && t != DType::kUndefined) {
-    c.fail(ErrorCode::kUnsupportedType, {"indices of type ", name_of(t)});
-  }
-}
-
-// Reads an index of either type, brings it into [0, size).
-struct Indices {
-  const std::byte* data;
-  bool wide;
-  int64_t at(int64_t i, int64_t size) const {
-    int64_t v;
-    if (wide) {
-      v = reinterpret_cast<const int64_t*>(data)[i];
-    } else {
-      v = reinterpret_cast<const int32_t*>(data)[i];
-    }
-    return std::clamp<int64_t>(v < 0 ? v + size : v, 0, size - 1);
-  }
-};
-
-void check_constant(const PrepareContext& c, int64_t size) {
-  const Tensor* indices = c.constant(1);
-  if (!indices) return;
-  for (int64_t i : indices->integers()) {
-    if (i < -size || i >= size) {
-      c.fail(ErrorCode::kShapeMismatch, {"index ", i, " is outside an axis of ", size, " elements"});
-    }
-  }
-}
-
 // ---- Gather
 
 void infer_gather(InferContext& c) {
-  require_index_type(c);
+  require_index_type(c, 1);
   const SymShape* data = c.shape(0);
   const SymShape* indices = c.shape(1);
   if (!data || !indices) return c.output(0, c.dtype(0));
@@ -97,7 +63,7 @@ Kernel dequantizing_gather(const PrepareContext& c, size_t axis) {
   const std::vector<float> scales = c.quant(0)->scale.floats();
   const std::vector<int32_t> points = c.quant(0)->zero_points();
   return [=](const RunContext& run) {
-    const Indices indices{run.inputs[1], wide};
+    const Indices indices = Indices::of(run, 1, wide);
     const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, inner));
     run.parallel_range(outer * count, grain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
@@ -132,13 +98,13 @@ Kernel prepare_gather(PrepareContext& c) {
   const int64_t count = product(c.dims(1), 0, c.dims(1).size());
   const bool wide = c.dtype(1) == DType::kInt64;
   if (size == 0 && count > 0) c.fail(ErrorCode::kShapeMismatch, "there is nothing to gather from");
-  check_constant(c, size);
+  check_constant_indices(c, 1, {size});
   if (c.quant(0) && !c.out_quant()) {
     return c.dtype(0) == DType::kInt8 ? dequantizing_gather<int8_t>(c, axis)
                                       : dequantizing_gather<uint8_t>(c, axis);
   }
   return [=](const RunContext& run) {
-    const Indices indices{run.inputs[1], wide};
+    const Indices indices = Indices::of(run, 1, wide);
     const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, static_cast<int64_t>(bytes)));
     run.parallel_range(outer * count, grain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
@@ -153,7 +119,7 @@ Kernel prepare_gather(PrepareContext& c) {
 // ---- GatherElements
 
 void infer_gather_elements(InferContext& c) {
-  require_index_type(c);
+  require_index_type(c, 1);
   const SymShape* data = c.shape(0);
   const SymShape* indices = c.shape(1);
   if (!indices) return c.output(0, c.dtype(0));
@@ -178,11 +144,11 @@ Kernel prepare_gather_elements(PrepareContext& c) {
   const bool wide = c.dtype(1) == DType::kInt64;
   const int64_t total = product(out, 0, out.size());
   if (dims[axis] == 0 && total > 0) c.fail(ErrorCode::kShapeMismatch, "there is nothing to gather from");
-  check_constant(c, dims[axis]);
+  check_constant_indices(c, 1, {dims[axis]});
   Shape strides(dims.size(), 1);
   for (size_t i = dims.size(); i-- > 1;) strides[i - 1] = strides[i] * dims[i];
   return [=](const RunContext& run) {
-    const Indices indices{run.inputs[1], wide};
+    const Indices indices = Indices::of(run, 1, wide);
     run.parallel_range(total, 8192, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         int64_t rest = i, from = indices.at(i, dims[axis]) * strides[axis];
@@ -197,7 +163,7 @@ Kernel prepare_gather_elements(PrepareContext& c) {
 // ---- GatherND
 
 void infer_gather_nd(InferContext& c) {
-  require_index_type(c);
+  require_index_type(c, 1);
   const SymShape* data = c.shape(0);
   const SymShape* indices = c.shape(1);
   if (!data || !indices || indices->empty() || !indices->back().known()) return c.output(0, c.dtype(0));
@@ -228,18 +194,9 @@ Kernel prepare_gather_nd(PrepareContext& c) {
                      dims.begin() + static_cast<ptrdiff_t>(batch + depth));
   const int64_t image = product(picked, 0, depth);
   if (image == 0 && batches * picks > 0) c.fail(ErrorCode::kShapeMismatch, "there is nothing to gather from");
-  if (const Tensor* constant = c.constant(1)) {
-    const std::vector<int64_t> values = constant->integers();
-    for (size_t i = 0; i < values.size(); ++i) {
-      const int64_t size = picked[i % depth];
-      if (values[i] < -size || values[i] >= size) {
-        c.fail(ErrorCode::kShapeMismatch,
-               {"index ", values[i], " is outside an axis of ", size, " elements"});
-      }
-    }
-  }
+  check_constant_indices(c, 1, picked);
   return [=](const RunContext& run) {
-    const Indices indices{run.inputs[1], wide};
+    const Indices indices = Indices::of(run, 1, wide);
     run.parallel_range(
         batches * picks, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, bytes)),
         [&](int64_t begin, int64_t end) {

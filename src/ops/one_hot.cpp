@@ -38,9 +38,12 @@ Kernel one_hot(int64_t outer, int64_t depth, int64_t inner, size_t bytes) {
           kernels::fill(to, (end - begin) * depth * inner, off, bytes);
           for (int64_t o = begin; o < end; ++o) {
             for (int64_t i = 0; i < inner; ++i) {
-              auto at = static_cast<int64_t>(run.in<T>(0)[o * inner + i]);
+              const T index = run.in<T>(0)[o * inner + i];
+              const auto classes = static_cast<T>(depth);
+              // As the specification says: off everywhere. Also for NaN.
+              if (!(index >= -classes && index < classes)) continue;
+              auto at = static_cast<int64_t>(index);
               if (at < 0) at += depth;
-              if (at < 0 || at >= depth) continue;  // as the specification says: off everywhere
               std::memcpy(run.outputs[0] + static_cast<int64_t>(bytes) * ((o * depth + at) * inner + i), on,
                           bytes);
             }

@@ -67,6 +67,19 @@ void InferContext::fail(ErrorCode code, const Text& message, const ErrorPlace& p
   throw error;
 }
 
+// ---- RunFault
+
+void RunFault::report(int64_t position, int64_t value, int64_t limit, Words words) {
+  const std::lock_guard lock(mutex_);
+  if (words_ && position >= position_) return;
+  position_ = position;
+  value_ = value;
+  limit_ = limit;
+  words_ = words;
+}
+
+void RunFault::raise() const { throw_error(ErrorCode::kIndexOutOfRange, words_(value_, limit_)); }
+
 // ---- RunContext
 
 void RunContext::parallel(int64_t tasks, FunctionRef<void(int64_t, int)> body) const {

@@ -16,6 +16,7 @@
 #include <initializer_list>
 #include <limits>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <span>
 #include <string>
@@ -142,6 +143,27 @@ struct Clamp {
   }
 };
 
+// What a kernel found wrong in values that only the run knows: an index that is fed, say. Kernels do not
+// throw, and there may be several threads in one: each reports and goes on with a value that is allowed. The
+// plan throws when the step is over.
+class RunFault {
+ public:
+  using Words = std::string (*)(int64_t value, int64_t limit);
+  // Of several reports the one at the lowest `position` (an element of the input with the value) is told, so
+  // that the error does not depend on the number of threads.
+  void report(int64_t position, int64_t value, int64_t limit, Words words);
+  // Throws kIndexOutOfRange with what was reported, if anything was.
+  void check() const {
+    if (words_) raise();
+  }
+
+ private:
+  [[noreturn]] void raise() const;
+  std::mutex mutex_;
+  int64_t position_ = 0, value_ = 0, limit_ = 0;
+  Words words_ = nullptr;
+};
+
 // What a kernel sees when it runs. Pointers are aligned to at least the element and over-readable by
 // Tensor::kReadSlack.
 class RunContext {
@@ -169,6 +191,7 @@ class RunContext {
   std::byte* const* outputs = nullptr;
   std::byte* scratch_base = nullptr;  // PrepareContext::scratch() bytes, uninitialised, aligned to 64
   ThreadPool* pool = nullptr;
+  RunFault* fault = nullptr;  // never null in a plan
 };
 
 using Kernel = UniqueFunction<void(const RunContext&)>;

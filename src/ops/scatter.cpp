@@ -1,11 +1,11 @@
 // ScatterND, ScatterElements and the Scatter that it replaced: a copy with some elements written over.
 //
 // Updates are made in order, in one thread: which of two updates of the same element wins is what the order
-// says. Constant indices are checked when the kernel is prepared; of those that only the run knows, the ones
-// out of range are clamped, since a kernel cannot fail and must not write elsewhere.
+// says.
 #include <algorithm>
 #include <cstring>
 
+#include "ops/indices.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -73,30 +73,11 @@ Update update_for(const PrepareContext& c, Reduction reduction) {
   }
 }
 
-int64_t index_at(const std::byte* data, bool wide, int64_t i, int64_t size) {
-  const int64_t v =
-      wide ? reinterpret_cast<const int64_t*>(data)[i] : reinterpret_cast<const int32_t*>(data)[i];
-  return std::clamp<int64_t>(v < 0 ? v + size : v, 0, size - 1);
-}
-
-void check(const PrepareContext& c,
-           const Shape& sizes) {  // sizes: of the axes that indices walk through in turn
-  const Tensor* indices = c.constant(1);
-  if (!indices) return;
-  const std::vector<int64_t> values = indices->integers();
-  for (size_t i = 0; i < values.size(); ++i) {
-    const int64_t size = sizes[i % sizes.size()];
-    if (values[i] < -size || values[i] >= size) {
-      c.fail(ErrorCode::kShapeMismatch, {"index ", values[i], " is outside an axis of ", size, " elements"});
-    }
+void require_types(const InferContext& c) {
+  require_index_type(c, 1);
+  if (c.dtype(2) != c.dtype(0) && c.dtype(2) != DType::kUndefined && c.dtype(0) != DType::kUndefined) {
+    c.fail(ErrorCode::kInvalidModel, "updates have another type than the data");
   }
-}
-
-void require_index_type(const PrepareContext& c) {
-  if (c.dtype(1) != DType::kInt64 && c.dtype(1) != DType::kInt32) {
-    c.fail(ErrorCode::kUnsupportedType, {"indices of type ", name_of(c.dtype(1))});
-  }
-  if (c.dtype(2) != c.dtype(0)) c.fail(ErrorCode::kInvalidModel, "updates have another type than the data");
 }
 
 void start(const RunContext& run, size_t bytes) {  // the copy, unless the output is the input
@@ -106,6 +87,7 @@ void start(const RunContext& run, size_t bytes) {  // the copy, unless the outpu
 // ---- ScatterND
 
 void infer_scatter_nd(InferContext& c) {
+  require_types(c);
   const SymShape *data = c.shape(0), *indices = c.shape(1), *updates = c.shape(2);
   if (data && indices && updates && !indices->empty() && indices->back().known()) {
     const auto depth = static_cast<size_t>(indices->back().value());
@@ -120,7 +102,6 @@ void infer_scatter_nd(InferContext& c) {
 }
 
 Kernel prepare_scatter_nd(PrepareContext& c) {
-  require_index_type(c);
   const Shape& dims = c.dims(0);
   const Shape& at = c.dims(1);
   if (at.empty()) c.fail(ErrorCode::kShapeMismatch, "indices are a scalar");
@@ -130,7 +111,7 @@ Kernel prepare_scatter_nd(PrepareContext& c) {
   const Shape sizes(dims.begin(), dims.begin() + static_cast<ptrdiff_t>(depth));
   if (count > 0 && product(sizes, 0, depth) == 0)
     c.fail(ErrorCode::kShapeMismatch, "there is nothing to write to");
-  if (depth > 0) check(c, sizes);
+  check_constant_indices(c, 1, sizes);
   const bool wide = c.dtype(1) == DType::kInt64;
   const auto bytes = static_cast<int64_t>(element_bytes(c, 0));
   const Reduction reduction = reduction_of(c);
@@ -139,11 +120,11 @@ Kernel prepare_scatter_nd(PrepareContext& c) {
   c.in_place(0);
   return [=](const RunContext& run) {
     start(run, total);
+    const Indices indices = Indices::of(run, 1, wide);
     for (int64_t i = 0; i < count; ++i) {
       int64_t to = 0;
       for (size_t d = 0; d < depth; ++d) {
-        to = to * sizes[d] + index_at(run.inputs[1], wide,
-                                      i * static_cast<int64_t>(depth) + static_cast<int64_t>(d), sizes[d]);
+        to = to * sizes[d] + indices.at(i * static_cast<int64_t>(depth) + static_cast<int64_t>(d), sizes[d]);
       }
       std::byte* target = run.outputs[0] + to * block * bytes;
       const std::byte* source = run.inputs[2] + i * block * bytes;
@@ -159,6 +140,7 @@ Kernel prepare_scatter_nd(PrepareContext& c) {
 // ---- ScatterElements
 
 void infer_scatter_elements(InferContext& c) {
+  require_types(c);
   const SymShape *data = c.shape(0), *indices = c.shape(1), *updates = c.shape(2);
   if (data) c.axis(c.ints("axis", 0), static_cast<int>(data->size()));
   if (data && indices && updates) {
@@ -170,7 +152,6 @@ void infer_scatter_elements(InferContext& c) {
 }
 
 Kernel prepare_scatter_elements(PrepareContext& c) {
-  require_index_type(c);
   const Shape dims = c.dims(0), at = c.dims(1);
   const auto axis =
       static_cast<size_t>(c.axis(c.node().int_attribute("axis", 0), static_cast<int>(dims.size())));
@@ -180,7 +161,7 @@ Kernel prepare_scatter_elements(PrepareContext& c) {
       c.fail(ErrorCode::kShapeMismatch, {"indices of shape ", at, " into ", dims});
     }
   }
-  check(c, {dims[axis]});
+  check_constant_indices(c, 1, {dims[axis]});
   Shape strides(dims.size(), 1);
   for (size_t i = dims.size(); i-- > 1;) strides[i - 1] = strides[i] * dims[i];
   const bool wide = c.dtype(1) == DType::kInt64;
@@ -191,8 +172,9 @@ Kernel prepare_scatter_elements(PrepareContext& c) {
   c.in_place(0);
   return [=](const RunContext& run) {
     start(run, total);
+    const Indices indices = Indices::of(run, 1, wide);
     for (int64_t i = 0; i < count; ++i) {
-      int64_t rest = i, to = index_at(run.inputs[1], wide, i, dims[axis]) * strides[axis];
+      int64_t rest = i, to = indices.at(i, dims[axis]) * strides[axis];
       for (size_t d = at.size(); d-- > 0; rest /= at[d])
         if (d != axis) to += rest % at[d] * strides[d];
       if (update) {

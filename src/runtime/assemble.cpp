@@ -44,7 +44,7 @@ Tensor reordered(const Tensor& t, Layout to) {
   Tensor out(t.dtype(), dims);
   const std::vector<int> perm = order_to(to, static_cast<int>(t.dims().size()));
   kernels::transpose(t.raw(), out.mutable_raw(), t.dims(), perm, element_bytes(t.dtype()));
-  return out;
+  return t.dtype() == DType::kString ? Tensor::copy_of(out.view()) : out;
 }
 
 Shape extended(const Shape& dims, size_t rank) {
@@ -475,8 +475,9 @@ class Assembler {
     std::array<uint8_t, kTableSize> table;
     for (size_t i = 0; i < kTableSize; ++i) {
       const float q = std::nearbyint(x.data<float>()[i] / out_scale) + out_zero;
+      // The bound first: of NaN it is the result, as QuantizeLinear's.
       const float clamped =
-          std::min(std::max(q, static_cast<float>(range.min)), static_cast<float>(range.max));
+          std::min(std::max(static_cast<float>(range.min), q), static_cast<float>(range.max));
       table[i] = static_cast<uint8_t>(static_cast<int32_t>(clamped));
     }
     const int64_t count = element_count(io.out[0]->dims);
@@ -651,8 +652,16 @@ void Plan::run_step(size_t i, ThreadPool* pool) {
   r.outputs = step.out.data();
   r.scratch_base = step.scratch_address;
   r.pool = pool;
+  RunFault fault;
+  r.fault = &fault;
   step.run(r);
   step.milliseconds = watch.milliseconds();
+  try {
+    fault.check();
+  } catch (Error& e) {
+    e.add_details({.node = step.node, .op = step.op});
+    throw;
+  }
 }
 
 TensorView Plan::output(size_t i) const {
