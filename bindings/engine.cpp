@@ -239,7 +239,11 @@ val tensor_of(std::string_view name, const TensorView& tensor) {
   out.set("name", text(name));
   out.set("type", text(name_of(tensor.dtype)));
   out.set("dims", array_of(tensor.dims, [](int64_t d) { return number(d); }));
-  out.set("bytes", copied(tensor.data, bytes_of(tensor.dtype, element_count(tensor.dims))));
+  if (tensor.dtype == DType::kString) {
+    out.set("strings", array_of(strings_of(tensor), [](const std::string& s) { return text(s); }));
+  } else {
+    out.set("bytes", copied(tensor.data, bytes_of(tensor.dtype, element_count(tensor.dims))));
+  }
   return out;
 }
 
@@ -277,7 +281,7 @@ struct Totals {
     for (const Value& value : graph.values) {
       if (!value.constant || !seen.insert(value.constant->raw()).second) continue;
       parameters += value.constant->size();
-      weight_bytes += value.constant->bytes();
+      if (value.constant->dtype() != DType::kString) weight_bytes += value.constant->bytes();
     }
     for (const Node& node : graph.nodes) {
       ++nodes;

@@ -14,13 +14,27 @@ struct Row {
   std::string_view name;
 };
 
+constexpr int kAddressBits = 8 * sizeof(const std::string*);
+
 constexpr Row kRows[] = {
-    {DType::kUndefined, 0, "undefined"}, {DType::kFloat32, 32, "float32"}, {DType::kUint8, 8, "uint8"},
-    {DType::kInt8, 8, "int8"},           {DType::kUint16, 16, "uint16"},   {DType::kInt16, 16, "int16"},
-    {DType::kInt32, 32, "int32"},        {DType::kInt64, 64, "int64"},     {DType::kString, 0, "string"},
-    {DType::kBool, 8, "bool"},           {DType::kFloat16, 16, "float16"}, {DType::kFloat64, 64, "float64"},
-    {DType::kUint32, 32, "uint32"},      {DType::kUint64, 64, "uint64"},   {DType::kBfloat16, 16, "bfloat16"},
-    {DType::kUint4, 4, "uint4"},         {DType::kInt4, 4, "int4"},        {DType::kUint2, 2, "uint2"},
+    {DType::kUndefined, 0, "undefined"},
+    {DType::kFloat32, 32, "float32"},
+    {DType::kUint8, 8, "uint8"},
+    {DType::kInt8, 8, "int8"},
+    {DType::kUint16, 16, "uint16"},
+    {DType::kInt16, 16, "int16"},
+    {DType::kInt32, 32, "int32"},
+    {DType::kInt64, 64, "int64"},
+    {DType::kString, kAddressBits, "string"},
+    {DType::kBool, 8, "bool"},
+    {DType::kFloat16, 16, "float16"},
+    {DType::kFloat64, 64, "float64"},
+    {DType::kUint32, 32, "uint32"},
+    {DType::kUint64, 64, "uint64"},
+    {DType::kBfloat16, 16, "bfloat16"},
+    {DType::kUint4, 4, "uint4"},
+    {DType::kInt4, 4, "int4"},
+    {DType::kUint2, 2, "uint2"},
     {DType::kInt2, 2, "int2"},
 };
 

@@ -30,7 +30,8 @@ enum class DType : uint8_t {
   kInt2 = 26,
 };
 
-// Bits of one element; 0 for kUndefined and kString. 4-bit types are packed two to a byte, low nibble first.
+// Bits of one element; 0 for kUndefined. 4-bit types are packed two to a byte, low nibble first. An element
+// of kString is the address of a string that a tensor keeps (core/tensor.h).
 int bits_of(DType type);
 // "float32", "uint8", ... as the JavaScript API spells them.
 std::string_view name_of(DType type);

@@ -52,7 +52,10 @@ Tensor::Tensor(DType dtype, Shape dims, std::shared_ptr<const std::byte> data)
 
 Tensor Tensor::of_strings(Shape dims, std::vector<std::string> values) {
   Tensor t(DType::kString, std::move(dims));
+  values.resize(static_cast<size_t>(t.size_));
   t.strings_ = std::make_shared<const std::vector<std::string>>(std::move(values));
+  auto* addresses = reinterpret_cast<const std::string**>(t.mutable_raw());
+  for (const std::string& s : *t.strings_) *addresses++ = &s;
   return t;
 }
 
@@ -61,7 +64,21 @@ const std::vector<std::string>& Tensor::strings() const {
   return strings_ ? *strings_ : kNone;
 }
 
+std::string_view string_at(const std::byte* data, int64_t i) {
+  const std::string* s = reinterpret_cast<const std::string* const*>(data)[i];
+  return s ? std::string_view(*s) : std::string_view();
+}
+
+std::vector<std::string> strings_of(const TensorView& view) {
+  std::vector<std::string> values(static_cast<size_t>(element_count(view.dims)));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = string_at(view.data, static_cast<int64_t>(i));
+  return values;
+}
+
 Tensor Tensor::copy_of(const TensorView& view) {
+  if (view.dtype == DType::kString) {
+    return of_strings(Shape(view.dims.begin(), view.dims.end()), strings_of(view));
+  }
   Tensor copy(view.dtype, Shape(view.dims.begin(), view.dims.end()));
   std::memcpy(copy.mutable_raw(), view.data, copy.bytes());
   return copy;

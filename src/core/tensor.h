@@ -7,6 +7,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/dtype.h"
@@ -19,12 +20,18 @@ using Shape = std::vector<int64_t>;
 int64_t element_count(std::span<const int64_t> dims);
 std::string to_string(std::span<const int64_t> dims);  // "[1, 3, 224, 224]"
 
-// A view of elements whose type is known only at run time.
+// A view of elements whose type is known only at run time. Strings are addresses of strings that somebody
+// keeps as long as the view is used; a null one is the empty string.
 struct TensorView {
   DType dtype = DType::kUndefined;
   std::span<const int64_t> dims;
   const std::byte* data = nullptr;
 };
+
+// String `i` of elements that are strings.
+std::string_view string_at(const std::byte* data, int64_t i);
+// The strings of a view of such, in order.
+std::vector<std::string> strings_of(const TensorView& view);
 
 class Tensor {
  public:
@@ -48,7 +55,10 @@ class Tensor {
   static Tensor scalar(T value) {
     return of<T>({}, {value});
   }
+  // Keeps strings of its own.
   static Tensor copy_of(const TensorView& view);
+  // As many strings as `dims` has elements: missing ones are empty. The data are their addresses, so that
+  // what moves elements moves strings like any others.
   static Tensor of_strings(Shape dims, std::vector<std::string> values);
 
   DType dtype() const { return dtype_; }
@@ -72,6 +82,7 @@ class Tensor {
     check_type(dtype_of<T>());
     return {reinterpret_cast<T*>(mutable_raw()), static_cast<size_t>(size_)};
   }
+  // Of a tensor that was made of strings or copied; in order.
   const std::vector<std::string>& strings() const;
 
   // The same data under other dimensions with as many elements.

@@ -26,7 +26,7 @@ void cast_through(const std::byte* x, DType from, std::byte* y, DType to, int64_
   }
 }
 
-bool castable(DType t) { return bits_of(t) >= 4; }
+bool castable(DType t) { return bits_of(t) >= 4 && t != DType::kString; }
 
 }  // namespace
 

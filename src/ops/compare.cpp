@@ -14,12 +14,25 @@ constexpr int64_t kGrain = 16384;
 
 void infer_bool(InferContext& c) { infer_broadcast_as(c, DType::kBool); }
 
+Kernel equal_strings(const Broadcast& shape) {
+  return [=](const RunContext& r) {
+    const int64_t step_a = shape.inner_moves(0), step_b = shape.inner_moves(1);
+    shape.walk(0, shape.size(), [&](const auto& offsets, int64_t out, int64_t count) {
+      for (int64_t i = 0; i < count; ++i) {
+        r.out<bool>(0)[out + i] = string_at(r.inputs[0], offsets[0] + i * step_a) ==
+                                  string_at(r.inputs[1], offsets[1] + i * step_b);
+      }
+    });
+  };
+}
+
 Kernel prepare_compare(PrepareContext& c, Compare f) {
   require_inputs(c, 2);
   require_same_type(c);
   const DType type = c.dtype(0);
-  if (kernels::wide_of(type) == kernels::Wide::kNone) fail_type(c);
   const Broadcast shape = broadcast_of(c);
+  if (type == DType::kString && f == Compare::kEqual) return equal_strings(shape);
+  if (kernels::wide_of(type) == kernels::Wide::kNone) fail_type(c);
   return [=](const RunContext& r) {
     r.parallel_range(shape.size(), kGrain, [&](int64_t begin, int64_t end) {
       kernels::compare(f, shape, type, r.inputs[0], r.inputs[1], r.out<bool>(0), begin, end);

@@ -154,6 +154,10 @@ class Session::Impl {
       for (int64_t d : tensor.dims()) key += std::to_string(d) + ",";
       if (constant_feeds_.contains(id)) {
         key += "=";
+        if (tensor.dtype() == DType::kString) {
+          for (const std::string& s : tensor.strings()) key += std::to_string(s.size()) + ":" + s;
+          continue;
+        }
         key.append(reinterpret_cast<const char*>(tensor.raw()), tensor.bytes());
       }
       key += ";";

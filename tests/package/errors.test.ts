@@ -1,7 +1,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { node, small } from './handmade.ts';
+import { modelOf, node, small, valueInfo } from './handmade.ts';
 import { errorOf, models, noisyFeeds, temporaryFolder, zeropoint } from './helpers.ts';
 
 const { Model, Tensor, compare, errorCodes } = zeropoint;
@@ -105,6 +105,50 @@ describe('feeds', () => {
     expect(error.message).toMatch(message);
     // The session runs on.
     expect(Object.keys(await session.run(noisyFeeds(models.angle.feeds)))).toHaveLength(1);
+  });
+
+  test('an index outside its axis names the node, the index and the size', async () => {
+    await using model = await Model.load(
+      modelOf([
+        ...node('Gather', ['table', 'ids'], ['y']),
+        ...valueInfo(11, 'table', [3, 2]),
+        ...valueInfo(11, 'ids', ['n'], 7),
+        ...valueInfo(12, 'y', ['n', 2]),
+      ]),
+    );
+    await using session = await model.createSession({ threads: 2 });
+    const table = new Tensor('float32', [0, 1, 2, 3, 4, 5], [3, 2]);
+    const error = await errorOf(
+      () => session.run({ table, ids: new Tensor('int64', [0n, -4n]) }),
+      'index-out-of-range',
+    );
+    expect(error.message).toBe('index -4 is outside an axis of 3 elements');
+    expect(error.details.node).toBe('Gather_of_y');
+    const { y } = await session.run({ table, ids: new Tensor('int64', [2n, -3n]) });
+    expect(y?.data).toEqual(new Float32Array([4, 5, 0, 1]));
+  });
+
+  test('strings go through operators that move and compare them', async () => {
+    await using model = await Model.load(
+      modelOf([
+        ...node('Gather', ['words', 'ids'], ['picked']),
+        ...node('Equal', ['picked', 'word'], ['same']),
+        ...node('Where', ['same', 'word', 'picked'], ['y']),
+        ...valueInfo(11, 'words', [3], 8),
+        ...valueInfo(11, 'ids', [2], 7),
+        ...valueInfo(11, 'word', [1], 8),
+        ...valueInfo(12, 'picked', [2], 8),
+        ...valueInfo(12, 'same', [2], 9),
+        ...valueInfo(12, 'y', [2], 8),
+      ]),
+    );
+    await using session = await model.createSession();
+    const words = new Tensor('string', ['längst 🙂', '', 'b'], [3]);
+    const feeds = { words, ids: new Tensor('int64', [0n, 1n]), word: new Tensor('string', ['']) };
+    const { picked, same, y } = await session.run(feeds);
+    expect([picked?.type, picked?.dims, picked?.data]).toEqual(['string', [2], ['längst 🙂', '']]);
+    expect(same?.data).toEqual(new Uint8Array([0, 1]));
+    expect(y?.data).toEqual(['längst 🙂', '']);
   });
 
   test('samples that do not fit stop a calibration and a comparison', async () => {

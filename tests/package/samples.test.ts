@@ -129,6 +129,7 @@ describe('.npy', () => {
     ['objects', npy("'|O'", '(1,)', [0])],
     ['records', npy("[('a', '<f4')]", '(1,)', [0, 0, 0, 0])],
     ['complex numbers', npy("'<c8'", '(1,)', [0, 0, 0, 0, 0, 0, 0, 0])],
+    ['strings without a length', npy("'<U0'", '(9999999999,)', [])],
     ['a version to come', npy("'<f4'", '(1,)', [0, 0, 0, 0], { version: 9 })],
   ])('refuses %s', async (_, bytes) => {
     const error = await errorOf(() => readNpy(bytes, 'x.npy'), 'invalid-sample');

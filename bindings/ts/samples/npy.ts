@@ -127,6 +127,7 @@ export function readNpy(bytes: Uint8Array, name = '.npy'): Tensor {
   }
   const unitBytes = kind === 'U' ? 4 : kind === 'S' ? 1 : Number(digits);
   const elementBytes = isText ? unitBytes * Number(digits) : unitBytes;
+  if (isText && elementBytes === 0 && count > 0) throw fail('strings without a length');
   const expected = count * elementBytes;
   const found = bytes.length - end;
   if (found !== expected) {
