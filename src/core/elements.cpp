@@ -1,7 +1,8 @@
 #include "core/elements.h"
 
-#include <algorithm>
 #include <bit>
+#include <cmath>
+#include <limits>
 #include <type_traits>
 
 #include "core/tensor.h"
@@ -15,17 +16,25 @@ void widen(const std::byte* x, int64_t begin, int64_t count, W* out) {
   for (int64_t i = 0; i < count; ++i) out[i] = static_cast<W>(from[i]);
 }
 
-// Integers wrap; a double that becomes an integer is cut, and saturates at the ends of int64 (uint64 for
-// that).
+// A double cut to a signed integer; the lowest one for NaN and for what it cannot hold.
+template <class T>
+T cut(double v) {
+  constexpr T kLowest = std::numeric_limits<T>::min();
+  constexpr double kEnd = -static_cast<double>(kLowest);
+  // Truncated first: -2147483648.5 is held.
+  return std::trunc(v) >= -kEnd && v < kEnd ? static_cast<T>(v) : kLowest;
+}
+
 template <class T, class W>
 T narrow(W v) {
   if constexpr (std::is_same_v<W, double> && std::is_integral_v<T>) {
-    if (v != v) return 0;
-    if constexpr (std::is_same_v<T, uint64_t>) {
-      if (v >= 0x1p63) return v >= 0x1p64 ? ~uint64_t{0} : static_cast<uint64_t>(v);
+    using Signed = std::conditional_t<sizeof(T) == 8, int64_t, int32_t>;
+    if constexpr (std::is_unsigned_v<T> && sizeof(T) >= 4) {
+      constexpr T kHalf = T{1} << (8 * sizeof(T) - 1);
+      if (v >= static_cast<double>(kHalf))
+        return static_cast<T>(cut<Signed>(v - static_cast<double>(kHalf))) ^ kHalf;
     }
-    const double bounded = std::min(std::max(v, -0x1p63), 0x1p63);
-    return static_cast<T>(bounded >= 0x1p63 ? INT64_MAX : static_cast<int64_t>(bounded));
+    return static_cast<T>(cut<Signed>(v));
   } else {
     return static_cast<T>(v);
   }

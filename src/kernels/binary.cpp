@@ -157,9 +157,9 @@ double apply_any(Binary f, double a, double b) {
     case Binary::kPow:
       return std::pow(a, b);
     case Binary::kMax:
-      return a < b ? b : a;
+      return a < b || std::isnan(b) ? b : a;
     case Binary::kMin:
-      return b < a ? b : a;
+      return b < a || std::isnan(b) ? b : a;
     case Binary::kFmod:
       return std::fmod(a, b);
     case Binary::kMod:
@@ -254,7 +254,10 @@ void binary(Binary function, const Broadcast& shape, const float* a, const float
                        [=](F u, F) { return L::min(L::max(f(u), low), high); });
       };
       if (exponent == 2.0f) return run([](F u) { return L::mul(u, u); });
-      if (exponent == 0.5f) return run([](F u) { return L::sqrt(u); });
+      if (exponent == 0.5f) {  // of -infinity the power is infinity, and there is no root
+        const F infinity = L::splat(kInfinity), lowest = L::splat(-kInfinity);
+        return run([=](F u) { return L::select(L::equal(u, lowest), infinity, L::sqrt(u)); });
+      }
       for (int64_t i = 0; i < count; ++i)
         y[out + i] = std::min(std::max(std::pow(from[i], exponent), lo), hi);
     });
@@ -277,9 +280,9 @@ void binary(Binary function, const Broadcast& shape, const float* a, const float
     case Binary::kDiv:
       return apply([](F u, F v) { return L::div(u, v); });
     case Binary::kMax:
-      return apply([](F u, F v) { return L::max(u, v); });
+      return apply([](F u, F v) { return L::maximum(u, v); });
     case Binary::kMin:
-      return apply([](F u, F v) { return L::min(u, v); });
+      return apply([](F u, F v) { return L::minimum(u, v); });
     case Binary::kPRelu:
       return apply([](F u, F v) { return L::select(L::less(u, L::splat(0.0f)), L::mul(u, v), u); });
     case Binary::kPow:

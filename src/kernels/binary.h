@@ -54,7 +54,8 @@ enum class Compare : uint8_t { kEqual, kLess, kLessOrEqual, kGreater, kGreaterOr
 enum class Logical : uint8_t { kAnd, kOr, kXor };
 
 // y = clamp(f(a, b), lo, hi) over elements [begin, end) of the output, in float32. `y` may be an input that
-// has the output's shape. Pow has its own paths for the exponents 2, 0.5, 1 and -1. PRelu: a < 0 ? a b : a.
+// has the output's shape. Pow has its own paths for the exponents 2 and 0.5. PRelu: a < 0 ? a b : a. Max and
+// Min are NaN where either operand is.
 template <class Isa = Best>
 void binary(Binary f, const Broadcast& shape, const float* a, const float* b, float* y, int64_t begin,
             int64_t end, float lo, float hi);

@@ -1,6 +1,7 @@
 // Floats in lanes: one float in Scalar, four in the vector instruction sets, under the same names, so that a
-// function of elements is written once. Min and max return their first argument where one is NaN, so that NaN
-// inputs stay NaN when they come first.
+// function of elements is written once. Min and max return their first argument where one is NaN: a NaN input
+// stays NaN when it comes first, a NaN bound that comes second is none. Minimum and maximum, which take more
+// instructions, are NaN where either argument is.
 
 #pragma once
 
@@ -34,6 +35,8 @@ struct Lanes<Scalar> {
   static Float madd(Float a, Float b, Float c) { return c + a * b; }
   static Float min(Float a, Float b) { return b < a ? b : a; }
   static Float max(Float a, Float b) { return a < b ? b : a; }
+  static Float minimum(Float a, Float b) { return b < a || b != b ? b : a; }
+  static Float maximum(Float a, Float b) { return a < b || b != b ? b : a; }
   static Float abs(Float a) { return std::fabs(a); }
   static Float neg(Float a) { return -a; }
   static Float sqrt(Float a) { return std::sqrt(a); }
@@ -84,6 +87,8 @@ struct Lanes<Isa> {
   static Float madd(Float a, Float b, Float c) { return kernels::madd<Isa>(a, b, c); }
   static Float min(Float a, Float b) { return wasm_f32x4_pmin(a, b); }
   static Float max(Float a, Float b) { return wasm_f32x4_pmax(a, b); }
+  static Float minimum(Float a, Float b) { return wasm_f32x4_min(a, b); }
+  static Float maximum(Float a, Float b) { return wasm_f32x4_max(a, b); }
   static Float abs(Float a) { return wasm_f32x4_abs(a); }
   static Float neg(Float a) { return wasm_f32x4_neg(a); }
   static Float sqrt(Float a) { return wasm_f32x4_sqrt(a); }

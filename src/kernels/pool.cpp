@@ -98,10 +98,13 @@ v128_t splat(T value) {
   }
 }
 
+// Starts with the first tap, and goes over to one that is larger: so a NaN counts if it is the first.
 template <class T, int kVectors>
 void max_vectors(const T* in, const Windows& windows, const Window& w, v128_t* best) {
   constexpr int kLanes = 16 / sizeof(T);
-  for (int i = 0; i < kVectors; ++i) best[i] = splat<T>(lowest<T>());
+  const bool any = w.taps() > 0;
+  for (int i = 0; i < kVectors; ++i)
+    best[i] = any ? wasm_v128_load(in + w.first + i * kLanes) : splat<T>(lowest<T>());
   const int64_t step = windows.step(2);
   for_each_line(in, windows, w, kWholeLine, [&](const T* from, int64_t taps) {
     for (int64_t x = 0; x < taps; ++x, from += step)
@@ -132,7 +135,7 @@ void max_pool(const T* in, T* out, const PoolGeometry& g, const PoolRange& range
       }
     } else {
       for (; c < range.channel_end; ++c) {
-        T best = lowest<T>();
+        T best = w.taps() > 0 ? in[w.first + c] : lowest<T>();
         for_each_line(in + c, windows, w, kWholeLine, [&](const T* from, int64_t taps) {
           for (int64_t x = 0; x < taps; ++x)
             best = best < from[x * windows.step(2)] ? from[x * windows.step(2)] : best;

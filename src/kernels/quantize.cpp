@@ -208,8 +208,10 @@ Extent extent_with_zero(const float* x, size_t count) {
 DynamicScale dynamic_scale(Extent extent) {
   const float span = extent.max - extent.min;
   const float scale = span == 0.0f ? 1.0f : span / 255.0f;
-  const float zero_point = std::clamp(0.0f - extent.min / scale, 0.0f, 255.0f);
-  return {scale, static_cast<uint8_t>(std::nearbyint(zero_point))};
+  // Of infinity / infinity the highest, as in ONNX Runtime.
+  const float zero_point = std::min(std::max(0.0f, 0.0f - extent.min / scale), 255.0f);
+  const bool infinite = std::isinf(extent.min) && std::isinf(scale);
+  return {scale, static_cast<uint8_t>(infinite ? 255.0f : std::nearbyint(zero_point))};
 }
 
 template void quantize<Scalar>(const float*, float, int32_t, DType, void*, size_t, size_t);

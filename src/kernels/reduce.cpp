@@ -72,13 +72,14 @@ int64_t kept_offset(const ReduceShape::Dims& kept, int64_t index) {
 }
 
 // y = fold of map(x) for output elements [begin, end). `map` and `fold` take lanes of Isa and of Scalar
-// alike.
-template <class Isa, class Map, class Fold>
+// alike. kFromFirst: the fold starts with the first element (if there is one), which it then meets again.
+template <class Isa, bool kFromFirst, class Map, class Fold>
 void reduce_with(const ReduceShape& s, const float* x, float* y, int64_t begin, int64_t end, float start,
                  Map map, Fold fold) {
   using L = Lanes<Isa>;
   using One = Lanes<Scalar>;
   const ReduceShape::Dims &kept = s.kept, &reduced = s.reduced;
+  const bool from_first = kFromFirst && reduced.size() > 0;
   if (kept.count > 0 && kept.stride[kept.count - 1] == 1) {
     // The innermost dimension is kept: a few vectors of neighbouring outputs at a time.
     constexpr size_t kVectors = static_cast<size_t>(kBlock) / L::kCount;
@@ -90,6 +91,10 @@ void reduce_with(const ReduceShape& s, const float* x, float* y, int64_t begin, 
       for (auto& a : acc) a = L::splat(start);
       const size_t full = static_cast<size_t>(count) / L::kCount,
                    rest = static_cast<size_t>(count) % L::kCount;
+      if (from_first) {
+        for (size_t v = 0; v < full; ++v) acc[v] = L::load(from + v * L::kCount);
+        if (rest) acc[full] = L::load_some(from + full * L::kCount, rest);
+      }
       for_each_offset(reduced, reduced.count, [&](int64_t offset) {
         const float* p = from + offset;
         for (size_t v = 0; v < full; ++v, p += L::kCount) acc[v] = fold(L(), acc[v], map(L(), L::load(p)));
@@ -106,8 +111,8 @@ void reduce_with(const ReduceShape& s, const float* x, float* y, int64_t begin, 
   const auto length = static_cast<size_t>(rows ? reduced.extent[reduced.count - 1] : 1);
   for (; begin < end; ++begin) {
     const float* from = x + kept_offset(kept, begin);
-    typename L::Float even = L::splat(start), odd = even;
-    float total = start;
+    float total = from_first ? *from : start;
+    typename L::Float even = L::splat(total), odd = even;
     for_each_offset(reduced, rows ? reduced.count - 1 : reduced.count, [&](int64_t offset) {
       const float* p = from + offset;
       size_t i = 0;
@@ -151,7 +156,10 @@ void reduce(Reduce f, const ReduceShape& shape, const float* x, float* y, int64_
   const auto plus = [](auto l, auto a, auto b) { return decltype(l)::add(a, b); };
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const auto go = [&](float start, auto map, auto fold) {
-    reduce_with<Isa>(shape, x, y, begin, end, start, map, fold);
+    reduce_with<Isa, false>(shape, x, y, begin, end, start, map, fold);
+  };
+  const auto extreme = [&](float start, auto fold) {
+    reduce_with<Isa, true>(shape, x, y, begin, end, start, same, fold);
   };
   switch (f) {
     case Reduce::kSum:
@@ -160,9 +168,9 @@ void reduce(Reduce f, const ReduceShape& shape, const float* x, float* y, int64_
       go(0, same, plus);
       break;
     case Reduce::kMax:
-      return go(-kInfinity, same, [](auto l, auto a, auto b) { return decltype(l)::max(b, a); });
+      return extreme(-kInfinity, [](auto l, auto a, auto b) { return decltype(l)::max(a, b); });
     case Reduce::kMin:
-      return go(kInfinity, same, [](auto l, auto a, auto b) { return decltype(l)::min(b, a); });
+      return extreme(kInfinity, [](auto l, auto a, auto b) { return decltype(l)::min(a, b); });
     case Reduce::kProd:
       return go(1, same, [](auto l, auto a, auto b) { return decltype(l)::mul(a, b); });
     case Reduce::kL1:
@@ -176,7 +184,7 @@ void reduce(Reduce f, const ReduceShape& shape, const float* x, float* y, int64_
   }
   const auto count = static_cast<float>(shape.reduced.size());
   for (int64_t i = begin; i < end; ++i) {
-    if (f == Reduce::kMean) y[i] /= count;
+    if (f == Reduce::kMean && count > 0) y[i] /= count;
     if (f == Reduce::kL2) y[i] = std::sqrt(y[i]);
     if (f == Reduce::kLogSum) y[i] = std::log(y[i]);
   }
@@ -224,7 +232,7 @@ void reduce_wide(Reduce f, const ReduceShape& s, DType type, const void* x, void
   for (; begin < end; ++begin) {
     const int64_t from = kept_offset(s.kept, begin);
     A sum = f == Reduce::kProd ? 1 : 0;
-    W extreme = extreme_of(type, f == Reduce::kMin, W{});
+    W extreme = count > 0 ? element<W>(x, type, from) : extreme_of(type, f == Reduce::kMin, W{});
     double largest = -std::numeric_limits<double>::infinity(), exponentials = 0;
     for_each_offset(s.reduced, s.reduced.count, [&](int64_t o) {
       const W v = element<W>(x, type, from + o);
@@ -259,10 +267,10 @@ void reduce_wide(Reduce f, const ReduceShape& s, DType type, const void* x, void
         put(extreme, y, type, begin);
         break;
       case Reduce::kMean:
-        if constexpr (std::is_floating_point_v<W>) {
-          sum /= static_cast<W>(count);
-        } else if (count == 0) {
+        if (count == 0) {
           sum = 0;
+        } else if constexpr (std::is_floating_point_v<W>) {
+          sum /= static_cast<W>(count);
         } else if (type == DType::kUint64) {
           sum /= static_cast<A>(count);
         } else {

@@ -38,7 +38,11 @@ struct ReduceShape {
 enum class Reduce : uint8_t { kSum, kMean, kMax, kMin, kProd, kL1, kL2, kSumSquare, kLogSum, kLogSumExp };
 
 // Elements [begin, end) of the output (in row-major order of the kept dimensions). Of no elements, a sum is
-// 0, a product 1, a maximum -infinity, a mean NaN.
+// 0, a product 1, a maximum -infinity, a mean 0 (as in ONNX Runtime).
+//
+// Extremes are those of a walk that starts with the first element and goes over to one that is larger: they
+// are NaN if the first element is, and pass over NaNs behind it. (So does ONNX Runtime where it has no
+// vectors, and arg_extreme, and pooling. The text of the operators says nothing.)
 template <class Isa = Best>
 void reduce(Reduce f, const ReduceShape& shape, const float* x, float* y, int64_t begin, int64_t end);
 

@@ -77,6 +77,10 @@ void whole(Unary function, UnaryParameters parameters, const float* x, float* y,
     }
     case Unary::kSwish:
       return apply([=](F v) { return L::mul(v, M::sigmoid(L::mul(a, v))); });
+    case Unary::kAffine:
+      return apply([=](F v) { return L::add(L::mul(a, v), b); });
+    case Unary::kScaledTanh:
+      return apply([=](F v) { return L::mul(a, M::tanh(L::mul(b, v))); });
     case Unary::kShrink: {
       const F low = L::neg(a);
       return apply([=](F v) {
@@ -104,7 +108,8 @@ void whole(Unary function, UnaryParameters parameters, const float* x, float* y,
     case Unary::kSign:
       return apply([=](F v) {
         const F minus_one = L::splat(-1.0f);
-        return L::select(L::less(zero, v), one, L::select(L::less(v, zero), minus_one, zero));
+        // What is left is a zero or NaN.
+        return L::select(L::less(zero, v), one, L::select(L::less(v, zero), minus_one, L::add(v, zero)));
       });
     case Unary::kSin:
       return each_by_library([](float v) { return std::sin(v); }, x, y, count);

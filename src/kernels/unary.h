@@ -26,8 +26,10 @@ enum class Unary : uint8_t {
   kSoftplus,
   kSoftsign,
   kMish,
-  kSwish,   // x sigmoid(a x)
-  kShrink,  // x < -a ? x + b : x > a ? x - b : 0
+  kSwish,       // x sigmoid(a x)
+  kAffine,      // a x + b
+  kScaledTanh,  // a tanh(b x)
+  kShrink,      // x < -a ? x + b : x > a ? x - b : 0
   kExp,
   kLog,
   kSqrt,

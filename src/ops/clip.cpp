@@ -2,6 +2,7 @@
 // so that every Clip can be fused into the operator before it.
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <limits>
 
 #include "ops/gradient.h"
@@ -15,8 +16,9 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 std::optional<Clamp> clamp_of(const Tensor* lo, const Tensor* hi) {
   Clamp clamp;
-  if (lo && lo->size() == 1) clamp.lo = lo->floats()[0];
-  if (hi && hi->size() == 1) clamp.hi = hi->floats()[0];
+  // A bound that is NaN is none.
+  if (lo && lo->size() == 1 && !std::isnan(lo->floats()[0])) clamp.lo = lo->floats()[0];
+  if (hi && hi->size() == 1 && !std::isnan(hi->floats()[0])) clamp.hi = hi->floats()[0];
   return clamp;
 }
 
@@ -128,6 +130,7 @@ bool extreme_to_clip(RewriteContext& r) {
   // [1, 1, 1, 1] would raise the rank of a smaller x.
   if (!bound->dims().empty() && (!x || x->size() < bound->dims().size())) return false;
   const float value = operand->scalar;
+  if (std::isnan(value)) return false;  // a NaN bound of Clip is none
   r.replace({r.at()}, {make_clip(r, n, operand->other, max ? value : -kInfinity, max ? kInfinity : value)});
   return true;
 }

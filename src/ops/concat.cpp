@@ -65,8 +65,9 @@ Table requantizing_table(const EdgeQuant& in, const EdgeQuant& out) {
     const int q = in.dtype == DType::kInt8 ? static_cast<int8_t>(i) : i;
     const float x = static_cast<float>(q - in.scalar_zero_point()) * in.scalar_scale();
     const float y = std::nearbyint(x / out.scalar_scale()) + static_cast<float>(out.scalar_zero_point());
-    const float bounded = std::clamp(y, static_cast<float>(range.min), static_cast<float>(range.max));
-    table[static_cast<size_t>(i)] = static_cast<uint8_t>(std::isnan(bounded) ? 0 : static_cast<int>(bounded));
+    // The bound first: of NaN it is the result, as QuantizeLinear's.
+    const float bounded = std::min(std::max(static_cast<float>(range.min), y), static_cast<float>(range.max));
+    table[static_cast<size_t>(i)] = static_cast<uint8_t>(static_cast<int>(bounded));
   }
   return table;
 }

@@ -1,5 +1,5 @@
 // TopK: the largest or smallest values along an axis, and where they were. Of equal values the one with the
-// lower index comes first; NaNs count as the smallest.
+// lower index comes first; NaNs count as the largest.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -38,7 +38,7 @@ void keys_of(const void* x, DType type, int64_t at, int64_t step, int64_t count,
       const float v = static_cast<const float*>(x)[at];
       // The bits of positive floats are in order already, those of negative ones in reverse.
       const auto bits = std::bit_cast<int32_t>(v);
-      key(i, std::isnan(v) ? INT64_MIN : bits < 0 ? -int64_t{bits & INT32_MAX} : int64_t{bits});
+      key(i, std::isnan(v) ? INT64_MAX : bits < 0 ? -int64_t{bits & INT32_MAX} : int64_t{bits});
     } else {
       int64_t v;
       load_elements(static_cast<const std::byte*>(x), type, at, 1, &v);

@@ -58,12 +58,12 @@ W apply(Each f, const EachParameters& p, W v) {
       if constexpr (kInteger) return static_cast<W>(uint64_t{0} - static_cast<uint64_t>(v));
       return -v;
     case Each::kSign:
-      return static_cast<W>((v > 0) - (v < 0));
+      return v != v ? v : static_cast<W>((v > 0) - (v < 0));
     case Each::kBitwiseNot:
       if constexpr (kInteger) return ~v;
       return v;
     case Each::kRelu:
-      return v > 0 ? v : W{0};
+      return v < 0 ? W{0} : v;  // NaN stays
     case Each::kClip:
       return std::min(std::max(v, std::bit_cast<W>(p.lo)), std::bit_cast<W>(p.hi));
     case Each::kFunction:
