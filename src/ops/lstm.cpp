@@ -79,8 +79,9 @@ void infer(InferContext& c) {
 struct Known {
   std::string_view name;
   kernels::Unary function;
-  int parameters = 0;  // that attributes can set
-  float a = 0, b = 0;
+  int parameters = 0;     // that attributes set: alpha, then beta
+  float a = 0, b = 0;     // without them
+  bool required = false;  // there is no standard for them
 };
 constexpr Known kKnown[] = {
     {"sigmoid", kernels::Unary::kSigmoid},
@@ -89,6 +90,8 @@ constexpr Known kKnown[] = {
     {"leakyrelu", kernels::Unary::kLeakyRelu, 1, 0.01f},
     {"thresholdedrelu", kernels::Unary::kThresholdedRelu, 1, 1.0f},
     {"elu", kernels::Unary::kElu, 1, 1.0f},
+    {"affine", kernels::Unary::kAffine, 2, 1.0f, 0.0f},
+    {"scaledtanh", kernels::Unary::kScaledTanh, 2, 0, 0, true},
     {"hardsigmoid", kernels::Unary::kHardSigmoid, 2, 0.2f, 0.5f},
     {"softsign", kernels::Unary::kSoftsign},
     {"softplus", kernels::Unary::kSoftplus},
@@ -106,8 +109,10 @@ Lstm::Activations Lstm::activations_of(const Node& n) {
     if (!names || (!names->empty() && names->size() != wanted))
       throw_error(ErrorCode::kInvalidModel, {"there should be ", wanted, " activations"}, place);
   }
-  const std::vector<float> alpha = n.floats_attribute("activation_alpha"),
-                           beta = n.floats_attribute("activation_beta");
+  // Those that take a parameter take the next one in the list.
+  const std::vector<float> alphas = n.floats_attribute("activation_alpha"),
+                           betas = n.floats_attribute("activation_beta");
+  auto alpha = alphas.begin(), beta = betas.begin();
   Activations found;
   for (size_t i = 0; i < wanted; ++i) {
     std::string name = names && !names->empty() ? (*names)[i] : i % 3 ? "tanh" : "sigmoid";
@@ -117,8 +122,12 @@ Lstm::Activations Lstm::activations_of(const Node& n) {
     if (known == std::end(kKnown))
       throw_error(ErrorCode::kUnsupportedOperator, {"activation '", name, "' is not supported"}, place);
     found[i] = {known->function, {.a = known->a, .b = known->b}};
-    if (known->parameters > 0 && i < alpha.size()) found[i].parameters.a = alpha[i];
-    if (known->parameters > 1 && i < beta.size()) found[i].parameters.b = beta[i];
+    const bool lacks =
+        (known->parameters > 0 && alpha == alphas.end()) || (known->parameters > 1 && beta == betas.end());
+    if (known->required && lacks)
+      throw_error(ErrorCode::kInvalidModel, {"activation '", name, "' needs its alpha and beta"}, place);
+    if (known->parameters > 0 && alpha != alphas.end()) found[i].parameters.a = *alpha++;
+    if (known->parameters > 1 && beta != betas.end()) found[i].parameters.b = *beta++;
   }
   return found;
 }
@@ -207,6 +216,22 @@ Lstm::Weights Lstm::recurrent_weights(const PrepareContext& c, ScratchPieces& sc
       kernels::WeightLayout::transposed_matrix(static_cast<int>(hidden), static_cast<int>(gates())), scratch);
 }
 
+namespace {
+
+std::string wrong_length(int64_t length, int64_t steps) {
+  return Text{"a sequence of ", length, " steps in an input of ", steps}.str();
+}
+
+}  // namespace
+
+void Lstm::check_lengths(const RunContext& run) const {
+  if (!has[kLengths]) return;
+  for (int64_t b = 0; b < batch; ++b) {
+    const int64_t length = run.in<int32_t>(kLengths)[b];
+    if (length < 0 || length > steps) run.fault->report(b, length, steps, wrong_length);
+  }
+}
+
 Lstm::Place Lstm::place(const RunContext& run, int64_t direction, int64_t s, int64_t b) const {
   const int64_t length = has[kLengths] ? std::clamp<int64_t>(run.in<int32_t>(kLengths)[b], 0, steps) : steps;
   const bool inside = s < length, reverse = backward || direction == 1;
@@ -286,6 +311,14 @@ void Lstm::run(const RunContext& run, int64_t d, const kernels::FloatWeights& w,
   };
   start(kInitialH, p.h);
   start(kInitialC, p.c);
+  // Without a step there is no state: ONNX Runtime gives zeros, not the initial one.
+  if (has[kLengths]) {
+    for (int64_t b = 0; b < batch; ++b) {
+      if (run.in<int32_t>(kLengths)[b] > 0) continue;
+      std::fill_n(p.h + b * hidden, hidden, 0.0f);
+      std::fill_n(p.c + b * hidden, hidden, 0.0f);
+    }
+  }
   const bool together = !has[kLengths];  // all elements of the batch are at the same time
   for_blocks(run, [&](int64_t first, int64_t last) {
     for (int64_t s = 0; s < steps; ++s) {
@@ -325,6 +358,7 @@ Kernel prepare(PrepareContext& c) {
   c.scratch(scratch.total());
   const bool has_output[] = {c.has_output(0), c.has_output(1), c.has_output(2)};
   const auto run_all = [=](const RunContext& run) {
+    l.check_lengths(run);
     const Lstm::Pass pass{run.scratch<float>(gates_at), run.scratch<float>(h_at), run.scratch<float>(c_at),
                           run.scratch<float>(t_at), has_output[0] ? run.out<float>(0) : nullptr};
     for (int64_t d = 0; d < l.directions; ++d) {

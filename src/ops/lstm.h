@@ -86,6 +86,9 @@ struct Lstm {
   };
   Place place(const RunContext& run, int64_t direction, int64_t s, int64_t b) const;
 
+  // Reports lengths that the input does not have.
+  void check_lengths(const RunContext& run) const;
+
   // Elements of the batch that go through all steps together. Their results do not depend on how many
   // blocks there are.
   void for_blocks(const RunContext& run, FunctionRef<void(int64_t begin, int64_t end)> body) const;

@@ -33,6 +33,16 @@ bool find(LstmDerivative& d, const LstmActivation& activation, float clip) {
     case kClamp:  // Relu
       d = {.a = 1, .lo = 0, .hi = kInfinity};
       break;
+    case kAffine:
+      d = {.a = slope, .lo = -kInfinity, .hi = kInfinity};
+      break;
+    case kScaledTanh:
+      if (slope == 0) return false;
+      d = {.a = slope * activation.parameters.b,
+           .c = -activation.parameters.b / slope,
+           .lo = -kInfinity,
+           .hi = kInfinity};
+      break;
     case kLeakyRelu:
       d = {.a = 1, .lo = 0, .hi = kInfinity, .outside = slope};
       return slope >= 0 && clip == kInfinity;
@@ -116,6 +126,13 @@ void Backward::run_direction(const RunContext& run, int64_t d) const {
       std::copy_n(run.in<float>(kDy + of) + d * state, state, to);
     } else {
       std::fill_n(to, state, 0.0f);
+    }
+  }
+  if (lstm.has[Lstm::kLengths]) {  // no state follows from one that nothing is made of
+    for (int64_t b = 0; b < lstm.batch; ++b) {
+      if (run.in<int32_t>(Lstm::kLengths)[b] > 0) continue;
+      std::fill_n(pass.h + b * hidden, hidden, 0.0f);
+      std::fill_n(pass.c + b * hidden, hidden, 0.0f);
     }
   }
   float* dpeepholes = peepholes ? run.out<float>(kDPeepholes) + d * 3 * state : nullptr;

@@ -86,13 +86,22 @@ inline LstmOutputs lstm_by_definition(const LstmCase& c) {
   const auto activate = [&](int64_t which, double v) {
     const std::string name = c.activations.empty() ? which % 3 == 0 ? "Sigmoid" : "Tanh"
                                                    : c.activations[static_cast<size_t>(which)];
+    // Each activation that takes a parameter takes the next one.
     const auto parameter = [&](const std::vector<float>& list, double otherwise) {
-      return static_cast<size_t>(which) < list.size() ? double{list[static_cast<size_t>(which)]} : otherwise;
+      const auto takes = [&](const std::string& other) {
+        return other == "HardSigmoid" || other == "Affine" || other == "ScaledTanh" ||
+               (&list == &c.alpha && other == "LeakyRelu");
+      };
+      const auto before =
+          static_cast<size_t>(std::count_if(c.activations.begin(), c.activations.begin() + which, takes));
+      return before < list.size() ? double{list[before]} : otherwise;
     };
     if (name == "Sigmoid") return 1 / (1 + std::exp(-v));
     if (name == "Tanh") return std::tanh(v);
     if (name == "Relu") return std::max(v, 0.0);
     if (name == "LeakyRelu") return v < 0 ? v * parameter(c.alpha, 0.01) : v;
+    if (name == "Affine") return parameter(c.alpha, 1) * v + parameter(c.beta, 0);
+    if (name == "ScaledTanh") return parameter(c.alpha, 0) * std::tanh(parameter(c.beta, 0) * v);
     if (name == "HardSigmoid")
       return std::clamp(parameter(c.alpha, 0.2) * v + parameter(c.beta, 0.5), 0.0, 1.0);
     return std::numeric_limits<double>::quiet_NaN();
@@ -109,6 +118,10 @@ inline LstmOutputs lstm_by_definition(const LstmCase& c) {
         cell.push_back(at("c", (d * B + b) * H + k));
       }
       const int64_t length = c.lengths ? lengths.integer_at(b) : T;
+      if (length == 0) {  // as ONNX Runtime: not the initial states
+        h.assign(h.size(), 0);
+        cell.assign(cell.size(), 0);
+      }
       for (int64_t s = 0; s < length; ++s) {
         const int64_t t = c.direction == "reverse" || d == 1 ? length - 1 - s : s;
         const auto product = [&](int64_t gate, int64_t k) {
@@ -162,13 +175,18 @@ inline const std::vector<LstmCase>& lstm_cases() {
       {.name = "activations",
        .direction = "bidirectional",
        .activations = {"HardSigmoid", "Relu", "Tanh", "Sigmoid", "LeakyRelu", "HardSigmoid"},
-       .alpha = {0.25f, 0, 0, 0, 0.2f, 0.3f},
-       .beta = {0.4f, 0, 0, 0, 0, 0.5f}},
+       .alpha = {0.25f, 0.2f, 0.3f},
+       .beta = {0.4f, 0.5f}},
+      {.name = "affine activations",
+       .clip = 3.0f,
+       .activations = {"Affine", "Tanh", "ScaledTanh"},
+       .alpha = {0.3f, 0.7f},
+       .beta = {0.1f, 0.5f}},
       {.name = "clipped activations",
        .clip = 0.5f,
        .activations = {"HardSigmoid", "Relu", "Relu"},
-       .alpha = {0.3f, 0, 0},
-       .beta = {0.45f, 0, 0}},
+       .alpha = {0.3f},
+       .beta = {0.45f}},
       {.name = "wide", .direction = "bidirectional", .batch = 25, .features = 7, .hidden = 8},
   };
   return cases;
