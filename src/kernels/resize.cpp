@@ -91,13 +91,14 @@ void NearestPlan::run(const std::byte* in, std::byte* out, int64_t begin, int64_
 namespace {
 
 template <class Out>
-Out to_output(float x) {
+Out to_output(float x, bool cut) {
   if constexpr (std::is_same_v<Out, float>) {
     return x;
   } else {
     constexpr auto kLow = static_cast<float>(std::numeric_limits<Out>::min());
     constexpr auto kHigh = static_cast<float>(std::numeric_limits<Out>::max());
-    return static_cast<Out>(std::nearbyint(x > kLow ? std::min(x, kHigh) : kLow));
+    const float bounded = x > kLow ? std::min(x, kHigh) : kLow;
+    return static_cast<Out>(cut ? bounded : std::nearbyint(bounded));
   }
 }
 
@@ -138,7 +139,7 @@ void weigh_along(const In* in, Out* out, const WeightedAxis& axis, int64_t inner
       float sum = static_cast<float>(source[from[0] * inner + i]) * weights[0];
       for (int64_t k = 1; k < axis.taps; ++k)
         sum += static_cast<float>(source[from[k] * inner + i]) * weights[k];
-      to[i] = to_output<Out>(sum);
+      to[i] = to_output<Out>(sum, axis.cut);
     }
   }
 }

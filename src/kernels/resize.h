@@ -47,11 +47,12 @@ struct WeightedAxis {
   int64_t in = 1, out = 1, taps = 1;
   std::vector<int64_t> from;
   std::vector<float> weights;
+  bool cut = false;  // integers are cut toward zero, not rounded
 };
 
 // Of [outer, axis.in, inner] makes [outer, axis.out, inner]: rows [begin, end) of outer * axis.out. In and
-// Out: float, uint8_t, int8_t; integers are rounded half to even and clamped. Sums run in the order of the
-// taps: the bits are the same in every build.
+// Out: float, uint8_t, int8_t; integers are rounded half to even (or cut) and clamped. Sums run in the order
+// of the taps: the bits are the same in every build.
 template <class Isa, class In, class Out>
 void weigh_along(const In* in, Out* out, const WeightedAxis& axis, int64_t inner, int64_t begin, int64_t end);
 

@@ -299,6 +299,25 @@ bool fold_qlinear(Fold& f) {
   return true;
 }
 
+// Before opset 7 a slope of more than one element is for the channels; later ones broadcast from the last
+// dimension.
+void canonicalize_prelu(Canonicalize& c) {
+  Node& n = c.node;
+  n.attributes.erase("consumed_inputs");
+  if (c.version >= 7) return c.keep();
+  const SymShape *x = c.shape(0), *slope = c.shape(1);
+  if (!slope || (!x && *slope != SymShape{Dim(1)}))
+    c.fail(ErrorCode::kUnsupportedOperator, "a slope for each channel needs inputs of known rank");
+  if (slope->size() == 1 && (*slope)[0] != Dim(1) && x->size() > 2) {
+    std::vector<int64_t> axes;
+    for (size_t d = 2; d < x->size(); ++d) axes.push_back(static_cast<int64_t>(d) - 1);
+    const auto count = static_cast<int64_t>(axes.size());
+    const ValueId axes_value = c.constant_value(n.name + "_axes", Tensor::of<int64_t>({count}, axes));
+    n.inputs[1] = c.add("Unsqueeze", {n.inputs[1], axes_value});
+  }
+  c.keep();
+}
+
 // ---- gradients
 
 void add_gradient(Gradient& g) { g.give_formulas({"dy", "dy"}); }
@@ -393,7 +412,7 @@ constexpr OpDef kPRelu = {
     .broadcasts = true,
     .weights = {1},
     .quant = {.kind = QuantRule::Kind::kFloat, .why_float = "a slope for each channel has no integer form"},
-    .canonicalize = drop_consumed_inputs,
+    .canonicalize = canonicalize_prelu,
     .gradient = prelu_gradient};
 constexpr OpDef kSum = {.name = "Sum", .canonicalize = canonicalize_variadic<kAddName>};
 constexpr OpDef kMean = {.name = "Mean", .canonicalize = canonicalize_mean};

@@ -468,6 +468,7 @@ void infer(InferContext& c) { infer_conv(c, 0, 1, c.dtype(0)); }
 Kernel prepare(PrepareContext& c) {
   const Shape& weights = c.dims(1);
   const int columns = int_of(weights[0]);
+  require_operand_types(c);
   if (c.quant(0)) return integer_conv(c, input_of(c), weights_of(c), epilogue_of(c, 1, columns));
   if (c.dtype(0) != DType::kFloat32) {
     c.fail(ErrorCode::kUnsupportedType, {"convolutions of ", name_of(c.dtype(0)), " are not supported"},

@@ -23,7 +23,9 @@ Axis transposed_axis(const ConvAttributes& a, size_t d, int64_t in, int64_t kern
     const ConvPads pads = conv_pads(a, d, in, kernel);
     return {full - pads.begin - pads.end, pads.begin};
   }
-  const int64_t out = a.output_shape.empty() ? in * stride : a.output_shape[d];
+  // What the kernel does not reach is not made up for: a kernel of 1 at stride 2 gives 3 of 2, not 4 (as in
+  // ONNX Runtime; the text of the operator has no such case).
+  const int64_t out = a.output_shape.empty() ? std::min(in * stride, full) : a.output_shape[d];
   const int64_t total = std::max<int64_t>(0, full - out);
   // The text of the operator: the smaller half goes first with SAME_UPPER, last otherwise.
   const int64_t begin = a.auto_pad == ConvAttributes::Pad::kSameUpper ? total / 2 : total - total / 2;

@@ -76,11 +76,9 @@ Kernel prepare(PrepareContext& c) {
   part.output_rows.stride = static_cast<std::ptrdiff_t>(n);
   product.parts.push_back(part);
 
+  require_operand_types(c);
   if (c.quant(0)) return any_product(c, std::move(product), int_of(n));  // beta is 1: see integer()
-  if (c.dtype(0) != DType::kFloat32) {
-    c.fail(ErrorCode::kUnsupportedType, {"products of ", name_of(c.dtype(0)), " are not supported"},
-           "convert the model to float32");
-  }
+  if (c.dtype(0) != DType::kFloat32) return plain_product(c, product, double{beta});
   FloatBias bias;
   if (c.has_input(2) && beta != 0) {
     bias = float_bias_of(c);

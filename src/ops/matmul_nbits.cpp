@@ -28,6 +28,64 @@ int64_t required(const Canonicalize& c, std::string_view key) {
   return value;
 }
 
+// Bytes of a row of integer zero points, which are checked.
+int64_t point_bytes(const Canonicalize& c, const Tensor& points, int64_t n, int64_t blocks, int64_t bits) {
+  const int64_t row_bytes = (blocks * bits + 7) / 8;
+  if (points.size() != n * row_bytes) {
+    c.fail(ErrorCode::kInvalidModel, {"zero points of shape ", points.dims(), " do not fit the weights"});
+  }
+  return row_bytes;
+}
+
+struct Blocks {
+  int64_t k, n, block, blocks;
+  int bits;
+};
+
+// B [K, N] as floats, for what DequantizeLinear cannot say: rows whose blocks are not side by side (g_idx
+// [K]: the block of each), and zero points [N, blocks] that are no integers.
+Tensor dequantized(const Canonicalize& c, const Blocks& l, const Tensor& codes, const Tensor& scales,
+                   const Tensor* points, const Tensor* groups) {
+  std::vector<float> zeros(static_cast<size_t>(l.n * l.blocks), static_cast<float>(1 << (l.bits - 1)));
+  if (points && points->dtype() == DType::kUint8) {
+    const int64_t row_bytes = point_bytes(c, *points, l.n, l.blocks, l.bits);
+    for (int64_t i = 0; i < l.n * l.blocks; ++i) {
+      const std::byte* row = points->raw() + i / l.blocks * row_bytes;
+      zeros[static_cast<size_t>(i)] = static_cast<float>(code_at(row, i % l.blocks, l.bits));
+    }
+  } else if (points) {
+    if (points->size() != l.n * l.blocks) {
+      c.fail(ErrorCode::kInvalidModel, {"zero points of shape ", points->dims(), " do not fit the weights"});
+    }
+    zeros = points->floats();
+  }
+  std::vector<int64_t> block_of(static_cast<size_t>(l.k));
+  for (size_t i = 0; i < block_of.size(); ++i) block_of[i] = static_cast<int64_t>(i) / l.block;
+  if (groups) {
+    if (groups->size() < l.k) {
+      c.fail(ErrorCode::kInvalidModel, {"g_idx of shape ", groups->dims(), " does not fit K = ", l.k});
+    }
+    for (size_t i = 0; i < block_of.size(); ++i) {
+      block_of[i] = groups->integer_at(static_cast<int64_t>(i));
+      if (block_of[i] < 0 || block_of[i] >= l.blocks) {
+        c.fail(ErrorCode::kIndexOutOfRange,
+               {"index ", block_of[i], " of g_idx is outside the ", l.blocks, " blocks"});
+      }
+    }
+  }
+  const std::vector<float> steps = scales.floats();
+  Tensor floats(DType::kFloat32, {l.k, l.n});
+  float* to = floats.mutable_data<float>().data();
+  for (int64_t i = 0; i < l.k; ++i) {
+    for (int64_t row = 0; row < l.n; ++row) {
+      const auto at = static_cast<size_t>(row * l.blocks + block_of[static_cast<size_t>(i)]);
+      const int code = code_at(codes.raw(), row * l.blocks * l.block + i, l.bits);
+      *to++ = (static_cast<float>(code) - zeros[at]) * steps[at];
+    }
+  }
+  return floats;
+}
+
 // A, B [N, blocks, bytes], scales [N, blocks], zero_points, g_idx, bias
 void canonicalize(Canonicalize& c) {
   require_inputs(c, 3);
@@ -37,12 +95,10 @@ void canonicalize(Canonicalize& c) {
     c.fail(ErrorCode::kUnsupportedOperator, {"weights of ", bits, " bits are not supported"},
            "2, 4 and 8 bits are");
   }
-  if (c.node.input(4) != kNoValue) {
-    c.fail(ErrorCode::kUnsupportedOperator, "weights whose groups are reordered (g_idx) are not supported",
-           "quantize the model again without act order");
-  }
-  const Tensor *codes = c.constant(1), *scales = c.constant(2), *points = c.constant(3);
-  if (!codes || !scales || (c.node.input(3) != kNoValue && !points)) {
+  const Tensor *codes = c.constant(1), *scales = c.constant(2), *points = c.constant(3),
+               *groups = c.constant(4);
+  if (!codes || !scales || (c.node.input(3) != kNoValue && !points) ||
+      (c.node.input(4) != kNoValue && !groups)) {
     c.fail(ErrorCode::kUnsupportedOperator, "weights that are computed are not supported");
   }
   const int64_t blocks = (k + block - 1) / block;
@@ -53,6 +109,19 @@ void canonicalize(Canonicalize& c) {
   }
   if (scales->size() != n * blocks) {
     c.fail(ErrorCode::kInvalidModel, {"scales of shape ", scales->dims(), " do not fit the weights"});
+  }
+
+  Graph& g = c.graph;
+  const std::string base = g[c.node.inputs[1]].name;
+  const auto finish = [&](ValueId b) {
+    if (c.node.input(5) == kNoValue) return c.finish("MatMul", {c.node.input(0), b});
+    const ValueId product = c.add("MatMul", {c.node.input(0), b});
+    c.finish("Add", {product, c.node.input(5)});
+  };
+  const bool float_points = points && points->dtype() != DType::kUint8;
+  if (groups || float_points) {
+    const Blocks layout{.k = k, .n = n, .block = block, .blocks = blocks, .bits = static_cast<int>(bits)};
+    return finish(g.add_constant(base + "_floats", dequantized(c, layout, *codes, *scales, points, groups)));
   }
 
   // B as DequantizeLinear has it: [K, N], with scales [blocks, N].
@@ -76,29 +145,19 @@ void canonicalize(Canonicalize& c) {
   const int middle = 1 << (bits - 1);
   if (!points) {
     for (int64_t i = 0; i < n * blocks; ++i) put(zero_points, i, middle);
-  } else if (points->dtype() == DType::kUint8) {
-    const int64_t row_bytes = (blocks * bits + 7) / 8;
-    if (points->size() != n * row_bytes) {
-      c.fail(ErrorCode::kInvalidModel, {"zero points of shape ", points->dims(), " do not fit the weights"});
-    }
+  } else {
+    const int64_t row_bytes = point_bytes(c, *points, n, blocks, bits);
     for (int64_t row = 0; row < n; ++row)
       for (int64_t b = 0; b < blocks; ++b)
         put(zero_points, b * n + row, code_at(points->raw() + row * row_bytes, b, static_cast<int>(bits)));
-  } else {
-    c.fail(ErrorCode::kUnsupportedOperator, "zero points that are no integers are not supported",
-           "quantize the model again with integer zero points");
   }
 
-  Graph& g = c.graph;
-  const std::string base = g[c.node.inputs[1]].name;
   const ValueId b = c.add("DequantizeLinear",
                           {g.add_constant(base + "_blocks", std::move(weights)),
                            g.add_constant(base + "_scales", std::move(turned_scales)),
                            g.add_constant(base + "_zero_points", std::move(zero_points))},
                           {{"axis", int64_t{0}}, {"block_size", block}});
-  if (c.node.input(5) == kNoValue) return c.finish("MatMul", {c.node.input(0), b});
-  const ValueId product = c.add("MatMul", {c.node.input(0), b});
-  c.finish("Add", {product, c.node.input(5)});
+  finish(b);
 }
 
 constexpr OpDef kMatMulNBits = {.domain = kMicrosoft, .name = "MatMulNBits", .canonicalize = canonicalize};

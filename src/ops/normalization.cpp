@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "kernels/binary.h"
 #include "kernels/norm.h"
 #include "ops/gradient.h"
 #include "ops/rewrite.h"
@@ -46,28 +47,54 @@ Kernel prepare_rows(PrepareContext& c) {
   int64_t rows = 1, length = 1;
   for (size_t d = 0; d < x.size(); ++d)
     (static_cast<int64_t>(d) < (axis < 0 ? axis + rank : axis) ? rows : length) *= x[d];
+  // Scale and bias are one row each, or broadcast to the input: then they are applied to all rows at last.
+  std::optional<kernels::Broadcast> spread[3];
   for (size_t i = 0; i < c.inputs(); ++i) {
     if (!c.has_input(i)) continue;
     if (c.dtype(i) != DType::kFloat32) fail_type(c, i);
-    if (i > 0 && element_count(c.dims(i)) != length) {
-      c.fail(ErrorCode::kUnsupportedOperator,
-             {"input ", i, " should have the ", length, " elements of a normalized row"});
+    if (i == 0 || element_count(c.dims(i)) == length) continue;
+    const Shape& own = c.dims(i);
+    bool fits = own.size() <= x.size();
+    for (size_t d = 0; fits && d < own.size(); ++d) {
+      const int64_t size = own[own.size() - 1 - d];
+      fits = size == 1 || size == x[x.size() - 1 - d];
     }
+    if (!fits) {
+      c.fail(ErrorCode::kShapeMismatch, {"input ", i, " of shape ", own, " does not broadcast to ", x});
+    }
+    const std::span<const int64_t> operands[] = {x, own};
+    spread[i] = kernels::Broadcast::of(operands, x);
+    if (!spread[i])
+      c.fail(ErrorCode::kUnsupportedOperator, {"input ", i, " broadcasts in too many dimensions"});
+  }
+  if (spread[1] && c.has_input(2) && !spread[2]) {  // the bias comes after the scale
+    const std::span<const int64_t> normalized =
+        std::span(x).subspan(static_cast<size_t>(axis < 0 ? axis + rank : axis));
+    const std::span<const int64_t> operands[] = {x, normalized};
+    spread[2] = kernels::Broadcast::of(operands, x);
   }
   const bool bias = c.has_input(2), mean_out = c.has_output(1), deviation_out = c.has_output(2);
   const float epsilon = c.node().float_attribute("epsilon", kEpsilon);
   c.in_place(0);
   return [=](const RunContext& r) {
-    r.parallel_range(
-        rows, std::max<int64_t>(1, 8192 / std::max<int64_t>(1, length)), [&](int64_t begin, int64_t end) {
-          for (int64_t row = begin; row < end; ++row) {
-            const kernels::RowStatistics s = kernels::normalize_row(
-                r.in<float>(0) + row * length, r.out<float>(0) + row * length, static_cast<size_t>(length),
-                r.in<float>(1), bias ? r.in<float>(2) : nullptr, epsilon, kRootMeanSquare);
-            if (mean_out) r.out<float>(1)[row] = s.mean;
-            if (deviation_out) r.out<float>(2)[row] = s.inverse_deviation;
-          }
-        });
+    r.parallel_range(rows, std::max<int64_t>(1, 8192 / std::max<int64_t>(1, length)),
+                     [&](int64_t begin, int64_t end) {
+                       for (int64_t row = begin; row < end; ++row) {
+                         const kernels::RowStatistics s = kernels::normalize_row(
+                             r.in<float>(0) + row * length, r.out<float>(0) + row * length,
+                             static_cast<size_t>(length), spread[1] ? nullptr : r.in<float>(1),
+                             bias && !spread[2] ? r.in<float>(2) : nullptr, epsilon, kRootMeanSquare);
+                         if (mean_out) r.out<float>(1)[row] = s.mean;
+                         if (deviation_out) r.out<float>(2)[row] = s.inverse_deviation;
+                       }
+                       constexpr float kInfinity = std::numeric_limits<float>::infinity();
+                       for (size_t i : {size_t{1}, size_t{2}}) {
+                         if (!spread[i]) continue;
+                         kernels::binary(i == 1 ? kernels::Binary::kMul : kernels::Binary::kAdd, *spread[i],
+                                         r.out<float>(0), r.in<float>(i), r.out<float>(0), begin * length,
+                                         end * length, -kInfinity, kInfinity);
+                       }
+                     });
   };
 }
 

@@ -5,6 +5,7 @@
 #include "kernels/pool.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "ops/gradient.h"
 #include "ops/shape_arguments.h"
@@ -281,6 +282,17 @@ Kernel norm(const PrepareContext& c, const PoolGeometry& g) {
                    });
 }
 
+// Before opset 2 p was a float.
+void whole_power(Canonicalize& c) {
+  if (const Attribute* p = c.node.attribute("p"); p && std::holds_alternative<float>(*p)) {
+    const float power = std::get<float>(*p);
+    if (power < 1 || power > 1e6f || power != std::floor(power))
+      c.fail(ErrorCode::kUnsupportedOperator, "norms whose p is not a whole number are not supported");
+    c.node.attributes.insert_or_assign("p", static_cast<int64_t>(power));
+  }
+  c.keep();
+}
+
 Kernel prepare_lp(PrepareContext& c) { return norm(c, geometry_of(c, false)); }
 Kernel prepare_global_lp(PrepareContext& c) { return norm(c, global_geometry(c)); }
 
@@ -429,17 +441,17 @@ constexpr OpDef kGlobalAveragePool = {.name = "GlobalAveragePool",
                                       .fold = fold_global_average,
                                       .gradient = average_gradient};
 constexpr OpDef kLpPool = {.name = "LpPool",
-                           .since = 2,
                            .infer = infer_pool,
                            .prepare = prepare_lp,
                            .layout = channels_last,
-                           .quant = {.why_float = kNoIntegerNorm}};
+                           .quant = {.why_float = kNoIntegerNorm},
+                           .canonicalize = whole_power};
 constexpr OpDef kGlobalLpPool = {.name = "GlobalLpPool",
-                                 .since = 2,
                                  .infer = infer_global,
                                  .prepare = prepare_global_lp,
                                  .layout = global_layout,
-                                 .quant = {.why_float = kNoIntegerNorm}};
+                                 .quant = {.why_float = kNoIntegerNorm},
+                                 .canonicalize = whole_power};
 constexpr OpDef kQLinearAveragePool = {
     .domain = kMicrosoft, .name = "QLinearAveragePool", .quant = {}, .canonicalize = expand_average};
 constexpr OpDef kQLinearGlobalAveragePool = {.domain = kMicrosoft,

@@ -516,6 +516,15 @@ FloatBias float_bias_of(const PrepareContext& c) {
   return bias;
 }
 
+void require_operand_types(const PrepareContext& c) {
+  const DType wanted = c.quant(0) ? DType::kFloat32 : c.dtype(0);
+  for (size_t i = 1; i < 3; ++i) {
+    if (!c.has_input(i) || c.quant(i) || c.dtype(i) == wanted) continue;
+    c.fail(ErrorCode::kUnsupportedType,
+           {"input ", i, " has type ", name_of(c.dtype(i)), ", not ", name_of(wanted)});
+  }
+}
+
 Kernel float_product(PrepareContext& c, Product product, FloatBias bias) {
   std::shared_ptr<const PackedFloat> packed;
   if (const Tensor* weights = c.constant(product.weight_input)) {
@@ -588,14 +597,12 @@ Kernel integer_product(PrepareContext& c, Product product, Operand8 input, Weigh
 }
 
 Kernel any_product(PrepareContext& c, Product product, int columns) {
+  require_operand_types(c);
   if (c.quant(0)) {
     Epilogue8 epilogue = epilogue_of(c, product.alpha, columns);
     return integer_product(c, std::move(product), input_of(c), weights_of(c), std::move(epilogue));
   }
-  if (c.dtype(0) != DType::kFloat32) {
-    c.fail(ErrorCode::kUnsupportedType, {"products of ", name_of(c.dtype(0)), " are not supported"},
-           "convert the model to float32");
-  }
+  if (c.dtype(0) != DType::kFloat32) return plain_product(c, product);
   FloatBias bias = float_bias_of(c);
   if (bias.constant.size() == 1) bias.constant.resize(static_cast<size_t>(columns), float{bias.constant[0]});
   if (c.quant(1)) return weight_only_product(c, std::move(product), std::move(bias));

@@ -136,12 +136,19 @@ FloatBias float_bias_of(const PrepareContext& c);
 Operand8 operand_at(const PrepareContext& c, size_t value, size_t zero_point);
 Weights8 weights_at(const PrepareContext& c, size_t value, size_t zero_point);
 
+// Operands that are not quantized have one type, float32 beside quantized ones, or kUnsupportedType.
+void require_operand_types(const PrepareContext& c);
+
 // Kernels. `columns`: of all scales and biases.
 Kernel float_product(PrepareContext& c, Product product, FloatBias bias);
 Kernel integer_product(PrepareContext& c, Product product, Operand8 input, Weights8 weights,
                        Epilogue8 epilogue);
 // Float activations, quantized constant weights of one part, in place or dequantized when they are packed.
 Kernel weight_only_product(PrepareContext& c, Product product, FloatBias bias);
+// Rows times matrices of types that models rarely have: float64, and integers of 32 and 64 bits, which wrap.
+// Throws kUnsupportedType for others. C of Gemm: input 2, broadcast to [rows, columns] and multiplied by
+// `beta`.
+Kernel plain_product(PrepareContext& c, const Product& product, double beta = 1);
 // Whichever of these the types of the edges ask for.
 Kernel any_product(PrepareContext& c, Product product, int columns);
 

@@ -28,6 +28,10 @@ int64_t count_of(const InferContext& c, const Tensor& start, const Tensor& limit
 }
 
 void infer_range(InferContext& c) {
+  for (size_t i : {size_t{1}, size_t{2}}) {
+    if (c.dtype(i) != c.dtype(0) && c.dtype(i) != DType::kUndefined && c.dtype(0) != DType::kUndefined)
+      c.fail(ErrorCode::kUnsupportedType, "start, limit and delta have different types");
+  }
   const Tensor* start = c.shape_argument(0);
   const Tensor* limit = c.shape_argument(1);
   const Tensor* delta = c.shape_argument(2);

@@ -74,11 +74,11 @@ Kernel prepare(PrepareContext& c, Reduce f) {
   const kernels::ReduceShape shape = *found;
   const int64_t count = element_count(c.out_dims(0));
   const int64_t grain = shape.grain();
-  // Bools as bytes.
-  const DType type = c.dtype(0) == DType::kBool ? DType::kUint8 : c.dtype(0);
+  const DType type = c.dtype(0);
   switch (type) {
     case DType::kFloat32:
     case DType::kFloat64:
+    case DType::kBool:
     case DType::kInt8:
     case DType::kUint8:
     case DType::kInt32:

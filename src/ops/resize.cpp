@@ -129,11 +129,14 @@ void infer_resize(InferContext& c) {
     for (size_t i = 0; i < out.size(); ++i) {
       const auto at = static_cast<int64_t>(i);
       if (is_given(scales)) {
-        if (at < scales->size() && scales->floats()[i] == 1.0F)
+        if (at < scales->size() && scales->floats()[i] == 1.0F) {
           out[i] = (*in)[i];
-        else if (at < scales->size() && (*in)[i].known())
-          out[i] =
-              static_cast<int64_t>(std::floor(static_cast<float>((*in)[i].value()) * scales->floats()[i]));
+        } else if (at < scales->size() && (*in)[i].known()) {
+          const float wanted = static_cast<float>((*in)[i].value()) * scales->floats()[i];
+          c.require(wanted >= 0 && wanted < 1e9F, {"cannot resize an input of shape ", *in,
+                                                   " by a factor of ", decimal(scales->floats()[i])});
+          out[i] = static_cast<int64_t>(std::floor(wanted));
+        }
       } else if (at < sizes->size() && sizes->integer_at(at) >= 0) {
         out[i] = sizes->integer_at(at);
       }
@@ -185,9 +188,10 @@ WeightedAxis weights_of(const Node& node, int64_t in, int64_t out, const Extent&
   const float a = node.float_attribute("cubic_coeff_a", -0.75F);
   // Antialiasing widens the kernel when the output is smaller, so that every pixel of the input counts.
   const float squeeze = node.int_attribute("antialias", 0) != 0 ? std::min(extent.scale, 1.0F) : 1.0F;
+  if (out == 0) return {.in = in, .out = 0, .from = {}, .weights = {}};  // of a factor as small as one likes
   const float reach = (is_cubic ? 2.0F : 1.0F) / squeeze;
   const auto start = static_cast<int64_t>(std::floor(-reach)) + 1;
-  WeightedAxis axis{in, out, 2 - 2 * start, {}, {}};
+  WeightedAxis axis{.in = in, .out = out, .taps = 2 - 2 * start, .from = {}, .weights = {}};
   for (int64_t i = 0; i < out; ++i) {
     const float x = source(coordinates, i, extent, in, out);
     const auto left =
@@ -258,11 +262,16 @@ Kernel weighted_kernel(PrepareContext& c, const Target& t, const std::vector<siz
   std::vector<size_t> logical(dims.size());
   for (size_t i = 0; i < dims.size(); ++i) logical[physical[i]] = i;
   size_t scratch = 0, from = 0;
+  // ONNX Runtime casts what it makes of integers by linear interpolation, and rounds what it antialiases.
+  // Between quantized edges the interpolation is one of floats.
+  const bool cut = !c.quant(0) && c.node().string_attribute("mode", "nearest") == "linear" &&
+                   c.node().int_attribute("antialias", 0) == 0;
   for (size_t at = dims.size(); at-- > 0;) {  // inner axes first: the passes after them have the longer rows
     const size_t i = logical[at];
     if (!t.resized[i]) continue;
     Pass pass{weights_of(c.node(), dims[at], t.size[i], t.extent[i]), product(dims, 0, at),
               product(dims, at + 1, dims.size()), from, scratch};
+    pass.axis.cut = cut;
     dims[at] = t.size[i];
     from = scratch;
     scratch += (static_cast<size_t>(product(dims, 0, dims.size())) + 31) / 16 *

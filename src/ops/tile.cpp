@@ -1,6 +1,7 @@
 // Tile: a value repeated along its axes.
 #include <algorithm>
 
+#include "core/decimal.h"
 #include "kernels/copy.h"
 #include "ops/shape_arguments.h"
 
@@ -47,11 +48,34 @@ Kernel prepare_tile(PrepareContext& c) {
   };
 }
 
+// Before opset 6 there was a number of tiles along one axis, both as inputs.
+void canonicalize(Canonicalize& c) {
+  if (c.version < 6) {
+    const SymShape* in = c.shape(0);
+    const Tensor *tiles = c.constant(1), *axis = c.constant(2);
+    if (!in || !tiles || !axis || tiles->size() != 1 || axis->size() != 1) {
+      c.fail(ErrorCode::kUnsupportedOperator,
+             "tiles and axis are no constants, or the input's rank is not known");
+    }
+    const float count = tiles->floats()[0], along = axis->floats()[0];
+    const auto rank = static_cast<int64_t>(in->size());
+    if (!(along >= 0 && along < static_cast<float>(rank)) || !(count >= 0 && count < 1e9f)) {
+      c.fail(ErrorCode::kShapeMismatch,
+             {"cannot repeat ", *in, " ", decimal(count), " times along axis ", decimal(along)});
+    }
+    std::vector<int64_t> repeats(in->size(), 1);
+    repeats[static_cast<size_t>(along)] = static_cast<int64_t>(count);
+    c.node.inputs = {c.node.inputs[0],
+                     c.constant_value(c.node.name + "_repeats", Tensor::of<int64_t>({rank}, repeats))};
+  }
+  c.keep();
+}
+
 constexpr OpDef kTile = {.name = "Tile",
-                         .since = 6,
                          .infer = infer_tile,
                          .prepare = prepare_tile,
-                         .quant = {.kind = QuantRule::Kind::kSameScale}};
+                         .quant = {.kind = QuantRule::Kind::kSameScale},
+                         .canonicalize = canonicalize};
 const RegisterOps kRegistered({&kTile});
 
 }  // namespace

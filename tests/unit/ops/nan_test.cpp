@@ -50,7 +50,7 @@ TEST(NaN, IsTheExtremeOfTwo) {
 // bound.
 TEST(NaN, IsNoBound) {
   GraphBuilder net;
-  const ValueId x = net.input("x", symbolic({3}));
+  const ValueId x = net.input("x", symbolic(Shape{3}));
   net.output(net.add("Max", "max", {x, net.constant("bound", Tensor::scalar(kNaN))}));
   const auto model = net.build();
   simplify(model->graph);
@@ -59,7 +59,7 @@ TEST(NaN, IsNoBound) {
   const Tensor values = row({kNaN, -kInfinity, -2, 2, kInfinity});
   const auto clip = [&](float lo, float hi) {
     GraphBuilder clips;
-    const ValueId v = clips.input("x", symbolic({5}));
+    const ValueId v = clips.input("x", symbolic(Shape{5}));
     clips.output(
         clips.add("Clip", "clip",
                   {v, clips.constant("lo", Tensor::scalar(lo)), clips.constant("hi", Tensor::scalar(hi))}));
@@ -215,14 +215,14 @@ TEST(NaN, InATable) {
   for (const DType type : {DType::kUint8, DType::kInt8}) {
     GraphBuilder net;
     const int zero = type == DType::kUint8 ? 128 : 0;
-    const ValueId x = net.fake_quantize("x_dq", net.input("x", symbolic({4})), 1.0f, zero, type);
+    const ValueId x = net.fake_quantize("x_dq", net.input("x", symbolic(Shape{4})), 1.0f, zero, type);
     net.output(net.fake_quantize("y", net.add("Log", "log", {x}), 0.1f, zero, type));
     const auto model = net.build();
     const std::vector<runtime::Feed> feeds{{"x", row({-1, 0, 1, 2})}};
     // The logarithm of -1 is NaN, which QuantizeLinear makes the lowest integer; of 0 it is -infinity.
     const std::vector<float> wanted{-12.8f, -12.8f, 0, 0.7f};
-    expect_floats(runtime::Session(model, {.integer = true, .threads = 1}).run(feeds)[0], {4}, wanted, 1e-5f);
-    expect_floats(runtime::Session(model, {.integer = false, .threads = 1}).run(feeds)[0], {4}, wanted,
+    expect_floats(runtime::Session(model, {.threads = 1, .integer = true}).run(feeds)[0], {4}, wanted, 1e-5f);
+    expect_floats(runtime::Session(model, {.threads = 1, .integer = false}).run(feeds)[0], {4}, wanted,
                   1e-5f);
   }
 }

@@ -80,7 +80,7 @@ TEST(Strings, DecideABranch) {
     sub->outputs = {sub->add_constant("value", t)};
     return sub;
   };
-  const ValueId x = net.input("x", symbolic({1}), DType::kString);
+  const ValueId x = net.input("x", symbolic(Shape{1}), DType::kString);
   const ValueId same = net.add("Equal", "same", {x, net.constant("yes", strings({1}, {"yes"}))});
   net.output(
       net.add("If", "choice", {same}, {{"then_branch", branch({1}, 1)}, {"else_branch", branch({2}, 2)}}));
