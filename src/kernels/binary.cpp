@@ -9,6 +9,7 @@
 
 #include "kernels/elementwise_math.h"
 #include "kernels/requantize.h"
+#include "kernels/unary.h"
 #include "kernels/wide.h"
 
 namespace zp::kernels {
@@ -244,6 +245,15 @@ void binary(Binary function, const Broadcast& shape, const float* a, const float
                      [=](F u, F v) { return L::min(L::max(f(u, v), low), high); });
     });
   };
+  // The clamp, which is rare here, comes after: it would take as long as the function.
+  const auto extreme = [&](auto f) {
+    shape.walk(begin, end, [&](const auto& offsets, int64_t out, int64_t count) {
+      float_run<Isa>(a + offsets[0], a_moves, b + offsets[1], b_moves, y + out, static_cast<size_t>(count),
+                     f);
+    });
+    if (lo == -kInfinity && hi == kInfinity) return;
+    unary<Isa>(Unary::kClamp, {.a = lo, .b = hi}, y + begin, y + begin, static_cast<size_t>(end - begin));
+  };
   // An exponent that stands still along the runs: a constant, in all models seen.
   const auto power = [&] {
     shape.walk(begin, end, [&](const auto& offsets, int64_t out, int64_t count) {
@@ -280,9 +290,9 @@ void binary(Binary function, const Broadcast& shape, const float* a, const float
     case Binary::kDiv:
       return apply([](F u, F v) { return L::div(u, v); });
     case Binary::kMax:
-      return apply([](F u, F v) { return L::maximum(u, v); });
+      return extreme([](F u, F v) { return L::maximum(u, v); });
     case Binary::kMin:
-      return apply([](F u, F v) { return L::minimum(u, v); });
+      return extreme([](F u, F v) { return L::minimum(u, v); });
     case Binary::kPRelu:
       return apply([](F u, F v) { return L::select(L::less(u, L::splat(0.0f)), L::mul(u, v), u); });
     case Binary::kPow:

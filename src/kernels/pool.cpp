@@ -102,13 +102,18 @@ v128_t splat(T value) {
 template <class T, int kVectors>
 void max_vectors(const T* in, const Windows& windows, const Window& w, v128_t* best) {
   constexpr int kLanes = 16 / sizeof(T);
-  const bool any = w.taps() > 0;
-  for (int i = 0; i < kVectors; ++i)
-    best[i] = any ? wasm_v128_load(in + w.first + i * kLanes) : splat<T>(lowest<T>());
+  if (w.taps() == 0) {
+    for (int i = 0; i < kVectors; ++i) best[i] = splat<T>(lowest<T>());
+    return;
+  }
+  for (int i = 0; i < kVectors; ++i) best[i] = wasm_v128_load(in + w.first + i * kLanes);
   const int64_t step = windows.step(2);
+  int64_t done = 1;  // taps of the first line
   for_each_line(in, windows, w, kWholeLine, [&](const T* from, int64_t taps) {
-    for (int64_t x = 0; x < taps; ++x, from += step)
+    from += done * step;
+    for (int64_t x = done; x < taps; ++x, from += step)
       for (int i = 0; i < kVectors; ++i) best[i] = vector_max<T>(best[i], wasm_v128_load(from + i * kLanes));
+    done = 0;
   });
 }
 
