@@ -66,8 +66,8 @@ export interface SchemeOptions {
   /** Activations: the zero point in the middle of the type. Default: false, wherever the range puts it. */
   symmetric?: boolean | undefined;
   /**
-   * Weights: the zero point in the middle of the type. Default: true, but false for `weight-only` with 4 or 2 bits, where
-   * a zero point for each block is worth its half (or quarter) byte.
+   * Weights: the zero point in the middle of the type. Default: false for unsigned types, whose zero point is stored
+   * anyway, and for `weight-only` with 4 or 2 bits, where one for each block is worth its half (or quarter) byte; else true.
    */
   symmetricWeights?: boolean | undefined;
   /** 7-bit weights, for runtimes and machines whose 8-bit products saturate. Default: false. */
@@ -466,7 +466,10 @@ export function configFrom(
     perChannel: options.perChannel ?? true,
     symmetricWeights:
       options.symmetricWeights ??
-      !(options.mode === 'weight-only' && blockTypes.includes(options.weights ?? '')),
+      !(
+        options.weights?.startsWith('u') ||
+        (options.mode === 'weight-only' && blockTypes.includes(options.weights ?? ''))
+      ),
     symmetricActivations: options.symmetric ?? false,
     reduceRange: options.reduceRange ?? false,
     blockSize: options.blockSize ?? 32,

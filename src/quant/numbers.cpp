@@ -243,17 +243,22 @@ QuantizedWeight quantize_weight(const Tensor& w, const WeightSpec& spec) {
   // Of the range that the largest weight asks for, or in symmetric types of one with so many steps more.
   struct Start {
     double part = 1, steps = 0;
-    int32_t moved = 0;  // the zero point
+    int32_t moved = 0;      // the zero point
+    bool centered = false;  // in the middle of the type
   };
   static constexpr std::array<Start, 1> kWide{{{}}};
+  // Steps around the middle are wider, but the largest weight is exact, and of a few weights that can be
+  // more.
+  static constexpr std::array<Start, 2> kWideAsymmetric{{{}, {.centered = true}}};
   // In few bits -8 is worth having, and a little clipping often costs less than wide steps: try a few.
   static constexpr std::array<Start, 5> kSymmetric{{{}, {1, 0.5}, {1, 1}, {1, 1.5}, {1, 2}}};
   static constexpr std::array<Start, 6> kAsymmetric{
       {{}, {1, 0, -1}, {1, 0, 1}, {0.85}, {0.85, 0, -1}, {0.85, 0, 1}}};
   const bool narrow = bits_of(spec.dtype) < 8;
-  const std::span<const Start> starts = !narrow          ? std::span<const Start>(kWide)
-                                        : spec.symmetric ? std::span<const Start>(kSymmetric)
-                                                         : std::span<const Start>(kAsymmetric);
+  const std::span<const Start> starts = !narrow && spec.symmetric ? std::span<const Start>(kWide)
+                                        : !narrow                 ? std::span<const Start>(kWideAsymmetric)
+                                        : spec.symmetric          ? std::span<const Start>(kSymmetric)
+                                                                  : std::span<const Start>(kAsymmetric);
   // From each start the codes, and then the scale that fits them best, in turn.
   const int turns = narrow && !spec.symmetric ? 3 : 1;
   struct Sums {
@@ -268,7 +273,8 @@ QuantizedWeight quantize_weight(const Tensor& w, const WeightSpec& spec) {
       const double lo = ranges[g].min, hi = ranges[g].max;
       tried[g] = 1;
       if (is_zero(g)) continue;
-      if (spec.symmetric) {
+      if (spec.symmetric || start.centered) {
+        points[g] = center;
         tried[g] = bounded(std::max(-lo, hi) / (codes.max - center + start.steps), g);
         continue;
       }
@@ -277,7 +283,7 @@ QuantizedWeight quantize_weight(const Tensor& w, const WeightSpec& spec) {
           std::clamp(std::nearbyint(codes.min - lo / static_cast<double>(tried[g])) + start.moved,
                      static_cast<double>(codes.min), static_cast<double>(codes.max)));
     }
-    if (!narrow) {
+    if (starts.size() == 1) {
       scales = tried, zeros = points;
       break;
     }

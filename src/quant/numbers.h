@@ -87,9 +87,9 @@ struct QuantizedWeight {
 
 // Symmetric 8 bits: scale = max|w| / 127. Symmetric 4 bits: of several scales around max|w| / 7.5, the one
 // with the least squared error, codes -8...7 (or 0...15 around 8); 2 bits likewise. Asymmetric 8 bits: from
-// the minimum and maximum, widened to hold 0. Asymmetric 4 and 2 bits: of several ranges within that one, and
-// the scales and zero points that fit their codes best, those with the least squared error. `w` is float32
-// and finite.
+// the minimum and maximum, widened to hold 0, or as symmetric where that has less squared error. Asymmetric 4
+// and 2 bits: of several ranges within that one, and the scales and zero points that fit their codes best,
+// those with the least squared error. `w` is float32 and finite.
 QuantizedWeight quantize_weight(const Tensor& w, const WeightSpec& spec);
 // The float weight that `q` stands for.
 Tensor dequantize_weight(const QuantizedWeight& q, const Grouping& grouping);

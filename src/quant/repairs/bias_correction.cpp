@@ -286,7 +286,7 @@ const RegisterStage kBiasCorrection({
     .checkable = true,
     .corrects_means = true,
     .needs_samples = layerwise_needs_samples,
-    .options = {{.name = kSamples, .owner = kName, .otherwise = 8, .min = 1, .max = 1024},
+    .options = {{.name = kSamples, .owner = kName, .otherwise = 16, .min = 1, .max = 1024},
                 {.name = kAnalytic, .owner = kName, .otherwise = 0, .min = 0, .max = 1}},
     .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
       return std::make_unique<BiasCorrection>(s, o);
