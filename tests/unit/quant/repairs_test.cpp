@@ -759,8 +759,8 @@ std::shared_ptr<Model> repeated_block(bool read_elsewhere) {
     const ValueId n = net.add("LayerNormalization", "n" + i, {v, scale, shift});
     v = net.add("MatMul", "m" + i, {n, weight});
   }
-  if (read_elsewhere) v = net.add("Add", "sum", {v, net.add("ReduceMean", "mean", {weight})});
   net.output(v);
+  if (read_elsewhere) net.output(net.add("Mul", "scaled", {net.add("ReduceMean", "mean", {x}), weight}));
   return net.build();
 }
 
