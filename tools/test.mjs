@@ -131,6 +131,9 @@ const packageTests = async () =>
     await checks([['publint', '--strict'], ['attw', '--pack', '.', '--profile', 'esm-only'], ['size-limit']]),
   ]);
 
+/** Random graphs that every run compares: a minute with sanitizers on one core. */
+const comparedGraphs = 1500;
+
 async function fuzz(environment) {
   await buildPreset('fuzz', environment, { buildFolder: 'native' });
   const folder = join(root, 'build', 'native');
@@ -142,6 +145,12 @@ async function fuzz(environment) {
   const targets = named('.cpp');
   const seconds = Number(process.env.ZEROPOINT_FUZZ_SECONDS ?? 60);
   if (targets.length === 0) throw new Failure('no fuzz targets were built');
+  // The same graphs in every run: what agreed once must agree.
+  const graphs = await run(join(folder, 'zeropoint_graphs'), ['compare', '0', `${comparedGraphs}`], {
+    quiet: true,
+    mayFail: true,
+  });
+  console.log(graphs.code === 0 ? `  ${graphs.output.trim().split('\n').at(-1)}` : graphs.output);
   const counts = await inParallel(targets, async (target) => {
     const found = join(folder, 'corpus', target);
     const seeds = join(sources, 'corpus', target);
@@ -167,7 +176,7 @@ async function fuzz(environment) {
     else console.log(`  ${target}: ${output.match(/number_of_executed_units:\s*(\d+)/)?.[1]} inputs`);
     return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1 };
   });
-  return sum(counts);
+  return sum([...counts, { passed: graphs.code === 0 ? 1 : 0, failed: graphs.code === 0 ? 0 : 1 }]);
 }
 
 async function lintChecks(environment) {

@@ -1,0 +1,96 @@
+// Whatever model comes in: it is read, prepared, planned for inputs of small size and run, or refused with
+// an Error that is not internal.
+//
+//   onnx_plan_fuzz CORPUS/ [-max_total_time=60] [-dict=tests/fuzz/onnx.dict]
+//
+// An empty corpus folder is first filled with random graphs (graphs/random_graph.h).
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/error.h"
+#include "graphs/random_graph.h"
+#include "onnx/onnx.h"
+#include "runtime/prepare.h"
+#include "runtime/session.h"
+
+namespace {
+
+constexpr uint64_t kSeeds = 64;
+constexpr size_t kMemory = size_t{64} << 20;
+
+void fill(const std::filesystem::path& folder) {
+  for (uint64_t seed = 0; seed < kSeeds; ++seed) {
+    zp::fuzz::Choices choices(seed);
+    const std::vector<std::byte> bytes = zp::onnx::write(*zp::fuzz::random_graph(choices, 4, 1).model);
+    std::ofstream(folder / ("graph_" + std::to_string(seed)), std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  }
+}
+
+// Zeros of the declared dimensions; 2 where none is declared. Empty when they would be large.
+std::vector<zp::runtime::Feed> zeros(const zp::Graph& graph) {
+  std::vector<zp::runtime::Feed> feeds;
+  for (zp::ValueId v : graph.inputs) {
+    const zp::Value& input = graph[v];
+    zp::Shape dims;
+    int64_t count = 1;
+    if (input.shape)
+      for (const zp::Dim& d : *input.shape) {
+        dims.push_back(d.known() ? d.value() : 2);
+        if (dims.back() > 4096) return {};
+        count *= dims.back();
+        if (count > 65536) return {};
+      }
+    if (input.dtype == zp::DType::kUndefined) return {};
+    feeds.push_back(
+        {input.name, input.dtype == zp::DType::kString
+                         ? zp::Tensor::of_strings(dims, std::vector<std::string>(static_cast<size_t>(count)))
+                         : zp::Tensor(input.dtype, dims)});
+  }
+  return feeds;
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
+  for (int i = 1; i < *argc; ++i) {
+    const std::filesystem::path folder = (*argv)[i];
+    if ((*argv)[i][0] == '-' || !std::filesystem::is_directory(folder)) continue;
+    if (std::filesystem::is_empty(folder)) fill(folder);
+    break;
+  }
+  return 0;
+}
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  try {
+    // Exactly as large as the file, so that AddressSanitizer sees reads beyond it.
+    auto* const bytes = new std::byte[size];
+    if (size > 0) std::memcpy(bytes, data, size);
+    auto model =
+        std::make_shared<zp::Model>(zp::onnx::read({bytes, std::default_delete<std::byte[]>()}, size));
+    zp::runtime::prepare(model->graph);
+    const std::vector<zp::runtime::Feed> feeds = zeros(model->graph);
+    if (feeds.size() != model->graph.inputs.size()) return 0;
+    zp::runtime::SessionOptions options;
+    options.memory_limit = kMemory;
+    zp::runtime::Session session(model, options);
+    session.begin(feeds);
+    for (int slices = 0; slices < 200 && !session.advance(5); ++slices) {
+    }
+  } catch (const zp::Error& e) {
+    if (e.code() != zp::ErrorCode::kInternal) return 0;
+    std::fprintf(stderr, "broken promise: no internal errors: %s\n", e.what());
+    std::abort();
+  }
+  return 0;
+}
