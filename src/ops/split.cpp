@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ops/cast.h"
 #include "ops/gradient.h"
 #include "ops/shape_arguments.h"
 
@@ -89,7 +90,23 @@ Kernel prepare_split(PrepareContext& c) {
 }
 
 void sizes_to_input(Canonicalize& c) {
-  c.attribute_to_input("split", 1);  // an attribute in opsets 2 to 12
+  c.attribute_to_input("split", 1);  // an attribute in opsets 1 to 12
+  if (c.version < 2) {
+    if (!c.node.attribute("axis"))
+      c.fail(ErrorCode::kUnsupportedOperator, "opset 1 does not say along which axis a value is split");
+    // Or an input of the type of the data.
+    if (const Tensor* sizes = c.constant(1); sizes && sizes->dtype() != DType::kInt64)
+      c.node.inputs[1] = c.constant_value(c.node.name + "_sizes", cast(*sizes, DType::kInt64));
+  }
+  if (const SymShape* in = c.shape(0); c.version < 18 && c.node.input(1) == kNoValue && in) {
+    const auto rank = static_cast<int64_t>(in->size()), axis = c.node.int_attribute("axis", 0);
+    const auto at = static_cast<size_t>(axis < 0 ? axis + rank : axis);
+    const auto count = static_cast<int64_t>(c.node.outputs.size());
+    // Since opset 18 the last part may be smaller.
+    if (at < in->size() && (*in)[at].known() && (*in)[at].value() % count != 0)
+      c.fail(ErrorCode::kShapeMismatch,
+             {"cannot split ", (*in)[at].value(), " into ", count, " equal parts"});
+  }
   if (c.node.input(1) != kNoValue) {
     c.node.attributes.erase("num_outputs");
   } else {

@@ -62,6 +62,27 @@ TEST(Versions, ThePaddingValueOfOpset2HasTheTypeOfTheData) {
             (std::vector<double>{1.5, 3}));
 }
 
+TEST(Versions, SplitWantedEqualPartsBeforeOpset18) {
+  const Tensor x = Tensor::of<float>({3}, {1, 2, 3});
+  const std::vector<DType> two = {DType::kFloat32, DType::kFloat32};
+  EXPECT_THROW(outputs_of({.opset = 13, .op = "Split", .inputs = {x}, .outputs = two}), Error);
+  EXPECT_EQ(outputs_of({.opset = 18, .op = "Split", .inputs = {x}, .outputs = two})[1].floats(),
+            (std::vector<float>{3}));
+}
+
+TEST(Versions, SplitHadSizesOfTheTypeOfTheDataInOpset1) {
+  NodeOfOpset n{.opset = 1,
+                .op = "Split",
+                .inputs = {Tensor::of<float>({3}, {1, 2, 3})},
+                .attributes = {int_attribute("axis", 0)},
+                .constants = {tensor<float>("s", {2}, {1, 2})},
+                .constant_names = {"s"},
+                .outputs = {DType::kFloat32, DType::kFloat32}};
+  EXPECT_EQ(outputs_of(n)[1].floats(), (std::vector<float>{2, 3}));
+  n.attributes.clear();
+  EXPECT_THROW(outputs_of(n), Error);
+}
+
 // An axis that shrinks takes the upper neighbour, one that grows the lower one.
 TEST(Versions, Resize10LooksAtEachAxisForTheNearest) {
   const Tensor x = Tensor::of<float>({3, 2}, {1, 2, 3, 4, 5, 6});
