@@ -426,7 +426,18 @@ void expand_scales(Canonicalize& c, ValueId scales) {
 
 void canonicalize_resize(Canonicalize& c) {
   if (c.version < 11) return expand_scales(c, c.node.input(1));
-  c.keep();
+  if (c.graph[c.node.input(0)].dtype != DType::kInt32 ||
+      c.node.string_attribute("mode", "nearest") != "linear") {
+    return c.keep();
+  }
+  // Integers that are no quantized values: what is made of them is cut, as ONNX Runtime cuts it.
+  const auto to = [](DType type) { return NewAttributes{{"to", static_cast<int64_t>(type)}}; };
+  Node resize = c.node;
+  resize.inputs[0] = c.add("Cast", {c.node.input(0)}, to(DType::kFloat32));
+  const ValueId y = c.graph.add_value(c.graph[c.node.outputs[0]].name + "_float");
+  resize.outputs = {y};
+  c.nodes.push_back(std::move(resize));
+  c.finish("Cast", {y}, to(DType::kInt32));
 }
 
 void canonicalize_upsample(Canonicalize& c) {

@@ -64,6 +64,16 @@ Update update_for(const PrepareContext& c, Reduction reduction) {
   switch (c.dtype(0)) {
     case DType::kFloat32:
       return update<float>;
+    case DType::kFloat64:
+      return update<double>;
+    case DType::kInt8:
+      return update<int8_t, uint8_t>;
+    case DType::kUint8:
+      return update<uint8_t>;
+    case DType::kUint32:
+      return update<uint32_t>;
+    case DType::kUint64:
+      return update<uint64_t>;
     case DType::kInt32:
       return update<int32_t, uint32_t>;
     case DType::kInt64:

@@ -39,26 +39,23 @@ void keys_of(const void* x, DType type, int64_t at, int64_t step, int64_t count,
       // The bits of positive floats are in order already, those of negative ones in reverse.
       const auto bits = std::bit_cast<int32_t>(v);
       key(i, std::isnan(v) ? INT64_MAX : bits < 0 ? -int64_t{bits & INT32_MAX} : int64_t{bits});
+    } else if (type == DType::kFloat64 || type == DType::kFloat16 || type == DType::kBfloat16) {
+      double v;
+      load_elements(static_cast<const std::byte*>(x), type, at, 1, &v);
+      const auto bits = std::bit_cast<int64_t>(v);
+      key(i, std::isnan(v) ? INT64_MAX : bits < 0 ? -(bits & INT64_MAX) : bits);
     } else {
       int64_t v;
       load_elements(static_cast<const std::byte*>(x), type, at, 1, &v);
-      key(i, v);
+      key(i, type == DType::kUint64 ? v ^ INT64_MIN : v);
     }
   }
 }
 
 Kernel prepare_top_k(PrepareContext& c) {
   const DType type = c.dtype(0);
-  switch (type) {
-    case DType::kFloat32:
-    case DType::kInt64:
-    case DType::kInt32:
-    case DType::kUint8:
-    case DType::kInt8:
-      break;
-    default:
-      c.fail(ErrorCode::kUnsupportedType, {"the largest of ", name_of(type)});
-  }
+  if (type == DType::kString || type == DType::kBool || bits_of(type) < 8)
+    c.fail(ErrorCode::kUnsupportedType, {"the largest of ", name_of(type)});
   const Shape& dims = c.dims(0);
   const auto axis =
       static_cast<size_t>(c.axis(c.node().int_attribute("axis", -1), static_cast<int>(dims.size())));
