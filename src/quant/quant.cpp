@@ -6,6 +6,7 @@
 
 #include "core/decimal.h"
 #include "core/error.h"
+#include "onnx/onnx.h"
 #include "ops/infer.h"
 #include "quant/checked.h"
 #include "quant/job.h"
@@ -207,6 +208,7 @@ namespace {
 
 // A search compares outputs: where an operator is not known here, there are none.
 std::unique_ptr<Job> make_job(std::shared_ptr<const Model> model, Config config, int threads) {
+  onnx::versions_of(*model);  // throws now where what comes out could not be written
   if (!is_search(config)) return make_pipeline(std::move(model), std::move(config), threads);
   const bool target = config.target_sqnr > 0 || config.target_bytes > 0 || config.target_drop > 0;
   if (unsupported_operators(model->graph).empty() || target || config.sensitivity || config.mode != kAuto) {

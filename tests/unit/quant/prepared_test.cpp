@@ -254,11 +254,12 @@ TEST(Prepared, RecurrencesStoreTheirWeightsAsIntegers) {
 }
 
 // Strange stands between two products.
-std::shared_ptr<Model> model_with_unknown() {
+std::shared_ptr<Model> model_with_unknown(const std::string& op = "Strange",
+                                          const std::string& domain = "com.example") {
   GraphBuilder b;
   const ValueId x = b.input("x", {2, 64});
   const ValueId first = b.add("MatMul", "first", {x, b.constant("w1", ramp({64, 64}))});
-  const ValueId u = b.add("Strange", "strange", {first}, {{"how", std::string("so")}}, "com.example");
+  const ValueId u = b.add(op, "strange", {first}, {{"how", std::string("so")}}, domain);
   b.graph()[u].dtype = DType::kFloat32;
   b.graph()[u].shape = SymShape{2, 64};
   b.output(b.add("MatMul", "second", {u, b.constant("w2", ramp({64, 64}))}));
@@ -286,6 +287,15 @@ TEST(Prepared, UnknownOperatorsPassThroughWithAWarning) {
   }
   const Quantized q = quantize(model, {.mode = "auto"}, samples);
   EXPECT_TRUE(q.layer("first").quantized);
+}
+
+// Before any work: what came out could not be written.
+TEST(Prepared, AnUnknownOperatorThatChangedSinceItsOpsetIsRefusedAtOnce) {
+  const auto model = model_with_unknown("GridSample", "");
+  model->opsets[""] = 16;
+  EXPECT_THROW(quant::Quantizer(model, config_of("weight-only")), Error);
+  model->opsets[""] = 22;
+  EXPECT_EQ(saved(*quantize(model, config_of("weight-only")).model)->opsets.at(""), 22);
 }
 
 TEST(Prepared, RepairsThatCannotRunSaySo) {
