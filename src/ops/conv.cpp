@@ -463,7 +463,7 @@ Kernel integer_conv(PrepareContext& c, Operand8 input, Weights8 weights, Epilogu
 
 namespace {
 
-void infer(InferContext& c) { infer_conv(c, 0, 1, c.dtype(0)); }
+void infer(InferContext& c) { infer_conv(c, 0, 1, type_of_product(c)); }
 
 Kernel prepare(PrepareContext& c) {
   const Shape& weights = c.dims(1);
@@ -541,6 +541,15 @@ bool fold_dynamic(Fold& f, const QuantizedEdge& x, const QuantizedEdge& w) {
     zero_point = g.add_constant(g[w.quantized].name + "_uint8_zero_point", std::move(moved_points));
   } else if (zero_point == kNoValue) {
     zero_point = zero_point_or_zeros(g, w);
+  }
+  // One zero point serves all channels there.
+  if (const Tensor each = *g.constant(zero_point); each.size() > 1) {
+    const std::byte first = each.raw()[0];
+    if (std::any_of(each.raw(), each.raw() + each.size(), [&](std::byte b) { return b != first; }))
+      return false;
+    Tensor one(each.dtype(), {});
+    one.mutable_raw()[0] = first;
+    zero_point = g.add_constant(g[zero_point].name + "_one", std::move(one));
   }
   const ValueId sums = f.add("ConvInteger", {x.quantized, quantized, zero_point_or_zeros(g, x), zero_point},
                              attributes_of(f.node));

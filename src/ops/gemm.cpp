@@ -15,7 +15,7 @@ bool turned(const Node& node, std::string_view which) { return node.int_attribut
 
 void infer(InferContext& c) {
   require_inputs(c, 2);
-  if (!c.shape(0) || !c.shape(1)) return c.output(0, c.dtype(0));
+  if (!c.shape(0) || !c.shape(1)) return c.output(0, type_of_product(c));
   const SymShape &a = *c.shape(0), &b = *c.shape(1);
   c.require(a.size() == 2 && b.size() == 2, {"inputs of shapes ", a, " and ", b, " are no matrices"});
   const bool ta = turned(c.node(), "transA"), tb = turned(c.node(), "transB");
@@ -31,7 +31,7 @@ void infer(InferContext& c) {
     }
     c.require(fits, {"C of shape ", bias, " does not broadcast to ", out});
   }
-  c.output(0, c.dtype(0), std::move(out));
+  c.output(0, type_of_product(c), std::move(out));
 }
 
 // One element of C for each column, or one for all, so that it can be a bias.

@@ -108,7 +108,7 @@ Product matmul_product(const Shape& a_dims, const Shape& b_dims) {
 
 namespace {
 
-void infer(InferContext& c) { infer_matmul(c, 0, 1, c.dtype(0)); }
+void infer(InferContext& c) { infer_matmul(c, 0, 1, type_of_product(c)); }
 
 Kernel prepare(PrepareContext& c) {
   return any_product(c, matmul_product(c.dims(0), c.dims(1)), int_of(matmul_columns(c.dims(1))));

@@ -118,6 +118,12 @@ struct FloatBias {
   }
 };
 
+// What a product makes has the type of its inputs: where one of them has none that is known, that of the
+// other.
+inline DType type_of_product(const InferContext& c) {
+  return c.dtype(0) == DType::kUndefined ? c.dtype(1) : c.dtype(0);
+}
+
 // Which quantized forms an operator's products have.
 struct QuantizedForms {
   int channel_axis = 0;     // of the weight: counts output channels; -1: weights are per tensor only

@@ -259,7 +259,11 @@ Placement::Weight Placement::weight(int32_t i, ValueId w, ValueId bias, float in
     placed.integers = constant(name + "_quantized", q.integers);
     placed.scale = constant(name + "_scale", q.scale);
     // QLinear and Integer operators, and older readers, want the zero point even where it is zero.
-    if (!blocked || q.zero_point.defined())
+    // But not ONNX Runtime's products of batches: it makes them MatMulInteger, and that takes no vector
+    // there.
+    const bool batched =
+        tensor.dims().size() > 2 && q.scale.size() > 1 && op_of(node(i)).quant.channel_dim < 0;
+    if ((!blocked && !batched) || q.zero_point.defined())
       placed.zero_point = constant(name + "_zero_point", entry.zero_point);
     weights.push_back(std::move(placed));
   } else {

@@ -117,8 +117,10 @@ Planner::Planner(Graph& graph, const Config& config, const std::vector<bool>& ob
       const bool is_float =
           v != kNoValue && (graph[v].dtype == DType::kFloat16 || graph[v].dtype == DType::kFloat64 ||
                             graph[v].dtype == DType::kBfloat16);
-      why = is_float ? "its values are " + in_words(graph[v].dtype) + "; only float32 is quantized"
-                     : "works on integers already (shapes, indices)";
+      const bool unknown = v != kNoValue && graph[v].dtype == DType::kUndefined;
+      why = unknown    ? "reads what an operator makes that is not known here"
+            : is_float ? "its values are " + in_words(graph[v].dtype) + "; only float32 is quantized"
+                       : "works on integers already (shapes, indices)";
     } else if (std::any_of(n.inputs.begin(), n.inputs.end(), unseen) ||
                std::any_of(n.outputs.begin(), n.outputs.end(), unseen)) {
       why = "comes after an operator that is not known here, so that its values cannot be observed";
@@ -138,8 +140,13 @@ std::vector<ValueId> Planner::find_data(int32_t i) const {
   if (!def(i)) return data;
   const QuantRule& rule = def(i)->quant;
   const Node& n = node(i);
+  // What an operator makes that is not known here may have no type; a product's inputs have that of its
+  // weight.
+  const bool by_weight = weight(i) != kNoValue;
   const auto take = [&](ValueId v) {
-    if (v != kNoValue && graph[v].dtype == DType::kFloat32) data.push_back(v);
+    if (v == kNoValue) return;
+    const DType t = graph[v].dtype;
+    if (t == DType::kFloat32 || (t == DType::kUndefined && by_weight)) data.push_back(v);
   };
   if (rule.data.all()) {
     for (ValueId v : n.inputs) take(v);

@@ -32,7 +32,11 @@ void decide(Planner& p) {
       n.why = "kept in float by its own precision";
     } else {
       const bool integers = p.precision(i).activations != DType::kUndefined;
-      p.quantize_weights(i, p.precision(i).weights, p.channels(i),
+      // ONNX Runtime's integer product takes no zero point for each channel where weights are batches.
+      const bool batches =
+          p.graph.constant(p.weight(i))->dims().size() > 2 && p.def(i)->quant.channel_dim < 0;
+      const bool middle = is_signed_integer(p.precision(i).weights) && p.config.symmetric_weights;
+      p.quantize_weights(i, p.precision(i).weights, batches && !middle ? Grouping{} : p.channels(i),
                          integers ? "activations become uint8 in each run" : "activations stay float32");
       if (integers) n.activations = DType::kUint8;
     }

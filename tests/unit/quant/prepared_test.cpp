@@ -7,6 +7,7 @@
 
 #include "core/error.h"
 #include "onnx/onnx.h"
+#include "quant/format.h"
 #include "quant/numbers.h"
 #include "runtime/prepare.h"
 #include "unit/quant/quantize.h"
@@ -296,6 +297,47 @@ TEST(Prepared, AnUnknownOperatorThatChangedSinceItsOpsetIsRefusedAtOnce) {
   EXPECT_THROW(quant::Quantizer(model, config_of("weight-only")), Error);
   model->opsets[""] = 22;
   EXPECT_EQ(saved(*quantize(model, config_of("weight-only")).model)->opsets.at(""), 22);
+}
+
+TEST(Prepared, AProductAfterAnUnknownTypeIsQuantized) {
+  const auto model = model_with_unknown();
+  Graph& g = model->graph;
+  for (const char* name : {"strange", "second"}) {
+    g[g.find(name)].dtype = DType::kUndefined;
+    g[g.find(name)].shape.reset();
+  }
+  for (const std::string& mode : {"dynamic", "weight-only"}) {
+    const Quantized q = quantize(model, config_of(mode));
+    EXPECT_TRUE(q.layer("second").quantized) << mode << ": " << q.layer("second").why;
+  }
+}
+
+// ONNX Runtime's MatMulInteger takes no vector of zero points where weights are batches.
+TEST(Prepared, BatchesOfWeightsHaveNoVectorOfZeroPoints) {
+  for (const DType weights : {DType::kInt8, DType::kUint8}) {
+    GraphBuilder b;
+    const ValueId x = b.input("x", {4, 2, 16});
+    b.output(b.add("MatMul", "y", {x, b.constant("w", ramp({4, 16, 8}))}));
+    Config config = config_of("dynamic");
+    config.weights = weights;
+    const Quantized q = quantize(b.build(), config);
+    const Node* dq = q.dq("y", 1);
+    ASSERT_TRUE(dq);
+    const Tensor* zero = q.graph().constant(dq->input(2));
+    EXPECT_TRUE(!zero || zero->size() == 1) << name_of(weights);
+  }
+}
+
+// Nor its ConvInteger, for any weights.
+TEST(Prepared, ConvIntegerHasOneZeroPoint) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {1, 4, 8, 8});
+  b.output(b.add("Conv", "y", {x, b.constant("w", ramp({8, 4, 3, 3}))}));
+  const Model folded = quant::in_format(*quantize(b.build(), config_of("dynamic")).model, "qoperator");
+  const auto conv = std::find_if(folded.graph.nodes.begin(), folded.graph.nodes.end(),
+                                 [](const Node& n) { return n.op_type == "ConvInteger"; });
+  ASSERT_NE(conv, folded.graph.nodes.end());
+  EXPECT_EQ(folded.graph.constant(conv->input(3))->size(), 1);
 }
 
 TEST(Prepared, RepairsThatCannotRunSaySo) {
