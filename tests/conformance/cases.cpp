@@ -21,6 +21,7 @@
 #include "onnx/onnx.h"
 #include "onnx/schema.h"
 #include "ops/op.h"
+#include "runtime/prepare.h"
 #include "runtime/session.h"
 
 namespace zp {
@@ -127,10 +128,11 @@ Verdict run_case(const fs::path& folder) {
       for (const std::string& name : unknown) verdict.why += (verdict.why.empty() ? "" : " ") + name;
       return verdict;
     }
+    const auto prepared = runtime::prepared(model);  // as every door to the engine does
     fs::path data;
     for (int set = 0; fs::exists(data = folder / ("test_data_set_" + std::to_string(set))); ++set) {
       for (const bool integer : {true, false}) {
-        Verdict verdict = run_data(model, data, integer);
+        Verdict verdict = run_data(prepared, data, integer);
         if (verdict.kind != "passed") return verdict;
       }
     }
