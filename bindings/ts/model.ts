@@ -46,8 +46,8 @@ export interface ModelReport extends ModelFacts {
   /** Why the model cannot run here: it names all operators that are not supported. Null: nothing is known against it. */
   problem: ModelProblem | null;
   /**
-   * What would be quantized, what not, and why: layer by layer, for the scheme that was asked about. A model that is
-   * quantized already, or has operators that are not supported, has no layers here, and a warning that says so.
+   * What would be quantized, what not, and why: layer by layer, for the scheme that was asked about. Where nothing is
+   * left to quantize, or a `problem` stands in the way of that too, there are no layers, and a warning that says so.
    */
   plan: EngineReport;
 }
@@ -141,13 +141,14 @@ export class Model {
     let problem = await engine.call('requireSupported', [id]).then(() => null, problemOf);
     const bound = dims ? (await engine.call('bindDims', [id, dims])).id : undefined;
     try {
-      const without = (why: string) => ({ ...noPlan, mode: config.mode, warnings: [why] });
-      const plan = facts.quantized
-        ? without('the model is quantized already')
-        : await engine.call('planOf', [bound ?? id, config, measureWeights ?? false]).catch((error) => {
-            problem ??= problemOf(error);
-            return without(problem.message);
-          });
+      const plan = await engine
+        .call('planOf', [bound ?? id, config, measureWeights ?? false])
+        .catch((error: ZeropointError) => {
+          // Where nothing is left to quantize, there is nothing against running it.
+          const isDone = facts.quantized && error.message === 'the model is quantized already';
+          if (!isDone) problem ??= problemOf(error);
+          return { ...noPlan, mode: config.mode, warnings: [error.message] };
+        });
       const { inputs, outputs, size } = this;
       return { ...facts, inputs, outputs, size, macs: plan.macs, problem, plan };
     } finally {

@@ -55,7 +55,8 @@ describe('operators', () => {
       node('Transmogrify', ['b'], ['y'], 'own.ops'),
     );
     await using model = await Model.load(bytes);
-    for (const work of [() => model.createSession(), () => model.quantize({ mode: 'dynamic' })]) {
+    const calibration = [{ x: new Tensor('float32', [1, 2]) }];
+    for (const work of [() => model.createSession(), () => model.quantize({ mode: 'qat', calibration })]) {
       const error = await errorOf(work, 'unsupported-operator');
       expect(error.message).toContain('own.ops.Frobnicate');
       expect(error.message).toContain('own.ops.Transmogrify');
@@ -65,7 +66,12 @@ describe('operators', () => {
     // It can still be looked at.
     const report = await model.inspect();
     expect(report.operators).toContainEqual({ op: 'own.ops.Frobnicate', count: 1 });
-    expect(report.plan.warnings[0]).toContain('own.ops.Transmogrify');
+    expect(report.problem?.message).toContain('own.ops.Transmogrify');
+    // And what needs no run is done, around what is not known.
+    const { model: same, report: done } = await model.quantize({ mode: 'dynamic' });
+    expect(done.warnings.join()).toMatch(/passed through.*own\.ops\.Frobnicate/);
+    expect((await same.inspect()).operators).toEqual(report.operators);
+    await same.dispose();
   });
 });
 

@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import type { Feeds } from 'zeropoint';
-import { node, small } from './handmade.ts';
+import { modelOf, node, small, valueInfo } from './handmade.ts';
 import { errorOf, models, noise, zeropoint } from './helpers.ts';
 
 const { Model, Tensor, compare, configure, engineInfo } = zeropoint;
@@ -70,6 +70,26 @@ describe.each([
       expect(Array.from((await behind).y?.data as Float32Array), name).toEqual(expected);
       expect(data[0]).toBe(100); // the caller's array stays the caller's
     });
+  });
+
+  test('strings go in as they are in the call, and out, and a slip among them stops that call alone', async () => {
+    await using model = await Model.load(
+      modelOf([
+        ...node('Identity', ['x'], ['y']),
+        ...valueInfo(11, 'x', ['n'], 8),
+        ...valueInfo(12, 'y', ['n'], 8),
+      ]),
+    );
+    await using session = await model.createSession();
+    const data = ['längst 🙂', '', 'b'];
+    const running = session.run({ x: { type: 'string', data, dims: [3] } });
+    data.fill('overwritten');
+    expect((await running).y).toMatchObject({ type: 'string', dims: [3], data: ['längst 🙂', '', 'b'] });
+    await errorOf(
+      () => session.run({ x: { type: 'string', data: ['a', null], dims: [2] } as never }),
+      'invalid-feed',
+    );
+    expect((await session.run({ x: new Tensor('string', ['c']) })).y?.data).toEqual(['c']);
   });
 
   test('bytes that a Buffer shows of a pool are copied too', async () => {

@@ -65,7 +65,7 @@ export interface ModelFacts {
   producerVersion: string;
   description: string;
   nodes: number;
-  /** Whether it is a quantized model: one that quantize() would refuse. */
+  /** Whether something in it is quantized already. */
   quantized: boolean;
   /** Elements of all constants. */
   parameters: number;
