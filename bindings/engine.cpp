@@ -642,6 +642,7 @@ val options_of(const quant::Config& c) {
   o.set("parameters", parameters);
   std::vector<std::string> exclude = c.exclude_ops;
   exclude.insert(exclude.end(), c.exclude_nodes.begin(), c.exclude_nodes.end());
+  for (const auto& [node, why] : c.left_float) exclude.push_back(node);
   o.set("exclude", sentences(exclude));
   Object precision;
   for (const auto& [node, p] : c.precision) {

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "ops/gradient.h"
+#include "ops/known_range.h"
 #include "ops/rewrite.h"
 #include "ops/unary.h"
 
@@ -61,9 +62,8 @@ std::optional<Clamp> relu_as_clamp(const InferContext& c) {
 
 constexpr QuantRule kRescaled{.kind = QuantRule::Kind::kRescaled};
 
-constexpr QuantRule with_range(float min, float max) {
-  return {.kind = QuantRule::Kind::kRescaled, .fixed_range = true, .range_min = min, .range_max = max};
-}
+template <int kLo, int kHi>
+constexpr QuantRule kWithin{.kind = QuantRule::Kind::kRescaled, .range = always_within<kLo, kHi>};
 
 constexpr OpDef activation(std::string_view name, Kernel (*prepare)(PrepareContext&),
                            QuantRule quant = kRescaled) {
@@ -174,13 +174,12 @@ constexpr OpDef kSeluOp = selu();
 constexpr OpDef kCeluOp = activation("Celu", prepare_alpha<kCelu, 1.0f>);
 constexpr OpDef kThresholdedReluOp = activation("ThresholdedRelu", prepare_alpha<kThresholdedRelu, 1.0f>);
 constexpr OpDef kSigmoidOp = foldable<kQLinearSigmoidName>(
-    differentiable(activation(kSigmoidName, prepare<kSigmoid>, with_range(0, 1)), sigmoid_gradient));
+    differentiable(activation(kSigmoidName, prepare<kSigmoid>, kWithin<0, 1>), sigmoid_gradient));
 constexpr OpDef kHardSigmoidOp =
-    differentiable(activation("HardSigmoid", prepare_hard_sigmoid, with_range(0, 1)), hard_sigmoid_gradient);
-constexpr OpDef kTanhOp =
-    differentiable(activation("Tanh", prepare<kTanh>, with_range(-1, 1)), tanh_gradient);
+    differentiable(activation("HardSigmoid", prepare_hard_sigmoid, kWithin<0, 1>), hard_sigmoid_gradient);
+constexpr OpDef kTanhOp = differentiable(activation("Tanh", prepare<kTanh>, kWithin<-1, 1>), tanh_gradient);
 constexpr OpDef kSoftplusOp = differentiable(activation("Softplus", prepare<kSoftplus>), softplus_gradient);
-constexpr OpDef kSoftsignOp = activation("Softsign", prepare<kSoftsign>, with_range(-1, 1));
+constexpr OpDef kSoftsignOp = activation("Softsign", prepare<kSoftsign>, kWithin<-1, 1>);
 constexpr OpDef kMishOp = activation("Mish", prepare<kMish>);
 constexpr OpDef kShrinkOp = activation("Shrink", prepare_shrink);
 

@@ -9,6 +9,7 @@
 
 #include "kernels/wide.h"
 #include "ops/gradient.h"
+#include "ops/known_range.h"
 #include "ops/unary.h"
 
 namespace zp {
@@ -340,6 +341,88 @@ void prelu_gradient(Gradient& g) {
   g.give_formulas({"Where(Less(a, 0), Mul(dy, b), dy)", "Where(Less(a, 0), Mul(dy, a), 0)"});
 }
 
+// ---- known ranges
+
+// Both ends are met where one operand is a single number. Of two that change, or of different numbers for
+// different elements, nobody knows whether they meet.
+KnownRange combined(const RangeContext& c, float (*f)(float, float)) {
+  const KnownRange a = c.of(0), b = c.of(1);
+  if (!a.bounded() || !b.bounded()) return {};
+  const auto [lo, hi] = std::minmax({f(a.lo, b.lo), f(a.lo, b.hi), f(a.hi, b.lo), f(a.hi, b.hi)});
+  return {.lo = lo, .hi = hi, .reached = a.reached && b.reached && (a.lo == a.hi || b.lo == b.hi)};
+}
+
+KnownRange sum_range(const RangeContext& c) {
+  return combined(c, [](float a, float b) { return a + b; });
+}
+KnownRange difference_range(const RangeContext& c) {
+  return combined(c, [](float a, float b) { return a - b; });
+}
+// Whether v is 0 or more, and nowhere smaller than the magnitude of x there: a norm of x along some
+// dimensions, with something added, and kept from becoming 0.
+bool at_least_norm_of(const RangeContext& c, ValueId v, ValueId x);
+
+KnownRange product_range(const RangeContext& c) {
+  const Node& n = c.node;
+  for (size_t i : {size_t{0}, size_t{1}}) {
+    const Node* inverse = c.producer(n.input(i));
+    if (inverse && inverse->is("Reciprocal") && at_least_norm_of(c, inverse->input(0), n.input(1 - i)))
+      return {.lo = -1, .hi = 1, .reached = true};
+  }
+  return combined(c, [](float a, float b) { return a * b; });
+}
+KnownRange quotient_range(const RangeContext& c) {
+  if (at_least_norm_of(c, c.node.input(1), c.node.input(0))) return {.lo = -1, .hi = 1, .reached = true};
+  const KnownRange b = c.of(1);
+  if (!(b.lo > 0) && !(b.hi < 0)) return {};
+  return combined(c, [](float a, float d) { return a / d; });
+}
+
+bool not_negative(const RangeContext& c, ValueId v) {
+  const Tensor* t = c.constant(v);
+  if (!t || t->dtype() != DType::kFloat32) return false;
+  const std::span<const float> x = t->data<float>();
+  return std::all_of(x.begin(), x.end(), [](float e) { return e >= 0; });
+}
+
+// The sum of x's squares along some dimensions, which stay.
+bool is_sum_of_squares(const RangeContext& c, ValueId v, ValueId x) {
+  const Node* n = c.producer(v);
+  if (!n || n->int_attribute("keepdims", 1) == 0) return false;
+  if (n->is("ReduceSumSquare")) return n->input(0) == x;
+  const Node* square = n->is("ReduceSum") ? c.producer(n->input(0)) : nullptr;
+  if (!square) return false;
+  if (square->is("Mul")) return square->input(0) == x && square->input(1) == x;
+  const Tensor* power = square->is("Pow") ? c.constant(square->input(1)) : nullptr;
+  return power && square->input(0) == x && power->size() == 1 && power->floats()[0] == 2;
+}
+
+bool at_least_norm_of(const RangeContext& c, ValueId v, ValueId x) {
+  // What makes it larger, or repeats it to the shape of x, comes between.
+  bool root = false;
+  for (const Node* n = c.producer(v); n; n = c.producer(v)) {
+    if (!root && (n->is("ReduceL2") || n->is("ReduceL1")))
+      return n->input(0) == x && n->int_attribute("keepdims", 1) != 0;
+    if (n->is("Add") && not_negative(c, n->input(1))) {
+      v = n->input(0);
+    } else if (n->is("Add") && not_negative(c, n->input(0))) {
+      v = n->input(1);
+    } else if (n->is("Clip") && n->input(2) == kNoValue) {
+      v = n->input(0);
+    } else if (n->is("Expand") || n->is("Identity")) {
+      v = n->input(0);
+    } else if (n->is("Max") && n->inputs.size() == 2) {
+      v = n->input(c.constant(n->input(0)) ? 1 : 0);
+    } else if (n->is("Sqrt") && !root) {
+      root = true;
+      v = n->input(0);
+    } else {
+      return root && is_sum_of_squares(c, v, x);
+    }
+  }
+  return false;
+}
+
 constexpr OpDef differentiable(OpDef def, void (*gradient)(Gradient&)) {
   def.gradient = gradient;
   return def;
@@ -359,9 +442,9 @@ constexpr OpDef arithmetic(std::string_view name, Kernel (*prepare)(PrepareConte
           .canonicalize = upgrade_legacy_broadcast};
 }
 
-constexpr OpDef with_bytes(OpDef def, bool (*fold)(Fold&)) {
+constexpr OpDef with_bytes(OpDef def, bool (*fold)(Fold&), KnownRange (*range)(const RangeContext&)) {
   def.integer = has_byte_kernel;
-  def.quant = {.kind = QuantRule::Kind::kRescaled, .data = {-1}};
+  def.quant = {.kind = QuantRule::Kind::kRescaled, .data = {-1}, .range = range};
   def.fold = fold;
   return def;
 }
@@ -371,8 +454,9 @@ constexpr OpDef sum(OpDef def) {
   return def;
 }
 
-constexpr OpDef in_float(OpDef def, std::string_view why, void (*canonicalize)(Canonicalize&)) {
-  def.quant = {.kind = QuantRule::Kind::kFloat, .why_float = why};
+constexpr OpDef in_float(OpDef def, std::string_view why, void (*canonicalize)(Canonicalize&),
+                         KnownRange (*range)(const RangeContext&) = nullptr) {
+  def.quant = {.kind = QuantRule::Kind::kFloat, .why_float = why, .range = range};
   def.canonicalize = canonicalize;
   return def;
 }
@@ -380,16 +464,16 @@ constexpr OpDef in_float(OpDef def, std::string_view why, void (*canonicalize)(C
 using ByteFunction = kernels::ByteBinary;
 constexpr OpDef kAdd = sum(with_bytes(
     differentiable(arithmetic(kAddName, prepare_or_bytes<Binary::kAdd, ByteFunction::kAdd>), add_gradient),
-    fold_qlinear<kQLinearAddName>));
+    fold_qlinear<kQLinearAddName>, sum_range));
 constexpr OpDef kMul = with_bytes(
     differentiable(arithmetic(kMulName, prepare_or_bytes<Binary::kMul, ByteFunction::kMul>), mul_gradient),
-    fold_qlinear<kQLinearMulName>);
+    fold_qlinear<kQLinearMulName>, product_range);
 constexpr OpDef kSub = with_bytes(
     differentiable(arithmetic("Sub", prepare_or_bytes<Binary::kSub, ByteFunction::kSub>), sub_gradient),
-    nullptr);
-constexpr OpDef kDiv =
-    in_float(differentiable(arithmetic("Div", prepare<Binary::kDiv>), div_gradient),
-             "a quotient's range depends on how near to zero its divisor comes", upgrade_legacy_broadcast);
+    nullptr, difference_range);
+constexpr OpDef kDiv = in_float(differentiable(arithmetic("Div", prepare<Binary::kDiv>), div_gradient),
+                                "a quotient's range depends on how near to zero its divisor comes",
+                                upgrade_legacy_broadcast, quotient_range);
 constexpr OpDef kPow = in_float(differentiable(arithmetic("Pow", prepare<Binary::kPow>), pow_gradient),
                                 "powers stretch small differences of their input", canonicalize_pow);
 constexpr OpDef kMax =

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/elements.h"
+#include "ops/known_range.h"
 #include "ops/rewrite.h"
 #include "ops/unary.h"
 
@@ -145,10 +146,19 @@ bool drop_cast(RewriteContext& r) {
 const RegisterRewrite kDropCast({.name = "drop a cast to the same type", .apply = drop_cast, .order = -11});
 const RegisterRewrite kMergeCasts({.name = "merge two casts", .apply = merge_casts});
 
+// Integers in between cut what is behind the point off, which leads towards 0.
+KnownRange range(const RangeContext& c) {
+  if (c.dtype(0) == DType::kBool) return {.lo = 0, .hi = 1, .reached = true};
+  KnownRange r = c.of(0);
+  if (!is_float(target(c.node))) r.include({.lo = 0, .hi = 0, .reached = true});
+  return r;
+}
+
 constexpr OpDef kCast = {.name = "Cast",
                          .infer = infer_cast,
                          .prepare = prepare_cast,
                          .layout = any_layout,
+                         .quant = {.range = range},
                          .canonicalize = canonicalize_cast};
 constexpr OpDef kCastLike = {.name = "CastLike",
                              .since = 15,

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ops/known_range.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -44,8 +45,17 @@ Kernel prepare(PrepareContext& c) {
   };
 }
 
-constexpr OpDef kConstantOfShape = {
-    .name = "ConstantOfShape", .since = 9, .infer = infer, .prepare = prepare};
+KnownRange range(const RangeContext& c) {
+  const Tensor value = value_of(c.node);
+  if (value.dtype() != DType::kFloat32) return {};
+  return {.lo = value.floats()[0], .hi = value.floats()[0], .reached = true};
+}
+
+constexpr OpDef kConstantOfShape = {.name = "ConstantOfShape",
+                                    .since = 9,
+                                    .infer = infer,
+                                    .prepare = prepare,
+                                    .quant = {.why_float = "makes constants", .range = range}};
 const RegisterOps kRegistered({&kConstantOfShape});
 
 }  // namespace

@@ -4,6 +4,7 @@
 
 #include "core/decimal.h"
 #include "kernels/copy.h"
+#include "ops/known_range.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -76,7 +77,8 @@ constexpr OpDef kOneHot = {.name = "OneHot",
                            .since = 9,
                            .infer = infer_one_hot,
                            .prepare = prepare_one_hot,
-                           .quant = {.why_float = "writes two values, which need no scale"}};
+                           .quant = {.why_float = "writes two values, which need no scale",
+                                     .range = [](const RangeContext& c) { return c.of(2); }}};
 const RegisterOps kRegistered({&kOneHot});
 
 }  // namespace

@@ -283,6 +283,9 @@ class PrepareContext {
 // ----------------------------------------------------------------------------------------------------
 // quantization
 
+struct KnownRange;   // ops/known_range.h
+class RangeContext;  // likewise
+
 // How the schemes in quant/ treat an operator.
 struct QuantRule {
   // A few positions of inputs: a vector that can be a constant.
@@ -326,9 +329,14 @@ struct QuantRule {
   bool sums = false;
   // kFloat: why, in words that a user reads ("Softmax needs more than 8 bits on its output").
   std::string_view why_float = "";
-  // kRescaled: an output range that is known without calibration (Sigmoid: 0...1), if `fixed_range`.
-  bool fixed_range = false;
-  float range_min = 0, range_max = 0;
+  // kSameScale: an input whose constant stands in the output beside the values of `data` (Pad's). -1: none.
+  int8_t inserts = -1;
+  // Why this very node stays float though its operator has a form for integers (a cubic Resize overshoots the
+  // range of its input). Empty: it need not. Null: none has to.
+  std::string_view (*why_not)(const InferContext&) = nullptr;
+  // What is known of output 0 without looking at samples: see ops/known_range.h. Null: of what clamps or only
+  // moves values, what follows from its inputs; of others, nothing.
+  KnownRange (*range)(const RangeContext&) = nullptr;
 };
 
 // The inputs and attributes of a node that is being made.

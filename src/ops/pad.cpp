@@ -277,12 +277,18 @@ bool pad_into_next(RewriteContext& r) {
 
 void gradient(Gradient& g) { give_moved(g, 2); }
 
+// What it pads with must be known to lie in the range that its scale is for.
+std::string_view why_not(const InferContext& c) {
+  if (!c.has_input(2) || c.node().string_attribute("mode", "constant") != "constant") return "";
+  return c.constant(2) ? "" : "the value that it pads with is computed";
+}
+
 constexpr OpDef kPad = {.name = "Pad",
                         .infer = infer_pad,
                         .prepare = prepare_pad,
                         .layout = any_layout,
                         .integer = has_integer,
-                        .quant = {.kind = QuantRule::Kind::kSameScale},
+                        .quant = {.kind = QuantRule::Kind::kSameScale, .inserts = 2, .why_not = why_not},
                         .canonicalize = pads_to_inputs,
                         .gradient = gradient};
 const RegisterOps kRegistered({&kPad});

@@ -500,6 +500,14 @@ void gradient(Gradient& g) {
   g.give(0, g.own("ResizeGradient", {g.dy(), g.shape_of(g.in(0)), g.in(2), g.in(3)}, g.attributes()));
 }
 
+std::string_view why_not(const InferContext& c) {
+  if (c.node().string_attribute("mode", "nearest") == "cubic")
+    return "cubic interpolation overshoots the range of its input";
+  if (c.node().string_attribute("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize")
+    return "what lies outside its input has a value of its own";
+  return "";
+}
+
 constexpr OpDef kResizeGradient = {
     .domain = kOwn, .name = "ResizeGradient", .infer = infer_gradient, .prepare = prepare_gradient};
 constexpr OpDef kResize = {.name = "Resize",
@@ -507,7 +515,7 @@ constexpr OpDef kResize = {.name = "Resize",
                            .infer = infer_resize,
                            .prepare = prepare_resize,
                            .layout = resize_layout,
-                           .quant = {.kind = QuantRule::Kind::kSameScale, .blends = true},
+                           .quant = {.kind = QuantRule::Kind::kSameScale, .blends = true, .why_not = why_not},
                            .canonicalize = canonicalize_resize,
                            .gradient = gradient};
 constexpr OpDef kUpsample = {.name = "Upsample", .quant = {}, .canonicalize = canonicalize_upsample};

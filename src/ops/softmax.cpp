@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "ops/gradient.h"
+#include "ops/known_range.h"
 #include "ops/unary.h"
 
 namespace zp {
@@ -151,23 +152,25 @@ void gradient(Gradient& g) {
 }
 
 constexpr OpDef softmax(std::string_view name, Kernel (*prepare)(PrepareContext&),
-                        void (*canonicalize)(Canonicalize&), bool (*fold)(Fold&),
-                        void (*gradient)(Gradient&)) {
+                        void (*canonicalize)(Canonicalize&), bool (*fold)(Fold&), void (*gradient)(Gradient&),
+                        KnownRange (*range)(const RangeContext&)) {
   return {.name = name,
           .infer = infer_softmax,
           .prepare = prepare,
           .layout = any_layout,
           .quant = {.kind = QuantRule::Kind::kFloat,
-                    .why_float = "Softmax needs more than 8 bits on its input and output"},
+                    .why_float = "Softmax needs more than 8 bits on its input and output",
+                    .range = range},
           .canonicalize = canonicalize,
           .fold = fold,
           .gradient = gradient};
 }
 
-constexpr OpDef kSoftmax =
-    softmax(kSoftmaxName, prepare<false>, canonicalize<kSoftmaxName>, fold_qlinear, gradient<false>);
+constexpr OpDef kSoftmax = softmax(kSoftmaxName, prepare<false>, canonicalize<kSoftmaxName>, fold_qlinear,
+                                   gradient<false>, always_within<0, 1>);
 constexpr OpDef kLogSoftmax =
-    softmax(kLogSoftmaxName, prepare<true>, canonicalize<kLogSoftmaxName>, nullptr, gradient<true>);
+    softmax(kLogSoftmaxName, prepare<true>, canonicalize<kLogSoftmaxName>, nullptr, gradient<true>,
+            [](const RangeContext&) { return KnownRange{.hi = 0}; });
 constexpr OpDef kQLinearSoftmax = {
     .domain = kMicrosoft, .name = kQLinearName, .canonicalize = expand_qlinear};
 const RegisterOps kRegistered({&kSoftmax, &kLogSoftmax, &kQLinearSoftmax});

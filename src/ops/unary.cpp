@@ -10,6 +10,7 @@
 
 #include "kernels/wide.h"
 #include "ops/gradient.h"
+#include "ops/known_range.h"
 
 namespace zp {
 
@@ -209,14 +210,17 @@ void erf_gradient(Gradient& g) {
 constexpr QuantRule kFunction{.kind = QuantRule::Kind::kFloat,
                               .why_float = "mathematical functions stretch small differences of their input"};
 
+constexpr QuantRule kWithinOne{
+    .kind = kFunction.kind, .why_float = kFunction.why_float, .range = always_within<-1, 1>};
+
 constexpr OpDef smooth(std::string_view name, Kernel (*prepare)(PrepareContext&),
-                       void (*gradient)(Gradient&) = nullptr) {
+                       void (*gradient)(Gradient&) = nullptr, QuantRule quant = kFunction) {
   return {.name = name,
           .infer = infer_same,
           .prepare = prepare,
           .layout = any_layout,
           .unary = true,
-          .quant = kFunction,
+          .quant = quant,
           .canonicalize = drop_consumed_inputs,
           .gradient = gradient};
 }
@@ -226,15 +230,15 @@ constexpr OpDef kExpOp = smooth("Exp", prepare_or_double<kExp, std::exp>, exp_gr
 constexpr OpDef kLogOp = smooth("Log", prepare_or_double<kLog, std::log>, log_gradient);
 constexpr OpDef kSqrtOp = smooth("Sqrt", prepare_or_double<kSqrt, std::sqrt>, sqrt_gradient);
 constexpr OpDef kReciprocalOp = smooth("Reciprocal", prepare<kReciprocal>, reciprocal_gradient);
-constexpr OpDef kErfOp = smooth("Erf", prepare_or_double<kErf, std::erf>, erf_gradient);
+constexpr OpDef kErfOp = smooth("Erf", prepare_or_double<kErf, std::erf>, erf_gradient, kWithinOne);
 constexpr OpDef kAbsOp = smooth("Abs", prepare_abs, abs_gradient);
 constexpr OpDef kNegOp = smooth("Neg", prepare_neg, neg_gradient);
 constexpr OpDef kFloorOp = smooth("Floor", prepare_or_double<kFloor, std::floor>);
 constexpr OpDef kCeilOp = smooth("Ceil", prepare_or_double<kCeil, std::ceil>);
 constexpr OpDef kRoundOp = smooth("Round", prepare_or_double<kRound, std::nearbyint>);
-constexpr OpDef kSignOp = smooth("Sign", prepare_sign);
-constexpr OpDef kSinOp = smooth("Sin", prepare_or_double<kSin, std::sin>);
-constexpr OpDef kCosOp = smooth("Cos", prepare_or_double<kCos, std::cos>);
+constexpr OpDef kSignOp = smooth("Sign", prepare_sign, nullptr, kWithinOne);
+constexpr OpDef kSinOp = smooth("Sin", prepare_or_double<kSin, std::sin>, nullptr, kWithinOne);
+constexpr OpDef kCosOp = smooth("Cos", prepare_or_double<kCos, std::cos>, nullptr, kWithinOne);
 constexpr OpDef kTanOp = smooth("Tan", prepare<kTan>);
 constexpr OpDef kAsinOp = smooth("Asin", prepare<kAsin>);
 constexpr OpDef kAcosOp = smooth("Acos", prepare<kAcos>);

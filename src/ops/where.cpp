@@ -1,6 +1,7 @@
 // Where: one of two values, element by element.
 #include "ops/binary.h"
 #include "ops/gradient.h"
+#include "ops/known_range.h"
 #include "ops/unary.h"
 
 namespace zp {
@@ -25,12 +26,19 @@ Kernel prepare_where(PrepareContext& c) {
 
 void gradient(Gradient& g) { g.give_formulas({"", "Where(a, dy, 0)", "Where(a, 0, dy)"}); }
 
+KnownRange range(const RangeContext& c) {
+  KnownRange r = c.of(1);
+  r.include(c.of(2));
+  return r;
+}
+
 constexpr OpDef kWhere = {.name = "Where",
                           .since = 9,
                           .infer = infer_where,
                           .prepare = prepare_where,
                           .layout = any_layout,
                           .broadcasts = true,
+                          .quant = {.range = range},
                           .gradient = gradient};
 const RegisterOps kRegistered({&kWhere});
 

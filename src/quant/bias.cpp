@@ -10,27 +10,40 @@ namespace {
 
 constexpr double kLimit = 1 << 30;  // as Placement keeps room for the sums of products
 
-// One value for each channel, along the last dimension or as the only one that is not 1.
-bool is_bias(const Tensor* t, DType dtype, int64_t channels) {
-  return t && t->dtype() == dtype && t->size() == channels;
-}
-
 }  // namespace
+
+bool is_channel_bias(const Node& product, int weight_rank, int64_t channels, const Shape& dims, bool own) {
+  const int channel_dim = op_of(product).quant.channel_dim;
+  // A convolution's own bias is a vector, whatever the rank of its result; all others broadcast from the end.
+  if (own && channel_dim >= 0) return dims.size() == 1 && dims[0] == channels;
+  if (element_count(dims) == 1) return channels == 1;
+  const auto from_end = static_cast<size_t>(channel_dim < 0 ? -channel_dim : weight_rank - channel_dim);
+  if (dims.size() < from_end) return false;
+  for (size_t d = 0; d < dims.size(); ++d)
+    if (dims[d] != (d == dims.size() - from_end ? channels : 1)) return false;
+  return true;
+}
 
 std::optional<BiasPlace> find_bias(const JobState& state, int32_t node, int32_t placed, int64_t channels) {
   const Graph& graph = state.result->graph;
+  const Node& layer = graph.nodes[static_cast<size_t>(placed)];
+  const Tensor* weight = state.prepared->graph.constant(state.plan.nodes[static_cast<size_t>(node)].weight);
+  if (!weight) return std::nullopt;
+  const auto is_bias = [&](const Tensor* t, DType dtype, bool own) {
+    return t && t->dtype() == dtype &&
+           is_channel_bias(layer, static_cast<int>(weight->dims().size()), channels, t->dims(), own);
+  };
   for (const PlacedBias& b : state.biases) {
     if (b.node != node) continue;
-    if (!is_bias(graph.constant(b.integers), DType::kInt32, channels)) return std::nullopt;
+    if (!is_bias(graph.constant(b.integers), DType::kInt32, true)) return std::nullopt;
     return BiasPlace{.integers = &b};
   }
   const auto in_float = [&](int32_t reader, size_t slot) -> std::optional<BiasPlace> {
     const ValueId v = graph.nodes[static_cast<size_t>(reader)].input(slot);
-    if (!is_bias(graph.constant(v), DType::kFloat32, channels)) return std::nullopt;
+    if (!is_bias(graph.constant(v), DType::kFloat32, reader == placed)) return std::nullopt;
     return BiasPlace{.node = reader, .slot = slot};
   };
   // A bias in float is the layer's own input, or what the sum behind it adds.
-  const Node& layer = graph.nodes[static_cast<size_t>(placed)];
   const auto bias = static_cast<int>(op_of(layer).quant.bias);
   if (bias >= 0 && layer.input(static_cast<size_t>(bias)) != kNoValue)
     return in_float(placed, static_cast<size_t>(bias));
@@ -56,8 +69,12 @@ std::vector<float> bias_values(const JobState& state, const BiasPlace& place) {
   return values;
 }
 
-std::vector<float> move_bias(JobState& state, const BiasPlace& place, const std::vector<double>& shift) {
+std::vector<float> move_bias(JobState& state, const BiasPlace& place, const std::vector<double>& measured) {
   Graph& graph = state.result->graph;
+  // Where a sample had NaN, nothing was measured.
+  std::vector<double> shift = measured;
+  for (double& s : shift)
+    if (!std::isfinite(s)) s = 0;
   std::vector<float> moved(shift.size());
   if (place.integers) {
     const PlacedBias& b = *place.integers;

@@ -1,4 +1,5 @@
-// Where what a layer adds to each of its channels stands in the quantized graph, for repairs that move it.
+// What is a bias, and where what a layer adds to each of its channels stands in the quantized graph, for
+// repairs that move it.
 #pragma once
 
 #include <cstdint>
@@ -8,6 +9,11 @@
 #include "quant/stage.h"
 
 namespace zp::quant {
+
+// Whether a constant of these dimensions is a bias: one number for each of a product's `channels` outputs,
+// and no other for any row, batch or position. `own`: it is an input of the product; else it is added to its
+// result. A constant may have as many elements as there are channels, and lie along another dimension.
+bool is_channel_bias(const Node& product, int weight_rank, int64_t channels, const Shape& dims, bool own);
 
 struct BiasPlace {
   const PlacedBias* integers = nullptr;  // else a float constant:

@@ -20,6 +20,8 @@ double ErrorSums::cosine() const {
 void ErrorSums::add(const float* x, const float* y, size_t n) {
   for (size_t i = 0; i < n; ++i) {
     const double a = x[i], b = y[i], d = a - b;
+    if (!std::isfinite(a)) continue;
+    ++count;
     signal += a * a;
     other += b * b;
     dot += a * b;
@@ -27,7 +29,6 @@ void ErrorSums::add(const float* x, const float* y, size_t n) {
     const double size = std::fabs(d);
     if (size > max_abs) max_abs = size;
   }
-  count += static_cast<int64_t>(n);
 }
 
 void ErrorSums::merge(const ErrorSums& o) {

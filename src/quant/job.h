@@ -34,7 +34,9 @@ inline constexpr std::string_view kAuto = "auto";
 // The same, with the default repairs among `repairs` where they are asked for. The mode is a scheme's.
 Config with_default_repairs(Config config);
 
-std::unique_ptr<Job> make_pipeline(std::shared_ptr<const Model> model, Config config, int threads);
+// `numbers`: which of the caller's samples it will get, counted from 1, where those are not all of them.
+std::unique_ptr<Job> make_pipeline(std::shared_ptr<const Model> model, Config config, int threads,
+                                   std::vector<size_t> numbers = {});
 
 // Whether a configuration asks for several passes: mode "auto", a target, or sensitivities.
 bool is_search(const Config& config);

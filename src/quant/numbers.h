@@ -52,6 +52,15 @@ void dequantize(const std::byte* integers, size_t count, const QParams& params, 
 // infinity.
 Range range_of(std::span<const float> x, bool* finite = nullptr);
 
+// What a mask adds to attention scores or writes over them so that they count for nothing: -1e4, -65504,
+// -1e9, the lowest float. Scores themselves are a few dozen at most. A scale that covers such a mask leaves
+// all other values one or two integers.
+constexpr float kMask = 5000;
+// Where no constant explains values of this size: half precision, in which networks are trained, has none
+// (IEEE 754-2008: up to 65504), and infinity would be next.
+constexpr float kBeyondHalf = 60000;
+inline bool beyond(const Range& r, float limit) { return r.min <= -limit || r.max >= limit; }
+
 // How a weight is cut into parts that have a scale each.
 struct Grouping {
   int axis = -1;  // -1: one scale for the tensor

@@ -6,6 +6,7 @@
 
 #include "core/error.h"
 #include "ops/infer.h"
+#include "quant/bias.h"
 #include "quant/qdq.h"
 
 namespace zp::quant {
@@ -13,6 +14,16 @@ namespace {
 
 // Half of what int32 holds: the sums of products need room too.
 constexpr double kBiasLimit = 1 << 30;
+
+// Whether integers at scales s_x * s_w can stand for this bias: a number for all channels at one scale, or
+// one for each, whose scales are the weight's, again and again in a grouped ConvTranspose.
+bool has_integer_form(const Node& product, const Tensor& weight, const Tensor& bias, size_t scales) {
+  if (bias.dtype() != DType::kFloat32 || bias.size() == 0) return false;
+  if (scales == 1 && bias.size() == 1) return true;
+  const auto rank = static_cast<int>(weight.dims().size());
+  return is_channel_bias(product, rank, bias.size(), bias.dims(), true) &&
+         static_cast<size_t>(bias.size()) % scales == 0 && (scales == 1 || bias.dims().size() == 1);
+}
 
 }  // namespace
 
@@ -227,11 +238,12 @@ Placement::Weight Placement::weight(int32_t i, ValueId w, ValueId bias, float in
                   .min_scale = {}};
   const bool blocked = p.grouping.block_size > 0;
   const Tensor* b = bias == kNoValue ? nullptr : prepared_.constant(bias);
-  const bool wants_bias = b && !blocked && input_scale > 0 && b->dtype() == DType::kFloat32;
+  const size_t scales =
+      p.grouping.axis < 0 ? 1 : static_cast<size_t>(tensor.dims()[static_cast<size_t>(p.grouping.axis)]);
+  const bool wants_bias = b && !blocked && input_scale > 0 && has_integer_form(node(i), tensor, *b, scales);
   // A channel of small weights under a large bias: the bias decides, and the weights can afford wider steps.
   if (wants_bias) {
-    const int64_t scales = p.grouping.axis < 0 ? 1 : tensor.dims()[static_cast<size_t>(p.grouping.axis)];
-    std::vector<float> least(static_cast<size_t>(scales), 0.f);
+    std::vector<float> least(scales, 0.f);
     const std::span<const float> values = b->data<float>();
     for (size_t k = 0; k < values.size(); ++k) {
       float& l = least[k % least.size()];
@@ -297,9 +309,6 @@ ValueId Placement::bias(int32_t i, ValueId b, float input_scale, const Weight& w
   const Tensor& t = *prepared_.constant(b);
   const std::span<const float> values = t.data<float>();
   const bool per_tensor = weight.scale.size() == 1;
-  // Per channel the bias must be a vector: one value for each scale, or (grouped ConvTranspose) the scales
-  // again and again.
-  if (!per_tensor && (t.dims().size() != 1 || values.size() % weight.scale.size() != 0)) return kNoValue;
   std::vector<float> scales(per_tensor ? 1 : values.size());
   for (size_t k = 0; k < scales.size(); ++k) scales[k] = input_scale * weight.scale[k % weight.scale.size()];
   if (std::any_of(scales.begin(), scales.end(),

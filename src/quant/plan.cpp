@@ -62,12 +62,18 @@ void require_known_names(const Graph& graph, const Config& config) {
   for (const auto& [name, range] : config.ranges) require(known.values, name, "value");
 }
 
-Planner::Planner(Graph& graph, const Config& config, const std::vector<bool>& observed)
-    : graph(graph), config(config), index(graph) {
+Planner::Planner(Graph& graph, const Config& config, const std::vector<bool>& observed,
+                 std::set<ValueId> unranged)
+    : graph(graph), config(config), index(graph), known(graph, index), unranged_(std::move(unranged)) {
   plan.nodes.resize(graph.nodes.size());
   plan.group.assign(graph.values.size(), -1);
   plan.integer.assign(graph.values.size(), false);
-  for (const Node& n : graph.nodes) defs_.push_back(find_op(n.domain, n.op_type));
+  std::vector<std::string_view> why_not;
+  for (const Node& n : graph.nodes) {
+    const OpDef* d = defs_.emplace_back(find_op(n.domain, n.op_type));
+    why_not.push_back(d && d->quant.why_not ? d->quant.why_not(GraphInferContext(graph, n)) : "");
+    kinds_.push_back(d && why_not.back().empty() ? d->quant.kind : QuantRule::Kind::kFloat);
+  }
   const auto unseen = [&](ValueId v) {
     return v != kNoValue && !observed.empty() && !graph.constant(v) && !observed[static_cast<size_t>(v)];
   };
@@ -94,6 +100,7 @@ Planner::Planner(Graph& graph, const Config& config, const std::vector<bool>& ob
       at(i).bias_slot = d->quant.bias;
     at(i).kept = quantized_already(i);
     std::string& why = at(i).why;
+    const auto left = config.left_float.find(n.name);
     if (!d) {
       why = "no operator that is known here: passed through as it is";
     } else if (d->role != QdqRole::kNone) {
@@ -110,6 +117,10 @@ Planner::Planner(Graph& graph, const Config& config, const std::vector<bool>& ob
       why = "its operator is not among those that were chosen";
     } else if (precision.activations == DType::kUndefined && precision.weights == DType::kUndefined) {
       why = "kept in float by its own precision";
+    } else if (left != config.left_float.end()) {
+      why = left->second;
+    } else if (!why_not[static_cast<size_t>(i)].empty()) {
+      why = why_not[static_cast<size_t>(i)];
     } else if (d->quant.kind == QuantRule::Kind::kFloat && at(i).weight == kNoValue) {
       why = d->quant.why_float.empty() ? "has no integer form" : std::string(d->quant.why_float);
     } else if (at(i).data.empty()) {
@@ -126,13 +137,35 @@ Planner::Planner(Graph& graph, const Config& config, const std::vector<bool>& ob
       why = "comes after an operator that is not known here, so that its values cannot be observed";
     } else if (turns_weights(i)) {
       why = "turns a weight that is stored once for all who read it";
+    } else {
+      why = unfit_constant(i);
     }
     allowed_.push_back(why.empty());
   }
 }
 
-QuantRule::Kind Planner::kind(int32_t i) const {
-  return def(i) ? def(i)->quant.kind : QuantRule::Kind::kFloat;
+std::string Planner::unfit_constant(int32_t i) {
+  std::vector<ValueId> reads = data(i);
+  reads.push_back(at(i).weight);
+  for (const int slot : at(i).more_slots) reads.push_back(node(i).inputs[static_cast<size_t>(slot)]);
+  const int8_t inserts = def(i)->quant.inserts;
+  const ValueId inserted = inserts < 0 ? kNoValue : node(i).input(static_cast<size_t>(inserts));
+  reads.push_back(inserted);
+  for (const ValueId v : reads) {
+    const Tensor* t = graph.constant(v);
+    if (!t || t->dtype() != DType::kFloat32) continue;
+    const auto [it, added] = finite_.try_emplace(v, true);
+    if (added) range_of(t->data<float>(), &it->second);
+    if (it->second && v == inserted && beyond(range_of(t->data<float>()), kMask))
+      return "'" + graph[v].name + "', which it pads with, lies far beyond what a scale can cover";
+    if (it->second) continue;
+    // Masks hold infinity on purpose; weights do not.
+    if (added && v == at(i).weight)
+      plan.warnings.push_back("weight '" + graph[v].name + "' holds NaN or infinity: '" + node(i).name +
+                              "' stays float");
+    return "'" + graph[v].name + "', which it reads, holds NaN or infinity";
+  }
+  return "";
 }
 
 std::vector<ValueId> Planner::find_data(int32_t i) const {

@@ -4,12 +4,16 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "graph/graph.h"
+#include "ops/known_range.h"
 #include "ops/op.h"
 #include "quant/numbers.h"
 #include "quant/quant.h"
@@ -45,6 +49,7 @@ struct Plan {
   std::vector<int32_t> group;   // by value: index in `groups`; -1: the value is never quantized statically
   std::vector<bool> integer;    // by value: made by a quantized node, so that whoever reads it reads integers
   std::vector<Group> groups;
+  std::map<ValueId, KnownRange> bounds;  // of observed values of which something is known
   std::vector<std::string> warnings;
 };
 
@@ -52,12 +57,14 @@ struct Plan {
 class Planner {
  public:
   // `observed`: by value, whether a run of the model computes it, so that it has a range. Empty: the scheme
-  // needs no ranges.
-  Planner(Graph& graph, const Config& config, const std::vector<bool>& observed = {});
+  // needs no ranges. `unranged`: values whose range nobody knows nevertheless, which stay float.
+  Planner(Graph& graph, const Config& config, const std::vector<bool>& observed = {},
+          std::set<ValueId> unranged = {});
 
   Graph& graph;
   const Config& config;
   const GraphIndex index;
+  const KnownRanges known;
   Plan plan;
   bool trained = false;  // weights that operators compute with in float are trained, and stay so
 
@@ -66,10 +73,13 @@ class Planner {
   NodePlan& at(int32_t i) { return plan.nodes[static_cast<size_t>(i)]; }
   // nullptr: an operator that no file handles (kept in float).
   const OpDef* def(int32_t i) const { return defs_[static_cast<size_t>(i)]; }
-  QuantRule::Kind kind(int32_t i) const;
+  QuantRule::Kind kind(int32_t i) const { return kinds_[static_cast<size_t>(i)]; }
   // The configuration lets this node be quantized, and its values are float32. If not, `why` has been set.
   bool allowed(int32_t i) const { return allowed_[static_cast<size_t>(i)]; }
   Precision precision(int32_t i) const { return precision_[static_cast<size_t>(i)]; }
+
+  // Whether a value has a range, or may get one from calibration.
+  bool ranged(ValueId v) const { return !unranged_.contains(v); }
 
   // Float32 inputs that are activations, constants among them. Of a product whose weight is computed: both
   // operands.
@@ -115,7 +125,12 @@ class Planner {
   bool quantized_already(int32_t i) const;
   bool keeps_shape(int32_t i, ValueId from) const;
   std::vector<ValueId> find_data(int32_t i) const;
+  // Why a constant that this node reads has no integers; empty: all have.
+  std::string unfit_constant(int32_t i);
   std::vector<const OpDef*> defs_;
+  std::vector<QuantRule::Kind> kinds_;
+  std::set<ValueId> unranged_;
+  std::map<ValueId, bool> finite_;  // constants that were looked at
   std::vector<Precision> precision_;
   std::vector<bool> allowed_;
 };

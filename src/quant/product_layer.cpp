@@ -1,6 +1,7 @@
 #include "quant/product_layer.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "quant/layerwise.h"
 
@@ -81,6 +82,11 @@ void PatchReader::read(const Tensor& input, const Tensor& output, const float* b
     random_ = random_ * 1664525u + 1013904223u;
     const int64_t at = begin + static_cast<int64_t>(random_ >> 8) % (end - begin);
     const int64_t o = at / p.inner, i = at % p.inner;
+    // Padded rows may hold NaN, which would become everyone's.
+    float odd = 0;
+    for (int64_t k = 0; k < p.channels; ++k) odd += 0 * from[(o * p.channels + k) * p.inner + i];
+    for (int64_t m = 0; m < layer_.channels(); ++m) odd += 0 * made[(o * y.channels + m) * y.inner + i];
+    if (std::isnan(odd)) continue;
     for (int64_t q = 0; q < layer_.groups; ++q) {
       std::vector<float>& x = seen_.x[static_cast<size_t>(q)];
       for (int64_t k = 0; k < layer_.depth; ++k)

@@ -72,7 +72,8 @@ void check(const Config& c, const Scheme& scheme) {
 
 class Pipeline : public Job {
  public:
-  Pipeline(std::shared_ptr<const Model> model, Config config, int threads) {
+  Pipeline(std::shared_ptr<const Model> model, Config config, int threads, std::vector<size_t> numbers = {}) {
+    state_.numbers = std::move(numbers);
     state_.source = std::move(model);
     state_.config = std::move(config);
     state_.threads = threads;
@@ -200,8 +201,9 @@ class Pipeline : public Job {
 
 }  // namespace
 
-std::unique_ptr<Job> make_pipeline(std::shared_ptr<const Model> model, Config config, int threads) {
-  return std::make_unique<Pipeline>(std::move(model), std::move(config), threads);
+std::unique_ptr<Job> make_pipeline(std::shared_ptr<const Model> model, Config config, int threads,
+                                   std::vector<size_t> numbers) {
+  return std::make_unique<Pipeline>(std::move(model), std::move(config), threads, std::move(numbers));
 }
 
 namespace {

@@ -57,6 +57,8 @@ struct Config {
   std::string format = "qdq";        // for in_format(): "qdq" or "qoperator"
   // Nodes by name and operators by type. An empty include list includes all; exclusion wins.
   std::vector<std::string> include_nodes, exclude_nodes, include_ops, exclude_ops;
+  // Nodes that nobody excluded, but a search or a repair leaves in float: by name, with the reason in words.
+  std::map<std::string, std::string, std::less<>> left_float;
   std::map<std::string, Precision, std::less<>> precision;  // by node name
   std::map<std::string, Range, std::less<>> ranges;         // by value name: used as they are, not observed
   // Numbers that observers and stages declare, e.g. {"percentile", 99.99}: see option_specs().

@@ -44,6 +44,7 @@ struct LayerReport {
   std::string node, op;  // the node's name and its operator, as "Conv" or "com.microsoft.Gelu"
   std::string output;    // name of its first output: what LayerErrors is keyed by
   bool quantized = false;
+  bool by_name = false;               // left in float by its name: excluded, or by a search or a repair
   std::string why;                    // one sentence in plain words
   std::vector<std::string> findings;  // what is wrong with its weight, and what helps
   std::optional<WeightReport> weight;
@@ -86,7 +87,8 @@ struct Report {
 // ------------------------------------------------------------------------------------------------
 // comparisons
 
-// Sums of squares of a signal and of its error, streamed.
+// Sums of squares of a signal and of its error, streamed. Where the signal is NaN or infinite (padded rows,
+// masks), nothing is expected of the other, and nothing counted.
 struct ErrorSums {
   double signal = 0, noise = 0;  // sum of x^2, sum of (x - y)^2
   double dot = 0, other = 0;     // sum of x*y, sum of y^2

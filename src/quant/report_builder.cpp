@@ -5,6 +5,7 @@
 #include <limits>
 #include <set>
 
+#include "core/decimal.h"
 #include "ops/infer.h"
 #include "quant/findings.h"
 #include "quant/layerwise.h"
@@ -112,6 +113,9 @@ class Builder {
     report_.repairs = state_.repaired;
     Graph graph = with_shapes(state_.prepared->graph, state_.fed);
     add(graph, state_.prepared->graph, state_.plan, state_.weights, true);
+    if (report_.layers_quantized == 0)
+      report_.warnings.push_back("nothing was quantized, 0 of " + counted(report_.layers.size(), "layer") +
+                                 "; the report says of each why");
     for (LayerReport& l : report_.layers) l.macs_share = report_.macs > 0 ? l.macs / report_.macs : 0;
     report_.weight_bytes_before = constant_bytes(state_.source->graph);
     if (state_.result) {
@@ -153,6 +157,9 @@ class Builder {
     if (node.output(0) != kNoValue) layer.output = graph[node.output(0)].name;
     layer.quantized = p.quantized || p.kept;
     layer.why = p.why;
+    const auto& excluded = state_.config.exclude_nodes;
+    layer.by_name = state_.config.left_float.contains(node.name) ||
+                    std::find(excluded.begin(), excluded.end(), node.name) != excluded.end();
     const OpDef* def = find_op(node.domain, node.op_type);
     if (def && def->macs) layer.macs = def->macs(GraphInferContext(graph, node));
     if (p.weights != DType::kUndefined && p.weight != kNoValue) {

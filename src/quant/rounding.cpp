@@ -55,6 +55,15 @@ bool RoundingStage::begin(const Layer& layer) {
   const auto product = ProductLayer::of(node, w);
   if (!product || quantized().constant(data_input(layer))) return false;
   product_ = *product;
+  // What is added besides must be known, to be taken off what the layer makes.
+  if (const int slot = op_of(node).quant.bias; slot >= 0) {
+    const ValueId added = node.input(static_cast<size_t>(slot));
+    const Tensor* bias = state().prepared->graph.constant(added);
+    if (added != kNoValue &&
+        !(bias && (bias->size() == 1 || is_channel_bias(node, static_cast<int>(w.dims().size()),
+                                                        product_.channels(), bias->dims(), true))))
+      return false;
+  }
   const size_t most = std::min(
       patches_, kGroupBytes / (sizeof(float) * static_cast<size_t>(product_.groups * product_.depth)));
   bias_ = find_bias(state(), layer.node, layer.placed, product_.channels());
@@ -74,6 +83,7 @@ bool RoundingStage::work(double milliseconds) {
     if (watch.over()) return false;
   }
   if (reader_) start();
+  if (seen_.count == 0) return true;  // NaN everywhere, or no samples of it
   while (group_ < product_.groups) {
     if (!problem_) {
       set_up(group_);
@@ -102,9 +112,8 @@ void RoundingStage::read(size_t s) {
   // Another repair may have moved it: what is left to explain is relative to what it is by now.
   if (bias && bias_) b = bias_values(state(), *bias_);
   if (bias && b.size() == 1) b.assign(static_cast<size_t>(product_.channels()), b[0]);
-  const bool usable = b.size() == static_cast<size_t>(product_.channels());
   reader_->read(quantized_value(data_input(layer_), s), float_value(layer_.output, s),
-                usable ? b.data() : nullptr);
+                bias ? b.data() : nullptr);
 }
 
 void RoundingStage::start() {

@@ -154,7 +154,10 @@ class Search : public Job {
       if (!config_.labels.empty()) labels.push_back(config_.labels[s.index]);
       held_out.push_back(std::move(s.feeds));
     }
-    for (SampleKeeper::Kept& s : split.rest) calibration_.push_back(std::move(s.feeds));
+    for (SampleKeeper::Kept& s : split.rest) {
+      calibration_.push_back(std::move(s.feeds));
+      numbers_.push_back(s.index + 1);
+    }
     for (auto& feeds : held_out)
       std::erase_if(feeds, [](const runtime::Feed& f) { return is_target(f.name); });
     errors_ = std::make_unique<OutputErrors>(source_, std::move(held_out), std::move(labels), threads_);
@@ -323,7 +326,7 @@ class Search : public Job {
     if (!c) return;
     if (stopped_) c->config.training.epochs = 0;
     current_ = std::make_unique<Outcome>();
-    job_ = make_pipeline(c->source ? c->source : source_, c->config, threads_);
+    job_ = make_pipeline(c->source ? c->source : source_, c->config, threads_, numbers_);
     current_->candidate = std::move(*c);
     fed_ = 0;
   }
@@ -456,10 +459,10 @@ class Search : public Job {
     // What a repair added and wants left alone.
     std::set<std::string> known;
     for (const LayerReport& l : best_->report.layers)
-      if (l.quantized || l.why != kExcluded) known.insert(l.node);
+      if (l.quantized || !l.by_name) known.insert(l.node);
     for (const Node& n : float_source_->graph.nodes)
-      if (!known.contains(n.name)) c.exclude_nodes.push_back(n.name);
-    if (float_source_ == source_) c.exclude_nodes = best_->candidate.config.exclude_nodes;
+      if (!known.contains(n.name)) c.left_float.emplace(n.name, "a repair wants it left alone");
+    if (float_source_ == source_) c.left_float = best_->candidate.config.left_float;
     return c;
   }
 
@@ -515,7 +518,8 @@ class Search : public Job {
   Candidate leaving(const std::vector<std::string>& nodes) const {
     // Nodes that the repairs of the graph removed or renamed do not occur: names come from their report.
     Candidate c = best_->candidate;
-    c.config.exclude_nodes.insert(c.config.exclude_nodes.end(), nodes.begin(), nodes.end());
+    for (const std::string& n : nodes)
+      c.config.left_float.emplace(n, "left in float by the search, which measured what rounding it costs");
     c.what += " + " + std::to_string(nodes.size()) + (nodes.size() == 1 ? " layer" : " layers") + " in float";
     c.float_layers = nodes.size();
     return c;
@@ -743,8 +747,6 @@ class Search : public Job {
     errors_.reset();
   }
 
-  static constexpr std::string_view kExcluded = "excluded by its name";
-
   std::shared_ptr<const Model> source_, float_source_;
   Config config_;
   int threads_;
@@ -755,6 +757,7 @@ class Search : public Job {
   SampleKeeper samples_{1};
   size_t seen_ = 0;
   FeedsOfSamples calibration_;
+  std::vector<size_t> numbers_;  // of the samples that calibrate, as they came
 
   std::vector<Step> steps_;
   size_t at_ = 0, tried_ = 0, expected_ = 0;

@@ -47,8 +47,10 @@ struct JobState {
   std::vector<PlacedBias> biases;
   std::vector<std::string> repaired;  // what each repair, and training, did, a sentence each
   Report report;
-  size_t samples = 0;                        // that calibrated
-  size_t series = 0;                         // how many there are, once a sweep went through all of them
+  size_t samples = 0;           // that calibrated
+  size_t series = 0;            // how many there are, once a sweep went through all of them
+  std::vector<size_t> numbers;  // those of the samples for the caller, from 1; empty: 1, 2, ...
+  size_t number_of(size_t sample) const { return numbers.empty() ? sample : numbers[sample - 1]; }
   std::optional<TrainingProgress> training;  // once there is some
   std::map<ValueId, Shape> fed;  // shapes of the first sample's feeds, and of values that were observed
 };

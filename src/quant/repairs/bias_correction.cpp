@@ -13,6 +13,7 @@
 #include <cmath>
 #include <string>
 
+#include "core/decimal.h"
 #include "core/stopwatch.h"
 #include "ops/infer.h"
 #include "ops/op.h"
@@ -249,10 +250,11 @@ class BiasCorrection : public LayerwiseStage {
   }
 
   void conclude() override {
-    state().repaired.push_back("bias correction: the biases of " + std::to_string(corrected_) +
-                               " layers were moved by what their outputs' means " +
+    if (corrected_ == 0) return;
+    state().repaired.push_back("bias correction: the biases of " + counted(corrected_, "layer") +
+                               " were moved by what their outputs' means " +
                                (analytic_ ? "shift as their weights are rounded" : "had shifted") +
-                               ", over " + std::to_string(samples()) + " samples");
+                               ", over " + counted(samples(), "sample"));
   }
 
   bool analytic_;

@@ -37,6 +37,7 @@
 #include "core/decimal.h"
 #include "ops/infer.h"
 #include "ops/op.h"
+#include "quant/bias.h"
 #include "quant/layerwise.h"
 #include "quant/stage.h"
 
@@ -284,7 +285,9 @@ class Equalize : public Stage {
     if (axis < 0) return std::nullopt;
     if (def->quant.bias >= 0 && node(i).input(static_cast<size_t>(def->quant.bias)) != kNoValue) {
       const Tensor* b = state_.prepared->graph.constant(node(i).input(static_cast<size_t>(def->quant.bias)));
-      if (!b || b->dtype() != DType::kFloat32 || b->size() != w->dims()[static_cast<size_t>(axis)])
+      const int rank = static_cast<int>(w->dims().size());
+      if (!b || b->dtype() != DType::kFloat32 ||
+          !is_channel_bias(node(i), rank, w->dims()[static_cast<size_t>(axis)], b->dims(), true))
         return std::nullopt;
     }
     return Layer{i, static_cast<size_t>(def->quant.weight), axis};

@@ -450,8 +450,7 @@ class Smooth : public Stage {
     n.inputs = {s.value, inverse};
     n.outputs = {g.add_value(n.name, DType::kFloat32, g[s.value].shape)};
     for (const Reader& r : s.readers) g.nodes[static_cast<size_t>(r.node)].inputs[0] = n.outputs[0];
-    // Rounding before it is smooth would undo it.
-    state_.config.exclude_nodes.push_back(n.name);
+    state_.config.left_float.emplace(n.name, "makes channels alike: rounding before it would undo that");
     added_.emplace(s.readers[0].node, std::move(n));
   }
 

@@ -46,16 +46,20 @@ class StaticPlanner {
  private:
   static size_t at(int32_t i) { return static_cast<size_t>(i); }
 
+  bool has_ranges(const std::vector<ValueId>& values) const {
+    return std::all_of(values.begin(), values.end(), [&](ValueId v) { return p_.ranged(v); });
+  }
   // Its products run on integers.
   bool product(int32_t i) const {
-    return p_.kind(i) == Kind::kProduct && p_.allowed(i) &&
+    return has_ranges(p_.data(i)) && p_.kind(i) == Kind::kProduct && p_.allowed(i) &&
            p_.precision(i).activations != DType::kUndefined &&
            (p_.weight(i) == kNoValue || p_.precision(i).weights != DType::kUndefined);
   }
   // Can carry integers from one product to the next.
   bool carrier(int32_t i) const {
     return (p_.kind(i) == Kind::kSameScale || p_.kind(i) == Kind::kRescaled) && p_.allowed(i) &&
-           p_.precision(i).activations != DType::kUndefined && p_.table(i) == kNoValue && owner_[at(i)] == i;
+           p_.precision(i).activations != DType::kUndefined && p_.table(i) == kNoValue &&
+           owner_[at(i)] == i && has_ranges(p_.data(i)) && has_ranges(p_.node(i).outputs);
   }
   bool carries(int32_t i) const { return carrier(i) && downstream_[at(i)] && upstream_[at(i)]; }
 
@@ -95,7 +99,7 @@ class StaticPlanner {
   }
 
   bool wanted(ValueId v) const {
-    if (p_.config.quantized_outputs && p_.graph.is_output(v)) return true;
+    if (p_.config.quantized_outputs && p_.graph.is_output(v) && p_.ranged(v)) return true;
     const auto& readers = p_.consumers(v);
     return std::any_of(readers.begin(), readers.end(), [&](int32_t j) {
       if (owner_[at(j)] != j || !(product(j) || (carrier(j) && downstream_[at(j)] && upstream_[at(j)])))
@@ -125,6 +129,10 @@ class StaticPlanner {
           n.quantized = true;
           n.why = words + ": both factors are computed";
         }
+      } else if (!has_ranges(p_.data(i)) && p_.precision(i).activations != DType::kUndefined) {
+        n.why = "reads a value of which calibration found no range";
+      } else if (!has_ranges(p_.node(i).outputs)) {
+        n.why = "makes a value that no range serves";
       } else if (p_.kind(i) == Kind::kProduct) {
         if (p_.weight(i) != kNoValue && precision.weights != DType::kUndefined) {
           p_.quantize_weights(i, precision.weights, p_.channels(i),
@@ -188,7 +196,7 @@ class StaticPlanner {
         if (same) {
           touch(v, n.activations);
           set_[at(root(v))] = root(first);
-        } else if (p_.config.quantized_outputs && p_.graph.is_output(v)) {
+        } else if (p_.config.quantized_outputs && p_.graph.is_output(v) && p_.ranged(v)) {
           touch(v, n.activations);
         }
       }
@@ -221,18 +229,18 @@ class StaticPlanner {
     const int32_t made_by = p_.producer(v);
     const auto given = p_.config.ranges.find(p_.graph[v].name);
     if (given != p_.config.ranges.end()) return know(given->second);
-    if (const Tensor* t = p_.graph.constant(v)) {
-      bool finite = true;
-      const Range r = range_of(t->data<float>(), &finite);
-      if (!finite)
-        throw_error(ErrorCode::kInvalidModel, {"constant '", p_.graph[v].name, "' holds NaN or infinity"},
-                    {.tensor = p_.graph[v].name, .hint = "exclude the nodes that read it"});
-      return know(r);
+    const auto know_constant = [&](ValueId c) { know(range_of(p_.graph.constant(c)->data<float>())); };
+    if (p_.graph.constant(v)) return know_constant(v);
+    // What only moves values has no range of its own: the range is that of the values it moves, and of what
+    // it puts between them. Not so where it reads a table, which has a scale for itself.
+    if (made_by >= 0 && p_.kind(made_by) == Kind::kSameScale && p_.plan.integer[at(v)]) {
+      const int8_t inserts = p_.def(made_by)->quant.inserts;
+      const ValueId inserted = inserts < 0 ? kNoValue : p_.node(made_by).input(static_cast<size_t>(inserts));
+      if (p_.graph.constant(inserted)) know_constant(inserted);
+      return;
     }
-    // What only moves values has no range of its own: the range is that of the values it moves.
-    if (made_by >= 0 && p_.kind(made_by) == Kind::kSameScale && p_.at(made_by).quantized) return;
-    if (made_by >= 0 && p_.kind(made_by) == Kind::kRescaled && p_.def(made_by)->quant.fixed_range)
-      return know({p_.def(made_by)->quant.range_min, p_.def(made_by)->quant.range_max});
+    const KnownRange bounds = p_.known.of(v);
+    if (bounds != KnownRange{}) p_.plan.bounds.emplace(v, bounds);
     group.observed.push_back(v);
   }
 

@@ -165,20 +165,5 @@ TEST(Weights, OneThatIsReadTwiceIsStoredOnce) {
   EXPECT_EQ(q.layer("m2").weight->sqnr_db, q.layer("m1").weight->sqnr_db);
 }
 
-TEST(Weights, WhatIsNotFiniteIsAnErrorThatNamesIt) {
-  GraphBuilder net;
-  const ValueId x = net.input("x", {2, 2});
-  net.output(net.add("MatMul", "m", {x, net.constant("w", Tensor::of<float>({2, 2}, {1, 2, NAN, 4}))}));
-  Config config;
-  config.mode = "weight-only";
-  try {
-    quantize(net.build(), config);
-    FAIL();
-  } catch (const Error& e) {
-    EXPECT_EQ(e.details().tensor, "w");
-    EXPECT_EQ(e.details().node, "m");
-  }
-}
-
 }  // namespace
 }  // namespace zp::test

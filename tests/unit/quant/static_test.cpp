@@ -158,14 +158,14 @@ TEST(Static, SqueezeAndExcite) {
   EXPECT_EQ(q.quantized_from("c2", 0), "scaled");
 }
 
-TEST(Static, AFixedRangeNeedsNoCalibration) {
+TEST(Static, AKnownRangeHoldsWhateverWasSeen) {
   Net net;
   const ValueId x = net.input("x", {1, 4, 4, 4});
   const ValueId gate = net.add("Sigmoid", "gate", {net.conv("c1", x, 4, 4)});
   net.output(net.conv("c2", gate, 3, 4));
   Config config;
   config.ranges = {{"x", {-1, 1}}, {"c1", {-1, 1}}};
-  const Quantized q = quantize(net.build(), config);
+  const Quantized q = quantize(net.build(), config, {{{"x", ramp({1, 4, 4, 4}, 0.1f)}}});
   EXPECT_EQ(q.params("c2", 0), quant::choose_params({0, 1}, DType::kUint8, false));
 }
 
