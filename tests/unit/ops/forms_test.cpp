@@ -202,6 +202,28 @@ TEST(LpPool, PowerOfTheFirstVersion) {
   expect_floats(run({"GlobalLpPool", {x}, {{"p", 2.0f}}, 1, 1})[0], {1, 1, 1}, {5});
 }
 
+// Weights that DequantizeLinear has no form for are read as floats.
+TEST(MatMulNBits, GroupsInAnyOrderAndZeroPointsThatAreNoIntegers) {
+  const Tensor identity = floats({4, 4}, {1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 1});
+  const auto weights = [&](Tensor points, Tensor groups) {
+    const OneNode one{
+        "MatMulNBits",
+        {identity, Tensor::of<uint8_t>({1, 2, 2}, {130, 131, 10, 200}), floats({1, 2}, {1, 0.5f}),
+         std::move(points), std::move(groups)},
+        {{"K", int64_t{4}}, {"N", int64_t{1}}, {"bits", int64_t{8}}, {"block_size", int64_t{2}}},
+        1,
+        1,
+        "com.microsoft"};
+    return runtime::Session(model_of(one, Given::kConstant), {.threads = 1}).run({})[0];
+  };
+  const Tensor groups = Tensor::of<int32_t>({4}, {1, 0, 1, 0});
+  expect_floats(weights(Tensor(), groups), {4, 1}, {1, 3, -59, 72});
+  // By the operator's text; ONNX Runtime takes the middle for zero points beside groups.
+  expect_floats(weights(Tensor::of<uint8_t>({1, 2}, {128, 100}), groups), {4, 1}, {15, 3, -45, 72});
+  expect_floats(weights(floats({1, 2}, {128.5f, 100}), Tensor()), {4, 1}, {1.5f, 2.5f, -45, 50});
+  EXPECT_THROW(weights(Tensor(), Tensor::of<int32_t>({4}, {1, 0, 2, 0})), Error);
+}
+
 TEST(Tile, AlongOneAxis) {
   GraphBuilder net;
   Graph& g = net.graph();

@@ -105,7 +105,9 @@ TEST(NaN, IsEqualToNothing) {
     EXPECT_THAT(run({op, {a, b}})[0].data<bool>(), ElementsAre(false, false, false)) << op;
 }
 
-// The walk starts with the first element: a NaN there stays, one further on is passed over.
+// The walk starts with the first element: a NaN there stays, one further on is passed over. (So does ONNX
+// Runtime but where it has vectors: there a NaN may also take a number with it, and 1 comes out of 1, NaN,
+// -2, 3.)
 TEST(NaN, IsAnExtremeIfItIsTheFirst) {
   for (const bool max : {true, false}) {
     const std::string reduce = max ? "ReduceMax" : "ReduceMin", arg = max ? "ArgMax" : "ArgMin";
