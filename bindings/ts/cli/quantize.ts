@@ -131,7 +131,9 @@ async function quantize(path: string, options: Options): Promise<void> {
       signal: cancel.signal,
     });
     shown.end();
-    for (const warning of report.warnings) shown.warn(warning);
+    // That nothing was done comes first.
+    const first = report.warnings.filter((warning) => warning.startsWith('nothing '));
+    for (const warning of new Set([...first, ...report.warnings])) shown.warn(warning);
     await writeOutput(options.output, await small.toBytes());
     const result = { output: options.output, synthetic: given?.synthetic ?? false, ...report };
     if (typeof options.json === 'string') await writeOutput(options.json, json(result));

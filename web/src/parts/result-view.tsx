@@ -2,7 +2,7 @@ import { useState } from 'preact/hooks';
 import type { Model, Trial, ZeropointError } from 'zeropoint';
 import { bytes, decibels, milliseconds, percent, sizeChange, times, verdict } from '../format.ts';
 import { asError, type SampleSet } from '../sample-set.ts';
-import { describe, isCalibrated, type Settings } from '../settings.ts';
+import { describe, inPageWords, isCalibrated, type Settings } from '../settings.ts';
 import { type Result, worstSqnr, worstTop1 } from '../work.ts';
 import { ErrorBox } from './error-box.tsx';
 import { Findings, LayerChart } from './layer-chart.tsx';
@@ -120,11 +120,13 @@ export function ResultView({
           real samples before you ship it.
         </p>
       )}
-      {report.warnings.map((warning) => (
-        <p class="warning" key={warning}>
-          {warning}
-        </p>
-      ))}
+      {report.warnings
+        .filter((warning) => !(isSame && warning.startsWith('nothing '))) // said above
+        .map((warning) => (
+          <p class="warning" key={warning}>
+            {inPageWords(warning)}
+          </p>
+        ))}
       <div class="actions">
         <button
           type="button"
