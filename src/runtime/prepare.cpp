@@ -146,7 +146,7 @@ class Folder {
 
   // False: it stays computed.
   bool fold_node(Graph& graph, const Node& node, std::vector<PlanValue>& values) {
-    const std::string key = key_of(graph, node);
+    const Key key = key_of(graph, node);
     std::vector<Tensor> results = made_before(key);
     if (results.empty()) {
       results = evaluated(graph, node, values);
@@ -154,9 +154,9 @@ class Folder {
         for (ValueId v : *list)
           if (v != kNoValue) values[static_cast<size_t>(v)] = {};
       if (results.empty()) return false;
-      std::vector<Trace>& traces = made_[key];
-      traces.clear();
-      for (const Tensor& t : results) traces.push_back({t.storage(), t.dtype(), t.dims()});
+      Made& made = made_[key.text];
+      made = {.sources = {key.sources.begin(), key.sources.end()}, .results = {}};
+      for (const Tensor& t : results) made.results.push_back({t.storage(), t.dtype(), t.dims()});
     }
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       if (node.outputs[i] == kNoValue) continue;
@@ -234,11 +234,26 @@ class Folder {
     Shape dims;
   };
 
-  std::vector<Tensor> made_before(const std::string& key) const {
-    const auto made = made_.find(key);
-    if (made == made_.end()) return {};
+  // A node, in words and addresses. Sources go once they are folded, and another tensor may come to lie where
+  // one was: the address is the same tensor only while its storage is.
+  struct Key {
+    std::string text;
+    std::vector<std::shared_ptr<const std::byte>> sources;
+  };
+  struct Made {
+    std::vector<std::weak_ptr<const std::byte>> sources;
+    std::vector<Trace> results;
+  };
+
+  std::vector<Tensor> made_before(const Key& key) const {
+    const auto found = made_.find(key.text);
+    if (found == made_.end()) return {};
+    const Made& made = found->second;
+    if (!std::equal(made.sources.begin(), made.sources.end(), key.sources.begin(), key.sources.end(),
+                    [](const auto& then, const auto& now) { return then.lock() == now; }))
+      return {};
     std::vector<Tensor> results;
-    for (const Trace& trace : made->second) {
+    for (const Trace& trace : made.results) {
       if (trace.dtype == DType::kUndefined) {
         results.emplace_back();
         continue;
@@ -251,10 +266,12 @@ class Folder {
   }
 
   // The operation and what it reads: nodes with the same key make the same.
-  static std::string key_of(const Graph& graph, const Node& node) {
-    std::string key = node.domain + ":" + node.op_type;
+  static Key key_of(const Graph& graph, const Node& node) {
+    Key made{.text = node.domain + ":" + node.op_type, .sources = {}};
+    std::string& key = made.text;
     const auto add = [&](const auto& number) { key += ',' + std::to_string(number); };
     const auto add_tensor = [&](const Tensor& t) {
+      made.sources.push_back(t.storage());
       add(reinterpret_cast<uintptr_t>(t.raw()));
       add(static_cast<int>(t.dtype()));
       for (int64_t d : t.dims()) add(d);
@@ -281,11 +298,11 @@ class Folder {
     key += ';';
     add(node.outputs.size());
     for (ValueId v : node.outputs) key += v == kNoValue ? '-' : '+';
-    return key;
+    return made;
   }
 
-  size_t spare_;                                    // bytes that growth may still take
-  std::map<std::string, std::vector<Trace>> made_;  // by key_of
+  size_t spare_;                      // bytes that growth may still take
+  std::map<std::string, Made> made_;  // by the text of key_of
   // By folded tensor: bytes of what it was made from.
   std::map<const std::byte*, std::pair<std::weak_ptr<const std::byte>, size_t>> sources_;
 };

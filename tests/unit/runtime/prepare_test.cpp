@@ -141,6 +141,26 @@ TEST(Prepare, BranchesAreFoldedAndShare) {
   EXPECT_EQ(names.size(), 2u);    // of two layers that reports can tell apart
 }
 
+// What is folded frees its sources, and allocators give the same place out again: nodes that read what lies
+// there later are not the same nodes.
+TEST(Prepare, AnAddressIsNoIdentity) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {1, 6});
+  ValueId sum = x;
+  for (int layer = 0; layer < 8; ++layer) {
+    const std::string name = std::to_string(layer);
+    const ValueId w = b.constant("w" + name, Tensor::of<float>({1, 1}, {static_cast<float>(layer)}));
+    const ValueId grown = b.add("Concat", "grown" + name, {w, w, w, w, w, w}, {{"axis", int64_t{1}}});
+    const ValueId negative = b.add("Neg", "negative" + name, {grown});
+    sum = b.add("Add", "sum" + name, {sum, b.add("Abs", "weight" + name, {negative})});
+  }
+  b.output(sum);
+  const auto model = b.build();
+  const std::vector<float> y = Session(model).run({{"x", ramp({1, 6})}})[0].floats();
+  const std::vector<float> from = ramp({1, 6}).floats();
+  for (size_t i = 0; i < y.size(); ++i) EXPECT_FLOAT_EQ(y[i], from[i] + 28);
+}
+
 TEST(Prepare, HalfPrecisionIsComputedInFloat32AndKeptAtTheEdges) {
   for (const DType type : {DType::kFloat16, DType::kBfloat16, DType::kFloat64}) {
     GraphBuilder b;
