@@ -225,6 +225,15 @@ ValueId Planner::table(int32_t i) const {
   return t && t->dtype() == DType::kFloat32 && t->size() >= kTable ? v : kNoValue;
 }
 
+// An embedding is picked from what this product multiplies with.
+bool Planner::is_also_table(int32_t i) const {
+  const ValueId w = weight(i);
+  if (w == kNoValue) return false;
+  const std::vector<int32_t>& readers = consumers(w);
+  return std::any_of(readers.begin(), readers.end(),
+                     [&](int32_t r) { return r != i && table(r) == w && allowed(r); });
+}
+
 std::vector<int> Planner::stored(int32_t i) const {
   std::vector<int> slots;
   if (!def(i) || kind(i) != QuantRule::Kind::kFloat || !def(i)->quant.channel_axis) return slots;
@@ -354,7 +363,8 @@ void Planner::quantize_weights(int32_t i, DType dtype, const Grouping& grouping,
                                const std::string& activations) {
   NodePlan& p = at(i);
   // A table that serves twice is stored once, as tables are.
-  if (p.turned >= 0 && bits_of(dtype) < 8) return quantize_weights(i, DType::kInt8, channels(i), activations);
+  if ((p.turned >= 0 || is_also_table(i)) && bits_of(dtype) < 8)
+    return quantize_weights(i, DType::kInt8, channels(i), activations);
   if (dtype == DType::kFloat16) {
     constexpr float kLargest = 65504;  // IEEE 754-2008, binary16
     std::vector<ValueId> weights{p.weight};

@@ -121,6 +121,7 @@ class Planner {
 
  private:
   bool turns_weights(int32_t i) const;
+  bool is_also_table(int32_t i) const;
   bool reads_dequantized(int32_t i, size_t input) const;
   bool quantized_already(int32_t i) const;
   bool keeps_shape(int32_t i, ValueId from) const;

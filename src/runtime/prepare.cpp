@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <utility>
@@ -73,12 +74,15 @@ class Folder {
     }
     any = any || to != graph.nodes.size();
     graph.nodes.resize(to);
-    for_each_subgraph(graph, [&](Node&, Graph& inner) {
+    std::optional<GraphIndex> makers;  // where there are subgraphs
+    for_each_subgraph(graph, [&](Node& node, Graph& inner) {
+      if (!makers) makers.emplace(graph);
       for (const Capture& c : inner.captures) {
         if (!graph[c.outer].constant) continue;
         inner[c.inner].constant = graph[c.outer].constant;
         inner[c.inner].name = graph[c.outer].name;
       }
+      if (known_operator(node)) any = take_dequantized(graph, *makers, inner) || any;
       any = fold(inner) || any;
     });
     if (any) remove_unused(graph);
@@ -101,6 +105,29 @@ class Folder {
   static bool take_captured(Graph& graph) {
     return std::erase_if(graph.captures,
                          [&](const Capture& c) { return graph[c.inner].constant.has_value(); }) > 0;
+  }
+
+  // A weight that is dequantized out there and read in here: its DequantizeLinear comes in, so that the
+  // operator after it finds the integers. They stay one tensor.
+  static bool take_dequantized(const Graph& graph, const GraphIndex& makers, Graph& inner) {
+    std::vector<Node> nodes;
+    std::erase_if(inner.captures, [&](const Capture& c) {
+      const int32_t maker = makers.producer[static_cast<size_t>(c.outer)];
+      if (maker < 0) return false;
+      Node node = graph.nodes[static_cast<size_t>(maker)];
+      const OpDef* def = find_op(node.domain, node.op_type);
+      const bool weight = def && def->role == QdqRole::kDequantize &&
+                          std::all_of(node.inputs.begin(), node.inputs.end(),
+                                      [&](ValueId v) { return v == kNoValue || graph.constant(v); });
+      if (!weight) return false;
+      for (ValueId& v : node.inputs)
+        if (v != kNoValue) v = inner.add_constant(graph[v].name, *graph.constant(v));
+      node.outputs = {c.inner};
+      nodes.push_back(std::move(node));
+      return true;
+    });
+    inner.nodes.insert(inner.nodes.begin(), nodes.begin(), nodes.end());
+    return !nodes.empty();
   }
 
   // By node: it follows from constants, and may be folded.

@@ -1,6 +1,7 @@
 // Builds the quantized graph, a node at a time: quantizing a weight is what takes long.
 #include <optional>
 
+#include "quant/hoist.h"
 #include "quant/stage.h"
 
 namespace zp::quant {
@@ -44,6 +45,7 @@ class Place : public PiecewiseStage {
 
   void end() override {
     placement_->finish();
+    if (!state_.branches.empty()) hoist_shared_weights(placement_->graph);
     auto result = std::make_shared<Model>();
     result->opsets = state_.prepared->opsets;
     result->producer_name = state_.prepared->producer_name;

@@ -93,6 +93,20 @@ TEST(Prepared, OneTableServesTheEmbeddingAndTheLastProduct) {
   EXPECT_LT(size_of(*quantize(model, few).model), 160u * 64 + 6000);  // at 8 bits, once
 }
 
+TEST(Prepared, AProductThatReadsATableAsItStandsSharesItsBits) {
+  GraphBuilder b;
+  const ValueId ids = b.input("ids", {6}, DType::kInt64);
+  const ValueId table = b.constant("table", ramp({160, 64}));
+  const ValueId rows = b.add("Gather", "rows", {table, ids});
+  b.output(b.add("Gemm", "head", {rows, table}, {{"transB", int64_t{1}}}));
+  const auto model = b.build();
+  for (const DType weights : {DType::kInt8, DType::kInt4}) {
+    Config config = config_of("weight-only");
+    config.weights = weights;
+    EXPECT_LT(size_of(*quantize(model, config).model), 160u * 64 + 4000) << name_of(weights);
+  }
+}
+
 TEST(Prepared, AWeightOnTheLeftHasAScaleForEachRow) {
   GraphBuilder b;
   const ValueId x = b.input("x", {Dim::symbol("n"), 48, 20});
@@ -223,6 +237,12 @@ TEST(Prepared, LayersInBranchesAreQuantizedCountedAndShareTheirWeights) {
       const std::vector<float> want = run(model, feeds);
       EXPECT_GT(sqnr(want, run(saved(*q.model), feeds)), 30);
     }
+    // ONNX Runtime does not take a branch's product with a weight that is dequantized there and kept outside.
+    const bool outside = std::any_of(q.graph().nodes.begin(), q.graph().nodes.end(), quant::is_dequantize);
+    EXPECT_EQ(outside, mode == "static" || mode == "weight-only");
+    const auto again = runtime::prepared(saved(*q.model));
+    if (mode != "float16")
+      EXPECT_TRUE(std::none_of(again->graph.nodes.begin(), again->graph.nodes.end(), quant::is_dequantize));
   }
   Config exclude = config_of("dynamic");
   exclude.exclude_nodes = {"b_own"};

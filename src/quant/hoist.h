@@ -1,0 +1,13 @@
+// Weights that several graphs read.
+#pragma once
+
+#include "graph/graph.h"
+
+namespace zp::quant {
+
+// ONNX Runtime makes one node of a weight's DequantizeLinear and the product with float activations that
+// reads it, and fails where the weight belongs to a graph around theirs. So a weight that branches share with
+// each other, or with the main graph, is dequantized in the main graph, and they read what that gives.
+void hoist_shared_weights(Graph& main);
+
+}  // namespace zp::quant
