@@ -321,6 +321,7 @@ class ModelHandle {
       d.set("description", model_->doc_string);
       d.set("nodes", totals.nodes);
       d.set("quantized", totals.quantized);
+      d.set("warnings", array_of(all_warnings(model_->graph), [](const std::string& w) { return text(w); }));
       d.set("parameters", totals.parameters);
       d.set("weightBytes", totals.weight_bytes);
       d.set("operators", array_of(totals.operators, [](const auto& item) {
@@ -453,6 +454,11 @@ class SessionHandle {
         return s;
       });
     });
+  }
+
+  val warnings() const {
+    return answer(
+        [&] { return array_of(session_.warnings(), [](const std::string& w) { return text(w); }); });
   }
 
   double arena_bytes() const { return static_cast<double>(session_.arena_bytes()); }
@@ -922,6 +928,7 @@ EMSCRIPTEN_BINDINGS(zeropoint) {
       .function("begin", &SessionHandle::begin)
       .function("advance", &SessionHandle::advance)
       .function("steps", &SessionHandle::steps)
+      .function("warnings", &SessionHandle::warnings)
       .function("arenaBytes", &SessionHandle::arena_bytes);
 
   class_<QuantizerHandle>("Quantizer")

@@ -88,6 +88,14 @@ export class Session {
     return this.#owned.engine.call('sessionSteps', [this.#owned.id]);
   }
 
+  /**
+   * What was odd about what was fed and found so far, each said once: a batch of 3 where the model declares 1, an output
+   * whose declared shape is wrong.
+   */
+  async warnings(): Promise<string[]> {
+    return this.#owned.engine.call('sessionWarnings', [this.#owned.id]);
+  }
+
   /** Bytes that the last run's plan took for the values between operators. */
   async arenaBytes(): Promise<number> {
     return this.#owned.engine.call('arenaBytes', [this.#owned.id]);

@@ -80,6 +80,16 @@ std::string to_string(const SymShape& shape) {
   return s + "]";
 }
 
+bool fits(const SymShape& a, const SymShape& b) {
+  return std::equal(a.begin(), a.end(), b.begin(), b.end(),
+                    [](const Dim& x, const Dim& y) { return !contradicts(x, y); });
+}
+
+void refine(SymShape& shape, const SymShape& hint) {
+  for (size_t i = 0; i < shape.size() && i < hint.size(); ++i)
+    if (!shape[i].known() && shape[i].symbol().empty()) shape[i] = hint[i];
+}
+
 SymShape broadcast(const SymShape& a, const SymShape& b) {
   SymShape out(std::max(a.size(), b.size()));
   for (size_t i = 0; i < out.size(); ++i) {  // from the last dimension backwards

@@ -58,6 +58,11 @@ SymShape symbolic(std::span<const int64_t> dims);
 std::optional<Shape> concrete(const SymShape& shape);
 std::string to_string(const SymShape& shape);  // "[1, 3, H, ?]"
 
+// As many dimensions, none of which contradicts the other.
+bool fits(const SymShape& a, const SymShape& b);
+// Takes from `hint`, which fits, what `shape` does not know.
+void refine(SymShape& shape, const SymShape& hint);
+
 // Numpy broadcasting. Throws kShapeMismatch when the shapes certainly do not broadcast.
 SymShape broadcast(const SymShape& a, const SymShape& b);
 Shape broadcast(const Shape& a, const Shape& b);

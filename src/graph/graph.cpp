@@ -146,6 +146,69 @@ void sort_topologically(Graph& graph) {
   graph.nodes = std::move(sorted);
 }
 
+std::vector<Node> spliced(Graph& graph, const Node& node, const Graph& body) {
+  std::map<ValueId, ValueId> outer;  // by inner value
+  for (const Capture& c : body.captures) outer[c.inner] = c.outer;
+  // Results that a node of the body can make directly.
+  std::map<ValueId, ValueId> wanted;
+  for (const Node& n : body.nodes) {
+    for (ValueId v : n.outputs) {
+      for (size_t i = 0; i < node.outputs.size() && i < body.outputs.size(); ++i) {
+        if (v != kNoValue && body.outputs[i] == v && node.outputs[i] != kNoValue)
+          wanted.emplace(v, node.outputs[i]);
+      }
+    }
+  }
+  for (const auto& [from, to] : wanted) outer[from] = to;
+  const auto mapped = [&](ValueId v) {
+    if (v == kNoValue) return v;
+    const auto known = outer.find(v);
+    if (known != outer.end()) return known->second;
+    const Value& value = body[v];
+    const ValueId added = graph.add_value(value.name, value.dtype, value.shape);
+    graph[added].constant = value.constant;
+    return outer[v] = added;
+  };
+  std::vector<Node> with;
+  for (const Node& n : body.nodes) {
+    Node copy = n;
+    for (ValueId& v : copy.inputs) v = mapped(v);
+    for (ValueId& v : copy.outputs) v = mapped(v);
+    for (auto& [key, value] : copy.attributes) {
+      if (auto* nested = std::get_if<std::shared_ptr<Graph>>(&value)) {
+        auto own = std::make_shared<Graph>(**nested);
+        for (Capture& c : own->captures) c.outer = mapped(c.outer);
+        *nested = std::move(own);
+      }
+    }
+    with.push_back(std::move(copy));
+  }
+  for (size_t i = 0; i < node.outputs.size() && i < body.outputs.size(); ++i) {
+    if (node.outputs[i] == kNoValue) continue;
+    const ValueId from = mapped(body.outputs[i]);
+    if (from == node.outputs[i]) continue;
+    Node same_value;
+    same_value.name = node.name;
+    same_value.op_type = "Identity";
+    same_value.inputs = {from};
+    same_value.outputs = {node.outputs[i]};
+    with.push_back(std::move(same_value));
+  }
+  return with;
+}
+
+std::vector<std::string> all_warnings(const Graph& graph) {
+  std::vector<std::string> all = graph.warnings;
+  for (const Node& node : graph.nodes) {
+    for (const auto& [key, attribute] : node.attributes) {
+      const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute);
+      if (!sub || !*sub) continue;
+      for (std::string& warning : all_warnings(**sub)) all.push_back(std::move(warning));
+    }
+  }
+  return all;
+}
+
 void remove_unused(Graph& graph) {
   std::vector<bool> needed(graph.values.size(), false);
   for (ValueId v : graph.outputs) needed[static_cast<size_t>(v)] = true;

@@ -80,6 +80,10 @@ struct Graph {
   std::vector<Node> nodes;   // in topological order
   std::vector<ValueId> inputs, outputs;
   std::vector<Capture> captures;  // of a subgraph; empty for the main graph
+  // Initializers that are inputs too: constants, unless a run is fed another value.
+  std::vector<ValueId> defaults;
+  // What the file declares of values, and the operators contradict: in words for the user.
+  std::vector<std::string> warnings;
 
   Value& operator[](ValueId id) { return values[static_cast<size_t>(id)]; }
   const Value& operator[](ValueId id) const { return values[static_cast<size_t>(id)]; }
@@ -122,6 +126,11 @@ struct Model {
 // Sorts `graph.nodes` topologically, keeping the order where it is free. Throws kInvalidModel on a cycle
 // (naming a node in it) and on a value that two nodes make.
 void sort_topologically(Graph& graph);
+// The nodes of `body`, a subgraph of `node`, to stand in the node's place: with `graph`'s values for what the
+// body captures and gives. Adds the body's own values to `graph`.
+std::vector<Node> spliced(Graph& graph, const Node& node, const Graph& body);
+// The warnings of a graph and of the subgraphs in it.
+std::vector<std::string> all_warnings(const Graph& graph);
 // Drops nodes whose outputs nobody needs, the constants of values that nobody reads, and captures of such
 // values.
 void remove_unused(Graph& graph);

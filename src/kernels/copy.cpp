@@ -109,4 +109,14 @@ void BoxCopy::run(const std::byte* in, std::byte* out, int64_t begin, int64_t en
   }
 }
 
+void flush_denormals(std::byte* floats, size_t bytes) {
+  constexpr uint32_t kExponent = 0x7f800000, kSign = 0x80000000;
+  for (size_t at = 0; at + sizeof(uint32_t) <= bytes; at += sizeof(uint32_t)) {
+    uint32_t bits;
+    std::memcpy(&bits, floats + at, sizeof(bits));
+    bits = bits & kExponent ? bits : bits & kSign;
+    std::memcpy(floats + at, &bits, sizeof(bits));
+  }
+}
+
 }  // namespace zp::kernels

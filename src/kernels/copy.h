@@ -40,4 +40,8 @@ class BoxCopy {
 // Writes `count` copies of the element at `value`.
 void fill(std::byte* out, int64_t count, const std::byte* value, size_t element_bytes);
 
+// Float32 numbers below the smallest normal one become 0: x86 processors multiply them a hundred times more
+// slowly, and no sum of a network notices them.
+void flush_denormals(std::byte* floats, size_t bytes);
+
 }  // namespace zp::kernels

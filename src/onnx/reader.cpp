@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "graph/dim.h"
 #include "onnx/onnx.h"
 #include "onnx/schema.h"
 #include "onnx/sniff.h"
@@ -93,7 +94,8 @@ SymShape read_shape(Message message, const std::string& name) {
     Dim read;
     while (dim.next()) {
       if (dim.tag() == dim_field::kParam) {
-        read = Dim::symbol(name_field(dim, "the dimension name"));
+        std::string symbol = name_field(dim, "the dimension name");
+        read = symbol == "?" ? Dim() : Dim::symbol(std::move(symbol));  // as some exporters write unknown
       } else if (dim.tag() == dim_field::kValue) {
         const int64_t value = dim.integer();
         if (value < -1 || value > kLargestDim) {
@@ -175,42 +177,6 @@ Declared read_value_info(Message message) {
   return declared;
 }
 
-// Puts on the value what was declared of it.
-void declare(Value& value, const Declared& declared, bool must_have_type) {
-  const std::string& name = declared.name;
-  if (declared.foreign) {
-    if (!must_have_type) return;
-    throw_error(
-        ErrorCode::kUnsupportedType,
-        {"graph input or output ", quoted(name), " is a ", declared.foreign, "; only tensors are supported"},
-        {.tensor = name,
-         .hint =
-             "export the model with tensors as inputs and outputs (for scikit-learn models: zipmap=False)"});
-  }
-  if (!declared.has_type || declared.element == 0) {
-    if (must_have_type) fail({"graph input or output ", quoted(name), " has no type"}, {.tensor = name});
-  } else {
-    const DType dtype = element_type(declared.element, name);
-    if (value.dtype == DType::kUndefined) value.dtype = dtype;
-    if (value.dtype != dtype) {
-      fail({"value ", quoted(name), " is declared ", name_of(dtype), " but is ", name_of(value.dtype)},
-           {.tensor = name});
-    }
-  }
-  if (!declared.shape) return;
-  if (!value.shape) {
-    value.shape = declared.shape;
-    return;
-  }
-  const bool agree = std::ranges::equal(*value.shape, *declared.shape,
-                                        [](const Dim& a, const Dim& b) { return !contradicts(a, b); });
-  if (!agree) {
-    throw_error(ErrorCode::kShapeMismatch,
-                {"value ", quoted(name), " is declared ", *declared.shape, " but is ", *value.shape},
-                {.tensor = name});
-  }
-}
-
 // ---- nodes
 
 // A node whose names are not yet values.
@@ -273,8 +239,13 @@ class Reader {
   void finish_constant(PendingNode& pending, Scope& scope);
   std::pair<std::string, Attribute> read_attribute(Message message, Scope& scope, int depth);
 
-  void canonicalize(Graph& graph);
-  void canonicalize_node(Graph& graph, Node node);
+  // What a value is declared as. Of inputs that is the only thing known; of all others it is hearsay.
+  enum class As : uint8_t { kInput, kOutput, kInner };
+  void declare(Graph& graph, ValueId id, const Declared& declared, As as);
+  void compare_declared(Graph& graph);
+
+  void canonicalize(Graph& graph, bool branch);
+  void canonicalize_node(Graph& graph, Node node, bool branch);
 
   int64_t version_of(const std::string& domain) const;
   ErrorDetails where(const Node& node) const {
@@ -286,6 +257,8 @@ class Reader {
   std::optional<Message> graph_;
   int64_t ir_version_ = 0;
   TextSet functions_;  // "domain.name"
+  // Declared shapes of values that nodes make: kept apart until it is known what the operators say.
+  std::map<std::pair<const Graph*, ValueId>, SymShape> declared_;
 };
 
 // ---- the model
@@ -306,7 +279,7 @@ Model Reader::read() {
   check_versions();
   if (model_.opsets.empty()) model_.opsets[""] = 1;  // what files from before IR version 3 mean
   read_graph(*graph_, model_.graph, nullptr, 0);
-  canonicalize(model_.graph);
+  canonicalize(model_.graph, false);
   return std::move(model_);
 }
 
@@ -513,13 +486,13 @@ void Reader::read_graph(Message message, Graph& graph, Scope* outer, int depth) 
     if (!input_names.insert(input.name).second) {
       fail({"two graph inputs are called ", quoted(input.name)}, {.tensor = input.name});
     }
-    // Before IR version 4 every initializer had to be an input too; since then, such an input is a default
-    // that hardly anybody overrides. Both are constants here.
+    // Before IR version 4 every initializer had to be an input too; since then, such an input is a default.
+    // Both are constants, unless a run is fed another value.
     const auto known = scope.ids.find(input.name);
     const bool initialized = known != scope.ids.end();
     const ValueId id = initialized ? known->second : define(scope, input.name);
-    declare(graph[id], input, main_graph);
-    if (!initialized) graph.inputs.push_back(id);
+    declare(graph, id, input, main_graph ? As::kInput : As::kInner);
+    (initialized ? graph.defaults : graph.inputs).push_back(id);
   }
 
   // Nodes may stand in any order: all outputs first, then constants (which subgraphs copy), then everything
@@ -558,13 +531,16 @@ void Reader::read_graph(Message message, Graph& graph, Scope* outer, int depth) 
     if (!output_names.insert(output.name).second) {
       fail({"the graph output ", quoted(output.name), " is listed twice"}, {.tensor = output.name});
     }
-    declare(graph[id], output, main_graph);
+    const bool is_input = std::ranges::find(graph.inputs, id) != graph.inputs.end();
+    // What an input is, its own declaration says.
+    if (!is_input) declare(graph, id, output, main_graph ? As::kOutput : As::kInner);
     graph.outputs.push_back(id);
   }
   if (graph.outputs.empty()) fail(main_graph ? "the model has no outputs" : "a subgraph has no outputs");
   for (const Declared& info : infos) {
     if (const auto known = scope.ids.find(info.name); known != scope.ids.end())
-      declare(graph[known->second], info, false);
+      if (std::ranges::find(graph.inputs, known->second) == graph.inputs.end())
+        declare(graph, known->second, info, As::kInner);
   }
   sort_topologically(graph);
 }
@@ -742,15 +718,71 @@ std::pair<std::string, Attribute> Reader::read_attribute(Message message, Scope&
   }
 }
 
+// ---- what is declared
+
+void Reader::declare(Graph& graph, ValueId id, const Declared& declared, As as) {
+  Value& value = graph[id];
+  const std::string& name = declared.name;
+  const bool constant = value.constant.has_value();
+  if (declared.foreign) {
+    if (as == As::kInner) return;
+    throw_error(
+        ErrorCode::kUnsupportedType,
+        {"graph input or output ", quoted(name), " is a ", declared.foreign, "; only tensors are supported"},
+        {.tensor = name,
+         .hint =
+             "export the model with tensors as inputs and outputs (for scikit-learn models: zipmap=False)"});
+  }
+  const auto warn = [&](const Text& wrong, const Text& right) {
+    graph.warnings.push_back(
+        Text({quoted(name), " is declared ", wrong.str(), " but is ", right.str()}).str());
+  };
+  if (declared.has_type && declared.element != 0) {
+    const DType dtype = element_type(declared.element, name);
+    if (value.dtype == DType::kUndefined) value.dtype = dtype;
+    if (value.dtype != dtype) warn(name_of(dtype), name_of(value.dtype));
+  } else if (as == As::kInput && !constant) {
+    fail({"graph input ", quoted(name), " has no type"}, {.tensor = name});
+  }
+  if (!declared.shape) return;
+  if (as == As::kInput && !constant) {
+    value.shape = declared.shape;
+  } else if (!constant) {
+    const auto [known, added] = declared_.emplace(std::pair(&graph, id), *declared.shape);
+    if (!added && !fits(known->second, *declared.shape)) {
+      graph.warnings.push_back(
+          Text({quoted(name), " is declared ", known->second, " and ", *declared.shape}).str());
+    }
+  } else if (!fits(*value.shape, *declared.shape)) {
+    warn({*declared.shape}, {*value.shape});
+  }
+}
+
+// What the operators say counts; where they say nothing, what is declared may be true.
+void Reader::compare_declared(Graph& graph) {
+  for (auto it = declared_.lower_bound({&graph, 0}); it != declared_.end() && it->first.first == &graph;
+       ++it) {
+    Value& value = graph[it->first.second];
+    if (!value.shape) {
+      value.shape = it->second;
+    } else if (!fits(*value.shape, it->second)) {
+      graph.warnings.push_back(
+          Text({quoted(value.name), " is declared ", it->second, " but is ", *value.shape}).str());
+    } else {
+      refine(*value.shape, it->second);
+    }
+  }
+}
+
 // ---- the in-memory form
 
-void Reader::canonicalize(Graph& graph) {
+void Reader::canonicalize(Graph& graph, bool branch) {
   std::vector<Node> nodes = std::exchange(graph.nodes, {});
   graph.nodes.reserve(nodes.size());
   for (Node& node : nodes) {
     ErrorDetails details = where(node);
     try {
-      canonicalize_node(graph, std::move(node));
+      canonicalize_node(graph, std::move(node), branch);
     } catch (Error& e) {
       e.add_details(details);
       throw;
@@ -779,9 +811,10 @@ void Reader::canonicalize(Graph& graph) {
       if (v != kNoValue) made[static_cast<size_t>(v)] = true;
   }
   for (ValueId v : graph.outputs) require_made(v, "the graph's output list");
+  compare_declared(graph);
 }
 
-void Reader::canonicalize_node(Graph& graph, Node node) {
+void Reader::canonicalize_node(Graph& graph, Node node, bool branch) {
   for (auto& [key, attribute] : node.attributes) {
     const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute);
     if (!sub) continue;
@@ -790,10 +823,14 @@ void Reader::canonicalize_node(Graph& graph, Node node) {
       inner[c.inner].dtype = graph[c.outer].dtype;
       inner[c.inner].shape = graph[c.outer].shape;
     }
-    canonicalize(inner);
+    canonicalize(inner, true);
   }
   const OpDef* def = find_op(node.domain, node.op_type);
   if (!def) {  // require_supported lists these
+    for (ValueId v : node.outputs) {
+      const auto declared = declared_.find({&graph, v});
+      if (declared != declared_.end()) graph[v].shape = declared->second;
+    }
     graph.nodes.push_back(std::move(node));
     return;
   }
@@ -816,7 +853,12 @@ void Reader::canonicalize_node(Graph& graph, Node node) {
     replacement.push_back(std::move(node));
   }
   for (Node& n : replacement) {
-    infer_node(graph, n);
+    try {
+      infer_node(graph, n);
+    } catch (const Error& e) {
+      // A branch that does not fit may never be taken; if it is, planning says so again.
+      if (!branch || e.code() == ErrorCode::kOutOfMemory) throw;
+    }
     graph.nodes.push_back(std::move(n));
   }
 }

@@ -293,6 +293,7 @@ void gradient(Gradient& g) {
 
 constexpr OpDef kBatchNormalization = {
     .name = "BatchNormalization",
+    .types = "TUUVV",
     .infer = infer,
     .prepare = prepare,
     .biases = {1, 2},

@@ -53,6 +53,7 @@ KnownRange range(const RangeContext& c) {
 
 constexpr OpDef kConstantOfShape = {.name = "ConstantOfShape",
                                     .since = 9,
+                                    .types = "i",
                                     .infer = infer,
                                     .prepare = prepare,
                                     .quant = {.why_float = "makes constants", .range = range}};

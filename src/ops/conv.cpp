@@ -5,6 +5,7 @@
 #include <limits>
 #include <memory>
 
+#include "kernels/copy.h"
 #include "kernels/depthwise.h"
 #include "kernels/direct.h"
 #include "ops/gradient.h"
@@ -338,6 +339,7 @@ uint64_t aligned(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
 template <class Weights>
 struct PackedLines {
   std::shared_ptr<std::byte> storage;
+  size_t bytes = 0;
   Weights view;
 };
 
@@ -371,8 +373,9 @@ Kernel float_lines_conv(PrepareContext& c, const Lines& lines) {
     packed = c.cached<PackedLines<Weights>>(Lines::kFloatKind, [&] {
       const Tensor floats = c.quant(1) ? dequantized(*weights, *c.quant(1)) : *weights;
       auto made = std::make_shared<PackedLines<Weights>>();
-      made->storage = allocate_bytes(lines.float_bytes());
+      made->storage = allocate_bytes(made->bytes = lines.float_bytes());
       made->view = lines.pack(floats.data<float>().data(), made->storage.get());
+      kernels::flush_denormals(made->storage.get(), made->bytes);
       return made;
     });
   }
@@ -404,7 +407,7 @@ Kernel integer_lines_conv(PrepareContext& c, const Lines& lines, Operand8 input,
   if (w.constant) {
     packed = c.cached<PackedLines<Weights>>(Lines::kInt8Kind, [&] {
       auto made = std::make_shared<PackedLines<Weights>>();
-      made->storage = allocate_bytes(lines.int8_bytes());
+      made->storage = allocate_bytes(made->bytes = lines.int8_bytes());
       made->view = pack(lines, w.constant->raw(), w, w.zero_points.data(), made->storage.get());
       return made;
     });

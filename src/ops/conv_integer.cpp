@@ -29,6 +29,7 @@ Kernel prepare(PrepareContext& c) {
 constexpr OpDef kConvInteger = {
     .name = "ConvInteger",
     .since = 10,
+    .types = "TUTU",
     .infer = infer,
     .prepare = prepare,
     .layout = channels_last,

@@ -54,7 +54,7 @@ Kernel prepare(PrepareContext& c) {
 }
 
 constexpr OpDef kCumSum = {
-    .name = "CumSum", .since = 11, .infer = infer, .prepare = prepare, .layout = any_layout};
+    .name = "CumSum", .since = 11, .types = "Ti", .infer = infer, .prepare = prepare, .layout = any_layout};
 const RegisterOps kRegistered({&kCumSum});
 
 }  // namespace

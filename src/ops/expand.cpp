@@ -56,6 +56,7 @@ void gradient(Gradient& g) {
 
 constexpr OpDef kExpand = {.name = "Expand",
                            .since = 8,
+                           .types = "Ti",
                            .infer = infer_expand,
                            .prepare = prepare_expand,
                            .quant = {.kind = QuantRule::Kind::kSameScale},

@@ -132,12 +132,14 @@ void gradient(Gradient& g) {
 
 constexpr OpDef kFakeQuantize = {.domain = kOwn,
                                  .name = "FakeQuantize",
+                                 .types = "*",
                                  .infer = infer_same,
                                  .prepare = prepare,
                                  .layout = any_layout,
                                  .gradient = gradient};
 constexpr OpDef kFakeQuantizeGradient = {.domain = kOwn,
                                          .name = "FakeQuantizeGradient",
+                                         .types = "*",
                                          .infer = infer_gradient,
                                          .prepare = prepare_gradient,
                                          .layout = any_layout};

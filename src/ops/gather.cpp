@@ -215,6 +215,7 @@ Kernel prepare_gather_nd(PrepareContext& c) {
 void gradient(Gradient& g) { give_moved(g); }
 
 constexpr OpDef kGather = {.name = "Gather",
+                           .types = "Ti",
                            .infer = infer_gather,
                            .prepare = prepare_gather,
                            .integer = has_integer_gather,
@@ -222,12 +223,14 @@ constexpr OpDef kGather = {.name = "Gather",
                            .gradient = gradient};
 constexpr OpDef kGatherElements = {.name = "GatherElements",
                                    .since = 11,
+                                   .types = "Ti",
                                    .infer = infer_gather_elements,
                                    .prepare = prepare_gather_elements,
                                    .quant = {.kind = QuantRule::Kind::kSameScale},
                                    .gradient = gradient};
 constexpr OpDef kGatherNd = {.name = "GatherND",
                              .since = 11,
+                             .types = "Ti",
                              .infer = infer_gather_nd,
                              .prepare = prepare_gather_nd,
                              .quant = {.kind = QuantRule::Kind::kSameScale},

@@ -1,8 +1,8 @@
-// If: one of two subgraphs. A condition that is known when the model is read is replaced by its branch; one
-// that follows from the shapes of the feeds chooses its branch when a plan is made; any other chooses in each
-// run, between branches that must give the same shapes.
+// If: one of two subgraphs. Where the condition is known (when the model is read, or when a plan is made),
+// the branch stands in the place of the node. Any other condition chooses in each run, between branches that
+// give the same shapes; where they do not, the plan ends at the condition, and what follows is planned for
+// it.
 #include <cstring>
-#include <map>
 #include <memory>
 #include <utility>
 
@@ -41,7 +41,7 @@ void give(InferContext& c, const Inferred& found) {
 bool same(const Inferred& a, const Inferred& b) {
   if (a.size() != b.size()) return false;
   for (size_t i = 0; i < a.size(); ++i)
-    if (a[i].dtype != b[i].dtype || a[i].shape != b[i].shape) return false;
+    if (a[i].dtype != b[i].dtype || !a[i].shape || !b[i].shape || a[i].shape != b[i].shape) return false;
   return true;
 }
 
@@ -69,7 +69,7 @@ void infer_if(InferContext& c) {
       branches[i] = c.infer_subgraph(i == 0 ? "then_branch" : "else_branch");
     } catch (const Error& e) {
       // A branch may make no sense for these inputs, and then is not meant to run.
-      if (e.code() != ErrorCode::kShapeMismatch && e.code() != ErrorCode::kUnsupportedOperator) throw;
+      if (e.code() == ErrorCode::kOutOfMemory || e.code() == ErrorCode::kInternal) throw;
     }
   }
   if (branches[0] && branches[1] && same(*branches[0], *branches[1])) return give(c, *branches[0]);
@@ -95,18 +95,11 @@ std::shared_ptr<Branch> prepare_branch(PrepareContext& c, std::string_view attri
 }
 
 Kernel prepare_if(PrepareContext& c) {
-  const Tensor* condition = c.constant(0);
-  std::shared_ptr<Branch> branches[2];  // [condition]
-  for (size_t i = 0; i < 2; ++i) {
-    const std::string_view attribute = i == 1 ? "then_branch" : "else_branch";
-    if (!condition || branch_for(*condition) == attribute) branches[i] = prepare_branch(c, attribute);
-  }
-  if (condition) branches[0] = branches[1] = branches[branches[1] ? 1 : 0];
+  const std::shared_ptr<Branch> yes = prepare_branch(c, "then_branch"), no = prepare_branch(c, "else_branch");
   std::vector<size_t> bytes;
   for (size_t i = 0; i < c.outputs(); ++i) {
     bytes.push_back(c.has_output(i) ? bytes_of(c.out_dtype(i), element_count(c.out_dims(i))) : 0);
   }
-  const std::shared_ptr<Branch> no = branches[0], yes = branches[1];
   return [no, yes, bytes](const RunContext& run) {
     Branch& branch = *run.in<uint8_t>(0) ? *yes : *no;
     for (size_t i = 0; i < branch.captured.size(); ++i)
@@ -115,6 +108,12 @@ Kernel prepare_if(PrepareContext& c) {
     for (size_t i = 0; i < bytes.size() && i < views.size(); ++i)
       if (bytes[i] > 0) std::memcpy(run.outputs[i], views[i].data, bytes[i]);
   };
+}
+
+// The branch that stands for the node, when the condition is known.
+std::optional<std::string_view> taken(const Tensor& condition) {
+  if (condition.dtype() != DType::kBool) return std::nullopt;
+  return branch_for(condition);
 }
 
 // ---- a condition that is known: the branch in the place of the node
@@ -127,64 +126,20 @@ bool inline_branch(RewriteContext& r) {
   const Attribute* attribute = node.attribute(branch_for(*condition));
   const auto* sub = attribute ? std::get_if<std::shared_ptr<Graph>>(attribute) : nullptr;
   if (!sub || !*sub || (*sub)->outputs.size() != node.outputs.size()) return false;
-  const std::shared_ptr<Graph> inner = *sub;  // adding values below moves the outer ones, not these
-  const std::vector<ValueId> results = node.outputs;
-  const std::string name = node.name;
-
-  std::map<ValueId, ValueId> outer;  // by inner value
-  for (const Capture& c : inner->captures) outer[c.inner] = c.outer;
-  std::vector<Node> with;
-  std::map<ValueId, ValueId> wanted;  // results that a node of the branch can make directly
-  for (const Node& n : inner->nodes) {
-    for (ValueId v : n.outputs) {
-      for (size_t i = 0; i < results.size(); ++i)
-        if (v != kNoValue && inner->outputs[i] == v && results[i] != kNoValue && !wanted.contains(v))
-          wanted[v] = results[i];
-    }
-  }
-  for (const auto& [from, to] : wanted) outer[from] = to;
-  const auto mapped = [&](ValueId v) {
-    if (v == kNoValue) return v;
-    const auto known = outer.find(v);
-    if (known != outer.end()) return known->second;
-    const Value& value = (*inner)[v];
-    const ValueId added = r.graph.add_value(value.name, value.dtype, value.shape);
-    r.graph[added].constant = value.constant;
-    return outer[v] = added;
-  };
-  for (const Node& n : inner->nodes) {
-    Node copy = n;
-    for (ValueId& v : copy.inputs) v = mapped(v);
-    for (ValueId& v : copy.outputs) v = mapped(v);
-    for (auto& [key, value] : copy.attributes) {
-      if (auto* nested = std::get_if<std::shared_ptr<Graph>>(&value)) {
-        auto own = std::make_shared<Graph>(**nested);
-        for (Capture& c : own->captures) c.outer = mapped(c.outer);
-        *nested = std::move(own);
-      }
-    }
-    with.push_back(std::move(copy));
-  }
-  for (size_t i = 0; i < results.size(); ++i) {
-    if (results[i] == kNoValue) continue;
-    const ValueId from = mapped(inner->outputs[i]);
-    if (from == results[i]) continue;
-    Node same_value;
-    same_value.name = name;
-    same_value.op_type = "Identity";
-    same_value.inputs = {from};
-    same_value.outputs = {results[i]};
-    with.push_back(std::move(same_value));
-  }
-  r.replace({r.at()}, std::move(with));
+  // Copies: adding values moves the graph's own.
+  const std::shared_ptr<Graph> body = *sub;
+  const Node replaced = node;
+  r.replace({r.at()}, spliced(r.graph, replaced, *body));
   return true;
 }
 
 constexpr OpDef kIf = {
     .name = "If",
+    .types = "b",
     .infer = infer_if,
     .prepare = prepare_if,
-    .quant = {.why_float = "chooses between branches, whose layers are planned on their own"}};
+    .quant = {.why_float = "chooses between branches, whose layers are planned on their own"},
+    .taken = taken};
 const RegisterOps kRegistered({&kIf});
 const RegisterRewrite kInlineBranch({.name = "branch whose condition is known",
                                      .apply = inline_branch,

@@ -37,8 +37,8 @@ void GraphInferContext::set_output(size_t i, DType dtype, std::optional<SymShape
   if (!has_output(i)) return;
   Value& value = (*graph_)[node_->outputs[i]];
   if (value.dtype != DType::kUndefined && dtype != DType::kUndefined && value.dtype != dtype) {
-    fail(ErrorCode::kInvalidModel, {"output is declared ", name_of(value.dtype), " but is ", name_of(dtype)},
-         {.tensor = value.name});
+    graph_->warnings.push_back(
+        Text({"'", value.name, "' is declared ", name_of(value.dtype), " but is ", name_of(dtype)}).str());
   }
   if (dtype != DType::kUndefined) value.dtype = dtype;
   if (!shape) return;
@@ -51,23 +51,9 @@ void GraphInferContext::set_output(size_t i, DType dtype, std::optional<SymShape
     if (d.known() && d.value() > kLargestDim)
       fail(ErrorCode::kShapeMismatch, {"output of shape ", *shape, " is too large"}, {.tensor = value.name});
   }
-  if (!value.shape) {
-    value.shape = std::move(shape);
-    return;
-  }
-  if (value.shape->size() != shape->size()) {
-    fail(ErrorCode::kShapeMismatch, {"output is declared ", *value.shape, " but is ", *shape},
-         {.tensor = value.name});
-  }
-  for (size_t d = 0; d < shape->size(); ++d) {
-    Dim& declared = (*value.shape)[d];
-    const Dim& inferred = (*shape)[d];
-    if (contradicts(declared, inferred)) {
-      fail(ErrorCode::kShapeMismatch, {"output is declared ", *value.shape, " but is ", *shape},
-           {.tensor = value.name});
-    }
-    if (inferred.known() || (!declared.known() && declared.symbol().empty())) declared = inferred;
-  }
+  // What was known before (declared, or inferred when less was known) is refined, or else wrong.
+  if (value.shape && fits(*value.shape, *shape)) refine(*shape, *value.shape);
+  value.shape = std::move(shape);
 }
 
 void infer_node(Graph& graph, const Node& node) {
@@ -75,6 +61,7 @@ void infer_node(Graph& graph, const Node& node) {
   if (!def || !def->infer) return;
   GraphInferContext context(graph, node);
   try {
+    check_types(context, def->types);
     def->infer(context);
   } catch (Error& e) {
     e.add_details({.node = node.name, .op = qualified_name(node)});
@@ -88,13 +75,15 @@ void infer_shapes(Graph& graph) {
 
 namespace {
 
-void collect_unsupported(const Graph& graph, std::map<std::string, std::string>& found) {
+// `certain`: of nodes that every run comes to.
+void collect_unsupported(const Graph& graph, bool certain, std::map<std::string, std::string>& found) {
   for (const Node& node : graph.nodes) {
     const OpDef* def = find_op(node.domain, node.op_type);
     if (!def || !def->prepare) found.emplace(qualified_name(node), node.name);
+    if (certain && def && def->taken) continue;  // which branch runs, only the run decides
     for (const auto& [key, attribute] : node.attributes)
       if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
-        collect_unsupported(**sub, found);
+        collect_unsupported(**sub, certain, found);
   }
 }
 
@@ -109,13 +98,13 @@ std::string listed(const std::map<std::string, std::string>& found) {
 
 std::string unsupported_operators(const Graph& graph) {
   std::map<std::string, std::string> found;
-  collect_unsupported(graph, found);
+  collect_unsupported(graph, false, found);
   return listed(found);
 }
 
 void require_supported(const Graph& graph) {
   std::map<std::string, std::string> found;  // operator to the first node that uses it
-  collect_unsupported(graph, found);
+  collect_unsupported(graph, true, found);
   if (found.empty()) return;
   throw_error(ErrorCode::kUnsupportedOperator,
               {"the model uses operators that are not supported: ", listed(found)},

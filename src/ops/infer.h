@@ -7,8 +7,8 @@
 namespace zp {
 
 // Infers one node of a graph whose earlier values are already inferred, and stores what it finds in the
-// graph's values (a declared shape is kept where inference knows less, and kShapeMismatch is thrown where the
-// two contradict).
+// graph's values. A shape that is there already, declared or inferred, is kept where inference knows less;
+// where the two contradict, it was wrong. A wrong type adds a warning to the graph.
 void infer_node(Graph& graph, const Node& node);
 // All nodes, subgraphs included. Operators that no file handles leave their outputs as declared.
 void infer_shapes(Graph& graph);
@@ -34,7 +34,8 @@ class GraphInferContext : public InferContext {
 std::string unsupported_operators(const Graph& graph);
 
 // What every operator of the model has, and what none of ours handles: all of them, before anything runs.
-// Throws kUnsupportedOperator that lists each with a node that uses it.
+// Throws kUnsupportedOperator that lists each with a node that uses it. Not of branches that a run may not
+// take: planning says it of those that are.
 void require_supported(const Graph& graph);
 
 }  // namespace zp

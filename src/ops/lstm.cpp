@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/copy.h"
 #include "ops/unary.h"
 
 namespace zp {
@@ -181,14 +182,21 @@ Lstm::Weights Lstm::weights(const PrepareContext& c, size_t input, std::string_v
   w.layout = layout;
   w.bytes = kernels::round_up(kernels::packed_float_weights_bytes(layout), Tensor::kAlignment);
   if (const Tensor* weights = c.constant(input)) {
-    w.constant = c.cached<std::byte>(kind, [&] {
-      auto made = allocate_bytes(w.bytes * static_cast<size_t>(directions));
+    struct Packed {
+      std::shared_ptr<std::byte> storage;
+      size_t bytes;
+    };
+    const auto packed = c.cached<Packed>(kind, [&] {
+      auto made = std::make_shared<Packed>();
+      made->storage = allocate_bytes(made->bytes = w.bytes * static_cast<size_t>(directions));
       for (int64_t d = 0; d < directions; ++d) {
         kernels::pack_float_weights(weights->data<float>().data() + d * layout.depth() * layout.columns,
-                                    layout, made.get() + static_cast<size_t>(d) * w.bytes);
+                                    layout, made->storage.get() + static_cast<size_t>(d) * w.bytes);
       }
+      kernels::flush_denormals(made->storage.get(), made->bytes);
       return made;
     });
+    w.constant = {packed, packed->storage.get()};
   } else {
     w.scratch_at = scratch.reserve(w.bytes);
   }
@@ -382,6 +390,7 @@ double macs(const InferContext& c) {
 }
 
 constexpr OpDef kLstm = {.name = "LSTM",
+                         .types = "TTTTiT",
                          .infer = infer,
                          .prepare = prepare,
                          .macs = macs,

@@ -202,7 +202,8 @@ Kernel prepare(PrepareContext& c) {
   return [b = std::make_shared<const Backward>(std::move(b))](const RunContext& run) { b->run(run); };
 }
 
-constexpr OpDef kGradient = {.domain = kOwn, .name = "LSTMGradient", .infer = infer, .prepare = prepare};
+constexpr OpDef kGradient = {
+    .domain = kOwn, .name = "LSTMGradient", .types = "*", .infer = infer, .prepare = prepare};
 const RegisterOps kRegistered({&kGradient});
 
 }  // namespace

@@ -32,6 +32,7 @@ Kernel prepare(PrepareContext& c) {
 constexpr OpDef kMatMulInteger = {
     .name = "MatMulInteger",
     .since = 10,
+    .types = "TUTU",
     .infer = infer,
     .prepare = prepare,
     .macs = matmul_macs,

@@ -319,6 +319,7 @@ constexpr OpDef normalization(std::string_view domain, std::string_view name, vo
                               Kernel (*prepare)(PrepareContext&)) {
   return {.domain = domain,
           .name = name,
+          .types = "TU",
           .infer = infer,
           .prepare = prepare,
           .quant = {.kind = QuantRule::Kind::kFloat, .why_float = kWhyFloat}};

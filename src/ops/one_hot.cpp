@@ -75,6 +75,7 @@ Kernel prepare_one_hot(PrepareContext& c) {
 
 constexpr OpDef kOneHot = {.name = "OneHot",
                            .since = 9,
+                           .types = "TUV",
                            .infer = infer_one_hot,
                            .prepare = prepare_one_hot,
                            .quant = {.why_float = "writes two values, which need no scale",

@@ -183,6 +183,31 @@ ValueId Fold::add(std::string_view type, Ids inputs, NewAttributes attributes, s
   return out;
 }
 
+// ---- types
+
+void check_types(const InferContext& c, std::string_view types) {
+  constexpr size_t kVariables = 3;  // T, U, V
+  std::array<std::optional<size_t>, kVariables> first;
+  for (size_t i = 0; i < c.inputs() && !types.empty(); ++i) {
+    const DType type = c.has_input(i) ? c.dtype(i) : DType::kUndefined;
+    if (type == DType::kUndefined) continue;
+    const char letter = types[std::min(i, types.size() - 1)];
+    const auto require = [&](bool fits, std::string_view wanted) {
+      if (!fits) c.fail(ErrorCode::kInvalidModel, {"input ", i, " is ", name_of(type), ", not ", wanted});
+    };
+    if (letter == 'f') require(type == DType::kFloat32, "float32");
+    if (letter == 'i') require(type == DType::kInt32 || type == DType::kInt64, "int32 or int64");
+    if (letter == 'b') require(type == DType::kBool, "bool");
+    if (letter < 'T' || letter > 'V') continue;
+    std::optional<size_t>& same = first[static_cast<size_t>(letter - 'T')];
+    if (!same) same = i;
+    if (c.dtype(*same) != type) {
+      c.fail(ErrorCode::kInvalidModel, {"inputs ", *same, " and ", i, " are ", name_of(c.dtype(*same)),
+                                        " and ", name_of(type), ": they have one type"});
+    }
+  }
+}
+
 // ---- shared rules
 
 void output_like(InferContext& c, size_t output, size_t input) {

@@ -53,9 +53,9 @@ class InferContext {
   virtual const SymShape* shape(size_t input) const = 0;   // nullptr: unknown
   virtual const Tensor* constant(size_t input) const = 0;  // nullptr: not known before the run
   // Like constant(), for values that decide a shape (the shape input of Reshape). In a plan, a value that
-  // comes from a feed becomes part of what the plan is made for; one that only a run can know throws
-  // kUnsupportedOperator. When a model is only being looked at, nullptr is possible: give the output no
-  // shape, or unknown dimensions.
+  // comes from a feed becomes part of what the plan is made for; where only a run can know it, the plan ends
+  // before this node, and what is left is planned when the value is computed. When a model is only being
+  // looked at, nullptr is possible: give the output no shape, or unknown dimensions.
   virtual const Tensor* shape_argument(size_t input) const = 0;
   // Infers a subgraph attribute, giving dtype and shape of each of its outputs.
   struct Inferred {
@@ -199,13 +199,26 @@ using Kernel = UniqueFunction<void(const RunContext&)>;
 // Packed weights and tables, made once and shared by all plans of a session. Internal to runtime/.
 class PreparedCache {
  public:
+  // A constant that something was made from. `held`: by the model, whether or not the cache holds it.
+  struct Source {
+    Tensor tensor;
+    bool held;
+  };
+  // What was made, and the bytes that it takes.
+  struct Made {
+    std::shared_ptr<const void> object;
+    size_t bytes;
+  };
   virtual ~PreparedCache() = default;
-  virtual std::shared_ptr<const void> find_or_make(const std::string& key,
-                                                   FunctionRef<std::shared_ptr<const void>()> make) = 0;
+  // What was made for the same key from the same constants (compared by their elements), or else what `make`
+  // makes.
+  virtual std::shared_ptr<const void> find_or_make(const std::string& key, std::span<const Source> sources,
+                                                   FunctionRef<Made()> make) = 0;
 };
 
-// A subgraph made ready to run (the branches of If). run() gives pointers to its outputs, valid until the
-// next run.
+// A subgraph made ready to run (the branches of If). It is planned when it first runs, so that a branch that
+// does not fit and is never taken does no harm. run() gives pointers to its outputs, valid until the next
+// run.
 class SubPlan {
  public:
   virtual ~SubPlan() = default;
@@ -252,12 +265,16 @@ class PrepareContext {
   // Output 0 is this input under other dimensions: no kernel runs; return {} after it.
   void alias(size_t input) { alias_ = static_cast<int>(input); }
 
-  // Made once per session for this node and `kind`, whatever the shapes of the inputs: packed weights,
-  // tables. `make` returns a std::shared_ptr<T>.
+  // Made once per session for what this node is (operator, attributes, types, quantized edges, constants with
+  // their dimensions) and `kind`, whatever the dimensions of what is computed: packed weights, tables. `make`
+  // returns a std::shared_ptr<T>; T has a member `bytes`, what it takes in memory.
   template <class T, class Make>
   std::shared_ptr<const T> cached(std::string_view kind, Make&& make) const {
-    return std::static_pointer_cast<const T>(cache_->find_or_make(
-        cache_key(kind), [&]() -> std::shared_ptr<const void> { return std::shared_ptr<const T>(make()); }));
+    return std::static_pointer_cast<const T>(
+        cache_->find_or_make(cache_key(kind), cache_sources(), [&]() -> PreparedCache::Made {
+          const std::shared_ptr<const T> made = make();
+          return {made, made->bytes};
+        }));
   }
   virtual std::shared_ptr<SubPlan> plan_subgraph(std::string_view attribute) const = 0;
   // The RunContext input that holds the first value that this subgraph captures; the others follow in order.
@@ -273,6 +290,7 @@ class PrepareContext {
   PrepareContext(const Node& node, PreparedCache* cache, int threads)
       : node_(&node), cache_(cache), threads_(threads) {}
   virtual std::string cache_key(std::string_view kind) const = 0;
+  virtual std::vector<PreparedCache::Source> cache_sources() const = 0;
   const Node* node_;
   PreparedCache* cache_;
   int threads_;
@@ -412,6 +430,10 @@ struct OpDef {
   int since =
       1;  // the oldest version of the domain whose form `canonicalize` (or the kernel itself) understands
 
+  // Which types the inputs have, a letter for each, the last for all that follow: T, U and V stand for any
+  // one type, the same wherever the letter is; f: float32; i: int32 or int64; b: bool; *: any. Checked when a
+  // model is read and where a plan is made; which types T can be, prepare() decides.
+  std::string_view types = "T";
   // Gives every output a type and what is known of its shape.
   void (*infer)(InferContext&) = nullptr;
   // Chooses a kernel for concrete shapes, types, layouts, quantized edges. Null for operators that only
@@ -452,6 +474,8 @@ struct OpDef {
   void (*canonicalize)(Canonicalize&) = nullptr;  // null: keep as it is
   bool (*fold)(Fold&) = nullptr;
   bool deterministic = true;  // false: never folded into a constant (RandomNormal)
+  // The subgraph that stands for the node when input 0 is known (If); nullopt: none does.
+  std::optional<std::string_view> (*taken)(const Tensor& input) = nullptr;
   // Adds the nodes that compute the gradients of the inputs from those of the outputs. Null: not
   // differentiable.
   void (*gradient)(Gradient&) = nullptr;
@@ -468,6 +492,9 @@ const OpDef* find_op(std::string_view domain, std::string_view name);
 // find_op, or kUnsupportedOperator naming the node.
 const OpDef& op_of(const Node& node);
 std::vector<const OpDef*> all_ops();  // by domain and name
+
+// Throws kInvalidModel where inputs have types that OpDef::types does not allow.
+void check_types(const InferContext& c, std::string_view types);
 
 // Shape rules that many operators share.
 void output_like(InferContext&, size_t output, size_t input);  // type and shape, as far as they are known

@@ -284,6 +284,7 @@ std::string_view why_not(const InferContext& c) {
 }
 
 constexpr OpDef kPad = {.name = "Pad",
+                        .types = "TiTi",
                         .infer = infer_pad,
                         .prepare = prepare_pad,
                         .layout = any_layout,

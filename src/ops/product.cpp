@@ -5,6 +5,7 @@
 #include <cstring>
 #include <memory>
 
+#include "kernels/copy.h"
 #include "kernels/weight_only.h"
 
 namespace zp {
@@ -130,6 +131,7 @@ kernels::GemmInput<T> part_input(const ProductPart& part, const T* input = nullp
 
 struct PackedFloat {
   std::shared_ptr<std::byte> storage;
+  size_t bytes = 0;
   std::vector<kernels::FloatWeights> views;
 };
 
@@ -150,13 +152,14 @@ std::shared_ptr<const PackedFloat> pack_float(const Product& product, const floa
   size_t total = 0;
   for (const ProductWeights& w : product.weights)
     total += aligned(kernels::packed_float_weights_bytes(w.layout));
-  packed->storage = allocate_bytes(total);
+  packed->storage = allocate_bytes(packed->bytes = total);
   std::byte* at = packed->storage.get();
   for (const ProductWeights& w : product.weights) {
     packed->views.push_back(kernels::pack_float_weights(from + w.offset, w.layout, at));
     scale_packed(at, packed_float_bytes(w.layout), product.alpha);
     at += aligned(kernels::packed_float_weights_bytes(w.layout));
   }
+  kernels::flush_denormals(packed->storage.get(), packed->bytes);
   return packed;
 }
 
@@ -230,6 +233,7 @@ Kernel float_kernel(PrepareContext& c, Product product, FloatBias bias,
 
 struct PackedInt8 {
   std::shared_ptr<std::byte> storage;
+  size_t bytes = 0;
   std::vector<kernels::Int8Weights> views;
 };
 
@@ -252,7 +256,7 @@ std::shared_ptr<const PackedInt8> pack_int8(const Product& product, const Weight
   size_t total = 0;
   for (const ProductWeights& w : product.weights)
     total += aligned(kernels::packed_int8_weights_bytes(w.layout));
-  packed->storage = allocate_bytes(total);
+  packed->storage = allocate_bytes(packed->bytes = total);
   std::byte* at = packed->storage.get();
   const auto* from = reinterpret_cast<const uint8_t*>(weights.constant->raw());
   for (const ProductWeights& w : product.weights) {
@@ -615,6 +619,7 @@ namespace {
 
 struct PackedBlocks {
   std::shared_ptr<std::byte> storage;
+  size_t bytes = 0;
   kernels::BlockWeights view;
 };
 
@@ -695,7 +700,8 @@ Kernel weight_only_product(PrepareContext& c, Product product, FloatBias bias) {
     form->source.scales = form->scales.data();
     form->source.zero_points = form->zero_points.data();
     auto packed = std::make_shared<PackedBlocks>();
-    packed->storage = allocate_bytes(kernels::packed_block_weights_bytes(form->source));
+    packed->bytes = kernels::packed_block_weights_bytes(form->source);
+    packed->storage = allocate_bytes(packed->bytes);
     packed->view = kernels::pack_block_weights(form->source, packed->storage.get());
     return packed;
   });

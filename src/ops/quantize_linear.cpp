@@ -285,6 +285,7 @@ void to_standard(Canonicalize& c) {
 
 constexpr OpDef kQuantize = {.name = "QuantizeLinear",
                              .since = 10,
+                             .types = "TUV",
                              .infer = infer_quantize,
                              .prepare = prepare_quantize,
                              .layout = layout,
@@ -292,6 +293,7 @@ constexpr OpDef kQuantize = {.name = "QuantizeLinear",
                              .canonicalize = canonicalize_quantize};
 constexpr OpDef kDequantize = {.name = "DequantizeLinear",
                                .since = 10,
+                               .types = "TUT",
                                .infer = infer_dequantize,
                                .prepare = prepare_dequantize,
                                .layout = layout,

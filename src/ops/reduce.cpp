@@ -137,6 +137,7 @@ constexpr OpDef reduction(std::string_view name, Kernel (*prepare)(PrepareContex
                           void (*gradient)(Gradient&) = nullptr) {
   return {
       .name = name,
+      .types = "Ti",
       .infer = infer_reduce,
       .prepare = prepare,
       .layout = layout,

@@ -148,6 +148,7 @@ bool merge(RewriteContext& r) {
 
 const RegisterRewrite kMerge({.name = "merge two reshapes", .apply = merge});
 constexpr OpDef kReshape = {.name = "Reshape",
+                            .types = "Ti",
                             .infer = infer_reshape,
                             .prepare = alias,
                             .layout = reshape_layout,

@@ -508,10 +508,14 @@ std::string_view why_not(const InferContext& c) {
   return "";
 }
 
-constexpr OpDef kResizeGradient = {
-    .domain = kOwn, .name = "ResizeGradient", .infer = infer_gradient, .prepare = prepare_gradient};
+constexpr OpDef kResizeGradient = {.domain = kOwn,
+                                   .name = "ResizeGradient",
+                                   .types = "*",
+                                   .infer = infer_gradient,
+                                   .prepare = prepare_gradient};
 constexpr OpDef kResize = {.name = "Resize",
                            .since = 10,
+                           .types = "TUfi",
                            .infer = infer_resize,
                            .prepare = prepare_resize,
                            .layout = resize_layout,

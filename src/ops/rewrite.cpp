@@ -1,6 +1,7 @@
 #include "ops/rewrite.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "ops/infer.h"
 
@@ -73,12 +74,41 @@ std::optional<RewriteContext::ScalarAndOther> RewriteContext::scalar_operand(con
   return std::nullopt;
 }
 
+namespace {
+
+// Takes away the shapes of values that nodes make and gives them back as they were: those that the operators'
+// rules do not confirm are only what a file declared, on which no rewrite may rely.
+std::vector<std::optional<SymShape>> forget_declared(Graph& graph) {
+  std::vector<std::optional<SymShape>> shapes(graph.values.size());
+  for (const Node& node : graph.nodes) {
+    const OpDef* def = find_op(node.domain, node.op_type);
+    if (!def || !def->infer) continue;
+    for (ValueId v : node.outputs)
+      if (v != kNoValue) shapes[static_cast<size_t>(v)] = std::exchange(graph[v].shape, std::nullopt);
+  }
+  infer_shapes(graph);
+  return shapes;
+}
+
+// A branch that makes no sense for its inputs may never be taken: it stays as it is.
+bool simplified_branch(Graph& branch) {
+  try {
+    return simplify(branch);
+  } catch (const Error& e) {
+    if (e.code() == ErrorCode::kOutOfMemory || e.code() == ErrorCode::kInternal) throw;
+    return false;
+  }
+}
+
+}  // namespace
+
 bool simplify(Graph& graph) {
   bool any = false;
   for (Node& node : graph.nodes)
     for (auto& [key, attribute] : node.attributes)
-      if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) any = simplify(**sub) || any;
+      if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) any = simplified_branch(**sub) || any;
   remove_unused(graph);
+  const std::vector<std::optional<SymShape>> declared = forget_declared(graph);
   for (bool changed = true; changed;) {
     changed = false;
     for (const Rewrite& rewrite : registry()) {
@@ -86,6 +116,11 @@ bool simplify(Graph& graph) {
     }
     if (changed) infer_shapes(graph);
     any = any || changed;
+  }
+  for (size_t i = 0; i < declared.size(); ++i) {
+    std::optional<SymShape>& shape = graph.values[i].shape;
+    if (!shape) shape = declared[i];
+    if (shape && declared[i] && fits(*shape, *declared[i])) refine(*shape, *declared[i]);
   }
   return any;
 }

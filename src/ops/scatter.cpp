@@ -205,11 +205,13 @@ constexpr std::string_view kWhyFloat = "mixes two values that may have different
 
 constexpr OpDef kScatterNd = {.name = "ScatterND",
                               .since = 11,
+                              .types = "TiT",
                               .infer = infer_scatter_nd,
                               .prepare = prepare_scatter_nd,
                               .quant = {.why_float = kWhyFloat}};
 constexpr OpDef kScatterElements = {.name = "ScatterElements",
                                     .since = 11,
+                                    .types = "TiT",
                                     .infer = infer_scatter_elements,
                                     .prepare = prepare_scatter_elements,
                                     .quant = {.why_float = kWhyFloat}};

@@ -130,6 +130,7 @@ int row_axis(const Node&, int rank) { return rank > 1 ? 0 : -1; }
 void gradient(Gradient& g) { give_moved(g); }
 
 constexpr OpDef kSlice = {.name = "Slice",
+                          .types = "Ti",
                           .infer = infer_slice,
                           .prepare = prepare_slice,
                           .layout = any_layout,

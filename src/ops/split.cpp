@@ -127,6 +127,7 @@ void gradient(Gradient& g) {
 }
 
 constexpr OpDef kSplit = {.name = "Split",
+                          .types = "Ti",
                           .infer = infer_split,
                           .prepare = prepare_split,
                           .layout = any_layout,

@@ -107,6 +107,7 @@ void gradient(Gradient& g) {
 
 const RegisterRewrite kCancel({.name = "Squeeze and Unsqueeze that cancel", .apply = cancel});
 constexpr OpDef kSqueeze = {.name = "Squeeze",
+                            .types = "Ti",
                             .infer = infer<squeezed>,
                             .prepare = alias,
                             .layout = layout<squeezed>,
@@ -114,6 +115,7 @@ constexpr OpDef kSqueeze = {.name = "Squeeze",
                             .canonicalize = axes_to_input,
                             .gradient = gradient};
 constexpr OpDef kUnsqueeze = {.name = "Unsqueeze",
+                              .types = "Ti",
                               .infer = infer<unsqueezed>,
                               .prepare = alias,
                               .layout = layout<unsqueezed>,

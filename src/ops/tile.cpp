@@ -72,6 +72,7 @@ void canonicalize(Canonicalize& c) {
 }
 
 constexpr OpDef kTile = {.name = "Tile",
+                         .types = "Ti",
                          .infer = infer_tile,
                          .prepare = prepare_tile,
                          .quant = {.kind = QuantRule::Kind::kSameScale},

@@ -105,6 +105,7 @@ void k_to_input(Canonicalize& c) {  // an attribute before opset 10
 }
 
 constexpr OpDef kTopK = {.name = "TopK",
+                         .types = "Ti",
                          .infer = infer_top_k,
                          .prepare = prepare_top_k,
                          .quant = {.kind = QuantRule::Kind::kSameScale},

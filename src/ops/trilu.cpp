@@ -44,6 +44,7 @@ Kernel prepare_trilu(PrepareContext& c) {
 
 constexpr OpDef kTrilu = {.name = "Trilu",
                           .since = 14,
+                          .types = "Ti",
                           .infer = infer_trilu,
                           .prepare = prepare_trilu,
                           .quant = {.why_float = "makes masks, not activations"}};

@@ -34,6 +34,7 @@ KnownRange range(const RangeContext& c) {
 
 constexpr OpDef kWhere = {.name = "Where",
                           .since = 9,
+                          .types = "bT",
                           .infer = infer_where,
                           .prepare = prepare_where,
                           .layout = any_layout,

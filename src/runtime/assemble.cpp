@@ -1,6 +1,8 @@
 // From nodes to steps: the order of each value's dimensions in memory, a kernel for each node, and one arena
 // in which values whose lifetimes do not meet share memory.
 #include <algorithm>
+#include <array>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <numeric>
@@ -9,8 +11,9 @@
 #include "core/stopwatch.h"
 #include "kernels/table.h"
 #include "kernels/transpose.h"
-#include "ops/infer.h"
+#include "runtime/cache.h"
 #include "runtime/plan.h"
+#include "runtime/runner.h"
 
 namespace zp::runtime {
 namespace {
@@ -53,10 +56,32 @@ Shape extended(const Shape& dims, size_t rank) {
   return wide;
 }
 
-uint64_t hash_bytes(const std::byte* data, size_t size) {  // FNV-1a
-  uint64_t h = 1469598103934665603u;
-  for (size_t i = 0; i < size; ++i) h = (h ^ static_cast<uint64_t>(data[i])) * 1099511628211u;
-  return h;
+// An attribute for a key: what no two different ones share.
+std::string text_of(const Attribute& attribute) {
+  const auto list = [](const auto& values, auto&& text) {
+    std::string all = "[";
+    for (const auto& v : values) all += text(v) + ",";
+    return all + "]";
+  };
+  const auto number = [](float v) { return std::to_string(std::bit_cast<uint32_t>(v)); };
+  const auto string = [](const std::string& v) { return std::to_string(v.size()) + ":" + v; };
+  return std::visit(
+      [&]<class T>(const T& v) -> std::string {
+        if constexpr (std::is_same_v<T, int64_t>) return std::to_string(v);
+        if constexpr (std::is_same_v<T, float>) return number(v);
+        if constexpr (std::is_same_v<T, std::string>) return string(v);
+        if constexpr (std::is_same_v<T, std::vector<float>>) return list(v, number);
+        if constexpr (std::is_same_v<T, std::vector<std::string>>) return list(v, string);
+        if constexpr (std::is_same_v<T, std::vector<int64_t>>)
+          return list(v, [](int64_t i) { return std::to_string(i); });
+        // Tensors and graphs: what lives in one place is one thing, and the model outlives the cache.
+        if constexpr (std::is_same_v<T, Tensor>)
+          return std::to_string(reinterpret_cast<uintptr_t>(v.raw())) + to_string(v.dims());
+        if constexpr (std::is_same_v<T, std::shared_ptr<Graph>>)
+          return std::to_string(reinterpret_cast<uintptr_t>(v.get()));
+        return {};
+      },
+      attribute);
 }
 
 std::string kernel_name(const PlanNode& n, DType in, DType out) {
@@ -79,22 +104,29 @@ namespace {
 
 class GraphSubPlan : public SubPlan {
  public:
-  explicit GraphSubPlan(const PlanRequest& request) : graph_(request.graph), plan_(request) {}
+  explicit GraphSubPlan(const PlanRequest& request) : graph_(request.graph), runner_(request) {
+    for (const auto& [id, feed] : request.feeds) types_[id] = {feed.dtype, feed.dims};
+  }
 
   std::vector<TensorView> run(const std::vector<const std::byte*>& captured, ThreadPool* pool) override {
-    std::map<ValueId, const std::byte*> feeds;
-    for (size_t i = 0; i < graph_->captures.size() && i < captured.size(); ++i)
-      feeds[graph_->captures[i].inner] = captured[i];
-    plan_.bind(feeds);
-    for (size_t i = 0; i < plan_.steps().size(); ++i) plan_.run_step(i, pool);
+    std::map<ValueId, Tensor> feeds;
+    for (size_t i = 0; i < graph_->captures.size() && i < captured.size(); ++i) {
+      const ValueId id = graph_->captures[i].inner;
+      const auto& [dtype, dims] = types_.at(id);
+      feeds[id] = {dtype, dims, std::shared_ptr<const std::byte>(std::shared_ptr<void>(), captured[i])};
+    }
+    runner_.begin(std::move(feeds));
+    Runner::Tap none;
+    runner_.advance(pool, none, [] { return false; });
     std::vector<TensorView> outputs;
-    for (size_t i = 0; i < graph_->outputs.size(); ++i) outputs.push_back(plan_.output(i));
+    for (ValueId v : graph_->outputs) outputs.push_back(runner_.output(v));
     return outputs;
   }
 
  private:
-  const Graph* graph_;
-  Plan plan_;
+  std::shared_ptr<const Graph> graph_;
+  std::map<ValueId, std::pair<DType, Shape>> types_;  // of what it captures
+  Runner runner_;
 };
 
 }  // namespace
@@ -144,18 +176,40 @@ class NodeContext : public PrepareContext {
   }
 
  protected:
-  // The same node with the same constants: initializers by their id, what was computed for these shapes by
-  // content.
   std::string cache_key(std::string_view kind) const override {
-    std::string key = request_.cache_prefix + std::to_string(n_.node.output(0)) + ":" + std::string(kind);
-    for (const Buffer* b : io_.in) {
-      if (!b || b->place != Buffer::Place::kConstant) continue;
-      const bool initializer = b->value != kNoValue && values_[static_cast<size_t>(b->value)].from_file;
-      key += initializer ? ":v" + std::to_string(b->value)
-                         : ":h" + std::to_string(hash_bytes(b->constant.raw(), b->constant.bytes()));
-      key += b->layout == Layout::kChannelsLast ? "c" : "";
+    std::string key = n_.node.domain + "." + n_.node.op_type + "/" + std::string(kind);
+    for (const auto& [name, value] : n_.node.attributes) key += "/" + name + "=" + text_of(value);
+    for (size_t i = 0; i < io_.in.size(); ++i) {
+      const Buffer* b = io_.in[i];
+      key += "/" + std::to_string(i);
+      if (!b) continue;
+      key += std::string(name_of(b->dtype)) + std::to_string(b->dims.size());
+      if (b->place == Buffer::Place::kConstant)
+        key += (b->layout == Layout::kChannelsLast ? "c" : "l") + to_string(b->dims);
+      if (const EdgeQuant* q = quant(i)) {
+        key += "q" + std::string(name_of(q->dtype)) + std::to_string(q->axis) + "," +
+               std::to_string(q->block_size) +
+               (q->at_run_time()          ? "r"
+                : q->zero_point.defined() ? "z"
+                                          : "s");
+      }
     }
     return key;
+  }
+  std::vector<PreparedCache::Source> cache_sources() const override {
+    std::vector<PreparedCache::Source> sources;
+    for (size_t i = 0; i < io_.in.size(); ++i) {
+      const Buffer* b = io_.in[i];
+      if (b && b->place == Buffer::Place::kConstant) {
+        // Not the buffer's own tensor, which may be a copy in another order.
+        const PlanValue* v = b->value == kNoValue ? nullptr : &values_[static_cast<size_t>(b->value)];
+        sources.push_back({v && v->constant ? *v->constant : b->constant, v && v->from_file});
+      }
+      const EdgeQuant* q = quant(i);
+      if (q && q->scale.defined()) sources.push_back({q->scale, false});
+      if (q && q->zero_point.defined()) sources.push_back({q->zero_point, false});
+    }
+    return sources;
   }
 
  private:
@@ -163,15 +217,6 @@ class NodeContext : public PrepareContext {
   NodeIo io_;
   const std::vector<PlanValue>& values_;
   const PlanRequest& request_;
-};
-
-// A cache for one use.
-class NoCache : public PreparedCache {
- public:
-  std::shared_ptr<const void> find_or_make(const std::string&,
-                                           FunctionRef<std::shared_ptr<const void>()> make) override {
-    return make();
-  }
 };
 
 }  // namespace
@@ -185,11 +230,14 @@ class Assembler {
 
   void run() {
     by_layout_.resize(s_.values.size(), {-1, -1});
+    plan_.rest_ = s_.rest;
     for (ValueId v : s_.inputs) {
       const int b = add_buffer(Buffer::Place::kFeed, v, Layout::kLogical);
       plan_.feed_buffer_[v] = b;
       tap(v, b);
     }
+    for (ValueId v : s_.taps)
+      if (value(v).constant && !value(v).from_file) tap(v, get(v, Layout::kLogical));
     for (const PlanNode& n : s_.nodes) {
       try {
         add_node(n);
@@ -198,7 +246,11 @@ class Assembler {
         throw;
       }
     }
-    for (ValueId v : s_.outputs) plan_.outputs_.push_back(get(v, Layout::kLogical));
+    for (ValueId v : s_.outputs) plan_.made_[v] = get(v, Layout::kLogical);
+    for (const Buffer& b : plan_.buffers_) {
+      const bool own = b.value == kNoValue || !value(b.value).from_file;
+      if (b.place == Buffer::Place::kConstant && b.alias_of < 0 && own) plan_.constant_bytes_ += b.bytes();
+    }
     find_lifetimes();
   }
 
@@ -340,7 +392,7 @@ class Assembler {
     if (!n.table.empty()) {
       rule = LayoutRule::kAny;
     } else if (n.def->layout) {
-      PlanInferContext context(n.node, *s_.graph, const_cast<std::vector<PlanValue>&>(s_.values), request_);
+      PlanInferContext context(n.node, s_.values);
       rule = n.def->layout(context);
     }
     size_t rank = 0;
@@ -410,7 +462,7 @@ class Assembler {
     }
     for (size_t i = 0; i < n.node.outputs.size(); ++i) {
       const ValueId v = n.node.outputs[i];
-      if (v != kNoValue && request_.taps.contains(v)) {
+      if (v != kNoValue && s_.taps.contains(v)) {
         step.taps.push_back(v);
         plan_.value_buffer_[v] = step.outputs[i];
       }
@@ -419,7 +471,7 @@ class Assembler {
   }
 
   void tap(ValueId v, int b) {
-    if (!request_.taps.contains(v)) return;
+    if (!s_.taps.contains(v)) return;
     plan_.value_buffer_[v] = b;
     Step step;
     step.op = "tap";
@@ -465,7 +517,8 @@ class Assembler {
           inputs[i] = &constants[i];
         }
       }
-      const PlanValue result{.dtype = DType::kFloat32, .dims = x.dims(), .known = true, .constant = {}};
+      const PlanValue result{
+          .dtype = DType::kFloat32, .dims = x.dims(), .known = true, .constant = {}, .content = {}};
       std::vector<Tensor> y = evaluate(plain, inputs, {result});
       x = std::move(y[0]);
     }
@@ -508,7 +561,7 @@ class Assembler {
         if (b >= 0) extend(b, s);
       if (step.scratch >= 0) extend(step.scratch, s);
     }
-    for (int b : plan_.outputs_) extend(b, end);
+    for (const auto& [v, b] : plan_.made_) extend(b, end);
 
     for (const auto& [at, input] : in_place_) {
       const Step& step = plan_.steps_[at];
@@ -664,13 +717,21 @@ void Plan::run_step(size_t i, ThreadPool* pool) {
   }
 }
 
-TensorView Plan::output(size_t i) const {
-  const int b = outputs_[i];
+TensorView Plan::view(ValueId id) const {
+  const int b = made_.at(id);
   const Buffer& buffer = buffers_[static_cast<size_t>(b)];
   return {buffer.dtype, buffer.dims, address(b)};
 }
 
-Tensor Plan::value(ValueId id, ThreadPool*) const {
+Tensor Plan::kept(ValueId id) const {
+  const int b = made_.at(id);
+  const Buffer& from = buffers_[static_cast<size_t>(root(b))];
+  if (from.place == Buffer::Place::kConstant)
+    return from.constant.reshaped(buffers_[static_cast<size_t>(b)].dims);
+  return Tensor::copy_of(view(id));
+}
+
+Tensor Plan::tapped(ValueId id) const {
   const int b = value_buffer_.at(id);
   const Buffer& buffer = buffers_[static_cast<size_t>(b)];
   // Not owned: valid until the next step overwrites it, which is what a tap needs.
@@ -683,18 +744,11 @@ std::vector<Tensor> evaluate(const PlanNode& node, const std::vector<const Tenso
                              const std::vector<PlanValue>& outputs) {
   // A graph of one node, whose inputs are fed.
   Specialized s;
-  Graph graph;
-  s.graph = &graph;
   PlanNode n = node;
   PlanRequest request;
   NoCache cache;
-  request.graph = &graph;
   request.cache = &cache;
   const auto add = [&](PlanValue value) {
-    graph.values.push_back({.name = "v" + std::to_string(graph.values.size()),
-                            .dtype = value.dtype,
-                            .shape = {},
-                            .constant = {}});
     s.values.push_back(std::move(value));
     return static_cast<ValueId>(s.values.size()) - 1;
   };
@@ -704,8 +758,11 @@ std::vector<Tensor> evaluate(const PlanNode& node, const std::vector<const Tenso
       n.node.inputs.push_back(kNoValue);
       continue;
     }
-    PlanValue value{
-        .dtype = inputs[i]->dtype(), .dims = inputs[i]->dims(), .known = true, .constant = *inputs[i]};
+    PlanValue value{.dtype = inputs[i]->dtype(),
+                    .dims = inputs[i]->dims(),
+                    .known = true,
+                    .constant = *inputs[i],
+                    .content = {}};
     const ValueId v = add(std::move(value));
     n.node.inputs.push_back(v);
   }
@@ -715,7 +772,8 @@ std::vector<Tensor> evaluate(const PlanNode& node, const std::vector<const Tenso
       n.node.outputs.push_back(kNoValue);
       continue;
     }
-    const ValueId v = add({.dtype = value.dtype, .dims = value.dims, .known = true, .constant = {}});
+    const ValueId v =
+        add({.dtype = value.dtype, .dims = value.dims, .known = true, .constant = {}, .content = {}});
     n.node.outputs.push_back(v);
     s.outputs.push_back(v);
   }
@@ -725,7 +783,7 @@ std::vector<Tensor> evaluate(const PlanNode& node, const std::vector<const Tenso
   std::vector<Tensor> results;
   size_t next = 0;
   for (const PlanValue& value : outputs)
-    results.push_back(value.known ? Tensor::copy_of(plan.output(next++)) : Tensor());
+    results.push_back(value.known ? plan.kept(s.outputs[next++]) : Tensor());
   return results;
 }
 

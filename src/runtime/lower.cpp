@@ -57,8 +57,7 @@ class Lowering {
 
   // Nothing but nodes of the plan reads it.
   bool internal(ValueId v) const {
-    return !request_.taps.contains(v) &&
-           std::find(s_.outputs.begin(), s_.outputs.end(), v) == s_.outputs.end();
+    return !s_.taps.contains(v) && std::find(s_.outputs.begin(), s_.outputs.end(), v) == s_.outputs.end();
   }
 
   // The only node that reads `v`, which nobody else sees; -1 otherwise.
@@ -101,7 +100,7 @@ class Lowering {
       if (next < 0) return;
       const PlanNode& after = node(static_cast<size_t>(next));
       if (!after.def->as_clamp || after.node.input(0) != node(n).node.outputs[0]) return;
-      PlanInferContext context(after.node, *s_.graph, s_.values, request_);
+      PlanInferContext context(after.node, s_.values);
       const std::optional<Clamp> clamp = after.def->as_clamp(context);
       if (!clamp) return;
       Clamp& mine = node(n).clamp;
@@ -305,7 +304,7 @@ class Lowering {
     const ValueId moved = static_cast<ValueId>(s_.values.size());
     const ValueId result = p.node.outputs[0];
     s_.values.push_back(
-        {.dtype = edges[0]->dtype, .dims = value(result).dims, .known = true, .constant = {}});
+        {.dtype = edges[0]->dtype, .dims = value(result).dims, .known = true, .constant = {}, .content = {}});
     producer_.push_back(-1);
     consumers_.emplace_back();
     PlanNode dq = node(makers[0]);
@@ -345,18 +344,26 @@ class Lowering {
       PlanNode& p = node(n);
       if (removed_[n] || !p.extra_inputs.empty() || p.node.inputs.empty() || !p.def->deterministic) continue;
       std::vector<const Tensor*> inputs;
-      bool constant = true;
+      bool constant = true, from_content = false;
       for (ValueId v : p.node.inputs) {
         const bool known = v == kNoValue || value(v).constant.has_value();
         constant = constant && known;
+        from_content = from_content || (v != kNoValue && value(v).from_content);
         inputs.push_back(v == kNoValue || !known ? nullptr : &*value(v).constant);
       }
       if (!constant) continue;
+      int64_t elements = 0;
+      for (ValueId v : p.node.outputs)
+        if (v != kNoValue) elements += element_count(value(v).dims);
+      if (from_content && (elements > kLargestShapeValue || p.def->macs)) continue;
       std::vector<PlanValue> outputs;
       for (ValueId v : p.node.outputs) outputs.push_back(v == kNoValue ? PlanValue{} : value(v));
       std::vector<Tensor> results = evaluate(p, inputs, outputs);
       for (size_t i = 0; i < results.size(); ++i)
-        if (p.node.outputs[i] != kNoValue) value(p.node.outputs[i]).constant = std::move(results[i]);
+        if (p.node.outputs[i] != kNoValue) {
+          value(p.node.outputs[i]).constant = std::move(results[i]);
+          value(p.node.outputs[i]).from_content = from_content;
+        }
       remove(n);
     }
   }

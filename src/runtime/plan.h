@@ -3,6 +3,10 @@
 //   specialize   every shape a number, what follows from shapes alone evaluated      specialize.cpp
 //   lower        DQ -> op -> Q and activations absorbed into operators' kernels      lower.cpp
 //   assemble     order of dimensions, kernels, arena                                 assemble.cpp
+//
+// Some shapes follow from values that only a run computes (the lengths that a speech synthesizer chooses).
+// There the plan ends: it computes those values and all that does not depend on them, and says what is left
+// (Rest), which is planned when the values are there (runner.h).
 #pragma once
 
 #include <map>
@@ -18,6 +22,10 @@
 
 namespace zp::runtime {
 
+// What follows from the content of feeds, or of what was computed, is evaluated while planning only up to so
+// many elements.
+inline constexpr int64_t kLargestShapeValue = 4096;
+
 // A value of the graph, with every dimension known.
 struct PlanValue {
   DType dtype = DType::kUndefined;
@@ -25,6 +33,12 @@ struct PlanValue {
   bool known = false;              // dims and dtype are set
   std::optional<Tensor> constant;  // in logical order
   bool from_file = false;          // the constant is an initializer: the same in every plan
+  // The constant follows from the content of feeds or of what was computed, not from shapes alone.
+  bool from_content = false;
+  // What a node that stays in the plan gives (a DequantizeLinear of constants), where a shape asked for it.
+  std::optional<Tensor> content;
+
+  const Tensor* known_content() const { return constant ? &*constant : content ? &*content : nullptr; }
 };
 
 // One of the functions that a table stands for: an operator whose other inputs are constants.
@@ -51,36 +65,53 @@ struct PlanNode {
 };
 
 // Thrown while planning when a shape depends on the content of feeds (the shape input of a Reshape, fed): the
-// session plans again with those feeds as constants, and the plan is good for feeds with the same content
-// only.
+// plan is made again with those feeds as constants, and is good for the same content only.
 struct NeedsContent {
   std::set<ValueId> feeds;
 };
 
+// What is left of a graph where a plan ends.
+struct Rest {
+  std::shared_ptr<const Graph> graph;  // names the values; may have more of them than the model's graph
+  std::vector<PlanValue> values;       // by ValueId: what is known so far
+  std::vector<Node> nodes;             // in order
+  std::set<ValueId> needs;             // the values whose content decides shapes
+  std::set<ValueId> reads;             // all computed values that the nodes read, `needs` among them
+  std::vector<ValueId> outputs;        // outputs of the graph that the nodes make
+  std::set<ValueId> taps;
+};
+
 struct Specialized {
-  const Graph* graph = nullptr;
+  std::shared_ptr<const Graph> graph;
   std::vector<PlanValue> values;  // by ValueId
   std::vector<PlanNode> nodes;
-  std::vector<ValueId> inputs, outputs;  // inputs: what the run is given (feeds, captured values)
+  std::vector<ValueId> inputs;   // what the run is given (feeds, captured values)
+  std::vector<ValueId> outputs;  // what must be there when the nodes have run: the graph's, the rest's reads
+  std::set<ValueId> taps;        // values to show
+  std::shared_ptr<const Rest> rest;  // null: the plan is the whole graph
 };
 
 struct FeedInfo {
-  DType dtype;
+  DType dtype = DType::kUndefined;
   Shape dims;
-  const Tensor* content = nullptr;  // nullptr: not known (captured values that are computed)
+  Tensor content;         // undefined: not known (captured values that are computed)
+  bool constant = false;  // the plan is for this content, and keeps it
+  bool steady = false;    // given by the caller, who may well give the same next time
 };
+
+class PlanCache;
 
 // Everything a plan is built with.
 struct PlanRequest {
-  const Graph* graph = nullptr;
-  std::map<ValueId, FeedInfo> feeds;  // of graph->inputs, and of captured inner values
-  std::set<ValueId> constant_feeds;   // see NeedsContent
+  std::shared_ptr<const Graph> graph;
+  std::map<ValueId, FeedInfo> feeds;  // of graph->inputs, captured inner values, what a rest reads
+  std::shared_ptr<const Rest> after;  // plan what this leaves; null: the whole graph
   std::set<ValueId> taps;
   bool integer = true;
   int threads = 1;
   size_t memory_limit = 0;
   PreparedCache* cache = nullptr;
-  std::string cache_prefix;  // tells the nodes of different graphs apart
+  PlanCache* plans = nullptr;  // of subgraphs
 };
 
 // specialize.cpp
@@ -125,13 +156,20 @@ class Plan {
   // Points the plan at the feeds' data (kept alive by the caller until the run ends).
   void bind(const std::map<ValueId, const std::byte*>& feeds);
   void run_step(size_t i, ThreadPool* pool);
-  // The value in logical order; a copy is made only where memory holds another order.
-  Tensor value(ValueId id, ThreadPool* pool) const;
-  TensorView output(size_t i) const;
+  // The value of a tap in logical order; a copy is made only where memory holds another order.
+  Tensor tapped(ValueId id) const;
+  // What it makes for the graph's outputs and the rest, by value; valid until the next run.
+  const std::map<ValueId, int>& made() const { return made_; }
+  TensorView view(ValueId id) const;
+  // The same as a tensor of its own (of a constant: that constant).
+  Tensor kept(ValueId id) const;
 
-  std::vector<Step>& steps() { return steps_; }
   const std::vector<Step>& steps() const { return steps_; }
   size_t arena_bytes() const { return arena_bytes_; }
+  // Arena, and constants that are no initializers.
+  size_t bytes() const { return arena_bytes_ + constant_bytes_; }
+  // Null: nothing is left.
+  const std::shared_ptr<const Rest>& rest() const { return rest_; }
 
  private:
   friend class Assembler;
@@ -142,24 +180,24 @@ class Plan {
 
   std::vector<Buffer> buffers_;
   std::vector<Step> steps_;
-  std::vector<int> outputs_;             // buffers of the graph outputs, logical order
-  std::map<ValueId, int> value_buffer_;  // of outputs and tapped values
+  std::map<ValueId, int> made_;          // buffers of the outputs, logical order
+  std::map<ValueId, int> value_buffer_;  // of tapped values
   std::map<ValueId, int> feed_buffer_;
   std::map<int, const std::byte*> feed_address_;
   std::shared_ptr<std::byte> arena_;
-  size_t arena_bytes_ = 0;
+  size_t arena_bytes_ = 0, constant_bytes_ = 0;
+  std::shared_ptr<const Rest> rest_;
 };
 
 // Runs one node on constants and gives its outputs in logical order.
 std::vector<Tensor> evaluate(const PlanNode& node, const std::vector<const Tensor*>& inputs,
                              const std::vector<PlanValue>& outputs);
 
-// Inference with every shape known, over the values of a plan.
+// What rules see of a plan, where every shape is known.
 class PlanInferContext : public InferContext {
  public:
-  PlanInferContext(const Node& node, const Graph& graph, std::vector<PlanValue>& values,
-                   const PlanRequest& request)
-      : InferContext(node), graph_(graph), values_(values), request_(request) {}
+  PlanInferContext(const Node& node, const std::vector<PlanValue>& values)
+      : InferContext(node), values_(values) {}
   DType dtype(size_t input) const override;
   const SymShape* shape(size_t input) const override;
   const Tensor* constant(size_t input) const override;
@@ -170,16 +208,15 @@ class PlanInferContext : public InferContext {
   void set_output(size_t i, DType dtype, std::optional<SymShape> shape, std::optional<Tensor> value) override;
 
  private:
-  const Graph& graph_;
-  std::vector<PlanValue>& values_;
-  const PlanRequest& request_;
-  // The feeds that `value` is computed from. False if one is large, or its content unknown.
-  bool feeds_behind(ValueId value, std::set<ValueId>& feeds) const;
+  const std::vector<PlanValue>& values_;
   mutable std::map<size_t, SymShape> shapes_;  // of inputs asked for
 };
 
+// What follows for the outputs of a node from inputs that are all known: where a rule gives no shape, the
+// output is not known.
+std::vector<PlanValue> infer_known(const Node& node, const OpDef& def, const std::vector<PlanValue>& values);
+
 // The subgraph in an attribute, with feeds for what it captures (from the outer plan's values).
-const std::shared_ptr<Graph>& subgraph_of(const Node& node, std::string_view attribute);
 PlanRequest subgraph_request(const PlanRequest& outer, const std::vector<PlanValue>& values, const Node& node,
                              std::string_view attribute);
 

@@ -209,31 +209,27 @@ class Folder {
       const auto source = sources_.find(t.raw());
       const bool folded = source != sources_.end() && source->second.first.lock() == t.storage();
       before += folded ? source->second.second : t.bytes();
-      values[static_cast<size_t>(v)] = {
-          .dtype = t.dtype(), .dims = t.dims(), .known = true, .constant = t, .from_file = true};
+      values[static_cast<size_t>(v)] = {.dtype = t.dtype(),
+                                        .dims = t.dims(),
+                                        .known = true,
+                                        .constant = t,
+                                        .from_file = true,
+                                        .content = {}};
     }
     try {
-      PlanRequest request;
-      request.graph = &graph;
       PlanNode n;
       n.node = node;
       n.def = find_op(node.domain, node.op_type);
       n.in_quant.resize(node.inputs.size());
-      PlanInferContext context(n.node, graph, values, request);
-      n.def->infer(context);
+      std::vector<PlanValue> outputs = infer_known(n.node, *n.def, values);
       size_t bytes = 0;
       bool known = true;  // the rule gave the values themselves (Shape)
-      std::vector<PlanValue> outputs;
-      for (ValueId v : node.outputs) {
-        if (v == kNoValue) {
-          outputs.emplace_back();
-          continue;
-        }
-        const PlanValue& value = values[static_cast<size_t>(v)];
+      for (size_t i = 0; i < outputs.size(); ++i) {
+        const PlanValue& value = outputs[i];
+        if (node.outputs[i] == kNoValue) continue;
         if (!value.known || value.dtype == DType::kString) return {};
         known = known && value.constant.has_value();
         bytes += bytes_of(value.dtype, element_count(value.dims));
-        outputs.push_back(value);
       }
       const size_t growth = bytes > 4 * before ? bytes - 4 * before : 0;
       if (growth > spare_) return {};
@@ -248,8 +244,6 @@ class Folder {
         if (t.defined()) sources_[t.raw()] = {t.storage(), before};
       return results;
     } catch (const Error&) {
-      return {};
-    } catch (const NeedsContent&) {
       return {};
     }
   }

@@ -30,6 +30,7 @@ class QueryContext : public PrepareContext {
 
  protected:
   std::string cache_key(std::string_view) const override { return {}; }
+  std::vector<PreparedCache::Source> cache_sources() const override { return {}; }
 
  private:
   const PlanValue& in(size_t i) const { return values_[static_cast<size_t>(n_.node.inputs.at(i))]; }

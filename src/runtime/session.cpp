@@ -1,30 +1,53 @@
 #include "runtime/session.h"
 
 #include <algorithm>
-#include <list>
+#include <set>
 
 #include "core/stopwatch.h"
 #include "ops/infer.h"
+#include "runtime/cache.h"
 #include "runtime/plan.h"
+#include "runtime/prepare.h"
+#include "runtime/runner.h"
 
 namespace zp::runtime {
 namespace {
 
-constexpr size_t kPlansKept = 8;
-
-class SessionCache : public PreparedCache {
- public:
-  std::shared_ptr<const void> find_or_make(const std::string& key,
-                                           FunctionRef<std::shared_ptr<const void>()> make) override {
-    auto it = entries_.find(key);
-    if (it == entries_.end()) it = entries_.emplace(key, make()).first;
-    return it->second;
+// A copy of a graph whose `fed` values are inputs and no constants any more, in subgraphs too: those have
+// copies of a constant around them, which must be captured from now on.
+Graph with_inputs(const Graph& graph, const std::set<ValueId>& fed) {
+  Graph open = graph;
+  for (Node& node : open.nodes) {
+    for (auto& [key, attribute] : node.attributes) {
+      auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute);
+      if (!sub || !*sub) continue;
+      std::set<ValueId> copies;
+      std::vector<Capture> captures;
+      for (size_t i = 0; i < (*sub)->values.size(); ++i) {
+        const Value& inner = (*sub)->values[i];
+        if (!inner.constant) continue;
+        for (ValueId v : fed) {
+          const std::optional<Tensor>& outer = graph[v].constant;
+          if (inner.name != graph[v].name || !outer || inner.constant->storage() != outer->storage())
+            continue;
+          copies.insert(static_cast<ValueId>(i));
+          captures.push_back({.outer = v, .inner = static_cast<ValueId>(i)});
+        }
+      }
+      auto own = std::make_shared<Graph>(with_inputs(**sub, copies));
+      own->inputs = (*sub)->inputs;
+      own->captures.insert(own->captures.end(), captures.begin(), captures.end());
+      *sub = std::move(own);
+    }
   }
-  void clear() { entries_.clear(); }
-
- private:
-  std::map<std::string, std::shared_ptr<const void>> entries_;
-};
+  for (ValueId v : fed) {
+    open[v].constant.reset();
+    open[v].shape.reset();  // was the constant's
+    open.inputs.push_back(v);
+    std::erase(open.defaults, v);
+  }
+  return open;
+}
 
 }  // namespace
 
@@ -40,43 +63,64 @@ std::shared_ptr<ThreadPool> shared_pool(int threads) {
 class Session::Impl {
  public:
   Impl(std::shared_ptr<const Model> model, SessionOptions options)
-      : model_(std::move(model)), options_(std::move(options)), pool_(shared_pool(options_.threads)) {
+      : model_(std::move(model)),
+        options_(std::move(options)),
+        pool_(shared_pool(options_.threads)),
+        packed_(options_.packed_memory),
+        plans_(options_.plan_memory),
+        runner_(request()) {
     require_supported(model_->graph);
-    taps_.insert(options_.taps.begin(), options_.taps.end());
+    // The values of initializers may have gone into other constants: a run that is fed one starts from here.
+    if (!model_->graph.defaults.empty()) source_ = source_of(model_);
   }
 
   void begin(std::vector<Feed> feeds) {
-    feeds_ = check(std::move(feeds));
-    next_ = 0;
-    plan_ = plan_for_feeds();
-    std::map<ValueId, const std::byte*> addresses;
-    for (const auto& [id, tensor] : feeds_) addresses[id] = tensor.raw();
-    plan_->bind(addresses);
+    begun_ = false;
+    std::set<ValueId> fed;  // of the initializers that are inputs
+    std::vector<std::string> odd;
+    std::map<ValueId, Tensor> checked = check(std::move(feeds), fed, odd);
+    if (fed.empty()) {
+      fed_.clear();
+      with_fed_.reset();
+    } else {
+      begin_with(fed, std::move(checked));
+      begun_ = true;
+      return;
+    }
+    try {
+      runner_.begin(std::move(checked));
+    } catch (const Error& e) {
+      packed_.trim();
+      if (odd.empty() || e.code() == ErrorCode::kOutOfMemory) throw;
+      throw_error(ErrorCode::kShapeMismatch, {odd.front(), ", and the model does not allow it: ", e.what()},
+                  {.node = e.details().node,
+                   .op = e.details().op,
+                   .hint = "give the input the dimensions that the model declares"});
+    }
+    packed_.trim();
+    odd_ = !odd.empty();
+    for (std::string& o : odd) warn(std::move(o));
+    begun_ = true;
   }
 
-  bool advance(double milliseconds) {
-    if (!plan_) throw_error(ErrorCode::kInvalidArgument, "advance() was called before begin()");
+  bool advance(double milliseconds, Tap& tap) {
+    if (!begun_) throw_error(ErrorCode::kInvalidArgument, "advance() was called before begin()");
+    if (with_fed_) return with_fed_->advance(milliseconds, tap);
+    if (runner_.finished()) return true;
     const Stopwatch watch(milliseconds);
-    const size_t total = plan_->steps().size();
-    while (next_ < total) {
-      plan_->run_step(next_, pool_.get());
-      if (tap_) {
-        for (ValueId v : plan_->steps()[next_].taps) {
-          const Tensor value = plan_->value(v, pool_.get());
-          tap_(v, value.view());
-        }
-      }
-      ++next_;
-      if (watch.over()) break;
-    }
-    return next_ == total;
+    const size_t before = runner_.plans().size();
+    const bool finished = runner_.advance(pool_.get(), tap, [&] { return watch.over(); });
+    if (runner_.plans().size() != before) packed_.trim();
+    if (finished) compare_outputs();
+    return finished;
   }
 
   TensorView output(size_t i) const {
-    if (!plan_ || next_ < plan_->steps().size()) {
+    if (with_fed_) return with_fed_->output(i);
+    if (!begun_ || !runner_.finished()) {
       throw_error(ErrorCode::kInvalidArgument, "outputs() was called before the run was finished");
     }
-    return plan_->output(i);
+    return runner_.output(model_->graph.outputs.at(i));
   }
 
   std::vector<Tensor> outputs() const {
@@ -85,33 +129,75 @@ class Session::Impl {
     return tensors;
   }
 
-  void set_tap(Tap tap) { tap_ = std::move(tap); }
-  size_t done() const { return next_; }
-  const Plan* plan() const { return plan_.get(); }
+  const Runner& runner() const { return with_fed_ ? with_fed_->runner() : runner_; }
+  const PlanCache& plans() const { return plans_; }
+  const std::vector<std::string>& warnings() const { return with_fed_ ? with_fed_->warnings() : warnings_; }
 
  private:
-  std::map<ValueId, Tensor> check(std::vector<Feed> feeds) const {
+  PlanRequest request() {
+    PlanRequest r;
+    r.graph = {model_, &model_->graph};
+    for (ValueId v : model_->graph.inputs) r.feeds[v].steady = true;
+    r.taps.insert(options_.taps.begin(), options_.taps.end());
+    r.integer = options_.integer;
+    r.threads = options_.threads;
+    r.memory_limit = options_.memory_limit;
+    r.cache = &packed_;
+    r.plans = &plans_;
+    return r;
+  }
+
+  // A run in which initializers are fed: another session's, of a model in which they are no constants.
+  void begin_with(const std::set<ValueId>& fed, std::map<ValueId, Tensor> feeds) {
+    if (!with_fed_ || fed_ != fed) {
+      auto open = std::make_shared<Model>(*source_);
+      open->graph = with_inputs(source_->graph, fed);
+      for (const Node& node : open->graph.nodes)
+        for (ValueId v : node.outputs)
+          if (v != kNoValue) open->graph[v].shape.reset();
+      infer_shapes(open->graph);
+      SessionOptions options = options_;
+      if (source_ != model_) {
+        options.taps.clear();  // of another graph
+        open = std::const_pointer_cast<Model>(prepared_anew(*open));
+      }
+      with_fed_ = std::make_unique<Impl>(std::move(open), std::move(options));
+      fed_ = fed;
+    }
+    std::vector<Feed> named;
+    for (auto& [id, tensor] : feeds) named.push_back({model_->graph[id].name, std::move(tensor)});
+    with_fed_->begin(std::move(named));
+  }
+
+  std::map<ValueId, Tensor> check(std::vector<Feed> feeds, std::set<ValueId>& fed,
+                                  std::vector<std::string>& odd) const {
     const Graph& graph = model_->graph;
+    const auto named = [&](const std::vector<ValueId>& ids, const std::string& name) {
+      const auto it = std::find_if(ids.begin(), ids.end(), [&](ValueId v) { return graph[v].name == name; });
+      return it == ids.end() ? kNoValue : *it;
+    };
     std::map<ValueId, Tensor> checked;
-    std::map<std::string, int64_t> symbols;  // what each named dimension is in this run
     for (Feed& feed : feeds) {
-      const auto it = std::find_if(graph.inputs.begin(), graph.inputs.end(),
-                                   [&](ValueId v) { return graph[v].name == feed.name; });
-      if (it == graph.inputs.end()) {
+      ValueId id = named(graph.inputs, feed.name);
+      if (id == kNoValue) {
+        id = named(graph.defaults, feed.name);
+        if (id != kNoValue) fed.insert(id);
+      }
+      if (id == kNoValue) {
         std::string names;
         for (ValueId v : graph.inputs) names += (names.empty() ? "'" : ", '") + graph[v].name + "'";
         throw_error(ErrorCode::kInvalidFeed, {"the model has no input '", feed.name, "'"},
                     {.tensor = feed.name, .hint = {"its inputs are ", names}});
       }
-      const Value& input = graph[*it];
+      const Value& input = graph[id];
       if (feed.tensor.dtype() != input.dtype) {
         throw_error(
             ErrorCode::kInvalidFeed,
             {"input '", feed.name, "' takes ", name_of(input.dtype), ", not ", name_of(feed.tensor.dtype())},
             {.tensor = feed.name});
       }
-      check_dims(feed, input, symbols);
-      if (!checked.emplace(*it, std::move(feed.tensor)).second) {
+      if (!fed.contains(id)) check_dims(feed, input, odd);
+      if (!checked.emplace(id, std::move(feed.tensor)).second) {
         throw_error(ErrorCode::kInvalidFeed, {"input '", feed.name, "' is fed twice"}, {.tensor = feed.name});
       }
     }
@@ -124,92 +210,60 @@ class Session::Impl {
     return checked;
   }
 
-  static void check_dims(const Feed& feed, const Value& input, std::map<std::string, int64_t>& symbols) {
+  // Numbers must be as declared, but for a first dimension of 1 or 0: many models are exported with one
+  // sample and run with any number. Names do not bind: exporters give one name to dimensions that differ.
+  static void check_dims(const Feed& feed, const Value& input, std::vector<std::string>& odd) {
     if (!input.shape) return;
     const Shape& dims = feed.tensor.dims();
-    bool fits = dims.size() == input.shape->size();
-    std::string why;
+    bool fits = dims.size() == input.shape->size(), batch = false;
     for (size_t i = 0; fits && i < dims.size(); ++i) {
       const Dim& wanted = (*input.shape)[i];
-      if (wanted.known()) fits = wanted.value() == dims[i];
-      if (!wanted.known() && !wanted.symbol().empty()) {
-        const auto [it, first] = symbols.emplace(wanted.symbol(), dims[i]);
-        if (!first && it->second != dims[i]) {
-          fits = false;
-          why = ": '" + wanted.symbol() + "' is already " + std::to_string(it->second);
-        }
-      }
+      if (!wanted.known() || wanted.value() == dims[i]) continue;
+      batch = i == 0 && wanted.value() <= 1;
+      fits = batch;
     }
     if (!fits) {
-      throw_error(ErrorCode::kShapeMismatch,
-                  {"input '", feed.name, "' takes ", *input.shape, ", not ", dims, why},
+      throw_error(ErrorCode::kShapeMismatch, {"input '", feed.name, "' takes ", *input.shape, ", not ", dims},
                   {.tensor = feed.name, .hint = "give the input the dimensions that the model declares"});
     }
+    if (batch)
+      odd.push_back(Text({"input '", feed.name, "' is declared ", *input.shape, " but fed ", dims}).str());
   }
 
-  // Shapes of all feeds, and the content of those that decide shapes.
-  std::string plan_key() const {
-    std::string key;
-    for (const auto& [id, tensor] : feeds_) {
-      for (int64_t d : tensor.dims()) key += std::to_string(d) + ",";
-      if (constant_feeds_.contains(id)) {
-        key += "=";
-        if (tensor.dtype() == DType::kString) {
-          for (const std::string& s : tensor.strings()) key += std::to_string(s.size()) + ":" + s;
-          continue;
-        }
-        key.append(reinterpret_cast<const char*>(tensor.raw()), tensor.bytes());
-      }
-      key += ";";
-    }
-    return key;
-  }
-
-  std::shared_ptr<Plan> plan_for_feeds() {
-    for (;;) {
-      const std::string key = plan_key();
-      for (auto it = plans_.begin(); it != plans_.end(); ++it) {
-        if (it->first != key) continue;
-        plans_.splice(plans_.begin(), plans_, it);  // the latest used is first
-        return plans_.front().second;
-      }
-      PlanRequest request;
-      request.graph = &model_->graph;
-      for (const auto& [id, tensor] : feeds_) request.feeds[id] = {tensor.dtype(), tensor.dims(), &tensor};
-      request.constant_feeds = constant_feeds_;
-      request.taps = taps_;
-      request.integer = options_.integer;
-      request.threads = options_.threads;
-      request.memory_limit = options_.memory_limit;
-      request.cache = &cache_;
-      try {
-        auto plan = std::make_shared<Plan>(request);
-        plans_.emplace_front(key, plan);
-        if (plans_.size() > kPlansKept) plans_.pop_back();
-        return plan;
-      } catch (const NeedsContent& needs) {
-        const size_t before = constant_feeds_.size();
-        constant_feeds_.insert(needs.feeds.begin(), needs.feeds.end());
-        if (constant_feeds_.size() == before) {
-          throw_error(ErrorCode::kUnsupportedOperator,
-                      "a shape depends on values that are not computed when planning",
-                      {.hint = "export the model with fixed shapes"});
-        }
+  // What a file says of its outputs is not always so.
+  void compare_outputs() {
+    if (odd_) return;  // said of the inputs already
+    const Graph& graph = model_->graph;
+    for (ValueId v : graph.outputs) {
+      if (!graph[v].shape) continue;
+      const TensorView made = runner_.output(v);
+      const SymShape& declared = *graph[v].shape;
+      const bool same = std::equal(declared.begin(), declared.end(), made.dims.begin(), made.dims.end(),
+                                   [](const Dim& d, int64_t is) { return !d.known() || d.value() == is; });
+      if (!same) {
+        warn(Text({"output '", graph[v].name, "' is declared ", declared, " but is ", made.dims}).str());
       }
     }
   }
 
-  std::shared_ptr<const Model> model_;
+  void warn(std::string warning) {
+    if (std::find(warnings_.begin(), warnings_.end(), warning) == warnings_.end() &&
+        warnings_.size() < kMostWarnings)
+      warnings_.push_back(std::move(warning));
+  }
+
+  static constexpr size_t kMostWarnings = 100;
+
+  std::shared_ptr<const Model> model_, source_;
   SessionOptions options_;
-  std::set<ValueId> taps_;
   std::shared_ptr<ThreadPool> pool_;
-  SessionCache cache_;
-  std::list<std::pair<std::string, std::shared_ptr<Plan>>> plans_;
-  std::set<ValueId> constant_feeds_;
-  std::map<ValueId, Tensor> feeds_;  // kept while the run uses them
-  std::shared_ptr<Plan> plan_;
-  size_t next_ = 0;  // step
-  Tap tap_;
+  PackedCache packed_;
+  PlanCache plans_;
+  Runner runner_;
+  bool begun_ = false, odd_ = false;
+  std::vector<std::string> warnings_;
+  std::set<ValueId> fed_;  // what `with_fed_` was made for
+  std::unique_ptr<Impl> with_fed_;
 };
 
 Session::Session(std::shared_ptr<const Model> model, SessionOptions options)
@@ -217,10 +271,10 @@ Session::Session(std::shared_ptr<const Model> model, SessionOptions options)
 Session::~Session() = default;
 
 void Session::begin(std::vector<Feed> feeds) { impl_->begin(std::move(feeds)); }
-bool Session::advance(double milliseconds) { return impl_->advance(milliseconds); }
+bool Session::advance(double milliseconds) { return impl_->advance(milliseconds, tap_); }
 TensorView Session::output(size_t i) const { return impl_->output(i); }
 std::vector<Tensor> Session::outputs() const { return impl_->outputs(); }
-void Session::set_tap(Tap tap) { impl_->set_tap(std::move(tap)); }
+void Session::set_tap(Tap tap) { tap_ = std::move(tap); }
 
 std::vector<Tensor> Session::run(std::vector<Feed> feeds) {
   begin(std::move(feeds));
@@ -229,17 +283,24 @@ std::vector<Tensor> Session::run(std::vector<Feed> feeds) {
   return outputs();
 }
 
-size_t Session::done() const { return impl_->done(); }
-size_t Session::total() const { return impl_->plan() ? impl_->plan()->steps().size() : 0; }
+size_t Session::done() const { return impl_->runner().done(); }
+size_t Session::total() const { return impl_->runner().total(); }
 
 std::vector<StepInfo> Session::steps() const {
   std::vector<StepInfo> infos;
-  if (!impl_->plan()) return infos;
-  for (const Step& step : impl_->plan()->steps())
-    infos.push_back({step.node, step.op, step.kernel_name, step.milliseconds});
+  for (const auto& plan : impl_->runner().plans())
+    for (const Step& step : plan->steps())
+      infos.push_back({step.node, step.op, step.kernel_name, step.milliseconds});
   return infos;
 }
 
-size_t Session::arena_bytes() const { return impl_->plan() ? impl_->plan()->arena_bytes() : 0; }
+size_t Session::arena_bytes() const {
+  size_t bytes = 0;
+  for (const auto& plan : impl_->runner().plans()) bytes += plan->arena_bytes();
+  return bytes;
+}
+
+size_t Session::plans_kept() const { return impl_->plans().size(); }
+const std::vector<std::string>& Session::warnings() const { return impl_->warnings(); }
 
 }  // namespace zp::runtime

@@ -28,6 +28,11 @@ struct SessionOptions {
   std::vector<ValueId> taps;
   // Bytes of arena beyond which planning throws kOutOfMemory.
   size_t memory_limit = size_t{3} << 30;
+  // Plans are kept for the next run with the same shapes: those used longest ago are dropped when all
+  // together take more bytes than this (one run's own always stay).
+  size_t plan_memory = size_t{512} << 20;
+  // Packed weights that no kept plan uses are dropped beyond so many bytes.
+  size_t packed_memory = size_t{256} << 20;
 };
 
 // One step of a plan, for reports.
@@ -63,15 +68,20 @@ class Session {
   using Tap = UniqueFunction<void(ValueId, const TensorView&)>;
   void set_tap(Tap tap);
 
-  // Of the plan in use. `done` counts up to `total` while a run advances.
+  // Of the plans in use. `done` counts up to `total` while a run advances; where shapes follow from what is
+  // computed, `total` counts the nodes behind that as a step each until they are planned.
   size_t done() const;
   size_t total() const;
   std::vector<StepInfo> steps() const;
-  size_t arena_bytes() const;  // of the plan in use
+  size_t arena_bytes() const;  // of the plans in use
+  size_t plans_kept() const;   // for tests
+  // What is odd about what was fed and found so far, for the user; each is said once.
+  const std::vector<std::string>& warnings() const;
 
  private:
   class Impl;
   std::unique_ptr<Impl> impl_;
+  Tap tap_;
 };
 
 }  // namespace zp::runtime

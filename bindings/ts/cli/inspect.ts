@@ -94,6 +94,7 @@ async function inspect(path: string, options: Options): Promise<void> {
       ],
     ]),
   );
+  for (const warning of report.warnings) print(`  warning: ${warning}`);
   const share =
     plan.macs > 0 ? `, ${((100 * plan.macsQuantized) / plan.macs).toFixed(1)} % of the operations` : '';
   print(`\n${plan.mode} quantization: ${plan.layersQuantized} of ${plan.layers.length} layers${share}`);

@@ -125,6 +125,7 @@ async function run(path: string, options: Options): Promise<void> {
   }
   const session = await model.createSession({ threads: options.threads });
   const outputs = await session.run(feeds as Feeds, { signal: interrupted });
+  for (const warning of await session.warnings()) shown.warn(warning);
   const time = session.lastRunMs;
   if (options.output) await writeOutput(options.output, await writeNpz(outputs));
   if (options.json) {

@@ -243,6 +243,10 @@ export class EngineHost {
     return unwrap(this.#session(session).steps());
   }
 
+  sessionWarnings(session: Id): string[] {
+    return unwrap(this.#session(session).warnings());
+  }
+
   arenaBytes(session: Id): number {
     return this.#session(session).arenaBytes();
   }

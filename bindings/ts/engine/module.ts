@@ -67,6 +67,8 @@ export interface ModelFacts {
   nodes: number;
   /** Whether something in it is quantized already. */
   quantized: boolean;
+  /** Shapes and types that the file declares and its operators contradict: what the operators say counts. */
+  warnings: string[];
   /** Elements of all constants. */
   parameters: number;
   /** Bytes of all constants. */
@@ -89,6 +91,8 @@ export interface SessionHandle extends Handle {
   /** Goes on for about `milliseconds`. */
   advance(milliseconds: number): Answer<RunState>;
   steps(): Answer<StepInfo[]>;
+  /** What was odd about what was fed and found so far. */
+  warnings(): Answer<string[]>;
   /** Bytes of the arena of the plan in use. */
   arenaBytes(): number;
 }

@@ -2,7 +2,9 @@
 
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <cstring>
+#include <limits>
 #include <vector>
 
 namespace zp::kernels {
@@ -88,6 +90,18 @@ TEST(Fill, WritesCountElementsOfAnySize) {
       EXPECT_EQ(out.back(), std::byte{99});
     }
   }
+}
+
+TEST(Copy, DenormalsBecomeZero) {
+  constexpr float kSmallest = std::numeric_limits<float>::min(),
+                  kDenormal = std::numeric_limits<float>::denorm_min();
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  std::vector<float> values{1,         -2, 0, kSmallest, -kSmallest, kDenormal, -kDenormal, kSmallest / 2,
+                            kInfinity, NAN};
+  flush_denormals(bytes(values), values.size() * sizeof(float));
+  const std::vector<float> expected{1, -2, 0, kSmallest, -kSmallest, 0, 0, 0, kInfinity};
+  for (size_t i = 0; i < expected.size(); ++i) EXPECT_EQ(values[i], expected[i]) << i;
+  EXPECT_TRUE(std::isnan(values.back()));
 }
 
 }  // namespace

@@ -271,18 +271,6 @@ inline std::vector<Malformed> malformed_models() {
       {"'x'"});
   add("input_nameless", with([](GraphSpec& g) { g.inputs.push_back(value("", DType::kFloat32, {1})); }),
       kInvalidModel, {"no name"});
-  add("initializer_declared_otherwise", with([](GraphSpec& g) {
-        g.initializers = {tensor<float>("w", {1}, {1})};
-        g.inputs.push_back(value("w", DType::kInt64, {1}));
-      }),
-      kInvalidModel, {"'w'", "int64", "float32"});
-  add("initializer_shaped_otherwise", with([](GraphSpec& g) {
-        g.initializers = {tensor<float>("w", {1}, {1})};
-        g.inputs.push_back(value("w", DType::kFloat32, {2}));
-      }),
-      kShapeMismatch, {"'w'", "[2]", "[1]"});
-  add("info_contradicts_output", with([](GraphSpec& g) { g.infos = {value("y", DType::kFloat32, {5})}; }),
-      kShapeMismatch, {"'y'", "[5]", "[4]"});
 
   // ---- attributes and subgraphs
   const auto with_attribute = [&](const Proto& a) {

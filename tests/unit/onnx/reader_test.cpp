@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <functional>
 #include <string>
 
 #include "core/error.h"
@@ -171,6 +172,75 @@ TEST(OnnxReader, InputsThatAreInitializersAreConstants) {
     const Model m = read_graph(g, 21, ir);
     EXPECT_THAT(names(m.graph, m.graph.inputs), ElementsAre("x"));
     EXPECT_THAT(constant_of(m.graph, "w").floats(), ElementsAre(1, 2));
+  }
+}
+
+// What a file says of values that it computes, or has, is hearsay.
+TEST(OnnxReader, WrongDeclarationsAreWarnings) {
+  const auto warnings = [](const std::function<void(GraphSpec&)>& change) {
+    GraphSpec g = small_graph();
+    change(g);
+    return read_graph(g).graph.warnings;
+  };
+  const auto one = [](const char* name, const char* declared, const char* is) {
+    return testing::ElementsAre(
+        testing::AllOf(testing::HasSubstr(name), testing::HasSubstr(declared), testing::HasSubstr(is)));
+  };
+  EXPECT_THAT(warnings([](GraphSpec& g) {
+                g.initializers = {tensor<float>("w", {1}, {1})};
+                g.inputs.push_back(value("w", DType::kInt64, {1}));
+              }),
+              one("'w'", "int64", "float32"));
+  EXPECT_THAT(warnings([](GraphSpec& g) {
+                g.initializers = {tensor<float>("w", {1}, {1})};
+                g.inputs.push_back(value("w", DType::kFloat32, {2}));
+              }),
+              one("'w'", "[2]", "[1]"));
+  EXPECT_THAT(warnings([](GraphSpec& g) { g.infos = {value("y", DType::kFloat32, {5})}; }),
+              one("'y'", "[4]", "[5]"));
+}
+
+TEST(OnnxReader, WhatOperatorsSayCountsMoreThanWhatIsDeclared) {
+  const auto relu = [](const Proto& declared) {
+    GraphSpec g;
+    g.nodes = {node(":Relu", {"x"}, {"h"}), node(":Relu", {"h"}, {"y"})};
+    g.inputs = {value("x", DType::kFloat32, {"n", 4})};
+    g.outputs = {declared};
+    g.infos = {value("h", DType::kFloat32, {4})};
+    return read_graph(g).graph;
+  };
+  const Graph wrong = relu(value("y", DType::kInt32, {5, 4, 1}));
+  EXPECT_EQ(wrong[wrong.find("h")].shape, (SymShape{Dim::symbol("n"), 4}));
+  EXPECT_EQ(wrong[wrong.find("y")].shape, (SymShape{Dim::symbol("n"), 4}));
+  EXPECT_EQ(wrong[wrong.find("y")].dtype, DType::kFloat32);
+  EXPECT_EQ(wrong.warnings.size(), 3u);
+  const Graph untyped = relu(value_without_type("y"));
+  EXPECT_EQ(untyped[untyped.find("y")].dtype, DType::kFloat32);
+}
+
+// Some exporters write this name wherever they do not know.
+TEST(OnnxReader, AQuestionMarkIsNoName) {
+  GraphSpec g;
+  g.nodes = {node(":Relu", {"x"}, {"y"})};
+  g.inputs = {value("x", DType::kFloat32, {"?", 4})};
+  g.outputs = {value("y", DType::kFloat32, {"?", 4})};
+  const Graph read = read_graph(g).graph;
+  EXPECT_EQ(read[read.inputs[0]].shape, (SymShape{Dim(), 4}));
+}
+
+TEST(OnnxReader, TypesAreCheckedWhereAnOperatorReadsThem) {
+  GraphSpec g;
+  g.nodes = {node(":MatMul", {"x", "w"}, {"y"}, {}, "product")};
+  g.initializers = {raw_tensor("w", DType::kUint32, {1, 1}, std::string(4, '\1'))};
+  g.inputs = {value("x", DType::kFloat32, {1, 1})};
+  g.outputs = {value("y", DType::kFloat32, {1, 1})};
+  try {
+    read_graph(g);
+    FAIL() << "nothing was thrown";
+  } catch (const Error& e) {
+    EXPECT_EQ(e.code(), ErrorCode::kInvalidModel);
+    EXPECT_THAT(e.what(), testing::AllOf(testing::HasSubstr("float32"), testing::HasSubstr("uint32")));
+    EXPECT_EQ(e.details().node, "product");
   }
 }
 
@@ -483,7 +553,7 @@ constexpr OpDef kOld = {.domain = kDomain, .name = "Old", .since = 2, .canonical
                               c.add("Same", {c.node.input(0), c.node.input(1)}, {}, kDomain);
                           c.finish("Same", {scaled}, {{"bias", 1.0F}}, kDomain);
                         }};
-constexpr OpDef kSame = {.domain = kDomain, .name = "Same", .infer = infer_same};
+constexpr OpDef kSame = {.domain = kDomain, .name = "Same", .types = "*", .infer = infer_same};
 constexpr OpDef kDrops = {.domain = kDomain, .name = "Drops", .canonicalize = [](Canonicalize& c) {
                             c.finish("Same", {c.node.input(0)}, {}, kDomain);
                           }};

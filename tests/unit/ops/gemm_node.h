@@ -55,10 +55,10 @@ inline EdgeQuant edge(DType type, std::vector<float> scales, std::vector<int32_t
 
 class MapCache : public PreparedCache {
  public:
-  std::shared_ptr<const void> find_or_make(const std::string& key,
-                                           FunctionRef<std::shared_ptr<const void>()> make) override {
+  std::shared_ptr<const void> find_or_make(const std::string& key, std::span<const Source>,
+                                           FunctionRef<Made()> make) override {
     std::shared_ptr<const void>& entry = entries[key];
-    if (!entry) entry = make();
+    if (!entry) entry = make().object;
     return entry;
   }
   std::map<std::string, std::shared_ptr<const void>> entries;
@@ -122,6 +122,7 @@ class CaseContext : public PrepareContext {
 
  protected:
   std::string cache_key(std::string_view kind) const override { return std::string(kind); }
+  std::vector<PreparedCache::Source> cache_sources() const override { return {}; }
 
  private:
   const NodeCase& case_;

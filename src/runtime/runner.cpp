@@ -1,0 +1,136 @@
+#include "runtime/runner.h"
+
+#include <algorithm>
+
+namespace zp::runtime {
+namespace {
+
+// Numbers and lengths as they lie in memory: keys are compared, never read.
+void append(std::string& key, int64_t number) {
+  key.append(reinterpret_cast<const char*>(&number), sizeof(number));
+}
+
+void append_shape(std::string& key, ValueId id, const Tensor& tensor) {
+  append(key, id);
+  append(key, static_cast<int64_t>(tensor.dims().size()));
+  for (int64_t d : tensor.dims()) append(key, d);
+}
+
+void append_content(std::string& key, ValueId id, const Tensor& tensor) {
+  append_shape(key, id, tensor);
+  if (tensor.dtype() == DType::kString) {
+    for (const std::string& s : strings_of(tensor.view())) {
+      append(key, static_cast<int64_t>(s.size()));
+      key += s;
+    }
+    return;
+  }
+  key.append(reinterpret_cast<const char*>(tensor.raw()), tensor.bytes());
+}
+
+Tensor not_owned(const TensorView& view) {
+  return {view.dtype, Shape(view.dims.begin(), view.dims.end()),
+          std::shared_ptr<const std::byte>(std::shared_ptr<void>(), view.data)};
+}
+
+}  // namespace
+
+Runner::Runner(PlanRequest request) : request_(std::move(request)), prefix_(request_.plans->fresh_prefix()) {}
+
+void Runner::begin(std::map<ValueId, Tensor> feeds) {
+  plans_.clear();
+  done_ = 0;
+  next_ = 0;
+  finished_ = false;
+  values_ = std::move(feeds);
+  std::string key = prefix_;
+  for (const auto& [id, tensor] : values_) append_shape(key, id, tensor);
+  start(std::move(key), nullptr);
+}
+
+void Runner::start(std::string key, const std::shared_ptr<const Rest>& after) {
+  std::set<ValueId> constants;
+  const auto make_constant = [&](const std::set<ValueId>& ids) {
+    for (ValueId id : ids)
+      if (constants.insert(id).second) append_content(key, id, values_.at(id));
+  };
+  if (after) {
+    key += '|';
+    make_constant(after->needs);
+  }
+  std::shared_ptr<Plan> plan;
+  while (!plan) {
+    if (const PlanCache::Entry* kept = request_.plans->find(key)) {
+      plan = kept->plan;
+      if (!plan) make_constant(std::set<ValueId>(kept->needs));
+      continue;
+    }
+    PlanRequest request = request_;
+    request.after = after;
+    if (after) {
+      request.feeds.clear();
+      for (ValueId id : after->reads) request.feeds[id];
+      request.taps = after->taps;
+      for (const auto& earlier : plans_)
+        if (request.memory_limit > 0)  // 0: none, so that 1 is the least
+          request.memory_limit -= std::min(request.memory_limit - 1, earlier->arena_bytes());
+    }
+    for (auto& [id, feed] : request.feeds) {
+      if (feed.constant) continue;  // as this graph captures it
+      const Tensor& value = values_.at(id);
+      feed.dtype = value.dtype();
+      feed.dims = value.dims();
+      feed.constant = constants.contains(id);
+      // A plan outlives what lies in the memory of another.
+      feed.content = feed.constant ? Tensor::copy_of(value.view()) : value;
+    }
+    try {
+      plan = std::make_shared<Plan>(request);
+      request_.plans->add(key, {{}, plan});
+    } catch (const NeedsContent& more) {
+      request_.plans->add(key, {more.feeds, nullptr});
+    }
+  }
+  std::map<ValueId, const std::byte*> addresses;
+  for (const auto& [id, tensor] : values_) addresses[id] = tensor.raw();
+  plan->bind(addresses);
+  plans_.push_back(std::move(plan));
+  key_ = std::move(key);
+  next_ = 0;
+}
+
+bool Runner::advance(ThreadPool* pool, Tap& tap, FunctionRef<bool()> enough) {
+  while (!finished_) {
+    Plan& plan = *plans_.back();
+    const std::vector<Step>& steps = plan.steps();
+    while (next_ < steps.size()) {
+      plan.run_step(next_, pool);
+      const std::vector<ValueId>& taps = steps[next_].taps;
+      ++next_;
+      for (ValueId v : taps) {
+        if (!tap) break;
+        const Tensor value = plan.tapped(v);
+        tap(v, value.view());
+      }
+      if (next_ < steps.size() && enough()) return false;
+    }
+    for (const auto& [id, buffer] : plan.made()) values_[id] = not_owned(plan.view(id));
+    if (!plan.rest()) {
+      finished_ = true;
+      break;
+    }
+    const std::shared_ptr<const Rest> rest = plan.rest();
+    done_ += steps.size();
+    start(key_, rest);
+    if (enough()) return false;
+  }
+  return true;
+}
+
+size_t Runner::total() const {
+  if (plans_.empty()) return 0;
+  const Plan& last = *plans_.back();
+  return done_ + last.steps().size() + (last.rest() ? last.rest()->nodes.size() : 0);
+}
+
+}  // namespace zp::runtime

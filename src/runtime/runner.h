@@ -1,0 +1,53 @@
+// Runs a graph: plan after plan, each for what the ones before it computed. Nearly always there is one.
+// Internal to runtime/.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/function.h"
+#include "core/parallel.h"
+#include "runtime/cache.h"
+#include "runtime/plan.h"
+
+namespace zp::runtime {
+
+class Runner {
+ public:
+  // `request` without feeds' contents: begin() brings them. `request.plans` keeps the plans.
+  explicit Runner(PlanRequest request);
+
+  // Plans for these feeds, which must hold what the request's feeds say. A run that was not finished is
+  // dropped.
+  void begin(std::map<ValueId, Tensor> feeds);
+  // Goes on until `enough` (asked after each step, and after each plan that is made) says so; true when all
+  // is done.
+  using Tap = UniqueFunction<void(ValueId, const TensorView&)>;
+  bool advance(ThreadPool* pool, Tap& tap, FunctionRef<bool()> enough);
+  bool finished() const { return finished_; }
+
+  // After advance() gave true: an output of the graph, where it lies until the next begin().
+  TensorView output(ValueId id) const { return values_.at(id).view(); }
+
+  size_t done() const { return done_ + next_; }
+  // Counts the nodes that are not planned yet as a step each.
+  size_t total() const;
+  // The plans of this run, so far.
+  const std::vector<std::shared_ptr<Plan>>& plans() const { return plans_; }
+
+ private:
+  void start(std::string key, const std::shared_ptr<const Rest>& after);
+
+  PlanRequest request_;
+  std::string prefix_;
+  std::map<ValueId, Tensor> values_;  // fed and made so far; not owned where a plan's memory holds them
+  std::vector<std::shared_ptr<Plan>> plans_;
+  std::string key_;  // of the last of them
+  size_t done_ = 0;  // steps of the plans before it
+  size_t next_ = 0;  // step of it
+  bool finished_ = false;
+};
+
+}  // namespace zp::runtime
