@@ -306,6 +306,7 @@ class ModelHandle {
       Object d;
       d.set("inputs", values_of(graph, graph.inputs));
       d.set("outputs", values_of(graph, graph.outputs));
+      d.set("optionalInputs", values_of(graph, graph.defaults));
       return d;
     });
   }

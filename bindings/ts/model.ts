@@ -84,6 +84,8 @@ export const internals: { of(model: Model): { engine: Engine; id: number } } = {
 /** An ONNX model: a float one, or one that is already quantized. */
 export class Model {
   readonly inputs: readonly ValueInfo[];
+  /** Inputs that have a value in the file (as weights had before IR version 4): a run may be fed another one. */
+  readonly optionalInputs: readonly ValueInfo[];
   readonly outputs: readonly ValueInfo[];
   /** Bytes of the file that the model was read from, or that it would be written to. */
   readonly size: number;
@@ -102,6 +104,7 @@ export class Model {
   private constructor(engine: Engine, described: ModelDescription, size: number, format: ModelFormat) {
     this.#owned = new Owned(this, 'model', engine, described.id);
     this.inputs = described.inputs;
+    this.optionalInputs = described.optionalInputs;
     this.outputs = described.outputs;
     this.size = size;
     this.format = format;

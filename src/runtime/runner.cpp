@@ -114,7 +114,9 @@ bool Runner::advance(ThreadPool* pool, Tap& tap, FunctionRef<bool()> enough) {
       }
       if (next_ < steps.size() && enough()) return false;
     }
-    for (const auto& [id, buffer] : plan.made()) values_[id] = not_owned(plan.view(id));
+    // An output that is an input is there already, and owned.
+    for (const auto& [id, buffer] : plan.made())
+      if (!values_.contains(id)) values_[id] = not_owned(plan.view(id));
     if (!plan.rest()) {
       finished_ = true;
       break;

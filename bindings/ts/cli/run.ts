@@ -97,7 +97,7 @@ async function run(path: string, options: Options): Promise<void> {
         Object.assign(found, await readNpz(bytes, file));
         continue;
       }
-      const input = model.inputs.find((value) => value.name === name);
+      const input = [...model.inputs, ...model.optionalInputs].find((value) => value.name === name);
       if (!input) {
         const names = model.inputs.map((value) => value.name).join(', ');
         throw new WrongCall(

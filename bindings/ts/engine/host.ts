@@ -45,6 +45,7 @@ export interface NamedTensor {
 export interface ModelDescription {
   id: Id;
   inputs: ValueInfo[];
+  optionalInputs: ValueInfo[];
   outputs: ValueInfo[];
 }
 

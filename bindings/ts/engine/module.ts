@@ -52,7 +52,7 @@ export interface Steps {
 }
 
 export interface ModelHandle extends Handle {
-  describe(): Answer<{ inputs: ValueInfo[]; outputs: ValueInfo[] }>;
+  describe(): Answer<{ inputs: ValueInfo[]; optionalInputs: ValueInfo[]; outputs: ValueInfo[] }>;
   inspect(): Answer<ModelFacts>;
   requireSupported(): Answer<undefined>;
   write(format: string): Answer<Uint8Array<ArrayBuffer>>;

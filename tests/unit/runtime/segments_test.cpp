@@ -276,6 +276,18 @@ TEST(Segments, LargeValuesDecideShapesToo) {
   }
 }
 
+TEST(Segments, AnOutputMayBeAnInput) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {1000});
+  b.output(x);
+  b.output(b.add("NonZero", "y", {b.add("Relu", "relu", {x})}));
+  Session session(b.build());
+  session.begin({{"x", ramp({1000})}});  // the session alone holds the feed
+  while (!session.advance(0)) {
+  }
+  EXPECT_EQ(session.outputs()[0].floats(), ramp({1000}).floats());
+}
+
 TEST(Segments, KeptPlansAreBounded) {
   GraphBuilder b;
   const ValueId x = b.input("x", {Dim::symbol("n"), 256});
