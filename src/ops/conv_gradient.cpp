@@ -126,13 +126,13 @@ Kernel prepare_weight(PrepareContext& c) {
 
 constexpr OpDef kInput = {.domain = kOwn,
                           .name = "ConvInputGradient",
-                          .types = "*",
+                          .types = "ffi",
                           .infer = infer_given,
                           .prepare = prepare_input,
                           .layout = channels_last};
 constexpr OpDef kWeight = {.domain = kOwn,
                            .name = "ConvWeightGradient",
-                           .types = "*",
+                           .types = "ffi",
                            .infer = infer_given,
                            .prepare = prepare_weight,
                            .layout = all_channels_last};

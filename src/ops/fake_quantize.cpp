@@ -132,14 +132,14 @@ void gradient(Gradient& g) {
 
 constexpr OpDef kFakeQuantize = {.domain = kOwn,
                                  .name = "FakeQuantize",
-                                 .types = "*",
+                                 .types = "f",
                                  .infer = infer_same,
                                  .prepare = prepare,
                                  .layout = any_layout,
                                  .gradient = gradient};
 constexpr OpDef kFakeQuantizeGradient = {.domain = kOwn,
                                          .name = "FakeQuantizeGradient",
-                                         .types = "*",
+                                         .types = "f",
                                          .infer = infer_gradient,
                                          .prepare = prepare_gradient,
                                          .layout = any_layout};

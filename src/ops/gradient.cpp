@@ -236,12 +236,12 @@ Kernel prepare_scatter_sum(PrepareContext& c) {
 
 constexpr OpDef kScatterSum = {.domain = kOwn,
                                .name = "ScatterSum",
-                               .types = "*",
+                               .types = "fii",
                                .infer = infer_to_shape,
                                .prepare = prepare_scatter_sum};
 
 constexpr OpDef kSumTo = {
-    .domain = kOwn, .name = "SumTo", .types = "*", .infer = infer_to_shape, .prepare = prepare_sum_to};
+    .domain = kOwn, .name = "SumTo", .types = "fi", .infer = infer_to_shape, .prepare = prepare_sum_to};
 constexpr OpDef kDerivative = {.domain = kOwn,
                                .name = "Derivative",
                                .infer = infer_same,

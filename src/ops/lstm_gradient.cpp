@@ -203,7 +203,7 @@ Kernel prepare(PrepareContext& c) {
 }
 
 constexpr OpDef kGradient = {
-    .domain = kOwn, .name = "LSTMGradient", .types = "*", .infer = infer, .prepare = prepare};
+    .domain = kOwn, .name = "LSTMGradient", .types = "ffffif", .infer = infer, .prepare = prepare};
 const RegisterOps kRegistered({&kGradient});
 
 }  // namespace

@@ -389,25 +389,25 @@ Kernel prepare_max_gradient(PrepareContext& c) {
 
 constexpr OpDef kAverageGradientOp = {.domain = kOwn,
                                       .name = "AveragePoolGradient",
-                                      .types = "*",
+                                      .types = "fi",
                                       .infer = infer_given,
                                       .prepare = prepare_average_gradient<false>,
                                       .layout = global_layout};
 constexpr OpDef kGlobalAverageGradientOp = {.domain = kOwn,
                                             .name = "GlobalAveragePoolGradient",
-                                            .types = "*",
+                                            .types = "fi",
                                             .infer = infer_given,
                                             .prepare = prepare_average_gradient<true>,
                                             .layout = global_layout};
 constexpr OpDef kMaxGradientOp = {.domain = kOwn,
                                   .name = "MaxPoolGradient",
-                                  .types = "*",
+                                  .types = "f",
                                   .infer = infer_same,
                                   .prepare = prepare_max_gradient<false>,
                                   .layout = all_channels_last};
 constexpr OpDef kGlobalMaxGradientOp = {.domain = kOwn,
                                         .name = "GlobalMaxPoolGradient",
-                                        .types = "*",
+                                        .types = "f",
                                         .infer = infer_same,
                                         .prepare = prepare_max_gradient<true>,
                                         .layout = all_channels_last};

@@ -510,7 +510,7 @@ std::string_view why_not(const InferContext& c) {
 
 constexpr OpDef kResizeGradient = {.domain = kOwn,
                                    .name = "ResizeGradient",
-                                   .types = "*",
+                                   .types = "fifi",
                                    .infer = infer_gradient,
                                    .prepare = prepare_gradient};
 constexpr OpDef kResize = {.name = "Resize",
