@@ -18,6 +18,14 @@ export const valueInfo = (tag: number, name: string, dims: (number | string)[], 
       ]),
     ),
   ]);
+/** A float32 tensor of the model's own. */
+export const initializer = (name: string, dims: number[], values: number[]) =>
+  field(5, [
+    ...dims.flatMap((d) => number(1, d)),
+    ...number(2, 1),
+    ...text(8, name),
+    ...field(9, [...new Uint8Array(Float32Array.from(values).buffer)]),
+  ]);
 /** A node, named by its operator and first output. */
 export const node = (op: string, inputs: string[], outputs: string[], domain = '') =>
   field(1, [
