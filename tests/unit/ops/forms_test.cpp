@@ -257,7 +257,7 @@ TEST(Products, OfTwoTypes) {
     for (const Given given : {Given::kFed, Given::kConstant}) {
       const auto error = error_of(one, given);
       ASSERT_TRUE(error);
-      EXPECT_EQ(error->code(), ErrorCode::kUnsupportedType) << error->what();
+      EXPECT_EQ(error->code(), ErrorCode::kInvalidModel) << error->what();
     }
   }
 }
@@ -314,7 +314,7 @@ TEST(Range, OfTwoTypes) {
   const auto error = error_of(
       {"Range", {Tensor::scalar(0.0f), Tensor::scalar(int64_t{3}), Tensor::scalar(1.0f)}}, Given::kFed);
   ASSERT_TRUE(error);
-  EXPECT_EQ(error->code(), ErrorCode::kUnsupportedType);
+  EXPECT_EQ(error->code(), ErrorCode::kInvalidModel);
 }
 
 }  // namespace
