@@ -67,7 +67,8 @@ export interface SchemeOptions {
   symmetric?: boolean | undefined;
   /**
    * Weights: the zero point in the middle of the type. Default: false for unsigned types, whose zero point is stored
-   * anyway, and for `weight-only` with 4 or 2 bits, where one for each block is worth its half (or quarter) byte; else true.
+   * anyway, and for `weight-only` with 4 or 2 bits, where one for each block is worth its half (or quarter) byte; else true,
+   * and in mode `dynamic`, since `ConvInteger` takes one zero point only.
    */
   symmetricWeights?: boolean | undefined;
   /** 7-bit weights, for runtimes and machines whose 8-bit products saturate. Default: false. */
@@ -467,7 +468,7 @@ export function configFrom(
     symmetricWeights:
       options.symmetricWeights ??
       !(
-        options.weights?.startsWith('u') ||
+        (options.weights?.startsWith('u') && options.mode !== 'dynamic') ||
         (options.mode === 'weight-only' && blockTypes.includes(options.weights ?? ''))
       ),
     symmetricActivations: options.symmetric ?? false,
