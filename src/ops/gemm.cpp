@@ -200,21 +200,43 @@ bool from_left(RewriteContext& r) {
     product.inputs[0] = r.graph.add_value(r.graph[x].name + "_transposed", DType::kFloat32);
     made.push_back(turn(x, node.name + "_input", product.inputs[0]));
   }
-  ValueId c = node.input(2);
+  ValueId c = node.input(2), added = kNoValue;
   if (c != kNoValue) {
     const Tensor* bias = r.graph.constant(c);
-    if (!bias) return false;
-    const bool column = bias->size() == rows && bias->dims().size() == 2 && bias->dims()[0] == rows;
-    if (!column && bias->size() != 1) return false;
-    if (column) c = r.graph.add_constant(r.graph[c].name + "_row", bias->reshaped({rows}));
-    product.inputs.push_back(c);
+    const float beta = node.float_attribute("beta", 1);
+    const bool column = bias && bias->size() == rows && bias->dims().size() == 2 && bias->dims()[0] == rows;
+    if (column || (bias && bias->size() == 1)) {
+      if (column) c = r.graph.add_constant(r.graph[c].name + "_row", bias->reshaped({rows}));
+      product.inputs.push_back(c);
+    } else {
+      // Not the bias of a row: added to the result.
+      if (beta != 1) {
+        if (!bias || bias->dtype() != DType::kFloat32) return false;
+        std::vector<float> values = bias->floats();
+        for (float& v : values) v *= beta;
+        c = r.graph.add_constant(r.graph[c].name + "_scaled", Tensor::of<float>(bias->dims(), values));
+      }
+      added = c;
+    }
   }
   product.attributes.erase("transA");
   product.attributes.insert_or_assign("transB", static_cast<int64_t>(!ta));
   const ValueId sums = r.graph.add_value(name + "_transposed", DType::kFloat32);
   product.outputs = {sums};
+  if (added != kNoValue) product.attributes.erase("beta");
   made.push_back(std::move(product));
-  made.push_back(turn(sums, node.name + "_output", node.outputs[0]));
+  if (added == kNoValue) {
+    made.push_back(turn(sums, node.name + "_output", node.outputs[0]));
+  } else {
+    const ValueId turned_back = r.graph.add_value(name + "_sums", DType::kFloat32);
+    made.push_back(turn(sums, node.name + "_output", turned_back));
+    Node add;
+    add.name = node.name + "_added";
+    add.op_type = "Add";
+    add.inputs = {turned_back, added};
+    add.outputs = {node.outputs[0]};
+    made.push_back(std::move(add));
+  }
   r.replace({r.at()}, std::move(made));
   return true;
 }

@@ -79,6 +79,17 @@ Placement::Placement(const Graph& prepared, const Plan& the_plan, const Config& 
       params_(std::move(params)),
       pool_(pool ? std::move(pool) : std::make_shared<Pool>()) {
   graph.nodes.clear();
+  // What the model has as integers already is read as it is: rounding it twice would gain nothing.
+  for (const Node& n : prepared_.nodes) {
+    const auto known = is_dequantize(n) && !params_.empty() ? constant_params(prepared_, n) : std::nullopt;
+    const ValueId v = n.output(0);
+    const int32_t g = v == kNoValue ? -1 : plan.group[static_cast<size_t>(v)];
+    if (!known || g < 0 || prepared_.constant(n.input(0))) continue;
+    const Group& group = plan.groups[static_cast<size_t>(g)];
+    if (group.members.size() != 1 || group.dtype != known->dtype) continue;
+    params_[static_cast<size_t>(g)] = *known;
+    quantized_[v] = {n.input(0), n.input(1), n.input(2)};
+  }
 }
 
 const QParams* Placement::params(ValueId v) const {

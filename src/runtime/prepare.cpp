@@ -379,6 +379,33 @@ class Widening {
     return made;
   }
 
+  // What operators make that are not known here often has no declared type. Where a known operator takes it
+  // together with half precision, or makes half precision of it alone, it has that type too.
+  void complete_types(Graph& graph) const {
+    const auto visit = [&](const Node& node) {
+      const OpDef* def = find_op(node.domain, node.op_type);
+      if (!def || !(def->quant.kind == QuantRule::Kind::kProduct || def->broadcasts || def->unary))
+        return false;
+      DType type = DType::kUndefined;
+      std::vector<ValueId> values = node.inputs;
+      values.push_back(node.output(0));
+      for (ValueId v : values)
+        if (v != kNoValue && narrow(graph[v].dtype)) type = graph[v].dtype;
+      bool any = false;
+      for (ValueId v : values) {
+        if (type == DType::kUndefined || v == kNoValue || graph[v].dtype != DType::kUndefined) continue;
+        graph[v].dtype = type;
+        any = true;
+      }
+      return any;
+    };
+    for (bool changed = true; changed;) {
+      changed = false;
+      for (const Node& node : graph.nodes) changed = visit(node) || changed;
+      for (size_t n = graph.nodes.size(); n-- > 0;) changed = visit(graph.nodes[n]) || changed;
+    }
+  }
+
   static Node cast_node(const Graph& graph, ValueId from, ValueId to) {
     Node node;
     node.name = graph[to].name + "_cast";
@@ -390,6 +417,7 @@ class Widening {
   }
 
   void widen(Graph& graph, bool main) {
+    complete_types(graph);
     // Values that keep their type.
     std::vector<bool> edge(graph.values.size(), false);
     const auto keep = [&](ValueId v) {

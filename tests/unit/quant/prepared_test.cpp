@@ -151,6 +151,30 @@ TEST(Prepared, GemmWithItsWeightOnTheLeft) {
   }
 }
 
+TEST(Prepared, GemmOnTheLeftWithACThatIsNoBias) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {64, 7});
+  const ValueId w = b.constant("w", ramp({48, 64})), c = b.constant("c", ramp({7}, 3));
+  b.output(b.add("Gemm", "y", {w, x, c}, {{"alpha", 0.5f}, {"beta", 2.0f}}));
+  const auto model = b.build();
+  const std::vector<runtime::Feed> feeds{{"x", ramp({64, 7})}};
+  const std::vector<float> want = Session(model).run(feeds)[0].floats(), got = run(model, feeds);
+  for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-4);
+  EXPECT_TRUE(quantize(model, config_of("dynamic")).layer("y").quantized);
+}
+
+TEST(Prepared, IntegersThatAreThereAreNotRoundedAgain) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {2, 64});
+  const ValueId q = b.fake_quantize("q", x, 0.02f, 128);
+  b.output(b.add("MatMul", "y", {q, b.constant("w", ramp({64, 64}))}));
+  const Quantized made = quantize(b.build(), config_of("static"), samples_of("x", {2, 64}));
+  EXPECT_TRUE(made.layer("y").quantized);
+  EXPECT_EQ(made.count(QdqRole::kQuantize), 1u);
+  ASSERT_TRUE(made.params("y", 0));
+  EXPECT_EQ(made.params("y", 0)->scale, 0.02f);
+}
+
 TEST(Prepared, HalfPrecisionModelsAreQuantizedAndKeepTheirEdges) {
   for (const DType type : {DType::kFloat16, DType::kBfloat16}) {
     GraphBuilder b;

@@ -195,6 +195,21 @@ TEST(Prepare, DoublesOfPlainArithmeticStay) {
   EXPECT_EQ(ready->graph[ready->graph.nodes[0].input(1)].dtype, DType::kFloat64);
 }
 
+TEST(Prepare, AnUnknownOperatorsTypeFollowsFromItsReaders) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {2, 4}, DType::kFloat16);
+  const ValueId u = b.add("Strange", "u", {x}, {}, "com.example");  // no type is declared
+  b.output(b.add("MatMul", "y", {b.add("Relu", "r", {u}), b.constant("w", half(ramp({4, 3})))}));
+  const auto model = b.build();
+  model->graph[model->graph.outputs[0]].dtype = DType::kFloat16;
+  const auto ready = prepared(model);
+  for (const Node& n : ready->graph.nodes) {
+    if (n.op_type == "MatMul" || n.op_type == "Relu")
+      for (ValueId v : n.inputs) EXPECT_EQ(ready->graph[v].dtype, DType::kFloat32) << n.name;
+    if (n.op_type == "Strange") EXPECT_EQ(ready->graph[n.inputs[0]].dtype, DType::kFloat16);
+  }
+}
+
 TEST(Prepare, UnknownOperatorsKeepTheirTypes) {
   GraphBuilder b;
   const ValueId x = b.input("x", {2, 4}, DType::kFloat16);
