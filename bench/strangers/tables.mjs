@@ -12,15 +12,18 @@ const decibels = (value) => (value >= 200 ? '=' : value <= -200 ? 'not finite' :
 const rowsOf = (results, mode) =>
   results.map((result) => ({ result, row: result.rows?.[mode] })).filter(({ row }) => row);
 
-/** ONNX Runtime's result that a mode is compared with: the same kind, on the same samples. */
-function rivalOf({ theirs = {} }, mode) {
+/**
+ * ONNX Runtime's result that a mode is compared with: the same kind, on the same samples. A file that did not shrink is the
+ * float model's (its quantizer leaves branches of If alone).
+ */
+function rivalOf({ bytes, theirs = {} }, mode) {
   const kind = mode.startsWith('dynamic')
     ? 'dynamic'
     : mode.startsWith('static') || mode === 'auto'
       ? 'static'
       : undefined;
   const row = theirs[kind];
-  return row && !row.error ? row : undefined;
+  return row && !row.error && row.bytes < 0.95 * bytes ? row : undefined;
 }
 
 /** Whether the graph makes its weights itself (ConstantOfShape): then the file holds none, and a quantized one must. */
@@ -253,7 +256,8 @@ Runtime, both with one thread. Eight samples calibrate, four others are measured
 - larger, failed, refused: files larger than the original; quantizations that stopped; files that ONNX Runtime does not run.
 - A file that ONNX's light networks become is not counted as larger: their graphs make their weights, and files hold none.
 - behind: more than 3 dB below ONNX Runtime's own quantizer of the same kind (\`quantize_static\` with Q/DQ, channels and
-  \`auto\` beside it; \`quantize_dynamic\`) on the same samples; beyond 60 dB, where float runs differ too, nobody is.
+  \`auto\` beside it; \`quantize_dynamic\`) on the same samples, where its file became smaller; beyond 60 dB, where float runs differ too,
+  nobody is.
 - unnamed: a cosine below 0.95, and no warning or finding of the report names a layer.
 - size, faster: geometric means; of the file's bytes, and of the time of the float model over the quantized one's.
 
