@@ -4,7 +4,6 @@
 #include <map>
 #include <optional>
 
-#include "core/error.h"
 #include "core/stopwatch.h"
 #include "ops/infer.h"
 #include "quant/edges.h"
@@ -25,6 +24,9 @@ struct Pair {
   std::optional<int> channel_dim;  // it has the channels of a product
   ErrorSums sums, own;
   int64_t outside = 0;  // float values beyond what the integers cover
+  // Samples for which the two models make as many values. Where a length follows from what layers compute,
+  // the quantized model may choose another one, and there is nothing to compare.
+  int64_t compared = 0, not_compared = 0;
   Histogram histogram;  // of float values
   // By channel: the largest float magnitude, and the sum of the errors of `per_channel` values.
   std::vector<float> largest;
@@ -70,9 +72,13 @@ void add_channels(Pair& p) {
 
 void absorb(Pair& p) {
   const std::vector<float>&x = p.reference, &y = p.quantized;
-  if (x.size() != y.size())
-    throw_error(ErrorCode::kShapeMismatch, {"value '", p.output, "' has different sizes in the two models"},
-                {.node = p.node, .op = p.op, .tensor = p.output});
+  p.has_reference = p.has_quantized = false;
+  if (x.size() != y.size()) {
+    ++p.not_compared;
+    p.reference = {}, p.quantized = {};
+    return;
+  }
+  ++p.compared;
   p.sums.add(x.data(), y.data(), x.size());
   bool finite = true;
   const Range seen = range_of(x, &finite);
@@ -89,7 +95,6 @@ void absorb(Pair& p) {
     p.own.add(x.data(), rounded.data(), x.size());
   }
   p.reference = {}, p.quantized = {};
-  p.has_reference = p.has_quantized = false;
 }
 
 // Neighbouring bins together, until there are few enough to draw: widths stay powers of two, so that no bin
@@ -192,6 +197,7 @@ class LayerErrors::Impl {
   std::vector<LayerError> result() const {
     std::vector<LayerError> errors;
     for (const Pair& p : pairs_) {
+      if (p.not_compared > 0 && p.compared == 0) continue;
       LayerError e{.node = p.node,
                    .op = p.op,
                    .output = p.output,

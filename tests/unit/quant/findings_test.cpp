@@ -1,6 +1,8 @@
 // That the report says what is wrong with a layer, and nothing where nothing is.
 #include "quant/findings.h"
 
+#include <gmock/gmock.h>
+
 #include <cmath>
 #include <limits>
 
@@ -90,6 +92,33 @@ std::vector<LayerError> errors_of(const std::shared_ptr<const Model>& model, con
     }
   }
   return errors.result();
+}
+
+// A length that the quantized model chooses otherwise: what is as long as that has no error, all else has
+// one.
+TEST(LayerErrors, ValuesOfOtherLengthsAreLeftOut) {
+  const auto model = [](bool rounded) {
+    GraphBuilder b;
+    const ValueId x = b.input("x", {100});
+    const ValueId seen = rounded ? b.fake_quantize("seen", x, 0.5f, 0) : x;
+    const ValueId largest = b.add("ReduceMax", "largest", {seen});
+    const ValueId tenths = b.add("Mul", "tenths", {largest, b.constant("ten", Tensor::scalar(10.0f))});
+    const ValueId length = b.add("Cast", "length", {tenths}, {{"to", static_cast<int64_t>(DType::kInt64)}});
+    const ValueId begin = b.constant("begin", Tensor::of<int64_t>({1}, {0}));
+    b.output(b.add("Relu", "part", {b.add("Slice", "slice", {x, begin, length})}));
+    b.output(b.add("Neg", "all", {x}));
+    return b.build();
+  };
+  Tensor x(DType::kFloat32, {100});
+  x.mutable_data<float>()[3] = 0.75f;  // 7 elements, or 10 where 0.75 is rounded to 1
+  quant::LayerErrors errors(model(false), model(true));
+  errors.begin({{"x", x}});
+  while (!errors.advance(0)) {
+  }
+  std::vector<std::string> outputs;
+  for (const LayerError& e : errors.result()) outputs.push_back(e.output);
+  EXPECT_THAT(outputs, testing::IsSupersetOf({"largest", "all"}));
+  EXPECT_THAT(outputs, testing::Not(testing::Contains("part")));
 }
 
 // A convolution whose channel 2 is far larger than the others, and one that reads it.
