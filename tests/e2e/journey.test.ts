@@ -6,7 +6,7 @@ import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { Model, Tensor, writeNpy } from 'zeropoint';
 import { accuracyOf, digits, digitsNetwork, samplesOf } from '../../bench/digits.mjs';
-import { node, small } from '../package/handmade.ts';
+import { modelOf, node, small, valueInfo } from '../package/handmade.ts';
 import {
   digitsFolder,
   modelPath,
@@ -176,6 +176,14 @@ describe('in Chromium', () => {
     expect(await textOf(result)).not.toMatch(/Practically the same|Close:/);
     expect(await result.locator('.agreement.good').count()).toBe(0);
     await page.getByText('Nothing was quantized', { exact: true }).first().waitFor();
+
+    const declared = join(folder, 'declared.onnx');
+    writeFileSync(
+      declared,
+      modelOf([...node('Relu', ['x'], ['y']), ...valueInfo(11, 'x', ['n', 4]), ...valueInfo(12, 'y', [4])]),
+    );
+    await page.getByLabel('Another model').setInputFiles(declared);
+    await page.getByText("'y' is declared [4] but is [n, 4]", { exact: true }).waitFor();
     await page.context().close();
   });
 

@@ -45,7 +45,7 @@ export function ModelCard({ name, report }: { name: string; report: ModelReport 
         ))}
         {report.operators.length > 24 && <span class="chip">and {report.operators.length - 24} more</span>}
       </p>
-      {report.plan.warnings
+      {[...new Set([...report.warnings, ...report.plan.warnings])]
         .filter((warning) => warning !== report.problem?.message)
         .map((warning) => (
           <p class="warning" key={warning}>
