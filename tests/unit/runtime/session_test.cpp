@@ -80,11 +80,25 @@ TEST(Session, ATappedValueIsSeenAndNotFusedAway) {
 }
 
 TEST(Session, PlansOnceForEachShape) {
-  Session session(conv_relu_model());
-  const Tensor small = session.run({{"x", ramp({1, 3, 4, 4})}})[0];
-  const Tensor large = session.run({{"x", ramp({2, 3, 9, 6})}})[0];
-  EXPECT_EQ(large.dims(), (Shape{2, 8, 9, 6}));
-  EXPECT_EQ(largest_difference(small, session.run({{"x", ramp({1, 3, 4, 4})}})[0]), 0.0f);
+  const auto model = conv_relu_model();
+  Session session(model);
+  const auto expect_right = [&](const Shape& dims) {
+    const Tensor x = ramp(dims);
+    const Tensor got = session.run({{"x", x}})[0];
+    EXPECT_EQ(got.dims(), (Shape{dims[0], 8, dims[2], dims[3]}));
+    EXPECT_EQ(largest_difference(got, Session(model).run({{"x", x}})[0]), 0.0f);
+  };
+  const Shape small{1, 3, 4, 4}, large{2, 3, 9, 6}, turned{2, 3, 6, 9};
+  EXPECT_EQ(session.plans_kept(), 0u);
+  size_t plans = 0;
+  for (const Shape& dims : {small, large, turned}) {
+    expect_right(dims);
+    EXPECT_EQ(session.plans_kept(), ++plans);
+  }
+  for (const Shape& dims : {small, turned, large, small}) {
+    expect_right(dims);
+    EXPECT_EQ(session.plans_kept(), plans);
+  }
 }
 
 TEST(Session, IsTheSameWithThreads) {
