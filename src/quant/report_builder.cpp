@@ -114,8 +114,9 @@ class Builder {
     Graph graph = with_shapes(state_.prepared->graph, state_.fed);
     add(graph, state_.prepared->graph, state_.plan, state_.weights, true);
     if (report_.layers_quantized == 0)
-      report_.warnings.push_back("nothing was quantized, 0 of " + counted(report_.layers.size(), "layer") +
-                                 "; the report says of each why");
+      report_.warnings.push_back(
+          (state_.result ? "nothing was quantized, 0 of " : "nothing would be quantized, 0 of ") +
+          counted(report_.layers.size(), "layer") + "; the report says of each why");
     for (LayerReport& l : report_.layers) l.macs_share = report_.macs > 0 ? l.macs / report_.macs : 0;
     report_.weight_bytes_before = constant_bytes(state_.source->graph);
     if (state_.result) {

@@ -124,7 +124,11 @@ TEST(Report, SaysWhereNothingWasQuantized) {
   GraphBuilder net;
   const ValueId x = net.input("x", {8, 16});
   net.output(net.add("Sin", "y", {x}));
-  const Quantized q = quantize(net.build(), {}, {{{"x", noise({8, 16}, 3)}}});
+  const auto model = net.build();
+  const quant::Report plan = quant::plan_of(model, {});
+  ASSERT_EQ(plan.warnings.size(), 1u);
+  EXPECT_EQ(plan.warnings[0], "nothing would be quantized, 0 of 1 layer; the report says of each why");
+  const Quantized q = quantize(model, {}, {{{"x", noise({8, 16}, 3)}}});
   ASSERT_EQ(q.report.warnings.size(), 1u);
   EXPECT_EQ(q.report.warnings[0], "nothing was quantized, 0 of 1 layer; the report says of each why");
 }
