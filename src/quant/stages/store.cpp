@@ -37,7 +37,7 @@ class Store : public PiecewiseStage {
 
   // The tensor in 16 bits, if that keeps every number as it is.
   const Tensor* narrow(const Tensor& t) {
-    const auto [it, added] = stored_.try_emplace(t.raw());
+    const auto [it, added] = stored_.try_emplace({t.raw(), t.dims()});
     if (added) {
       for (const DType type : {DType::kFloat16, DType::kBfloat16}) {
         if (it->second.defined() || !(type == DType::kFloat16 ? half_ : brain_)) continue;
@@ -89,8 +89,9 @@ class Store : public PiecewiseStage {
 
   JobState& state_;
   bool half_ = false, brain_ = false;
-  std::map<const std::byte*, Tensor>
-      stored_;  // by the memory of the float32 tensor; undefined: has no such form
+  // By the memory and dimensions of the float32 tensor, all of which were there before; undefined: has no
+  // such form.
+  std::map<std::pair<const std::byte*, Shape>, Tensor> stored_;
 };
 
 const RegisterStage kStore({.name = "store",

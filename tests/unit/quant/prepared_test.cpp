@@ -219,6 +219,29 @@ TEST(Prepared, HalfPrecisionModelsAreQuantizedAndKeepTheirEdges) {
   }
 }
 
+// Two constants in one place, as external data or a folded Reshape leave them, each with dimensions of its
+// own.
+TEST(Prepared, WhatStaysInHalfPrecisionKeepsItsDimensions) {
+  const Tensor numbers = ramp({64, 32});
+  Tensor half(DType::kFloat16, {64, 32});
+  for (size_t i = 0; i < 64 * 32; ++i)
+    reinterpret_cast<uint16_t*>(half.mutable_raw())[i] = float_to_half(numbers.data<float>()[i]);
+  GraphBuilder b;
+  const ValueId to = b.add("Cast", "to", {b.input("x", {2, 64})}, {{"to", int64_t{10}}});
+  const ValueId h = b.add("MatMul", "fc1", {to, b.constant("w1", half)});
+  const ValueId y = b.add("MatMul", "fc2", {h, b.constant("w2", half.reshaped({32, 64}))});
+  b.output(b.add("Cast", "y", {y}, {{"to", int64_t{1}}}));
+  const auto model = b.build();
+  Config config = config_of("weight-only");
+  config.exclude_nodes = {"fc1", "fc2"};
+  const Quantized q = quantize(model, config);
+  size_t stored = 0;
+  for (const Value& v : q.graph().values) stored += v.constant && v.constant->dtype() == DType::kFloat16;
+  EXPECT_EQ(stored, 2u);
+  const auto feeds = samples_of("x", {2, 64})[0];
+  EXPECT_EQ(run(saved(*q.model), feeds), run(model, feeds));
+}
+
 std::shared_ptr<Model> model_with_branches() {
   const Tensor shared = ramp({64, 64});
   const auto branch = [&](const std::string& name) {
