@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <concepts>
+#include <cstring>
 #include <string>
 #include <utility>
 
@@ -19,6 +21,39 @@ namespace {
 constexpr size_t kMostSamples = 64, kMostHeldOut = 8;
 // What a repair must leave of the noise at most to be worth having.
 constexpr double kWorthIt = 0.98;
+
+bool same(const Tensor& a, const Tensor& b) {
+  return a.dtype() == b.dtype() && a.dims() == b.dims() &&
+         (a.raw() == b.raw() || std::memcmp(a.raw(), b.raw(), a.bytes()) == 0);
+}
+
+// Whether a repair left its graph as it was: the nodes, what they read, and the constants.
+bool same(const Graph& a, const Graph& b) {
+  const auto same_value = [](const Value& x, const Value& y) {
+    return x.constant.has_value() == y.constant.has_value() &&
+           (!x.constant || same(*x.constant, *y.constant));
+  };
+  const auto same_attribute = [](const auto& x, const auto& y) {
+    if (x.first != y.first || x.second.index() != y.second.index()) return false;
+    if (const auto* t = std::get_if<Tensor>(&x.second)) return same(*t, std::get<Tensor>(y.second));
+    if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&x.second))
+      return same(**sub, *std::get<std::shared_ptr<Graph>>(y.second));
+    return std::visit(
+        [&]<class T>(const T& v) {
+          if constexpr (std::equality_comparable<T>)
+            return v == std::get<T>(y.second);
+          else
+            return false;
+        },
+        x.second);
+  };
+  const auto same_node = [&](const Node& x, const Node& y) {
+    return x.op_type == y.op_type && x.domain == y.domain && x.inputs == y.inputs && x.outputs == y.outputs &&
+           std::ranges::equal(x.attributes, y.attributes, same_attribute);
+  };
+  return std::ranges::equal(a.values, b.values, same_value) &&
+         std::ranges::equal(a.nodes, b.nodes, same_node);
+}
 
 class Checked : public Stage {
  public:
@@ -69,6 +104,15 @@ class Checked : public Stage {
           } else {
             inner_.reset();
             step_ = Step::kReference;
+            if (same(before_->graph, state_.result->graph)) {  // nothing to prove, and nothing to take back
+              state_.weights = std::move(weights_);
+              state_.biases = std::move(biases_);
+              if (state_.repaired.size() > said_) {
+                state_.repaired.resize(said_);
+                state_.repaired.push_back(std::string(def_.name) + " found nothing to change");
+              }
+              step_ = Step::kDone;
+            }
           }
           break;
         case Step::kReference:
@@ -124,9 +168,13 @@ class Checked : public Stage {
     state_.weights = std::move(weights_);
     state_.biases = std::move(biases_);
     state_.repaired.resize(said_);
-    state_.repaired.push_back(std::string(def_.name) + " did not help and was taken back: the outputs of " +
-                              judged + " have " + in_db(with_) + " dB with it and " + in_db(without) +
-                              " dB without");
+    std::string& said = state_.repaired.emplace_back(def_.name);
+    if (without > 0) {
+      said += " did not help and was taken back: the outputs of " + judged + " have " + in_db(with_) +
+              " dB with it and " + in_db(without) + " dB without";
+    } else {
+      said += " was taken back: no error shows in the outputs of " + judged + " without it";
+    }
   }
 
   JobState& state_;

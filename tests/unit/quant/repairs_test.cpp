@@ -230,6 +230,24 @@ TEST(DefaultRepairs, AreTakenBackWhereSamplesHeldOutSaySo) {
   EXPECT_TRUE(says(left_out, "bias-correction was left out: one sample cannot show whether it helps"));
 }
 
+// Where no layer is quantized there is nothing to repair, and none did not help.
+TEST(DefaultRepairs, ThatFindNothingToDoAreNotTakenBack) {
+  const Samples seen(4, forgetful_sample(1, 1));
+  Config config;
+  config.weights = DType::kInt4;
+  config.default_repairs = true;
+  config.exclude_ops = {"Conv"};
+  const Quantized q = quantize(forgetful_net(false), config, seen);
+  EXPECT_FALSE(q.layer("c").quantized);
+  EXPECT_THAT(q.report.repairs, testing::IsEmpty());
+  config = {.mode = "weight-only", .weights = DType::kUint4, .symmetric_weights = false};
+  config.has_samples = true;
+  config.repairs = {"hqq"};
+  config.exclude_ops = {"Conv"};
+  EXPECT_EQ(quantize(forgetful_net(false), config, seen).report.repairs,
+            std::vector<std::string>{"hqq found nothing to change"});
+}
+
 TEST(DefaultRepairs, OfFourBitWeightsRoundThemBySamples) {
   const auto model = two_products();
   const Samples seen = correlated({4, 32}, 64, 100), held_out = correlated({4, 32}, 16, 500);
@@ -632,7 +650,7 @@ Samples held_out_of_series(const Samples& series, Samples* rest = nullptr) {
 
 // Scales that serve the weights need not serve the outputs: samples decide where there are some.
 TEST(Hqq, IsTakenBackWhereSamplesSaySo) {
-  size_t kept = 0, taken_back = 0;
+  size_t kept = 0, taken_back = 0, unchanged = 0;
   for (uint32_t seed = 1; seed <= 12; ++seed) {
     const auto model = one_product(noise({32, 2}, seed, 0.4f));
     const Samples seen = correlated({4, 32}, 16, 100 + seed);
@@ -645,9 +663,10 @@ TEST(Hqq, IsTakenBackWhereSamplesSaySo) {
     ASSERT_EQ(q.repaired.report.repairs.size(), 1u);
     const std::string& said = q.repaired.report.repairs[0];
     const bool back = said.find("hqq did not help and was taken back") != said.npos;
-    (back ? taken_back : kept) += 1;
+    const bool same = said == "hqq found nothing to change";
+    (back ? taken_back : same ? unchanged : kept) += 1;
     // All 16 samples are kept, and eight of 64 at most judge.
-    if (back) {
+    if (back || same) {
       EXPECT_EQ(gain(model, q, seen), 0);
     } else {
       EXPECT_GT(gain(model, q, held_out_of_series(seen)), 0) << said;
@@ -655,6 +674,7 @@ TEST(Hqq, IsTakenBackWhereSamplesSaySo) {
   }
   EXPECT_GT(kept, 0u);
   EXPECT_GT(taken_back, 0u);
+  EXPECT_GT(unchanged, 0u);
 }
 
 TEST(TwoBits, RepairsKeepToFourValuesAndWinEachMore) {
