@@ -26,7 +26,9 @@ export async function buildPreset(preset, environment, { buildFolder = preset, q
   const isFresh = existsSync(ninjaFile) && statSync(ninjaFile).mtimeMs > statSync(presets).mtimeMs;
   const hasTests = () => /^ZEROPOINT_TESTS:\w+=(ON|TRUE)$/m.test(readFileSync(cache, 'utf8'));
   if (!isFresh || (preset.endsWith('-tests') && !hasTests())) {
-    await run('cmake', ['--preset', preset], { env: environment, quiet: true });
+    // A preset that only builds is configured by the one that its folder is named for.
+    const configured = buildFolder === preset || preset.endsWith('-tests') ? preset : buildFolder;
+    await run('cmake', ['--preset', configured], { env: environment, quiet: true });
   }
   await run('cmake', ['--build', '--preset', preset], { env: environment, quiet });
 }

@@ -81,7 +81,7 @@ struct Report {
   size_t layers_quantized = 0;
   size_t weight_bytes_before = 0, weight_bytes_after = 0;  // of all constants, scales included
   double macs = 0, macs_quantized = 0;
-  size_t samples = 0;  // that calibration saw
+  size_t samples = 0;  // that calibration saw, or by which a search chose what calibrates nothing
 };
 
 // ------------------------------------------------------------------------------------------------

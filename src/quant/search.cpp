@@ -740,6 +740,7 @@ class Search : public Job {
     Report& r = best_->report;
     if (auto_ && r.layers_quantized == 0)
       warnings_.push_back("nothing in this model could be quantized: the result is the float model");
+    if (r.samples == 0) r.samples = seen_;  // it calibrates nothing, and was chosen by them
     r.trials = trials_;
     r.warnings.insert(r.warnings.end(), warnings_.begin(), warnings_.end());
     for (LayerReport& l : r.layers)

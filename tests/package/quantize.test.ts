@@ -292,9 +292,9 @@ describe('calibration', () => {
     };
     await most(10); // what is made once and kept
 
-    // Repairs keep a few dozen of a hundred, and no more of a thousand.
-    const [few, many] = [await most(100), await most(1000)];
-    expect(many - few).toBeLessThan(20 * 16 * 96 * 4); // of 900 samples more
+    // Repairs keep a few dozen samples and a few thousand rows, which four hundred fill, and no more of a thousand.
+    const [few, many] = [await most(400), await most(1000)];
+    expect(many - few).toBeLessThan(20 * 16 * 96 * 4); // of 600 samples more
   });
 
   test('what is the default says whether it needs samples', async () => {
@@ -459,7 +459,7 @@ describe('repairs and searches', () => {
       expect(weightBytes).toBeGreaterThan(report.tradeoff[i]?.weightBytes ?? Number.NaN);
       expect(sqnr).toBeGreaterThan(report.tradeoff[i]?.sqnr ?? Number.NaN);
     }
-    const point = report.tradeoff[1];
+    const point = report.tradeoff.find(({ options: { precision } }) => precision); // others spare no layer
     const again = await model.quantize({ ...options, ...point?.options });
     expect(again.report.weightBytesAfter).toBe(point?.weightBytes);
     expect(again.report.trials).toEqual([]);
