@@ -64,28 +64,22 @@ class Checked : public Stage {
   void begin_sample(std::vector<runtime::Feed> feeds) override { keeper_.take(std::move(feeds)); }
   bool enough() const override { return keeper_.enough(); }
   void end_samples() override {
-    const size_t count = std::min(kMostHeldOut, held_out_of(keeper_.size()));
-    HeldOut split = hold_out(keeper_.release(), count);
+    samples_ = keeper_.release();
+    HeldOut split = hold_out(samples_, std::min(kMostHeldOut, held_out_of(samples_.size())));
     if (split.out.empty()) {
       state_.repaired.push_back(std::string(def_.name) +
                                 " was left out: one sample cannot show whether it helps");
       step_ = Step::kDone;
       return;
     }
-    std::shared_ptr<Model> before = std::make_shared<Model>(*state_.result);
-    before->graph = clone(state_.result->graph);
-    before_ = std::move(before);
-    weights_ = state_.weights;
-    biases_ = state_.biases;
-    said_ = state_.repaired.size();
-    const size_t series = std::exchange(state_.series, split.rest.size());
-    inner_ = def_.make(state_, Options(def_.options, state_.config.options));
-    state_.series = series;
-    rest_ = std::move(split.rest);
+    before_ = here();
     OutputErrors::Samples held_out;
     for (auto& s : split.out) held_out.push_back(std::move(s.feeds));
     errors_ = std::make_unique<OutputErrors>(state_.prepared, std::move(held_out), std::vector<int32_t>(),
                                              state_.threads);
+    start(std::move(split.rest));
+    per_pass_ = inner_->total();
+    passes_ = inner_->wants_samples() ? 2 : 1;
     step_ = Step::kRepair;
   }
   void stop() override {
@@ -98,22 +92,24 @@ class Checked : public Stage {
     while (step_ != Step::kCollect && step_ != Step::kDone) {
       switch (step_) {
         case Step::kRepair:
+        case Step::kAgain:
           if (!inner_->advance(left())) return false;
           if (inner_->wants_samples()) {
             feed();
-          } else {
-            inner_.reset();
-            step_ = Step::kReference;
-            if (same(before_->graph, state_.result->graph)) {  // nothing to prove, and nothing to take back
-              state_.weights = std::move(weights_);
-              state_.biases = std::move(biases_);
-              if (state_.repaired.size() > said_) {
-                state_.repaired.resize(said_);
-                state_.repaired.push_back(std::string(def_.name) + " found nothing to change");
-              }
-              step_ = Step::kDone;
-            }
+            break;
           }
+          inner_.reset();
+          ++pass_;
+          if (step_ == Step::kRepair && same(before_.model->graph, state_.result->graph)) {
+            // Nothing to prove, and nothing to take back.
+            const bool spoke = state_.repaired.size() > before_.repaired.size();
+            go_back_to(std::move(before_));
+            if (spoke) state_.repaired.push_back(std::string(def_.name) + " found nothing to change");
+            step_ = Step::kDone;
+            break;
+          }
+          if (step_ == Step::kAgain) errors_->begin(state_.result, kMostHeldOut);
+          step_ = step_ == Step::kAgain ? Step::kWithAll : Step::kReference;
           break;
         case Step::kReference:
           if (!errors_->advance(left())) return false;
@@ -123,58 +119,109 @@ class Checked : public Stage {
         case Step::kWith:
           if (!errors_->advance(left())) return false;
           with_ = errors_->noise();
-          errors_->begin(before_, kMostHeldOut);
+          errors_->begin(before_.model, kMostHeldOut);
           step_ = Step::kWithout;
+          break;
+        case Step::kWithout:
+          if (!errors_->advance(left())) return false;
+          step_ = decide(errors_->noise());
           break;
         default:
           if (!errors_->advance(left())) return false;
-          decide(errors_->noise());
+          choose(errors_->noise());
           step_ = Step::kDone;
       }
       if (step_ != Step::kDone && watch.over()) return false;
     }
     return true;
   }
-  size_t done() const override { return inner_ ? inner_->done() : 0; }
-  size_t total() const override { return inner_ ? inner_->total() : 0; }
+  size_t done() const override { return pass_ * per_pass_ + (inner_ ? inner_->done() : 0); }
+  size_t total() const override { return passes_ > 1 ? passes_ * per_pass_ : inner_ ? inner_->total() : 0; }
 
  private:
-  enum class Step : uint8_t { kCollect, kRepair, kReference, kWith, kWithout, kDone };
+  enum class Step : uint8_t {
+    kCollect,
+    kRepair,
+    kReference,
+    kWith,
+    kWithout,
+    kAgain,
+    kWithAll,
+    kDone,
+  };
+  // What a repair changes.
+  struct Stand {
+    std::shared_ptr<const Model> model;
+    std::vector<PlacedWeight> weights;
+    std::vector<PlacedBias> biases;
+    std::vector<std::string> repaired;
+  };
+  Stand here() const {
+    auto model = std::make_shared<Model>(*state_.result);
+    model->graph = clone(state_.result->graph);
+    return {std::move(model), state_.weights, state_.biases, state_.repaired};
+  }
+  void go_back_to(Stand stand) {
+    *state_.result = *stand.model;
+    state_.result->graph = clone(stand.model->graph);
+    state_.weights = std::move(stand.weights);
+    state_.biases = std::move(stand.biases);
+    state_.repaired = std::move(stand.repaired);
+  }
 
+  // The repair, from these samples.
+  void start(std::vector<SampleKeeper::Kept> samples) {
+    const size_t series = std::exchange(state_.series, samples.size());
+    inner_ = def_.make(state_, Options(def_.options, state_.config.options));
+    state_.series = series;
+    given_ = std::move(samples);
+    fed_ = 0;
+  }
   void feed() {
-    if (fed_ < rest_.size() && !(fed_ > 0 && inner_->enough())) {
-      inner_->begin_sample(std::move(rest_[fed_++].feeds));
+    if (fed_ < given_.size() && !(fed_ > 0 && inner_->enough())) {
+      inner_->begin_sample(std::move(given_[fed_++].feeds));
     } else {
       inner_->end_samples();
-      rest_.clear();
+      given_.clear();
     }
   }
 
-  void decide(double without) {
+  Step decide(double without) {
     const auto in_db = [](double noise) {
       return noise > 0 ? decimal(std::round(-100 * std::log10(noise)) / 10) : "∞";
     };
-    const std::string judged =
-        Text({errors_->samples(), errors_->samples() == 1 ? " sample" : " samples", " held out"}).str();
-    errors_.reset();
-    if (with_ < kWorthIt * without) {
-      if (state_.repaired.size() > said_)
-        state_.repaired.back() += "; the outputs of " + judged + " have " + in_db(with_) +
-                                  " dB with it and " + in_db(without) + " dB without";
-      return;
+    const std::string judges = Text({"the outputs of ", errors_->samples(),
+                                     errors_->samples() == 1 ? " sample" : " samples", " held out"})
+                                   .str();
+    const std::string outputs =
+        judges + " have " + in_db(with_) + " dB with it and " + in_db(without) + " dB without";
+    if (!(with_ < kWorthIt * without)) {
+      go_back_to(std::move(before_));
+      state_.repaired.push_back(std::string(def_.name) +
+                                (without > 0
+                                     ? " did not help and was taken back: " + outputs
+                                     : " was taken back: no error shows in " + judges + " without it"));
+      return Step::kDone;
     }
-    *state_.result = *before_;
-    state_.result->graph = clone(before_->graph);
-    state_.weights = std::move(weights_);
-    state_.biases = std::move(biases_);
-    state_.repaired.resize(said_);
-    std::string& said = state_.repaired.emplace_back(def_.name);
-    if (without > 0) {
-      said += " did not help and was taken back: the outputs of " + judged + " have " + in_db(with_) +
-              " dB with it and " + in_db(without) + " dB without";
-    } else {
-      said += " was taken back: no error shows in the outputs of " + judged + " without it";
+    if (state_.repaired.size() == before_.repaired.size()) return Step::kDone;  // it says nothing
+    proof_ = "; " + outputs;
+    if (passes_ == 1) {
+      state_.repaired.back() += proof_;
+      return Step::kDone;
     }
+    // It has proven itself: what the samples held out know is now worth more in it than as its judge.
+    proven_ = here();
+    go_back_to(std::move(before_));
+    start(std::move(samples_));
+    return Step::kAgain;
+  }
+
+  // Once it has seen those samples too, it should not do worse on them.
+  void choose(double with_all) {
+    const bool better = with_all <= with_ && state_.repaired.size() == proven_.repaired.size();
+    if (!better) go_back_to(std::move(proven_));
+    state_.repaired.back() += proof_;
+    if (better) state_.repaired.back() += "; it was then made anew from these and the rest";
   }
 
   JobState& state_;
@@ -182,14 +229,13 @@ class Checked : public Stage {
   SampleKeeper keeper_;
   Step step_ = Step::kCollect;
   std::unique_ptr<Stage> inner_;
-  std::vector<SampleKeeper::Kept> rest_;
+  std::vector<SampleKeeper::Kept> samples_, given_;  // all; those that `inner_` gets
   size_t fed_ = 0;
+  size_t per_pass_ = 0, pass_ = 0, passes_ = 1;
   std::unique_ptr<OutputErrors> errors_;
-  std::shared_ptr<const Model> before_;
-  std::vector<PlacedWeight> weights_;
-  std::vector<PlacedBias> biases_;
-  size_t said_ = 0;
-  double with_ = 0;
+  Stand before_, proven_;
+  std::string proof_;
+  double with_ = 0;  // noise on the samples held out
 };
 
 }  // namespace

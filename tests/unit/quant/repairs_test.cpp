@@ -1,6 +1,7 @@
 // What each repair does, on small networks made to need it.
 #include <gmock/gmock.h>
 
+#include <array>
 #include <cmath>
 
 #include "quant/report.h"
@@ -164,10 +165,11 @@ TEST(BiasCorrection, TakesOffWhatTheSamplesHaveInCommon) {
 }
 
 // y = 7 a + 0.4 b with 4-bit weights, in which 0.4 is nothing.
-std::shared_ptr<Model> forgetful_net(bool relu) {
+std::shared_ptr<Model> forgetful_net(bool relu, float forgotten = 0.4f) {
   Net net;
   const ValueId x = net.input("x", {1, 2, 8, 8});
-  const ValueId y = net.conv("c", x, Tensor::of<float>({1, 2, 1, 1}, {7, 0.4f}), Tensor::of<float>({1}, {0}));
+  const ValueId y =
+      net.conv("c", x, Tensor::of<float>({1, 2, 1, 1}, {7, forgotten}), Tensor::of<float>({1}, {0}));
   net.output(relu ? net.add("Relu", "r", {y}) : y);
   return net.build();
 }
@@ -246,6 +248,56 @@ TEST(DefaultRepairs, ThatFindNothingToDoAreNotTakenBack) {
   config.exclude_ops = {"Conv"};
   EXPECT_EQ(quantize(forgetful_net(false), config, seen).report.repairs,
             std::vector<std::string>{"hqq found nothing to change"});
+}
+
+// The samples that are held out of a series that is kept whole.
+Samples held_out_of_series(const Samples& series, Samples* rest = nullptr) {
+  quant::SampleKeeper keeper(series.size());
+  for (const auto& feeds : series) keeper.take(feeds);
+  quant::HeldOut split = quant::hold_out(keeper.release(), quant::held_out_of(series.size()));
+  Samples out;
+  for (auto& s : split.out) out.push_back(std::move(s.feeds));
+  for (auto& s : split.rest)
+    if (rest) rest->push_back(std::move(s.feeds));
+  return out;
+}
+
+// A repair that has proven itself sees the samples that judged it too; what it was without them stays where
+// it does worse on them then.
+TEST(DefaultRepairs, AreMadeAnewFromAllSamplesOnceProven) {
+  const auto model = forgetful_net(false, 0.025f);  // 8 bits forget it
+  Config config;
+  config.activations = DType::kUint16;
+  const auto bias = [](const Quantized& q) { return q.graph().constant(q.node("c").input(2))->floats(); };
+  // The shift of each sample: of 8, two are held out.
+  const auto made_anew = [&](std::array<float, 2> held_out) {
+    Samples seen;
+    for (float i = 0; i < 8; ++i) seen.push_back(forgetful_sample(i, i));
+    Samples others;
+    const Samples judges = held_out_of_series(seen, &others);
+    EXPECT_EQ(judges.size(), 2u);
+    size_t judge = 0;
+    for (auto& feeds : seen) {
+      const bool judges_it = std::ranges::any_of(judges, [&](const auto& j) {
+        return j[0].tensor.template data<float>()[64] == feeds[0].tensor.template data<float>()[64];
+      });
+      const float b = judges_it ? held_out.at(judge++) : 1.0f;
+      feeds = forgetful_sample(b, b);
+    }
+    Config c = config;
+    c.default_repairs = true;
+    const Quantized checked = quantize(model, c, seen);
+    c.default_repairs = false;
+    c.repairs = {"bias-correction"};
+    const Quantized of_all = quantize(model, c, seen);
+    const bool anew = std::ranges::any_of(checked.report.repairs, [](const std::string& r) {
+      return r.find("bias correction:") != r.npos && r.find("; it was then made anew") != r.npos;
+    });
+    EXPECT_EQ(anew, bias(checked) == bias(of_all)) << testing::PrintToString(checked.report.repairs);
+    return anew;
+  };
+  EXPECT_TRUE(made_anew({1.5f, 1.5f}));
+  EXPECT_FALSE(made_anew({0.2f, 1.8f}));  // their mean is that of the others, and less sure
 }
 
 TEST(DefaultRepairs, OfFourBitWeightsRoundThemBySamples) {
@@ -634,18 +686,6 @@ TEST(Hqq, FindsScalesThatServeTheManyWeights) {
   const Samples held_out = samples({4, 64}, 16, 500);
   EXPECT_GT(errors(model, better.model, held_out).sqnr_db(),
             errors(model, plain.model, held_out).sqnr_db() + 0.2);
-}
-
-// The samples that are held out of a series that is kept whole.
-Samples held_out_of_series(const Samples& series, Samples* rest = nullptr) {
-  quant::SampleKeeper keeper(series.size());
-  for (const auto& feeds : series) keeper.take(feeds);
-  quant::HeldOut split = quant::hold_out(keeper.release(), quant::held_out_of(series.size()));
-  Samples out;
-  for (auto& s : split.out) out.push_back(std::move(s.feeds));
-  for (auto& s : split.rest)
-    if (rest) rest->push_back(std::move(s.feeds));
-  return out;
 }
 
 // Scales that serve the weights need not serve the outputs: samples decide where there are some.
