@@ -272,14 +272,14 @@ TEST(DefaultRepairs, AreMadeAnewFromAllSamplesOnceProven) {
   // The shift of each sample: of 8, two are held out.
   const auto made_anew = [&](std::array<float, 2> held_out) {
     Samples seen;
-    for (float i = 0; i < 8; ++i) seen.push_back(forgetful_sample(i, i));
+    for (int i = 0; i < 8; ++i) seen.push_back(forgetful_sample(0, static_cast<float>(i)));
     Samples others;
     const Samples judges = held_out_of_series(seen, &others);
     EXPECT_EQ(judges.size(), 2u);
     size_t judge = 0;
     for (auto& feeds : seen) {
       const bool judges_it = std::ranges::any_of(judges, [&](const auto& j) {
-        return j[0].tensor.template data<float>()[64] == feeds[0].tensor.template data<float>()[64];
+        return j[0].tensor.template data<float>()[65] == feeds[0].tensor.template data<float>()[65];
       });
       const float b = judges_it ? held_out.at(judge++) : 1.0f;
       feeds = forgetful_sample(b, b);
@@ -581,8 +581,8 @@ TEST(Gptq, MakesUpForTheRoundingOfAWeightWithThoseBehindIt) {
             errors(model, plain.model, held_out).sqnr_db() + 3);
 }
 
-// Of inputs far from zero, by repairs of 4-bit weights: their mean is most of what a row's products are, and
-// no weight should be spent on it.
+// Of inputs far from zero, by repairs of 4-bit weights: their mean is most of what a row's products are,
+// and no weight should be spent on it.
 struct FarFromZero {
   std::shared_ptr<const Model> model = shifted_net(true);
   Samples held_out = samples({1, 8, 6, 6}, 16, 100, 0.3f, 2);
@@ -748,7 +748,8 @@ TEST(TwoBits, RepairsKeepToFourValuesAndWinEachMore) {
 
 TEST(Smooth, MovesOutlierChannelsIntoTheWeights) {
   for (bool alone : {true, false}) {
-    // A normalization with a few large gains; its value is read by products alone, or by a residual sum too.
+    // A normalization with a few large gains; its value is read by products alone, or by a residual sum
+    // too.
     Net net;
     const ValueId x = net.input("x", {2, 8, 32});
     Tensor gain = noise({32}, 1, 0.2f, 1.f);
@@ -878,8 +879,8 @@ std::shared_ptr<Model> chain() {
   ValueId v = net.input("x", {1, 4, 8, 8});
   for (int i = 0; i < 4; ++i) {
     Tensor w = noise({i == 3 ? 3 : 4, 4, 3, 3}, static_cast<uint32_t>(i + 1), 0.4f);
-    // A channel that is always zero, and a weight of the next layer that nobody would miss, but that the one
-    // scale of its tensor has to cover.
+    // A channel that is always zero, and a weight of the next layer that nobody would miss, but that the
+    // one scale of its tensor has to cover.
     Tensor b = noise({w.dims()[0]}, 9, 0.1f);
     if (i == 1) b.mutable_data<float>()[0] = -50;
     if (i == 2) w.mutable_data<float>()[0] = 10;
