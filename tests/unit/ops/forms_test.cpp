@@ -224,6 +224,24 @@ TEST(MatMulNBits, GroupsInAnyOrderAndZeroPointsThatAreNoIntegers) {
   EXPECT_THROW(weights(Tensor(), Tensor::of<int32_t>({4}, {1, 0, 2, 0})), Error);
 }
 
+// `accuracy_level` is the least that is asked for: 4 allows activations of 8 bits, in which 1 is nothing
+// beside 1000 (ONNX Runtime takes them: 1000), and ours have 16.
+TEST(MatMulNBits, AccuracyLevelIsTheLeast) {
+  const OneNode one{"MatMulNBits",
+                    {floats({1, 4}, {1000, 1, 2, 0}), Tensor::of<uint8_t>({1, 1, 4}, {129, 138, 158, 128}),
+                     floats({1, 1}, {1})},
+                    {{"K", int64_t{4}},
+                     {"N", int64_t{1}},
+                     {"bits", int64_t{8}},
+                     {"block_size", int64_t{4}},
+                     {"accuracy_level", int64_t{4}}},
+                    1,
+                    1,
+                    "com.microsoft"};
+  expect_floats(runtime::Session(model_of(one, Given::kConstant), {.threads = 1}).run({})[0], {1, 1}, {1070},
+                0.5f);
+}
+
 TEST(Tile, AlongOneAxis) {
   GraphBuilder net;
   Graph& g = net.graph();
