@@ -293,9 +293,18 @@ class Lowering {
       if (is_data != edges[i].has_value()) return;
       if (is_data && !same_quantization(*edges[i], *edges[0])) return;
     }
+    const auto take_integers = [&] {
+      for (size_t i = 0; i < edges.size(); ++i) {
+        if (!edges[i]) continue;
+        if (p.def->quant.blends) {  // rounds what it makes, as Q would, and has to know
+          absorb_input(n, i, makers[i], *edges[i]);
+        } else {
+          set_input(n, i, node(makers[i]).node.inputs[0]);
+        }
+      }
+    };
     if (out && same_quantization(*edges[0], *out)) {
-      for (size_t i = 0; i < edges.size(); ++i)
-        if (edges[i]) set_input(n, i, node(makers[i]).node.inputs[0]);
+      take_integers();
       take_output(n, q);
       return;
     }
@@ -309,8 +318,7 @@ class Lowering {
     consumers_.emplace_back();
     PlanNode dq = node(makers[0]);
     dq.node.name = p.node.name + "_dequantize";
-    for (size_t i = 0; i < edges.size(); ++i)
-      if (edges[i]) set_input(n, i, node(makers[i]).node.inputs[0]);
+    take_integers();
     p.node.outputs[0] = moved;
     dq.node.inputs[0] = moved;
     dq.node.outputs = {result};

@@ -1,6 +1,8 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "runtime/session.h"
+#include "unit/graph/graph_builder.h"
 #include "unit/ops/node_of_opset.h"
 
 namespace zp {
@@ -38,6 +40,24 @@ TEST(Resize, WordsThatItDoesNotKnowAreRefused) {
     n.attributes = {string_attribute(key, "sideways")};
     n.constants[0] = tensor<float>("roi", {0}, {});
     EXPECT_THROW(floats_of(n), Error) << key;
+  }
+}
+
+// Between a DQ and a Q it works on integers, and rounds what it makes of them as the Q would; integers that
+// are no quantized values are cut, as ONNX Runtime cuts them.
+TEST(Resize, IntegersBetweenQuantizedEdgesAreRounded) {
+  test::GraphBuilder net;
+  const ValueId x = net.fake_quantize("x_q", net.input("x", symbolic(Shape{1, 1, 1, 2})), 1, 0);
+  const ValueId sizes = net.constant("sizes", Tensor::of<int64_t>({4}, {1, 1, 1, 4}));
+  const ValueId y = net.add(
+      "Resize", "y", {x, kNoValue, kNoValue, sizes},
+      {{"mode", std::string("linear")}, {"coordinate_transformation_mode", std::string("align_corners")}});
+  net.output(net.fake_quantize("y_q", y, 1, 0));
+  const auto model = net.build();
+  for (const bool integer : {true, false}) {
+    runtime::Session session(model, {.threads = 1, .integer = integer});
+    const Tensor found = session.run({{"x", Tensor::of<float>({1, 1, 1, 2}, {0, 2})}})[0];
+    EXPECT_EQ(found.floats(), (std::vector<float>{0, 1, 1, 2})) << integer;  // of 0, 0.67, 1.33, 2
   }
 }
 
