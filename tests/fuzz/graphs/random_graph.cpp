@@ -721,7 +721,7 @@ class Maker {
         return add("Cast", {at}, {{"to", int64_t{1}}});
       }
       default:
-        return add("TopK", {x.id, ints({1})}, {{"axis", int64_t{-1}}}, 1);
+        return add("TopK", {x.id, ints({1})}, {{"axis", int64_t{-1}}}, 2);
     }
   }
 
