@@ -164,6 +164,7 @@ async function fuzz(environment) {
         ...(existsSync(seeds) ? [seeds] : []),
         ...(dictionary ? [`-dict=${join(sources, `${dictionary}.dict`)}`] : []),
         `-max_total_time=${seconds}`,
+        ...(process.env.ZEROPOINT_FUZZ_SECONDS ? [] : ['-seed=1']), // longer runs look elsewhere each time
         '-timeout=10',
         '-rss_limit_mb=2048',
         `-artifact_prefix=${folder}/`,

@@ -84,6 +84,12 @@ std::string text_of(const Attribute& attribute) {
       attribute);
 }
 
+[[noreturn]] void throw_too_large(uint64_t bytes) {
+  throw_error(ErrorCode::kOutOfMemory,
+              {"the model needs more than ", bytes >> 20, " MiB of working memory for these shapes"},
+              {.hint = "use a smaller input or batch"});
+}
+
 std::string kernel_name(const PlanNode& n, DType in, DType out) {
   if (!n.table.empty()) return "table";
   const bool quantized = n.out_quant || std::any_of(n.in_quant.begin(), n.in_quant.end(),
@@ -437,6 +443,10 @@ class Assembler {
     }
 
     const auto buffer_or_null = [&](int b) { return b < 0 ? nullptr : &buffer(b); };
+    // Before a kernel makes its tables for what no memory will hold.
+    for (int b : step.outputs)
+      if (b >= 0 && request_.memory_limit > 0 && buffer(b).bytes() > request_.memory_limit)
+        throw_too_large(buffer(b).bytes());
     NodeIo io;
     for (size_t i = 0; i < n.node.inputs.size(); ++i) io.in.push_back(buffer_or_null(step.inputs[i]));
     for (int b : step.outputs) io.out.push_back(buffer_or_null(b));
@@ -640,10 +650,7 @@ void Plan::place_arena(size_t limit) {
       offset = std::max(offset, o.offset + other.size);
     }
     if (offset + block.size > most) {
-      throw_error(ErrorCode::kOutOfMemory,
-                  {"the model needs more than ", (offset + block.size) >> 20,
-                   " MiB of working memory for these shapes"},
-                  {.hint = "use a smaller input or batch"});
+      throw_too_large(offset + block.size);
     }
     b.offset = static_cast<size_t>(offset);
     arena_bytes_ = std::max(arena_bytes_, static_cast<size_t>(offset + block.size));

@@ -590,7 +590,7 @@ describe('in Chromium', () => {
       await page.waitForSelector('input[aria-label="Choose sample files"]');
       await choose('Choose sample files', ...sampleFiles);
       await page.waitForSelector('button.primary.large:not(:disabled)');
-      await page.click('button.primary.large');
+      await page.$eval('button.primary.large', (button) => (button as HTMLElement).click()); // wherever it has moved
       await page.waitForSelector('[data-testid="result"]');
       await page.click('[data-testid="result"] button.primary');
       const path = join(downloads, 'ch_ppocr_mobile_v2.0_cls_infer.int8.onnx');
