@@ -166,7 +166,8 @@ class Specializer {
       if (splice(n)) return true;  // the rule asked for the condition
       for (ValueId v : n.node.outputs) {
         if (v != kNoValue && !value(v).known) {
-          throw_error(ErrorCode::kInternal, "no shape was inferred", {.tensor = name(v)});
+          throw_error(ErrorCode::kInvalidModel, "the operator does not give this output",
+                      {.tensor = name(v)});
         }
       }
       if (fold(n)) return true;
