@@ -8,16 +8,6 @@ namespace {
 
 using quant::Config;
 
-Tensor noise(Shape dims, uint32_t seed, float scale = 1) {
-  Tensor t(DType::kFloat32, std::move(dims));
-  uint32_t state = seed * 2654435761u + 1;
-  for (float& v : t.mutable_data<float>()) {
-    state = state * 1664525u + 1013904223u;
-    v = scale * (static_cast<float>(state >> 8) / static_cast<float>(1 << 23) - 1.0f);
-  }
-  return t;
-}
-
 double sqnr(const std::shared_ptr<const Model>& model, const std::shared_ptr<const Model>& quantized,
             const std::vector<runtime::Feed>& feeds) {
   runtime::Session a(model, {}), b(quantized, {});

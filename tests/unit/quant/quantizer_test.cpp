@@ -12,16 +12,6 @@ namespace {
 using quant::Config;
 using quant::Range;
 
-Tensor noise(Shape dims, uint32_t seed, float scale = 1) {
-  Tensor t(DType::kFloat32, std::move(dims));
-  uint32_t state = seed * 2654435761u + 1;
-  for (float& v : t.mutable_data<float>()) {
-    state = state * 1664525u + 1013904223u;
-    v = scale * (static_cast<float>(state >> 8) / static_cast<float>(1 << 23) - 1.0f);
-  }
-  return t;
-}
-
 // Conv -> Relu -> MaxPool -> Conv -> (+ skip) -> Relu -> GlobalAveragePool -> Flatten -> Gemm
 std::shared_ptr<Model> small_net() {
   GraphBuilder net;

@@ -16,16 +16,6 @@ using quant::Range;
 constexpr float kInf = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
-Tensor noise(Shape dims, uint32_t seed, float scale = 1) {
-  Tensor t(DType::kFloat32, std::move(dims));
-  uint32_t state = seed * 2654435761u + 1;
-  for (float& v : t.mutable_data<float>()) {
-    state = state * 1664525u + 1013904223u;
-    v = scale * (static_cast<float>(state >> 8) / static_cast<float>(1 << 23) - 1.0f);
-  }
-  return t;
-}
-
 std::vector<float> run(const std::shared_ptr<const Model>& model, const std::vector<runtime::Feed>& feeds,
                        size_t output = 0) {
   runtime::Session session(model, {});
