@@ -15,7 +15,7 @@ using quant::Range;
 // Conv -> Relu -> MaxPool -> Conv -> (+ skip) -> Relu -> GlobalAveragePool -> Flatten -> Gemm
 std::shared_ptr<Model> small_net() {
   GraphBuilder net;
-  const auto conv = [&](std::string name, ValueId x, int64_t out, int64_t in) {
+  const auto conv = [&](const std::string& name, ValueId x, int64_t out, int64_t in) {
     return net.add(
         "Conv", name,
         {x, net.constant(name + "_w", noise({out, in, 3, 3}, static_cast<uint32_t>(out), 0.4f)),
