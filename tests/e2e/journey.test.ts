@@ -587,8 +587,9 @@ describe('in Chromium', () => {
         await (input as unknown as { uploadFile(...paths: string[]): Promise<void> }).uploadFile(...paths);
       };
       await choose('Choose a model', angle);
-      await page.waitForSelector('input[aria-label="Choose sample files"]');
+      await page.waitForSelector('::-p-text(With the chosen settings)');
       await choose('Choose sample files', ...sampleFiles);
+      await page.waitForSelector('::-p-text(4 samples from 4 files.)'); // the button would do without them
       await page.waitForSelector('button.primary.large:not(:disabled)');
       await page.$eval('button.primary.large', (button) => (button as HTMLElement).click()); // wherever it has moved
       await page.waitForSelector('[data-testid="result"]');

@@ -26,30 +26,30 @@ Node node(std::string op) {
 TEST(Bias, LiesAlongTheChannelsAndNoOtherDimension) {
   struct Case {
     const char* op;
-    int rank;  // of the weight
     Shape dims;
+    int rank;  // of the weight
     bool own, expected;
   };
   const Case cases[] = {
-      {"Conv", 4, {8}, true, true},
-      {"Conv", 4, {8, 1, 1}, false, true},
-      {"Conv", 4, {1, 8, 1, 1}, false, true},
-      {"Conv", 4, {8}, false, false},  // along the width
-      {"Conv", 4, {1, 1, 1, 8}, false, false},
-      {"Conv", 4, {8, 1}, false, false},
-      {"Conv", 4, {8, 1, 1, 1}, false, false},  // along the batch
-      {"Conv", 3, {8, 1}, false, true},
-      {"Conv", 3, {8, 1, 1}, false, false},
-      {"Gemm", 2, {8}, true, true},
-      {"Gemm", 2, {1, 8}, true, true},
-      {"Gemm", 2, {8, 1}, true, false},
-      {"Gemm", 2, {8, 8}, true, false},
-      {"Gemm", 2, {1}, true, false},
-      {"MatMul", 2, {8}, false, true},
-      {"MatMul", 2, {1, 1, 8}, false, true},
-      {"MatMul", 2, {8, 1}, false, false},
-      {"MatMul", 2, {8, 1, 1}, false, false},
-      {"MatMul", 2, {}, false, false},
+      {"Conv", {8}, 4, true, true},
+      {"Conv", {8, 1, 1}, 4, false, true},
+      {"Conv", {1, 8, 1, 1}, 4, false, true},
+      {"Conv", {8}, 4, false, false},  // along the width
+      {"Conv", {1, 1, 1, 8}, 4, false, false},
+      {"Conv", {8, 1}, 4, false, false},
+      {"Conv", {8, 1, 1, 1}, 4, false, false},  // along the batch
+      {"Conv", {8, 1}, 3, false, true},
+      {"Conv", {8, 1, 1}, 3, false, false},
+      {"Gemm", {8}, 2, true, true},
+      {"Gemm", {1, 8}, 2, true, true},
+      {"Gemm", {8, 1}, 2, true, false},
+      {"Gemm", {8, 8}, 2, true, false},
+      {"Gemm", {1}, 2, true, false},
+      {"MatMul", {8}, 2, false, true},
+      {"MatMul", {1, 1, 8}, 2, false, true},
+      {"MatMul", {8, 1}, 2, false, false},
+      {"MatMul", {8, 1, 1}, 2, false, false},
+      {"MatMul", {}, 2, false, false},
   };
   for (const Case& c : cases)
     EXPECT_EQ(quant::is_channel_bias(node(c.op), c.rank, 8, c.dims, c.own), c.expected)
