@@ -2,6 +2,7 @@
 // same code and details. Kernels never throw.
 #pragma once
 
+#include <cstddef>
 #include <exception>
 #include <string>
 #include <string_view>
@@ -50,9 +51,13 @@ class Error : public std::exception {
   const ErrorDetails& details() const { return details_; }
   // Fills the fields of the details that are still empty: the frame that knows the node adds it.
   void add_details(const ErrorPlace& outer);
+  // Which of the node's inputs it is about; -1: none. The frame that knows names fills `tensor` from it.
+  int input() const { return input_; }
+  void set_input(size_t input) { input_ = static_cast<int>(input); }
 
  private:
   ErrorCode code_;
+  int input_ = -1;
   std::string message_;
   ErrorDetails details_;
 };

@@ -10,7 +10,7 @@ std::string outside_axis(int64_t index, int64_t size) {
 }  // namespace
 
 int64_t Indices::refuse(int64_t i, int64_t index, int64_t size) const {
-  run->fault->report(i, index, size, outside_axis);
+  run->fault->report(input, i, index, size, outside_axis);
   return 0;
 }
 
@@ -26,7 +26,8 @@ void check_constant_indices(const PrepareContext& c, size_t input, const Shape& 
   if (!indices || sizes.empty()) return;
   for (int64_t i = 0; i < indices->size(); ++i) {
     const int64_t index = indices->integer_at(i), size = sizes[static_cast<size_t>(i) % sizes.size()];
-    if (index < -size || index >= size) c.fail(ErrorCode::kIndexOutOfRange, outside_axis(index, size));
+    if (index < -size || index >= size)
+      c.fail_input(input, ErrorCode::kIndexOutOfRange, outside_axis(index, size));
   }
 }
 

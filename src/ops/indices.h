@@ -10,12 +10,13 @@ namespace zp {
 
 struct Indices {
   const RunContext* run = nullptr;
+  size_t input = 0;
   const std::byte* data = nullptr;
   bool wide = false;  // int64, or int32
 
   // Input `input` of the node, while it runs.
   static Indices of(const RunContext& run, size_t input, bool wide) {
-    return {&run, run.inputs[input], wide};
+    return {&run, input, run.inputs[input], wide};
   }
 
   // Index `i`, brought into [0, size). One that is outside is reported, and 0 stands for it.

@@ -236,7 +236,7 @@ void Lstm::check_lengths(const RunContext& run) const {
   if (!has[kLengths]) return;
   for (int64_t b = 0; b < batch; ++b) {
     const int64_t length = run.in<int32_t>(kLengths)[b];
-    if (length < 0 || length > steps) run.fault->report(b, length, steps, wrong_length);
+    if (length < 0 || length > steps) run.fault->report(kLengths, b, length, steps, wrong_length);
   }
 }
 

@@ -69,16 +69,21 @@ void InferContext::fail(ErrorCode code, const Text& message, const ErrorPlace& p
 
 // ---- RunFault
 
-void RunFault::report(int64_t position, int64_t value, int64_t limit, Words words) {
+void RunFault::report(size_t input, int64_t position, int64_t value, int64_t limit, Words words) {
   const std::lock_guard lock(mutex_);
   if (words_ && position >= position_) return;
+  input_ = input;
   position_ = position;
   value_ = value;
   limit_ = limit;
   words_ = words;
 }
 
-void RunFault::raise() const { throw_error(ErrorCode::kIndexOutOfRange, words_(value_, limit_)); }
+void RunFault::raise() const {
+  Error error(ErrorCode::kIndexOutOfRange, words_(value_, limit_));
+  error.set_input(input_);
+  throw error;
+}
 
 // ---- RunContext
 
@@ -112,6 +117,13 @@ int PrepareContext::axis(int64_t axis, int rank) const {
   const int logical = checked_axis(axis, rank);
   if (layout(0) == Layout::kLogical || rank < 3 || logical == 0) return logical;
   return logical == 1 ? rank - 1 : logical - 1;
+}
+
+void PrepareContext::fail_input(size_t input, ErrorCode code, const Text& message) const {
+  Error error(code, message);
+  error.set_input(input);
+  error.add_details({.node = node_->name, .op = qualified_name(*node_)});
+  throw error;
 }
 
 void PrepareContext::fail(ErrorCode code, const Text& message, std::string_view hint) const {

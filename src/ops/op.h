@@ -149,9 +149,9 @@ struct Clamp {
 class RunFault {
  public:
   using Words = std::string (*)(int64_t value, int64_t limit);
-  // Of several reports the one at the lowest `position` (an element of the input with the value) is told, so
-  // that the error does not depend on the number of threads.
-  void report(int64_t position, int64_t value, int64_t limit, Words words);
+  // Of several reports the one at the lowest `position` (an element of `input`, which has the value) is told,
+  // so that the error does not depend on the number of threads.
+  void report(size_t input, int64_t position, int64_t value, int64_t limit, Words words);
   // Throws kIndexOutOfRange with what was reported, if anything was.
   void check() const {
     if (words_) raise();
@@ -160,6 +160,7 @@ class RunFault {
  private:
   [[noreturn]] void raise() const;
   std::mutex mutex_;
+  size_t input_ = 0;
   int64_t position_ = 0, value_ = 0, limit_ = 0;
   Words words_ = nullptr;
 };
@@ -281,6 +282,8 @@ class PrepareContext {
   virtual size_t capture_slot(std::string_view attribute) const = 0;
 
   [[noreturn]] void fail(ErrorCode code, const Text& message, std::string_view hint = {}) const;
+  // About what is in an input.
+  [[noreturn]] void fail_input(size_t input, ErrorCode code, const Text& message) const;
 
   size_t scratch_bytes() const { return scratch_bytes_; }
   int in_place_input() const { return in_place_; }

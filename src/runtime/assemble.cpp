@@ -79,6 +79,7 @@ std::string text_of(const Attribute& attribute) {
           return std::to_string(reinterpret_cast<uintptr_t>(v.raw())) + to_string(v.dims());
         if constexpr (std::is_same_v<T, std::shared_ptr<Graph>>)
           return std::to_string(reinterpret_cast<uintptr_t>(v.get()));
+        if constexpr (std::is_same_v<T, RawAttribute>) return string(v.message);
         return {};
       },
       attribute);
@@ -237,6 +238,7 @@ class Assembler {
   void run() {
     by_layout_.resize(s_.values.size(), {-1, -1});
     plan_.rest_ = s_.rest;
+    plan_.graph_ = s_.graph;
     for (ValueId v : s_.inputs) {
       const int b = add_buffer(Buffer::Place::kFeed, v, Layout::kLogical);
       plan_.feed_buffer_[v] = b;
@@ -248,7 +250,11 @@ class Assembler {
       try {
         add_node(n);
       } catch (Error& e) {
-        e.add_details({.node = n.node.name, .op = qualified_name(n.node) + "-" + std::to_string(kOpset)});
+        const int input = e.input();
+        e.add_details({.node = n.node.name,
+                       .op = qualified_name(n.node) + "-" + std::to_string(kOpset),
+                       .tensor = input < 0 ? std::string_view()
+                                           : plan_.name_of_value(n.node.input(static_cast<size_t>(input)))});
         throw;
       }
     }
@@ -679,6 +685,10 @@ const std::byte* Plan::address(int b) const {
   return nullptr;
 }
 
+std::string_view Plan::name_of_value(ValueId v) const {
+  return graph_ && v != kNoValue ? std::string_view((*graph_)[v].name) : std::string_view();
+}
+
 void Plan::resolve() {
   for (Step& step : steps_) {
     step.in.clear();
@@ -719,7 +729,11 @@ void Plan::run_step(size_t i, ThreadPool* pool) {
   try {
     fault.check();
   } catch (Error& e) {
-    e.add_details({.node = step.node, .op = step.op});
+    const int input = e.input() < 0 ? -1 : step.inputs[static_cast<size_t>(e.input())];
+    e.add_details({.node = step.node,
+                   .op = step.op,
+                   .tensor = input < 0 ? std::string_view()
+                                       : name_of_value(buffers_[static_cast<size_t>(input)].value)});
     throw;
   }
 }

@@ -176,7 +176,8 @@ class Plan {
   const std::byte* address(int buffer) const;
   int root(int buffer) const;
   void place_arena(size_t limit);
-  void resolve();  // addresses of all steps
+  void resolve();                                   // addresses of all steps
+  std::string_view name_of_value(ValueId v) const;  // empty in a plan of one node alone
 
   std::vector<Buffer> buffers_;
   std::vector<Step> steps_;
@@ -187,6 +188,7 @@ class Plan {
   std::shared_ptr<std::byte> arena_;
   size_t arena_bytes_ = 0, constant_bytes_ = 0;
   std::shared_ptr<const Rest> rest_;
+  std::shared_ptr<const Graph> graph_;  // names the values
 };
 
 // Runs one node on constants and gives its outputs in logical order.

@@ -176,7 +176,10 @@ class Specializer {
       node = std::move(n.node);
       return false;
     } catch (Error& e) {
-      e.add_details({.node = n.node.name, .op = op_with_version(n.node)});
+      const ValueId about = e.input() < 0 ? kNoValue : n.node.input(static_cast<size_t>(e.input()));
+      e.add_details({.node = n.node.name,
+                     .op = op_with_version(n.node),
+                     .tensor = about == kNoValue ? std::string_view() : name(about)});
       throw;
     }
     for (const auto& [key, attribute] : n.node.attributes) {

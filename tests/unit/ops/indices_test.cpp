@@ -52,6 +52,7 @@ TEST(Indices, OutsideTheirAxisAreErrors) {
       EXPECT_EQ(error->what(), c.wrong);
       EXPECT_EQ(error->details().node, "the " + c.node.op);
       EXPECT_THAT(error->details().op, HasSubstr(c.node.op));
+      EXPECT_EQ(error->details().tensor, input_name(c.input));
     }
   }
 }
