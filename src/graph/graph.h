@@ -32,8 +32,16 @@ inline constexpr ValueId kNoValue = -1;  // an optional input or output that is 
 
 struct Graph;
 
-using Attribute = std::variant<int64_t, float, std::string, Tensor, std::shared_ptr<Graph>,
-                               std::vector<int64_t>, std::vector<float>, std::vector<std::string>>;
+// An attribute that no rule and no kernel looks into (a type, a sparse tensor, a list of tensors): its
+// message, as the file has it.
+struct RawAttribute {
+  std::string message;
+  bool operator==(const RawAttribute&) const = default;
+};
+
+using Attribute =
+    std::variant<int64_t, float, std::string, Tensor, std::shared_ptr<Graph>, std::vector<int64_t>,
+                 std::vector<float>, std::vector<std::string>, RawAttribute>;
 
 struct Value {
   std::string name;

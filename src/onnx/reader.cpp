@@ -586,6 +586,11 @@ void Reader::finish_constant(PendingNode& pending, Scope& scope) {
     const auto vector_of = []<class T>(const std::vector<T>& list) {
       return Tensor::of<T>({static_cast<int64_t>(list.size())}, list);
     };
+    if (std::holds_alternative<RawAttribute>(value)) {
+      throw_error(ErrorCode::kUnsupportedOperator,
+                  {"attribute ", quoted(name), " of the Constant is sparse, which is not supported"},
+                  {.hint = "export the model with dense weights"});
+    }
     if (auto* t = std::get_if<Tensor>(&value); t && name == "value") tensor = std::move(*t);
     if (auto* f = std::get_if<float>(&value); f && name == "value_float") tensor = Tensor::scalar(*f);
     if (auto* i = std::get_if<int64_t>(&value); i && name == "value_int") tensor = Tensor::scalar(*i);
@@ -624,6 +629,7 @@ std::pair<std::string, Attribute> Reader::read_attribute(Message message, Scope&
   std::vector<int64_t> integers;
   std::vector<std::string> texts;
   const char* foreign = nullptr;
+  const std::string_view all = message.unread();
   bool whole = true;
   while (message.next()) {
     switch (message.tag()) {
@@ -666,12 +672,22 @@ std::pair<std::string, Attribute> Reader::read_attribute(Message message, Scope&
         texts.emplace_back(message.bytes()), imply(AttributeType::kStrings);
         break;
       case attribute_field::kTensors:
-      case attribute_field::kGraphs:
+        message.skip(), imply(AttributeType::kTensors);
+        break;
       case attribute_field::kSparseTensor:
+        message.skip(), imply(AttributeType::kSparseTensor);
+        break;
       case attribute_field::kSparseTensors:
+        message.skip(), imply(AttributeType::kSparseTensors);
+        break;
       case attribute_field::kTypeProto:
+        message.skip(), imply(AttributeType::kTypeProto);
+        break;
       case attribute_field::kTypeProtos:
-        message.skip(), foreign = "a list of tensors or graphs, a sparse tensor or a type";
+        message.skip(), imply(AttributeType::kTypeProtos);
+        break;
+      case attribute_field::kGraphs:  // could read values of the graph around it, by their names
+        message.skip(), foreign = "a list of graphs";
         break;
       case attribute_field::kRefAttrName:
         message.skip(), foreign = "a reference to a function's attribute";
@@ -712,6 +728,12 @@ std::pair<std::string, Attribute> Reader::read_attribute(Message message, Scope&
       read_graph(*graph, *subgraph, &scope, depth + 1);
       return {std::move(name), std::move(subgraph)};
     }
+    case AttributeType::kTensors:
+    case AttributeType::kSparseTensor:
+    case AttributeType::kSparseTensors:
+    case AttributeType::kTypeProto:
+    case AttributeType::kTypeProtos:
+      return {std::move(name), RawAttribute{std::string(all)}};
     default:
       throw_error(ErrorCode::kUnsupportedOperator,
                   {shown, " has the type ", static_cast<int64_t>(type), ", which is not supported"});

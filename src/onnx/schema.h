@@ -79,6 +79,12 @@ enum class AttributeType : int64_t {
   kFloats = 6,
   kInts = 7,
   kStrings = 8,
+  kTensors = 9,
+  kGraphs = 10,
+  kSparseTensor = 11,
+  kSparseTensors = 12,
+  kTypeProto = 13,
+  kTypeProtos = 14,
 };
 namespace value_info_field {
 enum : uint32_t { kName = 1, kType = 2 };

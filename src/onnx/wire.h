@@ -34,6 +34,7 @@ class Message {
   std::string_view repeated_fixed(size_t bytes_each);
 
   const char* begin() const { return begin_; }
+  std::string_view unread() const { return {reader_.data().data(), reader_.length()}; }
   size_t position() const { return static_cast<size_t>(field_ - file_); }  // of the field, in the file
   [[noreturn]] void fail(const Text& problem) const;
 

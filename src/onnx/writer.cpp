@@ -404,6 +404,10 @@ void Writer::write_node(Pbf& to, const Node& node, const std::string& name, cons
 }
 
 void Writer::write_attribute(Pbf& to, std::string_view name, const Attribute& attribute, const Names& names) {
+  if (const auto* raw = std::get_if<RawAttribute>(&attribute)) {
+    add_text(to, node_field::kAttribute, raw->message);
+    return;
+  }
   Pbf message(to, node_field::kAttribute);
   add_text(message, attribute_field::kName, name);
   const auto add = [&]<class T>(const T& value) {
@@ -430,9 +434,11 @@ void Writer::write_attribute(Pbf& to, std::string_view name, const Attribute& at
     } else if constexpr (std::is_same_v<T, std::vector<int64_t>>) {
       for (int64_t v : value) message.add_int64(attribute_field::kInts, v);
       return AttributeType::kInts;
-    } else {
+    } else if constexpr (std::is_same_v<T, std::vector<std::string>>) {
       for (const std::string& v : value) add_text(message, attribute_field::kStrings, v);
       return AttributeType::kStrings;
+    } else {
+      return AttributeType::kUndefined;  // RawAttribute: written above
     }
   };
   const AttributeType type = std::visit(add, attribute);

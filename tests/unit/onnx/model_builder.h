@@ -234,7 +234,15 @@ inline std::vector<std::string> valid_models() {
         node("Work", {"x", "", "c", "k"}, {"y", "", "w"},
              {int_attribute("i", -2), float_attribute("f", 0.5F), string_attribute("s", "text"),
               ints_attribute("is", {1, 2}), floats_attribute("fs", {1, 2}),
-              strings_attribute("ss", {"a", "b"}), tensor_attribute("t", tensor<int64_t>("", {}, {9}))})};
+              strings_attribute("ss", {"a", "b"}), tensor_attribute("t", tensor<int64_t>("", {}, {9})),
+              attribute("ts", AttributeType::kTensors)
+                  .message(attribute_field::kTensors, tensor<float>("", {1}, {3}))
+                  .message(attribute_field::kTensors, tensor<float>("", {2}, {4, 5})),
+              attribute("sparse", AttributeType::kSparseTensor)
+                  .message(attribute_field::kSparseTensor, Proto().message(1, tensor<float>("", {1}, {3}))),
+              attribute("type", AttributeType::kTypeProto)
+                  .message(attribute_field::kTypeProto,
+                           tensor_type(static_cast<int64_t>(DType::kFloat32), nullptr))})};
     g.infos = {value("w", DType::kInt64, {"N", "", 3})};
     models.push_back(model(g).bytes);
   }
