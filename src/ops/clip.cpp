@@ -13,12 +13,15 @@ namespace zp {
 namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kLargest = std::numeric_limits<float>::max();
+constexpr float kLargestHalf = 65504;
 
-std::optional<Clamp> clamp_of(const Tensor* lo, const Tensor* hi) {
-  Clamp clamp;
-  // A bound that is NaN is none.
-  if (lo && lo->size() == 1 && !std::isnan(lo->floats()[0])) clamp.lo = lo->floats()[0];
-  if (hi && hi->size() == 1 && !std::isnan(hi->floats()[0])) clamp.hi = hi->floats()[0];
+// A bound that is absent is the lowest or largest number of the type, so that infinities are limited; one
+// that is NaN limits nothing.
+Clamp clamp_of(const Tensor* lo, const Tensor* hi, float largest = kLargest) {
+  Clamp clamp{.lo = -largest, .hi = largest};
+  if (lo && lo->size() == 1) clamp.lo = std::isnan(lo->floats()[0]) ? -kInfinity : lo->floats()[0];
+  if (hi && hi->size() == 1) clamp.hi = std::isnan(hi->floats()[0]) ? kInfinity : hi->floats()[0];
   return clamp;
 }
 
@@ -59,44 +62,54 @@ Kernel prepare_clip(PrepareContext& c) {
     if (Kernel k = prepare_each(c, Each::kClip, bounds_of(c))) return k;
     fail_type(c);
   }
-  const std::optional<Clamp> clamp =
-      clamp_of(c.has_input(1) ? c.constant(1) : nullptr, c.has_input(2) ? c.constant(2) : nullptr);
-  return prepare_unary(c, kernels::Unary::kClamp, {.a = clamp->lo, .b = clamp->hi});
+  const Clamp clamp =
+      clamp_of(c.has_input(1) ? c.constant(1) : nullptr, c.has_input(2) ? c.constant(2) : nullptr,
+               type == DType::kFloat16 ? kLargestHalf : kLargest);
+  return prepare_unary(c, kernels::Unary::kClamp, {.a = clamp.lo, .b = clamp.hi});
+}
+
+Tensor half(float value) {
+  Tensor t(DType::kFloat16, {});
+  *reinterpret_cast<uint16_t*>(t.mutable_raw()) = float_to_half(value);
+  return t;
 }
 
 void canonicalize(Canonicalize& c) {
   Node& n = c.node;
   n.attributes.erase("consumed_inputs");
+  n.inputs.resize(3, kNoValue);
+  const DType type = c.graph[n.inputs[0]].dtype;
   if (c.version < 11) {
-    n.inputs.resize(3, kNoValue);
     for (const auto& [key, at] : {std::pair{"min", size_t{1}}, std::pair{"max", size_t{2}}}) {
       const auto found = n.attributes.find(key);
       if (found == n.attributes.end()) continue;
       const float bound = n.float_attribute(key, 0);
-      const DType type = c.graph[n.inputs[0]].dtype;
-      Tensor tensor = Tensor::scalar(bound);
-      if (type == DType::kFloat16) {
-        tensor = Tensor(DType::kFloat16, {});
-        *reinterpret_cast<uint16_t*>(tensor.mutable_raw()) = float_to_half(bound);
-      } else if (type == DType::kFloat64) {
-        tensor = Tensor::scalar(static_cast<double>(bound));
-      }
+      Tensor tensor = type == DType::kFloat16   ? half(bound)
+                      : type == DType::kFloat64 ? Tensor::scalar(static_cast<double>(bound))
+                                                : Tensor::scalar(bound);
       n.inputs[at] = c.constant_value(n.name + "_" + key, std::move(tensor));
       n.attributes.erase(found);
     }
-    while (!n.inputs.empty() && n.inputs.back() == kNoValue) n.inputs.pop_back();
   }
-  const ValueId lo = n.input(1), hi = n.input(2);
+  if (type == DType::kFloat16) {  // which may be computed in float32, where the largest number is another
+    if (n.inputs[1] == kNoValue) n.inputs[1] = c.constant_value(n.name + "_min", half(-kLargestHalf));
+    if (n.inputs[2] == kNoValue) n.inputs[2] = c.constant_value(n.name + "_max", half(kLargestHalf));
+  }
+  const ValueId x = n.inputs[0], lo = n.inputs[1], hi = n.inputs[2];
+  while (!n.inputs.empty() && n.inputs.back() == kNoValue) n.inputs.pop_back();
   if ((lo == kNoValue || c.graph.constant(lo)) && (hi == kNoValue || c.graph.constant(hi))) return c.keep();
-  if (hi == kNoValue) return c.finish("Max", {n.input(0), lo});
-  c.finish("Min", {lo == kNoValue ? n.input(0) : c.add("Max", {n.input(0), lo}), hi});
+  if (lo != kNoValue && hi != kNoValue) return c.finish("Min", {c.add("Max", {x, lo}), hi});
+  const std::string_view extreme = lo == kNoValue ? "Min" : "Max";
+  const ValueId bound = lo == kNoValue ? hi : lo;
+  if (type != DType::kFloat32 && type != DType::kFloat64) return c.finish(extreme, {x, bound});
+  c.finish("Clip", {c.add(extreme, {x, bound})});  // the bound that is absent
 }
 
 // ---- gradient
 
 void gradient(Gradient& g) {
-  const std::optional<Clamp> clamp = clamp_of(g.graph.constant(g.in(1)), g.graph.constant(g.in(2)));
-  give_clamp_derivative(g, clamp->lo, clamp->hi);
+  const Clamp clamp = clamp_of(g.graph.constant(g.in(1)), g.graph.constant(g.in(2)));
+  give_clamp_derivative(g, clamp.lo, clamp.hi);
 }
 
 // ---- rewrites
@@ -109,8 +122,9 @@ Node make_clip(RewriteContext& r, const Node& like, ValueId x, float lo, float h
   Node clip;
   clip.name = like.name;
   clip.op_type = "Clip";
-  clip.inputs = {x, lo > -kInfinity ? bound_constant(r, like.name + "_min", lo) : kNoValue,
-                 hi < kInfinity ? bound_constant(r, like.name + "_max", hi) : kNoValue};
+  // Infinite bounds are written: without them, infinities would be limited.
+  clip.inputs = {x, lo == -kLargest ? kNoValue : bound_constant(r, like.name + "_min", lo),
+                 hi == kLargest ? kNoValue : bound_constant(r, like.name + "_max", hi)};
   while (clip.inputs.back() == kNoValue) clip.inputs.pop_back();
   clip.outputs = {like.outputs[0]};
   return clip;

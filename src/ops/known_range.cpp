@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ops/clamp.h"
 #include "ops/infer.h"
 
 namespace zp {
@@ -62,8 +63,8 @@ KnownRange KnownRanges::find(const Node& n) const {
     const std::optional<Clamp> clamp = def->as_clamp(context);
     KnownRange r = of(n.input(0));
     if (!clamp) return {};
-    r.lo = std::min(std::max(r.lo, clamp->lo), clamp->hi);
-    r.hi = std::max(std::min(r.hi, clamp->hi), clamp->lo);
+    if (bounded_below(*clamp)) r.lo = std::max(r.lo, clamp->lo), r.hi = std::max(r.hi, clamp->lo);
+    if (bounded_above(*clamp)) r.lo = std::min(r.lo, clamp->hi), r.hi = std::min(r.hi, clamp->hi);
     return r;
   }
   if (rule.kind != QuantRule::Kind::kSameScale || (rule.why_not && !rule.why_not(context).empty())) return {};

@@ -35,6 +35,7 @@
 #include <string>
 
 #include "core/decimal.h"
+#include "ops/clamp.h"
 #include "ops/infer.h"
 #include "ops/op.h"
 #include "quant/bias.h"
@@ -324,9 +325,9 @@ class Equalize : public Stage {
       size_t operands = 0;
       if (def->as_clamp) {
         const std::optional<Clamp> clamp = def->as_clamp(GraphInferContext(g, n));
-        if (clamp && (clamp->lo == 0 || std::isinf(clamp->lo)) && clamp->hi > 0) {
+        if (clamp && (clamp->lo == 0 || !bounded_below(*clamp)) && clamp->hi > 0) {
           operands = 1;
-          if (!std::isinf(clamp->hi)) bounds[i] = Bound{n.input(0), static_cast<double>(clamp->hi)};
+          if (bounded_above(*clamp)) bounds[i] = Bound{n.input(0), static_cast<double>(clamp->hi)};
         }
       } else if (def->homogeneous) {
         operands = 1;

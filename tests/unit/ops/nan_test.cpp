@@ -71,6 +71,28 @@ TEST(NaN, IsNoBound) {
   expect_floats(clip(1, -1), {5}, {kNaN, -1, -1, -1, -1});
 }
 
+// "numeric_limits::lowest() and max()", says the specification: a Clip without bounds limits infinities.
+TEST(Infinity, IsLimitedByAClipWithoutBounds) {
+  constexpr float kLargest = std::numeric_limits<float>::max();
+  constexpr double kLargestDouble = std::numeric_limits<double>::max();
+  const Tensor x = row({-kInfinity, -2, kInfinity});
+  expect_floats(run({"Clip", {x}})[0], {3}, {-kLargest, -2, kLargest});
+  expect_floats(run({"Clip", {x, Tensor::scalar(-1.f)}})[0], {3}, {-1, -1, kLargest});
+  expect_floats(run({"Clip", {x, Tensor(), Tensor::scalar(1.f)}})[0], {3}, {-kLargest, -2, 1});
+  expect_floats(run({"Clip", {x, Tensor::scalar(-kInfinity), Tensor::scalar(kInfinity)}})[0], {3},
+                {-kInfinity, -2, kInfinity});
+  const Tensor doubles = run({"Clip", {Tensor::of<double>({2}, {-double{kInfinity}, double{kInfinity}})}})[0];
+  EXPECT_THAT(doubles.data<double>(), ElementsAre(-kLargestDouble, kLargestDouble));
+  // Max has no such bound, and keeps it when it is written as a Clip.
+  GraphBuilder net;
+  const ValueId v = net.input("x", symbolic(Shape{3}));
+  net.output(net.add("Max", "max", {v, net.constant("bound", Tensor::scalar(-1.f))}));
+  const auto model = net.build();
+  simplify(model->graph);
+  ASSERT_EQ(model->graph.nodes[0].op_type, "Clip");
+  expect_floats(runtime::Session(model, {.threads = 1}).run({{"x", x}})[0], {3}, {-1, -1, kInfinity});
+}
+
 TEST(NaN, OfOneElement) {
   const std::vector<float> x = {kNaN, kInfinity, -kInfinity, 0, -2, 2.5f, kNaN};
   const auto expect = [&](const OneNode& one, const std::vector<float>& wanted, float tolerance = 0) {
