@@ -106,11 +106,8 @@ ValueId Gradient::count_of(ValueId v) {
 
 ValueId Gradient::summed_to(ValueId d, ValueId like) {
   const auto &from = graph[d].shape, &to = graph[like].shape;
-  // Unknown dimensions are equal to nothing; numbers and names are.
-  const auto certain = [](const SymShape& s) {
-    return std::all_of(s.begin(), s.end(), [](const Dim& x) { return x.known() || !x.symbol().empty(); });
-  };
-  if (from && to && certain(*from) && *from == *to) return d;
+  // Numbers are equal. Unknown dimensions may differ, and so may two of one name.
+  if (from && to && concrete(*from) && *from == *to) return d;
   return own("SumTo", {d, shape_of(like)});
 }
 
@@ -218,6 +215,16 @@ Kernel prepare_sum_to(PrepareContext& c) {
   };
 }
 
+// Where nothing is summed, any order of dimensions is as good.
+LayoutRule sum_to_layout(const InferContext& c) {
+  const SymShape* from = c.shape(0);
+  const Tensor* to = c.constant(1);
+  if (!from || !to || to->size() != std::ssize(*from)) return LayoutRule::kLogical;
+  for (size_t i = 0; i < from->size(); ++i)
+    if ((*from)[i] != Dim(to->integer_at(static_cast<int64_t>(i)))) return LayoutRule::kLogical;
+  return LayoutRule::kAny;
+}
+
 // ---- ScatterSum: d, shape, and the position in that shape of each element of d (-1: nowhere)
 
 Kernel prepare_scatter_sum(PrepareContext& c) {
@@ -240,8 +247,12 @@ constexpr OpDef kScatterSum = {.domain = kOwn,
                                .infer = infer_to_shape,
                                .prepare = prepare_scatter_sum};
 
-constexpr OpDef kSumTo = {
-    .domain = kOwn, .name = "SumTo", .types = "fi", .infer = infer_to_shape, .prepare = prepare_sum_to};
+constexpr OpDef kSumTo = {.domain = kOwn,
+                          .name = "SumTo",
+                          .types = "fi",
+                          .infer = infer_to_shape,
+                          .prepare = prepare_sum_to,
+                          .layout = sum_to_layout};
 constexpr OpDef kDerivative = {.domain = kOwn,
                                .name = "Derivative",
                                .infer = infer_same,

@@ -82,6 +82,16 @@ TEST(Gradient, BroadcastOperators) {
   }
 }
 
+// One name for two dimensions is a guess of an exporter's: here they are 3 and 1.
+TEST(Gradient, DimensionsOfOneNameMayDiffer) {
+  for (const char* op : {"Add", "Mul"}) {
+    SCOPED_TRACE(op);
+    GraphBuilder net;
+    const ValueId a = net.input("a", {Dim::symbol("N"), 4}), b = net.input("b", {Dim::symbol("N"), 4});
+    check_gradients(net, net.add(op, "y", {a, b}), {{"a", ramp({3, 4})}, {"b", ramp({1, 4})}});
+  }
+}
+
 TEST(Gradient, Gemm) {
   for (const int64_t ta : {0, 1})
     for (const int64_t tb : {0, 1})
