@@ -1,4 +1,7 @@
 // Weights ahead of time; activations by DynamicQuantizeLinear in each run, so that nothing is calibrated.
+#include <algorithm>
+#include <cmath>
+
 #include "core/error.h"
 #include "quant/scheme.h"
 
@@ -19,8 +22,26 @@ void check(const Config& c) {
                 {.hint = "use mode 'static' for integer inputs and outputs"});
 }
 
+// A row that a mask of infinities hides wholly is NaN, and DynamicQuantizeLinear, as it is defined, has no
+// range for an activation with a NaN in it.
+void warn_of_masks(Planner& p) {
+  constexpr int64_t kLargestMask = 65536;  // larger constants are weights
+  for (size_t v = 0; v < p.graph.values.size(); ++v) {
+    const Tensor* t = p.graph.constant(static_cast<ValueId>(v));
+    if (!t || t->dtype() != DType::kFloat32 || t->size() > kLargestMask || p.index.consumers[v].empty())
+      continue;
+    if (!std::ranges::any_of(t->data<float>(), [](float x) { return std::isinf(x); })) continue;
+    p.plan.warnings.push_back(
+        "'" + p.graph.values[v].name +
+        "' holds infinity: where it masks a whole row, the model computes NaN, and in such a "
+        "run an activation has no range to take (mode 'static' leaves NaN out of ranges)");
+    return;
+  }
+}
+
 void decide(Planner& p) {
   p.quantize_stored();
+  bool in_integers = false;
   for (int32_t i = 0; i < p.count(); ++i) {
     NodePlan& n = p.at(i);
     if (!p.allowed(i) || n.quantized) continue;
@@ -39,8 +60,10 @@ void decide(Planner& p) {
       p.quantize_weights(i, p.precision(i).weights, batches && !middle ? Grouping{} : p.channels(i),
                          integers ? "activations become uint8 in each run" : "activations stay float32");
       if (integers) n.activations = DType::kUint8;
+      in_integers = in_integers || integers;
     }
   }
+  if (in_integers) warn_of_masks(p);
 }
 
 void place(Placement& placement, int32_t i) {

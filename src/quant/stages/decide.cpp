@@ -43,6 +43,15 @@ class Decide : public PiecewiseStage {
     std::vector<std::string>& warnings = state_.plan.warnings;
     if (const std::string unknown = unsupported_operators(state_.prepared->graph); !unknown.empty())
       warnings.push_back("operators that are not known here are passed through as they are: " + unknown);
+    const bool calibrated = &scheme_of_branches(*state_.scheme) != state_.scheme;
+    size_t in_float = 0;
+    for (const auto& [graph, plan] : state_.branches)
+      for (const NodePlan& n : plan.nodes) in_float += calibrated && n.quantized;
+    if (in_float > 0)
+      warnings.push_back(
+          std::to_string(in_float) + (in_float == 1 ? " layer" : " layers") +
+          " in branches (of an If) keep float activations: only a run that takes a branch sees "
+          "them, so that their weights alone are quantized");
     size_t kept = 0, quantized = 0;
     const auto count = [&](const Plan& plan) {
       for (const NodePlan& n : plan.nodes) kept += n.kept, quantized += n.quantized;

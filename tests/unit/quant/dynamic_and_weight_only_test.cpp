@@ -41,6 +41,23 @@ TEST(Dynamic, ActivationsAreQuantizedInTheRun) {
   EXPECT_LT(q.report.weight_bytes_after, q.report.weight_bytes_before);
 }
 
+TEST(Dynamic, SaysThatAMaskOfInfinitiesCanTakeItsRanges) {
+  const auto masked = [](float hidden) {
+    GraphBuilder net;
+    const ValueId x = net.input("x", {4, 64});
+    const ValueId m = net.add("MatMul", "m", {x, net.constant("w", noise({64, 8}, 1))});
+    const ValueId seen = net.input("seen", {4, 8}, DType::kBool);
+    net.output(net.add("Softmax", "y",
+                       {net.add("Where", "where", {seen, m, net.constant("mask", Tensor::scalar(hidden))})}));
+    Config config;
+    config.mode = "dynamic";
+    return quantize(net.build(), config).report.warnings;
+  };
+  EXPECT_TRUE(masked(-10000).empty());
+  ASSERT_EQ(masked(-std::numeric_limits<float>::infinity()).size(), 1u);
+  EXPECT_TRUE(masked(-std::numeric_limits<float>::infinity())[0].starts_with("'mask' holds infinity"));
+}
+
 TEST(WeightOnly, EightBits) {
   Config config;
   config.mode = "weight-only";
