@@ -39,6 +39,7 @@
 #include "ops/infer.h"
 #include "ops/op.h"
 #include "quant/format.h"
+#include "quant/qdq.h"
 #include "quant/quant.h"
 #include "quant/report.h"
 #include "runtime/prepare.h"
@@ -275,14 +276,17 @@ struct Totals {
   int64_t nodes = 0, parameters = 0;
   size_t weight_bytes = 0;
   bool quantized = false;
-  std::set<const std::byte*> seen;  // a tensor that two values share is counted once
 
-  void add(const Graph& graph) {
-    for (const Value& value : graph.values) {
-      if (!value.constant || !seen.insert(value.constant->raw()).second) continue;
-      parameters += value.constant->size();
-      if (value.constant->dtype() != DType::kString) weight_bytes += value.constant->bytes();
+  explicit Totals(const Graph& graph) {
+    for (const Tensor& t : quant::stored_constants(graph)) {
+      parameters += t.size();
+      if (t.dtype() != DType::kString) weight_bytes += t.bytes();
     }
+    add(graph);
+  }
+
+ private:
+  void add(const Graph& graph) {
     for (const Node& node : graph.nodes) {
       ++nodes;
       ++operators[qualified_name(node)];
@@ -313,8 +317,7 @@ class ModelHandle {
 
   val inspect() const {
     return answer([&] {
-      Totals totals;
-      totals.add(model_->graph);
+      const Totals totals(model_->graph);
       Object d;
       d.set("name", model_->graph.name);
       d.set("producer", model_->producer_name);
@@ -830,6 +833,7 @@ class ComparisonHandle {
             e.set("maxAbs", a.max_abs);
             e.set("top1", a.top1);
             e.set("rows", a.rows);
+            e.set("otherShapes", a.other_shapes);
             return e;
           }));
     return o;

@@ -24,7 +24,7 @@ double median(std::vector<double> v) {
 struct Output {
   std::string name;
   ErrorSums sums;
-  int64_t rows = 0, same = 0;
+  int64_t rows = 0, same = 0, other_shapes = 0;
   bool ranked = false;  // rows have a largest element to compare
 
   void add(const std::vector<float>& x, const std::vector<float>& y, const Shape& dims, bool is_float) {
@@ -110,14 +110,15 @@ class Agreement::Impl {
                       .reference_ms = median(reference_times_),
                       .candidate_ms = median(candidate_times_)};
     for (const Output& o : outputs_) {
-      r.outputs.push_back({.output = o.name,
-                           .sqnr_db = o.sums.sqnr_db(),
-                           .cosine = o.sums.cosine(),
-                           .max_abs = o.sums.max_abs,
-                           .top1 = o.ranked && o.rows > 0
-                                       ? static_cast<double>(o.same) / static_cast<double>(o.rows)
-                                       : std::numeric_limits<double>::quiet_NaN(),
-                           .rows = o.rows});
+      r.outputs.push_back(
+          {.output = o.name,
+           .sqnr_db = o.sums.sqnr_db(),
+           .cosine = o.sums.cosine(),
+           .max_abs = o.sums.count > 0 ? o.sums.max_abs : std::numeric_limits<double>::quiet_NaN(),
+           .top1 = o.ranked && o.rows > 0 ? static_cast<double>(o.same) / static_cast<double>(o.rows)
+                                          : std::numeric_limits<double>::quiet_NaN(),
+           .rows = o.rows,
+           .other_shapes = o.other_shapes});
     }
     return r;
   }
@@ -137,10 +138,10 @@ class Agreement::Impl {
       const Tensor &x = a[pairs_[i].first], &y = b[pairs_[i].second];
       Output& o = outputs_[i];
       if (x.dtype() == DType::kString || y.dtype() == DType::kString) continue;
-      if (x.dims() != y.dims())
-        throw_error(ErrorCode::kShapeMismatch,
-                    {"output '", o.name, "' is ", x.dims(), " in one model and ", y.dims(), " in the other"},
-                    {.tensor = o.name});
+      if (x.dims() != y.dims()) {
+        ++o.other_shapes;
+        continue;
+      }
       const bool is_float = x.dtype() == DType::kFloat32 || x.dtype() == DType::kFloat16 ||
                             x.dtype() == DType::kFloat64 || x.dtype() == DType::kBfloat16;
       o.add(floats_of(x, reference_integers_, o.name), floats_of(y, candidate_integers_, o.name), x.dims(),

@@ -42,33 +42,36 @@ bool is_quantized(const Graph& graph) {
 
 namespace {
 
-using Seen = std::set<std::tuple<const std::byte*, DType, Shape>>;
-
-size_t constant_bytes(const Graph& graph, Seen& seen) {
+void add_stored(const Graph& graph, std::set<TensorKey>& seen, std::vector<Tensor>& stored) {
   std::set<ValueId> used(graph.outputs.begin(), graph.outputs.end());
-  size_t bytes = 0;
   for (const Node& node : graph.nodes) {
     for (ValueId v : node.inputs)
       if (v != kNoValue) used.insert(v);
     for (const auto& [key, attribute] : node.attributes) {
       if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) {
-        bytes += constant_bytes(**sub, seen);
+        add_stored(**sub, seen, stored);
         for (const Capture& c : (*sub)->captures) used.insert(c.outer);
       }
     }
   }
   for (ValueId v : used)
-    if (const Tensor* t = graph.constant(v);
-        t && t->dtype() != DType::kString && seen.emplace(t->raw(), t->dtype(), t->dims()).second)
-      bytes += t->bytes();
-  return bytes;
+    if (const Tensor* t = graph.constant(v); t && seen.insert(key_of(*t)).second) stored.push_back(*t);
 }
 
 }  // namespace
 
+std::vector<Tensor> stored_constants(const Graph& graph) {
+  std::set<TensorKey> seen;
+  std::vector<Tensor> stored;
+  add_stored(graph, seen, stored);
+  return stored;
+}
+
 size_t constant_bytes(const Graph& graph) {
-  Seen seen;
-  return constant_bytes(graph, seen);
+  size_t bytes = 0;
+  for (const Tensor& t : stored_constants(graph))
+    if (t.dtype() != DType::kString) bytes += t.bytes();
+  return bytes;
 }
 
 }  // namespace zp::quant

@@ -4,7 +4,10 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <tuple>
+#include <vector>
 
+#include "core/tensor.h"
 #include "graph/graph.h"
 #include "ops/op.h"
 #include "quant/numbers.h"
@@ -28,7 +31,12 @@ std::optional<QParams> constant_params(const Graph& graph, const Node& node);
 // Whether the graph already holds quantized values.
 bool is_quantized(const Graph& graph);
 
-// Bytes of all constants that nodes or outputs use, subgraphs included; what is shared counts once.
+// What a file has once: one memory under two shapes is two tensors there.
+using TensorKey = std::tuple<const std::byte*, DType, Shape>;
+inline TensorKey key_of(const Tensor& t) { return {t.raw(), t.dtype(), t.dims()}; }
+// All constants that nodes or outputs use, subgraphs included, as a file has them: what is shared once.
+std::vector<Tensor> stored_constants(const Graph& graph);
+// Their bytes, without those of strings.
 size_t constant_bytes(const Graph& graph);
 
 }  // namespace zp::quant

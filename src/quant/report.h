@@ -156,6 +156,9 @@ struct OutputAgreement {
   // one element a row. For integer and bool outputs: share of equal elements.
   double top1 = 0;
   int64_t rows = 0;
+  // Samples in which the output has other dimensions in the two models (a length that a layer computes): they
+  // are in none of the other figures, which are NaN where there is no other sample.
+  int64_t other_shapes = 0;
 };
 
 struct AgreementResult {

@@ -49,9 +49,9 @@ int64_t scale_count(const Tensor& t, const Grouping& g) {
   return t.size() / extent * ((extent + g.block_size - 1) / g.block_size);
 }
 
-// An estimate for a plan that has not been placed: what its weights become smaller by. `seen`: by memory and
-// type, those that were counted.
-using Seen = std::set<std::pair<const std::byte*, DType>>;
+// An estimate for a plan that has not been placed: what its weights become smaller by. `seen`: those that
+// were counted, and the type that they get.
+using Seen = std::set<std::pair<TensorKey, DType>>;
 size_t spared_by(const Graph& graph, const Plan& plan, Seen& seen) {
   size_t bytes = 0;
   for (size_t i = 0; i < plan.nodes.size(); ++i) {
@@ -61,7 +61,7 @@ size_t spared_by(const Graph& graph, const Plan& plan, Seen& seen) {
     for (int slot : n.more_slots) weights.push_back(graph.nodes[i].input(static_cast<size_t>(slot)));
     for (const ValueId w : weights) {
       const Tensor& t = *graph.constant(w);
-      if (!seen.emplace(t.raw(), n.weights).second) continue;
+      if (!seen.emplace(key_of(t), n.weights).second) continue;
       const size_t after =
           bytes_of(n.weights, t.size()) +
           (n.weights == DType::kFloat16 ? 0 : 4 * static_cast<size_t>(scale_count(t, n.grouping)));

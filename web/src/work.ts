@@ -54,15 +54,16 @@ export interface Result {
   };
 }
 
-/** The smallest SQNR of all outputs: the one to judge by. */
-export const worstSqnr = ({ comparison }: Pick<Result, 'comparison'>): number =>
-  Math.min(...comparison.outputs.map(({ sqnr }) => sqnr));
-
-/** The smallest share of the same top answers; NaN where no output has any. */
-export function worstTop1({ comparison }: Pick<Result, 'comparison'>): number {
-  const shares = comparison.outputs.map((o) => o.top1).filter((share) => !Number.isNaN(share));
-  return shares.length ? Math.min(...shares) : Number.NaN;
+/** The smallest figure of all outputs, which is the one to judge by; NaN where no output has any. */
+function worst({ comparison }: Pick<Result, 'comparison'>, figure: 'sqnr' | 'cosine' | 'top1'): number {
+  const known = comparison.outputs.map((o) => o[figure]).filter((value) => !Number.isNaN(value));
+  return known.length ? Math.min(...known) : Number.NaN;
 }
+
+export const worstSqnr = (result: Pick<Result, 'comparison'>): number => worst(result, 'sqnr');
+export const worstCosine = (result: Pick<Result, 'comparison'>): number => worst(result, 'cosine');
+/** Of the shares of the same top answers. */
+export const worstTop1 = (result: Pick<Result, 'comparison'>): number => worst(result, 'top1');
 
 const labels: Record<string, string> = {
   prepare: 'Simplifying the model',

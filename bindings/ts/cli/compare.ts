@@ -70,12 +70,18 @@ async function run(first: string, second: string, options: Options): Promise<voi
         ...result.outputs.map(({ output, sqnr, cosine, maxAbs, top1 }) => [
           output,
           decibels(sqnr),
-          cosine.toFixed(6),
-          maxAbs.toPrecision(3),
+          Number.isNaN(cosine) ? '-' : cosine.toFixed(6),
+          Number.isNaN(maxAbs) ? '-' : maxAbs.toPrecision(3),
           Number.isNaN(top1) ? '-' : `${(100 * top1).toFixed(1)} %`,
         ]),
       ]),
     );
+    for (const { output, otherShapes } of result.outputs) {
+      if (otherShapes === 0) continue;
+      print(
+        `\n${output} has another shape in the second model in ${otherShapes} of ${result.samples} samples, which are in none of its figures`,
+      );
+    }
     const { reference, candidate } = result.latency;
     print(
       `\nlatency ${milliseconds(reference)} → ${milliseconds(candidate)} (${speedChange(reference, candidate)})`,

@@ -373,6 +373,11 @@ export interface OutputAgreement {
    */
   top1: number;
   rows: number;
+  /**
+   * Samples in which the output has other dimensions in the two models (a length that a layer computes). They are in
+   * none of the other figures, which are NaN where there is no other sample.
+   */
+  otherShapes: number;
 }
 
 export interface AgreementResult {

@@ -4,6 +4,7 @@
 
 #include "quant/format.h"
 #include "quant/observer.h"
+#include "quant/search.h"
 #include "unit/quant/quantize.h"
 
 namespace zp::test {
@@ -350,6 +351,68 @@ TEST(Agreement, FeedsAndReadsIntegersWhereTheModelHasThem) {
   ASSERT_FALSE(layers.empty());
   EXPECT_EQ(layers.back().output, "y");
   EXPECT_GT(layers.back().sqnr_db, 25);
+}
+
+// "places" has as many columns as x has values above the threshold.
+TEST(Agreement, GoesOnWhereAnOutputHasAnotherShape) {
+  const auto above = [](float threshold) {
+    GraphBuilder net;
+    const ValueId x = net.input("x", {4});
+    const ValueId limit = net.constant("limit", Tensor::of<float>({1}, {threshold}));
+    net.output(net.add("NonZero", "places", {net.add("Greater", "above", {x, limit})}));
+    net.output(net.add("Neg", "y", {x}));
+    return net.build();
+  };
+  const Samples two{{{"x", Tensor::of<float>({4}, {1, 2, 3, 4})}},
+                    {{"x", Tensor::of<float>({4}, {0, 9, 0, 9})}}};
+  quant::Agreement agreement(above(2.5f), above(1.5f));
+  for (const auto& s : two) {
+    agreement.begin(s);
+    while (!agreement.advance(5)) {
+    }
+  }
+  const quant::AgreementResult r = agreement.result();
+  EXPECT_EQ(r.samples, 2u);
+  ASSERT_EQ(r.outputs.size(), 2u);
+  EXPECT_EQ(r.outputs[0].other_shapes, 1);
+  EXPECT_EQ(r.outputs[0].rows, 2);  // of the other sample
+  EXPECT_EQ(r.outputs[0].top1, 1);
+  EXPECT_EQ(r.outputs[1].other_shapes, 0);
+  EXPECT_EQ(r.outputs[1].sqnr_db, std::numeric_limits<double>::infinity());
+}
+
+// A search does not take it for agreement.
+TEST(OutputErrors, AnOutputOfAnotherShapeIsAllWrong) {
+  const auto first = [](int64_t count) {
+    GraphBuilder net;
+    const ValueId x = net.input("x", {4});
+    net.output(net.add("Slice", "y",
+                       {x, net.constant("from", Tensor::of<int64_t>({1}, {0})),
+                        net.constant("to", Tensor::of<int64_t>({1}, {count}))}));
+    return net.build();
+  };
+  quant::OutputErrors errors(first(4), {{{"x", Tensor::of<float>({4}, {1, 2, 3, 4})}}}, {}, 1);
+  while (!errors.advance(5)) {
+  }
+  errors.begin(first(3), 1);
+  while (!errors.advance(5)) {
+  }
+  EXPECT_EQ(errors.sqnr_db(), 0);
+  EXPECT_EQ(errors.cosine(), 0);
+}
+
+// As a file has them: one memory under two shapes is written twice, and what nobody reads is not.
+TEST(StoredConstants, AreWhatAFileHas) {
+  GraphBuilder net;
+  const Tensor eight = noise({2, 4}, 1);
+  const ValueId x = net.input("x", {2, 4});
+  const ValueId y = net.add("Add", "sum", {x, net.constant("eight", eight)});
+  const ValueId z = net.add("Mul", "product", {y, net.constant("same", eight)});
+  net.constant("unused", noise({100}, 2));
+  net.output(net.add("Reshape", "flat", {z, net.constant("to", Tensor::of<int64_t>({1}, {8}))}));
+  net.output(net.add("Neg", "turned", {net.constant("view", eight.reshaped({8}))}));
+  EXPECT_EQ(quant::stored_constants(net.graph()).size(), 3u);
+  EXPECT_EQ(quant::constant_bytes(net.graph()), 32u + 32u + 8u);
 }
 
 TEST(Agreement, NeedsAnOutputInCommon) {

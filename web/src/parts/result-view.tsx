@@ -3,7 +3,7 @@ import type { Model, Trial, ZeropointError } from 'zeropoint';
 import { bytes, decibels, milliseconds, percent, sizeChange, times, verdict } from '../format.ts';
 import { asError, type SampleSet } from '../sample-set.ts';
 import { describe, inPageWords, isCalibrated, type Settings } from '../settings.ts';
-import { type Result, worstSqnr, worstTop1 } from '../work.ts';
+import { type Result, worstCosine, worstSqnr, worstTop1 } from '../work.ts';
 import { ErrorBox } from './error-box.tsx';
 import { Findings, LayerChart } from './layer-chart.tsx';
 import { ScrollRegion } from './scroll-region.tsx';
@@ -66,7 +66,7 @@ export function ResultView({
     ? ({ word: 'Nothing was quantized: this is the original.', grade: 'poor' } as const)
     : verdict(sqnr);
   const top1 = worstTop1(result);
-  const cosine = Math.min(...comparison.outputs.map((o) => o.cosine));
+  const cosine = worstCosine(result);
   const speedup = latency.original / latency.quantized;
   const attempt = (work: () => Promise<void>) => {
     setProblem(undefined);
@@ -109,7 +109,7 @@ export function ResultView({
             </span>
           )}
           <span class="fact-note">
-            {!Number.isNaN(top1) && `Same top answer: ${percent(top1)}. `}Cosine {cosine.toFixed(4)}, over{' '}
+            {!Number.isNaN(top1) && `Same top answer: ${percent(top1)}. `}Cosine {Number.isNaN(cosine) ? '–' : cosine.toFixed(4)}, over{' '}
             {comparison.samples} {comparison.samples === 1 ? 'sample' : 'samples'}.
           </span>
         </div>
@@ -120,6 +120,14 @@ export function ResultView({
           real samples before you ship it.
         </p>
       )}
+      {comparison.outputs
+        .filter(({ otherShapes }) => otherShapes > 0)
+        .map(({ output, otherShapes }) => (
+          <p class="warning" key={output}>
+            The output {output} has another shape than the original’s in {otherShapes} of {comparison.samples}{' '}
+            samples, which are in none of its figures.
+          </p>
+        ))}
       {report.warnings
         .filter((warning) => !(isSame && warning.startsWith('nothing '))) // said above
         .map((warning) => (
