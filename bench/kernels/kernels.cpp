@@ -58,28 +58,18 @@ float multiply_loop(int rounds, v128_t first, v128_t change, const Step& step) {
 // How many chains keep a machine busy depends on how many cycles a step takes and how many steps begin at
 // once: with five cycles and two steps it takes ten. More values than the engine has registers (15 in V8 on
 // x86) cost loads and stores. So there are several loops, and the peak is that of the best.
-template <class Step>
+struct Loop {
+  int weights, rows;
+};
+constexpr Loop kLoops[] = {{3, 2}, {2, 4}, {3, 3}, {2, 5}, {1, 10}, {2, 6}, {1, 12}, {4, 4}};
+
+template <std::size_t at = 0, class Step>
 float multiply_loop(int loop, int rounds, v128_t first, v128_t change, const Step& step) {
-  switch (loop) {
-    case 0:
-      return multiply_loop<3, 2>(rounds, first, change, step);
-    case 1:
-      return multiply_loop<2, 4>(rounds, first, change, step);
-    case 2:
-      return multiply_loop<3, 3>(rounds, first, change, step);
-    case 3:
-      return multiply_loop<2, 5>(rounds, first, change, step);
-    case 4:
-      return multiply_loop<1, 10>(rounds, first, change, step);
-    case 5:
-      return multiply_loop<2, 6>(rounds, first, change, step);
-    case 6:
-      return multiply_loop<1, 12>(rounds, first, change, step);
-    default:
-      return multiply_loop<4, 4>(rounds, first, change, step);
-  }
+  if (std::size_t(loop) == at)
+    return multiply_loop<kLoops[at].weights, kLoops[at].rows>(rounds, first, change, step);
+  if constexpr (at + 1 < std::size(kLoops)) return multiply_loop<at + 1>(loop, rounds, first, change, step);
+  return 0;
 }
-constexpr int kChains[] = {6, 8, 9, 10, 10, 12, 12, 16};
 
 struct Product {
   int m, n, k;
@@ -151,8 +141,8 @@ struct Depthwise {
 EXPORT int machine() { return int(probe().relaxed_dot); }
 
 // The loops that do nothing but multiply: how many there are, and the chains of each.
-EXPORT int peak_loops() { return std::size(kChains); }
-EXPORT int peak_chains(int loop) { return kChains[loop]; }
+EXPORT int peak_loops() { return std::size(kLoops); }
+EXPORT int peak_chains(int loop) { return kLoops[loop].weights * kLoops[loop].rows; }
 
 EXPORT float peak_dot16(int loop, int rounds) {
   return multiply_loop(loop, rounds, wasm_i8x16_splat(rounds), wasm_i8x16_splat(3), dot16_add);

@@ -16,16 +16,6 @@ using quant::ChannelSpread;
 using quant::LayerError;
 using quant::WeightReport;
 
-Tensor noise(Shape dims, uint32_t seed) {
-  Tensor t(DType::kFloat32, std::move(dims));
-  uint32_t state = seed * 2654435761u + 1;
-  for (float& v : t.mutable_data<float>()) {
-    state = state * 1664525u + 1013904223u;
-    v = static_cast<float>(state >> 8) / static_cast<float>(1 << 23) - 1.0f;
-  }
-  return t;
-}
-
 TEST(Findings, TheSpreadOfChannelsLeavesDeadOnesOut) {
   EXPECT_EQ(quant::spread_of({}).channel, -1);
   EXPECT_EQ(quant::spread_of({0, 0}).channel, -1);

@@ -16,13 +16,13 @@
 
 namespace zp::test {
 
-// Values in [-scale, scale], others for each seed.
-inline Tensor noise(Shape dims, uint32_t seed, float scale = 1) {
+// Values in [shift - scale, shift + scale], others for each seed.
+inline Tensor noise(Shape dims, uint32_t seed, float scale = 1, float shift = 0) {
   Tensor t(DType::kFloat32, std::move(dims));
   uint32_t state = seed * 2654435761u + 1;
   for (float& v : t.mutable_data<float>()) {
     state = state * 1664525u + 1013904223u;
-    v = scale * (static_cast<float>(state >> 8) / static_cast<float>(1 << 23) - 1.0f);
+    v = shift + scale * (static_cast<float>(state >> 8) / static_cast<float>(1 << 23) - 1.0f);
   }
   return t;
 }

@@ -13,16 +13,6 @@ namespace {
 
 using quant::Config;
 
-Tensor noise(Shape dims, uint32_t seed, float scale = 1, float shift = 0) {
-  Tensor t(DType::kFloat32, std::move(dims));
-  uint32_t state = seed * 2654435761u + 1;
-  for (float& v : t.mutable_data<float>()) {
-    state = state * 1664525u + 1013904223u;
-    v = shift + scale * (static_cast<float>(state >> 8) / static_cast<float>(1 << 23) - 1.0f);
-  }
-  return t;
-}
-
 struct Net : GraphBuilder {
   ValueId conv(const std::string& name, ValueId x, Tensor w, std::optional<Tensor> b, int64_t group = 1) {
     const int64_t k = w.dims()[2];
@@ -51,6 +41,12 @@ quant::ErrorSums errors(const std::shared_ptr<const Model>& a, const std::shared
     sums.add(u.data(), v.data(), u.size());
   }
   return sums;
+}
+
+// How much nearer the second is, in dB.
+double gain(const std::shared_ptr<const Model>& model, const Quantized& before, const Quantized& after,
+            const Samples& held_out) {
+  return errors(model, after.model, held_out).sqnr_db() - errors(model, before.model, held_out).sqnr_db();
 }
 
 // The largest shift of a channel's mean, in the first output.
@@ -105,8 +101,7 @@ TEST(BiasCorrection, TakesTheShiftOfEachChannelOffItsBias) {
     config.repairs = {"bias-correction"};
     const Quantized corrected = quantize(model, config, seen);
     EXPECT_GT(worst_shift(model, plain.model, held_out), 5 * worst_shift(model, corrected.model, held_out));
-    EXPECT_GT(errors(model, corrected.model, held_out).sqnr_db(),
-              errors(model, plain.model, held_out).sqnr_db() + 1);
+    EXPECT_GT(gain(model, plain, corrected, held_out), 1);
     ASSERT_EQ(corrected.report.repairs.size(), 1u);
     EXPECT_NE(corrected.report.repairs[0].find("2 layers"), std::string::npos);
     // The integers of the weights are not its business.
@@ -127,8 +122,7 @@ TEST(BiasCorrection, CanBeComputedFromTheMeansOfInputs) {
   config.options["bias-analytic"] = 1;
   const Quantized corrected = quantize(model, config, seen);
   EXPECT_GT(worst_shift(model, plain.model, held_out), 5 * worst_shift(model, corrected.model, held_out));
-  EXPECT_GT(errors(model, corrected.model, held_out).sqnr_db(),
-            errors(model, plain.model, held_out).sqnr_db() + 1);
+  EXPECT_GT(gain(model, plain, corrected, held_out), 1);
   EXPECT_NE(corrected.report.repairs.at(0).find("as their weights are rounded"), std::string::npos);
 }
 
@@ -144,8 +138,7 @@ TEST(BiasCorrection, OfAProductWithoutABiasGoesIntoTheSumBehindIt) {
   const Quantized plain = quantize(model, config, seen);
   config.repairs = {"bias-correction"};
   const Quantized corrected = quantize(model, config, seen);
-  EXPECT_GT(errors(model, corrected.model, held_out).sqnr_db(),
-            errors(model, plain.model, held_out).sqnr_db() + 3);
+  EXPECT_GT(gain(model, plain, corrected, held_out), 3);
 }
 
 // Weights round off a shift in the one sample that lies far from zero. The others know nothing of it.
@@ -160,8 +153,7 @@ TEST(BiasCorrection, TakesOffWhatTheSamplesHaveInCommon) {
   const Quantized plain = quantize(model, config, seen);
   config.repairs = {"bias-correction"};
   const Quantized corrected = quantize(model, config, seen);
-  EXPECT_GT(errors(model, corrected.model, held_out).sqnr_db(),
-            errors(model, plain.model, held_out).sqnr_db() - 0.5);
+  EXPECT_GT(gain(model, plain, corrected, held_out), -0.5);
 }
 
 // y = 7 a + 0.4 b with 4-bit weights, in which 0.4 is nothing.
@@ -308,7 +300,7 @@ TEST(DefaultRepairs, OfFourBitWeightsRoundThemBySamples) {
   const Quantized plain = quantize(model, config, seen);
   config.default_repairs = true;
   const Quantized q = quantize(model, config, seen);
-  EXPECT_GT(errors(model, q.model, held_out).sqnr_db(), errors(model, plain.model, held_out).sqnr_db() + 3);
+  EXPECT_GT(gain(model, plain, q, held_out), 3);
   EXPECT_TRUE(
       std::ranges::any_of(q.report.repairs, [](const std::string& r) { return r.starts_with("GPTQ"); }));
 }
@@ -344,8 +336,7 @@ WithAndWithout with_and_without(const std::shared_ptr<const Model>& model, Confi
 
 // Decibels that the repairs add to what the outputs have.
 double gain(const std::shared_ptr<const Model>& model, const WithAndWithout& q, const Samples& held_out) {
-  return errors(model, q.repaired.model, held_out).sqnr_db() -
-         errors(model, q.plain.model, held_out).sqnr_db();
+  return gain(model, q.plain, q.repaired, held_out);
 }
 
 // ---- equalisation
@@ -497,8 +488,7 @@ TEST(AdaRound, RoundsWhatTheLayerComputesNotEachWeight) {
   const Quantized plain = quantize(model, config, seen);
   config.repairs = {"adaround"};
   const Quantized learned = quantize(model, config, seen);
-  EXPECT_GT(errors(model, learned.model, held_out).sqnr_db(),
-            errors(model, plain.model, held_out).sqnr_db() + 3);
+  EXPECT_GT(gain(model, plain, learned, held_out), 3);
   const auto constant = [](const Quantized& q, size_t i) {
     return *q.graph().constant(q.dq("g1", 1)->input(i));
   };
@@ -508,8 +498,7 @@ TEST(AdaRound, RoundsWhatTheLayerComputesNotEachWeight) {
   // Learning adds to what single steps find.
   config.options["adaround-iterations"] = 0;
   const Quantized steps = quantize(model, config, seen);
-  EXPECT_GT(errors(model, steps.model, held_out).sqnr_db(),
-            errors(model, plain.model, held_out).sqnr_db() + 1);
+  EXPECT_GT(gain(model, plain, steps, held_out), 1);
 }
 
 TEST(AdaRound, TakesConvolutionsWithGroupsAndDepthwiseOnes) {
@@ -527,8 +516,7 @@ TEST(AdaRound, TakesConvolutionsWithGroupsAndDepthwiseOnes) {
   const Quantized plain = quantize(model, config, seen);
   config.repairs = {"adaround"};
   const Quantized learned = quantize(model, config, seen);
-  EXPECT_GT(errors(model, learned.model, held_out).sqnr_db(),
-            errors(model, plain.model, held_out).sqnr_db() + 1);
+  EXPECT_GT(gain(model, plain, learned, held_out), 1);
   EXPECT_NE(learned.report.repairs.at(0).find("3 layers"), std::string::npos);
 }
 
@@ -577,8 +565,7 @@ TEST(Gptq, MakesUpForTheRoundingOfAWeightWithThoseBehindIt) {
   const Quantized plain = quantize(model, config);
   config.repairs = {"gptq"};
   const Quantized made_up = quantize(model, config, seen);
-  EXPECT_GT(errors(model, made_up.model, held_out).sqnr_db(),
-            errors(model, plain.model, held_out).sqnr_db() + 3);
+  EXPECT_GT(gain(model, plain, made_up, held_out), 3);
 }
 
 // Of inputs far from zero, by repairs of 4-bit weights: their mean is most of what a row's products are,
@@ -684,8 +671,7 @@ TEST(Hqq, FindsScalesThatServeTheManyWeights) {
   const Quantized better = quantize(model, config);
   EXPECT_GT(better.layer("m").weight->sqnr_db, plain.layer("m").weight->sqnr_db + 0.1);
   const Samples held_out = samples({4, 64}, 16, 500);
-  EXPECT_GT(errors(model, better.model, held_out).sqnr_db(),
-            errors(model, plain.model, held_out).sqnr_db() + 0.2);
+  EXPECT_GT(gain(model, plain, better, held_out), 0.2);
 }
 
 // Scales that serve the weights need not serve the outputs: samples decide where there are some.
@@ -773,8 +759,7 @@ TEST(Smooth, MovesOutlierChannelsIntoTheWeights) {
     Config config;
     config.repairs = {"smooth"};
     const Quantized smooth = quantize(model, config, seen);
-    EXPECT_GT(errors(model, smooth.model, held_out).sqnr_db(),
-              errors(model, plain.model, held_out).sqnr_db() + 6);
+    EXPECT_GT(test::gain(model, plain, smooth, held_out), 6);
     const auto nodes = [](const Quantized& m) {
       return std::count_if(m.graph().nodes.begin(), m.graph().nodes.end(),
                            [](const Node& node) { return !quant::is_notation(node); });
@@ -900,8 +885,7 @@ TEST(Search, AutoIsNeverWorseThanTheDefaultAndSaysWhatItTried) {
   config.mode = "auto";
   const Quantized best = quantize(model, config, seen);
   const Samples held_out = samples({1, 4, 6, 6}, 12, 500);
-  EXPECT_GT(errors(model, best.model, held_out).sqnr_db(),
-            errors(model, plain.model, held_out).sqnr_db() + 6);
+  EXPECT_GT(gain(model, plain, best, held_out), 6);
   const std::vector<quant::Trial>& trials = best.report.trials;
   ASSERT_GE(trials.size(), 5u);
   EXPECT_TRUE(trials[0].kept);
@@ -1043,7 +1027,7 @@ TEST(Search, ATargetOfSizeIsKept) {
   const Quantized q = quantize(model, config, seen);
   EXPECT_EQ(q.layer("c2").weight->dtype, DType::kFloat16);
   EXPECT_LE(static_cast<double>(q.report.weight_bytes_after), config.target_bytes);
-  EXPECT_GT(errors(model, q.model, seen).sqnr_db(), errors(model, plain.model, seen).sqnr_db() + 6);
+  EXPECT_GT(gain(model, plain, q, seen), 6);
 
   config.target_bytes = 100;
   const Quantized small = quantize(model, config, seen);

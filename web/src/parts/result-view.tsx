@@ -109,8 +109,9 @@ export function ResultView({
             </span>
           )}
           <span class="fact-note">
-            {!Number.isNaN(top1) && `Same top answer: ${percent(top1)}. `}Cosine {Number.isNaN(cosine) ? '–' : cosine.toFixed(4)}, over{' '}
-            {comparison.samples} {comparison.samples === 1 ? 'sample' : 'samples'}.
+            {!Number.isNaN(top1) && `Same top answer: ${percent(top1)}. `}Cosine{' '}
+            {Number.isNaN(cosine) ? '–' : cosine.toFixed(4)}, over {comparison.samples}{' '}
+            {comparison.samples === 1 ? 'sample' : 'samples'}.
           </span>
         </div>
       </div>
