@@ -4,19 +4,15 @@
 //   onnx_plan_fuzz CORPUS/ [-max_total_time=60] [-dict=tests/fuzz/onnx.dict]
 //
 // An empty corpus folder is first filled with random graphs (graphs/random_graph.h).
-#include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <memory>
 #include <string>
 #include <vector>
 
 #include "core/error.h"
+#include "files.h"
 #include "graphs/random_graph.h"
 #include "onnx/onnx.h"
 #include "runtime/prepare.h"
@@ -31,8 +27,8 @@ void fill(const std::filesystem::path& folder) {
   for (uint64_t seed = 0; seed < kSeeds; ++seed) {
     zp::fuzz::Choices choices(seed);
     const std::vector<std::byte> bytes = zp::onnx::write(*zp::fuzz::random_graph(choices, 4, 1).model);
-    std::ofstream(folder / ("graph_" + std::to_string(seed)), std::ios::binary)
-        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+    zp::fuzz::write_seed(folder / ("graph_" + std::to_string(seed)),
+                         {reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   }
 }
 
@@ -62,22 +58,13 @@ std::vector<zp::runtime::Feed> zeros(const zp::Graph& graph) {
 }  // namespace
 
 extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
-  for (int i = 1; i < *argc; ++i) {
-    const std::filesystem::path folder = (*argv)[i];
-    if ((*argv)[i][0] == '-' || !std::filesystem::is_directory(folder)) continue;
-    if (std::filesystem::is_empty(folder)) fill(folder);
-    break;
-  }
+  zp::fuzz::fill_empty_corpus(*argc, *argv, fill);
   return 0;
 }
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
-    // Exactly as large as the file, so that AddressSanitizer sees reads beyond it.
-    auto* const bytes = new std::byte[size];
-    if (size > 0) std::memcpy(bytes, data, size);
-    auto model =
-        std::make_shared<zp::Model>(zp::onnx::read({bytes, std::default_delete<std::byte[]>()}, size));
+    auto model = std::make_shared<zp::Model>(zp::fuzz::read(data, size));
     zp::runtime::prepare(model->graph);
     const std::vector<zp::runtime::Feed> feeds = zeros(model->graph);
     if (feeds.size() != model->graph.inputs.size()) return 0;
@@ -88,9 +75,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
     for (int slices = 0; slices < 200 && !session.advance(5); ++slices) {
     }
   } catch (const zp::Error& e) {
-    if (e.code() != zp::ErrorCode::kInternal) return 0;
-    std::fprintf(stderr, "broken promise: no internal errors: %s\n", e.what());
-    std::abort();
+    if (e.code() == zp::ErrorCode::kInternal) zp::fuzz::broken("no internal errors", e.what());
   }
   return 0;
 }

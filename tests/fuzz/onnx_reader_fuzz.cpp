@@ -6,25 +6,21 @@
 // An empty corpus folder is first filled with valid and malformed models made by the unit tests' builders.
 #include <cstddef>
 #include <cstdint>
-#include <cstdio>
-#include <cstdlib>
-#include <cstring>
-#include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
 #include "../unit/onnx/malformed.h"
 #include "../unit/onnx/model_builder.h"
 #include "core/error.h"
+#include "files.h"
 #include "onnx/onnx.h"
 #include "ops/infer.h"
 
 namespace {
 
-void write_seed(const std::filesystem::path& path, const std::string& bytes) {
-  std::ofstream(path, std::ios::binary).write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
-}
+using zp::fuzz::broken;
+using zp::fuzz::read;
+using zp::fuzz::write_seed;
 
 void fill(const std::filesystem::path& folder) {
   int n = 0;
@@ -33,27 +29,10 @@ void fill(const std::filesystem::path& folder) {
   for (const auto& file : zp::onnx::test::malformed_models()) write_seed(folder / file.name, file.bytes);
 }
 
-zp::Model read(const void* data, size_t size) {
-  // Exactly as large as the file, so that AddressSanitizer sees reads beyond it.
-  auto* const bytes = new std::byte[size];
-  if (size > 0) std::memcpy(bytes, data, size);
-  return zp::onnx::read({bytes, std::default_delete<std::byte[]>()}, size);
-}
-
-[[noreturn]] void broken(const char* promise, const char* why) {
-  std::fprintf(stderr, "broken promise: %s: %s\n", promise, why);
-  std::abort();
-}
-
 }  // namespace
 
 extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
-  for (int i = 1; i < *argc; ++i) {
-    const std::filesystem::path folder = (*argv)[i];
-    if ((*argv)[i][0] == '-' || !std::filesystem::is_directory(folder)) continue;
-    if (std::filesystem::is_empty(folder)) fill(folder);
-    break;
-  }
+  zp::fuzz::fill_empty_corpus(*argc, *argv, fill);
   return 0;
 }
 
