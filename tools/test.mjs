@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:f
 import { join } from 'node:path';
 import { build, buildPreset } from './build.mjs';
 import { conformance } from './conformance.mjs';
+import { judge } from './judge.mjs';
 import { lint } from './lint.mjs';
 import {
   cores,
@@ -199,6 +200,7 @@ const suites = {
   conformance: { title: "ONNX's own cases", work: conformance },
   wasm: { title: 'unit tests, WebAssembly', work: wasmUnitTests },
   package: { title: 'npm package', work: packageTests, built: true },
+  judge: { title: 'native ONNX Runtime as the judge', work: () => judge(), built: true },
   e2e: { title: 'end to end, in browsers', work: () => vitest('e2e'), built: true },
   fuzz: { title: 'fuzzing', work: fuzz },
   lint: { title: 'format and lint', work: lintChecks },

@@ -1,0 +1,543 @@
+"""Small graphs for the judge: every operator that has an integer form or a rule of quantization, in the forms that it takes.
+
+    python graphs.py FOLDER
+
+writes FOLDER/NAME/model.onnx, calibration/N.npz and held-out/N.npz for each graph, and FOLDER/index.json: the names in
+order, each with what is known about it ("floor": dB to take from every floor, where a graph rounds badly by nature;
+"unsupported": words of our refusal, where we have no kernel: the files are run in ONNX Runtime alone, if there are any).
+Seeds are fixed: the same bytes on every machine.
+"""
+
+import json
+import pathlib
+import sys
+import zlib
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+GRAPHS = []
+CALIBRATION, HELD_OUT = 6, 2
+OPSET = 17
+
+
+def graph(function):
+    """Registers a function that builds one graph, or yields several with the end of their names."""
+    GRAPHS.append(function)
+    return function
+
+
+class Build:
+    """A graph that grows node by node; names count up."""
+
+    def __init__(self, name, opset=OPSET):
+        self.name = name.replace("_", "-")
+        self.random = np.random.default_rng(zlib.crc32(self.name.encode()))
+        self.opset = opset
+        self.nodes, self.initializers, self.inputs, self.outputs = [], [], [], []
+        self.feeds = {}
+        self.domains = {}
+        self.facts = {}
+
+    def input(self, name, dims, make=None, symbols=None, kind=np.float32):
+        """An input; make(random, dims) gives its values (normal numbers unless said). `symbols` replaces declared dims."""
+        element = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+        self.inputs.append(helper.make_tensor_value_info(name, element, symbols or dims))
+        make = make or (lambda random, dims: random.normal(size=dims))
+        self.feeds[name] = lambda random: np.asarray(make(random, dims), kind)
+        return name
+
+    def weight(self, *dims, scale=None, name=None, values=None):
+        """Normal numbers, each output channel (axis 0) of another size, as trained weights are."""
+        if values is None:
+            fan = max(1, int(np.prod(dims[1:])) if len(dims) > 1 else 1)
+            values = self.random.normal(size=dims) * (scale if scale is not None else fan**-0.5)
+        return self.constant(np.asarray(values, np.float32), name)
+
+    def constant(self, values, name=None):
+        name = name or f"c{len(self.initializers)}"
+        self.initializers.append(numpy_helper.from_array(np.asarray(values), name))
+        return name
+
+    def add(self, op, *inputs, outputs=1, domain="", **attributes):
+        names = [f"v{len(self.nodes)}" + ("" if outputs == 1 else f"_{i}") for i in range(outputs)]
+        node = helper.make_node(op, list(inputs), names, name=f"{op}_{len(self.nodes)}", domain=domain, **attributes)
+        self.nodes.append(node)
+        if domain:
+            self.domains[domain] = 1
+        return names[0] if outputs == 1 else names
+
+    def sample(self, random, held_out):
+        """What held-out samples hold is a little smaller: a value beyond all that calibration saw would be clipped, and that
+        is no fault of the file."""
+        made = {name: make(random) for name, make in self.feeds.items()}
+        if not held_out:
+            return made
+        return {name: (value * 0.75).astype(value.dtype) if value.dtype.kind == "f" else value for name, value in made.items()}
+
+    def output(self, value, dims=None, kind=TensorProto.FLOAT):
+        """Ends with a value; its dims are inferred."""
+        self.outputs.append((value, dims, kind))
+        return self
+
+    def model(self):
+        def built(outputs):
+            made = helper.make_graph(self.nodes, self.name, self.inputs, outputs, self.initializers)
+            opsets = [helper.make_opsetid("", self.opset)] + [helper.make_opsetid(d, v) for d, v in self.domains.items()]
+            return helper.make_model(made, opset_imports=opsets, ir_version=8 if self.opset < 21 else 10)
+
+        bare = built([helper.make_empty_tensor_value_info(name) for name, _, _ in self.outputs])
+        inferred = {v.name: v for v in onnx.shape_inference.infer_shapes(bare).graph.value_info}
+        inferred.update({v.name: v for v in onnx.shape_inference.infer_shapes(bare).graph.output if v.type.HasField("tensor_type")})
+        outputs = []
+        for name, dims, kind in self.outputs:
+            known = inferred.get(name)
+            outputs.append(known if dims is None and known is not None else helper.make_tensor_value_info(name, kind, dims))
+        model = built(outputs)
+        onnx.checker.check_model(model, full_check=True)
+        return model
+
+
+# ---- products
+
+
+@graph
+def products():
+    for rank in (1, 2, 3, 4):
+        b = Build(f"matmul-rank{rank}")
+        dims = [2, 3, 5, 24][-rank:]
+        x = b.input("x", dims)
+        yield b.output(b.add("MatMul", x, b.weight(24, 16)))
+    b = Build("matmul-relu-chain")
+    x = b.input("x", [6, 32])
+    h = b.add("Relu", b.add("Add", b.add("MatMul", x, b.weight(32, 48)), b.weight(48, scale=0.3)))
+    yield b.output(b.add("Add", b.add("MatMul", h, b.weight(48, 10)), b.weight(10, scale=0.3)))
+    b = Build("matmul-left-constant")
+    x = b.input("x", [2, 16, 6])
+    yield b.output(b.add("MatMul", b.weight(8, 16), x))
+    b = Build("matmul-both-values")
+    q, k = b.input("q", [2, 3, 8, 16]), b.input("k", [2, 3, 16, 8])
+    yield b.output(b.add("MatMul", q, k))
+    b = Build("matmul-weights-rank3")
+    x = b.input("x", [4, 5, 16])
+    yield b.output(b.add("MatMul", x, b.weight(4, 16, 12)))
+    b = Build("matmul-weights-rank3-inner")
+    x = b.input("x", [4, 5, 16])
+    h = b.add("Relu", b.add("MatMul", x, b.weight(4, 16, 12)))
+    yield b.output(b.add("MatMul", h, b.weight(4, 12, 8)))
+    b = Build("matmul-weights-rank3-one")
+    x = b.input("x", [4, 5, 16])
+    yield b.output(b.add("MatMul", x, b.weight(1, 16, 12)))
+    b = Build("matmul-weights-rank1")
+    x = b.input("x", [4, 5, 16])
+    yield b.output(b.add("MatMul", x, b.weight(16)))
+    b = Build("matmul-batch-symbol")
+    x = b.input("x", [5, 32], symbols=["batch", 32])
+    yield b.output(b.add("Add", b.add("MatMul", x, b.weight(32, 24)), b.weight(24, scale=0.3)))
+    b = Build("matmul-odd-sizes")
+    x = b.input("x", [3, 37])
+    yield b.output(b.add("MatMul", x, b.weight(37, 19)))
+    b = Build("matmul-wide")
+    x = b.input("x", [4, 256])
+    yield b.output(b.add("Add", b.add("MatMul", x, b.weight(256, 128)), b.weight(128, scale=0.3)))
+    b = Build("matmul-bias-row")  # a bias of shape [1, N], and one of the full shape
+    x = b.input("x", [4, 64])
+    h = b.add("Add", b.add("MatMul", x, b.weight(64, 32)), b.weight(1, 32, scale=0.3))
+    yield b.output(b.add("Add", b.add("MatMul", h, b.weight(32, 8)), b.weight(4, 8, scale=0.3)))
+    b = Build("matmul-bias-before")
+    x = b.input("x", [1, 4, 64])
+    yield b.output(b.add("Add", b.weight(1, 1, 32, scale=0.3), b.add("MatMul", x, b.weight(64, 32))))
+    b = Build("matmul-bias-scalar")
+    x = b.input("x", [4, 64])
+    yield b.output(b.add("Add", b.add("MatMul", x, b.weight(64, 32)), b.constant(np.float32(0.5))))
+    b = Build("matmul-shared-weights")
+    x, y, w = b.input("x", [4, 16]), b.input("y", [2, 16]), b.weight(16, 16)
+    h = b.add("MatMul", b.add("Relu", b.add("MatMul", x, w)), w)
+    b.output(h)
+    yield b.output(b.add("MatMul", y, w))
+    b = Build("matmul-weights-used-twice")  # by a product, and as values
+    x, w = b.input("x", [4, 16]), b.weight(16, 16)
+    yield b.output(b.add("Mul", b.add("MatMul", x, w), b.add("Gather", w, b.constant(np.arange(4)), axis=0)))
+    b = Build("matmul-transposed-weights")
+    x = b.input("x", [4, 24])
+    yield b.output(b.add("MatMul", x, b.add("Transpose", b.weight(16, 24), perm=[1, 0])))
+    b = Build("matmul-outputs-inside")
+    x = b.input("x", [4, 24])
+    h = b.add("Relu", b.add("MatMul", x, b.weight(24, 16)))
+    b.output(h)
+    yield b.output(b.add("MatMul", h, b.weight(16, 8)))
+    b = Build("matmul-channel-of-zeros")
+    x = b.input("x", [4, 24])
+    w = b.random.normal(size=(24, 16)) * 0.2
+    w[:, 3] = 0
+    yield b.output(b.add("MatMul", x, b.weight(24, 16, values=w)))
+    b = Build("matmul-positive-inputs")
+    x = b.input("x", [4, 24], lambda random, dims: random.uniform(0.5, 3, size=dims))
+    yield b.output(b.add("Relu", b.add("MatMul", x, b.weight(24, 16))))
+    b = Build("einsum")
+    x = b.input("x", [2, 5, 16])
+    b.facts["unsupported"] = "Einsum"
+    yield b.output(b.add("Einsum", x, b.weight(16, 12), equation="bsd,de->bse"))
+
+
+@graph
+def gemms():
+    for trans_a in (0, 1):
+        for trans_b in (0, 1):
+            b = Build(f"gemm-{'t' if trans_a else 'n'}{'t' if trans_b else 'n'}")
+            x = b.input("x", [20, 6] if trans_a else [6, 20])
+            w = b.weight(12, 20) if trans_b else b.weight(20, 12, scale=20**-0.5)
+            yield b.output(b.add("Gemm", x, w, b.weight(12, scale=0.3), transA=trans_a, transB=trans_b))
+    for name, dims in (("row", [1, 12]), ("column", [6, 1]), ("full", [6, 12]), ("scalar", []), ("one", [1])):
+        b = Build(f"gemm-c-{name}")
+        x = b.input("x", [6, 20])
+        yield b.output(b.add("Gemm", x, b.weight(12, 20), b.weight(*dims, scale=0.3), transB=1))
+    b = Build("gemm-without-c")
+    yield b.output(b.add("Gemm", b.input("x", [6, 20]), b.weight(12, 20), transB=1))
+    b = Build("gemm-c-value")  # C is no constant
+    x, c = b.input("x", [6, 20]), b.input("c", [6, 12])
+    yield b.output(b.add("Gemm", x, b.weight(12, 20), c, transB=1))
+    b = Build("gemm-alpha-beta")
+    x = b.input("x", [6, 20])
+    h = b.add("Gemm", x, b.weight(12, 20), b.weight(12, scale=0.3), alpha=0.5, beta=2.0, transB=1)
+    yield b.output(b.add("Gemm", b.add("Relu", h), b.weight(8, 12), b.weight(8, scale=0.3), alpha=0.25, transB=1))
+    b = Build("gemm-left-constant")
+    x = b.input("x", [20, 12])
+    yield b.output(b.add("Gemm", b.weight(6, 20), x, b.weight(12, scale=0.3)))
+    b = Build("gemm-shared-bias")
+    x, c = b.input("x", [6, 16]), b.weight(16, scale=0.3)
+    h = b.add("Relu", b.add("Gemm", x, b.weight(16, 16), c, transB=1))
+    yield b.output(b.add("Gemm", h, b.weight(16, 16), c, transB=1))
+    b = Build("gemm-opset11", opset=11)
+    yield b.output(b.add("Gemm", b.input("x", [6, 20]), b.weight(12, 20), b.weight(12, scale=0.3), transB=1))
+
+
+# ---- convolutions
+
+
+def conv(b, x, w, bias=None, op="Conv", **attributes):
+    return b.add(op, x, w, *([bias] if bias else []), **attributes)
+
+
+@graph
+def convolutions():
+    for rank, dims, kernel in ((1, [2, 6, 24], [5]), (2, [1, 6, 10, 12], [3, 3]), (3, [1, 4, 5, 6, 7], [2, 3, 3])):
+        b = Build(f"conv-{rank}d")
+        unsupported = {"unsupported": "3 spatial dimensions"} if rank == 3 else {}
+        b.facts.update(unsupported)
+        x = b.input("x", dims)
+        pads = [1] * (2 * rank)
+        h = conv(b, x, b.weight(8, dims[1], *kernel), b.weight(8, scale=0.3), kernel_shape=kernel, pads=pads)
+        yield b.output(b.add("Relu", h))
+        b = Build(f"conv-{rank}d-plain")  # no bias, no activation: its result is the output
+        b.facts.update(unsupported)
+        x = b.input("x", dims)
+        yield b.output(conv(b, x, b.weight(8, dims[1], *kernel), kernel_shape=kernel, pads=pads))
+    b = Build("conv-chain")
+    x = b.input("x", [1, 3, 16, 16], symbols=["n", 3, 16, 16])
+    h = b.add("Relu", conv(b, x, b.weight(8, 3, 3, 3), b.weight(8, scale=0.3), pads=[1] * 4, strides=[2, 2]))
+    h = b.add("Clip", conv(b, h, b.weight(8, 1, 3, 3), b.weight(8, scale=0.3), pads=[1] * 4, group=8), b.constant(np.float32(0)), b.constant(np.float32(6)))
+    h = conv(b, h, b.weight(12, 8, 1, 1), b.weight(12, scale=0.3))
+    h = b.add("Flatten", b.add("GlobalAveragePool", h), axis=1)
+    yield b.output(b.add("Gemm", h, b.weight(5, 12), b.weight(5, scale=0.3), transB=1))
+    b = Build("conv-groups")
+    x = b.input("x", [1, 8, 9, 9])
+    h = b.add("Relu", conv(b, x, b.weight(12, 2, 3, 3), b.weight(12, scale=0.3), group=4, pads=[1] * 4))
+    yield b.output(conv(b, h, b.weight(8, 6, 3, 3), group=2))
+    b = Build("conv-depthwise")
+    x = b.input("x", [1, 8, 9, 9])
+    h = b.add("Relu", conv(b, x, b.weight(8, 1, 3, 3), b.weight(8, scale=0.3), group=8, pads=[1] * 4))
+    yield b.output(conv(b, h, b.weight(16, 1, 3, 3), group=8))  # two outputs for each channel
+    b = Build("conv-dilations")
+    x = b.input("x", [1, 4, 14, 14])
+    yield b.output(b.add("Relu", conv(b, x, b.weight(6, 4, 3, 3), b.weight(6, scale=0.3), dilations=[2, 3], pads=[2, 3, 2, 3])))
+    b = Build("conv-auto-pad")
+    x = b.input("x", [1, 4, 13, 13])
+    yield b.output(conv(b, x, b.weight(6, 4, 3, 3), b.weight(6, scale=0.3), auto_pad="SAME_UPPER", strides=[2, 2]))
+    b = Build("conv-uneven-pads")
+    x = b.input("x", [1, 4, 9, 9])
+    yield b.output(conv(b, x, b.weight(6, 4, 3, 3), b.weight(6, scale=0.3), pads=[0, 1, 2, 1]))
+    b = Build("conv-shared-weights")
+    x, w = b.input("x", [1, 6, 9, 9]), b.weight(6, 6, 3, 3)
+    h = b.add("Relu", conv(b, x, w, b.weight(6, scale=0.3), pads=[1] * 4))
+    yield b.output(conv(b, h, w, b.weight(6, scale=0.3), pads=[1] * 4))
+    b = Build("conv-weights-computed")  # both operands are values
+    x, y = b.input("x", [1, 4, 8, 8]), b.input("y", [3, 4, 3, 3])
+    yield b.output(conv(b, x, y))
+    b = Build("conv-batch-norm")
+    x = b.input("x", [1, 4, 9, 9])
+    h = conv(b, x, b.weight(6, 4, 3, 3), pads=[1] * 4)
+    positive = lambda: b.constant(b.random.uniform(0.5, 1.5, size=6).astype(np.float32))
+    yield b.output(b.add("Relu", b.add("BatchNormalization", h, positive(), b.weight(6, scale=0.3), b.weight(6, scale=0.3), positive())))
+    b = Build("conv-residual")
+    x = b.input("x", [1, 8, 8, 8])
+    h = b.add("Relu", conv(b, x, b.weight(8, 8, 3, 3), b.weight(8, scale=0.3), pads=[1] * 4))
+    h = conv(b, h, b.weight(8, 8, 3, 3), b.weight(8, scale=0.3), pads=[1] * 4)
+    yield b.output(b.add("Relu", b.add("Add", h, x)))
+    b = Build("conv-concat")
+    x = b.input("x", [1, 6, 8, 8])
+    h = [b.add("Relu", conv(b, x, b.weight(4, 6, k, k), b.weight(4, scale=0.3), pads=[k // 2] * 4)) for k in (1, 3)]
+    yield b.output(conv(b, b.add("Concat", *h, axis=1), b.weight(6, 8, 1, 1), b.weight(6, scale=0.3)))
+    b = Build("conv-squeeze-excite")
+    x = b.input("x", [1, 8, 8, 8])
+    h = b.add("HardSwish", conv(b, x, b.weight(8, 8, 3, 3), b.weight(8, scale=0.3), pads=[1] * 4))
+    s = b.add("Relu", conv(b, b.add("GlobalAveragePool", h), b.weight(4, 8, 1, 1), b.weight(4, scale=0.3)))
+    s = b.add("HardSigmoid", conv(b, s, b.weight(8, 4, 1, 1), b.weight(8, scale=0.3)), alpha=0.2, beta=0.5)
+    yield b.output(conv(b, b.add("Mul", h, s), b.weight(6, 8, 1, 1)))
+    for rank, dims, kernel in ((1, [1, 6, 12], [4]), (2, [1, 6, 7, 7], [2, 2])):
+        b = Build(f"conv-transpose-{rank}d")
+        x = b.input("x", dims)
+        h = conv(b, x, b.weight(6, 4, *kernel, scale=0.4), b.weight(4, scale=0.3), "ConvTranspose", strides=[2] * rank)
+        yield b.output(b.add("Relu", h))
+    b = Build("conv-transpose-groups")
+    x = b.input("x", [1, 6, 7, 7])
+    h = conv(b, x, b.weight(6, 2, 3, 3, scale=0.4), None, "ConvTranspose", strides=[2, 2], group=3, output_padding=[1, 1], pads=[1] * 4)
+    yield b.output(conv(b, h, b.weight(4, 6, 1, 1)))
+
+
+# ---- recurrence, tables
+
+
+def lstm(b, x, size, hidden, direction="forward", bias=True, **more):
+    count = 2 if direction == "bidirectional" else 1
+    w, r = b.weight(count, 4 * hidden, size, scale=size**-0.5), b.weight(count, 4 * hidden, hidden, scale=hidden**-0.5)
+    inputs = [x, w, r, *([b.weight(count, 8 * hidden, scale=0.2)] if bias else [])]
+    return b.add("LSTM", *inputs, outputs=3, hidden_size=hidden, direction=direction, **more)
+
+
+@graph
+def recurrent():
+    for direction in ("forward", "reverse", "bidirectional"):
+        b = Build(f"lstm-{direction}")
+        y, _, _ = lstm(b, b.input("x", [7, 2, 12]), 12, 8, direction)
+        yield b.output(y)
+    b = Build("lstm-states")
+    x = b.input("x", [7, 2, 12])
+    h, c = b.input("h", [1, 2, 8]), b.input("c", [1, 2, 8])
+    w, r, bias = b.weight(1, 32, 12), b.weight(1, 32, 8), b.weight(1, 64, scale=0.2)
+    for value in b.add("LSTM", x, w, r, bias, "", h, c, outputs=3, hidden_size=8):
+        b.output(value)
+    yield b
+    b = Build("lstm-head")
+    y, _, _ = lstm(b, b.input("x", [7, 1, 12]), 12, 8, bias=False)
+    y = b.add("Squeeze", y, b.constant(np.int64([1])))
+    yield b.output(b.add("Add", b.add("MatMul", y, b.weight(8, 5)), b.weight(5, scale=0.3)))
+    b = Build("gru")
+    x = b.input("x", [6, 2, 12])
+    y, _ = b.add("GRU", x, b.weight(1, 24, 12), b.weight(1, 24, 8), b.weight(1, 48, scale=0.2), outputs=2, hidden_size=8, linear_before_reset=1)
+    b.facts["unsupported"] = "GRU"
+    yield b.output(y)
+
+
+@graph
+def tables():
+    tokens = lambda random, dims: random.integers(0, 40, size=dims)
+    b = Build("gather-embedding")
+    x = b.input("ids", [2, 6], tokens, kind=np.int64)
+    h = b.add("Gather", b.weight(40, 32, scale=1), x, axis=0)
+    yield b.output(b.add("MatMul", h, b.weight(32, 16)))
+    b = Build("gather-alone")
+    x = b.input("ids", [2, 6], tokens, kind=np.int64)
+    yield b.output(b.add("Gather", b.weight(40, 64, scale=1), x, axis=0))
+    b = Build("gather-axis1")
+    x = b.input("ids", [3], tokens, kind=np.int64)
+    yield b.output(b.add("Gather", b.weight(16, 40, scale=1), x, axis=1))
+    b = Build("gather-tied-head")
+    x, table = b.input("ids", [1, 6], tokens, kind=np.int64), b.weight(40, 32, scale=1)
+    h = b.add("Relu", b.add("MatMul", b.add("Gather", table, x, axis=0), b.weight(32, 32)))
+    yield b.output(b.add("MatMul", h, b.add("Transpose", table, perm=[1, 0])))
+    b = Build("gather-two-tables")
+    x = b.input("ids", [1, 6], tokens, kind=np.int64)
+    h = b.add("Add", b.add("Gather", b.weight(40, 32, scale=1), x, axis=0), b.weight(1, 6, 32, scale=0.2))
+    h = b.add("LayerNormalization", h, b.constant(np.ones(32, np.float32)), b.weight(32, scale=0.1), axis=-1)
+    yield b.output(b.add("MatMul", h, b.weight(32, 16)))
+
+
+# ---- what stands between products
+
+
+def between(name, node, dims=(1, 6, 8, 8), weights=None, opset=OPSET):
+    """A convolution, something, a convolution."""
+    b = Build(f"op-{name}", opset)
+    x = b.input("x", list(dims))
+    h = conv(b, x, b.weight(8, dims[1], 3, 3), b.weight(8, scale=0.3), pads=[1] * 4)
+    h = node(b, h)
+    return b.output(conv(b, h, b.weight(6, weights or 8, 1, 1), b.weight(6, scale=0.3)))
+
+
+@graph
+def operators():
+    unary = {
+        "relu": {},
+        "sigmoid": {},
+        "tanh": {},
+        "hard-swish": {},
+        "hard-sigmoid": dict(alpha=0.2, beta=0.5),
+        "leaky-relu": dict(alpha=0.1),
+        "elu": {},
+        "erf": {},
+        "softplus": {},
+        "identity": {},
+        "neg": {},
+        "abs": {},
+        "max-pool": dict(kernel_shape=[2, 2], strides=[2, 2]),
+        "average-pool": dict(kernel_shape=[3, 3], pads=[1] * 4),
+        "global-average-pool": {},
+        "global-max-pool": {},
+        "softmax": dict(axis=1),
+    }
+    for name, attributes in unary.items():
+        op = "".join(part.capitalize() for part in name.split("-")).replace("LeakyRelu", "LeakyRelu")
+        yield between(name, lambda b, h, op=op, attributes=attributes: b.add(op, h, **attributes))
+    yield between("gelu", lambda b, h: b.add("Gelu", h), opset=21)
+    f, i = lambda *v: np.float32(v if len(v) > 1 else v[0]), lambda *v: np.int64(v)
+    yield between("swish", lambda b, h: b.add("Mul", h, b.add("Sigmoid", h)))
+    yield between("clip", lambda b, h: b.add("Clip", h, b.constant(f(-0.5)), b.constant(f(1.5))))
+    yield between("prelu", lambda b, h: b.add("PRelu", h, b.weight(8, 1, 1, scale=0.3)))
+    yield between("pow", lambda b, h: b.add("Pow", h, b.constant(f(2.0))))
+    yield between("add-constant", lambda b, h: b.add("Add", h, b.weight(8, 1, 1, scale=0.5)))
+    yield between("mul-constant", lambda b, h: b.add("Mul", h, b.weight(8, 1, 1, scale=0.5)))
+    yield between("sub-constant", lambda b, h: b.add("Sub", b.constant(f(1.0)), h))
+    yield between("div-constant", lambda b, h: b.add("Div", h, b.constant(f(3.0))))
+    yield between("mul-self", lambda b, h: b.add("Mul", h, h))
+    yield between("pad", lambda b, h: b.add("Pad", h, b.constant(i(0, 0, 1, 1, 0, 0, 2, 2))))
+    yield between("pad-value", lambda b, h: b.add("Pad", h, b.constant(i(0, 0, 1, 1, 0, 0, 2, 2)), b.constant(f(0.7))))
+    yield between("pad-reflect", lambda b, h: b.add("Pad", h, b.constant(i(0, 0, 1, 1, 0, 0, 2, 2)), mode="reflect"))
+    yield between("resize-nearest", lambda b, h: b.add("Resize", h, "", b.constant(f(1, 1, 2, 2)), mode="nearest"))
+    yield between("resize-linear", lambda b, h: b.add("Resize", h, "", b.constant(f(1, 1, 2, 2)), mode="linear"))
+    yield between("slice", lambda b, h: b.add("Slice", h, b.constant(i(1)), b.constant(i(7)), b.constant(i(2))))
+    yield between("transpose", lambda b, h: b.add("Transpose", h, perm=[0, 1, 3, 2]))
+    yield between("reshape", lambda b, h: b.add("Reshape", h, b.constant(i(1, 8, 4, 16))))
+    yield between("split", lambda b, h: b.add("Concat", *reversed(b.add("Split", h, outputs=2, axis=1)), axis=1))
+    yield between("depth-to-space", lambda b, h: b.add("DepthToSpace", h, blocksize=2), weights=2)
+    yield between("space-to-depth", lambda b, h: b.add("SpaceToDepth", h, blocksize=2), weights=32)
+    yield between("reduce-mean", lambda b, h: b.add("ReduceMean", h, axes=[2, 3], keepdims=1))
+    yield between("instance-norm", lambda b, h: b.add("InstanceNormalization", h, b.constant(np.ones(8, np.float32)), b.weight(8, scale=0.2)))
+    yield between("concat-self", lambda b, h: b.add("Concat", h, h, axis=1), weights=16)
+    yield between("concat-one", lambda b, h: b.add("Concat", h, axis=1))
+    yield between("concat-constant", lambda b, h: b.add("Concat", h, b.weight(1, 2, 8, 8, scale=1), axis=1), weights=10)
+    yield between("where", lambda b, h: b.add("Where", b.add("Greater", h, b.constant(f(0.0))), h, b.weight(8, 1, 1, scale=0.2)))
+    yield between("max-min", lambda b, h: b.add("Min", b.add("Max", h, b.constant(f(-0.5))), b.constant(f(1.0))))
+    yield between("dropout", lambda b, h: b.add("Dropout", h))
+    yield between("expand", lambda b, h: b.add("Expand", b.add("GlobalAveragePool", h), b.constant(i(1, 8, 4, 4))))
+    yield between("cast", lambda b, h: b.add("Cast", b.add("Cast", h, to=TensorProto.DOUBLE), to=TensorProto.FLOAT))
+    b = Build("op-layer-norm")
+    x = b.input("x", [2, 5, 24])
+    h = b.add("MatMul", x, b.weight(24, 24))
+    h = b.add("LayerNormalization", h, b.weight(24, values=1 + 0.1 * b.random.normal(size=24)), b.weight(24, scale=0.1), axis=-1)
+    yield b.output(b.add("MatMul", h, b.weight(24, 8)))
+    b = Build("op-add-values")
+    b.facts["floor"] = 4  # a sum beyond those of calibration
+    x, y = b.input("x", [4, 16]), b.input("y", [4, 16])
+    yield b.output(b.add("Add", b.add("MatMul", x, b.weight(16, 16)), b.add("MatMul", y, b.weight(16, 16))))
+    b = Build("op-add-broadcast")
+    x, y = b.input("x", [2, 4, 16]), b.input("y", [16])
+    yield b.output(b.add("MatMul", b.add("Add", x, y), b.weight(16, 8)))
+    b = Build("op-argmax")
+    x = b.input("x", [4, 16])
+    h = b.add("MatMul", x, b.weight(16, 10))
+    b.output(h)
+    b.facts["integers"] = "may differ"
+    yield b.output(b.add("ArgMax", h, axis=1, keepdims=0), kind=TensorProto.INT64)
+    b = Build("op-shapes")  # shapes that are computed from an input's
+    x = b.input("x", [2, 6, 16], symbols=["n", "t", 16])
+    shape = b.add("Concat", b.add("Slice", b.add("Shape", x), b.constant(i(0)), b.constant(i(2))), b.constant(i(4, 4)), axis=0)
+    h = b.add("MatMul", x, b.weight(16, 16))
+    h = b.add("Transpose", b.add("Reshape", h, shape), perm=[0, 2, 1, 3])
+    yield b.output(b.add("MatMul", h, b.weight(4, 4)), dims=["n", 4, "t", 4])
+
+
+@graph
+def attention():
+    b = Build("attention")
+    x = b.input("x", [1, 6, 32])
+    heads = lambda value, perm: b.add("Transpose", b.add("Reshape", value, b.constant(np.int64([1, 6, 4, 8]))), perm=perm)
+    linear = lambda value: b.add("Add", b.add("MatMul", value, b.weight(32, 32)), b.weight(32, scale=0.2))
+    q, k, v = heads(linear(x), [0, 2, 1, 3]), heads(linear(x), [0, 2, 3, 1]), heads(linear(x), [0, 2, 1, 3])
+    p = b.add("Softmax", b.add("Div", b.add("MatMul", q, k), b.constant(np.float32(8**0.5))), axis=-1)
+    h = b.add("Reshape", b.add("Transpose", b.add("MatMul", p, v), perm=[0, 2, 1, 3]), b.constant(np.int64([1, 6, 32])))
+    h = b.add("Add", linear(h), x)
+    yield b.output(b.add("LayerNormalization", h, b.constant(np.ones(32, np.float32)), b.weight(32, scale=0.1), axis=-1))
+
+
+@graph
+def control():
+    b = Build("if-branches")
+    x = b.input("x", [4, 16])
+    h = b.add("MatMul", x, b.weight(16, 16))
+    condition = b.add("Greater", b.add("ReduceSum", h, keepdims=0), b.constant(np.float32(0)))
+
+    def branch(name):
+        w = numpy_helper.from_array((b.random.normal(size=(16, 8)) * 0.25).astype(np.float32), f"{name}_w")
+        node = helper.make_node("MatMul", [h, f"{name}_w"], [f"{name}_y"], name=f"{name}_product")
+        y = helper.make_tensor_value_info(f"{name}_y", TensorProto.FLOAT, [4, 8])
+        return helper.make_graph([node], name, [], [y], [w])
+
+    yield b.output(b.add("If", condition, then_branch=branch("then"), else_branch=branch("other")))
+    b = Build("if-around-weights")
+    x = b.input("x", [4, 16])
+    flag = b.input("flag", [], lambda random, dims: random.integers(0, 2), kind=np.bool_)
+    w = b.weight(16, 8)
+
+    def outer(name, factor):
+        scale = numpy_helper.from_array(np.float32(factor), f"{name}_s")
+        nodes = [
+            helper.make_node("MatMul", [x, w], [f"{name}_p"], name=f"{name}_product"),
+            helper.make_node("Mul", [f"{name}_p", f"{name}_s"], [f"{name}_y"], name=f"{name}_scale"),
+        ]
+        y = helper.make_tensor_value_info(f"{name}_y", TensorProto.FLOAT, [4, 8])
+        return helper.make_graph(nodes, name, [], [y], [scale])
+
+    yield b.output(b.add("If", flag, then_branch=outer("then", 1.5), else_branch=outer("other", -1.0)))
+
+
+@graph
+def graphs_of_many():
+    b = Build("outputs-many")
+    x = b.input("x", [1, 4, 8, 8])
+    h = b.add("Relu", conv(b, x, b.weight(8, 4, 3, 3), b.weight(8, scale=0.3), pads=[1] * 4))
+    b.output(conv(b, h, b.weight(4, 8, 1, 1)))
+    b.output(b.add("Sigmoid", conv(b, h, b.weight(2, 8, 1, 1))))
+    yield b.output(b.add("Reshape", b.add("GlobalAveragePool", h), b.constant(np.int64([1, 8]))))
+    b = Build("names-alike")  # values whose names are what a quantizer would append
+    x = b.input("x", [4, 16])
+    b.nodes.append(helper.make_node("MatMul", [x, b.weight(16, 16, name="w")], ["x_quantized"], name="same"))
+    b.nodes.append(helper.make_node("Relu", ["x_quantized"], ["x_scale"], name="w"))
+    b.nodes.append(helper.make_node("MatMul", ["x_scale", b.weight(16, 8, name="w_quantized")], ["y"], name=""))
+    yield b.output("y")
+    b = Build("half-model")  # stored and computed in half precision
+    x = b.input("x", [4, 32], kind=np.float16)
+    w = [b.constant((b.random.normal(size=s) * 0.2).astype(np.float16)) for s in ((32, 16), (16,))]
+    yield b.output(b.add("Add", b.add("MatMul", x, w[0]), w[1]), kind=TensorProto.FLOAT16)
+    b = Build("bytes-input")  # as cameras give them
+    x = b.input("x", [1, 3, 8, 8], lambda random, dims: random.integers(0, 256, size=dims), kind=np.uint8)
+    h = b.add("Mul", b.add("Cast", x, to=TensorProto.FLOAT), b.constant(np.float32(1 / 255)))
+    yield b.output(b.add("Relu", conv(b, h, b.weight(6, 3, 3, 3), b.weight(6, scale=0.3))))
+
+
+def write(build, folder):
+    folder.mkdir(parents=True)
+    onnx.save(build.model(), folder / "model.onnx")
+    random = np.random.default_rng(zlib.crc32(build.name.encode()) + 1)
+    for kind, count in (("calibration", CALIBRATION), ("held-out", HELD_OUT)):
+        (folder / kind).mkdir()
+        for i in range(count):
+            np.savez(folder / kind / f"{i}.npz", **build.sample(random, kind == "held-out"))
+
+
+def main():
+    folder = pathlib.Path(sys.argv[1])
+    index = []
+    for function in GRAPHS:
+        for build in function():
+            write(build, folder / build.name)
+            index.append({"name": build.name, **build.facts})
+    names = [entry["name"] for entry in index]
+    assert len(set(names)) == len(names), "two graphs have one name"
+    (folder / "index.json").write_text(json.dumps(index, indent=1))
+    print(len(index), "graphs")
+
+
+if __name__ == "__main__":
+    main()
