@@ -340,6 +340,7 @@ class ModelHandle {
               entry.set("version", item.second);
               return entry;
             }));
+      d.set("lowestOpset", onnx::lowest_opset(*model_).opset);
       d.set("metadata", array_of(model_->metadata, [](const auto& item) {
               Object entry;
               entry.set("key", item.first);
@@ -354,10 +355,36 @@ class ModelHandle {
     return answer([&] { zp::require_supported(model_->graph); });
   }
 
-  val write(const std::string& format) const {
+  // `opset`: 0 for the lowest that can say the model.
+  val write(const std::string& format, int opset) const {
     return answer([&] {
-      const std::vector<std::byte> bytes = onnx::write(quant::in_format(*model_, format));
+      const std::vector<std::byte> bytes = onnx::write(quant::in_format(*model_, format), opset);
       return copied(bytes.data(), bytes.size());
+    });
+  }
+
+  // What write() would write.
+  val measure(const std::string& format, int opset) const {
+    return answer([&] {
+      const Model written = quant::in_format(*model_, format);
+      Object d;
+      d.set("size", onnx::write(written, opset).size());
+      d.set("opset", onnx::versions_of(written, opset).opset);
+      return d;
+    });
+  }
+
+  // Adds an entry to what the file says of itself. An entry of that name stays: the new one gets a number.
+  val add_metadata(const std::string& key, const std::string& value) {
+    return answer([&] {
+      Model more = *model_;
+      const auto taken = [&](const std::string& name) {
+        return std::ranges::any_of(more.metadata, [&](const auto& entry) { return entry.first == name; });
+      };
+      std::string name = key;
+      for (int i = 2; taken(name); ++i) name = key + "_" + std::to_string(i);
+      more.metadata.emplace_back(std::move(name), value);
+      model_ = std::make_shared<const Model>(std::move(more));
     });
   }
 
@@ -688,6 +715,7 @@ val report_of(const quant::Report& report) {
   o.set("layers", array_of(report.layers, layer_report));
   o.set("warnings", sentences(report.warnings));
   o.set("repairs", sentences(report.repairs));
+  o.set("repairsRun", sentences(report.repairs_run));
   o.set("trials", array_of(report.trials, trial_report));
   o.set("layersQuantized", report.layers_quantized);
   o.set("weightBytesBefore", report.weight_bytes_before);
@@ -926,7 +954,9 @@ EMSCRIPTEN_BINDINGS(zeropoint) {
       .function("describe", &ModelHandle::describe)
       .function("inspect", &ModelHandle::inspect)
       .function("requireSupported", &ModelHandle::require_supported)
-      .function("write", &ModelHandle::write);
+      .function("write", &ModelHandle::write)
+      .function("measure", &ModelHandle::measure)
+      .function("addMetadata", &ModelHandle::add_metadata);
 
   class_<SessionHandle>("Session")
       .smart_ptr<std::shared_ptr<SessionHandle>>("SessionPointer")

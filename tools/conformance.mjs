@@ -1,12 +1,14 @@
 // ONNX's own test cases, run natively (tests/conformance/cases.cpp), beside tests/conformance/not-passing.tsv,
 // which lists what does not pass and why. A case that is lost fails, and so does one that is gained, until the
 // list says so: node tools/conformance.mjs --write writes it, and docs/OPERATORS.md, from a run.
-import { spawn } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { buildPreset } from './build.mjs';
 import { operatorsDocument } from './operators.mjs';
+import { opsetProblems } from './opsets.mjs';
 import { cores, Failure, inParallel, outputOf, root, run, runMain, step } from './process.mjs';
 import { cacheFolderOf, ensureFolder, pythonWith } from './python.mjs';
 import { setUp } from './setup.mjs';
@@ -135,6 +137,23 @@ function differences(found, list) {
   return lines;
 }
 
+/** Writes every case's model anew, of the lowest and of the newest opset, and has ONNX's checker look at them. */
+async function checkWritten(cases, names) {
+  const to = mkdtempSync(join(tmpdir(), 'zeropoint-written-'));
+  try {
+    const input = `${names.join('\n')}\n`;
+    const wrote = spawnSync(program, ['--rewrite', cases, to], { cwd: root, input, encoding: 'utf8' });
+    if (wrote.status !== 0) throw new Failure(`${program} --rewrite ended: ${wrote.stderr}`);
+    const python = await pythonWith(join(folder, 'requirements.txt'));
+    const said = outputOf(python, [join(folder, 'check_written.py'), to, cases]);
+    if (!said) throw new Failure('check_written.py failed');
+    const { checked, failures } = JSON.parse(said);
+    return { checked, failures: [...wrote.stdout.split('\n').filter(Boolean), ...failures] };
+  } finally {
+    rmSync(to, { recursive: true, force: true });
+  }
+}
+
 /** Runs all cases. With `write`, the list and the document become what was found. */
 export async function conformance(environment, { write = false } = {}) {
   const { cases, index } = await ensureCases();
@@ -148,10 +167,16 @@ export async function conformance(environment, { write = false } = {}) {
   }
   const registry = outputOf(program, ['--operators']);
   if (!registry) throw new Failure(`${program} --operators failed`);
-  const document = operatorsDocument(JSON.parse(registry), index, found);
+  const operators = JSON.parse(registry);
+  const document = operatorsDocument(operators, index, found);
   if (write) writeFileSync(documentFile, document);
 
-  const lines = differences(found, list);
+  const written = await checkWritten(cases, names);
+  const lines = [
+    ...differences(found, list),
+    ...opsetProblems(operators, index.operators),
+    ...written.failures,
+  ];
   for (const line of lines) console.log(`FAILED: ${line}`);
   const isCurrent = readFileSync(documentFile, 'utf8') === document;
   if (!isCurrent) {
@@ -163,7 +188,7 @@ export async function conformance(environment, { write = false } = {}) {
     `  ${names.length} cases: ${Object.entries(counts)
       .map(([kind, count]) => `${kind} ${count}`)
       .sort()
-      .join(', ')}`,
+      .join(', ')}; ${written.checked} files written as other opsets`,
   );
   const failed = lines.length + (isCurrent ? 0 : 1);
   return { passed: counts.passed + (isCurrent ? 1 : 0), failed };

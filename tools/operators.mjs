@@ -93,8 +93,8 @@ export function operatorsDocument(registry, index, found) {
 Written by \`npm run operators\` from the engine's registry and a run of ONNX's own test cases; \`npm test\` fails when it is
 not what they say.
 
-Opsets 1 to ${registry.newestOpset} of ai.onnx are read. Files are written as opset 21, or as a newer one that they had if an
-operator that is not known here, or bfloat16, needs it. Of ${found.size} cases (those that ONNX 1.23 makes for
+Opsets 1 to ${registry.newestOpset} of ai.onnx are read. Files are written as the lowest opset that can say them, from 7 on, unless
+the option \`opset\` says otherwise; with an operator that is not known here, as no older one than they had. Of ${found.size} cases (those that ONNX 1.23 makes for
 its operators, and the models that come with it) ${kinds.get('passed') ?? 0} pass. What hinders the others, case by case, is in
 [tests/conformance/not-passing.tsv](../tests/conformance/not-passing.tsv).
 

@@ -34,6 +34,7 @@ export {
   type ModelReport,
 } from './model.ts';
 export type { RgbaImage } from './platform.ts';
+export type { Provenance } from './provenance.ts';
 export type {
   Finding,
   ModelFormat,

@@ -4,11 +4,13 @@ import type { ModelDescription } from './engine/host.ts';
 import type { EngineReport, ModelFacts, ValueInfo } from './engine/module.ts';
 import { type ErrorCode, type ErrorDetails, ZeropointError } from './errors.ts';
 import * as check from './options.ts';
+import { sha256 } from './provenance.ts';
 import {
   configFrom,
   formats,
   type ModelFormat,
   needsSamples,
+  opsetCheck,
   type QuantizeOptions,
   type QuantizeReport,
   quantizeModel,
@@ -65,6 +67,7 @@ const noPlan: EngineReport = {
   layers: [],
   warnings: [],
   repairs: [],
+  repairsRun: [],
   trials: [],
   layersQuantized: 0,
   weightBytesBefore: 0,
@@ -91,7 +94,11 @@ export class Model {
   readonly size: number;
   /** How toBytes() writes unless told otherwise. */
   readonly format: ModelFormat;
+  /** The opset of ai.onnx that toBytes() writes unless told otherwise; undefined: the lowest that can say the model. */
+  readonly opset: number | undefined;
   readonly #owned: Owned;
+  /** The hash of the file that the model was read from. */
+  readonly #source: Promise<string | undefined> | undefined;
 
   static {
     internals.of = (model) => {
@@ -101,13 +108,21 @@ export class Model {
     };
   }
 
-  private constructor(engine: Engine, described: ModelDescription, size: number, format: ModelFormat) {
+  private constructor(
+    engine: Engine,
+    described: ModelDescription,
+    size: number,
+    format: ModelFormat,
+    { opset, source }: { opset?: number | undefined; source?: Promise<string | undefined> } = {},
+  ) {
     this.#owned = new Owned(this, 'model', engine, described.id);
     this.inputs = described.inputs;
     this.optionalInputs = described.optionalInputs;
     this.outputs = described.outputs;
     this.size = size;
     this.format = format;
+    this.opset = opset;
+    this.#source = source;
   }
 
   /**
@@ -121,8 +136,9 @@ export class Model {
     const engine = await theEngine();
     await engine.breathe(signal);
     const size = bytes.byteLength;
+    const hash = sha256(bytes); // before they move
     const moved = bytes.buffer instanceof ArrayBuffer ? [bytes.buffer] : [];
-    return new Model(engine, await engine.call('readModel', [bytes], moved), size, 'qdq');
+    return new Model(engine, await engine.call('readModel', [bytes], moved), size, 'qdq', { source: hash });
   }
 
   /** What the model is, and what quantization with these options would do to it, layer by layer. Runs nothing. */
@@ -179,21 +195,24 @@ export class Model {
    */
   async quantize(options: QuantizeOptions = {}): Promise<{ model: Model; report: QuantizeReport }> {
     const { engine, id } = this.#owned;
-    const { model, report } = await quantizeModel(engine, id, this.size, options);
-    return { model: new Model(engine, model, report.sizeAfter, report.format), report };
+    const { model, report } = await quantizeModel(engine, id, this.size, options, this.#source);
+    const { sizeAfter, format } = report;
+    return { model: new Model(engine, model, sizeAfter, format, { opset: options.opset }), report };
   }
 
   /**
    * The model as the bytes of an ONNX file. Await it, or pass it on as it is to what takes an AsyncIterable, as Node's
-   * `writeFile` does.
+   * `writeFile` does. `opset`: that of ai.onnx, from 7 to 28; throws for one that is too low, naming a node that needs
+   * more.
    */
   toBytes(
-    options: { format?: ModelFormat | undefined } = {},
+    options: { format?: ModelFormat | undefined; opset?: number | undefined } = {},
   ): Promise<Uint8Array<ArrayBuffer>> & AsyncIterable<Uint8Array<ArrayBuffer>> {
     const write = async () => {
-      check.checkOptions(options, { format: check.oneOf(formats) });
+      check.checkOptions(options, { format: check.oneOf(formats), opset: opsetCheck });
       const { engine, id } = this.#owned;
-      return engine.call('writeModel', [id, options.format ?? this.format]);
+      const { format = this.format, opset = this.opset ?? 0 } = options;
+      return engine.call('writeModel', [id, format, opset]);
     };
     const bytes = write();
     return Object.assign(bytes, {

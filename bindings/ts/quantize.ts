@@ -14,6 +14,7 @@ import type {
 import { ZeropointError } from './errors.ts';
 import { buffersOf, countOf, isSamples, KeptSamples, SampleReader, type Samples, take } from './feeds.ts';
 import * as check from './options.ts';
+import { provenanceKey, provenanceOf, SamplesHash } from './provenance.ts';
 import type { Feeds } from './tensor.ts';
 
 /** Where long work stands. `total` is 0 while it is not known. */
@@ -216,6 +217,11 @@ export interface QuantizeOptions extends SchemeOptions {
    */
   format?: ModelFormat | undefined;
   /**
+   * The opset of ai.onnx that toBytes() writes, from 7 to 28. By default the lowest that can say the result, so that old
+   * runtimes take it: see `QuantizeReport.opset`. One that is too low is an error which names a node that needs more.
+   */
+  opset?: number | undefined;
+  /**
    * How many samples the report's per-layer errors are measured on afterwards: the first ones, at most 64 MB. Default
    * and most: 4; 0: no errors.
    */
@@ -247,6 +253,8 @@ export interface QuantizeReport extends EngineReport {
    */
   tradeoff: Trial[];
   format: ModelFormat;
+  /** The opset of ai.onnx that the file has. */
+  opset: number;
   /** Bytes of the file, before and after. */
   sizeBefore: number;
   sizeAfter: number;
@@ -261,6 +269,9 @@ const blockTypes = ['int4', 'uint4', ...twoBitTypes];
 const weightTypes = ['int8', 'uint8', ...blockTypes];
 const activationTypes = ['uint8', 'int8', 'uint16', 'int16'];
 const blockSizes = [16, 32, 64, 128, 256];
+
+/** Those that files are written as. */
+export const opsetCheck: check.Check = check.integer(7, 28);
 
 const range: check.Check = (value) => {
   const { min, max } = (value ?? {}) as { min?: unknown; max?: unknown };
@@ -361,6 +372,7 @@ const quantizeChecks = (choices: Choices): Record<string, check.Check> => ({
   calibration: (value) => (isSamples(value) ? undefined : 'an Iterable or AsyncIterable of feeds is needed'),
   labels: check.listOf(check.integer(0, 2 ** 31 - 1)),
   format: check.oneOf(formats),
+  opset: opsetCheck,
   layerErrors: check.integer(0, 4),
   threads: check.integer(1, 64),
   onProgress: check.func,
@@ -521,6 +533,7 @@ export async function quantizeModel(
   model: Id,
   sizeBefore: number,
   given: QuantizeOptions,
+  source?: Promise<string | undefined>,
 ): Promise<{ model: ModelDescription; report: QuantizeReport }> {
   const options = check.taken(given, ['calibration']); // whose samples are taken one by one
   check.checkOptions(options, quantizeChecks(await engine.call('choices', [])));
@@ -547,6 +560,7 @@ export async function quantizeModel(
       });
     }
     const expected = calibration === undefined ? 0 : countOf(calibration);
+    const hashed = new SamplesHash();
     const kept = new KeptSamples(options.layerErrors ?? 4);
     const { stop, onCheckpoint } = options.training ?? {};
     let savedEpoch = 0;
@@ -576,6 +590,7 @@ export async function quantizeModel(
       for await (const feeds of reader.sweep()) {
         const taken = take(feeds);
         if (sweep === 0) kept.offer(withoutTargets(feeds));
+        if (sweep === 0) hashed.add(taken);
         await engine.call('beginSample', [job, taken], buffersOf(taken));
         const after = await engine.drive(
           advance,
@@ -603,7 +618,13 @@ export async function quantizeModel(
     const { model: quantized, report, ranges } = await engine.call('quantizerResult', [job]);
     try {
       const errors = await measureLayers(engine, model, quantized.id, kept, threads, options);
-      const sizeAfter = await engine.call('sizeOfModel', [quantized.id, format]);
+      const made = await provenanceOf(options, report, format, source, hashed);
+      await engine.call('addMetadata', [quantized.id, provenanceKey, made]);
+      const { size: sizeAfter, opset } = await engine.call('measureModel', [
+        quantized.id,
+        format,
+        options.opset ?? 0,
+      ]);
       const layers = report.layers.map((layer) => {
         const error = errors.get(layer.output);
         return error ? { ...layer, error, findings: [...layer.findings, ...error.findings] } : layer;
@@ -617,6 +638,7 @@ export async function quantizeModel(
           findings: findingsOf(layers),
           tradeoff: tradeoffOf(report.trials),
           format,
+          opset,
           sizeBefore,
           sizeAfter,
           ranges,

@@ -23,8 +23,7 @@
 
 namespace zp {
 
-inline constexpr int kOpset = 21;      // of the default domain, in memory and in the files we write
-inline constexpr int kIrVersion = 10;  // that goes with it
+inline constexpr int kOpset = 21;  // of the default domain, in memory (files: onnx/onnx.h)
 inline constexpr std::string_view kMicrosoft = "com.microsoft";
 
 using ValueId = int32_t;

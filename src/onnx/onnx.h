@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "graph/graph.h"
@@ -21,19 +23,28 @@ Model read(std::shared_ptr<std::byte> bytes, size_t size);
 // read(). Throws kInvalidModel, kUnsupportedType.
 Tensor read_tensor(std::shared_ptr<std::byte> bytes, size_t size);
 
-// What write() declares: opset kOpset of ai.onnx, in whose form operators are in memory. An operator that no
-// file in ops/ handles still has the form of its file, and bfloat16 came to many operators with opset 22:
-// models with either are written as their file's opset, if that is newer (what is here in the form of kOpset
-// means the same there). Throws kUnsupportedOperator for an operator that is not handled and has come to mean
-// something else since its file's opset.
+// The lowest opset of ai.onnx that can say what a model says, and a node that needs it (empty: none does).
+// Operators that can be spelled out in older ones (OpDef::expand) count as those.
+// Of models with operators that no file in ops/ handles at least their file's, whose form these have.
+struct LowestOpset {
+  int64_t opset;
+  std::string node, op;
+};
+LowestOpset lowest_opset(const Model& model);
+
+// What write() declares: `opset` of ai.onnx, or for 0 the lowest that has all operators, but none newer than
+// the file's for the sake of operators that can be spelled out in older ones; and the IR version that came
+// with it, or the one that the types of the values need. Throws kInvalidArgument for an opset that is lower
+// than the lowest, which names the node that needs more, or one that is not known; kUnsupportedOperator for
+// an operator that is not handled and means something else in its file's opset than in this one.
 struct Versions {
   int64_t opset, ir;
 };
-Versions versions_of(const Model& model);
+Versions versions_of(const Model& model, int64_t opset = 0);
 
-// Writes a ModelProto with those versions. The other domains a graph uses are declared at
-// version 1, or at the version the file had. The same model always gives the same bytes. Throws
-// kInvalidArgument beyond the 2 GiB that a protobuf message can have, and what versions_of() throws.
-std::vector<std::byte> write(const Model& model);
+// Writes a ModelProto with those versions, operators in the form of that opset. The other domains a graph
+// uses are declared at version 1, or at the version the file had. The same model always gives the same bytes.
+// Throws kInvalidArgument beyond the 2 GiB that a protobuf message can have, and what versions_of() throws.
+std::vector<std::byte> write(const Model& model, int64_t opset = 0);
 
 }  // namespace zp::onnx

@@ -15,7 +15,9 @@
 #include "core/error.h"
 #include "onnx/onnx.h"
 #include "onnx/schema.h"
+#include "ops/infer.h"
 #include "ops/op.h"
+#include "ops/respell.h"
 
 namespace protozero {
 
@@ -109,47 +111,112 @@ std::vector<bool> used_values(const Graph& graph) {
 
 // ---- versions
 
-// The IR version that came with each opset after kOpset.
-constexpr int64_t kIrVersions[] = {10, 11, 12, 13, 13, 13, 14};
-static_assert(std::size(kIrVersions) == kNewestOpset - kOpset);
+// The IR version that came with each opset, from kOldestOpset on; at least 4, since which initializers need
+// not be inputs.
+constexpr int8_t kIrVersions[] = {4, 4, 4, 5, 6, 7, 7, 7, 8, 8, 8, 8, 9, 9, 10, 10, 11, 12, 13, 13, 13, 14};
+static_assert(std::size(kIrVersions) == kNewestOpset - kOldestOpset + 1);
 
 // Operators that no file in ops/ handles, with the opset up to kOpset since which their older forms are
 // others: attributes that became inputs, or have other names for their values or other defaults.
 constexpr std::pair<std::string_view, int64_t> kChanged[] = {
     {"DFT", 20}, {"GRU", 7}, {"GridSample", 20}, {"Hardmax", 13}, {"RNN", 7}, {"RoiAlign", 16}, {"Scan", 9}};
 
-void require_form(const Node& node, int64_t opset) {
+// Whether an operator that is not handled means the same in the opset of its file and in another.
+void require_form(const Node& node, int64_t opset, int64_t to) {
   for (const auto& [name, since] : kChanged) {
-    if (node.op_type != name || opset >= since) continue;
-    throw_error(
-        ErrorCode::kUnsupportedOperator,
-        {"node '", node.name, "' is a ", name, " of opset ", opset,
-         ", which means something else since opset ", since, "; models are written as opset ", kOpset},
-        {.node = node.name,
-         .op = qualified_name(node) + "-" + std::to_string(opset),
-         .hint = {"export the model for opset ", since, " or newer"}});
+    if (node.op_type != name || opset >= since || to < since) continue;
+    throw_error(ErrorCode::kUnsupportedOperator,
+                {"node '", node.name, "' is a ", name, " of opset ", opset,
+                 ", which means something else since opset ", since, "; the model needs opset ", to},
+                {.node = node.name,
+                 .op = qualified_name(node) + "-" + std::to_string(opset),
+                 .hint = {"export the model for opset ", since, " or newer"}});
   }
 }
 
-// Whether a graph has to keep its file's opset if that is newer than kOpset.
-bool keeps_opset(const Graph& graph, int64_t opset) {
-  bool keeps = std::ranges::any_of(graph.values, [](const Value& v) { return v.dtype == DType::kBfloat16; });
+template <class F>
+void for_subgraphs(const Node& node, F&& f) {
+  for (const auto& [key, attribute] : node.attributes)
+    if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) f(**sub);
+}
+
+bool is_unknown(const Node& node) { return node.domain.empty() && !find_op("", node.op_type); }
+
+bool has_unknown(const Graph& graph) {
+  return std::ranges::any_of(graph.nodes, [](const Node& node) {
+    bool has = is_unknown(node);
+    for_subgraphs(node, [&](const Graph& sub) { has |= has_unknown(sub); });
+    return has;
+  });
+}
+
+void require_forms(const Graph& graph, int64_t from, int64_t to) {
   for (const Node& node : graph.nodes) {
-    if (node.domain.empty() && !find_op("", node.op_type)) {
-      keeps = true;
-      require_form(node, opset);
-    }
-    for (const auto& [key, attribute] : node.attributes) {
-      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
-        keeps |= keeps_opset(**sub, opset);
+    if (is_unknown(node)) require_form(node, from, to);
+    for_subgraphs(node, [&](const Graph& sub) { require_forms(sub, from, to); });
+  }
+}
+
+// Brings the nodes of a graph to the form of an opset. With `expand`, what the opset has not is spelled out
+// where that can be.
+class Respeller {
+ public:
+  Respeller(int64_t opset, bool expand) : opset_(opset), expand_(expand) {}
+
+  void run(Graph& graph) {
+    std::vector<Node> nodes = std::move(graph.nodes);
+    graph.nodes.clear();
+    for (Node& node : nodes) {
+      add(graph, std::move(node));
+      for_subgraphs(graph.nodes.back(), [&](Graph& sub) { run(sub); });
     }
   }
-  return keeps;
+  // The opset that all of it needs, and the first node that needs it.
+  LowestOpset lowest{.opset = kOldestOpset, .node = {}, .op = {}};
+
+ private:
+  void add(Graph& graph, Node node) {
+    Node spelled = node;
+    const int64_t needed = respell(graph, spelled, opset_);
+    const OpDef* def = find_op(node.domain, node.op_type);
+    if (needed > opset_ && expand_ && def->expand) {
+      Canonicalize c{.graph = graph, .node = std::move(node), .version = kOpset, .nodes = {}};
+      def->expand(c);
+      for (Node& n : c.nodes) {
+        infer_node(graph, n);
+        add(graph, std::move(n));
+      }
+      if (!c.nodes.empty()) return;
+    }
+    if (needed > lowest.opset) lowest = {needed, spelled.name, qualified_name(spelled)};
+    graph.nodes.push_back(std::move(spelled));
+  }
+
+  int64_t opset_;
+  bool expand_;
+};
+
+// The IR version that the types of values need.
+int64_t ir_of_types(const Graph& graph) {
+  int64_t ir = 0;
+  for (const Value& v : graph.values) {
+    const int bits = v.dtype == DType::kUndefined || v.dtype == DType::kString ? 8 : bits_of(v.dtype);
+    ir = std::max<int64_t>(ir, bits == 4 ? 10 : bits == 2 ? 13 : 0);
+  }
+  for (const Node& node : graph.nodes)
+    for_subgraphs(node, [&](const Graph& sub) { ir = std::max(ir, ir_of_types(sub)); });
+  return ir;
+}
+
+int64_t file_opset(const Model& model) {
+  const auto file = model.opsets.find("");
+  return file == model.opsets.end() ? kOpset : file->second;
 }
 
 class Writer {
  public:
-  explicit Writer(const Model& model) : model_(model), versions_(versions_of(model)) {}
+  Writer(const Model& model, const Graph& graph, Versions versions)
+      : model_(model), graph_(graph), versions_(versions) {}
   std::vector<std::byte> write();
 
  private:
@@ -165,6 +232,7 @@ class Writer {
   static size_t tensor_bytes(const Graph& graph);
 
   const Model& model_;
+  const Graph& graph_;  // the model's, in the form of the opset
   const Versions versions_;
   std::vector<std::byte> out_;
   std::set<std::string> domains_;  // in use
@@ -229,9 +297,9 @@ std::vector<std::byte> Writer::write() {
     throw_error(ErrorCode::kInvalidArgument, "the model is larger than the 2 GiB that an ONNX file can have",
                 {.hint = "quantize the weights to fewer bits"});
   };
-  const size_t expected = tensor_bytes(model_.graph);
+  const size_t expected = tensor_bytes(graph_);
   if (expected <= kLargestFile) out_.reserve(expected + expected / 16 + 4096);
-  find_shared(model_.graph);
+  find_shared(graph_);
   std::erase_if(shared_, [](const auto& entry) { return entry.second.graphs < 2; });
   Pbf to(out_);
   to.add_int64(model_field::kIrVersion, versions_.ir);
@@ -240,7 +308,7 @@ std::vector<std::byte> Writer::write() {
   if (!model_.doc_string.empty()) add_text(to, model_field::kDocString, model_.doc_string);
   {
     Pbf graph(to, model_field::kGraph);
-    write_graph(graph, model_.graph, nullptr);
+    write_graph(graph, graph_, nullptr);
   }
   if (out_.size() > kLargestFile) too_large();
   domains_.insert("");
@@ -485,13 +553,59 @@ void Writer::write_value_info(Pbf& to, std::string_view name, const Value& value
 
 }  // namespace
 
-Versions versions_of(const Model& model) {
-  const auto file = model.opsets.find("");
-  const int64_t opset = file == model.opsets.end() ? kOpset : file->second;
-  if (!keeps_opset(model.graph, opset) || opset <= kOpset) return {kOpset, kIrVersion};
-  return {opset, kIrVersions[opset - kOpset - 1]};
+namespace {
+
+LowestOpset lowest_opset(const Model& model, bool expand) {
+  Respeller respeller(kOldestOpset, expand);
+  Graph copy = clone(model.graph);
+  respeller.run(copy);
+  const int64_t file = file_opset(model);
+  if (file > respeller.lowest.opset && has_unknown(model.graph)) return {file, {}, {}};
+  return respeller.lowest;
 }
 
-std::vector<std::byte> write(const Model& model) { return Writer(model).write(); }
+// What is written unless somebody says otherwise. Newer operators that were found in the file's pieces go
+// back to pieces rather than ask for a newer opset than the file had.
+int64_t usual_opset(const Model& model, int64_t lowest) {
+  const int64_t whole = lowest_opset(model, false).opset;
+  return std::max(lowest, std::min(whole, file_opset(model)));
+}
+
+}  // namespace
+
+LowestOpset lowest_opset(const Model& model) { return lowest_opset(model, true); }
+
+Versions versions_of(const Model& model, int64_t opset) {
+  const LowestOpset lowest = lowest_opset(model);
+  const int64_t written = opset == 0 ? usual_opset(model, lowest.opset) : opset;
+  if (written > kNewestOpset) {
+    throw_error(ErrorCode::kInvalidArgument,
+                {"opset ", opset, " is not known here; the newest is ", kNewestOpset});
+  }
+  const int64_t file = file_opset(model);
+  if (written > std::max<int64_t>(file, kOpset) && has_unknown(model.graph)) {
+    throw_error(ErrorCode::kInvalidArgument,
+                {"operators that are not known here have the form of opset ", file, ", not of opset ", opset},
+                {.hint = {"the model can be written as opset ", file}});
+  }
+  if (written < lowest.opset) {
+    const std::string who = lowest.node.empty() ? std::string("an operator that is not known here")
+                                                : "node '" + lowest.node + "' (" + lowest.op + ")";
+    throw_error(ErrorCode::kInvalidArgument,
+                {"the model cannot be written as opset ", opset, ": ", who, " needs opset ", lowest.opset},
+                {.node = lowest.node,
+                 .op = lowest.op,
+                 .hint = {"the lowest opset that can say this model is ", lowest.opset}});
+  }
+  require_forms(model.graph, file, written);
+  return {written, std::max<int64_t>(kIrVersions[written - kOldestOpset], ir_of_types(model.graph))};
+}
+
+std::vector<std::byte> write(const Model& model, int64_t opset) {
+  const Versions versions = versions_of(model, opset);
+  Graph graph = clone(model.graph);
+  Respeller(versions.opset, true).run(graph);
+  return Writer(model, graph, versions).write();
+}
 
 }  // namespace zp::onnx

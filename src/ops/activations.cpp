@@ -65,9 +65,10 @@ constexpr QuantRule kRescaled{.kind = QuantRule::Kind::kRescaled};
 template <int kLo, int kHi>
 constexpr QuantRule kWithin{.kind = QuantRule::Kind::kRescaled, .range = always_within<kLo, kHi>};
 
-constexpr OpDef activation(std::string_view name, Kernel (*prepare)(PrepareContext&),
+constexpr OpDef activation(std::string_view name, std::string_view opsets, Kernel (*prepare)(PrepareContext&),
                            QuantRule quant = kRescaled) {
   return {.name = name,
+          .opsets = opsets,
           .infer = infer_same,
           .prepare = prepare,
           .layout = any_layout,
@@ -106,7 +107,7 @@ constexpr OpDef differentiable(OpDef def, void (*gradient)(Gradient&)) {
 }
 
 constexpr OpDef relu() {
-  OpDef def = activation("Relu", prepare_relu);
+  OpDef def = activation("Relu", "7F 13b 14csil", prepare_relu);
   def.as_clamp = relu_as_clamp;
   def.gradient = relu_gradient;
   return def;
@@ -162,26 +163,29 @@ constexpr OpDef homogeneous(OpDef def) {
 }
 
 constexpr OpDef kReluOp = relu();
-constexpr OpDef kLeakyReluOp = homogeneous(foldable<kQLinearLeakyReluName>(
-    differentiable(activation(kLeakyReluName, prepare_alpha<kLeakyRelu, 0.01f>), leaky_relu_gradient)));
-constexpr OpDef kEluOp = differentiable(activation("Elu", prepare_alpha<kElu, 1.0f>), elu_gradient);
+constexpr OpDef kLeakyReluOp = homogeneous(foldable<kQLinearLeakyReluName>(differentiable(
+    activation(kLeakyReluName, "7F 16b", prepare_alpha<kLeakyRelu, 0.01f>), leaky_relu_gradient)));
+constexpr OpDef kEluOp = differentiable(activation("Elu", "7F 22b", prepare_alpha<kElu, 1.0f>), elu_gradient);
 constexpr OpDef selu() {
-  OpDef def = activation("Selu", prepare_selu);
+  OpDef def = activation("Selu", "7F 22b", prepare_selu);
   def.canonicalize = canonicalize_selu;
   return def;
 }
 constexpr OpDef kSeluOp = selu();
-constexpr OpDef kCeluOp = activation("Celu", prepare_alpha<kCelu, 1.0f>);
-constexpr OpDef kThresholdedReluOp = activation("ThresholdedRelu", prepare_alpha<kThresholdedRelu, 1.0f>);
+constexpr OpDef kCeluOp = activation("Celu", "12f 28dhb", prepare_alpha<kCelu, 1.0f>);
+constexpr OpDef kThresholdedReluOp =
+    activation("ThresholdedRelu", "10F 22b", prepare_alpha<kThresholdedRelu, 1.0f>);
 constexpr OpDef kSigmoidOp = foldable<kQLinearSigmoidName>(
-    differentiable(activation(kSigmoidName, prepare<kSigmoid>, kWithin<0, 1>), sigmoid_gradient));
-constexpr OpDef kHardSigmoidOp =
-    differentiable(activation("HardSigmoid", prepare_hard_sigmoid, kWithin<0, 1>), hard_sigmoid_gradient);
-constexpr OpDef kTanhOp = differentiable(activation("Tanh", prepare<kTanh>, kWithin<-1, 1>), tanh_gradient);
-constexpr OpDef kSoftplusOp = differentiable(activation("Softplus", prepare<kSoftplus>), softplus_gradient);
-constexpr OpDef kSoftsignOp = activation("Softsign", prepare<kSoftsign>, kWithin<-1, 1>);
-constexpr OpDef kMishOp = activation("Mish", prepare<kMish>);
-constexpr OpDef kShrinkOp = activation("Shrink", prepare_shrink);
+    differentiable(activation(kSigmoidName, "7F 13b", prepare<kSigmoid>, kWithin<0, 1>), sigmoid_gradient));
+constexpr OpDef kHardSigmoidOp = differentiable(
+    activation("HardSigmoid", "7F 22b", prepare_hard_sigmoid, kWithin<0, 1>), hard_sigmoid_gradient);
+constexpr OpDef kTanhOp =
+    differentiable(activation("Tanh", "7F 13b", prepare<kTanh>, kWithin<-1, 1>), tanh_gradient);
+constexpr OpDef kSoftplusOp =
+    differentiable(activation("Softplus", "7F 22b", prepare<kSoftplus>), softplus_gradient);
+constexpr OpDef kSoftsignOp = activation("Softsign", "7F 22b", prepare<kSoftsign>, kWithin<-1, 1>);
+constexpr OpDef kMishOp = activation("Mish", "18F 22b", prepare<kMish>);
+constexpr OpDef kShrinkOp = activation("Shrink", "9N", prepare_shrink);
 
 constexpr OpDef kQLinearSigmoidOp = {
     .domain = kMicrosoft, .name = kQLinearSigmoidName, .canonicalize = expand_qlinear<kSigmoidName>};

@@ -7,6 +7,7 @@
 #include "kernels/norm.h"
 #include "ops/conv.h"
 #include "ops/gradient.h"
+#include "ops/respell.h"
 #include "ops/rewrite.h"
 #include "ops/unary.h"
 
@@ -291,8 +292,15 @@ void gradient(Gradient& g) {
   if (g.wanted(2)) g.give(2, channel_sums(g, g.dy()));
 }
 
+// Types of their own came to the statistics with opset 14, to scale and bias with opset 15.
+void respell(Respell& r) {
+  if (r.dtype(3) != r.dtype(0)) r.need(14);
+  if (r.dtype(1) != r.dtype(0)) r.need(15);
+}
+
 constexpr OpDef kBatchNormalization = {
     .name = "BatchNormalization",
+    .opsets = "7F 14b training_mode:14",
     .types = "TUUVV",
     .infer = infer,
     .prepare = prepare,
@@ -300,6 +308,7 @@ constexpr OpDef kBatchNormalization = {
     .quant = {.kind = QuantRule::Kind::kFloat,
               .why_float = "its parameters are computed while the model runs"},
     .canonicalize = canonicalize,
+    .respell = respell,
     .gradient = gradient};
 const RegisterOps kRegistered({&kBatchNormalization});
 

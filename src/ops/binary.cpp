@@ -10,6 +10,7 @@
 #include "kernels/wide.h"
 #include "ops/gradient.h"
 #include "ops/known_range.h"
+#include "ops/respell.h"
 #include "ops/unary.h"
 
 namespace zp {
@@ -432,8 +433,10 @@ constexpr char kAddName[] = "Add", kQLinearAddName[] = "QLinearAdd";
 constexpr char kMulName[] = "Mul", kQLinearMulName[] = "QLinearMul";
 constexpr char kMaxName[] = "Max", kMinName[] = "Min";
 
-constexpr OpDef arithmetic(std::string_view name, Kernel (*prepare)(PrepareContext&)) {
+constexpr OpDef arithmetic(std::string_view name, std::string_view opsets,
+                           Kernel (*prepare)(PrepareContext&)) {
   return {.name = name,
+          .opsets = opsets,
           .infer = infer_broadcast,
           .prepare = prepare,
           .layout = any_layout,
@@ -454,6 +457,15 @@ constexpr OpDef sum(OpDef def) {
   return def;
 }
 
+// Since opset 12 an exponent may have another type than its base.
+void respell_pow(Respell& r) {
+  if (r.dtype(1) != r.dtype(0)) r.need(12);
+}
+constexpr OpDef power(OpDef def) {
+  def.respell = respell_pow;
+  return def;
+}
+
 constexpr OpDef in_float(OpDef def, std::string_view why, void (*canonicalize)(Canonicalize&),
                          KnownRange (*range)(const RangeContext&) = nullptr) {
   def.quant = {.kind = QuantRule::Kind::kFloat, .why_float = why, .range = range};
@@ -462,27 +474,35 @@ constexpr OpDef in_float(OpDef def, std::string_view why, void (*canonicalize)(C
 }
 
 using ByteFunction = kernels::ByteBinary;
-constexpr OpDef kAdd = sum(with_bytes(
-    differentiable(arithmetic(kAddName, prepare_or_bytes<Binary::kAdd, ByteFunction::kAdd>), add_gradient),
-    fold_qlinear<kQLinearAddName>, sum_range));
+constexpr OpDef kAdd =
+    sum(with_bytes(differentiable(arithmetic(kAddName, "7FiIlL 13b 14cCsS",
+                                             prepare_or_bytes<Binary::kAdd, ByteFunction::kAdd>),
+                                  add_gradient),
+                   fold_qlinear<kQLinearAddName>, sum_range));
 constexpr OpDef kMul = with_bytes(
-    differentiable(arithmetic(kMulName, prepare_or_bytes<Binary::kMul, ByteFunction::kMul>), mul_gradient),
+    differentiable(
+        arithmetic(kMulName, "7FiIlL 13b 14cCsS", prepare_or_bytes<Binary::kMul, ByteFunction::kMul>),
+        mul_gradient),
     fold_qlinear<kQLinearMulName>, product_range);
 constexpr OpDef kSub = with_bytes(
-    differentiable(arithmetic("Sub", prepare_or_bytes<Binary::kSub, ByteFunction::kSub>), sub_gradient),
+    differentiable(arithmetic("Sub", "7FiIlL 13b 14cCsS", prepare_or_bytes<Binary::kSub, ByteFunction::kSub>),
+                   sub_gradient),
     nullptr, difference_range);
-constexpr OpDef kDiv = in_float(differentiable(arithmetic("Div", prepare<Binary::kDiv>), div_gradient),
-                                "a quotient's range depends on how near to zero its divisor comes",
-                                upgrade_legacy_broadcast, quotient_range);
-constexpr OpDef kPow = in_float(differentiable(arithmetic("Pow", prepare<Binary::kPow>), pow_gradient),
-                                "powers stretch small differences of their input", canonicalize_pow);
-constexpr OpDef kMax =
-    in_float(differentiable(arithmetic(kMaxName, prepare<Binary::kMax>), extreme_gradient),
-             "there is no integer form for the maximum of two tensors", canonicalize_variadic<kMaxName>);
-constexpr OpDef kMin =
-    in_float(differentiable(arithmetic(kMinName, prepare<Binary::kMin>), extreme_gradient),
-             "there is no integer form for the minimum of two tensors", canonicalize_variadic<kMinName>);
+constexpr OpDef kDiv =
+    in_float(differentiable(arithmetic("Div", "7FiIlL 13b 14cCsS", prepare<Binary::kDiv>), div_gradient),
+             "a quotient's range depends on how near to zero its divisor comes", upgrade_legacy_broadcast,
+             quotient_range);
+constexpr OpDef kPow =
+    power(in_float(differentiable(arithmetic("Pow", "7F 12il 13b", prepare<Binary::kPow>), pow_gradient),
+                   "powers stretch small differences of their input", canonicalize_pow));
+constexpr OpDef kMax = in_float(
+    differentiable(arithmetic(kMaxName, "8F 12cCsSiIlL 13b", prepare<Binary::kMax>), extreme_gradient),
+    "there is no integer form for the maximum of two tensors", canonicalize_variadic<kMaxName>);
+constexpr OpDef kMin = in_float(
+    differentiable(arithmetic(kMinName, "8F 12cCsSiIlL 13b", prepare<Binary::kMin>), extreme_gradient),
+    "there is no integer form for the minimum of two tensors", canonicalize_variadic<kMinName>);
 constexpr OpDef kMod = {.name = "Mod",
+                        .opsets = "10N 13b",
                         .infer = infer_broadcast,
                         .prepare = prepare_mod,
                         .layout = any_layout,
@@ -490,6 +510,7 @@ constexpr OpDef kMod = {.name = "Mod",
                         .canonicalize = canonicalize_mod};
 constexpr OpDef kPRelu = {
     .name = "PRelu",
+    .opsets = "7F 9iIlL 16b",
     .infer = infer_prelu,
     .prepare = prepare<Binary::kPRelu>,
     .layout = any_layout,

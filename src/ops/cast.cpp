@@ -5,6 +5,7 @@
 
 #include "core/elements.h"
 #include "ops/known_range.h"
+#include "ops/respell.h"
 #include "ops/rewrite.h"
 #include "ops/unary.h"
 
@@ -154,17 +155,25 @@ KnownRange range(const RangeContext& c) {
   return r;
 }
 
+// The types of the result are those of the input.
+void respell_cast(Respell& r) { r.need_type(target(r.node)); }
+void respell_cast_like(Respell& r) { r.need_type(r.dtype(1)); }
+
 constexpr OpDef kCast = {.name = "Cast",
+                         .opsets = "7No 9t 13b 21qQ 25pP saturate=1:19",
                          .infer = infer_cast,
                          .prepare = prepare_cast,
                          .layout = any_layout,
                          .quant = {.range = range},
-                         .canonicalize = canonicalize_cast};
+                         .canonicalize = canonicalize_cast,
+                         .respell = respell_cast};
 constexpr OpDef kCastLike = {.name = "CastLike",
+                             .opsets = "15Ab 21qQ 25pP saturate=1:19",
                              .since = 15,
                              .infer = infer_cast_like,
                              .prepare = prepare_cast,
-                             .canonicalize = canonicalize_cast_like};
+                             .canonicalize = canonicalize_cast_like,
+                             .respell = respell_cast_like};
 const RegisterOps kRegistered({&kCast, &kCastLike});
 
 }  // namespace

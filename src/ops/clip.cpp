@@ -5,7 +5,9 @@
 #include <cmath>
 #include <limits>
 
+#include "ops/cast.h"
 #include "ops/gradient.h"
+#include "ops/respell.h"
 #include "ops/rewrite.h"
 #include "ops/unary.h"
 
@@ -105,6 +107,18 @@ void canonicalize(Canonicalize& c) {
   c.finish("Clip", {c.add(extreme, {x, bound})});  // the bound that is absent
 }
 
+// Bounds were attributes before opset 11.
+void respell(Respell& r) {
+  if (!r.before(11) || r.needed >= 11) return;
+  for (const auto& [key, at] : {std::pair{"min", size_t{1}}, std::pair{"max", size_t{2}}}) {
+    if (r.node.input(at) == kNoValue) continue;
+    const Tensor* bound = r.constant(at);
+    if (!bound || bound->size() != 1) return r.need(11);
+    r.node.attributes.insert_or_assign(key, cast(*bound, DType::kFloat32).floats()[0]);
+    r.node.inputs[at] = kNoValue;
+  }
+}
+
 // ---- gradient
 
 void gradient(Gradient& g) {
@@ -180,6 +194,7 @@ const RegisterRewrite kExtremeToClip({.name = "write Max and Min with a scalar a
 const RegisterRewrite kMergeClamps({.name = "merge two clamps", .apply = merge_clamps, .order = 1});
 
 constexpr OpDef kClip = {.name = "Clip",
+                         .opsets = "7F 12cCsSiIlL 13b",
                          .infer = infer_same,
                          .prepare = prepare_clip,
                          .layout = any_layout,
@@ -187,6 +202,7 @@ constexpr OpDef kClip = {.name = "Clip",
                          .as_clamp = as_clamp,
                          .quant = {.kind = QuantRule::Kind::kRescaled},
                          .canonicalize = canonicalize,
+                         .respell = respell,
                          .gradient = gradient};
 const RegisterOps kRegistered({&kClip});
 

@@ -62,8 +62,9 @@ Kernel prepare_logical(PrepareContext& c) {
   return prepare_logical(c, kFunction);
 }
 
-constexpr OpDef test(std::string_view name, Kernel (*prepare)(PrepareContext&)) {
+constexpr OpDef test(std::string_view name, std::string_view opsets, Kernel (*prepare)(PrepareContext&)) {
   return {.name = name,
+          .opsets = opsets,
           .infer = infer_bool,
           .prepare = prepare,
           .layout = any_layout,
@@ -71,14 +72,15 @@ constexpr OpDef test(std::string_view name, Kernel (*prepare)(PrepareContext&)) 
           .canonicalize = upgrade_legacy_broadcast};
 }
 
-constexpr OpDef kEqual = test("Equal", prepare_compare<Compare::kEqual>);
-constexpr OpDef kLess = test("Less", prepare_compare<Compare::kLess>);
-constexpr OpDef kLessOrEqual = test("LessOrEqual", prepare_compare<Compare::kLessOrEqual>);
-constexpr OpDef kGreater = test("Greater", prepare_compare<Compare::kGreater>);
-constexpr OpDef kGreaterOrEqual = test("GreaterOrEqual", prepare_compare<Compare::kGreaterOrEqual>);
-constexpr OpDef kAnd = test("And", prepare_logical<Logical::kAnd>);
-constexpr OpDef kOr = test("Or", prepare_logical<Logical::kOr>);
-constexpr OpDef kXor = test("Xor", prepare_logical<Logical::kXor>);
+constexpr OpDef kEqual = test("Equal", "7ilo 11FcCsSIL 13b 19t", prepare_compare<Compare::kEqual>);
+constexpr OpDef kLess = test("Less", "7F 9cCsSiIlL 13b", prepare_compare<Compare::kLess>);
+constexpr OpDef kLessOrEqual = test("LessOrEqual", "12N 16b", prepare_compare<Compare::kLessOrEqual>);
+constexpr OpDef kGreater = test("Greater", "7F 9cCsSiIlL 13b", prepare_compare<Compare::kGreater>);
+constexpr OpDef kGreaterOrEqual =
+    test("GreaterOrEqual", "12N 16b", prepare_compare<Compare::kGreaterOrEqual>);
+constexpr OpDef kAnd = test("And", "7o", prepare_logical<Logical::kAnd>);
+constexpr OpDef kOr = test("Or", "7o", prepare_logical<Logical::kOr>);
+constexpr OpDef kXor = test("Xor", "7o", prepare_logical<Logical::kXor>);
 const RegisterOps kRegistered({&kEqual, &kLess, &kLessOrEqual, &kGreater, &kGreaterOrEqual, &kAnd, &kOr,
                                &kXor});
 

@@ -171,6 +171,7 @@ void gradient(Gradient& g) {
 }
 
 constexpr OpDef kConcat = {.name = "Concat",
+                           .opsets = "7A 13b axis<0:11",
                            .infer = infer_concat,
                            .prepare = prepare_concat,
                            .layout = any_layout,

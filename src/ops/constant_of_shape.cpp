@@ -52,6 +52,7 @@ KnownRange range(const RangeContext& c) {
 }
 
 constexpr OpDef kConstantOfShape = {.name = "ConstantOfShape",
+                                    .opsets = "@o 9No 20b 21qQ 25pP",
                                     .since = 9,
                                     .types = "i",
                                     .infer = infer,

@@ -650,6 +650,7 @@ const RegisterRewrite kAbsorbAdd({.name = "Add into the bias of a convolution",
 
 constexpr OpDef kConv = {
     .name = "Conv",
+    .opsets = "7F 22b",
     .infer = infer,
     .prepare = prepare,
     .layout = channels_last,

@@ -28,6 +28,7 @@ Kernel prepare(PrepareContext& c) {
 
 constexpr OpDef kConvInteger = {
     .name = "ConvInteger",
+    .opsets = "10cC",
     .since = 10,
     .types = "TUTU",
     .infer = infer,

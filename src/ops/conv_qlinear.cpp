@@ -23,7 +23,8 @@ void canonicalize(Canonicalize& c) {
            {y, scalar_if_single(c.graph, n.input(6)), scalar_if_single(c.graph, n.input(7))});
 }
 
-constexpr OpDef kQLinearConv = {.name = "QLinearConv", .since = 10, .canonicalize = canonicalize};
+constexpr OpDef kQLinearConv = {
+    .name = "QLinearConv", .opsets = "10cC", .since = 10, .canonicalize = canonicalize};
 constexpr OpDef kMicrosoftQLinearConv = {
     .domain = kMicrosoft, .name = "QLinearConv", .canonicalize = canonicalize};
 const RegisterOps kRegistered({&kQLinearConv, &kMicrosoftQLinearConv});

@@ -5,6 +5,7 @@
 
 #include "ops/conv.h"
 #include "ops/gradient.h"
+#include "ops/respell.h"
 
 namespace zp {
 namespace {
@@ -220,8 +221,14 @@ void gradient(Gradient& g) {
   if (g.wanted(2)) g.give(2, channel_sums(g, g.dy()));
 }
 
+void respell(Respell& r) {
+  // What these mean changed with opset 11.
+  if (r.node.string_attribute("auto_pad", "NOTSET").starts_with("SAME")) r.need(11);
+}
+
 constexpr OpDef kConvTranspose = {
     .name = "ConvTranspose",
+    .opsets = "7F 22b",
     .infer = infer,
     .prepare = prepare,
     .layout = channels_last,
@@ -235,6 +242,7 @@ constexpr OpDef kConvTranspose = {
               .block_axis = nullptr,
               .input_axis = [](const Node&, int) { return 0; },
               .channel_dim = 1},
+    .respell = respell,
     .gradient = gradient,
 };
 const RegisterOps kRegistered({&kConvTranspose});

@@ -53,8 +53,13 @@ Kernel prepare(PrepareContext& c) {
   };
 }
 
-constexpr OpDef kCumSum = {
-    .name = "CumSum", .since = 11, .types = "Ti", .infer = infer, .prepare = prepare, .layout = any_layout};
+constexpr OpDef kCumSum = {.name = "CumSum",
+                           .opsets = "11fdiIlL 14hb",
+                           .since = 11,
+                           .types = "Ti",
+                           .infer = infer,
+                           .prepare = prepare,
+                           .layout = any_layout};
 const RegisterOps kRegistered({&kCumSum});
 
 }  // namespace

@@ -99,11 +99,13 @@ void order_blocks(Canonicalize& c) {
 }
 
 constexpr OpDef kDepthToSpace = {.name = "DepthToSpace",
+                                 .opsets = "7A 13b mode=DCR:11",
                                  .infer = infer_blocks<true>,
                                  .prepare = prepare_blocks<true>,
                                  .layout = any_layout,
                                  .quant = {.kind = QuantRule::Kind::kSameScale}};
 constexpr OpDef kSpaceToDepth = {.name = "SpaceToDepth",
+                                 .opsets = "7A 13b",
                                  .infer = infer_blocks<false>,
                                  .prepare = prepare_blocks<false>,
                                  .layout = any_layout,

@@ -55,6 +55,7 @@ void gradient(Gradient& g) {
 }
 
 constexpr OpDef kExpand = {.name = "Expand",
+                           .opsets = "8A 13b",
                            .since = 8,
                            .types = "Ti",
                            .infer = infer_expand,

@@ -1,10 +1,14 @@
 // Gather, GatherElements, GatherND: values picked by index.
+#include "ops/gather.h"
+
 #include <algorithm>
 #include <cstring>
 #include <optional>
 
+#include "kernels/quantize.h"
 #include "ops/gradient.h"
 #include "ops/indices.h"
+#include "ops/respell.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -28,12 +32,19 @@ void infer_gather(InferContext& c) {
 enum class ScaleOf {
   kTensor,
   kRow,
-  kColumn
-};  // one for all; of the index that is picked; of the last dimension
+  kColumn,
+  kBlock
+};  // one for all; of the index that is picked; of the last dimension; of a part of that
 
 std::optional<ScaleOf> scale_of(const PrepareContext& c) {
   const EdgeQuant* q = c.quant(0);
-  if (!q || q->at_run_time() || q->block_size != 0) return std::nullopt;
+  if (!q || q->at_run_time()) return std::nullopt;
+  if (q->block_size != 0) {
+    const Shape& dims = c.dims(0);
+    const int rank = static_cast<int>(dims.size()), axis = q->axis < 0 ? q->axis + rank : q->axis;
+    const bool rows = rank > 1 && axis == rank - 1 && c.axis(c.node().int_attribute("axis", 0), rank) == 0;
+    return rows && bits_of(q->dtype) <= 8 ? std::optional(ScaleOf::kBlock) : std::nullopt;
+  }
   if (q->dtype != DType::kUint8 && q->dtype != DType::kInt8) return std::nullopt;
   if (q->per_tensor()) return ScaleOf::kTensor;
   const int rank = static_cast<int>(c.dims(0).size());
@@ -86,6 +97,33 @@ Kernel dequantizing_gather(const PrepareContext& c, size_t axis) {
   };
 }
 
+// The last dimension of what is picked is in blocks, each with its scale.
+Kernel block_gather(const PrepareContext& c) {
+  const Shape& dims = c.dims(0);
+  const EdgeQuant& q = *c.quant(0);
+  const int64_t size = dims[0], columns = dims.back(), lines = product(dims, 1, dims.size() - 1),
+                block = q.block_size, blocks = (columns + block - 1) / block,
+                count = element_count(c.dims(1));
+  const bool wide = c.dtype(1) == DType::kInt64;
+  const DType type = q.dtype;
+  return [=, scales = q.scale.floats(), points = q.zero_points()](const RunContext& run) {
+    const Indices indices = Indices::of(run, 1, wide);
+    run.parallel_range(count * lines, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, columns)),
+                       [&](int64_t begin, int64_t end) {
+                         for (int64_t i = begin; i < end; ++i) {
+                           const int64_t line = indices.at(i / lines, size) * lines + i % lines;
+                           for (int64_t b = 0; b < blocks; ++b) {
+                             const auto s = static_cast<size_t>(line * blocks + b);
+                             kernels::dequantize(run.in<void>(0), type, scales[s], points[s],
+                                                 run.out<float>(0) + i * columns + b * block,
+                                                 static_cast<size_t>(line * columns + b * block),
+                                                 static_cast<size_t>(std::min(block, columns - b * block)));
+                           }
+                         }
+                       });
+  };
+}
+
 // Rows of a table have little to do with each other: each may have a scale of its own.
 int row_axis(const Node& node, int) { return node.int_attribute("axis", 0) == 0 ? 0 : -1; }
 
@@ -94,6 +132,12 @@ Kernel prepare_gather(PrepareContext& c) {
   const auto axis =
       static_cast<size_t>(c.axis(c.node().int_attribute("axis", 0), static_cast<int>(dims.size())));
   const int64_t outer = product(dims, 0, axis), size = dims[axis];
+  if (c.quant(0) && c.quant(0)->block_size != 0) {
+    check_constant_indices(c, 1, {size});
+    if (size == 0 && element_count(c.dims(1)) > 0)
+      c.fail(ErrorCode::kShapeMismatch, "there is nothing to gather from");
+    return block_gather(c);
+  }
   const auto bytes = static_cast<size_t>(product(dims, axis + 1, dims.size())) * element_bytes(c, 0);
   const int64_t count = product(c.dims(1), 0, c.dims(1).size());
   const bool wide = c.dtype(1) == DType::kInt64;
@@ -214,14 +258,25 @@ Kernel prepare_gather_nd(PrepareContext& c) {
 
 void gradient(Gradient& g) { give_moved(g); }
 
+// Indices from the back came with opset 11.
+void respell(Respell& r) {
+  if (!r.before(11)) return;
+  const auto indices = r.integers(1);
+  if (!indices || std::any_of(indices->begin(), indices->end(), [](int64_t i) { return i < 0; })) r.need(11);
+}
+
 constexpr OpDef kGather = {.name = "Gather",
+                           .opsets = "7A 13b",
                            .types = "Ti",
                            .infer = infer_gather,
                            .prepare = prepare_gather,
                            .integer = has_integer_gather,
                            .quant = {.kind = QuantRule::Kind::kSameScale, .channel_axis = row_axis},
+                           .respell = respell,
+                           .fold = fold_gather,
                            .gradient = gradient};
 constexpr OpDef kGatherElements = {.name = "GatherElements",
+                                   .opsets = "11A 13b",
                                    .since = 11,
                                    .types = "Ti",
                                    .infer = infer_gather_elements,
@@ -229,6 +284,7 @@ constexpr OpDef kGatherElements = {.name = "GatherElements",
                                    .quant = {.kind = QuantRule::Kind::kSameScale},
                                    .gradient = gradient};
 constexpr OpDef kGatherNd = {.name = "GatherND",
+                             .opsets = "11A 13b batch_dims:12",
                              .since = 11,
                              .types = "Ti",
                              .infer = infer_gather_nd,

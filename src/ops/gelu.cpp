@@ -35,6 +35,21 @@ void gradient(Gradient& g) {
   give_derivative(g, tanh ? derivatives<tanh_derivative> : derivatives<derivative>, false);
 }
 
+// The formulas, for opsets before 20: x (1 + erf(x / sqrt 2)) / 2, and its approximation.
+void spell_out(Canonicalize& c) {
+  const ValueId x = c.node.input(0);
+  ValueId inner = kNoValue;
+  if (c.node.string_attribute("approximate", "none") == kTanh) {
+    constexpr float kFactor = std::numbers::sqrt2_v<float> * std::numbers::inv_sqrtpi_v<float>;
+    const ValueId cube = c.add("Mul", {x, c.add("Mul", {x, x})});
+    const ValueId sum = c.add("Add", {x, c.add("Mul", {cube, c.number(0.044715f)})});
+    inner = c.add("Tanh", {c.add("Mul", {sum, c.number(kFactor)})});
+  } else {
+    inner = c.add("Erf", {c.add("Div", {x, c.number(std::numbers::sqrt2_v<float>)})});
+  }
+  c.finish("Mul", {c.add("Mul", {x, c.add("Add", {inner, c.number(1)})}), c.number(0.5f)});
+}
+
 void expand_gelu(Canonicalize& c) { c.finish("Gelu", {c.node.input(0)}); }
 void expand_bias_gelu(Canonicalize& c) {
   c.finish("Gelu", {c.add("Add", {c.node.input(0), c.node.input(1)})});
@@ -123,6 +138,7 @@ const RegisterRewrite kFindGelu({.name = "write x (1 + Erf) / 2 as Gelu", .apply
 
 constexpr OpDef kGelu = {
     .name = "Gelu",
+    .opsets = "20Fb",
     .since = 20,
     .infer = infer_same,
     .prepare = prepare,
@@ -130,6 +146,7 @@ constexpr OpDef kGelu = {
     .unary = true,
     .quant = {.kind = QuantRule::Kind::kFloat,
               .why_float = "between float products, a quantized Gelu costs accuracy and saves nothing"},
+    .expand = spell_out,
     .gradient = gradient};
 constexpr OpDef kMicrosoftGelu = {.domain = kMicrosoft, .name = "Gelu", .canonicalize = expand_gelu};
 constexpr OpDef kBiasGelu = {.domain = kMicrosoft, .name = "BiasGelu", .canonicalize = expand_bias_gelu};

@@ -6,6 +6,7 @@
 #include "ops/matmul_nbits.h"
 #include "ops/product.h"
 #include "ops/product_qdq.h"
+#include "ops/respell.h"
 #include "ops/rewrite.h"
 
 namespace zp {
@@ -311,8 +312,13 @@ void gradient(Gradient& g) {
   }
 }
 
+void respell(Respell& r) {
+  if (r.node.input(2) == kNoValue) r.need(11);  // since then C may be absent
+}
+
 constexpr OpDef kGemm = {
     .name = "Gemm",
+    .opsets = "7F 9iIlL 13b",
     .infer = infer,
     .prepare = prepare,
     .integer = integer,
@@ -328,6 +334,7 @@ constexpr OpDef kGemm = {
                                              : turned(n, "transB") ? 1
                                                                    : 0; }},
     .canonicalize = canonicalize,
+    .respell = respell,
     .fold = fold,
     .gradient = gradient,
 };

@@ -112,13 +112,21 @@ const RegisterRewrite kFindGated({.name = "write a product with its HardSigmoid 
                                   .apply = find_gated,
                                   .order = -1});
 
+// For opsets before 14.
+void spell_out(Canonicalize& c) {
+  const ValueId x = c.node.input(0);
+  c.finish("Mul", {x, c.add("HardSigmoid", {x}, {{"alpha", 1.0f / 6}, {"beta", 0.5f}})});
+}
+
 constexpr OpDef kHardSwish = {.name = "HardSwish",
+                              .opsets = "14F 22b",
                               .since = 14,
                               .infer = infer_same,
                               .prepare = prepare,
                               .layout = any_layout,
                               .unary = true,
                               .quant = {.kind = QuantRule::Kind::kRescaled},
+                              .expand = spell_out,
                               .gradient = gradient};
 const RegisterOps kRegistered({&kHardSwish});
 

@@ -95,6 +95,7 @@ void gradient(Gradient& g) {
 const RegisterRewrite kRemoveIdentity({.name = "remove Identity", .apply = remove_identity, .order = -10});
 
 constexpr OpDef kIdentity = {.name = "Identity",
+                             .opsets = "7A 13b 21qQ 25pP",
                              .infer = infer_same,
                              .prepare = alias,
                              .layout = any_layout,

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "ops/op.h"
+#include "ops/respell.h"
 #include "ops/rewrite.h"
 
 namespace zp {
@@ -133,12 +134,17 @@ bool inline_branch(RewriteContext& r) {
   return true;
 }
 
+// Branches may give other shapes than each other since opset 11.
+void respell(Respell& r) { r.need(11); }
+
 constexpr OpDef kIf = {
     .name = "If",
+    .opsets = "@o 7A 16b 21qQ 25pP",
     .types = "b",
     .infer = infer_if,
     .prepare = prepare_if,
     .quant = {.why_float = "chooses between branches, whose layers are planned on their own"},
+    .respell = respell,
     .taken = taken};
 const RegisterOps kRegistered({&kIf});
 const RegisterRewrite kInlineBranch({.name = "branch whose condition is known",

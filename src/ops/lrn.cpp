@@ -60,6 +60,7 @@ Kernel prepare(PrepareContext& c) {
 
 constexpr OpDef kLrn = {
     .name = "LRN",
+    .opsets = "7F 13b",
     .infer = infer_same,
     .prepare = prepare,
     .quant = {.kind = QuantRule::Kind::kFloat,

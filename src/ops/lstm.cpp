@@ -390,6 +390,7 @@ double macs(const InferContext& c) {
 }
 
 constexpr OpDef kLstm = {.name = "LSTM",
+                         .opsets = "7F 22b layout:14",
                          .types = "TTTTiT",
                          .infer = infer,
                          .prepare = prepare,
@@ -401,6 +402,7 @@ constexpr OpDef kLstm = {.name = "LSTM",
                                    .channel_axis = [](const Node&, int rank) { return rank == 3 ? 1 : -1; },
                                    .why_float = "errors of 8 bits add up from step to step of a recurrence"},
                          .canonicalize = canonicalize,
+                         .fold = fold_lstm,
                          .gradient = lstm_gradient};
 const RegisterOps kRegistered({&kLstm});
 

@@ -114,5 +114,7 @@ struct Lstm {
 };
 
 void lstm_gradient(Gradient& g);
+// To DynamicQuantizeLSTM.
+bool fold_lstm(Fold& f);
 
 }  // namespace zp

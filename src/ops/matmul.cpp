@@ -261,6 +261,7 @@ const RegisterRewrite kFromLeft({.name = "MatMul with its weight on the left", .
 
 constexpr OpDef kMatMul = {
     .name = "MatMul",
+    .opsets = "7F 9iIlL 13b",
     .infer = infer,
     .prepare = prepare,
     .integer = integer,

@@ -31,6 +31,7 @@ Kernel prepare(PrepareContext& c) {
 
 constexpr OpDef kMatMulInteger = {
     .name = "MatMulInteger",
+    .opsets = "10cC",
     .since = 10,
     .types = "TUTU",
     .infer = infer,

@@ -48,22 +48,13 @@ void integer_to_float(Canonicalize& c) {
 // A (float), B, b_scale, b_zero_point, bias
 void dynamic(Canonicalize& c) {
   require_inputs(c, 3);
-  Graph& g = c.graph;
-  Node quantize;
-  quantize.op_type = "DynamicQuantizeLinear";
-  quantize.inputs = {c.node.input(0)};
-  const std::string base = c.node.output(0) == kNoValue ? c.node.name : g[c.node.output(0)].name;
-  for (const char* part : {"_quantized", "_scale", "_zero_point"})
-    quantize.outputs.push_back(g.add_value(base + part));
-  quantize.name = g[quantize.outputs[0]].name;
-  const std::vector<ValueId> made = quantize.outputs;
-  c.nodes.push_back(std::move(quantize));
-  const ValueId a = c.add("DequantizeLinear", made);
+  const ValueId a = add_dynamic_quantize(c, c.node.input(0));
   const ValueId b = right(c, 1, 2, 3);
   product_with_bias(c, a, b, c.node.input(4));
 }
 
-constexpr OpDef kQLinearMatMul = {.name = "QLinearMatMul", .since = 10, .canonicalize = qlinear};
+constexpr OpDef kQLinearMatMul = {
+    .name = "QLinearMatMul", .opsets = "10cC", .since = 10, .canonicalize = qlinear};
 constexpr OpDef kMatMulIntegerToFloat = {
     .domain = kMicrosoft, .name = "MatMulIntegerToFloat", .canonicalize = integer_to_float};
 constexpr OpDef kDynamicQuantizeMatMul = {

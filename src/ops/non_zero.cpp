@@ -52,6 +52,7 @@ Kernel prepare_non_zero(PrepareContext& c) {
 }
 
 constexpr OpDef kNonZero = {.name = "NonZero",
+                            .opsets = "9A 13b",
                             .since = 9,
                             .infer = infer_non_zero,
                             .prepare = prepare_non_zero,

@@ -315,10 +315,11 @@ bool find_layer_norm(RewriteContext& r) {
 const RegisterRewrite kFindLayerNorm({.name = "write a layer norm as LayerNormalization",
                                       .apply = find_layer_norm});
 
-constexpr OpDef normalization(std::string_view domain, std::string_view name, void (*infer)(InferContext&),
-                              Kernel (*prepare)(PrepareContext&)) {
+constexpr OpDef normalization(std::string_view domain, std::string_view name, std::string_view opsets,
+                              void (*infer)(InferContext&), Kernel (*prepare)(PrepareContext&)) {
   return {.domain = domain,
           .name = name,
+          .opsets = opsets,
           .types = "TU",
           .infer = infer,
           .prepare = prepare,
@@ -362,19 +363,47 @@ constexpr OpDef with_gain(OpDef def, int gain, int shift) {
   return def;
 }
 
-constexpr OpDef kLayerNorm =
-    with_gain(differentiable(normalization("", "LayerNormalization", infer_rows, prepare_rows<false>),
+// For opsets before 17.
+void spell_out_rows(Canonicalize& c) {
+  const Node& n = c.node;
+  const SymShape* shape = c.shape(0);
+  if (n.output(1) != kNoValue || n.output(2) != kNoValue || !shape) return;
+  const auto rank = static_cast<int64_t>(shape->size());
+  int64_t axis = n.int_attribute("axis", -1);
+  if (axis < 0) axis += rank;
+  std::vector<int64_t> along;
+  for (int64_t d = axis; d < rank; ++d) along.push_back(d);
+  const ValueId axes =
+      c.constant_value(n.name + "_axes", Tensor::of<int64_t>({static_cast<int64_t>(along.size())}, along));
+  const ValueId x = n.input(0);
+  const ValueId centred = c.add("Sub", {x, c.add("ReduceMean", {x, axes})});
+  const ValueId variance = c.add("ReduceMean", {c.add("Mul", {centred, centred}), axes});
+  const ValueId root =
+      c.add("Sqrt", {c.add("Add", {variance, c.number(n.float_attribute("epsilon", kEpsilon))})});
+  const ValueId normalized = c.add("Div", {centred, root});
+  if (n.input(2) == kNoValue) return c.finish("Mul", {normalized, n.input(1)});
+  c.finish("Add", {c.add("Mul", {normalized, n.input(1)}), n.input(2)});
+}
+constexpr OpDef with_expand(OpDef def, void (*expand)(Canonicalize&)) {
+  def.expand = expand;
+  return def;
+}
+
+constexpr OpDef kLayerNorm = with_expand(
+    with_gain(differentiable(normalization("", "LayerNormalization", "17Fb", infer_rows, prepare_rows<false>),
                              rows_gradient<true>),
-              1, 2);
+              1, 2),
+    spell_out_rows);
 constexpr OpDef kRmsNorm = {.name = "RMSNormalization", .since = 23, .canonicalize = expand_rms};
 constexpr OpDef kSimplified = with_gain(
-    differentiable(normalization("", "SimplifiedLayerNormalization", infer_rows, prepare_rows<true>),
+    differentiable(normalization("", "SimplifiedLayerNormalization", "7F", infer_rows, prepare_rows<true>),
                    rows_gradient<false>),
     1, -1);
 constexpr OpDef kInstanceNorm = with_canonicalize(
-    normalization("", "InstanceNormalization", infer_same, prepare_channels<false>), drop_consumed_inputs);
+    normalization("", "InstanceNormalization", "7F 22b", infer_same, prepare_channels<false>),
+    drop_consumed_inputs);
 constexpr OpDef kGroupNorm = with_canonicalize(
-    normalization("", "GroupNormalization", infer_same, prepare_channels<true>), canonicalize_groups);
+    normalization("", "GroupNormalization", "21Fb", infer_same, prepare_channels<true>), canonicalize_groups);
 constexpr OpDef kLp = {.name = "LpNormalization", .canonicalize = expand_lp};
 constexpr OpDef kMeanVariance = {.name = "MeanVarianceNormalization", .canonicalize = expand_mean_variance};
 const RegisterOps kRegistered({&kLayerNorm, &kRmsNorm, &kSimplified, &kInstanceNorm, &kGroupNorm, &kLp,

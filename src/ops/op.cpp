@@ -4,6 +4,8 @@
 #include <map>
 #include <utility>
 
+#include "ops/cast.h"
+
 namespace zp {
 namespace {
 
@@ -149,6 +151,10 @@ void Canonicalize::attribute_to_input(std::string_view key, size_t input) {
   node.inputs[input] = graph.add_constant(node.name + "_" + std::string(key),
                                           Tensor::of<int64_t>({static_cast<int64_t>(values.size())}, values));
   node.attributes.erase(node.attributes.find(key));
+}
+
+ValueId Canonicalize::number(float value) {
+  return constant_value(node.name + "_number", cast(Tensor::scalar(value), graph[node.inputs[0]].dtype));
 }
 
 ValueId Canonicalize::add(std::string_view type, Ids inputs) { return add(type, inputs, {}); }

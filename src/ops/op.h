@@ -31,6 +31,7 @@
 #include "core/text.h"
 #include "graph/dim.h"
 #include "graph/graph.h"
+#include "ops/respell.h"
 
 namespace zp {
 
@@ -389,6 +390,8 @@ struct Canonicalize {
   ValueId constant_value(std::string_view name, Tensor tensor) {
     return graph.add_constant(name, std::move(tensor));
   }
+  // A constant of the type that input 0 has, a float one.
+  ValueId number(float value);
   // Adds `type`(inputs) with one new output, and returns that output.
   ValueId add(std::string_view type, Ids inputs);
   ValueId add(std::string_view type, Ids inputs, NewAttributes attributes, std::string_view domain = "");
@@ -426,10 +429,25 @@ struct Fold {
 enum class QdqRole : uint8_t { kNone, kQuantize, kDequantize, kDynamicQuantize };
 
 class Gradient;  // ops/gradient.h
+struct Respell;  // ops/respell.h
 
 struct OpDef {
   std::string_view domain = "";
   std::string_view name;
+  // Of ai.onnx: which opsets have the operator in the form that it has in memory, and since when. Words:
+  //   "13cC"          since opset 13 with these types of input 0: f float32, d float64, h float16, b
+  //   bfloat16,
+  //                   c int8, s int16, i int32, l int64, C S I L the same unsigned, o bool, t string,
+  //                   q Q int4 and uint4, p P int2 and uint2; F for fdh, N for F and all 8 to 64 bit
+  //                   integers, A for N, o and t. The first says since when there is the operator at all, 7
+  //                   for "always".
+  //   "@1", "@o"      first of all: types are those of input 1, of the output
+  //   "mode=DCR:11"   the attribute came with opset 11; before, it was as if it had this value (without "=":
+  //   0;
+  //                   with nothing behind it: none)
+  //   "axis<0:11"     an attribute that may count from the back since opset 11
+  // ONNX's own schemas are the judge: tools/conformance.mjs compares.
+  std::string_view opsets = "";
   int since =
       1;  // the oldest version of the domain whose form `canonicalize` (or the kernel itself) understands
 
@@ -475,6 +493,11 @@ struct OpDef {
   QuantRule quant = {};
   QdqRole role = QdqRole::kNone;
   void (*canonicalize)(Canonicalize&) = nullptr;  // null: keep as it is
+  // Brings a node to the form of an older opset, beyond what `opsets` says. Null: nothing is beyond.
+  void (*respell)(Respell&) = nullptr;
+  // Spells a node out in operators that came earlier, for files that are too old for it. May leave `nodes`
+  // empty: it cannot. Null: nothing says the same.
+  void (*expand)(Canonicalize&) = nullptr;
   bool (*fold)(Fold&) = nullptr;
   bool deterministic = true;  // false: never folded into a constant (RandomNormal)
   // The subgraph that stands for the node when input 0 is known (If); nullopt: none does.

@@ -9,6 +9,7 @@
 #include "kernels/copy.h"
 #include "ops/cast.h"
 #include "ops/gradient.h"
+#include "ops/respell.h"
 #include "ops/rewrite.h"
 #include "ops/shape_arguments.h"
 
@@ -275,6 +276,34 @@ bool pad_into_next(RewriteContext& r) {
   return true;
 }
 
+// Pads and the value were attributes before opset 11; opset 18 brought axes, opset 19 wrapping around.
+void respell(Respell& r) {
+  Node& n = r.node;
+  if (n.string_attribute("mode", "constant") == "wrap") r.need(19);
+  if (r.before(18) && n.input(3) != kNoValue) {
+    const auto pads = r.integers(1), axes = r.integers(3);
+    const int rank = r.rank(0);
+    if (!pads || !axes || rank < 0) return r.need(18);
+    const auto all = static_cast<size_t>(rank);
+    std::vector<int64_t> wide(2 * all, 0);
+    for (size_t i = 0; i < axes->size(); ++i) {
+      const auto at = static_cast<size_t>((*axes)[i] < 0 ? (*axes)[i] + rank : (*axes)[i]);
+      wide[at] = (*pads)[i];
+      wide[at + all] = (*pads)[i + axes->size()];
+    }
+    r.set(1, std::move(wide));
+    n.inputs[3] = kNoValue;
+  }
+  if (!r.before(11)) return;
+  r.input_to_attribute(1, "pads", 11);
+  if (n.input(2) == kNoValue) return;
+  const Tensor* value = r.constant(2);
+  if (!value) return r.need(11);
+  if (r.needed >= 11) return;
+  n.attributes.insert_or_assign("value", cast(*value, DType::kFloat32).floats()[0]);
+  n.inputs[2] = kNoValue;
+}
+
 void gradient(Gradient& g) { give_moved(g, 2); }
 
 // What it pads with must be known to lie in the range that its scale is for.
@@ -284,6 +313,7 @@ std::string_view why_not(const InferContext& c) {
 }
 
 constexpr OpDef kPad = {.name = "Pad",
+                        .opsets = "7F 11cCsSiIlL 13otb 21qQ 25pP",
                         .types = "TiTi",
                         .infer = infer_pad,
                         .prepare = prepare_pad,
@@ -291,6 +321,7 @@ constexpr OpDef kPad = {.name = "Pad",
                         .integer = has_integer,
                         .quant = {.kind = QuantRule::Kind::kSameScale, .inserts = 2, .why_not = why_not},
                         .canonicalize = pads_to_inputs,
+                        .respell = respell,
                         .gradient = gradient};
 const RegisterOps kRegistered({&kPad});
 const RegisterRewrite kPadIntoNext({.name = "padding into the convolution or pool behind it",

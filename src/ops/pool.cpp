@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "ops/gradient.h"
+#include "ops/respell.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -416,27 +417,56 @@ constexpr OpDef kGlobalMaxGradientOp = {.domain = kOwn,
 
 constexpr std::string_view kNoIntegerNorm = "powers and roots have no integer kernel";
 
+// Since opset 22 no window starts behind the input (and its pads in front); before, ceil_mode could make one.
+void respell_windows(Respell& r) {
+  const ValueId x = r.node.input(0), y = r.node.output(0);
+  const std::string auto_pad = r.node.string_attribute("auto_pad", "NOTSET");
+  if (!r.before(22) || r.node.int_attribute("ceil_mode", 0) == 0 || auto_pad.starts_with("SAME")) return;
+  const std::vector<int64_t> kernel = r.node.ints_attribute("kernel_shape");
+  const size_t n = kernel.size();
+  const std::vector<int64_t> strides = r.node.ints_attribute("strides", std::vector<int64_t>(n, 1)),
+                             dilations = r.node.ints_attribute("dilations", std::vector<int64_t>(n, 1)),
+                             pads = r.node.ints_attribute("pads", std::vector<int64_t>(2 * n, 0));
+  const std::optional<SymShape>&in = r.graph[x].shape, &out = r.graph[y].shape;
+  if (!in || !out || in->size() != n + 2 || out->size() != n + 2) return;
+  for (size_t i = 0; i < n; ++i) {
+    if (!(*in)[i + 2].known() || !(*out)[i + 2].known()) continue;
+    const int64_t room = (*in)[i + 2].value() + pads[i] + pads[i + n] - ((kernel[i] - 1) * dilations[i] + 1);
+    if ((room + strides[i] - 1) / strides[i] + 1 != (*out)[i + 2].value()) r.need(22);
+  }
+}
+void respell_max(Respell& r) {
+  if (r.node.output(1) != kNoValue) r.need(8);  // the places of the largest
+  respell_windows(r);
+}
+
 constexpr OpDef kMaxPool = {.name = "MaxPool",
+                            .opsets = "7F 12cC 22b storage_order:8 ceil_mode:10 dilations=1:10",
                             .infer = infer_pool,
                             .prepare = prepare_max,
                             .layout = max_layout,
                             .quant = {.kind = QuantRule::Kind::kSameScale},
+                            .respell = respell_max,
                             .gradient = max_gradient};
 constexpr OpDef kGlobalMaxPool = {.name = "GlobalMaxPool",
+                                  .opsets = "7F 22b",
                                   .infer = infer_global,
                                   .prepare = prepare_global_max,
                                   .layout = global_layout,
                                   .quant = {.kind = QuantRule::Kind::kSameScale},
                                   .gradient = max_gradient};
 constexpr OpDef kAveragePool = {.name = "AveragePool",
+                                .opsets = "7F 22b ceil_mode:10 dilations=1:19",
                                 .infer = infer_pool,
                                 .prepare = prepare_average,
                                 .layout = channels_last,
                                 .integer = has_integer_mean,
                                 .quant = {.kind = QuantRule::Kind::kRescaled},
+                                .respell = respell_windows,
                                 .fold = fold_average,
                                 .gradient = average_gradient};
 constexpr OpDef kGlobalAveragePool = {.name = "GlobalAveragePool",
+                                      .opsets = "7F 22b",
                                       .infer = infer_global,
                                       .prepare = prepare_global_average,
                                       .layout = global_layout,
@@ -445,12 +475,15 @@ constexpr OpDef kGlobalAveragePool = {.name = "GlobalAveragePool",
                                       .fold = fold_global_average,
                                       .gradient = average_gradient};
 constexpr OpDef kLpPool = {.name = "LpPool",
+                           .opsets = "7F 22b ceil_mode:18 dilations=1:18",
                            .infer = infer_pool,
                            .prepare = prepare_lp,
                            .layout = channels_last,
                            .quant = {.why_float = kNoIntegerNorm},
-                           .canonicalize = whole_power};
+                           .canonicalize = whole_power,
+                           .respell = respell_windows};
 constexpr OpDef kGlobalLpPool = {.name = "GlobalLpPool",
+                                 .opsets = "7F 22b",
                                  .infer = infer_global,
                                  .prepare = prepare_global_lp,
                                  .layout = global_layout,

@@ -52,6 +52,20 @@ ValueId add_dequantize(Canonicalize& c, ValueId value, ValueId scale, ValueId ze
   return c.add("DequantizeLinear", std::move(inputs), std::move(attributes));
 }
 
+ValueId add_dynamic_quantize(Canonicalize& c, ValueId value) {
+  Graph& g = c.graph;
+  Node quantize;
+  quantize.op_type = "DynamicQuantizeLinear";
+  quantize.inputs = {value};
+  const std::string base = c.node.output(0) == kNoValue ? c.node.name : g[c.node.output(0)].name;
+  for (const char* part : {"_quantized", "_scale", "_zero_point"})
+    quantize.outputs.push_back(g.add_value(base + part));
+  quantize.name = g[quantize.outputs[0]].name;
+  const std::vector<ValueId> made = quantize.outputs;
+  c.nodes.push_back(std::move(quantize));
+  return c.add("DequantizeLinear", made);
+}
+
 ValueId add_scale_product(Canonicalize& c, ValueId a, ValueId b, float alpha) {
   const Tensor* at = c.graph.constant(a);
   const Tensor* bt = c.graph.constant(b);

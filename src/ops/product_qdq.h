@@ -25,6 +25,8 @@ int64_t known_size(const Graph& graph, ValueId value);
 
 // DequantizeLinear of `value`; `axis` counts only where the scale has more than one element.
 ValueId add_dequantize(Canonicalize& c, ValueId value, ValueId scale, ValueId zero_point, int64_t axis);
+// DynamicQuantizeLinear of `value`, and DequantizeLinear behind it.
+ValueId add_dynamic_quantize(Canonicalize& c, ValueId value);
 // a * b * alpha of scales: a constant where they are, nodes otherwise.
 ValueId add_scale_product(Canonicalize& c, ValueId a, ValueId b, float alpha = 1);
 

@@ -6,6 +6,7 @@
 
 #include "kernels/quantize.h"
 #include "ops/cast.h"
+#include "ops/respell.h"
 #include "ops/unary.h"
 
 namespace zp {
@@ -277,6 +278,34 @@ void canonicalize_dequantize(Canonicalize& c) {
   c.finish("Cast", {y}, {{"to", static_cast<int64_t>(type)}});
 }
 
+// Scales of their own for slices came with opset 13, other types of scales with opset 19, 16 and 4 bits with
+// opset 21, 2 bits with opset 25. (Blocks: see `opsets`.)
+void respell(Respell& r, DType integers) {
+  const DType scale = r.dtype(1);
+  if (scale == DType::kFloat16 || scale == DType::kBfloat16) r.need(19);
+  if (r.before(13)) {
+    if (r.rank(1) != 0) r.need(13);
+    r.node.attributes.erase("axis");
+  }
+  const int bits = integers == DType::kUndefined ? 8 : bits_of(integers);
+  if (bits == 16 || bits == 4) r.need(21);
+  if (bits == 2) r.need(25);
+}
+void respell_quantize(Respell& r) {
+  Node& n = r.node;
+  const auto type = static_cast<DType>(n.int_attribute("output_dtype", 0));
+  respell(r, n.input(2) == kNoValue ? type : r.dtype(2));
+  if (!r.before(21) || type == DType::kUndefined) return;
+  if (n.input(2) == kNoValue && type != DType::kUint8) {  // before, a zero point said which type
+    const std::optional<SymShape>& shape = r.graph[n.input(1)].shape;
+    const std::optional<Shape> dims = shape ? concrete(*shape) : std::nullopt;
+    if (!dims) return r.need(21);
+    r.set(2, r.graph.add_constant(n.name + "_zero_point", Tensor(type, *dims)));
+  }
+  n.attributes.erase("output_dtype");
+}
+void respell_dequantize(Respell& r) { respell(r, r.dtype(0)); }
+
 // com.microsoft's forms came before ai.onnx had per-axis scales and 16-bit types; they say the same.
 void to_standard(Canonicalize& c) {
   c.node.domain.clear();
@@ -284,22 +313,27 @@ void to_standard(Canonicalize& c) {
 }
 
 constexpr OpDef kQuantize = {.name = "QuantizeLinear",
+                             .opsets = "10fi 19hb saturate=1:19 block_size:21 output_dtype=:21",
                              .since = 10,
                              .types = "TUV",
                              .infer = infer_quantize,
                              .prepare = prepare_quantize,
                              .layout = layout,
                              .role = QdqRole::kQuantize,
-                             .canonicalize = canonicalize_quantize};
+                             .canonicalize = canonicalize_quantize,
+                             .respell = respell_quantize};
 constexpr OpDef kDequantize = {.name = "DequantizeLinear",
+                               .opsets = "10cCi 21sSqQ 25pP block_size:21",
                                .since = 10,
                                .types = "TUT",
                                .infer = infer_dequantize,
                                .prepare = prepare_dequantize,
                                .layout = layout,
                                .role = QdqRole::kDequantize,
-                               .canonicalize = canonicalize_dequantize};
+                               .canonicalize = canonicalize_dequantize,
+                               .respell = respell_dequantize};
 constexpr OpDef kDynamic = {.name = "DynamicQuantizeLinear",
+                            .opsets = "11f",
                             .since = 11,
                             .infer = infer_dynamic,
                             .prepare = prepare_dynamic,

@@ -90,6 +90,7 @@ void canonicalize_range(Canonicalize& c) {
 }
 
 constexpr OpDef kRange = {.name = "Range",
+                          .opsets = "11fdsil 27hb",
                           .since = 11,
                           .infer = infer_range,
                           .prepare = prepare_range,

@@ -6,6 +6,7 @@
 
 #include "kernels/wide.h"
 #include "ops/gradient.h"
+#include "ops/respell.h"
 #include "ops/shape_arguments.h"
 #include "ops/unary.h"
 
@@ -109,6 +110,22 @@ void canonicalize(Canonicalize& c) {
   c.keep();
 }
 
+template <int64_t kSince>
+void respell(Respell& r) {
+  if (!r.before(kSince)) return;
+  const Tensor* axes = r.constant(1);
+  const bool given = r.node.input(1) != kNoValue;
+  if (given && axes && axes->size() == 0) {
+    r.node.inputs[1] = kNoValue;
+  } else if (given) {
+    r.node.attributes.erase("noop_with_empty_axes");
+    r.input_to_attribute(1, "axes", kSince);
+    if (axes)
+      for (int64_t& axis : std::get<std::vector<int64_t>>(r.node.attributes["axes"]))
+        r.from_front(axis, r.rank(0));
+  }
+}
+
 // p and q: dy and y with the dimensions that were reduced; r, s: elements of x and of y; t: 1 where x is y.
 // Elements that are the largest together, as rounded and clamped ones often are, share dy.
 constexpr char kSpread[] = "Expand(p, Shape(a))", kMeanOf[] = "Expand(Div(p, Div(r, s)), Shape(a))",
@@ -133,29 +150,45 @@ void gradient(Gradient& g) {
   gradient(g, kFormula);
 }
 
-constexpr OpDef reduction(std::string_view name, Kernel (*prepare)(PrepareContext&),
+constexpr OpDef reduction(std::string_view name, std::string_view opsets, Kernel (*prepare)(PrepareContext&),
                           void (*gradient)(Gradient&) = nullptr) {
   return {
       .name = name,
+      .opsets = opsets,
       .types = "Ti",
       .infer = infer_reduce,
       .prepare = prepare,
       .layout = layout,
       .quant = {.kind = QuantRule::Kind::kFloat, .why_float = "there is no integer form for this reduction"},
       .canonicalize = canonicalize,
+      .respell = respell<18>,
       .gradient = gradient};
 }
 
-constexpr OpDef kSum = reduction("ReduceSum", prepare<Reduce::kSum>, gradient<kSpread>);
-constexpr OpDef kMean = reduction("ReduceMean", prepare<Reduce::kMean>, gradient<kMeanOf>);
-constexpr OpDef kMax = reduction("ReduceMax", prepare<Reduce::kMax>, gradient<kPicked>);
-constexpr OpDef kMin = reduction("ReduceMin", prepare<Reduce::kMin>, gradient<kPicked>);
-constexpr OpDef kProd = reduction("ReduceProd", prepare<Reduce::kProd>);
-constexpr OpDef kL1 = reduction("ReduceL1", prepare<Reduce::kL1>, gradient<kSignOf>);
-constexpr OpDef kL2 = reduction("ReduceL2", prepare<Reduce::kL2>, gradient<kDirection>);
-constexpr OpDef kSumSquare = reduction("ReduceSumSquare", prepare<Reduce::kSumSquare>, gradient<kTwice>);
-constexpr OpDef kLogSum = reduction("ReduceLogSum", prepare<Reduce::kLogSum>);
-constexpr OpDef kLogSumExp = reduction("ReduceLogSumExp", prepare<Reduce::kLogSumExp>);
+constexpr OpDef sum() {
+  OpDef def =
+      reduction("ReduceSum", "7FiIlL 13b noop_with_empty_axes:13", prepare<Reduce::kSum>, gradient<kSpread>);
+  def.respell = respell<13>;
+  return def;
+}
+constexpr OpDef kSum = sum();
+constexpr OpDef kMean =
+    reduction("ReduceMean", "7FiIlL 13b noop_with_empty_axes:18", prepare<Reduce::kMean>, gradient<kMeanOf>);
+constexpr OpDef kMax = reduction("ReduceMax", "7FiIlL 12cC 13b 20o noop_with_empty_axes:18",
+                                 prepare<Reduce::kMax>, gradient<kPicked>);
+constexpr OpDef kMin = reduction("ReduceMin", "7FiIlL 12cC 13b 20o noop_with_empty_axes:18",
+                                 prepare<Reduce::kMin>, gradient<kPicked>);
+constexpr OpDef kProd = reduction("ReduceProd", "7FiIlL 13b noop_with_empty_axes:18", prepare<Reduce::kProd>);
+constexpr OpDef kL1 =
+    reduction("ReduceL1", "7FiIlL 13b noop_with_empty_axes:18", prepare<Reduce::kL1>, gradient<kSignOf>);
+constexpr OpDef kL2 =
+    reduction("ReduceL2", "7FiIlL 13b noop_with_empty_axes:18", prepare<Reduce::kL2>, gradient<kDirection>);
+constexpr OpDef kSumSquare = reduction("ReduceSumSquare", "7FiIlL 13b noop_with_empty_axes:18",
+                                       prepare<Reduce::kSumSquare>, gradient<kTwice>);
+constexpr OpDef kLogSum =
+    reduction("ReduceLogSum", "7FiIlL 13b noop_with_empty_axes:18", prepare<Reduce::kLogSum>);
+constexpr OpDef kLogSumExp =
+    reduction("ReduceLogSumExp", "7FiIlL 13b noop_with_empty_axes:18", prepare<Reduce::kLogSumExp>);
 
 // ---- ArgMax, ArgMin
 
@@ -200,10 +233,16 @@ Kernel prepare_arg(PrepareContext& c) {
   return prepare_arg(c, kSmallest);
 }
 
-constexpr OpDef kArgMax = {
-    .name = "ArgMax", .infer = infer_arg, .prepare = prepare_arg<false>, .layout = layout};
-constexpr OpDef kArgMin = {
-    .name = "ArgMin", .infer = infer_arg, .prepare = prepare_arg<true>, .layout = layout};
+constexpr OpDef kArgMax = {.name = "ArgMax",
+                           .opsets = "7N 13b select_last_index:12 axis<0:11",
+                           .infer = infer_arg,
+                           .prepare = prepare_arg<false>,
+                           .layout = layout};
+constexpr OpDef kArgMin = {.name = "ArgMin",
+                           .opsets = "7N 13b select_last_index:12 axis<0:11",
+                           .infer = infer_arg,
+                           .prepare = prepare_arg<true>,
+                           .layout = layout};
 const RegisterOps kRegistered({&kSum, &kMean, &kMax, &kMin, &kProd, &kL1, &kL2, &kSumSquare, &kLogSum,
                                &kLogSumExp, &kArgMax, &kArgMin});
 

@@ -148,6 +148,7 @@ bool merge(RewriteContext& r) {
 
 const RegisterRewrite kMerge({.name = "merge two reshapes", .apply = merge});
 constexpr OpDef kReshape = {.name = "Reshape",
+                            .opsets = "7A 13b 21qQ 25pP allowzero:14",
                             .types = "Ti",
                             .infer = infer_reshape,
                             .prepare = alias,
@@ -156,6 +157,7 @@ constexpr OpDef kReshape = {.name = "Reshape",
                             .canonicalize = shape_to_input,
                             .gradient = gradient};
 constexpr OpDef kFlatten = {.name = "Flatten",
+                            .opsets = "7F 9cCsSiIlLot 13b 21qQ 25pP axis<0:11",
                             .infer = infer_flatten,
                             .prepare = alias,
                             .layout = flatten_layout,

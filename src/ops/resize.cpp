@@ -13,6 +13,7 @@
 #include "kernels/copy.h"
 #include "ops/cast.h"
 #include "ops/gradient.h"
+#include "ops/respell.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -450,6 +451,36 @@ void canonicalize_upsample(Canonicalize& c) {
                                     Tensor::of<float>({static_cast<int64_t>(scales.size())}, scales)));
 }
 
+// Opset 10 has nothing but scales, and the coordinates that expand_scales says. Opset 11 wants all inputs
+// before the last; opset 18 brought attributes (see `opsets`), opset 19 symmetric coordinates.
+void respell(Respell& r) {
+  Node& n = r.node;
+  const std::string coordinates = n.string_attribute("coordinate_transformation_mode", "half_pixel");
+  const std::string mode = n.string_attribute("mode", "nearest");
+  if (coordinates == "half_pixel_symmetric") r.need(19);
+  if (r.before(13)) {
+    const auto none = [&] { return r.graph.add_constant(n.name + "_none", Tensor(DType::kFloat32, {0})); };
+    if (!r.before(11)) {
+      for (size_t i : {size_t{1}, size_t{2}})
+        if (n.input(i) == kNoValue) r.set(i, none());
+      return;
+    }
+    const Tensor* scales = r.constant(2);
+    if (!scales || scales->size() == 0 || mode == "cubic" || coordinates != "asymmetric" ||
+        n.int_attribute("exclude_outside", 0) != 0) {
+      return r.need(11);
+    }
+    const std::vector<float> factors = scales->floats();
+    const bool shrinks = std::any_of(factors.begin(), factors.end(), [](float f) { return f < 1; });
+    const bool grows = std::any_of(factors.begin(), factors.end(), [](float f) { return f > 1; });
+    const std::string rounding = n.string_attribute("nearest_mode", "round_prefer_floor");
+    if (mode == "nearest" && ((shrinks && grows) || rounding != (shrinks ? "ceil" : "floor")))
+      return r.need(11);
+    n.inputs = {n.inputs[0], n.inputs[2]};
+    n.attributes = {{"mode", mode}};
+  }
+}
+
 // ---- gradient: each pass backwards. Of an interpolation: dy, the shape of x, scales, sizes.
 
 void infer_gradient(InferContext& c) { infer_as_given(c, 1); }
@@ -514,6 +545,7 @@ constexpr OpDef kResizeGradient = {.domain = kOwn,
                                    .infer = infer_gradient,
                                    .prepare = prepare_gradient};
 constexpr OpDef kResize = {.name = "Resize",
+                           .opsets = "10A 13b antialias:18 axes=:18 keep_aspect_ratio_policy=stretch:18",
                            .since = 10,
                            .types = "TUfi",
                            .infer = infer_resize,
@@ -521,6 +553,7 @@ constexpr OpDef kResize = {.name = "Resize",
                            .layout = resize_layout,
                            .quant = {.kind = QuantRule::Kind::kSameScale, .blends = true, .why_not = why_not},
                            .canonicalize = canonicalize_resize,
+                           .respell = respell,
                            .gradient = gradient};
 constexpr OpDef kUpsample = {.name = "Upsample", .quant = {}, .canonicalize = canonicalize_upsample};
 const RegisterOps kRegistered({&kResize, &kUpsample, &kResizeGradient});

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "ops/indices.h"
+#include "ops/respell.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -203,18 +204,27 @@ void rename(Canonicalize& c) {
 
 constexpr std::string_view kWhyFloat = "mixes two values that may have different scales";
 
+void respell(Respell& r) {
+  const std::string reduction = r.node.string_attribute("reduction", "none");
+  if (reduction == "max" || reduction == "min") r.need(18);
+}
+
 constexpr OpDef kScatterNd = {.name = "ScatterND",
+                              .opsets = "11A 13b reduction=none:16",
                               .since = 11,
                               .types = "TiT",
                               .infer = infer_scatter_nd,
                               .prepare = prepare_scatter_nd,
-                              .quant = {.why_float = kWhyFloat}};
+                              .quant = {.why_float = kWhyFloat},
+                              .respell = respell};
 constexpr OpDef kScatterElements = {.name = "ScatterElements",
+                                    .opsets = "11A 13b reduction=none:16",
                                     .since = 11,
                                     .types = "TiT",
                                     .infer = infer_scatter_elements,
                                     .prepare = prepare_scatter_elements,
-                                    .quant = {.why_float = kWhyFloat}};
+                                    .quant = {.why_float = kWhyFloat},
+                                    .respell = respell};
 constexpr OpDef kScatter = {.name = "Scatter", .since = 9, .canonicalize = rename};
 const RegisterOps kRegistered({&kScatterNd, &kScatterElements, &kScatter});
 

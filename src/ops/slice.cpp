@@ -4,6 +4,7 @@
 
 #include "kernels/copy.h"
 #include "ops/gradient.h"
+#include "ops/respell.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -125,17 +126,40 @@ void bounds_to_inputs(Canonicalize& c) {  // attributes before opset 10
   c.keep();
 }
 
+// Bounds were attributes before opset 10, and without steps; axes and steps may be negative since opset 11.
+void respell(Respell& r) {
+  if (!r.before(11)) return;
+  std::optional<std::vector<int64_t>> axes = r.integers(3), steps = r.integers(4);
+  const auto computed = [&](size_t i) { return r.node.input(i) != kNoValue && !r.constant(i); };
+  if (computed(3) || computed(4)) return r.need(11);
+  if (steps) {
+    for (int64_t step : *steps)
+      if (step != 1) r.need(step < 0 ? 11 : 10);
+  }
+  if (axes) {
+    for (int64_t& axis : *axes) r.from_front(axis, r.rank(0));
+    r.set(3, std::move(*axes));
+  }
+  if (!r.before(10)) return;
+  if (steps) r.node.inputs[4] = kNoValue;
+  r.input_to_attribute(1, "starts", 10);
+  r.input_to_attribute(2, "ends", 10);
+  r.input_to_attribute(3, "axes", 10);
+}
+
 // Of a table, rows may have scales of their own: it becomes floats before it is cut.
 int row_axis(const Node&, int rank) { return rank > 1 ? 0 : -1; }
 void gradient(Gradient& g) { give_moved(g); }
 
 constexpr OpDef kSlice = {.name = "Slice",
+                          .opsets = "7A 13b",
                           .types = "Ti",
                           .infer = infer_slice,
                           .prepare = prepare_slice,
                           .layout = any_layout,
                           .quant = {.kind = QuantRule::Kind::kSameScale, .channel_axis = row_axis},
                           .canonicalize = bounds_to_inputs,
+                          .respell = respell,
                           .gradient = gradient};
 const RegisterOps kRegistered({&kSlice});
 

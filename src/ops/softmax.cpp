@@ -6,6 +6,7 @@
 
 #include "ops/gradient.h"
 #include "ops/known_range.h"
+#include "ops/respell.h"
 #include "ops/unary.h"
 
 namespace zp {
@@ -103,6 +104,14 @@ void canonicalize(Canonicalize& c) {
   flattened<kName>(c, c.node.input(0), c.node.int_attribute("axis", 1), true);
 }
 
+// Before opset 13 it worked on all dimensions from the axis on.
+void respell(Respell& r) {
+  if (!r.before(13)) return;
+  const int64_t axis = r.node.int_attribute("axis", -1), last = r.rank(0) - 1;
+  if (last < 0 || (axis != -1 && axis != last)) return r.need(13);
+  r.node.attributes.insert_or_assign("axis", last);
+}
+
 // com.microsoft: X, X_scale, x_zero_point, y_scale, y_zero_point; attribute `opset` says which Softmax is
 // meant.
 constexpr char kSoftmaxName[] = "Softmax", kLogSoftmaxName[] = "LogSoftmax",
@@ -151,10 +160,11 @@ void gradient(Gradient& g) {
       {g.integers({g.axis("axis", -1)})});
 }
 
-constexpr OpDef softmax(std::string_view name, Kernel (*prepare)(PrepareContext&),
+constexpr OpDef softmax(std::string_view name, std::string_view opsets, Kernel (*prepare)(PrepareContext&),
                         void (*canonicalize)(Canonicalize&), bool (*fold)(Fold&), void (*gradient)(Gradient&),
                         KnownRange (*range)(const RangeContext&)) {
   return {.name = name,
+          .opsets = opsets,
           .infer = infer_softmax,
           .prepare = prepare,
           .layout = any_layout,
@@ -162,14 +172,15 @@ constexpr OpDef softmax(std::string_view name, Kernel (*prepare)(PrepareContext&
                     .why_float = "Softmax needs more than 8 bits on its input and output",
                     .range = range},
           .canonicalize = canonicalize,
+          .respell = respell,
           .fold = fold,
           .gradient = gradient};
 }
 
-constexpr OpDef kSoftmax = softmax(kSoftmaxName, prepare<false>, canonicalize<kSoftmaxName>, fold_qlinear,
-                                   gradient<false>, always_within<0, 1>);
+constexpr OpDef kSoftmax = softmax(kSoftmaxName, "7F 13b", prepare<false>, canonicalize<kSoftmaxName>,
+                                   fold_qlinear, gradient<false>, always_within<0, 1>);
 constexpr OpDef kLogSoftmax =
-    softmax(kLogSoftmaxName, prepare<true>, canonicalize<kLogSoftmaxName>, nullptr, gradient<true>,
+    softmax(kLogSoftmaxName, "7F 13b", prepare<true>, canonicalize<kLogSoftmaxName>, nullptr, gradient<true>,
             [](const RangeContext&) { return KnownRange{.hi = 0}; });
 constexpr OpDef kQLinearSoftmax = {
     .domain = kMicrosoft, .name = kQLinearName, .canonicalize = expand_qlinear};

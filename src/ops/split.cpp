@@ -4,6 +4,7 @@
 
 #include "ops/cast.h"
 #include "ops/gradient.h"
+#include "ops/respell.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -116,6 +117,21 @@ void sizes_to_input(Canonicalize& c) {
   c.keep();
 }
 
+// Opset 13 made the sizes an input; opset 18 lets the last of equal parts be smaller, and wants their number.
+void respell(Respell& r) {
+  r.input_to_attribute(1, "split", 13);
+  const auto number = r.node.attributes.find("num_outputs");
+  if (!r.before(18) || number == r.node.attributes.end()) return;
+  r.node.attributes.erase(number);
+  const ValueId x = r.node.input(0);
+  int64_t axis = r.node.int_attribute("axis", 0);
+  if (axis < 0) axis += r.rank(0);
+  const auto at = static_cast<size_t>(axis);
+  const bool equal = axis >= 0 && axis < r.rank(0) && (*r.graph[x].shape)[at].known() &&
+                     (*r.graph[x].shape)[at].value() % static_cast<int64_t>(r.node.outputs.size()) == 0;
+  if (!equal) r.need(18);
+}
+
 void gradient(Gradient& g) {
   if (!g.wanted(0)) return;
   std::vector<ValueId> parts;
@@ -127,12 +143,14 @@ void gradient(Gradient& g) {
 }
 
 constexpr OpDef kSplit = {.name = "Split",
+                          .opsets = "7A 13b axis<0:11",
                           .types = "Ti",
                           .infer = infer_split,
                           .prepare = prepare_split,
                           .layout = any_layout,
                           .quant = {.kind = QuantRule::Kind::kSameScale},
                           .canonicalize = sizes_to_input,
+                          .respell = respell,
                           .gradient = gradient};
 const RegisterOps kRegistered({&kSplit});
 

@@ -2,6 +2,7 @@
 
 #include "core/sort.h"
 #include "ops/gradient.h"
+#include "ops/respell.h"
 #include "ops/rewrite.h"
 #include "ops/shape_arguments.h"
 
@@ -105,22 +106,37 @@ void gradient(Gradient& g) {
   if (g.wanted(0)) g.give(0, g.reshaped_like(g.dy(), g.in(0)));
 }
 
+// Axes are those of the output where dimensions are added (opset 13 made them an input).
+template <bool kAdds>
+void respell(Respell& r) {
+  r.input_to_attribute(1, "axes", 13);
+  const auto found = r.node.attributes.find("axes");
+  if (found == r.node.attributes.end()) return;
+  auto& axes = std::get<std::vector<int64_t>>(found->second);
+  const int rank = r.rank(0), more = kAdds ? static_cast<int>(axes.size()) : 0;
+  for (int64_t& axis : axes) r.from_front(axis, rank < 0 ? rank : rank + more);
+}
+
 const RegisterRewrite kCancel({.name = "Squeeze and Unsqueeze that cancel", .apply = cancel});
 constexpr OpDef kSqueeze = {.name = "Squeeze",
+                            .opsets = "7A 13b 21qQ 25pP",
                             .types = "Ti",
                             .infer = infer<squeezed>,
                             .prepare = alias,
                             .layout = layout<squeezed>,
                             .quant = {.kind = QuantRule::Kind::kSameScale},
                             .canonicalize = axes_to_input,
+                            .respell = respell<false>,
                             .gradient = gradient};
 constexpr OpDef kUnsqueeze = {.name = "Unsqueeze",
+                              .opsets = "7A 13b 21qQ 25pP",
                               .types = "Ti",
                               .infer = infer<unsqueezed>,
                               .prepare = alias,
                               .layout = layout<unsqueezed>,
                               .quant = {.kind = QuantRule::Kind::kSameScale},
                               .canonicalize = unsqueeze_axes_to_input,
+                              .respell = respell<true>,
                               .gradient = gradient};
 const RegisterOps kRegistered({&kSqueeze, &kUnsqueeze});
 

@@ -72,6 +72,7 @@ void canonicalize(Canonicalize& c) {
 }
 
 constexpr OpDef kTile = {.name = "Tile",
+                         .opsets = "7A 13b",
                          .types = "Ti",
                          .infer = infer_tile,
                          .prepare = prepare_tile,

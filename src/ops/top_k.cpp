@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "core/elements.h"
+#include "ops/respell.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -104,12 +105,22 @@ void k_to_input(Canonicalize& c) {  // an attribute before opset 10
   c.keep();
 }
 
+void respell(Respell& r) {
+  if (!r.before(10)) return;
+  const auto k = r.integers(1);
+  if (!k || k->size() != 1) return r.need(10);
+  r.node.attributes.insert_or_assign("k", k->front());
+  r.node.inputs[1] = kNoValue;
+}
+
 constexpr OpDef kTopK = {.name = "TopK",
+                         .opsets = "7F 11cCsSiIlL 24b largest=1:11 sorted=1:11",
                          .types = "Ti",
                          .infer = infer_top_k,
                          .prepare = prepare_top_k,
                          .quant = {.kind = QuantRule::Kind::kSameScale},
-                         .canonicalize = k_to_input};
+                         .canonicalize = k_to_input,
+                         .respell = respell};
 const RegisterOps kRegistered({&kTopK});
 
 }  // namespace

@@ -126,6 +126,7 @@ void gradient(Gradient& g) {
 const RegisterRewrite kMerge({.name = "merge two transpositions", .apply = merge});
 const RegisterRewrite kPassFunction({.name = "function between two transpositions", .apply = pass_function});
 constexpr OpDef kTranspose = {.name = "Transpose",
+                              .opsets = "7A 13b 21qQ 25pP",
                               .infer = infer_transpose,
                               .prepare = prepare_transpose,
                               .layout = transpose_layout,

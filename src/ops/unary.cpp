@@ -213,9 +213,10 @@ constexpr QuantRule kFunction{.kind = QuantRule::Kind::kFloat,
 constexpr QuantRule kWithinOne{
     .kind = kFunction.kind, .why_float = kFunction.why_float, .range = always_within<-1, 1>};
 
-constexpr OpDef smooth(std::string_view name, Kernel (*prepare)(PrepareContext&),
+constexpr OpDef smooth(std::string_view name, std::string_view opsets, Kernel (*prepare)(PrepareContext&),
                        void (*gradient)(Gradient&) = nullptr, QuantRule quant = kFunction) {
   return {.name = name,
+          .opsets = opsets,
           .infer = infer_same,
           .prepare = prepare,
           .layout = any_layout,
@@ -226,37 +227,38 @@ constexpr OpDef smooth(std::string_view name, Kernel (*prepare)(PrepareContext&)
 }
 
 using enum kernels::Unary;
-constexpr OpDef kExpOp = smooth("Exp", prepare_or_double<kExp, std::exp>, exp_gradient);
-constexpr OpDef kLogOp = smooth("Log", prepare_or_double<kLog, std::log>, log_gradient);
-constexpr OpDef kSqrtOp = smooth("Sqrt", prepare_or_double<kSqrt, std::sqrt>, sqrt_gradient);
-constexpr OpDef kReciprocalOp = smooth("Reciprocal", prepare<kReciprocal>, reciprocal_gradient);
-constexpr OpDef kErfOp = smooth("Erf", prepare_or_double<kErf, std::erf>, erf_gradient, kWithinOne);
-constexpr OpDef kAbsOp = smooth("Abs", prepare_abs, abs_gradient);
-constexpr OpDef kNegOp = smooth("Neg", prepare_neg, neg_gradient);
-constexpr OpDef kFloorOp = smooth("Floor", prepare_or_double<kFloor, std::floor>);
-constexpr OpDef kCeilOp = smooth("Ceil", prepare_or_double<kCeil, std::ceil>);
-constexpr OpDef kRoundOp = smooth("Round", prepare_or_double<kRound, std::nearbyint>);
-constexpr OpDef kSignOp = smooth("Sign", prepare_sign, nullptr, kWithinOne);
-constexpr OpDef kSinOp = smooth("Sin", prepare_or_double<kSin, std::sin>, nullptr, kWithinOne);
-constexpr OpDef kCosOp = smooth("Cos", prepare_or_double<kCos, std::cos>, nullptr, kWithinOne);
-constexpr OpDef kTanOp = smooth("Tan", prepare<kTan>);
-constexpr OpDef kAsinOp = smooth("Asin", prepare<kAsin>);
-constexpr OpDef kAcosOp = smooth("Acos", prepare<kAcos>);
-constexpr OpDef kAtanOp = smooth("Atan", prepare<kAtan>);
-constexpr OpDef kSinhOp = smooth("Sinh", prepare<kSinh>);
-constexpr OpDef kCoshOp = smooth("Cosh", prepare<kCosh>);
-constexpr OpDef kAsinhOp = smooth("Asinh", prepare<kAsinh>);
-constexpr OpDef kAcoshOp = smooth("Acosh", prepare<kAcosh>);
-constexpr OpDef kAtanhOp = smooth("Atanh", prepare<kAtanh>);
+constexpr OpDef kExpOp = smooth("Exp", "7F 13b", prepare_or_double<kExp, std::exp>, exp_gradient);
+constexpr OpDef kLogOp = smooth("Log", "7F 13b", prepare_or_double<kLog, std::log>, log_gradient);
+constexpr OpDef kSqrtOp = smooth("Sqrt", "7F 13b", prepare_or_double<kSqrt, std::sqrt>, sqrt_gradient);
+constexpr OpDef kReciprocalOp = smooth("Reciprocal", "7F 13b", prepare<kReciprocal>, reciprocal_gradient);
+constexpr OpDef kErfOp = smooth("Erf", "9N 13b", prepare_or_double<kErf, std::erf>, erf_gradient, kWithinOne);
+constexpr OpDef kAbsOp = smooth("Abs", "7N 13b", prepare_abs, abs_gradient);
+constexpr OpDef kNegOp = smooth("Neg", "7Fcsil 13b", prepare_neg, neg_gradient);
+constexpr OpDef kFloorOp = smooth("Floor", "7F 13b", prepare_or_double<kFloor, std::floor>);
+constexpr OpDef kCeilOp = smooth("Ceil", "7F 13b", prepare_or_double<kCeil, std::ceil>);
+constexpr OpDef kRoundOp = smooth("Round", "11F 22b", prepare_or_double<kRound, std::nearbyint>);
+constexpr OpDef kSignOp = smooth("Sign", "9N 13b", prepare_sign, nullptr, kWithinOne);
+constexpr OpDef kSinOp = smooth("Sin", "7F 22b", prepare_or_double<kSin, std::sin>, nullptr, kWithinOne);
+constexpr OpDef kCosOp = smooth("Cos", "7F 22b", prepare_or_double<kCos, std::cos>, nullptr, kWithinOne);
+constexpr OpDef kTanOp = smooth("Tan", "7F 22b", prepare<kTan>);
+constexpr OpDef kAsinOp = smooth("Asin", "7F 22b", prepare<kAsin>);
+constexpr OpDef kAcosOp = smooth("Acos", "7F 22b", prepare<kAcos>);
+constexpr OpDef kAtanOp = smooth("Atan", "7F 22b", prepare<kAtan>);
+constexpr OpDef kSinhOp = smooth("Sinh", "9F 22b", prepare<kSinh>);
+constexpr OpDef kCoshOp = smooth("Cosh", "9F 22b", prepare<kCosh>);
+constexpr OpDef kAsinhOp = smooth("Asinh", "9F 22b", prepare<kAsinh>);
+constexpr OpDef kAcoshOp = smooth("Acosh", "9F 22b", prepare<kAcosh>);
+constexpr OpDef kAtanhOp = smooth("Atanh", "9F 22b", prepare<kAtanh>);
 
-constexpr OpDef exact(std::string_view name, void (*infer)(InferContext&),
+constexpr OpDef exact(std::string_view name, std::string_view opsets, void (*infer)(InferContext&),
                       Kernel (*prepare)(PrepareContext&)) {
-  return {.name = name, .infer = infer, .prepare = prepare, .layout = any_layout, .quant = {}};
+  return {
+      .name = name, .opsets = opsets, .infer = infer, .prepare = prepare, .layout = any_layout, .quant = {}};
 }
-constexpr OpDef kNotOp = exact("Not", infer_same, prepare_not);
-constexpr OpDef kBitwiseNotOp = exact("BitwiseNot", infer_same, prepare_bitwise_not);
-constexpr OpDef kIsNaNOp = exact("IsNaN", infer_bool, prepare_is_nan);
-constexpr OpDef kIsInfOp = exact("IsInf", infer_bool, prepare_is_inf);
+constexpr OpDef kNotOp = exact("Not", "7o", infer_same, prepare_not);
+constexpr OpDef kBitwiseNotOp = exact("BitwiseNot", "18cCsSiIlL", infer_same, prepare_bitwise_not);
+constexpr OpDef kIsNaNOp = exact("IsNaN", "9F 13b", infer_bool, prepare_is_nan);
+constexpr OpDef kIsInfOp = exact("IsInf", "10fd 20hb", infer_bool, prepare_is_inf);
 const RegisterOps kRegistered({&kExpOp,   &kLogOp,   &kSqrtOp,  &kReciprocalOp, &kErfOp,  &kAbsOp,
                                &kNegOp,   &kFloorOp, &kCeilOp,  &kRoundOp,      &kSignOp, &kSinOp,
                                &kCosOp,   &kTanOp,   &kAsinOp,  &kAcosOp,       &kAtanOp, &kSinhOp,

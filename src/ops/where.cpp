@@ -33,6 +33,7 @@ KnownRange range(const RangeContext& c) {
 }
 
 constexpr OpDef kWhere = {.name = "Where",
+                          .opsets = "@1 9A 16b",
                           .since = 9,
                           .types = "bT",
                           .infer = infer_where,

@@ -90,6 +90,7 @@ class Pipeline : public Job {
       const bool samples = d->needs_samples && d->needs_samples(state_.config, *state_.scheme);
       if (d->repair && (samples || unproven) && !runs) {
         left_out_ += (left_out_.empty() ? "'" : ", '") + std::string(d->name) + "'";
+        std::erase(state_.config.repairs, d->name);
         continue;
       }
       defs_.push_back(d);

@@ -76,8 +76,9 @@ struct Report {
   std::string mode;
   std::vector<LayerReport> layers;  // in the order of the (simplified) graph
   std::vector<std::string> warnings;
-  std::vector<std::string> repairs;  // what each repair, and training, did, a sentence each
-  std::vector<Trial> trials;         // of a search, in order
+  std::vector<std::string> repairs;      // what each repair, and training, did, a sentence each
+  std::vector<std::string> repairs_run;  // their names
+  std::vector<Trial> trials;             // of a search, in order
   size_t layers_quantized = 0;
   size_t weight_bytes_before = 0, weight_bytes_after = 0;  // of all constants, scales included
   double macs = 0, macs_quantized = 0;

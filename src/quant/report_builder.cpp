@@ -111,6 +111,7 @@ class Builder {
     for (const auto& [graph, plan] : state_.branches)
       report_.warnings.insert(report_.warnings.end(), plan.warnings.begin(), plan.warnings.end());
     report_.repairs = state_.repaired;
+    report_.repairs_run = state_.config.repairs;
     Graph graph = with_shapes(state_.prepared->graph, state_.fed);
     add(graph, state_.prepared->graph, state_.plan, state_.weights, true);
     if (report_.layers_quantized == 0)

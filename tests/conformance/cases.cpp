@@ -4,6 +4,10 @@
 //                                    without, and writes a line before and one after it:
 //                                      run NAME
 //                                      passed | differs | type | form | operator, a tab, and why
+//   zeropoint_cases --rewrite FOLDER TO < NAMES
+//                                    writes FOLDER/NAME/model.onnx as TO/NAME.lowest.onnx, of the lowest
+//                                    opset that can say it, and TO/NAME.newest.onnx; what cannot be read is
+//                                    left out. Runs them, and says what they give otherwise, a line each
 //   zeropoint_cases --operators      writes the registry as JSON
 //
 // "operator": no file in ops/ handles it; "form", "type": it does, but says that it does not do this.
@@ -13,6 +17,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -117,9 +122,9 @@ Verdict run_data(const std::shared_ptr<const Model>& model, const fs::path& data
   return {};
 }
 
-Verdict run_case(const fs::path& folder) {
+Verdict run_case(const fs::path& folder, const fs::path& file_name = "model.onnx") {
   try {
-    FileBytes file = load(folder / "model.onnx");
+    FileBytes file = load(folder / file_name);
     const auto model = std::make_shared<const Model>(onnx::read(std::move(file.bytes), file.size));
     std::set<std::string> unknown;
     collect_unknown(model->graph, unknown);
@@ -145,6 +150,32 @@ Verdict run_case(const fs::path& folder) {
   }
 }
 
+void rewrite_case(const fs::path& folder, const fs::path& to, const std::string& name) {
+  std::optional<Model> model;
+  try {
+    FileBytes file = load(folder / name / "model.onnx");
+    model = onnx::read(std::move(file.bytes), file.size);
+  } catch (const Error&) {
+    return;  // run_case says why
+  }
+  std::set<std::string> unknown;
+  collect_unknown(model->graph, unknown);
+  if (!unknown.empty()) return;
+  const std::pair<const char*, int64_t> wanted[] = {{".lowest.onnx", onnx::lowest_opset(*model).opset},
+                                                    {".newest.onnx", onnx::kNewestOpset}};
+  for (const auto& [suffix, opset] : wanted) {
+    const std::vector<std::byte> bytes = onnx::write(*model, opset);
+    std::ofstream(to / (name + suffix), std::ios::binary)
+        .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
+  }
+  if (run_case(folder / name).kind != "passed") return;
+  for (const auto& [suffix, opset] : wanted) {
+    const Verdict verdict = run_case(folder / name, to / (name + suffix));
+    if (verdict.kind != "passed")
+      std::cout << name << ", written as opset " << opset << ": " << verdict.why << std::endl;
+  }
+}
+
 void write_operators() {
   constexpr std::string_view kinds[] = {"float", "product", "same scale", "own scale"};
   std::cout << R"({"newestOpset": )" << onnx::kNewestOpset << R"(, "operators": )";
@@ -154,7 +185,8 @@ void write_operators() {
     const QuantRule& rule = def->quant;
     const bool moves = rule.kind == QuantRule::Kind::kSameScale;
     std::cout << separator << R"({"domain": ")" << (def->domain.empty() ? "ai.onnx" : def->domain)
-              << R"(", "name": ")" << def->name << R"(", "since": )" << def->since << R"(, "kernel": )"
+              << R"(", "name": ")" << def->name << R"(", "opsets": ")" << def->opsets << R"(", "respells": )"
+              << flag(def->respell) << R"(, "since": )" << def->since << R"(, "kernel": )"
               << flag(def->prepare) << R"(, "integer": )"
               << flag(def->integer || def->unary || moves || def->role != QdqRole::kNone)
               << R"(, "gradient": )" << flag(def->gradient) << R"(, "rule": ")"
@@ -169,8 +201,13 @@ void write_operators() {
 }  // namespace zp
 
 int main(int argc, char** argv) {
+  if (argc == 4 && std::string(argv[1]) == "--rewrite") {
+    for (std::string name; std::getline(std::cin, name);) zp::rewrite_case(argv[2], argv[3], name);
+    return 0;
+  }
   if (argc != 2) {
-    std::cerr << "zeropoint_cases FOLDER < NAMES, or zeropoint_cases --operators\n";
+    std::cerr << "zeropoint_cases FOLDER < NAMES, zeropoint_cases --rewrite FOLDER TO < NAMES, or "
+                 "zeropoint_cases --operators\n";
     return 2;
   }
   if (std::string(argv[1]) == "--operators") {

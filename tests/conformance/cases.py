@@ -3,7 +3,8 @@
 FOLDER/NAME/model.onnx and FOLDER/NAME/test_data_set_N/{input,output}_M.pb, as ONNX's own tools lay them out, and
 FOLDER/index.json: {"cases": [{name, op, expanded}], "operators": {domain: {name: {versions, deprecated}}}}. `op` is the
 operator that a case is about ("" where it is about none alone), `expanded` says that the model spells it out in others,
-`versions` are those of its operator set at which the operator changed, and at `deprecated` it ended.
+`versions` are those of its operator set at which the operator changed, and at `deprecated` it ended. Of operators of
+ai.onnx, `forms` has by version the element types of inputs and outputs, and attributes with their defaults as text.
 
 The wheel of onnx has the code that makes the node cases, and not the cases: they take a minute to make. It has
 the models that PyTorch's exporter and ONNX's authors left, which are copied.
@@ -54,6 +55,22 @@ def qualified(node):
     return f"{node.domain or 'ai.onnx'}.{node.op_type}"
 
 
+def element_types(value):
+    return sorted(name[7:-1] for name in value.types if name.startswith("tensor("))
+
+
+def form(schema):
+    defaults = {}
+    for name, attribute in schema.attributes.items():
+        value = onnx.helper.get_attribute_value(attribute.default_value) if attribute.default_value.name else None
+        defaults[name] = value.decode() if isinstance(value, bytes) else str(value)
+    return {
+        "inputs": [element_types(value) for value in schema.inputs],
+        "outputs": [element_types(value) for value in schema.outputs],
+        "attributes": defaults,
+    }
+
+
 def operators():
     found = {}
     for schema in onnx.defs.get_all_schemas_with_history():
@@ -62,6 +79,8 @@ def operators():
             entry["deprecated"] = schema.since_version
         else:
             entry["versions"].append(schema.since_version)
+            if schema.domain == "":
+                entry.setdefault("forms", {})[schema.since_version] = form(schema)
     for entries in found.values():
         for entry in entries.values():
             entry["versions"].sort()

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { type ModelProblem, type ValueInfo, ZeropointError } from '../node.ts';
+import { provenanceKey } from '../provenance.ts';
 import {
   addCommonOptions,
   amount,
@@ -80,9 +81,12 @@ async function inspect(path: string, options: Options): Promise<void> {
     table([
       ['file', `${path}, ${bytes(report.size)}`],
       ['made by', [report.producer, report.producerVersion].filter(Boolean).join(' ') || '-'],
-      ['opsets', opsets],
+      ['opsets', `${opsets} (ai.onnx ${report.lowestOpset} can say it)`],
       ...model.inputs.map((value) => ['input', `${value.name}: ${shape(value)}`]),
       ...model.outputs.map((value) => ['output', `${value.name}: ${shape(value)}`]),
+      ...report.metadata
+        .filter(({ key }) => key.startsWith(provenanceKey))
+        .map(({ key, value }) => ['made with', `${key}: ${value}`]),
       ['parameters', `${amount(report.parameters)}, ${bytes(report.weightBytes)}`],
       [
         'operations',

@@ -12,6 +12,7 @@ import {
   interrupted,
   json,
   loadModel,
+  parse,
   print,
   type SampleArguments,
   samplesFor,
@@ -30,6 +31,7 @@ interface Options extends CommonOptions, SampleArguments, SchemeArguments {
   calibration?: string;
   labels?: string;
   format?: 'qdq' | 'qoperator';
+  opset?: number;
   force?: boolean;
   verify?: boolean;
 }
@@ -49,6 +51,11 @@ export function quantizeCommand(): CommandType {
         '--format <name>',
         'Q/DQ pairs, or operators that take integers (default: qdq, but qoperator for weights of 2 bits)',
       ).choices(['qdq', 'qoperator']),
+    )
+    .option(
+      '--opset <n>',
+      'the opset of ai.onnx that is written, 7 to 28 (default: the lowest that can say the model)',
+      parse.positiveInteger,
     )
     .option(
       '--checkpoint <file>',
@@ -124,6 +131,7 @@ async function quantize(path: string, options: Options): Promise<void> {
           ? undefined
           : await labelsFor(options.labels, options.calibration as string, model.inputs),
       format: options.format,
+      opset: options.opset,
       onProgress: (progress) => {
         trains = progress.phase === 'train' && (progress.training?.step ?? 0) > 0;
         shown.progress(progress);
@@ -152,7 +160,7 @@ function printReport(output: string, report: QuantizeReport): void {
   if (layersQuantized === 0) print(`nothing was quantized: ${layers}`);
   print(
     table([
-      ['written', output],
+      ['written', `${output}, opset ${report.opset}`],
       ['size', `${bytes(sizeBefore)} → ${bytes(sizeAfter)} (${sizeChange(sizeBefore, sizeAfter)})`],
       ['quantized', `${layers}${share}`],
       ['samples', report.samples > 0 ? `${report.samples}` : '-'],

@@ -194,13 +194,18 @@ export class EngineHost {
     unwrap(this.#model(id).requireSupported());
   }
 
-  writeModel(id: Id, format: string): Uint8Array<ArrayBuffer> {
-    return unwrap(this.#model(id).write(format));
+  /** `opset`: 0 for the lowest that can say the model. */
+  writeModel(id: Id, format: string, opset: number): Uint8Array<ArrayBuffer> {
+    return unwrap(this.#model(id).write(format, opset));
   }
 
-  /** How long the file would be. */
-  sizeOfModel(id: Id, format: string): number {
-    return this.writeModel(id, format).byteLength;
+  /** How long the file would be, and which opset it would have. */
+  measureModel(id: Id, format: string, opset: number): { size: number; opset: number } {
+    return unwrap(this.#model(id).measure(format, opset));
+  }
+
+  addMetadata(id: Id, key: string, value: string): void {
+    unwrap(this.#model(id).addMetadata(key, value));
   }
 
   /** The model with dimensions that have these names fixed. */

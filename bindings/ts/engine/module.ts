@@ -55,7 +55,10 @@ export interface ModelHandle extends Handle {
   describe(): Answer<{ inputs: ValueInfo[]; optionalInputs: ValueInfo[]; outputs: ValueInfo[] }>;
   inspect(): Answer<ModelFacts>;
   requireSupported(): Answer<undefined>;
-  write(format: string): Answer<Uint8Array<ArrayBuffer>>;
+  /** `opset`: 0 for the lowest that can say the model. */
+  write(format: string, opset: number): Answer<Uint8Array<ArrayBuffer>>;
+  measure(format: string, opset: number): Answer<{ size: number; opset: number }>;
+  addMetadata(key: string, value: string): Answer<undefined>;
 }
 
 /** What a model's file says of itself. */
@@ -76,6 +79,8 @@ export interface ModelFacts {
   operators: { op: string; count: number }[];
   /** As the file had them; the engine works with the newest form it knows. */
   opsets: { domain: string; version: number }[];
+  /** The lowest opset of ai.onnx that can say the model: see QuantizeOptions.opset. */
+  lowestOpset: number;
   metadata: { key: string; value: string }[];
 }
 
@@ -324,6 +329,8 @@ export interface EngineReport {
   warnings: string[];
   /** What each repair, and training, did, a sentence each. */
   repairs: string[];
+  /** The names of the repairs that ran. */
+  repairsRun: string[];
   /** What a search tried, in order; of mode `auto` and targets. */
   trials: Trial[];
   layersQuantized: number;

@@ -39,11 +39,31 @@ void warn_of_masks(Planner& p) {
   }
 }
 
+// A recurrence with integers for all that it multiplies with: W and R of an LSTM.
+bool is_whole_recurrence(Planner& p, int32_t i) {
+  const NodePlan& n = p.at(i);
+  return n.quantized && n.weights != DType::kFloat16 && !n.more_slots.empty() && !n.data.empty() &&
+         p.precision(i).activations != DType::kUndefined;
+}
+
+// Its input becomes uint8 in each run, as DynamicQuantizeLSTM takes it (ops/lstm_quantized.cpp), which has
+// zero points of channels only where they are all the same.
+void recur(Planner& p, int32_t i) {
+  const bool middle = is_signed_integer(p.at(i).weights) && p.config.symmetric_weights;
+  p.quantize_weights(i, p.at(i).weights, middle ? p.at(i).grouping : Grouping{},
+                     "its input becomes uint8 in each run");
+  p.at(i).activations = DType::kUint8;
+}
+
 void decide(Planner& p) {
   p.quantize_stored();
   bool in_integers = false;
   for (int32_t i = 0; i < p.count(); ++i) {
     NodePlan& n = p.at(i);
+    if (is_whole_recurrence(p, i)) {
+      recur(p, i);
+      in_integers = true;
+    }
     if (!p.allowed(i) || n.quantized) continue;
     if (p.kind(i) != Kind::kProduct) {
       n.why = "keeps float values: only layers with weights are quantized dynamically";

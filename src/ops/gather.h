@@ -1,0 +1,13 @@
+// Gather and its form for quantized tables.
+#pragma once
+
+#include "ops/op.h"
+
+namespace zp {
+
+// A Gather along dimension 0 of a constant table as GatherBlockQuantized. The table has 8 bits and a scale
+// for each row, or 8 or 4 bits and scales for blocks of its last dimension. One with a single scale before a
+// Q stays as it is: its integers are picked as they are.
+bool fold_gather(Fold& f);
+
+}  // namespace zp

@@ -1,0 +1,175 @@
+// GatherBlockQuantized (com.microsoft): rows of a quantized table become floats when they are picked. In
+// memory it is DequantizeLinear, in blocks along the last dimension, before a Gather.
+#include <algorithm>
+#include <bit>
+
+#include "ops/gather.h"
+#include "ops/product_qdq.h"
+
+namespace zp {
+namespace {
+
+constexpr int64_t kSmallestBlock = 16;
+
+// A constant, or one that a Reshape gives other dimensions (as files have it whose head shares the table).
+const Tensor* stored(const Canonicalize& c, size_t input) {
+  if (const Tensor* t = c.constant(input)) return t;
+  for (const Node& n : c.graph.nodes)
+    if (n.is("Reshape") && n.output(0) == c.node.input(input)) return c.graph.constant(n.input(0));
+  return nullptr;
+}
+
+Shape with_last(Shape dims, int64_t last) {
+  dims.back() = last;
+  return dims;
+}
+
+// Codes of fewer than 8 bits, the first in the lowest bits; rows of `packed` bytes hold `count` of them.
+Tensor unpacked(const Tensor& bytes, int bits, const Shape& dims) {
+  const int64_t packed = bytes.dims().back(), count = dims.back(), per_byte = 8 / bits;
+  Tensor out(DType::kUint4, dims);
+  std::fill_n(out.mutable_raw(), out.bytes(), std::byte{0});
+  for (int64_t i = 0; i < out.size(); ++i) {
+    const int64_t row = i / count, at = i % count;
+    const int code =
+        std::to_integer<int>(bytes.raw()[row * packed + at / per_byte]) >> (at % per_byte * bits) &
+        ((1 << bits) - 1);
+    out.mutable_raw()[i / 2] |= static_cast<std::byte>(code << (i % 2 * 4));
+  }
+  return out;
+}
+
+Tensor filled(DType type, const Shape& dims, int value) {
+  Tensor out(type, dims);
+  std::fill_n(out.mutable_raw(), out.bytes(),
+              static_cast<std::byte>(bits_of(type) == 4 ? value * 17 : value));
+  return out;
+}
+
+// data, indices, scales, zero_points
+void canonicalize(Canonicalize& c) {
+  require_inputs(c, 3);
+  const Tensor *data = stored(c, 0), *scales = c.constant(2), *points = c.constant(3);
+  if (!data || !scales || (c.node.input(3) != kNoValue && !points))
+    c.fail(ErrorCode::kUnsupportedOperator, "a table that is computed is not supported");
+  const auto rank = static_cast<int64_t>(data->dims().size());
+  const auto from_front = [&](std::string_view key, int64_t otherwise) {
+    const int64_t axis = c.node.int_attribute(key, otherwise);
+    if (axis < -rank || axis >= rank) c.fail(ErrorCode::kInvalidModel, {key, " is ", axis});
+    return axis < 0 ? axis + rank : axis;
+  };
+  const int64_t gather = from_front("gather_axis", 0), along = from_front("quantize_axis", 1);
+  const int64_t block = c.node.int_attribute("block_size", 128);
+  if (block < kSmallestBlock || !std::has_single_bit(static_cast<uint64_t>(block)))
+    c.fail(ErrorCode::kInvalidModel, {"block_size is ", block});
+  const auto bits = static_cast<int>(c.node.int_attribute("bits", 4));
+  Tensor table = *data;
+  std::optional<Tensor> zeros;
+  if (points) zeros = *points;
+  if (data->dtype() == DType::kUint8) {
+    if (bits != 2 && bits != 4 && bits != 8)
+      c.fail(ErrorCode::kUnsupportedOperator, {"a table of ", bits, " bits is not supported"},
+             "2, 4 and 8 bits are");
+    const DType type = bits == 8 ? DType::kUint8 : DType::kUint4;
+    if (scales->dims().empty()) c.fail(ErrorCode::kInvalidModel, "the scales are a scalar");
+    if (bits < 8) {
+      table = unpacked(*data, bits, with_last(data->dims(), data->dims().back() * (8 / bits)));
+      if (points && points->size() * (8 / bits) < scales->size())
+        c.fail(ErrorCode::kInvalidModel, {"zero points of shape ", points->dims(), " do not fit the scales"});
+      if (points) zeros = unpacked(*points, bits, scales->dims());
+    }
+    if (!points) zeros = filled(type, scales->dims(), 1 << (bits - 1));
+  } else if (data->dtype() != DType::kInt4 && data->dtype() != DType::kUint4) {
+    c.fail(ErrorCode::kUnsupportedType, {"a table of ", name_of(data->dtype()), " is not supported"});
+  }
+  Shape blocks = table.dims();
+  int64_t& count = blocks[static_cast<size_t>(along)];
+  count = (count + block - 1) / block;
+  if (scales->dims() != blocks || (zeros && zeros->dims() != blocks)) {
+    c.fail(ErrorCode::kInvalidModel, {"scales of shape ", scales->dims(), " do not fit a table of shape ",
+                                      table.dims(), " in blocks of ", block});
+  }
+  const std::string name = c.graph[c.node.inputs[0]].name;
+  const ValueId floats =
+      c.add("DequantizeLinear",
+            {c.constant_value(name + "_table", std::move(table)), c.node.inputs[2],
+             zeros ? c.constant_value(name + "_zero_points", std::move(*zeros)) : kNoValue},
+            {{"axis", along}, {"block_size", block}});
+  c.finish("Gather", {floats, c.node.inputs[1]}, {{"axis", gather}});
+}
+
+constexpr OpDef kGatherBlockQuantized = {
+    .domain = kMicrosoft, .name = "GatherBlockQuantized", .canonicalize = canonicalize};
+const RegisterOps kRegistered({&kGatherBlockQuantized});
+
+// Integers as codes of `bits` bits, moved by `base`, each row packed into bytes of its own.
+Tensor packed(const Tensor& integers, int64_t base, int bits, Shape dims) {
+  const int64_t count = dims.back(), per_byte = 8 / bits, bytes = (count + per_byte - 1) / per_byte;
+  dims.back() = bytes;
+  Tensor out(DType::kUint8, dims);
+  std::fill_n(out.mutable_raw(), out.bytes(), std::byte{0});
+  for (int64_t i = 0; i < integers.size(); ++i) {
+    const int64_t row = i / count, at = i % count;
+    out.mutable_raw()[row * bytes + at / per_byte] |=
+        static_cast<std::byte>((integers.integer_at(i) - base) << (at % per_byte * bits));
+  }
+  return out;
+}
+
+}  // namespace
+
+bool fold_gather(Fold& f) {
+  Graph& g = f.graph;
+  if (f.inputs.size() != 2 || !f.inputs[0] || f.inputs[1] || f.inputs[0]->dynamic) return false;
+  const QuantizedEdge& e = *f.inputs[0];
+  const Tensor *table = g.constant(e.quantized), *scales = g.constant(e.scale),
+               *points = g.constant(e.zero_point);
+  if (!table || !scales || scales->dtype() != DType::kFloat32 || (e.zero_point != kNoValue && !points))
+    return false;
+  const Shape& dims = table->dims();
+  const auto rank = static_cast<int>(dims.size());
+  const int bits = bits_of(table->dtype());
+  const bool is_signed = is_signed_integer(table->dtype());
+  if (rank < 2 || f.node.int_attribute("axis", 0) != 0 || (bits != 8 && bits != 4) || table->size() == 0)
+    return false;
+  const int64_t columns = dims.back();
+  if (columns * bits % 8 != 0) return false;
+  const int axis = e.axis < 0 ? e.axis + rank : e.axis;
+  // Blocks as they are; a scale for each row is that of one block.
+  int64_t block = e.block_size;
+  if (block == 0) {
+    if (scales->size() == 1 ? f.output.has_value() : rank != 2 || axis != 0 || scales->size() != dims[0])
+      return false;
+    block = std::max(kSmallestBlock, static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(columns))));
+  } else if (axis != rank - 1 || block < kSmallestBlock ||
+             !std::has_single_bit(static_cast<uint64_t>(block))) {
+    return false;
+  }
+  const Shape blocks = with_last(dims, (columns + block - 1) / block);
+  Tensor spread(DType::kFloat32, blocks);
+  const std::vector<float> given = scales->floats();
+  for (int64_t i = 0; i < spread.size(); ++i)
+    spread.mutable_data<float>()[static_cast<size_t>(i)] = given[static_cast<size_t>(i) % given.size()];
+  const int64_t base = is_signed ? -(int64_t{1} << (bits - 1)) : 0,
+                middle = base + (int64_t{1} << (bits - 1));
+  const std::string name = g[e.quantized].name;
+  std::vector<ValueId> inputs{g.add_constant(name + "_codes", packed(*table, base, bits, dims)),
+                              f.node.input(1), g.add_constant(name + "_block_scales", std::move(spread))};
+  const std::vector<int64_t> zeros = points ? points->integers() : std::vector<int64_t>{0};
+  if (std::any_of(zeros.begin(), zeros.end(), [&](int64_t z) { return z != middle; })) {
+    Tensor all(DType::kInt32, blocks);
+    for (int64_t i = 0; i < all.size(); ++i)
+      all.mutable_data<int32_t>()[static_cast<size_t>(i)] =
+          static_cast<int32_t>(zeros[static_cast<size_t>(i) % zeros.size()]);
+    inputs.push_back(g.add_constant(name + "_block_zero_points", packed(all, base, bits, blocks)));
+  }
+  f.nodes.push_back(folded_node(f.node.name, "GatherBlockQuantized", kMicrosoft, std::move(inputs),
+                                f.node.outputs[0],
+                                {{"bits", int64_t{bits}},
+                                 {"block_size", block},
+                                 {"gather_axis", int64_t{0}},
+                                 {"quantize_axis", int64_t{rank - 1}}}));
+  return true;
+}
+
+}  // namespace zp

@@ -1,0 +1,140 @@
+// DynamicQuantizeLSTM (com.microsoft): an LSTM with weights of 8 bits whose input becomes uint8 in each run.
+// In memory it is DynamicQuantizeLinear and DequantizeLinear before an LSTM. ONNX Runtime rounds the hidden
+// state to 8 bits before each step as well, which nothing in ONNX says: a difference some 60 dB below the
+// output, where rounding the input costs about 40 dB.
+#include <algorithm>
+
+#include "ops/lstm.h"
+#include "ops/product_qdq.h"
+
+namespace zp {
+namespace {
+
+using enum Lstm::Input;
+
+// Behind the inputs of an LSTM.
+enum Parameters : size_t { kWScale = kInputs, kWZeroPoint, kRScale, kRZeroPoint, kAll };
+
+// [a, b, c] as [a, c, b], of bytes.
+Tensor turned(const Tensor& t) {
+  const Shape& dims = t.dims();
+  Tensor out(t.dtype(), {dims[0], dims[2], dims[1]});
+  const std::byte* from = t.raw();
+  std::byte* to = out.mutable_raw();
+  for (int64_t a = 0; a < dims[0]; ++a)
+    for (int64_t c = 0; c < dims[2]; ++c)
+      for (int64_t b = 0; b < dims[1]; ++b) *to++ = from[(a * dims[1] + b) * dims[2] + c];
+  return out;
+}
+
+// Weights [directions, inputs, 4 hidden] with scales [directions] or [directions, 4 hidden], as
+// DequantizeLinear of [directions, 4 hidden, inputs].
+ValueId weights(Canonicalize& c, size_t at, size_t scale_at) {
+  const Tensor *t = c.constant(at), *scale = c.constant(scale_at), *zero = c.constant(scale_at + 1);
+  if (!t || !scale || (c.node.input(scale_at + 1) != kNoValue && !zero))
+    c.fail(ErrorCode::kUnsupportedOperator, "weights that are computed are not supported");
+  if (t->dims().size() != 3 || (t->dtype() != DType::kInt8 && t->dtype() != DType::kUint8))
+    c.fail(ErrorCode::kInvalidModel, {"weights of shape ", t->dims(), " are not those of an LSTM"});
+  const int64_t directions = t->dims()[0], gates = t->dims()[2];
+  const bool channels = scale->size() == directions * gates && scale->dims().size() == 2;
+  if ((!channels && scale->size() != directions) || (zero && zero->size() != scale->size())) {
+    c.fail(ErrorCode::kInvalidModel,
+           {"scales of shape ", scale->dims(), " do not fit weights of shape ", t->dims()});
+  }
+  const std::string name = c.graph[c.node.inputs[at]].name;
+  Tensor stored = turned(*t);
+  const Shape dims = stored.dims();
+  // One list of scales serves one dimension: those of two directions are one where there is one of both.
+  int64_t axis = 0, count = scale->size();
+  if (channels && directions == 1) axis = 1;
+  if (channels && directions > 1) stored = stored.reshaped({directions * gates, dims[2]});
+  const bool flat = channels && directions > 1;
+  const Shape of_scale = count == 1 ? Shape{} : Shape{count};
+  const ValueId integers = c.constant_value(name + "_turned", std::move(stored)),
+                scales = c.constant_value(name + "_scales", scale->reshaped(of_scale)),
+                zeros = zero ? c.constant_value(name + "_zero_points", zero->reshaped(of_scale)) : kNoValue;
+  const ValueId floats = c.add("DequantizeLinear", {integers, scales, zeros}, {{"axis", axis}});
+  if (!flat) return floats;
+  return c.add("Reshape", {floats, c.constant_value(name + "_shape",
+                                                    Tensor::of<int64_t>({3}, {dims[0], dims[1], dims[2]}))});
+}
+
+void canonicalize(Canonicalize& c) {
+  for (const size_t needed : {size_t{kX}, size_t{kW}, size_t{kR}, size_t{kWScale}, size_t{kRScale}})
+    if (c.node.input(needed) == kNoValue) c.fail(ErrorCode::kInvalidModel, {"input ", needed, " is missing"});
+  Node lstm = c.node;
+  lstm.domain.clear();
+  lstm.op_type = "LSTM";
+  lstm.inputs.resize(kInputs, kNoValue);
+  lstm.inputs[kX] = add_dynamic_quantize(c, c.node.input(kX));
+  lstm.inputs[kW] = weights(c, kW, kWScale);
+  lstm.inputs[kR] = weights(c, kR, kRScale);
+  while (lstm.inputs.back() == kNoValue) lstm.inputs.pop_back();
+  c.nodes.push_back(std::move(lstm));
+}
+
+// What ONNX Runtime takes for weights: 8 bits; zero points of channels are all the same, those of int8 zero.
+bool fits(const Graph& g, const std::optional<QuantizedEdge>& e) {
+  if (!e || e->dynamic || e->block_size != 0 || !is_8_bit_value(g, e->quantized)) return false;
+  const Tensor *t = g.constant(e->quantized), *scale = g.constant(e->scale),
+               *zero = g.constant(e->zero_point);
+  if (!t || !scale || scale->dtype() != DType::kFloat32 || t->dims().size() != 3) return false;
+  if (e->zero_point != kNoValue && !zero) return false;
+  const int axis = e->axis < 0 ? e->axis + 3 : e->axis;
+  if (scale->size() == 1) return true;
+  if (axis == 0) return scale->size() == t->dims()[0];
+  if (axis != 1 || scale->size() != t->dims()[1]) return false;
+  if (!zero) return true;
+  const std::vector<int64_t> zeros = zero->integers();
+  return std::all_of(zeros.begin(), zeros.end(),
+                     [&](int64_t z) { return z == zeros[0] && (z == 0 || t->dtype() == DType::kUint8); });
+}
+
+void put_weights(Fold& f, Node& n, size_t at, size_t scale_at) {
+  Graph& g = f.graph;
+  const QuantizedEdge& e = *f.inputs[at];
+  const Tensor &t = *g.constant(e.quantized), &scale = *g.constant(e.scale);
+  const int64_t directions = t.dims()[0], gates = t.dims()[1];
+  const int axis = e.axis < 0 ? e.axis + 3 : e.axis;
+  const bool channels = scale.size() > 1 && axis == 1;
+  const Shape dims = channels ? Shape{directions, gates} : Shape{directions};
+  // One for all directions, one for each, or those of a direction for each.
+  const auto spread = [&](const Tensor& from) {
+    Tensor to(from.dtype(), dims);
+    const auto bytes = static_cast<size_t>(bits_of(from.dtype()) / 8);
+    const auto have = static_cast<size_t>(from.size()), want = static_cast<size_t>(to.size());
+    for (size_t i = 0; i < want; ++i)
+      std::copy_n(from.raw() + i % have * bytes, bytes, to.mutable_raw() + i * bytes);
+    return to;
+  };
+  const std::string name = g[e.quantized].name;
+  n.inputs[at] = g.add_constant(name + "_turned", turned(t));
+  n.inputs[scale_at] = g.add_constant(name + "_scales", spread(scale));
+  const Tensor* zero = g.constant(zero_point_or_zeros(g, e));
+  n.inputs[scale_at + 1] = g.add_constant(name + "_zero_points", spread(*zero));
+}
+
+constexpr OpDef kDynamicQuantizeLstm = {
+    .domain = kMicrosoft, .name = "DynamicQuantizeLSTM", .canonicalize = canonicalize};
+const RegisterOps kRegistered({&kDynamicQuantizeLstm});
+
+}  // namespace
+
+bool fold_lstm(Fold& f) {
+  if (f.inputs.size() <= kR || !f.inputs[kX] || !f.inputs[kX]->dynamic) return false;
+  if (!fits(f.graph, f.inputs[kW]) || !fits(f.graph, f.inputs[kR])) return false;
+  const auto made = std::find_if(f.graph.nodes.begin(), f.graph.nodes.end(),
+                                 [&](const Node& n) { return n.output(0) == f.inputs[kX]->quantized; });
+  if (made == f.graph.nodes.end()) return false;
+  Node n = f.node;
+  n.domain = kMicrosoft;
+  n.op_type = "DynamicQuantizeLSTM";
+  n.inputs.resize(kAll, kNoValue);
+  n.inputs[kX] = made->input(0);  // which it quantizes itself
+  put_weights(f, n, kW, kWScale);
+  put_weights(f, n, kR, kRScale);
+  f.nodes.push_back(std::move(n));
+  return true;
+}
+
+}  // namespace zp

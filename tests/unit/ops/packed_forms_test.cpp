@@ -1,0 +1,189 @@
+// DynamicQuantizeLSTM and GatherBlockQuantized: to Q/DQ and back, and the numbers stay.
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+
+#include "onnx/onnx.h"
+#include "quant/format.h"
+#include "quant/qdq.h"
+#include "runtime/session.h"
+#include "unit/graph/graph_builder.h"
+
+namespace zp::test {
+namespace {
+
+using testing::Contains;
+using testing::ElementsAre;
+
+std::vector<std::string> ops_of(const Model& model) {
+  std::vector<std::string> ops;
+  for (const Node& n : model.graph.nodes) ops.push_back(n.op_type);
+  return ops;
+}
+
+std::shared_ptr<Model> reopened(const Model& model) {
+  const std::vector<std::byte> bytes = onnx::write(model);
+  auto copy = allocate_bytes(bytes.size());
+  std::copy(bytes.begin(), bytes.end(), copy.get());
+  return std::make_shared<Model>(onnx::read(std::move(copy), bytes.size()));
+}
+
+// The operators of the file in operator format; what is read again gives the same bits.
+std::vector<std::string> folded(const std::shared_ptr<Model>& model, const Tensor& x) {
+  const Model file = quant::in_format(*model, "qoperator");
+  runtime::Session before(model), after(reopened(file));
+  const std::vector<Tensor> want = before.run({{"x", x}}), got = after.run({{"x", x}});
+  for (size_t i = 0; i < want.size(); ++i) {
+    EXPECT_EQ(got[i].dims(), want[i].dims());
+    EXPECT_EQ(got[i].floats(), want[i].floats());
+  }
+  return ops_of(file);
+}
+
+Tensor random_bytes(DType type, const Shape& dims, uint32_t seed) {
+  std::mt19937 random(seed);
+  Tensor t(type, dims);
+  for (size_t i = 0; i < t.bytes(); ++i) t.mutable_raw()[i] = static_cast<std::byte>(random() % 256);
+  return t;
+}
+Tensor steps(const Shape& dims) {
+  Tensor t(DType::kFloat32, dims);
+  for (int64_t i = 0; i < t.size(); ++i)
+    t.mutable_data<float>()[static_cast<size_t>(i)] = 0.002f + 0.0001f * static_cast<float>(i % 50);
+  return t;
+}
+Tensor all(DType type, const Shape& dims, int value) {
+  Tensor t(type, dims);
+  std::fill_n(t.mutable_raw(), t.bytes(), static_cast<std::byte>(value));
+  return t;
+}
+
+// ---- LSTM
+
+struct Recurrence {
+  DType type = DType::kInt8;
+  int64_t directions = 1;
+  int axis = 1;  // of the scales; -1: one
+  std::optional<Tensor> zero_point = std::nullopt;
+  bool dynamic = true;
+};
+
+std::shared_ptr<Model> lstm(const Recurrence& r) {
+  constexpr int64_t kSteps = 4, kBatch = 2, kFeatures = 5, kHidden = 3;
+  GraphBuilder b;
+  ValueId x = b.input("x", {kSteps, kBatch, kFeatures});
+  if (r.dynamic) {
+    b.add("DynamicQuantizeLinear", "x_q", {x});
+    Node& q = b.graph().nodes.back();
+    for (const char* name : {"x_scale", "x_zero"}) q.outputs.push_back(b.graph().add_value(name));
+    x = b.add("DequantizeLinear", "x_dq", {q.outputs[0], q.outputs[1], q.outputs[2]});
+  }
+  const auto weight = [&](const std::string& name, int64_t columns, uint32_t seed) {
+    const Shape dims{r.directions, 4 * kHidden, columns};
+    const Shape scales = r.axis < 0 ? Shape{} : Shape{dims[static_cast<size_t>(r.axis)]};
+    std::vector<ValueId> in{b.constant(name, random_bytes(r.type, dims, seed)),
+                            b.constant(name + "_scale", steps(scales))};
+    if (r.zero_point) in.push_back(b.constant(name + "_zero", *r.zero_point));
+    return b.add("DequantizeLinear", name + "_dq", in, {{"axis", int64_t{r.axis < 0 ? 1 : r.axis}}});
+  };
+  const ValueId w = weight("w", kFeatures, 1), h = weight("r", kHidden, 2);
+  const ValueId bias = b.constant("bias", ramp({r.directions, 8 * kHidden}, 0.3f));
+  b.output(b.add("LSTM", "y", {x, w, h, bias},
+                 {{"hidden_size", kHidden},
+                  {"direction", std::string(r.directions == 2 ? "bidirectional" : "forward")}}));
+  return b.build();
+}
+
+TEST(PackedForms, ALstmWhoseInputBecomesIntegersIsDynamicQuantizeLstm) {
+  const Tensor x = ramp({4, 2, 5});
+  for (const int64_t directions : {1, 2}) {
+    const Recurrence cases[] = {
+        {.directions = directions},
+        {.directions = directions, .axis = 0},
+        {.directions = directions, .axis = -1},
+        {.directions = directions, .zero_point = all(DType::kInt8, {12}, 0)},
+        {.directions = directions, .axis = -1, .zero_point = all(DType::kInt8, {}, 7)},
+        {.type = DType::kUint8,
+         .directions = directions,
+         .axis = -1,
+         .zero_point = all(DType::kUint8, {}, 131)},
+        {.type = DType::kUint8, .directions = directions, .zero_point = all(DType::kUint8, {12}, 128)}};
+    for (const Recurrence& r : cases) EXPECT_THAT(folded(lstm(r), x), ElementsAre("DynamicQuantizeLSTM"));
+  }
+}
+
+// ONNX Runtime refuses zero points of channels that are not all the same, and those of int8 that are not
+// zero.
+TEST(PackedForms, ALstmThatOnnxRuntimeWouldRefuseStaysQdq) {
+  const Tensor x = ramp({4, 2, 5});
+  Tensor different = all(DType::kUint8, {12}, 128);
+  different.mutable_raw()[3] = std::byte{127};
+  const Recurrence cases[] = {{.zero_point = all(DType::kInt8, {12}, 1)},
+                              {.type = DType::kUint8, .zero_point = different},
+                              {.dynamic = false}};
+  for (const Recurrence& r : cases) EXPECT_THAT(folded(lstm(r), x), Contains("LSTM"));
+}
+
+// ---- Gather
+
+struct Table {
+  DType type = DType::kInt8;
+  Shape dims = {7, 40};
+  int axis = 0;
+  int64_t block = 0;
+  bool single = false;  // one scale
+  bool points = false;  // other zero points than the middle
+};
+
+std::shared_ptr<Model> picked(const Table& t) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {4}, DType::kInt64);
+  Shape scales = t.dims;
+  if (t.block > 0) {
+    int64_t& d = scales[static_cast<size_t>(t.axis)];
+    d = (d + t.block - 1) / t.block;
+  } else {
+    scales = t.single ? Shape{} : Shape{t.dims[static_cast<size_t>(t.axis)]};
+  }
+  std::vector<ValueId> in{b.constant("table", random_bytes(t.type, t.dims, 5)),
+                          b.constant("s", steps(scales))};
+  if (t.points) in.push_back(b.constant("z", random_bytes(t.type, scales, 6)));
+  GraphBuilder::Attributes attributes{{"axis", int64_t{t.axis}}};
+  if (t.block > 0) attributes.emplace_back("block_size", t.block);
+  const ValueId dq = b.add("DequantizeLinear", "dq", in, attributes);
+  b.output(b.add("Gather", "y", {dq, x}));
+  return b.build();
+}
+
+TEST(PackedForms, AQuantizedTableIsPickedFromInBlocks) {
+  const Table cases[] = {{},
+                         {.points = true},
+                         {.type = DType::kUint8, .points = true},
+                         {.single = true},
+                         {.axis = 1, .block = 16},
+                         {.axis = 1, .block = 32, .points = true},
+                         {.type = DType::kInt4, .axis = 1, .block = 16},
+                         {.type = DType::kUint4, .axis = 1, .block = 32, .points = true},
+                         {.type = DType::kInt4, .axis = 1, .block = 16, .points = true},
+                         {.type = DType::kInt4, .dims = {7, 3, 40}, .axis = 2, .block = 16, .points = true}};
+  const Tensor x = Tensor::of<int64_t>({4}, {3, 0, 6, -1});
+  for (const Table& t : cases) {
+    const auto model = picked(t);
+    EXPECT_THAT(folded(model, x), ElementsAre("GatherBlockQuantized"));
+    // What is read again takes as much.
+    const Graph file = quant::in_format(*model, "qoperator").graph;
+    const Graph again = quant::in_format(*reopened(quant::in_format(*model, "qoperator")), "qoperator").graph;
+    EXPECT_EQ(quant::constant_bytes(again), quant::constant_bytes(file));
+  }
+}
+
+TEST(PackedForms, OtherTablesStayQdq) {
+  const Tensor x = Tensor::of<int64_t>({4}, {3, 0, 6, -1});
+  EXPECT_THAT(folded(picked({.axis = 1}), x), Contains("Gather"));  // columns
+  EXPECT_THAT(folded(picked({.type = DType::kInt4, .axis = 0, .block = 16}), x), Contains("Gather"));
+}
+
+}  // namespace
+}  // namespace zp::test
