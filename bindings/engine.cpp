@@ -712,6 +712,7 @@ val trial_report(const quant::Trial& t) {
 val report_of(const quant::Report& report) {
   Object o;
   o.set("mode", report.mode);
+  o.set("format", report.format);
   o.set("layers", array_of(report.layers, layer_report));
   o.set("warnings", sentences(report.warnings));
   o.set("repairs", sentences(report.repairs));

@@ -64,6 +64,7 @@ function problemOf(error: unknown): ModelProblem {
 
 const noPlan: EngineReport = {
   mode: '',
+  format: 'qdq',
   layers: [],
   warnings: [],
   repairs: [],

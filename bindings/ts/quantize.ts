@@ -212,8 +212,9 @@ export interface QuantizeOptions extends SchemeOptions {
    */
   labels?: readonly number[] | undefined;
   /**
-   * How toBytes() writes the result: Q/DQ pairs (default), or operators that take integers where there are such. Weights
-   * of 2 bits are written as operators (`MatMulNBits`), since Q/DQ has no type for them.
+   * How toBytes() writes the result: `qdq`, Q/DQ pairs, or `qoperator`, operators that take integers where there are such
+   * (`QLinearConv`, `MatMulInteger`, `MatMulNBits`, ...) and Q/DQ elsewhere. By default what ONNX Runtime computes fastest:
+   * operators for `dynamic` and for `weight-only` with 4 or 2 bits, Q/DQ for all others. Q/DQ has no type for 2 bits.
    */
   format?: ModelFormat | undefined;
   /**
@@ -252,7 +253,6 @@ export interface QuantizeReport extends EngineReport {
    * that was kept: `model.quantize({ ...options, ...report.tradeoff[i].options })`.
    */
   tradeoff: Trial[];
-  format: ModelFormat;
   /** The opset of ai.onnx that the file has. */
   opset: number;
   /** Bytes of the file, before and after. */
@@ -447,24 +447,9 @@ const trainingFrom = ({ training = {}, weightBits = 0, activationBits = 0 }: Sch
   resume: training.resume ?? null,
 });
 
-const hasTwoBits = ({ weights, precision = {} }: SchemeOptions) =>
-  [weights, ...Object.values(precision).map((own) => own.weights)].some((type) =>
-    twoBitTypes.includes(type ?? ''),
-  );
-
-function formatFrom(options: QuantizeOptions): ModelFormat {
-  const twoBits = hasTwoBits(options);
-  if (twoBits && options.format === 'qdq') {
-    throw new ZeropointError('invalid-argument', 'format: Q/DQ pairs have no weights of 2 bits', {
-      hint: "leave it out, or use 'qoperator'; int4 weights can be Q/DQ pairs",
-    });
-  }
-  return options.format ?? (twoBits ? 'qoperator' : 'qdq');
-}
-
 /** The engine's configuration. Names that are operators of the model are taken as such, all others as nodes. */
 export function configFrom(
-  options: SchemeOptions,
+  options: SchemeOptions & { format?: ModelFormat | undefined },
   operators: readonly string[],
   { hasSamples = false, defaultRepairs = false } = {},
 ): ConfigIn {
@@ -489,7 +474,7 @@ export function configFrom(
     quantizedInputs: options.inputs === 'quantized',
     quantizedOutputs: options.outputs === 'quantized',
     observer: options.observer ?? 'min-max',
-    format: 'qdq',
+    format: options.format ?? '',
     includeNodes: include.filter((name) => !isOperator(name)),
     excludeNodes: exclude.filter((name) => !isOperator(name)),
     includeOps: include.filter(isOperator).map(type),
@@ -545,8 +530,6 @@ export async function quantizeModel(
     facts.operators.map(({ op }) => op),
     { hasSamples: calibration !== undefined, defaultRepairs: true },
   );
-  const format = formatFrom(options);
-
   const { id: job, sweeps } = await engine.call('createQuantizer', [
     model,
     { ...config, labels: options.labels ?? [] },
@@ -616,6 +599,7 @@ export async function quantizeModel(
     }
 
     const { model: quantized, report, ranges } = await engine.call('quantizerResult', [job]);
+    const { format } = report;
     try {
       const errors = await measureLayers(engine, model, quantized.id, kept, threads, options);
       const made = await provenanceOf(options, report, format, source, hashed);
@@ -637,7 +621,6 @@ export async function quantizeModel(
           layers,
           findings: findingsOf(layers),
           tradeoff: tradeoffOf(report.trials),
-          format,
           opset,
           sizeBefore,
           sizeAfter,

@@ -4,6 +4,7 @@
 
 #include "ops/gradient.h"
 #include "ops/known_range.h"
+#include "ops/product_qdq.h"
 #include "ops/rewrite.h"
 #include "ops/unary.h"
 
@@ -128,15 +129,8 @@ void expand_qlinear(Canonicalize& c) {
 
 template <const char* kQLinearName>
 bool fold_qlinear(Fold& f) {
-  if (!f.output || f.inputs.size() != 1 || !f.inputs[0]) return false;
+  if (f.inputs.size() != 1 || !are_plain_8_bit(f)) return false;
   const QuantizedEdge &x = *f.inputs[0], &y = *f.output;
-  if (x.dynamic || y.dynamic || x.block_size || y.block_size) return false;
-  const auto one_byte = [&](const QuantizedEdge& e) {
-    const Tensor* scale = f.graph.constant(e.scale);
-    const DType type = f.graph[e.quantized].dtype;
-    return scale && scale->size() == 1 && (type == DType::kUint8 || type == DType::kInt8);
-  };
-  if (!one_byte(x) || !one_byte(y) || f.graph[x.quantized].dtype != f.graph[y.quantized].dtype) return false;
   Node n;
   n.name = f.node.name;
   n.domain = kMicrosoft;

@@ -10,6 +10,7 @@
 #include "kernels/wide.h"
 #include "ops/gradient.h"
 #include "ops/known_range.h"
+#include "ops/product_qdq.h"
 #include "ops/respell.h"
 #include "ops/unary.h"
 
@@ -278,21 +279,11 @@ void expand_qlinear(Canonicalize& c) {
 
 template <const char* kQLinearName>
 bool fold_qlinear(Fold& f) {
-  if (!f.output || f.inputs.size() != 2) return false;
-  const DType type = f.graph[f.output->quantized].dtype;
-  if (type != DType::kUint8 && type != DType::kInt8) return false;
+  if (f.inputs.size() != 2 || !are_plain_8_bit(f)) return false;
   Node n;
-  const auto push = [&](const QuantizedEdge& e, bool with_value) {
-    const Tensor* scale = f.graph.constant(e.scale);
-    if (e.dynamic || e.block_size || !scale || scale->size() != 1 || f.graph[e.quantized].dtype != type)
-      return false;
-    if (with_value) n.inputs.push_back(e.quantized);
-    n.inputs.insert(n.inputs.end(), {e.scale, e.zero_point});
-    return true;
-  };
   for (const auto& edge : f.inputs)
-    if (!edge || !push(*edge, true)) return false;
-  if (!push(*f.output, false)) return false;
+    n.inputs.insert(n.inputs.end(), {edge->quantized, edge->scale, edge->zero_point});
+  n.inputs.insert(n.inputs.end(), {f.output->scale, f.output->zero_point});
   n.name = f.node.name;
   n.domain = kMicrosoft;
   n.op_type = kQLinearName;

@@ -10,6 +10,7 @@
 #include <memory>
 
 #include "ops/gradient.h"
+#include "ops/product_qdq.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -141,13 +142,10 @@ void expand_qlinear(Canonicalize& c) {
 }
 
 bool fold_qlinear(Fold& f) {
-  if (!f.output || f.output->dynamic) return false;
+  if (!are_plain_8_bit(f)) return false;
   std::vector<ValueId> inputs{f.output->scale, f.output->zero_point};
-  for (const auto& edge : f.inputs) {
-    if (!edge || edge->dynamic || edge->block_size != 0 || edge->zero_point == kNoValue) return false;
+  for (const auto& edge : f.inputs)
     inputs.insert(inputs.end(), {edge->quantized, edge->scale, edge->zero_point});
-  }
-  if (f.output->zero_point == kNoValue) return false;
   Node n;
   n.name = f.node.name;
   n.domain = kMicrosoft;

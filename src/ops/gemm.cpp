@@ -254,10 +254,8 @@ bool fold(Fold& f) {
   const ValueId bias = node.input(2);
   if (bias != kNoValue && beta != 1) return false;
   const Tensor* weights = g.constant(b.quantized);
-  const int64_t columns = weights && weights->dims().size() == 2 ? weights->dims()[tb ? 0 : 1] : -1;
-  const int64_t bias_size = known_size(g, bias);
   if (!f.inputs[0]) {
-    if (f.output || ta || alpha != 1 || (bias != kNoValue && bias_size != columns)) return false;
+    if (ta || alpha != 1) return false;
     return fold_to_nbits(f, b, tb, bias);
   }
   const QuantizedEdge& a = *f.inputs[0];

@@ -125,7 +125,7 @@ bool fold(Fold& f) {
   Graph& g = f.graph;
   if (f.inputs.size() < 2 || !f.inputs[1]) return false;
   const QuantizedEdge& b = *f.inputs[1];
-  if (!f.inputs[0]) return !f.output && fold_to_nbits(f, b, false, kNoValue);
+  if (!f.inputs[0]) return fold_to_nbits(f, b, false, kNoValue);
   const QuantizedEdge& a = *f.inputs[0];
   const auto& b_shape = g[b.quantized].shape;
   if (!is_8_bit_value(g, a.quantized) || !is_8_bit_value(g, b.quantized) || !is_single(g, a.scale) ||
@@ -135,7 +135,11 @@ bool fold(Fold& f) {
   const int rank = static_cast<int>(b_shape->size());
   if (rank < 2 || !fits_axis(g, b, rank - 1, rank) || (!is_single(g, b.scale) && rank != 2)) return false;
   if (f.output) {
-    if (a.dynamic || b.dynamic || !is_8_bit_value(g, f.output->quantized) || !is_single(g, f.output->scale))
+    if (a.dynamic || b.dynamic || !is_single(g, f.output->scale)) return false;
+    // ONNX Runtime has kernels of these types: uint8 with either, int8 with itself.
+    const DType type = g[a.quantized].dtype;
+    if (g[f.output->quantized].dtype != type ||
+        (type == DType::kInt8 && g[b.quantized].dtype != DType::kInt8))
       return false;
     f.nodes.push_back(
         folded_node(f.node.name, "QLinearMatMul", "",

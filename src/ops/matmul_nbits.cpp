@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstring>
 
 #include "ops/product_qdq.h"
 
@@ -86,6 +87,40 @@ Tensor dequantized(const Canonicalize& c, const Blocks& l, const Tensor& codes, 
   return floats;
 }
 
+// Whether all blocks of a column have the same element of `t` [N, blocks].
+bool same_in_blocks(const Tensor& t, int64_t n, int64_t blocks) {
+  const auto size = static_cast<int64_t>(t.bytes()) / (n * blocks);
+  if (t.size() != n * blocks) return false;
+  for (int64_t i = 0; i < n * blocks; ++i)
+    if (std::memcmp(t.raw() + i * size, t.raw() + i / blocks * blocks * size, static_cast<size_t>(size)) != 0)
+      return false;
+  return true;
+}
+
+// B of 8 bits with one scale for each column, as fold_to_nbits wrote it: int8 again where the zero points are
+// those that go without saying.
+ValueId by_column(Canonicalize& c, const Blocks& l, const std::string& base, const Tensor& codes,
+                  const Tensor& scales, const Tensor* points) {
+  Tensor zeros(DType::kUint8, {l.n}), steps(DType::kFloat32, {l.n});
+  const std::vector<float> each = scales.floats();
+  bool middle = true;
+  for (int64_t row = 0; row < l.n; ++row) {
+    zeros.mutable_raw()[row] = points ? points->raw()[row * l.blocks] : std::byte{128};
+    middle = middle && zeros.raw()[row] == std::byte{128};
+    steps.mutable_data<float>()[static_cast<size_t>(row)] = each[static_cast<size_t>(row * l.blocks)];
+  }
+  Tensor weights(middle ? DType::kInt8 : DType::kUint8, {l.k, l.n});
+  const std::byte moved = middle ? std::byte{128} : std::byte{0};
+  for (int64_t i = 0; i < l.k; ++i)
+    for (int64_t row = 0; row < l.n; ++row)
+      weights.mutable_raw()[i * l.n + row] = codes.raw()[row * l.blocks * l.block + i] ^ moved;
+  const ValueId b = c.constant_value(base + "_columns", std::move(weights));
+  const ValueId s = c.constant_value(base + "_scales", std::move(steps));
+  if (middle) return c.add("DequantizeLinear", {b, s}, {{"axis", int64_t{1}}});
+  const ValueId z = c.constant_value(base + "_zero_points", std::move(zeros));
+  return c.add("DequantizeLinear", {b, s, z}, {{"axis", int64_t{1}}});
+}
+
 // A, B [N, blocks, bytes], scales [N, blocks], zero_points, g_idx, bias
 void canonicalize(Canonicalize& c) {
   require_inputs(c, 3);
@@ -123,6 +158,9 @@ void canonicalize(Canonicalize& c) {
     const Blocks layout{.k = k, .n = n, .block = block, .blocks = blocks, .bits = static_cast<int>(bits)};
     return finish(g.add_constant(base + "_floats", dequantized(c, layout, *codes, *scales, points, groups)));
   }
+
+  if (bits == 8 && same_in_blocks(*scales, n, blocks) && (!points || same_in_blocks(*points, n, blocks)))
+    return finish(by_column(c, {k, n, block, blocks, 8}, base, *codes, *scales, points));
 
   // B as DequantizeLinear has it: [K, N], with scales [blocks, N].
   const DType type = bits == 8 ? DType::kUint8 : DType::kUint4;
@@ -173,16 +211,27 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool turned, ValueId bias) {
       b.dynamic)
     return false;
   if (scales->dtype() != DType::kFloat32) return false;
-  const bool is_signed = weights->dtype() == DType::kInt4;
-  if (!is_signed && weights->dtype() != DType::kUint4) return false;
+  const DType type = weights->dtype();
+  if (type != DType::kInt8 && type != DType::kUint8 && type != DType::kInt4 && type != DType::kUint4)
+    return false;
+  const int64_t stored_bits = bits_of(type);
   const int depth_axis = turned ? 1 : 0;
   const int axis = b.axis < 0 ? b.axis + 2 : b.axis;
   const int64_t k = weights->dims()[static_cast<size_t>(depth_axis)],
                 n = weights->dims()[static_cast<size_t>(1 - depth_axis)];
-  const int64_t block = b.block_size;
-  if (block < 16 || !std::has_single_bit(static_cast<uint64_t>(block)) || axis != depth_axis) return false;
+  if (k < 1) return false;
+  // Blocks as they are, or one scale for each column (or for all), which serves all blocks of a column.
+  int64_t block = b.block_size;
+  const bool blocked = block > 0;
+  if (!blocked) {
+    if (stored_bits != 8 || (scales->size() != 1 && (axis == depth_axis || scales->size() != n)))
+      return false;
+    block = std::clamp<int64_t>(static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(k))), 16, 128);
+  }
+  if (block < 16 || !std::has_single_bit(static_cast<uint64_t>(block))) return false;
   const int64_t blocks = (k + block - 1) / block;
-  if (k < 1 || scales->size() != n * blocks || (points && points->size() != n * blocks)) return false;
+  if (blocked && (axis != depth_axis || scales->size() != n * blocks)) return false;
+  if (points && points->size() != scales->size()) return false;
 
   // Codes are unsigned there: all move by as much as makes the least of them 0, or, where the zero points are
   // all the same, those the default. Four neighbouring integers are 2 bits.
@@ -192,14 +241,18 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool turned, ValueId bias) {
   const auto [lowest, highest] = std::minmax_element(zeros.begin(), zeros.end());
   const int64_t from = std::min(*least, *lowest), to = std::max(*most, *highest);
   const bool one_point = *lowest == *highest;
-  int64_t bits = 4, base = is_signed ? -8 : 0;
-  if (one_point && from >= *lowest - 2 && to < *lowest + 2) {
+  int64_t bits = stored_bits, base = is_signed_integer(type) ? -(int64_t{1} << (bits - 1)) : 0;
+  if (stored_bits == 4 && one_point && from >= *lowest - 2 && to < *lowest + 2) {
     bits = 2, base = *lowest - 2;
-  } else if (to - from < 4) {
+  } else if (stored_bits == 4 && to - from < 4) {
     bits = 2, base = from;
   }
   const auto element = [&](int64_t column, int64_t row, int64_t rows) {
     return static_cast<size_t>(turned ? column * rows + row : row * n + column);
+  };
+  const auto scale_at = [&](int64_t column, int64_t block_index) {
+    if (blocked) return element(column, block_index, blocks);
+    return scales->size() == 1 ? size_t{0} : static_cast<size_t>(column);
   };
   Tensor codes(DType::kUint8, {n, blocks, block * bits / 8});
   Tensor turned_scales(DType::kFloat32, {n, blocks});
@@ -212,7 +265,7 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool turned, ValueId bias) {
                integers[element(column, i, k)] - base);
     }
     for (int64_t block_index = 0; block_index < blocks; ++block_index) {
-      const size_t at = element(column, block_index, blocks);
+      const size_t at = scale_at(column, block_index);
       turned_scales.mutable_data<float>()[static_cast<size_t>(column * blocks + block_index)] = steps[at];
       add_code(zero_points.mutable_raw() + column * point_bytes, block_index, bits,
                zeros[points ? at : 0] - base);
@@ -222,16 +275,32 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool turned, ValueId bias) {
   const std::string name = g[b.quantized].name;
   std::vector<ValueId> inputs{f.node.input(0), g.add_constant(name + "_nbits", std::move(codes)),
                               g.add_constant(name + "_nbits_scales", std::move(turned_scales))};
-  if (!default_points || bias != kNoValue) {
-    inputs.push_back(default_points ? kNoValue
-                                    : g.add_constant(name + "_nbits_zero_points", std::move(zero_points)));
+  if (!default_points) inputs.push_back(g.add_constant(name + "_nbits_zero_points", std::move(zero_points)));
+  // Its bias has the shape [N] and no other. What is not so is added behind it.
+  ValueId added = bias;
+  if (bias != kNoValue && known_size(g, bias) == n) {
+    const Tensor* values = g.constant(bias);
+    const bool vector = g[bias].shape && g[bias].shape->size() == 1;
+    const bool row = values && values->dims().back() == n;
+    if (row && !vector) bias = g.add_constant(g[bias].name + "_vector", values->reshaped({n}));
+    if (row || vector) {
+      inputs.resize(5, kNoValue);  // zero points and g_idx, which may be absent
+      inputs.push_back(bias);
+      added = kNoValue;
+    }
   }
-  if (bias != kNoValue) {
-    inputs.push_back(kNoValue);  // g_idx
-    inputs.push_back(bias);
+  Attributes attributes{{"K", k}, {"N", n}, {"bits", bits}, {"block_size", block}};
+  // With activations in float ONNX Runtime has kernels for 4 bits alone. Of others it makes floats of all
+  // weights in each run, unless it may round activations to 8 bits in blocks, as it does with Q/DQ by itself.
+  // OpenVINO's reader wants the attribute to be there.
+  attributes.emplace_back("accuracy_level", int64_t{bits == 4 ? 0 : 4});
+  if (added == kNoValue) {
+    f.nodes.push_back(folded_node(f.node.name, "MatMulNBits", kMicrosoft, std::move(inputs),
+                                  f.node.outputs[0], std::move(attributes)));
+    return true;
   }
-  f.nodes.push_back(folded_node(f.node.name, "MatMulNBits", kMicrosoft, std::move(inputs), f.node.outputs[0],
-                                {{"K", k}, {"N", n}, {"bits", bits}, {"block_size", block}}));
+  const ValueId product = f.add("MatMulNBits", inputs, std::move(attributes), kMicrosoft);
+  f.nodes.push_back(folded_node(f.node.name, "Add", "", {product, added}, f.node.outputs[0]));
   return true;
 }
 

@@ -8,6 +8,7 @@
 #include <cmath>
 
 #include "ops/gradient.h"
+#include "ops/product_qdq.h"
 #include "ops/respell.h"
 #include "ops/shape_arguments.h"
 
@@ -327,8 +328,7 @@ void expand_average(Canonicalize& c) { expand(c, "AveragePool"); }
 void expand_global_average(Canonicalize& c) { expand(c, "GlobalAveragePool"); }
 
 bool fold(Fold& f, std::string_view type) {
-  if (!f.output || !f.inputs[0] || f.output->dynamic || f.inputs[0]->dynamic) return false;
-  if (f.inputs[0]->zero_point == kNoValue || f.output->zero_point == kNoValue) return false;
+  if (!are_plain_8_bit(f)) return false;
   if (f.node.attribute("dilations")) return false;  // the operator format has none
   Node n;
   n.name = f.node.name;

@@ -107,6 +107,20 @@ bool is_8_bit_value(const Graph& graph, ValueId value) {
   return value != kNoValue && (graph[value].dtype == DType::kInt8 || graph[value].dtype == DType::kUint8);
 }
 
+bool is_plain_8_bit(const Graph& graph, const std::optional<QuantizedEdge>& edge) {
+  if (!edge || edge->dynamic || edge->block_size != 0 || edge->zero_point == kNoValue) return false;
+  const Tensor* scale = graph.constant(edge->scale);
+  return scale && scale->size() == 1 && is_8_bit_value(graph, edge->quantized);
+}
+
+bool are_plain_8_bit(const Fold& f) {
+  if (!is_plain_8_bit(f.graph, f.output)) return false;
+  const DType type = f.graph[f.output->quantized].dtype;
+  return std::all_of(f.inputs.begin(), f.inputs.end(), [&](const std::optional<QuantizedEdge>& e) {
+    return is_plain_8_bit(f.graph, e) && f.graph[e->quantized].dtype == type;
+  });
+}
+
 bool is_single(const Graph& graph, ValueId value) { return known_size(graph, value) == 1; }
 
 bool fits_axis(const Graph& graph, const QuantizedEdge& edge, int axis, int rank) {

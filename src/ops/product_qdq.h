@@ -37,6 +37,10 @@ Node folded_node(std::string name, std::string_view type, std::string_view domai
                  std::vector<ValueId> inputs, ValueId output, Attributes attributes = {});
 
 bool is_8_bit_value(const Graph& graph, ValueId value);
+// What com.microsoft's QLinear operators take for an input or output: 8 bits, one constant scale, and a zero
+// point that is said. ONNX Runtime has their kernels for one type alone: all edges of a node have the same.
+bool is_plain_8_bit(const Graph& graph, const std::optional<QuantizedEdge>& edge);
+bool are_plain_8_bit(const Fold& f);  // all inputs and the output
 bool is_single(const Graph& graph, ValueId value);
 // Per tensor, or per element of `axis` of a tensor with `rank` dimensions.
 bool fits_axis(const Graph& graph, const QuantizedEdge& edge, int axis, int rank);

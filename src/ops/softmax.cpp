@@ -6,6 +6,7 @@
 
 #include "ops/gradient.h"
 #include "ops/known_range.h"
+#include "ops/product_qdq.h"
 #include "ops/respell.h"
 #include "ops/unary.h"
 
@@ -129,16 +130,7 @@ void expand_qlinear(Canonicalize& c) {
 }
 
 bool fold_qlinear(Fold& f) {
-  if (!f.output || f.inputs.size() != 1 || !f.inputs[0]) return false;
-  const DType type = f.graph[f.output->quantized].dtype;
-  for (const QuantizedEdge* e : {&*f.inputs[0], &*f.output}) {
-    const Tensor* scale = f.graph.constant(e->scale);
-    if (e->dynamic || e->block_size || !scale || scale->size() != 1 || e->zero_point == kNoValue ||
-        f.graph[e->quantized].dtype != type) {
-      return false;
-    }
-  }
-  if (type != DType::kUint8 && type != DType::kInt8) return false;
+  if (f.inputs.size() != 1 || !are_plain_8_bit(f)) return false;
   Node n;
   n.name = f.node.name;
   n.domain = kMicrosoft;

@@ -115,12 +115,16 @@ void fold_layers(Graph& graph) {
 
 }  // namespace
 
-Model in_format(const Model& model, std::string_view format) {
-  if (format != "qdq" && format != "qoperator")
+void require_format(std::string_view format) {
+  if (format != kQdq && format != kQoperator)
     throw_error(ErrorCode::kInvalidArgument, {"unknown format '", format, "'"},
                 {.hint = "'qdq' or 'qoperator'"});
+}
+
+Model in_format(const Model& model, std::string_view format) {
+  require_format(format);
   Model out = model;
-  if (format == "qdq") return out;
+  if (format == kQdq) return out;
   out.graph = clone(model.graph);
   fold_layers(out.graph);
   return out;

@@ -7,6 +7,11 @@
 
 namespace zp::quant {
 
+inline constexpr std::string_view kQdq = "qdq", kQoperator = "qoperator";
+
+// Throws kInvalidArgument for a name that is neither.
+void require_format(std::string_view format);
+
 // The model for writing. "qdq": as it is. "qoperator": Q/DQ folded into the operators by OpDef::fold
 // (QLinearConv, MatMulInteger, MatMulNBits, ...) wherever an operator has such a form; the rest stays Q/DQ.
 // Throws kInvalidArgument for another name. Tensors are shared with `model`.

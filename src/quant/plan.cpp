@@ -351,6 +351,13 @@ Grouping Planner::channels(int32_t i) const {
   return axis >= 0 && axis < rank ? Grouping{.axis = axis} : Grouping{};
 }
 
+Grouping Planner::integer_channels(int32_t i) const {
+  const ValueId w = plan.nodes[static_cast<size_t>(i)].weight;
+  const bool batch = w != kNoValue && graph.constant(w)->dims().size() > 2 && def(i)->quant.channel_dim < 0;
+  const bool middle = is_signed_integer(precision(i).weights) && config.symmetric_weights;
+  return batch && !middle ? Grouping{} : channels(i);
+}
+
 std::optional<Grouping> Planner::blocks(int32_t i) const {
   if (weight(i) == kNoValue || turned(i) >= 0 || !def(i)->quant.block_axis) return std::nullopt;
   const int rank = static_cast<int>(graph.constant(weight(i))->dims().size());

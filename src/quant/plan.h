@@ -108,6 +108,10 @@ class Planner {
   std::vector<int32_t> finish(int32_t i) const;
   // Per channel where asked and possible, blocks where asked for 4 bits.
   Grouping channels(int32_t i) const;
+  // The same for a product of integers: one scale for a whole batch of matrices where zero points are not in
+  // the middle. ONNX Runtime's MatMulInteger, which its optimizations make of Q/DQ too, takes a zero point
+  // for each channel of a single matrix only.
+  Grouping integer_channels(int32_t i) const;
   std::optional<Grouping> blocks(int32_t i) const;  // nullopt: the operator has no blocked form
 
   // Marks node i as one whose weight (or table) is quantized, or float16 if its values fit. `activations`:

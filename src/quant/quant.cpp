@@ -39,8 +39,7 @@ void check(const Config& c, const Scheme& scheme) {
   if (!is_weight_type(c.weights, scheme))
     refuse("weights cannot be " + std::string(name_of(c.weights)) + " in mode '" + c.mode + "'",
            "'int8', 'uint8', 'int4' or 'uint4'; in mode 'weight-only' also 'int2' and 'uint2'");
-  if (c.format != "qdq" && c.format != "qoperator")
-    refuse("unknown format '" + c.format + "'", "'qdq' or 'qoperator'");
+  require_format(c.format);
   observer_named(c.observer);
   for (const auto& [node, p] : c.precision) {
     const bool floats = p.activations == DType::kUndefined;
@@ -80,6 +79,8 @@ class Pipeline : public Job {
     state_.scheme = &scheme_named(state_.config.mode);
     const std::vector<std::string> named = state_.config.repairs;
     state_.config = with_default_repairs(std::move(state_.config));
+    if (state_.config.format.empty())
+      state_.config.format = state_.scheme->form ? state_.scheme->form(state_.config) : kQdq;
     check(state_.config, *state_.scheme);
     // Repairs look at what the model computes: all of it.
     const bool runs = unsupported_operators(state_.source->graph).empty();

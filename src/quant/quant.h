@@ -54,7 +54,7 @@ struct Config {
   bool quantized_inputs = false;     // the model takes integers where its inputs are quantized
   bool quantized_outputs = false;    // the model gives integers where its outputs are quantized
   std::string observer = "min-max";  // see observer_names()
-  std::string format = "qdq";        // for in_format(): "qdq" or "qoperator"
+  std::string format = {};           // for in_format(): "qdq" or "qoperator"; empty: as the scheme says
   // Nodes by name and operators by type. An empty include list includes all; exclusion wins.
   std::vector<std::string> include_nodes, exclude_nodes, include_ops, exclude_ops;
   // Nodes that nobody excluded, but a search or a repair leaves in float: by name, with the reason in words.

@@ -74,6 +74,7 @@ struct Trial {
 
 struct Report {
   std::string mode;
+  std::string format;               // how the result is to be written: see in_format()
   std::vector<LayerReport> layers;  // in the order of the (simplified) graph
   std::vector<std::string> warnings;
   std::vector<std::string> repairs;      // what each repair, and training, did, a sentence each

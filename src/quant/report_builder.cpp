@@ -106,6 +106,7 @@ class Builder {
 
   Report build() {
     report_.mode = state_.config.mode;
+    report_.format = state_.config.format;
     report_.samples = state_.samples;
     report_.warnings = state_.plan.warnings;
     for (const auto& [graph, plan] : state_.branches)

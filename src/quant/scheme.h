@@ -4,6 +4,7 @@
 #include <string_view>
 #include <vector>
 
+#include "quant/format.h"
 #include "quant/placement.h"
 #include "quant/plan.h"
 
@@ -14,6 +15,9 @@ struct Scheme {
   bool needs_calibration = false;  // ranges of the groups that its plan has
   bool blocks = false;             // weights may have 2 bits, in blocks
   bool trains = false;             // weights and scales are learned: no repair is a default
+  // How its result is written unless Config::format says: the form that ONNX Runtime computes fastest of
+  // those that give the same numbers there. Null: Q/DQ.
+  std::string_view (*form)(const Config&) = nullptr;
   // Throws kInvalidArgument for a configuration that the scheme cannot have. Null: anything goes.
   void (*check)(const Config&) = nullptr;
   // Decides what is quantized: fills planner.plan.

@@ -11,7 +11,8 @@ export interface Settings {
   observer: string;
   /** Names of choices().repairs; undefined: those that suit. */
   repairs: readonly string[] | undefined;
-  format: 'qdq' | 'qoperator';
+  /** 'auto': what suits the mode. */
+  format: 'auto' | 'qdq' | 'qoperator';
   outputs: 'float' | 'quantized';
   /** Node names or operator types, separated by commas or lines. */
   exclude: string;
@@ -48,7 +49,7 @@ export const defaults: Settings = {
   blockSize: 32,
   observer: 'min-max',
   repairs: undefined,
-  format: 'qdq',
+  format: 'auto',
   outputs: 'float',
   exclude: '',
   target: undefined,
@@ -144,8 +145,9 @@ export const excluded = (settings: Settings): string[] =>
     .filter((name) => name !== '');
 
 export function toOptions(settings: Settings): QuantizeOptions {
-  const { mode, activations, weights, perChannel, symmetric, blockSize, observer, format, outputs, repairs } =
+  const { mode, activations, weights, perChannel, symmetric, blockSize, observer, outputs, repairs } =
     settings;
+  const format = settings.format === 'auto' ? undefined : settings.format;
   const fourBit = weights === 'int4' || weights === 'uint4';
   const { weightBits, activationBits, ...training } = settings.training ?? {};
   if (mode === 'qat') {
@@ -193,7 +195,7 @@ export function describe(settings: Settings): string {
   if (!settings.perChannel) parts.push('per tensor');
   if (settings.mode === 'static' && settings.observer !== 'min-max') parts.push(settings.observer);
   if (settings.mode !== 'auto' && settings.mode !== 'qat') parts.push(...(settings.repairs ?? []));
-  if (settings.format !== 'qdq') parts.push('operator format');
+  if (settings.format !== 'auto') parts.push(settings.format === 'qdq' ? 'Q/DQ format' : 'operator format');
   const left = excluded(settings).length;
   if (left) parts.push(`${left} left out`);
   if (settings.picked) parts.push(settings.picked.what);

@@ -49,7 +49,7 @@ export function quantizeCommand(): CommandType {
     .addOption(
       new Option(
         '--format <name>',
-        'Q/DQ pairs, or operators that take integers (default: qdq, but qoperator for weights of 2 bits)',
+        'Q/DQ pairs, or operators that take integers (default: what ONNX Runtime computes fastest: qoperator for dynamic and for weight-only with 4 or 2 bits, else qdq)',
       ).choices(['qdq', 'qoperator']),
     )
     .option(
@@ -71,7 +71,8 @@ Examples:
   $ zeropoint quantize model.onnx -o small.onnx --mode static --calibration samples/ --preset imagenet
   $ zeropoint quantize model.onnx -o small.onnx --calibration x.npz --repair adaround,bias-correction
   $ zeropoint quantize model.onnx -o small.onnx --mode dynamic
-  $ zeropoint quantize model.onnx -o small.onnx --mode weight-only --weights int4 --format qoperator
+  $ zeropoint quantize model.onnx -o small.onnx --mode weight-only --weights int4
+  $ zeropoint quantize model.onnx -o small.onnx --mode static --format qoperator --calibration x.npz
   $ zeropoint quantize model.onnx -o small.onnx --mode weight-only --weights int2 --block-size 16 --calibration x.npz
   $ zeropoint quantize model.onnx -o small.onnx --calibration samples/ --preset imagenet --mode qat --weights int4 --epochs 5
   $ zeropoint quantize model.onnx -o small.onnx --calibration x.npz --exclude Softmax,conv_1 --json report.json`,

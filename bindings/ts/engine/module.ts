@@ -325,6 +325,8 @@ export interface TrialOptions {
 /** src/quant/report.h: Report. */
 export interface EngineReport {
   mode: string;
+  /** How toBytes() writes the result unless it is told: as chosen, or as suits the mode. */
+  format: 'qdq' | 'qoperator';
   layers: LayerReport[];
   warnings: string[];
   /** What each repair, and training, did, a sentence each. */

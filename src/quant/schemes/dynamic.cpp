@@ -73,11 +73,7 @@ void decide(Planner& p) {
       n.why = "kept in float by its own precision";
     } else {
       const bool integers = p.precision(i).activations != DType::kUndefined;
-      // ONNX Runtime's integer product takes no zero point for each channel where weights are batches.
-      const bool batches =
-          p.graph.constant(p.weight(i))->dims().size() > 2 && p.def(i)->quant.channel_dim < 0;
-      const bool middle = is_signed_integer(p.precision(i).weights) && p.config.symmetric_weights;
-      p.quantize_weights(i, p.precision(i).weights, batches && !middle ? Grouping{} : p.channels(i),
+      p.quantize_weights(i, p.precision(i).weights, integers ? p.integer_channels(i) : p.channels(i),
                          integers ? "activations become uint8 in each run" : "activations stay float32");
       if (integers) n.activations = DType::kUint8;
       in_integers = in_integers || integers;
@@ -103,7 +99,11 @@ void place(Placement& placement, int32_t i) {
   placement.emit(std::move(n));
 }
 
-const RegisterScheme kDynamic({.name = "dynamic", .check = check, .decide = decide, .place = place});
+const RegisterScheme kDynamic({.name = "dynamic",
+                               .form = [](const Config&) { return kQoperator; },
+                               .check = check,
+                               .decide = decide,
+                               .place = place});
 
 }  // namespace
 }  // namespace zp::quant

@@ -124,7 +124,7 @@ class StaticPlanner {
         n.activations = precision.activations;
         const std::string words = in_words(precision.activations) + " activations";
         if (p_.weight(i) != kNoValue) {
-          p_.quantize_weights(i, precision.weights, p_.channels(i), words);
+          p_.quantize_weights(i, precision.weights, p_.integer_channels(i), words);
         } else {
           n.quantized = true;
           n.why = words + ": both factors are computed";

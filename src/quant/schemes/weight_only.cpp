@@ -1,5 +1,6 @@
 // DequantizeLinear on weights alone: 8 bits per channel, or 4 or 2 bits in blocks along the dimension that
 // products sum over. Activations stay float; the runtime dequantizes inside its kernels.
+#include <algorithm>
 #include <bit>
 
 #include "core/error.h"
@@ -10,6 +11,12 @@ namespace {
 
 using Kind = QuantRule::Kind;
 
+bool has_fewer_bits(const Config& c, int bits) {
+  const auto fewer = [&](DType t) { return t != DType::kUndefined && bits_of(t) < bits; };
+  return fewer(c.weights) ||
+         std::ranges::any_of(c.precision, [&](const auto& own) { return fewer(own.second.weights); });
+}
+
 void check(const Config& c) {
   // What MatMulNBits takes; larger ones would be of little use.
   if (c.block_size < 16 || c.block_size > 256 || !std::has_single_bit(static_cast<uint64_t>(c.block_size)))
@@ -18,6 +25,9 @@ void check(const Config& c) {
   if (c.quantized_inputs || c.quantized_outputs)
     throw_error(ErrorCode::kInvalidArgument, "inputs and outputs stay float when only weights are quantized",
                 {.hint = "use mode 'static' for integer inputs and outputs"});
+  if (c.format == kQdq && has_fewer_bits(c, 4))
+    throw_error(ErrorCode::kInvalidArgument, "format: Q/DQ pairs have no weights of 2 bits",
+                {.hint = "leave it out, or use 'qoperator'; int4 weights can be Q/DQ pairs"});
 }
 
 DType eight_bits(DType fewer) { return is_signed_integer(fewer) ? DType::kInt8 : DType::kUint8; }
@@ -57,8 +67,13 @@ void place(Placement& placement, int32_t i) {
   placement.emit(std::move(n));
 }
 
+// ONNX Runtime multiplies floats by 4 bits in kernels of its own. Weights of 8 bits it makes floats in each
+// run, or rounds activations too, as a setting of the session's says, and the same with those of Q/DQ, which
+// all of its versions open: MatMulNBits had 4 bits alone for long.
+std::string_view form(const Config& c) { return has_fewer_bits(c, 8) ? kQoperator : kQdq; }
+
 const RegisterScheme kWeightOnly(
-    {.name = "weight-only", .blocks = true, .check = check, .decide = decide, .place = place});
+    {.name = "weight-only", .blocks = true, .form = form, .check = check, .decide = decide, .place = place});
 
 }  // namespace
 }  // namespace zp::quant

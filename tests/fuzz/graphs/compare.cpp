@@ -94,6 +94,7 @@ quant::Config random_config(Choices& choices) {
   if (choices.one_in(4)) c.weights = DType::kUint8;
   if (c.mode == "weight-only" && choices.one_in(2))
     c.weights = choices.of(std::vector<DType>{DType::kInt4, DType::kUint4, DType::kInt2, DType::kUint2});
+  if (bits_of(c.weights) == 2) c.format = "qoperator";  // Q/DQ has no type for them
   if (c.mode == "static") {
     if (choices.one_in(5)) c.weights = DType::kInt4;
     c.symmetric_activations = choices.one_in(5);

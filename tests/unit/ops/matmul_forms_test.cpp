@@ -278,6 +278,91 @@ TEST(OperatorFormat, FourNeighbouringIntegersAreTwoBits) {
   }
 }
 
+TEST(Fold, EightBitsByColumnAreMatMulNBitsAndByColumnAgain) {
+  struct Case {
+    DType type;
+    Shape scales;
+    bool points;
+    size_t inputs;  // of the MatMulNBits
+  };
+  const std::vector<Case> cases = {{DType::kInt8, {6}, false, 3},
+                                   {DType::kInt8, {}, false, 3},
+                                   {DType::kUint8, {6}, true, 4},
+                                   {DType::kUint8, {6}, false, 4}};
+  for (size_t i = 0; i < cases.size(); ++i) {
+    for (const int64_t k : {7, 80, 300}) {
+      SCOPED_TRACE(testing::Message() << "case " << i << ", " << k << " rows");
+      const Case& c = cases[i];
+      GraphBuilder b;
+      const ValueId x = b.input("x", {3, k});
+      std::vector<ValueId> w{b.constant("w", bytes(c.type, {k, 6}, 3)), b.constant("s", ramp(c.scales))};
+      if (c.points) w.push_back(b.constant("z", bytes(c.type, c.scales, 4)));
+      b.output(b.add("MatMul", "y", {x, b.add("DequantizeLinear", "w_dq", w, {{"axis", int64_t{1}}})}));
+      const auto model = b.build();
+      EXPECT_THAT(folded(model, ramp({3, k}), 1e-6f), ElementsAre("MatMulNBits"));
+      const Model file = quant::in_format(*model, "qoperator");
+      const Node& n = file.graph.nodes[0];
+      EXPECT_EQ(n.int_attribute("bits", 0), 8);
+      EXPECT_EQ(n.int_attribute("block_size", 0), k < 16 ? 16 : 128);
+      EXPECT_EQ(n.inputs.size(), c.inputs);
+      for (const Node& read : reopened(file)->graph.nodes)
+        if (read.op_type == "DequantizeLinear") EXPECT_EQ(read.int_attribute("block_size", 0), 0);
+    }
+  }
+}
+
+TEST(Fold, ABiasOfMatMulNBitsIsAVectorOrAdded) {
+  const auto with_bias = [](const Shape& dims, float beta) {
+    GraphBuilder b;
+    const ValueId x = b.input("x", {3, 32});
+    const ValueId w =
+        b.add("DequantizeLinear", "w_dq",
+              {b.constant("w", bytes(DType::kUint4, {32, 6}, 3)), b.constant("s", ramp({1, 6}))},
+              {{"axis", int64_t{0}}, {"block_size", int64_t{32}}});
+    b.output(b.add("Gemm", "y", {x, w, b.constant("b", ramp(dims))}, {{"beta", beta}}));
+    return b.build();
+  };
+  for (const Shape& dims : {Shape{6}, Shape{1, 6}}) {
+    const auto model = with_bias(dims, 1);
+    EXPECT_THAT(folded(model, ramp({3, 32}), 1e-6f), ElementsAre("MatMulNBits"));
+    const Graph file = quant::in_format(*model, "qoperator").graph;
+    EXPECT_EQ(file.constant(file.nodes[0].input(5))->dims(), Shape{6});
+  }
+  for (const Shape& dims : {Shape{}, Shape{1}, Shape{3, 1}, Shape{3, 6}}) {
+    SCOPED_TRACE(to_string(dims));
+    EXPECT_THAT(folded(with_bias(dims, 1), ramp({3, 32}), 1e-6f), ElementsAre("MatMulNBits", "Add"));
+  }
+}
+
+// ONNX Runtime has no kernel for int8 activations with uint8 weights, nor for 16 bits.
+TEST(Fold, WhatONNXRuntimeHasNoKernelForStaysQdq) {
+  const auto product = [](DType activations, DType weights) {
+    GraphBuilder b;
+    const ValueId x = b.fake_quantize("x_dq", b.input("x", {3, 8}), 0.02f, 0, activations);
+    const ValueId w =
+        b.add("DequantizeLinear", "w_dq",
+              {b.constant("w", bytes(weights, {8, 6}, 3)), b.constant("s", Tensor::scalar(0.1f))});
+    b.output(b.fake_quantize("y", b.add("MatMul", "m", {x, w}), 0.3f, 0, activations));
+    return ops_of(quant::in_format(*b.build(), "qoperator"));
+  };
+  EXPECT_THAT(product(DType::kInt8, DType::kUint8), testing::Not(testing::Contains("QLinearMatMul")));
+  EXPECT_THAT(product(DType::kInt8, DType::kInt8), testing::Contains("QLinearMatMul"));
+  EXPECT_THAT(product(DType::kUint8, DType::kUint8), testing::Contains("QLinearMatMul"));
+
+  GraphBuilder b;
+  const auto sixteen = [&](const std::string& name, ValueId v) {
+    const ValueId s = b.constant(name + "_s", Tensor::scalar(0.001f)),
+                  z = b.constant(name + "_z", Tensor::scalar(uint16_t{30000}));
+    return b.add("DequantizeLinear", name, {b.add("QuantizeLinear", name + "_q", {v, s, z}), s, z});
+  };
+  const ValueId x = sixteen("x_dq", b.input("x", {1, 2, 4, 4}));
+  const ValueId p = sixteen("p_dq", b.add("GlobalAveragePool", "p", {x}));
+  b.output(sixteen("y", b.add("Concat", "c", {p, p}, {{"axis", int64_t{1}}})));
+  const Model file = quant::in_format(*b.build(), "qoperator");
+  EXPECT_TRUE(std::none_of(file.graph.nodes.begin(), file.graph.nodes.end(),
+                           [](const Node& n) { return n.op_type.starts_with("QLinear"); }));
+}
+
 // ---- imported operators, beside the operators they stand for
 
 // The output of an operator that has no shape rule of its own: a file says its type.

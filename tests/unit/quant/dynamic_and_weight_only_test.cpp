@@ -98,6 +98,44 @@ TEST(WeightOnly, FourBitsInBlocks) {
   EXPECT_GT(u.layer("m").weight->sqnr_db, q.layer("m").weight->sqnr_db);
 }
 
+TEST(Formats, EachSchemeHasItsOwnUnlessOneIsChosen) {
+  const auto form = [](const char* mode, DType weights, const char* chosen = "") {
+    Config config;
+    config.mode = mode;
+    config.weights = weights;
+    config.format = chosen;
+    return quantize(two_layers(), config, {{{"x", ramp({2, 64})}}}).report.format;
+  };
+  EXPECT_EQ(form("static", DType::kInt8), "qdq");
+  EXPECT_EQ(form("dynamic", DType::kInt8), "qoperator");
+  EXPECT_EQ(form("weight-only", DType::kInt4), "qoperator");
+  EXPECT_EQ(form("weight-only", DType::kInt2), "qoperator");
+  EXPECT_EQ(form("weight-only", DType::kInt8), "qdq");
+  EXPECT_EQ(form("float16", DType::kInt8), "qdq");
+  EXPECT_EQ(form("dynamic", DType::kInt8, "qdq"), "qdq");
+  EXPECT_EQ(form("static", DType::kInt8, "qoperator"), "qoperator");
+  EXPECT_THROW(form("weight-only", DType::kInt2, "qdq"), Error);
+  EXPECT_THROW(form("static", DType::kInt8, "magic"), Error);
+}
+
+// ONNX Runtime's MatMulInteger, which its optimizations make of Q/DQ, takes one zero point for a batch.
+TEST(Formats, ABatchOfMatricesHasOneScaleWhereZeroPointsDiffer) {
+  GraphBuilder net;
+  net.output(net.add("MatMul", "m", {net.input("x", {2, 3, 16}), net.constant("w", ramp({2, 16, 4}))}));
+  const auto model = net.build();
+  for (const char* mode : {"static", "dynamic", "weight-only"}) {
+    for (const bool symmetric : {true, false}) {
+      SCOPED_TRACE(testing::Message() << mode << symmetric);
+      Config config;
+      config.mode = mode;
+      config.symmetric_weights = symmetric;
+      const Quantized q = quantize(model, config, {{{"x", ramp({2, 3, 16})}}});
+      const bool single = !symmetric && std::string_view(mode) != "weight-only";
+      EXPECT_EQ(q.graph().constant(q.dq("m", 1)->input(1))->size(), single ? 1 : 4);
+    }
+  }
+}
+
 TEST(WeightOnly, TwoBitsInBlocks) {
   GraphBuilder net;
   net.output(net.add("MatMul", "m", {net.input("x", {2, 128}), net.constant("w", ramp({128, 8}))}));

@@ -99,6 +99,7 @@ export function SettingsPanel({
             label="File format"
             value={settings.format}
             options={[
+              ['auto', 'what ONNX Runtime computes fastest'],
               ['qdq', 'QDQ: opens everywhere'],
               ['qoperator', 'integer operators'],
             ]}
