@@ -42,6 +42,7 @@
 #include "quant/qdq.h"
 #include "quant/quant.h"
 #include "quant/report.h"
+#include "quant/runtimes.h"
 #include "runtime/prepare.h"
 #include "runtime/session.h"
 
@@ -355,6 +356,14 @@ class ModelHandle {
     return answer([&] { zp::require_supported(model_->graph); });
   }
 
+  // What of it, written so, this runtime does not take.
+  val broken_rules(const std::string& format, const std::string& runtime, int opset) const {
+    return answer([&] {
+      const std::vector<std::string> all =
+          quant::broken_rules(quant::runtime_named(runtime), quant::in_format(*model_, format), opset);
+      return array_of(all, [](const std::string& s) { return text(s); });
+    });
+  }
   // `opset`: 0 for the lowest that can say the model.
   val write(const std::string& format, int opset) const {
     return answer([&] {
@@ -583,6 +592,8 @@ quant::Config config_of(const val& v) {
   c.quantized_outputs = field<bool>(v, "quantizedOutputs");
   c.observer = field<std::string>(v, "observer");
   c.format = field<std::string>(v, "format");
+  c.runtime = field<std::string>(v, "runtime");
+  for (std::string& name : strings_of(v, "chosen")) c.chosen.insert(std::move(name));
   c.include_nodes = strings_of(v, "includeNodes");
   c.exclude_nodes = strings_of(v, "excludeNodes");
   c.include_ops = strings_of(v, "includeOps");
@@ -816,6 +827,14 @@ val choices() {
     o.set("modes", array_of(quant::mode_names(), text));
     o.set("observers", array_of(quant::observer_names(), text));
     o.set("repairs", array_of(quant::repair_names(), text));
+    o.set("runtimes", array_of(quant::all_runtimes(), [](const quant::RuntimeRules& rules) {
+            Object r;
+            r.set("name", rules.name);
+            r.set("title", rules.title);
+            r.set("checked", rules.checked);
+            r.set("takes", sentences(rules.in_words()));
+            return r;
+          }));
     o.set("options", array_of(quant::option_specs(), [](const quant::OptionSpec& spec) {
             Object s;
             s.set("name", spec.name);
@@ -957,7 +976,8 @@ EMSCRIPTEN_BINDINGS(zeropoint) {
       .function("requireSupported", &ModelHandle::require_supported)
       .function("write", &ModelHandle::write)
       .function("measure", &ModelHandle::measure)
-      .function("addMetadata", &ModelHandle::add_metadata);
+      .function("addMetadata", &ModelHandle::add_metadata)
+      .function("brokenRules", &ModelHandle::broken_rules);
 
   class_<SessionHandle>("Session")
       .smart_ptr<std::shared_ptr<SessionHandle>>("SessionPointer")

@@ -100,6 +100,12 @@ export interface SchemeOptions {
    * Needs samples.
    */
   target?: Target | undefined;
+  /**
+   * Where the file is to run: `onnxruntime` (default), `onnxruntime-web`, `webgpu`, `openvino`, `tensorrt`, `qnn` or
+   * `zeropoint`; docs/RUNTIMES.md has what each takes. Options that nobody chose become what it takes, and those that it
+   * does not take are an error; the report's warnings say what was changed, and which nodes of the file it does not take.
+   */
+  runtime?: string | undefined;
   /** Measure what quantizing each layer alone does to the outputs (targets do; `auto` for a few). Needs samples. */
   sensitivity?: boolean | undefined;
   /** Numbers that observers and repairs take, by name: see `choices()`. */
@@ -347,6 +353,7 @@ export const schemeChecks = (choices: Choices): Record<string, check.Check> => (
   inputs: check.oneOf(['float', 'quantized']),
   outputs: check.oneOf(['float', 'quantized']),
   observer: check.oneOf(choices.observers),
+  runtime: check.oneOf(choices.runtimes.map(({ name }) => name)),
   include: check.listOf(check.string),
   exclude: check.listOf(check.string),
   precision: check.recordOf(precision),
@@ -475,6 +482,8 @@ export function configFrom(
     quantizedOutputs: options.outputs === 'quantized',
     observer: options.observer ?? 'min-max',
     format: options.format ?? '',
+    runtime: options.runtime ?? 'onnxruntime',
+    chosen: Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : [name])),
     includeNodes: include.filter((name) => !isOperator(name)),
     excludeNodes: exclude.filter((name) => !isOperator(name)),
     includeOps: include.filter(isOperator).map(type),
@@ -609,6 +618,7 @@ export async function quantizeModel(
         format,
         options.opset ?? 0,
       ]);
+      const broken = await engine.call('brokenRules', [quantized.id, format, config.runtime, opset]);
       const layers = report.layers.map((layer) => {
         const error = errors.get(layer.output);
         return error ? { ...layer, error, findings: [...layer.findings, ...error.findings] } : layer;
@@ -617,7 +627,7 @@ export async function quantizeModel(
         model: quantized,
         report: {
           ...report,
-          warnings: [...report.warnings, ...lossesOf([...errors.values()], quantized.outputs)],
+          warnings: [...report.warnings, ...broken, ...lossesOf([...errors.values()], quantized.outputs)],
           layers,
           findings: findingsOf(layers),
           tradeoff: tradeoffOf(report.trials),

@@ -11,6 +11,7 @@
 #include "quant/checked.h"
 #include "quant/job.h"
 #include "quant/report_builder.h"
+#include "quant/runtimes.h"
 #include "quant/stage.h"
 
 namespace zp::quant {
@@ -77,10 +78,14 @@ class Pipeline : public Job {
     state_.config = std::move(config);
     state_.threads = threads;
     state_.scheme = &scheme_named(state_.config.mode);
+    adapt_to_runtime(state_.config);
     const std::vector<std::string> named = state_.config.repairs;
     state_.config = with_default_repairs(std::move(state_.config));
-    if (state_.config.format.empty())
-      state_.config.format = state_.scheme->form ? state_.scheme->form(state_.config) : kQdq;
+    std::string& format = state_.config.format;
+    if (format.empty()) {
+      format = state_.scheme->form ? state_.scheme->form(state_.config) : kQdq;
+      if (!takes_form(runtime_named(state_.config.runtime), state_.config.mode, format)) format = kQdq;
+    }
     check(state_.config, *state_.scheme);
     // Repairs look at what the model computes: all of it.
     const bool runs = unsupported_operators(state_.source->graph).empty();
@@ -213,6 +218,7 @@ namespace {
 // A search compares outputs: where an operator is not known here, there are none.
 std::unique_ptr<Job> make_job(std::shared_ptr<const Model> model, Config config, int threads) {
   onnx::versions_of(*model);  // throws now where what comes out could not be written
+  adapt_to_runtime(config);
   if (!is_search(config)) return make_pipeline(std::move(model), std::move(config), threads);
   const bool target = config.target_sqnr > 0 || config.target_bytes > 0 || config.target_drop > 0;
   if (unsupported_operators(model->graph).empty() || target || config.sensitivity || config.mode != kAuto) {

@@ -21,6 +21,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -49,12 +50,17 @@ struct Config {
   bool per_channel = true;        // weights: one scale per output channel, else one per tensor
   bool symmetric_weights = true;  // zero point in the middle of the type
   bool symmetric_activations = false;
-  bool reduce_range = false;         // 7-bit weights, for machines whose 8-bit products saturate
-  int64_t block_size = 32;           // fewer than 8 bits: elements per scale; a power of two, 16...256
-  bool quantized_inputs = false;     // the model takes integers where its inputs are quantized
-  bool quantized_outputs = false;    // the model gives integers where its outputs are quantized
-  std::string observer = "min-max";  // see observer_names()
-  std::string format = {};           // for in_format(): "qdq" or "qoperator"; empty: as the scheme says
+  bool reduce_range = false;            // 7-bit weights, for machines whose 8-bit products saturate
+  int64_t block_size = 32;              // fewer than 8 bits: elements per scale; a power of two, 16...256
+  bool quantized_inputs = false;        // the model takes integers where its inputs are quantized
+  bool quantized_outputs = false;       // the model gives integers where its outputs are quantized
+  std::string observer = "min-max";     // see observer_names()
+  std::string format = {};              // for in_format(): "qdq" or "qoperator"; empty: as the scheme says
+  std::string runtime = "onnxruntime";  // where the file is to run: see runtimes.h
+  // Names of the package's options that somebody chose: what a runtime does not take of them is refused, and
+  // all else made to suit it, of which `adapted` tells in sentences.
+  std::set<std::string, std::less<>> chosen;
+  std::vector<std::string> adapted;
   // Nodes by name and operators by type. An empty include list includes all; exclusion wins.
   std::vector<std::string> include_nodes, exclude_nodes, include_ops, exclude_ops;
   // Nodes that nobody excluded, but a search or a repair leaves in float: by name, with the reason in words.

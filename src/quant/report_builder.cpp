@@ -108,7 +108,8 @@ class Builder {
     report_.mode = state_.config.mode;
     report_.format = state_.config.format;
     report_.samples = state_.samples;
-    report_.warnings = state_.plan.warnings;
+    report_.warnings = state_.config.adapted;
+    report_.warnings.insert(report_.warnings.end(), state_.plan.warnings.begin(), state_.plan.warnings.end());
     for (const auto& [graph, plan] : state_.branches)
       report_.warnings.insert(report_.warnings.end(), plan.warnings.begin(), plan.warnings.end());
     report_.repairs = state_.repaired;

@@ -14,6 +14,7 @@ struct Scheme {
   std::string_view name;
   bool needs_calibration = false;  // ranges of the groups that its plan has
   bool blocks = false;             // weights may have 2 bits, in blocks
+  bool dynamic = false;            // activations find their ranges in each run
   bool trains = false;             // weights and scales are learned: no repair is a default
   // How its result is written unless Config::format says: the form that ONNX Runtime computes fastest of
   // those that give the same numbers there. Null: Q/DQ.

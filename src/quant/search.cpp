@@ -42,6 +42,7 @@
 #include "core/sort.h"
 #include "core/stopwatch.h"
 #include "quant/job.h"
+#include "quant/runtimes.h"
 #include "quant/scheme.h"
 #include "quant/spread.h"
 
@@ -284,7 +285,8 @@ class Search : public Job {
           const bool nothing = best_->report.layers_quantized == 0;
           if ((!nothing && (best_->sqnr_db > kPoor || mode != std::string_view("dynamic"))) ||
               bits_of(config_.weights) != 8 || config_.activations != DType::kUint8 ||
-              config_.quantized_inputs || config_.quantized_outputs)
+              config_.quantized_inputs || config_.quantized_outputs ||
+              !takes_mode(runtime_named(config_.runtime), mode))
             return std::nullopt;
           Candidate c{.what = "mode '" + std::string(mode) + "'", .config = plain()};
           c.config.mode = mode;
@@ -593,7 +595,12 @@ class Search : public Job {
         if (reached_ ? high_ - low_ > 1 : low_ < all) {
           try_worst();
         } else if (reached_) {
-          try_wide();
+          const DType wider = is_signed_integer(config_.activations) ? DType::kInt16 : DType::kUint16;
+          if (runtime_named(config_.runtime).activations.has(wider)) {
+            try_wide();
+          } else {
+            take_mixed();
+          }
         } else {
           try_all_float();
         }

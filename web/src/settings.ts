@@ -13,6 +13,8 @@ export interface Settings {
   repairs: readonly string[] | undefined;
   /** 'auto': what suits the mode. */
   format: 'auto' | 'qdq' | 'qoperator';
+  /** Where the file is to run: a name of choices().runtimes. */
+  runtime: string;
   outputs: 'float' | 'quantized';
   /** Node names or operator types, separated by commas or lines. */
   exclude: string;
@@ -50,6 +52,7 @@ export const defaults: Settings = {
   observer: 'min-max',
   repairs: undefined,
   format: 'auto',
+  runtime: 'onnxruntime',
   outputs: 'float',
   exclude: '',
   target: undefined,
@@ -144,7 +147,17 @@ export const excluded = (settings: Settings): string[] =>
     .map((name) => name.trim())
     .filter((name) => name !== '');
 
+/** What is as the page has it from the start, nobody chose: a runtime may change it. */
 export function toOptions(settings: Settings): QuantizeOptions {
+  const options = optionsOf(settings);
+  if (settings.runtime === defaults.runtime) return options;
+  const chosen = Object.entries(options).filter(
+    ([name, value]) => name === 'mode' || value !== defaults[name as keyof Settings],
+  );
+  return { ...Object.fromEntries(chosen), runtime: settings.runtime };
+}
+
+function optionsOf(settings: Settings): QuantizeOptions {
   const { mode, activations, weights, perChannel, symmetric, blockSize, observer, outputs, repairs } =
     settings;
   const format = settings.format === 'auto' ? undefined : settings.format;
@@ -196,6 +209,7 @@ export function describe(settings: Settings): string {
   if (settings.mode === 'static' && settings.observer !== 'min-max') parts.push(settings.observer);
   if (settings.mode !== 'auto' && settings.mode !== 'qat') parts.push(...(settings.repairs ?? []));
   if (settings.format !== 'auto') parts.push(settings.format === 'qdq' ? 'Q/DQ format' : 'operator format');
+  if (settings.runtime !== defaults.runtime) parts.push(`for ${settings.runtime}`);
   const left = excluded(settings).length;
   if (left) parts.push(`${left} left out`);
   if (settings.picked) parts.push(settings.picked.what);

@@ -72,6 +72,7 @@ Examples:
   $ zeropoint quantize model.onnx -o small.onnx --calibration x.npz --repair adaround,bias-correction
   $ zeropoint quantize model.onnx -o small.onnx --mode dynamic
   $ zeropoint quantize model.onnx -o small.onnx --mode weight-only --weights int4
+  $ zeropoint quantize model.onnx -o small.onnx --calibration x.npz --runtime tensorrt
   $ zeropoint quantize model.onnx -o small.onnx --mode static --format qoperator --calibration x.npz
   $ zeropoint quantize model.onnx -o small.onnx --mode weight-only --weights int2 --block-size 16 --calibration x.npz
   $ zeropoint quantize model.onnx -o small.onnx --calibration samples/ --preset imagenet --mode qat --weights int4 --epochs 5

@@ -19,6 +19,7 @@ export interface SchemeArguments {
   repair?: string[];
   parameter?: Record<string, number>;
   target?: SchemeOptions['target'];
+  runtime?: string;
   sensitivity?: boolean;
   weightBits?: number;
   activationBits?: number;
@@ -98,6 +99,10 @@ export function addSchemeOptions(command: Command): Command {
       'sqnr=30 (dB), drop=0.005 (of right answers) or size=2.5MB: the layers that are harmed most get 16 bits or float',
       target,
     )
+    .option(
+      '--runtime <name>',
+      'where the file is to run: onnxruntime (default), onnxruntime-web, webgpu, openvino, tensorrt, qnn or zeropoint; what each takes is in docs/RUNTIMES.md',
+    )
     .option('--sensitivity', 'measure what quantizing each layer alone does to the outputs')
     .option('--weight-bits <n>', 'qat: bits of a weight, 2 to 8', parse.positiveInteger)
     .option('--activation-bits <n>', 'qat: bits of an activation, 2 to 8', parse.positiveInteger)
@@ -154,6 +159,7 @@ export function schemeFrom(options: SchemeArguments): SchemeOptions {
     repairs: options.repair?.filter((name) => name !== 'none'),
     parameters: options.parameter,
     target: options.target,
+    runtime: options.runtime,
     sensitivity: options.sensitivity,
     weightBits: options.weightBits,
     activationBits: options.activationBits,

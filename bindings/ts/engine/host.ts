@@ -194,6 +194,10 @@ export class EngineHost {
     unwrap(this.#model(id).requireSupported());
   }
 
+  brokenRules(id: Id, format: string, runtime: string, opset: number): string[] {
+    return unwrap(this.#model(id).brokenRules(format, runtime, opset));
+  }
+
   /** `opset`: 0 for the lowest that can say the model. */
   writeModel(id: Id, format: string, opset: number): Uint8Array<ArrayBuffer> {
     return unwrap(this.#model(id).write(format, opset));

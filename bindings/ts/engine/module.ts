@@ -59,6 +59,8 @@ export interface ModelHandle extends Handle {
   write(format: string, opset: number): Answer<Uint8Array<ArrayBuffer>>;
   measure(format: string, opset: number): Answer<{ size: number; opset: number }>;
   addMetadata(key: string, value: string): Answer<undefined>;
+  /** What of the model, written so, this runtime does not take: sentences. */
+  brokenRules(format: string, runtime: string, opset: number): Answer<string[]>;
 }
 
 /** What a model's file says of itself. */
@@ -129,7 +131,11 @@ export interface ConfigIn {
   quantizedInputs: boolean;
   quantizedOutputs: boolean;
   observer: string;
+  /** Empty: as suits the mode. */
   format: string;
+  runtime: string;
+  /** Names of SchemeOptions, and `format`, that somebody chose. */
+  chosen: readonly string[];
   includeNodes: readonly string[];
   excludeNodes: readonly string[];
   includeOps: readonly string[];
@@ -439,6 +445,8 @@ export interface Choices {
   modes: string[];
   observers: string[];
   repairs: string[];
+  /** Where files can run: what each takes, in words, and what files for it were checked with. */
+  runtimes: { name: string; title: string; checked: string; takes: string[] }[];
   options: { name: string; owner: string; default: number; min: number; max: number }[];
 }
 

@@ -100,6 +100,7 @@ void place(Placement& placement, int32_t i) {
 }
 
 const RegisterScheme kDynamic({.name = "dynamic",
+                               .dynamic = true,
                                .form = [](const Config&) { return kQoperator; },
                                .check = check,
                                .decide = decide,

@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "quant/runtimes.h"
 #include "quant/scheme.h"
 
 namespace zp::quant {
@@ -257,6 +258,7 @@ void place(Placement& placement, int32_t i) {
   const NodePlan& plan = placement.plan.nodes[static_cast<size_t>(i)];
   Node n = placement.node(i);
   const bool integers = plan.quantized && plan.activations != DType::kUndefined;
+  const bool int32_bias = runtime_named(placement.config.runtime).int32_bias;
   float input_scale = 0;
   for (size_t k = 0; k < n.inputs.size(); ++k) {
     const ValueId v = n.inputs[k];
@@ -266,7 +268,7 @@ void place(Placement& placement, int32_t i) {
     const bool is_data = integers && std::find(plan.data.begin(), plan.data.end(), v) != plan.data.end();
     if (is_data && params) {
       // 16-bit activations would leave a 32-bit bias no room: it stays float then.
-      if (plan.weight_slot >= 0 && bits_of(params->dtype) == 8) input_scale = params->scale;
+      if (plan.weight_slot >= 0 && bits_of(params->dtype) == 8 && int32_bias) input_scale = params->scale;
       n.inputs[k] = placement.dequantized(v);
     } else if (is_data && placement.graph.constant(v)) {
       n.inputs[k] =

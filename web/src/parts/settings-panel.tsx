@@ -96,6 +96,14 @@ export function SettingsPanel({
           )}
           {calibrated && <TargetChoice target={settings.target} onChange={(target) => set({ target })} />}
           <Choice
+            label="Where it is to run"
+            value={settings.runtime}
+            options={(choices?.runtimes ?? [{ name: settings.runtime, title: settings.runtime }]).map(
+              ({ name, title }) => [name, title],
+            )}
+            onChange={(runtime) => set({ runtime })}
+          />
+          <Choice
             label="File format"
             value={settings.format}
             options={[

@@ -1,0 +1,274 @@
+#include "quant/runtimes.h"
+
+#include <algorithm>
+#include <map>
+
+#include "core/error.h"
+#include "onnx/onnx.h"
+#include "ops/op.h"
+#include "quant/format.h"
+#include "quant/job.h"
+#include "quant/qdq.h"
+#include "quant/scheme.h"
+
+namespace zp::quant {
+namespace {
+
+constexpr DTypes kAll{DType::kInt8, DType::kUint8, DType::kInt16, DType::kUint16,
+                      DType::kInt4, DType::kUint4, DType::kInt2,  DType::kUint2};
+constexpr DTypes kWhole{DType::kInt8, DType::kUint8, DType::kInt16, DType::kUint16};
+
+constexpr std::string_view kIntegerOperators =
+    " ConvInteger MatMulInteger QLinearConv QLinearMatMul DynamicQuantizeLinear";
+
+// clang-format off
+const std::vector<RuntimeRules> kRuntimes{
+    // Opened and run here. Its kernels: onnxruntime's docs/OperatorKernels.md.
+    {.name = "onnxruntime", .title = "ONNX Runtime (CPU, 1.20 and newer)",
+     .checked = "run in ONNX Runtime 1.32 on Linux, x86-64", .otherwise = "the file is refused",
+     .opset = 28, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
+     .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .falls_back = false},
+    // The same kernels as WebAssembly; the newest opset as tried with 1.30.
+    {.name = "onnxruntime-web", .title = "ONNX Runtime Web (WebAssembly), transformers.js",
+     .checked = "run in ONNX Runtime Web 1.30 in Node.js", .otherwise = "the file is refused",
+     .opset = 26, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
+     .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .falls_back = false},
+    // onnxruntime's js/web/docs/webgpu-operators.md: of the operators of quantization there are DequantizeLinear,
+    // MatMulNBits and GatherBlockQuantized; all others run on the CPU between copies of their values. Its
+    // DequantizeLinear takes 8 and 4 bits, and no zero point with int32.
+    {.name = "webgpu", .title = "ONNX Runtime Web (WebGPU)",
+     .checked = "by these rules alone", .otherwise = "they run on the CPU, with copies from and to the GPU",
+     .opset = 26, .activations = {}, .weights = {DType::kInt8, DType::kUint8, DType::kInt4, DType::kUint4, DType::kInt2, DType::kUint2},
+     .symmetric = false, .symmetric_weights = false, .blocks = true, .int32_bias = true,
+     .without = " QuantizeLinear ConvInteger MatMulInteger QLinearConv QLinearMatMul DynamicQuantizeLinear",
+     .contrib = " MatMulNBits GatherBlockQuantized Gelu FastGelu QuickGelu BiasGelu BiasAdd FusedConv Attention "
+                "MultiHeadAttention GroupQueryAttention SkipLayerNormalization RotaryEmbedding", .falls_back = true},
+    // openvino's src/frontends/onnx/frontend/src/op. Its MatMulNBits takes 2 and 4 bits and, in some versions, adds the
+    // bias to the weights, so that blocks are written as Q/DQ.
+    {.name = "openvino", .title = "OpenVINO",
+     .checked = "by these rules alone", .otherwise = "the file is refused",
+     .opset = 21, .activations = kWhole, .weights = {DType::kInt8, DType::kUint8, DType::kInt16, DType::kUint16, DType::kInt4, DType::kUint4},
+     .symmetric = false, .symmetric_weights = false, .blocks = true, .int32_bias = true, .without = "",
+     .contrib = " Attention BiasAdd BiasGelu DynamicQuantizeLSTM DynamicQuantizeMatMul EmbedLayerNormalization FastGelu "
+                "FusedConv FusedGemm FusedMatMul GatherBlockQuantized Gelu GroupNorm GroupQueryAttention MatMulIntegerToFloat "
+                "MultiHeadAttention Pad QLinearAdd QLinearConcat QLinearLeakyRelu QLinearMul QLinearSigmoid QuickGelu Range "
+                "RotaryEmbedding SimplifiedLayerNormalization SkipLayerNormalization SkipSimplifiedLayerNormalization", .falls_back = false},
+    // NVIDIA's "Working with Quantized Types": symmetric alone, int8 for both, int4 for weights in blocks. onnx-tensorrt's
+    // docs/operators.md: zero points are 0; no QLinear..., ...Integer, DynamicQuantizeLinear; DequantizeLinear takes
+    // int8, so that biases stay float.
+    {.name = "tensorrt", .title = "TensorRT 10",
+     .checked = "by these rules alone", .otherwise = "the file is refused",
+     .opset = 21, .activations = {DType::kInt8}, .weights = {DType::kInt8, DType::kInt4}, .symmetric = true,
+     .symmetric_weights = true, .blocks = true, .int32_bias = false, .without = kIntegerOperators, .contrib = "", .falls_back = false},
+    // ONNX Runtime's documentation of the QNN provider: Q/DQ with uint8 or uint16 activations and 8-bit weights, int4
+    // since 1.19; a scale per channel where zero points are 0. What it does not take runs on the CPU.
+    {.name = "qnn", .title = "ONNX Runtime with QNN (Qualcomm HTP)",
+     .checked = "by these rules alone", .otherwise = "they run on the CPU",
+     .opset = 21, .activations = {DType::kUint8, DType::kUint16}, .weights = {DType::kInt8, DType::kUint8, DType::kInt4},
+     .symmetric = false, .symmetric_weights = true, .blocks = false, .int32_bias = true, .without = kIntegerOperators,
+     .contrib = "", .falls_back = true},
+    // This package: reads all that it writes.
+    {.name = "zeropoint", .title = "this package",
+     .checked = "run here", .otherwise = "the file is refused",
+     .opset = 28, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
+     .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .falls_back = false},
+};
+// clang-format on
+
+bool lists(std::string_view list, std::string_view name) {
+  for (size_t at = list.find(name); at != std::string_view::npos; at = list.find(name, at + 1)) {
+    const size_t end = at + name.size();
+    if ((at == 0 || list[at - 1] == ' ') && (end == list.size() || list[end] == ' ')) return true;
+  }
+  return false;
+}
+
+std::string quoted(std::string_view name) { return "'" + std::string(name) + "'"; }
+
+// The first type of `types` that can take the place of `t`.
+DType instead_of(DType t, const DTypes& types) {
+  for (const DType candidate : {DType::kInt8, DType::kUint8, DType::kUint16, DType::kInt16})
+    if (types.has(candidate)) return candidate;
+  return t;
+}
+
+class Adapter {
+ public:
+  explicit Adapter(Config& config) : c_(config), rules_(runtime_named(config.runtime)) {}
+
+  void run() {
+    if (!takes_mode(rules_, c_.mode))
+      refuse("mode", "cannot find ranges in the run", "mode: 'static', or 'weight-only'");
+    const bool integers = c_.mode == kAuto || scheme_named(c_.mode).needs_calibration;
+    // Where there is no such type at all, the written file is what is told about.
+    const DType activations = instead_of(c_.activations, rules_.activations);
+    if (integers && rules_.activations.has(activations) && !rules_.activations.has(c_.activations))
+      change("activations", c_.activations, activations,
+             "takes activations of the types " + rules_.activations.in_words() + " alone",
+             "are " + std::string(name_of(activations)));
+    if (integers && rules_.symmetric)
+      change("symmetric", c_.symmetric_activations, true, "takes zero points of 0 alone", "are symmetric",
+             "activations");
+    const DType weights = instead_of(c_.weights, rules_.weights);
+    if (!rules_.weights.has(c_.weights))
+      change("weights", c_.weights, weights,
+             "takes weights of the types " + rules_.weights.in_words() + " alone",
+             "are " + std::string(name_of(weights)));
+    if (rules_.symmetric_weights)
+      change("symmetricWeights", c_.symmetric_weights, true, "takes weights with zero points of 0 alone",
+             "are symmetric", "weights");
+    if (!c_.format.empty() && !takes_form(rules_, c_.mode, c_.format))
+      refuse("format", "does not take the operators of that form", "leave it out");
+    for (const auto& [node, own] : c_.precision) {
+      const auto fits = [](DType t, const DTypes& types) {
+        return t == DType::kUndefined || t == DType::kFloat16 || types.has(t);
+      };
+      if (!fits(own.weights, rules_.weights) || (integers && !fits(own.activations, rules_.activations)))
+        refuse("precision", "does not take the types of node " + quoted(node),
+               "activations: " + rules_.activations.in_words() + "; weights: " + rules_.weights.in_words());
+    }
+  }
+
+ private:
+  [[noreturn]] void refuse(std::string_view option, const std::string& why, const std::string& hint) const {
+    throw_error(ErrorCode::kInvalidArgument, {option, ": runtime ", quoted(rules_.name), " ", why},
+                {.hint = hint + ", or choose another runtime"});
+  }
+  template <class T>
+  void change(std::string_view option, T& value, T to, const std::string& why, const std::string& what,
+              std::string_view of = {}) {
+    if (value == to) return;
+    if (c_.chosen.contains(option)) refuse(option, why, "leave it out");
+    value = to;
+    c_.adapted.push_back("for runtime " + quoted(rules_.name) + ", which " + why + ", " +
+                         std::string(of.empty() ? option : of) + " " + what);
+  }
+
+  Config& c_;
+  const RuntimeRules& rules_;
+};
+
+// Nodes that break a rule, and what the rule is.
+class Walk {
+ public:
+  explicit Walk(const RuntimeRules& rules) : rules_(rules) {}
+
+  void look(const Graph& graph) {
+    for (const Node& n : graph.nodes) {
+      if (!rules_.takes(n)) note("does not take " + qualified_name(n), n);
+      if (is_quantize(n) || is_dequantize(n)) look_at_pair(graph, n);
+      for (const auto& [key, attribute] : n.attributes)
+        if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) look(**sub);
+    }
+  }
+  void note(const std::string& rule, const Node& n) {
+    broken_[rule].push_back(n.name.empty() ? n.op_type : n.name);
+  }
+
+  std::vector<std::string> sentences() const {
+    std::vector<std::string> all;
+    for (const auto& [rule, nodes] : broken_) {
+      std::string s =
+          "runtime " + quoted(rules_.name) + " " + rule + ": " + std::string(rules_.otherwise) + " (";
+      for (size_t i = 0; i < std::min<size_t>(nodes.size(), 3); ++i) s += (i ? ", " : "") + quoted(nodes[i]);
+      if (nodes.size() > 3) s += " and " + std::to_string(nodes.size() - 3) + " more";
+      all.push_back(s + ")");
+    }
+    return all;
+  }
+
+ private:
+  void look_at_pair(const Graph& graph, const Node& n) {
+    const ValueId integers = is_quantize(n) ? n.output(0) : n.input(0);
+    const DType type = graph[integers].dtype;
+    if (type == DType::kInt32) {
+      if (!rules_.int32_bias) note("takes no DequantizeLinear of int32", n);
+      if (n.input(2) != kNoValue) note("takes no zero point with int32", n);
+      return;
+    }
+    const bool constant = graph.constant(integers) != nullptr;
+    const DTypes& types = constant ? rules_.weights : rules_.activations;
+    if (kAll.has(type) && !types.has(type))
+      note("takes no " + std::string(constant ? "weights" : "activations") + " of type " +
+               std::string(name_of(type)),
+           n);
+    if (!rules_.blocks && n.int_attribute("block_size", 0) > 0) note("takes no blocks", n);
+    const Tensor* points = graph.constant(n.input(2));
+    if (n.input(2) == kNoValue || !(constant ? rules_.symmetric_weights : rules_.symmetric)) return;
+    const int64_t middle = is_signed_integer(type) ? 0 : int64_t{1} << (bits_of(type) - 1);
+    const std::vector<int64_t> all = points ? points->integers() : std::vector<int64_t>{-1};
+    if (std::any_of(all.begin(), all.end(), [&](int64_t z) { return z != middle; }))
+      note("takes no zero points of " + std::string(constant ? "weights" : "activations") + " but 0", n);
+  }
+
+  const RuntimeRules& rules_;
+  std::map<std::string, std::vector<std::string>> broken_;
+};
+
+}  // namespace
+
+std::string DTypes::in_words() const {
+  std::string words;
+  for (const DType t : {DType::kInt8, DType::kUint8, DType::kInt16, DType::kUint16, DType::kInt4,
+                        DType::kUint4, DType::kInt2, DType::kUint2})
+    if (has(t)) words += (words.empty() ? "" : ", ") + std::string(name_of(t));
+  return words.empty() ? "none" : words;
+}
+
+bool RuntimeRules::takes(const Node& node) const {
+  if (node.domain.empty()) return !lists(without, node.op_type);
+  if (node.domain == kMicrosoft) return contrib == "*" || lists(contrib, node.op_type);
+  return name == "zeropoint" || find_op(node.domain, node.op_type) == nullptr;
+}
+
+std::vector<std::string> RuntimeRules::in_words() const {
+  std::string operators = "all";
+  if (!without.empty()) operators = "none of" + std::string(without);
+  std::string contribs = contrib.empty() ? "none" : contrib == "*" ? "all" : std::string(contrib.substr(1));
+  return {std::string("opset up to ") + std::to_string(opset),
+          "activations: " + activations.in_words() + (symmetric ? ", symmetric" : ""),
+          "weights: " + weights.in_words() + (symmetric_weights ? ", symmetric" : ""),
+          blocks ? "blocks" : "no blocks",
+          int32_bias ? "biases of int32" : "biases stay float",
+          "operators of integers: " + operators,
+          "com.microsoft: " + contribs};
+}
+
+const std::vector<RuntimeRules>& all_runtimes() { return kRuntimes; }
+
+const RuntimeRules& runtime_named(std::string_view name) {
+  std::string list;
+  for (const RuntimeRules& r : kRuntimes) {
+    if (r.name == name) return r;
+    list += (list.empty() ? "" : ", ") + quoted(r.name);
+  }
+  throw_error(ErrorCode::kInvalidArgument, {"unknown runtime ", quoted(name)}, {.hint = "one of " + list});
+}
+
+bool takes_form(const RuntimeRules& rules, std::string_view mode, std::string_view format) {
+  if (format != kQoperator) return true;
+  // Weights in blocks are one operator; all others are many.
+  if (mode != kAuto && scheme_named(mode).blocks)
+    return rules.contrib == "*" || lists(rules.contrib, "MatMulNBits");
+  return rules.without.empty();
+}
+
+bool takes_mode(const RuntimeRules& rules, std::string_view mode) {
+  return mode == kAuto || !scheme_named(mode).dynamic || rules.falls_back ||
+         !lists(rules.without, operator_of(QdqRole::kDynamicQuantize));
+}
+
+void adapt_to_runtime(Config& config) { Adapter(config).run(); }
+
+std::vector<std::string> broken_rules(const RuntimeRules& rules, const Model& written, int64_t opset_chosen) {
+  Walk walk(rules);
+  walk.look(written.graph);
+  std::vector<std::string> all = walk.sentences();
+  const int64_t opset = onnx::versions_of(written, opset_chosen).opset;
+  if (opset > rules.opset)
+    all.push_back("the file has opset " + std::to_string(opset) + ", and runtime " + quoted(rules.name) +
+                  " opens those up to " + std::to_string(rules.opset));
+  return all;
+}
+
+}  // namespace zp::quant

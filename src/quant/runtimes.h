@@ -1,0 +1,69 @@
+// Where a quantized file is to run, and what that takes. The one table of it is in runtimes.cpp: to add a
+// runtime, add a row.
+#pragma once
+
+#include <cstdint>
+#include <initializer_list>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/dtype.h"
+#include "graph/graph.h"
+#include "quant/quant.h"
+
+namespace zp::quant {
+
+class DTypes {
+ public:
+  constexpr DTypes(std::initializer_list<DType> types) {
+    for (const DType t : types) bits_ |= uint64_t{1} << static_cast<int>(t);
+  }
+  constexpr bool has(DType t) const { return (bits_ >> static_cast<int>(t) & 1) != 0; }
+  std::string in_words() const;  // "int8, uint8"
+
+ private:
+  uint64_t bits_ = 0;
+};
+
+struct RuntimeRules {
+  std::string_view name;        // as Config::runtime has it
+  std::string_view title;       // what it is called
+  std::string_view checked;     // what our files were checked with for it
+  std::string_view otherwise;   // what becomes of a node that it does not take
+  int64_t opset;                // of ai.onnx: the newest that it opens
+  DTypes activations, weights;  // integers of Q and DQ, of values that are computed and of constants
+  bool symmetric;               // zero points are 0, or in the middle of the type, of activations...
+  bool symmetric_weights;       // ...and of weights
+  bool blocks;                  // DequantizeLinear of blocks (opset 21)
+  bool int32_bias;              // DequantizeLinear of an int32 bias, which has no zero point anywhere
+  std::string_view without;     // operators of ai.onnx that it does not take, after spaces
+  // Operators of com.microsoft that it takes, after spaces; "*": all. Of other domains it takes none but its
+  // own.
+  std::string_view contrib;
+
+  bool falls_back;  // it takes the file all the same: nodes of others run on the CPU
+
+  bool takes(const Node& node) const;  // the operator
+  // In sentences, for tables.
+  std::vector<std::string> in_words() const;
+};
+
+const std::vector<RuntimeRules>& all_runtimes();
+// Throws kInvalidArgument naming those there are.
+const RuntimeRules& runtime_named(std::string_view name);
+
+// Makes a configuration one whose results its runtime takes. What nobody chose is changed, and a sentence
+// about it goes to Config::adapted; of what was chosen (Config::chosen), kInvalidArgument is thrown.
+void adapt_to_runtime(Config& config);
+// Whether it takes the operators that results of this mode, a scheme's or "auto", have in this form.
+bool takes_form(const RuntimeRules& rules, std::string_view mode, std::string_view format);
+// Whether it opens results of this mode.
+bool takes_mode(const RuntimeRules& rules, std::string_view mode);
+
+// What in a model, as it is to be written, the runtime does not take: a sentence for each rule that is
+// broken, naming nodes. Empty: nothing. `opset_chosen`: as for onnx::write().
+std::vector<std::string> broken_rules(const RuntimeRules& rules, const Model& written,
+                                      int64_t opset_chosen = 0);
+
+}  // namespace zp::quant
