@@ -66,13 +66,25 @@ void drop_clamps(Graph& graph) {
   remove_unused(graph);
 }
 
-// The graph's own layers, and those of its branches.
-void fold_layers(Graph& graph) {
+// Calls `what` with the branches of a graph.
+template <class What>
+void for_branches(Graph& graph, const What& what) {
   for (Node& node : graph.nodes)
     for (auto& [key, attribute] : node.attributes)
       if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute);
           sub && find_op(node.domain, node.op_type))
-        fold_layers(**sub);
+        what(**sub);
+}
+
+// Other runtimes fuse an operator with the Q right behind it.
+void drop_all_clamps(Graph& graph) {
+  for_branches(graph, drop_all_clamps);
+  drop_clamps(graph);
+}
+
+// The graph's own layers, and those of its branches.
+void fold_layers(Graph& graph) {
+  for_branches(graph, fold_layers);
   drop_clamps(graph);
   const GraphIndex index(graph);
   std::vector<Node> nodes;
@@ -124,9 +136,12 @@ void require_format(std::string_view format) {
 Model in_format(const Model& model, std::string_view format) {
   require_format(format);
   Model out = model;
-  if (format == kQdq) return out;
   out.graph = clone(model.graph);
-  fold_layers(out.graph);
+  if (format == kQdq) {
+    drop_all_clamps(out.graph);
+  } else {
+    fold_layers(out.graph);
+  }
   return out;
 }
 
