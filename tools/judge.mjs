@@ -210,7 +210,7 @@ async function judgeSubject(subject, { zp, theJudge, targets, chosen, rows, pend
     const row = { graph: subject.name, scheme, target, form: 'any' };
     let small;
     try {
-      const how = { ...options, ...(target && { target }) };
+      const how = { ...options, ...(target && { runtime: target }) };
       small = await model.quantize({ ...how, calibration, layerErrors: 0 });
     } catch (error) {
       rows.push({ ...row, ...failed(error) });
@@ -288,8 +288,10 @@ async function locate(row, { zp, theJudge }) {
 
 /** What is wrong with a row: { kind, text }. */
 function faultsOf({ error, code, details, ours, answer, target, warnings }, { unsupported }) {
+  // What a target does not take is refused by its name.
   const isKnown = (failure) =>
-    unsupported && failure.code?.startsWith('unsupported') && failure.error.includes(unsupported);
+    (unsupported && failure.code?.startsWith('unsupported') && failure.error.includes(unsupported)) ||
+    (failure.code === 'invalid-argument' && failure.error.includes(`runtime '${target}'`));
   const faults = [];
   if (error && !isKnown({ error, code })) {
     const place = [details?.node, details?.op].filter(Boolean).join(', ');
@@ -319,13 +321,13 @@ export async function judge({ only, schemes: some, targets: these, build } = {})
   const python = await pythonWith(requirements);
   const zp = await import(pathToFileURL(join(root, 'dist', 'node.js')).href);
   zp.configure({ threads: 1, ...(build && { build }) });
-  const { modes, targets: known } = await zp.choices();
+  const { modes, runtimes } = await zp.choices();
   const missing = modes.filter(
     (mode) => !Object.values(schemes).some(({ options }) => options.mode === mode),
   );
   if (missing.length > 0)
     throw new Failure(`tests/judge/cases.mjs has no scheme of mode ${missing.join(', ')}`);
-  const targets = known ? known.map((target) => target.name ?? target) : [undefined];
+  const targets = runtimes.map(({ name }) => name);
   const isWhole = !only && !some && !these;
 
   const all = (await subjects(zp, python)).filter(({ name }) => has(only)(name));

@@ -66,28 +66,6 @@ export const exceptions = [
       'scale decides',
   },
   {
-    graph: /^(matmul-bias-row|gemm-c-row)$/,
-    scheme: /^weights, /,
-    kind: /^refused$/,
-    fault: true,
-    reason: 'MatMulNBits wants a bias of shape [N]; ours is [1, N]',
-  },
-  {
-    graph: /^(conv|op)-/,
-    scheme: /^static, 16 bits$/,
-    form: /^qoperator$/,
-    kind: /^refused$/,
-    fault: true,
-    reason: 'the pools and Concat of com.microsoft take 8 bits only; ours are written with 16',
-  },
-  {
-    graph: /^matmul-weights-rank3/,
-    scheme: /^static, uint8 weights$/,
-    kind: /^fails$/,
-    fault: true,
-    reason: "ONNX Runtime's fusion (MatMulIntegerToFloat) takes no zero points of rank 3",
-  },
-  {
     graph: /^(attention|lstm-head)$/,
     scheme: /^static, int8$/,
     kind: /^refused$/,
