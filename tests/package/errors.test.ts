@@ -130,6 +130,7 @@ describe('feeds', () => {
     );
     expect(error.message).toBe('index -4 is outside an axis of 3 elements');
     expect(error.details.node).toBe('Gather_of_y');
+    expect(error.details.tensor).toBe('ids');
     const { y } = await session.run({ table, ids: new Tensor('int64', [2n, -3n]) });
     expect(y?.data).toEqual(new Float32Array([4, 5, 0, 1]));
   });
