@@ -78,7 +78,7 @@ std::pair<std::string, std::string> read_entry(Message message) {
 struct Declared {
   std::string name;
   bool has_type = false;
-  const char* foreign = nullptr;  // "sequence", ...: what it is if not a tensor
+  const char* foreign = nullptr;  // "a sequence", ...: what it is if not a tensor
   int64_t element = 0;
   std::optional<SymShape> shape;
 };
@@ -137,19 +137,19 @@ void read_type(Message message, Declared& declared) {
         break;
       }
       case type_field::kSequence:
-        message.skip(), declared.foreign = "sequence";
+        message.skip(), declared.foreign = "a sequence";
         break;
       case type_field::kMap:
-        message.skip(), declared.foreign = "map";
+        message.skip(), declared.foreign = "a map";
         break;
       case type_field::kOpaque:
-        message.skip(), declared.foreign = "opaque value";
+        message.skip(), declared.foreign = "an opaque value";
         break;
       case type_field::kSparseTensor:
-        message.skip(), declared.foreign = "sparse tensor";
+        message.skip(), declared.foreign = "a sparse tensor";
         break;
       case type_field::kOptional:
-        message.skip(), declared.foreign = "optional";
+        message.skip(), declared.foreign = "an optional";
         break;
       default:
         message.skip();
@@ -750,7 +750,7 @@ void Reader::declare(Graph& graph, ValueId id, const Declared& declared, As as) 
     if (as == As::kInner) return;
     throw_error(
         ErrorCode::kUnsupportedType,
-        {"graph input or output ", quoted(name), " is a ", declared.foreign, "; only tensors are supported"},
+        {"graph input or output ", quoted(name), " is ", declared.foreign, "; only tensors are supported"},
         {.tensor = name,
          .hint =
              "export the model with tensors as inputs and outputs (for scikit-learn models: zipmap=False)"});
