@@ -138,7 +138,7 @@ async function open(zeropoint, bytes, limit) {
 }
 
 /** The samples as .npz files and as tensors; made once. */
-async function samplesOf({ name, file, hash }, { zeropoint, theirs, images, fileOf }) {
+export async function samplesOf({ name, file, hash }, { zeropoint, theirs, images, fileOf }) {
   const maker = digest(
     readFileSync(here('inputs.mjs')),
     readFileSync(here('sound.mjs')),

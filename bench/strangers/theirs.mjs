@@ -1,27 +1,30 @@
-// theirs.py as a process that lives as long as the bench: one command after the other, each with a time limit.
+// A Python script (theirs.py, or one like it) as a process that lives as long as the bench: one command after the other, each
+// with a time limit.
 import { spawn } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
-const script = fileURLToPath(new URL('theirs.py', import.meta.url));
+const own = fileURLToPath(new URL('theirs.py', import.meta.url));
 const arrays = { float32: Float32Array, float64: Float64Array };
 
 export class Theirs {
   #python;
   #limit;
+  #script;
   #child;
   #waiting;
   #said = '';
 
   /** `limit`: seconds that a command may take; the process is ended then, and a new one made for the next. */
-  constructor(python, limit) {
+  constructor(python, limit, script = own) {
     this.#python = python;
     this.#limit = limit;
+    this.#script = script;
   }
 
   #start() {
-    const child = spawn(this.#python, [script], { stdio: ['pipe', 'pipe', 'pipe'] });
+    const child = spawn(this.#python, [this.#script], { stdio: ['pipe', 'pipe', 'pipe'] });
     this.#child = child;
     this.#said = '';
     child.stderr.on('data', (data) => {
@@ -57,7 +60,7 @@ export class Theirs {
       this.#waiting = resolve;
       timer = setTimeout(() => {
         this.close();
-        this.#answer({ error: `ONNX Runtime took longer than ${this.#limit} s` });
+        this.#answer({ error: `it took longer than ${this.#limit} s` });
       }, this.#limit * 1000);
       child.stdin.write(`${JSON.stringify(command)}\n`);
     });
@@ -67,8 +70,8 @@ export class Theirs {
   }
 
   /** Outputs by name for each sample, as { data, dims }. `out`: a file to pass them in. */
-  async run(model, samples, { optimized, out }) {
-    const { runs } = await this.ask({ do: 'run', model, samples, optimized, out });
+  async run(model, samples, { out, ...how }) {
+    const { runs } = await this.ask({ do: 'run', model, samples, out, ...how });
     const { buffer } = Uint8Array.from(readFileSync(out));
     return runs.map((outputs) =>
       Object.fromEntries(
