@@ -99,7 +99,7 @@ async function buildRten() {
     /^rten = \{ version = "=([\d.]+)"/m,
   );
   try {
-    const args = ['build', '--release', '--quiet', '--locked', '--target-dir', target];
+    const args = ['build', '--release', '--quiet', '--target-dir', target];
     await run('cargo', args, { cwd: folder, maxBuffer: 2 ** 26 });
     return { RTEN_RUNTIME: join(target, 'release', 'rten-runtime'), RTEN_VERSION: version };
   } catch (error) {
