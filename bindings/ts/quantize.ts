@@ -97,9 +97,9 @@ export interface SchemeOptions {
    * Give those layers more than 8 bits whose quantization harms the outputs most: as few as a quality needs, or as many
    * as fit a size. Each gets what costs least: 16-bit activations where they are enough (a quality or drop), float
    * activations with float16 weights, or float. The report's layers say which; its `tradeoff` has the points between.
-   * Needs samples.
+   * Needs samples. A runtime's name says the same as `runtime`.
    */
-  target?: Target | undefined;
+  target?: Target | string | undefined;
   /**
    * Where the file is to run: `onnxruntime` (default), `onnxruntime-web`, `webgpu`, `openvino`, `tensorrt`, `qnn` or
    * `zeropoint`; docs/RUNTIMES.md has what each takes. Options that nobody chose become what it takes, and those that it
@@ -340,6 +340,8 @@ const training: check.Check = (value) => {
   }
 };
 
+const runtimeNames = (choices: Choices) => check.oneOf(choices.runtimes.map(({ name }) => name));
+
 export const schemeChecks = (choices: Choices): Record<string, check.Check> => ({
   mode: check.oneOf(choices.modes),
   activations: check.oneOf(activationTypes),
@@ -353,7 +355,7 @@ export const schemeChecks = (choices: Choices): Record<string, check.Check> => (
   inputs: check.oneOf(['float', 'quantized']),
   outputs: check.oneOf(['float', 'quantized']),
   observer: check.oneOf(choices.observers),
-  runtime: check.oneOf(choices.runtimes.map(({ name }) => name)),
+  runtime: runtimeNames(choices),
   include: check.listOf(check.string),
   exclude: check.listOf(check.string),
   precision: check.recordOf(precision),
@@ -361,6 +363,7 @@ export const schemeChecks = (choices: Choices): Record<string, check.Check> => (
   parameters: check.recordOf(check.finite),
   repairs: check.listOf(check.oneOf(choices.repairs)),
   target: (value) => {
+    if (typeof value === 'string') return runtimeNames(choices)(value);
     try {
       targetFrom(value as Target);
       return undefined;
@@ -405,13 +408,13 @@ export function bytesFrom(size: unknown): number | undefined {
   return bytes > 0 && Number.isFinite(bytes) ? bytes : undefined;
 }
 
-function targetFrom(target: Target | undefined): {
+function targetFrom(target: Target | string | undefined): {
   targetSqnr: number;
   targetBytes: number;
   targetDrop: number;
 } {
   const none = { targetSqnr: 0, targetBytes: 0, targetDrop: 0 };
-  if (target === undefined) return none;
+  if (target === undefined || typeof target === 'string') return none;
   const [[kind, value] = ['', undefined], ...more] = Object.entries(target ?? {});
   const positive = typeof value === 'number' && Number.isFinite(value) && value > 0;
   if (more.length === 0) {
@@ -482,7 +485,7 @@ export function configFrom(
     quantizedOutputs: options.outputs === 'quantized',
     observer: options.observer ?? 'min-max',
     format: options.format ?? '',
-    runtime: options.runtime ?? 'onnxruntime',
+    runtime: options.runtime ?? (typeof options.target === 'string' ? options.target : 'onnxruntime'),
     chosen: Object.entries(options).flatMap(([name, value]) => (value === undefined ? [] : [name])),
     includeNodes: include.filter((name) => !isOperator(name)),
     excludeNodes: exclude.filter((name) => !isOperator(name)),

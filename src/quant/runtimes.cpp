@@ -102,7 +102,8 @@ class Adapter {
     const bool integers = c_.mode == kAuto || scheme_named(c_.mode).needs_calibration;
     // Where there is no such type at all, the written file is what is told about.
     const DType activations = instead_of(c_.activations, rules_.activations);
-    if (integers && rules_.activations.has(activations) && !rules_.activations.has(c_.activations))
+    if (integers && rules_.activations.has(activations) &&
+        not_here(&RuntimeRules::activations, c_.activations))
       change("activations", c_.activations, activations,
              "takes activations of the types " + rules_.activations.in_words() + " alone",
              "are " + std::string(name_of(activations)));
@@ -110,7 +111,7 @@ class Adapter {
       change("symmetric", c_.symmetric_activations, true, "takes zero points of 0 alone", "are symmetric",
              "activations");
     const DType weights = instead_of(c_.weights, rules_.weights);
-    if (!rules_.weights.has(c_.weights))
+    if (not_here(&RuntimeRules::weights, c_.weights))
       change("weights", c_.weights, weights,
              "takes weights of the types " + rules_.weights.in_words() + " alone",
              "are " + std::string(name_of(weights)));
@@ -133,6 +134,10 @@ class Adapter {
   [[noreturn]] void refuse(std::string_view option, const std::string& why, const std::string& hint) const {
     throw_error(ErrorCode::kInvalidArgument, {option, ": runtime ", quoted(rules_.name), " ", why},
                 {.hint = hint + ", or choose another runtime"});
+  }
+  // A type that zeropoint has, and this runtime has not. Others are refused by the mode's own check.
+  bool not_here(DTypes RuntimeRules::* types, DType t) const {
+    return (runtime_named("zeropoint").*types).has(t) && !(rules_.*types).has(t);
   }
   template <class T>
   void change(std::string_view option, T& value, T to, const std::string& why, const std::string& what,

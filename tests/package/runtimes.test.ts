@@ -23,7 +23,9 @@ test('what nobody chose suits the runtime, and what was chosen is refused', asyn
   const error = await errorOf(() => model.quantize({ ...options, activations: 'uint8' }), 'invalid-argument');
   expect(error.message).toMatch(/activations.*tensorrt.*int8/);
   await errorOf(() => model.quantize({ mode: 'dynamic', runtime: 'tensorrt' }), 'invalid-argument');
-  await errorOf(() => model.quantize({ mode: 'dynamic', runtime: 'toaster' }), 'invalid-argument');
+  for (const named of [{ runtime: 'toaster' }, { target: 'toaster' }, { target: 'tensorrt' }]) {
+    await errorOf(() => model.quantize({ mode: 'dynamic', ...named }), 'invalid-argument');
+  }
 });
 
 test('nodes that a runtime does not take are named', async () => {

@@ -41,6 +41,7 @@ export interface SchemeArguments {
 function target(text: string): SchemeOptions['target'] {
   const [, what, value = ''] = /^(sqnr|drop|size)=(.+)$/.exec(text) ?? [];
   const number = Number(value);
+  if (!text.includes('=')) return text; // a runtime's name, which the package checks
   if (what === 'sqnr' && Number.isFinite(number)) return { sqnr: number };
   if (what === 'drop' && Number.isFinite(number)) return { drop: number };
   if (what === 'size') return { size: value };
@@ -96,7 +97,7 @@ export function addSchemeOptions(command: Command): Command {
     .option('--parameter <name=number>', 'of an observer or a repair; may be repeated', parameter)
     .option(
       '--target <what>',
-      'sqnr=30 (dB), drop=0.005 (of right answers) or size=2.5MB: the layers that are harmed most get 16 bits or float',
+      'sqnr=30 (dB), drop=0.005 (of right answers) or size=2.5MB: the layers that are harmed most get 16 bits or float; or where the file is to run, as --runtime',
       target,
     )
     .option(

@@ -330,7 +330,8 @@ TEST(Fold, ABiasOfMatMulNBitsIsAVectorOrAdded) {
   }
   for (const Shape& dims : {Shape{}, Shape{1}, Shape{3, 1}, Shape{3, 6}}) {
     SCOPED_TRACE(to_string(dims));
-    EXPECT_THAT(folded(with_bias(dims, 1), ramp({3, 32}), 1e-6f), ElementsAre("MatMulNBits", "Add"));
+    // With a matrix added, the product of the pairs is one of floats; that of codes rounds to 16 bits.
+    EXPECT_THAT(folded(with_bias(dims, 1), ramp({3, 32}), 1e-4f), ElementsAre("MatMulNBits", "Add"));
   }
 }
 
