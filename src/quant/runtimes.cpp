@@ -43,12 +43,14 @@ const std::vector<RuntimeRules> kRuntimes{
      .without = " QuantizeLinear ConvInteger MatMulInteger QLinearConv QLinearMatMul DynamicQuantizeLinear",
      .contrib = " MatMulNBits GatherBlockQuantized Gelu FastGelu QuickGelu BiasGelu BiasAdd FusedConv Attention "
                 "MultiHeadAttention GroupQueryAttention SkipLayerNormalization RotaryEmbedding", .falls_back = true},
-    // openvino's src/frontends/onnx/frontend/src/op. Its MatMulNBits takes 2 and 4 bits and, in some versions, adds the
-    // bias to the weights, so that blocks are written as Q/DQ.
+    // openvino's src/frontends/onnx/frontend/src/op, and what 2026.4 says of our files: it opens neither QLinearConv nor
+    // QLinearMatMul with scalar scales. Its MatMulNBits adds the bias to the weights in some versions, so that blocks are
+    // written as Q/DQ.
     {.name = "openvino", .title = "OpenVINO",
-     .checked = "by these rules alone", .otherwise = "the file is refused",
+     .checked = "Q/DQ of every mode run in OpenVINO 2026.4 on a CPU", .otherwise = "the file is refused",
      .opset = 21, .activations = kWhole, .weights = {DType::kInt8, DType::kUint8, DType::kInt16, DType::kUint16, DType::kInt4, DType::kUint4},
-     .symmetric = false, .symmetric_weights = false, .blocks = true, .int32_bias = true, .without = "",
+     .symmetric = false, .symmetric_weights = false, .blocks = true, .int32_bias = true,
+     .without = " QLinearConv QLinearMatMul",
      .contrib = " Attention BiasAdd BiasGelu DynamicQuantizeLSTM DynamicQuantizeMatMul EmbedLayerNormalization FastGelu "
                 "FusedConv FusedGemm FusedMatMul GatherBlockQuantized Gelu GroupNorm GroupQueryAttention MatMulIntegerToFloat "
                 "MultiHeadAttention Pad QLinearAdd QLinearConcat QLinearLeakyRelu QLinearMul QLinearSigmoid QuickGelu Range "
