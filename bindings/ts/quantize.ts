@@ -48,7 +48,9 @@ export interface SchemeOptions {
    * - `static` (default): int8 weights and activations, with ranges from calibration; runs on integer kernels
    * - `dynamic`: int8 weights; activations are quantized in each run, with the range they then have
    * - `weight-only`: int8 weights per channel, or int4 or int2 in blocks; activations stay float
-   * - `float16`: weights of half the size, hardly any error; everything is computed in float32
+   * - `float16`: values as float16, weights and activations, as WebGPU computes: half the size and the memory. Layers that
+   *   would overflow or lose much stay float32: by rules, and with `calibration` by what the samples show; the report says
+   *   which, and why. Weights alone as float16, computed in float32: `weight-only` with `weights: 'float16'`
    * - `auto`: tries `static` with other observers and each repair, keeps what is best on a quarter of the samples that
    *   calibration does not see, and leaves a few layers in float where that is worth it; the report's `trials` say what
    *   was tried. Takes several times as long
@@ -58,10 +60,10 @@ export interface SchemeOptions {
   /** The type of quantized activations (static only). Default: uint8. */
   activations?: 'uint8' | 'int8' | 'uint16' | 'int16' | undefined;
   /**
-   * The type of quantized weights. Default: int8. Those of 4 and 2 bits are for `weight-only`, which has them in blocks;
-   * 4 bits also for `static` and `qat`. There are no 3 bits: ONNX has no such type, and `MatMulNBits` does not take them.
+   * The type of quantized weights. Default: int8. Those of 4 and 2 bits are for `weight-only`, which has them in blocks,
+   * and so is float16; 4 bits also for `static` and `qat`. There are no 3 bits: ONNX has no such type, and `MatMulNBits` does not take them.
    */
-  weights?: 'int8' | 'uint8' | 'int4' | 'uint4' | 'int2' | 'uint2' | undefined;
+  weights?: 'int8' | 'uint8' | 'int4' | 'uint4' | 'int2' | 'uint2' | 'float16' | undefined;
   /** Weights: one scale for each output channel (default), or one for a whole tensor. */
   perChannel?: boolean | undefined;
   /** Activations: the zero point in the middle of the type. Default: false, wherever the range puts it. */
@@ -76,9 +78,9 @@ export interface SchemeOptions {
   reduceRange?: boolean | undefined;
   /** Elements that share a scale in weights of 4 and 2 bits: 16, 32 (default), 64, 128 or 256. */
   blockSize?: number | undefined;
-  /** What the model takes where its inputs are quantized. Default: float. */
+  /** What the model takes where its inputs are quantized (mode `float16`: float16). Default: float. */
   inputs?: 'float' | 'quantized' | undefined;
-  /** What the model gives where its outputs are quantized. Default: float. */
+  /** What the model gives where its outputs are quantized (mode `float16`: float16). Default: float. */
   outputs?: 'float' | 'quantized' | undefined;
   /** How ranges are found from samples: see `choices()`. Default: min-max. */
   observer?: string | undefined;
@@ -208,7 +210,7 @@ export interface TrainingOptions {
 
 export interface QuantizeOptions extends SchemeOptions {
   /**
-   * Samples that show which values occur; `static` needs them. Read one at a time, and not kept; repairs read them again,
+   * Samples that show which values occur; `static` needs them, `float16` and repairs use them. Read one at a time, and not kept; repairs read them again,
    * or, where they can be read only once, the first 256 MB of them.
    */
   calibration?: Samples | undefined;
@@ -272,7 +274,7 @@ export const formats = ['qdq', 'qoperator'] as const;
 const twoBitTypes = ['int2', 'uint2'];
 /** Those that weight-only has in blocks. */
 const blockTypes = ['int4', 'uint4', ...twoBitTypes];
-const weightTypes = ['int8', 'uint8', ...blockTypes];
+const weightTypes = ['int8', 'uint8', ...blockTypes, 'float16'];
 const activationTypes = ['uint8', 'int8', 'uint16', 'int16'];
 const blockSizes = [16, 32, 64, 128, 256];
 
@@ -294,7 +296,7 @@ const weights: check.Check = (value) => {
 };
 
 const precision: check.Check = (value) => {
-  const wrong = check.recordOf(check.oneOf(['float', 'float16', ...activationTypes, ...weightTypes]))(value);
+  const wrong = check.recordOf(check.oneOf(['float', ...activationTypes, ...weightTypes]))(value);
   if (wrong) return wrong;
   const unknown = Object.keys(value as object).find((key) => key !== 'activations' && key !== 'weights');
   return unknown === undefined ? undefined : `'${unknown}' is neither activations nor weights`;

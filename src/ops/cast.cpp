@@ -49,6 +49,21 @@ Tensor cast(const Tensor& tensor, DType to) {
   return result;
 }
 
+std::optional<DType> cast_target(const Node& node) {
+  if (!node.is("Cast")) return std::nullopt;
+  return static_cast<DType>(node.int_attribute("to", 0));
+}
+
+Node cast_node(const Graph& graph, ValueId from, ValueId to) {
+  Node node;
+  node.name = graph[to].name + "_cast";
+  node.op_type = "Cast";
+  node.inputs = {from};
+  node.outputs = {to};
+  node.attributes.emplace("to", static_cast<int64_t>(graph[to].dtype));
+  return node;
+}
+
 namespace {
 
 DType target(const Node& n) { return static_cast<DType>(n.int_attribute("to", 0)); }

@@ -1,7 +1,10 @@
 // Conversion between element types.
 #pragma once
 
+#include <optional>
+
 #include "core/tensor.h"
+#include "graph/graph.h"
 
 namespace zp {
 
@@ -11,5 +14,9 @@ namespace zp {
 void cast_elements(const std::byte* x, DType from, std::byte* y, DType to, int64_t begin, int64_t end);
 // Throws kUnsupportedType for strings.
 Tensor cast(const Tensor& tensor, DType to);
+// The type that a Cast makes; nullopt: the node is none.
+std::optional<DType> cast_target(const Node& node);
+// A Cast of `from` to the type that `to` has.
+Node cast_node(const Graph& graph, ValueId from, ValueId to);
 
 }  // namespace zp

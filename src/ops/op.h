@@ -361,6 +361,17 @@ struct QuantRule {
   KnownRange (*range)(const RangeContext&) = nullptr;
 };
 
+// What becomes of an operator whose values are float16 (quant/half.h). Whether it takes any, `opsets` says.
+struct HalfRule {
+  bool fine = false;  // small differences of large inputs count (Sin of an angle): inputs stay float32
+  // What it sums before the result is small again: as many numbers as the mean is of, or squares of which it
+  // takes the root. Runtimes may sum in float16, too.
+  enum class Sum : uint8_t { kNone, kMean, kSquares };
+  Sum sum = Sum::kNone;
+  bool selects = false;  // gives elements of its inputs as they are
+  bool drowns = false;   // what is far below the other elements counts for nothing (Softmax)
+};
+
 // The inputs and attributes of a node that is being made.
 class Ids {
  public:
@@ -426,7 +437,13 @@ struct Fold {
 
 // The operators that are the representation of quantization itself: the planner absorbs them into their
 // neighbours, the schemes place them.
-enum class QdqRole : uint8_t { kNone, kQuantize, kDequantize, kDynamicQuantize };
+enum class QdqRole : uint8_t {
+  kNone,
+  kQuantize,
+  kDequantize,
+  kDynamicQuantize,
+  kRound,  // float32 that stands for float16: only where a model is measured (runtime/prepare.h)
+};
 
 class Gradient;  // ops/gradient.h
 struct Respell;  // ops/respell.h
@@ -491,6 +508,7 @@ struct OpDef {
   QuantRule::Inputs weights = {}, biases = {};
 
   QuantRule quant = {};
+  HalfRule half = {};
   QdqRole role = QdqRole::kNone;
   void (*canonicalize)(Canonicalize&) = nullptr;  // null: keep as it is
   // Brings a node to the form of an older opset, beyond what `opsets` says. Null: nothing is beyond.

@@ -462,6 +462,7 @@ constexpr OpDef kAveragePool = {.name = "AveragePool",
                                 .layout = channels_last,
                                 .integer = has_integer_mean,
                                 .quant = {.kind = QuantRule::Kind::kRescaled},
+                                .half = {.sum = HalfRule::Sum::kMean},
                                 .respell = respell_windows,
                                 .fold = fold_average,
                                 .gradient = average_gradient};
@@ -472,6 +473,7 @@ constexpr OpDef kGlobalAveragePool = {.name = "GlobalAveragePool",
                                       .layout = global_layout,
                                       .integer = has_integer_mean,
                                       .quant = {.kind = QuantRule::Kind::kRescaled},
+                                      .half = {.sum = HalfRule::Sum::kMean},
                                       .fold = fold_global_average,
                                       .gradient = average_gradient};
 constexpr OpDef kLpPool = {.name = "LpPool",
@@ -480,6 +482,7 @@ constexpr OpDef kLpPool = {.name = "LpPool",
                            .prepare = prepare_lp,
                            .layout = channels_last,
                            .quant = {.why_float = kNoIntegerNorm},
+                           .half = {.sum = HalfRule::Sum::kSquares},
                            .canonicalize = whole_power,
                            .respell = respell_windows};
 constexpr OpDef kGlobalLpPool = {.name = "GlobalLpPool",
@@ -488,6 +491,7 @@ constexpr OpDef kGlobalLpPool = {.name = "GlobalLpPool",
                                  .prepare = prepare_global_lp,
                                  .layout = global_layout,
                                  .quant = {.why_float = kNoIntegerNorm},
+                                 .half = {.sum = HalfRule::Sum::kSquares},
                                  .canonicalize = whole_power};
 constexpr OpDef kQLinearAveragePool = {
     .domain = kMicrosoft, .name = "QLinearAveragePool", .quant = {}, .canonicalize = expand_average};

@@ -151,7 +151,7 @@ void gradient(Gradient& g) {
 }
 
 constexpr OpDef reduction(std::string_view name, std::string_view opsets, Kernel (*prepare)(PrepareContext&),
-                          void (*gradient)(Gradient&) = nullptr) {
+                          void (*gradient)(Gradient&) = nullptr, HalfRule::Sum sum = HalfRule::Sum::kNone) {
   return {
       .name = name,
       .opsets = opsets,
@@ -160,6 +160,7 @@ constexpr OpDef reduction(std::string_view name, std::string_view opsets, Kernel
       .prepare = prepare,
       .layout = layout,
       .quant = {.kind = QuantRule::Kind::kFloat, .why_float = "there is no integer form for this reduction"},
+      .half = {.sum = sum},
       .canonicalize = canonicalize,
       .respell = respell<18>,
       .gradient = gradient};
@@ -172,8 +173,8 @@ constexpr OpDef sum() {
   return def;
 }
 constexpr OpDef kSum = sum();
-constexpr OpDef kMean =
-    reduction("ReduceMean", "7FiIlL 13b noop_with_empty_axes:18", prepare<Reduce::kMean>, gradient<kMeanOf>);
+constexpr OpDef kMean = reduction("ReduceMean", "7FiIlL 13b noop_with_empty_axes:18", prepare<Reduce::kMean>,
+                                  gradient<kMeanOf>, HalfRule::Sum::kMean);
 constexpr OpDef kMax = reduction("ReduceMax", "7FiIlL 12cC 13b 20o noop_with_empty_axes:18",
                                  prepare<Reduce::kMax>, gradient<kPicked>);
 constexpr OpDef kMin = reduction("ReduceMin", "7FiIlL 12cC 13b 20o noop_with_empty_axes:18",
@@ -181,8 +182,8 @@ constexpr OpDef kMin = reduction("ReduceMin", "7FiIlL 12cC 13b 20o noop_with_emp
 constexpr OpDef kProd = reduction("ReduceProd", "7FiIlL 13b noop_with_empty_axes:18", prepare<Reduce::kProd>);
 constexpr OpDef kL1 =
     reduction("ReduceL1", "7FiIlL 13b noop_with_empty_axes:18", prepare<Reduce::kL1>, gradient<kSignOf>);
-constexpr OpDef kL2 =
-    reduction("ReduceL2", "7FiIlL 13b noop_with_empty_axes:18", prepare<Reduce::kL2>, gradient<kDirection>);
+constexpr OpDef kL2 = reduction("ReduceL2", "7FiIlL 13b noop_with_empty_axes:18", prepare<Reduce::kL2>,
+                                gradient<kDirection>, HalfRule::Sum::kSquares);
 constexpr OpDef kSumSquare = reduction("ReduceSumSquare", "7FiIlL 13b noop_with_empty_axes:18",
                                        prepare<Reduce::kSumSquare>, gradient<kTwice>);
 constexpr OpDef kLogSum =

@@ -129,6 +129,16 @@ void Respell::need_type(DType type) {
   if (type != DType::kUndefined) need(last);
 }
 
+std::optional<int64_t> takes_since(const OpDef& def, DType type) {
+  std::string_view row = def.opsets;
+  for (std::string_view word = next_word(row); !word.empty(); word = next_word(row)) {
+    if (word[0] < '0' || word[0] > '9') continue;
+    const int64_t since = number_of(word);
+    if (lists(word, type)) return since;
+  }
+  return std::nullopt;
+}
+
 int64_t respell(Graph& graph, Node& node, int64_t opset) {
   const OpDef* def = node.domain.empty() ? find_op("", node.op_type) : nullptr;
   if (!def || def->opsets.empty()) return kOldestOpset;

@@ -163,6 +163,7 @@ constexpr OpDef softmax(std::string_view name, std::string_view opsets, Kernel (
           .quant = {.kind = QuantRule::Kind::kFloat,
                     .why_float = "Softmax needs more than 8 bits on its input and output",
                     .range = range},
+          .half = {.drowns = true},
           .canonicalize = canonicalize,
           .respell = respell,
           .fold = fold,

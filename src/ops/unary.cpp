@@ -226,6 +226,12 @@ constexpr OpDef smooth(std::string_view name, std::string_view opsets, Kernel (*
           .gradient = gradient};
 }
 
+// A function of an angle, of which float16 has few numbers between one turn and the next.
+constexpr OpDef of_angle(OpDef def) {
+  def.half.fine = true;
+  return def;
+}
+
 using enum kernels::Unary;
 constexpr OpDef kExpOp = smooth("Exp", "7F 13b", prepare_or_double<kExp, std::exp>, exp_gradient);
 constexpr OpDef kLogOp = smooth("Log", "7F 13b", prepare_or_double<kLog, std::log>, log_gradient);
@@ -238,9 +244,11 @@ constexpr OpDef kFloorOp = smooth("Floor", "7F 13b", prepare_or_double<kFloor, s
 constexpr OpDef kCeilOp = smooth("Ceil", "7F 13b", prepare_or_double<kCeil, std::ceil>);
 constexpr OpDef kRoundOp = smooth("Round", "11F 22b", prepare_or_double<kRound, std::nearbyint>);
 constexpr OpDef kSignOp = smooth("Sign", "9N 13b", prepare_sign, nullptr, kWithinOne);
-constexpr OpDef kSinOp = smooth("Sin", "7F 22b", prepare_or_double<kSin, std::sin>, nullptr, kWithinOne);
-constexpr OpDef kCosOp = smooth("Cos", "7F 22b", prepare_or_double<kCos, std::cos>, nullptr, kWithinOne);
-constexpr OpDef kTanOp = smooth("Tan", "7F 22b", prepare<kTan>);
+constexpr OpDef kSinOp =
+    of_angle(smooth("Sin", "7F 22b", prepare_or_double<kSin, std::sin>, nullptr, kWithinOne));
+constexpr OpDef kCosOp =
+    of_angle(smooth("Cos", "7F 22b", prepare_or_double<kCos, std::cos>, nullptr, kWithinOne));
+constexpr OpDef kTanOp = of_angle(smooth("Tan", "7F 22b", prepare<kTan>));
 constexpr OpDef kAsinOp = smooth("Asin", "7F 22b", prepare<kAsin>);
 constexpr OpDef kAcosOp = smooth("Acos", "7F 22b", prepare<kAcos>);
 constexpr OpDef kAtanOp = smooth("Atan", "7F 22b", prepare<kAtan>);

@@ -41,6 +41,7 @@ constexpr OpDef kWhere = {.name = "Where",
                           .layout = any_layout,
                           .broadcasts = true,
                           .quant = {.range = range},
+                          .half = {.selects = true},
                           .gradient = gradient};
 const RegisterOps kRegistered({&kWhere});
 

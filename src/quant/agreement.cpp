@@ -73,19 +73,30 @@ class Agreement::Impl {
     const runtime::SessionOptions options{.threads = threads};
     reference_ = std::make_unique<runtime::Session>(runtime::prepared(reference), options);
     candidate_ = std::make_unique<runtime::Session>(runtime::prepared(candidate), options);
+    // Sessions compute half precision in float32: what it loses shows in a run of its own, without a time.
+    if (runtime::makes_half(candidate->graph))
+      rounded_ = std::make_unique<runtime::Session>(runtime::prepared_with_roundings(*candidate), options);
   }
 
   void begin(std::vector<runtime::Feed> feeds) {
     // Both check the feeds before either runs.
     reference_->begin(feeds);
-    candidate_->begin(quantize_feeds(inputs_, std::move(feeds)));
-    reference_done_ = running_ = false;
+    feeds = quantize_feeds(inputs_, std::move(feeds));
+    if (rounded_) rounded_->begin(feeds);
+    candidate_->begin(std::move(feeds));
+    reference_done_ = candidate_done_ = false;
     running_ = true;
     spent_ = 0;
   }
 
   bool advance(double milliseconds) {
     if (!running_) return true;
+    if (candidate_done_) {
+      if (!rounded_->advance(milliseconds)) return false;
+      running_ = false;
+      compare();
+      return true;
+    }
     const Stopwatch watch(milliseconds);
     runtime::Session& session = reference_done_ ? *candidate_ : *reference_;
     const bool through = session.advance(milliseconds);
@@ -97,13 +108,19 @@ class Agreement::Impl {
       reference_done_ = true;
       return false;
     }
+    if (rounded_) {
+      candidate_done_ = true;
+      return false;
+    }
     running_ = false;
     compare();
     return true;
   }
 
-  size_t done() const { return reference_->done() + candidate_->done(); }
-  size_t total() const { return reference_->total() + candidate_->total(); }
+  size_t done() const { return reference_->done() + candidate_->done() + (rounded_ ? rounded_->done() : 0); }
+  size_t total() const {
+    return reference_->total() + candidate_->total() + (rounded_ ? rounded_->total() : 0);
+  }
 
   AgreementResult result() const {
     AgreementResult r{.samples = samples_,
@@ -133,7 +150,7 @@ class Agreement::Impl {
   }
 
   void compare() {
-    const std::vector<Tensor> a = reference_->outputs(), b = candidate_->outputs();
+    const std::vector<Tensor> a = reference_->outputs(), b = (rounded_ ? rounded_ : candidate_)->outputs();
     for (size_t i = 0; i < pairs_.size(); ++i) {
       const Tensor &x = a[pairs_[i].first], &y = b[pairs_[i].second];
       Output& o = outputs_[i];
@@ -153,8 +170,8 @@ class Agreement::Impl {
   EdgeParams inputs_, reference_integers_, candidate_integers_;
   std::vector<std::pair<size_t, size_t>> pairs_;  // indices of outputs in the two models
   std::vector<Output> outputs_;
-  std::unique_ptr<runtime::Session> reference_, candidate_;
-  bool reference_done_ = false, running_ = false;
+  std::unique_ptr<runtime::Session> reference_, candidate_, rounded_;
+  bool reference_done_ = false, candidate_done_ = false, running_ = false;
   double spent_ = 0;
   std::vector<double> reference_times_, candidate_times_;
   size_t samples_ = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "ops/cast.h"
 #include "quant/qdq.h"
 
 namespace zp::quant {
@@ -14,6 +15,8 @@ EdgeParams integer_inputs(const Graph& graph) {
       continue;
     if (const auto p = constant_params(graph, n)) found.emplace(graph[n.input(0)].name, *p);
   }
+  for (const ValueId v : graph.inputs)
+    if (graph[v].dtype == DType::kFloat16) found.emplace(graph[v].name, QParams{.dtype = DType::kFloat16});
   return found;
 }
 
@@ -29,7 +32,9 @@ EdgeParams integer_outputs(const Graph& graph) {
 std::vector<runtime::Feed> quantize_feeds(const EdgeParams& inputs, std::vector<runtime::Feed> feeds) {
   for (runtime::Feed& f : feeds) {
     const auto it = inputs.find(f.name);
-    if (it != inputs.end() && f.tensor.dtype() == DType::kFloat32) f.tensor = quantize(f.tensor, it->second);
+    if (it == inputs.end() || f.tensor.dtype() != DType::kFloat32) continue;
+    f.tensor = it->second.dtype == DType::kFloat16 ? cast(f.tensor, DType::kFloat16)
+                                                   : quantize(f.tensor, it->second);
   }
   return feeds;
 }

@@ -14,7 +14,8 @@ namespace zp::quant {
 using EdgeParams = std::map<std::string, QParams, std::less<>>;  // by name of input or output
 
 // What the model's integer inputs mean: the quantization of the DQ that reads them. Likewise outputs: of the
-// Q that makes them. Float ones, and those of other models' own integers, are absent.
+// Q that makes them. Float ones, and those of other models' own integers, are absent; but of inputs in
+// float16 this says so, since callers have float32.
 EdgeParams integer_inputs(const Graph& graph);
 EdgeParams integer_outputs(const Graph& graph);
 

@@ -98,6 +98,9 @@ std::vector<std::string> findings_of(const LayerError& e) {
            few_digits(steps), " steps: --observer percentile or mse, or --activations uint16"});
     }
   }
+  if (!e.clip && e.outside > 0)
+    say({e.outside, e.outside == 1 ? " element" : " elements",
+         " of this value are beyond what float16 holds (65504): give such samples, or --exclude this layer"});
   if (e.shifted >= kShifted && e.sqnr_db < kGood)
     say({percent(e.shifted),
          " of the error here is a shift of channel means, which a bias can take back: "

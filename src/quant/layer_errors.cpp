@@ -38,6 +38,8 @@ struct Pair {
   bool has_reference = false, has_quantized = false;
 };
 
+bool is_half(const Pair& p) { return p.params && p.params->dtype == DType::kFloat16; }
+
 std::vector<float> copy(const TensorView& view, const std::optional<QParams>& params) {
   const auto count = static_cast<size_t>(element_count(view.dims));
   std::vector<float> x(count);
@@ -84,7 +86,14 @@ void absorb(Pair& p) {
   const Range seen = range_of(x, &finite);
   if (finite) p.histogram.add(x, seen);
   if (p.channel_dim) add_channels(p);
-  if (p.params) {
+  if (is_half(p)) {
+    std::vector<float> rounded(x.size());
+    for (size_t i = 0; i < x.size(); ++i) {
+      rounded[i] = half_to_float(float_to_half(x[i]));
+      if (std::isfinite(x[i]) && std::isinf(rounded[i])) ++p.outside;
+    }
+    p.own.add(x.data(), rounded.data(), x.size());
+  } else if (p.params) {
     const Range range = covered(*p.params);
     const float half = p.params->scale / 2;
     std::vector<float> rounded(x.size());
@@ -158,7 +167,8 @@ class LayerErrors::Impl {
     left.threads = right.threads = threads;
     left.integer = false;
     reference = runtime::prepared(reference);
-    quantized = runtime::prepared(quantized);
+    quantized = runtime::makes_half(quantized->graph) ? runtime::prepared_with_roundings(*quantized)
+                                                      : runtime::prepared(quantized);
     find_pairs(reference->graph, quantized->graph, left.taps, right.taps);
     reference_ = std::make_unique<runtime::Session>(std::move(reference), std::move(left));
     quantized_ = std::make_unique<runtime::Session>(std::move(quantized), std::move(right));
@@ -208,8 +218,11 @@ class LayerErrors::Impl {
                    .max_abs = p.sums.max_abs};
       if (p.params) {
         e.own_sqnr_db = p.own.sqnr_db();
-        e.dtype = p.params->dtype, e.clip = covered(*p.params);
-        e.half_steps = middle_half(p.histogram) / static_cast<double>(p.params->scale);
+        e.dtype = p.params->dtype;
+        if (!is_half(p)) {
+          e.clip = covered(*p.params);
+          e.half_steps = middle_half(p.histogram) / static_cast<double>(p.params->scale);
+        }
       }
       if (p.sums.count > 0) e.saturated = static_cast<double>(p.outside) / static_cast<double>(p.sums.count);
       e.outside = p.outside;
@@ -253,12 +266,12 @@ void LayerErrors::Impl::find_pairs(const Graph& reference, const Graph& quantize
     const auto& readers = index.consumers[static_cast<size_t>(v)];
     for (int32_t r : readers) {
       const Node& reader = quantized.nodes[static_cast<size_t>(r)];
-      if (!is_quantize(reader)) continue;
+      if (role_of(reader) == QdqRole::kRound) params = QParams{.dtype = DType::kFloat16};
       // The integers themselves: tapping the float value before them would keep it from being fused away.
-      params = constant_params(quantized, reader);
+      if (is_quantize(reader)) params = constant_params(quantized, reader);
       if (!params) continue;
       tap = reader.output(0);
-      if (!names.contains(name)) name = quantized[tap].name;  // an integer output that took the name
+      if (!names.contains(name)) name = quantized[tap].name;  // what took the name: an output, a rounding
       break;
     }
     if (!params && readers.size() == 1 && !quantized.is_output(v)) {

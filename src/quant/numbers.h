@@ -59,6 +59,7 @@ constexpr float kMask = 5000;
 // Where no constant explains values of this size: half precision, in which networks are trained, has none
 // (IEEE 754-2008: up to 65504), and infinity would be next.
 constexpr float kBeyondHalf = 60000;
+constexpr float kLargestHalf = 65504;
 inline bool beyond(const Range& r, float limit) { return r.min <= -limit || r.max >= limit; }
 
 // How a weight is cut into parts that have a scale each.

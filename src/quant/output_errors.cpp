@@ -28,7 +28,9 @@ void OutputErrors::begin(std::shared_ptr<const Model> candidate, size_t most) {
   is_reference_ = false;
   sample_ = 0;
   most_ = std::min(most, samples_.size());
-  session_ = std::make_unique<runtime::Session>(runtime::prepared_anew(*candidate),
+  session_ = std::make_unique<runtime::Session>(runtime::makes_half(candidate->graph)
+                                                    ? runtime::prepared_with_roundings(*candidate)
+                                                    : runtime::prepared_anew(*candidate),
                                                 runtime::SessionOptions{.threads = threads_});
 }
 

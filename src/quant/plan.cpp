@@ -119,6 +119,10 @@ Planner::Planner(Graph& graph, const Config& config, const std::vector<bool>& ob
       why = "kept in float by its own precision";
     } else if (left != config.left_float.end()) {
       why = left->second;
+    }
+    chosen_.push_back(why.empty());
+    if (!why.empty()) {
+      // Nothing else is asked.
     } else if (!why_not[static_cast<size_t>(i)].empty()) {
       why = why_not[static_cast<size_t>(i)];
     } else if (d->quant.kind == QuantRule::Kind::kFloat && at(i).weight == kNoValue) {

@@ -28,6 +28,7 @@ struct NodePlan {
   Grouping grouping = {};                 // of the weight
   int32_t part_of = -1;  // a clamp or an added constant: the node whose result it finishes in float
   bool kept = false;     // quantized in the model already, and left as it is
+  bool half = false;     // its float values are float16
   // What its QuantRule says of this node's inputs.
   std::vector<ValueId> data = {};        // float32 activations, constants among them
   int weight_slot = -1, bias_slot = -1;  // inputs that are a constant weight (or table) and its constant bias
@@ -76,6 +77,8 @@ class Planner {
   QuantRule::Kind kind(int32_t i) const { return kinds_[static_cast<size_t>(i)]; }
   // The configuration lets this node be quantized, and its values are float32. If not, `why` has been set.
   bool allowed(int32_t i) const { return allowed_[static_cast<size_t>(i)]; }
+  // The configuration lets this node be changed, and its operator is known. If not, `why` has been set.
+  bool chosen(int32_t i) const { return chosen_[static_cast<size_t>(i)]; }
   Precision precision(int32_t i) const { return precision_[static_cast<size_t>(i)]; }
 
   // Whether a value has a range, or may get one from calibration.
@@ -137,7 +140,7 @@ class Planner {
   std::set<ValueId> unranged_;
   std::map<ValueId, bool> finite_;  // constants that were looked at
   std::vector<Precision> precision_;
-  std::vector<bool> allowed_;
+  std::vector<bool> chosen_, allowed_;
 };
 
 // A name in the configuration that the model does not have is a mistake worth hearing about: throws

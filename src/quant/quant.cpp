@@ -30,7 +30,7 @@ bool is_activation_type(DType t) {
 }
 bool is_weight_type(DType t, const Scheme& scheme) {
   return t == DType::kUint8 || t == DType::kInt8 || t == DType::kUint4 || t == DType::kInt4 ||
-         (scheme.blocks && (t == DType::kUint2 || t == DType::kInt2));
+         (scheme.blocks && (t == DType::kUint2 || t == DType::kInt2 || t == DType::kFloat16));
 }
 
 void check(const Config& c, const Scheme& scheme) {
@@ -39,7 +39,7 @@ void check(const Config& c, const Scheme& scheme) {
            "'uint8', 'int8', 'uint16' or 'int16'");
   if (!is_weight_type(c.weights, scheme))
     refuse("weights cannot be " + std::string(name_of(c.weights)) + " in mode '" + c.mode + "'",
-           "'int8', 'uint8', 'int4' or 'uint4'; in mode 'weight-only' also 'int2' and 'uint2'");
+           "'int8', 'uint8', 'int4' or 'uint4'; in mode 'weight-only' also 'int2', 'uint2' and 'float16'");
   require_format(c.format);
   observer_named(c.observer);
   for (const auto& [node, p] : c.precision) {
@@ -91,6 +91,7 @@ class Pipeline : public Job {
     const bool runs = unsupported_operators(state_.source->graph).empty();
     for (const StageDef* d : all_stages()) {
       if (d->repair && !lists(state_.config.repairs, d->name)) continue;
+      if (d->runs && !d->runs(state_.config, *state_.scheme)) continue;
       // What runs by default has to prove itself, and so does what cannot do so by itself.
       const bool unproven = d->checkable && (!lists(named, d->name) || d->doubtful) && has_samples();
       const bool samples = d->needs_samples && d->needs_samples(state_.config, *state_.scheme);

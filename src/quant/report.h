@@ -112,7 +112,7 @@ struct Distribution {
 
 struct LayerError {
   std::string node, op, output;
-  bool quantized = false;  // the value compared is one that the quantized model holds as integers
+  bool quantized = false;  // the value compared is one that the quantized model holds as integers, or float16
   double sqnr_db = 0;      // of the quantized model's value against the float one: errors accumulated so far
   double own_sqnr_db = 0;  // of rounding the float value itself to its integers; infinite: not rounded
   double cosine = 0;
@@ -124,7 +124,7 @@ struct LayerError {
   ChannelSpread spread;   // where the value has the channels of a product
   double half_steps = 0;  // integers that the middle half of the values other than 0 covers; 0: not rounded
   double shifted = 0;     // share of the error's energy that is a shift of each channel's mean, 0...1
-  DType dtype = DType::kUndefined;  // of the integers, with the range that they cover
+  DType dtype = DType::kUndefined;  // of the integers, with the range that they cover; or float16
   std::optional<Range> clip;
   std::vector<std::string> findings;  // what is wrong, and what helps
 };

@@ -193,7 +193,11 @@ class Builder {
       }
       layer.weight = std::move(weight);
     }
-    if (main && p.quantized && p.activations != DType::kUndefined) {
+    if (p.half) {
+      for (const ValueId v : p.data)
+        if (!graph.constant(v))
+          layer.activations.push_back({.value = graph[v].name, .input = true, .dtype = DType::kFloat16});
+    } else if (main && p.quantized && p.activations != DType::kUndefined) {
       for (ValueId v : p.data) {
         if (graph.constant(v)) continue;
         ActivationReport a = describe(state_, plan, v, true);
@@ -208,7 +212,8 @@ class Builder {
           layer.activations.push_back(describe(state_, plan, v, false));
     report_.macs += layer.macs;
     if (layer.quantized) ++report_.layers_quantized;
-    if (p.kept || (p.quantized && p.activations != DType::kUndefined)) report_.macs_quantized += layer.macs;
+    if (p.kept || p.half || (p.quantized && p.activations != DType::kUndefined))
+      report_.macs_quantized += layer.macs;
     report_.layers.push_back(std::move(layer));
   }
 

@@ -15,6 +15,7 @@ struct Scheme {
   bool needs_calibration = false;  // ranges of the groups that its plan has
   bool blocks = false;             // weights may have 2 bits, in blocks
   bool dynamic = false;            // activations find their ranges in each run
+  bool halves = false;             // values are float16: quant/half.h
   bool trains = false;             // weights and scales are learned: no repair is a default
   // How its result is written unless Config::format says: the form that ONNX Runtime computes fastest of
   // those that give the same numbers there. Null: Q/DQ.

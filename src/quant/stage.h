@@ -7,10 +7,12 @@
 //   100...   (repairs that change float weights: edit `prepared`)
 //   200      decide      `plan`
 //   300      calibrate   `ranges`, `params`
+//   350      measure     `plan`, where values become float16
 //   400      place       `result`, `weights`, `biases`
 //   480      narrow      `params`, `weights`: fewer integers than types have, where training asks for them
 //   500...   (repairs that change integers and biases, which are constants of `result`; see layerwise.h)
 //   790, 800 train       constants of `result`, from what the repairs left
+//   850      halve       nodes and values of `result`, where they are float16
 //   890      store       constants of `result`: what was half precision in the file is so again
 //   900      report      `report`
 #pragma once
@@ -86,6 +88,8 @@ struct StageDef {
   bool rounds_weights = false;
   // What rounding does to the means of channels, it takes back with biases.
   bool corrects_means = false;
+  // Of other stages: whether such a configuration has it. Null: each has.
+  bool (*runs)(const Config&, const Scheme&) = nullptr;
   // What it needs samples for. Null: never.
   bool (*needs_samples)(const Config&, const Scheme&) = nullptr;
   std::vector<OptionSpec> options = {};

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <iterator>
 #include <map>
 #include <optional>
 #include <set>
@@ -406,16 +407,6 @@ class Widening {
     }
   }
 
-  static Node cast_node(const Graph& graph, ValueId from, ValueId to) {
-    Node node;
-    node.name = graph[to].name + "_cast";
-    node.op_type = "Cast";
-    node.inputs = {from};
-    node.outputs = {to};
-    node.attributes.emplace("to", static_cast<int64_t>(graph[to].dtype));
-    return node;
-  }
-
   void widen(Graph& graph, bool main) {
     complete_types(graph);
     // Values that keep their type.
@@ -499,6 +490,35 @@ class Widening {
   std::map<const std::byte*, Tensor> tensors_;  // wide ones, by the memory of those they were made from
 };
 
+// ---- what half precision loses
+
+// A rounding after every value in half precision that an operator computes, which will be computed in
+// float32. Those that are only moved are rounded already.
+void round_halves(Graph& graph, const OpDef& round) {
+  std::vector<Node> nodes;
+  for (Node& node : graph.nodes) {
+    for (auto& [key, attribute] : node.attributes)
+      if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) round_halves(**sub, round);
+    const OpDef* def = find_op(node.domain, node.op_type);
+    const bool computes =
+        def && def->prepare && (def->quant.kind != QuantRule::Kind::kSameScale || def->quant.blends);
+    std::vector<Node> after;
+    for (ValueId& v : node.outputs) {
+      if (!computes || v == kNoValue || graph[v].dtype != DType::kFloat16) continue;
+      Node rounding;
+      rounding.domain = round.domain;
+      rounding.op_type = round.name;
+      rounding.inputs = {graph.add_value(graph[v].name + "_unrounded", DType::kFloat16, graph[v].shape)};
+      rounding.outputs = {v};
+      v = rounding.inputs[0];
+      after.push_back(std::move(rounding));
+    }
+    nodes.push_back(std::move(node));
+    std::move(after.begin(), after.end(), std::back_inserter(nodes));
+  }
+  graph.nodes = std::move(nodes);
+}
+
 // ---- names
 
 // Reports, precisions and exclusions speak of nodes by name, of branches too.
@@ -532,6 +552,17 @@ std::shared_ptr<const Model> find(Models& models, const std::shared_ptr<const Mo
 }
 
 }  // namespace
+
+bool makes_half(const Graph& graph) {
+  return std::any_of(graph.nodes.begin(), graph.nodes.end(), [&](const Node& node) {
+    return std::any_of(node.outputs.begin(), node.outputs.end(),
+                       [&](ValueId v) { return v != kNoValue && graph[v].dtype == DType::kFloat16; }) ||
+           std::any_of(node.attributes.begin(), node.attributes.end(), [](const auto& entry) {
+             const auto* sub = std::get_if<std::shared_ptr<Graph>>(&entry.second);
+             return sub && makes_half(**sub);
+           });
+  });
+}
 
 void prepare(Graph& graph) {
   Folder folder(graph);
@@ -568,6 +599,15 @@ std::shared_ptr<const Model> prepared(const std::shared_ptr<const Model>& model)
   ready_models()[ready] = ready;
   sources()[ready] = model;
   return ready;
+}
+
+std::shared_ptr<const Model> prepared_with_roundings(const Model& model) {
+  auto rounded = std::make_shared<Model>(model);
+  rounded->graph = clone(model.graph);
+  for (const OpDef* def : all_ops())
+    if (def->role == QdqRole::kRound) round_halves(rounded->graph, *def);
+  prepare(rounded->graph);
+  return rounded;
 }
 
 std::shared_ptr<const Model> source_of(const std::shared_ptr<const Model>& model) {

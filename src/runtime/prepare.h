@@ -27,6 +27,14 @@ namespace zp::runtime {
 std::shared_ptr<const Model> prepared(const std::shared_ptr<const Model>& model);
 std::shared_ptr<const Model> prepared_anew(const Model& model);
 
+// The same for a model that is to be measured rather than run. Half precision is computed in float32, which
+// loses less than what the file says: here each value that the file holds in half precision is rounded to it,
+// as where runtimes compute with float16 and sum in float32. Not for saving: the roundings are no standard
+// operators.
+std::shared_ptr<const Model> prepared_with_roundings(const Model& model);
+// Whether there is anything to round.
+bool makes_half(const Graph& graph);
+
 // The model that a prepared one was made from, while somebody holds it; any other model itself. Initializers
 // that are inputs too are folded like others: a run that is fed one starts again from here.
 std::shared_ptr<const Model> source_of(const std::shared_ptr<const Model>& model);

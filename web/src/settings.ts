@@ -4,7 +4,7 @@ import type { QuantizeOptions, Target, TrialOptions } from 'zeropoint';
 export interface Settings {
   mode: 'auto' | 'static' | 'dynamic' | 'weight-only' | 'float16' | 'qat';
   activations: 'uint8' | 'int8' | 'uint16' | 'int16';
-  weights: 'int8' | 'uint8' | 'int4' | 'uint4';
+  weights: 'int8' | 'uint8' | 'int4' | 'uint4' | 'float16';
   perChannel: boolean;
   symmetric: boolean;
   blockSize: number;
@@ -147,6 +147,9 @@ export const excluded = (settings: Settings): string[] =>
     .map((name) => name.trim())
     .filter((name) => name !== '');
 
+/** Weights that other modes than weight-only do not have here. */
+export const isOnlyForWeights = ({ weights }: Settings): boolean => weights !== 'int8' && weights !== 'uint8';
+
 /** What is as the page has it from the start, nobody chose: a runtime may change it. */
 export function toOptions(settings: Settings): QuantizeOptions {
   const options = optionsOf(settings);
@@ -181,7 +184,7 @@ function optionsOf(settings: Settings): QuantizeOptions {
   }
   return {
     mode,
-    weights: mode !== 'weight-only' && fourBit ? 'int8' : weights,
+    weights: mode !== 'weight-only' && isOnlyForWeights(settings) ? 'int8' : weights,
     perChannel,
     format,
     exclude: excluded(settings),

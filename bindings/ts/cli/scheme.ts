@@ -60,7 +60,7 @@ export function addSchemeOptions(command: Command): Command {
   return command
     .option(
       '--mode <mode>',
-      'static, dynamic, weight-only, float16, qat (trained), or auto: what is best on samples held out (default: auto for quantize with --calibration and without --observer and --repair, else static)',
+      'static, dynamic, weight-only, float16 (values too), qat (trained), or auto: what is best on samples held out (default: auto for quantize with --calibration and without --observer and --repair, else static)',
     )
     .addOption(
       new Option('--activations <type>', 'type of quantized activations').choices([
@@ -73,8 +73,8 @@ export function addSchemeOptions(command: Command): Command {
     .addOption(
       new Option(
         '--weights <type>',
-        'type of quantized weights; those of 4 and 2 bits are for weight-only',
-      ).choices(['int8', 'uint8', 'int4', 'uint4', 'int2', 'uint2']),
+        'type of quantized weights; those of 4 and 2 bits and float16 are for weight-only',
+      ).choices(['int8', 'uint8', 'int4', 'uint4', 'int2', 'uint2', 'float16']),
     )
     .option('--per-tensor', 'one scale for a whole weight instead of one per output channel')
     .option('--symmetric', 'activations: the zero point in the middle of the type')
@@ -85,8 +85,14 @@ export function addSchemeOptions(command: Command): Command {
       parse.positiveInteger,
     )
     .option('--observer <name>', 'how ranges are found from samples (min-max)')
-    .option('--quantized-inputs', 'the model takes integers where its inputs are quantized')
-    .option('--quantized-outputs', 'the model gives integers where its outputs are quantized')
+    .option(
+      '--quantized-inputs',
+      'the model takes integers (mode float16: float16) where its inputs are quantized',
+    )
+    .option(
+      '--quantized-outputs',
+      'the model gives integers (mode float16: float16) where its outputs are quantized',
+    )
     .option('--include <names>', 'only these nodes and operators', parse.list)
     .option('--exclude <names>', 'not these nodes and operators', parse.list)
     .option(

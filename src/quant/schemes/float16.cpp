@@ -1,32 +1,22 @@
-// Weights as float16 behind a Cast: half the size at an error of about 2^-11, without samples. The runtime
-// casts once, when it loads the model.
+// Values as float16, weights and activations: half the size and half the memory, where runtimes compute with
+// float16 (WebGPU). Which layers stay float32, and where the Casts are: quant/half.h. What is placed here are
+// float16 weights of layers that are to compute in float32; all others follow in stages/half.cpp.
+#include "quant/half.h"
 #include "quant/scheme.h"
 
 namespace zp::quant {
 namespace {
 
-void decide(Planner& p) {
-  for (int32_t i = 0; i < p.count(); ++i) {
-    if (!p.allowed(i)) continue;
-    if (p.at(i).weight == kNoValue) {
-      p.at(i).why = "has no constant weight";
-    } else {
-      p.quantize_weights(i, DType::kFloat16, {}, "it computes in float32");
-    }
-  }
-}
+void decide(Planner& p) { decide_halves(p); }
 
 void place(Placement& placement, int32_t i) {
   Node n = placement.node(i);
   const NodePlan& plan = placement.plan.nodes[static_cast<size_t>(i)];
-  if (plan.quantized && plan.weight_slot >= 0) {
-    // The bias stays: it is small, and its error would not average out.
-    placement.weights_into(i, n, kNoValue, 0);
-  }
+  if (!plan.half && plan.weights == DType::kFloat16) placement.weights_into(i, n, kNoValue, 0);
   placement.emit(std::move(n));
 }
 
-const RegisterScheme kFloat16({.name = "float16", .decide = decide, .place = place});
+const RegisterScheme kFloat16({.name = "float16", .halves = true, .decide = decide, .place = place});
 
 }  // namespace
 }  // namespace zp::quant

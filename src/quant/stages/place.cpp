@@ -15,7 +15,8 @@ class Place : public PiecewiseStage {
   size_t start() override {
     branch_config_ = state_.config;
     branch_config_.quantized_inputs = branch_config_.quantized_outputs = false;
-    placement_.emplace(state_.prepared->graph, state_.plan, state_.config, state_.params);
+    config_ = state_.scheme->halves ? branch_config_ : state_.config;  // inputs and outputs: stages/half.cpp
+    placement_.emplace(state_.prepared->graph, state_.plan, config_, state_.params);
     return state_.prepared->graph.nodes.size();
   }
   void piece(size_t i) override {
@@ -61,7 +62,7 @@ class Place : public PiecewiseStage {
   }
 
   JobState& state_;
-  Config branch_config_;
+  Config config_, branch_config_;
   std::optional<Placement> placement_;
 };
 

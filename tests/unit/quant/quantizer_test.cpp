@@ -4,7 +4,11 @@
 
 #include "quant/format.h"
 #include "quant/observer.h"
+<<<<<<< HEAD
 #include "quant/search.h"
+=======
+#include "runtime/prepare.h"
+>>>>>>> 40a9151 (Mode float16 writes graphs whose values are float16; what would overflow or lose much stays float32, by rules and by samples)
 #include "unit/quant/quantize.h"
 
 namespace zp::test {
@@ -43,11 +47,11 @@ Samples samples(int count, float scale = 1) {
   return s;
 }
 
-std::vector<float> run(std::shared_ptr<const Model> model, const std::vector<runtime::Feed>& feeds,
+std::vector<float> run(const std::shared_ptr<const Model>& model, const std::vector<runtime::Feed>& feeds,
                        bool integer = true) {
   runtime::SessionOptions options;
   options.integer = integer;
-  runtime::Session session(std::move(model), options);
+  runtime::Session session(runtime::prepared(model), options);
   return session.run(feeds)[0].floats();
 }
 

@@ -1,5 +1,13 @@
 import type { Choices, Target } from 'zeropoint';
-import { goalOf, goals, isCalibrated, repairTitles, type Settings, targets } from '../settings.ts';
+import {
+  goalOf,
+  goals,
+  isCalibrated,
+  isOnlyForWeights,
+  repairTitles,
+  type Settings,
+  targets,
+} from '../settings.ts';
 
 /** Goals, and behind them every option. */
 export function SettingsPanel({
@@ -41,12 +49,12 @@ export function SettingsPanel({
               ['auto', 'auto: the best of several'],
               ['dynamic', 'dynamic: ranges at run time'],
               ['weight-only', 'weights only'],
-              ['float16', 'float16 weights'],
+              ['float16', 'float16: half precision'],
             ]}
             onChange={(mode) =>
               set({
                 mode: mode as Settings['mode'],
-                ...(mode !== 'weight-only' && fourBit ? { weights: 'int8' as const } : {}),
+                ...(mode !== 'weight-only' && isOnlyForWeights(settings) ? { weights: 'int8' as const } : {}),
               })
             }
           />
@@ -54,7 +62,7 @@ export function SettingsPanel({
             label="Weights"
             value={settings.weights}
             options={(settings.mode === 'weight-only'
-              ? ['int8', 'uint8', 'int4', 'uint4']
+              ? ['int8', 'uint8', 'int4', 'uint4', 'float16']
               : ['int8', 'uint8']
             ).map((w) => [w, w])}
             onChange={(weights) => set({ weights: weights as Settings['weights'] })}
