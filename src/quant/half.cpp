@@ -166,7 +166,7 @@ class HalfPlanner {
         f.vanishes = f.vanishes || (t.size() <= kFew && std::fabs(error) > kVanishes * std::fabs(x));
       }
     }
-    f.poor = noise > signal * std::pow(10, -kEnoughOfConstant / 10);
+    f.poor = t.size() > kFew && noise > signal * std::pow(10, -kEnoughOfConstant / 10);
     return f;
   }
 
@@ -286,6 +286,7 @@ class HalfPlanner {
       if (!is_float(graph(), v)) continue;
       if (graph().is_output(v)) any = true;
       for (const int32_t r : p_.consumers(v)) {
+        if (p_.chosen(r) && !concerns(r)) continue;  // it asks for a shape, or hands the value to a branch
         any = true;
         if (reason(r).empty()) return false;
       }
