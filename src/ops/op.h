@@ -537,6 +537,10 @@ const OpDef* find_op(std::string_view domain, std::string_view name);
 const OpDef& op_of(const Node& node);
 std::vector<const OpDef*> all_ops();  // by domain and name
 
+// Since which opset an operator takes `type` where OpDef::opsets lists types; nullopt: never, as far as the
+// row says.
+std::optional<int64_t> takes_since(const OpDef& def, DType type);
+
 // Throws kInvalidModel where inputs have types that OpDef::types does not allow.
 void check_types(const InferContext& c, std::string_view types);
 

@@ -39,10 +39,6 @@ struct Respell {
   void need_type(DType type);
 };
 
-// Since which opset an operator takes `type` where OpDef::opsets lists types; nullopt: never, as far as the
-// row says.
-std::optional<int64_t> takes_since(const OpDef& def, DType type);
-
 // Brings a node of `graph` to the form of `opset` and answers the oldest opset that has it: where that is
 // more than `opset`, the node is not to be written.
 int64_t respell(Graph& graph, Node& node, int64_t opset);

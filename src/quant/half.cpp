@@ -10,7 +10,6 @@
 #include "core/text.h"
 #include "ops/cast.h"
 #include "ops/infer.h"
-#include "ops/respell.h"
 #include "quant/qdq.h"
 
 namespace zp::quant {

@@ -57,6 +57,12 @@ describe('every mode on a real model', () => {
     ],
     ['dynamic', { mode: 'dynamic' }, { smaller: 3, sqnr: 28, same: 40 }],
     ['weight-only', { mode: 'weight-only' }, { smaller: 3, sqnr: 32, same: 100 }],
+    ['float16', { mode: 'float16' }, { smaller: 1.9, sqnr: 40, same: 40 }],
+    [
+      'float16, with samples',
+      { mode: 'float16', calibration: samples },
+      { smaller: 1.9, sqnr: 40, same: 40 },
+    ],
     [
       'weight-only, 4 bits',
       { mode: 'weight-only', weights: 'int4', blockSize: 32 },
@@ -114,6 +120,26 @@ describe('every mode on a real model', () => {
       expect(kernels.filter((kernel) => kernel === 'int8').length).toBeGreaterThan(10);
     }
     await small.dispose();
+  });
+
+  test('values are float16, inside and, where asked, at the edges', async () => {
+    const { model: small, report } = await model.quantize({ mode: 'float16', calibration: samples });
+    expect([small.inputs[0]?.type, small.outputs[0]?.type]).toEqual(['float32', 'float32']);
+    expect(report.samples).toBe(samples.length);
+    const halves = report.layers.filter(({ quantized }) => quantized);
+    expect(halves.length).toBeGreaterThan(report.layers.length / 2);
+    expect(halves.every(({ why }) => why === 'computes in float16')).toBe(true);
+    expect(halves.some(({ activations: [first] }) => first?.type === 'float16')).toBe(true);
+    await small.dispose();
+    const { model: half } = await model.quantize({
+      mode: 'float16',
+      inputs: 'quantized',
+      outputs: 'quantized',
+    });
+    expect([half.inputs[0]?.type, half.outputs[0]?.type]).toEqual(['float16', 'float16']);
+    const verdict = await compare(model, half, unseen);
+    expect(verdict.outputs[0]?.sqnr).toBeGreaterThan(40);
+    await half.dispose();
   });
 
   test('quantized outputs are integers', async () => {

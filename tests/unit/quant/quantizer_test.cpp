@@ -4,11 +4,8 @@
 
 #include "quant/format.h"
 #include "quant/observer.h"
-<<<<<<< HEAD
 #include "quant/search.h"
-=======
 #include "runtime/prepare.h"
->>>>>>> 40a9151 (Mode float16 writes graphs whose values are float16; what would overflow or lose much stays float32, by rules and by samples)
 #include "unit/quant/quantize.h"
 
 namespace zp::test {
