@@ -137,7 +137,7 @@ function differences(found, list) {
   return lines;
 }
 
-/** Writes every case's model anew, of the lowest and of the newest opset, and has ONNX's checker look at them. */
+/** Writes every case's model anew, of several opsets, and has ONNX's checker look at them. */
 async function checkWritten(cases, names) {
   const to = mkdtempSync(join(tmpdir(), 'zeropoint-written-'));
   try {

@@ -179,17 +179,32 @@ class Respeller {
     Node spelled = node;
     const int64_t needed = respell(graph, spelled, opset_);
     const OpDef* def = find_op(node.domain, node.op_type);
-    if (needed > opset_ && expand_ && def->expand) {
-      Canonicalize c{.graph = graph, .node = std::move(node), .version = kOpset, .nodes = {}};
-      def->expand(c);
-      for (Node& n : c.nodes) {
-        infer_node(graph, n);
-        add(graph, std::move(n));
-      }
-      if (!c.nodes.empty()) return;
+    if (needed > opset_ && expand_ && def->expand && is_float(graph, node.input(0))) {
+      std::vector<Node> pieces = spelled_out(graph, std::move(node), *def);
+      for (Node& n : pieces) add(graph, std::move(n));
+      if (!pieces.empty()) return;
     }
     if (needed > lowest.opset) lowest = {needed, spelled.name, qualified_name(spelled)};
     graph.nodes.push_back(std::move(spelled));
+  }
+
+  // Constants get the type of the input, which has to be known.
+  static bool is_float(const Graph& graph, ValueId v) {
+    const DType type = v == kNoValue ? DType::kUndefined : graph[v].dtype;
+    return type == DType::kFloat32 || type == DType::kFloat16 || type == DType::kFloat64;
+  }
+
+  static std::vector<Node> spelled_out(Graph& graph, Node node, const OpDef& def) {
+    Canonicalize c{.graph = graph, .node = std::move(node), .version = kOpset, .nodes = {}};
+    def.expand(c);
+    try {
+      for (const Node& n : c.nodes) infer_node(graph, n);
+    } catch (const Error& e) {
+      // In a branch that does not fit, and may never be taken, it stays whole.
+      if (e.code() == ErrorCode::kOutOfMemory) throw;
+      c.nodes.clear();
+    }
+    return std::move(c.nodes);
   }
 
   int64_t opset_;

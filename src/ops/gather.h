@@ -10,4 +10,8 @@ namespace zp {
 // Q stays as it is: its integers are picked as they are.
 bool fold_gather(Fold& f);
 
+// A product of floats with such a table, turned, as MatMulNBits with the table's own bytes: it is stored
+// once, where rows are whole blocks of 16 or more. `b`: input 1 of f.node.
+bool fold_turned_table(Fold& f, const QuantizedEdge& b);
+
 }  // namespace zp

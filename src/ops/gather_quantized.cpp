@@ -11,14 +11,6 @@ namespace {
 
 constexpr int64_t kSmallestBlock = 16;
 
-// A constant, or one that a Reshape gives other dimensions (as files have it whose head shares the table).
-const Tensor* stored(const Canonicalize& c, size_t input) {
-  if (const Tensor* t = c.constant(input)) return t;
-  for (const Node& n : c.graph.nodes)
-    if (n.is("Reshape") && n.output(0) == c.node.input(input)) return c.graph.constant(n.input(0));
-  return nullptr;
-}
-
 Shape with_last(Shape dims, int64_t last) {
   dims.back() = last;
   return dims;
@@ -49,7 +41,7 @@ Tensor filled(DType type, const Shape& dims, int value) {
 // data, indices, scales, zero_points
 void canonicalize(Canonicalize& c) {
   require_inputs(c, 3);
-  const Tensor *data = stored(c, 0), *scales = c.constant(2), *points = c.constant(3);
+  const Tensor *data = stored_constant(c, 0), *scales = c.constant(2), *points = c.constant(3);
   if (!data || !scales || (c.node.input(3) != kNoValue && !points))
     c.fail(ErrorCode::kUnsupportedOperator, "a table that is computed is not supported");
   const auto rank = static_cast<int64_t>(data->dims().size());
@@ -116,6 +108,70 @@ Tensor packed(const Tensor& integers, int64_t base, int bits, Shape dims) {
   return out;
 }
 
+// ---- a table that serves twice: turned, it is the last layer's weight
+
+template <class F>
+bool all_readers(const Graph& g, ValueId v, F&& fits) {
+  return !g.is_output(v) && std::all_of(g.nodes.begin(), g.nodes.end(), [&](const Node& n) {
+    return std::find(n.inputs.begin(), n.inputs.end(), v) == n.inputs.end() || fits(n);
+  });
+}
+const Node* maker_of(const Graph& g, ValueId v) {
+  const auto at =
+      std::find_if(g.nodes.begin(), g.nodes.end(), [&](const Node& n) { return n.output(0) == v; });
+  return at == g.nodes.end() ? nullptr : &*at;
+}
+bool is_dequantize(const Node* n) { return n && n->is("DequantizeLinear"); }
+
+// Blocks that divide the rows of a table, so that its bytes are those of MatMulNBits; 0: none do.
+int64_t head_block(const Tensor& table) {
+  int64_t block = 128;
+  while (block >= kSmallestBlock && table.dims().back() % block != 0) block /= 2;
+  return block >= kSmallestBlock ? block : 0;
+}
+
+// Nothing but products of floats reads what a Transpose makes of a table of 8 bits, through a
+// DequantizeLinear with one scale, or one for each row of the table.
+bool is_head(const Graph& g, const Node& turn) {
+  const Tensor* table = g.constant(turn.input(0));
+  if (!turn.is("Transpose") || !table || table->dims().size() != 2 || bits_of(table->dtype()) != 8)
+    return false;
+  if (turn.ints_attribute("perm", {1, 0}) != std::vector<int64_t>{1, 0} || head_block(*table) == 0)
+    return false;
+  return all_readers(g, turn.output(0), [&](const Node& dq) {
+    const Tensor *scale = g.constant(dq.input(1)), *zero = g.constant(dq.input(2));
+    if (!is_dequantize(&dq) || !scale || scale->dtype() != DType::kFloat32 ||
+        dq.int_attribute("block_size", 0) != 0)
+      return false;
+    if (dq.input(2) != kNoValue && !zero) return false;
+    const int64_t axis = dq.int_attribute("axis", 1);
+    if (scale->size() != 1 && ((axis != 1 && axis != -1) || scale->size() != table->dims()[0])) return false;
+    return all_readers(g, dq.output(0), [&](const Node& n) {
+      return n.is("MatMul") && n.input(1) == dq.output(0) && !is_dequantize(maker_of(g, n.input(0)));
+    });
+  });
+}
+
+// Whether the codes of a table take the place of its integers wherever those are read.
+bool replaces(const Graph& g, ValueId integers) {
+  return all_readers(g, integers, [&](const Node& n) {
+    if (!is_dequantize(&n)) return is_head(g, n);
+    return all_readers(g, n.output(0), [](const Node& reader) {
+      return reader.is("Gather") && reader.int_attribute("axis", 0) == 0;
+    });
+  });
+}
+
+// Unsigned codes of 8 bits, made once for all who read them.
+ValueId codes_of_bytes(Graph& g, ValueId integers) {
+  const Tensor& table = *g.constant(integers);
+  if (table.dtype() == DType::kUint8) return integers;
+  const std::string name = g[integers].name + "_codes";
+  const ValueId there = g.find(name);
+  if (there != kNoValue && g.constant(there) && g.constant(there)->dims() == table.dims()) return there;
+  return g.add_constant(name, packed(table, -128, 8, table.dims()));
+}
+
 }  // namespace
 
 bool fold_gather(Fold& f) {
@@ -153,7 +209,9 @@ bool fold_gather(Fold& f) {
   const int64_t base = is_signed ? -(int64_t{1} << (bits - 1)) : 0,
                 middle = base + (int64_t{1} << (bits - 1));
   const std::string name = g[e.quantized].name;
-  std::vector<ValueId> inputs{g.add_constant(name + "_codes", packed(*table, base, bits, dims)),
+  if (!(bits == 8 && !is_signed) && !replaces(g, e.quantized)) return false;  // it would be there twice
+  std::vector<ValueId> inputs{bits == 8 ? codes_of_bytes(g, e.quantized)
+                                        : g.add_constant(name + "_codes", packed(*table, base, bits, dims)),
                               f.node.input(1), g.add_constant(name + "_block_scales", std::move(spread))};
   const std::vector<int64_t> zeros = points ? points->integers() : std::vector<int64_t>{0};
   if (std::any_of(zeros.begin(), zeros.end(), [&](int64_t z) { return z != middle; })) {
@@ -169,6 +227,46 @@ bool fold_gather(Fold& f) {
                                  {"block_size", block},
                                  {"gather_axis", int64_t{0}},
                                  {"quantize_axis", int64_t{rank - 1}}}));
+  return true;
+}
+
+bool fold_turned_table(Fold& f, const QuantizedEdge& b) {
+  Graph& g = f.graph;
+  const Node* turn = maker_of(g, b.quantized);
+  if (!turn || f.inputs[0] || !is_head(g, *turn) || !replaces(g, turn->input(0))) return false;
+  const ValueId integers = turn->input(0);
+  const Tensor& table = *g.constant(integers);
+  const Tensor& scales = *g.constant(b.scale);
+  const Tensor* points = g.constant(b.zero_point);
+  const int64_t rows = table.dims()[0], columns = table.dims()[1], block = head_block(table),
+                blocks = columns / block;
+  const std::string name = g[integers].name;
+  const ValueId shape = g.add_constant(name + "_head_shape", Tensor::of<int64_t>({3}, {rows, blocks, block}));
+  Tensor spread(DType::kFloat32, {rows, blocks});
+  Tensor all(DType::kUint8, {rows, blocks});
+  const std::vector<float> steps = scales.floats();
+  const std::vector<int64_t> zeros = points ? points->integers() : std::vector<int64_t>{0};
+  const int64_t base = table.dtype() == DType::kInt8 ? -128 : 0;
+  for (int64_t row = 0; row < rows; ++row) {
+    for (int64_t i = row * blocks; i < (row + 1) * blocks; ++i) {
+      const auto r = static_cast<size_t>(row);
+      spread.mutable_data<float>()[static_cast<size_t>(i)] = steps[r % steps.size()];
+      all.mutable_data<uint8_t>()[static_cast<size_t>(i)] =
+          static_cast<uint8_t>(zeros[r % zeros.size()] - base);
+    }
+  }
+  const ValueId codes = f.add("Reshape", {codes_of_bytes(g, integers), shape});
+  std::vector<ValueId> inputs{f.node.input(0), codes,
+                              g.add_constant(name + "_head_scales", std::move(spread))};
+  if (std::any_of(zeros.begin(), zeros.end(), [&](int64_t z) { return z - base != 128; }))
+    inputs.push_back(g.add_constant(name + "_head_zero_points", std::move(all)));
+  // Without a level ONNX Runtime makes floats of all weights of 8 bits in each run.
+  f.nodes.push_back(folded_node(f.node.name, "MatMulNBits", kMicrosoft, std::move(inputs), f.node.outputs[0],
+                                {{"K", columns},
+                                 {"N", rows},
+                                 {"bits", int64_t{8}},
+                                 {"block_size", block},
+                                 {"accuracy_level", int64_t{4}}}));
   return true;
 }
 

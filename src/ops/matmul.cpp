@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "ops/gather.h"
 #include "ops/gradient.h"
 #include "ops/matmul_nbits.h"
 #include "ops/product_qdq.h"
@@ -125,7 +126,7 @@ bool fold(Fold& f) {
   Graph& g = f.graph;
   if (f.inputs.size() < 2 || !f.inputs[1]) return false;
   const QuantizedEdge& b = *f.inputs[1];
-  if (!f.inputs[0]) return fold_to_nbits(f, b, false, kNoValue);
+  if (!f.inputs[0]) return fold_to_nbits(f, b, false, kNoValue) || fold_turned_table(f, b);
   const QuantizedEdge& a = *f.inputs[0];
   const auto& b_shape = g[b.quantized].shape;
   if (!is_8_bit_value(g, a.quantized) || !is_8_bit_value(g, b.quantized) || !is_single(g, a.scale) ||

@@ -130,7 +130,7 @@ void canonicalize(Canonicalize& c) {
     c.fail(ErrorCode::kUnsupportedOperator, {"weights of ", bits, " bits are not supported"},
            "2, 4 and 8 bits are");
   }
-  const Tensor *codes = c.constant(1), *scales = c.constant(2), *points = c.constant(3),
+  const Tensor *codes = stored_constant(c, 1), *scales = c.constant(2), *points = c.constant(3),
                *groups = c.constant(4);
   if (!codes || !scales || (c.node.input(3) != kNoValue && !points) ||
       (c.node.input(4) != kNoValue && !groups)) {

@@ -283,11 +283,12 @@ void respell(Respell& r) {
   if (r.before(18) && n.input(3) != kNoValue) {
     const auto pads = r.integers(1), axes = r.integers(3);
     const int rank = r.rank(0);
-    if (!pads || !axes || rank < 0) return r.need(18);
+    if (!pads || !axes || rank < 0 || pads->size() != 2 * axes->size()) return r.need(18);
     const auto all = static_cast<size_t>(rank);
     std::vector<int64_t> wide(2 * all, 0);
     for (size_t i = 0; i < axes->size(); ++i) {
       const auto at = static_cast<size_t>((*axes)[i] < 0 ? (*axes)[i] + rank : (*axes)[i]);
+      if (at >= all) return r.need(18);
       wide[at] = (*pads)[i];
       wide[at + all] = (*pads)[i + axes->size()];
     }

@@ -429,8 +429,9 @@ void respell_windows(Respell& r) {
                              pads = r.node.ints_attribute("pads", std::vector<int64_t>(2 * n, 0));
   const std::optional<SymShape>&in = r.graph[x].shape, &out = r.graph[y].shape;
   if (!in || !out || in->size() != n + 2 || out->size() != n + 2) return;
+  if (strides.size() != n || dilations.size() != n || pads.size() != 2 * n) return;
   for (size_t i = 0; i < n; ++i) {
-    if (!(*in)[i + 2].known() || !(*out)[i + 2].known()) continue;
+    if (!(*in)[i + 2].known() || !(*out)[i + 2].known() || strides[i] < 1) continue;
     const int64_t room = (*in)[i + 2].value() + pads[i] + pads[i + n] - ((kernel[i] - 1) * dilations[i] + 1);
     if ((room + strides[i] - 1) / strides[i] + 1 != (*out)[i + 2].value()) r.need(22);
   }

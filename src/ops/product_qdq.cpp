@@ -52,6 +52,13 @@ ValueId add_dequantize(Canonicalize& c, ValueId value, ValueId scale, ValueId ze
   return c.add("DequantizeLinear", std::move(inputs), std::move(attributes));
 }
 
+const Tensor* stored_constant(const Canonicalize& c, size_t input) {
+  if (const Tensor* t = c.constant(input)) return t;
+  for (const Node& n : c.graph.nodes)
+    if (n.is("Reshape") && n.output(0) == c.node.input(input)) return c.graph.constant(n.input(0));
+  return nullptr;
+}
+
 ValueId add_dynamic_quantize(Canonicalize& c, ValueId value) {
   Graph& g = c.graph;
   Node quantize;

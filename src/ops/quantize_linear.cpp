@@ -295,7 +295,7 @@ void respell_quantize(Respell& r) {
   Node& n = r.node;
   const auto type = static_cast<DType>(n.int_attribute("output_dtype", 0));
   respell(r, n.input(2) == kNoValue ? type : r.dtype(2));
-  if (!r.before(21) || type == DType::kUndefined) return;
+  if (!r.before(21) || type == DType::kUndefined || n.input(1) == kNoValue) return;
   if (n.input(2) == kNoValue && type != DType::kUint8) {  // before, a zero point said which type
     const std::optional<SymShape>& shape = r.graph[n.input(1)].shape;
     const std::optional<Shape> dims = shape ? concrete(*shape) : std::nullopt;

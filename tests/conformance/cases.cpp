@@ -5,9 +5,9 @@
 //                                      run NAME
 //                                      passed | differs | type | form | operator, a tab, and why
 //   zeropoint_cases --rewrite FOLDER TO < NAMES
-//                                    writes FOLDER/NAME/model.onnx as TO/NAME.lowest.onnx, of the lowest
-//                                    opset that can say it, and TO/NAME.newest.onnx; what cannot be read is
-//                                    left out. Runs them, and says what they give otherwise, a line each
+//                                    writes FOLDER/NAME/model.onnx as TO/NAME.OPSET.onnx, of the lowest opset
+//                                    that can say it, of the newest and of some between, unless it cannot be
+//                                    read; runs them, and says what they give otherwise, a line each
 //   zeropoint_cases --operators      writes the registry as JSON
 //
 // "operator": no file in ops/ handles it; "form", "type": it does, but says that it does not do this.
@@ -161,16 +161,20 @@ void rewrite_case(const fs::path& folder, const fs::path& to, const std::string&
   std::set<std::string> unknown;
   collect_unknown(model->graph, unknown);
   if (!unknown.empty()) return;
-  const std::pair<const char*, int64_t> wanted[] = {{".lowest.onnx", onnx::lowest_opset(*model).opset},
-                                                    {".newest.onnx", onnx::kNewestOpset}};
-  for (const auto& [suffix, opset] : wanted) {
+  // The ends, and where many forms changed.
+  const int64_t lowest = onnx::lowest_opset(*model).opset;
+  std::set<int64_t> wanted{lowest, onnx::kNewestOpset};
+  for (const int64_t opset : {11, 13, 17, 18, 21})
+    if (opset > lowest) wanted.insert(opset);
+  const auto file_of = [&](int64_t opset) { return to / (name + "." + std::to_string(opset) + ".onnx"); };
+  for (const int64_t opset : wanted) {
     const std::vector<std::byte> bytes = onnx::write(*model, opset);
-    std::ofstream(to / (name + suffix), std::ios::binary)
+    std::ofstream(file_of(opset), std::ios::binary)
         .write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
   }
   if (run_case(folder / name).kind != "passed") return;
-  for (const auto& [suffix, opset] : wanted) {
-    const Verdict verdict = run_case(folder / name, to / (name + suffix));
+  for (const int64_t opset : wanted) {
+    const Verdict verdict = run_case(folder / name, file_of(opset));
     if (verdict.kind != "passed")
       std::cout << name << ", written as opset " << opset << ": " << verdict.why << std::endl;
   }

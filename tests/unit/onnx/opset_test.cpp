@@ -172,6 +172,12 @@ TEST(OnnxOpset, OperatorsThatAreTooNewAreSpelledOut) {
     const std::vector<float> want = run(whole), got = run(pieces);
     for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-5f) << c.has;
   }
+  // Its type is that of what nobody knows here.
+  GraphSpec after;
+  after.inputs = {value("x", DType::kFloat32, {4})};
+  after.outputs = {value_without_shape("y", DType::kFloat32)};
+  after.nodes = {node("Strange", {"x"}, {"s"}), node(":Gelu", {"s"}, {"y"})};
+  EXPECT_EQ(versions_of(read_bytes(model(after, 20).bytes)).opset, 20);
   const Model microsoft = model_of({"com.microsoft:Gelu", 13});
   EXPECT_EQ(versions_of(microsoft).opset, 13);
   EXPECT_EQ(lowest_opset(microsoft).opset, 9);

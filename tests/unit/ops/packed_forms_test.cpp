@@ -179,6 +179,48 @@ TEST(PackedForms, AQuantizedTableIsPickedFromInBlocks) {
   }
 }
 
+// Picked from, and turned the last layer's weight: x -> Gather -> MatMul.
+std::shared_ptr<Model> tied(DType type, int64_t columns, bool points) {
+  GraphBuilder b;
+  constexpr int64_t kRows = 24;
+  const ValueId x = b.input("x", {4}, DType::kInt64);
+  const ValueId table = b.constant("table", random_bytes(type, {kRows, columns}, 7)),
+                scales = b.constant("s", steps({kRows}));
+  std::vector<ValueId> more{scales};
+  if (points) more.push_back(b.constant("z", random_bytes(type, {kRows}, 8)));
+  const auto dequantized = [&](const char* name, ValueId integers, int64_t axis) {
+    std::vector<ValueId> in{integers};
+    in.insert(in.end(), more.begin(), more.end());
+    return b.add("DequantizeLinear", name, in, {{"axis", axis}});
+  };
+  const ValueId rows = b.add("Gather", "rows", {dequantized("dq", table, 0), x});
+  const ValueId turned = b.add("Transpose", "turned", {table}, {{"perm", std::vector<int64_t>{1, 0}}});
+  b.output(b.add("MatMul", "y", {b.add("Tanh", "tanh", {rows}), dequantized("turned_dq", turned, 1)}));
+  return b.build();
+}
+
+TEST(PackedForms, ATableThatIsAlsoTheLastLayersWeightIsStoredOnce) {
+  const Tensor x = Tensor::of<int64_t>({4}, {3, 0, 6, -1});
+  for (const DType type : {DType::kInt8, DType::kUint8}) {
+    for (const bool points : {false, true}) {
+      for (const int64_t columns : {64, 48, 40}) {
+        const auto model = tied(type, columns, points);
+        const Model file = quant::in_format(*model, "qoperator");
+        // 40 is no whole number of blocks of 16: the head stays Q/DQ, and the table with it, unless its bytes
+        // are what GatherBlockQuantized reads.
+        const bool head = columns != 40;
+        EXPECT_EQ(std::ranges::count(ops_of(file), "MatMulNBits"), head);
+        EXPECT_EQ(std::ranges::count(ops_of(file), "GatherBlockQuantized"), head || type == DType::kUint8);
+        EXPECT_LT(quant::constant_bytes(file.graph), static_cast<size_t>(24 * columns * 3 / 2 + 400));
+        runtime::Session before(model), after(reopened(file));
+        const std::vector<float> want = before.run({{"x", x}})[0].floats(),
+                                 got = after.run({{"x", x}})[0].floats();
+        for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-5f);
+      }
+    }
+  }
+}
+
 TEST(PackedForms, OtherTablesStayQdq) {
   const Tensor x = Tensor::of<int64_t>({4}, {3, 0, 6, -1});
   EXPECT_THAT(folded(picked({.axis = 1}), x), Contains("Gather"));  // columns
