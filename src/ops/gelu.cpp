@@ -1,5 +1,5 @@
-// Gelu, exact and with tanh, its forms in com.microsoft, and the way exporters write it: with Div, Erf, Add
-// and Mul.
+// Gelu, exact and with tanh, its forms in com.microsoft, and the ways exporters write it: with Div, Erf, Add
+// and Mul, or with Tanh and a polynomial.
 #include <cmath>
 #include <numbers>
 
@@ -66,7 +66,8 @@ void expand_quick_gelu(Canonicalize& c) {  // x sigmoid(alpha x)
   c.finish("Mul", {x, c.add("Sigmoid", {c.add("Mul", {x, alpha})})});
 }
 
-bool near(float value, float wanted) { return std::fabs(value - wanted) <= 1e-4f * wanted; }
+// Constants were rounded to half precision here and there.
+bool near(float value, float wanted) { return std::fabs(value - wanted) <= 1e-3f * wanted; }
 
 // 1 + erf(x / sqrt 2): gives x, or kNoValue.
 ValueId one_plus_erf(const RewriteContext& r, ValueId v) {
@@ -94,21 +95,77 @@ ValueId half_of(const RewriteContext& r, const Node& n) {
   return half && half->scalar == 0.5f ? half->other : kNoValue;
 }
 
-// Is `a` times `b` the product x (1 + erf(x / sqrt 2)), with the half in neither? Gives x.
-ValueId erf_product(const RewriteContext& r, ValueId a, ValueId b) {
-  const ValueId x = one_plus_erf(r, b);
-  return x != kNoValue && x == a ? x : kNoValue;
+// A product of numbers, powers of x and at most one sum.
+struct Factors {
+  float number = 1;
+  int power = 0;
+  int32_t sum = -1;
+  bool known = true;  // it has no others
+};
+
+void collect(const RewriteContext& r, ValueId v, ValueId x, Factors& f, int depth = 5) {
+  if (v == x) {
+    ++f.power;
+    return;
+  }
+  const int32_t made_by = depth > 0 ? r.producer(v) : -1;
+  const Node* n = made_by < 0 ? nullptr : &r.node(made_by);
+  if (n && n->is("Mul") && n->inputs.size() == 2) {
+    if (const auto number = r.scalar_operand(*n)) {
+      f.number *= number->scalar;
+      return collect(r, number->other, x, f, depth - 1);
+    }
+    collect(r, n->inputs[0], x, f, depth - 1);
+    return collect(r, n->inputs[1], x, f, depth - 1);
+  }
+  const auto exponent = n && n->is("Pow") && n->inputs[0] == x ? r.scalar(n->inputs[1]) : std::nullopt;
+  if (exponent == 2.0f || exponent == 3.0f) {
+    f.power += static_cast<int>(*exponent);
+  } else if (n && n->is("Add") && n->inputs.size() == 2 && f.sum < 0) {
+    f.sum = made_by;
+  } else {
+    f.known = false;
+  }
+}
+
+// Whether it is 1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)), or with x (1 + 0.044715 x^2).
+bool is_one_plus_tanh(const RewriteContext& r, ValueId v, ValueId x) {
+  const int32_t add = r.producer(v);
+  if (add < 0 || !r.node(add).is("Add")) return false;
+  const auto one = r.scalar_operand(r.node(add));
+  const int32_t tanh = one && one->scalar == 1.0f ? r.producer(one->other) : -1;
+  if (tanh < 0 || !r.node(tanh).is("Tanh")) return false;
+  Factors u;
+  collect(r, r.node(tanh).inputs[0], x, u);
+  constexpr float kFactor = std::numbers::sqrt2_v<float> * std::numbers::inv_sqrtpi_v<float>;
+  if (!u.known || u.sum < 0 || u.power > 1 || !near(u.number, kFactor)) return false;
+  const Node& sum = r.node(u.sum);
+  for (const size_t side : {size_t{0}, size_t{1}}) {
+    const bool first = u.power == 0 ? sum.inputs[side] == x : r.scalar(sum.inputs[side]) == 1.0f;
+    if (!first) continue;
+    Factors c;
+    collect(r, sum.inputs[1 - side], x, c);
+    if (c.known && c.sum < 0 && c.power == 3 - u.power && near(c.number, 0.044715f)) return true;
+  }
+  return false;
+}
+
+// Is `a` times `b` the product x (1 + erf(x / sqrt 2)), or that with tanh, with the half in neither? Gives x.
+ValueId erf_product(const RewriteContext& r, ValueId a, ValueId b, bool& tanh) {
+  tanh = is_one_plus_tanh(r, b, a);
+  return tanh || one_plus_erf(r, b) == a ? a : kNoValue;
 }
 
 bool find_gelu(RewriteContext& r) {
   const Node& n = r.node();
   ValueId x = kNoValue;
+  bool tanh = false;
   // (x (1 + erf)) / 2
   const int32_t inner = r.producer(half_of(r, n));
   if (inner >= 0 && r.node(inner).is("Mul") && r.node(inner).inputs.size() == 2) {
     const std::vector<ValueId>& in = r.node(inner).inputs;
-    x = erf_product(r, in[0], in[1]);
-    if (x == kNoValue) x = erf_product(r, in[1], in[0]);
+    x = erf_product(r, in[0], in[1], tanh);
+    if (x == kNoValue) x = erf_product(r, in[1], in[0], tanh);
   }
   // (x / 2) (1 + erf), x ((1 + erf) / 2)
   if (x == kNoValue && n.is("Mul") && n.inputs.size() == 2) {
@@ -117,8 +174,8 @@ bool find_gelu(RewriteContext& r) {
       const ValueId doubled = half < 0 ? kNoValue : half_of(r, r.node(half));
       if (doubled == kNoValue) continue;
       const ValueId other = n.inputs[1 - side];
-      x = erf_product(r, doubled, other);
-      if (x == kNoValue) x = erf_product(r, other, doubled);
+      x = erf_product(r, doubled, other, tanh);
+      if (x == kNoValue) x = erf_product(r, other, doubled, tanh);
       if (x != kNoValue) break;
     }
   }
@@ -130,11 +187,14 @@ bool find_gelu(RewriteContext& r) {
   gelu.op_type = "Gelu";
   gelu.inputs = {x};
   gelu.outputs = n.outputs;
+  if (tanh) gelu.attributes.emplace("approximate", std::string(kTanh));
   r.replace({r.at()}, {std::move(gelu)});
   return true;
 }
 
-const RegisterRewrite kFindGelu({.name = "write x (1 + Erf) / 2 as Gelu", .apply = find_gelu, .order = -2});
+const RegisterRewrite kFindGelu({.name = "write x (1 + Erf) / 2 as Gelu, or with Tanh",
+                                 .apply = find_gelu,
+                                 .order = -2});
 
 constexpr OpDef kGelu = {
     .name = "Gelu",
