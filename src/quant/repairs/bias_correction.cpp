@@ -1,9 +1,10 @@
 // Bias correction: rounding weights and clipping activations moves the mean of a layer's outputs, and what
 // shifts a whole channel is worth more to the layers after it than noise of the same size. The shift is
-// measured on samples, channel by channel, behind a ReLU where there is one, and taken off the bias if each
-// sample is better off with what the others say; layers in order, so that each one is measured behind
-// corrected ones (Nagel et al. 2019, "Data-Free Quantization Through Weight Equalization and Bias
-// Correction", section 4.2 and, for the measured form, appendix D).
+// measured on samples, channel by channel, behind an added constant and a ReLU or another function of one
+// element where there is one, and taken off the bias if each sample is better off with what the others say;
+// layers in order, so that each one is measured behind corrected ones (Nagel et al. 2019, "Data-Free
+// Quantization Through Weight Equalization and Bias Correction", section 4.2 and, for the measured form,
+// appendix D).
 //
 // The analytic form takes only the rounding of weights into account: with E = W' - W, outputs shift by E
 // times the mean of the inputs. Means of inputs are those of the samples, by channel, rather than what batch
@@ -70,7 +71,7 @@ class BiasCorrection : public LayerwiseStage {
  private:
   bool begin(const Layer& layer) override {
     layer_ = layer;
-    clamp_ = clamp_behind(layer.output);
+    look_behind(layer);
     seen_.clear();
     before_.clear();
     after_.clear();
@@ -173,31 +174,77 @@ class BiasCorrection : public LayerwiseStage {
         for (int64_t i = 0; i < view.inner; ++i, ++e) f(static_cast<size_t>(c), e);
   }
 
-  // A ReLU or another clamp that the layer's result goes through before anyone else sees it.
-  Clamp clamp_behind(ValueId output) const {
+  // What the layer's result goes through before anyone else sees it: a constant for each channel that is
+  // added, then a clamp or a function of one element.
+  void look_behind(const Layer& layer) {
+    offset_.clear();
+    clamp_ = {};
+    function_.reset();
     Graph& g = state().prepared->graph;
     const GraphIndex index(g);
-    const auto& readers = index.consumers[static_cast<size_t>(output)];
-    if (readers.size() != 1 || g.is_output(output)) return {};
-    const Node& next = g.nodes[static_cast<size_t>(readers[0])];
-    const OpDef* def = find_op(next.domain, next.op_type);
-    if (!def || !def->as_clamp || next.input(0) != output) return {};
-    return def->as_clamp(GraphInferContext(g, next)).value_or(Clamp{});
+    const auto reader = [&](ValueId v) -> const Node* {
+      const auto& readers = index.consumers[static_cast<size_t>(v)];
+      return readers.size() == 1 && !g.is_output(v) ? &g.nodes[static_cast<size_t>(readers[0])] : nullptr;
+    };
+    ValueId v = layer.output;
+    const Node* next = reader(v);
+    const Node& product = g.nodes[static_cast<size_t>(layer.node)];
+    const OpDef* def = next ? find_op(next->domain, next->op_type) : nullptr;
+    if (def && def->quant.sums && next->inputs.size() == 2) {
+      const Tensor* added = g.constant(next->input(next->input(0) == v ? 1 : 0));
+      const Tensor& weight = *g.constant(state().weights[layer.weight].weight);
+      const auto rank = static_cast<int>(weight.dims().size());
+      if (!added || added->dtype() != DType::kFloat32 ||
+          !is_channel_bias(product, rank, added->size(), added->dims(), false))
+        return;
+      offset_ = added->floats();
+      v = next->output(0);
+      next = reader(v);
+      def = next ? find_op(next->domain, next->op_type) : nullptr;
+    }
+    if (!def || next->input(0) != v) return;
+    if (const auto clamp = def->as_clamp ? def->as_clamp(GraphInferContext(g, *next)) : std::nullopt) {
+      clamp_ = *clamp;
+    } else if (def->unary && next->inputs.size() == 1) {
+      auto model = std::make_shared<Model>();
+      Node n = *next;
+      n.inputs = {model->graph.add_value(std::string(kLayerInput), DType::kFloat32)};
+      n.outputs = {model->graph.add_value("y", DType::kFloat32)};
+      model->graph.inputs = n.inputs;
+      model->graph.outputs = n.outputs;
+      model->graph.nodes.push_back(std::move(n));
+      function_ = std::make_unique<runtime::Session>(std::move(model),
+                                                     runtime::SessionOptions{.threads = state().threads});
+    }
   }
-  float clamped(float x) const { return std::clamp(x, clamp_.lo, clamp_.hi); }
-  bool passes(float x) const { return x > clamp_.lo && x < clamp_.hi; }
+  bool bounded() const { return function_ || std::isfinite(clamp_.lo) || std::isfinite(clamp_.hi); }
 
-  // By channel: sums of what the sample's float outputs, clamped, are more than the quantized ones, and of
+  // What others see of a result to which each channel's shift was added.
+  Tensor seen_of(const Tensor& result, const std::vector<double>& shift = {}) {
+    Tensor y(DType::kFloat32, result.dims());
+    const float* from = result.data<float>().data();
+    float* to = y.mutable_data<float>().data();
+    for_each(result, [&](size_t c, size_t e) {
+      float x = from[e];
+      if (!offset_.empty()) x += offset_[offset_.size() == 1 ? 0 : c];
+      if (!shift.empty()) x += static_cast<float>(shift[c]);
+      to[e] = std::clamp(x, clamp_.lo, clamp_.hi);
+    });
+    return function_ ? function_->run({{std::string(kLayerInput), y}})[0] : y;
+  }
+
+  // By channel: sums of what others see more of the sample's float outputs than of the quantized ones, and of
   // how many. What is clamped away in both is nobody's error, and no shift would change it.
   void measure(size_t s) {
-    const Tensor &x = float_value(layer_.output, s), &y = quantized_value(layer_.output, s);
+    const Tensor x = seen_of(float_value(layer_.output, s)), y = seen_of(quantized_value(layer_.output, s));
     const ChannelView view(x.dims(), rule_of(placed_node(layer_)).channel_dim);
     const auto channels = static_cast<size_t>(view.channels);
     Seen seen{.sum = std::vector<double>(channels, 0.0), .count = std::vector<double>(channels, 0.0)};
     const float *a = x.data<float>().data(), *b = y.data<float>().data();
+    const bool cut = bounded();
     for_each(x, [&](size_t c, size_t e) {
-      if (!passes(a[e]) && !passes(b[e])) return;
-      seen.sum[c] += static_cast<double>(clamped(a[e])) - static_cast<double>(clamped(b[e]));
+      if (cut && a[e] == b[e]) return;
+      seen.sum[c] += static_cast<double>(a[e]) - static_cast<double>(b[e]);
       seen.count[c] += 1;
     });
     seen_.push_back(std::move(seen));
@@ -224,14 +271,14 @@ class BiasCorrection : public LayerwiseStage {
 
   // By channel: the squared error of a sample, as it is and with what the others would take off.
   void prove(size_t s) {
-    const Tensor &x = float_value(layer_.output, s), &y = quantized_value(layer_.output, s);
     const std::vector<double> shift = shift_without(s);
+    const Tensor x = seen_of(float_value(layer_.output, s)), y = seen_of(quantized_value(layer_.output, s)),
+                 z = seen_of(quantized_value(layer_.output, s), shift);
     before_.resize(shift.size(), 0.0);
     after_.resize(shift.size(), 0.0);
-    const float *a = x.data<float>().data(), *b = y.data<float>().data();
+    const float *a = x.data<float>().data(), *b = y.data<float>().data(), *d = z.data<float>().data();
     for_each(x, [&](size_t c, size_t e) {
-      const double is = clamped(b[e]), would = clamped(b[e] + static_cast<float>(shift[c])),
-                   right = clamped(a[e]);
+      const double is = b[e], would = d[e], right = a[e];
       before_[c] += (right - is) * (right - is);
       after_[c] += (right - would) * (right - would);
     });
@@ -263,7 +310,9 @@ class BiasCorrection : public LayerwiseStage {
   Layer layer_;
   std::vector<double> inputs_;  // by channel: sums
   Shape input_dims_;
-  Clamp clamp_ = {};
+  std::vector<float> offset_;                   // by channel, or one for all: added behind the layer
+  Clamp clamp_ = {};                            // then this
+  std::unique_ptr<runtime::Session> function_;  // or this
   struct Seen {
     std::vector<double> sum, count;
   };

@@ -157,12 +157,14 @@ TEST(BiasCorrection, TakesOffWhatTheSamplesHaveInCommon) {
 }
 
 // y = 7 a + 0.4 b with 4-bit weights, in which 0.4 is nothing.
-std::shared_ptr<Model> forgetful_net(bool relu, float forgotten = 0.4f) {
+std::shared_ptr<Model> forgetful_net(std::string_view behind, float forgotten = 0.4f, bool sum = false) {
   Net net;
   const ValueId x = net.input("x", {1, 2, 8, 8});
-  const ValueId y =
-      net.conv("c", x, Tensor::of<float>({1, 2, 1, 1}, {7, forgotten}), Tensor::of<float>({1}, {0}));
-  net.output(relu ? net.add("Relu", "r", {y}) : y);
+  ValueId y = net.conv("c", x, Tensor::of<float>({1, 2, 1, 1}, {7, forgotten}),
+                       Tensor::of<float>({1}, {sum ? 9.f : 0.f}));
+  // As much as the bias has too much: the clamp sees the same.
+  if (sum) y = net.add("Add", "sum", {y, net.constant("less", Tensor::of<float>({1, 1, 1, 1}, {-9}))});
+  net.output(behind.empty() ? y : net.add(behind, "r", {y}));
   return net.build();
 }
 // One of eight elements has a = 1, the others -1; b is as given for both.
@@ -177,20 +179,25 @@ std::vector<runtime::Feed> forgetful_sample(float b_of_one, float b_of_others) {
 }
 
 // What has shifted is what the ReLU takes away: the mean before it says nothing about what is left.
-TEST(BiasCorrection, MeasuresWhatAReluLetsThrough) {
-  const auto model = forgetful_net(true);
-  const Samples seen(4, forgetful_sample(0, 1));
-  Config config;
-  config.weights = DType::kInt4;
-  const WithAndWithout q = with_and_without(model, config, {"bias-correction"}, seen);
-  EXPECT_GT(gain(model, q, seen), -0.1);
-  // Where what it lets through has shifted, that is taken off.
-  const Samples shifted(4, forgetful_sample(1, 0));
-  EXPECT_GT(gain(model, with_and_without(model, config, {"bias-correction"}, shifted), shifted), 6);
+TEST(BiasCorrection, MeasuresWhatAFunctionBehindTheLayerLetsThrough) {
+  for (const char* behind : {"Relu", "HardSwish"}) {
+    for (const bool sum : {false, true}) {
+      const auto model = forgetful_net(behind, 0.4f, sum);
+      const Samples seen(4, forgetful_sample(0, 1));
+      Config config;
+      config.weights = DType::kInt4;
+      const WithAndWithout q = with_and_without(model, config, {"bias-correction"}, seen);
+      EXPECT_GT(gain(model, q, seen), -0.1) << behind << sum;
+      // Where what it lets through has shifted, that is taken off.
+      const Samples shifted(4, forgetful_sample(1, 0));
+      EXPECT_GT(gain(model, with_and_without(model, config, {"bias-correction"}, shifted), shifted), 6)
+          << behind << sum;
+    }
+  }
 }
 
 TEST(DefaultRepairs, AreTakenBackWhereSamplesHeldOutSaySo) {
-  const auto model = forgetful_net(false);
+  const auto model = forgetful_net("");
   Config config;
   config.weights = DType::kInt4;
   config.repairs = {};
@@ -231,14 +238,14 @@ TEST(DefaultRepairs, ThatFindNothingToDoAreNotTakenBack) {
   config.weights = DType::kInt4;
   config.default_repairs = true;
   config.exclude_ops = {"Conv"};
-  const Quantized q = quantize(forgetful_net(false), config, seen);
+  const Quantized q = quantize(forgetful_net(""), config, seen);
   EXPECT_FALSE(q.layer("c").quantized);
   EXPECT_THAT(q.report.repairs, testing::IsEmpty());
   config = {.mode = "weight-only", .weights = DType::kUint4, .symmetric_weights = false};
   config.has_samples = true;
   config.repairs = {"hqq"};
   config.exclude_ops = {"Conv"};
-  EXPECT_EQ(quantize(forgetful_net(false), config, seen).report.repairs,
+  EXPECT_EQ(quantize(forgetful_net(""), config, seen).report.repairs,
             std::vector<std::string>{"hqq found nothing to change"});
 }
 
@@ -257,7 +264,7 @@ Samples held_out_of_series(const Samples& series, Samples* rest = nullptr) {
 // A repair that has proven itself sees the samples that judged it too; what it was without them stays where
 // it does worse on them then.
 TEST(DefaultRepairs, AreMadeAnewFromAllSamplesOnceProven) {
-  const auto model = forgetful_net(false, 0.025f);  // 8 bits forget it
+  const auto model = forgetful_net("", 0.025f);  // 8 bits forget it
   Config config;
   config.activations = DType::kUint16;
   const auto bias = [](const Quantized& q) { return q.graph().constant(q.node("c").input(2))->floats(); };
