@@ -130,6 +130,13 @@ double OutputErrors::sqnr_db() const {
   return n > 0 ? -10 * std::log10(n) : std::numeric_limits<double>::infinity();
 }
 
+std::vector<double> OutputErrors::outputs_db() const {
+  std::vector<double> all;
+  for (const ErrorSums& s : sums_)
+    all.push_back(s.count == 0 || s.signal <= 0 ? std::numeric_limits<double>::infinity() : s.sqnr_db());
+  return all;
+}
+
 double OutputErrors::cosine() const {
   double least = 1;
   for (const ErrorSums& s : sums_)

@@ -12,11 +12,11 @@
 //   min(signal to noise of the outputs, 40 dB) - 48 dB * bytes / its bytes - 24 dB * time / its time
 //
 // A byte has to pay what bits pay: an eighth more of them (nine bits for eight) makes 6 dB where everything
-// goes well, and less is not worth having. Time is counted in multiplications, those of floats as 2.5; twice
-// the time has to bring 24 dB. Above 40 dB nobody sees a difference, so that only size and speed count. The
-// bytes of small models count as part of 100 kB. What quantized nothing is worth nothing. Layers that "auto"
-// leaves in float by itself get float16 weights, and have no more than 5 % of the bytes and of the
-// multiplications.
+// goes well, and less is not worth having. What makes one of several outputs worse by more than 3 dB beside
+// all of them together is not kept. Time is counted in multiplications, those of floats as 2.5; twice the
+// time has to bring 24 dB. Above 40 dB nobody sees a difference, so that only size and speed count. The bytes
+// of small models count as part of 100 kB. What quantized nothing is worth nothing. Layers that "auto" leaves
+// in float by itself get float16 weights, and have no more than 5 % of the bytes and of the multiplications.
 //
 // Then, for "auto" and where a target or sensitivities are asked for, each layer is quantized alone and its
 // effect on the outputs measured. The errors of different layers hardly correlate, so that their noise adds
@@ -65,6 +65,7 @@ constexpr double kOfBytes = 48, kOfTime = 24;  // dB that twice as much has to b
 constexpr double kFloatTime = 2.5;             // of a multiplication of floats, in those of integers
 constexpr double kSmall = 1e5;     // bytes that the bytes of a smaller model are counted as a part of
 constexpr double kWorthFloat = 1;  // dB that this must gain
+constexpr double kSacrificed = 3;  // dB that no output may lose beside the others
 constexpr double kPoor = 25;       // dB below which "auto" also tries other schemes
 constexpr double kGood = 40;       // dB above which it leaves nothing in float, and more is worth nothing
 
@@ -88,6 +89,7 @@ struct Outcome {
   Report report;
   std::map<std::string, Range, std::less<>> ranges;
   double noise = 0, sqnr_db = 0, cosine = 0, drop = 0, accuracy = 0;
+  std::vector<double> outputs_db = {};
 };
 
 // One layer, quantized alone.
@@ -126,19 +128,27 @@ class Search : public Job {
     samples_ = SampleKeeper(config_.target_drop > 0 ? kMostSamplesForDrop : kMostSamples, 0, kMostBytes);
   }
 
-  size_t sweeps() const override { return 1; }
-  bool wants_samples() const override { return collecting_; }
+  // The last ones only where there are more samples than are kept.
+  size_t sweeps() const override {
+    return auto_ ? 1 + make_pipeline(source_, plain(), threads_)->sweeps() : 1;
+  }
+  bool wants_samples() const override {
+    return collecting_ || (anew_ && !measuring_ && job_ && job_->wants_samples());
+  }
   void begin_sample(std::vector<runtime::Feed> feeds) override {
+    if (anew_) return job_->begin_sample(std::move(feeds));
     if (!config_.labels.empty() && seen_ >= config_.labels.size())
       throw_error(ErrorCode::kInvalidArgument, {"sample ", seen_ + 1, " has no label"},
                   {.hint = "give a label for each sample, in their order"});
     ++seen_;
     samples_.take(std::move(feeds));
   }
-  bool enough() const override { return false; }
+  bool enough() const override { return anew_ && job_ && job_->enough(); }
   void end_samples() override {
+    if (anew_) return job_->end_samples();
     collecting_ = false;
     const size_t all = samples_.size();
+    more_ = seen_ > all;
     single_ = all == 1;
     HeldOut split =
         hold_out(samples_.release(), std::max(held_out_of(all), all - std::min(all, kMostCalibrating)));
@@ -175,7 +185,9 @@ class Search : public Job {
         measuring_ = false;
         if (current_) finish_candidate();
       } else if (job_) {
+        if (anew_ && !job_->advance(left)) return false;
         if (job_->wants_samples()) {
+          if (anew_) return true;
           feed();
         } else if (job_->done()) {
           current_->model = job_->result();
@@ -322,7 +334,7 @@ class Search : public Job {
   }
 
   void next() {
-    if (at_ == steps_.size()) return conclude();
+    if (at_ == steps_.size()) return more_ ? make_anew() : conclude();
     const Step step = std::move(steps_[at_++]);
     std::optional<Candidate> c = step();
     if (!c) return;
@@ -331,6 +343,23 @@ class Search : public Job {
     job_ = make_pipeline(c->source ? c->source : source_, c->config, threads_, numbers_);
     current_->candidate = std::move(*c);
     fed_ = 0;
+  }
+
+  // What was chosen by some of the samples, from all of them: the widest range may be in one that was not
+  // kept. Unless those held out, which it has seen by then, say that it has become worse.
+  void make_anew() {
+    more_ = false;
+    const Config& best = best_->candidate.config;
+    if (!auto_ || stopped_ || !scheme_named(best.mode).needs_calibration) return;
+    phase_ = "all samples";
+    anew_ = true;
+    current_ = std::make_unique<Outcome>();
+    current_->candidate = best_->candidate;
+    job_ = make_pipeline(source_, best, threads_);
+    on_outcome_ = [this](std::unique_ptr<Outcome> o) {
+      anew_ = false;
+      if (std::min(o->sqnr_db, kGood) >= std::min(best_->sqnr_db, kGood) - kWorthFloat) best_ = std::move(o);
+    };
   }
 
   void feed() {
@@ -346,7 +375,7 @@ class Search : public Job {
     ++tried_;
     Outcome& o = *current_;
     o.noise = errors_->noise(), o.sqnr_db = errors_->sqnr_db(), o.cosine = errors_->cosine();
-    o.drop = errors_->drop(), o.accuracy = errors_->accuracy();
+    o.drop = errors_->drop(), o.accuracy = errors_->accuracy(), o.outputs_db = errors_->outputs_db();
     if (tried_ == 1 && for_answers()) check_answers();
     std::unique_ptr<Outcome> outcome = std::move(current_);
     if (on_outcome_) {
@@ -398,6 +427,15 @@ class Search : public Job {
     return db - kOfBytes * static_cast<double>(o.report.weight_bytes_after) / first_bytes_ - kOfTime * time;
   }
 
+  // Whether one output pays for what all of them together gain, or for more than they lose.
+  bool sacrifices(const Outcome& o) const {
+    const auto heard = [](double db) { return std::isnan(db) ? -kGood : std::min(db, kGood); };
+    const double change = std::min(0.0, heard(o.sqnr_db) - heard(best_->sqnr_db));
+    for (size_t i = 0; i < o.outputs_db.size() && i < best_->outputs_db.size(); ++i)
+      if (heard(o.outputs_db[i]) < heard(best_->outputs_db[i]) + change - kSacrificed) return true;
+    return false;
+  }
+
   void keep_if_better(std::unique_ptr<Outcome> o, double gain) {
     if (!best_) {
       for (const LayerReport& l : o->report.layers) macs_[l.node] = l.macs;
@@ -406,7 +444,7 @@ class Search : public Job {
       smooths_ = std::ranges::any_of(o->report.repairs,
                                      [](const std::string& r) { return r.starts_with("SmoothQuant:"); });
     }
-    const bool better = !best_ || worth(*o) > worth(*best_) + gain;
+    const bool better = !best_ || (worth(*o) > worth(*best_) + gain && !sacrifices(*o));
     note(*o, better);
     if (better) best_ = std::move(o);
   }
@@ -761,6 +799,7 @@ class Search : public Job {
   bool auto_ = false;
   std::vector<std::string> by_default_;  // repairs that run because nobody named any
 
+  bool more_ = false, anew_ = false;  // samples than were kept; it is made from all of them
   bool collecting_ = true, single_ = false, stopped_ = false, done_ = false;
   SampleKeeper samples_{1};
   size_t seen_ = 0;

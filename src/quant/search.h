@@ -24,7 +24,8 @@ class OutputErrors {
   // Noise against signal, of all outputs alike: the mean of their ratios.
   double noise() const;
   double sqnr_db() const;
-  double cosine() const;  // the smallest of any output
+  double cosine() const;                   // the smallest of any output
+  std::vector<double> outputs_db() const;  // signal to noise of each; infinite: nothing to hear
   // Of answers: the index of the largest element in each row of the first output that has rows of several.
   // Share of right ones lost against the float model, or without labels of those that differ. NaN: no
   // answers.

@@ -5,6 +5,7 @@
 #include "quant/format.h"
 #include "quant/observer.h"
 #include "quant/search.h"
+#include "quant/spread.h"
 #include "runtime/prepare.h"
 #include "unit/quant/quantize.h"
 
@@ -464,5 +465,23 @@ TEST(Format, AClampThatTheRangeDoesNotCoverStays) {
             2);
 }
 
+// The one sample with the widest values is not among those that a search keeps.
+TEST(Search, WhatItChoseHasSeenAllSamples) {
+  GraphBuilder net;
+  const ValueId x = net.input("x", {2, 4});
+  net.output(net.add("MatMul", "y", {x, net.constant("w", noise({4, 4}, 1))}));
+  Samples samples;
+  size_t last = 0;
+  for (size_t i = 0; i < 200; ++i) {
+    samples.push_back({{"x", noise({2, 4}, static_cast<uint32_t>(i))}});
+    if (quant::rank_in_series(i) > quant::rank_in_series(last)) last = i;
+  }
+  samples[last] = {{"x", noise({2, 4}, 7, 1.5f)}};
+  quant::Config config;
+  config.mode = "auto";
+  const Quantized q = quantize(net.build(), config, samples);
+  EXPECT_EQ(q.report.samples, 200U);
+  EXPECT_GT(q.ranges.at("x").max - q.ranges.at("x").min, 2.1f);
+}
 }  // namespace
 }  // namespace zp::test
