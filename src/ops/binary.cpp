@@ -433,12 +433,14 @@ constexpr OpDef arithmetic(std::string_view name, std::string_view opsets,
           .layout = any_layout,
           .broadcasts = true,
           .fuses_clamp = true,
+          .quant = {.of_small = QuantRule::OfSmall::kKept},
           .canonicalize = upgrade_legacy_broadcast};
 }
 
 constexpr OpDef with_bytes(OpDef def, bool (*fold)(Fold&), KnownRange (*range)(const RangeContext&)) {
   def.integer = has_byte_kernel;
-  def.quant = {.kind = QuantRule::Kind::kRescaled, .data = {-1}, .range = range};
+  def.quant = {
+      .kind = QuantRule::Kind::kRescaled, .data = {-1}, .range = range, .of_small = def.quant.of_small};
   def.fold = fold;
   return def;
 }
@@ -459,7 +461,8 @@ constexpr OpDef power(OpDef def) {
 
 constexpr OpDef in_float(OpDef def, std::string_view why, void (*canonicalize)(Canonicalize&),
                          KnownRange (*range)(const RangeContext&) = nullptr) {
-  def.quant = {.kind = QuantRule::Kind::kFloat, .why_float = why, .range = range};
+  def.quant = {
+      .kind = QuantRule::Kind::kFloat, .why_float = why, .range = range, .of_small = def.quant.of_small};
   def.canonicalize = canonicalize;
   return def;
 }

@@ -330,7 +330,7 @@ struct QuantRule {
     kFloat,      // keeps float inputs and outputs
     kProduct,    // integer products with a weight (Conv, Gemm, MatMul): worth quantizing for its own sake
     kSameScale,  // moves or selects values: output has the scale of input 0 (MaxPool, Reshape, Transpose,
-                 // Concat, ...)
+                 // ...). With `integer` and all inputs data (Concat), inputs may have scales of their own
     kRescaled,   // has an integer form with an output scale of its own (Add, Mul, AveragePool, Sigmoid, ...)
   };
   Kind kind = Kind::kFloat;
@@ -359,6 +359,9 @@ struct QuantRule {
   // What is known of output 0 without looking at samples: see ops/known_range.h. Null: of what clamps or only
   // moves values, what follows from its inputs; of others, nothing.
   KnownRange (*range)(const RangeContext&) = nullptr;
+  // What becomes of an error that is large beside small values alone: it stays one (kKept; kSameScale and
+  // products do that too), it becomes large beside all values (a logarithm's), or neither.
+  enum class OfSmall : uint8_t { kLost, kKept, kMagnified } of_small = OfSmall::kLost;
 };
 
 // What becomes of an operator whose values are float16 (quant/half.h). Whether it takes any, `opsets` says.

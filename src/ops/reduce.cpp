@@ -150,20 +150,23 @@ void gradient(Gradient& g) {
   gradient(g, kFormula);
 }
 
+using OfSmall = QuantRule::OfSmall;
 constexpr OpDef reduction(std::string_view name, std::string_view opsets, Kernel (*prepare)(PrepareContext&),
-                          void (*gradient)(Gradient&) = nullptr, HalfRule::Sum sum = HalfRule::Sum::kNone) {
-  return {
-      .name = name,
-      .opsets = opsets,
-      .types = "Ti",
-      .infer = infer_reduce,
-      .prepare = prepare,
-      .layout = layout,
-      .quant = {.kind = QuantRule::Kind::kFloat, .why_float = "there is no integer form for this reduction"},
-      .half = {.sum = sum},
-      .canonicalize = canonicalize,
-      .respell = respell<18>,
-      .gradient = gradient};
+                          void (*gradient)(Gradient&) = nullptr, HalfRule::Sum sum = HalfRule::Sum::kNone,
+                          OfSmall of_small = OfSmall::kKept) {
+  return {.name = name,
+          .opsets = opsets,
+          .types = "Ti",
+          .infer = infer_reduce,
+          .prepare = prepare,
+          .layout = layout,
+          .quant = {.kind = QuantRule::Kind::kFloat,
+                    .why_float = "there is no integer form for this reduction",
+                    .of_small = of_small},
+          .half = {.sum = sum},
+          .canonicalize = canonicalize,
+          .respell = respell<18>,
+          .gradient = gradient};
 }
 
 constexpr OpDef sum() {
@@ -187,9 +190,11 @@ constexpr OpDef kL2 = reduction("ReduceL2", "7FiIlL 13b noop_with_empty_axes:18"
 constexpr OpDef kSumSquare = reduction("ReduceSumSquare", "7FiIlL 13b noop_with_empty_axes:18",
                                        prepare<Reduce::kSumSquare>, gradient<kTwice>);
 constexpr OpDef kLogSum =
-    reduction("ReduceLogSum", "7FiIlL 13b noop_with_empty_axes:18", prepare<Reduce::kLogSum>);
+    reduction("ReduceLogSum", "7FiIlL 13b noop_with_empty_axes:18", prepare<Reduce::kLogSum>, nullptr,
+              HalfRule::Sum::kNone, OfSmall::kMagnified);
 constexpr OpDef kLogSumExp =
-    reduction("ReduceLogSumExp", "7FiIlL 13b noop_with_empty_axes:18", prepare<Reduce::kLogSumExp>);
+    reduction("ReduceLogSumExp", "7FiIlL 13b noop_with_empty_axes:18", prepare<Reduce::kLogSumExp>, nullptr,
+              HalfRule::Sum::kNone, OfSmall::kLost);
 
 // ---- ArgMax, ArgMin
 

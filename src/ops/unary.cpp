@@ -213,6 +213,13 @@ constexpr QuantRule kFunction{.kind = QuantRule::Kind::kFloat,
 constexpr QuantRule kWithinOne{
     .kind = kFunction.kind, .why_float = kFunction.why_float, .range = always_within<-1, 1>};
 
+constexpr QuantRule with(QuantRule rule, QuantRule::OfSmall of_small) {
+  rule.of_small = of_small;
+  return rule;
+}
+constexpr QuantRule kMagnifies = with(kFunction, QuantRule::OfSmall::kMagnified);
+constexpr QuantRule kKeepsSmall = with(kFunction, QuantRule::OfSmall::kKept);
+
 constexpr OpDef smooth(std::string_view name, std::string_view opsets, Kernel (*prepare)(PrepareContext&),
                        void (*gradient)(Gradient&) = nullptr, QuantRule quant = kFunction) {
   return {.name = name,
@@ -234,12 +241,13 @@ constexpr OpDef of_angle(OpDef def) {
 
 using enum kernels::Unary;
 constexpr OpDef kExpOp = smooth("Exp", "7F 13b", prepare_or_double<kExp, std::exp>, exp_gradient);
-constexpr OpDef kLogOp = smooth("Log", "7F 13b", prepare_or_double<kLog, std::log>, log_gradient);
-constexpr OpDef kSqrtOp = smooth("Sqrt", "7F 13b", prepare_or_double<kSqrt, std::sqrt>, sqrt_gradient);
+constexpr OpDef kLogOp = smooth("Log", "7F 13b", prepare_or_double<kLog, std::log>, log_gradient, kMagnifies);
+constexpr OpDef kSqrtOp =
+    smooth("Sqrt", "7F 13b", prepare_or_double<kSqrt, std::sqrt>, sqrt_gradient, kKeepsSmall);
 constexpr OpDef kReciprocalOp = smooth("Reciprocal", "7F 13b", prepare<kReciprocal>, reciprocal_gradient);
 constexpr OpDef kErfOp = smooth("Erf", "9N 13b", prepare_or_double<kErf, std::erf>, erf_gradient, kWithinOne);
-constexpr OpDef kAbsOp = smooth("Abs", "7N 13b", prepare_abs, abs_gradient);
-constexpr OpDef kNegOp = smooth("Neg", "7Fcsil 13b", prepare_neg, neg_gradient);
+constexpr OpDef kAbsOp = smooth("Abs", "7N 13b", prepare_abs, abs_gradient, kKeepsSmall);
+constexpr OpDef kNegOp = smooth("Neg", "7Fcsil 13b", prepare_neg, neg_gradient, kKeepsSmall);
 constexpr OpDef kFloorOp = smooth("Floor", "7F 13b", prepare_or_double<kFloor, std::floor>);
 constexpr OpDef kCeilOp = smooth("Ceil", "7F 13b", prepare_or_double<kCeil, std::ceil>);
 constexpr OpDef kRoundOp = smooth("Round", "11F 22b", prepare_or_double<kRound, std::nearbyint>);

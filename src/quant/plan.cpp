@@ -74,6 +74,7 @@ Planner::Planner(Graph& graph, const Config& config, const std::vector<bool>& ob
     why_not.push_back(d && d->quant.why_not ? d->quant.why_not(GraphInferContext(graph, n)) : "");
     kinds_.push_back(d && why_not.back().empty() ? d->quant.kind : QuantRule::Kind::kFloat);
   }
+  find_logarithms();
   const auto unseen = [&](ValueId v) {
     return v != kNoValue && !observed.empty() && !graph.constant(v) && !observed[static_cast<size_t>(v)];
   };
@@ -81,7 +82,12 @@ Planner::Planner(Graph& graph, const Config& config, const std::vector<bool>& ob
     const Node& n = node(i);
     Precision precision{config.activations, config.weights};
     const auto own = config.precision.find(n.name);
-    if (own != config.precision.end()) precision = own->second;
+    if (own != config.precision.end()) {
+      precision = own->second;
+      logarithms_[static_cast<size_t>(i)] = false;
+    } else if (before_logarithm(i)) {
+      precision.activations = DType::kUndefined;
+    }
     precision_.push_back(precision);
 
     at(i).data = find_data(i);
@@ -145,6 +151,39 @@ Planner::Planner(Graph& graph, const Config& config, const std::vector<bool>& ob
       why = unfit_constant(i);
     }
     allowed_.push_back(why.empty());
+  }
+}
+
+// What measures sound takes the power of each frequency, sums and then logarithms of it. 8 bits are steps of
+// a 255th of the loudest, and of all that is quieter than that a logarithm makes noise as loud as what it
+// stands for: activations on that road stay float. It goes back from each logarithm through clamps, sums,
+// products, roots, powers and what moves values, and from a layer with weights on (a filter bank, a Fourier
+// transform) through clamps no more, since those are the ends of a network's layers.
+void Planner::find_logarithms() {
+  enum : uint8_t { kNone, kBehindLayers, kBeforeLayers };
+  std::vector<uint8_t> road(graph.values.size(), kNone);
+  logarithms_.assign(graph.nodes.size(), false);
+  for (int32_t i = count(); i-- > 0;) {
+    const OpDef* d = def(i);
+    if (!d) continue;
+    const bool product = d->quant.kind == QuantRule::Kind::kProduct;
+    uint8_t at = kNone;
+    if (d->quant.of_small == QuantRule::OfSmall::kMagnified) {
+      at = kBeforeLayers;
+    } else {
+      for (const ValueId v : node(i).outputs)
+        if (v != kNoValue) at = std::max(at, road[static_cast<size_t>(v)]);
+      const bool clamps =
+          at == kBeforeLayers && d->as_clamp && d->as_clamp(GraphInferContext(graph, node(i)));
+      if (!product && !clamps && d->quant.kind != QuantRule::Kind::kSameScale &&
+          d->quant.of_small != QuantRule::OfSmall::kKept)
+        at = kNone;
+      logarithms_[static_cast<size_t>(i)] = at != kNone;
+      if (product && at != kNone) at = kBehindLayers;
+    }
+    for (const ValueId v : node(i).inputs)
+      if (v != kNoValue && graph[v].dtype == DType::kFloat32)
+        road[static_cast<size_t>(v)] = std::max(road[static_cast<size_t>(v)], at);
   }
 }
 

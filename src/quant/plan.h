@@ -3,6 +3,7 @@
 // QuantRule alone.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -37,7 +38,8 @@ struct NodePlan {
   std::vector<int> more_slots = {};      // inputs with further weights, quantized alike (of a recurrence)
 };
 
-// Values with one scale: the inputs and outputs of nodes that only move values.
+// Values with one scale: the inputs and outputs of nodes that only move values. What is joined from several
+// values (Concat) has a group of its own until its parts' ranges are known: see share_scales().
 struct Group {
   DType dtype = DType::kUndefined;
   std::vector<ValueId> members;
@@ -79,6 +81,11 @@ class Planner {
   bool allowed(int32_t i) const { return allowed_[static_cast<size_t>(i)]; }
   // The configuration lets this node be changed, and its operator is known. If not, `why` has been set.
   bool chosen(int32_t i) const { return chosen_[static_cast<size_t>(i)]; }
+  // Its result goes into a logarithm, so that rounding what it reads would cost much: see find_logarithms().
+  bool before_logarithm(int32_t i) const { return logarithms_[static_cast<size_t>(i)]; }
+  static constexpr std::string_view kBeforeLogarithm =
+      "activations stay float32: a logarithm follows, which would make much of small errors";
+  // Without activations, where a logarithm follows, unless the configuration names the node.
   Precision precision(int32_t i) const { return precision_[static_cast<size_t>(i)]; }
 
   // Whether a value has a range, or may get one from calibration.
@@ -100,6 +107,16 @@ class Planner {
   // Index of the only node that reads the value, once; -1 if there are more, none, or the graph gives it as
   // output.
   int32_t only_consumer(ValueId v) const;
+  // Moves several values into one, and takes each with a scale of its own.
+  bool joins(int32_t i) const {
+    const OpDef* d = def(i);
+    return d && kind(i) == QuantRule::Kind::kSameScale && d->integer && d->quant.data.all();
+  }
+  // Whether node i, as `the_plan` has it, rounds this input.
+  bool reads_integers(const Plan& the_plan, int32_t i, ValueId v) const {
+    const NodePlan& n = the_plan.nodes[static_cast<size_t>(i)];
+    return n.quantized && n.activations != DType::kUndefined && std::ranges::find(n.data, v) != n.data.end();
+  }
   int32_t producer(ValueId v) const { return index.producer[static_cast<size_t>(v)]; }
   const std::vector<int32_t>& consumers(ValueId v) const { return index.consumers[static_cast<size_t>(v)]; }
   // A kRescaled node that works on each element of one computed input alone: its other operands are single
@@ -131,6 +148,7 @@ class Planner {
   bool is_also_table(int32_t i) const;
   bool reads_dequantized(int32_t i, size_t input) const;
   bool quantized_already(int32_t i) const;
+  void find_logarithms();
   bool keeps_shape(int32_t i, ValueId from) const;
   std::vector<ValueId> find_data(int32_t i) const;
   // Why a constant that this node reads has no integers; empty: all have.
@@ -140,8 +158,12 @@ class Planner {
   std::set<ValueId> unranged_;
   std::map<ValueId, bool> finite_;  // constants that were looked at
   std::vector<Precision> precision_;
-  std::vector<bool> chosen_, allowed_;
+  std::vector<bool> chosen_, allowed_, logarithms_;
 };
+
+// Once ranges are known (`ranges`, by group of the plan): makes one group of what is joined and of its parts,
+// where two scales would bring nothing.
+void share_scales(const Planner& planner, Plan& plan, std::vector<Range>& ranges);
 
 // A name in the configuration that the model does not have is a mistake worth hearing about: throws
 // kInvalidArgument. Nodes in branches have names too.

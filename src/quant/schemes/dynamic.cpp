@@ -73,8 +73,11 @@ void decide(Planner& p) {
       n.why = "kept in float by its own precision";
     } else {
       const bool integers = p.precision(i).activations != DType::kUndefined;
+      const std::string_view words = integers                ? "activations become uint8 in each run"
+                                     : p.before_logarithm(i) ? Planner::kBeforeLogarithm
+                                                             : "activations stay float32";
       p.quantize_weights(i, p.precision(i).weights, integers ? p.integer_channels(i) : p.channels(i),
-                         integers ? "activations become uint8 in each run" : "activations stay float32");
+                         std::string(words));
       if (integers) n.activations = DType::kUint8;
       in_integers = in_integers || integers;
     }

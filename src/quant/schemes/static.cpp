@@ -4,7 +4,9 @@
 // products through nodes that have an integer form. A value that no integer node reads is left in float: the
 // integer sums of a product are dequantized straight into it, which is as fast and rounds once less.
 #include <algorithm>
+#include <map>
 #include <numeric>
+#include <set>
 
 #include "core/error.h"
 #include "quant/runtimes.h"
@@ -33,6 +35,7 @@ class StaticPlanner {
         set_(p_.graph.values.size()) {
     std::iota(owner_.begin(), owner_.end(), 0);
     std::iota(set_.begin(), set_.end(), 0);
+    one_type_ = set_;
   }
 
   void run() {
@@ -137,10 +140,13 @@ class StaticPlanner {
       } else if (p_.kind(i) == Kind::kProduct) {
         if (p_.weight(i) != kNoValue && precision.weights != DType::kUndefined) {
           p_.quantize_weights(i, precision.weights, p_.channels(i),
-                              "activations stay float32, as chosen for it");
+                              p_.before_logarithm(i) ? std::string(Planner::kBeforeLogarithm)
+                                                     : "activations stay float32, as chosen for it");
         } else {
-          n.why = "kept in float by its own precision";
+          n.why = p_.before_logarithm(i) ? Planner::kBeforeLogarithm : "kept in float by its own precision";
         }
+      } else if (p_.before_logarithm(i) && p_.kind(i) != Kind::kFloat && n.why.empty()) {
+        n.why = Planner::kBeforeLogarithm;
       } else if (carries(i)) {
         n.quantized = true;
         n.activations = precision.activations;
@@ -169,8 +175,8 @@ class StaticPlanner {
     }
   }
 
-  int32_t root(ValueId v) {
-    while (set_[at(v)] != v) v = set_[at(v)] = set_[at(set_[at(v)])];
+  static int32_t root(std::vector<int32_t>& set, ValueId v) {
+    while (set[at(v)] != v) v = set[at(v)] = set[at(set[at(v)])];
     return v;
   }
 
@@ -185,18 +191,19 @@ class StaticPlanner {
       const NodePlan& n = p_.at(i);
       if (!n.quantized || n.activations == DType::kUndefined || owner_[at(i)] != i) continue;
       const bool same = p_.kind(i) == Kind::kSameScale;
+      std::vector<int32_t>& together = p_.joins(i) ? one_type_ : set_;
       ValueId first = kNoValue;
       for (ValueId v : n.data) {
         if (p_.graph.constant(v) && !same) continue;  // a constant operand has a scale of its own
         touch(v, n.activations);
         if (!same) continue;
         if (first == kNoValue) first = v;
-        set_[at(root(v))] = root(first);
+        together[at(root(together, v))] = root(together, first);
       }
       for (ValueId v : results(i)) {
         if (same) {
           touch(v, n.activations);
-          set_[at(root(v))] = root(first);
+          together[at(root(together, v))] = root(together, first);
         } else if (p_.config.quantized_outputs && p_.graph.is_output(v) && p_.ranged(v)) {
           touch(v, n.activations);
         }
@@ -205,7 +212,8 @@ class StaticPlanner {
     for (size_t v = 0; v < type.size(); ++v) {
       if (type[v] == DType::kUndefined) continue;
       const auto id = static_cast<ValueId>(v);
-      int32_t& of_root = plan.group[at(root(id))];
+      one_type_[at(root(one_type_, id))] = root(one_type_, root(set_, id));
+      int32_t& of_root = plan.group[at(root(set_, id))];
       if (of_root < 0) {
         of_root = static_cast<int32_t>(plan.groups.size());
         plan.groups.emplace_back();
@@ -215,11 +223,20 @@ class StaticPlanner {
       group.members.push_back(id);
       if (group.dtype == DType::kUndefined || bits_of(type[v]) > bits_of(group.dtype)) group.dtype = type[v];
     }
-    for (Group& group : plan.groups)
-      for (ValueId v : group.members) find_range(group, v);
+    std::map<int32_t, DType> widest;
+    for (const Group& group : plan.groups) {
+      DType& t = widest[root(one_type_, group.members[0])];
+      if (t == DType::kUndefined || bits_of(group.dtype) > bits_of(t)) t = group.dtype;
+    }
+    for (Group& group : plan.groups) {
+      group.dtype = widest[root(one_type_, group.members[0])];
+      std::set<ValueId> seen;
+      for (ValueId v : group.members) find_range(group, v, seen);
+    }
   }
 
-  void find_range(Group& group, ValueId v) {
+  void find_range(Group& group, ValueId v, std::set<ValueId>& seen) {
+    if (!seen.insert(v).second) return;
     const auto know = [&](Range r) {
       if (group.known) {
         group.known->include(r);
@@ -238,6 +255,7 @@ class StaticPlanner {
       const int8_t inserts = p_.def(made_by)->quant.inserts;
       const ValueId inserted = inserts < 0 ? kNoValue : p_.node(made_by).input(static_cast<size_t>(inserts));
       if (p_.graph.constant(inserted)) know_constant(inserted);
+      for (const ValueId from : p_.data(made_by)) find_range(group, from, seen);
       return;
     }
     const KnownRange bounds = p_.known.of(v);
@@ -250,6 +268,7 @@ class StaticPlanner {
   std::vector<int32_t> owner_;               // by node: itself, or the node that it finishes
   std::vector<bool> downstream_, upstream_;  // by carrier: of a product, through carriers
   std::vector<int32_t> set_;                 // union-find over values: one scale
+  std::vector<int32_t> one_type_;            // the same: integers of one type, if not of one scale
 };
 
 void decide(Planner& planner) { StaticPlanner(planner).run(); }

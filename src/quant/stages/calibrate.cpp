@@ -293,12 +293,11 @@ class Calibrate : public Stage {
     if (it == observed_.end() || !it->second.masked()) return false;
     if (group.members.size() > 1) return true;
     const auto& readers = planner.consumers(v);
-    return plan.integer[static_cast<size_t>(v)] &&
-           !std::all_of(readers.begin(), readers.end(), [&](int32_t i) {
-             const NodePlan& n = plan.nodes[static_cast<size_t>(i)];
-             return planner.kind(i) == QuantRule::Kind::kProduct && n.quantized &&
-                    n.activations != DType::kUndefined;
-           });
+    return std::any_of(readers.begin(), readers.end(), [&](int32_t i) {
+      const bool integers = planner.reads_integers(plan, i, v);
+      return (integers || plan.integer[static_cast<size_t>(v)]) &&
+             !(integers && planner.kind(i) == QuantRule::Kind::kProduct);
+    });
   }
 
   void conclude() {
@@ -340,7 +339,11 @@ class Calibrate : public Stage {
         throw_error(ErrorCode::kInternal, "a value without a range is to be quantized",
                     {.tensor = name(group.members.front())});
       state_.ranges.push_back(*all);
-      state_.params.push_back(choose_params(*all, group.dtype, state_.config.symmetric_activations));
+    }
+    share_scales(*planner, state_.plan, state_.ranges);
+    for (size_t g = 0; g < state_.ranges.size(); ++g) {
+      state_.params.push_back(
+          choose_params(state_.ranges[g], state_.plan.groups[g].dtype, state_.config.symmetric_activations));
     }
     warn(unranged, whole);
     session_.reset();

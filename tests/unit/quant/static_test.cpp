@@ -139,6 +139,116 @@ TEST(Static, ConcatGivesItsInputsOneScale) {
   EXPECT_EQ(q.params("cat", 0)->scale, static_cast<float>((2 + static_cast<double>(3.1f)) / 255));
 }
 
+// `a`, in [-lowest, 1], is read by the Concat, whose other part is in [-8, 8], and by a layer.
+Quantized part_that_is_read_twice(float lowest, DType reader = DType::kUint8) {
+  Net net;
+  const ValueId x = net.input("x", {1, 2, 4, 4});
+  const ValueId a = net.conv("a", x, 2, 2), b = net.conv("b", x, 3, 2);
+  const ValueId pool =
+      net.add("MaxPool", "pool", {a},
+              {{"kernel_shape", std::vector<int64_t>{3, 3}}, {"pads", std::vector<int64_t>(4, 1)}});
+  const ValueId cat = net.add("Concat", "cat", {pool, b, a}, {{"axis", int64_t{1}}});
+  net.output(net.conv("c", cat, 2, 7));
+  net.output(net.conv("d", a, 2, 2));
+  Config config;
+  config.ranges = {{"x", {-1, 1}}, {"a", {-lowest, 1}}, {"b", {-8, 8}}};
+  if (reader != DType::kUint8) config.precision["d"].activations = reader;
+  return quantize(net.build(), config);
+}
+
+TEST(Static, APartOfAConcatThatOthersReadKeepsItsFinerScale) {
+  const Quantized q = part_that_is_read_twice(1);
+  EXPECT_EQ(q.params("d", 0)->scale, static_cast<float>(2.0 / 255));
+  EXPECT_EQ(q.params("cat", 0), q.params("d", 0));  // what was pooled from it
+  EXPECT_EQ(q.params("cat", 2), q.params("d", 0));
+  EXPECT_EQ(q.params("cat", 1)->scale, static_cast<float>(16.0 / 255));  // nothing else reads it
+  EXPECT_EQ(q.params("c", 0), q.params("cat", 1));
+}
+
+TEST(Static, APartOfAConcatTakesAScaleThatIsLittleWider) {
+  const Quantized q = part_that_is_read_twice(40);
+  for (size_t part : {0U, 1U, 2U}) EXPECT_EQ(q.params("cat", part), q.params("c", 0));
+  EXPECT_EQ(q.params("d", 0), q.params("c", 0));
+  EXPECT_EQ(q.params("c", 0)->scale, static_cast<float>(48.0 / 255));
+}
+
+// What is joined twice is rounded to the finer of the two scales.
+TEST(Static, APartOfTwoConcatsTakesTheFinerScale) {
+  Net net;
+  const ValueId x = net.input("x", {1, 2, 4, 4});
+  const ValueId a = net.conv("a", x, 2, 2), b = net.conv("b", x, 2, 2), c = net.conv("c", x, 2, 2);
+  const ValueId fine = net.add("Concat", "fine", {a, b}, {{"axis", int64_t{1}}});
+  const ValueId coarse = net.add("Concat", "coarse", {a, c}, {{"axis", int64_t{1}}});
+  net.output(net.conv("p", fine, 2, 4));
+  net.output(net.conv("q", coarse, 2, 4));
+  Config config;
+  config.ranges = {{"x", {-1, 1}}, {"a", {-1, 1}}, {"b", {-2, 2}}, {"c", {-8, 8}}};
+  const Quantized q = quantize(net.build(), config);
+  EXPECT_EQ(q.params("p", 0)->scale, static_cast<float>(4.0 / 255));
+  EXPECT_EQ(q.params("fine", 0), q.params("p", 0));
+  EXPECT_EQ(q.params("coarse", 0), q.params("p", 0));
+  EXPECT_EQ(q.params("coarse", 1), q.params("q", 0));
+  EXPECT_EQ(q.params("q", 0)->scale, static_cast<float>(16.0 / 255));
+}
+
+TEST(Static, PartsOfAConcatHaveOneType) {
+  const Quantized q = part_that_is_read_twice(1, DType::kUint16);
+  for (size_t part : {0U, 1U, 2U}) EXPECT_EQ(q.params("cat", part)->dtype, DType::kUint16);
+  EXPECT_EQ(q.params("d", 0)->dtype, DType::kUint16);
+  EXPECT_EQ(q.params("c", 0)->dtype, DType::kUint16);
+}
+
+// As a front end for sound: a transform, powers, a filter bank, a logarithm; then a network.
+std::shared_ptr<Model> listener() {
+  Net net;
+  const ValueId x = net.input("x", {2, 16});
+  const auto weight = [&](const char* name, Shape dims) { return net.constant(name, ramp(dims, 0.5f)); };
+  const ValueId a = net.add("MatMul", "real", {x, weight("w_real", {16, 8})});
+  const ValueId b = net.add("MatMul", "imaginary", {x, weight("w_imaginary", {16, 8})});
+  const ValueId power = net.add("Add", "power", {net.add("Mul", "aa", {a, a}), net.add("Mul", "bb", {b, b})});
+  const ValueId bank = net.add("MatMul", "bank", {power, weight("w_bank", {8, 8})});
+  const ValueId least = net.add("Clip", "least", {bank, net.constant("floor", Tensor::scalar<float>(1e-6f))});
+  const ValueId log = net.add("Log", "log", {least});
+  const ValueId hidden = net.add("Relu", "r", {net.add("MatMul", "hidden", {log, weight("w_h", {8, 8})})});
+  net.output(net.add("MatMul", "out", {hidden, weight("w_out", {8, 2})}));
+  return net.build();
+}
+
+TEST(Static, WhatALogarithmIsTakenOfStaysFloat) {
+  for (const char* mode : {"static", "dynamic"}) {
+    Config config;
+    config.mode = mode;
+    const Quantized q = place(listener(), config);
+    for (const char* layer : {"real", "imaginary", "bank"}) {
+      EXPECT_TRUE(q.layer(layer).quantized) << layer;  // its weights
+      EXPECT_NE(q.layer(layer).why.find("a logarithm follows"), std::string::npos) << q.layer(layer).why;
+      EXPECT_EQ(q.dq(layer, 0), nullptr) << layer;
+      EXPECT_NE(q.dq(layer, 1), nullptr) << layer;
+    }
+    for (const char* layer : {"aa", "power"}) EXPECT_FALSE(q.layer(layer).quantized) << layer;
+    for (const char* layer : {"hidden", "out"}) EXPECT_NE(q.dq(layer, 0), nullptr) << layer;
+  }
+  // A precision of its own is meant.
+  Config config;
+  config.precision["bank"] = {};
+  EXPECT_NE(place(listener(), config).dq("bank", 0), nullptr);
+}
+
+// The logarithm of 1 + e^x is as large as x; that of what a network's last layer gives begins there.
+TEST(Static, LayersBehindALogarithmsOwnAreQuantized) {
+  Net net;
+  const ValueId x = net.input("x", {1, 4, 4, 4});
+  const ValueId one = net.constant("one", Tensor::scalar<float>(1));
+  const ValueId a = net.conv("a", x, 4, 4);
+  const ValueId soft = net.add("Log", "soft", {net.add("Add", "add", {net.add("Exp", "e", {a}), one})});
+  const ValueId b = net.add("Relu", "r", {net.conv("b", soft, 4, 4)});
+  net.output(net.add("Log", "log", {net.add("Relu", "r2", {net.conv("c", b, 2, 4)})}));
+  const Quantized q = place(net.build());
+  EXPECT_NE(q.dq("a", 0), nullptr);
+  EXPECT_NE(q.dq("b", 0), nullptr);
+  EXPECT_EQ(q.dq("c", 0), nullptr);
+}
+
 TEST(Static, SqueezeAndExcite) {
   Net net;
   const ValueId x = net.input("x", {1, 4, 4, 4});
