@@ -255,7 +255,7 @@ void bring_to(Canonicalize& c, size_t i, DType type) {
 // Opset 23 lets values, scales and the division have types of their own (int32 values were always allowed);
 // before, and in memory, all have that of the scales.
 void canonicalize_quantize(Canonicalize& c) {
-  if (c.node.inputs.size() < 2) c.fail(ErrorCode::kInvalidModel, "the scale is missing");
+  if (c.node.input(1) == kNoValue) c.fail(ErrorCode::kInvalidModel, "the scale is missing");
   const auto precision = static_cast<DType>(c.node.int_attribute("precision", 0));
   c.node.attributes.erase("precision");
   const DType type = precision == DType::kUndefined ? c.graph[c.node.inputs[1]].dtype : precision;
@@ -266,7 +266,7 @@ void canonicalize_quantize(Canonicalize& c) {
 
 // Opset 23 lets the output have another type than the scales.
 void canonicalize_dequantize(Canonicalize& c) {
-  if (c.node.inputs.size() < 2) c.fail(ErrorCode::kInvalidModel, "the scale is missing");
+  if (c.node.input(1) == kNoValue) c.fail(ErrorCode::kInvalidModel, "the scale is missing");
   const auto type = static_cast<DType>(c.node.int_attribute("output_dtype", 0));
   c.node.attributes.erase("output_dtype");
   const DType scale = c.graph[c.node.inputs[1]].dtype;

@@ -402,6 +402,7 @@ LayoutRule resize_layout(const InferContext& c) {
 // Resize before opset 11 and Upsample know scales only, and no choice of coordinates. Which neighbour is the
 // nearest they do not say: the lower one, but along axes that shrink the upper one, as ONNX Runtime takes it.
 void expand_scales(Canonicalize& c, ValueId scales) {
+  if (scales == kNoValue) c.fail(ErrorCode::kInvalidModel, "the scales are missing");
   std::string mode = c.node.string_attribute("mode", "nearest");
   if (mode == "bilinear") mode = "linear";  // Upsample-1
   const auto attributes = [&](const char* nearest) {

@@ -85,6 +85,8 @@ Update update_for(const PrepareContext& c, Reduction reduction) {
 }
 
 void require_types(const InferContext& c) {
+  for (size_t i = 0; i < 3; ++i)
+    if (!c.has_input(i)) c.fail(ErrorCode::kInvalidModel, {"input ", i, " is missing"});
   require_index_type(c, 1);
   if (c.dtype(2) != c.dtype(0) && c.dtype(2) != DType::kUndefined && c.dtype(0) != DType::kUndefined) {
     c.fail(ErrorCode::kInvalidModel, "updates have another type than the data");

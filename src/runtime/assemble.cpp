@@ -159,7 +159,10 @@ class NodeContext : public PrepareContext {
   DType dtype(size_t i) const override {
     return i < io_.in.size() && io_.in[i] ? io_.in[i]->dtype : DType::kUndefined;
   }
-  const Shape& dims(size_t i) const override { return io_.in.at(i)->dims; }
+  const Shape& dims(size_t i) const override {
+    if (i >= io_.in.size() || !io_.in[i]) fail(ErrorCode::kInvalidModel, {"input ", i, " is missing"});
+    return io_.in[i]->dims;
+  }
   const Tensor* constant(size_t i) const override {
     if (i >= io_.in.size() || !io_.in[i] || io_.in[i]->place != Buffer::Place::kConstant) return nullptr;
     return &io_.in[i]->constant;

@@ -33,7 +33,10 @@ class QueryContext : public PrepareContext {
   std::vector<PreparedCache::Source> cache_sources() const override { return {}; }
 
  private:
-  const PlanValue& in(size_t i) const { return values_[static_cast<size_t>(n_.node.inputs.at(i))]; }
+  const PlanValue& in(size_t i) const {
+    if (!has_input(i)) fail(ErrorCode::kInvalidModel, {"input ", i, " is missing"});
+    return values_[static_cast<size_t>(n_.node.inputs[i])];
+  }
   const PlanValue& out(size_t i) const { return values_[static_cast<size_t>(n_.node.outputs.at(i))]; }
   const PlanNode& n_;
   const std::vector<PlanValue>& values_;

@@ -13,6 +13,26 @@ namespace {
 using testing::ElementsAre;
 using testing::HasSubstr;
 
+TEST(Forms, WithoutAnInputThatTheyNeedAreRefused) {
+  const Tensor row = ramp({3});
+  const OneNode cases[] = {
+      {"ScatterND", {row, longs({1, 1}, {0})}},
+      {"ScatterND", {row, Tensor(), ramp({1})}},
+      {"ScatterElements", {row, longs({1}, {0})}},
+      {"DequantizeLinear", {Tensor::of<int8_t>({2}, {1, 2}), Tensor(), Tensor::of<int8_t>({}, {0})}},
+      {"QuantizeLinear", {row, Tensor(), Tensor::of<int8_t>({}, {0})}},
+      {"Resize", {ramp({1, 1, 2, 2})}, {}, 1, 10},
+      {"MatMul", {row, Tensor()}},
+  };
+  for (const OneNode& one : cases) {
+    SCOPED_TRACE(one.op);
+    const auto error = error_of(one, Given::kFed);
+    ASSERT_TRUE(error);
+    EXPECT_EQ(error->code(), ErrorCode::kInvalidModel) << error->what();
+    EXPECT_THAT(error->what(), HasSubstr("missing"));
+  }
+}
+
 // Before opset 7 a slope is for each channel; since then it broadcasts from the last dimension.
 TEST(PRelu, SlopeOfOldVersions) {
   const Tensor x = floats({1, 2, 2, 2}, std::vector<float>(8, -1)), slope = floats({2}, {2, 3});
