@@ -17,7 +17,7 @@ async function made(options: QuantizeOptions, source: string | Uint8Array = path
 }
 async function facts(bytes: Uint8Array) {
   await using model = await Model.load(bytes);
-  return model.inspect();
+  return await model.inspect();
 }
 async function entries(bytes: Uint8Array): Promise<{ key: string; made: Provenance }[]> {
   const { metadata } = await facts(bytes);
