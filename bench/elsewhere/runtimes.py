@@ -111,7 +111,7 @@ class Tract(Runtime):
             onnx.save(bare, place)
             model = tract.onnx().load(place)
         self.inputs = [model.input_name(i) for i in range(model.input_count())]
-        self.outputs = [model.output_name(i) for i in range(model.output_count())]
+        self.outputs = [output.name for output in bare.graph.output]  # tract may call them otherwise, in this order
         for i, name in enumerate(self.inputs):
             value = sample[name]
             model.set_input_fact(i, ",".join([*map(str, value.shape), self.kinds[value.dtype.name]]))
