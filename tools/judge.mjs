@@ -362,8 +362,12 @@ export async function judge({ only, schemes: some, targets: these, build } = {})
       const subject = subjectOf.get(row.graph);
       const faults = faultsOf(row, subject).filter((fault) => {
         const exception = exceptions.find(
-          ({ graph, scheme = /./, form = /./, kind }) =>
-            graph.test(row.graph) && scheme.test(row.scheme) && form.test(row.form) && kind.test(fault.kind),
+          ({ graph = /./, scheme = /./, form = /./, target = /./, kind }) =>
+            graph.test(row.graph) &&
+            scheme.test(row.scheme) &&
+            form.test(row.form) &&
+            target.test(row.target) &&
+            kind.test(fault.kind),
         );
         if (!exception) return true;
         used.set(exception, used.get(exception) + 1);

@@ -545,8 +545,13 @@ Models& sources() {
   return sources;
 }
 
-std::shared_ptr<const Model> find(Models& models, const std::shared_ptr<const Model>& key) {
+// An entry keeps the memory of the models that it names, if not what they held.
+void forget_gone(Models& models) {
   std::erase_if(models, [](const auto& entry) { return entry.first.expired() || entry.second.expired(); });
+}
+
+std::shared_ptr<const Model> find(Models& models, const std::shared_ptr<const Model>& key) {
+  forget_gone(models);
   const auto it = models.find(key);
   return it == models.end() ? nullptr : it->second.lock();
 }
@@ -595,6 +600,7 @@ std::shared_ptr<const Model> prepared_anew(const Model& model) {
 std::shared_ptr<const Model> prepared(const std::shared_ptr<const Model>& model) {
   if (auto ready = find(ready_models(), model)) return ready;
   auto ready = prepared_anew(*model);
+  forget_gone(sources());
   ready_models()[model] = ready;
   ready_models()[ready] = ready;
   sources()[ready] = model;

@@ -189,7 +189,12 @@ describe('every mode on a real model', () => {
       repairs: [],
       layerErrors: 0,
     });
-    expect(await again.model.toBytes()).toEqual(await plain.model.toBytes());
+    // The same but for the last entry, which says how each was made.
+    const graph = async ({ model }: { model: { toBytes(): Promise<Uint8Array> } }) => {
+      const bytes = Buffer.from(await model.toBytes());
+      return bytes.subarray(0, bytes.lastIndexOf('\n\tzeropoint') - 3);
+    };
+    expect((await graph(again)).equals(await graph(plain))).toBe(true);
     await plain.model.dispose();
     expect(again.report.layers.map(({ error }) => error)).toEqual(report.layers.map(() => undefined));
     await again.model.dispose();
@@ -339,7 +344,7 @@ describe('calibration', () => {
     const repairs = async (options: QuantizeOptions) =>
       (await model.quantize({ calibration, layerErrors: 0, ...options })).report.repairs;
     expect(await repairs({})).toEqual([
-      expect.stringMatching(/^bias.correction.* held out have .* dB without$/),
+      expect.stringMatching(/^bias.correction.* held out have .* dB without/),
     ]);
     expect(await repairs({ repairs: [] })).toEqual([]);
     expect(await repairs({ mode: 'dynamic' })).toEqual([]);

@@ -31,6 +31,8 @@ void warn_of_masks(Planner& p) {
     if (!t || t->dtype() != DType::kFloat32 || t->size() > kLargestMask || p.index.consumers[v].empty())
       continue;
     if (!std::ranges::any_of(t->data<float>(), [](float x) { return std::isinf(x); })) continue;
+    const auto is_bound = [&](int32_t i) { return p.def(i) && p.def(i)->as_clamp; };  // limits nothing
+    if (std::ranges::all_of(p.index.consumers[v], is_bound)) continue;
     p.plan.warnings.push_back(
         "'" + p.graph.values[v].name +
         "' holds infinity: where it masks a whole row, the model computes NaN, and in such a "
