@@ -453,11 +453,15 @@ void Writer::write_graph(Pbf& to, const Graph& graph, const Names* outer) {
   for (ValueId v : graph.inputs) declare(graph_field::kInput, v, names.of[static_cast<size_t>(v)]);
   for (size_t i = 0; i < graph.outputs.size(); ++i)
     declare(graph_field::kOutput, graph.outputs[i], output_names[i]);
-  for (size_t v = 0; v < names.of.size(); ++v) {
-    const Value& value = graph.values[v];
-    if (names.of[v].empty() || names.elsewhere[v] || declared[v] || is_constant(v)) continue;
-    if (value.dtype != DType::kUndefined && value.shape)
-      declare(graph_field::kValueInfo, static_cast<ValueId>(v), names.of[v]);
+  // In the order of their nodes, so that a file that is read is written the same.
+  for (const Node& node : graph.nodes) {
+    for (ValueId output : node.outputs) {
+      const auto v = static_cast<size_t>(output);
+      if (output == kNoValue || names.of[v].empty() || declared[v]) continue;
+      const Value& value = graph.values[v];
+      if (value.dtype != DType::kUndefined && value.shape)
+        declare(graph_field::kValueInfo, output, names.of[v]);
+    }
   }
   // Sibling graphs may use this graph's names again.
   for (std::string_view name : mine) constants_.erase(name);

@@ -281,7 +281,7 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool turned, ValueId bias) {
   if (bias != kNoValue && known_size(g, bias) == n) {
     const Tensor* values = g.constant(bias);
     const bool vector = g[bias].shape && g[bias].shape->size() == 1;
-    const bool row = values && values->dims().back() == n;
+    const bool row = values && (values->dims().empty() || values->dims().back() == n);
     if (row && !vector) bias = g.add_constant(g[bias].name + "_vector", values->reshaped({n}));
     if (row || vector) {
       inputs.resize(5, kNoValue);  // zero points and g_idx, which may be absent

@@ -126,8 +126,9 @@ std::shared_ptr<const Model> quantize(const RandomGraph& graph, const quant::Con
     }
     job.end_samples();
   }
-  // Operator formats run once they are read.
-  return through_bytes(quant::in_format(job.result(), config.format));
+  // Operator formats run once they are read, half precision once it is prepared.
+  const std::shared_ptr<const Model> read = through_bytes(quant::in_format(job.result(), config.format));
+  return config.mode == "float16" ? runtime::prepared(read) : read;
 }
 
 std::string float_disagreement(const RandomGraph& graph, const Outputs& plain) {

@@ -144,8 +144,8 @@ inline Proto graph_attribute(std::string_view name, const Proto& g) {
 
 // An operator of a domain in which no operator is known, unless the type is written "domain:type".
 inline constexpr std::string_view kNowhere = "zeropoint.test.nowhere";
-inline Proto node(std::string_view type, std::vector<std::string_view> inputs,
-                  std::vector<std::string_view> outputs, const std::vector<Proto>& attributes = {},
+inline Proto node(std::string_view type, const std::vector<std::string_view>& inputs,
+                  const std::vector<std::string_view>& outputs, const std::vector<Proto>& attributes = {},
                   std::string_view name = "") {
   Proto n;
   for (std::string_view i : inputs) n.text(node_field::kInput, i);
