@@ -214,8 +214,10 @@ class Respeller {
 // The IR version that the types of values need.
 int64_t ir_of_types(const Graph& graph) {
   int64_t ir = 0;
-  for (const Value& v : graph.values) {
-    const int bits = v.dtype == DType::kUndefined || v.dtype == DType::kString ? 8 : bits_of(v.dtype);
+  const std::vector<bool> used = used_values(graph);  // others are not written
+  for (size_t i = 0; i < used.size(); ++i) {
+    const DType type = used[i] ? graph.values[i].dtype : DType::kUndefined;
+    const int bits = type == DType::kUndefined || type == DType::kString ? 8 : bits_of(type);
     ir = std::max<int64_t>(ir, bits == 4 ? 10 : bits == 2 ? 13 : 0);
   }
   for (const Node& node : graph.nodes)
