@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 // npm run bench:elsewhere: what we write, and what the rival's own quantizer writes, in the runtimes of others.
-import { execFile, fork } from 'node:child_process';
+import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { measure, native, schemes, web } from './elsewhere/model.mjs';
 import { docsOf, modelTable, summaryOf, summaryText } from './elsewhere/tables.mjs';
+import { measuredInChild } from './lib/children.mjs';
 import { realModels } from './lib/inputs.mjs';
 import { movedToCurrentNode, processor } from './lib/node.mjs';
 import { cache, environment, prepare, reason } from './prepare/prepare.mjs';
@@ -178,6 +179,7 @@ function stateOf(dist, chosen, runtimes) {
     join(dist, 'wasm', 'simd.wasm'),
     here('elsewhere/model.mjs'),
     here('elsewhere/runtimes.py'),
+    here('lib/rival_quantizer.py'),
   ]) {
     hash.update(readFileSync(file));
   }
@@ -185,34 +187,6 @@ function stateOf(dist, chosen, runtimes) {
     .update(JSON.stringify([chosen, runtimes, options.seconds]))
     .digest('hex')
     .slice(0, 12);
-}
-
-/** A process of its own for each model: what one leaves behind does not slow the next, and what hangs is ended. */
-function measuredInChild(id) {
-  return new Promise((done) => {
-    const child = fork(here('elsewhere.mjs'), [...process.argv.slice(2), '--child', id], {
-      execPath: process.execPath,
-    });
-    let timer;
-    let last = 'starting';
-    const wait = () => {
-      clearTimeout(timer);
-      timer = setTimeout(() => {
-        console.error(`  nothing for ${options.limit * 4} s after: ${last}; the process is ended`);
-        child.kill('SIGKILL');
-      }, options.limit * 4000);
-    };
-    wait();
-    child.on('message', (text) => {
-      last = text;
-      console.error(`  ${text}`);
-      wait();
-    });
-    child.on('exit', (code, signal) => {
-      clearTimeout(timer);
-      done(code === 0 ? undefined : `the process ended with ${signal ?? code} after: ${last}`);
-    });
-  });
 }
 
 async function main() {
@@ -302,7 +276,7 @@ async function main() {
       console.error(`${set} ${i + 1}/${wanted.length} ${name} (${(bytes / 1e6).toFixed(2)} MB)`);
       let why;
       if (options.again || !existsSync(kept(set, name)))
-        why = await measuredInChild(JSON.stringify([set, name]));
+        why = await measuredInChild(here('elsewhere.mjs'), JSON.stringify([set, name]), options.limit * 4);
       const result = existsSync(kept(set, name))
         ? JSON.parse(readFileSync(kept(set, name), 'utf8'))
         : undefined;

@@ -1,10 +1,10 @@
 #!/usr/bin/env node
 // npm run bench:strangers: models that packages carry and nobody here chose, in every mode, here and in ONNX Runtime.
-import { fork } from 'node:child_process';
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
+import { measuredInChild } from './lib/children.mjs';
 import { movedToCurrentNode, processor } from './lib/node.mjs';
 import { environment, reason } from './prepare/prepare.mjs';
 import { buildOf, measure, modes, resultsFile } from './strangers/model.mjs';
@@ -77,36 +77,6 @@ async function pythonOf() {
   }
 }
 
-/** A process of its own for each model: what one leaves behind does not slow the next, and what hangs is ended. */
-function measuredInChild(name) {
-  return new Promise((done) => {
-    const child = fork(here('strangers.mjs'), [...process.argv.slice(2), '--child', name], {
-      execPath: process.execPath,
-    });
-    // Every step has its limit; this is for one that cannot be interrupted.
-    let timer;
-    let last = 'starting';
-    const wait = () => {
-      clearTimeout(timer);
-      timer = setTimeout(() => {
-        console.error(`  nothing for ${options.limit * 4} s after: ${last}; the process is ended`);
-        child.kill('SIGKILL');
-      }, options.limit * 4000);
-    };
-    wait();
-    child.on('message', (text) => {
-      last = text;
-      console.error(`  ${text}`);
-      wait();
-    });
-    child.on('exit', (code, signal) => {
-      clearTimeout(timer);
-      if (code !== 0) console.error(`  the process ended with ${signal ?? code} after: ${last}`);
-      done();
-    });
-  });
-}
-
 async function main() {
   if (options.help) return console.log(usage);
   if (await movedToCurrentNode(import.meta.url)) return;
@@ -155,7 +125,8 @@ async function main() {
   if (!options.shown) {
     for (const [i, { name, bytes }] of chosen.entries()) {
       console.error(`${i + 1}/${chosen.length} ${name} (${(bytes / 1e6).toFixed(2)} MB)`);
-      await measuredInChild(name);
+      const why = await measuredInChild(here('strangers.mjs'), name, options.limit * 4);
+      if (why) console.error(`  ${why}`);
     }
   }
 

@@ -25,10 +25,9 @@ import time
 
 import numpy as np
 
-
-def feeds_of(path):
-    with np.load(path) as file:
-        return dict(file)
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "lib"))
+import rival_quantizer
+from rival_quantizer import feeds_of
 
 
 class Runtime:
@@ -274,55 +273,11 @@ def optimized(command):
 
 
 def static(source, target, samples, folder):
-    """In the best way that works: scales per channel need opset 13, which not all models have."""
-    import onnx
-    from onnx import version_converter
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-
-    class Reader(CalibrationDataReader):
-        def __init__(self):
-            self.at = iter(samples)
-
-        def get_next(self):
-            path = next(self.at, None)
-            return None if path is None else feeds_of(path)
-
-    def made(model, per_channel):
-        quantize_static(
-            model,
-            target,
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            per_channel=per_channel,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-        )
-        OnnxRuntime(target, None, plain=True)
-
-    def converted():
-        path = str(pathlib.Path(folder) / "converted.onnx")
-        onnx.save(version_converter.convert_version(onnx.load(source), 13), path)
-        return path
-
-    first = None
-    for how, attempt in (
-        ("per channel", lambda: made(source, True)),
-        ("per channel, converted to opset 13", lambda: made(converted(), True)),
-        ("per tensor", lambda: made(source, False)),
-    ):
-        try:
-            attempt()
-            return how
-        except Exception as error:
-            first = first or error
-    raise first
+    return rival_quantizer.static(source, target, samples, folder, lambda path: OnnxRuntime(path, None, plain=True))
 
 
 def dynamic(source, target, samples, folder):
-    from onnxruntime.quantization import QuantType, quantize_dynamic
-
-    quantize_dynamic(source, target, per_channel=True, weight_type=QuantType.QInt8)
-    return "per channel"
+    return rival_quantizer.dynamic(source, target)
 
 
 def n_bits(bits):
@@ -345,26 +300,12 @@ KINDS = {"static": static, "dynamic": dynamic, "weights8": n_bits(8), "weights4"
 
 
 def quantize(command):
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
     source, target = command["model"], command["target"]
-    # Its shape inference leaves files where it runs.
-    with tempfile.TemporaryDirectory() as folder:
-        before = os.getcwd()
-        os.chdir(folder)
-        try:
-            start = time.monotonic()
-            prepared = str(pathlib.Path(folder) / "prepared.onnx")
-            try:
-                quant_pre_process(source, prepared)
-                if OnnxRuntime(prepared, None).inputs != OnnxRuntime(source, None).inputs:
-                    raise ValueError("it made inputs of some initializers")
-            except Exception:  # some models defeat it; the quantizers then take them as they are
-                prepared = source
-            how = KINDS[command["kind"]](prepared, target, command["samples"], folder)
-            seconds = time.monotonic() - start
-        finally:
-            os.chdir(before)
+    with rival_quantizer.own_folder() as folder:
+        start = time.monotonic()
+        model = rival_quantizer.prepared(source, folder, lambda path: OnnxRuntime(path, None).inputs)
+        how = KINDS[command["kind"]](model, target, command["samples"], folder)
+        seconds = time.monotonic() - start
     return {"bytes": os.path.getsize(target), "seconds": seconds, "how": how}
 
 

@@ -16,11 +16,14 @@ import os
 import pathlib
 import statistics
 import sys
-import tempfile
 import time
 
 import numpy as np
 import onnxruntime
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "lib"))
+import rival_quantizer
+from rival_quantizer import feeds_of
 
 onnxruntime.set_default_logger_severity(4)
 sessions = {}
@@ -37,11 +40,6 @@ def session_of(model, optimized):
         options.graph_optimization_level = level.ORT_ENABLE_ALL if optimized else level.ORT_DISABLE_ALL
         sessions[key] = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     return sessions[key]
-
-
-def feeds_of(path):
-    with np.load(path) as file:
-        return dict(file)
 
 
 def about(_):
@@ -94,79 +92,19 @@ def timed(command):
     return {"ms": statistics.median(times)}
 
 
-def static(source, target, samples, folder):
-    """Quantizes in the best way that works, and says which: scales per channel need opset 13, which not all models have."""
-    import onnx
-    from onnx import version_converter
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
-
-    class Reader(CalibrationDataReader):
-        def __init__(self):
-            self.at = iter(samples)
-
-        def get_next(self):
-            path = next(self.at, None)
-            return None if path is None else feeds_of(path)
-
-    def made(model, per_channel):
-        quantize_static(
-            model,
-            target,
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            per_channel=per_channel,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-        )
-        session_of(target, False)
-
-    def converted():
-        path = str(pathlib.Path(folder) / "converted.onnx")
-        onnx.save(version_converter.convert_version(onnx.load(source), 13), path)
-        return path
-
-    first = None
-    for how, attempt in (
-        ("per channel", lambda: made(source, True)),
-        ("per channel, converted to opset 13", lambda: made(converted(), True)),
-        ("per tensor", lambda: made(source, False)),
-    ):
-        try:
-            attempt()
-            return how
-        except Exception as error:
-            first = first or error
-    raise first
-
-
 def quantize(command):
-    from onnxruntime.quantization.shape_inference import quant_pre_process
-
-    # Its shape inference leaves files where it runs.
-    with tempfile.TemporaryDirectory() as folder:
-        before = os.getcwd()
-        os.chdir(folder)
-        try:
-            start = time.monotonic()
-            prepared = str(pathlib.Path(folder) / "prepared.onnx")
-            try:
-                quant_pre_process(command["model"], prepared)
-                if inputs({"model": prepared}) != inputs(command):
-                    raise ValueError("it made inputs of some initializers")
-            except Exception:  # some models defeat it; the quantizers then take them as they are
-                prepared = command["model"]
-            sessions.clear()
-            if command["mode"] == "static":
-                how = static(prepared, command["target"], command["samples"], folder)
-            else:
-                from onnxruntime.quantization import QuantType, quantize_dynamic
-
-                quantize_dynamic(prepared, command["target"], per_channel=True, weight_type=QuantType.QInt8)
-                how = "per channel"
-            seconds = time.monotonic() - start
-        finally:
-            os.chdir(before)
-    return {"bytes": os.path.getsize(command["target"]), "seconds": seconds, "how": how}
+    source, target = command["model"], command["target"]
+    with rival_quantizer.own_folder() as folder:
+        start = time.monotonic()
+        model = rival_quantizer.prepared(source, folder, lambda path: inputs({"model": path}))
+        sessions.clear()
+        if command["mode"] == "static":
+            opens = lambda path: session_of(path, False)
+            how = rival_quantizer.static(model, target, command["samples"], folder, opens)
+        else:
+            how = rival_quantizer.dynamic(model, target)
+        seconds = time.monotonic() - start
+    return {"bytes": os.path.getsize(target), "seconds": seconds, "how": how}
 
 
 def forget(_):
