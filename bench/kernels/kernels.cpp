@@ -8,12 +8,12 @@
 #include <initializer_list>
 #include <iterator>
 
-#include "kernels/depthwise.h"
-#include "kernels/gemm_float.h"
-#include "kernels/gemm_int8.h"
+#include "kernels/conv/depthwise.h"
+#include "kernels/gemm/float.h"
+#include "kernels/gemm/int8.h"
+#include "kernels/gemm/weight_only.h"
 #include "kernels/probe.h"
 #include "kernels/simd.h"
-#include "kernels/weight_only.h"
 
 using namespace zp::kernels;
 

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/norm.h"
+#include "kernels/reduction/norm.h"
 #include "ops/conv.h"
 #include "ops/gradient.h"
 #include "ops/respell.h"

@@ -7,7 +7,7 @@
 #include <limits>
 #include <span>
 
-#include "kernels/wide.h"
+#include "kernels/elementwise/wide.h"
 #include "ops/gradient.h"
 #include "ops/known_range.h"
 #include "ops/product_qdq.h"

@@ -1,7 +1,7 @@
 // What the operators that broadcast their inputs against each other have in common.
 #pragma once
 
-#include "kernels/binary.h"
+#include "kernels/elementwise/binary.h"
 #include "ops/op.h"
 
 namespace zp {

@@ -1,5 +1,5 @@
 // Equal, Less, Greater, ... and the logic of bools: And, Or, Xor.
-#include "kernels/wide.h"
+#include "kernels/elementwise/wide.h"
 #include "ops/binary.h"
 #include "ops/unary.h"
 

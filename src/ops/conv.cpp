@@ -5,9 +5,9 @@
 #include <limits>
 #include <memory>
 
-#include "kernels/copy.h"
-#include "kernels/depthwise.h"
-#include "kernels/direct.h"
+#include "kernels/conv/depthwise.h"
+#include "kernels/conv/direct.h"
+#include "kernels/movement/copy.h"
 #include "ops/gradient.h"
 #include "ops/product_qdq.h"
 #include "ops/rewrite.h"

@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "kernels/conv_geometry.h"
+#include "kernels/conv/geometry.h"
 #include "ops/op.h"
 #include "ops/product.h"
 

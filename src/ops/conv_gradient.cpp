@@ -2,8 +2,8 @@
 // a product over all pixels. Both are what Conv and ConvTranspose add for training (see their files).
 #include <algorithm>
 
-#include "kernels/depthwise_gradient.h"
-#include "kernels/gemm_gradient.h"
+#include "kernels/gradient/depthwise.h"
+#include "kernels/gradient/gemm.h"
 #include "ops/conv.h"
 #include "ops/gradient.h"
 

@@ -1,7 +1,7 @@
 // CumSum: running sums along an axis.
 #include <algorithm>
 
-#include "kernels/reduce.h"
+#include "kernels/reduction/reduce.h"
 #include "ops/shape_arguments.h"
 #include "ops/unary.h"
 

@@ -2,7 +2,7 @@
 // dimensions, in whichever order the value is.
 #include <algorithm>
 
-#include "kernels/transpose.h"
+#include "kernels/movement/transpose.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {

@@ -1,7 +1,7 @@
 // Expand: numpy's broadcast_to, except that the target may also be the smaller one.
 #include <algorithm>
 
-#include "kernels/copy.h"
+#include "kernels/movement/copy.h"
 #include "ops/gradient.h"
 #include "ops/shape_arguments.h"
 

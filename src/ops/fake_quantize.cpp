@@ -7,7 +7,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/quantize_gradient.h"
+#include "kernels/gradient/quantize.h"
 #include "ops/gradient.h"
 #include "ops/unary.h"
 

@@ -5,7 +5,7 @@
 #include <cstring>
 #include <optional>
 
-#include "kernels/quantize.h"
+#include "kernels/elementwise/quantize.h"
 #include "ops/gradient.h"
 #include "ops/indices.h"
 #include "ops/respell.h"

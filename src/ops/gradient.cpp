@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <memory>
 
-#include "kernels/quantize_gradient.h"
-#include "kernels/reduce.h"
+#include "kernels/gradient/quantize.h"
+#include "kernels/reduction/reduce.h"
 #include "ops/infer.h"
 #include "ops/shape_arguments.h"
 #include "ops/unary.h"

@@ -9,7 +9,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/copy.h"
+#include "kernels/movement/copy.h"
 #include "ops/unary.h"
 
 namespace zp {

@@ -5,8 +5,8 @@
 #include <limits>
 #include <memory>
 
-#include "kernels/gemm_float.h"
-#include "kernels/unary.h"
+#include "kernels/elementwise/unary.h"
+#include "kernels/gemm/float.h"
 #include "ops/op.h"
 
 namespace zp {

@@ -1,11 +1,10 @@
 // The gradient of an LSTM: one kernel goes through time, forward once more and then backward, and gives the
 // gradients of what the gates took; those of weights, biases and the input are products of these for all
 // steps at once, which ordinary operators compute.
-#include "kernels/lstm_gradient.h"
-
 #include <algorithm>
 #include <cmath>
 
+#include "kernels/gradient/lstm.h"
 #include "ops/gradient.h"
 #include "ops/lstm.h"
 

@@ -4,8 +4,8 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/binary.h"
-#include "kernels/norm.h"
+#include "kernels/elementwise/binary.h"
+#include "kernels/reduction/norm.h"
 #include "ops/gradient.h"
 #include "ops/rewrite.h"
 #include "ops/unary.h"

@@ -3,7 +3,7 @@
 #include <cstring>
 
 #include "core/decimal.h"
-#include "kernels/copy.h"
+#include "kernels/movement/copy.h"
 #include "ops/known_range.h"
 #include "ops/shape_arguments.h"
 

@@ -6,7 +6,7 @@
 #include <memory>
 #include <optional>
 
-#include "kernels/copy.h"
+#include "kernels/movement/copy.h"
 #include "ops/cast.h"
 #include "ops/gradient.h"
 #include "ops/respell.h"

@@ -1,8 +1,8 @@
 // MaxPool, AveragePool, LpPool, their global forms, and com.microsoft's QLinearAveragePool and
 // QLinearGlobalAveragePool, which are DequantizeLinear -> pool -> QuantizeLinear in one node.
 //
-// Means have an integer form: kernels/pool.h says what it computes.
-#include "kernels/pool.h"
+// Means have an integer form: kernels/reduction/pool.h says what it computes.
+#include "kernels/reduction/pool.h"
 
 #include <algorithm>
 #include <cmath>

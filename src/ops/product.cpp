@@ -5,8 +5,8 @@
 #include <cstring>
 #include <memory>
 
-#include "kernels/copy.h"
-#include "kernels/weight_only.h"
+#include "kernels/gemm/weight_only.h"
+#include "kernels/movement/copy.h"
 
 namespace zp {
 namespace {

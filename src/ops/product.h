@@ -11,9 +11,9 @@
 #include <string_view>
 #include <vector>
 
-#include "kernels/gemm.h"
-#include "kernels/gemm_float.h"
-#include "kernels/gemm_int8.h"
+#include "kernels/gemm/float.h"
+#include "kernels/gemm/gemm.h"
+#include "kernels/gemm/int8.h"
 #include "ops/op.h"
 
 namespace zp {

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <functional>
 
-#include "kernels/quantize.h"
+#include "kernels/elementwise/quantize.h"
 #include "ops/cast.h"
 #include "ops/respell.h"
 #include "ops/unary.h"

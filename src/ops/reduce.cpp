@@ -1,10 +1,10 @@
 // ReduceSum, ReduceMean, ReduceMax, ... over any axes; ArgMax and ArgMin.
-#include "kernels/reduce.h"
+#include "kernels/reduction/reduce.h"
 
 #include <algorithm>
 #include <memory>
 
-#include "kernels/wide.h"
+#include "kernels/elementwise/wide.h"
 #include "ops/gradient.h"
 #include "ops/respell.h"
 #include "ops/shape_arguments.h"

@@ -3,14 +3,14 @@
 // Coordinates are computed in float, as ONNX Runtime computes them, so that a coordinate that falls between
 // two pixels falls to the same side. Interpolation is one pass per axis: that is exact for the products of
 // weights that the specification asks for, and cheaper.
-#include "kernels/resize.h"
+#include "kernels/movement/resize.h"
 
 #include <algorithm>
 #include <cmath>
 #include <memory>
 
 #include "core/decimal.h"
-#include "kernels/copy.h"
+#include "kernels/movement/copy.h"
 #include "ops/cast.h"
 #include "ops/gradient.h"
 #include "ops/respell.h"

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "kernels/copy.h"
+#include "kernels/movement/copy.h"
 #include "ops/gradient.h"
 #include "ops/respell.h"
 #include "ops/shape_arguments.h"

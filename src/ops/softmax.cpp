@@ -1,5 +1,5 @@
 // Softmax and LogSoftmax, with com.microsoft's QLinearSoftmax.
-#include "kernels/softmax.h"
+#include "kernels/reduction/softmax.h"
 
 #include <algorithm>
 #include <cmath>

@@ -2,7 +2,7 @@
 #include <algorithm>
 
 #include "core/decimal.h"
-#include "kernels/copy.h"
+#include "kernels/movement/copy.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {

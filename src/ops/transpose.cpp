@@ -1,5 +1,5 @@
 // Transpose.
-#include "kernels/transpose.h"
+#include "kernels/movement/transpose.h"
 
 #include <algorithm>
 

@@ -8,7 +8,7 @@
 #include <type_traits>
 #include <utility>
 
-#include "kernels/wide.h"
+#include "kernels/elementwise/wide.h"
 #include "ops/gradient.h"
 #include "ops/known_range.h"
 

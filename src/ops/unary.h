@@ -1,7 +1,7 @@
 // What the operators that work on each element alone have in common.
 #pragma once
 
-#include "kernels/unary.h"
+#include "kernels/elementwise/unary.h"
 #include "ops/op.h"
 
 namespace zp {
@@ -11,7 +11,7 @@ Kernel prepare_unary(PrepareContext& c, kernels::Unary f, kernels::UnaryParamete
 
 // y = f(x) for the types that models rarely have, float64 and integers.
 enum class Each : uint8_t { kAbs, kNeg, kSign, kBitwiseNot, kRelu, kClip, kFunction };
-// Bounds of kClip: those of the wide type that elements are brought to (kernels/wide.h), by bits.
+// Bounds of kClip: those of the wide type that elements are brought to (kernels/elementwise/wide.h), by bits.
 struct EachParameters {
   int64_t lo = 0, hi = 0;
   double (*function)(double) = nullptr;  // kFunction, of float64 only

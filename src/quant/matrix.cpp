@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "core/tensor.h"
-#include "kernels/gemm_float.h"
+#include "kernels/gemm/float.h"
 
 namespace zp::quant {
 namespace {

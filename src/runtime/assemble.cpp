@@ -9,8 +9,8 @@
 
 #include "core/sort.h"
 #include "core/stopwatch.h"
-#include "kernels/table.h"
-#include "kernels/transpose.h"
+#include "kernels/elementwise/table.h"
+#include "kernels/movement/transpose.h"
 #include "runtime/cache.h"
 #include "runtime/plan.h"
 #include "runtime/runner.h"

@@ -5,7 +5,7 @@
 #include <numbers>
 
 #include "core/error.h"
-#include "kernels/optimizer.h"
+#include "kernels/gradient/optimizer.h"
 
 namespace zp::train {
 namespace {

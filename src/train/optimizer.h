@@ -1,4 +1,4 @@
-// What becomes of gradients: SGD with momentum, or Adam (kernels/optimizer.h).
+// What becomes of gradients: SGD with momentum, or Adam (kernels/gradient/optimizer.h).
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-#include "kernels/binary.h"
+#include "kernels/elementwise/binary.h"
 
 #include <algorithm>
 #include <cmath>

@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "aligned.h"
-#include "kernels/direct.h"
+#include "kernels/conv/direct.h"
 
 namespace zp::kernels {
 

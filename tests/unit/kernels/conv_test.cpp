@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "aligned.h"
-#include "kernels/conv_geometry.h"
-#include "kernels/gemm_float.h"
-#include "kernels/gemm_int8.h"
+#include "kernels/conv/geometry.h"
+#include "kernels/gemm/float.h"
+#include "kernels/gemm/int8.h"
 
 namespace zp::kernels {
 namespace {

@@ -1,4 +1,4 @@
-#include "kernels/copy.h"
+#include "kernels/movement/copy.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // Depthwise convolutions against plain loops, over all channel remainders, strides, dilations and pads.
 
-#include "kernels/depthwise.h"
+#include "kernels/conv/depthwise.h"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 // Direct convolutions against plain loops, over numbers of channels and groups, kernels, strides, dilations
 // and pads.
 
-#include "kernels/direct.h"
+#include "kernels/conv/direct.h"
 
 #include <gtest/gtest.h>
 

@@ -1,7 +1,7 @@
 // Matrix products against plain loops over the unpacked operands: every remainder of M, N and K, strides,
 // zero points, clamps, extremes; in every instruction set and with every meaning of the relaxed dot product.
 
-#include "kernels/gemm.h"
+#include "kernels/gemm/gemm.h"
 
 #include <gtest/gtest.h>
 
@@ -13,8 +13,8 @@
 #include <vector>
 
 #include "aligned.h"
-#include "kernels/gemm_float.h"
-#include "kernels/gemm_int8.h"
+#include "kernels/gemm/float.h"
+#include "kernels/gemm/int8.h"
 
 namespace zp::kernels {
 namespace {

@@ -1,5 +1,4 @@
-#include "kernels/lstm_gradient.h"
-
+#include "kernels/gradient/lstm.h"
 #include "unit/kernels/elementwise_random.h"
 
 namespace zp::kernels {

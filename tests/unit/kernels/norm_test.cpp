@@ -1,4 +1,4 @@
-#include "kernels/norm.h"
+#include "kernels/reduction/norm.h"
 
 #include <cmath>
 

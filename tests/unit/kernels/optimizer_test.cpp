@@ -1,5 +1,5 @@
 // Steps of gradient descent beside their definitions, for lengths that leave parts of vectors.
-#include "kernels/optimizer.h"
+#include "kernels/gradient/optimizer.h"
 
 #include <gtest/gtest.h>
 

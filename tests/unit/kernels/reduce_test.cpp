@@ -1,4 +1,4 @@
-#include "kernels/reduce.h"
+#include "kernels/reduction/reduce.h"
 
 #include <algorithm>
 #include <cmath>

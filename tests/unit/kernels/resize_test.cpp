@@ -1,4 +1,4 @@
-#include "kernels/resize.h"
+#include "kernels/movement/resize.h"
 
 #include <gtest/gtest.h>
 

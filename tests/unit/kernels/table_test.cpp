@@ -1,4 +1,4 @@
-#include "kernels/table.h"
+#include "kernels/elementwise/table.h"
 
 #include <gtest/gtest.h>
 

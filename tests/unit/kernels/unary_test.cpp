@@ -1,4 +1,4 @@
-#include "kernels/unary.h"
+#include "kernels/elementwise/unary.h"
 
 #include <cmath>
 #include <limits>

@@ -1,6 +1,6 @@
 // Products with weights of 8, 4 and 2 bits against plain loops over the dequantized weights.
 
-#include "kernels/weight_only.h"
+#include "kernels/gemm/weight_only.h"
 
 #include <gtest/gtest.h>
 
