@@ -2,8 +2,8 @@
 # (exceptions, threads, sanitizers, floating point) is set for the whole tree; warnings and definitions
 # belong to zeropoint_options, which only our own code links.
 
-# For all but the kernels, which are -O3. In WebAssembly, size is what a user waits for first; and at -O1 and -O2
-# clang 19 crashes in "WebAssembly CFG Stackify" on some functions with cleanups (llvm-project issue 126916).
+# For all but the kernels, whose flags are in CMakeLists.txt. In WebAssembly a user waits for the download first, so
+# size comes first; and at -O1 and -O2 clang 19 crashes in "WebAssembly CFG Stackify" on some functions with cleanups (llvm-project issue 126916).
 set(CMAKE_CXX_FLAGS_RELEASE "-O2 -DNDEBUG")
 if(EMSCRIPTEN)
   set(CMAKE_CXX_FLAGS_RELEASE "-Oz -DNDEBUG")

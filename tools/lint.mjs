@@ -3,6 +3,7 @@
 import { existsSync } from 'node:fs';
 import { extname, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { docsCheck } from './docs-check.mjs';
 import { inParallel, nodeBin, outputOf, root, run, runMain } from './process.mjs';
 import { setUp } from './setup.mjs';
 
@@ -79,6 +80,7 @@ export async function lint(environment, { fix = false, files = [] } = {}) {
     results.push(['biome', await biome(rest, fix)]);
     results.push(['types', await types()]);
   }
+  if (named.length === 0) results.push(['documents and includes', docsCheck({ write: fix })]);
   if (!fix) results.push(['clang-tidy', await clangTidy(named.length ? named : changedFiles(), environment)]);
   return results;
 }

@@ -1,8 +1,8 @@
 // The graph: values, and the nodes that compute them. Ids of values are stable for the life of a graph;
 // rewrites add values and replace nodes, and leave unused values behind.
 //
-// In memory every node of the default domain is in the form of opset kOpset, whatever version the file had:
-// onnx::read applies each operator's `upgrade` (ops/op.h), so that rules and kernels know one form.
+// In memory every node of the default domain has the form of opset kOpset, whatever version the file had:
+// onnx::read applies each operator's `canonicalize` (ops/op.h), so that rules and kernels know one form.
 #pragma once
 
 #include <cstdint>

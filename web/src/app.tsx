@@ -317,7 +317,7 @@ export function App() {
         )}
       </main>
       <footer>
-        <p>Runs on your machine, offline too. No server, no account, no upload.</p>
+        <p>Your model and your samples stay on your machine. No account, no upload.</p>
       </footer>
     </>
   );
