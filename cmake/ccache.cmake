@@ -2,7 +2,8 @@
 find_program(CCACHE ccache)
 mark_as_advanced(CCACHE)
 if(CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
-  set(launcher ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1)
+  set(launcher ${CMAKE_COMMAND} -E env CCACHE_BASEDIR=${CMAKE_SOURCE_DIR} CCACHE_NOHASHDIR=1
+    CCACHE_SLOPPINESS=pch_defines,time_macros)
   if(EMSCRIPTEN)
     list(APPEND launcher EM_COMPILER_WRAPPER=${CCACHE})  # emcc is a script: cache the clang inside it
     # A source whose text is the same with and without relaxed SIMD compiles to the same instructions, which come

@@ -48,6 +48,11 @@ else()
   endif()
 endif()
 
+# With the time of its headers in it, a precompiled header would be another one after each checkout.
+if(ZEROPOINT_PRECOMPILED AND NOT EMSCRIPTEN)
+  add_compile_options("SHELL:-Xclang -fno-pch-timestamp")
+endif()
+
 add_library(zeropoint_options INTERFACE)
 target_compile_options(zeropoint_options INTERFACE
   -Wall -Wextra

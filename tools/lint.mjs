@@ -38,9 +38,9 @@ async function clangFormat(files, fix) {
 async function clangTidy(files, environment) {
   const sources = files.filter((file) => file.endsWith('.cpp') && /^(src|tests\/unit)\//.test(file));
   if (sources.length === 0) return true;
-  await run('cmake', ['--preset', 'native'], { env: environment, quiet: true }); // writes compile_commands.json
+  await run('cmake', ['--preset', 'lint'], { env: environment, quiet: true }); // writes compile_commands.json
   const results = await inParallel(sources, async (source) => {
-    const { code, output } = await run('clang-tidy-19', ['--quiet', '-p', 'build/native', source], {
+    const { code, output } = await run('clang-tidy-19', ['--quiet', '-p', 'build/lint', source], {
       mayFail: true,
       quiet: true,
     });
