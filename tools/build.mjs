@@ -12,6 +12,7 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { writeReference } from './api-reference.mjs';
 import { Failure, machineNode, nodeBin, root, run, runMain, step } from './process.mjs';
 import { setUp } from './setup.mjs';
 
@@ -106,10 +107,11 @@ async function buildDigits() {
 async function buildPage() {
   await buildDigits();
   const built = statSync(join(root, 'dist-page', 'index.html'), { throwIfNoEntry: false })?.mtimeMs ?? 0;
-  if (built > newest('web', 'dist', 'build/digits', 'package-lock.json')) return;
+  if (built > newest('web', 'dist', 'build/digits', 'package-lock.json', 'tools/api-reference.mjs')) return;
   await step('page', () =>
     run(nodeBin('vite'), ['build', 'web', '--outDir', join(root, 'dist-page'), '--emptyOutDir']),
   );
+  await step('API reference', async () => writeReference());
 }
 
 const parts = { wasm: buildWasm, package: buildPackage, page: buildPage };

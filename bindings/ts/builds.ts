@@ -6,6 +6,7 @@ import { awaitThreads } from './platform.ts';
 
 /** The builds of the engine: {128-bit SIMD, relaxed SIMD} × {one thread, threads}. */
 export const builds = ['simd', 'simd-threads', 'relaxed', 'relaxed-threads'] as const;
+/** One of the four builds of the engine. */
 export type Build = (typeof builds)[number];
 
 type Factory = (options: {

@@ -5,6 +5,7 @@ import { internals, Model } from './model.ts';
 import * as check from './options.ts';
 import type { Progress } from './quantize.ts';
 
+/** How compare() works. */
 export interface CompareOptions {
   /** Also compare the layers' outputs, which takes a second, slower run of each sample. Default: false. */
   layers?: boolean | undefined;

@@ -31,6 +31,7 @@ export const errorCodes = [
   'disposed',
 ] as const;
 
+/** What went wrong: one of `errorCodes`. */
 export type ErrorCode = (typeof errorCodes)[number];
 
 /** Where an error happened and what to do about it. Only what is known is there. */

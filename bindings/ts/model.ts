@@ -20,10 +20,12 @@ import {
 import { Session, type SessionOptions, sessionChecks } from './session.ts';
 import { bytesFrom, type ModelSource } from './source.ts';
 
+/** How Model.load() reads a model. */
 export interface LoadOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** What Model.inspect() is to look at: a scheme, and sizes of named dimensions. */
 export interface InspectOptions extends SchemeOptions {
   /** Sizes for named dimensions ({ H: 640 }), without which a model of dynamic shape has no count of operations. */
   dims?: Readonly<Record<string, number>> | undefined;

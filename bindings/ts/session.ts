@@ -6,6 +6,7 @@ import { buffersOf, take } from './feeds.ts';
 import * as check from './options.ts';
 import { type Feeds, Tensor } from './tensor.ts';
 
+/** How a session runs. */
 export interface SessionOptions {
   /** Threads to run with, 1 to 64. By default what configure() said: up to 4. */
   threads?: number | undefined;
@@ -16,6 +17,7 @@ export interface SessionOptions {
   integer?: boolean | undefined;
 }
 
+/** How Session.run() works. */
 export interface RunOptions {
   /** Stops the run; it then throws a ZeropointError with the code `cancelled`. */
   signal?: AbortSignal | undefined;

@@ -25,7 +25,9 @@ export interface TensorDataMap {
   string: string[];
 }
 
+/** The name of an element type. */
 export type TensorType = keyof TensorDataMap;
+/** The elements of a tensor, as the typed array of their type (strings: an array). */
 export type TensorData = TensorDataMap[TensorType];
 
 type ArrayConstructor<T> = new (buffer: ArrayBufferLike, byteOffset?: number, length?: number) => T;

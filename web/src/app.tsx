@@ -317,7 +317,10 @@ export function App() {
         )}
       </main>
       <footer>
-        <p>Your model and your samples stay on your machine. No account, no upload.</p>
+        <p>
+          Your model and your samples stay on your machine. No account, no upload.{' '}
+          <a href="./api/">For developers: the API</a>
+        </p>
       </footer>
     </>
   );

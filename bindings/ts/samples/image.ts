@@ -5,6 +5,7 @@ import { platform, type RgbaImage } from '../platform.ts';
 import { Tensor } from '../tensor.ts';
 import { crop, type Pixels, resize } from './resize.ts';
 
+/** How an image becomes a tensor: size, numbers, order of dimensions and channels. */
 export interface ImageOptions {
   /** A named set of the options below; what is given besides wins. */
   preset?: ImagePreset | undefined;
@@ -53,6 +54,7 @@ export const imagePresets = {
   'ppocr-cls': { mean: 0.5, std: 0.5, channels: 'bgr', size: [48, 192], resize: 'fit-height' },
 } as const satisfies Record<string, Omit<ImageOptions, 'preset'>>;
 
+/** A name of `imagePresets`. */
 export type ImagePreset = keyof typeof imagePresets;
 
 const side = check.integer(1, 16384);

@@ -16,6 +16,7 @@ export interface SampleFile {
   arrayBuffer(): Promise<ArrayBuffer | Uint8Array>;
 }
 
+/** How files become samples. */
 export interface SampleOptions extends ImageOptions {
   /** Sound: every value is multiplied by this. 32768: as models take it that were trained on 16-bit integers. */
   audioScale?: number | undefined;

@@ -4,6 +4,7 @@ import { ZeropointError } from '../errors.ts';
 import * as check from '../options.ts';
 import { dataLength, Tensor, type TensorType } from '../tensor.ts';
 
+/** How many samples of noise there are, and of which sizes. */
 export interface SyntheticOptions {
   /** How many samples. Default: 8. */
   count?: number | undefined;

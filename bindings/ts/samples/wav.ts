@@ -1,6 +1,7 @@
 // RIFF WAVE files: PCM of 8, 16, 24 and 32 bits, and IEEE floats of 32 and 64 bits.
 import { ZeropointError } from '../errors.ts';
 
+/** A sound: samples of each channel, and their rate. */
 export interface Wav {
   sampleRate: number;
   channels: number;
@@ -35,6 +36,7 @@ const readers: Record<string, Read> = {
   [`${floats}:64`]: (v, at) => v.getFloat64(at, true),
 };
 
+/** A sound out of the bytes of a .wav file. Throws `invalid-sample` with the `name` of the file. */
 export function readWav(bytes: Uint8Array, name = '.wav'): Wav {
   const fail = (problem: string) =>
     new ZeropointError('invalid-sample', `${name}: ${problem}`, { file: name });
