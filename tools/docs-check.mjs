@@ -1,10 +1,12 @@
 // node tools/docs-check.mjs [--write]: compares documents with the repository. Each file, folder, npm script, preset,
 // option and name of the code that a document names exists; each link and its heading resolve; a listing marked
-// `<!-- file: PATH -->` is that file's text (--write copies it in); and includes follow ARCHITECTURE.md's table of rooms.
+// `<!-- file: PATH -->` is that file's text, and the README's numbers are those of docs/ (--write copies both in);
+// includes follow ARCHITECTURE.md's table of rooms.
 import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { outputOf, root, runMain } from './process.mjs';
+import { readmeBlocks } from './readme-numbers.mjs';
 
 const lines = (text) => (text ? text.split('\n').filter(Boolean) : []);
 const tracked = lines(outputOf('git', ['ls-files', '--cached', '--others', '--exclude-standard'])).filter(
@@ -295,9 +297,36 @@ function checkIncludes() {
   return problems;
 }
 
+// ---- numbers of the README
+
+/** `<!-- NAME -->` to `<!-- end of NAME -->` is what readme-numbers.mjs makes of the documents that benches write. */
+function checkNumbers(write) {
+  const text = textOf('README.md');
+  const problems = [];
+  let fresh = text;
+  for (const [name, block] of Object.entries(readmeBlocks())) {
+    const [start, end] = [`<!-- ${name} -->\n\n`, `\n<!-- end of ${name} -->`];
+    const [from, to] = [fresh.indexOf(start), fresh.indexOf(end)];
+    if (from < 0 || to < from) {
+      problems.push(`README.md: the block <!-- ${name} --> is missing`);
+      continue;
+    }
+    if (fresh.slice(from + start.length, to) === block) continue;
+    if (!write) {
+      problems.push(
+        `README.md: <!-- ${name} --> is not what docs/ says (node tools/docs-check.mjs --write copies it)`,
+      );
+    }
+    fresh = fresh.slice(0, from + start.length) + block + fresh.slice(to);
+  }
+  if (write && fresh !== text) writeFileSync(join(root, 'README.md'), fresh);
+  return problems;
+}
+
 /** Everything that is wrong, a line each. */
 export function docsProblems({ write = false } = {}) {
   return [
+    ...checkNumbers(write),
     ...documents.flatMap((file) => checkDocument(file, write)),
     ...sources.flatMap(checkComments),
     ...checkIncludes(),

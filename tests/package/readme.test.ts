@@ -1,4 +1,4 @@
-// Every example in the README, docs/TRAINING.md and docs/FILES.md is run, in its order, in a folder with the files it speaks of.
+// Every example in the README, docs/GUIDE.md, docs/TRAINING.md and docs/FILES.md is run, in its order, in a folder with the files it speaks of.
 import { execFile } from 'node:child_process';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -6,7 +6,7 @@ import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
 import { cli, models, noise, root, zeropoint } from './helpers.ts';
 
-const readme = ['README.md', 'docs/TRAINING.md', 'docs/FILES.md']
+const readme = ['README.md', 'docs/GUIDE.md', 'docs/TRAINING.md', 'docs/FILES.md']
   .map((name) => readFileSync(join(root, name), 'utf8'))
   .join('\n');
 const blocks = [...readme.matchAll(/^```(\w+)\n(.*?)^```$/gms)].map(([, language = '', code = '']) => ({
