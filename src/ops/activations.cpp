@@ -4,7 +4,7 @@
 
 #include "ops/gradient.h"
 #include "ops/known_range.h"
-#include "ops/product_qdq.h"
+#include "ops/product/qdq.h"
 #include "ops/rewrite.h"
 #include "ops/unary.h"
 

@@ -10,7 +10,7 @@
 #include "kernels/elementwise/wide.h"
 #include "ops/gradient.h"
 #include "ops/known_range.h"
-#include "ops/product_qdq.h"
+#include "ops/product/qdq.h"
 #include "ops/respell.h"
 #include "ops/unary.h"
 

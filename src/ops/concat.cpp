@@ -10,7 +10,7 @@
 #include <memory>
 
 #include "ops/gradient.h"
-#include "ops/product_qdq.h"
+#include "ops/product/qdq.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {

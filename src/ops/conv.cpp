@@ -9,7 +9,7 @@
 #include "kernels/conv/direct.h"
 #include "kernels/movement/copy.h"
 #include "ops/gradient.h"
-#include "ops/product_qdq.h"
+#include "ops/product/qdq.h"
 #include "ops/rewrite.h"
 
 namespace zp {

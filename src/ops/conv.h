@@ -8,7 +8,7 @@
 
 #include "kernels/conv/geometry.h"
 #include "ops/op.h"
-#include "ops/product.h"
+#include "ops/product/product.h"
 
 namespace zp {
 

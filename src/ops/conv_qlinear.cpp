@@ -1,5 +1,5 @@
 // QLinearConv: the operator form of DequantizeLinear, Conv, QuantizeLinear.
-#include "ops/product_qdq.h"
+#include "ops/product/qdq.h"
 
 namespace zp {
 namespace {

@@ -4,8 +4,8 @@
 
 #include "ops/gradient.h"
 #include "ops/matmul_nbits.h"
-#include "ops/product.h"
-#include "ops/product_qdq.h"
+#include "ops/product/product.h"
+#include "ops/product/qdq.h"
 #include "ops/respell.h"
 #include "ops/rewrite.h"
 

@@ -1,5 +1,5 @@
 // com.microsoft QGemm: the operator form of DequantizeLinear, Gemm (, QuantizeLinear).
-#include "ops/product_qdq.h"
+#include "ops/product/qdq.h"
 
 namespace zp {
 namespace {

@@ -5,7 +5,7 @@
 #include <algorithm>
 
 #include "ops/lstm.h"
-#include "ops/product_qdq.h"
+#include "ops/product/qdq.h"
 
 namespace zp {
 namespace {

@@ -7,7 +7,7 @@
 #include "ops/gather.h"
 #include "ops/gradient.h"
 #include "ops/matmul_nbits.h"
-#include "ops/product_qdq.h"
+#include "ops/product/qdq.h"
 #include "ops/rewrite.h"
 
 namespace zp {

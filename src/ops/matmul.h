@@ -2,7 +2,7 @@
 #pragma once
 
 #include "ops/op.h"
-#include "ops/product.h"
+#include "ops/product/product.h"
 
 namespace zp {
 

@@ -4,7 +4,7 @@
 #include <bit>
 #include <cstring>
 
-#include "ops/product_qdq.h"
+#include "ops/product/qdq.h"
 
 namespace zp {
 namespace {

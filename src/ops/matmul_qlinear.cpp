@@ -1,6 +1,6 @@
 // QLinearMatMul, and com.microsoft's products of quantized matrices with float results: operator forms of
 // DequantizeLinear, MatMul (, QuantizeLinear).
-#include "ops/product_qdq.h"
+#include "ops/product/qdq.h"
 
 namespace zp {
 namespace {

@@ -8,7 +8,7 @@
 #include <cmath>
 
 #include "ops/gradient.h"
-#include "ops/product_qdq.h"
+#include "ops/product/qdq.h"
 #include "ops/respell.h"
 #include "ops/shape_arguments.h"
 

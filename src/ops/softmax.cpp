@@ -6,7 +6,7 @@
 
 #include "ops/gradient.h"
 #include "ops/known_range.h"
-#include "ops/product_qdq.h"
+#include "ops/product/qdq.h"
 #include "ops/respell.h"
 #include "ops/unary.h"
 

@@ -1,4 +1,4 @@
-#include "ops/product_qdq.h"
+#include "ops/product/qdq.h"
 
 #include <algorithm>
 #include <cmath>

@@ -4,7 +4,7 @@
 //
 // becomes DynamicQuantizeLinear -> DequantizeLinear -> MatMul or Conv (-> Add), which runs as one integer
 // kernel.
-#include "ops/product_qdq.h"
+#include "ops/product/qdq.h"
 #include "ops/rewrite.h"
 
 namespace zp {

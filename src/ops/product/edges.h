@@ -1,57 +1,16 @@
-// Matrix products as the operators of this room need them: Conv, ConvTranspose, MatMul, Gemm and their
-// integer forms say which products they consist of (groups, phases, batches), and get a kernel that packs the
-// weights, splits the work over threads and finishes with the epilogue that the node's quantized edges ask
-// for.
+// The operands and the epilogue of a product, as the edges of its node say them.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <string>
-#include <string_view>
 #include <vector>
 
-#include "kernels/gemm/float.h"
 #include "kernels/gemm/gemm.h"
 #include "kernels/gemm/int8.h"
 #include "ops/op.h"
 
 namespace zp {
-
-// One right matrix: a group's or a phase's weights, one element of a batch.
-struct ProductWeights {
-  kernels::WeightLayout layout;
-  std::ptrdiff_t offset = 0;  // of its first element in the weight input, in elements
-  int first_column =
-      0;  // its first column among scales, zero points and biases (of a group: group * columns)
-};
-
-// One product: y[m, n] = sum over k of a[m, k] * w[n, k].
-struct ProductPart {
-  int rows = 0;
-  int weights = 0;                            // index into Product::weights
-  std::ptrdiff_t input_offset = 0;            // of row 0 (or of the image's first pixel), in elements
-  std::ptrdiff_t row_stride = 0;              // plain rows, or
-  std::optional<kernels::ConvGeometry> conv;  // patches of an image
-  std::ptrdiff_t output_offset = 0;           // of the output's row 0, in elements
-  kernels::RowLayout output_rows;
-};
-
-struct Product {
-  std::vector<ProductPart> parts;
-  std::vector<ProductWeights> weights;
-  size_t input = 0, weight_input = 1;  // of the node
-  std::string cache_kind = "packed";   // tells apart what is packed differently for other shapes
-  float alpha = 1;                     // multiplies the sums
-  int channel_axis = 0;                // of the weight input: counts columns (of all groups)
-  // The left matrix is stored [k, m]: turned in scratch before each run.
-  struct Transposed {
-    int64_t from_rows, from_columns;
-  };
-  std::optional<Transposed> transposed;
-  // Float only: fills the whole output, to which the sums are then added (a C that is no vector of columns).
-  Kernel initialize;
-};
 
 // An 8-bit operand: its scale and zero point are constants, or come with each run.
 struct Operand8 {
@@ -145,30 +104,13 @@ Weights8 weights_at(const PrepareContext& c, size_t value, size_t zero_point);
 // Operands that are not quantized have one type, float32 beside quantized ones, or kUnsupportedType.
 void require_operand_types(const PrepareContext& c);
 
-// Kernels. `columns`: of all scales and biases.
-Kernel float_product(PrepareContext& c, Product product, FloatBias bias);
-Kernel integer_product(PrepareContext& c, Product product, Operand8 input, Weights8 weights,
-                       Epilogue8 epilogue);
-// Float activations, quantized constant weights of one part, in place or dequantized when they are packed.
-Kernel weight_only_product(PrepareContext& c, Product product, FloatBias bias);
-// Rows times matrices of types that models rarely have: float64, and integers of 32 and 64 bits, which wrap.
-// Throws kUnsupportedType for others. C of Gemm: input 2, broadcast to [rows, columns] and multiplied by
-// `beta`.
-Kernel plain_product(PrepareContext& c, const Product& product, double beta = 1);
-// Whichever of these the types of the edges ask for.
-Kernel any_product(PrepareContext& c, Product product, int columns);
-
-// Throws kInvalidModel unless the first `count` inputs are there.
-void require_inputs(const InferContext& c, size_t count);
 // (q - zero_point) * scale of a quantized constant.
 Tensor dequantized(const Tensor& quantized, const EdgeQuant& edge);
 // 4-bit integers one to a byte (kInt8, kUint8); other tensors as they are.
 Tensor widened(const Tensor& tensor);
-// Throws kUnsupportedOperator where a size does not fit the kernels' int.
-int int_of(int64_t value);
 
-// ----------------------------------------------------------------------------------------------------------
-// inline
+// ------------------------------------------------------------------------------------------------------------
+// Inline
 
 template <class F>
 void Epilogue8::with_output(const RunContext& r, float scale, std::ptrdiff_t offset,

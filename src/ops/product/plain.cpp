@@ -3,7 +3,7 @@
 #include <cmath>
 #include <type_traits>
 
-#include "ops/product.h"
+#include "ops/product/product.h"
 #include "ops/unary.h"
 
 namespace zp {
