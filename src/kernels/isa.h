@@ -40,6 +40,28 @@ struct Relaxed {
   static constexpr bool kFusedMultiplyAdd = true;  // where the machine has it
 };
 
+// The instruction sets of this build: as a list of types, and as a macro that gives each to another macro,
+// which instantiates the kernels of a file.
+template <class... Isas>
+struct IsaList {
+  template <template <class...> class List>
+  using in = List<Isas...>;
+  // Calls f with an instance of each.
+  template <class F>
+  static void for_each(F&& f) {
+    (f(Isas()), ...);
+  }
+};
+#if ZEROPOINT_HAS_RELAXED_KERNELS
+using VectorIsas = IsaList<Simd128, Relaxed>;
+using AllIsas = IsaList<Scalar, Simd128, Relaxed>;
+#define ZP_FOR_EACH_ISA(INSTANTIATE) INSTANTIATE(Scalar) INSTANTIATE(Simd128) INSTANTIATE(Relaxed)
+#else
+using VectorIsas = IsaList<Simd128>;
+using AllIsas = IsaList<Scalar, Simd128>;
+#define ZP_FOR_EACH_ISA(INSTANTIATE) INSTANTIATE(Scalar) INSTANTIATE(Simd128)
+#endif
+
 // What this build runs.
 #if ZEROPOINT_RELAXED
 using Best = Relaxed;

@@ -450,31 +450,16 @@ void depthwise_int8(const Int8Input& input, const ConvGeometry& g, const Depthwi
   int8_lines<Isa>(input, g, weights, output, line_begin, line_end, scratch);
 }
 
-template void depthwise_float<Scalar>(const float*, const ConvGeometry&, const DepthwiseFloatWeights&,
-                                      const FloatGemmOutput&, int, int);
-template void depthwise_int8<Scalar>(const Int8Input&, const ConvGeometry&, const DepthwiseInt8Weights&,
-                                     const QuantizedOutput&, int, int, void*);
-template void depthwise_int8<Scalar>(const Int8Input&, const ConvGeometry&, const DepthwiseInt8Weights&,
-                                     const FloatOutput&, int, int, void*);
-template void depthwise_int8<Scalar>(const Int8Input&, const ConvGeometry&, const DepthwiseInt8Weights&,
-                                     const Int32Output&, int, int, void*);
-template void depthwise_float<Simd128>(const float*, const ConvGeometry&, const DepthwiseFloatWeights&,
-                                       const FloatGemmOutput&, int, int);
-template void depthwise_int8<Simd128>(const Int8Input&, const ConvGeometry&, const DepthwiseInt8Weights&,
-                                      const QuantizedOutput&, int, int, void*);
-template void depthwise_int8<Simd128>(const Int8Input&, const ConvGeometry&, const DepthwiseInt8Weights&,
-                                      const FloatOutput&, int, int, void*);
-template void depthwise_int8<Simd128>(const Int8Input&, const ConvGeometry&, const DepthwiseInt8Weights&,
-                                      const Int32Output&, int, int, void*);
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-template void depthwise_float<Relaxed>(const float*, const ConvGeometry&, const DepthwiseFloatWeights&,
-                                       const FloatGemmOutput&, int, int);
-template void depthwise_int8<Relaxed>(const Int8Input&, const ConvGeometry&, const DepthwiseInt8Weights&,
-                                      const QuantizedOutput&, int, int, void*);
-template void depthwise_int8<Relaxed>(const Int8Input&, const ConvGeometry&, const DepthwiseInt8Weights&,
-                                      const FloatOutput&, int, int, void*);
-template void depthwise_int8<Relaxed>(const Int8Input&, const ConvGeometry&, const DepthwiseInt8Weights&,
-                                      const Int32Output&, int, int, void*);
-#endif
+#define ZP_INSTANTIATE(Isa)                                                                             \
+  template void depthwise_float<Isa>(const float*, const ConvGeometry&, const DepthwiseFloatWeights&,   \
+                                     const FloatGemmOutput&, int, int);                                 \
+  template void depthwise_int8<Isa>(const Int8Input&, const ConvGeometry&, const DepthwiseInt8Weights&, \
+                                    const QuantizedOutput&, int, int, void*);                           \
+  template void depthwise_int8<Isa>(const Int8Input&, const ConvGeometry&, const DepthwiseInt8Weights&, \
+                                    const FloatOutput&, int, int, void*);                               \
+  template void depthwise_int8<Isa>(const Int8Input&, const ConvGeometry&, const DepthwiseInt8Weights&, \
+                                    const Int32Output&, int, int, void*);
+ZP_FOR_EACH_ISA(ZP_INSTANTIATE)
+#undef ZP_INSTANTIATE
 
 }  // namespace zp::kernels

@@ -382,31 +382,16 @@ void direct_int8(const Int8Input& input, const DirectGeometry& g, const DirectWe
   }
 }
 
-template void direct_float<Scalar>(const float*, const DirectGeometry&, const DirectWeights&,
-                                   const FloatGemmOutput&, int, int, void*);
-template void direct_int8<Scalar>(const Int8Input&, const DirectGeometry&, const DirectWeights&,
-                                  const QuantizedOutput&, int, int, void*);
-template void direct_int8<Scalar>(const Int8Input&, const DirectGeometry&, const DirectWeights&,
-                                  const FloatOutput&, int, int, void*);
-template void direct_int8<Scalar>(const Int8Input&, const DirectGeometry&, const DirectWeights&,
-                                  const Int32Output&, int, int, void*);
-template void direct_float<Simd128>(const float*, const DirectGeometry&, const DirectWeights&,
-                                    const FloatGemmOutput&, int, int, void*);
-template void direct_int8<Simd128>(const Int8Input&, const DirectGeometry&, const DirectWeights&,
-                                   const QuantizedOutput&, int, int, void*);
-template void direct_int8<Simd128>(const Int8Input&, const DirectGeometry&, const DirectWeights&,
-                                   const FloatOutput&, int, int, void*);
-template void direct_int8<Simd128>(const Int8Input&, const DirectGeometry&, const DirectWeights&,
-                                   const Int32Output&, int, int, void*);
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-template void direct_float<Relaxed>(const float*, const DirectGeometry&, const DirectWeights&,
-                                    const FloatGemmOutput&, int, int, void*);
-template void direct_int8<Relaxed>(const Int8Input&, const DirectGeometry&, const DirectWeights&,
-                                   const QuantizedOutput&, int, int, void*);
-template void direct_int8<Relaxed>(const Int8Input&, const DirectGeometry&, const DirectWeights&,
-                                   const FloatOutput&, int, int, void*);
-template void direct_int8<Relaxed>(const Int8Input&, const DirectGeometry&, const DirectWeights&,
-                                   const Int32Output&, int, int, void*);
-#endif
+#define ZP_INSTANTIATE(Isa)                                                                     \
+  template void direct_float<Isa>(const float*, const DirectGeometry&, const DirectWeights&,    \
+                                  const FloatGemmOutput&, int, int, void*);                     \
+  template void direct_int8<Isa>(const Int8Input&, const DirectGeometry&, const DirectWeights&, \
+                                 const QuantizedOutput&, int, int, void*);                      \
+  template void direct_int8<Isa>(const Int8Input&, const DirectGeometry&, const DirectWeights&, \
+                                 const FloatOutput&, int, int, void*);                          \
+  template void direct_int8<Isa>(const Int8Input&, const DirectGeometry&, const DirectWeights&, \
+                                 const Int32Output&, int, int, void*);
+ZP_FOR_EACH_ISA(ZP_INSTANTIATE)
+#undef ZP_INSTANTIATE
 
 }  // namespace zp::kernels

@@ -527,19 +527,12 @@ void binary_bytes(ByteBinary f, const Broadcast& shape, const ByteOperand& left,
   }
 }
 
-template void binary<Scalar>(Binary, const Broadcast&, const float*, const float*, float*, int64_t, int64_t,
-                             float, float);
-template void binary_bytes<Scalar>(ByteBinary, const Broadcast&, const ByteOperand&, const ByteOperand&,
-                                   const ByteResult&, int64_t, int64_t);
-template void binary<Simd128>(Binary, const Broadcast&, const float*, const float*, float*, int64_t, int64_t,
-                              float, float);
-template void binary_bytes<Simd128>(ByteBinary, const Broadcast&, const ByteOperand&, const ByteOperand&,
-                                    const ByteResult&, int64_t, int64_t);
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-template void binary<Relaxed>(Binary, const Broadcast&, const float*, const float*, float*, int64_t, int64_t,
-                              float, float);
-template void binary_bytes<Relaxed>(ByteBinary, const Broadcast&, const ByteOperand&, const ByteOperand&,
-                                    const ByteResult&, int64_t, int64_t);
-#endif
+#define ZP_INSTANTIATE(Isa)                                                                                 \
+  template void binary<Isa>(Binary, const Broadcast&, const float*, const float*, float*, int64_t, int64_t, \
+                            float, float);                                                                  \
+  template void binary_bytes<Isa>(ByteBinary, const Broadcast&, const ByteOperand&, const ByteOperand&,     \
+                                  const ByteResult&, int64_t, int64_t);
+ZP_FOR_EACH_ISA(ZP_INSTANTIATE)
+#undef ZP_INSTANTIATE
 
 }  // namespace zp::kernels

@@ -214,27 +214,15 @@ DynamicScale dynamic_scale(Extent extent) {
   return {scale, static_cast<uint8_t>(infinite ? 255.0f : std::nearbyint(zero_point))};
 }
 
-template void quantize<Scalar>(const float*, float, int32_t, DType, void*, size_t, size_t);
-template void dequantize<Scalar>(const void*, DType, float, int32_t, float*, size_t, size_t);
-template void quantize_each<Scalar>(const float*, const float*, const int32_t*, DType, void*, size_t, size_t);
-template void dequantize_each<Scalar>(const void*, DType, const float*, const int32_t*, float*, size_t,
-                                      size_t);
-template Extent extent_with_zero<Scalar>(const float*, size_t);
-template void quantize<Simd128>(const float*, float, int32_t, DType, void*, size_t, size_t);
-template void dequantize<Simd128>(const void*, DType, float, int32_t, float*, size_t, size_t);
-template void quantize_each<Simd128>(const float*, const float*, const int32_t*, DType, void*, size_t,
-                                     size_t);
-template void dequantize_each<Simd128>(const void*, DType, const float*, const int32_t*, float*, size_t,
-                                       size_t);
-template Extent extent_with_zero<Simd128>(const float*, size_t);
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-template void quantize<Relaxed>(const float*, float, int32_t, DType, void*, size_t, size_t);
-template void dequantize<Relaxed>(const void*, DType, float, int32_t, float*, size_t, size_t);
-template void quantize_each<Relaxed>(const float*, const float*, const int32_t*, DType, void*, size_t,
-                                     size_t);
-template void dequantize_each<Relaxed>(const void*, DType, const float*, const int32_t*, float*, size_t,
-                                       size_t);
-template Extent extent_with_zero<Relaxed>(const float*, size_t);
-#endif
+#define ZP_INSTANTIATE(Isa)                                                                            \
+  template void quantize<Isa>(const float*, float, int32_t, DType, void*, size_t, size_t);             \
+  template void dequantize<Isa>(const void*, DType, float, int32_t, float*, size_t, size_t);           \
+  template void quantize_each<Isa>(const float*, const float*, const int32_t*, DType, void*, size_t,   \
+                                   size_t);                                                            \
+  template void dequantize_each<Isa>(const void*, DType, const float*, const int32_t*, float*, size_t, \
+                                     size_t);                                                          \
+  template Extent extent_with_zero<Isa>(const float*, size_t);
+ZP_FOR_EACH_ISA(ZP_INSTANTIATE)
+#undef ZP_INSTANTIATE
 
 }  // namespace zp::kernels

@@ -60,10 +60,9 @@ void look_up(const std::uint8_t* table, const std::uint8_t* from, std::uint8_t* 
   for (; i < count; ++i) to[i] = table[from[i]];
 }
 
-template void look_up<Scalar>(const std::uint8_t*, const std::uint8_t*, std::uint8_t*, std::size_t);
-template void look_up<Simd128>(const std::uint8_t*, const std::uint8_t*, std::uint8_t*, std::size_t);
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-template void look_up<Relaxed>(const std::uint8_t*, const std::uint8_t*, std::uint8_t*, std::size_t);
-#endif
+#define ZP_INSTANTIATE(Isa) \
+  template void look_up<Isa>(const std::uint8_t*, const std::uint8_t*, std::uint8_t*, std::size_t);
+ZP_FOR_EACH_ISA(ZP_INSTANTIATE)
+#undef ZP_INSTANTIATE
 
 }  // namespace zp::kernels

@@ -150,10 +150,8 @@ void unary(Unary function, UnaryParameters parameters, const float* x, float* y,
   std::copy_n(some, rest, y + count - rest);
 }
 
-template void unary<Scalar>(Unary, UnaryParameters, const float*, float*, size_t);
-template void unary<Simd128>(Unary, UnaryParameters, const float*, float*, size_t);
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-template void unary<Relaxed>(Unary, UnaryParameters, const float*, float*, size_t);
-#endif
+#define ZP_INSTANTIATE(Isa) template void unary<Isa>(Unary, UnaryParameters, const float*, float*, size_t);
+ZP_FOR_EACH_ISA(ZP_INSTANTIATE)
+#undef ZP_INSTANTIATE
 
 }  // namespace zp::kernels

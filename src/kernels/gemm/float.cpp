@@ -217,13 +217,10 @@ void float_gemm(const GemmInput<float>& input, const FloatWeights& weights, cons
   }
 }
 
-template void float_gemm<Scalar>(const GemmInput<float>&, const FloatWeights&, const FloatGemmOutput&,
-                                 const OutputRange&, void*);
-template void float_gemm<Simd128>(const GemmInput<float>&, const FloatWeights&, const FloatGemmOutput&,
-                                  const OutputRange&, void*);
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-template void float_gemm<Relaxed>(const GemmInput<float>&, const FloatWeights&, const FloatGemmOutput&,
-                                  const OutputRange&, void*);
-#endif
+#define ZP_INSTANTIATE(Isa)                                                                           \
+  template void float_gemm<Isa>(const GemmInput<float>&, const FloatWeights&, const FloatGemmOutput&, \
+                                const OutputRange&, void*);
+ZP_FOR_EACH_ISA(ZP_INSTANTIATE)
+#undef ZP_INSTANTIATE
 
 }  // namespace zp::kernels

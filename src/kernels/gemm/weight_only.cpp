@@ -485,13 +485,10 @@ void weight_only_gemm(const GemmInput<float>& input, const BlockWeights& weights
   }
 }
 
-template void weight_only_gemm<Scalar>(const GemmInput<float>&, const BlockWeights&, const FloatGemmOutput&,
-                                       const OutputRange&, void*);
-template void weight_only_gemm<Simd128>(const GemmInput<float>&, const BlockWeights&, const FloatGemmOutput&,
-                                        const OutputRange&, void*);
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-template void weight_only_gemm<Relaxed>(const GemmInput<float>&, const BlockWeights&, const FloatGemmOutput&,
-                                        const OutputRange&, void*);
-#endif
+#define ZP_INSTANTIATE(Isa)                                                                                 \
+  template void weight_only_gemm<Isa>(const GemmInput<float>&, const BlockWeights&, const FloatGemmOutput&, \
+                                      const OutputRange&, void*);
+ZP_FOR_EACH_ISA(ZP_INSTANTIATE)
+#undef ZP_INSTANTIATE
 
 }  // namespace zp::kernels

@@ -54,10 +54,8 @@ void lstm_step_gradient(const LstmStep& s) {
   }
 }
 
-template void lstm_step_gradient<Scalar>(const LstmStep&);
-template void lstm_step_gradient<Simd128>(const LstmStep&);
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-template void lstm_step_gradient<Relaxed>(const LstmStep&);
-#endif
+#define ZP_INSTANTIATE(Isa) template void lstm_step_gradient<Isa>(const LstmStep&);
+ZP_FOR_EACH_ISA(ZP_INSTANTIATE)
+#undef ZP_INSTANTIATE
 
 }  // namespace zp::kernels

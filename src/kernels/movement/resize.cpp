@@ -144,30 +144,15 @@ void weigh_along(const In* in, Out* out, const WeightedAxis& axis, int64_t inner
   }
 }
 
-template void weigh_along<Scalar>(const float*, float*, const WeightedAxis&, int64_t, int64_t, int64_t);
-template void weigh_along<Scalar>(const uint8_t*, float*, const WeightedAxis&, int64_t, int64_t, int64_t);
-template void weigh_along<Scalar>(const int8_t*, float*, const WeightedAxis&, int64_t, int64_t, int64_t);
-template void weigh_along<Scalar>(const float*, uint8_t*, const WeightedAxis&, int64_t, int64_t, int64_t);
-template void weigh_along<Scalar>(const float*, int8_t*, const WeightedAxis&, int64_t, int64_t, int64_t);
-template void weigh_along<Scalar>(const uint8_t*, uint8_t*, const WeightedAxis&, int64_t, int64_t, int64_t);
-template void weigh_along<Scalar>(const int8_t*, int8_t*, const WeightedAxis&, int64_t, int64_t, int64_t);
-
-template void weigh_along<Simd128>(const float*, float*, const WeightedAxis&, int64_t, int64_t, int64_t);
-template void weigh_along<Simd128>(const uint8_t*, float*, const WeightedAxis&, int64_t, int64_t, int64_t);
-template void weigh_along<Simd128>(const int8_t*, float*, const WeightedAxis&, int64_t, int64_t, int64_t);
-template void weigh_along<Simd128>(const float*, uint8_t*, const WeightedAxis&, int64_t, int64_t, int64_t);
-template void weigh_along<Simd128>(const float*, int8_t*, const WeightedAxis&, int64_t, int64_t, int64_t);
-template void weigh_along<Simd128>(const uint8_t*, uint8_t*, const WeightedAxis&, int64_t, int64_t, int64_t);
-template void weigh_along<Simd128>(const int8_t*, int8_t*, const WeightedAxis&, int64_t, int64_t, int64_t);
-
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-template void weigh_along<Relaxed>(const float*, float*, const WeightedAxis&, int64_t, int64_t, int64_t);
-template void weigh_along<Relaxed>(const uint8_t*, float*, const WeightedAxis&, int64_t, int64_t, int64_t);
-template void weigh_along<Relaxed>(const int8_t*, float*, const WeightedAxis&, int64_t, int64_t, int64_t);
-template void weigh_along<Relaxed>(const float*, uint8_t*, const WeightedAxis&, int64_t, int64_t, int64_t);
-template void weigh_along<Relaxed>(const float*, int8_t*, const WeightedAxis&, int64_t, int64_t, int64_t);
-template void weigh_along<Relaxed>(const uint8_t*, uint8_t*, const WeightedAxis&, int64_t, int64_t, int64_t);
-template void weigh_along<Relaxed>(const int8_t*, int8_t*, const WeightedAxis&, int64_t, int64_t, int64_t);
-#endif
+#define ZP_INSTANTIATE(Isa)                                                                                 \
+  template void weigh_along<Isa>(const float*, float*, const WeightedAxis&, int64_t, int64_t, int64_t);     \
+  template void weigh_along<Isa>(const uint8_t*, float*, const WeightedAxis&, int64_t, int64_t, int64_t);   \
+  template void weigh_along<Isa>(const int8_t*, float*, const WeightedAxis&, int64_t, int64_t, int64_t);    \
+  template void weigh_along<Isa>(const float*, uint8_t*, const WeightedAxis&, int64_t, int64_t, int64_t);   \
+  template void weigh_along<Isa>(const float*, int8_t*, const WeightedAxis&, int64_t, int64_t, int64_t);    \
+  template void weigh_along<Isa>(const uint8_t*, uint8_t*, const WeightedAxis&, int64_t, int64_t, int64_t); \
+  template void weigh_along<Isa>(const int8_t*, int8_t*, const WeightedAxis&, int64_t, int64_t, int64_t);
+ZP_FOR_EACH_ISA(ZP_INSTANTIATE)
+#undef ZP_INSTANTIATE
 
 }  // namespace zp::kernels

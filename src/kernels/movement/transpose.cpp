@@ -212,11 +212,10 @@ void TransposePlan::run(const std::byte* in, std::byte* out, int64_t begin, int6
   }
 }
 
-template void TransposePlan::run<Scalar>(const std::byte*, std::byte*, int64_t, int64_t) const;
-template void TransposePlan::run<Simd128>(const std::byte*, std::byte*, int64_t, int64_t) const;
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-template void TransposePlan::run<Relaxed>(const std::byte*, std::byte*, int64_t, int64_t) const;
-#endif
+#define ZP_INSTANTIATE(Isa) \
+  template void TransposePlan::run<Isa>(const std::byte*, std::byte*, int64_t, int64_t) const;
+ZP_FOR_EACH_ISA(ZP_INSTANTIATE)
+#undef ZP_INSTANTIATE
 
 void transpose(const std::byte* in, std::byte* out, std::span<const int64_t> in_dims,
                std::span<const int> perm, size_t element_bytes) {

@@ -72,19 +72,12 @@ void scale_row(const float* x, float* y, size_t length, float factor, float term
   for (; i < length; ++i) y[i] = x[i] * factor + term;
 }
 
-template Moments moments<Scalar>(const float*, size_t);
-template RowStatistics normalize_row<Scalar>(const float*, float*, size_t, const float*, const float*, float,
-                                             bool);
-template void scale_row<Scalar>(const float*, float*, size_t, float, float);
-template Moments moments<Simd128>(const float*, size_t);
-template RowStatistics normalize_row<Simd128>(const float*, float*, size_t, const float*, const float*, float,
-                                              bool);
-template void scale_row<Simd128>(const float*, float*, size_t, float, float);
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-template Moments moments<Relaxed>(const float*, size_t);
-template RowStatistics normalize_row<Relaxed>(const float*, float*, size_t, const float*, const float*, float,
-                                              bool);
-template void scale_row<Relaxed>(const float*, float*, size_t, float, float);
-#endif
+#define ZP_INSTANTIATE(Isa)                                                                                  \
+  template Moments moments<Isa>(const float*, size_t);                                                       \
+  template RowStatistics normalize_row<Isa>(const float*, float*, size_t, const float*, const float*, float, \
+                                            bool);                                                           \
+  template void scale_row<Isa>(const float*, float*, size_t, float, float);
+ZP_FOR_EACH_ISA(ZP_INSTANTIATE)
+#undef ZP_INSTANTIATE
 
 }  // namespace zp::kernels

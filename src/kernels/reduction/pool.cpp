@@ -336,28 +336,15 @@ void average_pool_quantized(const void* input, DType in_type, void* output, DTyp
 
 // ---- for every instruction set
 
-template void max_pool<Scalar>(const float*, float*, const PoolGeometry&, const PoolRange&);
-template void max_pool<Scalar>(const uint8_t*, uint8_t*, const PoolGeometry&, const PoolRange&);
-template void max_pool<Scalar>(const int8_t*, int8_t*, const PoolGeometry&, const PoolRange&);
-template void average_pool<Scalar>(const float*, float*, const PoolGeometry&, const PoolRange&);
-template void average_pool_quantized<Scalar>(const void*, DType, void*, DType, const PoolGeometry&,
-                                             const PoolQuantization&, const PoolRange&);
-
-template void max_pool<Simd128>(const float*, float*, const PoolGeometry&, const PoolRange&);
-template void max_pool<Simd128>(const uint8_t*, uint8_t*, const PoolGeometry&, const PoolRange&);
-template void max_pool<Simd128>(const int8_t*, int8_t*, const PoolGeometry&, const PoolRange&);
-template void average_pool<Simd128>(const float*, float*, const PoolGeometry&, const PoolRange&);
-template void average_pool_quantized<Simd128>(const void*, DType, void*, DType, const PoolGeometry&,
-                                              const PoolQuantization&, const PoolRange&);
-
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-template void max_pool<Relaxed>(const float*, float*, const PoolGeometry&, const PoolRange&);
-template void max_pool<Relaxed>(const uint8_t*, uint8_t*, const PoolGeometry&, const PoolRange&);
-template void max_pool<Relaxed>(const int8_t*, int8_t*, const PoolGeometry&, const PoolRange&);
-template void average_pool<Relaxed>(const float*, float*, const PoolGeometry&, const PoolRange&);
-template void average_pool_quantized<Relaxed>(const void*, DType, void*, DType, const PoolGeometry&,
-                                              const PoolQuantization&, const PoolRange&);
-#endif
+#define ZP_INSTANTIATE(Isa)                                                                        \
+  template void max_pool<Isa>(const float*, float*, const PoolGeometry&, const PoolRange&);        \
+  template void max_pool<Isa>(const uint8_t*, uint8_t*, const PoolGeometry&, const PoolRange&);    \
+  template void max_pool<Isa>(const int8_t*, int8_t*, const PoolGeometry&, const PoolRange&);      \
+  template void average_pool<Isa>(const float*, float*, const PoolGeometry&, const PoolRange&);    \
+  template void average_pool_quantized<Isa>(const void*, DType, void*, DType, const PoolGeometry&, \
+                                            const PoolQuantization&, const PoolRange&);
+ZP_FOR_EACH_ISA(ZP_INSTANTIATE)
+#undef ZP_INSTANTIATE
 
 // ---- gradients
 

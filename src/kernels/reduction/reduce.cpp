@@ -356,10 +356,9 @@ void cumulative_sum(const CumulativeSum& c, DType type, const void* x, void* y, 
   cumulative_sum_of<uint64_t>(c, x, y, begin, end);
 }
 
-template void reduce<Scalar>(Reduce, const ReduceShape&, const float*, float*, int64_t, int64_t);
-template void reduce<Simd128>(Reduce, const ReduceShape&, const float*, float*, int64_t, int64_t);
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-template void reduce<Relaxed>(Reduce, const ReduceShape&, const float*, float*, int64_t, int64_t);
-#endif
+#define ZP_INSTANTIATE(Isa) \
+  template void reduce<Isa>(Reduce, const ReduceShape&, const float*, float*, int64_t, int64_t);
+ZP_FOR_EACH_ISA(ZP_INSTANTIATE)
+#undef ZP_INSTANTIATE
 
 }  // namespace zp::kernels

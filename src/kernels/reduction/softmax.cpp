@@ -89,13 +89,10 @@ void softmax_strided(const float* x, float* y, size_t length, size_t stride, boo
   }
 }
 
-template void softmax_row<Scalar>(const float*, float*, size_t, bool);
-template void softmax_strided<Scalar>(const float*, float*, size_t, size_t, bool, float*);
-template void softmax_row<Simd128>(const float*, float*, size_t, bool);
-template void softmax_strided<Simd128>(const float*, float*, size_t, size_t, bool, float*);
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-template void softmax_row<Relaxed>(const float*, float*, size_t, bool);
-template void softmax_strided<Relaxed>(const float*, float*, size_t, size_t, bool, float*);
-#endif
+#define ZP_INSTANTIATE(Isa)                                           \
+  template void softmax_row<Isa>(const float*, float*, size_t, bool); \
+  template void softmax_strided<Isa>(const float*, float*, size_t, size_t, bool, float*);
+ZP_FOR_EACH_ISA(ZP_INSTANTIATE)
+#undef ZP_INSTANTIATE
 
 }  // namespace zp::kernels

@@ -250,8 +250,7 @@ void check_int8(const ConvCase& c, bool transposed, bool is_signed, int zero_poi
 }
 
 void check_everywhere(const ConvCase& c, bool transposed) {
-  check_float<Scalar>(c, transposed);
-  check_float<Simd128>(c, transposed);
+  AllIsas::for_each([&]<class Isa>(Isa) { check_float<Isa>(c, transposed); });
   check_int8<Scalar>(c, transposed, false, 130, {});
   for (const bool is_signed : {false, true}) {
     const int zero_point = is_signed ? -9 : 130;
@@ -267,9 +266,6 @@ void check_everywhere(const ConvCase& c, bool transposed) {
 #endif
 #endif
   }
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-  check_float<Relaxed>(c, transposed);
-#endif
 }
 
 TEST(Conv, Pointwise) {

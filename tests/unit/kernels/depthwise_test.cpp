@@ -66,18 +66,12 @@ DirectGeometry geometry(int batch, int channels, int height, int width, int kern
 }
 
 void check_everywhere(const DirectGeometry& g) {
-  check_float<Depthwise, Scalar>(g);
-  check_float<Depthwise, Simd128>(g);
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-  check_float<Depthwise, Relaxed>(g);
-#endif
+  AllIsas::for_each([&]<class Isa>(Isa) { check_float<Depthwise, Isa>(g); });
   for (int w_zero_points : {0, 1, 2}) {
     for (const bool a_signed : {false, true}) {
-      check_int8<Depthwise, Scalar>(g, a_signed, a_signed ? -3 : 128, a_signed, w_zero_points, false);
-      check_int8<Depthwise, Simd128>(g, a_signed, a_signed ? -3 : 128, a_signed, w_zero_points, false);
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-      check_int8<Depthwise, Relaxed>(g, a_signed, a_signed ? -3 : 128, a_signed, w_zero_points, false);
-#endif
+      AllIsas::for_each([&]<class Isa>(Isa) {
+        check_int8<Depthwise, Isa>(g, a_signed, a_signed ? -3 : 128, a_signed, w_zero_points, false);
+      });
     }
   }
   check_int8<Depthwise, Simd128>(g, true, 127, true, 0, true);

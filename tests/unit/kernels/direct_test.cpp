@@ -63,11 +63,7 @@ void check(const DirectGeometry& g) {
 }
 
 void check_everywhere(const DirectGeometry& g) {
-  check<Scalar>(g);
-  check<Simd128>(g);
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-  check<Relaxed>(g);
-#endif
+  AllIsas::for_each([&]<class Isa>(Isa) { check<Isa>(g); });
 }
 
 TEST(Direct, ChannelsAndGroups) {

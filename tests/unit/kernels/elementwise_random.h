@@ -43,13 +43,8 @@ inline Padded<uint8_t> random_bytes(size_t count, uint32_t seed = 1) {
   return x;
 }
 
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-using VectorSets = ::testing::Types<Simd128, Relaxed>;
-using AllSets = ::testing::Types<Scalar, Simd128, Relaxed>;
-#else
-using VectorSets = ::testing::Types<Simd128>;
-using AllSets = ::testing::Types<Scalar, Simd128>;
-#endif
+using VectorSets = VectorIsas::in<::testing::Types>;
+using AllSets = AllIsas::in<::testing::Types>;
 
 struct SetName {
   template <class Isa>

@@ -362,11 +362,7 @@ void check_float(const FloatCase& c) {
 }
 
 void check_float_everywhere(const FloatCase& c) {
-  check_float<Scalar>(c);
-  check_float<Simd128>(c);
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-  check_float<Relaxed>(c);
-#endif
+  AllIsas::for_each([&]<class Isa>(Isa) { check_float<Isa>(c); });
 }
 
 TEST(FloatGemm, AllRemaindersOfRowsAndColumns) {
@@ -422,11 +418,7 @@ void check_split() {
 }
 
 TEST(FloatGemm, DoesNotDependOnHowItIsSplit) {
-  check_split<Scalar>();
-  check_split<Simd128>();
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-  check_split<Relaxed>();
-#endif
+  AllIsas::for_each([]<class Isa>(Isa) { check_split<Isa>(); });
 }
 
 TEST(FloatGemm, MoreThanOneBlockOfRows) {

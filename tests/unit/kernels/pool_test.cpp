@@ -95,12 +95,9 @@ void check_max(const PoolGeometry& g) {
 
 TEST(Pool, MaximumIsTheLargestTapInsideTheInput) {
   for (const PoolGeometry& g : geometries()) {
-    check_max<Scalar, float>(g);
-    check_max<Simd128, float>(g);
-    check_max<Scalar, uint8_t>(g);
-    check_max<Simd128, uint8_t>(g);
-    check_max<Scalar, int8_t>(g);
-    check_max<Simd128, int8_t>(g);
+    AllIsas::for_each([&]<class Isa>(Isa) { check_max<Isa, float>(g); });
+    AllIsas::for_each([&]<class Isa>(Isa) { check_max<Isa, uint8_t>(g); });
+    AllIsas::for_each([&]<class Isa>(Isa) { check_max<Isa, int8_t>(g); });
   }
 }
 

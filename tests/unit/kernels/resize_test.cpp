@@ -65,7 +65,8 @@ void check_weighted(int64_t taps, int64_t inner) {
   std::vector<In> in(static_cast<size_t>(outer * axis.in * inner));
   for (In& v : in) v = static_cast<In>(random() % 120);
   const auto scalar = weigh<Scalar, In, Out>(in, axis, outer, inner);
-  EXPECT_EQ((weigh<Simd128, In, Out>(in, axis, outer, inner)), scalar);
+  VectorIsas::for_each(
+      [&]<class Isa>(Isa) { EXPECT_EQ((weigh<Isa, In, Out>(in, axis, outer, inner)), scalar); });
   for (int64_t o = 0; o < outer; ++o) {
     for (int64_t r = 0; r < axis.out; ++r) {
       for (int64_t i = 0; i < inner; ++i) {

@@ -28,11 +28,7 @@ void check() {
 }
 
 TEST(Table, EveryByte) {
-  check<Scalar>();
-  check<Simd128>();
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-  check<Relaxed>();
-#endif
+  AllIsas::for_each([]<class Isa>(Isa) { check<Isa>(); });
 }
 
 }  // namespace

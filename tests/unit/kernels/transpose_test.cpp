@@ -60,8 +60,7 @@ void check(const std::vector<int64_t>& dims, const std::vector<int>& perm, size_
 
 void check_all(const std::vector<int64_t>& dims, const std::vector<int>& perm) {
   for (size_t bytes : {1, 2, 4, 8, 16}) {
-    check<Scalar>(dims, perm, bytes);
-    check<Simd128>(dims, perm, bytes);
+    AllIsas::for_each([&]<class Isa>(Isa) { check<Isa>(dims, perm, bytes); });
   }
 }
 

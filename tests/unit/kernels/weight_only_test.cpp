@@ -111,11 +111,7 @@ void check(const Case& c) {
 }
 
 void check_everywhere(const Case& c) {
-  check<Scalar>(c);
-  check<Simd128>(c);
-#if ZEROPOINT_HAS_RELAXED_KERNELS
-  check<Relaxed>(c);
-#endif
+  AllIsas::for_each([&]<class Isa>(Isa) { check<Isa>(c); });
 }
 
 TEST(WeightOnly, EveryWidthSignAndZeroPoint) {
