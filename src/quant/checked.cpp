@@ -11,7 +11,7 @@
 #include "core/stopwatch.h"
 #include "core/text.h"
 #include "quant/qdq.h"
-#include "quant/search.h"
+#include "quant/search/output_errors.h"
 #include "quant/spread.h"
 
 namespace zp::quant {

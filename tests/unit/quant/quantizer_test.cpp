@@ -4,7 +4,7 @@
 
 #include "quant/format.h"
 #include "quant/observer.h"
-#include "quant/search.h"
+#include "quant/search/output_errors.h"
 #include "quant/spread.h"
 #include "runtime/prepare.h"
 #include "unit/quant/quantize.h"

@@ -1,3 +1,5 @@
+#include "quant/search/output_errors.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -5,7 +7,6 @@
 #include "core/error.h"
 #include "core/stopwatch.h"
 #include "quant/qdq.h"
-#include "quant/search.h"
 #include "runtime/prepare.h"
 
 namespace zp::quant {
