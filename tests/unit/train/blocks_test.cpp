@@ -1,5 +1,5 @@
 // Training block by block: where a model is cut, and what that does for it.
-#include "train/blocks.h"
+#include "train/qat/blocks.h"
 
 #include <cmath>
 

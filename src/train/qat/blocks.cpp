@@ -1,4 +1,4 @@
-#include "train/blocks.h"
+#include "train/qat/blocks.h"
 
 #include <algorithm>
 #include <cmath>

@@ -4,12 +4,22 @@
 #pragma once
 
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "quant/stage.h"
 #include "train/trainer.h"
 
 namespace zp::train {
+
+// Names of parameters: of a weight or a bias the value's own, with a suffix where they are not the value
+// itself.
+inline constexpr std::string_view kPrefix = "parameter:";
+inline constexpr std::string_view kRounding = "/rounding";
+inline std::string group_name(size_t group) { return "group " + std::to_string(group); }
+
+// A stretched sigmoid reaches 0 and 1 (Louizos et al. 2018).
+inline constexpr float kStretch = 1.2f, kShift = -0.1f;
 
 // What is to be small about one output of the model.
 struct Aim {
@@ -70,8 +80,8 @@ class Learned {
   struct Activation {
     ValueId x, integers;  // of the Q
     int32_t group;
-    bool moved =
-        false;  // x are values that were quantized in the same way, in other places: they stay as they are
+    // x are values that were quantized in the same way, in other places: they stay as they are.
+    bool moved = false;
     bool follows = false;                     // x depends on what is trained
     ValueId low = kNoValue, high = kNoValue;  // bounds of the Clip before it, if it has one
   };
@@ -89,6 +99,9 @@ class Learned {
   void add_clip(Activation& a);
   void take_rounding(const Weight& w, const Tensor& rounding);
   void write();
+  void write_weights();
+  void write_activations();
+  void write_biases();
 
   quant::JobState& state_;
   const quant::Training& settings_;

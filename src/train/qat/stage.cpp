@@ -8,7 +8,7 @@
 
 #include "core/decimal.h"
 #include "core/error.h"
-#include "train/learned.h"
+#include "train/qat/learned.h"
 
 namespace zp::train {
 namespace {

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "graph/graph.h"
-#include "train/learned.h"
+#include "train/qat/learned.h"
 
 namespace zp::train {
 
