@@ -2,7 +2,7 @@
 //
 //   specialize   every shape a number, what follows from shapes alone evaluated      specialize.cpp
 //   lower        DQ -> op -> Q and activations absorbed into operators' kernels      lower.cpp
-//   assemble     order of dimensions, kernels, arena                                 assemble.cpp
+//   assemble     order of dimensions, kernels, arena                                 assembler.h
 //
 // Some shapes follow from values that only a run computes (the lengths that a speech synthesizer chooses).
 // There the plan ends: it computes those values and all that does not depend on them, and says what is left
