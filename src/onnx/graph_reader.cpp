@@ -1,0 +1,281 @@
+#include "onnx/graph_reader.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "onnx/schema.h"
+
+namespace zp::onnx {
+namespace {
+
+constexpr std::string_view kConstant = "Constant";  // the one operator that reading itself replaces
+
+// A new value of this graph.
+ValueId define(Scope& scope, const std::string& name, const Node* by = nullptr) {
+  const auto id = static_cast<ValueId>(scope.graph.values.size());
+  if (!scope.ids.emplace(name, id).second) {
+    ErrorDetails details{.tensor = name};
+    if (by) details.node = by->name, details.op = qualified_name(*by);
+    fail({"value ", quoted(name), " is made twice"}, details);
+  }
+  scope.graph.values.push_back({.name = name, .dtype = DType::kUndefined, .shape = {}, .constant = {}});
+  return id;
+}
+
+// The value called `name`, of this graph or captured from one around it; kNoValue if there is none.
+ValueId resolve(Scope& scope, const std::string& name) {
+  if (const auto at = scope.ids.find(name); at != scope.ids.end()) return at->second;
+  if (!scope.outer) return kNoValue;
+  const ValueId outer = resolve(*scope.outer, name);
+  if (outer == kNoValue) return kNoValue;
+  const auto id = static_cast<ValueId>(scope.graph.values.size());
+  // A constant is one in here as well as out there (they share its data); only computed values are captured.
+  scope.graph.values.push_back(scope.outer->graph[outer]);
+  if (!scope.graph[id].constant) scope.graph.captures.push_back({.outer = outer, .inner = id});
+  scope.ids.emplace(name, id);
+  return id;
+}
+
+}  // namespace
+
+void GraphReader::read(Message message, Graph& graph, Scope* outer, int depth) {
+  if (depth > kMaxSubgraphDepth) {
+    fail({"subgraphs are nested deeper than ", kMaxSubgraphDepth, " levels"});
+  }
+  Scope scope{.graph = graph, .outer = outer};
+  PendingGraph pending = read_fields(message, scope);
+  finish_inputs(pending, scope);
+  finish_nodes(pending, scope, depth);
+  finish_outputs(pending, scope);
+  sort_topologically(graph);
+}
+
+GraphReader::PendingGraph GraphReader::read_fields(Message message, Scope& scope) {
+  Graph& graph = scope.graph;
+  PendingGraph pending;
+  while (message.next()) {
+    switch (message.tag()) {
+      case graph_field::kNode:
+        pending.nodes.push_back(read_node(message.message("NodeProto")));
+        break;
+      case graph_field::kName:
+        graph.name = free_text(message.bytes());
+        break;
+      case graph_field::kInitializer: {
+        NamedTensor initializer =
+            read_tensor_message(message.message("TensorProto"), file_, "initializer without a name");
+        if (initializer.name.empty()) fail("an initializer has no name");
+        Value& value = graph[define(scope, initializer.name)];
+        value.dtype = initializer.tensor.dtype();
+        value.shape = symbolic(initializer.tensor.dims());
+        value.constant = std::move(initializer.tensor);
+        break;
+      }
+      case graph_field::kInput:
+        pending.inputs.push_back(read_value_info(message.message("ValueInfoProto")));
+        break;
+      case graph_field::kOutput:
+        pending.outputs.push_back(read_value_info(message.message("ValueInfoProto")));
+        break;
+      case graph_field::kValueInfo:
+        pending.infos.push_back(read_value_info(message.message("ValueInfoProto")));
+        break;
+      case graph_field::kSparseInitializer:
+        throw_error(ErrorCode::kUnsupportedType, "the model has sparse initializers, which are not supported",
+                    {.hint = "export the model with dense weights"});
+      default:
+        message.skip();
+    }
+  }
+  return pending;
+}
+
+void GraphReader::finish_inputs(const PendingGraph& pending, Scope& scope) {
+  Graph& graph = scope.graph;
+  const bool main_graph = scope.outer == nullptr;
+  TextSet input_names;
+  for (const Declared& input : pending.inputs) {
+    if (!input_names.insert(input.name).second) {
+      fail({"two graph inputs are called ", quoted(input.name)}, {.tensor = input.name});
+    }
+    // Before IR version 4 every initializer had to be an input too; since then, such an input is a default.
+    // Both are constants, unless a run is fed another value.
+    const auto known = scope.ids.find(input.name);
+    const bool initialized = known != scope.ids.end();
+    const ValueId id = initialized ? known->second : define(scope, input.name);
+    declare(graph, id, input, main_graph ? As::kInput : As::kInner, shapes_);
+    (initialized ? graph.defaults : graph.inputs).push_back(id);
+  }
+}
+
+void GraphReader::finish_nodes(PendingGraph& all, Scope& scope, int depth) {
+  Graph& graph = scope.graph;
+  // Nodes may stand in any order: all outputs first, then constants (which subgraphs copy), then everything
+  // else.
+  name_nodes(all.nodes);
+  for (PendingNode& pending : all.nodes) {
+    Node& node = pending.node;
+    for (const std::string& output : pending.outputs) {
+      node.outputs.push_back(output.empty() ? kNoValue : define(scope, output, &node));
+    }
+    while (!node.outputs.empty() && node.outputs.back() == kNoValue) node.outputs.pop_back();
+    if (node.outputs.empty()) fail({"node ", quoted(node.name), " has no output"}, where(model_, node));
+  }
+  const auto for_each_node = [&](bool constants, auto&& body) {
+    for (PendingNode& pending : all.nodes) {
+      if (pending.node.is(kConstant) != constants) continue;
+      try {
+        body(pending);
+      } catch (Error& e) {
+        e.add_details(where(model_, pending.node));
+        throw;
+      }
+    }
+  };
+  for_each_node(true, [&](PendingNode& pending) { finish_constant(pending, scope); });
+  for_each_node(false, [&](PendingNode& pending) {
+    finish_node(pending, scope, depth);
+    graph.nodes.push_back(std::move(pending.node));
+  });
+}
+
+void GraphReader::finish_outputs(const PendingGraph& pending, Scope& scope) {
+  Graph& graph = scope.graph;
+  const bool main_graph = scope.outer == nullptr;
+  TextSet output_names;
+  for (const Declared& output : pending.outputs) {
+    const ValueId id = resolve(scope, output.name);
+    if (id == kNoValue)
+      fail({"nothing makes the graph output ", quoted(output.name)}, {.tensor = output.name});
+    if (!output_names.insert(output.name).second) {
+      fail({"the graph output ", quoted(output.name), " is listed twice"}, {.tensor = output.name});
+    }
+    const bool is_input = std::ranges::find(graph.inputs, id) != graph.inputs.end();
+    // What an input is, its own declaration says.
+    if (!is_input) declare(graph, id, output, main_graph ? As::kOutput : As::kInner, shapes_);
+    graph.outputs.push_back(id);
+  }
+  if (graph.outputs.empty()) fail(main_graph ? "the model has no outputs" : "a subgraph has no outputs");
+  for (const Declared& info : pending.infos) {
+    if (const auto known = scope.ids.find(info.name); known != scope.ids.end())
+      if (std::ranges::find(graph.inputs, known->second) == graph.inputs.end())
+        declare(graph, known->second, info, As::kInner, shapes_);
+  }
+}
+
+GraphReader::PendingNode GraphReader::read_node(Message message) {
+  PendingNode pending;
+  Node& node = pending.node;
+  while (message.next()) {
+    switch (message.tag()) {
+      case node_field::kInput:
+        pending.inputs.push_back(name_field(message, "the value name"));
+        break;
+      case node_field::kOutput:
+        pending.outputs.push_back(name_field(message, "the value name"));
+        break;
+      case node_field::kName:
+        node.name = name_field(message, "the node name");
+        break;
+      case node_field::kOpType:
+        node.op_type = name_field(message, "the operator");
+        break;
+      case node_field::kDomain:
+        node.domain = domain_field(message);
+        break;
+      case node_field::kAttribute:
+        pending.attributes.push_back(message.message("AttributeProto"));
+        break;
+      default:
+        message.skip();
+    }
+  }
+  return pending;
+}
+
+// Gives every node a name that no other node of the graph has: reports go by them.
+void GraphReader::name_nodes(std::vector<PendingNode>& nodes) {
+  TextSet taken, given;
+  for (const PendingNode& pending : nodes) taken.insert(pending.node.name);
+  TextMap<int> last_suffix;  // so that a thousand nodes of one name do not take a million look-ups
+  for (PendingNode& pending : nodes) {
+    std::string& name = pending.node.name;
+    if (name.empty() || given.contains(name)) {
+      std::string wanted = name;
+      for (const std::string& output : pending.outputs)
+        if (wanted.empty()) wanted = output;
+      name = wanted;
+      while (taken.contains(name)) name = wanted + "_" + std::to_string(++last_suffix[wanted]);
+      taken.insert(name);
+    }
+    given.insert(name);
+  }
+}
+
+void GraphReader::finish_node(PendingNode& pending, Scope& scope, int depth) {
+  Node& node = pending.node;
+  if (node.op_type.empty()) fail({"node ", quoted(node.name), " has no operator"});
+  if (functions_.contains(node.domain + "." + node.op_type)) {
+    throw_error(ErrorCode::kUnsupportedOperator,
+                {"node ", quoted(node.name), " calls the function ", printable(qualified_name(node)),
+                 " that the model defines itself, which is not supported"},
+                {.hint = "export the model again with its functions inlined"});
+  }
+  if (node.domain.empty() && !model_.opsets.contains("")) {
+    fail({"node ", quoted(node.name), " uses the operator ", printable(qualified_name(node)),
+          ", but the model does not import an opset of ai.onnx"});
+  }
+  for (const std::string& input : pending.inputs) {
+    const ValueId id = input.empty() ? kNoValue : resolve(scope, input);
+    if (id == kNoValue && !input.empty()) {
+      fail({"node ", quoted(node.name), " (", printable(qualified_name(node)), ") reads ", quoted(input),
+            ", which is neither an input, an initializer, nor made by a node"},
+           {.tensor = input});
+    }
+    node.inputs.push_back(id);
+  }
+  while (!node.inputs.empty() && node.inputs.back() == kNoValue) node.inputs.pop_back();
+  for (Message& attribute : pending.attributes) {
+    auto [name, value] = read_attribute(attribute, scope, depth);
+    if (!node.attributes.emplace(name, std::move(value)).second)
+      fail({"attribute ", quoted(name), " is given twice"});
+  }
+}
+
+// ai.onnx.Constant: its one attribute is the value.
+void GraphReader::finish_constant(PendingNode& pending, Scope& scope) {
+  Node& node = pending.node;
+  Graph& graph = scope.graph;
+  std::optional<Tensor> tensor;
+  const bool simple = pending.inputs.empty() && node.outputs.size() == 1 && pending.attributes.size() == 1;
+  if (simple) {
+    auto [name, value] = read_attribute(pending.attributes[0], scope, kMaxSubgraphDepth);
+    const auto vector_of = []<class T>(const std::vector<T>& list) {
+      return Tensor::of<T>({static_cast<int64_t>(list.size())}, list);
+    };
+    if (std::holds_alternative<RawAttribute>(value)) {
+      throw_error(ErrorCode::kUnsupportedOperator,
+                  {"attribute ", quoted(name), " of the Constant is sparse, which is not supported"},
+                  {.hint = "export the model with dense weights"});
+    }
+    if (auto* t = std::get_if<Tensor>(&value); t && name == "value") tensor = std::move(*t);
+    if (auto* f = std::get_if<float>(&value); f && name == "value_float") tensor = Tensor::scalar(*f);
+    if (auto* i = std::get_if<int64_t>(&value); i && name == "value_int") tensor = Tensor::scalar(*i);
+    if (auto* s = std::get_if<std::string>(&value); s && name == "value_string")
+      tensor = Tensor::of_strings({}, {*s});
+    if (auto* f = std::get_if<std::vector<float>>(&value); f && name == "value_floats")
+      tensor = vector_of(*f);
+    if (auto* i = std::get_if<std::vector<int64_t>>(&value); i && name == "value_ints")
+      tensor = vector_of(*i);
+    if (auto* s = std::get_if<std::vector<std::string>>(&value); s && name == "value_strings") {
+      tensor = Tensor::of_strings({static_cast<int64_t>(s->size())}, std::move(*s));
+    }
+  }
+  if (!tensor) fail({"node ", quoted(node.name), " is a Constant without exactly one value"});
+  Value& value = graph[node.outputs[0]];
+  value.dtype = tensor->dtype();
+  value.shape = symbolic(tensor->dims());
+  value.constant = std::move(*tensor);
+}
+
+}  // namespace zp::onnx
