@@ -1,0 +1,206 @@
+#include "onnx/versions.h"
+
+#include <algorithm>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
+
+#include "core/error.h"
+#include "onnx/onnx.h"
+#include "onnx/schema.h"
+#include "onnx/used_values.h"
+#include "ops/infer.h"
+#include "ops/op.h"
+#include "ops/respell.h"
+
+namespace zp::onnx {
+namespace {
+
+// The IR version that came with each opset, from kOldestOpset on; at least 4, since which initializers need
+// not be inputs.
+constexpr int8_t kIrVersions[] = {4, 4, 4, 5, 6, 7, 7, 7, 8, 8, 8, 8, 9, 9, 10, 10, 11, 12, 13, 13, 13, 14};
+static_assert(std::size(kIrVersions) == kNewestOpset - kOldestOpset + 1);
+
+// Operators that no file in ops/ handles, with the opset up to kOpset since which their older forms are
+// others: attributes that became inputs, or have other names for their values or other defaults.
+constexpr std::pair<std::string_view, int64_t> kChanged[] = {
+    {"DFT", 20}, {"GRU", 7}, {"GridSample", 20}, {"Hardmax", 13}, {"RNN", 7}, {"RoiAlign", 16}, {"Scan", 9}};
+
+// Whether an operator that is not handled means the same in the opset of its file and in another.
+void require_form(const Node& node, int64_t opset, int64_t to) {
+  for (const auto& [name, since] : kChanged) {
+    if (node.op_type != name || opset >= since || to < since) continue;
+    throw_error(ErrorCode::kUnsupportedOperator,
+                {"node '", node.name, "' is a ", name, " of opset ", opset,
+                 ", which means something else since opset ", since, "; the model needs opset ", to},
+                {.node = node.name,
+                 .op = qualified_name(node) + "-" + std::to_string(opset),
+                 .hint = {"export the model for opset ", since, " or newer"}});
+  }
+}
+
+template <class F>
+void for_subgraphs(const Node& node, F&& f) {
+  for (const auto& [key, attribute] : node.attributes)
+    if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) f(**sub);
+}
+
+bool is_unknown(const Node& node) { return node.domain.empty() && !find_op("", node.op_type); }
+
+bool has_unknown(const Graph& graph) {
+  return std::ranges::any_of(graph.nodes, [](const Node& node) {
+    bool has = is_unknown(node);
+    for_subgraphs(node, [&](const Graph& sub) { has |= has_unknown(sub); });
+    return has;
+  });
+}
+
+void require_forms(const Graph& graph, int64_t from, int64_t to) {
+  for (const Node& node : graph.nodes) {
+    if (is_unknown(node)) require_form(node, from, to);
+    for_subgraphs(node, [&](const Graph& sub) { require_forms(sub, from, to); });
+  }
+}
+
+// Brings the nodes of a graph to the form of an opset. With `expand`, what the opset has not is spelled out
+// where that can be.
+class Respeller {
+ public:
+  Respeller(int64_t opset, bool expand) : opset_(opset), expand_(expand) {}
+
+  void run(Graph& graph) {
+    std::vector<Node> nodes = std::move(graph.nodes);
+    graph.nodes.clear();
+    for (Node& node : nodes) {
+      add(graph, std::move(node));
+      for_subgraphs(graph.nodes.back(), [&](Graph& sub) { run(sub); });
+    }
+  }
+  // The opset that all of it needs, and the first node that needs it.
+  LowestOpset lowest{.opset = kOldestOpset, .node = {}, .op = {}};
+
+ private:
+  void add(Graph& graph, Node node) {
+    Node spelled = node;
+    const int64_t needed = respell(graph, spelled, opset_);
+    const OpDef* def = find_op(node.domain, node.op_type);
+    if (needed > opset_ && expand_ && def->expand && is_float(graph, node.input(0))) {
+      std::vector<Node> pieces = spelled_out(graph, std::move(node), *def);
+      for (Node& n : pieces) add(graph, std::move(n));
+      if (!pieces.empty()) return;
+    }
+    if (needed > lowest.opset) lowest = {needed, spelled.name, qualified_name(spelled)};
+    graph.nodes.push_back(std::move(spelled));
+  }
+
+  // Constants get the type of the input, which has to be known.
+  static bool is_float(const Graph& graph, ValueId v) {
+    const DType type = v == kNoValue ? DType::kUndefined : graph[v].dtype;
+    return type == DType::kFloat32 || type == DType::kFloat16 || type == DType::kFloat64;
+  }
+
+  static std::vector<Node> spelled_out(Graph& graph, Node node, const OpDef& def) {
+    Canonicalize c{.graph = graph, .node = std::move(node), .version = kOpset, .nodes = {}};
+    def.expand(c);
+    try {
+      for (const Node& n : c.nodes) infer_node(graph, n);
+    } catch (const Error& e) {
+      // In a branch that does not fit, and may never be taken, it stays whole.
+      if (e.code() == ErrorCode::kOutOfMemory) throw;
+      c.nodes.clear();
+    }
+    return std::move(c.nodes);
+  }
+
+  int64_t opset_;
+  bool expand_;
+};
+
+// The IR version that the types of values need.
+int64_t ir_of_types(const Graph& graph) {
+  int64_t ir = 0;
+  const std::vector<bool> used = used_values(graph);  // others are not written
+  for (size_t i = 0; i < used.size(); ++i) {
+    const DType type = used[i] ? graph.values[i].dtype : DType::kUndefined;
+    const int bits = type == DType::kUndefined || type == DType::kString ? 8 : bits_of(type);
+    ir = std::max<int64_t>(ir, bits == 4 ? 10 : bits == 2 ? 13 : 0);
+  }
+  for (const Node& node : graph.nodes)
+    for_subgraphs(node, [&](const Graph& sub) { ir = std::max(ir, ir_of_types(sub)); });
+  return ir;
+}
+
+int64_t file_opset(const Model& model) {
+  const auto file = model.opsets.find("");
+  return file == model.opsets.end() ? kOpset : file->second;
+}
+
+LowestOpset lowest_opset(const Model& model, bool expand) {
+  Respeller respeller(kOldestOpset, expand);
+  Graph copy = clone(model.graph);
+  respeller.run(copy);
+  const int64_t file = file_opset(model);
+  if (file > respeller.lowest.opset && has_unknown(model.graph)) return {file, {}, {}};
+  return respeller.lowest;
+}
+
+bool has_pairs(const Graph& graph) {
+  return std::ranges::any_of(graph.nodes, [](const Node& node) {
+    const OpDef* def = find_op(node.domain, node.op_type);
+    return (def && def->role != QdqRole::kNone) ||
+           std::ranges::any_of(node.attributes, [](const auto& entry) {
+             const auto* sub = std::get_if<std::shared_ptr<Graph>>(&entry.second);
+             return sub && has_pairs(**sub);
+           });
+  });
+}
+
+// ONNX Runtime's optimizer moves integers through operators around Q/DQ pairs and adds others, as if the
+// opset were one that has them so: DepthToSpace of uint8 (13), Round (11).
+constexpr int64_t kOpsetOfPairs = 13;
+
+// What is written unless somebody says otherwise. Newer operators that were found in the file's pieces go
+// back to pieces rather than ask for a newer opset than the file had.
+int64_t usual_opset(const Model& model, int64_t lowest) {
+  const int64_t whole = lowest_opset(model, false).opset;
+  const int64_t least = has_pairs(model.graph) && !has_unknown(model.graph) ? kOpsetOfPairs : kOldestOpset;
+  return std::max({lowest, least, std::min(whole, file_opset(model))});
+}
+
+}  // namespace
+
+LowestOpset lowest_opset(const Model& model) { return lowest_opset(model, true); }
+
+Versions versions_of(const Model& model, int64_t opset) {
+  const LowestOpset lowest = lowest_opset(model);
+  const int64_t written = opset == 0 ? usual_opset(model, lowest.opset) : opset;
+  if (written > kNewestOpset) {
+    throw_error(ErrorCode::kInvalidArgument,
+                {"opset ", opset, " is not known here; the newest is ", kNewestOpset});
+  }
+  const int64_t file = file_opset(model);
+  if (written > std::max<int64_t>(file, kOpset) && has_unknown(model.graph)) {
+    throw_error(ErrorCode::kInvalidArgument,
+                {"operators that are not known here have the form of opset ", file, ", not of opset ", opset},
+                {.hint = {"the model can be written as opset ", file}});
+  }
+  if (written < lowest.opset) {
+    const std::string who = lowest.node.empty() ? std::string("an operator that is not known here")
+                                                : "node '" + lowest.node + "' (" + lowest.op + ")";
+    throw_error(ErrorCode::kInvalidArgument,
+                {"the model cannot be written as opset ", opset, ": ", who, " needs opset ", lowest.opset},
+                {.node = lowest.node,
+                 .op = lowest.op,
+                 .hint = {"the lowest opset that can say this model is ", lowest.opset}});
+  }
+  require_forms(model.graph, file, written);
+  return {written, std::max<int64_t>(kIrVersions[written - kOldestOpset], ir_of_types(model.graph))};
+}
+
+void respell_graph(Graph& graph, int64_t opset) { Respeller(opset, true).run(graph); }
+
+}  // namespace zp::onnx

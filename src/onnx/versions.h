@@ -1,0 +1,14 @@
+// The opset that a model needs, and its nodes in the form of another one.
+#pragma once
+
+#include <cstdint>
+
+#include "graph/graph.h"
+
+namespace zp::onnx {
+
+// Brings the nodes of a graph to the form of an opset; what the opset has not is spelled out where that can
+// be.
+void respell_graph(Graph& graph, int64_t opset);
+
+}  // namespace zp::onnx
