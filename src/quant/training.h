@@ -32,8 +32,8 @@ struct Training {
   bool learn_zero_points = false;  // of activations that have them (LSQ+, Bhalgat et al. 2020)
   // Values inside the model that are to be as in the float model too, by name.
   std::vector<std::string> intermediate;
-  // One block of the model after the other, from the inputs on: see train/blocks.h. Epochs are then those of
-  // each block.
+  // One block of the model after the other, from the inputs on: see train/qat/blocks.h. Epochs are then those
+  // of each block.
   bool blocks = false;
   bool freeze = false;  // what comes before an operator without a gradient, instead of an error
   uint64_t seed = 1;
