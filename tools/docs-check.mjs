@@ -101,7 +101,7 @@ const ownFlags = new Set(
     .flatMap((file) => textOf(file).match(/--[a-z][\w-]*/g) ?? []),
 );
 /** A flag is spelled out, or made from the name of an option. */
-const flagExists = (flag) => ownFlags.has(flag) || words.has(camelCase(flag));
+const flagExists = (flag) => ownFlags.has(flag) || words.has(camelCase(flag)) || words.has(flag.slice(2));
 
 function commandProblems(line) {
   const found = [];

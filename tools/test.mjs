@@ -74,7 +74,15 @@ async function googleTest(name, command, args = []) {
 
 async function nativeUnitTests(environment) {
   await buildPreset('native', environment);
-  return googleTest('native', join(root, 'build', 'native', 'zeropoint_tests'));
+  const { code, output } = await run(machineNode, ['tools/options.mjs', '--check'], {
+    quiet: true,
+    mayFail: true,
+  });
+  if (code !== 0) console.log(output);
+  return sum([
+    { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1 }, // the types and the document of options
+    await googleTest('native', join(root, 'build', 'native', 'zeropoint_tests')),
+  ]);
 }
 
 /** Node 20 hides relaxed SIMD, in older semantics; the development dependency is a newer one. */

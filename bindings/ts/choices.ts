@@ -1,7 +1,24 @@
 import { engine } from './engine/client.ts';
 import type { Choices } from './engine/module.ts';
 
-/** The modes, observers, repairs and their parameters that quantize() knows. */
+/** What quantize() knows: modes, observers, repairs, runtimes, and in `schema` every option, with words for all of them. */
 export async function choices(): Promise<Choices> {
-  return (await engine()).call('choices', []);
+  const { schema } = await engine();
+  const names = (all: readonly { name: string }[]) => all.map(({ name }) => name);
+  return {
+    modes: names(schema.modes),
+    observers: names(schema.observers),
+    repairs: names(schema.repairs),
+    runtimes: schema.runtimes,
+    options: schema.options
+      .filter(({ group }) => group === 'parameters')
+      .map(({ name, owner = '', default: value, min = -Infinity, max = Infinity }) => ({
+        name,
+        owner,
+        default: Number(value),
+        min,
+        max,
+      })),
+    schema,
+  };
 }

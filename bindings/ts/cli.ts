@@ -7,7 +7,7 @@ import { compareCommand } from './cli/compare.ts';
 import { inspectCommand } from './cli/inspect.ts';
 import { quantizeCommand } from './cli/quantize.ts';
 import { runCommand } from './cli/run.ts';
-import { version } from './node.ts';
+import { choices, version } from './node.ts';
 
 const program = new Command('zeropoint')
   .description('Quantizes ONNX models, runs them on integer kernels, and compares them with their originals.')
@@ -26,16 +26,11 @@ ${exitCodes.cannotRun} the model that was inspected cannot run here.
 Each command says more: zeropoint quantize --help`,
   );
 
-for (const command of [inspectCommand, quantizeCommand, runCommand, compareCommand, benchCommand]) {
-  program.addCommand(command());
-}
-
 // Commander's own exits become errors, so that there is one place that ends the process.
 const withoutExit = (command: Command): void => {
   command.exitOverride().showHelpAfterError(`(zeropoint ${command.name()} --help says more)`);
   command.commands.forEach(withoutExit);
 };
-withoutExit(program);
 installInterrupt();
 // Whoever reads our output may have had enough: `zeropoint inspect model.onnx | head`.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
@@ -43,7 +38,15 @@ process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   process.exit();
 });
 
+/** Commands whose flags are the engine's options: it is asked for them where one of these is meant. */
+const ofOptions = [inspectCommand, quantizeCommand];
+
 try {
+  const isMeant = process.argv.slice(2).some((word) => word === 'inspect' || word === 'quantize');
+  const schema = isMeant ? (await choices()).schema : undefined;
+  for (const command of ofOptions) program.addCommand(command(schema));
+  for (const command of [runCommand, compareCommand, benchCommand]) program.addCommand(command());
+  withoutExit(program);
   await program.parseAsync();
 } catch (error) {
   if (error instanceof CommanderError) {

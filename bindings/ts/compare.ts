@@ -1,6 +1,7 @@
 import type { LayerError, OutputAgreement } from './engine/module.ts';
 import { ZeropointError } from './errors.ts';
 import { buffersOf, countOf, isSamples, SampleReader, type Samples, take } from './feeds.ts';
+import { withTexts } from './findings.ts';
 import { internals, Model } from './model.ts';
 import * as check from './options.ts';
 import type { Progress } from './quantize.ts';
@@ -81,11 +82,18 @@ export async function compare(
     if (count === 0) throw new ZeropointError('invalid-argument', 'samples: there is not one sample');
     const [agreement, layerErrors] = jobs as [number, number | undefined];
     const { samples: seen, outputs, referenceMs, candidateMs } = await engine.call('agreement', [agreement]);
+    const { schema } = engine;
+    const layers =
+      layerErrors === undefined
+        ? []
+        : (await engine.call('layerErrors', [layerErrors])).map((layer) =>
+            withTexts<LayerError>(schema, layer),
+          );
     return {
       samples: seen,
       outputs,
       latency: { reference: referenceMs, candidate: candidateMs },
-      layers: layerErrors === undefined ? [] : await engine.call('layerErrors', [layerErrors]),
+      layers,
     };
   } finally {
     for (const job of jobs) engine.release(job);

@@ -10,13 +10,16 @@ export type {
   ActivationReport,
   ChannelSpread,
   Choices,
+  Described,
   Dim,
   Histogram,
   LayerError,
   LayerReport,
   ModelFacts,
+  OptionRow,
   OutputAgreement,
   Range,
+  Schema,
   StepInfo,
   TrainingProgress,
   Trial,
@@ -26,6 +29,7 @@ export type {
 } from './engine/module.ts';
 export { type ErrorCode, type ErrorDetails, errorCodes, ZeropointError } from './errors.ts';
 export type { Samples } from './feeds.ts';
+export { type Finding, type Remedy, wordsOf } from './findings.ts';
 export {
   type InspectOptions,
   type LoadOptions,
@@ -35,18 +39,16 @@ export {
 } from './model.ts';
 export type { RgbaImage } from './platform.ts';
 export type { Provenance } from './provenance.ts';
-export type {
-  Finding,
-  ModelFormat,
-  Progress,
-  QuantizeMode,
-  QuantizeOptions,
-  QuantizeReport,
-  SchemeOptions,
-  Target,
-  TrainingOptions,
-} from './quantize.ts';
+export type { Progress, QuantizeOptions, QuantizeReport, TrainingOptions } from './quantize.ts';
 export * from './samples/index.ts';
+export { defaultOf, exampleOf, formOf, fromText, type Target } from './schema.ts';
+export type {
+  EngineTrainingOptions,
+  FileOptions,
+  ModelFormat,
+  QuantizeMode,
+  SchemeOptions,
+} from './scheme-options.ts';
 export type { Outputs, RunOptions, Session, SessionOptions } from './session.ts';
 export type { ModelSource } from './source.ts';
 export { type Feeds, Tensor, type TensorData, type TensorLike, type TensorType } from './tensor.ts';

@@ -1,24 +1,26 @@
 import { asyncDispose, Owned } from './disposal.ts';
 import { type Engine, engine as theEngine } from './engine/client.ts';
 import type { ModelDescription } from './engine/host.ts';
-import type { EngineReport, ModelFacts, ValueInfo } from './engine/module.ts';
+import type { EngineReport, LayerReport, ModelFacts, ValueInfo } from './engine/module.ts';
 import { type ErrorCode, type ErrorDetails, ZeropointError } from './errors.ts';
+import { withTexts } from './findings.ts';
 import * as check from './options.ts';
 import { sha256 } from './provenance.ts';
 import {
   configFrom,
-  formats,
-  type ModelFormat,
+  fileChecks,
   needsSamples,
-  opsetCheck,
   type QuantizeOptions,
   type QuantizeReport,
   quantizeModel,
-  type SchemeOptions,
   schemeChecks,
 } from './quantize.ts';
+import { byItself } from './schema.ts';
+import type { FileOptions, SchemeOptions } from './scheme-options.ts';
 import { Session, type SessionOptions, sessionChecks } from './session.ts';
 import { bytesFrom, type ModelSource } from './source.ts';
+
+type Format = NonNullable<FileOptions['format']>;
 
 /** How Model.load() reads a model. */
 export interface LoadOptions {
@@ -96,7 +98,7 @@ export class Model {
   /** Bytes of the file that the model was read from, or that it would be written to. */
   readonly size: number;
   /** How toBytes() writes unless told otherwise. */
-  readonly format: ModelFormat;
+  readonly format: Format;
   /** The opset of ai.onnx that toBytes() writes unless told otherwise; undefined: the lowest that can say the model. */
   readonly opset: number | undefined;
   readonly #owned: Owned;
@@ -115,7 +117,7 @@ export class Model {
     engine: Engine,
     described: ModelDescription,
     size: number,
-    format: ModelFormat,
+    format: Format,
     { opset, source }: { opset?: number | undefined; source?: Promise<string | undefined> } = {},
   ) {
     this.#owned = new Owned(this, 'model', engine, described.id);
@@ -148,28 +150,32 @@ export class Model {
   async inspect(given: InspectOptions = {}): Promise<ModelReport> {
     const { engine, id } = this.#owned;
     const options = check.taken(given);
+    const { schema } = engine;
     check.checkOptions(options, {
-      ...schemeChecks(await engine.call('choices', [])),
+      ...schemeChecks(schema),
       dims: check.recordOf(check.integer(0, 2 ** 31)),
       measureWeights: check.boolean,
     });
     const { dims, measureWeights, ...scheme } = options;
     const facts = await engine.call('inspectModel', [id]);
-    const config = configFrom(
-      scheme,
-      facts.operators.map(({ op }) => op),
-    );
+    const config = configFrom(schema, scheme);
     // A model that cannot run can still be looked at.
     let problem = await engine.call('requireSupported', [id]).then(() => null, problemOf);
     const bound = dims ? (await engine.call('bindDims', [id, dims])).id : undefined;
     try {
       const plan = await engine
         .call('planOf', [bound ?? id, config, measureWeights ?? false])
+        .then(
+          (report): EngineReport => ({
+            ...report,
+            layers: report.layers.map((layer) => withTexts<LayerReport>(schema, layer)),
+          }),
+        )
         .catch((error: ZeropointError) => {
           // Where nothing is left to quantize, there is nothing against running it.
           const isDone = facts.quantized && error.message === 'the model is quantized already';
           if (!isDone) problem ??= problemOf(error);
-          return { ...noPlan, mode: config.mode, warnings: [error.message] };
+          return { ...noPlan, mode: scheme.mode ?? byItself(schema, 'mode'), warnings: [error.message] };
         });
       const { inputs, outputs, size } = this;
       return { ...facts, inputs, outputs, size, macs: plan.macs, problem, plan };
@@ -209,11 +215,11 @@ export class Model {
    * more.
    */
   toBytes(
-    options: { format?: ModelFormat | undefined; opset?: number | undefined } = {},
+    options: FileOptions = {},
   ): Promise<Uint8Array<ArrayBuffer>> & AsyncIterable<Uint8Array<ArrayBuffer>> {
     const write = async () => {
-      check.checkOptions(options, { format: check.oneOf(formats), opset: opsetCheck });
       const { engine, id } = this.#owned;
+      check.checkOptions(options, fileChecks(engine.schema));
       const { format = this.format, opset = this.opset ?? 0 } = options;
       return engine.call('writeModel', [id, format, opset]);
     };

@@ -61,6 +61,18 @@ export const anyOf =
 
 export const anything: Check = () => undefined;
 
+/** Options inside of options. */
+export const optionsOf =
+  (checks: Readonly<Record<string, Check>>): Check =>
+  (value) => {
+    try {
+      checkOptions(value, checks);
+      return undefined;
+    } catch (error) {
+      return (error as Error).message;
+    }
+  };
+
 /** Throws for the first option that is unknown or not what it may be. Undefined ones count as absent. */
 export function checkOptions(options: unknown, checks: Readonly<Record<string, Check>>): void {
   if (options === undefined) return;

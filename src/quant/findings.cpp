@@ -1,11 +1,9 @@
 #include "quant/findings.h"
 
 #include <algorithm>
-#include <cmath>
+#include <limits>
 
-#include "core/decimal.h"
 #include "core/sort.h"
-#include "core/text.h"
 #include "quant/report.h"
 
 namespace zp::quant {
@@ -28,15 +26,6 @@ constexpr double kFewSteps = 8;
 // dB there is something to be won.
 constexpr double kShifted = 0.3, kGood = 30;
 
-// Two or three digits that matter.
-std::string few_digits(double x) {
-  const double size = std::fabs(x);
-  const int decimals = size >= 10 || size == 0 ? 0 : size >= 1 ? 1 : size >= 0.1 ? 2 : 3;
-  const double unit = std::pow(10, decimals);
-  return decimal(std::round(x * unit) / unit);
-}
-std::string percent(double share) { return few_digits(100 * share) + " %"; }
-
 double steps_of(DType dtype) {
   const IntegerRange r = integer_range(dtype);
   return static_cast<double>(r.max - r.min) + 1;
@@ -56,55 +45,57 @@ ChannelSpread spread_of(std::vector<float> largest) {
   return s;
 }
 
-std::vector<std::string> findings_of(const WeightReport& w, const std::string& op, bool float_activations,
-                                     bool depthwise) {
-  std::vector<std::string> found;
-  const int bits = bits_of(w.dtype);
-  if (bits > 8) return found;
-  if (w.granularity == "tensor" && w.spread.ratio >= kUnequalWeights) {
-    found.push_back(
-        Text({"channel ", w.spread.channel, " of this ", depthwise ? "depthwise " : "", op, " spans ",
-              few_digits(w.spread.ratio), " times the median range, and all channels share one scale: ",
-              "use a scale for each channel (leave out --per-tensor), or --repair equalization"})
-            .str());
-  } else if (w.sqnr_db < (bits == 8 ? kPoorWeights8 : bits == 4 ? kPoorWeights4 : kPoorWeights2)) {
-    const std::string_view remedy =
-        bits == 8 ? "--target sqnr=30 leaves such layers in float where they matter, --exclude this one alone"
-        : float_activations ? "--repair gptq, or --repair hqq if there are no samples, or --weights int8"
-                            : "--repair equalization,gptq, or --weights int8";
-    found.push_back(Text({"rounding leaves the weights ", few_digits(w.sqnr_db), " dB, ", bits,
-                          " bits usually more: a few large weights set the scale of all: ", remedy})
-                        .str());
-  }
-  return found;
+double Finding::operator[](std::string_view number) const {
+  for (const auto& [name, value] : numbers)
+    if (name == number) return value;
+  return std::numeric_limits<double>::quiet_NaN();
 }
 
-std::vector<std::string> findings_of(const LayerError& e) {
-  std::vector<std::string> found;
-  const auto say = [&](const Text& text) { found.push_back(text.str()); };
+std::vector<Finding> findings_of(const WeightReport& w, bool float_activations, bool depthwise) {
+  const int bits = bits_of(w.dtype);
+  if (bits > 8) return {};
+  if (w.granularity == "tensor" && w.spread.ratio >= kUnequalWeights)
+    return {{"unequal-weights",
+             {{"channel", static_cast<double>(w.spread.channel)},
+              {"ratio", w.spread.ratio},
+              {"depthwise", depthwise}},
+             {{"perChannel", "true"}, {"repairs", "equalization"}}}};
+  if (!(w.sqnr_db < (bits == 8 ? kPoorWeights8 : bits == 4 ? kPoorWeights4 : kPoorWeights2))) return {};
+  Finding poor{"poor-weights", {{"sqnr", w.sqnr_db}, {"bits", bits}}, {}};
+  if (bits == 8)
+    poor.remedies = {{"target", "sqnr=30"}, {"exclude", ""}};
+  else if (float_activations)
+    poor.remedies = {{"repairs", "gptq"}, {"repairs", "hqq"}, {"weights", "int8"}};
+  else
+    poor.remedies = {{"repairs", "equalization,gptq"}, {"weights", "int8"}};
+  return {poor};
+}
+
+std::vector<Finding> findings_of(const LayerError& e) {
+  std::vector<Finding> found;
   if (e.clip) {
     if (e.saturated >= kSaturated)
-      say({percent(e.saturated), " of this value lies outside the calibrated range of ",
-           few_digits(e.clip->min), " to ", few_digits(e.clip->max),
-           " and is cut off: calibrate with more samples like these, or with --observer min-max"});
+      found.push_back({"cut-off",
+                       {{"share", e.saturated}, {"min", e.clip->min}, {"max", e.clip->max}},
+                       {{"observer", "min-max"}}});
     const double steps = steps_of(e.dtype);
     // A range that a few values stretch hurts all others; unequal channels are one way in which it happens.
-    if (e.spread.ratio >= kUnequalValues) {
-      say({"channel ", e.spread.channel, " of this value spans ", few_digits(e.spread.ratio),
-           " times the median channel, which is left ", few_digits(steps / e.spread.ratio), " of ",
-           few_digits(steps), " steps: --repair equalization, or --repair smooth in a transformer"});
-    } else if (e.half_steps > 0 && e.half_steps < kFewSteps && e.own_sqnr_db < kGood) {
-      say({"a few outliers stretch the range: half of the values share ", few_digits(e.half_steps), " of ",
-           few_digits(steps), " steps: --observer percentile or mse, or --activations uint16"});
-    }
+    if (e.spread.ratio >= kUnequalValues)
+      found.push_back({"unequal-values",
+                       {{"channel", static_cast<double>(e.spread.channel)},
+                        {"ratio", e.spread.ratio},
+                        {"left", steps / e.spread.ratio},
+                        {"steps", steps}},
+                       {{"repairs", "equalization"}, {"repairs", "smooth"}}});
+    else if (e.half_steps > 0 && e.half_steps < kFewSteps && e.own_sqnr_db < kGood)
+      found.push_back({"outliers",
+                       {{"left", e.half_steps}, {"steps", steps}},
+                       {{"observer", "percentile"}, {"observer", "mse"}, {"activations", "uint16"}}});
   }
   if (!e.clip && e.outside > 0)
-    say({e.outside, e.outside == 1 ? " element" : " elements",
-         " of this value are beyond what float16 holds (65504): give such samples, or --exclude this layer"});
+    found.push_back({"beyond-float16", {{"count", static_cast<double>(e.outside)}}, {{"exclude", ""}}});
   if (e.shifted >= kShifted && e.sqnr_db < kGood)
-    say({percent(e.shifted),
-         " of the error here is a shift of channel means, which a bias can take back: "
-         "--repair bias-correction"});
+    found.push_back({"shifted-means", {{"share", e.shifted}}, {{"repairs", "bias-correction"}}});
   return found;
 }
 

@@ -30,6 +30,7 @@ class Job {
 };
 
 inline constexpr std::string_view kAuto = "auto";
+Named about_auto();
 
 // The same, with the default repairs among `repairs` where they are asked for. The mode is a scheme's.
 Config with_default_repairs(Config config);

@@ -32,4 +32,10 @@ std::vector<std::string_view> observer_names() {
   return names;
 }
 
+std::vector<Named> observers() {
+  std::vector<Named> all;
+  for (const ObserverDef& d : all_observers()) all.push_back({d.name, d.title, d.sentence, {}});
+  return all;
+}
+
 }  // namespace zp::quant

@@ -40,6 +40,8 @@ struct ObserverSettings {
 
 struct ObserverDef {
   std::string_view name;
+  std::string_view title = {};     // a few words
+  std::string_view sentence = {};  // when it is the right one
   std::vector<OptionSpec> options = {};
   std::unique_ptr<Observer> (*make)(const ObserverSettings&) = nullptr;
 };

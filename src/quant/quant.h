@@ -28,6 +28,7 @@
 
 #include "core/dtype.h"
 #include "graph/graph.h"
+#include "quant/named.h"
 #include "quant/numbers.h"
 #include "quant/report.h"
 #include "quant/training.h"
@@ -139,14 +140,18 @@ class Quantizer {
 // that takes).
 Report plan_of(std::shared_ptr<const Model> model, const Config& config, bool measure_weights = false);
 
-// What is registered, by name.
+// What is registered.
+std::vector<Named> modes();  // the schemes, and "auto"
+std::vector<Named> observers();
+std::vector<Named> repairs();
 std::vector<std::string_view> scheme_names();
-std::vector<std::string_view> mode_names();  // the schemes, and "auto"
 std::vector<std::string_view> observer_names();
 std::vector<std::string_view> repair_names();
+// A number of Config::options.
 struct OptionSpec {
   std::string_view name, owner;  // owner: the observer or stage that reads it
   double otherwise, min, max;
+  std::string_view sentence = {};  // what it does
 };
 std::vector<OptionSpec> option_specs();
 

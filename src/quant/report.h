@@ -44,9 +44,9 @@ struct LayerReport {
   std::string node, op;  // the node's name and its operator, as "Conv" or "com.microsoft.Gelu"
   std::string output;    // name of its first output: what LayerErrors is keyed by
   bool quantized = false;
-  bool by_name = false;               // left in float by its name: excluded, or by a search or a repair
-  std::string why;                    // one sentence in plain words
-  std::vector<std::string> findings;  // what is wrong with its weight, and what helps
+  bool by_name = false;           // left in float by its name: excluded, or by a search or a repair
+  std::string why;                // one sentence in plain words
+  std::vector<Finding> findings;  // what is wrong with its weight, and what helps
   std::optional<WeightReport> weight;
   std::vector<ActivationReport> activations;
   double macs = 0;        // multiply-accumulates of one run; 0: none, or shapes unknown
@@ -126,7 +126,7 @@ struct LayerError {
   double shifted = 0;     // share of the error's energy that is a shift of each channel's mean, 0...1
   DType dtype = DType::kUndefined;  // of the integers, with the range that they cover; or float16
   std::optional<Range> clip;
-  std::vector<std::string> findings;  // what is wrong, and what helps
+  std::vector<Finding> findings;  // what is wrong, and what helps
 };
 
 // Runs a float model and its quantized form side by side, in step, so that few values are held at a time.

@@ -188,8 +188,8 @@ class Builder {
         if (p.turned >= 0) axis = p.grouping.axis;
         if (axis >= 0 && axis < rank) weight.spread = spread_of(largest_along(t, axis));
         const int64_t group = node.int_attribute("group", 1);
-        layer.findings = findings_of(weight, node.op_type, p.activations == DType::kUndefined,
-                                     group > 1 && group == t.dims()[0]);
+        layer.findings =
+            findings_of(weight, p.activations == DType::kUndefined, group > 1 && group == t.dims()[0]);
       }
       layer.weight = std::move(weight);
     }

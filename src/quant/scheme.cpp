@@ -1,5 +1,6 @@
 #include "quant/scheme.h"
 
+#include "quant/job.h"
 #include "quant/registry.h"
 
 namespace zp::quant {
@@ -16,6 +17,13 @@ std::vector<std::string_view> scheme_names() {
   std::vector<std::string_view> names;
   for (const Scheme& s : Registry<Scheme>::instance().all()) names.push_back(s.name);
   return names;
+}
+
+std::vector<Named> modes() {
+  std::vector<Named> all{about_auto()};
+  for (const Scheme& s : Registry<Scheme>::instance().all())
+    all.push_back({s.name, s.title, s.sentence, s.more});
+  return all;
 }
 
 }  // namespace zp::quant

@@ -12,6 +12,9 @@ namespace zp::quant {
 
 struct Scheme {
   std::string_view name;
+  std::string_view title = {};     // a few words
+  std::string_view sentence = {};  // what becomes integers or float16
+  std::string_view more = {};      // ZP_MORE (named.h): what else there is to know, in Markdown
   bool needs_calibration = false;  // ranges of the groups that its plan has
   bool blocks = false;             // weights may have 2 bits, in blocks
   bool dynamic = false;            // activations find their ranges in each run

@@ -28,6 +28,18 @@ std::vector<std::string_view> repair_names() {
   return names;
 }
 
+std::vector<Named> repairs() {
+  std::vector<Named> all;
+  for (const StageDef* d : all_stages())
+    if (d->repair) all.push_back({d->name, d->title, d->sentence, d->more});
+  return all;
+}
+
+bool changes_graph(std::string_view repair) {
+  const StageDef* d = Registry<StageDef>::instance().find(repair);
+  return d && d->changes_graph();
+}
+
 Config with_default_repairs(Config config) {
   if (!std::exchange(config.default_repairs, false)) return config;
   const Scheme& scheme = scheme_named(config.mode);

@@ -72,8 +72,14 @@ class Stage {
   virtual size_t total() const { return 0; }
 };
 
+// Stages before the one that decides change the float graph.
+inline constexpr int kDecideOrder = 200;
+
 struct StageDef {
   std::string_view name;
+  std::string_view title = {};     // a few words; of a repair
+  std::string_view sentence = {};  // what it does; of a repair
+  std::string_view more = {};      // ZP_MORE (named.h): what else there is to know, in Markdown
   int order = 0;
   bool takes_targets = false;  // samples with target:... feeds (quant/training.h); others do not see those
   bool repair = false;         // runs when Config::repairs names it; else in every job
@@ -88,6 +94,8 @@ struct StageDef {
   bool rounds_weights = false;
   // What rounding does to the means of channels, it takes back with biases.
   bool corrects_means = false;
+  // Of a repair that is not by default: whether mode "auto" tries it with such a configuration. Null: never.
+  bool (*worth_trying)(const Config&) = nullptr;
   // Of other stages: whether such a configuration has it. Null: each has.
   bool (*runs)(const Config&, const Scheme&) = nullptr;
   // What it needs samples for. Null: never.
@@ -95,6 +103,8 @@ struct StageDef {
   std::vector<OptionSpec> options = {};
   // The state outlives the stage.
   std::unique_ptr<Stage> (*make)(JobState&, Options) = nullptr;
+
+  bool changes_graph() const { return repair && order < kDecideOrder; }
 };
 
 class RegisterStage {
@@ -103,6 +113,8 @@ class RegisterStage {
 };
 
 std::vector<const StageDef*> all_stages();  // by order, then name
+// Whether this repair, which need not be there, changes the float graph.
+bool changes_graph(std::string_view repair);
 
 // Work in pieces: piece(i) for i in [0, count), as many a slice as fit the time.
 class PiecewiseStage : public Stage {

@@ -1,4 +1,5 @@
 import { Command } from 'commander';
+import type { Schema } from '../engine/module.ts';
 import { type ModelProblem, type ValueInfo, ZeropointError } from '../node.ts';
 import { provenanceKey } from '../provenance.ts';
 import {
@@ -17,12 +18,13 @@ import {
 } from './common.ts';
 import { addSchemeOptions, type SchemeArguments, schemeFrom } from './scheme.ts';
 
-interface Options extends CommonOptions, SchemeArguments {
+interface Options extends CommonOptions {
   dims?: Record<string, number>;
   layers?: boolean;
 }
 
-export function inspectCommand(): Command {
+/** `schema`: not there where another command is wanted. */
+export function inspectCommand(schema: Schema | undefined): Command {
   const command = new Command('inspect')
     .description('say what a model is, and what quantization would do to it')
     .argument('<model>', 'an ONNX file')
@@ -38,8 +40,10 @@ Examples:
 
 Exit code ${exitCodes.cannotRun}: the model cannot run here; the first line says why, and all else is said too.`,
     );
-  addSchemeOptions(command);
-  return addCommonOptions(command).action(inspect);
+  if (schema) addSchemeOptions(command, schema);
+  return addCommonOptions(command).action((path: string, options: Options & SchemeArguments) =>
+    inspect(schema as Schema, path, options),
+  );
 }
 
 function printProblem({ message, hint }: ModelProblem): void {
@@ -54,7 +58,7 @@ function unknownMacs(inputs: readonly ValueInfo[]): string {
   return `unknown: give --dims ${[...new Set(names)].map((name) => `${name}=N`).join(',')}`;
 }
 
-async function inspect(path: string, options: Options): Promise<void> {
+async function inspect(schema: Schema, path: string, options: Options & SchemeArguments): Promise<void> {
   begin(options);
   const model = await loadModel(path).catch((error: unknown) => {
     // Not even read: an operator set that is too new, say.
@@ -68,7 +72,7 @@ async function inspect(path: string, options: Options): Promise<void> {
     else printProblem(model);
     return;
   }
-  const report = await model.inspect({ ...schemeFrom(options), dims: options.dims });
+  const report = await model.inspect({ ...schemeFrom(schema, options), dims: options.dims });
   const { plan, problem } = report;
   if (problem) process.exitCode = exitCodes.cannotRun;
   if (options.json) {

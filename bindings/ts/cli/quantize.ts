@@ -1,5 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { Command, type Command as CommandType, Option } from 'commander';
+import { Command, type Command as CommandType } from 'commander';
+import type { Schema } from '../engine/module.ts';
 import type { QuantizeReport } from '../node.ts';
 import {
   addCommonOptions,
@@ -12,7 +13,6 @@ import {
   interrupted,
   json,
   loadModel,
-  parse,
   print,
   type SampleArguments,
   samplesFor,
@@ -23,20 +23,27 @@ import {
   writeOutput,
 } from './common.ts';
 import { labelsFor } from './labels.ts';
-import { addSchemeOptions, type SchemeArguments, schemeFrom } from './scheme.ts';
+import {
+  addFileOptions,
+  addSchemeOptions,
+  fileOptionsFrom,
+  type SchemeArguments,
+  schemeFrom,
+} from './scheme.ts';
 
-interface Options extends CommonOptions, SampleArguments, SchemeArguments {
+interface Options extends CommonOptions, SampleArguments {
   output: string;
   checkpoint?: string;
   calibration?: string;
   labels?: string;
-  format?: 'qdq' | 'qoperator';
-  opset?: number;
   force?: boolean;
-  verify?: boolean;
+  mode?: string;
+  observer?: string;
+  repair?: string[];
 }
 
-export function quantizeCommand(): CommandType {
+/** `schema`: not there where another command is wanted. */
+export function quantizeCommand(schema: Schema | undefined): CommandType {
   const command = new Command('quantize')
     .description('make a smaller, faster model')
     .argument('<model>', 'an ONNX file')
@@ -45,17 +52,6 @@ export function quantizeCommand(): CommandType {
     .option(
       '--labels <file>',
       'the right classes, for --target drop and to train with: a line NAME,CLASS for each image, or CLASS for each sample; or .npy',
-    )
-    .addOption(
-      new Option(
-        '--format <name>',
-        'Q/DQ pairs, or operators that take integers (default: what ONNX Runtime computes fastest: qoperator for dynamic and for weight-only with 4 or 2 bits, else qdq)',
-      ).choices(['qdq', 'qoperator']),
-    )
-    .option(
-      '--opset <n>',
-      'the opset of ai.onnx that is written, 7 to 28 (default: the lowest that can say the model)',
-      parse.positiveInteger,
     )
     .option(
       '--checkpoint <file>',
@@ -78,12 +74,14 @@ Examples:
   $ zeropoint quantize model.onnx -o small.onnx --calibration samples/ --preset imagenet --mode qat --weights int4 --epochs 5
   $ zeropoint quantize model.onnx -o small.onnx --calibration x.npz --exclude Softmax,conv_1 --json report.json`,
     );
-  addSchemeOptions(command);
   addSampleOptions(command);
-  return addCommonOptions(command, { jsonFile: true }).action(quantize);
+  if (schema) addFileOptions(addSchemeOptions(command, schema), schema);
+  return addCommonOptions(command, { jsonFile: true }).action(
+    (path: string, options: Options & SchemeArguments) => quantize(schema as Schema, path, options),
+  );
 }
 
-async function quantize(path: string, options: Options): Promise<void> {
+async function quantize(schema: Schema, path: string, options: Options & SchemeArguments): Promise<void> {
   begin(options);
   await checkOutput(options.output, [path], options.force);
   if (typeof options.json === 'string')
@@ -91,7 +89,7 @@ async function quantize(path: string, options: Options): Promise<void> {
   const model = await loadModel(path);
   if (options.labels !== undefined && options.calibration === undefined)
     throw new WrongCall('--labels are those of --calibration');
-  const scheme = schemeFrom(options);
+  const scheme = schemeFrom(schema, options);
   // With samples, and no word on how, it is worth finding out what suits the model.
   const undecided =
     options.mode === undefined && options.observer === undefined && options.repair === undefined;
@@ -132,8 +130,7 @@ async function quantize(path: string, options: Options): Promise<void> {
         options.labels === undefined
           ? undefined
           : await labelsFor(options.labels, options.calibration as string, model.inputs),
-      format: options.format,
-      opset: options.opset,
+      ...fileOptionsFrom(schema, options),
       onProgress: (progress) => {
         trains = progress.phase === 'train' && (progress.training?.step ?? 0) > 0;
         shown.progress(progress);

@@ -1,189 +1,127 @@
-// The options that say what is quantized, and how: of `quantize` and `inspect`.
+// The flags that say what is quantized, and how, of `quantize` and `inspect`: made from the engine's table of options.
 import { type Command, InvalidArgumentError, Option } from 'commander';
-import type { SchemeOptions, TrainingOptions } from '../node.ts';
-import { parse } from './common.ts';
+import type { OptionRow, Schema } from '../engine/module.ts';
+import { flagOf } from '../findings.ts';
+import type { FileOptions, SchemeOptions } from '../node.ts';
+import { defaultOf, exampleOf, formOf, fromText } from '../schema.ts';
 
-export interface SchemeArguments {
-  mode?: string;
-  activations?: SchemeOptions['activations'];
-  weights?: SchemeOptions['weights'];
-  perTensor?: boolean;
-  symmetric?: boolean;
-  reduceRange?: boolean;
-  blockSize?: number;
-  observer?: string;
-  quantizedInputs?: boolean;
-  quantizedOutputs?: boolean;
-  include?: string[];
-  exclude?: string[];
-  repair?: string[];
-  parameter?: Record<string, number>;
-  target?: SchemeOptions['target'];
-  runtime?: string;
-  sensitivity?: boolean;
-  weightBits?: number;
-  activationBits?: number;
-  scales?: 'learned' | 'moving-average' | 'fixed';
-  learnZeroPoints?: boolean;
-  intermediate?: string[];
-  epochs?: number;
-  learningRate?: number;
-  batchSize?: number;
-  loss?: TrainingOptions['loss'];
-  optimizer?: TrainingOptions['optimizer'];
-  schedule?: TrainingOptions['schedule'];
-  memoryLimit?: string;
-  blocks?: boolean;
-  freeze?: boolean;
-  seed?: number;
+/** What commander found, by the names of flags. */
+export type SchemeArguments = Record<string, unknown>;
+
+const groups: readonly OptionRow['group'][] = ['scheme', 'training'];
+
+/** A row may be of the options of the command (`groups`), or of a file. */
+const rowsOf = (schema: Schema, of: readonly OptionRow['group'][]): OptionRow[] =>
+  schema.options.filter(({ group, kind }) => of.includes(group) && kind !== 'options');
+
+/** What this command line does where a flag is left out, beyond what the package does. */
+const remarks: Readonly<Record<string, string>> = {
+  mode: 'auto for quantize with --calibration and without --observer and --repair, else static',
+};
+
+/** The modes that an option does something in, where those are not all, or those that it does nothing in. */
+function modesIn({ modes: all }: Schema, { modes = all.map(({ name }) => name) }: OptionRow): string {
+  const others = all.map(({ name }) => name).filter((name) => !modes.includes(name));
+  if (others.length === 0) return '';
+  return others.length < modes.length ? `not ${others.join(', ')}: ` : `${modes.join(', ')}: `;
 }
 
-function target(text: string): SchemeOptions['target'] {
-  const [, what, value = ''] = /^(sqnr|drop|size)=(.+)$/.exec(text) ?? [];
-  const number = Number(value);
-  if (!text.includes('=')) return text; // a runtime's name, which the package checks
-  if (what === 'sqnr' && Number.isFinite(number)) return { sqnr: number };
-  if (what === 'drop' && Number.isFinite(number)) return { drop: number };
-  if (what === 'size') return { size: value };
-  throw new InvalidArgumentError('sqnr=30, drop=0.005 or size=2.5MB is needed.');
+/** One line of the help. */
+export function helpOf(schema: Schema, option: OptionRow): string {
+  const { name, kind, choices, open, min, max, sentence, flagSets } = option;
+  const text = sentence.replace(/\.$/, '').replaceAll('`', '');
+  const facts: string[] = [];
+  if (open && choices) facts.push(`${choices.join(', ')}${kind === 'names' ? ', or none' : ''}`);
+  const example = exampleOf(option);
+  if (example) facts.push(`as in ${example}`);
+  if (min !== undefined && max !== undefined) facts.push(`${min} to ${max}`);
+  if (kind === 'parameters')
+    facts.push(
+      schema.options
+        .filter(({ group }) => group === 'parameters')
+        .map((row) => `${row.name}=${row.default}`)
+        .join(', '),
+    );
+  const value = remarks[name] ?? (flagSets === undefined && kind !== 'flag' ? defaultOf(option) : undefined);
+  if (value !== undefined && value !== 'none' && kind !== 'parameters') facts.push(`default: ${value}`);
+  const sets = flagSets === undefined ? '' : `sets ${name} to ${flagSets}: `;
+  return `${modesIn(schema, option)}${sets}${text}${facts.length ? ` (${facts.join('; ')})` : ''}`;
 }
 
-function parameter(text: string, before: Record<string, number> = {}): Record<string, number> {
-  const [, name, value] = /^([\w-]+)=(.+)$/.exec(text) ?? [];
-  if (name === undefined || !Number.isFinite(Number(value))) {
-    throw new InvalidArgumentError('name=number is needed.');
+/** A flag that may be repeated adds to what it said before. */
+const added = (before: unknown, value: unknown): unknown =>
+  Array.isArray(before) && Array.isArray(value)
+    ? [...before, ...value]
+    : typeof before === 'object' && before !== null
+      ? { ...before, ...(value as object) }
+      : value;
+
+const isRepeated = ({ kind }: OptionRow) => ['names', 'precision', 'ranges', 'parameters'].includes(kind);
+
+/** The flags of an option; `--no-...` too, where it may be on by itself. */
+export function flagsOf(schema: Schema, option: OptionRow): Option[] {
+  const flag = flagOf(option);
+  const help = helpOf(schema, option);
+  if (option.flagSets !== undefined) return [new Option(flag, help)];
+  if (option.kind === 'flag') {
+    const flags = [new Option(flag, help)];
+    if (option.otherwise !== undefined || option.default === true)
+      flags.push(new Option(`--no-${flag.slice(2)}`, `the opposite of ${flag}`));
+    return flags;
   }
-  return { ...before, [name]: Number(value) };
-}
-
-export function addSchemeOptions(command: Command): Command {
-  return command
-    .option(
-      '--mode <mode>',
-      'static, dynamic, weight-only, float16 (values too), qat (trained), or auto: what is best on samples held out (default: auto for quantize with --calibration and without --observer and --repair, else static)',
-    )
-    .addOption(
-      new Option('--activations <type>', 'type of quantized activations').choices([
-        'uint8',
-        'int8',
-        'uint16',
-        'int16',
-      ]),
-    )
-    .addOption(
-      new Option(
-        '--weights <type>',
-        'type of quantized weights; those of 4 and 2 bits and float16 are for weight-only',
-      ).choices(['int8', 'uint8', 'int4', 'uint4', 'int2', 'uint2', 'float16']),
-    )
-    .option('--per-tensor', 'one scale for a whole weight instead of one per output channel')
-    .option('--symmetric', 'activations: the zero point in the middle of the type')
-    .option('--reduce-range', '7-bit weights, for machines whose 8-bit products saturate')
-    .option(
-      '--block-size <n>',
-      'weights of 4 and 2 bits: elements that share a scale (32)',
-      parse.positiveInteger,
-    )
-    .option('--observer <name>', 'how ranges are found from samples (min-max)')
-    .option(
-      '--quantized-inputs',
-      'the model takes integers (mode float16: float16) where its inputs are quantized',
-    )
-    .option(
-      '--quantized-outputs',
-      'the model gives integers (mode float16: float16) where its outputs are quantized',
-    )
-    .option('--include <names>', 'only these nodes and operators', parse.list)
-    .option('--exclude <names>', 'not these nodes and operators', parse.list)
-    .option(
-      '--repair <names>',
-      'win accuracy back: equalization, smooth, hqq, gptq, adaround, bias-correction, or none (default: those that are worth their time for everyone)',
-      parse.list,
-    )
-    .option('--parameter <name=number>', 'of an observer or a repair; may be repeated', parameter)
-    .option(
-      '--target <what>',
-      'sqnr=30 (dB), drop=0.005 (of right answers) or size=2.5MB: the layers that are harmed most get 16 bits or float; or where the file is to run, as --runtime',
-      target,
-    )
-    .option(
-      '--runtime <name>',
-      'where the file is to run: onnxruntime (default), onnxruntime-web, webgpu, openvino, tensorrt, qnn or zeropoint; what each takes is in docs/RUNTIMES.md',
-    )
-    .option('--sensitivity', 'measure what quantizing each layer alone does to the outputs')
-    .option('--weight-bits <n>', 'qat: bits of a weight, 2 to 8', parse.positiveInteger)
-    .option('--activation-bits <n>', 'qat: bits of an activation, 2 to 8', parse.positiveInteger)
-    .option('--epochs <n>', 'qat: how often each sample is seen (3)', parse.number)
-    .option('--learning-rate <n>', 'qat: the largest step (0.001)', parse.number)
-    .option('--batch-size <n>', 'qat: samples of one step (32)', parse.positiveInteger)
-    .addOption(
-      new Option('--loss <name>', 'qat: what is made small (auto)').choices([
-        'auto',
-        'kl',
-        'mse',
-        'cross-entropy',
-      ]),
-    )
-    .addOption(new Option('--optimizer <name>', 'qat: how steps are made (adam)').choices(['adam', 'sgd']))
-    .addOption(
-      new Option('--schedule <name>', 'qat: how the learning rate falls (cosine)').choices([
-        'cosine',
-        'constant',
-        'step',
-      ]),
-    )
-    .addOption(
-      new Option(
-        '--scales <how>',
-        'qat: learned, moving with the ranges of batches, or as calibrated (learned)',
-      ).choices(['learned', 'moving-average', 'fixed']),
-    )
-    .option('--learn-zero-points', 'qat: learn the zero points of activations too')
-    .option(
-      '--intermediate <names>',
-      'qat: values inside the model that are to be as in the float model',
-      parse.list,
-    )
-    .option('--memory-limit <size>', 'qat: what training may take, as in 500MB (2GiB)')
-    .option('--blocks', 'qat: train block after block, each towards what the float model makes at its end')
-    .option('--freeze', 'qat: leave what comes before an operator without a gradient as it is');
-}
-
-export function schemeFrom(options: SchemeArguments): SchemeOptions {
-  return {
-    mode: options.mode,
-    activations: options.activations,
-    weights: options.weights,
-    perChannel: options.perTensor ? false : undefined,
-    symmetric: options.symmetric,
-    reduceRange: options.reduceRange,
-    blockSize: options.blockSize,
-    observer: options.observer,
-    inputs: options.quantizedInputs ? 'quantized' : undefined,
-    outputs: options.quantizedOutputs ? 'quantized' : undefined,
-    include: options.include,
-    exclude: options.exclude,
-    repairs: options.repair?.filter((name) => name !== 'none'),
-    parameters: options.parameter,
-    target: options.target,
-    runtime: options.runtime,
-    sensitivity: options.sensitivity,
-    weightBits: options.weightBits,
-    activationBits: options.activationBits,
-    training: {
-      epochs: options.epochs,
-      learningRate: options.learningRate,
-      batchSize: options.batchSize,
-      loss: options.loss,
-      optimizer: options.optimizer,
-      schedule: options.schedule,
-      scales: options.scales,
-      zeroPoints: options.learnZeroPoints ? 'learned' : undefined,
-      intermediate: options.intermediate,
-      memoryLimit: options.memoryLimit,
-      blocks: options.blocks,
-      freeze: options.freeze,
-      seed: options.seed,
-    },
+  const made = new Option(`${flag} <${formOf(option)}>`, help);
+  if (option.choices && !option.open) made.choices([...option.choices]);
+  const parsed = (text: string, before: unknown): unknown => {
+    if (option.choices && !option.open && !option.choices.includes(text))
+      throw new InvalidArgumentError(
+        `Allowed choices are ${option.choices.join(', ')}${option.refused ? `: ${option.refused}` : ''}.`,
+      );
+    try {
+      const value = fromText(option, text);
+      return isRepeated(option) ? added(before, value) : value;
+    } catch (error) {
+      throw new InvalidArgumentError(`${(error as Error).message}.`);
+    }
   };
+  return [made.argParser(parsed)];
 }
+
+function addOptions(command: Command, schema: Schema, of: readonly OptionRow['group'][]): Command {
+  const taken = new Set(command.options.map(({ long }) => long));
+  // What a command has of its own means the same: --seed.
+  for (const option of rowsOf(schema, of))
+    for (const flag of flagsOf(schema, option)) if (!taken.has(flag.long)) command.addOption(flag);
+  return command;
+}
+
+export const addSchemeOptions = (command: Command, schema: Schema): Command =>
+  addOptions(command, schema, groups);
+
+export const addFileOptions = (command: Command, schema: Schema): Command =>
+  addOptions(command, schema, ['file']);
+
+const camelCase = (flag: string) =>
+  flag.slice(2).replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+
+function valuesOf(
+  schema: Schema,
+  of: readonly OptionRow['group'][],
+  given: SchemeArguments,
+): Record<string, unknown> {
+  const value = (option: OptionRow): unknown => {
+    const found = given[camelCase(flagOf(option))];
+    return found !== undefined && option.flagSets !== undefined
+      ? option.kind === 'flag'
+        ? option.flagSets === 'true'
+        : option.flagSets
+      : found;
+  };
+  return Object.fromEntries(rowsOf(schema, of).map((option) => [option.name, value(option)]));
+}
+
+export function schemeFrom(schema: Schema, given: SchemeArguments): SchemeOptions {
+  return { ...valuesOf(schema, ['scheme'], given), training: valuesOf(schema, ['training'], given) };
+}
+
+export const fileOptionsFrom = (schema: Schema, given: SchemeArguments): FileOptions =>
+  valuesOf(schema, ['file'], given);

@@ -13,6 +13,7 @@ import {
   type Id,
   type Result,
 } from './host.ts';
+import type { Schema } from './module.ts';
 import { pauseIfDue, sliceMilliseconds } from './pause.ts';
 
 /** How the engine is loaded. All optional; what is set holds for models loaded from then on. */
@@ -50,6 +51,11 @@ export class Engine {
     this.#transport = transport;
     this.info = info;
     this.threads = Math.min(threads, info.maxThreads);
+  }
+
+  /** What can be set and chosen. */
+  get schema(): Schema {
+    return this.info.schema;
   }
 
   /** Whether the engine runs in a worker. */
@@ -247,8 +253,9 @@ export interface EngineInfo {
 /** Loads the engine, if that was not done yet, and says what it is. */
 export async function engineInfo(): Promise<EngineInfo> {
   const e = await engine();
+  const { schema: _, ...info } = e.info;
   return {
-    ...e.info,
+    ...info,
     threads: e.threads,
     worker: e.remote,
     platform: isNode ? 'node' : 'browser',

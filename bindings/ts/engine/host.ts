@@ -10,7 +10,6 @@ import type {
   AgreementResult,
   Answer,
   BufferHandle,
-  Choices,
   ComparisonHandle,
   ConfigIn,
   EngineMemory,
@@ -25,10 +24,12 @@ import type {
   QuantizerState,
   Range,
   RunState,
+  Schema,
   SessionHandle,
   StepInfo,
   Steps,
   TensorOut,
+  Unworded,
   ValueInfo,
 } from './module.ts';
 
@@ -67,6 +68,8 @@ export interface HostInfo {
   instructionSet: string;
   relaxedDot: string;
   fusedMultiplyAdd: boolean;
+  /** What can be set and chosen. */
+  schema: Schema;
 }
 
 export interface HostOptions {
@@ -122,7 +125,8 @@ export class EngineHost {
       module = await loadBuild(build, options.wasmBase);
     }
     const maxThreads = build.endsWith('-threads') && canShareMemory() ? 64 : 1;
-    return new EngineHost(module, { build, maxThreads, ...module.info() });
+    const schema = JSON.parse(unwrap(module.schema())) as Schema;
+    return new EngineHost(module, { build, maxThreads, ...module.info(), schema });
   }
 
   #keep(handle: Handle): Id {
@@ -164,10 +168,6 @@ export class EngineHost {
 
   memory(): EngineMemory {
     return this.#module.memory();
-  }
-
-  choices(): Choices {
-    return unwrap(this.#module.choices());
   }
 
   release(id: Id): void {
@@ -217,8 +217,8 @@ export class EngineHost {
     return this.#describe(unwrap(this.#module.bindDims(this.#model(id), dims)));
   }
 
-  planOf(id: Id, config: ConfigIn, measureWeights: boolean): EngineReport {
-    return unwrap(this.#module.planOf(this.#model(id), config, measureWeights));
+  planOf(id: Id, config: ConfigIn, measureWeights: boolean): Unworded<EngineReport> {
+    return unwrap(this.#module.planOf(this.#model(id), { ...config, resume: null }, measureWeights));
   }
 
   // ---- sessions
@@ -264,10 +264,10 @@ export class EngineHost {
   // ---- quantizing
 
   async createQuantizer(model: Id, config: ConfigIn, threads: number): Promise<{ id: Id; sweeps: number }> {
-    const { resume } = config.training;
+    const { resume } = config;
     const buffer = resume instanceof Uint8Array ? this.#bufferOf(resume) : null;
     try {
-      const whole = { ...config, training: { ...config.training, resume: buffer } };
+      const whole = { ...config, resume: buffer };
       return await withWorkers(this.#module, threads - 1, () => {
         const job = unwrap(this.#module.createQuantizer(this.#model(model), whole, threads));
         return { id: this.#keep(job), sweeps: job.sweeps() };
@@ -302,7 +302,11 @@ export class EngineHost {
     return this.#quantizer(id).checkpoint();
   }
 
-  quantizerResult(id: Id): { model: ModelDescription; report: EngineReport; ranges: Record<string, Range> } {
+  quantizerResult(id: Id): {
+    model: ModelDescription;
+    report: Unworded<EngineReport>;
+    ranges: Record<string, Range>;
+  } {
     const job = this.#quantizer(id);
     const report = unwrap(job.report());
     const ranges = unwrap(job.ranges());
@@ -342,8 +346,8 @@ export class EngineHost {
     return unwrap(this.#comparison<AgreementResult>(id).result());
   }
 
-  layerErrors(id: Id): LayerError[] {
-    return unwrap(this.#comparison<LayerError[]>(id).result());
+  layerErrors(id: Id): Unworded<LayerError>[] {
+    return unwrap(this.#comparison<Unworded<LayerError>[]>(id).result());
   }
 }
 

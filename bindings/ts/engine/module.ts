@@ -1,4 +1,4 @@
-// The Embind surface of bindings/engine.cpp, as TypeScript sees it. Internal to engine/: the rest of the package
+// The Embind surface of bindings/*.cpp, as TypeScript sees it. Internal to engine/: the rest of the package
 // goes through EngineHost.
 import type { ErrorCode } from '../errors.ts';
 import type { TensorType } from '../tensor.ts';
@@ -118,69 +118,15 @@ export interface Range {
   max: number;
 }
 
-/** src/quant/quant.h: Config, with every field present. */
+/** What makes a configuration: src/quant/quant.h, Config. */
 export interface ConfigIn {
-  mode: string;
-  activations: string;
-  weights: string;
-  perChannel: boolean;
-  symmetricWeights: boolean;
-  symmetricActivations: boolean;
-  reduceRange: boolean;
-  blockSize: number;
-  quantizedInputs: boolean;
-  quantizedOutputs: boolean;
-  observer: string;
-  /** Empty: as suits the mode. */
-  format: string;
-  runtime: string;
-  /** Names of SchemeOptions, and `format`, that somebody chose. */
-  chosen: readonly string[];
-  includeNodes: readonly string[];
-  excludeNodes: readonly string[];
-  includeOps: readonly string[];
-  excludeOps: readonly string[];
-  repairs: readonly string[];
-  /** Also those that suit the configuration. */
+  /** What was chosen, by the names of the schema, with sizes in bytes; `training` holds the options of training. */
+  options: Readonly<Record<string, unknown>>;
+  /** Repairs that suit the configuration too, where none were chosen. */
   defaultRepairs: boolean;
   hasSamples: boolean;
-  /** dB; 0: none. */
-  targetSqnr: number;
-  /** 0: none. */
-  targetBytes: number;
-  /** 0: none. */
-  targetDrop: number;
   labels: readonly number[];
-  sensitivity: boolean;
-  precision: Readonly<Record<string, { activations: string; weights: string }>>;
-  ranges: Readonly<Record<string, Range>>;
-  options: Readonly<Record<string, number>>;
-  training: TrainingIn;
-}
-
-export interface TrainingIn {
-  epochs: number;
-  learningRate: number;
-  batchSize: number;
-  loss: string;
-  optimizer: string;
-  schedule: string;
-  warmUp: number;
-  momentum: number;
-  weightDecay: number;
-  clipNorm: number;
-  validation: number;
-  scales: string;
-  learnZeroPoints: boolean;
-  intermediate: readonly string[];
-  blocks: boolean;
-  freeze: boolean;
-  seed: number;
-  /** 0: as many as the type has. */
-  weightBits: number;
-  activationBits: number;
-  /** Bytes. */
-  memoryLimit: number;
+  /** Whether training makes checkpoints. */
   checkpoints: boolean;
   /** A checkpoint to go on from; the host makes a buffer of it. */
   resume: Uint8Array | BufferHandle | null;
@@ -265,6 +211,21 @@ export interface ActivationReport {
   dynamic: boolean;
 }
 
+/** A value for an option that helps. */
+export interface EngineRemedy {
+  /** Its name in the schema. */
+  option: string;
+  /** As the command line takes it; empty: the layer that the finding is about. */
+  value: string;
+}
+
+/** What is wrong with a layer, as data: findings.ts has the words. */
+export interface EngineFinding {
+  code: string;
+  numbers: Record<string, number>;
+  remedies: EngineRemedy[];
+}
+
 export interface LayerReport {
   node: string;
   /** `Conv` or `com.microsoft.Gelu`. */
@@ -289,6 +250,13 @@ export interface LayerReport {
   /** What quantizing this layer alone does to the model's outputs, where it was measured. */
   sensitivity?: { sqnr: number; cosine: number };
 }
+
+/** A layer's report, or one of layers, as the engine gives it: findings are data. */
+export type Unworded<T> = T extends { findings: string[] }
+  ? Omit<T, 'findings'> & { findings: EngineFinding[] }
+  : T extends { layers: (infer L)[] }
+    ? Omit<T, 'layers'> & { layers: Unworded<L>[] }
+    : T;
 
 /** A way of quantizing that a search (mode `auto`, or a target) tried. */
 export interface Trial {
@@ -370,7 +338,7 @@ export interface QuantizerHandle extends Handle {
   stop(): void;
   checkpoint(): Uint8Array<ArrayBuffer> | null;
   result(): Answer<ModelHandle>;
-  report(): Answer<EngineReport>;
+  report(): Answer<Unworded<EngineReport>>;
   ranges(): Answer<Record<string, Range>>;
 }
 
@@ -440,14 +408,75 @@ export interface ComparisonHandle<T> extends Handle {
   result(): Answer<T>;
 }
 
-/** What can be chosen, as registered in the engine. */
+/** Something registered in the engine. */
+export interface Described {
+  name: string;
+  /** A few words. */
+  title: string;
+  /** What it does, in a sentence. */
+  sentence: string;
+}
+
+/** A row of the table of everything that can be set: src/quant/options.h, Option. */
+export interface OptionRow extends Described {
+  /** `parameters`: a number that an observer or a repair takes. */
+  group: 'scheme' | 'training' | 'file' | 'parameters';
+  kind:
+    | 'flag'
+    | 'integer'
+    | 'number'
+    | 'bytes'
+    | 'choice'
+    | 'names'
+    | 'target'
+    | 'precision'
+    | 'ranges'
+    | 'parameters'
+    | 'options';
+  /** What holds where nobody chose. */
+  default?: boolean | number | string | readonly string[];
+  /** The same in words, where it is no one value. */
+  otherwise?: string;
+  choices?: readonly string[];
+  /** What an error says beside the choices. */
+  refused?: string;
+  /** The choices are what is registered: there may be others tomorrow. */
+  open?: boolean;
+  min?: number;
+  max?: number;
+  /** `min` itself is too small. */
+  above?: boolean;
+  /** `max` itself is too large. */
+  below?: boolean;
+  /** The command line's flag where it is not the name with hyphens. */
+  flag?: string;
+  /** The value that this flag sets, as text, where it takes none. */
+  flagSets?: string;
+  /** The modes that it does something in. */
+  modes?: readonly string[];
+  /** Of `parameters`: the observer, repair or stage that takes it. */
+  owner?: string;
+}
+
+/** Everything that can be set, and what there is to choose from, as registered in the engine. */
+export interface Schema {
+  modes: readonly Described[];
+  observers: readonly Described[];
+  repairs: readonly Described[];
+  /** Where files can run: what each takes, in words, and what files for it were checked with. */
+  runtimes: readonly { name: string; title: string; checked: string; takes: string[] }[];
+  options: readonly OptionRow[];
+}
+
+/** What can be chosen, as registered in the engine: names, and in `schema` all that is known of them. */
 export interface Choices {
   modes: string[];
   observers: string[];
   repairs: string[];
-  /** Where files can run: what each takes, in words, and what files for it were checked with. */
-  runtimes: { name: string; title: string; checked: string; takes: string[] }[];
+  runtimes: Schema['runtimes'];
+  /** The numbers that observers and repairs take: SchemeOptions.parameters. */
   options: { name: string; owner: string; default: number; min: number; max: number }[];
+  schema: Schema;
 }
 
 export interface EngineModule {
@@ -456,7 +485,7 @@ export interface EngineModule {
   createSession(model: ModelHandle, options: { threads: number; integer: boolean }): Answer<SessionHandle>;
   /** The model with dimensions that have these names fixed. */
   bindDims(model: ModelHandle, dims: Readonly<Record<string, number>>): Answer<ModelHandle>;
-  planOf(model: ModelHandle, config: ConfigIn, measureWeights: boolean): Answer<EngineReport>;
+  planOf(model: ModelHandle, config: ConfigIn, measureWeights: boolean): Answer<Unworded<EngineReport>>;
   createQuantizer(model: ModelHandle, config: ConfigIn, threads: number): Answer<QuantizerHandle>;
   createAgreement(
     reference: ModelHandle,
@@ -467,8 +496,9 @@ export interface EngineModule {
     reference: ModelHandle,
     quantized: ModelHandle,
     threads: number,
-  ): Answer<ComparisonHandle<LayerError[]>>;
-  choices(): Answer<Choices>;
+  ): Answer<ComparisonHandle<Unworded<LayerError>[]>>;
+  /** Schema, as JSON. */
+  schema(): Answer<string>;
   info(): { instructionSet: string; relaxedDot: string; fusedMultiplyAdd: boolean };
   memory(): EngineMemory;
   /** Emscripten's, in the builds with threads. */

@@ -82,10 +82,13 @@ class Entropy : public Observer {
   Histogram histogram_;
 };
 
-const RegisterObserver kEntropy({.name = "entropy",
-                                 .make = [](const ObserverSettings& s) -> std::unique_ptr<Observer> {
-                                   return std::make_unique<Entropy>(s.dtype);
-                                 }});
+const RegisterObserver kEntropy(
+    {.name = "entropy",
+     .title = "the least loss of information",
+     .sentence = "The range whose integers lose the least information (Kullback-Leibler divergence).",
+     .make = [](const ObserverSettings& s) -> std::unique_ptr<Observer> {
+       return std::make_unique<Entropy>(s.dtype);
+     }});
 
 }  // namespace
 }  // namespace zp::quant

@@ -19,6 +19,8 @@ class MinMax : public Observer {
 };
 
 const RegisterObserver kMinMax({.name = "min-max",
+                                .title = "all that occurred",
+                                .sentence = "From the smallest to the largest value that occurred.",
                                 .make = [](const ObserverSettings&) -> std::unique_ptr<Observer> {
                                   return std::make_unique<MinMax>();
                                 }});

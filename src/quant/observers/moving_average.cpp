@@ -28,7 +28,14 @@ class MovingAverage : public Observer {
 
 const RegisterObserver kMovingAverage({
     .name = "moving-average",
-    .options = {{.name = "momentum", .owner = "moving-average", .otherwise = 0.99, .min = 0, .max = 0.9999}},
+    .title = "a moving average",
+    .sentence = "A moving average of each sample's smallest and largest value.",
+    .options = {{.name = "momentum",
+                 .owner = "moving-average",
+                 .otherwise = 0.99,
+                 .min = 0,
+                 .max = 0.9999,
+                 .sentence = "The weight of the samples before, beside a new one."}},
     .make = [](const ObserverSettings& s) -> std::unique_ptr<Observer> {
       return std::make_unique<MovingAverage>(s.options["momentum"]);
     },

@@ -81,6 +81,8 @@ class MeanSquaredError : public Observer {
 };
 
 const RegisterObserver kMse({.name = "mse",
+                             .title = "the least squared error",
+                             .sentence = "The range whose integers leave the least squared error.",
                              .make = [](const ObserverSettings& s) -> std::unique_ptr<Observer> {
                                return std::make_unique<MeanSquaredError>(s.dtype, s.symmetric);
                              }});

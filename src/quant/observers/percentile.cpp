@@ -41,7 +41,14 @@ class Percentile : public Observer {
 
 const RegisterObserver kPercentile({
     .name = "percentile",
-    .options = {{.name = "percentile", .owner = "percentile", .otherwise = 99.999, .min = 50, .max = 100}},
+    .title = "without the outermost values",
+    .sentence = "The range of all but the outermost values: `percentile` says how many.",
+    .options = {{.name = "percentile",
+                 .owner = "percentile",
+                 .otherwise = 99.999,
+                 .min = 50,
+                 .max = 100,
+                 .sentence = "The share of the values that the range covers, in percent."}},
     .make = [](const ObserverSettings& s) -> std::unique_ptr<Observer> {
       return std::make_unique<Percentile>(s.options["percentile"]);
     },

@@ -607,8 +607,13 @@ class Equalize : public Stage {
 
 const RegisterStage kEqualize({
     .name = kName,
+    .title = "Equalize channels of neighbouring layers",
+    .sentence = "Scales channels between layers so that weights and activations round well.",
+    .more = ZP_MORE("After Nagel et al. 2019. With 4-bit weights above all."),
     .order = 100,
     .repair = true,
+    // Scales for each channel leave channels of 8-bit weights little to be equal in.
+    .worth_trying = [](const Config& c) { return !c.per_channel || bits_of(c.weights) != 8; },
     .needs_samples = [](const Config&, const Scheme& scheme) { return scheme.needs_calibration; },
     .make = [](JobState& s, Options) -> std::unique_ptr<Stage> { return std::make_unique<Equalize>(s); },
 });

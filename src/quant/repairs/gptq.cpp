@@ -228,6 +228,9 @@ class Gptq : public RoundingStage {
 
 const RegisterStage kGptq({
     .name = kName,
+    .title = "GPTQ: rounding errors make up for each other",
+    .sentence = "The rounding of one weight makes up for the rounding of others.",
+    .more = ZP_MORE("Frantar et al. 2022. A default for weights of 4 or 2 bits where there are samples."),
     .order = 600,
     .repair = true,
     .by_default =
@@ -237,9 +240,20 @@ const RegisterStage kGptq({
     .checkable = true,
     .rounds_weights = true,
     .corrects_means = true,
+    .worth_trying = [](const Config& c) { return bits_of(c.weights) != 8; },
     .needs_samples = layerwise_needs_samples,
-    .options = {{.name = kSamples, .owner = kName, .otherwise = 32, .min = 1, .max = 1024},
-                {.name = kPatches, .owner = kName, .otherwise = 4096, .min = 16, .max = 65536}},
+    .options = {{.name = kSamples,
+                 .owner = kName,
+                 .otherwise = 32,
+                 .min = 1,
+                 .max = 1024,
+                 .sentence = "The most samples that it looks at."},
+                {.name = kPatches,
+                 .owner = kName,
+                 .otherwise = 4096,
+                 .min = 16,
+                 .max = 65536,
+                 .sentence = "The most rows of a layer's inputs that it keeps."}},
     .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> { return std::make_unique<Gptq>(s, o); },
 });
 

@@ -208,6 +208,9 @@ class Hqq : public PiecewiseStage {
 };
 
 const RegisterStage kHqq({.name = kName,
+                          .title = "HQQ: scales that suit most weights",
+                          .sentence = "Weights alone: scales that suit the many weights, not the outliers.",
+                          .more = ZP_MORE("Badri and Shaji 2023. The one repair that needs no samples."),
                           .order = 550,
                           .repair = true,
                           .checkable = true,

@@ -528,11 +528,20 @@ class Smooth : public Stage {
 
 const RegisterStage kSmooth({
     .name = kName,
+    .title = "SmoothQuant: move outliers from activations into weights",
+    .sentence = "For transformers: outlier channels of activations go into the weights.",
+    .more = ZP_MORE("Xiao et al. 2023. A default where activations are calibrated."),
     .order = 120,
     .repair = true,
     .by_default = [](const Config&, const Scheme& scheme) { return scheme.needs_calibration; },
+    .worth_trying = [](const Config&) { return true; },
     .needs_samples = [](const Config&, const Scheme&) { return true; },
-    .options = {{.name = kStrength, .owner = kName, .otherwise = 0, .min = 0, .max = 1}},
+    .options = {{.name = kStrength,
+                 .owner = kName,
+                 .otherwise = 0,
+                 .min = 0,
+                 .max = 1,
+                 .sentence = "How much of an outlier goes into the weights; 0: each value finds it out."}},
     .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> { return std::make_unique<Smooth>(s, o); },
 });
 

@@ -104,12 +104,15 @@ void place(Placement& placement, int32_t i) {
   placement.emit(std::move(n));
 }
 
-const RegisterScheme kDynamic({.name = "dynamic",
-                               .dynamic = true,
-                               .form = [](const Config&) { return kQoperator; },
-                               .check = check,
-                               .decide = decide,
-                               .place = place});
+const RegisterScheme kDynamic(
+    {.name = "dynamic",
+     .title = "ranges at run time",
+     .sentence = "Integer weights; activations are quantized in each run, with the range they then have.",
+     .dynamic = true,
+     .form = [](const Config&) { return kQoperator; },
+     .check = check,
+     .decide = decide,
+     .place = place});
 
 }  // namespace
 }  // namespace zp::quant

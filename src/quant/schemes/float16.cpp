@@ -16,7 +16,17 @@ void place(Placement& placement, int32_t i) {
   placement.emit(std::move(n));
 }
 
-const RegisterScheme kFloat16({.name = "float16", .halves = true, .decide = decide, .place = place});
+const RegisterScheme kFloat16(
+    {.name = "float16",
+     .title = "half precision",
+     .sentence = "Values as float16, weights and activations: half the size and the memory.",
+     .more = ZP_MORE(
+         "As WebGPU computes. Layers that would overflow or lose much stay float32: by rules, and with "
+         "`calibration` by what the samples show; the report says which, and why. Weights alone as float16, "
+         "computed in float32: `weight-only` with `weights: 'float16'`."),
+     .halves = true,
+     .decide = decide,
+     .place = place});
 
 }  // namespace
 }  // namespace zp::quant

@@ -306,7 +306,13 @@ void place(Placement& placement, int32_t i) {
 }
 
 const RegisterScheme kStatic(
-    {.name = "static", .needs_calibration = true, .check = check, .decide = decide, .place = place});
+    {.name = "static",
+     .title = "calibrated integers",
+     .sentence = "Integer weights and activations, with ranges from calibration; runs on integer kernels.",
+     .needs_calibration = true,
+     .check = check,
+     .decide = decide,
+     .place = place});
 
 }  // namespace
 }  // namespace zp::quant

@@ -89,7 +89,14 @@ void place(Placement& placement, int32_t i) {
 std::string_view form(const Config& c) { return has_fewer_bits(c, 8) ? kQoperator : kQdq; }
 
 const RegisterScheme kWeightOnly(
-    {.name = "weight-only", .blocks = true, .form = form, .check = check, .decide = decide, .place = place});
+    {.name = "weight-only",
+     .title = "weights alone",
+     .sentence = "Weights of 8 bits per channel, or of 4 or 2 bits in blocks; activations stay float.",
+     .blocks = true,
+     .form = form,
+     .check = check,
+     .decide = decide,
+     .place = place});
 
 }  // namespace
 }  // namespace zp::quant

@@ -8,6 +8,7 @@
 #include "quant/runtimes.h"
 #include "quant/scheme.h"
 #include "quant/search/search.h"
+#include "quant/stage.h"
 
 namespace zp::quant {
 namespace {
@@ -39,16 +40,12 @@ void Search::plan_settings() {
 }
 
 void Search::plan_repairs() {
-  for (const std::string_view repair :
-       {std::string_view("equalization"), kSmooth, std::string_view("adaround"), std::string_view("gptq"),
-        std::string_view("bias-correction")})
+  for (const StageDef* d : all_stages()) {
+    if (!d->repair || !d->worth_trying || !d->worth_trying(config_)) continue;
+    const std::string_view repair = d->name;
     steps_.push_back([this, repair]() -> std::optional<Candidate> {
       const auto& has = best_->candidate.config.repairs;
       if (std::find(has.begin(), has.end(), repair) != has.end()) return std::nullopt;
-      // Scales for each channel leave channels of 8-bit weights little to be equal in.
-      if ((repair == "equalization" && config_.per_channel && bits_of(config_.weights) == 8) ||
-          (repair == "gptq" && bits_of(config_.weights) == 8))
-        return std::nullopt;
       if (std::ranges::find(by_default_, repair) != by_default_.end()) return std::nullopt;  // see above
       Candidate c = changed(Text({"repair '", repair, "'"}).str());
       c.config.repairs.emplace_back(repair);
@@ -60,6 +57,7 @@ void Search::plan_repairs() {
           c.config.options.emplace(name, value);
       return c;
     });
+  }
 }
 
 void Search::plan_modes() {

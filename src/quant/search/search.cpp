@@ -231,7 +231,7 @@ void Search::check_answers() {
   const auto answers = static_cast<double>(errors_->answers());
   if (answers == 0)
     throw_error(ErrorCode::kInvalidArgument, "a drop needs answers, and no output has rows of two or more",
-                {.hint = "use a target of signal to noise: --target sqnr=30"});
+                {.hint = "use a target of signal to noise (sqnr), of 30 dB say"});
   if (answers * config_.target_drop < 1)
     warnings_.push_back("only " + std::to_string(errors_->answers()) +
                         " answers were compared: so few cannot show a drop as small as the target, and none "
@@ -302,10 +302,12 @@ std::unique_ptr<Job> make_search(std::shared_ptr<const Model> model, Config conf
   return std::make_unique<Search>(std::move(model), std::move(config), threads);
 }
 
-std::vector<std::string_view> mode_names() {
-  std::vector<std::string_view> names = scheme_names();
-  names.insert(names.begin(), kAuto);
-  return names;
+Named about_auto() {
+  return {
+      kAuto, "the best of several",
+      "Tries other observers, each repair and a few float layers, and keeps what is best.",
+      ZP_MORE("Starts from `static`, and judges by a quarter of the samples that calibration does not see. "
+              "The report's `trials` say what was tried. Takes several times as long.")};
 }
 
 }  // namespace zp::quant

@@ -6,14 +6,13 @@
 #include "core/sort.h"
 #include "core/text.h"
 #include "quant/search/search.h"
+#include "quant/stage.h"
 
 namespace zp::quant {
 namespace {
 
 constexpr size_t kSensitivitySamples = 6;
 constexpr size_t kQuickSamples = 2;  // where only a few layers are looked for
-
-const std::set<std::string, std::less<>> kChangesGraph{"equalization", std::string(kSmooth)};
 
 // Bytes that float16 weights add to a layer.
 double bytes_in_half(const LayerReport& l) {
@@ -26,8 +25,8 @@ std::optional<Candidate> Search::plan_effects() {
   if (only_a_few() && (single_ || best_->sqnr_db > kGood)) return std::nullopt;
   phase_ = "sensitivity";
   const auto& repairs = best_->candidate.config.repairs;
-  const bool graph_changed = std::any_of(repairs.begin(), repairs.end(),
-                                         [](const std::string& r) { return kChangesGraph.contains(r); });
+  const bool graph_changed =
+      std::any_of(repairs.begin(), repairs.end(), [](const std::string& r) { return changes_graph(r); });
   if (!graph_changed) {
     float_source_ = source_;
     plan_layers();
@@ -49,7 +48,7 @@ std::optional<Candidate> Search::plan_effects() {
 
 Config Search::on_float_source() const {
   Config c = best_->candidate.config;
-  std::erase_if(c.repairs, [](const std::string& r) { return kChangesGraph.contains(r); });
+  std::erase_if(c.repairs, [](const std::string& r) { return changes_graph(r); });
   for (const auto& [name, range] : best_->ranges) c.ranges.emplace(name, range);
   // What a repair added and wants left alone.
   std::set<std::string> known;

@@ -419,7 +419,12 @@ const RegisterStage kCalibrate({
     .name = "calibrate",
     .order = 300,
     .needs_samples = [](const Config&, const Scheme& scheme) { return scheme.needs_calibration; },
-    .options = {{.name = kPatience, .owner = "calibrate", .otherwise = 0, .min = 0, .max = 1e6}},
+    .options = {{.name = kPatience,
+                 .owner = "calibrate",
+                 .otherwise = 0,
+                 .min = 0,
+                 .max = 1e6,
+                 .sentence = "Calibration ends after so many samples that change no range; 0: it sees all."}},
     .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
       return std::make_unique<Calibrate>(s, std::move(o));
     },

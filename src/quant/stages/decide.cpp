@@ -74,7 +74,7 @@ class Decide : public PiecewiseStage {
 };
 
 const RegisterStage kDecide({.name = "decide",
-                             .order = 200,
+                             .order = kDecideOrder,
                              .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
                                return std::make_unique<Decide>(s, std::move(o));
                              }});

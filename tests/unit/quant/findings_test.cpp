@@ -13,8 +13,10 @@ namespace zp::test {
 namespace {
 
 using quant::ChannelSpread;
+using quant::Finding;
 using quant::LayerError;
 using quant::WeightReport;
+using testing::ElementsAre;
 
 TEST(Findings, TheSpreadOfChannelsLeavesDeadOnesOut) {
   EXPECT_EQ(quant::spread_of({}).channel, -1);
@@ -24,23 +26,36 @@ TEST(Findings, TheSpreadOfChannelsLeavesDeadOnesOut) {
   EXPECT_DOUBLE_EQ(s.ratio, 40);
 }
 
+// What a remedy is on the command line.
+std::vector<std::string> remedies_of(const Finding& finding) {
+  std::vector<std::string> all;
+  for (const quant::Remedy& r : finding.remedies)
+    all.push_back(std::string(r.option) + " " + std::string(r.value));
+  return all;
+}
+
 TEST(Findings, OfWeights) {
   WeightReport w{.dtype = DType::kInt8, .granularity = "tensor", .sqnr_db = 30, .spread = {40, 17}};
-  const auto said = [&](bool floats) { return quant::findings_of(w, "Conv", floats, true); };
+  const auto said = [&](bool floats) { return quant::findings_of(w, floats, true); };
   ASSERT_EQ(said(false).size(), 1u);
-  EXPECT_EQ(said(false)[0],
-            "channel 17 of this depthwise Conv spans 40 times the median range, and all channels share one "
-            "scale: use a scale for each channel (leave out --per-tensor), or --repair equalization");
+  EXPECT_EQ(said(false)[0].code, "unequal-weights");
+  EXPECT_EQ(said(false)[0]["channel"], 17);
+  EXPECT_EQ(said(false)[0]["ratio"], 40);
+  EXPECT_EQ(said(false)[0]["depthwise"], 1);
+  EXPECT_THAT(remedies_of(said(false)[0]), ElementsAre("perChannel true", "repairs equalization"));
   w.granularity = "channel";  // each has its own
   EXPECT_TRUE(said(false).empty());
   w.sqnr_db = 22.46;
   ASSERT_EQ(said(false).size(), 1u);
-  EXPECT_NE(said(false)[0].find("leaves the weights 22 dB"), std::string::npos);
+  EXPECT_EQ(said(false)[0].code, "poor-weights");
+  EXPECT_EQ(said(false)[0]["sqnr"], 22.46);
+  EXPECT_EQ(said(false)[0]["bits"], 8);
+  EXPECT_THAT(remedies_of(said(false)[0]), ElementsAre("target sqnr=30", "exclude "));
   w.dtype = DType::kInt4;
   EXPECT_TRUE(said(false).empty());
   w.sqnr_db = 9.96;
-  EXPECT_NE(said(false).at(0).find("--repair equalization,gptq"), std::string::npos);
-  EXPECT_NE(said(true).at(0).find("--repair gptq"), std::string::npos);
+  EXPECT_THAT(remedies_of(said(false).at(0)), ElementsAre("repairs equalization,gptq", "weights int8"));
+  EXPECT_THAT(remedies_of(said(true).at(0)), ElementsAre("repairs gptq", "repairs hqq", "weights int8"));
   w.dtype = DType::kFloat16;
   EXPECT_TRUE(said(true).empty());
   w = {.dtype = DType::kInt8,
@@ -54,21 +69,32 @@ TEST(Findings, OfValues) {
   LayerError e{.sqnr_db = 40, .half_steps = 30, .dtype = DType::kUint8, .clip = quant::Range{-1.25f, 3.5f}};
   EXPECT_TRUE(quant::findings_of(e).empty());
   e.saturated = 0.008;
-  EXPECT_EQ(quant::findings_of(e).at(0),
-            "0.8 % of this value lies outside the calibrated range of -1.3 to 3.5 and is cut off: calibrate "
-            "with more samples like these, or with --observer min-max");
+  const Finding cut = quant::findings_of(e).at(0);
+  EXPECT_EQ(cut.code, "cut-off");
+  EXPECT_EQ(cut["share"], 0.008);
+  EXPECT_EQ(cut["min"], -1.25);
+  EXPECT_EQ(cut["max"], 3.5);
+  EXPECT_TRUE(std::isnan(cut["steps"]));
+  EXPECT_THAT(remedies_of(cut), ElementsAre("observer min-max"));
   e.saturated = 0.0004;  // as an observer may do on purpose
   e.half_steps = 4.6;
-  EXPECT_EQ(quant::findings_of(e).at(0),
-            "a few outliers stretch the range: half of the values share 4.6 of 256 steps: --observer "
-            "percentile or mse, or --activations uint16");
+  const Finding outliers = quant::findings_of(e).at(0);
+  EXPECT_EQ(outliers.code, "outliers");
+  EXPECT_EQ(outliers["left"], 4.6);
+  EXPECT_EQ(outliers["steps"], 256);
+  EXPECT_THAT(remedies_of(outliers),
+              ElementsAre("observer percentile", "observer mse", "activations uint16"));
   e.spread = {64, 3};  // says why
   ASSERT_EQ(quant::findings_of(e).size(), 1u);
-  EXPECT_NE(quant::findings_of(e)[0].find("channel 3 of this value spans 64 times the median channel, which "
-                                          "is left 4 of 256 steps"),
-            std::string::npos);
+  const Finding unequal = quant::findings_of(e)[0];
+  EXPECT_EQ(unequal.code, "unequal-values");
+  EXPECT_EQ(unequal["channel"], 3);
+  EXPECT_EQ(unequal["ratio"], 64);
+  EXPECT_EQ(unequal["left"], 4);
+  EXPECT_EQ(unequal["steps"], 256);
   e = {.sqnr_db = 12, .shifted = 0.62};
-  EXPECT_NE(quant::findings_of(e).at(0).find("62 % of the error here is a shift"), std::string::npos);
+  EXPECT_EQ(quant::findings_of(e).at(0).code, "shifted-means");
+  EXPECT_EQ(quant::findings_of(e).at(0)["share"], 0.62);
   e.sqnr_db = 45;
   EXPECT_TRUE(quant::findings_of(e).empty());
 }
@@ -131,7 +157,9 @@ TEST(Findings, OfANetworkThatNeedsThem) {
   EXPECT_EQ(layer.weight->spread.channel, 2);
   EXPECT_GT(layer.weight->spread.ratio, 20);
   ASSERT_EQ(layer.findings.size(), 1u);
-  EXPECT_EQ(layer.findings[0].rfind("channel 2 of this Conv spans", 0), 0u);
+  EXPECT_EQ(layer.findings[0].code, "unequal-weights");
+  EXPECT_EQ(layer.findings[0]["channel"], 2);
+  EXPECT_EQ(layer.findings[0]["depthwise"], 0);
   EXPECT_TRUE(q.layer("next").findings.empty());
 
   const std::vector<LayerError> errors = errors_of(model, q, samples);
@@ -142,7 +170,8 @@ TEST(Findings, OfANetworkThatNeedsThem) {
   EXPECT_EQ(relu->outside, 0);
   ASSERT_TRUE(relu->clip);
   ASSERT_FALSE(relu->findings.empty());
-  EXPECT_EQ(relu->findings[0].rfind("channel 2 of this value spans", 0), 0u);
+  EXPECT_EQ(relu->findings[0].code, "unequal-values");
+  EXPECT_EQ(relu->findings[0]["channel"], 2);
 
   // Every value is in the picture, and nothing lies outside it.
   const quant::Distribution& d = relu->values;
@@ -190,7 +219,7 @@ TEST(Findings, AShiftOfMeansIsToldFromNoise) {
   const LayerError e = errors_of(model, q, samples).at(0);
   EXPECT_GT(e.shifted, 0.9);
   ASSERT_FALSE(e.findings.empty());
-  EXPECT_NE(e.findings.back().find("--repair bias-correction"), std::string::npos);
+  EXPECT_THAT(remedies_of(e.findings.back()), ElementsAre("repairs bias-correction"));
 }
 
 }  // namespace

@@ -1,0 +1,39 @@
+// What the engine finds out about the machine, and takes of it.
+#include <emscripten/bind.h>
+#include <emscripten/heap.h>
+#include <malloc.h>
+
+#include <cstddef>
+#include <string>
+
+#include "answers.h"
+#include "kernels/isa.h"
+#include "kernels/probe.h"
+
+namespace zp::bindings {
+namespace {
+
+val info() {
+  const kernels::MachineReport& machine = kernels::probe();
+  Object o;
+  o.set("instructionSet", std::string(kernels::Best::kName));
+  o.set("relaxedDot", std::string(kernels::name_of(machine.relaxed_dot)));
+  o.set("fusedMultiplyAdd", machine.fused_multiply_add);
+  return o;
+}
+
+// `reserved` only grows: WebAssembly memory never shrinks. `used` is what is allocated in it.
+val memory() {
+  Object o;
+  o.set("reserved", static_cast<size_t>(emscripten_get_heap_size()));
+  o.set("used", static_cast<size_t>(mallinfo().uordblks));
+  return o;
+}
+
+EMSCRIPTEN_BINDINGS(machine) {
+  emscripten::function("info", &info);
+  emscripten::function("memory", &memory);
+}
+
+}  // namespace
+}  // namespace zp::bindings

@@ -1,0 +1,16 @@
+// What jobs found, as JavaScript sees it.
+#pragma once
+
+#include <vector>
+
+#include "answers.h"
+#include "quant/findings.h"
+#include "quant/report.h"
+
+namespace zp::bindings {
+
+val spread_of(const quant::ChannelSpread& s);
+val findings_of(const std::vector<quant::Finding>& findings);
+val report_of(const quant::Report& report);
+
+}  // namespace zp::bindings
