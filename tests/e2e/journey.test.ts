@@ -272,6 +272,38 @@ describe('in Chromium', () => {
     await page.context().close();
   });
 
+  test('every option has a control, and a finding a button that sets what helps', async () => {
+    const page = await openPage();
+    await loadModel(page, angle);
+    await addSamples(page);
+    await page.locator('summary', { hasText: 'Options' }).click();
+    await page.getByLabel('Scheme').selectOption('static');
+    await page.getByLabel('A scale for each output channel').uncheck();
+    await page.locator('summary', { hasText: 'Advanced' }).click();
+    await page.getByLabel('7-bit weights').check();
+    await page.getByLabel('Ranges of single values').fill('nonsense');
+    await page.getByLabel('Ranges of single values').press('Tab');
+    await page.getByText('value=min:max is needed').waitFor();
+    await page.getByLabel('Ranges of single values').fill('');
+    await page.emulateMedia({ reducedMotion: 'reduce' });
+    expect(await violationsOn(page)).toEqual([]);
+    await page.getByRole('button', { name: 'Quantize', exact: true }).click();
+    const result = page.getByTestId('result');
+    await result.waitFor();
+    await result.getByText(/per tensor, reduceRange/).waitFor();
+
+    await result
+      .locator('.findings button:visible', { hasText: 'A scale for each output channel' })
+      .first()
+      .click();
+    expect(await page.getByRole('checkbox', { name: 'A scale for each output channel' }).isChecked()).toBe(
+      true,
+    );
+    await page.getByText('Set: A scale for each output channel. Quantize again.').first().waitFor();
+    expect(await violationsOn(page)).toEqual([]);
+    await page.context().close();
+  });
+
   test('the demo reads its text with both models', async () => {
     const page = await openPage();
     await page.getByRole('button', { name: /Read text/ }).click();

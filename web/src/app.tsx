@@ -22,7 +22,7 @@ import { ScrollRegion } from './parts/scroll-region.tsx';
 import { SettingsPanel } from './parts/settings-panel.tsx';
 import { ThemeButton } from './parts/theme-button.tsx';
 import { asError, openDims, type SampleSet } from './sample-set.ts';
-import { describe, initial, type Settings, toOptions } from './settings.ts';
+import { actionOf, describe, initial, type Settings, toOptions, withRemedy } from './settings.ts';
 import { quantizeAndCompare, type Result, type Step, worstSqnr } from './work.ts';
 
 interface Loaded {
@@ -117,7 +117,7 @@ export function App() {
     const timer = setTimeout(async () => {
       try {
         const dims = openDims(loaded.model.inputs);
-        const { format: _, ...scheme } = toOptions(settings);
+        const { format: _, opset: __, ...scheme } = toOptions(settings);
         const found = await loaded.model.inspect({
           ...scheme,
           ...(Object.keys(dims).length ? { dims } : {}),
@@ -304,6 +304,11 @@ export function App() {
                   digest={loaded.digest}
                   result={result}
                   busy={busy}
+                  schema={choices?.schema}
+                  onRemedy={(remedy) => {
+                    setSettings(withRemedy(settings, remedy, result.report.repairsRun));
+                    if (choices) setStatus(`Set: ${actionOf(choices.schema, remedy)}. Quantize again.`);
+                  }}
                   onPick={({ what, options }) =>
                     void quantize({ ...result.settings, picked: { what, options } })
                   }

@@ -1,8 +1,8 @@
 // What the user chose, and what it means for the engine.
-import type { QuantizeOptions, Target, TrialOptions } from 'zeropoint';
+import type { OptionRow, QuantizeOptions, Remedy, Schema, Target, TrialOptions } from 'zeropoint';
 
 export interface Settings {
-  mode: 'auto' | 'static' | 'dynamic' | 'weight-only' | 'float16' | 'qat';
+  mode: string;
   activations: 'uint8' | 'int8' | 'uint16' | 'int16';
   weights: 'int8' | 'uint8' | 'int4' | 'uint4' | 'float16';
   perChannel: boolean;
@@ -24,6 +24,8 @@ export interface Settings {
   picked: { what: string; options: TrialOptions } | undefined;
   /** How mode `qat` trains. */
   training?: TrainingSettings | undefined;
+  /** Options that have no place of their own, by name: those under “Advanced”. */
+  more: Readonly<Record<string, unknown>>;
 }
 
 export interface TrainingSettings {
@@ -33,6 +35,8 @@ export interface TrainingSettings {
   learningRate: number;
   /** One block of the model after the other. */
   blocks: boolean;
+  /** Options of training that have no place of their own, by name. */
+  more?: Readonly<Record<string, unknown>> | undefined;
 }
 
 export interface Goal {
@@ -57,7 +61,56 @@ export const defaults: Settings = {
   exclude: '',
   target: undefined,
   picked: undefined,
+  more: {},
 };
+
+/** Options that have a place of their own: in settings-panel.tsx, and in training-panel.tsx. */
+const placed = new Set([
+  ...[
+    'mode',
+    'activations',
+    'weights',
+    'perChannel',
+    'symmetric',
+    'blockSize',
+    'observer',
+    'repairs',
+    'format',
+  ],
+  ...['runtime', 'outputs', 'exclude', 'target', 'weightBits', 'activationBits', 'parameters', 'training'],
+  ...['epochs', 'learningRate', 'blocks'],
+]);
+
+const hasNoPlace = ({ name, group }: OptionRow) => group === 'parameters' || !placed.has(name);
+
+/** What “Advanced” has: the options of this mode that have no place of their own, and the numbers of what is chosen. */
+export function advancedOf(schema: Schema, settings: Settings): OptionRow[] {
+  const { mode, observer, repairs } = settings;
+  const isRead = (owner = '') =>
+    schema.observers.some(({ name }) => name === owner)
+      ? isCalibrated(settings) && (mode === 'auto' || owner === observer)
+      : schema.repairs.some(({ name }) => name === owner)
+        ? mode === 'auto' || (repairs?.includes(owner) ?? true)
+        : isCalibrated(settings);
+  return schema.options.filter((option) => {
+    const { group, modes, owner } = option;
+    if (!hasNoPlace(option) || group === 'training') return false;
+    return group === 'parameters' ? isRead(owner) : (modes?.includes(mode) ?? true);
+  });
+}
+
+/** What “Advanced” has where a model is trained. */
+export const advancedOfTraining = (schema: Schema): OptionRow[] =>
+  schema.options.filter((option) => option.group === 'training' && hasNoPlace(option));
+
+/** Modes to choose from: training begins at a result. */
+export const modesOf = (schema: Schema): Schema['modes'] => {
+  const trained = schema.options.find(({ kind }) => kind === 'options')?.modes ?? [];
+  return schema.modes.filter(({ name }) => !trained.includes(name));
+};
+
+export const titleOf = (schema: Schema | undefined, option: string): string =>
+  schema?.options.find(({ name }) => name === option)?.title ?? option;
 
 /** What is chosen before the user chooses: with samples of the user's own, what is best on them. */
 export const initial = (samples: { synthetic: boolean } | undefined): Settings =>
@@ -67,30 +120,48 @@ export const initial = (samples: { synthetic: boolean } | undefined): Settings =
 export const isCalibrated = ({ mode }: Settings): boolean =>
   mode === 'static' || mode === 'auto' || mode === 'qat';
 
-/** What a repair of lost accuracy is called here; those of weights alone work without integer activations too. */
-export const repairTitles: Readonly<Record<string, string>> = {
-  equalization: 'Equalize channels of neighbouring layers',
-  smooth: 'SmoothQuant: move outliers from activations into weights',
-  hqq: 'HQQ: scales that suit most weights',
-  gptq: 'GPTQ: rounding errors make up for each other',
-  adaround: 'AdaRound: learned rounding',
-  'bias-correction': 'Correct biases',
-};
+/** What a repair of lost accuracy is called here. */
+const repairTitle = (schema: Schema, repair: string): string =>
+  schema.repairs.find(({ name }) => name === repair)?.title ?? repair;
 
-/** A finding or hint, which names options as the command line does, with their names here. */
-export const inPageWords = (text: string): string =>
-  text
-    .replace(/--repair ([\w-]+(?:,[\w-]+)*)/g, (_, names: string) =>
-      names
-        .split(',')
-        .map((name) => `“${repairTitles[name] ?? name}”`)
-        .join(' and '),
-    )
-    .replace('(leave out --per-tensor)', '(“A scale for each output channel”)')
-    .replace(/--observer ([\w-]+)/, 'ranges from samples by $1')
-    .replace(/--(activations|weights) (\w+)/, '$2 $1')
-    .replace(/--target sqnr=(\d+)/, 'a target of $1 dB')
-    .replace('--exclude this one alone', '“Leave these as they are” this one alone');
+/** What an option that helps is called here, within a sentence. */
+export const named =
+  (schema: Schema) =>
+  ({ option, value }: Remedy): string => {
+    const title = `“${titleOf(schema, option)}”`;
+    if (option === 'repairs')
+      return (value as string[]).map((repair) => `“${repairTitle(schema, repair)}”`).join(' and ');
+    if (option === 'target') return `a target of ${(value as { sqnr: number }).sqnr} dB`;
+    return typeof value === 'boolean' || Array.isArray(value) ? title : `${title} ${value}`;
+  };
+
+/** What a button says that sets it. */
+export function actionOf(schema: Schema, { option, value }: Remedy): string {
+  if (option === 'repairs')
+    return (value as string[]).map((repair) => repairTitle(schema, repair)).join(', and ');
+  if (option === 'target') return `Target of ${(value as { sqnr: number }).sqnr} dB`;
+  if (option === 'exclude') return 'Leave this layer as it is';
+  const title = titleOf(schema, option);
+  return typeof value === 'boolean' ? title : `${title}: ${value}`;
+}
+
+/** The settings with an option that helps. `repairsRun`: the repairs that ran, where nobody chose any. */
+export function withRemedy(
+  settings: Settings,
+  { option, value }: Remedy,
+  repairsRun: readonly string[],
+): Settings {
+  // A search finds repairs and observers itself.
+  const mode =
+    settings.mode === 'auto' && ['repairs', 'observer'].includes(option) ? 'static' : settings.mode;
+  const next = { ...settings, mode, picked: undefined };
+  if (option === 'repairs')
+    return { ...next, repairs: [...new Set([...(settings.repairs ?? repairsRun), ...(value as string[])])] };
+  if (option === 'exclude')
+    return { ...next, exclude: [...new Set([...excluded(settings), ...(value as string[])])].join(', ') };
+  if (placed.has(option)) return { ...next, [option]: value };
+  return { ...next, more: { ...settings.more, [option]: value } };
+}
 
 /** Kinds of targets, with a value to start from. */
 export const targets: Readonly<
@@ -165,7 +236,7 @@ function optionsOf(settings: Settings): QuantizeOptions {
     settings;
   const format = settings.format === 'auto' ? undefined : settings.format;
   const fourBit = weights === 'int4' || weights === 'uint4';
-  const { weightBits, activationBits, ...training } = settings.training ?? {};
+  const { weightBits, activationBits, more: moreTraining, ...training } = settings.training ?? {};
   if (mode === 'qat') {
     return {
       mode,
@@ -179,7 +250,8 @@ function optionsOf(settings: Settings): QuantizeOptions {
       outputs,
       weightBits,
       activationBits,
-      training,
+      training: { ...training, ...moreTraining },
+      ...settings.more,
     };
   }
   return {
@@ -192,6 +264,7 @@ function optionsOf(settings: Settings): QuantizeOptions {
     ...(mode === 'auto' || repairs === undefined ? {} : { repairs: [...repairs] }),
     ...(mode === 'static' ? { observer } : {}),
     ...(isCalibrated(settings) ? { activations, symmetric, outputs, target: settings.target } : {}),
+    ...settings.more,
     ...settings.picked?.options,
   };
 }
@@ -215,6 +288,7 @@ export function describe(settings: Settings): string {
   if (settings.runtime !== defaults.runtime) parts.push(`for ${settings.runtime}`);
   const left = excluded(settings).length;
   if (left) parts.push(`${left} left out`);
+  parts.push(...Object.keys(settings.more));
   if (settings.picked) parts.push(settings.picked.what);
   else if (settings.target && isCalibrated(settings)) {
     parts.push(...Object.entries(settings.target).map(([kind, value]) => `${targets[kind]?.short} ${value}`));

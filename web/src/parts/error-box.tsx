@@ -1,5 +1,4 @@
 import type { ZeropointError } from 'zeropoint';
-import { inPageWords } from '../settings.ts';
 
 /** What went wrong, where, and what to do. Everything out of a model is shown as text. */
 export function ErrorBox({ error, onClose }: { error: ZeropointError; onClose?: () => void }) {
@@ -25,7 +24,7 @@ export function ErrorBox({ error, onClose }: { error: ZeropointError; onClose?: 
           ))}
         </dl>
       )}
-      {hint && <p>What to do: {inPageWords(hint)}.</p>}
+      {hint && <p>What to do: {hint}.</p>}
       {onClose && (
         <button type="button" class="quiet" onClick={onClose}>
           Dismiss

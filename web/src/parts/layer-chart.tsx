@@ -1,8 +1,9 @@
+import type { ComponentChildren } from 'preact';
 import { useMemo, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
-import type { QuantizeReport } from 'zeropoint';
+import { type Finding, type QuantizeReport, type Remedy, type Schema, wordsOf } from 'zeropoint';
 import { decibels, percent, relativeError } from '../format.ts';
-import { inPageWords } from '../settings.ts';
+import { actionOf, named } from '../settings.ts';
 import { HistogramPicture } from './histogram-picture.tsx';
 import { ScrollRegion } from './scroll-region.tsx';
 import { axis, useChart } from './use-chart.ts';
@@ -13,7 +14,15 @@ type Measured = Layer & { error: NonNullable<Layer['error']> };
 const short = (op: string) => op.replace(/^ai\.onnx\./, '');
 
 /** A bar for each layer, the worst first: how far its output is from the float model's. */
-export function LayerChart({ report }: { report: QuantizeReport }) {
+export function LayerChart({
+  report,
+  schema,
+  onRemedy,
+}: {
+  report: QuantizeReport;
+  schema: Schema | undefined;
+  onRemedy: (remedy: Remedy) => void;
+}) {
   const layers = useMemo(
     () =>
       report.layers
@@ -95,7 +104,14 @@ export function LayerChart({ report }: { report: QuantizeReport }) {
           setAt((now) => Math.max(0, Math.min(layers.length - 1, now + step)));
         }}
       />
-      <LayerDetail layer={layer} rank={Math.min(at, layers.length - 1) + 1} of={layers.length} />
+      <LayerDetail layer={layer} rank={Math.min(at, layers.length - 1) + 1} of={layers.length}>
+        <Findings
+          findings={report.findings.filter(({ output }) => output === layer.output)}
+          here
+          schema={schema}
+          onRemedy={onRemedy}
+        />
+      </LayerDetail>
       <details>
         <summary>All {layers.length} layers as a table</summary>
         <ScrollRegion label="Errors of all layers">
@@ -129,7 +145,17 @@ export function LayerChart({ report }: { report: QuantizeReport }) {
   );
 }
 
-function LayerDetail({ layer, rank, of }: { layer: Measured; rank: number; of: number }) {
+function LayerDetail({
+  layer,
+  rank,
+  of,
+  children,
+}: {
+  layer: Measured;
+  rank: number;
+  of: number;
+  children: ComponentChildren;
+}) {
   const { error, weight } = layer;
   return (
     <div class="layer-detail">
@@ -151,22 +177,46 @@ function LayerDetail({ layer, rank, of }: { layer: Measured; rank: number; of: n
           ` ${percent(error.saturated, 2)} of the values are outside the range that calibration saw.`}
         {layer.macsShare > 0.005 && ` ${percent(layer.macsShare)} of the model's work.`}
       </p>
-      <Findings findings={layer.findings.map((text) => ({ node: '', text }))} />
+      {children}
       <HistogramPicture error={error} />
       <p class="note">{layer.why}</p>
     </div>
   );
 }
 
-/** Sentences about layers; those without a layer's name are about the layer they stand at. */
-export function Findings({ findings }: { findings: readonly { node: string; text: string }[] }) {
+/** Sentences about layers, with buttons that set what helps. `here`: they stand at the layer, and need not name it. */
+export function Findings({
+  findings,
+  here = false,
+  schema,
+  onRemedy,
+}: {
+  findings: readonly Finding[];
+  here?: boolean;
+  schema: Schema | undefined;
+  onRemedy: (remedy: Remedy) => void;
+}) {
   if (findings.length === 0) return null;
   return (
     <ul class="findings">
-      {findings.map(({ node, text }) => (
-        <li key={`${node} ${text}`}>
-          {node && <strong class="name">{node}: </strong>}
-          {inPageWords(text)}
+      {findings.map((finding) => (
+        <li key={`${finding.output} ${finding.text}`}>
+          {!here && <strong class="name">{finding.node}: </strong>}
+          {schema ? wordsOf(finding, named(schema)) : finding.text}
+          {schema && (
+            <span class="remedies">
+              {finding.remedies.map((remedy) => (
+                <button
+                  key={`${remedy.option} ${remedy.value}`}
+                  type="button"
+                  class="quiet"
+                  onClick={() => onRemedy(remedy)}
+                >
+                  {actionOf(schema, remedy)}
+                </button>
+              ))}
+            </span>
+          )}
         </li>
       ))}
     </ul>

@@ -1,8 +1,8 @@
 import { useState } from 'preact/hooks';
-import type { Model, Trial, ZeropointError } from 'zeropoint';
+import type { Model, Remedy, Schema, Trial, ZeropointError } from 'zeropoint';
 import { bytes, decibels, milliseconds, percent, sizeChange, times, verdict } from '../format.ts';
 import { asError, type SampleSet } from '../sample-set.ts';
-import { describe, inPageWords, isCalibrated, type Settings } from '../settings.ts';
+import { describe, isCalibrated, type Settings } from '../settings.ts';
 import { type Result, worstCosine, worstSqnr, worstTop1 } from '../work.ts';
 import { ErrorBox } from './error-box.tsx';
 import { Findings, LayerChart } from './layer-chart.tsx';
@@ -40,7 +40,9 @@ export function ResultView({
   digest,
   result,
   busy,
+  schema,
   onPick,
+  onRemedy,
   samples,
   onBusy,
   onResult,
@@ -51,6 +53,10 @@ export function ResultView({
   digest: string | undefined;
   result: Result;
   busy: boolean;
+  /** Of the options; undefined while the engine loads. */
+  schema: Schema | undefined;
+  /** An option that helps is to be set. */
+  onRemedy: (remedy: Remedy) => void;
   /** Another point of the trade-off is to be made. */
   onPick: (trial: Trial) => void;
   samples: SampleSet | undefined;
@@ -133,7 +139,7 @@ export function ResultView({
         .filter((warning) => !(isSame && warning.startsWith('nothing '))) // said above
         .map((warning) => (
           <p class="warning" key={warning}>
-            {inPageWords(warning)}
+            {warning}
           </p>
         ))}
       <div class="actions">
@@ -222,19 +228,20 @@ export function ResultView({
           digest={digest}
           result={result}
           samples={samples}
+          schema={schema}
           onBusy={onBusy}
           onResult={onResult}
         />
       )}
       <h3>Where accuracy went</h3>
-      <Findings findings={report.findings.slice(0, mostFindings)} />
+      <Findings findings={report.findings.slice(0, mostFindings)} schema={schema} onRemedy={onRemedy} />
       {report.findings.length > mostFindings && (
         <details>
           <summary>{report.findings.length - mostFindings} more that stand out less</summary>
-          <Findings findings={report.findings.slice(mostFindings)} />
+          <Findings findings={report.findings.slice(mostFindings)} schema={schema} onRemedy={onRemedy} />
         </details>
       )}
-      <LayerChart report={report} />
+      <LayerChart report={report} schema={schema} onRemedy={onRemedy} />
     </div>
   );
 }

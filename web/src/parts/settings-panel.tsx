@@ -1,13 +1,16 @@
 import type { Choices, Target } from 'zeropoint';
 import {
+  advancedOf,
   goalOf,
   goals,
   isCalibrated,
   isOnlyForWeights,
-  repairTitles,
+  modesOf,
   type Settings,
   targets,
+  titleOf,
 } from '../settings.ts';
+import { Advanced } from './option-field.tsx';
 
 /** Goals, and behind them every option. */
 export function SettingsPanel({
@@ -25,6 +28,8 @@ export function SettingsPanel({
   const set = (change: Partial<Settings>) => onChange({ ...settings, picked: undefined, ...change });
   const calibrated = isCalibrated(settings);
   const fourBit = settings.weights === 'int4' || settings.weights === 'uint4';
+  const schema = choices?.schema;
+  const title = (option: string) => titleOf(schema, option);
   return (
     <div class="settings">
       <fieldset class="goals" disabled={disabled}>
@@ -37,156 +42,166 @@ export function SettingsPanel({
           </label>
         ))}
       </fieldset>
-      <details>
-        <summary>Options</summary>
-        <fieldset class="fields" disabled={disabled}>
-          <legend class="visually-hidden">Options</legend>
-          <Choice
-            label="Scheme"
-            value={settings.mode}
-            options={[
-              ['static', 'static: calibrated integers'],
-              ['auto', 'auto: the best of several'],
-              ['dynamic', 'dynamic: ranges at run time'],
-              ['weight-only', 'weights only'],
-              ['float16', 'float16: half precision'],
-            ]}
-            onChange={(mode) =>
-              set({
-                mode: mode as Settings['mode'],
-                ...(mode !== 'weight-only' && isOnlyForWeights(settings) ? { weights: 'int8' as const } : {}),
-              })
-            }
-          />
-          <Choice
-            label="Weights"
-            value={settings.weights}
-            options={(settings.mode === 'weight-only'
-              ? ['int8', 'uint8', 'int4', 'uint4', 'float16']
-              : ['int8', 'uint8']
-            ).map((w) => [w, w])}
-            onChange={(weights) => set({ weights: weights as Settings['weights'] })}
-          />
-          {fourBit && (
+      {schema && (
+        <details>
+          <summary>Options</summary>
+          <fieldset class="fields" disabled={disabled}>
+            <legend class="visually-hidden">Options</legend>
             <Choice
-              label="Values per 4-bit scale"
-              value={String(settings.blockSize)}
-              options={['16', '32', '64', '128', '256'].map((b) => [b, b])}
-              onChange={(size) => set({ blockSize: Number(size) })}
+              label={title('mode')}
+              value={settings.mode}
+              options={modesOf(schema).map(({ name, title }) => [name, `${name}: ${title}`])}
+              onChange={(mode) =>
+                set({
+                  mode,
+                  ...(mode !== 'weight-only' && isOnlyForWeights(settings)
+                    ? { weights: 'int8' as const }
+                    : {}),
+                })
+              }
             />
-          )}
-          {calibrated && (
-            <>
+            <Choice
+              label={title('weights')}
+              value={settings.weights}
+              options={(settings.mode === 'weight-only'
+                ? ['int8', 'uint8', 'int4', 'uint4', 'float16']
+                : ['int8', 'uint8']
+              ).map((w) => [w, w])}
+              onChange={(weights) => set({ weights: weights as Settings['weights'] })}
+            />
+            {fourBit && (
               <Choice
-                label="Activations"
-                value={settings.activations}
-                options={['uint8', 'int8', 'uint16', 'int16'].map((a) => [a, a])}
-                onChange={(activations) => set({ activations: activations as Settings['activations'] })}
+                label={title('blockSize')}
+                value={String(settings.blockSize)}
+                options={['16', '32', '64', '128', '256'].map((b) => [b, b])}
+                onChange={(size) => set({ blockSize: Number(size) })}
               />
-              {settings.mode === 'static' && (
-                <Choice
-                  label="Ranges from samples by"
-                  value={settings.observer}
-                  options={(choices?.observers ?? ['min-max']).map((o) => [o, o])}
-                  onChange={(observer) => set({ observer })}
-                />
-              )}
-              <Choice
-                label="Outputs"
-                value={settings.outputs}
-                options={[
-                  ['float', 'float'],
-                  ['quantized', 'integers'],
-                ]}
-                onChange={(outputs) => set({ outputs: outputs as Settings['outputs'] })}
-              />
-            </>
-          )}
-          {calibrated && <TargetChoice target={settings.target} onChange={(target) => set({ target })} />}
-          <Choice
-            label="Where it is to run"
-            value={settings.runtime}
-            options={(choices?.runtimes ?? [{ name: settings.runtime, title: settings.runtime }]).map(
-              ({ name, title }) => [name, title],
             )}
-            onChange={(runtime) => set({ runtime })}
-          />
-          <Choice
-            label="File format"
-            value={settings.format}
-            options={[
-              ['auto', 'what ONNX Runtime computes fastest'],
-              ['qdq', 'QDQ: opens everywhere'],
-              ['qoperator', 'integer operators'],
-            ]}
-            onChange={(format) => set({ format: format as Settings['format'] })}
-          />
-          <label class="check">
-            <input
-              type="checkbox"
-              checked={settings.perChannel}
-              onChange={(event) => set({ perChannel: event.currentTarget.checked })}
+            {calibrated && (
+              <>
+                <Choice
+                  label={title('activations')}
+                  value={settings.activations}
+                  options={['uint8', 'int8', 'uint16', 'int16'].map((a) => [a, a])}
+                  onChange={(activations) => set({ activations: activations as Settings['activations'] })}
+                />
+                {settings.mode === 'static' && (
+                  <Choice
+                    label={title('observer')}
+                    value={settings.observer}
+                    options={schema.observers.map(({ name, title }) => [name, `${name}: ${title}`])}
+                    onChange={(observer) => set({ observer })}
+                  />
+                )}
+                <Choice
+                  label={title('outputs')}
+                  value={settings.outputs}
+                  options={[
+                    ['float', 'float'],
+                    ['quantized', 'integers'],
+                  ]}
+                  onChange={(outputs) => set({ outputs: outputs as Settings['outputs'] })}
+                />
+              </>
+            )}
+            {calibrated && (
+              <TargetChoice
+                label={title('target')}
+                target={settings.target}
+                onChange={(target) => set({ target })}
+              />
+            )}
+            <Choice
+              label={title('runtime')}
+              value={settings.runtime}
+              options={schema.runtimes.map(({ name, title }) => [name, title])}
+              onChange={(runtime) => set({ runtime })}
             />
-            A scale for each output channel
-          </label>
-          {calibrated && (
+            <Choice
+              label={title('format')}
+              value={settings.format}
+              options={[
+                ['auto', 'what ONNX Runtime computes fastest'],
+                ['qdq', 'QDQ: opens everywhere'],
+                ['qoperator', 'integer operators'],
+              ]}
+              onChange={(format) => set({ format: format as Settings['format'] })}
+            />
             <label class="check">
               <input
                 type="checkbox"
-                checked={settings.symmetric}
-                onChange={(event) => set({ symmetric: event.currentTarget.checked })}
+                checked={settings.perChannel}
+                onChange={(event) => set({ perChannel: event.currentTarget.checked })}
               />
-              Symmetric activations
+              {title('perChannel')}
             </label>
-          )}
-          {settings.mode !== 'auto' && (choices?.repairs.length ?? 0) > 0 && (
-            <fieldset class="wide repairs">
-              <legend>Win accuracy back</legend>
+            {calibrated && (
               <label class="check">
                 <input
                   type="checkbox"
-                  checked={settings.repairs === undefined}
-                  onChange={(event) => set({ repairs: event.currentTarget.checked ? undefined : [] })}
+                  checked={settings.symmetric}
+                  onChange={(event) => set({ symmetric: event.currentTarget.checked })}
                 />
-                With what is worth its time for every model
+                {title('symmetric')}
               </label>
-              {choices?.repairs.map((repair) => (
-                <label class="check" key={repair}>
+            )}
+            {settings.mode !== 'auto' && schema.repairs.length > 0 && (
+              <fieldset class="wide repairs">
+                <legend>{title('repairs')}</legend>
+                <label class="check">
                   <input
                     type="checkbox"
-                    checked={settings.repairs?.includes(repair) ?? false}
-                    onChange={(event) =>
-                      set({
-                        repairs: event.currentTarget.checked
-                          ? [...(settings.repairs ?? []), repair]
-                          : settings.repairs?.filter((each) => each !== repair),
-                      })
-                    }
+                    checked={settings.repairs === undefined}
+                    onChange={(event) => set({ repairs: event.currentTarget.checked ? undefined : [] })}
                   />
-                  {repairTitles[repair] ?? repair}
+                  With what is worth its time for every model
                 </label>
-              ))}
-            </fieldset>
-          )}
-          <label class="wide">
-            Leave these as they are: node names or operators, separated by commas
-            <textarea
-              rows={2}
-              value={settings.exclude}
-              spellcheck={false}
-              onInput={(event) => set({ exclude: event.currentTarget.value })}
-            />
-          </label>
-        </fieldset>
-      </details>
+                {schema.repairs.map(({ name: repair, title }) => (
+                  <label class="check" key={repair}>
+                    <input
+                      type="checkbox"
+                      checked={settings.repairs?.includes(repair) ?? false}
+                      onChange={(event) =>
+                        set({
+                          repairs: event.currentTarget.checked
+                            ? [...(settings.repairs ?? []), repair]
+                            : settings.repairs?.filter((each) => each !== repair),
+                        })
+                      }
+                    />
+                    {title}
+                  </label>
+                ))}
+              </fieldset>
+            )}
+            <label class="wide">
+              {title('exclude')}: node names or operators, separated by commas
+              <textarea
+                rows={2}
+                value={settings.exclude}
+                spellcheck={false}
+                onInput={(event) => set({ exclude: event.currentTarget.value })}
+              />
+            </label>
+          </fieldset>
+          <Advanced
+            options={advancedOf(schema, settings)}
+            values={settings.more}
+            disabled={disabled}
+            onChange={(more) => set({ more })}
+          />
+        </details>
+      )}
     </div>
   );
 }
 
 function TargetChoice({
+  label,
   target,
   onChange,
 }: {
+  label: string;
   target: Target | undefined;
   onChange: (target: Target | undefined) => void;
 }) {
@@ -196,7 +211,7 @@ function TargetChoice({
   return (
     <>
       <Choice
-        label="More bits for the layers that are harmed, until"
+        label={label}
         value={kind}
         options={[['', 'never'], ...Object.entries(targets).map(([id, { title }]) => [id, title])]}
         onChange={(to) => change(to, targets[to]?.start)}

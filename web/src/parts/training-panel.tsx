@@ -1,5 +1,5 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { Model, TrainingProgress, ZeropointError } from 'zeropoint';
+import type { Model, Schema, TrainingProgress, ZeropointError } from 'zeropoint';
 import {
   type Checkpoint,
   checkpointKey,
@@ -9,7 +9,7 @@ import {
 } from '../checkpoints.ts';
 import { bytes, decibels, milliseconds, percent, seconds } from '../format.ts';
 import { asError, type SampleSet } from '../sample-set.ts';
-import type { TrainingSettings } from '../settings.ts';
+import { advancedOfTraining, type TrainingSettings, titleOf } from '../settings.ts';
 import {
   type LossPoint,
   Pause,
@@ -21,6 +21,7 @@ import {
 } from '../work.ts';
 import { ErrorBox } from './error-box.tsx';
 import { LossChart } from './loss-chart.tsx';
+import { Advanced } from './option-field.tsx';
 import { ProgressView } from './progress-view.tsx';
 import { ScrollRegion } from './scroll-region.tsx';
 
@@ -37,6 +38,7 @@ export function TrainingPanel({
   digest,
   result,
   samples,
+  schema,
   onBusy,
   onResult,
 }: {
@@ -45,6 +47,8 @@ export function TrainingPanel({
   digest: string | undefined;
   result: Result;
   samples: SampleSet | undefined;
+  /** Of the options; undefined while the engine loads. */
+  schema: Schema | undefined;
   onBusy: (busy: boolean) => void;
   onResult: (result: Result) => void;
 }) {
@@ -204,28 +208,28 @@ export function TrainingPanel({
           <fieldset class="fields">
             <legend class="visually-hidden">How to train</legend>
             <Count
-              label="Bits of a weight"
+              label={titleOf(schema, 'weightBits')}
               value={how.weightBits}
               min={2}
               max={8}
               onChange={(weightBits) => set({ weightBits })}
             />
             <Count
-              label="Bits of an activation"
+              label={titleOf(schema, 'activationBits')}
               value={how.activationBits}
               min={2}
               max={8}
               onChange={(activationBits) => set({ activationBits })}
             />
             <Count
-              label="Epochs: how often each sample is seen"
+              label={titleOf(schema, 'epochs')}
               value={how.epochs}
               min={1}
               max={1000}
               onChange={(epochs) => set({ epochs })}
             />
             <label>
-              Learning rate
+              {titleOf(schema, 'learningRate')}
               <select
                 value={String(how.learningRate)}
                 onChange={(event) => set({ learningRate: Number(event.currentTarget.value) })}
@@ -243,9 +247,17 @@ export function TrainingPanel({
                 checked={how.blocks}
                 onChange={(event) => set({ blocks: event.currentTarget.checked })}
               />
-              Block by block, for few samples (cannot go on after a reload)
+              {titleOf(schema, 'blocks')}
             </label>
           </fieldset>
+          {schema && (
+            <Advanced
+              options={advancedOfTraining(schema)}
+              values={how.more ?? {}}
+              disabled={false}
+              onChange={(more) => set({ more })}
+            />
+          )}
           {kept && (
             <div class="actions kept" data-testid="kept">
               <button
