@@ -11,21 +11,25 @@ export const documentFile = join(root, 'docs', 'RUNTIMES.md');
 /** The text of docs/RUNTIMES.md. `runtimes`: choices().runtimes. */
 export const documentOf = (runtimes) => `# Where files run
 
-\`runtime\` (\`--runtime\`, “Where it is to run” in the page) says what a file is for:
+A quantized file runs in many programs (runtimes), and each takes other types and operators. The option \`runtime\`
+(\`--runtime\`; “Where it is to run” in the page) names the one that your file is for:
 
     zeropoint quantize model.onnx -o small.onnx --calibration samples/ --runtime tensorrt
 
-Options that nobody chose become what the runtime takes, and the report's warnings say which; what was chosen and is not
-taken is an error that names the option. The file that comes out is then gone through node by node: what the runtime does
-not take of it (an operator that the model had before, say) is named in a warning, with what becomes of it. Opsets are as low
-as the file allows.
+- Options that you leave open are set to suit the runtime. The report's warnings name them.
+- An option that you choose and that the runtime does not take is an error, which names the option.
+- The finished graph is checked node by node. A warning names each part that the runtime does not take, such as an operator
+  that the model had before, and says what the runtime does with it.
+- The opset is the lowest that the file allows.
+
+[GLOSSARY.md](GLOSSARY.md) explains the words.
 
 | \`runtime\` | | files were checked |
 |---|---|---|
 ${runtimes.map(({ name, title, checked }) => `| \`${name}\` | ${title} | ${checked} |`).join('\n')}
 
-No machine here has a GPU of NVIDIA's, a Qualcomm chip or WebGPU: “by these rules alone” means that nothing of it ran. The
-sources of the rules are in the comments of \`src/quant/runtimes.cpp\`.
+“By these rules alone” means that no file ran in this runtime: no machine here has an NVIDIA GPU, a Qualcomm chip or WebGPU.
+Comments in \`src/quant/runtimes.cpp\` name the sources of the rules.
 
 ${runtimes
   .map(
@@ -35,7 +39,7 @@ ${takes.map((rule) => `- ${rule}`).join('\n')}
 `,
   )
   .join('\n')}
-This page is written by \`node tools/runtimes.mjs\`.
+\`node tools/runtimes.mjs\` writes this page.
 `;
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

@@ -38,6 +38,8 @@ class FourSigma : public Observer {
 };
 
 const RegisterObserver kRegistered({.name = "example-four-sigma",
+                                    .title = "four standard deviations",
+                                    .sentence = "The mean and four standard deviations around it.",
                                     .make = [](const ObserverSettings&) -> std::unique_ptr<Observer> {
                                       return std::make_unique<FourSigma>();
                                     }});

@@ -40,6 +40,8 @@ class Prune : public PiecewiseStage {
 
 // 500 and above: after integers are placed (the table at the head of quant/stage.h).
 const RegisterStage kRegistered({.name = "example-prune",
+                                 .title = "Prune small weights",
+                                 .sentence = "Weights that round to -1 or 1 become 0.",
                                  .order = 580,
                                  .repair = true,
                                  .make = [](JobState& state, Options) -> std::unique_ptr<Stage> {

@@ -33,7 +33,11 @@ void place(Placement& placement, int32_t i) {
   placement.emit(std::move(node));
 }
 
-const RegisterScheme kRegistered({.name = "example", .decide = decide, .place = place});
+const RegisterScheme kRegistered({.name = "example",
+                                  .title = "large weights as integers",
+                                  .sentence = "Weights of layers that have more than a few become integers.",
+                                  .decide = decide,
+                                  .place = place});
 
 }  // namespace
 }  // namespace quant
