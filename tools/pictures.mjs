@@ -73,7 +73,9 @@ async function takePictures(url) {
     await page.getByRole('button', { name: 'Download the model' }).hover();
     await frame(1500);
     await show(page.getByRole('heading', { name: 'Try it' }));
-    await page.waitForTimeout(2500); // both models read the line
+    // Another line: the first run of a model takes longer than all others.
+    await page.getByLabel('Text on the image').fill('Smaller and faster, 42');
+    await page.waitForTimeout(2500);
     await frame(4000);
 
     const small = await Promise.all(

@@ -193,8 +193,8 @@ export function App() {
           <section class="hero">
             <h1>Quantize neural networks in your browser</h1>
             <p class="lead">
-              Drop an ONNX model and a few samples. It is made smaller and faster on your own machine,
-              compared with the original layer by layer, and saved as standard ONNX. Nothing is uploaded.
+              Drop an ONNX model and a few samples. Your own machine makes the model smaller and faster,
+              compares it with the original layer by layer, and saves standard ONNX. Nothing is uploaded.
             </p>
             <DropZone
               big
@@ -283,7 +283,7 @@ export function App() {
                   <span class="note">
                     {samples
                       ? `${describe(settings)}, with ${samples.label}`
-                      : 'Add samples first, or choose made-up ones: they are needed to calibrate and to compare.'}
+                      : 'Add samples first, or choose made-up ones: calibration and comparison need them.'}
                   </span>
                   {status && <span class="note">{status}</span>}
                 </div>

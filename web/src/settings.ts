@@ -182,26 +182,26 @@ export const goals: readonly Goal[] = [
     id: 'fastest',
     title: 'Fastest',
     summary:
-      'Integer weights and activations, on integer kernels. About a quarter of the size. Wants real samples.',
+      'Weights and activations are integers, on integer kernels. A quarter of the size. Needs real samples.',
     settings: { mode: 'static', weights: 'int8' },
   },
   {
     id: 'auto',
     title: 'Fast and accurate',
-    summary:
-      'Tries ways to win accuracy back, and keeps the integers that agree best. Takes longer; wants real samples.',
+    summary: 'Tries several ways to win accuracy back, and keeps the best. Takes longer. Needs real samples.',
     settings: { mode: 'auto', weights: 'int8' },
   },
   {
     id: 'smallest',
     title: 'Smallest',
-    summary: 'Weights in 4 bits where layers allow it. Activations stay as they are; no samples needed.',
+    summary: 'Weights have 4 bits where a layer allows it. Activations stay as they are. Needs no samples.',
     settings: { mode: 'weight-only', weights: 'int4' },
   },
   {
     id: 'accurate',
     title: 'Most accurate',
-    summary: 'Weights in 8 bits, one scale per channel. Activations stay as they are; no samples needed.',
+    summary:
+      'Weights have 8 bits, and a scale for each channel. Activations stay as they are. Needs no samples.',
     settings: { mode: 'weight-only', weights: 'int8' },
   },
 ];

@@ -164,8 +164,8 @@ export function TrainingPanel({
     <div class="training" data-testid="training">
       <h3>Recover accuracy by training</h3>
       <p class="note">
-        The quantized model learns to answer as the original does, from your samples and without labels. The
-        more samples the better: hundreds for few bits. The result is a quantized model like any other.
+        The quantized model learns from your samples to answer as the original does. It needs no labels. Use
+        many samples: hundreds for few bits. The result is a quantized model like any other.
       </p>
       {result.training && !run && <Recovered result={result} before={result.training.before} />}
       {run ? (
@@ -285,7 +285,7 @@ export function TrainingPanel({
               {result.training ? 'Train again' : 'Train'}
             </button>
             {samples?.synthetic && (
-              <span class="note">On made-up samples it learns about noise: add real ones first.</span>
+              <span class="note">From made-up samples it learns noise: add real samples first.</span>
             )}
           </div>
         </>
