@@ -65,7 +65,7 @@ class Assembler {
   void add_reorder(int source, int target, Layout layout);
 
   // tables.cpp
-  // What the functions make of each of the 256 values that the quantized input can have.
+  // What a node's steps make of each of the 256 values that its quantized input can have.
   Kernel table_kernel(const PlanNode& n, const NodeIo& io);
 
   // arena.cpp

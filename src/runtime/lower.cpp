@@ -3,6 +3,9 @@
 // operators' entries say.
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <ranges>
+#include <set>
 
 #include "ops/infer.h"
 #include "runtime/plan.h"
@@ -35,6 +38,7 @@ class Lowering {
   void run() {
     for (size_t n = 0; n < s_.nodes.size(); ++n) absorb_clamps(n);
     if (request_.integer) {
+      for (size_t n = s_.nodes.size(); n-- > 0;) becomes_table(n);  // the longest first
       for (size_t n = 0; n < s_.nodes.size(); ++n) absorb_quantization(n);
     }
     remove_dead();
@@ -170,73 +174,154 @@ class Lowering {
     p.in_quant[i] = std::move(e);
   }
 
-  // Which input of `n` it is a function of, element by element, all others being constants: numbers, or what
-  // a `unary` operator takes besides.
-  std::optional<size_t> element_input(size_t n) {
+  bool fits_table(const PlanNode& pair, ValueId integers) {
+    if (!is_8_bit(value(integers).dtype)) return false;
+    const std::optional<EdgeQuant> e = edge_of(pair, value(integers).dtype);
+    return e && !e->at_run_time() && e->per_tensor();
+  }
+
+  // A function of the elements of one 8-bit value, seen from the QuantizeLinear behind it.
+  struct Function {
+    std::set<size_t> nodes;          // all that compute it, QuantizeLinear and DequantizeLinear as well
+    std::map<size_t, ValueId> from;  // by DequantizeLinear that it starts with: the integers that this reads
+    bool of_one() const {
+      return !from.empty() && std::ranges::all_of(from, [&](const auto& start) {
+        return start.second == from.begin()->second;
+      });
+    }
+  };
+
+  // Whether `n` computes each element of its output from the elements of its inputs at the same place, of
+  // which those of constants are all alike. Puts its other inputs on `open`.
+  bool by_element(size_t n, const Shape& dims, std::vector<ValueId>& open) {
     const PlanNode& p = node(n);
-    if (p.node.outputs.size() != 1 || !p.extra_inputs.empty() || !(p.def->unary || p.def->broadcasts))
-      return std::nullopt;
-    std::optional<size_t> element;
+    const bool pair = p.def->role == QdqRole::kQuantize || p.def->role == QdqRole::kDequantize;
+    if (p.node.outputs.size() != 1 || !p.extra_inputs.empty() || !p.table.empty() ||
+        !(pair || p.def->unary || p.def->broadcasts))
+      return false;
+    const PlanValue& y = value(p.node.outputs[0]);
+    const DType type = p.def->role == QdqRole::kQuantize ? DType::kFloat32 : y.dtype;
+    if (p.def->role == QdqRole::kQuantize ? !fits_table(p, p.node.outputs[0]) : type != DType::kFloat32)
+      return false;
+    const size_t before = open.size();
     for (size_t i = 0; i < p.node.inputs.size(); ++i) {
       const ValueId v = p.node.inputs[i];
-      if (v == kNoValue) continue;
-      const std::optional<Tensor>& constant = value(v).constant;
-      if (constant && (p.def->unary || constant->size() == 1)) continue;
-      if (constant || element) return std::nullopt;
-      element = i;
+      if (v == kNoValue || (pair && i > 0)) continue;
+      const PlanValue& x = value(v);
+      if (x.constant && ((p.def->unary && i > 0) || x.constant->size() == 1)) continue;
+      if (x.constant || x.dtype != type || (p.def->unary && i > 0)) return false;
+      open.push_back(v);
     }
-    if (!element || (p.def->unary && *element != 0)) return std::nullopt;
-    const PlanValue& x = value(p.node.inputs[*element]);
-    const PlanValue& y = value(p.node.outputs[0]);
-    const bool is_float = x.dtype == DType::kFloat32 && y.dtype == DType::kFloat32;
-    return is_float && x.dims == y.dims ? element : std::nullopt;
+    return open.size() == before || y.dims == dims;
   }
 
-  static bool fits_table(const EdgeQuant& e) {
-    return is_8_bit(e.dtype) && !e.at_run_time() && e.per_tensor();
+  // The DequantizeLinear of one constant number: a number, but for the way it is written.
+  bool makes_number(const PlanNode& p) {
+    return p.def->role == QdqRole::kDequantize && value(p.node.inputs[0]).constant &&
+           value(p.node.inputs[0]).constant->size() == 1 && fits_table(p, p.node.inputs[0]);
   }
 
-  // From an 8-bit DQ through functions of one element to an 8-bit Q: as many as there are become one table.
-  bool becomes_table(size_t n, const std::vector<std::optional<EdgeQuant>>& edges,
-                     const std::vector<size_t>& makers) {
-    const std::optional<size_t> first = element_input(n);
-    if (!first || !edges[*first] || !fits_table(*edges[*first])) return false;
-    std::vector<size_t> nodes{n};
-    std::vector<TableStep> steps;
-    std::optional<size_t> input = first;
-    std::optional<EdgeQuant> out;
-    size_t q = 0;
+  // Adds what makes `v` to `f`, back to DequantizeLinear of 8 bits.
+  bool look_back(Function& f, ValueId v, const Shape& dims) {
+    constexpr size_t kMost = 24;  // nodes: more are no function that anybody writes
+    std::vector<ValueId> open{v};
+    while (!open.empty()) {
+      const ValueId at = open.back();
+      open.pop_back();
+      const int producer = producer_[static_cast<size_t>(at)];
+      if (producer < 0 || f.nodes.size() >= kMost) return false;
+      const auto n = static_cast<size_t>(producer);
+      if (!f.nodes.insert(n).second) continue;
+      const PlanNode& p = node(n);
+      if (p.def->role == QdqRole::kDequantize) {
+        const ValueId integers = p.node.inputs[0];
+        if (makes_number(p)) continue;
+        if (!fits_table(p, integers) || value(integers).dims != dims || value(integers).constant)
+          return false;
+        f.from[n] = integers;
+        continue;
+      }
+      if (!by_element(n, dims, open)) return false;
+    }
+    return true;
+  }
+
+  // What the nodes make is read by them alone, so that nobody misses it. `last`: the one whose output is
+  // read. What dequantizes the start may have other readers.
+  bool keeps_to_itself(const Function& f, size_t last) {
+    return std::ranges::all_of(f.nodes, [&](size_t n) {
+      if (n == last || f.from.contains(n) || makes_number(node(n))) return true;
+      const ValueId v = node(n).node.outputs[0];
+      return internal(v) && std::ranges::all_of(consumers_[static_cast<size_t>(v)],
+                                                [&](size_t reader) { return f.nodes.contains(reader); });
+    });
+  }
+
+  // From 8 bits through functions of single elements to the 8 bits that node `q` makes: as many as there are,
+  // and whatever they round on the way, become one table.
+  bool becomes_table(size_t q) {
+    if (removed_[q] || node(q).def->role != QdqRole::kQuantize || !node(q).table.empty()) return false;
+    const ValueId result = node(q).node.outputs[0];
+    const Shape dims = value(result).dims;
+    std::vector<ValueId> open;
+    if (!by_element(q, dims, open) || open.empty()) return false;
+    Function f{.nodes = {q}, .from = {}};
+    if (!look_back(f, open[0], dims)) return false;
+    std::optional<Function> found;
     for (;;) {
-      const PlanNode& last = node(nodes.back());
-      steps.push_back({last.node, last.def, last.clamp, *input});
-      out = quantized_after(nodes.back(), &q);
-      if (out) break;
-      const int next = only_reader(last.node.outputs[0]);
-      if (next < 0) return false;
-      input = element_input(static_cast<size_t>(next));
-      if (!input) return false;
-      nodes.push_back(static_cast<size_t>(next));
+      if (f.of_one() && keeps_to_itself(f, q)) found = f;
+      // Further back, through the pair that was made last.
+      int latest = -1;
+      for (const auto& [dq, integers] : f.from)
+        latest = std::max(latest, producer_[static_cast<size_t>(integers)]);
+      if (latest < 0 || node(static_cast<size_t>(latest)).def->role != QdqRole::kQuantize) break;
+      const ValueId integers = node(static_cast<size_t>(latest)).node.outputs[0];
+      std::erase_if(f.from, [&](const auto& start) { return start.second == integers; });
+      if (!look_back(f, integers, dims)) break;
     }
-    if (!fits_table(*out)) return false;
+    const auto computes = [&](size_t n) {
+      const QdqRole role = node(n).def->role;
+      return role != QdqRole::kQuantize && role != QdqRole::kDequantize;
+    };
+    if (!found || std::ranges::none_of(found->nodes, computes)) return false;
 
-    PlanNode& p = node(n);
-    for (size_t k = 1; k < nodes.size(); ++k) take_output(n, nodes[k]);
-    take_output(n, q);
-    const ValueId from = node(makers[*first]).node.inputs[0];
-    for (ValueId v : p.node.inputs)
-      if (v != kNoValue) stop_reading(n, v);
+    const ValueId from = found->from.begin()->second;
+    const size_t first = *std::ranges::find_if(found->nodes, computes);
+    PlanNode& p = node(q);
+    for (const ValueId v : p.node.inputs)
+      if (v != kNoValue) stop_reading(q, v);
+    std::vector<TableStep> steps;
+    for (const size_t n : found->nodes) steps.push_back({node(n).node, node(n).def, node(n).clamp});
+    p.node = node(first).node;
+    p.def = node(first).def;
     p.node.inputs = {from};
-    consumers_[static_cast<size_t>(from)].push_back(n);
-    p.in_quant = {edges[*first]};
-    p.out_quant = std::move(out);
+    p.node.outputs = {result};
+    p.in_quant.assign(1, std::nullopt);
     p.clamp = {};
     p.table = std::move(steps);
+    consumers_[static_cast<size_t>(from)].push_back(q);
+    for (const size_t n : std::vector<size_t>(found->nodes.rbegin(), found->nodes.rend())) {
+      const ValueId v = node(n).node.outputs[0];
+      if (n != q && internal(v) && consumers_[static_cast<size_t>(v)].empty()) remove(n);
+    }
     return true;
+  }
+
+  // The same, seen from a node that starts it.
+  bool starts_table(size_t n) {
+    for (auto at = static_cast<int>(n); at >= 0;
+         at = only_reader(node(static_cast<size_t>(at)).node.outputs[0])) {
+      const PlanNode& p = node(static_cast<size_t>(at));
+      if (p.def->role == QdqRole::kQuantize) return becomes_table(static_cast<size_t>(at));
+      if (p.node.outputs.size() != 1 || !(p.def->unary || p.def->broadcasts)) return false;
+    }
+    return false;
   }
 
   void absorb_quantization(size_t n) {
     PlanNode& p = node(n);
-    if (removed_[n] || p.def->role != QdqRole::kNone || p.node.inputs.empty() || p.node.output(0) == kNoValue)
+    if (removed_[n] || !p.table.empty() || p.def->role != QdqRole::kNone || p.node.inputs.empty() ||
+        p.node.output(0) == kNoValue)
       return;
     const size_t inputs = p.node.inputs.size();
     std::vector<std::optional<EdgeQuant>> edges(inputs);
@@ -254,7 +339,7 @@ class Lowering {
       move_integers(n, edges, makers, out, q);
       return;
     }
-    if (becomes_table(n, edges, makers) || p.def->unary) return;
+    if (starts_table(n) || p.def->unary) return;
     if (!p.def->integer) return;
     // Asked with the output quantized first, then with a float output.
     for (const bool with_output : {true, false}) {
@@ -350,7 +435,9 @@ class Lowering {
   void evaluate_constants() {
     for (size_t n = 0; n < s_.nodes.size(); ++n) {
       PlanNode& p = node(n);
-      if (removed_[n] || !p.extra_inputs.empty() || p.node.inputs.empty() || !p.def->deterministic) continue;
+      if (removed_[n] || !p.extra_inputs.empty() || !p.table.empty() || p.node.inputs.empty() ||
+          !p.def->deterministic)
+        continue;
       std::vector<const Tensor*> inputs;
       bool constant = true, from_content = false;
       for (ValueId v : p.node.inputs) {

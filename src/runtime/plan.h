@@ -41,12 +41,12 @@ struct PlanValue {
   const Tensor* known_content() const { return constant ? &*constant : content ? &*content : nullptr; }
 };
 
-// One of the functions that a table stands for: an operator whose other inputs are constants.
+// One of the nodes that a table stands for. It reads the table's input, what steps before it make, and
+// constants.
 struct TableStep {
   Node node;
   const OpDef* def = nullptr;
   Clamp clamp;
-  size_t input = 0;  // which of its inputs is the element
 };
 
 struct PlanNode {
@@ -58,8 +58,8 @@ struct PlanNode {
   // Values that the kernel gets after node.inputs: what subgraphs capture, run-time scales and zero points.
   std::vector<ValueId> extra_inputs;
   std::map<std::string, size_t, std::less<>> capture_slots;  // by subgraph attribute
-  // Functions of one element, one after the other, between an 8-bit DQ and an 8-bit Q: the node runs as a
-  // table of 256 entries, and has its quantized input alone. Empty: it is no such node.
+  // From an 8-bit DQ to an 8-bit Q through functions of one element, in order: the node runs as a table of
+  // 256 entries, and has its quantized input alone. Empty: it is no such node.
   std::vector<TableStep> table;
   std::shared_ptr<const Graph> owner;  // keeps a subgraph's attributes alive
 };

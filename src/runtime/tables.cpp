@@ -1,7 +1,10 @@
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <cstdint>
+#include <cstring>
+#include <map>
+#include <utility>
+#include <vector>
 
 #include "kernels/elementwise/table.h"
 #include "runtime/assembler.h"
@@ -11,48 +14,42 @@ namespace zp::runtime {
 using kernels::kTableSize;
 
 Kernel Assembler::table_kernel(const PlanNode& n, const NodeIo& io) {
-  const EdgeQuant& in = *n.in_quant[0];
-  const EdgeQuant& out = *n.out_quant;
-  Tensor x(DType::kFloat32, {static_cast<int64_t>(kTableSize)});
-  const float in_scale = in.scalar_scale();
-  const int32_t in_zero = in.scalar_zero_point();
-  for (size_t i = 0; i < kTableSize; ++i) {
-    const int32_t q = in.dtype == DType::kInt8 ? static_cast<int8_t>(i) : static_cast<int32_t>(i);
-    x.mutable_data<float>()[i] = static_cast<float>(q - in_zero) * in_scale;
-  }
-  for (const TableStep& f : n.table) {
+  constexpr auto kSize = static_cast<int64_t>(kTableSize);
+  const auto value = [&](ValueId v) -> const PlanValue& { return s_.values[static_cast<size_t>(v)]; };
+  std::map<ValueId, Tensor> made;
+  const ValueId from = n.node.inputs[0];
+  Tensor& all = made.emplace(from, Tensor(value(from).dtype, {kSize})).first->second;
+  for (size_t i = 0; i < kTableSize; ++i) all.mutable_raw()[i] = static_cast<std::byte>(i);
+  for (const TableStep& step : n.table) {
     PlanNode plain;
-    plain.node = f.node;
-    plain.def = f.def;
-    plain.clamp = f.clamp;
-    plain.in_quant.resize(f.node.inputs.size());
+    plain.node = step.node;
+    plain.def = step.def;
+    plain.clamp = step.clamp;
+    plain.in_quant.resize(step.node.inputs.size());
     // A number may be written with more dimensions than the 256 values have here.
-    std::vector<Tensor> constants(f.node.inputs.size());
-    std::vector<const Tensor*> inputs(f.node.inputs.size(), nullptr);
+    std::vector<Tensor> constants(step.node.inputs.size());
+    std::vector<const Tensor*> inputs(step.node.inputs.size(), nullptr);
+    int64_t count = 1;
     for (size_t i = 0; i < inputs.size(); ++i) {
-      if (i == f.input) {
-        inputs[i] = &x;
-      } else if (const ValueId v = f.node.inputs[i]; v != kNoValue) {
-        const Tensor& constant = *s_.values[static_cast<size_t>(v)].constant;
-        constants[i] = f.def->broadcasts && constant.size() == 1 ? constant.reshaped({1}) : constant;
+      const ValueId v = step.node.inputs[i];
+      if (v == kNoValue) continue;
+      if (const auto found = made.find(v); found != made.end()) {
+        inputs[i] = &found->second;
+        count = std::max(count, found->second.size());
+      } else {
+        const Tensor& constant = *value(v).constant;
+        constants[i] = constant.size() == 1 ? constant.reshaped({}) : constant;
         inputs[i] = &constants[i];
       }
     }
+    const ValueId out = step.node.outputs[0];
+    const Shape dims = count == 1 ? Shape{} : Shape{kSize};
     const PlanValue result{
-        .dtype = DType::kFloat32, .dims = x.dims(), .known = true, .constant = {}, .content = {}};
-    std::vector<Tensor> y = evaluate(plain, inputs, {result});
-    x = std::move(y[0]);
+        .dtype = value(out).dtype, .dims = dims, .known = true, .constant = {}, .content = {}};
+    made[out] = std::move(evaluate(plain, inputs, {result})[0]);
   }
-  const float out_scale = out.scalar_scale();
-  const auto out_zero = static_cast<float>(out.scalar_zero_point());
-  const IntegerRange range = integer_range(out.dtype);
   std::array<uint8_t, kTableSize> table;
-  for (size_t i = 0; i < kTableSize; ++i) {
-    const float q = std::nearbyint(x.data<float>()[i] / out_scale) + out_zero;
-    // The bound first: of NaN it is the result, as QuantizeLinear's.
-    const float clamped = std::min(std::max(static_cast<float>(range.min), q), static_cast<float>(range.max));
-    table[i] = static_cast<uint8_t>(static_cast<int32_t>(clamped));
-  }
+  std::memcpy(table.data(), made.at(n.node.outputs[0]).raw(), kTableSize);
   const int64_t count = element_count(io.out[0]->dims);
   return [table, count](const RunContext& r) {
     r.parallel_range(count, 16384, [&](int64_t begin, int64_t end) {

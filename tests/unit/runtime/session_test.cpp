@@ -185,6 +185,41 @@ TEST(Session, FunctionsOfOneElementInARowAreOneTable) {
   EXPECT_THAT(kernels, testing::Contains(testing::StartsWith("Mul:")));
 }
 
+// HardSwish in pieces: what is rounded on the way is rounded in the table, too.
+TEST(Session, FunctionsThatRoundOnTheWayAreOneTable) {
+  for (const bool read_elsewhere : {false, true}) {
+    GraphBuilder b;
+    const ValueId x = b.fake_quantize("xq", b.input("x", {1, 4, 5, 6}), 1.0f / 40, 120);
+    const ValueId three = b.add("DequantizeLinear", "three",
+                                {b.constant("three_q", Tensor::scalar(uint8_t{255})),
+                                 b.constant("three_s", Tensor::scalar(3.0f / 255)),
+                                 b.constant("three_z", Tensor::scalar(uint8_t{0}))});
+    const ValueId zero = b.constant("zero", Tensor::scalar(uint8_t{0}));
+    const ValueId integers =
+        b.add("QuantizeLinear", "gate_q",
+              {b.add("Add", "sum", {x, three}), b.constant("s6", Tensor::scalar(6.0f / 255)), zero});
+    const ValueId gate =
+        b.add("DequantizeLinear", "gate", {integers, b.constant("s1", Tensor::scalar(1.0f / 255)), zero});
+    const ValueId y = b.fake_quantize("yq", b.add("Mul", "y", {x, gate}), 1.0f / 50, 20);
+    b.output(b.add("Relu", "end", {y}));
+    if (read_elsewhere) b.output(b.add("Cast", "other", {integers}, {{"to", int64_t{6}}}));
+    const auto model = b.build();
+    Session integer(model), floats(model, {.integer = false});
+    const std::vector<Feed> feeds = {{"x", ramp({1, 4, 5, 6}, 4)}};
+    const auto got = integer.run(feeds), expected = floats.run(feeds);
+    if (!read_elsewhere) EXPECT_EQ(got[0].floats(), expected[0].floats());
+    EXPECT_LE(largest_difference(got[0], expected[0]), 1.0f / 50 * 1.001f);
+    const auto kernels = kernels_of(integer);
+    EXPECT_THAT(kernels, testing::Contains("Add:table"));
+    const auto mul = testing::Contains(testing::StartsWith("Mul:"));
+    if (read_elsewhere) {
+      EXPECT_THAT(kernels, mul);
+    } else {
+      EXPECT_THAT(kernels, testing::Not(mul));
+    }
+  }
+}
+
 TEST(Session, AFedShapeBecomesPartOfThePlan) {
   GraphBuilder b;
   const ValueId x = b.input("x", {6, 4});
