@@ -473,11 +473,15 @@ constexpr OpDef kAdd =
                                              prepare_or_bytes<Binary::kAdd, ByteFunction::kAdd>),
                                   add_gradient),
                    fold_qlinear<kQLinearAddName>, sum_range));
-constexpr OpDef kMul = with_bytes(
-    differentiable(
-        arithmetic(kMulName, "7FiIlL 13b 14cCsS", prepare_or_bytes<Binary::kMul, ByteFunction::kMul>),
-        mul_gradient),
-    fold_qlinear<kQLinearMulName>, product_range);
+constexpr OpDef product() {
+  OpDef def = with_bytes(differentiable(arithmetic(kMulName, "7FiIlL 13b 14cCsS",
+                                                   prepare_or_bytes<Binary::kMul, ByteFunction::kMul>),
+                                        mul_gradient),
+                         fold_qlinear<kQLinearMulName>, product_range);
+  def.half.scales = true;
+  return def;
+}
+constexpr OpDef kMul = product();
 constexpr OpDef kSub = with_bytes(
     differentiable(arithmetic("Sub", "7FiIlL 13b 14cCsS", prepare_or_bytes<Binary::kSub, ByteFunction::kSub>),
                    sub_gradient),

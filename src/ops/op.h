@@ -372,6 +372,7 @@ struct HalfRule {
   enum class Sum : uint8_t { kNone, kMean, kSquares };
   Sum sum = Sum::kNone;
   bool selects = false;  // gives elements of its inputs as they are
+  bool scales = false;   // multiplies elements: a mask of 0 and 1 with what masked ones become
   bool drowns = false;   // what is far below the other elements counts for nothing (Softmax)
 };
 
@@ -413,6 +414,20 @@ struct Canonicalize {
   void finish(std::string_view type, Ids inputs);
   void finish(std::string_view type, Ids inputs, NewAttributes attributes, std::string_view domain = "");
   [[noreturn]] void fail(ErrorCode code, const Text& message, std::string_view hint = {}) const;
+};
+
+// A function of one element, spelled in operators for which more runtimes have integer kernels, with 8-bit
+// pairs between them.
+struct Pieces {
+  // What is between lo and hi saturates there when it is rounded, and is read times `factor`.
+  struct Rounded {
+    ValueId value;
+    float lo, hi, factor;
+    // As what it is read: another value; kNoValue: as itself.
+    ValueId as = kNoValue;
+  };
+  Canonicalize to;  // the node, and the operators in its stead, in order
+  std::vector<Rounded> rounded;
 };
 
 // Folds DQ -> op -> Q into one operator-format node (QLinearConv, MatMulInteger, MatMulNBits, ...) for files
@@ -520,6 +535,9 @@ struct OpDef {
   // empty: it cannot. Null: nothing says the same.
   void (*expand)(Canonicalize&) = nullptr;
   bool (*fold)(Fold&) = nullptr;
+  // For runtimes that have an integer kernel for the pieces but none for the operator. Null: nothing says the
+  // same.
+  void (*pieces)(Pieces&) = nullptr;
   bool deterministic = true;  // false: never folded into a constant (RandomNormal)
   // The subgraph that stands for the node when input 0 is known (If); nullopt: none does.
   std::optional<std::string_view> (*taken)(const Tensor& input) = nullptr;

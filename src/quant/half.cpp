@@ -23,6 +23,9 @@ constexpr double kEnough = 50;
 constexpr double kEnoughOfConstant = 40;
 // Of a few numbers, each counts.
 constexpr int64_t kFew = 16;
+// What masked scores become, and with a score added is still no infinity. The exponential of its distance to
+// any score is 0 in float16 and float32.
+constexpr float kMasked = -kLargestHalf / 2;
 constexpr float kVanishes = 0.1f;  // relative error of a number that float16 as good as loses
 
 bool is_float(const Graph& graph, ValueId v) { return v != kNoValue && graph[v].dtype == DType::kFloat32; }
@@ -56,7 +59,8 @@ class HalfPlanner {
         facts_(facts),
         reasons_(static_cast<size_t>(p_.count())),
         wide_(p_.graph.values.size()),
-        huge_(wide_.size(), false) {}
+        huge_(wide_.size(), false),
+        mask_(wide_.size(), false) {}
 
   void run() {
     for (int32_t i = 0; i < p_.count(); ++i) look_at(i);
@@ -172,7 +176,10 @@ class HalfPlanner {
   void look_at_constant(int32_t i, ValueId v) {
     const ConstantFacts& f = facts_of(v);
     if (!f.finite && v == p_.at(i).weight) keep(i, "its weight holds NaN or infinity");
-    if (f.beyond || (f.below && !only_drowns(i))) {
+    const bool mask =
+        f.below && !f.beyond && p_.def(i)->half.scales ? drowns_behind(i) : f.below && only_drowns(i);
+    if (mask) mark_mask(i);
+    if (f.beyond || (f.below && !mask)) {
       keep(i, Text({"reads '", name(v), "', which holds numbers beyond what float16 does (65504)"}).str());
       mark_huge(i);
     }
@@ -200,20 +207,33 @@ class HalfPlanner {
     }
   }
 
-  // The lowest numbers that node i selects count for nothing to all who read its result: a mask before a
-  // Softmax. -65504 does the same there as any lower number does, and where all are masked, all are equal.
+  // The lowest numbers that node i selects or adds count for nothing to all who read its result: a mask
+  // before a Softmax. kMasked does the same there as any lower number does, and where all are masked, none is
+  // infinite.
   bool only_drowns(int32_t i) const {
     const OpDef& def = *p_.def(i);
-    if (!def.half.selects && !moves(def)) return false;
+    return (def.half.selects || def.quant.sums || moves(def)) && drowns_behind(i);
+  }
+  bool drowns_behind(int32_t i) const {
     for (const ValueId v : p_.node(i).outputs) {
       if (v == kNoValue) continue;
-      if (graph().is_output(v)) return false;
+      if (graph().is_output(v) || p_.consumers(v).empty()) return false;
       for (const int32_t r : p_.consumers(v)) {
         const OpDef* reader = p_.def(r);
-        if (!reader || !(reader->half.drowns || (moves(*reader) && only_drowns(r)))) return false;
+        if (!reader || !(reader->half.drowns || only_drowns(r))) return false;
       }
     }
     return true;
+  }
+  // What only_drowns() says of node i makes all values up to the Softmax ones that may be as low as they
+  // like.
+  void mark_mask(int32_t i) {
+    for (const ValueId v : p_.node(i).outputs) {
+      if (v == kNoValue || mask_[static_cast<size_t>(v)]) continue;
+      mask_[static_cast<size_t>(v)] = true;
+      for (const int32_t r : p_.consumers(v))
+        if (!p_.def(r)->half.drowns) mark_mask(r);
+    }
   }
 
   // Numbers beyond float16 come out of node i, unless its operator bounds them or the samples say otherwise.
@@ -260,7 +280,7 @@ class HalfPlanner {
   void look_at_value(ValueId v) {
     const auto at = static_cast<size_t>(v);
     if (const auto it = facts_.wide.find(v); it != facts_.wide.end()) keep_value(v, it->second);
-    if (facts_.largest.empty()) return;
+    if (facts_.largest.empty() || mask_[at]) return;
     if (facts_.largest[at] > kLargestHalf / kRoom) {
       keep_value(v, Text({"'", name(v), "' reaches ", rounded(static_cast<double>(facts_.largest[at])),
                           " in the samples; float16 holds 65504, and other inputs may make it larger"})
@@ -342,6 +362,7 @@ class HalfPlanner {
   std::vector<std::string> reasons_;  // by node: why it stays float32; empty: it does not
   std::vector<std::string> wide_;     // by value: why it has to be float32
   std::vector<bool> huge_;            // by value: it may be beyond float16
+  std::vector<bool> mask_;            // by value: numbers in it may be as low as they like
   std::map<ValueId, ConstantFacts> constants_;
 };
 
@@ -481,14 +502,14 @@ class Halver {
     return wide;
   }
 
-  // What is beyond float16 is a mask here, and the lowest number does the same.
+  // What is beyond float16 is a mask here.
   Tensor narrow(const Tensor& t) {
     const auto [it, added] = tensors_.try_emplace({t.raw(), t.dims()});
     if (!added) return it->second.second;
     Tensor half(DType::kFloat16, t.dims());
     auto* to = reinterpret_cast<uint16_t*>(half.mutable_raw());
     for (const float v : t.data<float>())
-      *to++ = float_to_half(std::isfinite(v) ? std::clamp(v, -kLargestHalf, kLargestHalf) : v);
+      *to++ = float_to_half(std::isfinite(v) && v < -kLargestHalf ? kMasked : v);
     it->second = {t, half};
     return half;
   }
