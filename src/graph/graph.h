@@ -128,6 +128,7 @@ struct Model {
   std::map<std::string, int64_t> opsets;  // as the file had them, domain ("" for ai.onnx) to version
   std::string producer_name, producer_version, doc_string;
   std::vector<std::pair<std::string, std::string>> metadata;
+  int64_t least_opset = 0;  // of ai.onnx, of a file that is written: for the sake of those who are to read it
 };
 
 // Sorts `graph.nodes` topologically, keeping the order where it is free. Throws kInvalidModel on a cycle

@@ -32,8 +32,8 @@ struct LowestOpset {
 };
 LowestOpset lowest_opset(const Model& model);
 
-// What write() declares: `opset` of ai.onnx, or for 0 the lowest that has all operators (with Q/DQ pairs at
-// least 13, since ONNX Runtime optimizes older files to ones that it refuses), but none newer than the file's
+// What write() declares: `opset` of ai.onnx, or for 0 the lowest that has all operators (and no lower one
+// than Model::least_opset), but none newer than the file's
 // for the sake of operators that can be spelled out in older ones; and the IR version that came
 // with it, or the one that the types of the values need. Throws kInvalidArgument for an opset that is lower
 // than the lowest, which names the node that needs more, or one that is not known; kUnsupportedOperator for

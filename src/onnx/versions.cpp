@@ -148,26 +148,11 @@ LowestOpset lowest_opset(const Model& model, bool expand) {
   return respeller.lowest;
 }
 
-bool has_pairs(const Graph& graph) {
-  return std::ranges::any_of(graph.nodes, [](const Node& node) {
-    const OpDef* def = find_op(node.domain, node.op_type);
-    return (def && def->role != QdqRole::kNone) ||
-           std::ranges::any_of(node.attributes, [](const auto& entry) {
-             const auto* sub = std::get_if<std::shared_ptr<Graph>>(&entry.second);
-             return sub && has_pairs(**sub);
-           });
-  });
-}
-
-// ONNX Runtime's optimizer moves integers through operators around Q/DQ pairs and adds others, as if the
-// opset were one that has them so: DepthToSpace of uint8 (13), Round (11).
-constexpr int64_t kOpsetOfPairs = 13;
-
 // What is written unless somebody says otherwise. Newer operators that were found in the file's pieces go
 // back to pieces rather than ask for a newer opset than the file had.
 int64_t usual_opset(const Model& model, int64_t lowest) {
   const int64_t whole = lowest_opset(model, false).opset;
-  const int64_t least = has_pairs(model.graph) && !has_unknown(model.graph) ? kOpsetOfPairs : kOldestOpset;
+  const int64_t least = has_unknown(model.graph) ? kOldestOpset : model.least_opset;
   return std::max({lowest, least, std::min(whole, file_opset(model))});
 }
 

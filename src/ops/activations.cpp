@@ -61,6 +61,16 @@ std::optional<Clamp> relu_as_clamp(const InferContext& c) {
   return Clamp{.lo = 0, .hi = std::numeric_limits<float>::infinity()};
 }
 
+// An 8-bit value over 0 to 1 / alpha saturates at its ends, as x + beta / alpha is to, and a scale multiplies
+// it by alpha.
+void hard_sigmoid_in_pieces(Pieces& p) {
+  const Node& n = p.to.node;
+  const float alpha = n.float_attribute("alpha", 0.2f), beta = n.float_attribute("beta", 0.5f);
+  if (!(alpha > 0)) return;
+  const ValueId sum = p.to.add("Add", {n.input(0), p.to.number(beta / alpha)});
+  p.rounded.push_back({.value = sum, .lo = 0, .hi = 1 / alpha, .factor = alpha, .as = n.output(0)});
+}
+
 constexpr QuantRule kRescaled{.kind = QuantRule::Kind::kRescaled};
 
 template <int kLo, int kHi>
@@ -171,8 +181,13 @@ constexpr OpDef kThresholdedReluOp =
     activation("ThresholdedRelu", "10F 22b", prepare_alpha<kThresholdedRelu, 1.0f>);
 constexpr OpDef kSigmoidOp = foldable<kQLinearSigmoidName>(
     differentiable(activation(kSigmoidName, "7F 13b", prepare<kSigmoid>, kWithin<0, 1>), sigmoid_gradient));
-constexpr OpDef kHardSigmoidOp = differentiable(
-    activation("HardSigmoid", "7F 22b", prepare_hard_sigmoid, kWithin<0, 1>), hard_sigmoid_gradient);
+constexpr OpDef hard_sigmoid() {
+  OpDef def = differentiable(activation("HardSigmoid", "7F 22b", prepare_hard_sigmoid, kWithin<0, 1>),
+                             hard_sigmoid_gradient);
+  def.pieces = hard_sigmoid_in_pieces;
+  return def;
+}
+constexpr OpDef kHardSigmoidOp = hard_sigmoid();
 constexpr OpDef kTanhOp =
     differentiable(activation("Tanh", "7F 13b", prepare<kTanh>, kWithin<-1, 1>), tanh_gradient);
 constexpr OpDef kSoftplusOp =

@@ -118,6 +118,14 @@ void spell_out(Canonicalize& c) {
   c.finish("Mul", {x, c.add("HardSigmoid", {x}, {{"alpha", 1.0f / 6}, {"beta", 0.5f}})});
 }
 
+// What an 8-bit value over 0 to 6 saturates at is what Clip(x + 3, 0, 6) is for, and a scale divides it by 6.
+void spell_in_pieces(Pieces& p) {
+  const ValueId x = p.to.node.input(0);
+  const ValueId gate = p.to.add("Add", {x, p.to.number(3)});
+  p.rounded.push_back({.value = gate, .lo = 0, .hi = 6, .factor = 1.0f / 6});
+  p.to.finish("Mul", {x, gate});
+}
+
 constexpr OpDef kHardSwish = {.name = "HardSwish",
                               .opsets = "14F 22b",
                               .since = 14,
@@ -127,6 +135,7 @@ constexpr OpDef kHardSwish = {.name = "HardSwish",
                               .unary = true,
                               .quant = {.kind = QuantRule::Kind::kRescaled},
                               .expand = spell_out,
+                              .pieces = spell_in_pieces,
                               .gradient = gradient};
 const RegisterOps kRegistered({&kHardSwish});
 

@@ -12,6 +12,7 @@
 #include "ops/op.h"
 #include "quant/numbers.h"
 #include "quant/qdq.h"
+#include "quant/runtimes.h"
 
 namespace zp::quant {
 namespace {
@@ -64,6 +65,15 @@ void drop_clamps(Graph& graph) {
   }
   for (const auto& [q, value] : reads) graph.nodes[q].inputs[0] = value;
   remove_unused(graph);
+}
+
+bool has_pairs(const Graph& graph) {
+  return std::ranges::any_of(graph.nodes, [](const Node& node) {
+    return role_of(node) != QdqRole::kNone || std::ranges::any_of(node.attributes, [](const auto& entry) {
+             const auto* sub = std::get_if<std::shared_ptr<Graph>>(&entry.second);
+             return sub && has_pairs(**sub);
+           });
+  });
 }
 
 // Calls `what` with the branches of a graph.
@@ -142,6 +152,7 @@ Model in_format(const Model& model, std::string_view format) {
   } else {
     fold_layers(out.graph);
   }
+  if (has_pairs(out.graph)) out.least_opset = kOpsetOfPairs;
   return out;
 }
 

@@ -12,9 +12,10 @@ inline constexpr std::string_view kQdq = "qdq", kQoperator = "qoperator";
 // Throws kInvalidArgument for a name that is neither.
 void require_format(std::string_view format);
 
-// The model for writing. "qdq": as it is. "qoperator": Q/DQ folded into the operators by OpDef::fold
-// (QLinearConv, MatMulInteger, MatMulNBits, ...) wherever an operator has such a form; the rest stays Q/DQ.
-// Throws kInvalidArgument for another name. Tensors are shared with `model`.
+// The model for writing, with the opset that its readers need (Model::least_opset). "qdq": as it is.
+// "qoperator": Q/DQ folded into the operators by OpDef::fold (QLinearConv, MatMulInteger, MatMulNBits, ...)
+// wherever an operator has such a form; the rest stays Q/DQ. Throws kInvalidArgument for another name.
+// Tensors are shared with `model`.
 Model in_format(const Model& model, std::string_view format);
 
 }  // namespace zp::quant

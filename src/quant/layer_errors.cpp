@@ -271,7 +271,12 @@ void LayerErrors::Impl::find_pairs(const Graph& reference, const Graph& quantize
       if (is_quantize(reader)) params = constant_params(quantized, reader);
       if (!params) continue;
       tap = reader.output(0);
-      if (!names.contains(name)) name = quantized[tap].name;  // what took the name: an output, a rounding
+      // What took the name: an output, a rounding, or what an output is read as.
+      if (!names.contains(name)) name = quantized[tap].name;
+      for (const int32_t d : index.consumers[static_cast<size_t>(tap)]) {
+        const Node& read = quantized.nodes[static_cast<size_t>(d)];
+        if (!names.contains(name) && is_dequantize(read)) name = quantized[read.output(0)].name;
+      }
       break;
     }
     if (!params && readers.size() == 1 && !quantized.is_output(v)) {

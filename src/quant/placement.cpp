@@ -2,12 +2,15 @@
 
 #include <algorithm>
 #include <cmath>
+#include <set>
 #include <utility>
 
 #include "core/error.h"
 #include "ops/infer.h"
 #include "quant/bias.h"
 #include "quant/qdq.h"
+#include "quant/runtimes.h"
+#include "quant/scheme.h"
 
 namespace zp::quant {
 namespace {
@@ -170,6 +173,70 @@ ValueId Placement::dequantized_constant(ValueId v, DType dtype, bool symmetric) 
                   zero_constant(p, name)};
   }
   return dequantize(it->second.integers, it->second.scale, it->second.zero_point, name, graph[v].shape, {});
+}
+
+ValueId Placement::shared(std::string_view name, const Tensor& t) {
+  const auto* bytes = reinterpret_cast<const char*>(t.raw());
+  const auto [it, added] =
+      shared_.try_emplace({t.dtype(), t.dims(), std::string(bytes, t.bytes())}, kNoValue);
+  if (added) it->second = constant("pieces_" + std::string(name), t);
+  return it->second;
+}
+
+bool Placement::in_pieces(int32_t i) {
+  const Node n = node(i);
+  const OpDef& def = op_of(n);
+  const RuntimeRules& rules = runtime_named(config.runtime);
+  if (!def.pieces || rules.fuses_it(n) || graph.is_output(n.output(0))) return false;
+  if (scheme_named(config.mode).trains) return false;  // each pair learns one scale
+  const QParams *in = params(n.input(0)), *out = params(n.output(0));
+  const auto fits = [](const QParams* p) { return p && p->dtype == DType::kUint8; };
+  if (!fits(in) || !fits(out) || !plan.integer[static_cast<size_t>(n.output(0))]) return false;
+  Pieces pieces{.to = {graph, n, kOpset, {}}, .rounded = {}};
+  def.pieces(pieces);
+  // What stands for the result has its integers, and saturates where that does: at the lower end of them, and
+  // at the upper one or beyond it.
+  for (const Pieces::Rounded& r : pieces.rounded) {
+    if (r.as == kNoValue) continue;
+    const Range all = covered(*out);
+    if (std::fabs(all.min - r.lo * r.factor) > out->scale / 2 || all.max > r.hi * r.factor + out->scale / 2)
+      return false;
+  }
+  std::map<ValueId, Quantized> made;  // what the pieces hand on
+  for (Node& piece : pieces.to.nodes) {
+    for (ValueId& v : piece.inputs) {
+      if (const auto it = made.find(v); it != made.end()) {
+        v = dequantize(it->second.integers, it->second.scale, it->second.zero_point, graph[v].name,
+                       graph[n.input(0)].shape, {});
+      } else if (graph.constant(v)) {
+        const Tensor number = *graph.constant(v);
+        const QParams p = choose_params(range_of(number.data<float>()), DType::kUint8, false);
+        const ValueId integers = shared("number", quantize(number, p));
+        const ValueId scale = shared("scale", Tensor::scalar<float>(p.scale));
+        v = dequantize(integers, scale,
+                       shared("zero_point", Tensor::scalar(static_cast<uint8_t>(p.zero_point))),
+                       graph[v].name, SymShape{}, {});
+      } else {
+        v = dequantized(v);
+      }
+    }
+    const ValueId result = piece.outputs[0];
+    emit(std::move(piece));
+    for (const Pieces::Rounded& r : pieces.rounded) {
+      if (r.value != result) continue;
+      QParams p = choose_params({r.lo, r.hi}, DType::kUint8, false);
+      if (r.as != kNoValue) p = {out->dtype, out->scale / r.factor, out->zero_point};
+      const std::string name = graph[result].name;
+      const ValueId scale = shared("scale", Tensor::scalar<float>(p.scale));
+      const ValueId zero = shared("zero_point", Tensor::scalar(static_cast<uint8_t>(p.zero_point)));
+      const ValueId integers = graph.add_value(name + "_quantized", p.dtype, graph[n.input(0)].shape);
+      emit(notation(QdqRole::kQuantize, graph[integers].name, {result, scale, zero}, integers));
+      const float read_at = r.as == kNoValue ? p.scale * r.factor : out->scale;
+      const Quantized q{integers, shared("scale", Tensor::scalar<float>(read_at)), zero};
+      (r.as == kNoValue ? made[result] : quantized_[r.as]) = q;
+    }
+  }
+  return !pieces.to.nodes.empty();
 }
 
 ValueId Placement::dynamically_quantized(ValueId v) {
@@ -341,6 +408,23 @@ ValueId Placement::bias(int32_t i, ValueId b, float input_scale, const Weight& w
                     per_tensor ? Grouping{} : Grouping{.axis = 0});
 }
 
+// An output that a rounding layer makes is what its integers stand for, under the name that callers know.
+void Placement::round_outputs() {
+  std::set<ValueId> rounded;
+  for (size_t i = 0; i < plan.nodes.size(); ++i) {
+    const int32_t of = plan.nodes[i].part_of < 0 ? static_cast<int32_t>(i) : plan.nodes[i].part_of;
+    if (plan.nodes[static_cast<size_t>(of)].rounds) rounded.insert(prepared_.nodes[i].output(0));
+  }
+  for (ValueId& output : graph.outputs) {
+    if (!rounded.contains(output) || !params(output) || !plan.integer[static_cast<size_t>(output)]) continue;
+    const ValueId read = dequantized(output);
+    const std::string name = graph[output].name;
+    graph[output].name = graph.fresh_name(name + "_float");
+    graph[read].name = name;
+    output = read;
+  }
+}
+
 void Placement::finish() {
   // Where integers are asked for at the edges, the integer value takes the name that callers know.
   const auto rename = [&](ValueId float_value, ValueId integers) {
@@ -371,6 +455,7 @@ void Placement::finish() {
       }
     }
   }
+  if (!config.quantized_outputs) round_outputs();
   if (config.quantized_outputs) {
     for (ValueId& output : graph.outputs) {
       if (graph.constant(output) || !params(output) ||

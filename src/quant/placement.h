@@ -59,6 +59,9 @@ class Placement {
   ValueId dequantized(ValueId v);
   // The same for a constant that has no group: per tensor, with a range of its own.
   ValueId dequantized_constant(ValueId v, DType dtype, bool symmetric);
+  // Emits node i as its operator spells it for runtimes that have integer kernels for the pieces alone;
+  // false: it is no such node.
+  bool in_pieces(int32_t i);
   // The value after DynamicQuantizeLinear and DQ, for one reader.
   ValueId dynamically_quantized(ValueId v);
   // A weight as integers and DQ, or as float16 and Cast, for node i as the plan says. Where a bias is to
@@ -86,6 +89,9 @@ class Placement {
   ValueId constant(const std::string& name, Tensor t);
   ValueId scale_constant(const QParams& p, const std::string& name);
   ValueId zero_constant(const QParams& p, const std::string& name);
+  void round_outputs();
+  // A small constant of which there is one, whoever reads it.
+  ValueId shared(std::string_view name, const Tensor& t);
   Node notation(QdqRole role, const std::string& name, std::vector<ValueId> inputs, ValueId output) const;
   ValueId half_weight(ValueId w, int32_t turned);
   // What node `turned` of the prepared graph makes of a constant that took the place of its own.
@@ -100,6 +106,7 @@ class Placement {
   std::vector<QParams> params_;
   std::shared_ptr<Pool> pool_;
   std::map<ValueId, Quantized> quantized_;  // by float value
+  std::map<std::tuple<DType, Shape, std::string>, ValueId> shared_;
   std::map<std::pair<ValueId, int>, Quantized>
       constants_;  // by float constant and group (-1 - dtype: of its own)
   std::map<std::pair<ValueId, int32_t>, ValueId>

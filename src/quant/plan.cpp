@@ -64,7 +64,12 @@ void require_known_names(const Graph& graph, const Config& config) {
 
 Planner::Planner(Graph& graph, const Config& config, const std::vector<bool>& observed,
                  std::set<ValueId> unranged)
-    : graph(graph), config(config), index(graph), known(graph, index), unranged_(std::move(unranged)) {
+    : graph(graph),
+      config(config),
+      index(graph),
+      known(graph, index),
+      rules(runtime_named(config.runtime)),
+      unranged_(std::move(unranged)) {
   plan.nodes.resize(graph.nodes.size());
   plan.group.assign(graph.values.size(), -1);
   plan.integer.assign(graph.values.size(), false);
@@ -359,6 +364,8 @@ std::vector<int32_t> Planner::finish(int32_t i) const {
   };
   if (elementwise(i)) {
     // Functions of one element, one after the other, are one function: from integers to integers in one step.
+    // So also where a runtime has integer kernels for some of them alone: to round between two costs more
+    // than floats do.
     for (int32_t next = only_consumer(out); next >= 0 && elementwise(next) && keeps_shape(next, out);
          next = only_consumer(out))
       take(next);
@@ -366,7 +373,7 @@ std::vector<int32_t> Planner::finish(int32_t i) const {
   }
   bool fuses_clamp = def(i) && def(i)->fuses_clamp;
   // A constant added to a product's float sums costs no rounding of its own, as a bias would not.
-  while (kind(i) == QuantRule::Kind::kProduct) {
+  while (kind(i) == QuantRule::Kind::kProduct && !rounds(i)) {
     const int32_t next = only_consumer(out);
     if (next < 0 || kind(next) != QuantRule::Kind::kRescaled || !allowed(next) || !keeps_shape(next, out))
       break;

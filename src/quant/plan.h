@@ -18,6 +18,7 @@
 #include "ops/op.h"
 #include "quant/numbers.h"
 #include "quant/quant.h"
+#include "quant/runtimes.h"
 
 namespace zp::quant {
 
@@ -30,6 +31,7 @@ struct NodePlan {
   int32_t part_of = -1;  // a clamp or an added constant: the node whose result it finishes in float
   bool kept = false;     // quantized in the model already, and left as it is
   bool half = false;     // its float values are float16
+  bool rounds = false;   // its result is rounded, whoever reads it: the runtime has integers there or none
   // What its QuantRule says of this node's inputs.
   std::vector<ValueId> data = {};        // float32 activations, constants among them
   int weight_slot = -1, bias_slot = -1;  // inputs that are a constant weight (or table) and its constant bias
@@ -68,6 +70,7 @@ class Planner {
   const Config& config;
   const GraphIndex index;
   const KnownRanges known;
+  const RuntimeRules& rules;  // of the runtime that the file is for
   Plan plan;
   bool trained = false;  // weights that operators compute with in float are trained, and stay so
 
@@ -132,6 +135,11 @@ class Planner {
   // the middle. ONNX Runtime's MatMulInteger, which its optimizations make of Q/DQ too, takes a zero point
   // for each channel of a single matrix only.
   Grouping integer_channels(int32_t i) const;
+  // A product of integers whose result has to be rounded, since the runtime has no kernel that leaves floats.
+  bool rounds(int32_t i) const {
+    return kind(i) == QuantRule::Kind::kProduct && bits_of(precision(i).activations) == 8 &&
+           rules.rounds(node(i));
+  }
   std::optional<Grouping> blocks(int32_t i) const;  // nullopt: the operator has no blocked form
 
   // Marks node i as one whose weight (or table) is quantized, or float16 if its values fit. `activations`:

@@ -21,18 +21,27 @@ constexpr DTypes kWhole{DType::kInt8, DType::kUint8, DType::kInt16, DType::kUint
 constexpr std::string_view kIntegerOperators =
     " ConvInteger MatMulInteger QLinearConv QLinearMatMul DynamicQuantizeLinear";
 
+// onnxruntime's core/optimizer/qdq_transformer/selectors_actions/qdq_selector_action_transformer.cc, and its
+// optimized graphs.
+constexpr std::string_view kOnnxRuntimeFuses =
+    " Conv MatMul Gemm Add Mul AveragePool GlobalAveragePool LeakyRelu Sigmoid Softmax Where";
+constexpr std::string_view kOnnxRuntimeLeaves = " MatMul Gemm ConvTranspose";
+
 // clang-format off
 const std::vector<RuntimeRules> kRuntimes{
-    // Opened and run here. Its kernels: onnxruntime's docs/OperatorKernels.md.
+    // Opened and run here. Its kernels: onnxruntime's docs/OperatorKernels.md. As tried with 1.32, it opens files of opset
+    // 28, but has no kernel for their QuantizeLinear.
     {.name = "onnxruntime", .title = "ONNX Runtime (CPU, 1.20 and newer)",
      .checked = "run in ONNX Runtime 1.32 on Linux, x86-64", .otherwise = "the file is refused",
-     .opset = 28, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
-     .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .falls_back = false},
+     .opset = 27, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
+     .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .falls_back = false,
+     .fuses = kOnnxRuntimeFuses, .leaves_floats = kOnnxRuntimeLeaves},
     // The same kernels as WebAssembly; the newest opset as tried with 1.30.
     {.name = "onnxruntime-web", .title = "ONNX Runtime Web (WebAssembly), transformers.js",
      .checked = "run in ONNX Runtime Web 1.30 in Node.js", .otherwise = "the file is refused",
      .opset = 26, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
-     .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .falls_back = false},
+     .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .falls_back = false,
+     .fuses = kOnnxRuntimeFuses, .leaves_floats = kOnnxRuntimeLeaves},
     // onnxruntime's js/web/docs/webgpu-operators.md: of the operators of quantization there are DequantizeLinear,
     // MatMulNBits and GatherBlockQuantized; all others run on the CPU between copies of their values. Its
     // DequantizeLinear takes 8 and 4 bits, and no zero point with int32.
@@ -43,12 +52,14 @@ const std::vector<RuntimeRules> kRuntimes{
      .without = " QuantizeLinear ConvInteger MatMulInteger QLinearConv QLinearMatMul DynamicQuantizeLinear",
      .contrib = " MatMulNBits GatherBlockQuantized Gelu FastGelu QuickGelu BiasGelu BiasAdd FusedConv Attention "
                 "MultiHeadAttention GroupQueryAttention SkipLayerNormalization RotaryEmbedding", .falls_back = true},
-    // openvino's src/frontends/onnx/frontend/src/op, and what 2026.4 says of our files: it opens neither QLinearConv nor
+    // openvino's src/frontends/onnx/docs/supported_ops.md: the newest form of an operator is that of opset 23, of
+    // QuantizeLinear and DequantizeLinear that of 21; as tried, 2026.4 takes those of newer files for the same. Its
+    // src/frontends/onnx/frontend/src/op, and what it says of our files: it opens neither QLinearConv nor
     // QLinearMatMul with scalar scales. Its MatMulNBits adds the bias to the weights in some versions, so that blocks are
     // written as Q/DQ.
     {.name = "openvino", .title = "OpenVINO",
      .checked = "Q/DQ of every mode run in OpenVINO 2026.4 on a CPU", .otherwise = "the file is refused",
-     .opset = 21, .activations = kWhole, .weights = {DType::kInt8, DType::kUint8, DType::kInt16, DType::kUint16, DType::kInt4, DType::kUint4},
+     .opset = 23, .activations = kWhole, .weights = {DType::kInt8, DType::kUint8, DType::kInt16, DType::kUint16, DType::kInt4, DType::kUint4},
      .symmetric = false, .symmetric_weights = false, .blocks = true, .int32_bias = true,
      .without = " QLinearConv QLinearMatMul",
      .contrib = " Attention BiasAdd BiasGelu DynamicQuantizeLSTM DynamicQuantizeMatMul EmbedLayerNormalization FastGelu "
@@ -56,17 +67,18 @@ const std::vector<RuntimeRules> kRuntimes{
                 "MultiHeadAttention Pad QLinearAdd QLinearConcat QLinearLeakyRelu QLinearMul QLinearSigmoid QuickGelu Range "
                 "RotaryEmbedding SimplifiedLayerNormalization SkipLayerNormalization SkipSimplifiedLayerNormalization", .falls_back = false},
     // NVIDIA's "Working with Quantized Types": symmetric alone, int8 for both, int4 for weights in blocks. onnx-tensorrt's
-    // docs/operators.md: zero points are 0; no QLinear..., ...Integer, DynamicQuantizeLinear; DequantizeLinear takes
-    // int8, so that biases stay float.
+    // docs/operators.md: opsets 9 to 24 (10.15; of 10.0, 9 to 20); zero points are 0; no QLinear..., ...Integer,
+    // DynamicQuantizeLinear; DequantizeLinear takes int8, so that biases stay float.
     {.name = "tensorrt", .title = "TensorRT 10",
      .checked = "by these rules alone", .otherwise = "the file is refused",
-     .opset = 21, .activations = {DType::kInt8}, .weights = {DType::kInt8, DType::kInt4}, .symmetric = true,
+     .opset = 24, .activations = {DType::kInt8}, .weights = {DType::kInt8, DType::kInt4}, .symmetric = true,
      .symmetric_weights = true, .blocks = true, .int32_bias = false, .without = kIntegerOperators, .contrib = "", .falls_back = false},
     // ONNX Runtime's documentation of the QNN provider: Q/DQ with uint8 or uint16 activations and 8-bit weights, int4
-    // since 1.19; a scale per channel where zero points are 0. What it does not take runs on the CPU.
+    // since 1.19; a scale per channel where zero points are 0. What it does not take runs on the CPU. The opset is that of
+    // Qualcomm's own list, "Supported ONNX Ops" (80-63442-10): QuantizeLinear and DequantizeLinear of 10 to 24.
     {.name = "qnn", .title = "ONNX Runtime with QNN (Qualcomm HTP)",
      .checked = "by these rules alone", .otherwise = "they run on the CPU",
-     .opset = 21, .activations = {DType::kUint8, DType::kUint16}, .weights = {DType::kInt8, DType::kUint8, DType::kInt4},
+     .opset = 24, .activations = {DType::kUint8, DType::kUint16}, .weights = {DType::kInt8, DType::kUint8, DType::kInt4},
      .symmetric = false, .symmetric_weights = true, .blocks = false, .int32_bias = true, .without = kIntegerOperators,
      .contrib = "", .falls_back = true},
     // This package: reads all that it writes.
@@ -226,6 +238,14 @@ bool RuntimeRules::takes(const Node& node) const {
   if (node.domain.empty()) return !lists(without, node.op_type);
   if (node.domain == kMicrosoft) return contrib == "*" || lists(contrib, node.op_type);
   return name == "zeropoint" || find_op(node.domain, node.op_type) == nullptr;
+}
+
+bool RuntimeRules::fuses_it(const Node& node) const {
+  return fuses == "*" || (node.domain.empty() && lists(fuses, node.op_type));
+}
+
+bool RuntimeRules::rounds(const Node& node) const {
+  return leaves_floats != "*" && !(node.domain.empty() && lists(leaves_floats, node.op_type));
 }
 
 std::vector<std::string> RuntimeRules::in_words() const {

@@ -44,7 +44,17 @@ struct RuntimeRules {
 
   bool falls_back;  // it takes the file all the same: nodes of others run on the CPU
 
+  // Operators that it computes in integers where 8-bit pairs stand around them, after spaces; "*": those that
+  // this package does. Others it computes in float between the pairs.
+  std::string_view fuses = "*";
+  // Of the products among them, those that may leave floats: all others have to be rounded, or run in float.
+  std::string_view leaves_floats = "*";
+
   bool takes(const Node& node) const;  // the operator
+  // It has an integer kernel for the operator between pairs.
+  bool fuses_it(const Node& node) const;
+  // It computes a product in integers only where the result is rounded.
+  bool rounds(const Node& node) const;
   // In sentences, for tables.
   std::vector<std::string> in_words() const;
 };
@@ -52,6 +62,11 @@ struct RuntimeRules {
 const std::vector<RuntimeRules>& all_runtimes();
 // Throws kInvalidArgument naming those there are.
 const RuntimeRules& runtime_named(std::string_view name);
+
+// The lowest opset of a file with Q/DQ pairs: ONNX Runtime's optimizer moves integers through operators
+// around pairs and adds others, as if the opset were one that has them so: DepthToSpace of uint8 (13), Round
+// (11).
+inline constexpr int64_t kOpsetOfPairs = 13;
 
 // Makes a configuration one whose results its runtime takes. What nobody chose is changed, and a sentence
 // about it goes to Config::adapted; of what was chosen (Config::chosen), kInvalidArgument is thrown.

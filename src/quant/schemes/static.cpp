@@ -172,6 +172,8 @@ class StaticPlanner {
     for (int32_t i = 0; i < p_.count(); ++i) {
       if (!p_.at(i).quantized || p_.at(i).activations == DType::kUndefined || owner_[at(i)] != i) continue;
       for (ValueId v : results(i)) p_.plan.integer[at(v)] = true;
+      const std::vector<ValueId> out = results(i);
+      p_.at(i).rounds = p_.rounds(i) && has_ranges(out);
     }
   }
 
@@ -204,7 +206,7 @@ class StaticPlanner {
         if (same) {
           touch(v, n.activations);
           together[at(root(together, v))] = root(together, first);
-        } else if (p_.config.quantized_outputs && p_.graph.is_output(v) && p_.ranged(v)) {
+        } else if (n.rounds || (p_.config.quantized_outputs && p_.graph.is_output(v) && p_.ranged(v))) {
           touch(v, n.activations);
         }
       }
@@ -279,6 +281,7 @@ void place(Placement& placement, int32_t i) {
   const bool integers = plan.quantized && plan.activations != DType::kUndefined;
   const bool int32_bias = runtime_named(placement.config.runtime).int32_bias;
   float input_scale = 0;
+  if (integers && plan.part_of < 0 && placement.in_pieces(i)) return;
   for (size_t k = 0; k < n.inputs.size(); ++k) {
     const ValueId v = n.inputs[k];
     const auto slot = static_cast<int>(k);

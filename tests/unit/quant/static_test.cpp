@@ -32,6 +32,7 @@ std::map<std::string, Range, std::less<>> ranges_for(const Model& model) {
 // With ranges given for every value nothing needs to run.
 Quantized place(std::shared_ptr<Model> model, Config config = {}) {
   config.ranges = ranges_for(*model);
+  config.runtime = "zeropoint";  // which has an integer kernel wherever there is a form
   return quantize(model, config);
 }
 
@@ -71,6 +72,7 @@ TEST(Static, ScalesAndBias) {
   const ValueId b = net.constant("b", Tensor::of<float>({2}, {1.f, -3.f}));
   net.output(net.add("Conv", "c", {x, w, b}));
   Config config;
+  config.runtime = "zeropoint";
   config.ranges = {{"x", {-1, 1.55f}}};
   const Quantized q = quantize(net.build(), config);
 
@@ -96,6 +98,7 @@ TEST(Static, ABiasBeyond32BitsWidensTheWeightsScale) {
   const ValueId b = net.constant("b", Tensor::of<float>({2}, {1000.f, 1.f}));
   net.output(net.add("Conv", "c", {x, w, b}));
   Config config;
+  config.runtime = "zeropoint";
   config.ranges = {{"x", {0, 1}}};
   const Quantized q = quantize(net.build(), config);
   const Tensor integers = *q.graph().constant(q.dq("c", 2)->input(0));
@@ -132,6 +135,7 @@ TEST(Static, ConcatGivesItsInputsOneScale) {
   net.output(net.conv("c", cat, 2, 5));
   auto model = net.build();
   Config config;
+  config.runtime = "zeropoint";
   config.ranges = {{"x", {-1, 1}}, {"a", {-2, 1}}, {"b", {-1, 3.1f}}};
   const Quantized q = quantize(model, config);
   EXPECT_EQ(q.params("cat", 0), q.params("cat", 1));
@@ -151,6 +155,7 @@ Quantized part_that_is_read_twice(float lowest, DType reader = DType::kUint8) {
   net.output(net.conv("c", cat, 2, 7));
   net.output(net.conv("d", a, 2, 2));
   Config config;
+  config.runtime = "zeropoint";
   config.ranges = {{"x", {-1, 1}}, {"a", {-lowest, 1}}, {"b", {-8, 8}}};
   if (reader != DType::kUint8) config.precision["d"].activations = reader;
   return quantize(net.build(), config);
@@ -182,6 +187,7 @@ TEST(Static, APartOfTwoConcatsTakesTheFinerScale) {
   net.output(net.conv("p", fine, 2, 4));
   net.output(net.conv("q", coarse, 2, 4));
   Config config;
+  config.runtime = "zeropoint";
   config.ranges = {{"x", {-1, 1}}, {"a", {-1, 1}}, {"b", {-2, 2}}, {"c", {-8, 8}}};
   const Quantized q = quantize(net.build(), config);
   EXPECT_EQ(q.params("p", 0)->scale, static_cast<float>(4.0 / 255));
@@ -274,6 +280,7 @@ TEST(Static, AKnownRangeHoldsWhateverWasSeen) {
   const ValueId gate = net.add("Sigmoid", "gate", {net.conv("c1", x, 4, 4)});
   net.output(net.conv("c2", gate, 3, 4));
   Config config;
+  config.runtime = "zeropoint";
   config.ranges = {{"x", {-1, 1}}, {"c1", {-1, 1}}};
   const Quantized q = quantize(net.build(), config, {{{"x", ramp({1, 4, 4, 4}, 0.1f)}}});
   EXPECT_EQ(q.params("c2", 0), quant::choose_params({0, 1}, DType::kUint8, false));
@@ -443,6 +450,7 @@ TEST(Static, SymmetricSignedActivations) {
   Config config;
   config.activations = DType::kInt8;
   config.symmetric_activations = true;
+  config.runtime = "zeropoint";
   config.ranges = {{"x", {-1, 2}}};
   const Quantized q = quantize(net.build(), config);
   EXPECT_EQ(q.params("c1", 0), (quant::QParams{DType::kInt8, static_cast<float>(2.0 / 127), 0}));
@@ -523,6 +531,67 @@ TEST(Plan, SaysBeforehandWhatTheReportSaysAfterwards) {
   EXPECT_GT(plan.macs, 0);
   EXPECT_EQ(plan.macs, plan.macs_quantized);
   EXPECT_LT(plan.weight_bytes_after, plan.weight_bytes_before);
+}
+
+// ONNX Runtime's QLinearConv makes integers, and nothing else of its multiplies them there.
+TEST(Static, WhatARuntimeLeavesInFloatIsRoundedForIt) {
+  const auto model = [] {
+    Net net;
+    const ValueId c = net.conv("c", net.input("x", {1, 3, 6, 6}), 4, 3);
+    net.output(net.add("Softmax", "s", {c}, {{"axis", int64_t{1}}}));
+    net.output(net.add("Relu", "r", {net.conv("d", c, 2, 4)}));
+    return net.build();
+  }();
+  Config config;
+  config.ranges = ranges_for(*model);
+  const Quantized q = quantize(model, config);
+  EXPECT_EQ(q.quantized_from("s", 0), "c");
+  const Node* end = q.producer(q.graph().outputs[1]);
+  ASSERT_TRUE(end && quant::is_dequantize(*end));
+  EXPECT_EQ(q.graph()[q.graph().outputs[1]].name, "r");
+  config.runtime = "zeropoint";
+  const Quantized own = quantize(model, config);
+  EXPECT_EQ(own.producer(own.graph().outputs[1])->op_type, "Relu");
+}
+
+TEST(Static, FunctionsAreSpelledInPiecesThatARuntimeFuses) {
+  const auto model = [] {
+    Net net;
+    const ValueId a = net.add("HardSwish", "a", {net.conv("c", net.input("x", {1, 3, 6, 6}), 4, 3)});
+    const ValueId b =
+        net.add("HardSigmoid", "b", {net.conv("d", a, 4, 4)}, {{"alpha", 0.2f}, {"beta", 0.5f}});
+    net.output(net.conv("e", net.add("Mul", "m", {a, b}), 2, 4));
+    return net.build();
+  }();
+  const Samples samples{{{"x", noise({1, 3, 6, 6}, 1, 2)}}, {{"x", noise({1, 3, 6, 6}, 2, 2)}}};
+  const auto has = [](const Quantized& q, std::string_view op) {
+    return std::ranges::any_of(q.graph().nodes, [&](const Node& n) { return n.op_type == op; });
+  };
+  Config config;
+  const Quantized q = quantize(model, config, samples);
+  config.runtime = "zeropoint";
+  const Quantized whole = quantize(model, config, samples);
+  for (const char* op : {"HardSwish", "HardSigmoid"}) {
+    EXPECT_FALSE(has(q, op)) << op;
+    EXPECT_TRUE(has(whole, op)) << op;
+  }
+  // Everything stands between pairs.
+  for (const Node& n : q.graph().nodes) {
+    if (quant::is_notation(n)) continue;
+    for (size_t i = 0; i < n.inputs.size(); ++i) EXPECT_TRUE(q.dq(n.name, i)) << n.name;
+  }
+  // By itself: what it makes is what 8 bits make of it.
+  const std::vector<runtime::Feed> feed{{"x", noise({1, 3, 6, 6}, 3, 2)}};
+  const auto run = [&](const std::shared_ptr<const Model>& m) {
+    return runtime::Session(m).run(feed)[0].floats();
+  };
+  const std::vector<float> want = run(model), pieces = run(q.model), plain = run(whole.model);
+  const auto noise_of = [&](const std::vector<float>& got) {
+    double sum = 0;
+    for (size_t i = 0; i < got.size(); ++i) sum += std::pow(static_cast<double>(got[i] - want[i]), 2);
+    return sum;
+  };
+  EXPECT_LT(noise_of(pieces), 2 * noise_of(plain) + 1e-9);
 }
 
 }  // namespace
