@@ -7,7 +7,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
 import { measure, native, schemes, web } from './elsewhere/model.mjs';
-import { docsOf, modelTable, summaryOf, summaryText } from './elsewhere/tables.mjs';
+import { docsOf, graphsText, modelTable, summaryOf, summaryText } from './elsewhere/tables.mjs';
 import { measuredInChild } from './lib/children.mjs';
 import { realModels } from './lib/inputs.mjs';
 import { movedToCurrentNode, processor } from './lib/node.mjs';
@@ -26,6 +26,7 @@ const usage = `npm run bench:elsewhere -- [options]
   --only TEXT      models whose name has it; several, with commas
   --schemes a,b    ${Object.keys(schemes).join(', ')}
   --runtimes a,b   ${native}, ${web}, OpenVINO, tract, rten
+  --graphs         of the static files alone: what ONNX Runtime's optimized graphs have left of Q and DQ
   --seconds N      of measuring for each contestant (0.4); 0: no times
   --limit N        seconds that one step may take (300)
   --images FOLDER  photographs for the models that want such; drawings without
@@ -46,6 +47,7 @@ const { values: options } = parseArgs({
     only: { type: 'string' },
     schemes: { type: 'string' },
     runtimes: { type: 'string' },
+    graphs: { type: 'boolean', default: false },
     seconds: { type: 'string', default: '0.4' },
     limit: { type: 'string', default: '300' },
     images: { type: 'string', default: here('../../shared/imagenet-256') },
@@ -59,6 +61,8 @@ const { values: options } = parseArgs({
     help: { type: 'boolean', default: false },
   },
 });
+
+if (options.graphs) Object.assign(options, { schemes: 'static', runtimes: native, seconds: '0' });
 
 const listed = (text) => text?.split(',').map((word) => word.trim());
 
@@ -282,12 +286,15 @@ async function main() {
         : undefined;
       if (result && !result.failed) results.push(result);
       else left.push({ name, why: result?.failed ?? why });
-      if (result && !result.failed) console.log(modelTable(result));
+      if (result && !result.failed && !options.graphs) console.log(modelTable(result));
     }
     const title = sets[set];
     facts[title] = { machine, versions, missing, left };
     found.push({ set, title, summary: summaryOf(results), models: results });
-    console.log(`## ${title}\n\n${summaryText(found.at(-1).summary, facts[title])}`);
+    const { summary } = found.at(-1);
+    console.log(
+      `## ${title}\n\n${options.graphs ? graphsText(summary.left) : summaryText(summary, facts[title])}`,
+    );
   }
   if (options.list) return;
   if (options.json) {

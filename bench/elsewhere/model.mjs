@@ -65,7 +65,7 @@ function webRuntime(module) {
  * times), folder, limit, report (text) }.
  *
  * Answers { name, bytes, float: { runtime → { db, ms } or { error } }, rows: [{ scheme, runtime, who, bytes, db, ms } or
- * { …, error }], left: [{ scheme, who, operators }] }.
+ * { …, error }], left: [{ who, operators, beside }] } (runtimes.py: optimized).
  */
 export async function measure(model, samples, context) {
   const { zeropoint, theirs, runtimes, chosen, seconds, report } = context;
@@ -186,8 +186,7 @@ export async function measure(model, samples, context) {
     ]) {
       if (!path) continue;
       try {
-        const { operators } = await theirs.ask({ do: 'optimized', model: path });
-        result.left.push({ who, operators });
+        result.left.push({ who, ...(await theirs.ask({ do: 'optimized', model: path })) });
       } catch (error) {
         result.left.push({ who, error: messageOf(error) });
       }

@@ -4,7 +4,7 @@
     {"do": "quantize", "model", "target", "kind", "samples"}     -> {"bytes", "seconds", "how"}
     {"do": "run", "runtime", "model", "samples", "out"}          -> {"runs": [[{"name", "dims", "at", "array", "length"}]]}
     {"do": "race", "runtime", "models": {name: path}, "sample", "seconds"} -> {"ms": {name: median}}
-    {"do": "optimized", "model"}                                 -> {"operators": {name: count}}
+    {"do": "optimized", "model"}                                 -> {"operators": {name: count}, "beside": {name: count}}
     {"do": "forget"}                                             -> {}
 
 Kinds: what ONNX Runtime's own quantizers make: "static" (Q/DQ, per channel), "dynamic", "weights8" and "weights4"
@@ -248,7 +248,8 @@ def race(command):
 
 
 def optimized(command):
-    """How often each operator is in the graph that ONNX Runtime runs."""
+    """How often each operator is in the graph that ONNX Runtime runs, and how often beside a pair that nothing fused: reading
+    what DequantizeLinear makes, or making what QuantizeLinear reads. "inputs" and "outputs": those of the graph."""
     import onnx
     import onnxruntime
 
@@ -259,17 +260,26 @@ def optimized(command):
         options.optimized_model_filepath = str(pathlib.Path(folder) / "optimized.onnx")
         onnxruntime.InferenceSession(command["model"], options, providers=["CPUExecutionProvider"])
         model = onnx.load(options.optimized_model_filepath)
-    counts = collections.Counter()
+    counts, beside = collections.Counter(), collections.Counter()
 
     def count(graph):
+        makers = {name: node.op_type for node in graph.node for name in node.output}
+        readers = collections.defaultdict(list)
+        for node in graph.node:
+            for name in node.input:
+                readers[name].append(node.op_type)
         for node in graph.node:
             counts[node.op_type] += 1
+            if node.op_type == "QuantizeLinear":
+                beside[makers.get(node.input[0], "inputs")] += 1
+            if node.op_type == "DequantizeLinear":
+                beside.update(set(readers[node.output[0]]) or {"outputs"})
             for attribute in node.attribute:
                 for inner in [attribute.g, *attribute.graphs]:
                     count(inner)
 
     count(model.graph)
-    return {"operators": dict(counts)}
+    return {"operators": dict(counts), "beside": dict(beside)}
 
 
 def static(source, target, samples, folder):

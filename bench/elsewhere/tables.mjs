@@ -86,10 +86,10 @@ export function summaryOf(models) {
     for (const key of ['vsTheirs', 'vsFloat', 'theirsVsFloat']) found[key] = geometricMean(found[key]);
   }
   const left = models.flatMap(({ name, left: list }) =>
-    list.map(({ who, operators, error }) => ({
+    list.map(({ who, operators, beside, error }) => ({
       name,
       who,
-      ...(error ? { error } : leftOf(operators)),
+      ...(error ? { error } : { ...leftOf(operators), beside }),
     })),
   );
   return { models: models.length, runtimes, left };
@@ -177,23 +177,26 @@ export function summaryText(summary, { machine, versions, missing, left }) {
       ),
     );
   }
-  if (summary.left.length > 0) {
-    lines.push(
-      "Left in ONNX Runtime's optimized graph of each static file: QuantizeLinear and DequantizeLinear by themselves, operators on integers, and products and convolutions in float.",
-      '',
-      table(
-        ['model', 'file', 'Q', 'DQ', 'integer', 'float'],
-        summary.left.map(({ name, who, error, ...n }) =>
-          error
-            ? [name, who, '✗', '✗', '✗', '✗']
-            : [name, who === 'ours' ? 'ours' : "rival's", n.quantize, n.dequantize, n.integer, n.float],
-        ),
-      ),
-      '',
-    );
-  }
+  if (summary.left.length > 0) lines.push(graphsText(summary.left), '');
   return lines.join('\n');
 }
+
+/** What is left in ONNX Runtime's graphs of the static files (summaryOf's `left`). */
+export const graphsText = (
+  left,
+) => `Left in ONNX Runtime's optimized graph of each static file: QuantizeLinear and DequantizeLinear that nothing fused, operators
+on integers, and products and convolutions in float.
+
+${table(
+  ['model', 'file', 'Q', 'DQ', 'integer', 'float', 'beside Q and DQ'],
+  left.map(({ name, who, error, beside, ...n }) => {
+    const file = who === 'ours' ? 'ours' : "rival's";
+    if (error) return [name, file, '✗', '✗', '✗', '✗', reasonOf(error)];
+    const counted = Object.entries(beside).sort((a, b) => b[1] - a[1] || (a[0] < b[0] ? -1 : 1));
+    const words = counted.map(([op, count]) => (count > 1 ? `${op} ×${count}` : op)).join(', ');
+    return [name, file, n.quantize, n.dequantize, n.integer, n.float, words];
+  }),
+)}`;
 
 /** All rows of one model. */
 export function modelTable(model) {
