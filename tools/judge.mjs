@@ -164,11 +164,11 @@ async function subjects(zp, python) {
 
 /** Schemes with the targets that they meet. A real model has what meets every target, and those in mode static only. */
 function* casesOf({ isReal }, targets, chosen) {
-  for (const [scheme, { options, floor, everywhere }] of Object.entries(schemes)) {
+  for (const [scheme, { options, floor, everywhere, lowest }] of Object.entries(schemes)) {
     if (isReal && !everywhere) continue;
     const meetsAll = everywhere && (!isReal || scheme === 'static');
     for (const [i, target] of targets.entries()) {
-      if ((i === 0 || meetsAll) && chosen(scheme, target)) yield { scheme, options, floor, target };
+      if ((i === 0 || meetsAll) && chosen(scheme, target)) yield { scheme, options, floor, lowest, target };
     }
   }
 }
@@ -206,12 +206,14 @@ async function judgeSubject(subject, { zp, theJudge, targets, chosen, rows, pend
     return;
   }
   const verdicts = new Map();
-  for (const { scheme, options, floor, target } of casesOf(subject, targets, chosen)) {
+  for (const { scheme, options, floor, lowest, target } of casesOf(subject, targets, chosen)) {
     const row = { graph: subject.name, scheme, target, form: 'any' };
     let small;
+    let opset;
     try {
       const how = { ...options, ...(target && { runtime: target }) };
       small = await model.quantize({ ...how, calibration, layerErrors: 0 });
+      if (lowest) opset = (await small.model.inspect()).lowestOpset;
     } catch (error) {
       rows.push({ ...row, ...failed(error) });
       continue;
@@ -220,7 +222,7 @@ async function judgeSubject(subject, { zp, theJudge, targets, chosen, rows, pend
       const own = { ...row, form: form ?? 'default', warnings: small.report.warnings };
       rows.push(own);
       try {
-        const bytes = await small.model.toBytes(form ? { format: form } : {});
+        const bytes = await small.model.toBytes({ ...(form && { format: form }), ...(opset && { opset }) });
         const content = contentOf(bytes);
         if (!verdicts.has(content)) {
           const id = `${subject.name}/${verdicts.size}`;

@@ -2,7 +2,7 @@
 
 /**
  * `floor`: dB that a small graph of random weights keeps at least. `everywhere`: meets every target; the others, which are
- * written in the same ways, meet the default one.
+ * written in the same ways, meet the default one. `lowest`: files have the lowest opset that can say them.
  */
 export const schemes = {
   static: { options: { mode: 'static' }, floor: 22, everywhere: true },
@@ -27,6 +27,8 @@ export const schemes = {
   },
   'weights, int2': { options: { mode: 'weight-only', weights: 'int2', blockSize: 16 }, floor: 0 },
   float16: { options: { mode: 'float16' }, floor: 50, everywhere: true },
+  'float16, lowest opset': { options: { mode: 'float16' }, floor: 50, lowest: true },
+  'static, lowest opset': { options: { mode: 'static' }, floor: 22, lowest: true },
   qat: { options: { mode: 'qat', training: { epochs: 0 } }, floor: 22 },
   auto: { options: { mode: 'auto' }, floor: 22 },
 };

@@ -459,6 +459,20 @@ def attention():
     h = b.add("Reshape", b.add("Transpose", b.add("MatMul", p, v), perm=[0, 2, 1, 3]), b.constant(np.int64([1, 6, 32])))
     h = b.add("Add", linear(h), x)
     yield b.output(b.add("LayerNormalization", h, b.constant(np.ones(32, np.float32)), b.weight(32, scale=0.1), axis=-1))
+    b = Build("attention-masks")  # the lowest number is multiplied and added, selected and added, and added as a constant
+    x = b.input("x", [2, 6, 16])
+    allowed = b.input("allowed", [2, 6], lambda random, dims: random.integers(0, 2, size=dims), kind=np.int64)
+    lowest = b.constant(np.float32(np.finfo(np.float32).min))
+    score = lambda: b.add("MatMul", b.add("MatMul", x, b.weight(16, 16)), b.add("Transpose", x, perm=[0, 2, 1]))
+    row = b.add("Unsqueeze", b.add("Cast", allowed, to=TensorProto.FLOAT), b.constant(np.int64([1])))
+    hidden = b.add("Mul", b.add("Sub", b.constant(np.float32(1)), row), lowest)
+    first = b.add("Softmax", b.add("Add", score(), hidden), axis=-1)
+    chosen = b.add("Where", b.add("Cast", row, to=TensorProto.BOOL), b.constant(np.float32(0)), lowest)
+    second = b.add("Softmax", b.add("Add", score(), chosen), axis=-1)
+    causal = b.constant(np.triu(np.full((6, 6), np.finfo(np.float32).min), 1).astype(np.float32))
+    third = b.add("Softmax", b.add("Add", score(), causal), axis=-1)
+    total = b.add("Add", b.add("Add", first, second), third)
+    yield b.output(b.add("MatMul", b.add("MatMul", total, x), b.weight(16, 8)))
 
 
 @graph
