@@ -1,4 +1,5 @@
-// What the engine's operators say of opsets (OpDef::opsets in src/ops/op.h), beside ONNX's own schemas.
+// What the engine's operators say of inputs and opsets (OpDef::inputs and opsets in src/ops/op.h), beside ONNX's own
+// schemas.
 
 /** ONNX's names of element types, by letter. */
 const letters = {
@@ -25,6 +26,8 @@ const groups = { F: 'fdh', N: 'fdhcCsSiIlL', A: 'fdhcCsSiIlLot' };
 const known = new Set(Object.values(letters));
 /** The oldest opset that is written. */
 const oldest = 7;
+/** That of the form in memory (kOpset). */
+const inMemory = 21;
 
 function parse(row) {
   const parsed = { where: 0, types: new Map(), first: undefined, attributes: new Map() };
@@ -45,6 +48,38 @@ function parse(row) {
     }
   }
   return parsed;
+}
+
+/** What an operator says of its inputs (OpDef::inputs) that its schemas contradict: sentences. */
+function compareInputs({ name, inputs, since: oldestRead }, { forms }) {
+  const problems = [];
+  const say = (text) => problems.push(`${name} ("${inputs}"): ${text}`);
+  const words = inputs.split(' ').map((word) => {
+    const [, input, since = 0, end = Number.POSITIVE_INFINITY] = word.match(
+      /^([^:<]+)(?::(\d+))?(?:<(\d+))?$/,
+    );
+    return { input, since: Number(since), end: Number(end), required: !/[?*]$/.test(input) };
+  });
+  const versions = Object.keys(forms)
+    .map(Number)
+    .sort((a, b) => a - b);
+  const newest = versions.filter((version) => version <= inMemory).at(-1) ?? versions[0];
+  const { names } = forms[newest];
+  // Of one input, messages give no name.
+  const now = words.filter(({ end }) => end > inMemory);
+  if (names.length !== now.length || (words.length > 1 && names.some((it, i) => it !== now[i].input)))
+    say(`inputs are "${names.join(' ')}" with opset ${newest}`);
+  for (const version of versions.filter((version) => version >= oldestRead)) {
+    const form = forms[version].names;
+    const there = words.filter(({ end }) => version < end);
+    there.forEach(({ input, since, required }, i) => {
+      if (required && since <= version && (form[i] === undefined || /[?]$/.test(form[i])))
+        say(`${input} may be left out with opset ${version}`);
+      else if (since > version && form[i] === input) say(`${input} is there with opset ${version}`);
+    });
+    if (form.length > there.length) say(`there are ${form.length} inputs with opset ${version}`);
+  }
+  return problems;
 }
 
 /** What an operator says that its schemas contradict: sentences. */
@@ -81,14 +116,14 @@ function compare({ name, opsets, respells }, { forms }) {
       before.add(attribute);
       const said = attributes.get(attribute);
       // What came after the opset of the form in memory, reading takes away.
-      if (said === undefined ? !respells && version <= 21 : said !== version)
+      if (said === undefined ? !respells && version <= inMemory : said !== version)
         say(
           `attribute ${attribute} (${JSON.stringify(otherwise)}) came with opset ${version}, not ${said ?? 'never'}`,
         );
     }
     const gone = Object.keys(forms[start].attributes).filter((a) => !(a in forms[version].attributes));
     const newest = forms[version].inputs.length;
-    if (version <= 21 && !respells && (gone.length || newest !== forms[start].inputs.length))
+    if (version <= inMemory && !respells && (gone.length || newest !== forms[start].inputs.length))
       say(`its form changed with opset ${version}, and it has no respell()`);
   }
   return problems;
@@ -100,6 +135,7 @@ export function opsetProblems(registry, history) {
   for (const operator of registry.operators.filter(({ domain }) => domain === 'ai.onnx')) {
     const known = history['ai.onnx'][operator.name];
     if (!known?.forms) continue; // an operator of ONNX Runtime's
+    problems.push(...compareInputs(operator, known));
     if (operator.opsets) problems.push(...compare(operator, known));
     else if (operator.kernel) problems.push(`${operator.name} does not say since which opsets it is there`);
   }

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "onnx/reading.h"
+#include "ops/gradient.h"
 #include "ops/infer.h"
 #include "ops/op.h"
 
@@ -75,6 +76,10 @@ void Canonicalizer::bring_node(Graph& graph, Node node, bool branch) {
     bring(inner, true);
   }
   const OpDef* def = find_op(node.domain, node.op_type);
+  if (def && def->domain == kOwn) {
+    throw_error(ErrorCode::kUnsupportedOperator,
+                {printable(qualified_name(node)), " is an operator of training, which no file has"});
+  }
   if (!def) {  // require_supported lists these
     for (ValueId v : node.outputs) {
       const auto declared = shapes_.find({&graph, v});
@@ -90,18 +95,7 @@ void Canonicalizer::bring_node(Graph& graph, Node node, bool branch) {
                  " of its operator set; the model uses version ", version},
                 {.hint = "export the model again, for a newer opset"});
   }
-  if (node.input(0) == kNoValue) {  // of no supported operator is the first input optional
-    throw_error(ErrorCode::kInvalidModel, "input 0 is missing", where(model_, node));
-  }
-  std::vector<Node> replacement;
-  if (def->canonicalize) {
-    Canonicalize context{.graph = graph, .node = std::move(node), .version = version, .nodes = {}};
-    def->canonicalize(context);
-    replacement = std::move(context.nodes);
-  } else {
-    replacement.push_back(std::move(node));
-  }
-  for (Node& n : replacement) {
+  for (Node& n : form_in_memory(*def, graph, std::move(node), version)) {
     try {
       infer_node(graph, n);
     } catch (const Error& e) {

@@ -128,8 +128,6 @@ constexpr OpDef relu() {
 // x, x_scale, x_zero_point, y_scale, y_zero_point, of which zero points may be absent.
 template <const char* kFloatName>
 void expand_qlinear(Canonicalize& c) {
-  if (c.node.input(0) == kNoValue || c.node.input(1) == kNoValue || c.node.input(3) == kNoValue)
-    c.fail(ErrorCode::kInvalidModel, "an input is missing");
   const ValueId x = c.add("DequantizeLinear", {c.node.input(0), c.node.input(1), c.node.input(2)});
   std::vector<std::pair<std::string, Attribute>> attributes(c.node.attributes.begin(),
                                                             c.node.attributes.end());
@@ -196,10 +194,14 @@ constexpr OpDef kSoftsignOp = activation("Softsign", "7F 22b", prepare<kSoftsign
 constexpr OpDef kMishOp = activation("Mish", "18F 22b", prepare<kMish>);
 constexpr OpDef kShrinkOp = activation("Shrink", "9N", prepare_shrink);
 
-constexpr OpDef kQLinearSigmoidOp = {
-    .domain = kMicrosoft, .name = kQLinearSigmoidName, .canonicalize = expand_qlinear<kSigmoidName>};
-constexpr OpDef kQLinearLeakyReluOp = {
-    .domain = kMicrosoft, .name = kQLinearLeakyReluName, .canonicalize = expand_qlinear<kLeakyReluName>};
+constexpr OpDef kQLinearSigmoidOp = {.domain = kMicrosoft,
+                                     .name = kQLinearSigmoidName,
+                                     .inputs = "X X_scale X_zero_point? Y_scale Y_zero_point?",
+                                     .canonicalize = expand_qlinear<kSigmoidName>};
+constexpr OpDef kQLinearLeakyReluOp = {.domain = kMicrosoft,
+                                       .name = kQLinearLeakyReluName,
+                                       .inputs = "X X_scale X_zero_point? Y_scale Y_zero_point?",
+                                       .canonicalize = expand_qlinear<kLeakyReluName>};
 const RegisterOps kRegistered({&kReluOp, &kLeakyReluOp, &kEluOp, &kSeluOp, &kCeluOp, &kThresholdedReluOp,
                                &kSigmoidOp, &kHardSigmoidOp, &kTanhOp, &kSoftplusOp, &kSoftsignOp, &kMishOp,
                                &kShrinkOp, &kQLinearSigmoidOp, &kQLinearLeakyReluOp});

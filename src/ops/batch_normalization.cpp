@@ -68,7 +68,6 @@ kernels::Moments moments_of_rows(const float* x, int64_t count, int64_t stride, 
 }
 
 Kernel prepare(PrepareContext& c) {
-  require_inputs(c, 5);
   const Shape& x = c.dims(0);
   const int64_t channels = x.size() > 1 ? x[1] : 1;
   for (size_t i = 0; i < 5; ++i) {
@@ -300,6 +299,7 @@ void respell(Respell& r) {
 
 constexpr OpDef kBatchNormalization = {
     .name = "BatchNormalization",
+    .inputs = "X scale B input_mean input_var",
     .opsets = "7F 14b training_mode:14",
     .types = "TUUVV",
     .infer = infer,

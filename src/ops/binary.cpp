@@ -88,7 +88,6 @@ void upgrade_legacy_broadcast(Canonicalize& c) {
 namespace {
 
 Kernel prepare_binary(PrepareContext& c, Binary f) {
-  require_inputs(c, 2);
   require_same_type(c);
   allow_in_place(c);
   const Broadcast shape = broadcast_of(c);
@@ -252,7 +251,6 @@ void canonicalize_pow(Canonicalize& c) {
 // is that of the other, plus the divisor where the two have different signs.
 void canonicalize_mod(Canonicalize& c) {
   const std::vector<ValueId>& in = c.node.inputs;
-  if (in.size() != 2) c.fail(ErrorCode::kInvalidModel, "there must be two inputs");
   const DType type = c.graph[in[0]].dtype;
   const bool is_float = type == DType::kFloat32 || type == DType::kFloat64 || type == DType::kFloat16 ||
                         type == DType::kBfloat16;
@@ -270,8 +268,6 @@ void canonicalize_mod(Canonicalize& c) {
 template <const char* kFloatName>
 void expand_qlinear(Canonicalize& c) {
   const Node& n = c.node;
-  for (size_t i : {0, 1, 3, 4, 6})
-    if (n.input(i) == kNoValue) c.fail(ErrorCode::kInvalidModel, {"input ", i, " is missing"});
   const ValueId a = c.add("DequantizeLinear", {n.input(0), n.input(1), n.input(2)});
   const ValueId b = c.add("DequantizeLinear", {n.input(3), n.input(4), n.input(5)});
   c.finish("QuantizeLinear", {c.add(kFloatName, {a, b}), n.input(6), n.input(7)});
@@ -427,6 +423,7 @@ constexpr char kMaxName[] = "Max", kMinName[] = "Min";
 constexpr OpDef arithmetic(std::string_view name, std::string_view opsets,
                            Kernel (*prepare)(PrepareContext&)) {
   return {.name = name,
+          .inputs = "A B",
           .opsets = opsets,
           .infer = infer_broadcast,
           .prepare = prepare,
@@ -455,7 +452,13 @@ void respell_pow(Respell& r) {
   if (r.dtype(1) != r.dtype(0)) r.need(12);
 }
 constexpr OpDef power(OpDef def) {
+  def.inputs = "X Y";
   def.respell = respell_pow;
+  return def;
+}
+
+constexpr OpDef of_several(OpDef def) {  // in a file: in memory, of two
+  def.inputs = "data_0*";
   return def;
 }
 
@@ -493,13 +496,14 @@ constexpr OpDef kDiv =
 constexpr OpDef kPow =
     power(in_float(differentiable(arithmetic("Pow", "7F 12il 13b", prepare<Binary::kPow>), pow_gradient),
                    "powers stretch small differences of their input", canonicalize_pow));
-constexpr OpDef kMax = in_float(
+constexpr OpDef kMax = of_several(in_float(
     differentiable(arithmetic(kMaxName, "8F 12cCsSiIlL 13b", prepare<Binary::kMax>), extreme_gradient),
-    "there is no integer form for the maximum of two tensors", canonicalize_variadic<kMaxName>);
-constexpr OpDef kMin = in_float(
+    "there is no integer form for the maximum of two tensors", canonicalize_variadic<kMaxName>));
+constexpr OpDef kMin = of_several(in_float(
     differentiable(arithmetic(kMinName, "8F 12cCsSiIlL 13b", prepare<Binary::kMin>), extreme_gradient),
-    "there is no integer form for the minimum of two tensors", canonicalize_variadic<kMinName>);
+    "there is no integer form for the minimum of two tensors", canonicalize_variadic<kMinName>));
 constexpr OpDef kMod = {.name = "Mod",
+                        .inputs = "A B",
                         .opsets = "10N 13b",
                         .infer = infer_broadcast,
                         .prepare = prepare_mod,
@@ -508,6 +512,7 @@ constexpr OpDef kMod = {.name = "Mod",
                         .canonicalize = canonicalize_mod};
 constexpr OpDef kPRelu = {
     .name = "PRelu",
+    .inputs = "X slope",
     .opsets = "7F 9iIlL 16b",
     .infer = infer_prelu,
     .prepare = prepare<Binary::kPRelu>,
@@ -517,13 +522,19 @@ constexpr OpDef kPRelu = {
     .quant = {.kind = QuantRule::Kind::kFloat, .why_float = "a slope for each channel has no integer form"},
     .canonicalize = canonicalize_prelu,
     .gradient = prelu_gradient};
-constexpr OpDef kSum = {.name = "Sum", .canonicalize = canonicalize_variadic<kAddName>};
-constexpr OpDef kMean = {.name = "Mean", .canonicalize = canonicalize_mean};
+constexpr OpDef kSum = {.name = "Sum", .inputs = "data_0*", .canonicalize = canonicalize_variadic<kAddName>};
+constexpr OpDef kMean = {.name = "Mean", .inputs = "data_0*", .canonicalize = canonicalize_mean};
 
 constexpr OpDef kQLinearAdd = {
-    .domain = kMicrosoft, .name = kQLinearAddName, .canonicalize = expand_qlinear<kAddName>};
+    .domain = kMicrosoft,
+    .name = kQLinearAddName,
+    .inputs = "A A_scale A_zero_point? B B_scale B_zero_point? C_scale C_zero_point?",
+    .canonicalize = expand_qlinear<kAddName>};
 constexpr OpDef kQLinearMul = {
-    .domain = kMicrosoft, .name = kQLinearMulName, .canonicalize = expand_qlinear<kMulName>};
+    .domain = kMicrosoft,
+    .name = kQLinearMulName,
+    .inputs = "A A_scale A_zero_point? B B_scale B_zero_point? C_scale C_zero_point?",
+    .canonicalize = expand_qlinear<kMulName>};
 const RegisterOps kRegistered({&kAdd, &kMul, &kSub, &kDiv, &kPow, &kMax, &kMin, &kMod, &kPRelu, &kSum, &kMean,
                                &kQLinearAdd, &kQLinearMul});
 

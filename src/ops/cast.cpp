@@ -78,7 +78,6 @@ void infer_cast(InferContext& c) {
 }
 
 Kernel prepare_cast(PrepareContext& c) {
-  require_inputs(c, 1);
   const DType from = c.dtype(0), to = c.out_dtype(0);
   if (!castable(from) || !castable(to)) fail_type(c);
   if (from == to) {
@@ -111,9 +110,7 @@ void canonicalize_cast(Canonicalize& c) {
 
 // A Cast, unless the type comes out of an operator that is not known here.
 void canonicalize_cast_like(Canonicalize& c) {
-  const ValueId like = c.node.input(1);
-  if (like == kNoValue) c.fail(ErrorCode::kInvalidModel, "input 1 is missing");
-  const DType to = c.graph[like].dtype;
+  const DType to = c.graph[c.node.inputs[1]].dtype;
   if (to == DType::kUndefined) return c.keep();
   c.finish("Cast", {c.node.input(0)}, {{"to", static_cast<int64_t>(to)}});
 }
@@ -183,6 +180,7 @@ constexpr OpDef kCast = {.name = "Cast",
                          .canonicalize = canonicalize_cast,
                          .respell = respell_cast};
 constexpr OpDef kCastLike = {.name = "CastLike",
+                             .inputs = "input target_type",
                              .opsets = "15Ab 21qQ 25pP saturate=1:19",
                              .since = 15,
                              .infer = infer_cast_like,

@@ -194,6 +194,7 @@ const RegisterRewrite kExtremeToClip({.name = "write Max and Min with a scalar a
 const RegisterRewrite kMergeClamps({.name = "merge two clamps", .apply = merge_clamps, .order = 1});
 
 constexpr OpDef kClip = {.name = "Clip",
+                         .inputs = "input min? max?",
                          .opsets = "7F 12cCsSiIlL 13b",
                          .infer = infer_same,
                          .prepare = prepare_clip,

@@ -169,6 +169,7 @@ void gradient(Gradient& g) {
 }
 
 constexpr OpDef kConcat = {.name = "Concat",
+                           .inputs = "inputs*",
                            .opsets = "7A 13b axis<0:11",
                            .infer = infer_concat,
                            .prepare = prepare_concat,
@@ -178,8 +179,11 @@ constexpr OpDef kConcat = {.name = "Concat",
                            .canonicalize = axis_default,
                            .fold = fold_qlinear,
                            .gradient = gradient};
-constexpr OpDef kQLinearConcat = {
-    .domain = kMicrosoft, .name = "QLinearConcat", .quant = {}, .canonicalize = expand_qlinear};
+constexpr OpDef kQLinearConcat = {.domain = kMicrosoft,
+                                  .name = "QLinearConcat",
+                                  .inputs = "Y_scale Y_zero_point inputs*?",
+                                  .quant = {},
+                                  .canonicalize = expand_qlinear};
 const RegisterOps kRegistered({&kConcat, &kQLinearConcat});
 
 }  // namespace

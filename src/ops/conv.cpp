@@ -86,7 +86,6 @@ ConvPads conv_pads(const ConvAttributes& a, size_t d, int64_t in, int64_t kernel
 }
 
 void infer_conv(InferContext& c, size_t x, size_t w, DType type) {
-  require_inputs(c, std::max(x, w) + 1);
   if (!c.shape(x)) return c.output(0, type);
   const SymShape& in = *c.shape(x);
   c.require(in.size() >= 3, {"a convolution's input has 3 or 4 dimensions, not ", in});
@@ -650,6 +649,7 @@ const RegisterRewrite kAbsorbAdd({.name = "Add into the bias of a convolution",
 
 constexpr OpDef kConv = {
     .name = "Conv",
+    .inputs = "X W B?",
     .opsets = "7F 22b",
     .infer = infer,
     .prepare = prepare,

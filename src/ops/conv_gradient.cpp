@@ -126,12 +126,14 @@ Kernel prepare_weight(PrepareContext& c) {
 
 constexpr OpDef kInput = {.domain = kOwn,
                           .name = "ConvInputGradient",
+                          .inputs = "dy W shape",
                           .types = "ffi",
                           .infer = infer_given,
                           .prepare = prepare_input,
                           .layout = channels_last};
 constexpr OpDef kWeight = {.domain = kOwn,
                            .name = "ConvWeightGradient",
+                           .inputs = "x dy shape",
                            .types = "ffi",
                            .infer = infer_given,
                            .prepare = prepare_weight,

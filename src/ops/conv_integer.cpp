@@ -28,6 +28,7 @@ Kernel prepare(PrepareContext& c) {
 
 constexpr OpDef kConvInteger = {
     .name = "ConvInteger",
+    .inputs = "x w x_zero_point? w_zero_point?",
     .opsets = "10cC",
     .since = 10,
     .types = "TUTU",

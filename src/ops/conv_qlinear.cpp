@@ -10,7 +10,6 @@ void canonicalize(Canonicalize& c) {
     c.fail(ErrorCode::kUnsupportedOperator, "channels last inputs are not supported",
            "quantize the model again from its original, without optimizations for one machine");
   }
-  require_inputs(c, 8);
   std::vector<ValueId> inputs{add_dequantize(c, n.input(0), n.input(1), n.input(2), 1),
                               add_dequantize(c, n.input(3), n.input(4), n.input(5), 0)};
   if (n.input(8) != kNoValue) {
@@ -24,9 +23,16 @@ void canonicalize(Canonicalize& c) {
 }
 
 constexpr OpDef kQLinearConv = {
-    .name = "QLinearConv", .opsets = "10cC", .since = 10, .canonicalize = canonicalize};
+    .name = "QLinearConv",
+    .inputs = "x x_scale x_zero_point w w_scale w_zero_point y_scale y_zero_point B?",
+    .opsets = "10cC",
+    .since = 10,
+    .canonicalize = canonicalize};
 constexpr OpDef kMicrosoftQLinearConv = {
-    .domain = kMicrosoft, .name = "QLinearConv", .canonicalize = canonicalize};
+    .domain = kMicrosoft,
+    .name = "QLinearConv",
+    .inputs = "x x_scale x_zero_point w w_scale w_zero_point y_scale y_zero_point B?",
+    .canonicalize = canonicalize};
 const RegisterOps kRegistered({&kQLinearConv, &kMicrosoftQLinearConv});
 
 }  // namespace

@@ -34,7 +34,6 @@ Axis transposed_axis(const ConvAttributes& a, size_t d, int64_t in, int64_t kern
 }
 
 void infer(InferContext& c) {
-  require_inputs(c, 2);
   if (!c.shape(0)) return c.output(0, c.dtype(0));
   const SymShape& in = *c.shape(0);
   c.require(in.size() >= 3, {"a convolution's input has 3 or 4 dimensions, not ", in});
@@ -228,6 +227,7 @@ void respell(Respell& r) {
 
 constexpr OpDef kConvTranspose = {
     .name = "ConvTranspose",
+    .inputs = "X W B?",
     .opsets = "7F 22b",
     .infer = infer,
     .prepare = prepare,

@@ -17,7 +17,6 @@ void infer(InferContext& c) {
 }
 
 Kernel prepare(PrepareContext& c) {
-  require_inputs(c, 2);
   const Shape& x = c.dims(0);
   const std::vector<int64_t> given = prepared_integers(c, 1);
   const auto rank = static_cast<int>(x.size());
@@ -54,6 +53,7 @@ Kernel prepare(PrepareContext& c) {
 }
 
 constexpr OpDef kCumSum = {.name = "CumSum",
+                           .inputs = "x axis",
                            .opsets = "11fdiIlL 14hb",
                            .since = 11,
                            .types = "Ti",

@@ -55,6 +55,7 @@ void gradient(Gradient& g) {
 }
 
 constexpr OpDef kExpand = {.name = "Expand",
+                           .inputs = "input shape",
                            .opsets = "8A 13b",
                            .since = 8,
                            .types = "Ti",

@@ -29,7 +29,6 @@ struct Geometry {
 };
 
 Geometry geometry_of(PrepareContext& c) {
-  require_inputs(c, 3);
   for (size_t i = 0; i < 3; ++i)
     if (c.dtype(i) != DType::kFloat32) fail_type(c, i);
   Geometry g;
@@ -132,6 +131,7 @@ void gradient(Gradient& g) {
 
 constexpr OpDef kFakeQuantize = {.domain = kOwn,
                                  .name = "FakeQuantize",
+                                 .inputs = "x scale zero_point",
                                  .types = "f",
                                  .infer = infer_same,
                                  .prepare = prepare,
@@ -139,6 +139,7 @@ constexpr OpDef kFakeQuantize = {.domain = kOwn,
                                  .gradient = gradient};
 constexpr OpDef kFakeQuantizeGradient = {.domain = kOwn,
                                          .name = "FakeQuantizeGradient",
+                                         .inputs = "x scale zero_point dy",
                                          .types = "f",
                                          .infer = infer_gradient,
                                          .prepare = prepare_gradient,

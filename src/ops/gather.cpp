@@ -266,6 +266,7 @@ void respell(Respell& r) {
 }
 
 constexpr OpDef kGather = {.name = "Gather",
+                           .inputs = "data indices",
                            .opsets = "7A 13b",
                            .types = "Ti",
                            .infer = infer_gather,
@@ -276,6 +277,7 @@ constexpr OpDef kGather = {.name = "Gather",
                            .fold = fold_gather,
                            .gradient = gradient};
 constexpr OpDef kGatherElements = {.name = "GatherElements",
+                                   .inputs = "data indices",
                                    .opsets = "11A 13b",
                                    .since = 11,
                                    .types = "Ti",
@@ -284,6 +286,7 @@ constexpr OpDef kGatherElements = {.name = "GatherElements",
                                    .quant = {.kind = QuantRule::Kind::kSameScale},
                                    .gradient = gradient};
 constexpr OpDef kGatherNd = {.name = "GatherND",
+                             .inputs = "data indices",
                              .opsets = "11A 13b batch_dims:12",
                              .since = 11,
                              .types = "Ti",

@@ -40,7 +40,6 @@ Tensor filled(DType type, const Shape& dims, int value) {
 
 // data, indices, scales, zero_points
 void canonicalize(Canonicalize& c) {
-  require_inputs(c, 3);
   const Tensor *data = stored_constant(c, 0), *scales = c.constant(2), *points = c.constant(3);
   if (!data || !scales || (c.node.input(3) != kNoValue && !points))
     c.fail(ErrorCode::kUnsupportedOperator, "a table that is computed is not supported");
@@ -90,8 +89,10 @@ void canonicalize(Canonicalize& c) {
   c.finish("Gather", {floats, c.node.inputs[1]}, {{"axis", gather}});
 }
 
-constexpr OpDef kGatherBlockQuantized = {
-    .domain = kMicrosoft, .name = "GatherBlockQuantized", .canonicalize = canonicalize};
+constexpr OpDef kGatherBlockQuantized = {.domain = kMicrosoft,
+                                         .name = "GatherBlockQuantized",
+                                         .inputs = "data indices scales zero_points?",
+                                         .canonicalize = canonicalize};
 const RegisterOps kRegistered({&kGatherBlockQuantized});
 
 // Integers as codes of `bits` bits, moved by `base`, each row packed into bytes of its own.

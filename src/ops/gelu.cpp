@@ -209,8 +209,10 @@ constexpr OpDef kGelu = {
     .expand = spell_out,
     .gradient = gradient};
 constexpr OpDef kMicrosoftGelu = {.domain = kMicrosoft, .name = "Gelu", .canonicalize = expand_gelu};
-constexpr OpDef kBiasGelu = {.domain = kMicrosoft, .name = "BiasGelu", .canonicalize = expand_bias_gelu};
-constexpr OpDef kFastGelu = {.domain = kMicrosoft, .name = "FastGelu", .canonicalize = expand_fast_gelu};
+constexpr OpDef kBiasGelu = {
+    .domain = kMicrosoft, .name = "BiasGelu", .inputs = "A B", .canonicalize = expand_bias_gelu};
+constexpr OpDef kFastGelu = {
+    .domain = kMicrosoft, .name = "FastGelu", .inputs = "X bias?", .canonicalize = expand_fast_gelu};
 constexpr OpDef kQuickGelu = {.domain = kMicrosoft, .name = "QuickGelu", .canonicalize = expand_quick_gelu};
 const RegisterOps kRegistered({&kGelu, &kMicrosoftGelu, &kBiasGelu, &kFastGelu, &kQuickGelu});
 

@@ -15,7 +15,6 @@ namespace {
 bool turned(const Node& node, std::string_view which) { return node.int_attribute(which, 0) != 0; }
 
 void infer(InferContext& c) {
-  require_inputs(c, 2);
   if (!c.shape(0) || !c.shape(1)) return c.output(0, type_of_product(c));
   const SymShape &a = *c.shape(0), &b = *c.shape(1);
   c.require(a.size() == 2 && b.size() == 2, {"inputs of shapes ", a, " and ", b, " are no matrices"});
@@ -316,6 +315,7 @@ void respell(Respell& r) {
 
 constexpr OpDef kGemm = {
     .name = "Gemm",
+    .inputs = "A B C?",
     .opsets = "7F 9iIlL 13b",
     .infer = infer,
     .prepare = prepare,

@@ -7,7 +7,6 @@ namespace {
 // A, a_scale, a_zero_point, B, b_scale, b_zero_point, C, y_scale, y_zero_point
 void canonicalize(Canonicalize& c) {
   const Node& n = c.node;
-  require_inputs(c, 6);
   const bool turned = n.int_attribute("transB", 0) != 0;
   std::vector<ValueId> inputs{add_dequantize(c, n.input(0), n.input(1), n.input(2), 1),
                               add_dequantize(c, n.input(3), n.input(4), n.input(5), turned ? 0 : 1)};
@@ -26,7 +25,10 @@ void canonicalize(Canonicalize& c) {
   c.finish("QuantizeLinear", std::move(to));
 }
 
-constexpr OpDef kQGemm = {.domain = kMicrosoft, .name = "QGemm", .canonicalize = canonicalize};
+constexpr OpDef kQGemm = {.domain = kMicrosoft,
+                          .name = "QGemm",
+                          .inputs = "A a_scale a_zero_point B b_scale b_zero_point C? y_scale? y_zero_point?",
+                          .canonicalize = canonicalize};
 const RegisterOps kRegistered({&kQGemm});
 
 }  // namespace

@@ -243,18 +243,21 @@ Kernel prepare_scatter_sum(PrepareContext& c) {
 
 constexpr OpDef kScatterSum = {.domain = kOwn,
                                .name = "ScatterSum",
+                               .inputs = "dy shape positions",
                                .types = "fii",
                                .infer = infer_to_shape,
                                .prepare = prepare_scatter_sum};
 
 constexpr OpDef kSumTo = {.domain = kOwn,
                           .name = "SumTo",
+                          .inputs = "dy shape",
                           .types = "fi",
                           .infer = infer_to_shape,
                           .prepare = prepare_sum_to,
                           .layout = sum_to_layout};
 constexpr OpDef kDerivative = {.domain = kOwn,
                                .name = "Derivative",
+                               .inputs = "x dy",
                                .infer = infer_same,
                                .prepare = prepare_derivative,
                                .layout = any_layout};

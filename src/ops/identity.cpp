@@ -9,7 +9,6 @@ namespace zp {
 namespace {
 
 Kernel alias(PrepareContext& c) {
-  require_inputs(c, 1);
   c.alias(0);
   return {};
 }
@@ -102,7 +101,8 @@ constexpr OpDef kIdentity = {.name = "Identity",
                              .quant = {.kind = QuantRule::Kind::kSameScale},
                              .canonicalize = drop_consumed_inputs,
                              .gradient = gradient};
-constexpr OpDef kDropout = {.name = "Dropout", .canonicalize = canonicalize_dropout};
+constexpr OpDef kDropout = {
+    .name = "Dropout", .inputs = "data ratio? training_mode?", .canonicalize = canonicalize_dropout};
 const RegisterOps kRegistered({&kIdentity, &kDropout});
 
 }  // namespace

@@ -61,7 +61,7 @@ void infer_node(Graph& graph, const Node& node) {
   if (!def || !def->infer) return;
   GraphInferContext context(graph, node);
   try {
-    check_types(context, def->types);
+    check_inputs(*def, context);
     def->infer(context);
   } catch (Error& e) {
     e.add_details({.node = node.name, .op = qualified_name(node)});

@@ -32,7 +32,6 @@ struct Lrn {
 };
 
 Kernel prepare(PrepareContext& c) {
-  require_inputs(c, 1);
   if (c.dtype(0) != DType::kFloat32) fail_type(c);
   const Shape& dims = c.dims(0);
   const int64_t size = c.node().int_attribute("size", 0);

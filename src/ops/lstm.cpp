@@ -134,7 +134,6 @@ Lstm::Activations Lstm::activations_of(const Node& n) {
 }
 
 Lstm Lstm::of(const PrepareContext& c) {
-  require_inputs(c, 3);
   Lstm l;
   const Node& n = c.node();
   const std::string direction = n.string_attribute("direction", "forward");
@@ -390,6 +389,7 @@ double macs(const InferContext& c) {
 }
 
 constexpr OpDef kLstm = {.name = "LSTM",
+                         .inputs = "X W R B? sequence_lens? initial_h? initial_c? P?",
                          .opsets = "7F 22b layout:14",
                          .types = "TTTTiT",
                          .infer = infer,

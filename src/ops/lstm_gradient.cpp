@@ -201,8 +201,12 @@ Kernel prepare(PrepareContext& c) {
   return [b = std::make_shared<const Backward>(std::move(b))](const RunContext& run) { b->run(run); };
 }
 
-constexpr OpDef kGradient = {
-    .domain = kOwn, .name = "LSTMGradient", .types = "ffffif", .infer = infer, .prepare = prepare};
+constexpr OpDef kGradient = {.domain = kOwn,
+                             .name = "LSTMGradient",
+                             .inputs = "X W R B? sequence_lens? initial_h? initial_c? P? dY? dY_h? dY_c?",
+                             .types = "ffffif",
+                             .infer = infer,
+                             .prepare = prepare};
 const RegisterOps kRegistered({&kGradient});
 
 }  // namespace

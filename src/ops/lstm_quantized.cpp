@@ -60,8 +60,6 @@ ValueId weights(Canonicalize& c, size_t at, size_t scale_at) {
 }
 
 void canonicalize(Canonicalize& c) {
-  for (const size_t needed : {size_t{kX}, size_t{kW}, size_t{kR}, size_t{kWScale}, size_t{kRScale}})
-    if (c.node.input(needed) == kNoValue) c.fail(ErrorCode::kInvalidModel, {"input ", needed, " is missing"});
   Node lstm = c.node;
   lstm.domain.clear();
   lstm.op_type = "LSTM";
@@ -115,7 +113,10 @@ void put_weights(Fold& f, Node& n, size_t at, size_t scale_at) {
 }
 
 constexpr OpDef kDynamicQuantizeLstm = {
-    .domain = kMicrosoft, .name = "DynamicQuantizeLSTM", .canonicalize = canonicalize};
+    .domain = kMicrosoft,
+    .name = "DynamicQuantizeLSTM",
+    .inputs = "X W R B? sequence_lens? initial_h? initial_c? P? W_scale W_zero_point? R_scale R_zero_point?",
+    .canonicalize = canonicalize};
 const RegisterOps kRegistered({&kDynamicQuantizeLstm});
 
 }  // namespace

@@ -31,6 +31,7 @@ Kernel prepare(PrepareContext& c) {
 
 constexpr OpDef kMatMulInteger = {
     .name = "MatMulInteger",
+    .inputs = "A B a_zero_point? b_zero_point?",
     .opsets = "10cC",
     .since = 10,
     .types = "TUTU",

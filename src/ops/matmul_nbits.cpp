@@ -123,7 +123,6 @@ ValueId by_column(Canonicalize& c, const Blocks& l, const std::string& base, con
 
 // A, B [N, blocks, bytes], scales [N, blocks], zero_points, g_idx, bias
 void canonicalize(Canonicalize& c) {
-  require_inputs(c, 3);
   const int64_t k = required(c, "K"), n = required(c, "N"), block = required(c, "block_size");
   const int64_t bits = c.node.int_attribute("bits", 4);
   if (bits != 2 && bits != 4 && bits != 8) {
@@ -198,7 +197,10 @@ void canonicalize(Canonicalize& c) {
   finish(b);
 }
 
-constexpr OpDef kMatMulNBits = {.domain = kMicrosoft, .name = "MatMulNBits", .canonicalize = canonicalize};
+constexpr OpDef kMatMulNBits = {.domain = kMicrosoft,
+                                .name = "MatMulNBits",
+                                .inputs = "A B scales zero_points? g_idx? bias?",
+                                .canonicalize = canonicalize};
 const RegisterOps kRegistered({&kMatMulNBits});
 
 }  // namespace

@@ -29,7 +29,6 @@ void product_with_bias(Canonicalize& c, ValueId a, ValueId b, ValueId bias) {
 
 void qlinear(Canonicalize& c) {
   const Node& n = c.node;
-  require_inputs(c, 8);
   const ValueId a = left(c, 0, 1, 2);
   const ValueId b = right(c, 3, 4, 5);
   const ValueId y = c.add("MatMul", {a, b});
@@ -39,7 +38,6 @@ void qlinear(Canonicalize& c) {
 
 // A, B, a_scale, b_scale, a_zero_point, b_zero_point, bias
 void integer_to_float(Canonicalize& c) {
-  require_inputs(c, 4);
   const ValueId a = left(c, 0, 2, 4);
   const ValueId b = right(c, 1, 3, 5);
   product_with_bias(c, a, b, c.node.input(6));
@@ -47,18 +45,25 @@ void integer_to_float(Canonicalize& c) {
 
 // A (float), B, b_scale, b_zero_point, bias
 void dynamic(Canonicalize& c) {
-  require_inputs(c, 3);
   const ValueId a = add_dynamic_quantize(c, c.node.input(0));
   const ValueId b = right(c, 1, 2, 3);
   product_with_bias(c, a, b, c.node.input(4));
 }
 
 constexpr OpDef kQLinearMatMul = {
-    .name = "QLinearMatMul", .opsets = "10cC", .since = 10, .canonicalize = qlinear};
-constexpr OpDef kMatMulIntegerToFloat = {
-    .domain = kMicrosoft, .name = "MatMulIntegerToFloat", .canonicalize = integer_to_float};
-constexpr OpDef kDynamicQuantizeMatMul = {
-    .domain = kMicrosoft, .name = "DynamicQuantizeMatMul", .canonicalize = dynamic};
+    .name = "QLinearMatMul",
+    .inputs = "a a_scale a_zero_point b b_scale b_zero_point y_scale y_zero_point",
+    .opsets = "10cC",
+    .since = 10,
+    .canonicalize = qlinear};
+constexpr OpDef kMatMulIntegerToFloat = {.domain = kMicrosoft,
+                                         .name = "MatMulIntegerToFloat",
+                                         .inputs = "A B a_scale b_scale a_zero_point? b_zero_point? bias?",
+                                         .canonicalize = integer_to_float};
+constexpr OpDef kDynamicQuantizeMatMul = {.domain = kMicrosoft,
+                                          .name = "DynamicQuantizeMatMul",
+                                          .inputs = "A B b_scale b_zero_point? bias?",
+                                          .canonicalize = dynamic};
 const RegisterOps kRegistered({&kQLinearMatMul, &kMatMulIntegerToFloat, &kDynamicQuantizeMatMul});
 
 }  // namespace

@@ -39,7 +39,6 @@ void infer_rows(InferContext& c) {
 
 template <bool kRootMeanSquare>
 Kernel prepare_rows(PrepareContext& c) {
-  require_inputs(c, 2);
   const Shape& x = c.dims(0);
   const auto rank = static_cast<int>(x.size());
   const int64_t axis = c.node().int_attribute("axis", -1);
@@ -102,7 +101,6 @@ Kernel prepare_rows(PrepareContext& c) {
 
 template <bool kGroups>
 Kernel prepare_channels(PrepareContext& c) {
-  require_inputs(c, 3);
   const Shape& x = c.dims(0);
   if (x.size() < 2) c.fail(ErrorCode::kShapeMismatch, "there is no dimension of channels");
   const int64_t channels = x[1];
@@ -315,10 +313,10 @@ bool find_layer_norm(RewriteContext& r) {
 const RegisterRewrite kFindLayerNorm({.name = "write a layer norm as LayerNormalization",
                                       .apply = find_layer_norm});
 
-constexpr OpDef normalization(std::string_view domain, std::string_view name, std::string_view opsets,
+constexpr OpDef normalization(std::string_view name, std::string_view inputs, std::string_view opsets,
                               void (*infer)(InferContext&), Kernel (*prepare)(PrepareContext&)) {
-  return {.domain = domain,
-          .name = name,
+  return {.name = name,
+          .inputs = inputs,
           .opsets = opsets,
           .types = "TU",
           .infer = infer,
@@ -390,20 +388,24 @@ constexpr OpDef with_expand(OpDef def, void (*expand)(Canonicalize&)) {
 }
 
 constexpr OpDef kLayerNorm = with_expand(
-    with_gain(differentiable(normalization("", "LayerNormalization", "17Fb", infer_rows, prepare_rows<false>),
-                             rows_gradient<true>),
+    with_gain(differentiable(
+                  normalization("LayerNormalization", "X Scale B?", "17Fb", infer_rows, prepare_rows<false>),
+                  rows_gradient<true>),
               1, 2),
     spell_out_rows);
-constexpr OpDef kRmsNorm = {.name = "RMSNormalization", .since = 23, .canonicalize = expand_rms};
+constexpr OpDef kRmsNorm = {
+    .name = "RMSNormalization", .inputs = "X scale", .since = 23, .canonicalize = expand_rms};
 constexpr OpDef kSimplified = with_gain(
-    differentiable(normalization("", "SimplifiedLayerNormalization", "7F", infer_rows, prepare_rows<true>),
-                   rows_gradient<false>),
+    differentiable(
+        normalization("SimplifiedLayerNormalization", "X scale", "7F", infer_rows, prepare_rows<true>),
+        rows_gradient<false>),
     1, -1);
 constexpr OpDef kInstanceNorm = with_canonicalize(
-    normalization("", "InstanceNormalization", "7F 22b", infer_same, prepare_channels<false>),
+    normalization("InstanceNormalization", "input scale B", "7F 22b", infer_same, prepare_channels<false>),
     drop_consumed_inputs);
 constexpr OpDef kGroupNorm = with_canonicalize(
-    normalization("", "GroupNormalization", "21Fb", infer_same, prepare_channels<true>), canonicalize_groups);
+    normalization("GroupNormalization", "X scale bias", "21Fb", infer_same, prepare_channels<true>),
+    canonicalize_groups);
 constexpr OpDef kLp = {.name = "LpNormalization", .canonicalize = expand_lp};
 constexpr OpDef kMeanVariance = {.name = "MeanVarianceNormalization", .canonicalize = expand_mean_variance};
 const RegisterOps kRegistered({&kLayerNorm, &kRmsNorm, &kSimplified, &kInstanceNorm, &kGroupNorm, &kLp,

@@ -74,6 +74,7 @@ Kernel prepare_one_hot(PrepareContext& c) {
 }
 
 constexpr OpDef kOneHot = {.name = "OneHot",
+                           .inputs = "indices depth values",
                            .opsets = "@2 11A 28b",
                            .since = 9,
                            .types = "TUV",

@@ -201,9 +201,71 @@ ValueId Fold::add(std::string_view type, Ids inputs, NewAttributes attributes, s
   return out;
 }
 
-// ---- types
+// ---- inputs
 
-void check_types(const InferContext& c, std::string_view types) {
+namespace {
+
+// Takes the first word off a row.
+std::string_view next_word(std::string_view& row) {
+  const size_t end = std::min(row.find(' '), row.size());
+  const std::string_view word = row.substr(0, end);
+  row.remove_prefix(std::min(end + 1, row.size()));
+  return word;
+}
+
+// The number behind a mark: of "pads:11" and ':' 11, of "axis<6" and '<' 6. Without the mark: 0.
+int64_t version_behind(std::string_view word, char mark) {
+  int64_t version = 0;
+  for (size_t i = word.find(mark); i != std::string_view::npos && ++i < word.size();)
+    version = version * 10 + word[i] - '0';
+  return version;
+}
+
+}  // namespace
+
+void check_inputs(const OpDef& def, const Node& node, int64_t version) {
+  const auto fail = [&](size_t input, const Text& message) {
+    Error error(ErrorCode::kInvalidModel, message);
+    error.set_input(input);
+    throw error;
+  };
+  std::string_view row = def.inputs;
+  size_t i = 0;
+  while (!row.empty()) {
+    const std::string_view word = next_word(row), name = word.substr(0, word.find_first_of("?*:<"));
+    const auto require = [&] {
+      if (node.input(i) != kNoValue) return;
+      if (word == def.inputs) fail(i, {"input ", i, " is missing"});
+      fail(i, {"input ", i, " (", name, ") is missing"});
+    };
+    if (const int64_t end = version_behind(word, '<'); end > 0 && version >= end) break;
+    const bool needed = !word.ends_with('?') && version >= version_behind(word, ':');
+    if (needed) require();
+    ++i;
+    if (word.find('*') == std::string_view::npos) continue;
+    for (; i < node.inputs.size(); ++i)
+      if (needed) require();
+  }
+  for (const size_t most = i; i < node.inputs.size(); ++i)
+    if (node.inputs[i] != kNoValue) fail(i, {"input ", i, " is one too many: ", def.name, " takes ", most});
+}
+
+std::vector<Node> form_in_memory(const OpDef& def, Graph& graph, Node node, int64_t version) {
+  check_inputs(def, node, version);
+  if (!def.canonicalize) return {std::move(node)};
+  // Expansions name what they make after output 0.
+  const ValueId named = node.outputs[0] == kNoValue ? graph.add_value(node.name) : kNoValue;
+  if (named != kNoValue) node.outputs[0] = named;
+  Canonicalize c{.graph = graph, .node = std::move(node), .version = version, .nodes = {}};
+  def.canonicalize(c);
+  for (Node& n : c.nodes)
+    if (named != kNoValue && n.outputs.size() > 1 && n.outputs[0] == named) n.outputs[0] = kNoValue;
+  return std::move(c.nodes);
+}
+
+void check_inputs(const OpDef& def, const InferContext& c) {
+  check_inputs(def, c.node());
+  std::string_view types = def.types;
   constexpr size_t kVariables = 3;  // T, U, V
   std::array<std::optional<size_t>, kVariables> first;
   for (size_t i = 0; i < c.inputs() && !types.empty(); ++i) {

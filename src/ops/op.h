@@ -469,6 +469,12 @@ struct Respell;  // ops/respell.h
 struct OpDef {
   std::string_view domain = "";
   std::string_view name;
+  // The names of the inputs, with a word for each. "B?" may be left out, "inputs*" (the last) is one or more
+  // ("inputs*?": of which some may be left out),
+  // "pads:11" came with opset 11 (before, an attribute said it), "axis<6" (the last) went with opset 6.
+  // Whoever reads a node with an OpDef may rely on it: check_inputs() refuses other nodes first. ONNX's own
+  // schemas are the judge, as of `opsets`.
+  std::string_view inputs = "X";
   // Of ai.onnx: which opsets have the operator in the form that it has in memory, and since when. Words:
   //   "13cC"          since opset 13 with these types of input 0: f float32, d float64, h float16, b
   //   bfloat16,
@@ -562,8 +568,15 @@ std::vector<const OpDef*> all_ops();  // by domain and name
 // row says.
 std::optional<int64_t> takes_since(const OpDef& def, DType type);
 
-// Throws kInvalidModel where inputs have types that OpDef::types does not allow.
-void check_types(const InferContext& c, std::string_view types);
+// What a node of a file, in a version of its domain, is in memory: see OpDef::canonicalize. It makes
+// something. Throws what check_inputs() throws.
+std::vector<Node> form_in_memory(const OpDef& def, Graph& graph, Node node, int64_t version);
+
+// Throws kInvalidModel, with the input's name, where a node leaves out an input that OpDef::inputs requires
+// in this version of its domain, or has more than there are.
+void check_inputs(const OpDef& def, const Node& node, int64_t version = kOpset);
+// The same, and where inputs have types that OpDef::types does not allow.
+void check_inputs(const OpDef& def, const InferContext& c);
 
 // Shape rules that many operators share.
 void output_like(InferContext&, size_t output, size_t input);  // type and shape, as far as they are known

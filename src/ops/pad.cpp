@@ -314,6 +314,7 @@ std::string_view why_not(const InferContext& c) {
 }
 
 constexpr OpDef kPad = {.name = "Pad",
+                        .inputs = "data pads:11 constant_value? axes?",
                         .opsets = "7F 11cCsSiIlL 13otb 21qQ 25pP",
                         .types = "TiTi",
                         .infer = infer_pad,

@@ -390,24 +390,28 @@ Kernel prepare_max_gradient(PrepareContext& c) {
 
 constexpr OpDef kAverageGradientOp = {.domain = kOwn,
                                       .name = "AveragePoolGradient",
+                                      .inputs = "dy shape",
                                       .types = "fi",
                                       .infer = infer_given,
                                       .prepare = prepare_average_gradient<false>,
                                       .layout = global_layout};
 constexpr OpDef kGlobalAverageGradientOp = {.domain = kOwn,
                                             .name = "GlobalAveragePoolGradient",
+                                            .inputs = "dy shape",
                                             .types = "fi",
                                             .infer = infer_given,
                                             .prepare = prepare_average_gradient<true>,
                                             .layout = global_layout};
 constexpr OpDef kMaxGradientOp = {.domain = kOwn,
                                   .name = "MaxPoolGradient",
+                                  .inputs = "x y dy",
                                   .types = "f",
                                   .infer = infer_same,
                                   .prepare = prepare_max_gradient<false>,
                                   .layout = all_channels_last};
 constexpr OpDef kGlobalMaxGradientOp = {.domain = kOwn,
                                         .name = "GlobalMaxPoolGradient",
+                                        .inputs = "x y dy",
                                         .types = "f",
                                         .infer = infer_same,
                                         .prepare = prepare_max_gradient<true>,
@@ -494,10 +498,14 @@ constexpr OpDef kGlobalLpPool = {.name = "GlobalLpPool",
                                  .quant = {.why_float = kNoIntegerNorm},
                                  .half = {.sum = HalfRule::Sum::kSquares},
                                  .canonicalize = whole_power};
-constexpr OpDef kQLinearAveragePool = {
-    .domain = kMicrosoft, .name = "QLinearAveragePool", .quant = {}, .canonicalize = expand_average};
+constexpr OpDef kQLinearAveragePool = {.domain = kMicrosoft,
+                                       .name = "QLinearAveragePool",
+                                       .inputs = "X x_scale x_zero_point? y_scale y_zero_point?",
+                                       .quant = {},
+                                       .canonicalize = expand_average};
 constexpr OpDef kQLinearGlobalAveragePool = {.domain = kMicrosoft,
                                              .name = "QLinearGlobalAveragePool",
+                                             .inputs = "X x_scale x_zero_point? y_scale y_zero_point?",
                                              .quant = {},
                                              .canonicalize = expand_global_average};
 const RegisterOps kRegistered({&kMaxPool, &kGlobalMaxPool, &kAveragePool, &kGlobalAveragePool, &kLpPool,

@@ -43,7 +43,6 @@ struct Geometry {
 };
 
 Geometry geometry_of(PrepareContext& c) {
-  require_inputs(c, 2);
   if (c.dtype(1) != DType::kFloat32) fail_type(c, 1);
   Geometry g;
   const Shape& x = c.dims(0);
@@ -211,7 +210,6 @@ void infer_dynamic(InferContext& c) {
 }
 
 Kernel prepare_dynamic(PrepareContext& c) {
-  require_inputs(c, 1);
   if (c.dtype(0) != DType::kFloat32) fail_type(c);
   const int64_t count = element_count(c.dims(0));
   const int64_t pieces = std::clamp<int64_t>(count / kGrain, 1, int64_t{c.threads()} * 4);
@@ -255,7 +253,6 @@ void bring_to(Canonicalize& c, size_t i, DType type) {
 // Opset 23 lets values, scales and the division have types of their own (int32 values were always allowed);
 // before, and in memory, all have that of the scales.
 void canonicalize_quantize(Canonicalize& c) {
-  if (c.node.input(1) == kNoValue) c.fail(ErrorCode::kInvalidModel, "the scale is missing");
   const auto precision = static_cast<DType>(c.node.int_attribute("precision", 0));
   c.node.attributes.erase("precision");
   const DType type = precision == DType::kUndefined ? c.graph[c.node.inputs[1]].dtype : precision;
@@ -266,7 +263,6 @@ void canonicalize_quantize(Canonicalize& c) {
 
 // Opset 23 lets the output have another type than the scales.
 void canonicalize_dequantize(Canonicalize& c) {
-  if (c.node.input(1) == kNoValue) c.fail(ErrorCode::kInvalidModel, "the scale is missing");
   const auto type = static_cast<DType>(c.node.int_attribute("output_dtype", 0));
   c.node.attributes.erase("output_dtype");
   const DType scale = c.graph[c.node.inputs[1]].dtype;
@@ -313,6 +309,7 @@ void to_standard(Canonicalize& c) {
 }
 
 constexpr OpDef kQuantize = {.name = "QuantizeLinear",
+                             .inputs = "x y_scale y_zero_point?",
                              .opsets = "10fi 19hb saturate=1:19 block_size:21 output_dtype=:21",
                              .since = 10,
                              .types = "TUV",
@@ -323,6 +320,7 @@ constexpr OpDef kQuantize = {.name = "QuantizeLinear",
                              .canonicalize = canonicalize_quantize,
                              .respell = respell_quantize};
 constexpr OpDef kDequantize = {.name = "DequantizeLinear",
+                               .inputs = "x x_scale x_zero_point?",
                                .opsets = "10cCi 21sSqQ 25pP block_size:21",
                                .since = 10,
                                .types = "TUT",
@@ -339,10 +337,14 @@ constexpr OpDef kDynamic = {.name = "DynamicQuantizeLinear",
                             .prepare = prepare_dynamic,
                             .layout = any_layout,
                             .role = QdqRole::kDynamicQuantize};
-constexpr OpDef kMicrosoftQuantize = {
-    .domain = kMicrosoft, .name = "QuantizeLinear", .canonicalize = to_standard};
-constexpr OpDef kMicrosoftDequantize = {
-    .domain = kMicrosoft, .name = "DequantizeLinear", .canonicalize = to_standard};
+constexpr OpDef kMicrosoftQuantize = {.domain = kMicrosoft,
+                                      .name = "QuantizeLinear",
+                                      .inputs = "x y_scale y_zero_point?",
+                                      .canonicalize = to_standard};
+constexpr OpDef kMicrosoftDequantize = {.domain = kMicrosoft,
+                                        .name = "DequantizeLinear",
+                                        .inputs = "x x_scale x_zero_point?",
+                                        .canonicalize = to_standard};
 const RegisterOps kRegistered({&kQuantize, &kDequantize, &kDynamic, &kMicrosoftQuantize,
                                &kMicrosoftDequantize});
 

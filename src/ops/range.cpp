@@ -90,6 +90,7 @@ void canonicalize_range(Canonicalize& c) {
 }
 
 constexpr OpDef kRange = {.name = "Range",
+                          .inputs = "start limit delta",
                           .opsets = "11fdsil 27hb",
                           .since = 11,
                           .infer = infer_range,

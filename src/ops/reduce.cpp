@@ -58,7 +58,6 @@ LayoutRule layout(const InferContext& c) {
 }
 
 Kernel prepare(PrepareContext& c, Reduce f) {
-  require_inputs(c, 1);
   const Shape& dims = c.dims(0);
   const auto rank = static_cast<int>(dims.size());
   const std::vector<int64_t> axes = prepared_integers(c, 1);
@@ -155,6 +154,7 @@ constexpr OpDef reduction(std::string_view name, std::string_view opsets, Kernel
                           void (*gradient)(Gradient&) = nullptr, HalfRule::Sum sum = HalfRule::Sum::kNone,
                           OfSmall of_small = OfSmall::kKept) {
   return {.name = name,
+          .inputs = "data axes?",
           .opsets = opsets,
           .types = "Ti",
           .infer = infer_reduce,
@@ -213,7 +213,6 @@ void infer_arg(InferContext& c) {
 }
 
 Kernel prepare_arg(PrepareContext& c, bool smallest) {
-  require_inputs(c, 1);
   const Shape& dims = c.dims(0);
   const auto axis =
       static_cast<size_t>(c.axis(c.node().int_attribute("axis", 0), static_cast<int>(dims.size())));

@@ -542,10 +542,12 @@ std::string_view why_not(const InferContext& c) {
 
 constexpr OpDef kResizeGradient = {.domain = kOwn,
                                    .name = "ResizeGradient",
+                                   .inputs = "dy shape scales? sizes?",
                                    .types = "fifi",
                                    .infer = infer_gradient,
                                    .prepare = prepare_gradient};
 constexpr OpDef kResize = {.name = "Resize",
+                           .inputs = "X roi? scales? sizes?",
                            .opsets = "10A 13b antialias:18 axes=:18 keep_aspect_ratio_policy=stretch:18",
                            .since = 10,
                            .types = "TUfi",
@@ -556,7 +558,8 @@ constexpr OpDef kResize = {.name = "Resize",
                            .canonicalize = canonicalize_resize,
                            .respell = respell,
                            .gradient = gradient};
-constexpr OpDef kUpsample = {.name = "Upsample", .quant = {}, .canonicalize = canonicalize_upsample};
+constexpr OpDef kUpsample = {
+    .name = "Upsample", .inputs = "X scales:9", .quant = {}, .canonicalize = canonicalize_upsample};
 const RegisterOps kRegistered({&kResize, &kUpsample, &kResizeGradient});
 
 }  // namespace

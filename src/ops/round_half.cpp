@@ -8,7 +8,6 @@ namespace zp {
 namespace {
 
 Kernel prepare(PrepareContext& c) {
-  require_inputs(c, 1);
   if (c.dtype(0) != DType::kFloat32) fail_type(c);
   const int64_t count = element_count(c.out_dims(0));
   c.in_place(0);

@@ -85,8 +85,6 @@ Update update_for(const PrepareContext& c, Reduction reduction) {
 }
 
 void require_types(const InferContext& c) {
-  for (size_t i = 0; i < 3; ++i)
-    if (!c.has_input(i)) c.fail(ErrorCode::kInvalidModel, {"input ", i, " is missing"});
   require_index_type(c, 1);
   if (c.dtype(2) != c.dtype(0) && c.dtype(2) != DType::kUndefined && c.dtype(0) != DType::kUndefined) {
     c.fail(ErrorCode::kInvalidModel, "updates have another type than the data");
@@ -212,6 +210,7 @@ void respell(Respell& r) {
 }
 
 constexpr OpDef kScatterNd = {.name = "ScatterND",
+                              .inputs = "data indices updates",
                               .opsets = "11A 13b reduction=none:16",
                               .since = 11,
                               .types = "TiT",
@@ -220,6 +219,7 @@ constexpr OpDef kScatterNd = {.name = "ScatterND",
                               .quant = {.why_float = kWhyFloat},
                               .respell = respell};
 constexpr OpDef kScatterElements = {.name = "ScatterElements",
+                                    .inputs = "data indices updates",
                                     .opsets = "11A 13b reduction=none:16",
                                     .since = 11,
                                     .types = "TiT",
@@ -227,7 +227,8 @@ constexpr OpDef kScatterElements = {.name = "ScatterElements",
                                     .prepare = prepare_scatter_elements,
                                     .quant = {.why_float = kWhyFloat},
                                     .respell = respell};
-constexpr OpDef kScatter = {.name = "Scatter", .since = 9, .canonicalize = rename};
+constexpr OpDef kScatter = {
+    .name = "Scatter", .inputs = "data indices updates", .since = 9, .canonicalize = rename};
 const RegisterOps kRegistered({&kScatterNd, &kScatterElements, &kScatter});
 
 }  // namespace

@@ -152,6 +152,7 @@ int row_axis(const Node&, int rank) { return rank > 1 ? 0 : -1; }
 void gradient(Gradient& g) { give_moved(g); }
 
 constexpr OpDef kSlice = {.name = "Slice",
+                          .inputs = "data starts:10 ends:10 axes? steps?",
                           .opsets = "7A 13b",
                           .types = "Ti",
                           .infer = infer_slice,

@@ -32,7 +32,6 @@ void softmax_double(const double* x, double* y, int64_t length, int64_t stride, 
 
 template <bool kLogarithm>
 Kernel prepare(PrepareContext& c) {
-  require_inputs(c, 1);
   if (c.dtype(0) != DType::kFloat32 && c.dtype(0) != DType::kFloat64) fail_type(c);
   const Shape& dims = c.dims(0);
   const auto rank = static_cast<int>(dims.size());
@@ -120,8 +119,6 @@ constexpr char kSoftmaxName[] = "Softmax", kLogSoftmaxName[] = "LogSoftmax",
 
 void expand_qlinear(Canonicalize& c) {
   const Node& n = c.node;
-  for (size_t i : {0, 1, 3})
-    if (n.input(i) == kNoValue) c.fail(ErrorCode::kInvalidModel, {"input ", i, " is missing"});
   const int64_t opset = n.int_attribute("opset", 13), axis = n.int_attribute("axis", -1);
   const ValueId x = c.add("DequantizeLinear", {n.input(0), n.input(1), n.input(2)});
   const ValueId y =
@@ -175,8 +172,10 @@ constexpr OpDef kSoftmax = softmax(kSoftmaxName, "7F 13b", prepare<false>, canon
 constexpr OpDef kLogSoftmax =
     softmax(kLogSoftmaxName, "7F 13b", prepare<true>, canonicalize<kLogSoftmaxName>, nullptr, gradient<true>,
             [](const RangeContext&) { return KnownRange{.hi = 0}; });
-constexpr OpDef kQLinearSoftmax = {
-    .domain = kMicrosoft, .name = kQLinearName, .canonicalize = expand_qlinear};
+constexpr OpDef kQLinearSoftmax = {.domain = kMicrosoft,
+                                   .name = kQLinearName,
+                                   .inputs = "X X_scale x_zero_point? y_scale y_zero_point?",
+                                   .canonicalize = expand_qlinear};
 const RegisterOps kRegistered({&kSoftmax, &kLogSoftmax, &kQLinearSoftmax});
 
 }  // namespace

@@ -143,6 +143,7 @@ void gradient(Gradient& g) {
 }
 
 constexpr OpDef kSplit = {.name = "Split",
+                          .inputs = "input split?",
                           .opsets = "7A 13b axis<0:11",
                           .types = "Ti",
                           .infer = infer_split,

@@ -119,6 +119,7 @@ void respell(Respell& r) {
 
 const RegisterRewrite kCancel({.name = "Squeeze and Unsqueeze that cancel", .apply = cancel});
 constexpr OpDef kSqueeze = {.name = "Squeeze",
+                            .inputs = "data axes?",
                             .opsets = "7A 13b 21qQ 25pP",
                             .types = "Ti",
                             .infer = infer<squeezed>,
@@ -129,6 +130,7 @@ constexpr OpDef kSqueeze = {.name = "Squeeze",
                             .respell = respell<false>,
                             .gradient = gradient};
 constexpr OpDef kUnsqueeze = {.name = "Unsqueeze",
+                              .inputs = "data axes:13",
                               .opsets = "7A 13b 21qQ 25pP",
                               .types = "Ti",
                               .infer = infer<unsqueezed>,

@@ -72,6 +72,7 @@ void canonicalize(Canonicalize& c) {
 }
 
 constexpr OpDef kTile = {.name = "Tile",
+                         .inputs = "input repeats axis<6",
                          .opsets = "7A 13b",
                          .types = "Ti",
                          .infer = infer_tile,

@@ -114,6 +114,7 @@ void respell(Respell& r) {
 }
 
 constexpr OpDef kTopK = {.name = "TopK",
+                         .inputs = "X K:10",
                          .opsets = "7F 11cCsSiIlL 24b largest=1:11 sorted=1:11",
                          .types = "Ti",
                          .infer = infer_top_k,

@@ -43,6 +43,7 @@ Kernel prepare_trilu(PrepareContext& c) {
 }
 
 constexpr OpDef kTrilu = {.name = "Trilu",
+                          .inputs = "input k?",
                           .opsets = "14Ab",
                           .since = 14,
                           .types = "Ti",

@@ -16,7 +16,6 @@ namespace zp {
 
 Kernel prepare_unary(PrepareContext& c, kernels::Unary f, kernels::UnaryParameters parameters) {
   constexpr int64_t kGrain = 16384;
-  require_inputs(c, 1);
   const int64_t count = element_count(c.out_dims(0));
   c.in_place(0);
   if (c.dtype(0) == DType::kFloat32) {
@@ -99,11 +98,6 @@ Kernel prepare_each(PrepareContext& c, Each f, EachParameters parameters) {
                             });
     });
   };
-}
-
-void require_inputs(const PrepareContext& c, size_t count) {
-  for (size_t i = 0; i < count; ++i)
-    if (!c.has_input(i)) c.fail(ErrorCode::kInvalidModel, {"input ", i, " is missing"});
 }
 
 void fail_type(const PrepareContext& c, size_t input) {

@@ -18,8 +18,6 @@ struct EachParameters {
 };
 // {} when input 0 has another type.
 Kernel prepare_each(PrepareContext& c, Each f, EachParameters parameters = {});
-// The first `count` inputs are there, or kInvalidModel.
-void require_inputs(const PrepareContext& c, size_t count);
 [[noreturn]] void fail_type(const PrepareContext& c, size_t input = 0);
 
 // Opset 1 let nodes say which inputs they overwrite; nobody may.

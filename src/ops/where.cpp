@@ -10,7 +10,6 @@ namespace {
 void infer_where(InferContext& c) { infer_broadcast_as(c, c.dtype(1)); }
 
 Kernel prepare_where(PrepareContext& c) {
-  require_inputs(c, 3);
   if (c.dtype(0) != DType::kBool) fail_type(c);
   require_same_type(c, 1, 2);
   const int bits = bits_of(c.dtype(1));
@@ -33,6 +32,7 @@ KnownRange range(const RangeContext& c) {
 }
 
 constexpr OpDef kWhere = {.name = "Where",
+                          .inputs = "condition X Y",
                           .opsets = "@1 9A 16b",
                           .since = 9,
                           .types = "bT",

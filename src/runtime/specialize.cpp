@@ -161,7 +161,7 @@ class Specializer {
       check_supported(n);
       if (splice(n)) return true;
       Context context(n.node, *this);
-      check_types(context, n.def->types);
+      check_inputs(*n.def, context);
       n.def->infer(context);
       if (splice(n)) return true;  // the rule asked for the condition
       for (ValueId v : n.node.outputs) {
@@ -475,7 +475,7 @@ class KnownContext : public PlanInferContext {
 std::vector<PlanValue> infer_known(const Node& node, const OpDef& def, const std::vector<PlanValue>& values) {
   std::vector<PlanValue> outputs(node.outputs.size());
   KnownContext context(node, values, outputs);
-  check_types(context, def.types);
+  check_inputs(def, context);
   def.infer(context);
   return outputs;
 }

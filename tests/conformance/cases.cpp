@@ -189,9 +189,9 @@ void write_operators() {
     const QuantRule& rule = def->quant;
     const bool moves = rule.kind == QuantRule::Kind::kSameScale;
     std::cout << separator << R"({"domain": ")" << (def->domain.empty() ? "ai.onnx" : def->domain)
-              << R"(", "name": ")" << def->name << R"(", "opsets": ")" << def->opsets << R"(", "respells": )"
-              << flag(def->respell) << R"(, "since": )" << def->since << R"(, "kernel": )"
-              << flag(def->prepare) << R"(, "integer": )"
+              << R"(", "name": ")" << def->name << R"(", "inputs": ")" << def->inputs << R"(", "opsets": ")"
+              << def->opsets << R"(", "respells": )" << flag(def->respell) << R"(, "since": )" << def->since
+              << R"(, "kernel": )" << flag(def->prepare) << R"(, "integer": )"
               << flag(def->integer || def->unary || moves || def->role != QdqRole::kNone)
               << R"(, "gradient": )" << flag(def->gradient) << R"(, "rule": ")"
               << (def->role == QdqRole::kNone ? kinds[static_cast<size_t>(rule.kind)] : "quantization itself")

@@ -4,7 +4,8 @@ FOLDER/NAME/model.onnx and FOLDER/NAME/test_data_set_N/{input,output}_M.pb, as O
 FOLDER/index.json: {"cases": [{name, op, expanded}], "operators": {domain: {name: {versions, deprecated}}}}. `op` is the
 operator that a case is about ("" where it is about none alone), `expanded` says that the model spells it out in others,
 `versions` are those of its operator set at which the operator changed, and at `deprecated` it ended. Of operators of
-ai.onnx, `forms` has by version the element types of inputs and outputs, and attributes with their defaults as text.
+ai.onnx, `forms` has by version the names of inputs (with "?" where they may be left out, "*" where there may be more),
+the element types of inputs and outputs, and attributes with their defaults as text.
 
 The wheel of onnx has the code that makes the node cases, and not the cases: they take a minute to make. It has
 the models that PyTorch's exporter and ONNX's authors left, which are copied.
@@ -64,7 +65,9 @@ def form(schema):
     for name, attribute in schema.attributes.items():
         value = onnx.helper.get_attribute_value(attribute.default_value) if attribute.default_value.name else None
         defaults[name] = value.decode() if isinstance(value, bytes) else str(value)
+    mark = {"Single": "", "Optional": "?", "Variadic": "*"}
     return {
+        "names": [value.name + mark[value.option.name] for value in schema.inputs],
         "inputs": [element_types(value) for value in schema.inputs],
         "outputs": [element_types(value) for value in schema.outputs],
         "attributes": defaults,

@@ -52,12 +52,6 @@ int32_t saturated_int32(double x) {
 
 }  // namespace
 
-void require_inputs(const InferContext& c, size_t count) {
-  for (size_t i = 0; i < count; ++i) {
-    if (!c.has_input(i)) c.fail(ErrorCode::kInvalidModel, {"input ", i, " is missing"});
-  }
-}
-
 int int_of(int64_t value) {
   if (value < 0 || value > (int64_t{1} << 30)) {
     throw_error(ErrorCode::kUnsupportedOperator,

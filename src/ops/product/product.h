@@ -63,8 +63,6 @@ Kernel plain_product(PrepareContext& c, const Product& product, double beta = 1)
 // Whichever of these the types of the edges ask for.
 Kernel any_product(PrepareContext& c, Product product, int columns);
 
-// Throws kInvalidModel unless the first `count` inputs are there.
-void require_inputs(const InferContext& c, size_t count);
 // Throws kUnsupportedOperator where a size does not fit the kernels' int.
 int int_of(int64_t value);
 

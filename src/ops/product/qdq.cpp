@@ -13,12 +13,6 @@ Attributes attributes_of(const Node& node, std::vector<std::string_view> without
   return attributes;
 }
 
-void require_inputs(const Canonicalize& c, size_t count) {
-  for (size_t i = 0; i < count; ++i) {
-    if (c.node.input(i) == kNoValue) c.fail(ErrorCode::kInvalidModel, {"input ", i, " is missing"});
-  }
-}
-
 int64_t known_size(const Graph& graph, ValueId value) {
   if (value == kNoValue) return -1;
   if (const Tensor* t = graph.constant(value)) return t->size();

@@ -16,8 +16,6 @@ using Attributes = std::vector<std::pair<std::string, Attribute>>;
 // All attributes of a node but `without`.
 Attributes attributes_of(const Node& node, std::vector<std::string_view> without = {});
 
-// Throws kInvalidModel unless the first `count` inputs are there.
-void require_inputs(const Canonicalize& c, size_t count);
 // A constant, or one that a Reshape gives other dimensions, as files have it where two nodes share a table.
 const Tensor* stored_constant(const Canonicalize& c, size_t input);
 // A constant of one element as a scalar, which says "per tensor" without doubt; other values as they are.

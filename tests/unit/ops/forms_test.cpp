@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "ops/lstm.h"
+#include "ops/op.h"
 #include "unit/ops/one_node.h"
 
 namespace zp::test {
@@ -30,6 +31,53 @@ TEST(Forms, WithoutAnInputThatTheyNeedAreRefused) {
     ASSERT_TRUE(error);
     EXPECT_EQ(error->code(), ErrorCode::kInvalidModel) << error->what();
     EXPECT_THAT(error->what(), HasSubstr("missing"));
+  }
+}
+
+// Every operator says which inputs it needs: each that is left out, and one too many, is refused by its name
+// before any rule reads it.
+TEST(Forms, SayWhichInputsTheyNeed) {
+  for (const OpDef* def : all_ops()) {
+    SCOPED_TRACE(testing::Message() << def->domain << "." << def->name);
+    std::vector<std::string> words(1);
+    for (const char ch : def->inputs) {
+      if (ch == ' ') {
+        words.emplace_back();
+      } else {
+        words.back() += ch;
+      }
+    }
+    ASSERT_FALSE(words[0].empty());
+    if (words.back().find('<') != std::string::npos) words.pop_back();  // of older versions
+    Node node;
+    node.name = "the node";
+    node.domain = def->domain;
+    node.op_type = def->name;
+    node.inputs.assign(words.size(), 0);
+    EXPECT_NO_THROW(check_inputs(*def, node));
+    const auto refused = [&](const Node& n, const std::string& words_of_error) {
+      try {
+        check_inputs(*def, n);
+      } catch (const Error& e) {
+        EXPECT_EQ(e.code(), ErrorCode::kInvalidModel);
+        EXPECT_THAT(e.what(), HasSubstr(words_of_error));
+        return true;
+      }
+      return false;
+    };
+    for (size_t i = 0; i < words.size(); ++i) {
+      Node without = node;
+      without.inputs[i] = kNoValue;
+      const std::string name = words[i].substr(0, words[i].find_first_of("?*:"));
+      const std::string missing = words.size() == 1 ? "input 0 is missing" : "(" + name + ") is missing";
+      EXPECT_EQ(refused(without, missing), !words[i].ends_with('?')) << words[i];
+      without.inputs.resize(i);
+      const bool needed = std::any_of(words.begin() + static_cast<std::ptrdiff_t>(i), words.end(),
+                                      [](const std::string& word) { return !word.ends_with('?'); });
+      EXPECT_EQ(refused(without, "is missing"), needed) << "with " << i << " inputs";
+    }
+    node.inputs.push_back(0);
+    EXPECT_EQ(refused(node, "one too many"), words.back().find('*') == std::string::npos);
   }
 }
 

@@ -44,10 +44,8 @@ inline std::shared_ptr<Model> model_of(const OneNode& one, Given given) {
   }
   for (const auto& [key, value] : one.attributes) node.attributes.emplace(key, value);
   const OpDef* def = find_op(one.domain, one.op);
-  if (def && def->canonicalize) {
-    Canonicalize c{.graph = g, .node = std::move(node), .version = one.version, .nodes = {}};
-    def->canonicalize(c);
-    g.nodes = std::move(c.nodes);
+  if (def) {
+    g.nodes = form_in_memory(*def, g, std::move(node), one.version);
   } else {
     g.nodes.push_back(std::move(node));
   }
