@@ -10,11 +10,12 @@
 #include "ops/unary.h"
 
 namespace zp {
-namespace {
 
 bool is_float(DType t) {
   return t == DType::kFloat32 || t == DType::kFloat64 || t == DType::kFloat16 || t == DType::kBfloat16;
 }
+
+namespace {
 
 constexpr int64_t kPiece = 128;  // even, for 4-bit types
 

@@ -14,6 +14,8 @@ namespace zp {
 void cast_elements(const std::byte* x, DType from, std::byte* y, DType to, int64_t begin, int64_t end);
 // Throws kUnsupportedType for strings.
 Tensor cast(const Tensor& tensor, DType to);
+// Of whatever width.
+bool is_float(DType type);
 // The type that a Cast makes; nullopt: the node is none.
 std::optional<DType> cast_target(const Node& node);
 // A Cast of `from` to the type that `to` has.

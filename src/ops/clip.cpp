@@ -76,6 +76,33 @@ Tensor half(float value) {
   return t;
 }
 
+// A bound that is computed, as Max and Min take it: a scalar, and the value that limits nothing where it is
+// NaN, as in Clip, since the extreme of NaN and anything is NaN.
+ValueId computed_bound(Canonicalize& c, size_t at) {
+  ValueId bound = c.node.inputs[at];
+  const DType type = c.graph[bound].dtype;
+  const SymShape* shape = c.shape(at);
+  if (!shape || !shape->empty())
+    bound = c.add("Reshape", {bound, c.constant_value(c.node.name + "_scalar", Tensor(DType::kInt64, {0}))});
+  if (!is_float(type)) return bound;
+  const Tensor nothing = cast(Tensor::scalar(at == 1 ? -kInfinity : kInfinity), type);
+  return c.add("Where",
+               {c.add("IsNaN", {bound}), c.constant_value(c.node.name + "_no_bound", nothing), bound});
+}
+
+Tensor largest(DType type, bool negative) {
+  if (type == DType::kFloat32) return Tensor::scalar(negative ? -kLargest : kLargest);
+  constexpr double kLargestDouble = std::numeric_limits<double>::max();
+  return Tensor::scalar(negative ? -kLargestDouble : kLargestDouble);
+}
+
+void require_number(const Canonicalize& c, size_t bound) {
+  const SymShape* shape = c.shape(bound);
+  const std::optional<Shape> dims = shape ? concrete(*shape) : std::nullopt;
+  if (dims && element_count(*dims) != 1)
+    c.fail(ErrorCode::kShapeMismatch, {"a bound of shape ", *shape, " is no single number"});
+}
+
 void canonicalize(Canonicalize& c) {
   Node& n = c.node;
   n.attributes.erase("consumed_inputs");
@@ -97,14 +124,25 @@ void canonicalize(Canonicalize& c) {
     if (n.inputs[1] == kNoValue) n.inputs[1] = c.constant_value(n.name + "_min", half(-kLargestHalf));
     if (n.inputs[2] == kNoValue) n.inputs[2] = c.constant_value(n.name + "_max", half(kLargestHalf));
   }
-  const ValueId x = n.inputs[0], lo = n.inputs[1], hi = n.inputs[2];
-  while (!n.inputs.empty() && n.inputs.back() == kNoValue) n.inputs.pop_back();
-  if ((lo == kNoValue || c.graph.constant(lo)) && (hi == kNoValue || c.graph.constant(hi))) return c.keep();
-  if (lo != kNoValue && hi != kNoValue) return c.finish("Min", {c.add("Max", {x, lo}), hi});
-  const std::string_view extreme = lo == kNoValue ? "Min" : "Max";
-  const ValueId bound = lo == kNoValue ? hi : lo;
-  if (type != DType::kFloat32 && type != DType::kFloat64) return c.finish(extreme, {x, bound});
-  c.finish("Clip", {c.add(extreme, {x, bound})});  // the bound that is absent
+  const ValueId x = n.inputs[0];
+  bool computed = false;
+  for (size_t i : {size_t{1}, size_t{2}}) {
+    require_number(c, i);
+    computed = computed || (n.inputs[i] != kNoValue && !c.constant(i));
+  }
+  if (computed)
+    for (size_t i : {size_t{1}, size_t{2}})
+      if (n.inputs[i] != kNoValue) n.inputs[i] = computed_bound(c, i);
+  // Infinities are limited where a bound is absent.
+  if (computed && (type == DType::kFloat32 || type == DType::kFloat64))
+    for (size_t i : {size_t{1}, size_t{2}})
+      if (n.inputs[i] == kNoValue) n.inputs[i] = c.constant_value(n.name + "_limit", largest(type, i == 1));
+  const ValueId lo = n.inputs[1], hi = n.inputs[2];
+  while (n.inputs.back() == kNoValue) n.inputs.pop_back();
+  if (!computed) return c.keep();
+  if (lo == kNoValue) return c.finish("Min", {x, hi});
+  if (hi == kNoValue) return c.finish("Max", {x, lo});
+  c.finish("Min", {c.add("Max", {x, lo}), hi});
 }
 
 // Bounds were attributes before opset 11.

@@ -69,6 +69,30 @@ TEST(NaN, IsNoBound) {
   expect_floats(clip(kNaN, 1), {5}, {kNaN, -kInfinity, -2, 1, 1});
   expect_floats(clip(-1, kNaN), {5}, {kNaN, -1, -1, 2, kInfinity});
   expect_floats(clip(1, -1), {5}, {kNaN, -1, -1, -1, -1});
+  // Bounds that are fed, and of other types: as ONNX Runtime 1.32 has it.
+  const Tensor lo = Tensor::scalar(-1.f), hi = Tensor::scalar(1.f), none = Tensor::scalar(kNaN);
+  constexpr float kMost = std::numeric_limits<float>::max();
+  expect_floats(run({"Clip", {values, none, hi}})[0], {5}, {kNaN, -kInfinity, -2, 1, 1});
+  expect_floats(run({"Clip", {values, lo, none}})[0], {5}, {kNaN, -1, -1, 2, kInfinity});
+  expect_floats(run({"Clip", {values, none, none}})[0], {5}, {kNaN, -kInfinity, -2, 2, kInfinity});
+  expect_floats(run({"Clip", {values, hi, lo}})[0], {5}, {kNaN, -1, -1, -1, -1});
+  expect_floats(run({"Clip", {values, none}})[0], {5}, {kNaN, -kInfinity, -2, 2, kMost});
+  expect_floats(run({"Clip", {values, row({-kInfinity})}})[0], {5}, {kNaN, -kInfinity, -2, 2, kMost});
+  expect_floats(run({"Clip", {values, Tensor(), none}})[0], {5}, {kNaN, -kMost, -2, 2, kInfinity});
+  expect_floats(run({"Clip", {values, row({kNaN}), row({1})}})[0], {5}, {kNaN, -kInfinity, -2, 1, 1});
+  const Tensor doubles = run({"Clip",
+                              {Tensor::of<double>({3}, {-2, 2, double{kInfinity}}),
+                               Tensor::scalar(double{kNaN}), Tensor::scalar(1.0)}})[0];
+  EXPECT_THAT(doubles.data<double>(), ElementsAre(-2, 1, 1));
+}
+
+TEST(Clip, TakesOneNumberForABound) {
+  for (const Given given : {Given::kFed, Given::kConstant}) {
+    const auto error = error_of({"Clip", {row({1, 2, 3}), row({1, 2, 3})}}, given);
+    ASSERT_TRUE(error);
+    EXPECT_EQ(error->code(), ErrorCode::kShapeMismatch) << error->what();
+    EXPECT_EQ(error->details().node, "the Clip");
+  }
 }
 
 // "numeric_limits::lowest() and max()", says the specification: a Clip without bounds limits infinities.
