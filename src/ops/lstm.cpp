@@ -400,6 +400,7 @@ constexpr OpDef kLstm = {.name = "LSTM",
                          // A scale for each row of a gate, in W and R.
                          .quant = {.kind = QuantRule::Kind::kFloat,
                                    .channel_axis = [](const Node&, int rank) { return rank == 3 ? 1 : -1; },
+                                   .leading_channels = true,
                                    .why_float = "errors of 8 bits add up from step to step of a recurrence"},
                          .canonicalize = canonicalize,
                          .fold = fold_lstm,

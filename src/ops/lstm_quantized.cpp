@@ -71,30 +71,74 @@ void canonicalize(Canonicalize& c) {
   c.nodes.push_back(std::move(lstm));
 }
 
+// Weights of both directions whose scales go along one dimension have a Reshape behind them: what is before
+// it.
+struct StoredWeights {
+  std::optional<QuantizedEdge> edge;
+  Shape dims;  // [directions, 4 hidden, inputs]
+};
+StoredWeights stored_weights(const Fold& f, size_t at) {
+  const Graph& g = f.graph;
+  const auto maker = [&](ValueId v) {
+    const auto found = std::find_if(g.nodes.begin(), g.nodes.end(), [&](const Node& n) {
+      return n.output(0) == v && n.input(1) != kNoValue;
+    });
+    return found == g.nodes.end() ? nullptr : &*found;
+  };
+  if (f.inputs[at]) {
+    const Tensor* t = g.constant(f.inputs[at]->quantized);
+    return {f.inputs[at], t ? t->dims() : Shape()};
+  }
+  const Node* reshape = maker(f.node.input(at));
+  const Tensor* shape = reshape && reshape->is("Reshape") ? g.constant(reshape->inputs[1]) : nullptr;
+  const Node* dequantize = shape ? maker(reshape->inputs[0]) : nullptr;
+  if (!dequantize || !dequantize->is("DequantizeLinear")) return {};
+  const Tensor* t = g.constant(dequantize->inputs[0]);
+  const Shape dims = shape->integers();
+  if (!t || dims.size() != 3 || dequantize->int_attribute("axis", 1) != 0 ||
+      dequantize->int_attribute("block_size", 0) != 0 || t->dims() != Shape{dims[0] * dims[1], dims[2]})
+    return {};
+  return {QuantizedEdge{.quantized = dequantize->inputs[0],
+                        .scale = dequantize->inputs[1],
+                        .zero_point = dequantize->input(2),
+                        .axis = 0,
+                        .block_size = 0,
+                        .dynamic = false},
+          dims};
+}
+
+// Whether each row of both directions has a scale.
+bool has_rows(const Graph& g, const StoredWeights& w) {
+  return g.constant(w.edge->quantized)->dims().size() == 2 && g.constant(w.edge->scale)->size() > 1;
+}
+
 // What ONNX Runtime takes for weights: 8 bits; zero points of channels are all the same, those of int8 zero.
-bool fits(const Graph& g, const std::optional<QuantizedEdge>& e) {
+bool fits(const Graph& g, const StoredWeights& w) {
+  const std::optional<QuantizedEdge>& e = w.edge;
   if (!e || e->dynamic || e->block_size != 0 || !is_8_bit_value(g, e->quantized)) return false;
   const Tensor *t = g.constant(e->quantized), *scale = g.constant(e->scale),
                *zero = g.constant(e->zero_point);
-  if (!t || !scale || scale->dtype() != DType::kFloat32 || t->dims().size() != 3) return false;
+  if (!t || !scale || scale->dtype() != DType::kFloat32 || w.dims.size() != 3) return false;
   if (e->zero_point != kNoValue && !zero) return false;
   const int axis = e->axis < 0 ? e->axis + 3 : e->axis;
   if (scale->size() == 1) return true;
-  if (axis == 0) return scale->size() == t->dims()[0];
-  if (axis != 1 || scale->size() != t->dims()[1]) return false;
+  if (!has_rows(g, w)) {
+    if (axis == 0) return scale->size() == t->dims()[0];
+    if (axis != 1 || scale->size() != t->dims()[1]) return false;
+  }
   if (!zero) return true;
   const std::vector<int64_t> zeros = zero->integers();
   return std::all_of(zeros.begin(), zeros.end(),
                      [&](int64_t z) { return z == zeros[0] && (z == 0 || t->dtype() == DType::kUint8); });
 }
 
-void put_weights(Fold& f, Node& n, size_t at, size_t scale_at) {
+void put_weights(Fold& f, Node& n, const StoredWeights& w, size_t at, size_t scale_at) {
   Graph& g = f.graph;
-  const QuantizedEdge& e = *f.inputs[at];
+  const QuantizedEdge& e = *w.edge;
   const Tensor &t = *g.constant(e.quantized), &scale = *g.constant(e.scale);
-  const int64_t directions = t.dims()[0], gates = t.dims()[1];
+  const int64_t directions = w.dims[0], gates = w.dims[1];
   const int axis = e.axis < 0 ? e.axis + 3 : e.axis;
-  const bool channels = scale.size() > 1 && axis == 1;
+  const bool channels = has_rows(g, w) || (scale.size() > 1 && axis == 1);
   const Shape dims = channels ? Shape{directions, gates} : Shape{directions};
   // One for all directions, one for each, or those of a direction for each.
   const auto spread = [&](const Tensor& from) {
@@ -106,7 +150,7 @@ void put_weights(Fold& f, Node& n, size_t at, size_t scale_at) {
     return to;
   };
   const std::string name = g[e.quantized].name;
-  n.inputs[at] = g.add_constant(name + "_turned", turned(t));
+  n.inputs[at] = g.add_constant(name + "_turned", turned(t.reshaped(w.dims)));
   n.inputs[scale_at] = g.add_constant(name + "_scales", spread(scale));
   const Tensor* zero = g.constant(zero_point_or_zeros(g, e));
   n.inputs[scale_at + 1] = g.add_constant(name + "_zero_points", spread(*zero));
@@ -123,7 +167,8 @@ const RegisterOps kRegistered({&kDynamicQuantizeLstm});
 
 bool fold_lstm(Fold& f) {
   if (f.inputs.size() <= kR || !f.inputs[kX] || !f.inputs[kX]->dynamic) return false;
-  if (!fits(f.graph, f.inputs[kW]) || !fits(f.graph, f.inputs[kR])) return false;
+  const StoredWeights w = stored_weights(f, kW), r = stored_weights(f, kR);
+  if (!fits(f.graph, w) || !fits(f.graph, r)) return false;
   const auto made = std::find_if(f.graph.nodes.begin(), f.graph.nodes.end(),
                                  [&](const Node& n) { return n.output(0) == f.inputs[kX]->quantized; });
   if (made == f.graph.nodes.end()) return false;
@@ -132,8 +177,8 @@ bool fold_lstm(Fold& f) {
   n.op_type = "DynamicQuantizeLSTM";
   n.inputs.resize(kAll, kNoValue);
   n.inputs[kX] = made->input(0);  // which it quantizes itself
-  put_weights(f, n, kW, kWScale);
-  put_weights(f, n, kR, kRScale);
+  put_weights(f, n, w, kW, kWScale);
+  put_weights(f, n, r, kR, kRScale);
   f.nodes.push_back(std::move(n));
   return true;
 }

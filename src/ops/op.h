@@ -341,6 +341,8 @@ struct QuantRule {
   // summed (where 4-bit blocks run). Null: no per-channel or no blocked form.
   int (*channel_axis)(const Node& node, int weight_rank) = nullptr;
   int (*block_axis)(const Node& node, int weight_rank) = nullptr;
+  // The dimensions before channel_axis have channels of their own (the directions of an LSTM).
+  bool leading_channels = false;
   // kProduct: the dimension of the weight that counts input channels (of one group). Null: none does.
   int (*input_axis)(const Node& node, int weight_rank) = nullptr;
   // kProduct: the dimension of data input and output that counts channels; negative: from the end.

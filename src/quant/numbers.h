@@ -67,6 +67,9 @@ struct Grouping {
   int axis = -1;  // -1: one scale for the tensor
   int64_t block_size =
       0;  // 0: one scale for each index along `axis`; else one for each `block_size` along it
+  // The dimensions up to `axis` count as one: a scale for each of their elements. Where a weight is cut so,
+  // it is stored with that one dimension (Placement::weight).
+  bool joined = false;
 };
 
 struct WeightSpec {

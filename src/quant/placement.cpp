@@ -28,6 +28,13 @@ bool has_integer_form(const Node& product, const Tensor& weight, const Tensor& b
          static_cast<size_t>(bias.size()) % scales == 0 && (scales == 1 || bias.dims().size() == 1);
 }
 
+// The dimensions up to `last` as one.
+Tensor joined(const Tensor& t, size_t last) {
+  Shape dims(t.dims().begin() + static_cast<std::ptrdiff_t>(last), t.dims().end());
+  for (size_t d = 0; d < last; ++d) dims[0] *= t.dims()[d];
+  return t.reshaped(std::move(dims));
+}
+
 }  // namespace
 
 // Weights quantized so far, by the memory of the float ones: what a graph and its branches read alike is
@@ -131,6 +138,20 @@ ValueId Placement::dequantize(ValueId integers, ValueId scale, ValueId zero, con
   if (grouping.block_size > 0) n.attributes["block_size"] = grouping.block_size;
   emit(std::move(n));
   return out;
+}
+
+ValueId Placement::reshape(ValueId value, const Shape& dims) {
+  const std::string name = graph[value].name;
+  const ValueId shape =
+      constant(name + "_shape", Tensor::of<int64_t>({static_cast<int64_t>(dims.size())}, dims));
+  Node n;
+  n.op_type = "Reshape";
+  n.inputs = {value, shape};
+  n.outputs = {graph.add_value(name + "_reshaped", graph[value].dtype, symbolic(dims))};
+  n.name = graph[n.outputs[0]].name;
+  const ValueId made = n.outputs[0];
+  emit(std::move(n));
+  return made;
 }
 
 ValueId Placement::dequantized(ValueId v) {
@@ -298,7 +319,11 @@ Placement::Weight Placement::weights_into(int32_t i, Node& n, ValueId bias, floa
 Placement::Weight Placement::weight(int32_t i, ValueId w, ValueId bias, float input_scale) {
   const NodePlan& p = plan.nodes[static_cast<size_t>(i)];
   if (p.weights == DType::kFloat16) return {.value = half_weight(w, p.turned), .scale = {}};
-  const Tensor& tensor = *prepared_.constant(w);
+  const Tensor& as_read = *prepared_.constant(w);
+  // DequantizeLinear has scales along one dimension.
+  const auto along = static_cast<size_t>(std::max(p.grouping.axis, 0));
+  const Tensor tensor = p.grouping.joined ? joined(as_read, along) : as_read;
+  Grouping grouping = p.grouping.joined ? Grouping{.axis = 0} : p.grouping;
   const std::string name = graph[w].name;
   bool finite = true;
   range_of(tensor.data<float>(), &finite);
@@ -312,12 +337,12 @@ Placement::Weight Placement::weight(int32_t i, ValueId w, ValueId bias, float in
   WeightSpec spec{.dtype = p.weights,
                   .symmetric = config.symmetric_weights,
                   .reduce_range = config.reduce_range,
-                  .grouping = p.grouping,
+                  .grouping = grouping,
                   .min_scale = {}};
-  const bool blocked = p.grouping.block_size > 0;
+  const bool blocked = grouping.block_size > 0;
   const Tensor* b = bias == kNoValue ? nullptr : prepared_.constant(bias);
   const size_t scales =
-      p.grouping.axis < 0 ? 1 : static_cast<size_t>(tensor.dims()[static_cast<size_t>(p.grouping.axis)]);
+      grouping.axis < 0 ? 1 : static_cast<size_t>(tensor.dims()[static_cast<size_t>(grouping.axis)]);
   const bool wants_bias = b && !blocked && input_scale > 0 && has_integer_form(node(i), tensor, *b, scales);
   // A channel of small weights under a large bias: the bias decides, and the weights can afford wider steps.
   if (wants_bias) {
@@ -365,7 +390,6 @@ Placement::Weight Placement::weight(int32_t i, ValueId w, ValueId bias, float in
   Weight out;
   out.scale = graph.constant(placed.scale)->floats();
   ValueId integers = placed.integers;
-  Grouping grouping = p.grouping;
   if (p.turned >= 0) {
     const ValueId scale = placed.scale, zero = placed.zero_point;
     integers = turn(p.turned, integers);
@@ -376,7 +400,9 @@ Placement::Weight Placement::weight(int32_t i, ValueId w, ValueId bias, float in
       if (def.moved_axis(node(p.turned), rank, axis) == p.grouping.axis) grouping.axis = axis;
     out.value = dequantize(integers, scale, zero, name, graph[integers].shape, grouping);
   } else {
-    out.value = dequantize(integers, placed.scale, placed.zero_point, name, graph[w].shape, grouping);
+    out.value =
+        dequantize(integers, placed.scale, placed.zero_point, name, symbolic(tensor.dims()), grouping);
+    if (p.grouping.joined) out.value = reshape(out.value, as_read.dims());
   }
   out.bias_fits = wants_bias;
   return out;

@@ -98,6 +98,8 @@ class Placement {
   ValueId turn(int32_t turned, ValueId constant);
   ValueId dequantize(ValueId integers, ValueId scale, ValueId zero, const std::string& base,
                      const std::optional<SymShape>& shape, const Grouping& grouping);
+  // A constant's DQ under the dimensions that a node wants.
+  ValueId reshape(ValueId value, const Shape& dims);
 
   struct Quantized {
     ValueId integers, scale, zero_point;

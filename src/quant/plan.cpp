@@ -398,7 +398,12 @@ Grouping Planner::channels(int32_t i) const {
   int axis = def(i)->quant.channel_axis(node(i), rank);
   // As the constant has it, which other nodes read as it stands.
   if (const int32_t t = turned(i); t >= 0 && axis >= 0) axis = def(t)->moved_axis(node(t), rank, axis);
-  return axis >= 0 && axis < rank ? Grouping{.axis = axis} : Grouping{};
+  if (axis < 0 || axis >= rank) return {};
+  const Shape& dims = graph.constant(w)->dims();
+  bool joined = false;
+  for (size_t d = 0; def(i)->quant.leading_channels && d < static_cast<size_t>(axis); ++d)
+    joined = joined || dims[d] != 1;
+  return {.axis = axis, .joined = joined};
 }
 
 Grouping Planner::integer_channels(int32_t i) const {

@@ -44,7 +44,9 @@ std::vector<float> largest_along(const Tensor& t, int axis) {
 
 int64_t scale_count(const Tensor& t, const Grouping& g) {
   if (g.axis < 0) return 1;
-  const int64_t extent = t.dims()[static_cast<size_t>(g.axis)];
+  const auto axis = static_cast<size_t>(g.axis);
+  int64_t extent = t.dims()[axis];
+  for (size_t d = 0; g.joined && d < axis; ++d) extent *= t.dims()[d];
   if (g.block_size == 0 || extent == 0) return extent;
   return t.size() / extent * ((extent + g.block_size - 1) / g.block_size);
 }
