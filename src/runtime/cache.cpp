@@ -67,6 +67,7 @@ void PlanCache::add(const std::string& key, Entry entry) {
   kept_.push_front({key, std::move(entry), bytes});
   by_key_[key] = kept_.begin();
   bytes_ += bytes;
+  ++made_;
   for (auto it = kept_.end(); bytes_ > limit_ && --it != kept_.begin();) {
     if (it->entry.plan.use_count() > 1) continue;  // a run uses it
     bytes_ -= it->bytes;

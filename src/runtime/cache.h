@@ -61,6 +61,8 @@ class PlanCache {
   const Entry* find(const std::string& key);
   void add(const std::string& key, Entry entry);
   size_t size() const { return kept_.size(); }
+  // How often add() was called.
+  size_t made() const { return made_; }
   // Tells the plans of one owner from those of others.
   std::string fresh_prefix() { return std::to_string(++owners_) + "/"; }
 
@@ -70,7 +72,7 @@ class PlanCache {
     Entry entry;
     size_t bytes;
   };
-  size_t limit_, bytes_ = 0;
+  size_t limit_, bytes_ = 0, made_ = 0;
   uint64_t owners_ = 0;
   std::list<Kept> kept_;  // the latest used first
   std::map<std::string, std::list<Kept>::iterator, std::less<>> by_key_;

@@ -42,7 +42,7 @@ std::vector<Tensor> evaluate(const PlanNode& node, const std::vector<const Tenso
   }
   s.nodes.push_back(std::move(n));
   Plan plan(s, request);
-  for (size_t i = 0; i < plan.steps().size(); ++i) plan.run_step(i, nullptr);
+  for (size_t i = 0; i < plan.steps().size(); ++i) plan.run_step(i, nullptr, 0);
   std::vector<Tensor> results;
   size_t next = 0;
   for (const PlanValue& value : outputs)

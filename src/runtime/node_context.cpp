@@ -2,6 +2,7 @@
 
 #include <bit>
 #include <cstdint>
+#include <limits>
 #include <map>
 
 #include "runtime/cache.h"
@@ -55,7 +56,7 @@ class GraphSubPlan : public SubPlan {
     }
     runner_.begin(std::move(feeds));
     Runner::Tap none;
-    runner_.advance(pool, none, [] { return false; });
+    runner_.advance(pool, none, std::numeric_limits<double>::infinity());
     std::vector<TensorView> outputs;
     for (ValueId v : graph_->outputs) outputs.push_back(runner_.output(v));
     return outputs;

@@ -58,10 +58,10 @@ void Plan::resolve() {
   }
 }
 
-void Plan::bind(const std::map<ValueId, const std::byte*>& feeds) {
-  for (const auto& [id, data] : feeds) {
+void Plan::bind(const std::map<ValueId, Tensor>& feeds) {
+  for (const auto& [id, tensor] : feeds) {
     const auto it = feed_buffer_.find(id);
-    if (it != feed_buffer_.end()) feed_address_[it->second] = data;
+    if (it != feed_buffer_.end()) feed_address_[it->second] = tensor.raw();
   }
   for (Step& step : steps_) {
     for (size_t i = 0; i < step.inputs.size(); ++i) {
@@ -72,10 +72,9 @@ void Plan::bind(const std::map<ValueId, const std::byte*>& feeds) {
   }
 }
 
-void Plan::run_step(size_t i, ThreadPool* pool) {
+double Plan::run_step(size_t i, ThreadPool* pool, double now) {
   Step& step = steps_[i];
-  if (!step.run) return;
-  const Stopwatch watch;
+  if (!step.run) return now;
   RunContext r;
   r.inputs = step.in.data();
   r.outputs = step.out.data();
@@ -84,7 +83,8 @@ void Plan::run_step(size_t i, ThreadPool* pool) {
   RunFault fault;
   r.fault = &fault;
   step.run(r);
-  step.milliseconds = watch.milliseconds();
+  const double end = monotonic_milliseconds();
+  step.milliseconds = end - now;
   try {
     fault.check();
   } catch (Error& e) {
@@ -95,6 +95,7 @@ void Plan::run_step(size_t i, ThreadPool* pool) {
                                        : name_of_value(buffers_[static_cast<size_t>(input)].value)});
     throw;
   }
+  return end;
 }
 
 TensorView Plan::view(ValueId id) const {

@@ -154,8 +154,10 @@ class Plan {
   Plan(const Specialized& s, const PlanRequest& request);
 
   // Points the plan at the feeds' data (kept alive by the caller until the run ends).
-  void bind(const std::map<ValueId, const std::byte*>& feeds);
-  void run_step(size_t i, ThreadPool* pool);
+  void bind(const std::map<ValueId, Tensor>& feeds);
+  // Runs it at the moment `now` (in monotonic_milliseconds), and gives the moment when it is done: a look at
+  // the clock costs as much as a small step.
+  double run_step(size_t i, ThreadPool* pool, double now);
   // The value of a tap in logical order; a copy is made only where memory holds another order.
   Tensor tapped(ValueId id) const;
   // What it makes for the graph's outputs and the rest, by value; valid until the next run.

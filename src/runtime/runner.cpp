@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/stopwatch.h"
+
 namespace zp::runtime {
 namespace {
 
@@ -91,42 +93,48 @@ void Runner::start(std::string key, const std::shared_ptr<const Rest>& after) {
       request_.plans->add(key, {more.feeds, nullptr});
     }
   }
-  std::map<ValueId, const std::byte*> addresses;
-  for (const auto& [id, tensor] : values_) addresses[id] = tensor.raw();
-  plan->bind(addresses);
+  plan->bind(values_);
   plans_.push_back(std::move(plan));
   key_ = std::move(key);
   next_ = 0;
 }
 
-bool Runner::advance(ThreadPool* pool, Tap& tap, FunctionRef<bool()> enough) {
+bool Runner::advance(ThreadPool* pool, Tap& tap, double until) {
+  double now = monotonic_milliseconds();
   while (!finished_) {
     Plan& plan = *plans_.back();
     const std::vector<Step>& steps = plan.steps();
     while (next_ < steps.size()) {
-      plan.run_step(next_, pool);
+      now = plan.run_step(next_, pool, now);
       const std::vector<ValueId>& taps = steps[next_].taps;
       ++next_;
       for (ValueId v : taps) {
         if (!tap) break;
         const Tensor value = plan.tapped(v);
         tap(v, value.view());
+        now = monotonic_milliseconds();
       }
-      if (next_ < steps.size() && enough()) return false;
+      if (next_ < steps.size() && now >= until) return false;
     }
-    // An output that is an input is there already, and owned.
-    for (const auto& [id, buffer] : plan.made())
-      if (!values_.contains(id)) values_[id] = not_owned(plan.view(id));
     if (!plan.rest()) {
       finished_ = true;
       break;
     }
+    // An output that is an input is there already, and owned.
+    for (const auto& [id, buffer] : plan.made())
+      if (!values_.contains(id)) values_[id] = not_owned(plan.view(id));
     const std::shared_ptr<const Rest> rest = plan.rest();
     done_ += steps.size();
     start(key_, rest);
-    if (enough()) return false;
+    now = monotonic_milliseconds();
+    if (now >= until) return false;
   }
   return true;
+}
+
+TensorView Runner::output(ValueId id) const {
+  const auto found = values_.find(id);
+  return found != values_.end() ? found->second.view() : plans_.back()->view(id);
 }
 
 size_t Runner::total() const {

@@ -22,14 +22,14 @@ class Runner {
   // Plans for these feeds, which must hold what the request's feeds say. A run that was not finished is
   // dropped.
   void begin(std::map<ValueId, Tensor> feeds);
-  // Goes on until `enough` (asked after each step, and after each plan that is made) says so; true when all
-  // is done.
+  // Goes on until the clock (monotonic_milliseconds) is at `until`, as seen after each step and each plan
+  // that is made; true when all is done.
   using Tap = UniqueFunction<void(ValueId, const TensorView&)>;
-  bool advance(ThreadPool* pool, Tap& tap, FunctionRef<bool()> enough);
+  bool advance(ThreadPool* pool, Tap& tap, double until);
   bool finished() const { return finished_; }
 
   // After advance() gave true: an output of the graph, where it lies until the next begin().
-  TensorView output(ValueId id) const { return values_.at(id).view(); }
+  TensorView output(ValueId id) const;
 
   size_t done() const { return done_ + next_; }
   // Counts the nodes that are not planned yet as a step each.
@@ -42,7 +42,8 @@ class Runner {
 
   PlanRequest request_;
   std::string prefix_;
-  std::map<ValueId, Tensor> values_;  // fed and made so far; not owned where a plan's memory holds them
+  // Fed, and made by all plans but the last; not owned where a plan's memory holds them.
+  std::map<ValueId, Tensor> values_;
   std::vector<std::shared_ptr<Plan>> plans_;
   std::string key_;  // of the last of them
   size_t done_ = 0;  // steps of the plans before it

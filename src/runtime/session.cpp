@@ -97,7 +97,7 @@ class Session::Impl {
                    .op = e.details().op,
                    .hint = "give the input the dimensions that the model declares"});
     }
-    packed_.trim();
+    trim();
     odd_ = !odd.empty();
     for (std::string& o : odd) warn(std::move(o));
     begun_ = true;
@@ -107,10 +107,9 @@ class Session::Impl {
     if (!begun_) throw_error(ErrorCode::kInvalidArgument, "advance() was called before begin()");
     if (with_fed_) return with_fed_->advance(milliseconds, tap);
     if (runner_.finished()) return true;
-    const Stopwatch watch(milliseconds);
     const size_t before = runner_.plans().size();
-    const bool finished = runner_.advance(pool_.get(), tap, [&] { return watch.over(); });
-    if (runner_.plans().size() != before) packed_.trim();
+    const bool finished = runner_.advance(pool_.get(), tap, monotonic_milliseconds() + milliseconds);
+    if (runner_.plans().size() != before) trim();
     if (finished) compare_outputs();
     return finished;
   }
@@ -252,6 +251,13 @@ class Session::Impl {
       warnings_.push_back(std::move(warning));
   }
 
+  // After plans came, and others went for them.
+  void trim() {
+    if (plans_.made() == trimmed_) return;
+    packed_.trim();
+    trimmed_ = plans_.made();
+  }
+
   static constexpr size_t kMostWarnings = 100;
 
   std::shared_ptr<const Model> model_, source_;
@@ -260,6 +266,7 @@ class Session::Impl {
   PackedCache packed_;
   PlanCache plans_;
   Runner runner_;
+  size_t trimmed_ = 0;  // plans made before the last trim()
   bool begun_ = false, odd_ = false;
   std::vector<std::string> warnings_;
   std::set<ValueId> fed_;  // what `with_fed_` was made for
