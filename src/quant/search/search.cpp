@@ -17,6 +17,7 @@ constexpr size_t kMostSamples = 128;
 constexpr size_t kMostSamplesForDrop = 1024;
 // A quarter of the samples is held out, and all beyond so many that are not.
 constexpr size_t kMostCalibrating = 96;
+constexpr size_t kTooFew = 2;  // to hold one out
 // Bytes that the bytes of a smaller model are counted as a part of.
 constexpr double kSmall = 1e5;
 
@@ -77,6 +78,14 @@ void Search::end_samples() {
     split.out.push_back(split.rest[0]);
     for (const std::string& repair : by_default_) std::erase(config_.repairs, repair);
     by_default_.clear();
+  } else if (all == kTooFew) {
+    // Half of what ranges are made from is worth more than an honest judge.
+    warnings_.push_back(
+        "of two samples none was held out: both made the ranges, and both measured what was tried, so that "
+        "the "
+        "model may do worse on others");
+    for (SampleKeeper::Kept& s : split.out) split.rest.push_back(std::move(s));
+    split.out = split.rest;
   }
   OutputErrors::Samples held_out;
   std::vector<int32_t> labels;
