@@ -14,7 +14,9 @@
 #include "core/error.h"
 #include "files.h"
 #include "graphs/random_graph.h"
+#include "mutate.h"
 #include "onnx/onnx.h"
+#include "ops/cast.h"
 #include "runtime/prepare.h"
 #include "runtime/session.h"
 
@@ -32,8 +34,8 @@ void fill(const std::filesystem::path& folder) {
   }
 }
 
-// Zeros of the declared dimensions; 2 where none is declared. Empty when they would be large.
-std::vector<zp::runtime::Feed> zeros(const zp::Graph& graph) {
+// 0, 1, 2, 0, 1, ... in the declared dimensions; 2 where none is declared. Empty when they would be large.
+std::vector<zp::runtime::Feed> small_feeds(const zp::Graph& graph) {
   std::vector<zp::runtime::Feed> feeds;
   for (zp::ValueId v : graph.inputs) {
     const zp::Value& input = graph[v];
@@ -47,10 +49,15 @@ std::vector<zp::runtime::Feed> zeros(const zp::Graph& graph) {
         if (count > 65536) return {};
       }
     if (input.dtype == zp::DType::kUndefined) return {};
-    feeds.push_back(
-        {input.name, input.dtype == zp::DType::kString
-                         ? zp::Tensor::of_strings(dims, std::vector<std::string>(static_cast<size_t>(count)))
-                         : zp::Tensor(input.dtype, dims)});
+    if (input.dtype == zp::DType::kString) {
+      std::vector<std::string> texts(static_cast<size_t>(count));
+      feeds.push_back({input.name, zp::Tensor::of_strings(dims, std::move(texts))});
+      continue;
+    }
+    zp::Tensor values(zp::DType::kFloat32, dims);
+    float* to = values.mutable_data<float>().data();
+    for (int64_t i = 0; i < count; ++i) to[i] = static_cast<float>(i % 3);
+    feeds.push_back({input.name, zp::cast(values, input.dtype)});
   }
   return feeds;
 }
@@ -66,7 +73,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   try {
     auto model = std::make_shared<zp::Model>(zp::fuzz::read(data, size));
     zp::runtime::prepare(model->graph);
-    const std::vector<zp::runtime::Feed> feeds = zeros(model->graph);
+    const std::vector<zp::runtime::Feed> feeds = small_feeds(model->graph);
     if (feeds.size() != model->graph.inputs.size()) return 0;
     zp::runtime::SessionOptions options;
     options.memory_limit = kMemory;
