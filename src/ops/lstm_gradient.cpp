@@ -15,7 +15,7 @@ using kernels::LstmDerivative;
 
 // Where the activation's input was clipped, its output is that of the clip. False: the output alone does not
 // say.
-bool find(LstmDerivative& d, const LstmActivation& activation, float clip) {
+bool find(LstmDerivative& d, const RecurrentActivation& activation, float clip) {
   using enum kernels::Unary;
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
   const float slope = activation.parameters.a;

@@ -10,7 +10,8 @@
 namespace zp {
 namespace {
 
-using enum Lstm::Input;
+using enum Recurrent::Input;
+using enum Lstm::More;
 
 // Behind the inputs of an LSTM.
 enum Parameters : size_t { kWScale = kInputs, kWZeroPoint, kRScale, kRZeroPoint, kAll };
