@@ -326,8 +326,85 @@ def recurrent():
     b = Build("gru")
     x = b.input("x", [6, 2, 12])
     y, _ = b.add("GRU", x, b.weight(1, 24, 12), b.weight(1, 24, 8), b.weight(1, 48, scale=0.2), outputs=2, hidden_size=8, linear_before_reset=1)
-    b.facts["unsupported"] = "GRU"
     yield b.output(y)
+    b = Build("gru-bidirectional")
+    x = b.input("x", [6, 2, 12])
+    y, h = b.add("GRU", x, b.weight(2, 24, 12), b.weight(2, 24, 8), b.weight(2, 48, scale=0.2), outputs=2, hidden_size=8, direction="bidirectional")
+    b.output(h)
+    yield b.output(y)
+    b = Build("rnn")
+    x = b.input("x", [6, 2, 12])
+    y, _ = b.add("RNN", x, b.weight(1, 8, 12), b.weight(1, 8, 8), b.weight(1, 16, scale=0.2), outputs=2, hidden_size=8)
+    yield b.output(y)
+
+
+MICROSOFT = "com.microsoft"
+
+
+def attention_layer(b, op, heads, dims, *inputs, **attributes):
+    """Three products, attention, and a product behind it: a layer of a transformer as ONNX Runtime's optimizer writes it."""
+    x = b.input("x", dims)
+    width = dims[-1]
+    if op == "Attention":
+        y = b.add(op, x, b.weight(width, 3 * width), b.weight(3 * width, scale=0.2), *inputs, domain=MICROSOFT, num_heads=heads, **attributes)
+    else:
+        q, k, v = (b.add("MatMul", x, b.weight(width, width)) for _ in range(3))
+        y = b.add(op, q, k, v, b.weight(3 * width, scale=0.2), *inputs, domain=MICROSOFT, num_heads=heads, **attributes)
+    return b.output(b.add("MatMul", y, b.weight(width, width)), dims)
+
+
+@graph
+def optimized_transformers():
+    for op in ("Attention", "MultiHeadAttention"):
+        name = {"Attention": "attention", "MultiHeadAttention": "multi-head"}[op]
+        yield attention_layer(Build(f"{name}-plain"), op, 4, [2, 6, 32])
+        b = Build(f"{name}-mask")
+        yield attention_layer(b, op, 4, [2, 6, 32], b.constant(np.int32([[1] * 6, [1] * 4 + [0] * 2])))
+        b = Build(f"{name}-lengths")
+        yield attention_layer(b, op, 4, [2, 6, 32], b.constant(np.int32([6, 3])))
+        yield attention_layer(Build(f"{name}-causal"), op, 4, [2, 6, 32], unidirectional=1)
+    b = Build("multi-head-bias")
+    yield attention_layer(b, "MultiHeadAttention", 4, [2, 6, 32], "", b.weight(1, 4, 6, 6, scale=1))
+    b = Build("skip-layer-norm")
+    x = b.input("x", [2, 6, 32])
+    y = b.add("MatMul", x, b.weight(32, 32))
+    out, _, _, total = b.add(
+        "SkipLayerNormalization", y, x, b.weight(32, scale=1), b.weight(32, scale=0.3), b.weight(32, scale=0.3), outputs=4, domain=MICROSOFT
+    )
+    b.nodes[-1].output[1] = b.nodes[-1].output[2] = ""
+    b.output(b.add("MatMul", out, b.weight(32, 16)), [2, 6, 16])
+    yield b.output(total, [2, 6, 32])
+    b = Build("skip-simplified-layer-norm")
+    x = b.input("x", [2, 6, 32])
+    y = b.add("MatMul", x, b.weight(32, 32))
+    y = b.add("SkipSimplifiedLayerNormalization", y, x, b.weight(32, scale=1), domain=MICROSOFT, epsilon=1e-5)
+    yield b.output(b.add("MatMul", y, b.weight(32, 16)), [2, 6, 16])
+    b = Build("embed-layer-norm")
+    ids = b.input("ids", [2, 6], lambda random, dims: random.integers(0, 30, size=dims), kind=np.int32)
+    segments = b.input("segments", [2, 6], lambda random, dims: random.integers(0, 2, size=dims), kind=np.int32)
+    tables = (b.weight(30, 32, scale=1), b.weight(8, 32, scale=1), b.weight(2, 32, scale=1))
+    y, _ = b.add("EmbedLayerNormalization", ids, segments, *tables, b.weight(32, scale=1), b.weight(32, scale=0.3), outputs=2, domain=MICROSOFT)
+    yield b.output(b.add("MatMul", y, b.weight(32, 16)), [2, 6, 16])
+    for neighbours in (0, 1):
+        b = Build(f"rotary-{'neighbours' if neighbours else 'halves'}")
+        x = b.input("x", [2, 6, 32])
+        y = b.add("MatMul", x, b.weight(32, 32))
+        angles = np.outer(np.arange(16), 10.0 ** -np.arange(4)).astype(np.float32)
+        where = b.constant(np.int64([3]))
+        y = b.add("RotaryEmbedding", y, where, b.constant(np.cos(angles)), b.constant(np.sin(angles)), domain=MICROSOFT, interleaved=neighbours, num_heads=4)
+        yield b.output(b.add("MatMul", y, b.weight(32, 16)), [2, 6, 16])
+    for name, more in (("plain", {"alpha": 0.5}), ("transposed", {"transA": 1, "transB": 1}), ("batch", {"transBatchA": 1, "transBatchB": 1})):
+        b = Build(f"fused-matmul-{name}")
+        dims = [3, 24, 6] if name == "transposed" else [6, 3, 24] if name == "batch" else [3, 6, 24]
+        w = {"transposed": (16, 24), "batch": (24, 3, 16)}.get(name, (24, 16))
+        yield b.output(b.add("FusedMatMul", b.input("x", dims), b.weight(*w), domain=MICROSOFT, **more), [3, 6, 16])
+    b = Build("fused-gemm")
+    y = b.add("FusedGemm", b.input("x", [5, 24]), b.weight(16, 24), b.weight(16, scale=0.3), domain=MICROSOFT, transB=1, activation="LeakyRelu", activation_alpha=0.2)
+    yield b.output(y, [5, 16])
+    b = Build("fused-conv")
+    x, z = b.input("x", [1, 4, 8, 8]), b.input("z", [1, 6, 8, 8])
+    y = b.add("FusedConv", x, b.weight(6, 4, 3, 3), b.weight(6, scale=0.3), z, domain=MICROSOFT, pads=[1] * 4, activation="Relu")
+    yield b.output(y, [1, 6, 8, 8])
 
 
 @graph

@@ -1,0 +1,190 @@
+#include "ops/attention.h"
+
+#include <cmath>
+#include <limits>
+
+namespace zp {
+
+void Attend::add_bias(ValueId bias) { bias_ = bias_ == kNoValue ? bias : c.add("Add", {bias_, bias}); }
+
+void Attend::allow(ValueId allowed, float hidden) {
+  add_bias(c.add("Where", {allowed, number(0), number(hidden)}));
+}
+
+ValueId Attend::all_steps() {
+  const ValueId steps = c.add("Range", {add_int(c, 0), add_length(c, k, 2), add_int(c, 1)});
+  return c.add("Unsqueeze", {steps, add_ints(c, {0})});
+}
+
+ValueId Attend::in_window(int64_t before, int64_t after, ValueId first) {
+  ValueId from = c.add("Range", {add_int(c, 0), add_length(c, q, 2), add_int(c, 1)});
+  from = c.add("Unsqueeze", {from, add_ints(c, {1})});  // [steps, 1]
+  if (first != kNoValue) {
+    from = c.add("Add", {from, first});
+  } else if (past != kNoValue) {
+    from = c.add("Add", {from, past});
+  }
+  const ValueId to = all_steps();
+  ValueId allowed = kNoValue;
+  if (after >= 0)
+    allowed = c.add("LessOrEqual", {to, after == 0 ? from : c.add("Add", {from, add_int(c, after)})});
+  if (before >= 0) {
+    const ValueId near = c.add("LessOrEqual", {c.add("Sub", {from, add_int(c, before)}), to});
+    allowed = allowed == kNoValue ? near : c.add("And", {allowed, near});
+  }
+  return allowed;
+}
+
+ValueId Attend::add(float scale, std::optional<int64_t> size, bool guard) {
+  ValueId factor = kNoValue;
+  if (scale != 0 || size) {
+    factor = number(scale != 0 ? scale : 1 / std::sqrt(static_cast<float>(*size)));
+  } else {
+    const ValueId length = c.add("CastLike", {add_length(c, q, 3), q});
+    factor = c.add("Reciprocal", {c.add("Sqrt", {length})});
+  }
+  const ValueId turned = c.add("Transpose", {k}, {{"perm", std::vector<int64_t>{0, 1, 3, 2}}});
+  c.add("MatMul", {c.add("Mul", {q, factor}), turned});
+  reached(Point::kProduct);
+  if (softcap == 0) reached(Point::kCapped);
+  ValueId scores = c.nodes.back().outputs[0];
+  if (softcap != 0) {
+    const ValueId cap = number(softcap);
+    c.add("Mul", {c.add("Tanh", {c.add("Div", {scores, cap})}), cap});
+    reached(Point::kCapped);
+    scores = c.nodes.back().outputs[0];
+  }
+  if (bias_ != kNoValue) {
+    c.add("Add", {scores, bias_});
+    scores = c.nodes.back().outputs[0];
+  }
+  if (output_ && point_ == Point::kBiased) {
+    if (bias_ == kNoValue) scores = c.add("Identity", {scores});
+    scores = gives_output(c, *output_);
+  }
+  const ValueId soft = c.add("Softmax", {scores}, {{"axis", int64_t{-1}}});
+  if (guard && bias_ != kNoValue) {
+    const ValueId best = c.add("ReduceMax", {bias_, add_ints(c, {-1})});
+    const ValueId hidden = c.add("Equal", {best, number(-std::numeric_limits<float>::infinity())});
+    c.add("Where", {hidden, number(0), soft});
+  }
+  reached(Point::kProbabilities);
+  return c.add("MatMul", {c.nodes.back().outputs[0], v});
+}
+
+namespace {
+
+// ---- ai.onnx
+
+// Inputs.
+enum : size_t { kQ, kK, kV, kMask, kPastKey, kPastValue, kLengths };
+// Outputs.
+enum : size_t { kY, kPresentKey, kPresentValue, kScores };
+
+constexpr float kHidden = -std::numeric_limits<float>::infinity();
+
+// Keys or values after those of the past, [batch, heads, all, size]; output `present` has them.
+ValueId with_past(Canonicalize& c, ValueId x, size_t past, size_t present) {
+  if (c.node.input(past) != kNoValue) {
+    c.add("Concat", {c.node.inputs[past], x}, {{"axis", int64_t{2}}});
+  } else if (c.node.output(present) != kNoValue) {
+    c.add("Identity", {x});
+  } else {
+    return x;
+  }
+  return gives_output(c, present);
+}
+
+// Each head `times` times, one copy beside the other.
+ValueId repeated(Canonicalize& c, ValueId x, int64_t heads, int64_t times) {
+  std::vector<int64_t> from;
+  for (int64_t head = 0; head < heads; ++head) from.insert(from.end(), static_cast<size_t>(times), head);
+  return c.add("Gather", {x, add_ints(c, from)}, {{"axis", int64_t{1}}});
+}
+
+// The mask as an additive one, -inf for steps that it does not reach.
+ValueId bias_of_mask(Canonicalize& c, Attend& a) {
+  ValueId mask = c.node.inputs[kMask];
+  if (c.graph[mask].dtype == DType::kBool) mask = c.add("Where", {mask, a.number(0), a.number(kHidden)});
+  const int64_t rank = rank_of(c, kMask);
+  if (rank < 1) return mask;
+  // Pads: zeros, and behind the last dimension as many as are missing.
+  const ValueId missing = c.add("Sub", {add_length(c, a.k, 2), add_length(c, mask, rank - 1)});
+  const ValueId some = c.add("Unsqueeze", {c.add("Max", {missing, add_int(c, 0)}), add_ints(c, {0})});
+  const std::vector<int64_t> none(static_cast<size_t>(2 * rank - 1), 0);
+  const ValueId pads = c.add("Concat", {add_ints(c, none), some}, {{"axis", int64_t{0}}});
+  return c.add("Pad", {mask, pads, a.number(kHidden)});
+}
+
+void expand(Canonicalize& c) {
+  need_inputs(c, {kQ, kK, kV});
+  const Node& n = c.node;
+  const int64_t rank = rank_of(c, kQ);
+  if (rank != 3 && rank != 4)
+    c.fail(ErrorCode::kInvalidModel, {"the inputs should have three or four dimensions, not ", rank});
+  if ((n.input(kPastKey) == kNoValue) != (n.input(kPastValue) == kNoValue))
+    c.fail(ErrorCode::kInvalidModel, "past_key and past_value come together");
+  int64_t heads = n.int_attribute("q_num_heads", 0), shared = n.int_attribute("kv_num_heads", 0);
+  std::optional<int64_t> size;
+  Attend a(c);
+  a.q = n.inputs[kQ];
+  a.k = n.inputs[kK];
+  a.v = n.inputs[kV];
+  if (rank == 3) {
+    if (heads <= 0 || shared <= 0)
+      c.fail(ErrorCode::kInvalidModel, "inputs of three dimensions need q_num_heads and kv_num_heads");
+    if (const auto width = known_dim(c, kQ, 2)) size = *width / heads;
+    a.q = add_split_heads(c, a.q, heads);
+    a.k = add_split_heads(c, a.k, shared);
+    a.v = add_split_heads(c, a.v, shared);
+  } else {
+    size = known_dim(c, kQ, 3);
+    const auto of_q = known_dim(c, kQ, 1), of_k = known_dim(c, kK, 1);
+    if (!of_q || !of_k) c.fail(ErrorCode::kUnsupportedOperator, "the number of heads is not known");
+    heads = *of_q;
+    shared = *of_k;
+  }
+  if (shared < 1 || heads % shared != 0)
+    c.fail(ErrorCode::kInvalidModel, {heads, " heads do not share ", shared, " of keys and values"});
+  a.k = with_past(c, a.k, kPastKey, kPresentKey);
+  a.v = with_past(c, a.v, kPastValue, kPresentValue);
+  if (heads != shared) {
+    a.k = repeated(c, a.k, shared, heads / shared);
+    a.v = repeated(c, a.v, shared, heads / shared);
+  }
+  if (n.input(kPastKey) != kNoValue) a.past = add_length(c, n.inputs[kPastKey], 2);
+  a.softcap = n.float_attribute("softcap", 0);
+
+  if (n.input(kMask) != kNoValue) a.add_bias(bias_of_mask(c, a));
+  const auto each = [&](ValueId lengths) {  // [batch] as [batch, 1, 1, 1]
+    return c.add("Reshape", {lengths, add_ints(c, {-1, 1, 1, 1})});
+  };
+  ValueId first = kNoValue;
+  if (n.input(kLengths) != kNoValue && a.past == kNoValue)
+    first = each(c.add("Sub", {n.inputs[kLengths], add_length(c, a.q, 2)}));
+  if (n.int_attribute("is_causal", 0) != 0) a.allow(a.in_window(-1, 0, first), kHidden);
+  const int64_t before = n.int_attribute("left_window_size", -1),
+                after = n.int_attribute("right_window_size", -1);
+  if (before >= 0 || after >= 0) a.allow(a.in_window(before, after, first), kHidden);
+  if (n.input(kLengths) != kNoValue)
+    a.allow(c.add("Less", {a.all_steps(), each(n.inputs[kLengths])}), kHidden);
+
+  if (n.output(kScores) != kNoValue) {
+    const int64_t mode = n.int_attribute("qk_matmul_output_mode", 0);
+    if (mode < 0 || mode > 3) c.fail(ErrorCode::kInvalidModel, {"qk_matmul_output_mode is ", mode});
+    a.gives(static_cast<Attend::Point>(mode), kScores);
+  }
+  const ValueId y = a.add(n.float_attribute("scale", 0), size, true);
+  if (rank == 4) {
+    gives_output(c, kY);
+    return;
+  }
+  const ValueId together = c.add("Transpose", {y}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
+  c.finish("Reshape", {together, add_ints(c, {0, 0, -1})});
+}
+
+constexpr OpDef kAttention = {.name = "Attention", .since = 23, .types = "*", .canonicalize = expand};
+const RegisterOps kRegistered({&kAttention});
+
+}  // namespace
+}  // namespace zp

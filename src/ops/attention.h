@@ -1,0 +1,57 @@
+// The nodes that attention is made of, for the operators that are it: Attention of ai.onnx, and Attention and
+// MultiHeadAttention of com.microsoft.
+//
+//   y = softmax(softcap(scale q k^T) + bias) v
+//
+// q is [batch, heads, steps, size], k and v [batch, heads, all, size], where "all" counts what is kept of
+// steps before these, too. A bias broadcasts to [batch, heads, steps, all]; -inf there hides a step.
+#pragma once
+
+#include "ops/expansion.h"
+
+namespace zp {
+
+class Attend {
+ public:
+  explicit Attend(Canonicalize& context) : c(context) {}
+
+  ValueId q = kNoValue, k = kNoValue, v = kNoValue;
+  ValueId past = kNoValue;  // how many steps came before these, a scalar; kNoValue: none
+  float softcap = 0;        // 0: none
+
+  // Adds to the bias.
+  void add_bias(ValueId bias);
+  // Hides the steps that `allowed` (bool) does not allow: with `hidden`, or less.
+  void allow(ValueId allowed, float hidden);
+  // Hides what comes later than a step.
+  void hide_later(float hidden) { allow(in_window(-1, 0, kNoValue), hidden); }
+  // Which steps a step sees: `before` earlier and `after` later ones, -1: any number. `first`: where the
+  // first of q stands among all, as [batch, 1, 1, 1]; kNoValue: after the past.
+  ValueId in_window(int64_t before, int64_t after, ValueId first);
+  // [1, all], the numbers of steps
+  ValueId all_steps();
+
+  // What has been asked for on the way; the last node gives it.
+  enum class Point : uint8_t { kProduct, kCapped, kBiased, kProbabilities };
+  void gives(Point point, size_t output) {
+    point_ = point;
+    output_ = output;
+  }
+
+  // The nodes up to [batch, heads, steps, size]. `scale`: 0 for 1 / sqrt(size). `size`: of a head, if it is
+  // known. `guard`: rows that are hidden wholly are zeros.
+  ValueId add(float scale, std::optional<int64_t> size, bool guard);
+
+  ValueId number(float value) { return c.number(value); }
+
+ private:
+  void reached(Point point) {
+    if (output_ && point == point_) gives_output(c, *output_);
+  }
+  Canonicalize& c;
+  ValueId bias_ = kNoValue;
+  Point point_ = Point::kProduct;
+  std::optional<size_t> output_;
+};
+
+}  // namespace zp

@@ -1,0 +1,87 @@
+// RotaryEmbedding (ai.onnx and com.microsoft): pairs of numbers of each head are rotated by angles that grow
+// with the position (Su et al. 2021). It becomes slices, products and sums.
+#include "ops/expansion.h"
+
+namespace zp {
+namespace {
+
+struct Inputs {
+  size_t positions, cosines, sines;
+};
+
+// x is [batch, steps, heads * size], or [batch, heads, steps, size].
+void expand(Canonicalize& c, const Inputs& at) {
+  const Node& n = c.node;
+  need_inputs(c, {0, at.cosines, at.sines});
+  const int64_t rank = rank_of(c, 0);
+  if (rank != 3 && rank != 4)
+    c.fail(ErrorCode::kInvalidModel, {"the input should have three or four dimensions, not ", rank});
+  int64_t rotated = n.int_attribute("rotary_embedding_dim", 0);
+  const bool whole = rotated == 0;
+  if (whole) {
+    const auto half = known_dim(c, at.cosines, static_cast<size_t>(rank_of(c, at.cosines) - 1));
+    if (!half) c.fail(ErrorCode::kUnsupportedOperator, "the size of a head is not known");
+    rotated = 2 * *half;
+  }
+  if (rotated < 2 || rotated % 2 != 0)
+    c.fail(ErrorCode::kInvalidModel, {"rotary_embedding_dim is ", rotated, ", not an even number"});
+  const int64_t heads = n.int_attribute("num_heads", 0);
+  if (rank == 3 && heads <= 0 && !whole)
+    c.fail(ErrorCode::kInvalidModel, "an input of three dimensions needs num_heads");
+
+  // [batch, steps, heads, size], or as it is
+  ValueId x = n.inputs[0];
+  if (rank == 3) {
+    x = c.add("Reshape", {x, add_ints(c, heads > 0 ? std::vector<int64_t>{0, 0, heads, -1}
+                                                   : std::vector<int64_t>{0, 0, -1, rotated})});
+  }
+  const int64_t of_heads = rank == 3 ? 2 : 1;
+  ValueId positions = n.input(at.positions);
+  if (positions != kNoValue && rank_of(c, at.positions) == 1) {  // one number: where the steps begin
+    const ValueId steps =
+        c.add("Range", {add_int(c, 0), add_length(c, n.inputs[0], rank - 2), add_int(c, 1)});
+    positions = c.add("Unsqueeze", {c.add("Add", {steps, positions}), add_ints(c, {0})});
+  }
+  const auto angles = [&](size_t input) {
+    ValueId table = n.inputs[input];
+    if (positions != kNoValue) table = c.add("Gather", {table, positions});
+    return c.add("Unsqueeze", {table, add_ints(c, {of_heads})});
+  };
+  const ValueId cosine = angles(at.cosines), sine = angles(at.sines);
+
+  const bool neighbours = n.int_attribute("interleaved", 0) != 0;
+  const ValueId a = neighbours ? add_slice(c, x, 3, 0, rotated, 2) : add_slice(c, x, 3, 0, rotated / 2),
+                b = neighbours ? add_slice(c, x, 3, 1, rotated, 2) : add_slice(c, x, 3, rotated / 2, rotated);
+  ValueId real = c.add("Sub", {c.add("Mul", {a, cosine}), c.add("Mul", {b, sine})});
+  ValueId imaginary = c.add("Add", {c.add("Mul", {a, sine}), c.add("Mul", {b, cosine})});
+  const NewAttributes last = {{"axis", int64_t{-1}}};
+  std::vector<ValueId> parts = {real, imaginary};
+  if (neighbours) {
+    real = c.add("Unsqueeze", {real, add_ints(c, {4})});
+    imaginary = c.add("Unsqueeze", {imaginary, add_ints(c, {4})});
+    parts = {c.add("Reshape", {c.add("Concat", {real, imaginary}, last), add_ints(c, {0, 0, 0, rotated})})};
+  }
+  if (!whole) parts.push_back(add_slice(c, x, 3, rotated, std::numeric_limits<int64_t>::max()));
+  if (rank == 4) return c.finish("Concat", parts, last);
+  c.finish("Reshape", {c.add("Concat", parts, last), add_ints(c, {0, 0, -1})});
+}
+
+void expand_standard(Canonicalize& c) { expand(c, {.positions = 3, .cosines = 1, .sines = 2}); }
+
+void expand_microsoft(Canonicalize& c) {
+  need_inputs(c, {1});
+  if (c.node.float_attribute("scale", 1) != 1)
+    c.fail(ErrorCode::kUnsupportedOperator, "a scale other than 1 is not supported");
+  if (c.node.int_attribute("is_packed_batching", 0) != 0)
+    c.fail(ErrorCode::kUnsupportedOperator, "packed batches are not supported");
+  expand(c, {.positions = 1, .cosines = 2, .sines = 3});
+}
+
+constexpr OpDef kStandard = {
+    .name = "RotaryEmbedding", .since = 23, .types = "*", .canonicalize = expand_standard};
+constexpr OpDef kOfMicrosoft = {
+    .domain = kMicrosoft, .name = "RotaryEmbedding", .types = "*", .canonicalize = expand_microsoft};
+const RegisterOps kRegistered({&kStandard, &kOfMicrosoft});
+
+}  // namespace
+}  // namespace zp
