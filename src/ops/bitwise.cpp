@@ -1,0 +1,142 @@
+// BitwiseAnd, BitwiseOr, BitwiseXor, BitwiseNot and BitShift, of integers.
+#include <type_traits>
+
+#include "ops/binary.h"
+#include "ops/unary.h"
+
+namespace zp {
+namespace {
+
+using kernels::Broadcast;
+
+constexpr int64_t kGrain = 16384;
+
+enum class Bits : uint8_t { kAnd, kOr, kXor, kLeft, kRight };
+
+// A shift by as many bits as there are, by more, or by a negative number, leaves what the sign says: -1 of a
+// negative number to the right, else 0.
+template <class T>
+T apply(Bits f, T a, T b) {
+  using Unsigned = std::make_unsigned_t<T>;
+  const bool fits = static_cast<Unsigned>(b) < 8 * sizeof(T);
+  switch (f) {
+    case Bits::kAnd:
+      return a & b;
+    case Bits::kOr:
+      return a | b;
+    case Bits::kXor:
+      return a ^ b;
+    case Bits::kLeft:
+      return fits ? static_cast<T>(static_cast<Unsigned>(a) << b) : T{0};
+    case Bits::kRight:
+      return fits ? static_cast<T>(a >> b) : static_cast<T>(a < 0 ? -1 : 0);
+  }
+  return 0;
+}
+
+template <class T>
+Kernel of_width(Bits f, const Broadcast& shape) {
+  return [=](const RunContext& r) {
+    r.parallel_range(shape.size(), kGrain, [&](int64_t begin, int64_t end) {
+      const int64_t step_a = shape.inner_moves(0), step_b = shape.inner_moves(1);
+      shape.walk(begin, end, [&](const auto& offsets, int64_t out, int64_t count) {
+        const T *a = r.in<T>(0) + offsets[0], *b = r.in<T>(1) + offsets[1];
+        T* to = r.out<T>(0) + out;
+        for (int64_t i = 0; i < count; ++i) to[i] = apply(f, a[i * step_a], b[i * step_b]);
+      });
+    });
+  };
+}
+
+bool is_signed(DType type) {
+  return type == DType::kInt8 || type == DType::kInt16 || type == DType::kInt32 || type == DType::kInt64;
+}
+bool is_unsigned(DType type) {
+  return type == DType::kUint8 || type == DType::kUint16 || type == DType::kUint32 || type == DType::kUint64;
+}
+
+Kernel of_signed(Bits f, DType type, const Broadcast& shape) {
+  switch (bits_of(type)) {
+    case 8:
+      return of_width<int8_t>(f, shape);
+    case 16:
+      return of_width<int16_t>(f, shape);
+    case 32:
+      return of_width<int32_t>(f, shape);
+    default:
+      return of_width<int64_t>(f, shape);
+  }
+}
+
+Kernel prepare(PrepareContext& c, Bits f) {
+  require_inputs(c, 2);
+  require_same_type(c);
+  const DType type = c.dtype(0);
+  if (!is_unsigned(type) && !is_signed(type)) fail_type(c);
+  const Broadcast shape = broadcast_of(c);
+  if (f == Bits::kRight && is_signed(type)) return of_signed(f, type, shape);
+  switch (bits_of(type)) {
+    case 8:
+      return of_width<uint8_t>(f, shape);
+    case 16:
+      return of_width<uint16_t>(f, shape);
+    case 32:
+      return of_width<uint32_t>(f, shape);
+    default:
+      return of_width<uint64_t>(f, shape);
+  }
+}
+
+template <Bits kFunction>
+Kernel prepare_bitwise(PrepareContext& c) {
+  return prepare(c, kFunction);
+}
+
+Kernel prepare_shift(PrepareContext& c) {
+  const std::string direction = c.node().string_attribute("direction", "");
+  if (direction != "LEFT" && direction != "RIGHT")
+    c.fail(ErrorCode::kInvalidModel, {"direction is '", direction, "', neither LEFT nor RIGHT"});
+  return prepare(c, direction == "LEFT" ? Bits::kLeft : Bits::kRight);
+}
+
+Kernel prepare_not(PrepareContext& c) {
+  const DType type = c.dtype(0);
+  if (!is_unsigned(type) && !is_signed(type)) fail_type(c);
+  const int64_t bytes = element_count(c.dims(0)) * bits_of(type) / 8;
+  c.in_place(0);
+  return [bytes](const RunContext& r) {
+    r.parallel_range(bytes, kGrain, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) r.out<uint8_t>(0)[i] = static_cast<uint8_t>(~r.in<uint8_t>(0)[i]);
+    });
+  };
+}
+
+constexpr std::string_view kWhyFloat = "works on bits, not on activations";
+
+constexpr OpDef of_two(std::string_view name, int since, std::string_view opsets,
+                       Kernel (*prepare)(PrepareContext&)) {
+  return {.name = name,
+          .opsets = opsets,
+          .since = since,
+          .infer = infer_broadcast,
+          .prepare = prepare,
+          .layout = any_layout,
+          .broadcasts = true,
+          .quant = {.why_float = kWhyFloat}};
+}
+
+constexpr OpDef kAnd = of_two("BitwiseAnd", 18, "18cCsSiIlL", prepare_bitwise<Bits::kAnd>);
+constexpr OpDef kOr = of_two("BitwiseOr", 18, "18cCsSiIlL", prepare_bitwise<Bits::kOr>);
+constexpr OpDef kXor = of_two("BitwiseXor", 18, "18cCsSiIlL", prepare_bitwise<Bits::kXor>);
+constexpr OpDef kShift = of_two("BitShift", 11, "11CSIL 28csil", prepare_shift);
+constexpr OpDef kNot = {.name = "BitwiseNot",
+                        .opsets = "18cCsSiIlL",
+                        .since = 18,
+                        .infer = infer_same,
+                        .prepare = prepare_not,
+                        .layout = any_layout,
+                        .quant = {.why_float = kWhyFloat}};
+const RegisterOps kRegistered({&kAnd, &kOr, &kXor, &kShift, &kNot});
+
+}  // namespace
+}  // namespace zp
