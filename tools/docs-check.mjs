@@ -229,6 +229,7 @@ const theirs = new Set([
   'docs/OperatorKernels.md',
   'docs/operators.md',
   'js/web/docs/webgpu-operators.md',
+  'src/frontends/onnx/docs/supported_ops.md',
   'docs/ELSEWHERE.md',
 ]);
 
