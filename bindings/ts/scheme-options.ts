@@ -3,7 +3,9 @@ import type { Range } from './engine/module.ts';
 import type { TrainingOptions } from './quantize.ts';
 import type { Target } from './schema.ts';
 
+/** A mode by its name: see `mode` of the options. */
 export type QuantizeMode = 'auto' | 'dynamic' | 'float16' | 'qat' | 'static' | 'weight-only' | (string & {});
+/** How a quantized model is written: pairs of Q and DQ, or operators that take integers. */
 export type ModelFormat = 'qdq' | 'qoperator';
 
 /** What is to be quantized, and how. */

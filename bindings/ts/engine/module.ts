@@ -19,6 +19,7 @@ export interface Handle {
 /** A dimension: a number, a name, or '?' for one that is not known. */
 export type Dim = number | string;
 
+/** An input or output of a model: its name, element type and dimensions (numbers, names or `?`). */
 export interface ValueInfo {
   name: string;
   type: TensorType;
@@ -113,6 +114,7 @@ export interface StepInfo {
   milliseconds: number;
 }
 
+/** The smallest and the largest number that a value covers. */
 export interface Range {
   min: number;
   max: number;
@@ -226,6 +228,7 @@ export interface EngineFinding {
   remedies: EngineRemedy[];
 }
 
+/** What became of one layer, and why. */
 export interface LayerReport {
   node: string;
   /** `Conv` or `com.microsoft.Gelu`. */
