@@ -113,7 +113,14 @@ function typeOf({ kind, choices, open }) {
   }
 }
 
-const named = { mode: 'QuantizeMode', format: 'ModelFormat' };
+/** Options whose type has a name of its own, with words for it. */
+const named = {
+  mode: { type: 'QuantizeMode', words: 'A mode by its name: see `mode` of the options.' },
+  format: {
+    type: 'ModelFormat',
+    words: 'How a quantized model is written: pairs of Q and DQ, or operators that take integers.',
+  },
+};
 
 /** The text of bindings/ts/scheme-options.ts. */
 export function typesOf(schema) {
@@ -123,12 +130,12 @@ export function typesOf(schema) {
       lines.length === 1
         ? `  /** ${lines[0]} */`
         : ['  /**', ...lines.map((l) => `   * ${l}`.trimEnd()), '   */'].join('\n');
-    return `${text}\n  ${option.name}?: ${named[option.name] ?? typeOf(option)} | undefined;`;
+    return `${text}\n  ${option.name}?: ${named[option.name]?.type ?? typeOf(option)} | undefined;`;
   };
   const members = (group) => groups(schema, group).map(member).join('\n');
   const alias = Object.entries(named).map(
-    ([name, type]) =>
-      `export type ${type} = ${typeOf(schema.options.find((option) => option.name === name))};`,
+    ([name, { type, words }]) =>
+      `/** ${words} */\nexport type ${type} = ${typeOf(schema.options.find((option) => option.name === name))};`,
   );
   const text = `// Written by \`node tools/options.mjs\` from the engine's own table of options (src/quant/options.h): change it there.
 import type { Range } from './engine/module.ts';
