@@ -63,7 +63,7 @@ function compareInputs({ name, inputs, since: oldestRead }, { forms }) {
   const versions = Object.keys(forms)
     .map(Number)
     .sort((a, b) => a - b);
-  const newest = versions.filter((version) => version <= inMemory).at(-1) ?? versions[0];
+  const newest = versions.filter((version) => version <= inMemory).at(-1) ?? versions.at(-1);
   const { names } = forms[newest];
   // Of one input, messages give no name.
   const now = words.filter(({ end }) => end > inMemory);

@@ -117,7 +117,6 @@ ValueId bias_of_mask(Canonicalize& c, Attend& a) {
 }
 
 void expand(Canonicalize& c) {
-  need_inputs(c, {kQ, kK, kV});
   const Node& n = c.node;
   const int64_t rank = rank_of(c, kQ);
   if (rank != 3 && rank != 4)
@@ -183,7 +182,11 @@ void expand(Canonicalize& c) {
   c.finish("Reshape", {together, add_ints(c, {0, 0, -1})});
 }
 
-constexpr OpDef kAttention = {.name = "Attention", .since = 23, .types = "*", .canonicalize = expand};
+constexpr OpDef kAttention = {.name = "Attention",
+                              .inputs = "Q K V attn_mask? past_key? past_value? nonpad_kv_seqlen?",
+                              .since = 23,
+                              .types = "*",
+                              .canonicalize = expand};
 const RegisterOps kRegistered({&kAttention});
 
 }  // namespace

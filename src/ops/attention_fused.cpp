@@ -64,7 +64,6 @@ ValueId unpacked(Canonicalize& c, ValueId x, int64_t index) {
 }
 
 void expand_multi_head(Canonicalize& c) {
-  need_inputs(c, {kQuery});
   const Node& n = c.node;
   const Common common = common_of(c);
   refuse_input(c, 8, "past_sequence_length");
@@ -133,7 +132,6 @@ void expand_multi_head(Canonicalize& c) {
 enum : size_t { kInput, kWeights, kBiases, kMaskIndex, kPast, kExtraBias };
 
 void expand_attention(Canonicalize& c) {
-  need_inputs(c, {kInput, kWeights});
   const Node& n = c.node;
   const Common common = common_of(c);
   refuse_input(c, 6, "past_sequence_length");
@@ -175,10 +173,19 @@ void expand_attention(Canonicalize& c) {
   finish(c, a.add(n.float_attribute("scale", 0), widths[0] / common.heads, false));
 }
 
-constexpr OpDef kMultiHead = {
-    .domain = kMicrosoft, .name = "MultiHeadAttention", .types = "*", .canonicalize = expand_multi_head};
+constexpr OpDef kMultiHead = {.domain = kMicrosoft,
+                              .name = "MultiHeadAttention",
+                              .inputs =
+                                  "query key? value? bias? key_padding_mask? attention_bias? past_key? "
+                                  "past_value? past_sequence_length? cache_indirection?",
+                              .types = "*",
+                              .canonicalize = expand_multi_head};
 constexpr OpDef kAttention = {
-    .domain = kMicrosoft, .name = "Attention", .types = "*", .canonicalize = expand_attention};
+    .domain = kMicrosoft,
+    .name = "Attention",
+    .inputs = "input weights bias? mask_index? past? attention_bias? past_sequence_length?",
+    .types = "*",
+    .canonicalize = expand_attention};
 const RegisterOps kRegistered({&kMultiHead, &kAttention});
 
 }  // namespace

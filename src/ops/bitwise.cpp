@@ -69,7 +69,6 @@ Kernel of_signed(Bits f, DType type, const Broadcast& shape) {
 }
 
 Kernel prepare(PrepareContext& c, Bits f) {
-  require_inputs(c, 2);
   require_same_type(c);
   const DType type = c.dtype(0);
   if (!is_unsigned(type) && !is_signed(type)) fail_type(c);
@@ -113,9 +112,10 @@ Kernel prepare_not(PrepareContext& c) {
 
 constexpr std::string_view kWhyFloat = "works on bits, not on activations";
 
-constexpr OpDef of_two(std::string_view name, int since, std::string_view opsets,
+constexpr OpDef of_two(std::string_view name, std::string_view inputs, int since, std::string_view opsets,
                        Kernel (*prepare)(PrepareContext&)) {
   return {.name = name,
+          .inputs = inputs,
           .opsets = opsets,
           .since = since,
           .infer = infer_broadcast,
@@ -125,10 +125,10 @@ constexpr OpDef of_two(std::string_view name, int since, std::string_view opsets
           .quant = {.why_float = kWhyFloat}};
 }
 
-constexpr OpDef kAnd = of_two("BitwiseAnd", 18, "18cCsSiIlL", prepare_bitwise<Bits::kAnd>);
-constexpr OpDef kOr = of_two("BitwiseOr", 18, "18cCsSiIlL", prepare_bitwise<Bits::kOr>);
-constexpr OpDef kXor = of_two("BitwiseXor", 18, "18cCsSiIlL", prepare_bitwise<Bits::kXor>);
-constexpr OpDef kShift = of_two("BitShift", 11, "11CSIL 28csil", prepare_shift);
+constexpr OpDef kAnd = of_two("BitwiseAnd", "A B", 18, "18cCsSiIlL", prepare_bitwise<Bits::kAnd>);
+constexpr OpDef kOr = of_two("BitwiseOr", "A B", 18, "18cCsSiIlL", prepare_bitwise<Bits::kOr>);
+constexpr OpDef kXor = of_two("BitwiseXor", "A B", 18, "18cCsSiIlL", prepare_bitwise<Bits::kXor>);
+constexpr OpDef kShift = of_two("BitShift", "X Y", 11, "11CSIL 28csil", prepare_shift);
 constexpr OpDef kNot = {.name = "BitwiseNot",
                         .opsets = "18cCsSiIlL",
                         .since = 18,

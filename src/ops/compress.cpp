@@ -15,7 +15,6 @@ std::vector<int64_t> chosen(const Tensor& condition) {
 }
 
 void infer(InferContext& c) {
-  c.require(c.has_input(1), "the condition is missing");
   const SymShape* x = c.shape(0);
   const Tensor* condition = c.shape_argument(1);
   if (condition) {
@@ -61,6 +60,7 @@ Kernel prepare(PrepareContext& c) {
 }
 
 constexpr OpDef kCompress = {.name = "Compress",
+                             .inputs = "input condition",
                              .opsets = "9A 28b axis<0:11",
                              .since = 9,
                              .types = "Tb",

@@ -22,7 +22,6 @@ ValueId transposed(Canonicalize& c, size_t input, std::string_view last, std::st
 }
 
 void expand_matmul(Canonicalize& c) {
-  need_inputs(c, {0, 1});
   const ValueId a = transposed(c, 0, "transA", "transBatchA"), b = transposed(c, 1, "transB", "transBatchB");
   const float alpha = c.node.float_attribute("alpha", 1);
   if (alpha == 1) return c.finish("MatMul", {a, b});
@@ -78,7 +77,6 @@ ValueId add_product(Canonicalize& c, std::string_view type, std::initializer_lis
 }
 
 void expand_gemm(Canonicalize& c) {
-  need_inputs(c, {0, 1});
   const std::string name = c.node.string_attribute("activation", "");
   std::vector<float> parameters;
   for (const std::string_view key : {"activation_alpha", "activation_beta"})
@@ -91,7 +89,6 @@ void expand_gemm(Canonicalize& c) {
 
 // Inputs: x, w, bias, and what is added before the activation.
 void expand_conv(Canonicalize& c) {
-  need_inputs(c, {0, 1});
   const std::string name = c.node.string_attribute("activation", "");
   const std::vector<float> parameters = c.node.floats_attribute("activation_params");
   ValueId sum = add_product(c, "Conv", {"activation", "activation_params"}, 3);
@@ -100,14 +97,23 @@ void expand_conv(Canonicalize& c) {
   finish_activation(c, name, sum, parameters);
 }
 
-constexpr OpDef kFusedMatMul = {
-    .domain = kMicrosoft, .name = "FusedMatMul", .types = "*", .canonicalize = expand_matmul};
-constexpr OpDef kTransposeMatMul = {
-    .domain = kMicrosoft, .name = "TransposeMatMul", .types = "*", .canonicalize = expand_matmul};
+constexpr OpDef kFusedMatMul = {.domain = kMicrosoft,
+                                .name = "FusedMatMul",
+                                .inputs = "A B",
+                                .types = "*",
+                                .canonicalize = expand_matmul};
+constexpr OpDef kTransposeMatMul = {.domain = kMicrosoft,
+                                    .name = "TransposeMatMul",
+                                    .inputs = "A B",
+                                    .types = "*",
+                                    .canonicalize = expand_matmul};
 constexpr OpDef kFusedGemm = {
-    .domain = kMicrosoft, .name = "FusedGemm", .types = "*", .canonicalize = expand_gemm};
-constexpr OpDef kFusedConv = {
-    .domain = kMicrosoft, .name = "FusedConv", .types = "*", .canonicalize = expand_conv};
+    .domain = kMicrosoft, .name = "FusedGemm", .inputs = "A B C?", .types = "*", .canonicalize = expand_gemm};
+constexpr OpDef kFusedConv = {.domain = kMicrosoft,
+                              .name = "FusedConv",
+                              .inputs = "X W B? Z?",
+                              .types = "*",
+                              .canonicalize = expand_conv};
 const RegisterOps kRegistered({&kFusedMatMul, &kTransposeMatMul, &kFusedGemm, &kFusedConv});
 
 }  // namespace

@@ -119,7 +119,6 @@ float Sampler::value(const float* image, const float* place) const {
 }
 
 Kernel prepare(PrepareContext& c) {
-  require_inputs(c, 2);
   for (const size_t i : {size_t{0}, size_t{1}})
     if (c.dtype(i) != DType::kFloat32) fail_type(c, i);
   const Shape &x = c.dims(0), &grid = c.dims(1);
@@ -186,6 +185,7 @@ void respell(Respell& r) {
 }
 
 constexpr OpDef kGridSample = {.name = "GridSample",
+                               .inputs = "X grid",
                                .opsets = "16A 22b",
                                .since = 16,
                                .types = "TU",

@@ -123,6 +123,7 @@ Kernel prepare(PrepareContext& c) {
 void canonicalize(Canonicalize& c) { canonicalize_recurrent(c, {kInitialH}); }
 
 constexpr OpDef kGru = {.name = "GRU",
+                        .inputs = "X W R B? sequence_lens? initial_h?",
                         .opsets = "7F 22b layout:14",
                         .types = "TTTTiT",
                         .infer = infer_recurrent,
@@ -132,6 +133,7 @@ constexpr OpDef kGru = {.name = "GRU",
                         .biases = {3},
                         .quant = {.kind = QuantRule::Kind::kFloat,
                                   .channel_axis = [](const Node&, int rank) { return rank == 3 ? 1 : -1; },
+                                  .leading_channels = true,
                                   .why_float = "errors of 8 bits add up from step to step of a recurrence"},
                         .canonicalize = canonicalize};
 const RegisterOps kRegistered({&kGru});

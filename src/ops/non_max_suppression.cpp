@@ -88,10 +88,7 @@ void infer(InferContext& c) {
   const Tensor* in[kInputs] = {};
   bool known = true;
   for (size_t i = 0; i < kInputs; ++i) {
-    if (!c.has_input(i)) {
-      c.require(i >= kMost, {"input ", i, " is missing"});
-      continue;
-    }
+    if (!c.has_input(i)) continue;
     in[i] = c.shape_argument(i);
     known &= in[i] != nullptr;
   }
@@ -115,13 +112,15 @@ Kernel prepare(PrepareContext& c) {
   };
 }
 
-constexpr OpDef kNonMaxSuppression = {.name = "NonMaxSuppression",
-                                      .opsets = "10f",
-                                      .since = 10,
-                                      .types = "ffiff",
-                                      .infer = infer,
-                                      .prepare = prepare,
-                                      .quant = {.why_float = "gives indices, not activations"}};
+constexpr OpDef kNonMaxSuppression = {
+    .name = "NonMaxSuppression",
+    .inputs = "boxes scores max_output_boxes_per_class? iou_threshold? score_threshold?",
+    .opsets = "10f",
+    .since = 10,
+    .types = "ffiff",
+    .infer = infer,
+    .prepare = prepare,
+    .quant = {.why_float = "gives indices, not activations"}};
 const RegisterOps kRegistered({&kNonMaxSuppression});
 
 }  // namespace

@@ -134,7 +134,6 @@ Recurrent::Activations Recurrent::activations_of(const Node& n, const RecurrentF
 }
 
 Recurrent Recurrent::of(const PrepareContext& c, const RecurrentForm& form) {
-  require_inputs(c, 3);
   Recurrent l;
   const Node& n = c.node();
   const std::string direction = n.string_attribute("direction", "forward");

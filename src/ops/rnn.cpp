@@ -77,6 +77,7 @@ Kernel prepare(PrepareContext& c) {
 void canonicalize(Canonicalize& c) { canonicalize_recurrent(c, {kInitialH}); }
 
 constexpr OpDef kRnn = {.name = "RNN",
+                        .inputs = "X W R B? sequence_lens? initial_h?",
                         .opsets = "7F 22b layout:14",
                         .types = "TTTTiT",
                         .infer = infer_recurrent,
@@ -86,6 +87,7 @@ constexpr OpDef kRnn = {.name = "RNN",
                         .biases = {3},
                         .quant = {.kind = QuantRule::Kind::kFloat,
                                   .channel_axis = [](const Node&, int rank) { return rank == 3 ? 1 : -1; },
+                                  .leading_channels = true,
                                   .why_float = "errors of 8 bits add up from step to step of a recurrence"},
                         .canonicalize = canonicalize};
 const RegisterOps kRegistered({&kRnn});

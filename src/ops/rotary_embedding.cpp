@@ -12,7 +12,6 @@ struct Inputs {
 // x is [batch, steps, heads * size], or [batch, heads, steps, size].
 void expand(Canonicalize& c, const Inputs& at) {
   const Node& n = c.node;
-  need_inputs(c, {0, at.cosines, at.sines});
   const int64_t rank = rank_of(c, 0);
   if (rank != 3 && rank != 4)
     c.fail(ErrorCode::kInvalidModel, {"the input should have three or four dimensions, not ", rank});
@@ -69,7 +68,6 @@ void expand(Canonicalize& c, const Inputs& at) {
 void expand_standard(Canonicalize& c) { expand(c, {.positions = 3, .cosines = 1, .sines = 2}); }
 
 void expand_microsoft(Canonicalize& c) {
-  need_inputs(c, {1});
   if (c.node.float_attribute("scale", 1) != 1)
     c.fail(ErrorCode::kUnsupportedOperator, "a scale other than 1 is not supported");
   if (c.node.int_attribute("is_packed_batching", 0) != 0)
@@ -77,10 +75,16 @@ void expand_microsoft(Canonicalize& c) {
   expand(c, {.positions = 1, .cosines = 2, .sines = 3});
 }
 
-constexpr OpDef kStandard = {
-    .name = "RotaryEmbedding", .since = 23, .types = "*", .canonicalize = expand_standard};
-constexpr OpDef kOfMicrosoft = {
-    .domain = kMicrosoft, .name = "RotaryEmbedding", .types = "*", .canonicalize = expand_microsoft};
+constexpr OpDef kStandard = {.name = "RotaryEmbedding",
+                             .inputs = "X cos_cache sin_cache position_ids?",
+                             .since = 23,
+                             .types = "*",
+                             .canonicalize = expand_standard};
+constexpr OpDef kOfMicrosoft = {.domain = kMicrosoft,
+                                .name = "RotaryEmbedding",
+                                .inputs = "input position_ids cos_cache sin_cache",
+                                .types = "*",
+                                .canonicalize = expand_microsoft};
 const RegisterOps kRegistered({&kStandard, &kOfMicrosoft});
 
 }  // namespace

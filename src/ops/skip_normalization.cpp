@@ -14,7 +14,6 @@ NewAttributes attributes_of(const Canonicalize& c) {
 // Inputs: x, skip, scale, then (Simplified: without) shift, then a bias. Outputs: y, mean and inverse
 // deviation, the sum.
 ValueId sum_of(Canonicalize& c, size_t bias) {
-  need_inputs(c, {0, 1, 2});
   ValueId sum = c.add("Add", {c.node.inputs[0], c.node.inputs[1]});
   if (c.node.input(bias) != kNoValue) sum = c.add("Add", {sum, c.node.inputs[bias]});
   return gives_output(c, 3);
@@ -39,7 +38,6 @@ void expand_skip_simplified(Canonicalize& c) {
 // Inputs: ids and segment ids [batch, steps]; tables of words, positions and segments; scale, shift; a mask
 // [batch, steps]; position ids. Outputs: y, how many ones a row of the mask has, the sum.
 void expand_embed(Canonicalize& c) {
-  need_inputs(c, {0, 2, 3, 5, 6});
   const Node& n = c.node;
   const ValueId ids = n.inputs[0];
   ValueId positions = n.input(8);
@@ -64,14 +62,23 @@ void expand_embed(Canonicalize& c) {
   c.finish("LayerNormalization", {sum, n.inputs[5], n.inputs[6]}, attributes_of(c));
 }
 
-constexpr OpDef kSkip = {
-    .domain = kMicrosoft, .name = "SkipLayerNormalization", .types = "*", .canonicalize = expand_skip};
+constexpr OpDef kSkip = {.domain = kMicrosoft,
+                         .name = "SkipLayerNormalization",
+                         .inputs = "input skip gamma beta? bias?",
+                         .types = "*",
+                         .canonicalize = expand_skip};
 constexpr OpDef kSkipSimplified = {.domain = kMicrosoft,
                                    .name = "SkipSimplifiedLayerNormalization",
+                                   .inputs = "input skip gamma bias?",
                                    .types = "*",
                                    .canonicalize = expand_skip_simplified};
-constexpr OpDef kEmbed = {
-    .domain = kMicrosoft, .name = "EmbedLayerNormalization", .types = "*", .canonicalize = expand_embed};
+constexpr OpDef kEmbed = {.domain = kMicrosoft,
+                          .name = "EmbedLayerNormalization",
+                          .inputs =
+                              "input_ids segment_ids? word_embedding position_embedding segment_embedding? "
+                              "gamma beta mask? position_ids?",
+                          .types = "*",
+                          .canonicalize = expand_embed};
 const RegisterOps kRegistered({&kSkip, &kSkipSimplified, &kEmbed});
 
 }  // namespace
