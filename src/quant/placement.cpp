@@ -365,7 +365,9 @@ Placement::Weight Placement::weight(int32_t i, ValueId w, ValueId bias, float in
     return false;
   };
   if (narrow(pool_->quantized(tensor, spec).quantized.scale)) spec.min_scale = least;
-  const WeightKey key{w, spec.dtype, spec.grouping.axis, spec.grouping.block_size, spec.min_scale};
+  constexpr int kJoined = -2;  // stored with other dimensions
+  const int axis_of_key = p.grouping.joined ? kJoined : spec.grouping.axis;
+  const WeightKey key{w, spec.dtype, axis_of_key, spec.grouping.block_size, spec.min_scale};
   const auto [it, added] = shared_weights_.try_emplace(key, weights.size());
   if (added) {
     const Pool::Entry& entry = pool_->quantized(tensor, spec);
