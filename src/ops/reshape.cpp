@@ -148,7 +148,7 @@ bool merge(RewriteContext& r) {
 
 const RegisterRewrite kMerge({.name = "merge two reshapes", .apply = merge});
 constexpr OpDef kReshape = {.name = "Reshape",
-                            .inputs = "data shape",
+                            .inputs = "data shape:5",
                             .opsets = "7A 13b 21qQ 25pP allowzero:14",
                             .types = "Ti",
                             .infer = infer_reshape,
