@@ -13,7 +13,6 @@
 #include "../unit/onnx/model_builder.h"
 #include "core/error.h"
 #include "files.h"
-#include "mutate.h"
 #include "onnx/onnx.h"
 #include "ops/infer.h"
 
