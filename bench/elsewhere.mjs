@@ -24,6 +24,7 @@ const sets = { project: "The project's models", strangers: "Strangers' models" }
 const usage = `npm run bench:elsewhere -- [options]
   --set a,b        of models: ${Object.keys(sets).join(', ')} (both)
   --only TEXT      models whose name has it; several, with commas
+  --megabytes N    models of so many at most; larger ones are named as left out
   --schemes a,b    ${Object.keys(schemes).join(', ')}
   --runtimes a,b   ${native}, ${web}, OpenVINO, tract, rten
   --graphs         of the static files alone: what ONNX Runtime's optimized graphs have left of Q and DQ
@@ -45,6 +46,7 @@ const { values: options } = parseArgs({
   options: {
     set: { type: 'string', default: Object.keys(sets).join(',') },
     only: { type: 'string' },
+    megabytes: { type: 'string', default: 'Infinity' },
     schemes: { type: 'string' },
     runtimes: { type: 'string' },
     graphs: { type: 'boolean', default: false },
@@ -269,7 +271,13 @@ async function main() {
   const facts = {};
   for (const set of wantedSets) {
     const { models, missing: absent } = await modelsOf(set, zeropoint, python);
-    const wanted = models.filter(has);
+    const fits = ({ bytes }) => bytes <= Number(options.megabytes) * 1e6;
+    const wanted = models.filter((model) => has(model) && fits(model));
+    for (const { name, bytes } of models.filter((model) => has(model) && !fits(model)))
+      absent.push({
+        name,
+        why: `${(bytes / 1e6).toFixed(1)} MB, more than --megabytes ${options.megabytes}`,
+      });
     if (options.list) {
       for (const { name, bytes } of wanted) console.log(`${set}: ${name} (${(bytes / 1e6).toFixed(2)} MB)`);
       continue;
