@@ -443,13 +443,17 @@ void Placement::round_outputs() {
     const int32_t of = plan.nodes[i].part_of < 0 ? static_cast<int32_t>(i) : plan.nodes[i].part_of;
     if (plan.nodes[static_cast<size_t>(of)].rounds) rounded.insert(prepared_.nodes[i].output(0));
   }
+  std::map<ValueId, ValueId> read_as;  // an output may be one twice
   for (ValueId& output : graph.outputs) {
     if (!rounded.contains(output) || !params(output) || !plan.integer[static_cast<size_t>(output)]) continue;
-    const ValueId read = dequantized(output);
-    const std::string name = graph[output].name;
-    graph[output].name = graph.fresh_name(name + "_float");
-    graph[read].name = name;
-    output = read;
+    const auto [it, added] = read_as.try_emplace(output, kNoValue);
+    if (added) {
+      const ValueId read = it->second = dequantized(output);
+      const std::string name = graph[output].name;
+      graph[output].name = graph.fresh_name(name + "_float");
+      graph[read].name = name;
+    }
+    output = it->second;
   }
 }
 
