@@ -8,45 +8,49 @@
 namespace zp {
 namespace {
 
-struct Row {
+enum class Kind : uint8_t { kNone, kFloat, kSigned, kUnsigned, kBool, kString };
+
+// What is to know of an element type: one row for each.
+struct ElementType {
   DType type;
+  Kind kind;
   int bits;
   std::string_view name;
 };
 
 constexpr int kAddressBits = 8 * sizeof(const std::string*);
 
-constexpr Row kRows[] = {
-    {DType::kUndefined, 0, "undefined"},
-    {DType::kFloat32, 32, "float32"},
-    {DType::kUint8, 8, "uint8"},
-    {DType::kInt8, 8, "int8"},
-    {DType::kUint16, 16, "uint16"},
-    {DType::kInt16, 16, "int16"},
-    {DType::kInt32, 32, "int32"},
-    {DType::kInt64, 64, "int64"},
-    {DType::kString, kAddressBits, "string"},
-    {DType::kBool, 8, "bool"},
-    {DType::kFloat16, 16, "float16"},
-    {DType::kFloat64, 64, "float64"},
-    {DType::kUint32, 32, "uint32"},
-    {DType::kUint64, 64, "uint64"},
-    {DType::kBfloat16, 16, "bfloat16"},
-    {DType::kUint4, 4, "uint4"},
-    {DType::kInt4, 4, "int4"},
-    {DType::kUint2, 2, "uint2"},
-    {DType::kInt2, 2, "int2"},
+constexpr ElementType kElementTypes[] = {
+    {DType::kUndefined, Kind::kNone, 0, "undefined"},
+    {DType::kFloat32, Kind::kFloat, 32, "float32"},
+    {DType::kUint8, Kind::kUnsigned, 8, "uint8"},
+    {DType::kInt8, Kind::kSigned, 8, "int8"},
+    {DType::kUint16, Kind::kUnsigned, 16, "uint16"},
+    {DType::kInt16, Kind::kSigned, 16, "int16"},
+    {DType::kInt32, Kind::kSigned, 32, "int32"},
+    {DType::kInt64, Kind::kSigned, 64, "int64"},
+    {DType::kString, Kind::kString, kAddressBits, "string"},
+    {DType::kBool, Kind::kBool, 8, "bool"},
+    {DType::kFloat16, Kind::kFloat, 16, "float16"},
+    {DType::kFloat64, Kind::kFloat, 64, "float64"},
+    {DType::kUint32, Kind::kUnsigned, 32, "uint32"},
+    {DType::kUint64, Kind::kUnsigned, 64, "uint64"},
+    {DType::kBfloat16, Kind::kFloat, 16, "bfloat16"},
+    {DType::kUint4, Kind::kUnsigned, 4, "uint4"},
+    {DType::kInt4, Kind::kSigned, 4, "int4"},
+    {DType::kUint2, Kind::kUnsigned, 2, "uint2"},
+    {DType::kInt2, Kind::kSigned, 2, "int2"},
 };
 
-const Row& row_of(DType type) {
-  for (const Row& row : kRows)
+const ElementType& element_type_of(DType type) {
+  for (const ElementType& row : kElementTypes)
     if (row.type == type) return row;
-  return kRows[0];
+  return kElementTypes[0];
 }
 
 }  // namespace
 
-int bits_of(DType type) { return row_of(type).bits; }
+int bits_of(DType type) { return element_type_of(type).bits; }
 
 size_t bytes_of(DType type, int64_t count) {
   constexpr uint64_t kRoom = 256;  // for alignment and read slack around the bytes
@@ -61,52 +65,26 @@ size_t bytes_of(DType type, int64_t count) {
   return static_cast<size_t>(bytes);
 }
 
-std::string_view name_of(DType type) { return row_of(type).name; }
+std::string_view name_of(DType type) { return element_type_of(type).name; }
 
 DType dtype_named(std::string_view name) {
-  for (const Row& row : kRows)
+  for (const ElementType& row : kElementTypes)
     if (row.name == name) return row.type;
   return DType::kUndefined;
 }
 
 IntegerRange integer_range(DType type) {
-  switch (type) {
-    case DType::kUint2:
-      return {0, 3};
-    case DType::kInt2:
-      return {-2, 1};
-    case DType::kUint4:
-      return {0, 15};
-    case DType::kInt4:
-      return {-8, 7};
-    case DType::kUint8:
-      return {0, 255};
-    case DType::kInt8:
-      return {-128, 127};
-    case DType::kUint16:
-      return {0, 65535};
-    case DType::kInt16:
-      return {-32768, 32767};
-    case DType::kInt32:
-      return {std::numeric_limits<int32_t>::min(), std::numeric_limits<int32_t>::max()};
-    default:
-      throw_error(ErrorCode::kUnsupportedType,
-                  {"'", name_of(type), "' is not a type that quantized values can have"});
+  const auto [dtype, kind, bits, name] = element_type_of(type);
+  const bool is_signed = kind == Kind::kSigned;
+  // Of 32 bits only those that biases have.
+  if (!(is_signed && bits <= 32) && !(kind == Kind::kUnsigned && bits <= 16)) {
+    throw_error(ErrorCode::kUnsupportedType, {"'", name, "' is not a type that quantized values can have"});
   }
+  const int64_t half = int64_t{1} << (bits - 1);
+  return is_signed ? IntegerRange{static_cast<int32_t>(-half), static_cast<int32_t>(half - 1)}
+                   : IntegerRange{0, static_cast<int32_t>(2 * half - 1)};
 }
 
-bool is_signed_integer(DType type) {
-  switch (type) {
-    case DType::kInt2:
-    case DType::kInt4:
-    case DType::kInt8:
-    case DType::kInt16:
-    case DType::kInt32:
-    case DType::kInt64:
-      return true;
-    default:
-      return false;
-  }
-}
+bool is_signed_integer(DType type) { return element_type_of(type).kind == Kind::kSigned; }
 
 }  // namespace zp

@@ -5,6 +5,7 @@
 #include <cstring>
 #include <new>
 
+#include "core/element_types.h"
 #include "core/error.h"
 
 namespace zp {
@@ -100,38 +101,19 @@ void Tensor::check_type(DType type) const {
 }
 
 int64_t Tensor::integer_at(int64_t i) const {
-  const auto at = [&]<class T>(T) {
+  int64_t value = 0;
+  const auto read = [&]<class T>(Element<T>) {
     T v;
     std::memcpy(&v, data_.get() + static_cast<size_t>(i) * sizeof(T), sizeof(T));
-    return static_cast<int64_t>(v);
+    value = static_cast<int64_t>(v);
   };
-  switch (dtype_) {
-    case DType::kBool:
-    case DType::kUint8:
-      return at(uint8_t{});
-    case DType::kInt8:
-      return at(int8_t{});
-    case DType::kUint16:
-      return at(uint16_t{});
-    case DType::kInt16:
-      return at(int16_t{});
-    case DType::kUint32:
-      return at(uint32_t{});
-    case DType::kInt32:
-      return at(int32_t{});
-    case DType::kUint64:
-      return at(uint64_t{});
-    case DType::kInt64:
-      return at(int64_t{});
-    case DType::kUint4:
-    case DType::kInt4: {
-      const int byte = static_cast<int>(data_.get()[i / 2]);
-      const int nibble = (i % 2 ? byte >> 4 : byte) & 15;
-      return dtype_ == DType::kInt4 && nibble >= 8 ? nibble - 16 : nibble;
-    }
-    default:
-      throw_error(ErrorCode::kUnsupportedType, {"integers were expected, not ", name_of(dtype_)});
+  if (visit(dtype_ == DType::kBool ? DType::kUint8 : dtype_, IntegerTypes(), read)) return value;
+  if (!is_4_bit(dtype_)) {
+    throw_error(ErrorCode::kUnsupportedType, {"integers were expected, not ", name_of(dtype_)});
   }
+  const int byte = static_cast<int>(data_.get()[i / 2]);
+  const int nibble = (i % 2 ? byte >> 4 : byte) & 15;
+  return dtype_ == DType::kInt4 && nibble >= 8 ? nibble - 16 : nibble;
 }
 
 std::vector<int64_t> Tensor::integers() const {

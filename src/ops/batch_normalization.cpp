@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/grain.h"
 #include "kernels/reduction/norm.h"
 #include "ops/conv.h"
 #include "ops/gradient.h"
@@ -86,29 +87,27 @@ Kernel prepare(PrepareContext& c) {
   const bool has_output[] = {c.has_output(1), c.has_output(2)};
   const int64_t images = channels > 0 ? rows / channels : 0;
   return [=](const RunContext& r) {
-    r.parallel_range(
-        channels, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, images * length)),
-        [&](int64_t begin, int64_t end) {
-          for (int64_t k = begin; k < end; ++k) {
-            const float *x = r.in<float>(0) + k * length, given[] = {r.in<float>(3)[k], r.in<float>(4)[k]};
-            float mean = given[0], variance = given[1];
-            if (live) {
-              const kernels::Moments m = moments_of_rows(x, images, channels * length, length);
-              mean = m.mean;
-              variance = m.variance;
-              for (size_t i = 0; i < 2; ++i)
-                if (has_output[i])
-                  r.out<float>(i + 1)[k] = given[i] * momentum + (i ? variance : mean) * (1 - momentum);
-            }
-            const float factor = r.in<float>(1)[k] / std::sqrt(variance + epsilon);
-            const float term = r.in<float>(2)[k] - mean * factor;
-            for (int64_t i = 0; i < images; ++i) {
-              const int64_t at = i * channels * length;
-              kernels::scale_row(x + at, r.out<float>(0) + k * length + at, static_cast<size_t>(length),
-                                 factor, term);
-            }
-          }
-        });
+    r.parallel_range(channels, grain_for({.work = images * length}), [&](int64_t begin, int64_t end) {
+      for (int64_t k = begin; k < end; ++k) {
+        const float *x = r.in<float>(0) + k * length, given[] = {r.in<float>(3)[k], r.in<float>(4)[k]};
+        float mean = given[0], variance = given[1];
+        if (live) {
+          const kernels::Moments m = moments_of_rows(x, images, channels * length, length);
+          mean = m.mean;
+          variance = m.variance;
+          for (size_t i = 0; i < 2; ++i)
+            if (has_output[i])
+              r.out<float>(i + 1)[k] = given[i] * momentum + (i ? variance : mean) * (1 - momentum);
+        }
+        const float factor = r.in<float>(1)[k] / std::sqrt(variance + epsilon);
+        const float term = r.in<float>(2)[k] - mean * factor;
+        for (int64_t i = 0; i < images; ++i) {
+          const int64_t at = i * channels * length;
+          kernels::scale_row(x + at, r.out<float>(0) + k * length + at, static_cast<size_t>(length), factor,
+                             term);
+        }
+      }
+    });
   };
 }
 

@@ -7,7 +7,9 @@
 #include <limits>
 #include <span>
 
+#include "core/grain.h"
 #include "kernels/elementwise/wide.h"
+#include "ops/byte_edges.h"
 #include "ops/gradient.h"
 #include "ops/known_range.h"
 #include "ops/product/qdq.h"
@@ -18,8 +20,6 @@ namespace zp {
 
 using kernels::Binary;
 using kernels::Broadcast;
-
-constexpr int64_t kGrain = 16384;
 
 kernels::Broadcast broadcast_of(const PrepareContext& c) {
   std::vector<std::span<const int64_t>> inputs;
@@ -95,7 +95,7 @@ Kernel prepare_binary(PrepareContext& c, Binary f) {
   const DType type = c.dtype(0);
   if (type == DType::kFloat32) {
     return [=](const RunContext& r) {
-      r.parallel_range(shape.size(), kGrain, [&](int64_t begin, int64_t end) {
+      r.parallel_range(shape.size(), grain_for({.work = 1}), [&](int64_t begin, int64_t end) {
         kernels::binary(f, shape, r.in<float>(0), r.in<float>(1), r.out<float>(0), begin, end, clamp.lo,
                         clamp.hi);
       });
@@ -103,7 +103,7 @@ Kernel prepare_binary(PrepareContext& c, Binary f) {
   }
   if (type == DType::kBool || kernels::wide_of(type) == kernels::Wide::kNone) fail_type(c);
   return [=](const RunContext& r) {
-    r.parallel_range(shape.size(), kGrain, [&](int64_t begin, int64_t end) {
+    r.parallel_range(shape.size(), grain_for({.work = 1}), [&](int64_t begin, int64_t end) {
       kernels::binary_any(f, shape, type, r.inputs[0], r.inputs[1], r.outputs[0], begin, end);
     });
   };
@@ -129,11 +129,6 @@ void infer_prelu(InferContext& c) {
 }
 
 // ---- 8-bit
-
-bool is_byte_edge(const EdgeQuant* q) {
-  return q && !q->at_run_time() && q->per_tensor() && q->scale.size() == 1 &&
-         (q->dtype == DType::kUint8 || q->dtype == DType::kInt8);
-}
 
 bool has_byte_kernel(const PrepareContext& c) {
   if (!is_byte_edge(c.out_quant()) || c.inputs() != 2) return false;
@@ -178,7 +173,7 @@ Kernel prepare_or_bytes(PrepareContext& c, Binary function, kernels::ByteBinary 
     left.data = r.in<std::byte>(0);
     right.data = r.in<std::byte>(1);
     result.data = r.out<uint8_t>(0);
-    r.parallel_range(shape.size(), kGrain, [&](int64_t begin, int64_t end) {
+    r.parallel_range(shape.size(), grain_for({.work = 1}), [&](int64_t begin, int64_t end) {
       kernels::binary_bytes(byte_function, shape, left, right, result, begin, end);
     });
   };

@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "core/elements.h"
+#include "core/grain.h"
 #include "ops/known_range.h"
 #include "ops/respell.h"
 #include "ops/rewrite.h"
@@ -90,7 +91,7 @@ Kernel prepare_cast(PrepareContext& c) {
     return [=](const RunContext& r) { cast_elements(r.inputs[0], from, r.outputs[0], to, 0, count); };
   }
   return [=](const RunContext& r) {
-    r.parallel_range(count, 16384, [&](int64_t begin, int64_t end) {
+    r.parallel_range(count, grain_for({.work = 1}), [&](int64_t begin, int64_t end) {
       cast_elements(r.inputs[0], from, r.outputs[0], to, begin, end);
     });
   };

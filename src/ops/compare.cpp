@@ -1,4 +1,5 @@
 // Equal, Less, Greater, ... and the logic of bools: And, Or, Xor.
+#include "core/grain.h"
 #include "kernels/elementwise/wide.h"
 #include "ops/binary.h"
 #include "ops/unary.h"
@@ -9,8 +10,6 @@ namespace {
 using kernels::Broadcast;
 using kernels::Compare;
 using kernels::Logical;
-
-constexpr int64_t kGrain = 16384;
 
 void infer_bool(InferContext& c) { infer_broadcast_as(c, DType::kBool); }
 
@@ -33,7 +32,7 @@ Kernel prepare_compare(PrepareContext& c, Compare f) {
   if (type == DType::kString && f == Compare::kEqual) return equal_strings(shape);
   if (kernels::wide_of(type) == kernels::Wide::kNone) fail_type(c);
   return [=](const RunContext& r) {
-    r.parallel_range(shape.size(), kGrain, [&](int64_t begin, int64_t end) {
+    r.parallel_range(shape.size(), grain_for({.work = 1}), [&](int64_t begin, int64_t end) {
       kernels::compare(f, shape, type, r.inputs[0], r.inputs[1], r.out<bool>(0), begin, end);
     });
   };
@@ -49,7 +48,7 @@ Kernel prepare_logical(PrepareContext& c, Logical f) {
     if (c.dtype(i) != DType::kBool) fail_type(c, i);
   const Broadcast shape = broadcast_of(c);
   return [=](const RunContext& r) {
-    r.parallel_range(shape.size(), kGrain, [&](int64_t begin, int64_t end) {
+    r.parallel_range(shape.size(), grain_for({.work = 1}), [&](int64_t begin, int64_t end) {
       kernels::logical(f, shape, r.in<bool>(0), r.in<bool>(1), r.out<bool>(0), begin, end);
     });
   };

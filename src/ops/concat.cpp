@@ -9,9 +9,11 @@
 #include <cstring>
 #include <memory>
 
+#include "core/grain.h"
+#include "ops/byte_edges.h"
 #include "ops/gradient.h"
+#include "ops/moving.h"
 #include "ops/product/qdq.h"
-#include "ops/shape_arguments.h"
 
 namespace zp {
 namespace {
@@ -77,8 +79,8 @@ Kernel prepare_concat(PrepareContext& c) {
   const Shape& out = c.out_dims(0);
   const auto axis =
       static_cast<size_t>(c.axis(c.node().int_attribute("axis", 0), static_cast<int>(out.size())));
-  const int64_t outer = product(out, 0, axis);
-  const int64_t inner = product(out, axis + 1, out.size()) * static_cast<int64_t>(element_bytes(c, 0));
+  const int64_t outer = element_count(out, 0, axis);
+  const int64_t inner = element_count(out, axis + 1, out.size()) * static_cast<int64_t>(element_bytes(c, 0));
   struct Part {
     size_t input;
     int64_t offset, bytes;               // within one row of the output; of one row of the input
@@ -118,10 +120,9 @@ Kernel prepare_concat(PrepareContext& c) {
       return run.parallel(static_cast<int64_t>(parts.size()),
                           [&](int64_t p, int) { copy(run, parts[static_cast<size_t>(p)], 0, outer); });
     }
-    run.parallel_range(outer, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, row)),
-                       [&](int64_t begin, int64_t end) {
-                         for (const Part& p : parts) copy(run, p, begin, end);
-                       });
+    run.parallel_range(outer, grain_for({.bytes = row}), [&](int64_t begin, int64_t end) {
+      for (const Part& p : parts) copy(run, p, begin, end);
+    });
   };
 }
 

@@ -20,10 +20,10 @@ constexpr int64_t kLargestExtent = int64_t{1} << 29;
 
 [[noreturn]] void invalid(const std::string& message) { throw_error(ErrorCode::kInvalidModel, message); }
 
-std::vector<int64_t> per_dimension(const Node& node, std::string_view key, size_t count, int64_t otherwise,
+std::vector<int64_t> per_dimension(const Node& node, std::string_view key, size_t count, int64_t fallback,
                                    int64_t least) {
   std::vector<int64_t> values = node.ints_attribute(key);
-  if (values.empty()) return std::vector<int64_t>(count, otherwise);
+  if (values.empty()) return std::vector<int64_t>(count, fallback);
   if (values.size() != count) {
     invalid("attribute '" + std::string(key) + "' has " + std::to_string(values.size()) + " values, not " +
             std::to_string(count));
@@ -193,32 +193,13 @@ void check_parts(int64_t parts) {
 
 kernels::ConvGeometry conv_geometry(const Node& node, const Shape& input, const Shape& weights,
                                     const Shape& output) {
-  const size_t spatial = input.size() - 2;
-  const ConvAttributes a = ConvAttributes::read(node, spatial);
+  const ConvAttributes a = ConvAttributes::read(node, input.size() - 2);
   kernels::ConvGeometry g;
   g.batch = int_of(input[0]);
   g.channels = int_of(weights[1]);
   g.pixel_stride = int_of(input.back());
-  const size_t x = spatial - 1;  // the last spatial dimension; with two, dimension 0 is the height
-  const auto pads = [&](size_t d) {
-    const int64_t kernel = weights[d + 2];
-    return checked_pad(conv_pads(a, d, input[d + 1], kernel).begin, kernel, a.dilations[d]);
-  };
-  g.in_width = int_of(input[x + 1]);
-  g.out_width = int_of(output[x + 1]);
-  g.kernel_width = int_of(weights[x + 2]);
-  g.stride_width = int_of(a.strides[x]);
-  g.dilation_width = int_of(a.dilations[x]);
-  g.pad_left = pads(x);
-  if (spatial == 2) {
-    g.in_height = int_of(input[1]);
-    g.out_height = int_of(output[1]);
-    g.kernel_height = int_of(weights[2]);
-    g.stride_height = int_of(a.strides[0]);
-    g.dilation_height = int_of(a.dilations[0]);
-    g.pad_top = pads(0);
-  }
-  int_of(element_count(Shape{input[0], g.out_height, g.out_width}));  // rows
+  set_window(g, a, input, weights, output,
+             [&](size_t d) { return conv_pads(a, d, input[d + 1], weights[d + 2]).begin; });
   int_of(element_count(weights) / std::max<int64_t>(1, weights[0]));  // K
   return g;
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/conv/geometry.h"
+#include "ops/moving.h"
 #include "ops/op.h"
 #include "ops/product/product.h"
 
@@ -39,6 +40,31 @@ double conv_macs(const InferContext& c);
 int checked_pad(int64_t pad, int64_t kernel, int64_t dilation);
 // Groups and phases are products of their own: refuses numbers of them that no real model has.
 void check_parts(int64_t parts);
+// The window of a convolution, forward or transposed, along its one or two spatial dimensions: physical input
+// and output. `pad` gives the begin padding of a dimension.
+template <class Geometry, class Pad>
+void set_window(Geometry& g, const ConvAttributes& a, const Shape& input, const Shape& weights,
+                const Shape& output, Pad&& pad) {
+  const size_t spatial = input.size() - 2;
+  const size_t x = spatial - 1;  // the last spatial dimension; with two, dimension 0 is the height
+  const auto checked = [&](size_t d) { return checked_pad(pad(d), weights[d + 2], a.dilations[d]); };
+  g.in_width = int_of(input[x + 1]);
+  g.out_width = int_of(output[x + 1]);
+  g.kernel_width = int_of(weights[x + 2]);
+  g.stride_width = int_of(a.strides[x]);
+  g.dilation_width = int_of(a.dilations[x]);
+  g.pad_left = checked(x);
+  if (spatial == 2) {
+    g.in_height = int_of(input[1]);
+    g.out_height = int_of(output[1]);
+    g.kernel_height = int_of(weights[2]);
+    g.stride_height = int_of(a.strides[0]);
+    g.dilation_height = int_of(a.dilations[0]);
+    g.pad_top = checked(0);
+  }
+  int_of(element_count(Shape{input[0], g.out_height, g.out_width}));  // rows
+}
+
 // Geometry for physical (channels last) input and output; channels are those of one group.
 kernels::ConvGeometry conv_geometry(const Node& node, const Shape& input, const Shape& weights,
                                     const Shape& output);

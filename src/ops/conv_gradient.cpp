@@ -2,6 +2,7 @@
 // a product over all pixels. Both are what Conv and ConvTranspose add for training (see their files).
 #include <algorithm>
 
+#include "core/grain.h"
 #include "kernels/gradient/depthwise.h"
 #include "kernels/gradient/gemm.h"
 #include "ops/conv.h"
@@ -114,7 +115,7 @@ Kernel prepare_weight(PrepareContext& c) {
           r.scratch<std::byte>(part * static_cast<size_t>(pieces) + own * static_cast<size_t>(thread)));
     });
     if (!part) return;
-    r.parallel_range(all, 4096, [&](int64_t begin, int64_t end) {
+    r.parallel_range(all, grain_for({.work = 4}), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         float total = sum(0)[i];
         for (int64_t p = 1; p < pieces; ++p) total += sum(p)[i];

@@ -5,6 +5,7 @@
 
 #include "ops/conv.h"
 #include "ops/gradient.h"
+#include "ops/moving.h"
 #include "ops/respell.h"
 
 namespace zp {
@@ -79,33 +80,14 @@ void infer(InferContext& c) {
 
 kernels::TransposedConvGeometry geometry_of(const Node& node, const Shape& input, const Shape& weights,
                                             const Shape& output) {
-  const size_t spatial = input.size() - 2;
-  const ConvAttributes a = ConvAttributes::read(node, spatial);
+  const ConvAttributes a = ConvAttributes::read(node, input.size() - 2);
   kernels::TransposedConvGeometry g;
   g.batch = int_of(input[0]);
   g.channels = int_of(weights[0] / a.group);
   g.pixel_stride = int_of(input.back());
   g.out_pixel_stride = int_of(output.back());
-  const size_t x = spatial - 1;
-  const auto pad = [&](size_t d) {
-    const int64_t kernel = weights[d + 2];
-    return checked_pad(transposed_axis(a, d, input[d + 1], kernel).pad_begin, kernel, a.dilations[d]);
-  };
-  g.in_width = int_of(input[x + 1]);
-  g.out_width = int_of(output[x + 1]);
-  g.kernel_width = int_of(weights[x + 2]);
-  g.stride_width = int_of(a.strides[x]);
-  g.dilation_width = int_of(a.dilations[x]);
-  g.pad_left = pad(x);
-  if (spatial == 2) {
-    g.in_height = int_of(input[1]);
-    g.out_height = int_of(output[1]);
-    g.kernel_height = int_of(weights[2]);
-    g.stride_height = int_of(a.strides[0]);
-    g.dilation_height = int_of(a.dilations[0]);
-    g.pad_top = pad(0);
-  }
-  int_of(element_count(Shape{input[0], g.out_height, g.out_width}));
+  set_window(g, a, input, weights, output,
+             [&](size_t d) { return transposed_axis(a, d, input[d + 1], weights[d + 2]).pad_begin; });
   int_of(element_count(Shape{weights[0], g.kernel_height, g.kernel_width}));
   check_parts(int64_t{g.stride_height} * g.stride_width);
   check_parts(int64_t{g.phases()} * a.group);

@@ -1,6 +1,8 @@
 // CumSum: running sums along an axis.
 #include <algorithm>
 
+#include "core/element_types.h"
+#include "core/grain.h"
 #include "kernels/reduction/reduce.h"
 #include "ops/shape_arguments.h"
 #include "ops/unary.h"
@@ -33,19 +35,9 @@ Kernel prepare(PrepareContext& c) {
     if (d != axis) rows *= x[d];
   }
   const DType type = c.dtype(0);
-  switch (type) {
-    case DType::kFloat32:
-    case DType::kFloat64:
-    case DType::kInt32:
-    case DType::kUint32:
-    case DType::kInt64:
-    case DType::kUint64:
-      break;
-    default:
-      fail_type(c);
-  }
+  if (!is_one_of(type, ElementTypes<float, double, int32_t, uint32_t, int64_t, uint64_t>())) fail_type(c);
   return [=](const RunContext& r) {
-    const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, sum.length));
+    const int64_t grain = grain_for({.work = sum.length});
     r.parallel_range(rows, grain, [&](int64_t begin, int64_t end) {
       kernels::cumulative_sum(sum, type, r.inputs[0], r.outputs[0], begin, end);
     });

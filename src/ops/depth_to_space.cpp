@@ -2,8 +2,10 @@
 // dimensions, in whichever order the value is.
 #include <algorithm>
 
+#include "core/grain.h"
 #include "kernels/movement/transpose.h"
-#include "ops/shape_arguments.h"
+#include "ops/moving.h"
+#include "ops/op.h"
 
 namespace zp {
 namespace {
@@ -66,7 +68,7 @@ Kernel prepare_blocks(PrepareContext& c) {
     return {};
   }
   return [plan](const RunContext& run) {
-    const int64_t grain = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, plan.outer_bytes()));
+    const int64_t grain = grain_for({.bytes = 2 * plan.outer_bytes()});
     run.parallel_range(plan.outer(), grain, [&](int64_t begin, int64_t end) {
       plan.run(run.inputs[0], run.outputs[0], begin, end);
     });
@@ -93,9 +95,9 @@ void order_blocks(Canonicalize& c) {
   const ValueId apart =
       c.add("Concat", {batch, vector("_blocks", {b * b}), channels, vector("_pixels", {-1})},
             {{"axis", int64_t{0}}});
-  const ValueId turned =
+  const ValueId transposed =
       c.add("Transpose", {c.add("Reshape", {blocks, apart})}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
-  c.finish("Reshape", {turned, shape});
+  c.finish("Reshape", {transposed, shape});
 }
 
 constexpr OpDef kDepthToSpace = {.name = "DepthToSpace",

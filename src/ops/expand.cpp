@@ -1,8 +1,10 @@
 // Expand: numpy's broadcast_to, except that the target may also be the smaller one.
 #include <algorithm>
 
+#include "core/grain.h"
 #include "kernels/movement/copy.h"
 #include "ops/gradient.h"
+#include "ops/moving.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -28,7 +30,7 @@ void infer_expand(InferContext& c) {
 Kernel prepare_expand(PrepareContext& c) {
   const Shape& in = c.dims(0);
   const Shape& out = c.out_dims(0);
-  if (product(in, 0, in.size()) == product(out, 0, out.size())) {
+  if (element_count(in) == element_count(out)) {
     c.alias(0);
     return {};
   }
@@ -43,7 +45,7 @@ Kernel prepare_expand(PrepareContext& c) {
   }
   const kernels::BoxCopy copy(box, element_bytes(c, 0));
   return [copy](const RunContext& run) {
-    const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, copy.outer_bytes()));
+    const int64_t grain = grain_for({.bytes = copy.outer_bytes()});
     run.parallel_range(copy.outer(), grain, [&](int64_t begin, int64_t end) {
       copy.run(run.inputs[0], run.outputs[0], begin, end);
     });

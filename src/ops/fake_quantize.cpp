@@ -7,14 +7,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/grain.h"
 #include "kernels/gradient/quantize.h"
 #include "ops/gradient.h"
 #include "ops/unary.h"
 
 namespace zp {
 namespace {
-
-constexpr int64_t kGrain = 8192;
 
 // x as [outer][length][inner]; one scale along `length`, or one for all.
 struct Geometry {
@@ -53,13 +52,13 @@ Kernel prepare(PrepareContext& c) {
   const Geometry g = geometry_of(c);
   return [g](const RunContext& r) {
     if (g.per_tensor) {
-      r.parallel_range(g.inner, kGrain, [&](int64_t begin, int64_t end) {
+      r.parallel_range(g.inner, grain_for({.work = 2}), [&](int64_t begin, int64_t end) {
         kernels::fake_quantize(g.at(r, 0), r.in<float>(0) + begin, r.out<float>(0) + begin,
                                static_cast<size_t>(end - begin));
       });
       return;
     }
-    const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, g.inner));
+    const int64_t grain = grain_for({.work = 2 * g.inner});
     r.parallel_range(g.outer * g.length, grain, [&](int64_t begin, int64_t end) {
       for (int64_t row = begin; row < end; ++row)
         kernels::fake_quantize(g.at(r, row % g.length), r.in<float>(0) + row * g.inner,
@@ -82,7 +81,7 @@ Kernel prepare_gradient(PrepareContext& c) {
   if (zero && !g.per_tensor)
     c.fail(ErrorCode::kUnsupportedOperator, "zero points are learned of whole tensors only");
   if (!g.per_tensor) {
-    const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, g.outer * g.inner));
+    const int64_t grain = grain_for({.work = 2 * g.outer * g.inner});
     return [=](const RunContext& r) {
       r.parallel_range(g.length, grain, [&](int64_t begin, int64_t end) {
         for (int64_t k = begin; k < end; ++k) {
@@ -99,7 +98,7 @@ Kernel prepare_gradient(PrepareContext& c) {
     };
   }
   // The same pieces with any number of threads, so that the sum has the same bits.
-  const int64_t pieces = std::clamp<int64_t>(g.inner / kGrain, 1, 64);
+  const int64_t pieces = std::clamp<int64_t>(g.inner / grain_for({.work = 2}), 1, 64);
   using Sum = kernels::FakeQuantizationGradient;
   c.scratch(static_cast<size_t>(pieces) * sizeof(Sum));
   return [=](const RunContext& r) {

@@ -5,11 +5,13 @@
 #include <cstring>
 #include <optional>
 
+#include "core/grain.h"
 #include "kernels/elementwise/quantize.h"
+#include "ops/byte_edges.h"
 #include "ops/gradient.h"
 #include "ops/indices.h"
+#include "ops/moving.h"
 #include "ops/respell.h"
-#include "ops/shape_arguments.h"
 
 namespace zp {
 namespace {
@@ -65,8 +67,8 @@ bool has_integer_gather(const PrepareContext& c) {
 template <class T>
 Kernel dequantizing_gather(const PrepareContext& c, size_t axis) {
   const Shape& dims = c.dims(0);
-  const int64_t outer = product(dims, 0, axis), size = dims[axis],
-                inner = product(dims, axis + 1, dims.size());
+  const int64_t outer = element_count(dims, 0, axis), size = dims[axis],
+                inner = element_count(dims, axis + 1, dims.size());
   const int64_t columns = dims.back();
   const int64_t count = element_count(c.dims(1));
   const bool wide = c.dtype(1) == DType::kInt64;
@@ -75,7 +77,7 @@ Kernel dequantizing_gather(const PrepareContext& c, size_t axis) {
   const std::vector<int32_t> points = c.quant(0)->zero_points();
   return [=](const RunContext& run) {
     const Indices indices = Indices::of(run, 1, wide);
-    const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, inner));
+    const int64_t grain = grain_for({.work = inner});
     run.parallel_range(outer * count, grain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t picked = indices.at(i % count, size);
@@ -101,26 +103,25 @@ Kernel dequantizing_gather(const PrepareContext& c, size_t axis) {
 Kernel block_gather(const PrepareContext& c) {
   const Shape& dims = c.dims(0);
   const EdgeQuant& q = *c.quant(0);
-  const int64_t size = dims[0], columns = dims.back(), lines = product(dims, 1, dims.size() - 1),
+  const int64_t size = dims[0], columns = dims.back(), lines = element_count(dims, 1, dims.size() - 1),
                 block = q.block_size, blocks = (columns + block - 1) / block,
                 count = element_count(c.dims(1));
   const bool wide = c.dtype(1) == DType::kInt64;
   const DType type = q.dtype;
   return [=, scales = q.scale.floats(), points = q.zero_points()](const RunContext& run) {
     const Indices indices = Indices::of(run, 1, wide);
-    run.parallel_range(count * lines, std::max<int64_t>(1, 16384 / std::max<int64_t>(1, columns)),
-                       [&](int64_t begin, int64_t end) {
-                         for (int64_t i = begin; i < end; ++i) {
-                           const int64_t line = indices.at(i / lines, size) * lines + i % lines;
-                           for (int64_t b = 0; b < blocks; ++b) {
-                             const auto s = static_cast<size_t>(line * blocks + b);
-                             kernels::dequantize(run.in<void>(0), type, scales[s], points[s],
-                                                 run.out<float>(0) + i * columns + b * block,
-                                                 static_cast<size_t>(line * columns + b * block),
-                                                 static_cast<size_t>(std::min(block, columns - b * block)));
-                           }
-                         }
-                       });
+    run.parallel_range(count * lines, grain_for({.work = columns}), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t line = indices.at(i / lines, size) * lines + i % lines;
+        for (int64_t b = 0; b < blocks; ++b) {
+          const auto s = static_cast<size_t>(line * blocks + b);
+          kernels::dequantize(run.in<void>(0), type, scales[s], points[s],
+                              run.out<float>(0) + i * columns + b * block,
+                              static_cast<size_t>(line * columns + b * block),
+                              static_cast<size_t>(std::min(block, columns - b * block)));
+        }
+      }
+    });
   };
 }
 
@@ -131,15 +132,15 @@ Kernel prepare_gather(PrepareContext& c) {
   const Shape& dims = c.dims(0);
   const auto axis =
       static_cast<size_t>(c.axis(c.node().int_attribute("axis", 0), static_cast<int>(dims.size())));
-  const int64_t outer = product(dims, 0, axis), size = dims[axis];
+  const int64_t outer = element_count(dims, 0, axis), size = dims[axis];
   if (c.quant(0) && c.quant(0)->block_size != 0) {
     check_constant_indices(c, 1, {size});
     if (size == 0 && element_count(c.dims(1)) > 0)
       c.fail(ErrorCode::kShapeMismatch, "there is nothing to gather from");
     return block_gather(c);
   }
-  const auto bytes = static_cast<size_t>(product(dims, axis + 1, dims.size())) * element_bytes(c, 0);
-  const int64_t count = product(c.dims(1), 0, c.dims(1).size());
+  const auto bytes = static_cast<size_t>(element_count(dims, axis + 1, dims.size())) * element_bytes(c, 0);
+  const int64_t count = element_count(c.dims(1));
   const bool wide = c.dtype(1) == DType::kInt64;
   if (size == 0 && count > 0) c.fail(ErrorCode::kShapeMismatch, "there is nothing to gather from");
   check_constant_indices(c, 1, {size});
@@ -149,7 +150,7 @@ Kernel prepare_gather(PrepareContext& c) {
   }
   return [=](const RunContext& run) {
     const Indices indices = Indices::of(run, 1, wide);
-    const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, static_cast<int64_t>(bytes)));
+    const int64_t grain = grain_for({.bytes = static_cast<int64_t>(bytes)});
     run.parallel_range(outer * count, grain, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         const int64_t row = i / count * size + indices.at(i % count, size);
@@ -186,14 +187,14 @@ Kernel prepare_gather_elements(PrepareContext& c) {
       static_cast<size_t>(c.axis(c.node().int_attribute("axis", 0), static_cast<int>(dims.size())));
   const auto bytes = static_cast<int64_t>(element_bytes(c, 0));
   const bool wide = c.dtype(1) == DType::kInt64;
-  const int64_t total = product(out, 0, out.size());
+  const int64_t total = element_count(out);
   if (dims[axis] == 0 && total > 0) c.fail(ErrorCode::kShapeMismatch, "there is nothing to gather from");
   check_constant_indices(c, 1, {dims[axis]});
   Shape strides(dims.size(), 1);
   for (size_t i = dims.size(); i-- > 1;) strides[i - 1] = strides[i] * dims[i];
   return [=](const RunContext& run) {
     const Indices indices = Indices::of(run, 1, wide);
-    run.parallel_range(total, 8192, [&](int64_t begin, int64_t end) {
+    run.parallel_range(total, grain_for({.work = 2}), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
         int64_t rest = i, from = indices.at(i, dims[axis]) * strides[axis];
         for (size_t d = out.size(); d-- > 0; rest /= out[d])
@@ -231,28 +232,27 @@ Kernel prepare_gather_nd(PrepareContext& c) {
   const Shape& at = c.dims(1);
   const auto batch = static_cast<size_t>(c.node().int_attribute("batch_dims", 0));
   const auto depth = static_cast<size_t>(at.back());
-  const int64_t batches = product(at, 0, batch), picks = product(at, batch, at.size() - 1);
-  const auto bytes = product(dims, batch + depth, dims.size()) * static_cast<int64_t>(element_bytes(c, 0));
+  const int64_t batches = element_count(at, 0, batch), picks = element_count(at, batch, at.size() - 1);
+  const auto bytes =
+      element_count(dims, batch + depth, dims.size()) * static_cast<int64_t>(element_bytes(c, 0));
   const bool wide = c.dtype(1) == DType::kInt64;
   const Shape picked(dims.begin() + static_cast<ptrdiff_t>(batch),
                      dims.begin() + static_cast<ptrdiff_t>(batch + depth));
-  const int64_t image = product(picked, 0, depth);
+  const int64_t image = element_count(picked, 0, depth);
   if (image == 0 && batches * picks > 0) c.fail(ErrorCode::kShapeMismatch, "there is nothing to gather from");
   check_constant_indices(c, 1, picked);
   return [=](const RunContext& run) {
     const Indices indices = Indices::of(run, 1, wide);
-    run.parallel_range(
-        batches * picks, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, bytes)),
-        [&](int64_t begin, int64_t end) {
-          for (int64_t i = begin; i < end; ++i) {
-            int64_t from = 0;
-            for (size_t d = 0; d < depth; ++d)
-              from = from * picked[d] +
-                     indices.at(i * static_cast<int64_t>(depth) + static_cast<int64_t>(d), picked[d]);
-            from += i / picks * image;
-            std::memcpy(run.outputs[0] + i * bytes, run.inputs[0] + from * bytes, static_cast<size_t>(bytes));
-          }
-        });
+    run.parallel_range(batches * picks, grain_for({.bytes = bytes}), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        int64_t from = 0;
+        for (size_t d = 0; d < depth; ++d)
+          from = from * picked[d] +
+                 indices.at(i * static_cast<int64_t>(depth) + static_cast<int64_t>(d), picked[d]);
+        from += i / picks * image;
+        std::memcpy(run.outputs[0] + i * bytes, run.inputs[0] + from * bytes, static_cast<size_t>(bytes));
+      }
+    });
   };
 }
 

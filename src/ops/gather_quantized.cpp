@@ -44,8 +44,8 @@ void canonicalize(Canonicalize& c) {
   if (!data || !scales || (c.node.input(3) != kNoValue && !points))
     c.fail(ErrorCode::kUnsupportedOperator, "a table that is computed is not supported");
   const auto rank = static_cast<int64_t>(data->dims().size());
-  const auto from_front = [&](std::string_view key, int64_t otherwise) {
-    const int64_t axis = c.node.int_attribute(key, otherwise);
+  const auto from_front = [&](std::string_view key, int64_t fallback) {
+    const int64_t axis = c.node.int_attribute(key, fallback);
     if (axis < -rank || axis >= rank) c.fail(ErrorCode::kInvalidModel, {key, " is ", axis});
     return axis < 0 ? axis + rank : axis;
   };

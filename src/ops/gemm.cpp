@@ -12,15 +12,15 @@
 namespace zp {
 namespace {
 
-bool turned(const Node& node, std::string_view which) { return node.int_attribute(which, 0) != 0; }
+bool transposed(const Node& node, std::string_view which) { return node.int_attribute(which, 0) != 0; }
 
 void infer(InferContext& c) {
   if (!c.shape(0) || !c.shape(1)) return c.output(0, type_of_product(c));
   const SymShape &a = *c.shape(0), &b = *c.shape(1);
   c.require(a.size() == 2 && b.size() == 2, {"inputs of shapes ", a, " and ", b, " are no matrices"});
-  const bool ta = turned(c.node(), "transA"), tb = turned(c.node(), "transB");
-  c.require(!contradicts(a[ta ? 0 : 1], b[tb ? 1 : 0]),
-            {"shapes ", a, (ta ? " (turned)" : ""), " and ", b, (tb ? " (turned)" : ""), " do not multiply"});
+  const bool ta = transposed(c.node(), "transA"), tb = transposed(c.node(), "transB");
+  c.require(!contradicts(a[ta ? 0 : 1], b[tb ? 1 : 0]), {"shapes ", a, (ta ? " (transposed)" : ""), " and ",
+                                                         b, (tb ? " (transposed)" : ""), " do not multiply"});
   SymShape out{a[ta ? 1 : 0], b[tb ? 0 : 1]};
   if (c.has_input(2) && c.shape(2)) {
     const SymShape& bias = *c.shape(2);
@@ -59,7 +59,7 @@ Kernel broadcast_fill(FloatBias source, const Shape& dims, const Shape& out, flo
 
 Kernel prepare(PrepareContext& c) {
   const Shape &a = c.dims(0), &b = c.dims(1);
-  const bool ta = turned(c.node(), "transA"), tb = turned(c.node(), "transB");
+  const bool ta = transposed(c.node(), "transA"), tb = transposed(c.node(), "transB");
   const int64_t m = a[ta ? 1 : 0], k = a[ta ? 0 : 1], n = b[tb ? 0 : 1];
   const float beta = c.node().float_attribute("beta", 1);
   Product product;
@@ -98,7 +98,7 @@ Kernel prepare(PrepareContext& c) {
 }
 
 bool integer(const PrepareContext& c) {
-  const bool tb = turned(c.node(), "transB");
+  const bool tb = transposed(c.node(), "transB");
   if (!has_quantized_product(c, {.channel_axis = tb ? 0 : 1})) return false;
   if (!c.quant(0) || !c.has_input(2)) return true;
   const int64_t n = c.dims(1)[tb ? 0 : 1];
@@ -110,7 +110,7 @@ double macs(const InferContext& c) {
   const SymShape* a = c.shape(0);
   const SymShape* b = c.shape(1);
   if (!a || !b || !concrete(*a) || !concrete(*b) || a->size() != 2 || b->size() != 2) return 0;
-  const double n = static_cast<double>((*b)[turned(c.node(), "transB") ? 0 : 1].value());
+  const double n = static_cast<double>((*b)[transposed(c.node(), "transB") ? 0 : 1].value());
   return static_cast<double>((*a)[0].value()) * static_cast<double>((*a)[1].value()) * n;
 }
 
@@ -181,7 +181,7 @@ bool from_left(RewriteContext& r) {
   if (!w || w->dtype() != DType::kFloat32 || w->dims().size() != 2 || w->size() < kWorth ||
       r.graph.constant(x) || r.graph[x].dtype != DType::kFloat32)
     return false;
-  const bool ta = turned(node, "transA"), tb = turned(node, "transB");
+  const bool ta = transposed(node, "transA"), tb = transposed(node, "transB");
   const int64_t rows = w->dims()[ta ? 1 : 0];
   Node product = node;
   const std::string name = r.graph[node.outputs[0]].name;
@@ -248,7 +248,7 @@ bool fold(Fold& f) {
   const Node& node = f.node;
   if (f.inputs.size() < 2 || !f.inputs[1]) return false;
   const QuantizedEdge& b = *f.inputs[1];
-  const bool ta = turned(node, "transA"), tb = turned(node, "transB");
+  const bool ta = transposed(node, "transA"), tb = transposed(node, "transB");
   const float alpha = node.float_attribute("alpha", 1), beta = node.float_attribute("beta", 1);
   const ValueId bias = node.input(2);
   if (bias != kNoValue && beta != 1) return false;
@@ -266,7 +266,7 @@ bool fold(Fold& f) {
     if (f.output || ta || alpha != 1 || !weights) return false;
     if (bias != kNoValue && f.inputs.size() > 2 && f.inputs[2]) return false;  // a bias of integers
     const ValueId matrix =
-        tb ? g.add_constant(g[b.quantized].name + "_turned", turned_bytes(*weights)) : b.quantized;
+        tb ? g.add_constant(g[b.quantized].name + "_turned", transposed_bytes(*weights)) : b.quantized;
     const ValueId sums =
         f.add("MatMulInteger", {a.quantized, matrix, zero_point_or_zeros(g, a), zero_point_or_zeros(g, b)});
     fold_dynamic_tail(f, sums, a.scale, b.scale, bias);
@@ -294,9 +294,9 @@ bool fold(Fold& f) {
 
 // ---- gradient
 
-// y = alpha A B + beta C: dA = alpha dy B', dB = alpha A' dy, turned as A and B are.
+// y = alpha A B + beta C: dA = alpha dy B', dB = alpha A' dy, transposed as A and B are.
 void gradient(Gradient& g) {
-  const int64_t ta = turned(g.node, "transA"), tb = turned(g.node, "transB");
+  const int64_t ta = transposed(g.node, "transA"), tb = transposed(g.node, "transB");
   const float alpha = g.node.float_attribute("alpha", 1), beta = g.node.float_attribute("beta", 1);
   const auto product = [&](ValueId a, ValueId b, int64_t turn_a, int64_t turn_b) {
     return g.add("Gemm", {a, b}, {{"transA", turn_a}, {"transB", turn_b}, {"alpha", alpha}});
@@ -325,12 +325,12 @@ constexpr OpDef kGemm = {
     .quant = {.kind = QuantRule::Kind::kProduct,
               .weight = 1,
               .bias = 2,
-              .channel_axis = [](const Node& n, int) { return turned(n, "transB") ? 0 : 1; },
-              .block_axis = [](const Node& n, int) { return turned(n, "transB") ? 1 : 0; },
-              .input_axis = [](const Node& n,
-                               int) { return turned(n, "transA")   ? -1
-                                             : turned(n, "transB") ? 1
-                                                                   : 0; }},
+              .channel_axis = [](const Node& n, int) { return transposed(n, "transB") ? 0 : 1; },
+              .block_axis = [](const Node& n, int) { return transposed(n, "transB") ? 1 : 0; },
+              .input_axis =
+                  [](const Node& n, int) {
+                    return transposed(n, "transA") ? -1 : transposed(n, "transB") ? 1 : 0;
+                  }},
     .canonicalize = canonicalize,
     .respell = respell,
     .fold = fold,

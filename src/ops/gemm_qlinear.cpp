@@ -7,9 +7,9 @@ namespace {
 // A, a_scale, a_zero_point, B, b_scale, b_zero_point, C, y_scale, y_zero_point
 void canonicalize(Canonicalize& c) {
   const Node& n = c.node;
-  const bool turned = n.int_attribute("transB", 0) != 0;
+  const bool transposed = n.int_attribute("transB", 0) != 0;
   std::vector<ValueId> inputs{add_dequantize(c, n.input(0), n.input(1), n.input(2), 1),
-                              add_dequantize(c, n.input(3), n.input(4), n.input(5), turned ? 0 : 1)};
+                              add_dequantize(c, n.input(3), n.input(4), n.input(5), transposed ? 0 : 1)};
   if (n.input(6) != kNoValue) {
     const Tensor* bias = c.constant(6);
     const SymShape* shape = c.shape(6);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "core/grain.h"
 #include "kernels/gradient/quantize.h"
 #include "kernels/reduction/reduce.h"
 #include "ops/infer.h"
@@ -184,7 +185,7 @@ Kernel prepare_derivative(PrepareContext& c) {
   const int64_t count = element_count(c.out_dims(0));
   const float a = c.node().float_attribute("a", 0), b = c.node().float_attribute("b", 0);
   return [=](const RunContext& r) {
-    r.parallel_range(count, 8192, [&](int64_t begin, int64_t end) {
+    r.parallel_range(count, grain_for({.work = 2}), [&](int64_t begin, int64_t end) {
       function(r.in<float>(0) + begin, r.in<float>(1) + begin, r.out<float>(0) + begin, end - begin, a, b);
     });
   };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/grain.h"
 #include "ops/unary.h"
 
 namespace zp {
@@ -47,13 +48,12 @@ Kernel prepare(PrepareContext& c) {
   l.beta = c.node().float_attribute("beta", 0.75f);
   l.bias = c.node().float_attribute("bias", 1.0f);
   return [l, columns = dims[0] * l.inner](const RunContext& r) {
-    r.parallel_range(columns, std::max<int64_t>(1, 4096 / std::max<int64_t>(1, l.channels)),
-                     [&](int64_t begin, int64_t end) {
-                       for (int64_t i = begin; i < end; ++i) {
-                         const int64_t at = i / l.inner * l.channels * l.inner + i % l.inner;
-                         l.column(r.in<float>(0) + at, r.out<float>(0) + at);
-                       }
-                     });
+    r.parallel_range(columns, grain_for({.work = 4 * l.channels}), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t at = i / l.inner * l.channels * l.inner + i % l.inner;
+        l.column(r.in<float>(0) + at, r.out<float>(0) + at);
+      }
+    });
   };
 }
 

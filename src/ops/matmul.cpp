@@ -157,7 +157,7 @@ bool fold(Fold& f) {
 
 // ---- gradient
 
-ValueId turned(Gradient& g, ValueId v) {
+ValueId transposed(Gradient& g, ValueId v) {
   std::vector<int64_t> perm(static_cast<size_t>(g.rank_of(v)));
   for (size_t i = 0; i < perm.size(); ++i) perm[i] = static_cast<int64_t>(i);
   std::swap(perm[perm.size() - 1], perm[perm.size() - 2]);
@@ -182,8 +182,8 @@ void gradient(Gradient& g) {
     }
     return;
   }
-  if (g.wanted(0)) g.give_summed(0, g.add("MatMul", {g.dy(), turned(g, g.in(1))}));
-  if (g.wanted(1)) g.give_summed(1, g.add("MatMul", {turned(g, g.in(0)), g.dy()}));
+  if (g.wanted(0)) g.give_summed(0, g.add("MatMul", {g.dy(), transposed(g, g.in(1))}));
+  if (g.wanted(1)) g.give_summed(1, g.add("MatMul", {transposed(g, g.in(0)), g.dy()}));
 }
 
 // ---- rewrites

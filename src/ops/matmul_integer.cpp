@@ -4,14 +4,8 @@
 namespace zp {
 namespace {
 
-bool is_8_bit(DType type) { return type == DType::kInt8 || type == DType::kUint8; }
-
 void infer(InferContext& c) {
-  for (const size_t i : {size_t{0}, size_t{1}}) {
-    if (c.dtype(i) != DType::kUndefined && !is_8_bit(c.dtype(i))) {
-      c.fail(ErrorCode::kUnsupportedType, {"inputs are int8 or uint8, not ", name_of(c.dtype(i))});
-    }
-  }
+  require_8_bit_operands(c);
   infer_matmul(c, 0, 1, DType::kInt32);
 }
 

@@ -205,7 +205,7 @@ const RegisterOps kRegistered({&kMatMulNBits});
 
 }  // namespace
 
-bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool turned, ValueId bias) {
+bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool transposed, ValueId bias) {
   Graph& g = f.graph;
   const Tensor *weights = g.constant(b.quantized), *scales = g.constant(b.scale),
                *points = g.constant(b.zero_point);
@@ -217,7 +217,7 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool turned, ValueId bias) {
   if (type != DType::kInt8 && type != DType::kUint8 && type != DType::kInt4 && type != DType::kUint4)
     return false;
   const int64_t stored_bits = bits_of(type);
-  const int depth_axis = turned ? 1 : 0;
+  const int depth_axis = transposed ? 1 : 0;
   const int axis = b.axis < 0 ? b.axis + 2 : b.axis;
   const int64_t k = weights->dims()[static_cast<size_t>(depth_axis)],
                 n = weights->dims()[static_cast<size_t>(1 - depth_axis)];
@@ -250,7 +250,7 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool turned, ValueId bias) {
     bits = 2, base = from;
   }
   const auto element = [&](int64_t column, int64_t row, int64_t rows) {
-    return static_cast<size_t>(turned ? column * rows + row : row * n + column);
+    return static_cast<size_t>(transposed ? column * rows + row : row * n + column);
   };
   const auto scale_at = [&](int64_t column, int64_t block_index) {
     if (blocked) return element(column, block_index, blocks);

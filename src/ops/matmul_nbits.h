@@ -6,8 +6,8 @@
 namespace zp {
 
 // Folds MatMul or Gemm with a constant B of 4 or 8 bits, in blocks along K (8 bits: or with a scale for each
-// column), into MatMulNBits: with 2 bits where B makes use of four neighbouring integers alone. `turned`: B
-// is [N, K]. False: not such a B.
-bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool turned, ValueId bias);
+// column), into MatMulNBits: with 2 bits where B makes use of four neighbouring integers alone. `transposed`:
+// B is [N, K]. False: not such a B.
+bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool transposed, ValueId bias);
 
 }  // namespace zp

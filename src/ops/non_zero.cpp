@@ -1,20 +1,17 @@
 // NonZero, of a value that is known when a plan is made: how many there are decides the shape of the output.
 #include <algorithm>
 
-#include "ops/shape_arguments.h"
+#include "core/element_types.h"
+#include "ops/op.h"
 
 namespace zp {
 namespace {
 
 bool is_zero(const Tensor& t, int64_t i) {
-  switch (t.dtype()) {
-    case DType::kFloat32:
-      return t.data<float>()[static_cast<size_t>(i)] == 0;
-    case DType::kFloat64:
-      return t.data<double>()[static_cast<size_t>(i)] == 0;
-    default:
-      return t.integer_at(i) == 0;
-  }
+  bool zero = false;
+  const bool is_float = visit(t.dtype(), ElementTypes<float, double>(),
+                              [&]<class T>(Element<T>) { zero = t.data<T>()[static_cast<size_t>(i)] == 0; });
+  return is_float ? zero : t.integer_at(i) == 0;
 }
 
 // Positions of what is not zero, in row-major order: one row for each dimension.

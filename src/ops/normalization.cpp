@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/grain.h"
 #include "kernels/elementwise/binary.h"
 #include "kernels/reduction/norm.h"
 #include "ops/gradient.h"
@@ -76,24 +77,22 @@ Kernel prepare_rows(PrepareContext& c) {
   const float epsilon = c.node().float_attribute("epsilon", kEpsilon);
   c.in_place(0);
   return [=](const RunContext& r) {
-    r.parallel_range(rows, std::max<int64_t>(1, 8192 / std::max<int64_t>(1, length)),
-                     [&](int64_t begin, int64_t end) {
-                       for (int64_t row = begin; row < end; ++row) {
-                         const kernels::RowStatistics s = kernels::normalize_row(
-                             r.in<float>(0) + row * length, r.out<float>(0) + row * length,
-                             static_cast<size_t>(length), spread[1] ? nullptr : r.in<float>(1),
-                             bias && !spread[2] ? r.in<float>(2) : nullptr, epsilon, kRootMeanSquare);
-                         if (mean_out) r.out<float>(1)[row] = s.mean;
-                         if (deviation_out) r.out<float>(2)[row] = s.inverse_deviation;
-                       }
-                       constexpr float kInfinity = std::numeric_limits<float>::infinity();
-                       for (size_t i : {size_t{1}, size_t{2}}) {
-                         if (!spread[i]) continue;
-                         kernels::binary(i == 1 ? kernels::Binary::kMul : kernels::Binary::kAdd, *spread[i],
-                                         r.out<float>(0), r.in<float>(i), r.out<float>(0), begin * length,
-                                         end * length, -kInfinity, kInfinity);
-                       }
-                     });
+    r.parallel_range(rows, grain_for({.work = 2 * length}), [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        const kernels::RowStatistics s =
+            kernels::normalize_row(r.in<float>(0) + row * length, r.out<float>(0) + row * length,
+                                   static_cast<size_t>(length), spread[1] ? nullptr : r.in<float>(1),
+                                   bias && !spread[2] ? r.in<float>(2) : nullptr, epsilon, kRootMeanSquare);
+        if (mean_out) r.out<float>(1)[row] = s.mean;
+        if (deviation_out) r.out<float>(2)[row] = s.inverse_deviation;
+      }
+      constexpr float kInfinity = std::numeric_limits<float>::infinity();
+      for (size_t i : {size_t{1}, size_t{2}}) {
+        if (!spread[i]) continue;
+        kernels::binary(i == 1 ? kernels::Binary::kMul : kernels::Binary::kAdd, *spread[i], r.out<float>(0),
+                        r.in<float>(i), r.out<float>(0), begin * length, end * length, -kInfinity, kInfinity);
+      }
+    });
   };
 }
 
@@ -120,22 +119,20 @@ Kernel prepare_channels(PrepareContext& c) {
   const int64_t rows = x[0] * groups;
   c.in_place(0);
   return [=](const RunContext& r) {
-    r.parallel_range(rows, std::max<int64_t>(1, 8192 / std::max<int64_t>(1, in_group * length)),
-                     [&](int64_t begin, int64_t end) {
-                       for (int64_t row = begin; row < end; ++row) {
-                         const float* from = r.in<float>(0) + row * in_group * length;
-                         float* to = r.out<float>(0) + row * in_group * length;
-                         const kernels::Moments m =
-                             kernels::moments(from, static_cast<size_t>(in_group * length));
-                         const float inverse = 1.0f / std::sqrt(m.variance + epsilon);
-                         for (int64_t k = 0; k < in_group; ++k) {
-                           const int64_t channel = row % groups * in_group + k;
-                           const float factor = r.in<float>(1)[channel] * inverse;
-                           kernels::scale_row(from + k * length, to + k * length, static_cast<size_t>(length),
-                                              factor, r.in<float>(2)[channel] - m.mean * factor);
-                         }
-                       }
-                     });
+    r.parallel_range(rows, grain_for({.work = 2 * in_group * length}), [&](int64_t begin, int64_t end) {
+      for (int64_t row = begin; row < end; ++row) {
+        const float* from = r.in<float>(0) + row * in_group * length;
+        float* to = r.out<float>(0) + row * in_group * length;
+        const kernels::Moments m = kernels::moments(from, static_cast<size_t>(in_group * length));
+        const float inverse = 1.0f / std::sqrt(m.variance + epsilon);
+        for (int64_t k = 0; k < in_group; ++k) {
+          const int64_t channel = row % groups * in_group + k;
+          const float factor = r.in<float>(1)[channel] * inverse;
+          kernels::scale_row(from + k * length, to + k * length, static_cast<size_t>(length), factor,
+                             r.in<float>(2)[channel] - m.mean * factor);
+        }
+      }
+    });
   };
 }
 

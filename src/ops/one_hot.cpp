@@ -3,9 +3,11 @@
 #include <cstring>
 
 #include "core/decimal.h"
+#include "core/element_types.h"
+#include "core/grain.h"
 #include "kernels/movement/copy.h"
 #include "ops/known_range.h"
-#include "ops/shape_arguments.h"
+#include "ops/moving.h"
 
 namespace zp {
 namespace {
@@ -33,7 +35,7 @@ Kernel one_hot(int64_t outer, int64_t depth, int64_t inner, size_t bytes) {
     const std::byte* off = run.inputs[2];
     const std::byte* on = off + bytes;
     run.parallel_range(
-        outer, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, depth * inner)),
+        outer, grain_for({.bytes = depth * inner * static_cast<int64_t>(bytes)}),
         [&](int64_t begin, int64_t end) {
           std::byte* to = run.outputs[0] + static_cast<int64_t>(bytes) * begin * depth * inner;
           kernels::fill(to, (end - begin) * depth * inner, off, bytes);
@@ -58,19 +60,16 @@ Kernel prepare_one_hot(PrepareContext& c) {
   const int rank = static_cast<int>(out.size());
   const int64_t axis = c.node().int_attribute("axis", -1);
   const auto at = static_cast<size_t>(axis < 0 ? axis + rank : axis);
-  const int64_t outer = product(out, 0, at), depth = out[at], inner = product(out, at + 1, out.size());
+  const int64_t outer = element_count(out, 0, at), depth = out[at],
+                inner = element_count(out, at + 1, out.size());
   if (element_count(c.dims(2)) != 2) c.fail(ErrorCode::kShapeMismatch, "values are not two");
   const size_t bytes = element_bytes(c, 2);
-  switch (c.dtype(0)) {
-    case DType::kInt64:
-      return one_hot<int64_t>(outer, depth, inner, bytes);
-    case DType::kInt32:
-      return one_hot<int32_t>(outer, depth, inner, bytes);
-    case DType::kFloat32:
-      return one_hot<float>(outer, depth, inner, bytes);
-    default:
-      c.fail(ErrorCode::kUnsupportedType, {"indices of type ", name_of(c.dtype(0))});
+  Kernel kernel;
+  if (!visit(c.dtype(0), ElementTypes<int64_t, int32_t, float>(),
+             [&]<class T>(Element<T>) { kernel = one_hot<T>(outer, depth, inner, bytes); })) {
+    c.fail(ErrorCode::kUnsupportedType, {"indices of type ", name_of(c.dtype(0))});
   }
+  return kernel;
 }
 
 constexpr OpDef kOneHot = {.name = "OneHot",

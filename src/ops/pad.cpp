@@ -6,9 +6,12 @@
 #include <memory>
 #include <optional>
 
+#include "core/grain.h"
 #include "kernels/movement/copy.h"
+#include "ops/byte_edges.h"
 #include "ops/cast.h"
 #include "ops/gradient.h"
+#include "ops/moving.h"
 #include "ops/respell.h"
 #include "ops/rewrite.h"
 #include "ops/shape_arguments.h"
@@ -174,7 +177,7 @@ Kernel prepare_pad(PrepareContext& c) {
   plan->run_count = std::max<int64_t>(
       0, dims[last] - std::max<int64_t>(0, -begin[last]) - std::max<int64_t>(0, -end[last]));
   const std::optional<std::array<std::byte, 8>> known = padding_element(c);
-  const int64_t rows = product(plan->out, 0, last);
+  const int64_t rows = element_count(plan->out, 0, last);
   return [plan, known, rows, bytes, unit, last](const RunContext& run) {
     std::array<std::byte, 8> element{};
     if (known) {
@@ -208,10 +211,9 @@ Kernel prepare_pad(PrepareContext& c) {
       }
       for (int64_t i = behind; i < width; ++i) one(i);
     };
-    run.parallel_range(rows, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, row_bytes)),
-                       [&](int64_t b, int64_t e) {
-                         for (int64_t r = b; r < e; ++r) row(r);
-                       });
+    run.parallel_range(rows, grain_for({.bytes = row_bytes}), [&](int64_t b, int64_t e) {
+      for (int64_t r = b; r < e; ++r) row(r);
+    });
   };
 }
 

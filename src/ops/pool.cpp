@@ -7,10 +7,13 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/element_types.h"
+#include "core/grain.h"
+#include "ops/byte_edges.h"
 #include "ops/gradient.h"
+#include "ops/moving.h"
 #include "ops/product/qdq.h"
 #include "ops/respell.h"
-#include "ops/shape_arguments.h"
 
 namespace zp {
 namespace {
@@ -146,7 +149,7 @@ PoolGeometry global_geometry(const PrepareContext& c, const Shape& dims) {
   // A window may have any number of dimensions when it is everything: they are one line, or lines of the last
   // one.
   g.in[2] = g.kernel[2] = dims[dims.size() - 2];
-  g.in[1] = g.kernel[1] = product(dims, 1, dims.size() - 2);
+  g.in[1] = g.kernel[1] = element_count(dims, 1, dims.size() - 2);
   if (g.in[1] * g.in[2] == 0)
     c.fail(ErrorCode::kShapeMismatch, {"there is nothing to pool in an input of shape ", dims});
   return g;
@@ -166,7 +169,7 @@ struct Split {
     // Taps times channels that make a task worth handing over.
     const int64_t work = g.channels / slices * std::min(g.kernel[0], g.in[0]) *
                          std::min(g.kernel[1], g.in[1]) * std::min(g.kernel[2], g.in[2]);
-    grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, work));
+    grain = grain_for({.work = work});
   }
   void run(const RunContext& r, FunctionRef<void(const PoolRange&)> body) const {
     r.parallel_range(g.pixels() * slices, grain, [&](int64_t begin, int64_t end) {
@@ -197,16 +200,12 @@ Kernel max_kernel(const PrepareContext& c, const PoolGeometry& g) {
 }
 
 Kernel max_of_type(const PrepareContext& c, const PoolGeometry& g) {
-  switch (c.dtype(0)) {
-    case DType::kFloat32:
-      return max_kernel<float>(c, g);
-    case DType::kUint8:
-      return max_kernel<uint8_t>(c, g);
-    case DType::kInt8:
-      return max_kernel<int8_t>(c, g);
-    default:
-      c.fail(ErrorCode::kUnsupportedType, {"a maximum of ", name_of(c.dtype(0))});
+  Kernel kernel;
+  if (!visit(c.dtype(0), ElementTypes<float, uint8_t, int8_t>(),
+             [&]<class T>(Element<T>) { kernel = max_kernel<T>(c, g); })) {
+    c.fail(ErrorCode::kUnsupportedType, {"a maximum of ", name_of(c.dtype(0))});
   }
+  return kernel;
 }
 
 Kernel prepare_max(PrepareContext& c) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "core/grain.h"
 #include "kernels/elementwise/quantize.h"
 #include "ops/cast.h"
 #include "ops/respell.h"
@@ -11,8 +12,6 @@
 
 namespace zp {
 namespace {
-
-constexpr int64_t kGrain = 16384;
 
 DType quantized_type(const InferContext& c) {
   if (c.has_input(2)) return c.dtype(2);
@@ -102,7 +101,7 @@ template <class One, class Each>
 void for_runs(const Geometry& g, const RunContext& r, bool parallel, One&& one, Each&& each) {
   const auto split = [&](int64_t count, int64_t per_item, auto&& body) {
     if (!parallel) return body(int64_t{0}, count);
-    r.parallel_range(count, std::max<int64_t>(1, kGrain / std::max<int64_t>(1, per_item)), body);
+    r.parallel_range(count, grain_for({.work = per_item}), body);
   };
   if (g.inner == 1 && g.block == 0) {
     return split(g.outer, g.length, [&](int64_t begin, int64_t end) {
@@ -147,10 +146,11 @@ Kernel prepare_quantize(PrepareContext& c) {
     return [=](const RunContext& r) {
       const float scale = *r.in<float>(1);
       const int32_t zero_point = one_zero_point(g, r);
-      r.parallel_range(g.length, parallel ? kGrain : g.length, [&](int64_t begin, int64_t end) {
-        kernels::quantize(r.in<float>(0) + begin, scale, zero_point, type, r.out<void>(0),
-                          static_cast<size_t>(begin), static_cast<size_t>(end - begin));
-      });
+      r.parallel_range(g.length, parallel ? grain_for({.work = 1}) : g.length,
+                       [&](int64_t begin, int64_t end) {
+                         kernels::quantize(r.in<float>(0) + begin, scale, zero_point, type, r.out<void>(0),
+                                           static_cast<size_t>(begin), static_cast<size_t>(end - begin));
+                       });
     };
   }
   return [=](const RunContext& r) {
@@ -178,7 +178,7 @@ Kernel prepare_dequantize(PrepareContext& c) {
     return [=](const RunContext& r) {
       const float scale = *r.in<float>(1);
       const int32_t zero_point = one_zero_point(g, r);
-      r.parallel_range(g.length, kGrain, [&](int64_t begin, int64_t end) {
+      r.parallel_range(g.length, grain_for({.work = 1}), [&](int64_t begin, int64_t end) {
         kernels::dequantize(r.in<void>(0), type, scale, zero_point, r.out<float>(0) + begin,
                             static_cast<size_t>(begin), static_cast<size_t>(end - begin));
       });
@@ -212,7 +212,7 @@ void infer_dynamic(InferContext& c) {
 Kernel prepare_dynamic(PrepareContext& c) {
   if (c.dtype(0) != DType::kFloat32) fail_type(c);
   const int64_t count = element_count(c.dims(0));
-  const int64_t pieces = std::clamp<int64_t>(count / kGrain, 1, int64_t{c.threads()} * 4);
+  const int64_t pieces = std::clamp<int64_t>(count / grain_for({.work = 1}), 1, int64_t{c.threads()} * 4);
   c.scratch(static_cast<size_t>(pieces) * sizeof(kernels::Extent));
   const bool scale_out = c.has_output(1), zero_point_out = c.has_output(2), y_out = c.has_output(0);
   return [=](const RunContext& r) {
@@ -231,7 +231,7 @@ Kernel prepare_dynamic(PrepareContext& c) {
     if (scale_out) *r.out<float>(1) = s.scale;
     if (zero_point_out) *r.out<uint8_t>(2) = s.zero_point;
     if (!y_out) return;
-    r.parallel_range(count, kGrain, [&](int64_t begin, int64_t end) {
+    r.parallel_range(count, grain_for({.work = 1}), [&](int64_t begin, int64_t end) {
       kernels::quantize(x + begin, s.scale, s.zero_point, DType::kUint8, r.out<void>(0),
                         static_cast<size_t>(begin), static_cast<size_t>(end - begin));
     });

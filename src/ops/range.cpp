@@ -2,7 +2,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "ops/shape_arguments.h"
+#include "core/element_types.h"
+#include "ops/op.h"
 
 namespace zp {
 namespace {
@@ -58,20 +59,12 @@ Kernel range(int64_t count) {
 
 Kernel prepare_range(PrepareContext& c) {
   const int64_t count = c.out_dims(0)[0];
-  switch (c.dtype(0)) {
-    case DType::kFloat32:
-      return range<float>(count);
-    case DType::kFloat64:
-      return range<double>(count);
-    case DType::kInt64:
-      return range<int64_t>(count);
-    case DType::kInt32:
-      return range<int32_t>(count);
-    case DType::kInt16:
-      return range<int16_t>(count);
-    default:
-      c.fail(ErrorCode::kUnsupportedType, {"a range of ", name_of(c.dtype(0))});
+  Kernel kernel;
+  if (!visit(c.dtype(0), ElementTypes<float, double, int64_t, int32_t, int16_t>(),
+             [&]<class T>(Element<T>) { kernel = range<T>(count); })) {
+    c.fail(ErrorCode::kUnsupportedType, {"a range of ", name_of(c.dtype(0))});
   }
+  return kernel;
 }
 
 // Half precision came with opset 27, and is computed in float32 there unless `stash_type` says otherwise;

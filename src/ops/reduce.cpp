@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <memory>
 
+#include "core/element_types.h"
+#include "core/grain.h"
 #include "kernels/elementwise/wide.h"
 #include "ops/gradient.h"
 #include "ops/respell.h"
@@ -75,20 +77,9 @@ Kernel prepare(PrepareContext& c, Reduce f) {
   const int64_t count = element_count(c.out_dims(0));
   const int64_t grain = shape.grain();
   const DType type = c.dtype(0);
-  switch (type) {
-    case DType::kFloat32:
-    case DType::kFloat64:
-    case DType::kBool:
-    case DType::kInt8:
-    case DType::kUint8:
-    case DType::kInt32:
-    case DType::kUint32:
-    case DType::kInt64:
-    case DType::kUint64:
-      break;
-    default:
-      fail_type(c);
-  }
+  if (!is_one_of(type,
+                 ElementTypes<float, double, bool, int8_t, uint8_t, int32_t, uint32_t, int64_t, uint64_t>()))
+    fail_type(c);
   return [=](const RunContext& r) {
     r.parallel_range(count, grain, [&](int64_t begin, int64_t end) {
       if (type == DType::kFloat32)
@@ -226,7 +217,7 @@ Kernel prepare_arg(PrepareContext& c, bool smallest) {
   if (type == DType::kBool || type == DType::kFloat16 || kernels::wide_of(type) == kernels::Wide::kNone)
     fail_type(c);
   return [=](const RunContext& r) {
-    const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, a.length));
+    const int64_t grain = grain_for({.work = a.length});
     r.parallel_range(count, grain, [&](int64_t begin, int64_t end) {
       kernels::arg_extreme(a, type, r.inputs[0], r.out<int64_t>(0), begin, end);
     });

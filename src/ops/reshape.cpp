@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "ops/gradient.h"
+#include "ops/moving.h"
 #include "ops/rewrite.h"
 #include "ops/shape_arguments.h"
 

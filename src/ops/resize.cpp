@@ -10,11 +10,13 @@
 #include <memory>
 
 #include "core/decimal.h"
+#include "core/element_types.h"
+#include "core/grain.h"
 #include "kernels/movement/copy.h"
 #include "ops/cast.h"
 #include "ops/gradient.h"
+#include "ops/moving.h"
 #include "ops/respell.h"
-#include "ops/shape_arguments.h"
 
 namespace zp {
 namespace {
@@ -235,7 +237,7 @@ Kernel nearest_kernel(const PrepareContext& c, const Target& t, const std::vecto
   }
   const NearestPlan plan(axes, element_bytes(c, 0));
   return [plan](const RunContext& run) {
-    const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, plan.outer_bytes()));
+    const int64_t grain = grain_for({.bytes = plan.outer_bytes()});
     run.parallel_range(plan.outer(), grain, [&](int64_t begin, int64_t end) {
       plan.run(run.inputs[0], run.outputs[0], begin, end);
     });
@@ -250,7 +252,7 @@ struct Pass {
 
 template <class In, class Out>
 void run_pass(const RunContext& run, const Pass& p, const In* in, Out* out) {
-  const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, p.inner * p.axis.taps));
+  const int64_t grain = grain_for({.work = p.inner * p.axis.taps});
   run.parallel_range(p.outer * p.axis.out, grain, [&](int64_t begin, int64_t end) {
     kernels::weigh_along<kernels::Best>(in, out, p.axis, p.inner, begin, end);
   });
@@ -270,13 +272,13 @@ Kernel weighted_kernel(PrepareContext& c, const Target& t, const std::vector<siz
   for (size_t at = dims.size(); at-- > 0;) {  // inner axes first: the passes after them have the longer rows
     const size_t i = logical[at];
     if (!t.resized[i]) continue;
-    Pass pass{weights_of(c.node(), dims[at], t.size[i], t.extent[i]), product(dims, 0, at),
-              product(dims, at + 1, dims.size()), from, scratch};
+    Pass pass{weights_of(c.node(), dims[at], t.size[i], t.extent[i]), element_count(dims, 0, at),
+              element_count(dims, at + 1, dims.size()), from, scratch};
     pass.axis.cut = cut;
     dims[at] = t.size[i];
     from = scratch;
-    scratch += (static_cast<size_t>(product(dims, 0, dims.size())) + 31) / 16 *
-               16;  // aligned, with room to read behind
+    scratch +=
+        (static_cast<size_t>(element_count(dims)) + 31) / 16 * 16;  // aligned, with room to read behind
     passes->push_back(std::move(pass));
   }
   if (passes->size() > 1) c.scratch(passes->back().to * sizeof(float));  // the last pass writes the output
@@ -301,16 +303,12 @@ Kernel weighted_kernel(PrepareContext& c, const Target& t, const std::vector<siz
 Kernel kernel_of(PrepareContext& c, const Target& t, const std::vector<size_t>& physical,
                  const std::string& mode) {
   if (mode == "nearest") return nearest_kernel(c, t, physical);
-  switch (c.dtype(0)) {
-    case DType::kFloat32:
-      return weighted_kernel<float>(c, t, physical);
-    case DType::kUint8:
-      return weighted_kernel<uint8_t>(c, t, physical);
-    case DType::kInt8:
-      return weighted_kernel<int8_t>(c, t, physical);
-    default:
-      c.fail(ErrorCode::kUnsupportedType, {"interpolating ", name_of(c.dtype(0))});
+  Kernel kernel;
+  if (!visit(c.dtype(0), ElementTypes<float, uint8_t, int8_t>(),
+             [&]<class T>(Element<T>) { kernel = weighted_kernel<T>(c, t, physical); })) {
+    c.fail(ErrorCode::kUnsupportedType, {"interpolating ", name_of(c.dtype(0))});
   }
+  return kernel;
 }
 
 // A region may reach beyond the input. What lies there has a value of its own.
@@ -325,7 +323,7 @@ Kernel with_outside(const PrepareContext& c, const Target& t, const std::vector<
     const Shape& out = c.out_dims(0);
     for (size_t i = 0; i < physical.size(); ++i) {
       const size_t axis = physical[i];
-      Slice slice{product(out, 0, axis), product(out, axis + 1, out.size()), out[axis], {}};
+      Slice slice{element_count(out, 0, axis), element_count(out, axis + 1, out.size()), out[axis], {}};
       const int64_t in = c.dims(0)[axis];
       for (int64_t o = 0; t.resized[i] && o < slice.size; ++o) {
         const float x = source("tf_crop_and_resize", o, t.extent[i], in, slice.size);
@@ -353,9 +351,9 @@ Kernel with_outside(const PrepareContext& c, const Target& t, const std::vector<
   };
 }
 
-void require_one_of(const PrepareContext& c, std::string_view key, std::string_view otherwise,
+void require_one_of(const PrepareContext& c, std::string_view key, std::string_view fallback,
                     std::initializer_list<std::string_view> known) {
-  const std::string is = c.node().string_attribute(key, otherwise);
+  const std::string is = c.node().string_attribute(key, fallback);
   if (std::ranges::find(known, is) == known.end())
     c.fail(ErrorCode::kUnsupportedOperator, {"resizing with ", key, " '", is, "'"});
 }
@@ -495,10 +493,10 @@ Kernel prepare_gradient(PrepareContext& c) {
   size_t room = 0;
   for (size_t i = 0; i < dims.size(); ++i) {
     if (!t.resized[i]) continue;
-    passes->push_back({weights_of(c.node(), x[i], t.size[i], t.extent[i]), product(dims, 0, i),
-                       product(dims, i + 1, dims.size()), 0, 0});
+    passes->push_back({weights_of(c.node(), x[i], t.size[i], t.extent[i]), element_count(dims, 0, i),
+                       element_count(dims, i + 1, dims.size()), 0, 0});
     dims[i] = x[i];
-    room = std::max(room, static_cast<size_t>(product(dims, 0, dims.size())));
+    room = std::max(room, static_cast<size_t>(element_count(dims)));
   }
   if (passes->empty()) {
     c.alias(0);

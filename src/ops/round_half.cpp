@@ -1,5 +1,6 @@
 // float32 values that stand for float16 ones, rounded to the numbers that float16 has: for models that are
 // measured (runtime/prepare.h), and never in a file.
+#include "core/grain.h"
 #include "core/tensor.h"
 #include "ops/gradient.h"
 #include "ops/unary.h"
@@ -12,7 +13,7 @@ Kernel prepare(PrepareContext& c) {
   const int64_t count = element_count(c.out_dims(0));
   c.in_place(0);
   return [count](const RunContext& r) {
-    r.parallel_range(count, 16384, [&](int64_t begin, int64_t end) {
+    r.parallel_range(count, grain_for({.work = 1}), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i)
         r.out<float>(0)[i] = half_to_float(float_to_half(r.in<float>(0)[i]));
     });

@@ -5,9 +5,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/element_types.h"
 #include "ops/indices.h"
+#include "ops/moving.h"
 #include "ops/respell.h"
-#include "ops/shape_arguments.h"
 
 namespace zp {
 namespace {
@@ -50,11 +51,19 @@ void combine(T* to, const T* from, int64_t count, Reduction reduction) {
 using Update = void (*)(std::byte* to, const std::byte* from, int64_t count, Reduction reduction);
 
 // Sums and products of integers wrap around, as they do in ONNX Runtime: so they are computed unsigned.
-template <class T, class Unsigned = T>
+template <class T>
+struct Unsigned {
+  using Type = T;
+};
+template <std::signed_integral T>
+struct Unsigned<T> {
+  using Type = std::make_unsigned_t<T>;
+};
+template <class T>
 void update(std::byte* to, const std::byte* from, int64_t count, Reduction reduction) {
   if (reduction == Reduction::kAdd || reduction == Reduction::kMul) {
-    return combine(reinterpret_cast<Unsigned*>(to), reinterpret_cast<const Unsigned*>(from), count,
-                   reduction);
+    return combine(reinterpret_cast<typename Unsigned<T>::Type*>(to),
+                   reinterpret_cast<const typename Unsigned<T>::Type*>(from), count, reduction);
   }
   combine(reinterpret_cast<T*>(to), reinterpret_cast<const T*>(from), count, reduction);
 }
@@ -62,26 +71,12 @@ void update(std::byte* to, const std::byte* from, int64_t count, Reduction reduc
 // nullptr: plain copies of bytes.
 Update update_for(const PrepareContext& c, Reduction reduction) {
   if (reduction == Reduction::kNone) return nullptr;
-  switch (c.dtype(0)) {
-    case DType::kFloat32:
-      return update<float>;
-    case DType::kFloat64:
-      return update<double>;
-    case DType::kInt8:
-      return update<int8_t, uint8_t>;
-    case DType::kUint8:
-      return update<uint8_t>;
-    case DType::kUint32:
-      return update<uint32_t>;
-    case DType::kUint64:
-      return update<uint64_t>;
-    case DType::kInt32:
-      return update<int32_t, uint32_t>;
-    case DType::kInt64:
-      return update<int64_t, uint64_t>;
-    default:
-      c.fail(ErrorCode::kUnsupportedType, {"a reduction of ", name_of(c.dtype(0))});
+  Update made = nullptr;
+  if (!visit(c.dtype(0), ElementTypes<float, double, int8_t, uint8_t, uint32_t, uint64_t, int32_t, int64_t>(),
+             [&]<class T>(Element<T>) { made = update<T>; })) {
+    c.fail(ErrorCode::kUnsupportedType, {"a reduction of ", name_of(c.dtype(0))});
   }
+  return made;
 }
 
 void require_types(const InferContext& c) {
@@ -117,10 +112,10 @@ Kernel prepare_scatter_nd(PrepareContext& c) {
   const Shape& at = c.dims(1);
   if (at.empty()) c.fail(ErrorCode::kShapeMismatch, "indices are a scalar");
   const auto depth = static_cast<size_t>(at.back());
-  const int64_t count = product(at, 0, at.size() - 1);
-  const int64_t block = product(dims, depth, dims.size());
+  const int64_t count = element_count(at, 0, at.size() - 1);
+  const int64_t block = element_count(dims, depth, dims.size());
   const Shape sizes(dims.begin(), dims.begin() + static_cast<ptrdiff_t>(depth));
-  if (count > 0 && product(sizes, 0, depth) == 0)
+  if (count > 0 && element_count(sizes, 0, depth) == 0)
     c.fail(ErrorCode::kShapeMismatch, "there is nothing to write to");
   check_constant_indices(c, 1, sizes);
   const bool wide = c.dtype(1) == DType::kInt64;
@@ -166,7 +161,7 @@ Kernel prepare_scatter_elements(PrepareContext& c) {
   const Shape dims = c.dims(0), at = c.dims(1);
   const auto axis =
       static_cast<size_t>(c.axis(c.node().int_attribute("axis", 0), static_cast<int>(dims.size())));
-  const int64_t count = product(at, 0, at.size());
+  const int64_t count = element_count(at);
   for (size_t d = 0; d < dims.size(); ++d) {
     if (count > 0 && (dims[d] == 0 || (d != axis && at[d] > dims[d]))) {
       c.fail(ErrorCode::kShapeMismatch, {"indices of shape ", at, " into ", dims});

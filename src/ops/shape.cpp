@@ -1,7 +1,7 @@
 // Shape and Size: known as soon as the dimensions are, which in a plan is before it runs.
 #include <algorithm>
 
-#include "ops/shape_arguments.h"
+#include "ops/op.h"
 
 namespace zp {
 namespace {

@@ -2,8 +2,10 @@
 #include <algorithm>
 #include <limits>
 
+#include "core/grain.h"
 #include "kernels/movement/copy.h"
 #include "ops/gradient.h"
+#include "ops/moving.h"
 #include "ops/respell.h"
 #include "ops/shape_arguments.h"
 
@@ -110,7 +112,7 @@ Kernel prepare_slice(PrepareContext& c) {
   return [copy, offset](const RunContext& run) {
     const std::byte* in = run.inputs[0] + offset;
     std::byte* to = run.outputs[0];
-    const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, copy.outer_bytes()));
+    const int64_t grain = grain_for({.bytes = copy.outer_bytes()});
     run.parallel_range(copy.outer(), grain,
                        [&](int64_t begin, int64_t end) { copy.run(in, to, begin, end); });
   };

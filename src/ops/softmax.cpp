@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/grain.h"
 #include "ops/gradient.h"
 #include "ops/known_range.h"
 #include "ops/product/qdq.h"
@@ -40,7 +41,7 @@ Kernel prepare(PrepareContext& c) {
   int64_t outer = 1, length = 1, inner = 1;
   for (size_t d = 0; d < dims.size(); ++d) (d < axis ? outer : d > axis ? inner : length) *= dims[d];
   c.in_place(0);
-  const int64_t grain = std::max<int64_t>(1, 4096 / std::max<int64_t>(1, length * inner));
+  const int64_t grain = grain_for({.work = 4 * length * inner});
   if (c.dtype(0) == DType::kFloat64) {
     return [=](const RunContext& r) {
       if (length == 0) return;

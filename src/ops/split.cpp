@@ -2,8 +2,10 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/grain.h"
 #include "ops/cast.h"
 #include "ops/gradient.h"
+#include "ops/moving.h"
 #include "ops/respell.h"
 #include "ops/shape_arguments.h"
 
@@ -58,8 +60,8 @@ Kernel prepare_split(PrepareContext& c) {
   const Shape& dims = c.dims(0);
   const auto axis =
       static_cast<size_t>(c.axis(c.node().int_attribute("axis", 0), static_cast<int>(dims.size())));
-  const int64_t outer = product(dims, 0, axis);
-  const int64_t row = product(dims, axis + 1, dims.size()) * static_cast<int64_t>(element_bytes(c, 0));
+  const int64_t outer = element_count(dims, 0, axis);
+  const int64_t row = element_count(dims, axis + 1, dims.size()) * static_cast<int64_t>(element_bytes(c, 0));
   if (c.outputs() == 1) {
     c.alias(0);
     return {};
@@ -80,13 +82,12 @@ Kernel prepare_split(PrepareContext& c) {
   }
   const int64_t whole = dims[axis] * row;
   return [parts, outer, whole](const RunContext& run) {
-    run.parallel_range(outer, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, whole)),
-                       [&](int64_t begin, int64_t end) {
-                         for (const Part& p : parts)
-                           for (int64_t o = begin; o < end; ++o)
-                             std::memcpy(run.outputs[p.output] + o * p.bytes,
-                                         run.inputs[0] + o * whole + p.offset, static_cast<size_t>(p.bytes));
-                       });
+    run.parallel_range(outer, grain_for({.bytes = whole}), [&](int64_t begin, int64_t end) {
+      for (const Part& p : parts)
+        for (int64_t o = begin; o < end; ++o)
+          std::memcpy(run.outputs[p.output] + o * p.bytes, run.inputs[0] + o * whole + p.offset,
+                      static_cast<size_t>(p.bytes));
+    });
   };
 }
 

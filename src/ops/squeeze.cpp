@@ -2,6 +2,7 @@
 
 #include "core/sort.h"
 #include "ops/gradient.h"
+#include "ops/moving.h"
 #include "ops/respell.h"
 #include "ops/rewrite.h"
 #include "ops/shape_arguments.h"

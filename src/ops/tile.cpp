@@ -2,7 +2,9 @@
 #include <algorithm>
 
 #include "core/decimal.h"
+#include "core/grain.h"
 #include "kernels/movement/copy.h"
+#include "ops/moving.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -41,7 +43,7 @@ Kernel prepare_tile(PrepareContext& c) {
   }
   const kernels::BoxCopy copy(box, element_bytes(c, 0));
   return [copy](const RunContext& run) {
-    const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, copy.outer_bytes()));
+    const int64_t grain = grain_for({.bytes = copy.outer_bytes()});
     run.parallel_range(copy.outer(), grain, [&](int64_t begin, int64_t end) {
       copy.run(run.inputs[0], run.outputs[0], begin, end);
     });

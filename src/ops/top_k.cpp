@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "core/elements.h"
+#include "ops/moving.h"
 #include "ops/respell.h"
 #include "ops/shape_arguments.h"
 
@@ -61,7 +62,7 @@ Kernel prepare_top_k(PrepareContext& c) {
   const auto axis =
       static_cast<size_t>(c.axis(c.node().int_attribute("axis", -1), static_cast<int>(dims.size())));
   const int64_t size = dims[axis], k = c.out_dims(c.has_output(0) ? 0 : 1)[axis];
-  const int64_t outer = product(dims, 0, axis), inner = product(dims, axis + 1, dims.size());
+  const int64_t outer = element_count(dims, 0, axis), inner = element_count(dims, axis + 1, dims.size());
   const bool largest = c.node().int_attribute("largest", 1) != 0;
   const bool values_wanted = c.has_output(0), indices_wanted = c.has_output(1);
   const auto threads = static_cast<size_t>(std::max(1, c.threads()));

@@ -3,9 +3,10 @@
 
 #include <algorithm>
 
+#include "core/grain.h"
 #include "ops/gradient.h"
+#include "ops/moving.h"
 #include "ops/rewrite.h"
-#include "ops/shape_arguments.h"
 
 namespace zp {
 namespace {
@@ -56,7 +57,7 @@ Kernel prepare_transpose(PrepareContext& c) {
   return [plan](const RunContext& run) {
     const std::byte* in = run.inputs[0];
     std::byte* out = run.outputs[0];
-    const int64_t grain = std::max<int64_t>(1, 32768 / std::max<int64_t>(1, plan.outer_bytes()));
+    const int64_t grain = grain_for({.bytes = 2 * plan.outer_bytes()});
     run.parallel_range(plan.outer(), grain,
                        [&](int64_t begin, int64_t end) { plan.run(in, out, begin, end); });
   };

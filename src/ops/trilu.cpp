@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <cstring>
 
-#include "ops/shape_arguments.h"
+#include "core/grain.h"
+#include "ops/moving.h"
+#include "ops/op.h"
 
 namespace zp {
 namespace {
@@ -15,30 +17,29 @@ void infer_trilu(InferContext& c) {
 Kernel prepare_trilu(PrepareContext& c) {
   const Shape& dims = c.dims(0);
   const int64_t rows = dims[dims.size() - 2], columns = dims.back();
-  const int64_t matrices = product(dims, 0, dims.size() - 2);
+  const int64_t matrices = element_count(dims, 0, dims.size() - 2);
   const bool upper = c.node().int_attribute("upper", 1) != 0;
   const auto bytes = static_cast<int64_t>(element_bytes(c, 0));
   const bool has_k = c.has_input(1);
   return [=](const RunContext& run) {
     const int64_t k = std::clamp<int64_t>(has_k ? *run.in<int64_t>(1) : 0, -rows, columns);
-    run.parallel_range(matrices * rows, std::max<int64_t>(1, 65536 / std::max<int64_t>(1, columns)),
-                       [&](int64_t begin, int64_t end) {
-                         for (int64_t r = begin; r < end; ++r) {
-                           const std::byte* in = run.inputs[0] + r * columns * bytes;
-                           std::byte* out = run.outputs[0] + r * columns * bytes;
-                           // The diagonal belongs to both triangles.
-                           const int64_t split =
-                               std::clamp<int64_t>(r % rows + k + (upper ? 0 : 1), 0, columns) * bytes;
-                           const int64_t row = columns * bytes;
-                           if (upper) {
-                             std::memset(out, 0, static_cast<size_t>(split));
-                             std::memcpy(out + split, in + split, static_cast<size_t>(row - split));
-                           } else {
-                             std::memcpy(out, in, static_cast<size_t>(split));
-                             std::memset(out + split, 0, static_cast<size_t>(row - split));
-                           }
-                         }
-                       });
+    run.parallel_range(
+        matrices * rows, grain_for({.bytes = columns * bytes}), [&](int64_t begin, int64_t end) {
+          for (int64_t r = begin; r < end; ++r) {
+            const std::byte* in = run.inputs[0] + r * columns * bytes;
+            std::byte* out = run.outputs[0] + r * columns * bytes;
+            // The diagonal belongs to both triangles.
+            const int64_t split = std::clamp<int64_t>(r % rows + k + (upper ? 0 : 1), 0, columns) * bytes;
+            const int64_t row = columns * bytes;
+            if (upper) {
+              std::memset(out, 0, static_cast<size_t>(split));
+              std::memcpy(out + split, in + split, static_cast<size_t>(row - split));
+            } else {
+              std::memcpy(out, in, static_cast<size_t>(split));
+              std::memset(out + split, 0, static_cast<size_t>(row - split));
+            }
+          }
+        });
   };
 }
 

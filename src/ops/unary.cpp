@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "core/grain.h"
 #include "kernels/elementwise/wide.h"
 #include "ops/gradient.h"
 #include "ops/known_range.h"
@@ -15,12 +16,11 @@
 namespace zp {
 
 Kernel prepare_unary(PrepareContext& c, kernels::Unary f, kernels::UnaryParameters parameters) {
-  constexpr int64_t kGrain = 16384;
   const int64_t count = element_count(c.out_dims(0));
   c.in_place(0);
   if (c.dtype(0) == DType::kFloat32) {
     return [=](const RunContext& r) {
-      r.parallel_range(count, kGrain, [&](int64_t begin, int64_t end) {
+      r.parallel_range(count, grain_for({.work = 1}), [&](int64_t begin, int64_t end) {
         kernels::unary(f, parameters, r.in<float>(0) + begin, r.out<float>(0) + begin,
                        static_cast<size_t>(end - begin));
       });
@@ -28,7 +28,7 @@ Kernel prepare_unary(PrepareContext& c, kernels::Unary f, kernels::UnaryParamete
   }
   if (c.dtype(0) != DType::kFloat16) fail_type(c);
   return [=](const RunContext& r) {
-    r.parallel_range(count, kGrain, [&](int64_t begin, int64_t end) {
+    r.parallel_range(count, grain_for({.work = 1}), [&](int64_t begin, int64_t end) {
       constexpr int64_t kPiece = 512;
       float piece[kPiece];
       const uint16_t* x = r.in<uint16_t>(0);
@@ -87,7 +87,7 @@ Kernel prepare_each(PrepareContext& c, Each f, EachParameters parameters) {
   c.in_place(0);
   const int64_t count = element_count(c.out_dims(0));
   return [=](const RunContext& r) {
-    r.parallel_range(count, 16384, [&](int64_t begin, int64_t end) {
+    r.parallel_range(count, grain_for({.work = 1}), [&](int64_t begin, int64_t end) {
       kernels::through_wide(kernels::Broadcast::flat(count), type, r.inputs[0], nullptr, r.outputs[0], begin,
                             end, [&](kernels::Wide w, const void* x, const void*, void* y, int64_t n) {
                               if (w == kernels::Wide::kDouble)

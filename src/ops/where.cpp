@@ -1,4 +1,5 @@
 // Where: one of two values, element by element.
+#include "core/grain.h"
 #include "ops/binary.h"
 #include "ops/gradient.h"
 #include "ops/known_range.h"
@@ -17,7 +18,7 @@ Kernel prepare_where(PrepareContext& c) {
   const kernels::Broadcast shape = broadcast_of(c);
   const auto bytes = static_cast<size_t>(bits) / 8;
   return [=](const RunContext& r) {
-    r.parallel_range(shape.size(), 16384, [&](int64_t begin, int64_t end) {
+    r.parallel_range(shape.size(), grain_for({.work = 1}), [&](int64_t begin, int64_t end) {
       kernels::where(shape, r.in<bool>(0), r.in<void>(1), r.in<void>(2), r.out<void>(0), bytes, begin, end);
     });
   };

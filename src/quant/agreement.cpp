@@ -4,7 +4,7 @@
 
 #include "core/error.h"
 #include "core/stopwatch.h"
-#include "quant/edges.h"
+#include "quant/integer_io.h"
 #include "quant/report.h"
 #include "runtime/prepare.h"
 

@@ -6,8 +6,8 @@
 
 #include "core/stopwatch.h"
 #include "ops/infer.h"
-#include "quant/edges.h"
 #include "quant/findings.h"
+#include "quant/integer_io.h"
 #include "quant/layerwise.h"
 #include "quant/observers/histogram.h"
 #include "quant/qdq.h"

@@ -7,7 +7,7 @@
 #include "core/sort.h"
 #include "core/stopwatch.h"
 #include "ops/op.h"
-#include "quant/edges.h"
+#include "quant/integer_io.h"
 #include "quant/report_builder.h"
 
 namespace zp::quant {
@@ -82,8 +82,9 @@ void LayerwiseStage::end_samples() {
   for (const auto& feeds : samples) waiting_integers_.push_back(quantize_feeds(inputs, feeds));
   waiting_ = std::move(samples);
   const size_t first = room(0);
-  float_ = std::make_unique<Walk>(state_.prepared, take_first(waiting_, first), state_.threads);
-  quantized_ = std::make_unique<Walk>(state_.result, take_first(waiting_integers_, first), state_.threads);
+  float_ = std::make_unique<PiecewiseRun>(state_.prepared, take_first(waiting_, first), state_.threads);
+  quantized_ =
+      std::make_unique<PiecewiseRun>(state_.result, take_first(waiting_integers_, first), state_.threads);
 }
 
 size_t LayerwiseStage::room(int32_t node) const {

@@ -7,9 +7,9 @@
 #include <span>
 #include <vector>
 
+#include "quant/piecewise_run.h"
 #include "quant/spread.h"
 #include "quant/stage.h"
-#include "quant/walk.h"
 
 namespace zp::quant {
 
@@ -61,7 +61,7 @@ class LayerwiseStage : public Stage {
   std::vector<double> largest_;  // by node of the prepared graph: bytes of a value that is met from there on
   Stand stand_;
   std::vector<Layer> layers_;
-  std::unique_ptr<Walk> float_, quantized_;
+  std::unique_ptr<PiecewiseRun> float_, quantized_;
   size_t at_ = 0;
   enum class Step : uint8_t { kStart, kJoin, kFloat, kQuantized, kWork } step_ = Step::kStart;
   bool concluded_ = false;

@@ -13,7 +13,7 @@ kernels::WeightLayout layout_of(int64_t depth, int64_t columns, bool transposed)
   return transposed ? kernels::WeightLayout::transposed_matrix(k, n) : kernels::WeightLayout::matrix(k, n);
 }
 
-std::vector<float> turned(const std::vector<float>& x, int64_t rows, int64_t columns) {
+std::vector<float> transposed(const std::vector<float>& x, int64_t rows, int64_t columns) {
   std::vector<float> out(x.size() + Tensor::kReadSlack);
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < columns; ++c)
@@ -57,8 +57,8 @@ void RightMatrix::multiply(const float* left, int64_t rows, float* out, ThreadPo
 Gram::Gram(const std::vector<float>& x, int64_t rows, int64_t columns)
     : rows_(rows),
       columns_(columns),
-      turned_(turned(x, rows, columns)),
-      right_(turned_.data(), rows, columns, true) {}
+      transposed_(transposed(x, rows, columns)),
+      right_(transposed_.data(), rows, columns, true) {}
 
 bool Gram::advance(float* out, ThreadPool* pool) {
   if (at_ == columns_) return false;
@@ -66,7 +66,7 @@ bool Gram::advance(float* out, ThreadPool* pool) {
   constexpr int64_t kWork = 10'000'000;
   const int64_t most = std::max<int64_t>(8, kWork / std::max<int64_t>(1, rows_ * columns_));
   const int64_t count = std::min(most, columns_ - at_);
-  right_.multiply(turned_.data() + at_ * rows_, count, out + at_ * columns_, pool);
+  right_.multiply(transposed_.data() + at_ * rows_, count, out + at_ * columns_, pool);
   at_ += count;
   return true;
 }

@@ -32,7 +32,7 @@ class Gram {
 
  private:
   int64_t rows_, columns_, at_ = 0;
-  std::vector<float> turned_;
+  std::vector<float> transposed_;
   RightMatrix right_;
 };
 

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 
+#include "core/element_types.h"
 #include "core/error.h"
 
 namespace zp::quant {
@@ -13,20 +14,10 @@ namespace {
 // Calls f with a value of the C++ type that holds one element of an unpacked integer type.
 template <class F>
 void with_integer_type(DType dtype, F&& f) {
-  switch (dtype) {
-    case DType::kUint8:
-      return f(uint8_t{});
-    case DType::kInt8:
-      return f(int8_t{});
-    case DType::kUint16:
-      return f(uint16_t{});
-    case DType::kInt16:
-      return f(int16_t{});
-    case DType::kInt32:
-      return f(int32_t{});
-    default:
-      throw_error(ErrorCode::kUnsupportedType,
-                  {name_of(dtype), " is not a type that activations are quantized to"});
+  if (!visit(dtype, ElementTypes<uint8_t, int8_t, uint16_t, int16_t, int32_t>(),
+             [&]<class T>(Element<T>) { f(T{}); })) {
+    throw_error(ErrorCode::kUnsupportedType,
+                {name_of(dtype), " is not a type that activations are quantized to"});
   }
 }
 

@@ -9,7 +9,7 @@
 #include "onnx/onnx.h"
 #include "ops/infer.h"
 #include "quant/checked.h"
-#include "quant/job.h"
+#include "quant/quantization_job.h"
 #include "quant/report_builder.h"
 #include "quant/runtimes.h"
 #include "quant/stage.h"

@@ -7,8 +7,8 @@
 #include "onnx/onnx.h"
 #include "ops/op.h"
 #include "quant/format.h"
-#include "quant/job.h"
 #include "quant/qdq.h"
+#include "quant/quantization_job.h"
 #include "quant/scheme.h"
 
 namespace zp::quant {

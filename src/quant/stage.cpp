@@ -5,7 +5,7 @@
 
 #include "core/sort.h"
 #include "core/stopwatch.h"
-#include "quant/job.h"
+#include "quant/quantization_job.h"
 #include "quant/registry.h"
 
 namespace zp::quant {

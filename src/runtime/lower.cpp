@@ -7,24 +7,14 @@
 #include <ranges>
 #include <set>
 
+#include "core/element_types.h"
+#include "ops/byte_edges.h"
 #include "ops/infer.h"
 #include "runtime/plan.h"
 #include "runtime/query.h"
 
 namespace zp::runtime {
 namespace {
-
-bool same_tensor(const Tensor& a, const Tensor& b) {
-  return a.dtype() == b.dtype() && a.size() == b.size() && std::equal(a.raw(), a.raw() + a.bytes(), b.raw());
-}
-
-// Per tensor, and the same numbers.
-bool same_quantization(const EdgeQuant& a, const EdgeQuant& b) {
-  return a.dtype == b.dtype && !a.at_run_time() && !b.at_run_time() && a.scale.size() == 1 &&
-         same_tensor(a.scale, b.scale) && a.scalar_zero_point() == b.scalar_zero_point();
-}
-
-bool is_8_bit(DType type) { return type == DType::kUint8 || type == DType::kInt8; }
 
 class Lowering {
  public:

@@ -2,6 +2,7 @@
 #include <memory>
 
 #include "core/error.h"
+#include "core/grain.h"
 #include "kernels/movement/transpose.h"
 #include "runtime/assembler.h"
 #include "runtime/layout.h"
@@ -126,7 +127,7 @@ void Assembler::add_reorder(int source, int target, Layout layout) {
   step.inputs = {source};
   step.outputs = {target};
   step.run = [plan](const RunContext& r) {
-    const int64_t grain = std::max<int64_t>(1, 65536 / std::max<int64_t>(1, plan->outer_bytes()));
+    const int64_t grain = grain_for({.bytes = plan->outer_bytes()});
     r.parallel_range(plan->outer(), grain, [&](int64_t begin, int64_t end) {
       plan->run(r.in<std::byte>(0), r.out<std::byte>(0), begin, end);
     });

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/grain.h"
 #include "kernels/elementwise/table.h"
 #include "runtime/assembler.h"
 
@@ -52,7 +53,7 @@ Kernel Assembler::table_kernel(const PlanNode& n, const NodeIo& io) {
   std::memcpy(table.data(), made.at(n.node.outputs[0]).raw(), kTableSize);
   const int64_t count = element_count(io.out[0]->dims);
   return [table, count](const RunContext& r) {
-    r.parallel_range(count, 16384, [&](int64_t begin, int64_t end) {
+    r.parallel_range(count, grain_for({.work = 1}), [&](int64_t begin, int64_t end) {
       kernels::look_up(table.data(), r.in<uint8_t>(0) + begin, r.out<uint8_t>(0) + begin,
                        static_cast<size_t>(end - begin));
     });

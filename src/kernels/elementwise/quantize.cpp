@@ -4,28 +4,20 @@
 #include <bit>
 #include <cmath>
 
+#include "core/element_types.h"
 #include "kernels/elementwise/lanes.h"
 #include "kernels/requantize.h"
 
 namespace zp::kernels {
 
 int32_t quantized_at(const void* x, DType type, size_t i) {
-  switch (type) {
-    case DType::kUint8:
-      return static_cast<const uint8_t*>(x)[i];
-    case DType::kInt8:
-      return static_cast<const int8_t*>(x)[i];
-    case DType::kUint16:
-      return static_cast<const uint16_t*>(x)[i];
-    case DType::kInt16:
-      return static_cast<const int16_t*>(x)[i];
-    case DType::kInt32:
-      return static_cast<const int32_t*>(x)[i];
-    default: {
-      const int nibble = (static_cast<const uint8_t*>(x)[i / 2] >> (i % 2 * 4)) & 15;
-      return type == DType::kInt4 && nibble >= 8 ? nibble - 16 : nibble;
-    }
+  int32_t q = 0;
+  if (visit(type, ElementTypes<uint8_t, int8_t, uint16_t, int16_t, int32_t>(),
+            [&]<class T>(Element<T>) { q = static_cast<const T*>(x)[i]; })) {
+    return q;
   }
+  const int nibble = (static_cast<const uint8_t*>(x)[i / 2] >> (i % 2 * 4)) & 15;
+  return type == DType::kInt4 && nibble >= 8 ? nibble - 16 : nibble;
 }
 
 namespace {
@@ -46,20 +38,12 @@ float dequantize_one(int32_t q, float scale, int32_t zero_point) {
 }
 
 void store_one(void* y, DType type, size_t i, int32_t q) {
-  switch (type) {
-    case DType::kUint8:
-    case DType::kInt8:
-      static_cast<uint8_t*>(y)[i] = static_cast<uint8_t>(q);
-      break;
-    case DType::kUint16:
-    case DType::kInt16:
-      static_cast<uint16_t*>(y)[i] = static_cast<uint16_t>(q);
-      break;
-    default: {
-      uint8_t& byte = static_cast<uint8_t*>(y)[i / 2];
-      byte = static_cast<uint8_t>(i % 2 ? (byte & 15) | (q & 15) << 4 : q & 15);
-    }
+  if (visit(type, ElementTypes<uint8_t, int8_t, uint16_t, int16_t>(),
+            [&]<class T>(Element<T>) { static_cast<T*>(y)[i] = static_cast<T>(q); })) {
+    return;
   }
+  uint8_t& byte = static_cast<uint8_t*>(y)[i / 2];
+  byte = static_cast<uint8_t>(i % 2 ? (byte & 15) | (q & 15) << 4 : q & 15);
 }
 
 // Eight elements of 8 or 16 bits as two vectors of int32.

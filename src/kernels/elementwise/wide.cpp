@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "core/element_types.h"
 #include "core/elements.h"
 #include "core/tensor.h"
 
@@ -91,26 +92,10 @@ void run(const Broadcast& shape, DType type, bool tests, const void* a, const vo
 }  // namespace
 
 Wide wide_of(DType type) {
-  switch (type) {
-    case DType::kFloat16:
-    case DType::kFloat32:
-      return Wide::kFloat;
-    case DType::kFloat64:
-      return Wide::kDouble;
-    case DType::kUint64:
-      return Wide::kUint;
-    case DType::kBool:
-    case DType::kInt8:
-    case DType::kUint8:
-    case DType::kInt16:
-    case DType::kUint16:
-    case DType::kInt32:
-    case DType::kUint32:
-    case DType::kInt64:
-      return Wide::kInt;
-    default:
-      return Wide::kNone;
-  }
+  if (type == DType::kFloat16 || type == DType::kFloat32) return Wide::kFloat;
+  if (type == DType::kFloat64) return Wide::kDouble;
+  if (type == DType::kUint64) return Wide::kUint;
+  return type == DType::kBool || is_one_of(type, IntegerTypes()) ? Wide::kInt : Wide::kNone;
 }
 
 void through_wide(const Broadcast& shape, DType type, const void* a, const void* b, void* y, int64_t begin,

@@ -18,16 +18,16 @@ WeightLayout packed(const ConvWeightGradientRange& range, int count, std::ptrdif
   return layout;
 }
 
-// Room for turned pixels, patches, and packed patches, behind each other.
+// Room for transposed pixels, patches, and packed patches, behind each other.
 struct Scratch {
-  std::size_t turned, patches, tiles;
+  std::size_t transposed, patches, tiles;
 
   Scratch(const ConvWeightGradient& gradient, const ConvWeightGradientRange& range) {
     const int depth = gradient.depth(), most = pixels_at_once(depth);
     const auto room = [&](std::size_t rows, std::size_t columns) {
       return round_up(rows * columns * sizeof(float) + kReadSlack, 64);
     };
-    turned = room(static_cast<std::size_t>(gradient.columns), static_cast<std::size_t>(most));
+    transposed = room(static_cast<std::size_t>(gradient.columns), static_cast<std::size_t>(most));
     patches = gradient.conv.is_pointwise()
                   ? 0
                   : room(static_cast<std::size_t>(most), static_cast<std::size_t>(depth));
@@ -52,15 +52,15 @@ void gather(const ConvGeometry& conv, PatchPosition at, const float* x, int coun
 std::size_t conv_weight_gradient_scratch_bytes(const ConvWeightGradient& gradient,
                                                const ConvWeightGradientRange& range) {
   const Scratch s(gradient, range);
-  return s.turned + s.patches + s.tiles;
+  return s.transposed + s.patches + s.tiles;
 }
 
 void conv_weight_gradient(const ConvWeightGradient& gradient, const float* x, const float* dy, float* dw,
                           const ConvWeightGradientRange& range, void* scratch) {
   const Scratch parts(gradient, range);
   auto* bytes = static_cast<std::byte*>(scratch);
-  auto* turned = reinterpret_cast<float*>(bytes);
-  auto* gathered = reinterpret_cast<float*>(bytes + parts.turned);
+  auto* transposed = reinterpret_cast<float*>(bytes);
+  auto* gathered = reinterpret_cast<float*>(bytes + parts.transposed);
   const ConvGeometry& conv = gradient.conv;
   const int depth = gradient.depth(), columns = gradient.columns;
   if (range.row_begin == range.row_end) {
@@ -70,7 +70,7 @@ void conv_weight_gradient(const ConvWeightGradient& gradient, const float* x, co
   const int most = pixels_at_once(depth);
   for (int row = range.row_begin; row < range.row_end; row += most) {
     const int count = std::min(most, range.row_end - row);
-    turn_floats(dy + row * gradient.dy_stride, gradient.dy_stride, turned, count, count, columns);
+    transpose_floats(dy + row * gradient.dy_stride, gradient.dy_stride, transposed, count, count, columns);
     const float* patches = gathered;
     std::ptrdiff_t stride = depth;
     if (conv.is_pointwise()) {
@@ -84,8 +84,8 @@ void conv_weight_gradient(const ConvWeightGradient& gradient, const float* x, co
     out.rows.stride = depth;
     out.accumulate = row > range.row_begin;
     const FloatWeights weights = pack_float_weights(patches + range.k_begin, packed(range, count, stride),
-                                                    bytes + parts.turned + parts.patches);
-    float_gemm(GemmInput<float>{turned, count, nullptr}, weights, out,
+                                                    bytes + parts.transposed + parts.patches);
+    float_gemm(GemmInput<float>{transposed, count, nullptr}, weights, out,
                {0, columns, 0, range.k_end - range.k_begin}, nullptr);
   }
 }

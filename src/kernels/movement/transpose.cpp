@@ -64,8 +64,8 @@ void turn_tile(const T* in, int64_t in_stride, T* out, int64_t out_stride) {
 }
 
 template <class Isa, class T>
-void turn_matrix(const std::byte* from, int64_t in_stride, std::byte* to, int64_t out_stride, int64_t rows,
-                 int64_t columns) {
+void transpose_matrix(const std::byte* from, int64_t in_stride, std::byte* to, int64_t out_stride,
+                      int64_t rows, int64_t columns) {
   const T* in = reinterpret_cast<const T*>(from);
   T* out = reinterpret_cast<T*>(to);
   if constexpr (Isa::kVector) {
@@ -148,13 +148,13 @@ void TransposePlan::turn(const std::byte* in, std::byte* out, int64_t columns, i
   const int64_t out_stride = dims_[static_cast<size_t>(contiguous_)].out_stride;
   switch (element_bytes_) {
     case 1:
-      return turn_matrix<Isa, uint8_t>(in, in_stride, out, out_stride, rows, columns);
+      return transpose_matrix<Isa, uint8_t>(in, in_stride, out, out_stride, rows, columns);
     case 2:
-      return turn_matrix<Isa, uint16_t>(in, in_stride, out, out_stride, rows, columns);
+      return transpose_matrix<Isa, uint16_t>(in, in_stride, out, out_stride, rows, columns);
     case 4:
-      return turn_matrix<Isa, uint32_t>(in, in_stride, out, out_stride, rows, columns);
+      return transpose_matrix<Isa, uint32_t>(in, in_stride, out, out_stride, rows, columns);
     case 8:
-      return turn_matrix<Isa, uint64_t>(in, in_stride, out, out_stride, rows, columns);
+      return transpose_matrix<Isa, uint64_t>(in, in_stride, out, out_stride, rows, columns);
     default: {
       const auto bytes = static_cast<int64_t>(element_bytes_);
       for (int64_t c = 0; c < columns; ++c)
@@ -222,10 +222,10 @@ void transpose(const std::byte* in, std::byte* out, std::span<const int64_t> in_
   TransposePlan(in_dims, perm, element_bytes).run(in, out);
 }
 
-void turn_floats(const float* from, int64_t in_stride, float* to, int64_t out_stride, int64_t rows,
-                 int64_t columns) {
-  turn_matrix<Best, uint32_t>(reinterpret_cast<const std::byte*>(from), in_stride,
-                              reinterpret_cast<std::byte*>(to), out_stride, rows, columns);
+void transpose_floats(const float* from, int64_t in_stride, float* to, int64_t out_stride, int64_t rows,
+                      int64_t columns) {
+  transpose_matrix<Best, uint32_t>(reinterpret_cast<const std::byte*>(from), in_stride,
+                                   reinterpret_cast<std::byte*>(to), out_stride, rows, columns);
 }
 
 }  // namespace zp::kernels

@@ -56,7 +56,7 @@ void transpose(const std::byte* in, std::byte* out, std::span<const int64_t> in_
                std::span<const int> perm, size_t element_bytes);
 
 // `to` becomes the transpose of rows that lie in_stride apart; its own lie out_stride apart. In elements.
-void turn_floats(const float* from, int64_t in_stride, float* to, int64_t out_stride, int64_t rows,
-                 int64_t columns);
+void transpose_floats(const float* from, int64_t in_stride, float* to, int64_t out_stride, int64_t rows,
+                      int64_t columns);
 
 }  // namespace zp::kernels

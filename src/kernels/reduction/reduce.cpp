@@ -6,6 +6,7 @@
 #include <type_traits>
 
 #include "core/elements.h"
+#include "core/grain.h"
 #include "kernels/elementwise/math.h"
 
 namespace zp::kernels {
@@ -145,7 +146,7 @@ void log_sum_exp(const ReduceShape& s, const float* x, float* y, int64_t begin, 
 }  // namespace
 
 int64_t ReduceShape::grain() const {
-  const int64_t least = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, reduced.size()));
+  const int64_t least = grain_for({.work = reduced.size()});
   if (kept.count == 0 || kept.stride[kept.count - 1] != 1) return least;
   return (least + kBlock - 1) / kBlock * kBlock;
 }

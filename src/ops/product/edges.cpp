@@ -3,13 +3,11 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/element_types.h"
 #include "ops/product/product.h"
 
 namespace zp {
 namespace {
-
-bool is_8_bit(DType type) { return type == DType::kInt8 || type == DType::kUint8; }
-bool is_4_bit(DType type) { return type == DType::kInt4 || type == DType::kUint4; }
 
 int normalized(int axis, size_t rank) { return axis < 0 ? axis + static_cast<int>(rank) : axis; }
 
@@ -227,6 +225,14 @@ FloatBias float_bias_of(const PrepareContext& c) {
     bias.slot = 2;
   }
   return bias;
+}
+
+void require_8_bit_operands(const InferContext& c) {
+  for (const size_t i : {size_t{0}, size_t{1}}) {
+    if (c.dtype(i) != DType::kUndefined && !is_8_bit(c.dtype(i))) {
+      c.fail(ErrorCode::kUnsupportedType, {"inputs are int8 or uint8, not ", name_of(c.dtype(i))});
+    }
+  }
 }
 
 void require_operand_types(const PrepareContext& c) {

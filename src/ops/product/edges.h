@@ -101,6 +101,8 @@ FloatBias float_bias_of(const PrepareContext& c);
 Operand8 operand_at(const PrepareContext& c, size_t value, size_t zero_point);
 Weights8 weights_at(const PrepareContext& c, size_t value, size_t zero_point);
 
+// Inputs 0 and 1 are integers of 8 bits, or kUnsupportedType.
+void require_8_bit_operands(const InferContext& c);
 // Operands that are not quantized have one type, float32 beside quantized ones, or kUnsupportedType.
 void require_operand_types(const PrepareContext& c);
 

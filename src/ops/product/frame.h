@@ -26,7 +26,7 @@ struct ProductFrame {
   }
 
   // The left matrix, transposed if it has to be.
-  // The left matrix, turned if it has to be.
+  // The left matrix, transposed if it has to be.
   template <class T>
   const T* input(const RunContext& r) const {
     const T* from = r.in<T>(product.input);

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include "core/grain.h"
 #include "ops/product/product.h"
 #include "ops/unary.h"
 
@@ -29,10 +30,10 @@ Kernel product_of(const PrepareContext& c, const Product& product, double beta) 
       const int64_t depth = w.layout.depth(), columns = w.layout.columns;
       const T* a = run.in<T>(0) + part.input_offset;
       const T* b = run.in<T>(1) + w.offset;
-      // A is stored as [k, m] where it is turned.
+      // A is stored as [k, m] where it is transposed.
       const int64_t row_step = transposed ? 1 : part.row_stride,
                     depth_step = transposed ? transposed->from_columns : 1;
-      const int64_t grain = std::max<int64_t>(1, 16384 / std::max<int64_t>(1, depth * columns));
+      const int64_t grain = grain_for({.work = depth * columns});
       run.parallel_range(part.rows, grain, [&](int64_t begin, int64_t end) {
         for (int64_t m = begin; m < end; ++m) {
           T* y = run.out<T>(0) + part.output_offset + m * part.output_rows.stride;

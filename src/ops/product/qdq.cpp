@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/element_types.h"
+
 namespace zp {
 
 Attributes attributes_of(const Node& node, std::vector<std::string_view> without) {
@@ -105,7 +107,7 @@ Node folded_node(std::string name, std::string_view type, std::string_view domai
 }
 
 bool is_8_bit_value(const Graph& graph, ValueId value) {
-  return value != kNoValue && (graph[value].dtype == DType::kInt8 || graph[value].dtype == DType::kUint8);
+  return value != kNoValue && is_8_bit(graph[value].dtype);
 }
 
 bool is_plain_8_bit(const Graph& graph, const std::optional<QuantizedEdge>& edge) {
@@ -144,7 +146,7 @@ bool has_product_scale(const Graph& graph, const QuantizedEdge& bias, const Quan
   return true;
 }
 
-Tensor turned_bytes(const Tensor& matrix) {
+Tensor transposed_bytes(const Tensor& matrix) {
   const int64_t rows = matrix.dims()[0], columns = matrix.dims()[1];
   Tensor t(matrix.dtype(), {columns, rows});
   for (int64_t r = 0; r < rows; ++r)

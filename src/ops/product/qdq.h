@@ -47,8 +47,8 @@ bool fits_axis(const Graph& graph, const QuantizedEdge& edge, int axis, int rank
 // Is the scale of `bias`, where both are constants, that of x times that of w (and alpha)?
 bool has_product_scale(const Graph& graph, const QuantizedEdge& bias, const QuantizedEdge& x,
                        const QuantizedEdge& w, float alpha = 1);
-// A two-dimensional 8-bit constant turned.
-Tensor turned_bytes(const Tensor& matrix);
+// A two-dimensional 8-bit constant transposed.
+Tensor transposed_bytes(const Tensor& matrix);
 
 // The form that ONNX Runtime writes for dynamic quantization: integer product, Cast, Mul by both scales (and
 // Add): the nodes after the integer product `sums`. `weight_scale` already broadcasts to the output; bias

@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "quant/edges.h"
+#include "quant/integer_io.h"
 #include "quant/report.h"
 #include "runtime/session.h"
 

@@ -38,7 +38,7 @@
 #include <vector>
 
 #include "core/function.h"
-#include "quant/job.h"
+#include "quant/quantization_job.h"
 #include "quant/search/output_errors.h"
 #include "quant/spread.h"
 

@@ -8,8 +8,8 @@
 #include "core/stopwatch.h"
 #include "ops/infer.h"
 #include "ops/op.h"
+#include "quant/piecewise_run.h"
 #include "quant/stage.h"
-#include "quant/walk.h"
 #include "train/backward.h"
 #include "train/samples.h"
 
@@ -86,8 +86,8 @@ class TrainBlocks : public quant::Stage {
     samples_.push_back(std::move(feeds));
   }
   void end_samples() override {
-    float_ = std::make_unique<quant::Walk>(state_.prepared, samples_, state_.threads);
-    quantized_ = std::make_unique<quant::Walk>(state_.result, samples_, state_.threads);
+    float_ = std::make_unique<quant::PiecewiseRun>(state_.prepared, samples_, state_.threads);
+    quantized_ = std::make_unique<quant::PiecewiseRun>(state_.result, samples_, state_.threads);
   }
   void stop() override {
     stopped_ = true;
@@ -236,7 +236,7 @@ class TrainBlocks : public quant::Stage {
   std::unique_ptr<Learned> learned_;
   std::vector<Block> blocks_;
   std::vector<std::vector<runtime::Feed>> samples_;
-  std::unique_ptr<quant::Walk> float_, quantized_;
+  std::unique_ptr<quant::PiecewiseRun> float_, quantized_;
   size_t at_ = 0, trained_ = 0;
   Step step_ = Step::kStart;
   std::unique_ptr<Trainer> trainer_;

@@ -1,5 +1,6 @@
 // Example of docs/contributing/operator.md: an operator of a made-up domain, y = x * x * x. A real one is a
 // file of src/ops/, with its tests in tests/unit/ops/.
+#include "core/grain.h"
 #include "ops/gradient.h"
 #include "ops/op.h"
 #include "unit/ops/one_node.h"
@@ -12,7 +13,7 @@ Kernel prepare_cube(PrepareContext& c) {
   const int64_t count = element_count(c.dims(0));
   c.in_place(0);
   return [count](const RunContext& r) {
-    r.parallel_range(count, 16384, [&](int64_t begin, int64_t end) {
+    r.parallel_range(count, grain_for({.work = 1}), [&](int64_t begin, int64_t end) {
       const float* x = r.in<float>(0);
       float* y = r.out<float>(0);
       for (int64_t i = begin; i < end; ++i) y[i] = x[i] * x[i] * x[i];

@@ -14,11 +14,11 @@
 
 namespace zp::quant {
 
-class Walk {
+class PiecewiseRun {
  public:
   // The model is looked at anew by each go(). Its nodes stay; their inputs and constants may change.
-  Walk(std::shared_ptr<const Model> model, const std::vector<std::vector<runtime::Feed>>& samples,
-       int threads);
+  PiecewiseRun(std::shared_ptr<const Model> model, const std::vector<std::vector<runtime::Feed>>& samples,
+               int threads);
 
   // Runs the nodes from position() up to `until` (not included). `wanted`: values that stay readable until
   // the next go(). Then advance() until it is true.

@@ -1,4 +1,4 @@
-#include "quant/edges.h"
+#include "quant/integer_io.h"
 
 #include <algorithm>
 

@@ -1,5 +1,5 @@
 // Runs in pieces, and samples that come later.
-#include "quant/walk.h"
+#include "quant/piecewise_run.h"
 
 #include "unit/quant/quantize.h"
 
@@ -12,12 +12,12 @@ std::vector<runtime::Feed> sample(float at) {
   return {{"x", x}};
 }
 
-void run(quant::Walk& walk) {
+void run(quant::PiecewiseRun& walk) {
   while (!walk.advance(0)) {
   }
 }
 
-TEST(Walk, SamplesThatJoinAreWhereTheOthersAre) {
+TEST(PiecewiseRun, SamplesThatJoinAreWhereTheOthersAre) {
   GraphBuilder net;
   const ValueId x = net.input("x", {1, 3});
   const ValueId a = net.add("Relu", "a", {x});
@@ -27,13 +27,13 @@ TEST(Walk, SamplesThatJoinAreWhereTheOthersAre) {
   net.output(d);
   const auto model = net.build();
 
-  quant::Walk all(model, {sample(-1), sample(0), sample(3)}, 1);
+  quant::PiecewiseRun all(model, {sample(-1), sample(0), sample(3)}, 1);
   all.go(2, {b});
   run(all);
   all.go(4, {d});
   run(all);
 
-  quant::Walk joined(model, {sample(-1)}, 1);
+  quant::PiecewiseRun joined(model, {sample(-1)}, 1);
   joined.go(2, {b});
   run(joined);
   joined.join({sample(0), sample(3)});
@@ -45,14 +45,14 @@ TEST(Walk, SamplesThatJoinAreWhereTheOthersAre) {
   for (size_t s = 0; s < 3; ++s) EXPECT_EQ(joined.value(d, s).floats(), all.value(d, s).floats()) << s;
 }
 
-TEST(Walk, SamplesThatJoinSeeWhatConstantsAreByThen) {
+TEST(PiecewiseRun, SamplesThatJoinSeeWhatConstantsAreByThen) {
   GraphBuilder net;
   const ValueId x = net.input("x", {1, 3});
   const ValueId factor = net.constant("factor", Tensor::of<float>({1}, {2.f}));
   const ValueId a = net.add("Mul", "a", {x, factor});
   net.output(net.add("Relu", "b", {a}));
   const auto model = net.build();
-  quant::Walk walk(model, {sample(0)}, 1);
+  quant::PiecewiseRun walk(model, {sample(0)}, 1);
   walk.go(1, {a});
   run(walk);
   const float before = walk.value(a, 0).floats()[0];

@@ -1,4 +1,4 @@
-#include "quant/walk.h"
+#include "quant/piecewise_run.h"
 
 #include <algorithm>
 #include <utility>
@@ -8,8 +8,8 @@
 
 namespace zp::quant {
 
-Walk::Walk(std::shared_ptr<const Model> model, const std::vector<std::vector<runtime::Feed>>& samples,
-           int threads)
+PiecewiseRun::PiecewiseRun(std::shared_ptr<const Model> model,
+                           const std::vector<std::vector<runtime::Feed>>& samples, int threads)
     : model_(std::move(model)), threads_(threads), samples_(samples.size()) {
   const std::vector<ValueId>& inputs = model_->graph.inputs;
   for (const ValueId v : inputs) live_[v];
@@ -18,7 +18,7 @@ Walk::Walk(std::shared_ptr<const Model> model, const std::vector<std::vector<run
     if (live_[v].size() != samples.size()) live_.erase(v);
 }
 
-void Walk::take_feeds(const std::vector<std::vector<runtime::Feed>>& samples) {
+void PiecewiseRun::take_feeds(const std::vector<std::vector<runtime::Feed>>& samples) {
   for (const ValueId v : model_->graph.inputs) {
     const auto live = live_.find(v);
     if (live == live_.end()) continue;
@@ -28,8 +28,8 @@ void Walk::take_feeds(const std::vector<std::vector<runtime::Feed>>& samples) {
   }
 }
 
-std::shared_ptr<Model> Walk::piece(int32_t from, int32_t until, const std::set<ValueId>& sources,
-                                   const std::set<ValueId>& wanted) const {
+std::shared_ptr<Model> PiecewiseRun::piece(int32_t from, int32_t until, const std::set<ValueId>& sources,
+                                           const std::set<ValueId>& wanted) const {
   const Graph& graph = model_->graph;
   const GraphIndex index(graph);
   auto model = std::make_shared<Model>();
@@ -75,7 +75,7 @@ std::shared_ptr<Model> Walk::piece(int32_t from, int32_t until, const std::set<V
   return model;
 }
 
-void Walk::go(int32_t until, const std::vector<ValueId>& wanted) {
+void PiecewiseRun::go(int32_t until, const std::vector<ValueId>& wanted) {
   wanted_ = {wanted.begin(), wanted.end()};
   until_ = std::max(until, position_);
   std::set<ValueId> sources;
@@ -85,7 +85,7 @@ void Walk::go(int32_t until, const std::vector<ValueId>& wanted) {
   for (const ValueId v : made_) live_[v].clear();
 }
 
-void Walk::join(std::vector<std::vector<runtime::Feed>> samples) {
+void PiecewiseRun::join(std::vector<std::vector<runtime::Feed>> samples) {
   take_feeds(samples);
   samples_ += samples.size();
   const std::vector<ValueId>& inputs = model_->graph.inputs;
@@ -98,7 +98,7 @@ void Walk::join(std::vector<std::vector<runtime::Feed>> samples) {
   sample_ = samples_ - joining_.size();
 }
 
-void Walk::begin_piece() {
+void PiecewiseRun::begin_piece() {
   made_ = piece_->graph.outputs;
   sample_ = 0;
   running_ = false;
@@ -108,7 +108,7 @@ void Walk::begin_piece() {
 }
 
 // Of the sample that is next.
-std::vector<runtime::Feed> Walk::feeds() const {
+std::vector<runtime::Feed> PiecewiseRun::feeds() const {
   std::vector<runtime::Feed> feeds;
   for (const ValueId v : piece_->graph.inputs) {
     const std::string& name = piece_->graph[v].name;
@@ -122,7 +122,7 @@ std::vector<runtime::Feed> Walk::feeds() const {
   return feeds;
 }
 
-bool Walk::advance(double milliseconds) {
+bool PiecewiseRun::advance(double milliseconds) {
   const Stopwatch watch(milliseconds);
   while (session_ && sample_ < samples_) {
     if (!running_) {
