@@ -9,7 +9,7 @@
 #include "core/sort.h"
 #include "ops/op.h"
 #include "quant/format.h"
-#include "quant/job.h"
+#include "quant/quantization_job.h"
 #include "quant/observer.h"
 #include "quant/runtimes.h"
 

@@ -1,6 +1,6 @@
 #include "quant/scheme.h"
 
-#include "quant/job.h"
+#include "quant/quantization_job.h"
 #include "quant/registry.h"
 
 namespace zp::quant {
