@@ -132,8 +132,8 @@ void axis_default(Canonicalize& c) {
 }
 
 void expand_qlinear(Canonicalize& c) {
-  const std::vector<ValueId>& in =
-      c.node.inputs;  // scale and zero point of the output, then three for each input
+  // Scale and zero point of the output, then three for each input.
+  const std::vector<ValueId>& in = c.node.inputs;
   if (in.size() < 5 || in.size() % 3 != 2) c.fail(ErrorCode::kInvalidModel, "the number of inputs is wrong");
   std::vector<ValueId> floats;
   for (size_t i = 2; i < in.size(); i += 3)

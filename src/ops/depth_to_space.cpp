@@ -45,8 +45,8 @@ Kernel prepare_blocks(PrepareContext& c) {
   Shape dims;
   std::vector<int> perm;
   if (kToSpace) {
-    const bool crd = c.node().string_attribute("mode", "DCR") ==
-                     "CRD";  // which of (block row, block column) and channel is outer
+    // Which of (block row, block column) and channel is outer.
+    const bool crd = c.node().string_attribute("mode", "DCR") == "CRD";
     const int64_t rest = channels / (b * b);
     if (last) {
       dims = crd ? Shape{n, h, w, rest, b, b} : Shape{n, h, w, b, b, rest};

@@ -9,8 +9,8 @@
 #include "core/sort.h"
 #include "ops/op.h"
 #include "quant/format.h"
-#include "quant/quantization_job.h"
 #include "quant/observer.h"
+#include "quant/quantization_job.h"
 #include "quant/runtimes.h"
 
 namespace zp::quant {

@@ -16,8 +16,8 @@ namespace {
 
 constexpr int kFloatBlock = 4;  // channels of a packed block
 constexpr int kInt8Block = 8;
-constexpr int kPixels =
-    4;  // output pixels of a register tile: eight channels of four pixels are eight accumulators
+// Output pixels of a register tile: eight channels of four pixels are eight accumulators.
+constexpr int kPixels = 4;
 
 int tap_pairs(const ConvGeometry& g) { return (g.kernel_width + 1) / 2; }
 

@@ -19,8 +19,8 @@ namespace zp {
 struct ProductWeights {
   kernels::WeightLayout layout;
   std::ptrdiff_t offset = 0;  // of its first element in the weight input, in elements
-  int first_column =
-      0;  // its first column among scales, zero points and biases (of a group: group * columns)
+  // Its first column among scales, zero points and biases (of a group: group * columns).
+  int first_column = 0;
 };
 
 // One product: y[m, n] = sum over k of a[m, k] * w[n, k].
