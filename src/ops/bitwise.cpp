@@ -1,6 +1,7 @@
 // BitwiseAnd, BitwiseOr, BitwiseXor, BitwiseNot and BitShift, of integers.
 #include <type_traits>
 
+#include "core/grain.h"
 #include "ops/binary.h"
 #include "ops/unary.h"
 
@@ -8,8 +9,6 @@ namespace zp {
 namespace {
 
 using kernels::Broadcast;
-
-constexpr int64_t kGrain = 16384;
 
 enum class Bits : uint8_t { kAnd, kOr, kXor, kLeft, kRight };
 
@@ -37,7 +36,7 @@ T apply(Bits f, T a, T b) {
 template <class T>
 Kernel of_width(Bits f, const Broadcast& shape) {
   return [=](const RunContext& r) {
-    r.parallel_range(shape.size(), kGrain, [&](int64_t begin, int64_t end) {
+    r.parallel_range(shape.size(), grain_for({.work = 1}), [&](int64_t begin, int64_t end) {
       const int64_t step_a = shape.inner_moves(0), step_b = shape.inner_moves(1);
       shape.walk(begin, end, [&](const auto& offsets, int64_t out, int64_t count) {
         const T *a = r.in<T>(0) + offsets[0], *b = r.in<T>(1) + offsets[1];
@@ -104,7 +103,7 @@ Kernel prepare_not(PrepareContext& c) {
   const int64_t bytes = element_count(c.dims(0)) * bits_of(type) / 8;
   c.in_place(0);
   return [bytes](const RunContext& r) {
-    r.parallel_range(bytes, kGrain, [&](int64_t begin, int64_t end) {
+    r.parallel_range(bytes, grain_for({.work = 1}), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) r.out<uint8_t>(0)[i] = static_cast<uint8_t>(~r.in<uint8_t>(0)[i]);
     });
   };

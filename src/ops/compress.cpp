@@ -2,7 +2,7 @@
 // many there are decides the shape of the output, so the condition is a shape argument.
 #include <cstring>
 
-#include "ops/shape_arguments.h"
+#include "ops/moving.h"
 
 namespace zp {
 namespace {
@@ -38,9 +38,9 @@ Kernel prepare(PrepareContext& c) {
   if (c.node().attribute("axis")) {
     const int64_t given = c.node().int_attribute("axis", 0), rank = std::ssize(x);
     axis = static_cast<size_t>(given < 0 ? given + rank : given);
-    outer = product(x, 0, axis);
+    outer = element_count(x, 0, axis);
     length = x[axis];
-    inner = product(x, axis + 1, x.size());
+    inner = element_count(x, axis + 1, x.size());
   }
   std::vector<int64_t> from = chosen(*condition);
   if (!from.empty() && from.back() >= length) {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "ops/moving.h"
 #include "ops/respell.h"
-#include "ops/shape_arguments.h"
 #include "ops/unary.h"
 
 namespace zp {
@@ -154,7 +154,7 @@ Kernel prepare(PrepareContext& c) {
     s.stride[d] = pixels;
     pixels *= s.size[d];
   }
-  const int64_t channels = x[1], places = product(grid, 1, grid.size() - 1);
+  const int64_t channels = x[1], places = element_count(grid, 1, grid.size() - 1);
   return [=](const RunContext& run) {
     run.parallel_range(x[0] * channels * places, 1024, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {

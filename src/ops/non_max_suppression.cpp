@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "ops/shape_arguments.h"
+#include "ops/op.h"
 
 namespace zp {
 namespace {
