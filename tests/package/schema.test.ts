@@ -309,11 +309,14 @@ describe('the options there are', () => {
 
   test('what flags set is what a run does', async () => {
     await using model = await zeropoint.Model.load(models.wakeWord.path);
-    const { plan } = await model.inspect({
-      mode: 'weight-only',
-      precision: { nothing: { weights: 'float' } },
-    });
-    expect(plan.layersQuantized).toBeGreaterThan(0);
+    const { plan } = await model.inspect({ mode: 'weight-only' });
+    const first = plan.layers.find(({ quantized }) => quantized)?.node;
+    const given = ['--mode', 'weight-only', '--precision', `${first}=float/float`];
+    const { plan: without } = await model.inspect(
+      schemeFrom(schema, command(schema).parse(given, { from: 'user' }).opts()),
+    );
+    expect(plan.layersQuantized).toBeGreaterThan(1);
+    expect(without.layersQuantized).toBe(plan.layersQuantized - 1);
     const error = await errorOf(
       () => model.inspect({ precision: { a: { weight: 'int8' } } as never }),
       'invalid-argument',
