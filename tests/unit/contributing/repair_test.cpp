@@ -18,7 +18,8 @@ class Prune : public PiecewiseStage {
   void piece(size_t i) override {
     const PlacedWeight& placed = state_.weights[i];
     Graph& graph = state_.result->graph;
-    if (graph.constant(placed.zero_point)) return;  // the integer of 0 is 0 only without a zero point
+    const Tensor* zero = graph.constant(placed.zero_point);
+    if (zero && std::ranges::any_of(zero->integers(), [](int64_t z) { return z != 0; })) return;
     const Tensor& stored = *graph.constant(placed.integers);
     std::vector<int32_t> integers;
     for (const int64_t q : stored.integers()) {
