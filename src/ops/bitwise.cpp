@@ -1,4 +1,4 @@
-// BitwiseAnd, BitwiseOr, BitwiseXor, BitwiseNot and BitShift, of integers.
+// BitwiseAnd, BitwiseOr, BitwiseXor and BitShift, of integers.
 #include <type_traits>
 
 #include "core/grain.h"
@@ -97,18 +97,6 @@ Kernel prepare_shift(PrepareContext& c) {
   return prepare(c, direction == "LEFT" ? Bits::kLeft : Bits::kRight);
 }
 
-Kernel prepare_not(PrepareContext& c) {
-  const DType type = c.dtype(0);
-  if (!is_unsigned(type) && !is_signed(type)) fail_type(c);
-  const int64_t bytes = element_count(c.dims(0)) * bits_of(type) / 8;
-  c.in_place(0);
-  return [bytes](const RunContext& r) {
-    r.parallel_range(bytes, grain_for({.work = 1}), [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) r.out<uint8_t>(0)[i] = static_cast<uint8_t>(~r.in<uint8_t>(0)[i]);
-    });
-  };
-}
-
 constexpr std::string_view kWhyFloat = "works on bits, not on activations";
 
 constexpr OpDef of_two(std::string_view name, std::string_view inputs, int since, std::string_view opsets,
@@ -128,14 +116,7 @@ constexpr OpDef kAnd = of_two("BitwiseAnd", "A B", 18, "18cCsSiIlL", prepare_bit
 constexpr OpDef kOr = of_two("BitwiseOr", "A B", 18, "18cCsSiIlL", prepare_bitwise<Bits::kOr>);
 constexpr OpDef kXor = of_two("BitwiseXor", "A B", 18, "18cCsSiIlL", prepare_bitwise<Bits::kXor>);
 constexpr OpDef kShift = of_two("BitShift", "X Y", 11, "11CSIL 28csil", prepare_shift);
-constexpr OpDef kNot = {.name = "BitwiseNot",
-                        .opsets = "18cCsSiIlL",
-                        .since = 18,
-                        .infer = infer_same,
-                        .prepare = prepare_not,
-                        .layout = any_layout,
-                        .quant = {.why_float = kWhyFloat}};
-const RegisterOps kRegistered({&kAnd, &kOr, &kXor, &kShift, &kNot});
+const RegisterOps kRegistered({&kAnd, &kOr, &kXor, &kShift});
 
 }  // namespace
 }  // namespace zp

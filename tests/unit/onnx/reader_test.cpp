@@ -553,7 +553,8 @@ constexpr OpDef kOld = {.domain = kDomain, .name = "Old", .since = 2, .canonical
                               c.add("Same", {c.node.input(0), c.node.input(1)}, {}, kDomain);
                           c.finish("Same", {scaled}, {{"bias", 1.0F}}, kDomain);
                         }};
-constexpr OpDef kSame = {.domain = kDomain, .name = "Same", .types = "*", .infer = infer_same};
+constexpr OpDef kSame = {
+    .domain = kDomain, .name = "Same", .inputs = "X scale?", .types = "*", .infer = infer_same};
 constexpr OpDef kDrops = {.domain = kDomain, .name = "Drops", .canonicalize = [](Canonicalize& c) {
                             c.finish("Same", {c.node.input(0)}, {}, kDomain);
                           }};

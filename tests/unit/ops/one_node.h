@@ -4,6 +4,9 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <bit>
+#include <cmath>
 #include <cstring>
 #include <optional>
 
@@ -59,9 +62,15 @@ inline std::vector<runtime::Feed> feeds_of(const OneNode& one) {
   return feeds;
 }
 
+// A NaN is as good as another: its sign is whatever the instruction made of it.
 inline bool same_bits(const Tensor& a, const Tensor& b) {
   if (a.dtype() != b.dtype() || a.dims() != b.dims()) return false;
   if (a.dtype() == DType::kString) return a.strings() == b.strings();
+  if (a.dtype() == DType::kFloat32) {
+    return std::ranges::equal(a.data<float>(), b.data<float>(), [](float x, float y) {
+      return std::bit_cast<uint32_t>(x) == std::bit_cast<uint32_t>(y) || (std::isnan(x) && std::isnan(y));
+    });
+  }
   return std::memcmp(a.raw(), b.raw(), a.bytes()) == 0;
 }
 
