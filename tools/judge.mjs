@@ -415,7 +415,7 @@ export async function judge({ only, schemes: some, targets: these, build } = {})
   );
   if (saturating > 0)
     console.log(
-      `  ONNX Runtime's products saturate on this processor: ${saturating} optimized runs were not compared`,
+      `  ONNX Runtime's products saturate on this processor: runs of ${saturating} files were not compared`,
     );
   const skipped = new Set([...refused, ...excepted]);
   for (const row of failing) skipped.delete(row);

@@ -21,8 +21,9 @@ How far two right runs of a file may be apart, in the output that differs most:
   - DEEP dB nearer to each other than to the float model, in models of so many layers ("deep") that one such step changes others;
   - HALF where values are half precision: 11 bits, rounded after each operator;
   - FLOAT otherwise: sums of floats in another order.
-On x86 without VNNI, ONNX Runtime's own 8-bit products saturate (uint8 by int8, pairs of them in 16 bits): its optimized runs
-of files with integers are then opened and run, and not compared; "saturates" says so.
+On x86 without VNNI, ONNX Runtime's own 8-bit products saturate (uint8 by int8, pairs of them in 16 bits): runs that multiply
+integers (optimized ones of files with integers, and all of files with operators that do) are then opened and run, and our own
+run is compared with the float model instead; "saturates" says so.
 Where ONNX Runtime makes MatMulNBits of a DequantizeLinear and a MatMul it rounds activations to 8 bits, unless told not to
 (session.qdq_matmulnbits_accuracy_level; 4 by default): such a run must agree when it is told, and "levels" says that it was.
 """
@@ -51,6 +52,17 @@ def saturating():
 
 
 SATURATES = saturating()
+INTEGER_PRODUCTS = {
+    "ConvInteger", "DynamicQuantizeLSTM", "DynamicQuantizeMatMul", "MatMulInteger", "MatMulIntegerToFloat", "QGemm",
+    "QLinearConv", "QLinearMatMul",
+}  # fmt: skip
+
+
+def multiplies_integers(model):
+    """Whether a node multiplies integers without being optimized."""
+    return any(node.op_type in INTEGER_PRODUCTS for node in nodes_of(model.graph))
+
+
 LEVELS = {False: onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL, True: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL}
 
 
@@ -246,8 +258,11 @@ class Judge:
             distance = Spread(wanted, dequantized(model, got, wanted), allowed=math.inf)
             run = {"optimized": optimized, "db": distance.db}
             runs.append(run)
-            if optimized and SATURATES and allowed == ROUNDED:
+            if SATURATES and allowed == ROUNDED and (optimized or multiplies_integers(model)):
                 answer["saturates"] = True
+                exact = Spread(wanted, dequantized(model, ours, wanted), allowed=math.inf) if ours else None
+                if exact and exact.db < job["floor"]:
+                    fault("low", f"{exact.db:.1f} dB from the float model in our run, {job['floor']} wanted", optimized)
                 continue
             if distance.text:
                 fault("disagrees", distance.text, optimized)
