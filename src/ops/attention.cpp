@@ -59,7 +59,7 @@ ValueId Attend::add(float scale, std::optional<int64_t> size, bool guard) {
     scores = c.nodes.back().outputs[0];
   }
   if (output_ && point_ == Point::kBiased) {
-    if (bias_ == kNoValue) scores = c.add("Identity", {scores});
+    if (bias_ == kNoValue) c.add("Identity", {scores});
     scores = gives_output(c, *output_);
   }
   const ValueId soft = c.add("Softmax", {scores}, {{"axis", int64_t{-1}}});
