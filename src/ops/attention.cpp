@@ -72,6 +72,22 @@ ValueId Attend::add(float scale, std::optional<int64_t> size, bool guard) {
   return c.add("MatMul", {c.nodes.back().outputs[0], v});
 }
 
+ValueId add_past(Canonicalize& c, ValueId x, size_t past, size_t present) {
+  if (c.node.input(past) != kNoValue) {
+    c.add("Concat", {c.node.inputs[past], x}, {{"axis", int64_t{2}}});
+  } else if (c.node.output(present) != kNoValue) {
+    c.add("Identity", {x});
+  } else {
+    return x;
+  }
+  return gives_output(c, present);
+}
+
+void finish_joined_heads(Canonicalize& c, ValueId y) {
+  const ValueId together = c.add("Transpose", {y}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
+  c.finish("Reshape", {together, add_ints(c, {0, 0, -1})});
+}
+
 namespace {
 
 // ---- ai.onnx
@@ -82,18 +98,6 @@ enum : size_t { kQ, kK, kV, kMask, kPastKey, kPastValue, kLengths };
 enum : size_t { kY, kPresentKey, kPresentValue, kScores };
 
 constexpr float kHidden = -std::numeric_limits<float>::infinity();
-
-// Keys or values after those of the past, [batch, heads, all, size]; output `present` has them.
-ValueId with_past(Canonicalize& c, ValueId x, size_t past, size_t present) {
-  if (c.node.input(past) != kNoValue) {
-    c.add("Concat", {c.node.inputs[past], x}, {{"axis", int64_t{2}}});
-  } else if (c.node.output(present) != kNoValue) {
-    c.add("Identity", {x});
-  } else {
-    return x;
-  }
-  return gives_output(c, present);
-}
 
 // Each head `times` times, one copy beside the other.
 ValueId repeated(Canonicalize& c, ValueId x, int64_t heads, int64_t times) {
@@ -145,8 +149,8 @@ void expand(Canonicalize& c) {
   }
   if (shared < 1 || heads % shared != 0)
     c.fail(ErrorCode::kInvalidModel, {heads, " heads do not share ", shared, " of keys and values"});
-  a.k = with_past(c, a.k, kPastKey, kPresentKey);
-  a.v = with_past(c, a.v, kPastValue, kPresentValue);
+  a.k = add_past(c, a.k, kPastKey, kPresentKey);
+  a.v = add_past(c, a.v, kPastValue, kPresentValue);
   if (heads != shared) {
     a.k = repeated(c, a.k, shared, heads / shared);
     a.v = repeated(c, a.v, shared, heads / shared);
@@ -178,8 +182,7 @@ void expand(Canonicalize& c) {
     gives_output(c, kY);
     return;
   }
-  const ValueId together = c.add("Transpose", {y}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
-  c.finish("Reshape", {together, add_ints(c, {0, 0, -1})});
+  finish_joined_heads(c, y);
 }
 
 constexpr OpDef kAttention = {.name = "Attention",

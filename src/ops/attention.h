@@ -54,4 +54,9 @@ class Attend {
   std::optional<size_t> output_;
 };
 
+// Keys or values behind those of input `past`, [batch, heads, all, size]; output `present` has them.
+ValueId add_past(Canonicalize& c, ValueId x, size_t past, size_t present);
+// [batch, heads, steps, size] as output 0, [batch, steps, heads * size].
+void finish_joined_heads(Canonicalize& c, ValueId y);
+
 }  // namespace zp

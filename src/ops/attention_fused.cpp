@@ -46,12 +46,6 @@ void hide_later(Canonicalize& c, Attend& a) {
   if (c.node.int_attribute("unidirectional", 0) != 0) a.hide_later(std::numeric_limits<float>::lowest());
 }
 
-// [batch, heads, steps, size] as output 0, [batch, steps, heads * size].
-void finish(Canonicalize& c, ValueId y) {
-  const ValueId together = c.add("Transpose", {y}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
-  c.finish("Reshape", {together, add_ints(c, {0, 0, -1})});
-}
-
 // ---- MultiHeadAttention
 
 // Inputs.
@@ -107,23 +101,13 @@ void expand_multi_head(Canonicalize& c) {
       a.v = add_split_heads(c, biased(kValue, 2 * w, std::numeric_limits<int64_t>::max()), common.heads);
     }
   }
-  const auto with_past = [&](ValueId x, size_t past, size_t present) {
-    if (n.input(past) != kNoValue) {
-      c.add("Concat", {n.inputs[past], x}, {{"axis", int64_t{2}}});
-    } else if (n.output(present) != kNoValue) {
-      c.add("Identity", {x});
-    } else {
-      return x;
-    }
-    return gives_output(c, present);
-  };
-  a.k = with_past(a.k, kPastKey, 1);
-  a.v = with_past(a.v, kPastValue, 2);
+  a.k = add_past(c, a.k, kPastKey, 1);
+  a.v = add_past(c, a.v, kPastValue, 2);
   if (n.input(kPastKey) != kNoValue) a.past = add_length(c, n.inputs[kPastKey], 2);
   add_mask(c, a, kPaddingMask, common, kQuery);
   if (n.input(kAttentionBias) != kNoValue) a.add_bias(n.inputs[kAttentionBias]);
   hide_later(c, a);
-  finish(c, a.add(n.float_attribute("scale", 0), size, false));
+  finish_joined_heads(c, a.add(n.float_attribute("scale", 0), size, false));
 }
 
 // ---- Attention: the products with the weights of query, key and value are in it, too
@@ -170,7 +154,7 @@ void expand_attention(Canonicalize& c) {
   add_mask(c, a, kMaskIndex, common, kInput);
   if (n.input(kExtraBias) != kNoValue) a.add_bias(n.inputs[kExtraBias]);
   hide_later(c, a);
-  finish(c, a.add(n.float_attribute("scale", 0), widths[0] / common.heads, false));
+  finish_joined_heads(c, a.add(n.float_attribute("scale", 0), widths[0] / common.heads, false));
 }
 
 constexpr OpDef kMultiHead = {.domain = kMicrosoft,

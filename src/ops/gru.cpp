@@ -83,23 +83,7 @@ void Gru::run_direction(const RunContext& run, int64_t d) const {
     }
   };
 
-  const bool together = !has[kLengths];  // all elements of the batch are at the same time
-  for_blocks(run, [&](int64_t first, int64_t last) {
-    for (int64_t s = 0; s < steps; ++s) {
-      if (together) step(place(run, d, s, first).time * batch + first, first, last - first);
-      for (int64_t b = first; b < last; ++b) {
-        const auto [time, inside] = place(run, d, s, b);
-        if (!together && inside) step(time * batch + b, b, 1);
-        if (!y) continue;
-        float* to = y + ((time * directions + d) * batch + b) * hidden;
-        if (inside) {
-          std::copy_n(h_all + b * hidden, hidden, to);
-        } else {
-          std::fill_n(to, hidden, 0.0f);
-        }
-      }
-    }
-  });
+  for_steps(run, d, h_all, y, step);
   if (has_y_h) std::copy_n(h_all, state(), run.out<float>(1) + d * state());
 }
 

@@ -254,6 +254,27 @@ void Recurrent::for_blocks(const RunContext& run, FunctionRef<void(int64_t begin
   run.parallel(blocks, [&](int64_t task, int) { body(batch * task / blocks, batch * (task + 1) / blocks); });
 }
 
+void Recurrent::for_steps(const RunContext& run, int64_t d, const float* h, float* y,
+                          FunctionRef<void(int64_t row, int64_t b, int64_t count)> step) const {
+  const bool together = !has[kLengths];  // all elements of the batch are at the same time
+  for_blocks(run, [&](int64_t first, int64_t last) {
+    for (int64_t s = 0; s < steps; ++s) {
+      if (together) step(place(run, d, s, first).time * batch + first, first, last - first);
+      for (int64_t b = first; b < last; ++b) {
+        const auto [time, inside] = place(run, d, s, b);
+        if (!together && inside) step(time * batch + b, b, 1);
+        if (!y) continue;
+        float* to = y + ((time * directions + d) * batch + b) * hidden;
+        if (inside) {
+          std::copy_n(h + b * hidden, hidden, to);
+        } else {
+          std::fill_n(to, hidden, 0.0f);
+        }
+      }
+    }
+  });
+}
+
 void Recurrent::add_products(const float* from, int64_t stride, const kernels::FloatWeights& weights,
                              float* gates, int64_t row, int64_t count, int64_t column) const {
   kernels::FloatGemmOutput into;

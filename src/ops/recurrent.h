@@ -118,6 +118,12 @@ struct Recurrent {
   // blocks there are.
   void for_blocks(const RunContext& run, FunctionRef<void(int64_t begin, int64_t end)> body) const;
 
+  // Goes through the sequences: `step` takes `count` elements of the batch from `b` on, whose gates are in
+  // the rows from `row` on, one step further, and leaves their states in `h`. `y`: Y of all directions, or
+  // null.
+  void for_steps(const RunContext& run, int64_t direction, const float* h, float* y,
+                 FunctionRef<void(int64_t row, int64_t b, int64_t count)> step) const;
+
   // `count` rows of `gates` from `row` on (each of gates() numbers; the product goes to column `column`)
   // += rows of `from`, which are `stride` apart, times weights.
   void add_products(const float* from, int64_t stride, const kernels::FloatWeights& weights, float* gates,
