@@ -78,20 +78,20 @@ namespace {
 struct Known {
   std::string_view name;
   kernels::Unary function;
+  bool required = false;  // its parameters: there is no standard for them
   int parameters = 0;     // that attributes set: alpha, then beta
   float a = 0, b = 0;     // without them
-  bool required = false;  // there is no standard for them
 };
 constexpr Known kKnown[] = {
     {"sigmoid", kernels::Unary::kSigmoid},
     {"tanh", kernels::Unary::kTanh},
-    {"relu", kernels::Unary::kClamp, 0, 0, std::numeric_limits<float>::infinity()},
-    {"leakyrelu", kernels::Unary::kLeakyRelu, 1, 0.01f},
-    {"thresholdedrelu", kernels::Unary::kThresholdedRelu, 1, 1.0f},
-    {"elu", kernels::Unary::kElu, 1, 1.0f},
-    {"affine", kernels::Unary::kAffine, 2, 1.0f, 0.0f},
-    {"scaledtanh", kernels::Unary::kScaledTanh, 2, 0, 0, true},
-    {"hardsigmoid", kernels::Unary::kHardSigmoid, 2, 0.2f, 0.5f},
+    {"relu", kernels::Unary::kClamp, false, 0, 0, std::numeric_limits<float>::infinity()},
+    {"leakyrelu", kernels::Unary::kLeakyRelu, false, 1, 0.01f},
+    {"thresholdedrelu", kernels::Unary::kThresholdedRelu, false, 1, 1.0f},
+    {"elu", kernels::Unary::kElu, false, 1, 1.0f},
+    {"affine", kernels::Unary::kAffine, false, 2, 1.0f, 0.0f},
+    {"scaledtanh", kernels::Unary::kScaledTanh, true, 2},
+    {"hardsigmoid", kernels::Unary::kHardSigmoid, false, 2, 0.2f, 0.5f},
     {"softsign", kernels::Unary::kSoftsign},
     {"softplus", kernels::Unary::kSoftplus},
 };
