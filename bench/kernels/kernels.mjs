@@ -34,9 +34,12 @@ const built = statSync(target, { throwIfNoEntry: false })?.mtimeMs ?? 0;
 const isFresh =
   built > Math.max(newest(path.join(root, 'src/kernels')), newest(path.join(root, 'bench/kernels')));
 if (!isFresh && !process.env.NO_BUILD) {
-  const sources = readdirSync(path.join(root, 'src/kernels'))
-    .filter((name) => /^(gemm|conv|depthwise|weight_only|probe).*\.cpp$/.test(name))
-    .map((name) => path.join(root, 'src/kernels', name));
+  const sources = ['', 'gemm', 'conv'].flatMap((room) => {
+    const folder = path.join(root, 'src/kernels', room);
+    return readdirSync(folder)
+      .filter((name) => name.endsWith('.cpp'))
+      .map((name) => path.join(folder, name));
+  });
   execFileSync(
     'em++',
     [
