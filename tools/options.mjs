@@ -3,7 +3,7 @@
 // node tools/options.mjs writes them, after a build of the preset native or native-dev; with --check it says whether they
 // are as they would be written.
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Failure, nodeBin, outputOf, root, runMain } from './process.mjs';
@@ -13,7 +13,10 @@ export const documentFile = join(root, 'docs', 'OPTIONS.md');
 
 /** Everything that can be set, with the texts that builds for the web leave out. */
 export function readSchema(builds = ['native-dev', 'native', 'native-release']) {
-  const program = builds.map((build) => join(root, 'build', build, 'zeropoint_schema')).find(existsSync);
+  const [program] = builds
+    .map((build) => join(root, 'build', build, 'zeropoint_schema'))
+    .filter(existsSync)
+    .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs); // the build of today
   if (!program) throw new Failure('build the preset native or native-dev first');
   return JSON.parse(outputOf(program, []));
 }
