@@ -6,6 +6,7 @@ import { onnxRuntime, zeropoint } from './lib/engines.mjs';
 import { realModels } from './lib/inputs.mjs';
 import { agreement, race } from './lib/measure.mjs';
 import { movedToCurrentNode, processor } from './lib/node.mjs';
+import { schemes } from './lib/schemes.mjs';
 import { db, kb, ms, table } from './lib/table.mjs';
 
 const usage = `node bench/models.mjs [options]
@@ -17,16 +18,6 @@ const usage = `node bench/models.mjs [options]
   --seconds N     measuring time of each contestant (0.5)
   --help`;
 
-/** In every scheme the options not named are the package's defaults. */
-const schemes = {
-  'static int8, per channel, QDQ': { mode: 'static', activations: 'int8' },
-  'static uint8, per tensor, QDQ': { mode: 'static', activations: 'uint8', perChannel: false },
-  'static uint8, per channel, QOperator': { mode: 'static', activations: 'uint8', format: 'qoperator' },
-  'dynamic int8': { mode: 'dynamic' },
-  'weight-only int8, per channel': { mode: 'weight-only' },
-  'weight-only int4, blocks of 32': { mode: 'weight-only', weights: 'int4' },
-  'weight-only uint4, MatMulNBits': { mode: 'weight-only', weights: 'uint4', format: 'qoperator' },
-};
 const calibrationSamples = 8;
 const comparedSamples = 4;
 
