@@ -2,6 +2,8 @@
 #include <emscripten/bind.h>
 
 #include <memory>
+#include <optional>
+#include <utility>
 #include <vector>
 
 #include "model.h"
@@ -12,101 +14,88 @@
 namespace zp::bindings {
 namespace {
 
-// Agreement and LayerErrors are stepped alike and differ in what they give.
-template <class Job>
+val output_of(const quant::OutputAgreement& a) {
+  Object e;
+  e.set("output", a.output);
+  e.set("sqnr", a.sqnr_db);
+  e.set("cosine", a.cosine);
+  e.set("maxAbs", a.max_abs);
+  e.set("top1", a.top1);
+  e.set("rows", a.rows);
+  e.set("otherShapes", a.other_shapes);
+  return e;
+}
+
+// The outputs of two models and, where asked for, those of their layers, over the same samples.
 class ComparisonHandle {
  public:
-  ComparisonHandle(const ModelHandle& reference, const ModelHandle& candidate, int threads)
-      : job_(reference.shared(), candidate.shared(), threads) {}
+  ComparisonHandle(const ModelHandle& reference, const ModelHandle& candidate, int threads, bool layers)
+      : outputs_(reference.shared(), candidate.shared(), threads) {
+    if (layers) layers_.emplace(reference.shared(), candidate.shared(), threads);
+  }
   val begin(const val& feeds) {
-    return answer([&] { job_.begin(feeds_of(feeds)); });
+    return answer([&] {
+      waiting_ = feeds_of(feeds);
+      in_layers_ = false;
+      outputs_.begin(waiting_);
+    });
   }
   val advance(double milliseconds) {
-    return answer([&] { return val(job_.advance(milliseconds)); });
+    return answer([&] {
+      if (in_layers_) return val(layers_->advance(milliseconds));
+      if (!outputs_.advance(milliseconds)) return val(false);
+      if (!layers_) return val(true);
+      in_layers_ = true;
+      layers_->begin(std::exchange(waiting_, {}));
+      return val(false);
+    });
   }
-  val progress() const { return progress_of(job_.done(), job_.total()); }
-  val result() const {
-    return answer([&] { return result_of(job_.result()); });
-  }
-
- private:
-  static val result_of(const quant::AgreementResult& r) {
+  // Of the sample under way.
+  val progress() const {
     Object o;
-    o.set("samples", r.samples);
-    o.set("referenceMs", r.reference_ms);
-    o.set("candidateMs", r.candidate_ms);
-    o.set("outputs", array_of(r.outputs, [](const quant::OutputAgreement& a) {
-            Object e;
-            e.set("output", a.output);
-            e.set("sqnr", a.sqnr_db);
-            e.set("cosine", a.cosine);
-            e.set("maxAbs", a.max_abs);
-            e.set("top1", a.top1);
-            e.set("rows", a.rows);
-            e.set("otherShapes", a.other_shapes);
-            return e;
-          }));
+    o.set("done", share(outputs_) + (in_layers_ ? share(*layers_) : 0));
+    o.set("total", layers_ ? 2 : 1);
     return o;
   }
-  static val result_of(const std::vector<quant::LayerError>& layers) {
-    return array_of(layers, [](const quant::LayerError& l) {
-      Object e;
-      e.set("node", l.node);
-      e.set("op", l.op);
-      e.set("output", l.output);
-      e.set("quantized", l.quantized);
-      e.set("sqnr", l.sqnr_db);
-      e.set("ownSqnr", l.own_sqnr_db);
-      e.set("cosine", l.cosine);
-      e.set("maxAbs", l.max_abs);
-      e.set("saturated", l.saturated);
-      e.set("outside", l.outside);
-      Object histogram;
-      histogram.set("left", l.values.left);
-      histogram.set("width", l.values.width);
-      histogram.set("counts",
-                    array_of(l.values.counts, [](uint64_t n) { return val(static_cast<double>(n)); }));
-      histogram.set("zeros", static_cast<double>(l.values.zeros));
-      e.set("histogram", histogram);
-      val clip = val::null();
-      if (l.clip) {
-        clip = val::object();
-        clip.set("min", l.clip->min);
-        clip.set("max", l.clip->max);
-      }
-      e.set("clip", clip);
-      e.set("spread", spread_of(l.spread));
-      e.set("shifted", l.shifted);
-      e.set("findings", findings_of(l.findings));
-      return e;
+  val result() const {
+    return answer([&] {
+      const quant::AgreementResult r = outputs_.result();
+      Object o;
+      o.set("samples", r.samples);
+      o.set("referenceMs", r.reference_ms);
+      o.set("candidateMs", r.candidate_ms);
+      o.set("outputs", array_of(r.outputs, output_of));
+      o.set("layers",
+            array_of(layers_ ? layers_->result() : std::vector<quant::LayerError>(), layer_error_of));
+      return o;
     });
   }
 
-  Job job_;
+ private:
+  template <class Job>
+  static double share(const Job& job) {
+    return job.total() > 0 ? static_cast<double>(job.done()) / static_cast<double>(job.total()) : 0;
+  }
+
+  quant::Agreement outputs_;
+  std::optional<quant::LayerErrors> layers_;
+  std::vector<runtime::Feed> waiting_;  // the sample, until the layers have it
+  bool in_layers_ = false;
 };
 
-using AgreementHandle = ComparisonHandle<quant::Agreement>;
-using LayerErrorsHandle = ComparisonHandle<quant::LayerErrors>;
-
-template <class Handle>
-val create_comparison(const ModelHandle& reference, const ModelHandle& candidate, int threads) {
-  return answer([&] { return val(std::make_shared<Handle>(reference, candidate, threads)); });
-}
-template <class Handle>
-void bind_comparison(const char* name, const char* pointer) {
-  emscripten::class_<Handle>(name)
-      .template smart_ptr<std::shared_ptr<Handle>>(pointer)
-      .function("begin", &Handle::begin)
-      .function("advance", &Handle::advance)
-      .function("progress", &Handle::progress)
-      .function("result", &Handle::result);
+val create_comparison(const ModelHandle& reference, const ModelHandle& candidate, int threads, bool layers) {
+  return answer(
+      [&] { return val(std::make_shared<ComparisonHandle>(reference, candidate, threads, layers)); });
 }
 
 EMSCRIPTEN_BINDINGS(comparison) {
-  bind_comparison<AgreementHandle>("Agreement", "AgreementPointer");
-  bind_comparison<LayerErrorsHandle>("LayerErrors", "LayerErrorsPointer");
-  emscripten::function("createAgreement", &create_comparison<AgreementHandle>);
-  emscripten::function("createLayerErrors", &create_comparison<LayerErrorsHandle>);
+  emscripten::class_<ComparisonHandle>("Comparison")
+      .smart_ptr<std::shared_ptr<ComparisonHandle>>("ComparisonPointer")
+      .function("begin", &ComparisonHandle::begin)
+      .function("advance", &ComparisonHandle::advance)
+      .function("progress", &ComparisonHandle::progress)
+      .function("result", &ComparisonHandle::result);
+  emscripten::function("createComparison", &create_comparison);
 }
 
 }  // namespace

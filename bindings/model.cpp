@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <variant>
 #include <vector>
@@ -125,26 +126,72 @@ val ModelHandle::require_supported() const {
   return answer([&] { zp::require_supported(model_->graph); });
 }
 
-val ModelHandle::broken_rules(const std::string& format, const std::string& runtime, int opset) const {
-  return answer([&] {
-    const std::vector<std::string> all =
-        quant::broken_rules(quant::runtime_named(runtime), quant::in_format(*model_, format), opset);
-    return array_of(all, [](const std::string& s) { return text(s); });
-  });
+namespace {
+
+// The files that a model is written into.
+class WrittenHandle {
+ public:
+  WrittenHandle(std::vector<onnx::WrittenFile> files, int64_t opset)
+      : files_(std::move(files)), opset_(opset) {}
+  int opset() const { return static_cast<int>(opset_); }
+  val files() const {
+    return array_of(files_, [](const onnx::WrittenFile& file) {
+      Object o;
+      o.set("name", file.name());
+      o.set("size", static_cast<double>(file.size()));
+      return o;
+    });
+  }
+  // Bytes of a file from `from` on, as many as `to`, a Uint8Array, takes.
+  val read(unsigned file, double from, const val& to) const {
+    return answer([&] {
+      const auto count = field<size_t>(to, "length");
+      const std::shared_ptr<std::byte> bytes = allocate_bytes(count, Clear::kSlack);
+      files_.at(file).read(static_cast<uint64_t>(from), {bytes.get(), count});
+      to.call<void>("set", view_of(bytes.get(), count));
+    });
+  }
+
+ private:
+  std::vector<onnx::WrittenFile> files_;
+  int64_t opset_;
+};
+
+onnx::WriteOptions options_of(const val& form) {
+  return {.opset = field<int>(form, "opset"),
+          .name = field<std::string>(form, "name"),
+          .external = field<bool>(form, "externalData"),
+          .chunk = static_cast<uint64_t>(field<double>(form, "chunkSize"))};
 }
-val ModelHandle::write(const std::string& format, int opset) const {
+
+}  // namespace
+
+std::shared_ptr<const Model> ModelHandle::in_format(const std::string& format) const {
+  if (in_format_ && format_ == format) return in_format_;
+  auto made = std::make_shared<const Model>(quant::in_format(*model_, format));
+  if (has_files(made->graph)) in_format_ = made, format_ = format;
+  return made;
+}
+
+val ModelHandle::write(const val& form) const {
   return answer([&] {
-    const std::vector<std::byte> bytes = onnx::write(quant::in_format(*model_, format), opset);
-    return copied(bytes.data(), bytes.size());
+    const std::shared_ptr<const Model> written = in_format(field<std::string>(form, "format"));
+    const onnx::WriteOptions options = options_of(form);
+    return val(std::make_shared<WrittenHandle>(onnx::write_files(*written, options),
+                                               onnx::versions_of(*written, options.opset).opset));
   });
 }
 
-val ModelHandle::measure(const std::string& format, int opset) const {
+val ModelHandle::measure(const val& form, const std::string& runtime) const {
   return answer([&] {
-    const Model written = quant::in_format(*model_, format);
+    const std::string format = field<std::string>(form, "format");
+    const std::shared_ptr<const Model> written = in_format(format);
+    const WrittenHandle files(onnx::write_files(*written, options_of(form)),
+                              onnx::versions_of(*written, field<int>(form, "opset")).opset);
     Object d;
-    d.set("size", onnx::write(written, opset).size());
-    d.set("opset", onnx::versions_of(written, opset).opset);
+    d.set("files", files.files());
+    d.set("opset", files.opset());
+    d.set("broken", sentences(quant::broken_rules(quant::runtime_named(runtime), *written, files.opset())));
     return d;
   });
 }
@@ -159,6 +206,7 @@ val ModelHandle::add_metadata(const std::string& key, const std::string& value) 
     for (int i = 2; taken(name); ++i) name = key + "_" + std::to_string(i);
     more.metadata.emplace_back(std::move(name), value);
     model_ = std::make_shared<const Model>(std::move(more));
+    in_format_ = nullptr;
   });
 }
 
@@ -196,10 +244,113 @@ val bind_dims(const ModelHandle& model, const val& dims) {
     return val(std::make_shared<ModelHandle>(std::move(bound)));
   });
 }
-val read_model(Buffer& buffer) {
+
+// What a model needs of other files: bindings/ts/engine/module.ts, PieceInfo.
+val external_pieces(const Buffer& buffer) {
   return answer([&] {
+    return array_of(onnx::external_pieces(buffer.data(), buffer.size()),
+                    [](const onnx::ExternalPiece& piece) {
+                      Object o;
+                      o.set("tensor", piece.tensor);
+                      o.set("location", piece.location);
+                      o.set("offset", static_cast<double>(piece.offset));
+                      o.set("bytes", static_cast<double>(piece.bytes));
+                      return o;
+                    });
+  });
+}
+
+// JavaScript's side of weights that stay in files: bindings/ts/engine/module.ts, WeightFiles.
+class WeightFiles {
+ public:
+  explicit WeightFiles(const val& files) : files_(files) {}
+  ~WeightFiles() { files_.call<void>("close"); }
+  WeightFiles(const WeightFiles&) = delete;
+  WeightFiles& operator=(const WeightFiles&) = delete;
+
+  void read(int piece, std::byte* to, size_t bytes) const {
+    const auto problem = files_.call<std::string>("read", piece, view_of(to, bytes));
+    if (!problem.empty()) throw_error(ErrorCode::kIo, problem);
+  }
+  // The piece that they became; -1: there is no place for them.
+  int put(std::span<const std::byte> bytes) const {
+    const val made = files_.call<val>("put", view_of(bytes.data(), bytes.size()));
+    if (made.isString()) throw_error(ErrorCode::kIo, made.as<std::string>());
+    return made.as<int>();
+  }
+
+ private:
+  val files_;
+};
+
+class PieceInFile : public FileBytes {
+ public:
+  PieceInFile(std::shared_ptr<const WeightFiles> files, int piece, size_t bytes)
+      : files_(std::move(files)), piece_(piece), bytes_(bytes) {}
+  std::shared_ptr<const FileBytes> put(std::span<const std::byte> bytes) const override {
+    const int made = files_->put(bytes);
+    return made < 0 ? nullptr : std::make_shared<PieceInFile>(files_, made, bytes.size());
+  }
+
+ protected:
+  std::shared_ptr<const std::byte> read_all() const override {
+    std::shared_ptr<std::byte> bytes = allocate_bytes(bytes_, Clear::kSlack);
+    files_->read(piece_, bytes.get(), bytes_);
+    return bytes;
+  }
+
+ private:
+  std::shared_ptr<const WeightFiles> files_;
+  int piece_;
+  size_t bytes_;
+};
+
+// What JavaScript gives of the pieces of a model, in their order: their bytes (Buffers), or files that they
+// stay in.
+class Pieces : public onnx::ExternalSource {
+ public:
+  Pieces(const Buffer& model, const val& given)
+      : pieces_(onnx::external_pieces(model.data(), model.size())),
+        bytes_(pieces_.size()),
+        files_(pieces_.size()) {
+    if (given.isArray()) {
+      const auto count = std::min(pieces_.size(), static_cast<size_t>(field<unsigned>(given, "length")));
+      for (size_t i = 0; i < count; ++i) {
+        auto* buffer = given[i].as<Buffer*>(emscripten::allow_raw_pointers());
+        if (buffer && buffer->size() == pieces_[i].bytes) bytes_[i] = buffer->take();
+      }
+    } else if (!given.isNull()) {
+      const auto files = std::make_shared<const WeightFiles>(given);
+      for (size_t i = 0; i < pieces_.size(); ++i)
+        files_[i] =
+            std::make_shared<PieceInFile>(files, static_cast<int>(i), static_cast<size_t>(pieces_[i].bytes));
+    }
+  }
+
+  Tensor tensor(const onnx::ExternalPiece& piece, DType dtype, Shape dims) override {
+    const auto found = std::ranges::lower_bound(
+        pieces_, piece, [](const auto& a, const auto& b) { return a.place() < b.place(); });
+    const auto i = static_cast<size_t>(found - pieces_.begin());
+    if (found != pieces_.end() && found->place() == piece.place()) {
+      if (files_[i]) return {dtype, std::move(dims), files_[i]};
+      if (bytes_[i]) return {dtype, std::move(dims), std::shared_ptr<const std::byte>(bytes_[i])};
+    }
+    throw_error(ErrorCode::kInvalidModel,
+                {"tensor '", piece.tensor, "' lies in the file '", piece.location, "', which was not given"},
+                {.tensor = piece.tensor});
+  }
+
+ private:
+  std::vector<onnx::ExternalPiece> pieces_;
+  std::vector<std::shared_ptr<std::byte>> bytes_;
+  std::vector<std::shared_ptr<const FileBytes>> files_;
+};
+
+val read_model(Buffer& buffer, const val& given) {
+  return answer([&] {
+    Pieces pieces(buffer, given);
     const size_t size = buffer.size();
-    return val(std::make_shared<ModelHandle>(onnx::read(buffer.take(), size)));
+    return val(std::make_shared<ModelHandle>(onnx::read(buffer.take(), size, &pieces)));
   });
 }
 
@@ -211,8 +362,13 @@ EMSCRIPTEN_BINDINGS(model) {
       .function("requireSupported", &ModelHandle::require_supported)
       .function("write", &ModelHandle::write)
       .function("measure", &ModelHandle::measure)
-      .function("addMetadata", &ModelHandle::add_metadata)
-      .function("brokenRules", &ModelHandle::broken_rules);
+      .function("addMetadata", &ModelHandle::add_metadata);
+  emscripten::class_<WrittenHandle>("Written")
+      .smart_ptr<std::shared_ptr<WrittenHandle>>("WrittenPointer")
+      .function("opset", &WrittenHandle::opset)
+      .function("files", &WrittenHandle::files)
+      .function("read", &WrittenHandle::read);
+  emscripten::function("externalPieces", &external_pieces);
   emscripten::function("readModel", &read_model);
   emscripten::function("bindDims", &bind_dims);
 }

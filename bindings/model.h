@@ -18,17 +18,20 @@ class ModelHandle {
   val describe() const;
   val inspect() const;
   val require_supported() const;
-  // What of it, written so, this runtime does not take.
-  val broken_rules(const std::string& format, const std::string& runtime, int opset) const;
-  // `opset`: 0 for the lowest that can say the model.
-  val write(const std::string& format, int opset) const;
-  // What write() would write.
-  val measure(const std::string& format, int opset) const;
+  // A WrittenHandle. bindings/ts/engine/module.ts: FileForm.
+  val write(const val& form) const;
+  // What write() would write: its files, its opset, and what of it this runtime does not take.
+  val measure(const val& form, const std::string& runtime) const;
   // Adds an entry to what the file says of itself. An entry of that name stays: the new one gets a number.
   val add_metadata(const std::string& key, const std::string& value);
 
  private:
+  std::shared_ptr<const Model> in_format(const std::string& format) const;
+
   std::shared_ptr<const Model> model_;
+  // Of a model whose weights lie in files, what it was in the last format: packing them anew takes long.
+  mutable std::string format_;
+  mutable std::shared_ptr<const Model> in_format_;
 };
 
 }  // namespace zp::bindings

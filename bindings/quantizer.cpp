@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "model.h"
+#include "quant/conclusions.h"
 #include "quant/options.h"
 #include "quant/quant.h"
 #include "reports.h"
@@ -69,8 +70,8 @@ val training_progress(const quant::TrainingProgress& t) {
 
 class QuantizerHandle {
  public:
-  QuantizerHandle(const ModelHandle& model, quant::Config config, int threads)
-      : job_(model.shared(), std::move(config), threads) {}
+  QuantizerHandle(const ModelHandle& model, quant::Config config, int threads, quant::Feeding feeding)
+      : job_(model.shared(), std::move(config), threads, feeding) {}
 
   val advance(double milliseconds) {
     return answer([&] { return val(job_.advance(milliseconds)); });
@@ -80,9 +81,12 @@ class QuantizerHandle {
     Object s = progress_of(p.done, p.total);
     s.set("phase", p.phase);
     s.set("samples", p.samples);
+    s.set("running", p.running);
+    s.set("expected", p.expected);
     s.set("finished", job_.done());
-    s.set("wantsSamples", job_.wants_samples());
-    s.set("enough", job_.enough());
+    s.set("measures", job_.measures());
+    s.set("wanted", job_.wants_samples() ? static_cast<double>(job_.wanted()) : -1.0);
+    s.set("sweep", job_.sweep());
     if (p.training) s.set("training", training_progress(*p.training));
     return s;
   }
@@ -100,11 +104,26 @@ class QuantizerHandle {
   val end_samples() {
     return answer([&] { job_.end_samples(); });
   }
+  // Starts to measure the errors of layers.
+  val measure() {
+    return answer([&] { job_.measure(); });
+  }
   val result() const {
     return answer([&] { return val(std::make_shared<ModelHandle>(job_.result())); });
   }
   val report() const {
     return answer([&] { return report_of(job_.report()); });
+  }
+  // What the report comes down to: indices of its layers and trials, and sentences.
+  val conclusions() const {
+    return answer([&] {
+      const quant::Report report = job_.report();
+      Object o;
+      o.set("order", indices(quant::worst_first(report)));
+      o.set("tradeoff", indices(quant::tradeoff_of(report.trials)));
+      o.set("losses", sentences(quant::losses_of(report, job_.result().graph)));
+      return o;
+    });
   }
   val ranges() const {
     return answer([&] {
@@ -120,12 +139,25 @@ class QuantizerHandle {
   }
 
  private:
+  static val indices(const std::vector<size_t>& all) {
+    return array_of(all, [](size_t i) { return number(static_cast<int64_t>(i)); });
+  }
+
   quant::Quantizer job_;
 };
 
-val create_quantizer(const ModelHandle& model, const val& config, int threads) {
-  return answer(
-      [&] { return val(std::make_shared<QuantizerHandle>(model, config_of(model, config), threads)); });
+// `feeding`: { once, layerErrors }.
+val create_quantizer(const ModelHandle& model, const val& config, int threads, const val& feeding) {
+  return answer([&] {
+    const quant::Feeding f{.keep = true,
+                           .once = field<bool>(feeding, "once"),
+                           .layer_errors = field<size_t>(feeding, "layerErrors")};
+    return val(std::make_shared<QuantizerHandle>(model, config_of(model, config), threads, f));
+  });
+}
+
+val needs_samples(const ModelHandle& model, const val& config) {
+  return answer([&] { return val(quant::needs_samples(model.shared(), config_of(model, config))); });
 }
 
 // quant/options.h: schema_json.
@@ -143,11 +175,14 @@ EMSCRIPTEN_BINDINGS(quantizer) {
       .function("endSamples", &QuantizerHandle::end_samples)
       .function("stop", &QuantizerHandle::stop)
       .function("checkpoint", &QuantizerHandle::checkpoint)
+      .function("measure", &QuantizerHandle::measure)
+      .function("conclusions", &QuantizerHandle::conclusions)
       .function("result", &QuantizerHandle::result)
       .function("report", &QuantizerHandle::report)
       .function("ranges", &QuantizerHandle::ranges);
   emscripten::function("planOf", &plan_of);
   emscripten::function("createQuantizer", &create_quantizer);
+  emscripten::function("needsSamples", &needs_samples);
   emscripten::function("schema", &schema);
 }
 

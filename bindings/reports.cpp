@@ -30,6 +30,37 @@ val findings_of(const std::vector<quant::Finding>& findings) {
   });
 }
 
+val layer_error_of(const quant::LayerError& l) {
+  Object e;
+  e.set("node", l.node);
+  e.set("op", l.op);
+  e.set("output", l.output);
+  e.set("quantized", l.quantized);
+  e.set("sqnr", l.sqnr_db);
+  e.set("ownSqnr", l.own_sqnr_db);
+  e.set("cosine", l.cosine);
+  e.set("maxAbs", l.max_abs);
+  e.set("saturated", l.saturated);
+  e.set("outside", l.outside);
+  Object histogram;
+  histogram.set("left", l.values.left);
+  histogram.set("width", l.values.width);
+  histogram.set("counts", array_of(l.values.counts, [](uint64_t n) { return val(static_cast<double>(n)); }));
+  histogram.set("zeros", static_cast<double>(l.values.zeros));
+  e.set("histogram", histogram);
+  val clip = val::null();
+  if (l.clip) {
+    clip = val::object();
+    clip.set("min", l.clip->min);
+    clip.set("max", l.clip->max);
+  }
+  e.set("clip", clip);
+  e.set("spread", spread_of(l.spread));
+  e.set("shifted", l.shifted);
+  e.set("findings", findings_of(l.findings));
+  return e;
+}
+
 namespace {
 
 val weight_report(const quant::WeightReport& w) {
@@ -66,7 +97,12 @@ val layer_report(const quant::LayerReport& layer) {
   o.set("output", layer.output);
   o.set("quantized", layer.quantized);
   o.set("why", layer.why);
-  o.set("findings", findings_of(layer.findings));
+  std::vector<quant::Finding> findings = layer.findings;
+  if (layer.error) {
+    findings.insert(findings.end(), layer.error->findings.begin(), layer.error->findings.end());
+    o.set("error", layer_error_of(*layer.error));
+  }
+  o.set("findings", findings_of(findings));
   o.set("weight", layer.weight ? weight_report(*layer.weight) : val::null());
   o.set("activations", array_of(layer.activations, activation_report));
   o.set("macs", layer.macs);

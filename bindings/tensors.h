@@ -19,6 +19,7 @@ class Buffer {
   explicit Buffer(size_t size) : bytes_(allocate_bytes(size, Clear::kSlack)), size_(size) {}
   val view() const { return view_of(bytes_.get(), size_); }
   size_t size() const { return size_; }
+  const std::byte* data() const { return bytes_.get(); }
   std::shared_ptr<std::byte> take() {
     if (!bytes_) throw_error(ErrorCode::kInternal, "a buffer was passed to the engine twice");
     return std::move(bytes_);

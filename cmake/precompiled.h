@@ -1,5 +1,5 @@
-// What nearly every source includes, parsed once for each build. Sources include what they use all the same: clang-tidy
-// and the builds of kernels read them without this file.
+// What nearly every source includes, parsed once for each build. Sources include what they use all the same:
+// clang-tidy and the builds of kernels read them without this file.
 #pragma once
 
 #include <algorithm>

@@ -287,7 +287,7 @@ This page is written by \`node tools/options.mjs\`.
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   await runMain(() => {
     const check = process.argv.includes('--check');
-    const schema = readSchema(check ? ['native'] : undefined);
+    const schema = readSchema();
     const files = [
       [typesFile, typesOf(schema)],
       [documentFile, documentOf(schema)],

@@ -57,38 +57,30 @@ export async function compare(
   }
   const threads = Math.min(options.threads ?? engine.threads, engine.info.maxThreads);
   const reader = new SampleReader(samples);
-  const jobs = [await engine.call('createAgreement', [first, second, threads])];
+  const job = await engine.call('createComparison', [first, second, threads, options.layers ?? false]);
   try {
-    if (options.layers) jobs.push(await engine.call('createLayerErrors', [first, second, threads]));
     const total = countOf(samples);
     let count = 0;
-    for await (const feeds of reader.sweep()) {
-      const taken = take(feeds);
-      for (const [index, job] of jobs.entries()) {
-        const moved = index === jobs.length - 1 ? buffersOf(taken) : [];
-        await engine.call('beginComparison', [job, taken], moved);
-        await engine.drive(
-          (milliseconds) => engine.call('advanceComparison', [job, milliseconds]),
-          ({ finished }) => finished,
-          options.signal,
-          (slice) => {
-            const part = slice.total > 0 ? Math.min(slice.done / slice.total, 1) : 0;
-            options.onProgress?.({ phase: 'compare', done: count + (index + part) / jobs.length, total });
-          },
-        );
-      }
+    for (;;) {
+      const sample = await reader.read(count);
+      if (!sample) break;
+      const taken = take(sample.feeds);
+      await engine.call('beginComparison', [job, taken], buffersOf(taken));
+      await engine.drive(
+        (milliseconds) => engine.call('advanceComparison', [job, milliseconds]),
+        ({ finished }) => finished,
+        options.signal,
+        (slice) => {
+          const done = count + Math.min(slice.done / slice.total, 1);
+          options.onProgress?.({ phase: 'compare', done, total });
+        },
+      );
       count += 1;
     }
     if (count === 0) throw new ZeropointError('invalid-argument', 'samples: there is not one sample');
-    const [agreement, layerErrors] = jobs as [number, number | undefined];
-    const { samples: seen, outputs, referenceMs, candidateMs } = await engine.call('agreement', [agreement]);
-    const { schema } = engine;
-    const layers =
-      layerErrors === undefined
-        ? []
-        : (await engine.call('layerErrors', [layerErrors])).map((layer) =>
-            withTexts<LayerError>(schema, layer),
-          );
+    const result = await engine.call('comparisonResult', [job]);
+    const { samples: seen, outputs, referenceMs, candidateMs } = result;
+    const layers = result.layers.map((layer) => withTexts<LayerError>(engine.schema, layer));
     return {
       samples: seen,
       outputs,
@@ -96,7 +88,7 @@ export async function compare(
       layers,
     };
   } finally {
-    for (const job of jobs) engine.release(job);
+    engine.release(job);
     await reader.close();
   }
 }

@@ -33,8 +33,9 @@ export const buffersOf = (taken: Taken): ArrayBuffer[] =>
 
 /**
  * Samples: each is a tensor for every input, read one at a time, and taken as it is when it is read: a generator may fill
- * the same array again for the next one. Work that goes through them more than once reads an array again, or calls a
- * function for a new series; of a series that can be read only once it keeps the first 256 MB.
+ * the same array again for the next one. Work that goes through them more than once keeps up to 256 of them, and 256 MB,
+ * spread over the series. What it wants of the others it reads again, from an array or from a new series that a function
+ * gives; of a series that can be read only once it keeps 256 MB, however many those are.
  */
 export type Samples = Iterable<Feeds> | AsyncIterable<Feeds> | (() => Iterable<Feeds> | AsyncIterable<Feeds>);
 
@@ -55,110 +56,52 @@ export function countOf(samples: Samples): number {
 const iteratorOf = (series: Series): Iterator<Feeds> | AsyncIterator<Feeds> =>
   Symbol.asyncIterator in series ? series[Symbol.asyncIterator]() : series[Symbol.iterator]();
 
-/** A series that gives its samples once: what it gave, and where it stands. */
-interface Once {
-  kept: KeptSamples;
-  iterator: Iterator<Feeds> | AsyncIterator<Feeds>;
-  ended: boolean;
-}
-
-/** Reads samples, as often as asked. close() it. */
+/** Reads samples by number. close() it. */
 export class SampleReader {
   readonly #samples: Samples;
-  readonly #sweeps: number;
-  #once: Once | undefined;
+  #iterator: Iterator<Feeds> | AsyncIterator<Feeds> | undefined;
+  /** The number of the sample that the iterator gives next. */
+  #next = 0;
+  /** There is nothing to close: nothing was read yet, or the series is over. */
+  #ended = true;
+  /** A sample that was read cannot be read again: an iterator that is its own series. */
+  readonly once: boolean;
 
-  /** `sweeps`: how many there will be at most. */
-  constructor(samples: Samples, sweeps = 1) {
+  constructor(samples: Samples) {
     this.#samples = samples;
-    this.#sweeps = sweeps;
+    this.once = typeof samples !== 'function' && (iteratorOf(samples) as unknown) === samples;
   }
 
-  async *sweep(): AsyncGenerator<Feeds> {
-    if (this.#once) {
-      yield* this.#once.kept.samples;
-      yield* this.#rest(this.#once);
-      return;
-    }
-    const series: unknown = typeof this.#samples === 'function' ? this.#samples() : this.#samples;
-    if (!isSeries(series)) {
-      throw new ZeropointError(
-        'invalid-argument',
-        'samples: an Iterable or AsyncIterable of feeds is needed',
-      );
-    }
-    const iterator = iteratorOf(series);
-    // An iterator that is its own series gives it once.
-    if ((iterator as unknown) === series && typeof this.#samples !== 'function') {
-      const kept = new KeptSamples(this.#sweeps > 1 ? Number.POSITIVE_INFINITY : 0, 256 * 1024 * 1024);
-      this.#once = { kept, iterator, ended: false };
-      yield* this.#rest(this.#once);
-      return;
-    }
-    let ended = false;
-    try {
-      for (;;) {
-        const step = await iterator.next();
-        if (step.done) {
-          ended = true;
-          return;
-        }
-        yield step.value;
+  /** The sample with this number, from 0, whatever it is; undefined: there are not so many. */
+  async read(number: number): Promise<{ feeds: Feeds } | undefined> {
+    if (!this.#iterator || number < this.#next) {
+      await this.close();
+      const series: unknown = typeof this.#samples === 'function' ? this.#samples() : this.#samples;
+      if (!isSeries(series)) {
+        throw new ZeropointError(
+          'invalid-argument',
+          'samples: an Iterable or AsyncIterable of feeds is needed',
+        );
       }
-    } finally {
-      if (!ended) await iterator.return?.();
+      this.#iterator = iteratorOf(series);
+      this.#next = 0;
+      this.#ended = false;
     }
+    while (!this.#ended) {
+      this.#ended = true; // where it throws
+      const step = await this.#iterator.next();
+      if (step.done) break;
+      this.#ended = false;
+      this.#next += 1;
+      if (this.#next > number) return { feeds: step.value };
+    }
+    return undefined;
   }
 
-  async *#rest(once: Once): AsyncGenerator<Feeds> {
-    while (!once.ended) {
-      let step: IteratorResult<Feeds>;
-      try {
-        step = await once.iterator.next();
-      } catch (error) {
-        once.ended = true;
-        throw error;
-      }
-      if (step.done) {
-        once.ended = true;
-        return;
-      }
-      once.kept.offer(step.value);
-      yield step.value;
-    }
-  }
-
-  /** Nothing more will be read. */
+  /** Nothing more of the series will be read. */
   async close(): Promise<void> {
-    if (!this.#once || this.#once.ended) return;
-    this.#once.ended = true;
-    await this.#once.iterator.return?.();
+    if (this.#ended) return;
+    this.#ended = true;
+    await this.#iterator?.return?.();
   }
 }
-
-/** The first few samples, copied. Bounded. */
-export class KeptSamples {
-  readonly samples: Feeds[] = [];
-  readonly #most: number;
-  readonly #mostBytes: number;
-  #bytes = 0;
-
-  constructor(most: number, mostBytes = 64 * 1024 * 1024) {
-    this.#most = most;
-    this.#mostBytes = mostBytes;
-  }
-
-  /** Keeps a sample if there is room; says whether it did. */
-  offer(feeds: Feeds): boolean {
-    if (this.samples.length >= this.#most) return false;
-    const taken = take(feeds);
-    const bytes = taken.reduce((sum, [, { data }]) => sum + bytesIn(data), 0);
-    if (this.#bytes + bytes > this.#mostBytes) return false;
-    this.#bytes += bytes;
-    this.samples.push(Object.fromEntries(taken));
-    return true;
-  }
-}
-
-const bytesIn = (data: TakenTensor['data']) =>
-  Array.isArray(data) ? data.reduce((sum, text) => sum + 2 * text.length, 0) : data.byteLength;

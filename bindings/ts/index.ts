@@ -28,7 +28,9 @@ export type {
   WeightReport,
 } from './engine/module.ts';
 export { type ErrorCode, type ErrorDetails, errorCodes, ZeropointError } from './errors.ts';
+export type { ExternalData } from './external.ts';
 export type { Samples } from './feeds.ts';
+export type { ModelFile } from './files.ts';
 export { type Finding, type Remedy, wordsOf } from './findings.ts';
 export {
   type InspectOptions,
@@ -36,6 +38,7 @@ export {
   Model,
   type ModelProblem,
   type ModelReport,
+  type ToFilesOptions,
 } from './model.ts';
 export type { RgbaImage } from './platform.ts';
 export type { Provenance } from './provenance.ts';

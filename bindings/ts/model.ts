@@ -3,6 +3,8 @@ import { type Engine, engine as theEngine } from './engine/client.ts';
 import type { ModelDescription } from './engine/host.ts';
 import type { EngineReport, LayerReport, ModelFacts, ValueInfo } from './engine/module.ts';
 import { type ErrorCode, type ErrorDetails, ZeropointError } from './errors.ts';
+import { checkExternalData, type ExternalData, sourcesOf } from './external.ts';
+import { bytesOfModel, checkName, filesOf, formOf, type ModelFile } from './files.ts';
 import { withTexts } from './findings.ts';
 import * as check from './options.ts';
 import { sha256 } from './provenance.ts';
@@ -10,6 +12,7 @@ import {
   configFrom,
   fileChecks,
   needsSamples,
+  type Progress,
   type QuantizeOptions,
   type QuantizeReport,
   quantizeModel,
@@ -24,6 +27,18 @@ type Format = NonNullable<FileOptions['format']>;
 
 /** How Model.load() reads a model. */
 export interface LoadOptions {
+  /**
+   * The files that the model keeps weights in, where they lie in files of their own. By default they are looked for beside
+   * a model that has a path or an address. What is given is all that is read.
+   */
+  externalData?: ExternalData | undefined;
+  /**
+   * Where such weights are kept: `memory`, or `files`, out of which they are read whenever they are needed. That takes
+   * Node's paths, or Blobs and an engine in a worker. Default: `files` for those of more than 512 MiB, where they can be.
+   */
+  weights?: 'auto' | 'memory' | 'files' | undefined;
+  /** Of weights that are read into memory: phase `read`, in bytes. */
+  onProgress?: ((progress: Progress) => unknown) | undefined;
   signal?: AbortSignal | undefined;
 }
 
@@ -41,11 +56,17 @@ export interface ModelProblem extends ErrorDetails {
   message: string;
 }
 
+/** How a model is written into files. */
+export interface ToFilesOptions extends FileOptions {
+  /** The name of the model's file; those of its weights are called after it. Default: `model.onnx`. */
+  name?: string | undefined;
+}
+
 /** What a model is, and what quantization would do to it. */
 export interface ModelReport extends ModelFacts {
   inputs: readonly ValueInfo[];
   outputs: readonly ValueInfo[];
-  /** Bytes of the file. */
+  /** Bytes of the file, and of the weights in others. */
   size: number;
   /** Multiply-accumulates of one run; 0 where shapes are not known. */
   macs: number;
@@ -95,13 +116,17 @@ export class Model {
   /** Inputs that have a value in the file (as weights had before IR version 4): a run may be fed another one. */
   readonly optionalInputs: readonly ValueInfo[];
   readonly outputs: readonly ValueInfo[];
-  /** Bytes of the file that the model was read from, or that it would be written to. */
+  /** Bytes of the file that the model was read from, or that it would be written to; and of weights in other files. */
   readonly size: number;
   /** How toBytes() writes unless told otherwise. */
   readonly format: Format;
   /** The opset of ai.onnx that toBytes() writes unless told otherwise; undefined: the lowest that can say the model. */
   readonly opset: number | undefined;
+  /** The files that the model was read from beside its own, by the names that it has for them. */
+  readonly externalData: readonly { name: string; size: number }[];
   readonly #owned: Owned;
+  /** How toFiles() writes unless told otherwise. */
+  readonly #files: FileOptions;
   /** The hash of the file that the model was read from. */
   readonly #source: Promise<string | undefined> | undefined;
 
@@ -118,7 +143,15 @@ export class Model {
     described: ModelDescription,
     size: number,
     format: Format,
-    { opset, source }: { opset?: number | undefined; source?: Promise<string | undefined> } = {},
+    {
+      files = {},
+      source,
+      externalData = [],
+    }: {
+      files?: FileOptions;
+      source?: Promise<string | undefined>;
+      externalData?: readonly { name: string; size: number }[];
+    } = {},
   ) {
     this.#owned = new Owned(this, 'model', engine, described.id);
     this.inputs = described.inputs;
@@ -126,24 +159,52 @@ export class Model {
     this.outputs = described.outputs;
     this.size = size;
     this.format = format;
-    this.opset = opset;
+    this.opset = files.opset;
+    this.externalData = externalData;
+    this.#files = files;
     this.#source = source;
   }
 
   /**
    * Reads a model from bytes, a Blob or File, a URL or (in Node) a file's path. Bytes are copied in the call and stay the
-   * caller's.
+   * caller's. Weights in other files are found beside a path or an address; else they are given as `externalData`.
    */
   static async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
-    check.checkOptions(options, { signal: check.signal });
-    const { signal } = options;
+    check.checkOptions(options, {
+      externalData: checkExternalData,
+      weights: check.oneOf(['auto', 'memory', 'files']),
+      onProgress: check.func,
+      signal: check.signal,
+    });
+    const { externalData, weights = 'auto', onProgress, signal } = options;
     const bytes = await bytesFrom(source, signal);
     const engine = await theEngine();
     await engine.breathe(signal);
-    const size = bytes.byteLength;
+    let size = bytes.byteLength;
     const hash = sha256(bytes); // before they move
     const moved = bytes.buffer instanceof ArrayBuffer ? [bytes.buffer] : [];
-    return new Model(engine, await engine.call('readModel', [bytes], moved), size, 'qdq', { source: hash });
+    const { id, pieces } = await engine.call('openModel', [bytes], moved);
+    try {
+      const sources = await sourcesOf(source, externalData, pieces, signal);
+      const total = pieces.reduce((sum, piece) => sum + piece.bytes, 0);
+      if (pieces.length > 0) {
+        const count = await engine.call('takeSources', [id, sources, weights]);
+        for (let i = 0, done = 0; i < count; ++i) {
+          await engine.breathe(signal);
+          await engine.call('readPiece', [id, i]);
+          done += pieces[i]?.bytes ?? 0;
+          await onProgress?.({ phase: 'read', done, total });
+        }
+      }
+      size += total;
+      return new Model(engine, await engine.call('readModel', [id]), size, 'qdq', {
+        source: hash,
+        externalData: sources.map(({ name, size: length }) => ({ name, size: length })),
+      });
+    } catch (error) {
+      engine.release(id);
+      throw error;
+    }
   }
 
   /** What the model is, and what quantization with these options would do to it, layer by layer. Runs nothing. */
@@ -206,12 +267,16 @@ export class Model {
     const { engine, id } = this.#owned;
     const { model, report } = await quantizeModel(engine, id, this.size, options, this.#source);
     const { sizeAfter, format } = report;
-    return { model: new Model(engine, model, sizeAfter, format, { opset: options.opset }), report };
+    const { opset, externalData, chunkSize } = options;
+    return {
+      model: new Model(engine, model, sizeAfter, format, { files: { opset, externalData, chunkSize } }),
+      report,
+    };
   }
 
   /**
-   * The model as the bytes of an ONNX file. Await it, or pass it on as it is to what takes an AsyncIterable, as Node's
-   * `writeFile` does. `opset`: that of ai.onnx, from 7 to 28; throws for one that is too low, naming a node that needs
+   * The model as the bytes of one ONNX file: at most 2 GiB, see toFiles(). Await it, or pass it on as it is to what takes
+   * an AsyncIterable, as Node's `writeFile` does. `opset`: that of ai.onnx, from 7 to 28; throws for one that is too low, naming a node that needs
    * more.
    */
   toBytes(
@@ -220,8 +285,8 @@ export class Model {
     const write = async () => {
       const { engine, id } = this.#owned;
       check.checkOptions(options, fileChecks(engine.schema));
-      const { format = this.format, opset = this.opset ?? 0 } = options;
-      return engine.call('writeModel', [id, format, opset]);
+      const { format = this.format, opset = this.opset } = options;
+      return bytesOfModel(engine, id, formOf(format, { ...options, opset }, { files: false }));
     };
     const bytes = write();
     return Object.assign(bytes, {
@@ -229,6 +294,19 @@ export class Model {
         yield await bytes;
       },
     });
+  }
+
+  /**
+   * The model as files, its own first: one, or where it would be larger than the 2 GiB that such a file can have, and where
+   * `externalData` asks for it, further ones with its weights: `model.onnx_data`, `model.onnx_data_1`, ... Keep them in
+   * one folder.
+   */
+  async toFiles(options: ToFilesOptions = {}): Promise<ModelFile[]> {
+    const { engine, id } = this.#owned;
+    check.checkOptions(options, { ...fileChecks(engine.schema), name: checkName });
+    const { name, format = this.format, ...rest } = options;
+    const chosen = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
+    return filesOf(engine, id, formOf(format, { ...this.#files, ...chosen }, { name }));
   }
 
   /** Gives the model's memory back. Sessions and quantized models made from it live on. */

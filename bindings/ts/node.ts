@@ -1,9 +1,9 @@
 // The package in Node: the same as in browsers, with files, sharp for images, and worker threads.
-import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { Worker } from 'node:worker_threads';
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
 import { messageOf, ZeropointError } from './errors.ts';
+import { nodeFiles } from './node-files.ts';
 import { type RgbaImage, setPlatform } from './platform.ts';
 
 async function decodeImage(bytes: Uint8Array): Promise<RgbaImage> {
@@ -28,7 +28,7 @@ async function decodeImage(bytes: Uint8Array): Promise<RgbaImage> {
 }
 
 setPlatform({
-  readFile,
+  ...nodeFiles,
   decodeImage,
   cores: availableParallelism,
   startThread() {

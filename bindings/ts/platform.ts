@@ -8,9 +8,29 @@ export interface RgbaImage {
   height: number;
 }
 
+/** A file that is read without waiting. */
+export interface OpenFile {
+  /** Fills `into` with the bytes from `at` on. Throws where there are not as many. */
+  read(at: number, into: Uint8Array): void;
+  close(): void;
+}
+
+/** A file of the program's own, that goes when it is closed. */
+export interface ScratchFile extends OpenFile {
+  readonly name: string;
+  /** Says where they begin. */
+  append(bytes: Uint8Array): number;
+}
+
 export interface Platform {
   /** Reads a file by path or file: URL. Browsers have none. */
   readFile?(path: string | URL): Promise<Uint8Array>;
+  /** How long a file is; throws where it is none. */
+  sizeOfFile?(path: string | URL): Promise<{ path: string; size: number }>;
+  /** A file that a model names. Throws where it is not there, or not in the model's folder. */
+  besideModel?(model: string | URL, name: string): Promise<{ path: string; size: number }>;
+  openFile?(path: string): OpenFile;
+  scratch?(): ScratchFile;
   /** Decodes an image file. Throws what its library throws. */
   decodeImage?(bytes: Uint8Array): Promise<RgbaImage>;
   /** Starts the engine in a worker thread that does not keep the process alive. */

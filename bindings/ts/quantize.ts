@@ -5,20 +5,20 @@ import type {
   EngineReport,
   LayerError,
   LayerReport,
+  QuantizerState,
   Range,
   Schema,
   TrainingProgress,
   Trial,
-  Unworded,
 } from './engine/module.ts';
 import { ZeropointError } from './errors.ts';
-import { buffersOf, countOf, isSamples, KeptSamples, SampleReader, type Samples, take } from './feeds.ts';
+import { buffersOf, countOf, isSamples, SampleReader, type Samples, take } from './feeds.ts';
+import { formOf } from './files.ts';
 import { type Finding, withTexts, worded } from './findings.ts';
 import * as check from './options.ts';
 import { provenanceKey, provenanceOf, SamplesHash } from './provenance.ts';
 import { byItself, checksOf, chosenOf, optionsOf } from './schema.ts';
 import type { EngineTrainingOptions, FileOptions, SchemeOptions } from './scheme-options.ts';
-import type { Feeds } from './tensor.ts';
 
 /** Where long work stands. `total` is 0 while it is not known. */
 export interface Progress {
@@ -48,8 +48,8 @@ export interface TrainingOptions extends EngineTrainingOptions {
 /** How a model is quantized, and from what. */
 export interface QuantizeOptions extends SchemeOptions, FileOptions {
   /**
-   * Samples that show which values occur; `static` needs them, `float16` and repairs use them. Read one at a time, and not kept; repairs read them again,
-   * or, where they can be read only once, the first 256 MB of them.
+   * Samples that show which values occur; `static` needs them, `float16` and repairs use them. Read one at a time. The
+   * engine keeps some of them for repairs, and asks again for what it does not have: see Samples.
    */
   calibration?: Samples | undefined;
   /**
@@ -83,9 +83,11 @@ export interface QuantizeReport extends EngineReport {
   tradeoff: Trial[];
   /** The opset of ai.onnx that the file has. */
   opset: number;
-  /** Bytes of the file, before and after. */
+  /** Bytes of the file and of those with its weights, before and after. */
   sizeBefore: number;
   sizeAfter: number;
+  /** The files that toFiles() writes, under their names there. */
+  files: readonly { name: string; size: number }[];
   /** What calibration found, by value name: for SchemeOptions.ranges of another run. */
   ranges: Record<string, Range>;
 }
@@ -117,12 +119,6 @@ const quantizeChecks = (schema: Schema): Record<string, check.Check> => ({
   signal: check.signal,
 });
 
-const targetPrefix = 'target:';
-
-/** What the model itself is fed. */
-const withoutTargets = (feeds: Feeds): Feeds =>
-  Object.fromEntries(Object.entries(feeds).filter(([name]) => !name.startsWith(targetPrefix)));
-
 /** The engine's configuration, of options that were checked. */
 export function configFrom(
   schema: Schema,
@@ -144,10 +140,7 @@ export async function needsSamples(engine: Engine, model: Id, given: SchemeOptio
   const options = check.taken(given);
   const { schema } = engine;
   check.checkOptions(options, schemeChecks(schema));
-  const config = configFrom(schema, options, { defaultRepairs: true });
-  const { id: job, sweeps } = await engine.call('createQuantizer', [model, config, 1]);
-  engine.release(job);
-  return sweeps > 0;
+  return engine.call('needsSamples', [model, configFrom(schema, options, { defaultRepairs: true })]);
 }
 
 /** Quantizes a model of the engine's. The caller owns the model that is answered. */
@@ -161,14 +154,15 @@ export async function quantizeModel(
   const options = check.taken(given, ['calibration']); // whose samples are taken one by one
   const { schema } = engine;
   check.checkOptions(options, quantizeChecks(schema));
-  const { signal, onProgress, calibration } = options;
+  const { calibration, layerErrors = 4 } = options;
   const threads = Math.min(options.threads ?? engine.threads, engine.info.maxThreads);
   const config = configFrom(schema, options, {
     hasSamples: calibration !== undefined,
     defaultRepairs: true,
   });
-  const { id: job, sweeps } = await engine.call('createQuantizer', [model, config, threads]);
-  const reader = new SampleReader(calibration ?? [], sweeps);
+  const reader = new SampleReader(calibration ?? []);
+  const feeding = { once: reader.once, layerErrors };
+  const { id: job, sweeps } = await engine.call('createQuantizer', [model, config, threads, feeding]);
   try {
     if (sweeps > 0 && calibration === undefined) {
       throw new ZeropointError(
@@ -179,105 +173,61 @@ export async function quantizeModel(
         },
       );
     }
-    const expected = calibration === undefined ? 0 : countOf(calibration);
     const hashed = new SamplesHash();
-    const kept = new KeptSamples(options.layerErrors ?? 4);
-    const { stop, onCheckpoint } = options.training ?? {};
-    let savedEpoch = 0;
-    const saveCheckpoint = async (now: TrainingProgress | undefined) => {
-      if (!onCheckpoint || !now || now.savedEpoch === savedEpoch) return;
-      const checkpoint = await engine.call('checkpointOf', [job]);
-      if (checkpoint) await onCheckpoint(checkpoint);
-      savedEpoch = now.savedEpoch;
-    };
-    const advance = async (milliseconds: number) => {
-      if (stop?.aborted) await engine.call('stopQuantizer', [job]);
-      return engine.call('advanceQuantizer', [job, milliseconds]);
-    };
-
-    for (let sweep = 0; ; sweep += 1) {
-      const state = await engine.drive(
-        advance,
-        ({ idle }) => idle,
-        signal,
-        async ({ phase, done, total, training }) => {
-          await saveCheckpoint(training);
-          await onProgress?.({ phase, done, total, ...(training && { training }) });
-        },
-      );
+    const run = driver(engine, job, options);
+    for (;;) {
+      const state = await run();
       if (state.finished) break;
-      let samples = 0;
-      for await (const feeds of reader.sweep()) {
-        const taken = take(feeds);
-        if (sweep === 0) kept.offer(withoutTargets(feeds));
-        if (sweep === 0) hashed.add(taken);
-        await engine.call('beginSample', [job, taken], buffersOf(taken));
-        const after = await engine.drive(
-          advance,
-          ({ idle }) => idle,
-          signal,
-          ({ phase, done, total }) => {
-            const fraction = total > 0 ? Math.min(done / total, 1) : 0;
-            return onProgress?.({ phase, done: samples + fraction, total: expected });
-          },
-        );
-        samples += 1;
-        if (after.enough) break;
+      if (state.measures) {
+        await engine.call('measureLayers', [job, threads]);
+        continue;
       }
-      if (samples === 0) {
-        throw new ZeropointError('invalid-argument', 'calibration: there is not one sample');
+      const sample = await reader.read(state.wanted);
+      if (!sample) {
+        if (sweeps > 0 && state.wanted === 0) {
+          throw new ZeropointError('invalid-argument', 'calibration: there is not one sample');
+        }
+        await engine.call('endSamples', [job]);
+        continue;
       }
-      await engine.call('endSamples', [job]);
+      const taken = take(sample.feeds);
+      if (sweeps > 0 && state.sweep === 0) hashed.add(taken);
+      await engine.call('beginSample', [job, taken], buffersOf(taken));
     }
-    if (sweeps === 0 && calibration !== undefined && kept.samples.length === 0) {
-      for await (const feeds of reader.sweep()) {
-        if (!kept.offer(withoutTargets(feeds))) break;
-      }
-    }
-
-    const { model: quantized, report, ranges } = await engine.call('quantizerResult', [job]);
-    const { format } = report;
+    const result = await engine.call('quantizerResult', [job]);
     try {
-      const errors = await measureLayers(engine, model, quantized.id, kept, threads, options);
-      const made = await provenanceOf(options, report, format, source, hashed);
-      await engine.call('addMetadata', [quantized.id, provenanceKey, made]);
-      const { size: sizeAfter, opset } = await engine.call('measureModel', [
-        quantized.id,
-        format,
-        options.opset ?? 0,
+      const { report, conclusions, ranges } = result;
+      const made = await provenanceOf(options, report, report.format, source, hashed);
+      await engine.call('addMetadata', [result.model.id, provenanceKey, made]);
+      const target = typeof options.target === 'string' ? options.target : byItself(schema, 'runtime');
+      const runtime = options.runtime ?? target;
+      const { files, opset, broken } = await engine.call('measureModel', [
+        result.model.id,
+        formOf(report.format, options),
+        runtime,
       ]);
-      const runtime = typeof options.target === 'string' ? options.target : byItself(schema, 'runtime');
-      const broken = await engine.call('brokenRules', [
-        quantized.id,
-        format,
-        options.runtime ?? runtime,
-        opset,
-      ]);
-      const found = report.layers.map((unworded) => {
-        const layer = withTexts<LayerReport>(schema, unworded);
-        const measured = errors.get(layer.output);
-        const own = worded(schema, layer, [...unworded.findings, ...(measured?.findings ?? [])]);
-        if (!measured) return { layer, own };
-        const error = withTexts<LayerError>(schema, measured);
-        return { layer: { ...layer, error, findings: own.map(({ text }) => text) }, own };
-      });
-      const layers = found.map(({ layer }) => layer);
+      const sizeAfter = files.reduce((sum, { size }) => sum + size, 0);
+      const findings = report.layers.map((layer) => worded(schema, layer, layer.findings));
       return {
-        model: quantized,
+        model: result.model,
         report: {
           ...report,
-          warnings: [...report.warnings, ...broken, ...lossesOf(layers, quantized.outputs)],
-          layers,
-          findings: inOrder(found),
-          tradeoff: tradeoffOf(report.trials),
+          warnings: [...report.warnings, ...broken, ...conclusions.losses],
+          layers: report.layers.map(({ error, ...layer }) => ({
+            ...withTexts<LayerReport>(schema, layer),
+            ...(error && { error: withTexts<LayerError>(schema, error) }),
+          })),
+          findings: conclusions.order.flatMap((layer) => findings[layer] ?? []),
+          tradeoff: conclusions.tradeoff.flatMap((trial) => report.trials[trial] ?? []),
           opset,
           sizeBefore,
           sizeAfter,
+          files,
           ranges,
         },
       };
     } catch (error) {
-      engine.release(quantized.id);
+      engine.release(result.model.id);
       throw error;
     }
   } finally {
@@ -286,77 +236,31 @@ export async function quantizeModel(
   }
 }
 
-/** Those of layers that lose most by themselves first. */
-function inOrder(found: readonly { layer: QuantizeReport['layers'][number]; own: Finding[] }[]): Finding[] {
-  const loss = ({ weight, error }: QuantizeReport['layers'][number]) =>
-    Math.min(
-      ...[weight?.sqnr, error?.ownSqnr].map((sqnr) =>
-        sqnr === undefined || Number.isNaN(sqnr) ? Infinity : sqnr,
-      ),
-    );
-  return [...found]
-    .sort(({ layer: a }, { layer: b }) => (loss(a) < loss(b) ? -1 : loss(a) > loss(b) ? 1 : 0))
-    .flatMap(({ own }) => own);
-}
-
-/** Outputs that agree less with the float model's are no longer the same answers: about 14 dB. */
-const poorCosine = 0.98;
-
-/** A sentence when the outputs are lost, with the layer where that begins. */
-function lossesOf(layers: QuantizeReport['layers'], outputs: ModelDescription['outputs']): string[] {
-  const errors = layers.flatMap(({ error }) => (error ? [error] : []));
-  const isPoor = ({ cosine }: LayerError) => cosine < poorCosine;
-  const [worst] = errors
-    .filter((error) => isPoor(error) && outputs.some(({ name }) => name === error.output))
-    .sort((a, b) => a.cosine - b.cosine);
-  const first = errors.find(isPoor);
-  if (!worst || !first) return [];
-  return [
-    `output '${worst.output}' has lost what the float model says: their cosine on the samples is ` +
-      `${worst.cosine.toFixed(3)} (${worst.sqnr.toFixed(1)} dB). The first layer whose result is that far off is ` +
-      `'${first.node}' (${first.op}): a target (sqnr: 20) or mode auto keeps such layers in float, or exclude it and ` +
-      'the layers before it',
-  ];
-}
-
-function tradeoffOf(trials: readonly Trial[]): Trial[] {
-  const better = (a: Trial, b: Trial) =>
-    a.weightBytes <= b.weightBytes && a.sqnr >= b.sqnr && (a.weightBytes < b.weightBytes || a.sqnr > b.sqnr);
-  return trials
-    .filter((trial) => !Number.isNaN(trial.sqnr) && !trials.some((other) => better(other, trial)))
-    .sort((a, b) => a.weightBytes - b.weightBytes);
-}
-
-async function measureLayers(
-  engine: Engine,
-  reference: Id,
-  quantized: Id,
-  kept: KeptSamples,
-  threads: number,
-  { signal, onProgress }: QuantizeOptions,
-): Promise<Map<string, Unworded<LayerError>>> {
-  const samples = kept.samples;
-  if (samples.length === 0) return new Map();
-  const job = await engine.call('createLayerErrors', [reference, quantized, threads]);
-  try {
-    for (const [index, feeds] of samples.entries()) {
-      const taken = take(feeds);
-      await engine.call('beginComparison', [job, taken], buffersOf(taken));
-      await engine.drive(
-        (milliseconds) => engine.call('advanceComparison', [job, milliseconds]),
-        ({ finished }) => finished,
-        signal,
-        ({ done, total }) =>
-          onProgress?.({
-            phase: 'measure',
-            done: index + (total > 0 ? Math.min(done / total, 1) : 0),
-            total: samples.length,
-          }),
-      );
+/** Drives the job until there is something to do for its caller, and tells of its progress. */
+function driver(engine: Engine, job: Id, options: QuantizeOptions): () => Promise<Driven> {
+  const { calibration, onProgress, signal } = options;
+  const { stop, onCheckpoint } = options.training ?? {};
+  const given = calibration === undefined ? 0 : countOf(calibration);
+  let savedEpoch = 0;
+  const advance = async (milliseconds: number) => {
+    if (stop?.aborted) await engine.call('stopQuantizer', [job]);
+    return engine.call('advanceQuantizer', [job, milliseconds]);
+  };
+  const tell = async ({ training, ...state }: Driven) => {
+    if (onCheckpoint && training && training.savedEpoch !== savedEpoch) {
+      const checkpoint = await engine.call('checkpointOf', [job]);
+      if (checkpoint) await onCheckpoint(checkpoint);
+      savedEpoch = training.savedEpoch;
     }
-    const errors = await engine.call('layerErrors', [job]);
-    return new Map(errors.map((error) => [error.output, error]));
-  } finally {
-    engine.release(job);
-  }
+    const { phase, done, total, samples, running, wanted, expected } = state;
+    if (!running && wanted < 0) {
+      await onProgress?.({ phase, done, total, ...(training && { training }) });
+    } else {
+      const part = running ? (total > 0 ? Math.min(done / total, 1) : 0) - 1 : 0;
+      await onProgress?.({ phase, done: samples + part, total: expected || given });
+    }
+  };
+  return () => engine.drive(advance, ({ idle }) => idle, signal, tell);
 }
+
+type Driven = QuantizerState & { idle: boolean };

@@ -254,4 +254,16 @@ export interface FileOptions {
    * lowest that can say the result. 7 to 28.
    */
   opset?: number | undefined;
+  /**
+   * Weights lie in files of their own beside the model. toFiles() then gives `model.onnx`, `model.onnx_data` and,
+   * beyond `chunkSize`, `model.onnx_data_1`, ...: names that Transformers.js and others look for. A model that would
+   * be larger than 2 GiB is always written so, unless this is `false`: then it is an error. Default: for models that
+   * one file cannot hold.
+   */
+  externalData?: boolean | undefined;
+  /**
+   * The most that a file of weights takes, in bytes or as '500MB'. What does not fit goes into a further one. A tensor
+   * is never divided: a larger one has a file of its own. Default: 2 GiB less 64 KiB.
+   */
+  chunkSize?: number | string | undefined;
 }

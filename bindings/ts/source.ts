@@ -41,7 +41,7 @@ export async function readPath(path: string | URL): Promise<Uint8Array> {
 }
 
 /** `C:\model.onnx` is a path, not an address with the scheme `c:`. */
-const isAddress = (text: string) => /^[a-z][a-z0-9+.-]+:/i.test(text);
+export const isAddress = (text: string) => /^[a-z][a-z0-9+.-]+:/i.test(text);
 
 /**
  * The bytes, which belong to who asked and may be moved. Those that the source holds are copied before the first await:

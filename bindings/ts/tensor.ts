@@ -22,6 +22,18 @@ export interface TensorDataMap {
   uint4: Uint8Array;
   /** Packed two to a byte, low nibble first. */
   int4: Int8Array;
+  /** Packed four to a byte, the lowest bits first. */
+  uint2: Uint8Array;
+  /** Packed four to a byte, the lowest bits first. */
+  int2: Int8Array;
+  /** Floats of 8 bits, as their bits. */
+  float8e4m3fn: Uint8Array;
+  float8e4m3fnuz: Uint8Array;
+  float8e5m2: Uint8Array;
+  float8e5m2fnuz: Uint8Array;
+  float8e8m0: Uint8Array;
+  /** Floats of 4 bits, as their bits, packed two to a byte, low nibble first. */
+  float4e2m1: Uint8Array;
   string: string[];
 }
 
@@ -58,7 +70,19 @@ const storages: Record<Exclude<TensorType, 'string'>, Storage> = {
   bool: storage(Uint8Array, 8),
   uint4: storage(Uint8Array, 4),
   int4: storage(Int8Array, 4),
+  uint2: storage(Uint8Array, 2),
+  int2: storage(Int8Array, 2),
+  float8e4m3fn: storage(Uint8Array, 8),
+  float8e4m3fnuz: storage(Uint8Array, 8),
+  float8e5m2: storage(Uint8Array, 8),
+  float8e5m2fnuz: storage(Uint8Array, 8),
+  float8e8m0: storage(Uint8Array, 8),
+  float4e2m1: storage(Uint8Array, 4),
 };
+
+/** Types whose entries of `data` are not numbers, but the bits of one or more. */
+export const isBits = (type: TensorType) =>
+  type === 'bfloat16' || (type.startsWith('float') && type !== 'float32' && type !== 'float64');
 
 export const tensorTypes = [...Object.keys(storages), 'string'] as TensorType[];
 
@@ -66,9 +90,9 @@ export function isTensorType(type: unknown): type is TensorType {
   return typeof type === 'string' && (tensorTypes as string[]).includes(type);
 }
 
-/** How many entries of `data` a tensor of `elements` elements has: half as many, rounded up, for 4-bit types. */
+/** How many entries of `data` a tensor of `elements` elements has: fewer for types that are packed below a byte. */
 export function dataLength(type: TensorType, elements: number): number {
-  return type === 'uint4' || type === 'int4' ? Math.ceil(elements / 2) : elements;
+  return type === 'string' ? elements : Math.ceil(elements / Math.max(1, 8 / storages[type].bits));
 }
 
 /** The number of elements, or an error that says which dimension is wrong. */
@@ -151,7 +175,7 @@ function typeOfData(data: unknown): TensorType {
   throw new ZeropointError('invalid-argument', 'data: a typed array or an array is needed');
 }
 
-/** What the entries of an integer type hold; nothing for floats. Two elements of 4 bits make one entry. */
+/** What the entries of an integer type hold; nothing for floats. Packed elements make one entry of 8 bits. */
 function rangeOf(
   type: Exclude<TensorType, 'string'>,
 ): [min: number | bigint, max: number | bigint] | undefined {
@@ -214,7 +238,7 @@ function toData(type: TensorType, data: unknown): TensorData {
     const { buffer, byteOffset, length } = data as unknown as Uint8Array;
     return new storages[type].array(buffer, byteOffset, length);
   }
-  if (Array.isArray(data) && type !== 'float16' && type !== 'bfloat16') return numbersOf(type, data);
+  if (Array.isArray(data) && !isBits(type)) return numbersOf(type, data);
   throw new ZeropointError(
     'invalid-argument',
     `data: a tensor of type '${type}' takes a ${kindOfType(type)}, not ${kind ? `a ${kind}` : 'an array'}`,

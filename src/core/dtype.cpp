@@ -36,8 +36,14 @@ constexpr ElementType kElementTypes[] = {
     {DType::kUint32, Kind::kUnsigned, 32, "uint32"},
     {DType::kUint64, Kind::kUnsigned, 64, "uint64"},
     {DType::kBfloat16, Kind::kFloat, 16, "bfloat16"},
+    {DType::kFloat8E4M3FN, Kind::kFloat, 8, "float8e4m3fn"},
+    {DType::kFloat8E4M3FNUZ, Kind::kFloat, 8, "float8e4m3fnuz"},
+    {DType::kFloat8E5M2, Kind::kFloat, 8, "float8e5m2"},
+    {DType::kFloat8E5M2FNUZ, Kind::kFloat, 8, "float8e5m2fnuz"},
     {DType::kUint4, Kind::kUnsigned, 4, "uint4"},
     {DType::kInt4, Kind::kSigned, 4, "int4"},
+    {DType::kFloat4E2M1, Kind::kFloat, 4, "float4e2m1"},
+    {DType::kFloat8E8M0, Kind::kFloat, 8, "float8e8m0"},
     {DType::kUint2, Kind::kUnsigned, 2, "uint2"},
     {DType::kInt2, Kind::kSigned, 2, "int2"},
 };
@@ -86,5 +92,6 @@ IntegerRange integer_range(DType type) {
 }
 
 bool is_signed_integer(DType type) { return element_type_of(type).kind == Kind::kSigned; }
+bool is_float(DType type) { return element_type_of(type).kind == Kind::kFloat; }
 
 }  // namespace zp

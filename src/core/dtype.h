@@ -23,15 +23,21 @@ enum class DType : uint8_t {
   kUint32 = 12,
   kUint64 = 13,
   kBfloat16 = 16,
+  kFloat8E4M3FN = 17,  // floats of 8 and 4 bits: core/small_float.h
+  kFloat8E4M3FNUZ = 18,
+  kFloat8E5M2 = 19,
+  kFloat8E5M2FNUZ = 20,
   kUint4 = 21,
   kInt4 = 22,
-  // Types of quantized weights alone: tensors hold them as 4-bit ones of four values (quant/numbers.h).
+  kFloat4E2M1 = 23,
+  kFloat8E8M0 = 24,
+  // Weights that are quantized here are 4-bit tensors of four values (quant/numbers.h).
   kUint2 = 25,
   kInt2 = 26,
 };
 
-// Bits of one element; 0 for kUndefined. 4-bit types are packed two to a byte, low nibble first. An element
-// of kString is the address of a string that a tensor keeps (core/tensor.h).
+// Bits of one element; 0 for kUndefined. Types below 8 bits are packed, two or four to a byte, the low bits
+// first. An element of kString is the address of a string that a tensor keeps (core/tensor.h).
 int bits_of(DType type);
 // "float32", "uint8", ... as the JavaScript API spells them.
 std::string_view name_of(DType type);
@@ -49,6 +55,8 @@ struct IntegerRange {
 // Throws kUnsupportedType for types that are not 2-, 4-, 8-, 16- or 32-bit integers.
 IntegerRange integer_range(DType type);
 bool is_signed_integer(DType type);
+// Of whatever width.
+bool is_float(DType type);
 
 // The DType of a C++ element type.
 template <class T>

@@ -70,15 +70,21 @@ void load_elements(const std::byte* x, DType type, int64_t begin, int64_t count,
     }
     return;
   }
-  for (int64_t i = 0; i < count; ++i) {  // 4 bits
+  const int bits = bits_of(type), per_byte = 8 / bits;
+  const bool floats = is_float(type), is_signed = is_signed_integer(type);
+  for (int64_t i = 0; i < count; ++i) {
     const int64_t at = begin + i;
-    const int nibble = (std::to_integer<int>(x[at / 2]) >> (at % 2 * 4)) & 15;
-    out[i] = static_cast<W>(type == DType::kInt4 && nibble >= 8 ? nibble - 16 : nibble);
+    const int code = (std::to_integer<int>(x[at / per_byte]) >> (at % per_byte * bits)) & ((1 << bits) - 1);
+    if (floats) {
+      out[i] = static_cast<W>(decoded(type, code));
+    } else {
+      out[i] = static_cast<W>(is_signed && code >> (bits - 1) ? code - (1 << bits) : code);
+    }
   }
 }
 
 template <class W>
-void store_elements(const W* in, std::byte* y, DType type, int64_t begin, int64_t count) {
+void store_elements(const W* in, std::byte* y, DType type, int64_t begin, int64_t count, Fit fit) {
   if (visit(type, NumberTypes(), [&]<class T>(Element<T>) { put<T>(in, y, begin, count); })) return;
   if (type == DType::kFloat16 || type == DType::kBfloat16) {
     auto* to = reinterpret_cast<uint16_t*>(y) + begin;
@@ -88,15 +94,22 @@ void store_elements(const W* in, std::byte* y, DType type, int64_t begin, int64_
     }
     return;
   }
-  for (int64_t i = 0; i < count; i += 2) {  // 4 bits, two to a byte
-    const int low = narrow<int8_t>(in[i]) & 15, high = i + 1 < count ? narrow<int8_t>(in[i + 1]) & 15 : 0;
-    y[(begin + i) / 2] = static_cast<std::byte>(low | high << 4);
+  const int bits = bits_of(type), per_byte = 8 / bits;
+  const bool floats = is_float(type);
+  for (int64_t i = 0; i < count; i += per_byte) {
+    int byte = 0;
+    for (int k = 0; k < per_byte && i + k < count; ++k) {
+      const int code =
+          floats ? encoded(type, static_cast<double>(in[i + k]), fit) : narrow<int8_t>(in[i + k]);
+      byte |= (code & ((1 << bits) - 1)) << (k * bits);
+    }
+    y[(begin + i) / per_byte] = static_cast<std::byte>(byte);
   }
 }
 
 template void load_elements(const std::byte*, DType, int64_t, int64_t, double*);
 template void load_elements(const std::byte*, DType, int64_t, int64_t, int64_t*);
-template void store_elements(const double*, std::byte*, DType, int64_t, int64_t);
-template void store_elements(const int64_t*, std::byte*, DType, int64_t, int64_t);
+template void store_elements(const double*, std::byte*, DType, int64_t, int64_t, Fit);
+template void store_elements(const int64_t*, std::byte*, DType, int64_t, int64_t, Fit);
 
 }  // namespace zp

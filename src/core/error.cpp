@@ -20,6 +20,8 @@ std::string_view name_of(ErrorCode code) {
       return "invalid-argument";
     case ErrorCode::kOutOfMemory:
       return "out-of-memory";
+    case ErrorCode::kIo:
+      return "io";
     case ErrorCode::kCancelled:
       return "cancelled";
     case ErrorCode::kInternal:

@@ -21,6 +21,7 @@ enum class ErrorCode {
   kIndexOutOfRange,      // an index or length that is fed, computed or constant, outside the tensor it is for
   kInvalidArgument,      // an option or argument outside its documented range
   kOutOfMemory,          // an allocation that the machine or the 4 GiB address space refuses
+  kIo,                   // a file that cannot be read, or written, any more
   kCancelled,            // the caller asked to stop
   kInternal,             // a broken promise of our own: please report
 };

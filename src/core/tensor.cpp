@@ -6,6 +6,7 @@
 #include <new>
 
 #include "core/element_types.h"
+#include "core/elements.h"
 #include "core/error.h"
 
 namespace zp {
@@ -33,14 +34,14 @@ std::string to_string(std::span<const int64_t> dims) {
 }
 
 std::shared_ptr<std::byte> allocate_bytes(size_t bytes, Clear clear) {
-  constexpr std::align_val_t kAlign{Tensor::kAlignment};
-  auto* p = static_cast<std::byte*>(::operator new(bytes + Tensor::kReadSlack, kAlign, std::nothrow));
+  constexpr std::align_val_t kAlign{kAlignment};
+  auto* p = static_cast<std::byte*>(::operator new(bytes + kReadSlack, kAlign, std::nothrow));
   if (!p) {
     throw_error(ErrorCode::kOutOfMemory, {"no memory for ", bytes, " bytes"},
                 {.hint = "use a smaller input or batch, or close other sessions"});
   }
   const size_t kept = clear == Clear::kAll ? 0 : bytes;
-  std::memset(p + kept, 0, bytes + Tensor::kReadSlack - kept);
+  std::memset(p + kept, 0, bytes + kReadSlack - kept);
   return {p, [](std::byte* q) { ::operator delete(q, kAlign); }};
 }
 
@@ -50,6 +51,19 @@ Tensor::Tensor(DType dtype, Shape dims) : dtype_(dtype), dims_(std::move(dims)),
 
 Tensor::Tensor(DType dtype, Shape dims, std::shared_ptr<const std::byte> data)
     : dtype_(dtype), dims_(std::move(dims)), size_(element_count(dims_)), data_(std::move(data)) {}
+
+Tensor::Tensor(DType dtype, Shape dims, std::shared_ptr<const FileBytes> file)
+    : dtype_(dtype), dims_(std::move(dims)), size_(element_count(dims_)), file_(std::move(file)) {}
+
+void Tensor::read() const { data_ = file_->bytes(); }
+
+Tensor kept_beside(const Tensor& source, Tensor made) {
+  constexpr size_t kLarge = size_t{64} << 10;
+  if (!source.file() || made.file() || made.dtype() == DType::kString || made.bytes() < kLarge) return made;
+  std::shared_ptr<const FileBytes> file = source.file()->put({made.raw(), made.bytes()});
+  if (!file) return made;
+  return {made.dtype(), made.dims(), std::move(file)};
+}
 
 Tensor Tensor::of_strings(Shape dims, std::vector<std::string> values) {
   Tensor t(DType::kString, std::move(dims));
@@ -104,16 +118,15 @@ int64_t Tensor::integer_at(int64_t i) const {
   int64_t value = 0;
   const auto read = [&]<class T>(Element<T>) {
     T v;
-    std::memcpy(&v, data_.get() + static_cast<size_t>(i) * sizeof(T), sizeof(T));
+    std::memcpy(&v, raw() + static_cast<size_t>(i) * sizeof(T), sizeof(T));
     value = static_cast<int64_t>(v);
   };
   if (visit(dtype_ == DType::kBool ? DType::kUint8 : dtype_, IntegerTypes(), read)) return value;
-  if (!is_4_bit(dtype_)) {
+  if (bits_of(dtype_) >= 8 || is_float(dtype_) || !defined()) {
     throw_error(ErrorCode::kUnsupportedType, {"integers were expected, not ", name_of(dtype_)});
   }
-  const int byte = static_cast<int>(data_.get()[i / 2]);
-  const int nibble = (i % 2 ? byte >> 4 : byte) & 15;
-  return dtype_ == DType::kInt4 && nibble >= 8 ? nibble - 16 : nibble;
+  load_elements(raw(), dtype_, i, 1, &value);
+  return value;
 }
 
 std::vector<int64_t> Tensor::integers() const {
@@ -127,13 +140,13 @@ std::vector<float> Tensor::floats() const {
   const auto convert = [&]<class T>(auto&& to_float, T) {
     for (size_t i = 0; i < v.size(); ++i) {
       T e;
-      std::memcpy(&e, data_.get() + i * sizeof(T), sizeof(T));
+      std::memcpy(&e, raw() + i * sizeof(T), sizeof(T));
       v[i] = to_float(e);
     }
   };
   switch (dtype_) {
     case DType::kFloat32:
-      if (!v.empty()) std::memcpy(v.data(), data_.get(), v.size() * sizeof(float));
+      if (!v.empty()) std::memcpy(v.data(), raw(), v.size() * sizeof(float));
       break;
     case DType::kFloat64:
       convert([](double d) { return static_cast<float>(d); }, double{});
@@ -145,6 +158,14 @@ std::vector<float> Tensor::floats() const {
       convert(bfloat16_to_float, uint16_t{});
       break;
     default:
+      if (is_float(dtype_)) {
+        for (size_t i = 0; i < v.size(); ++i) {
+          double e;
+          load_elements(raw(), dtype_, static_cast<int64_t>(i), 1, &e);
+          v[i] = static_cast<float>(e);
+        }
+        break;
+      }
       for (size_t i = 0; i < v.size(); ++i) v[i] = static_cast<float>(integer_at(static_cast<int64_t>(i)));
   }
   return v;

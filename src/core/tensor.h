@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/dtype.h"
+#include "core/memory.h"
 
 namespace zp {
 
@@ -33,17 +34,37 @@ std::string_view string_at(const std::byte* data, int64_t i);
 // The strings of a view of such, in order.
 std::vector<std::string> strings_of(const TensorView& view);
 
+// Bytes of a tensor that lie in a file, and are read when somebody looks at them.
+class FileBytes {
+ public:
+  virtual ~FileBytes() = default;
+  // The bytes, one copy for all who hold it. Throws kIo, kOutOfMemory.
+  std::shared_ptr<const std::byte> bytes() const {
+    std::shared_ptr<const std::byte> read = read_.lock();
+    if (!read) read_ = read = read_all();
+    return read;
+  }
+  // Puts other bytes into a file of the same kind, for what is made from these. Null: there is no such file.
+  virtual std::shared_ptr<const FileBytes> put(std::span<const std::byte> bytes) const = 0;
+
+ protected:
+  // Aligned, with kReadSlack behind them.
+  virtual std::shared_ptr<const std::byte> read_all() const = 0;
+
+ private:
+  mutable std::weak_ptr<const std::byte> read_;
+};
+
 class Tensor {
  public:
-  // Kernels may read this many bytes past the last element; every allocation of ours has them.
-  static constexpr size_t kReadSlack = 64;
-  static constexpr size_t kAlignment = 64;
-
   Tensor() = default;
   // Allocated, zero-filled. Throws kOutOfMemory.
   Tensor(DType dtype, Shape dims);
   // Shares `data`, which must hold bytes_of(dtype, elements) bytes, aligned for the element type.
   Tensor(DType dtype, Shape dims, std::shared_ptr<const std::byte> data);
+  // Its data are in a file: read when they are first asked for, and then kept until forget(). Only the thread
+  // that runs the engine may ask.
+  Tensor(DType dtype, Shape dims, std::shared_ptr<const FileBytes> file);
 
   template <class T>
   static Tensor of(Shape dims, std::span<const T> values);
@@ -67,13 +88,30 @@ class Tensor {
   size_t bytes() const { return bytes_of(dtype_, size_); }
   bool defined() const { return dtype_ != DType::kUndefined; }
 
-  const std::byte* raw() const { return data_.get(); }
+  const std::byte* raw() const {
+    if (file_ && !data_) read();
+    return data_.get();
+  }
+  // What keeps the data, wherever they are: tensors that share them have the same one.
+  std::shared_ptr<const void> owner() const {
+    if (file_) return file_;
+    return data_;
+  }
+  // An address that tells tensors apart, as owner() does.
+  const void* identity() const { return file_ ? static_cast<const void*>(file_.get()) : data_.get(); }
+  // One of these keeps the data: memory, or a file. Memory is null where a file was not read.
   const std::shared_ptr<const std::byte>& storage() const { return data_; }
+  const std::shared_ptr<const FileBytes>& file() const { return file_; }
+  // Gives back the memory of data that can be read again. Nobody may use their address any more.
+  void forget() const {
+    if (file_) data_.reset();
+  }
+  bool in_memory() const { return !file_ || data_; }
   // Throws kInternal when T is not the element type.
   template <class T>
   std::span<const T> data() const {
     check_type(dtype_of<T>());
-    return {reinterpret_cast<const T*>(data_.get()), static_cast<size_t>(size_)};
+    return {reinterpret_cast<const T*>(raw()), static_cast<size_t>(size_)};
   }
   // For a tensor that was just allocated and is not yet shared.
   std::byte* mutable_raw() { return const_cast<std::byte*>(data_.get()); }
@@ -87,9 +125,9 @@ class Tensor {
 
   // The same data under other dimensions with as many elements.
   Tensor reshaped(Shape dims) const;
-  TensorView view() const { return {dtype_, dims_, data_.get()}; }
+  TensorView view() const { return {dtype_, dims_, raw()}; }
 
-  // Element `i` of a 4-, 8-, 16-, 32- or 64-bit integer or bool tensor, widened.
+  // Element `i` of an integer or bool tensor, widened.
   int64_t integer_at(int64_t i) const;
   // All elements of an integer tensor, widened: how shape arguments are read.
   std::vector<int64_t> integers() const;
@@ -98,15 +136,36 @@ class Tensor {
 
  private:
   void check_type(DType type) const;
+  void read() const;
 
   DType dtype_ = DType::kUndefined;
   Shape dims_;
   int64_t size_ = 0;
-  std::shared_ptr<const std::byte> data_;
+  mutable std::shared_ptr<const std::byte> data_;
+  std::shared_ptr<const FileBytes> file_;
   std::shared_ptr<const std::vector<std::string>> strings_;
 };
 
-// Aligned bytes with Tensor::kReadSlack behind them, zero-filled unless the caller fills them itself. Throws
+// For as long as it lives, a tensor may be looked at: what a file has of it is forgotten then, unless it was
+// read before.
+class Glance {
+ public:
+  explicit Glance(const Tensor& tensor) : tensor_(tensor), was_there_(tensor.in_memory()) {}
+  ~Glance() {
+    if (!was_there_) tensor_.forget();
+  }
+  Glance(const Glance&) = delete;
+  Glance& operator=(const Glance&) = delete;
+
+ private:
+  const Tensor& tensor_;
+  bool was_there_;
+};
+
+// `made`, with its data in a file beside those of `source` where these are in one, and `made` is large.
+Tensor kept_beside(const Tensor& source, Tensor made);
+
+// Aligned bytes with kReadSlack behind them, zero-filled unless the caller fills them itself. Throws
 // kOutOfMemory.
 enum class Clear : uint8_t { kAll, kSlack };
 std::shared_ptr<std::byte> allocate_bytes(size_t bytes, Clear clear = Clear::kAll);

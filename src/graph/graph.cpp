@@ -1,17 +1,75 @@
 #include "graph/graph.h"
 
 #include <algorithm>
+#include <limits>
 #include <queue>
+#include <set>
 
 #include "core/error.h"
 
 namespace zp {
 namespace {
 
+template <class F>
+void for_each_tensor(const Graph& graph, const F& f) {
+  for (const Value& v : graph.values)
+    if (v.constant) f(*v.constant);
+  for (const Node& node : graph.nodes)
+    for (const auto& [key, attribute] : node.attributes) {
+      if (const auto* t = std::get_if<Tensor>(&attribute)) f(*t);
+      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) for_each_tensor(**sub, f);
+    }
+}
+
+}  // namespace
+
+bool has_files(const Graph& graph) {
+  bool any = false;
+  for_each_tensor(graph, [&](const Tensor& t) { any = any || t.file(); });
+  return any;
+}
+
+void forget_files(const Graph& graph) {
+  for_each_tensor(graph, [](const Tensor& t) { t.forget(); });
+}
+
+void forget_files(const Graph& graph, const Node& node) {
+  for (ValueId v : node.inputs)
+    if (const Tensor* t = graph.constant(v)) t->forget();
+}
+
+void hold_files(const Graph& graph) {
+  std::vector<const Tensor*> missing;
+  std::set<const void*> seen;
+  uint64_t bytes = 0;
+  for_each_tensor(graph, [&](const Tensor& t) {
+    if (t.in_memory()) return;
+    missing.push_back(&t);
+    if (seen.insert(t.identity()).second) bytes += t.bytes();
+  });
+  const auto no_room = [&] {
+    throw_error(
+        ErrorCode::kOutOfMemory,
+        {"all weights are needed at once, and there is no memory for them: they take ", bytes, " bytes"},
+        {.hint = "quantize the model in a mode that needs no samples (weight-only, dynamic, float16), which "
+                 "takes weights one after the other, and run what comes out; or use a smaller model"});
+  };
+  if (bytes > std::numeric_limits<size_t>::max()) no_room();
+  size_t read = 0;
+  try {
+    for (; read < missing.size(); ++read) missing[read]->raw();
+  } catch (const Error& e) {
+    for (size_t i = 0; i < read; ++i) missing[i]->forget();
+    if (e.code() == ErrorCode::kOutOfMemory) no_room();
+    throw;
+  }
+}
+namespace {
+
 template <class T>
-T attribute_or(const Node& node, std::string_view key, T otherwise) {
+T attribute_or(const Node& node, std::string_view key, T fallback) {
   const Attribute* a = node.attribute(key);
-  if (!a) return otherwise;
+  if (!a) return fallback;
   if (const T* v = std::get_if<T>(a)) return *v;
   throw_error(ErrorCode::kInvalidModel, {"attribute '", key, "' has the wrong type"},
               {.node = node.name, .op = qualified_name(node)});
@@ -34,20 +92,33 @@ const Attribute* Node::attribute(std::string_view key) const {
   const auto it = attributes.find(key);
   return it == attributes.end() ? nullptr : &it->second;
 }
-int64_t Node::int_attribute(std::string_view key, int64_t otherwise) const {
-  return attribute_or<int64_t>(*this, key, otherwise);
+int64_t Node::int_attribute(std::string_view key, int64_t fallback) const {
+  return attribute_or<int64_t>(*this, key, fallback);
 }
-float Node::float_attribute(std::string_view key, float otherwise) const {
-  return attribute_or<float>(*this, key, otherwise);
+float Node::float_attribute(std::string_view key, float fallback) const {
+  return attribute_or<float>(*this, key, fallback);
 }
-std::string Node::string_attribute(std::string_view key, std::string_view otherwise) const {
-  return attribute_or<std::string>(*this, key, std::string(otherwise));
+std::string Node::string_attribute(std::string_view key, std::string_view fallback) const {
+  return attribute_or<std::string>(*this, key, std::string(fallback));
 }
-std::vector<int64_t> Node::ints_attribute(std::string_view key, std::vector<int64_t> otherwise) const {
-  return attribute_or(*this, key, std::move(otherwise));
+std::vector<int64_t> Node::ints_attribute(std::string_view key, std::vector<int64_t> fallback) const {
+  return attribute_or(*this, key, std::move(fallback));
 }
-std::vector<float> Node::floats_attribute(std::string_view key, std::vector<float> otherwise) const {
-  return attribute_or(*this, key, std::move(otherwise));
+std::vector<float> Node::floats_attribute(std::string_view key, std::vector<float> fallback) const {
+  return attribute_or(*this, key, std::move(fallback));
+}
+
+std::string_view name_of(ValueKind kind) {
+  switch (kind) {
+    case ValueKind::kTensor:
+      return "a tensor";
+    case ValueKind::kSequence:
+      return "a sequence";
+    case ValueKind::kOptionalTensor:
+    case ValueKind::kOptionalSequence:
+      return "an optional";
+  }
+  return "";
 }
 
 std::string qualified_name(const Node& node) {
@@ -167,6 +238,7 @@ std::vector<Node> spliced(Graph& graph, const Node& node, const Graph& body) {
     const Value& value = body[v];
     const ValueId added = graph.add_value(value.name, value.dtype, value.shape);
     graph[added].constant = value.constant;
+    graph[added].kind = value.kind;
     return outer[v] = added;
   };
   std::vector<Node> with;

@@ -42,11 +42,16 @@ using Attribute =
     std::variant<int64_t, float, std::string, Tensor, std::shared_ptr<Graph>, std::vector<int64_t>,
                  std::vector<float>, std::vector<std::string>, RawAttribute>;
 
+// An optional is a value that may be absent when the model runs.
+enum class ValueKind : uint8_t { kTensor, kSequence, kOptionalTensor, kOptionalSequence };
+std::string_view name_of(ValueKind kind);  // "a tensor", "a sequence", ...
+
 struct Value {
   std::string name;
-  DType dtype = DType::kUndefined;
-  std::optional<SymShape> shape;   // as declared or inferred; nullopt: not even the rank is known
-  std::optional<Tensor> constant;  // an initializer (constant nodes are turned into these on reading)
+  DType dtype = DType::kUndefined;      // of a sequence: that of its tensors
+  std::optional<SymShape> shape;        // as declared or inferred; nullopt: not even the rank is known
+  std::optional<Tensor> constant;       // an initializer (constant nodes are turned into these on reading)
+  ValueKind kind = ValueKind::kTensor;  // what is no tensor has no shape
 };
 
 struct Node {
@@ -65,17 +70,17 @@ struct Node {
 
   const Attribute* attribute(std::string_view key) const;
   // The attribute, or the default when absent. Throw kInvalidModel when it has another type.
-  int64_t int_attribute(std::string_view key, int64_t otherwise) const;
-  float float_attribute(std::string_view key, float otherwise) const;
-  std::string string_attribute(std::string_view key, std::string_view otherwise) const;
-  std::vector<int64_t> ints_attribute(std::string_view key, std::vector<int64_t> otherwise = {}) const;
-  std::vector<float> floats_attribute(std::string_view key, std::vector<float> otherwise = {}) const;
+  int64_t int_attribute(std::string_view key, int64_t fallback) const;
+  float float_attribute(std::string_view key, float fallback) const;
+  std::string string_attribute(std::string_view key, std::string_view fallback) const;
+  std::vector<int64_t> ints_attribute(std::string_view key, std::vector<int64_t> fallback = {}) const;
+  std::vector<float> floats_attribute(std::string_view key, std::vector<float> fallback = {}) const;
 };
 
 // "ai.onnx.Conv" or "com.microsoft.QLinearAdd".
 std::string qualified_name(const Node& node);
 
-// A subgraph (the attribute of an If) sees values of the graph around it through these pairs.
+// A subgraph (an attribute of an If or a Loop) sees values of the graph around it through these pairs.
 struct Capture {
   ValueId outer;  // in the graph that holds the node
   ValueId inner;  // in the subgraph
@@ -142,6 +147,15 @@ std::vector<std::string> all_warnings(const Graph& graph);
 // Drops nodes whose outputs nobody needs, the constants of values that nobody reads, and captures of such
 // values.
 void remove_unused(Graph& graph);
+// Whether constants lie in files, those of subgraphs and attributes too.
+bool has_files(const Graph& graph);
+// Gives back the memory of constants that lie in files (Tensor::forget), of subgraphs and attributes too.
+void forget_files(const Graph& graph);
+// The same, of what one node reads.
+void forget_files(const Graph& graph, const Node& node);
+// Reads all constants that lie in files, so that their addresses stay good as long as the graph does. Throws
+// kOutOfMemory, with what they take, and then keeps none.
+void hold_files(const Graph& graph);
 // A copy that shares tensors but nothing that a rewrite or shape inference could change (subgraphs are copied
 // too).
 Graph clone(const Graph& graph);

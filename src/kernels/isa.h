@@ -8,6 +8,8 @@
 
 #include <cstddef>
 
+#include "core/memory.h"
+
 #ifndef ZEROPOINT_RELAXED
 #define ZEROPOINT_RELAXED 0
 #endif
@@ -68,13 +70,6 @@ using Best = Relaxed;
 #else
 using Best = Simd128;
 #endif
-
-// A kernel may read, never write, this many bytes past the end of any buffer it is given, and does not use
-// what it finds there. Arenas and constants are allocated with this much room behind them.
-inline constexpr std::size_t kReadSlack = 16;
-
-// Packed weights and scratch memory start at multiples of this.
-inline constexpr std::size_t kAlignment = 16;
 
 constexpr std::size_t round_up(std::size_t value, std::size_t multiple) {
   return (value + multiple - 1) / multiple * multiple;

@@ -23,6 +23,7 @@ struct AttributeFields {
   std::vector<float> reals;
   std::vector<int64_t> integers;
   std::vector<std::string> texts;
+  std::string reference;          // the attribute of the call of its function that it is
   const char* foreign = nullptr;  // what it is, where that is not supported
   bool whole = true;              // no number is cut off
 
@@ -93,7 +94,7 @@ AttributeFields read_fields_of(Message message) {
         message.skip(), a.foreign = "a list of graphs";
         break;
       case attribute_field::kRefAttrName:
-        message.skip(), a.foreign = "a reference to a function's attribute";
+        a.reference = name_field(message, "the attribute name");
         break;
       default:
         message.skip();
@@ -102,50 +103,78 @@ AttributeFields read_fields_of(Message message) {
   return a;
 }
 
+// The attribute of the call that one in its function refers to.
+std::optional<Attribute> referred(const Scope& scope, const AttributeFields& a) {
+  if (!scope.call) fail({"attribute ", quoted(a.name), " refers to one of a function, and is in none"});
+  const auto found = scope.call->attributes.find(a.reference);
+  if (found == scope.call->attributes.end()) return std::nullopt;
+  const auto* graph = std::get_if<std::shared_ptr<Graph>>(&found->second);
+  if (std::holds_alternative<RawAttribute>(found->second) &&
+      a.name != a.reference) {  // it has its name inside
+    throw_error(ErrorCode::kUnsupportedOperator, {"attribute ", quoted(a.name), " is ", quoted(a.reference),
+                                                  " of a function, which is not supported"});
+  }
+  if (!graph) return found->second;
+  if (scope.outer) {  // it captures values of the graph of the call
+    throw_error(ErrorCode::kUnsupportedOperator,
+                {"attribute ", quoted(a.name),
+                 " is a graph that a function hands to a node in a subgraph, which "
+                 "is not supported"});
+  }
+  return std::make_shared<Graph>(clone(**graph));
+}
+
 }  // namespace
 
-std::pair<std::string, Attribute> GraphReader::read_attribute(Message message, Scope& scope, int depth) {
+std::optional<std::pair<std::string, Attribute>> GraphReader::read_attribute(Message message, Scope& scope,
+                                                                             int depth) {
   const std::string_view all = message.unread();
   AttributeFields a = read_fields_of(message);
   const std::string shown = "attribute " + quoted(a.name);
   if (a.name.empty()) fail("an attribute has no name");
   if (a.foreign)
     throw_error(ErrorCode::kUnsupportedOperator, {shown, " is ", a.foreign, ", which is not supported"});
+  if (!a.reference.empty()) {
+    std::optional<Attribute> value = referred(scope, a);
+    if (!value) return std::nullopt;
+    return std::pair{std::move(a.name), std::move(*value)};
+  }
   if (!a.whole) fail({shown, " has a number that is cut off"});
   if (a.type == AttributeType::kUndefined) a.type = a.implied;
   const bool list_or_zero = a.implied == AttributeType::kUndefined;  // proto3 writers leave zeros out
   if (a.mixed || (!list_or_zero && a.type != a.implied))
     fail({shown, " has a value of another type than it says"});
+  const auto with = [&](Attribute value) { return std::pair{std::move(a.name), std::move(value)}; };
   switch (a.type) {
     case AttributeType::kFloat:
-      return {std::move(a.name), a.real.value_or(0.0F)};
+      return with(a.real.value_or(0.0F));
     case AttributeType::kInt:
-      return {std::move(a.name), a.integer.value_or(0)};
+      return with(a.integer.value_or(0));
     case AttributeType::kString:
-      return {std::move(a.name), std::move(a.text).value_or("")};
+      return with(std::move(a.text).value_or(""));
     case AttributeType::kFloats:
-      return {std::move(a.name), std::move(a.reals)};
+      return with(std::move(a.reals));
     case AttributeType::kInts:
-      return {std::move(a.name), std::move(a.integers)};
+      return with(std::move(a.integers));
     case AttributeType::kStrings:
-      return {std::move(a.name), std::move(a.texts)};
+      return with(std::move(a.texts));
     case AttributeType::kTensor: {
       if (!a.tensor) fail({shown, " has no tensor"});
       Tensor value = read_tensor_message(*a.tensor, file_, a.name).tensor;
-      return {std::move(a.name), std::move(value)};
+      return with(std::move(value));
     }
     case AttributeType::kGraph: {
       if (!a.graph) fail({shown, " has no graph"});
       auto subgraph = std::make_shared<Graph>();
       read(*a.graph, *subgraph, &scope, depth + 1);
-      return {std::move(a.name), std::move(subgraph)};
+      return with(std::move(subgraph));
     }
     case AttributeType::kTensors:
     case AttributeType::kSparseTensor:
     case AttributeType::kSparseTensors:
     case AttributeType::kTypeProto:
     case AttributeType::kTypeProtos:
-      return {std::move(a.name), RawAttribute{std::string(all)}};
+      return with(RawAttribute{std::string(all)});
     default:
       throw_error(ErrorCode::kUnsupportedOperator,
                   {shown, " has the type ", static_cast<int64_t>(a.type), ", which is not supported"});

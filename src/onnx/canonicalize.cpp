@@ -15,7 +15,8 @@ namespace {
 
 class Canonicalizer {
  public:
-  Canonicalizer(const Model& model, const DeclaredShapes& shapes) : model_(model), shapes_(shapes) {}
+  Canonicalizer(const Model& model, const DeclaredShapes& shapes, const NodeVersions& versions)
+      : model_(model), shapes_(shapes), versions_(versions) {}
   // `branch`: a subgraph, which a run may not take.
   void bring(Graph& graph, bool branch);
 
@@ -24,6 +25,7 @@ class Canonicalizer {
 
   const Model& model_;
   const DeclaredShapes& shapes_;
+  const NodeVersions& versions_;
 };
 
 void Canonicalizer::bring(Graph& graph, bool branch) {
@@ -88,7 +90,8 @@ void Canonicalizer::bring_node(Graph& graph, Node node, bool branch) {
     graph.nodes.push_back(std::move(node));
     return;
   }
-  const int64_t version = version_of(model_, node.domain);
+  const auto own = versions_.find({&graph, first_output(node)});
+  const int64_t version = own != versions_.end() ? own->second : version_of(model_, node.domain);
   if (version < def->since) {
     throw_error(ErrorCode::kUnsupportedOperator,
                 {printable(qualified_name(node)), " is supported since version ", def->since,
@@ -108,8 +111,8 @@ void Canonicalizer::bring_node(Graph& graph, Node node, bool branch) {
 
 }  // namespace
 
-void canonicalize(Model& model, const DeclaredShapes& shapes) {
-  Canonicalizer(model, shapes).bring(model.graph, false);
+void canonicalize(Model& model, const DeclaredShapes& shapes, const NodeVersions& versions) {
+  Canonicalizer(model, shapes, versions).bring(model.graph, false);
 }
 
 }  // namespace zp::onnx

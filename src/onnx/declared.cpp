@@ -43,7 +43,19 @@ SymShape read_shape(Message message, const std::string& name) {
   return shape;
 }
 
-void read_type(Message message, Declared& declared) {
+constexpr int kMostNested = 2;  // an optional sequence of tensors
+
+void read_type(Message message, Declared& declared, int depth = 0) {
+  // What is inside a sequence or an optional.
+  const auto read_inner = [&](Message outer) {
+    while (outer.next()) {
+      if (outer.tag() == sequence_type_field::kElemType && depth < kMostNested) {
+        read_type(outer.message("TypeProto"), declared, depth + 1);
+      } else {
+        outer.skip();
+      }
+    }
+  };
   while (message.next()) {
     switch (message.tag()) {
       case type_field::kTensor: {
@@ -54,7 +66,11 @@ void read_type(Message message, Declared& declared) {
               declared.element = tensor.integer();
               break;
             case tensor_type_field::kShape:
-              declared.shape = read_shape(tensor.message("TensorShapeProto"), declared.name);
+              if (depth > 0) {
+                tensor.skip();
+              } else {
+                declared.shape = read_shape(tensor.message("TensorShapeProto"), declared.name);
+              }
               break;
             default:
               tensor.skip();
@@ -64,7 +80,10 @@ void read_type(Message message, Declared& declared) {
         break;
       }
       case type_field::kSequence:
-        message.skip(), declared.foreign = "a sequence";
+        read_inner(message.message("TypeProto.Sequence"));
+        if (declared.kind != ValueKind::kTensor || declared.foreign)
+          declared.foreign = "a sequence of what is no tensor";
+        declared.kind = ValueKind::kSequence;
         break;
       case type_field::kMap:
         message.skip(), declared.foreign = "a map";
@@ -76,7 +95,11 @@ void read_type(Message message, Declared& declared) {
         message.skip(), declared.foreign = "a sparse tensor";
         break;
       case type_field::kOptional:
-        message.skip(), declared.foreign = "an optional";
+        read_inner(message.message("TypeProto.Optional"));
+        if (declared.kind != ValueKind::kTensor && declared.kind != ValueKind::kSequence && !declared.foreign)
+          declared.foreign = "an optional optional";
+        declared.kind =
+            declared.kind == ValueKind::kSequence ? ValueKind::kOptionalSequence : ValueKind::kOptionalTensor;
         break;
       default:
         message.skip();
@@ -114,11 +137,12 @@ void declare(Graph& graph, ValueId id, const Declared& declared, As as, Declared
     if (as == As::kInner) return;
     throw_error(
         ErrorCode::kUnsupportedType,
-        {"graph input or output ", quoted(name), " is ", declared.foreign, "; only tensors are supported"},
+        {"graph input or output ", quoted(name), " is ", declared.foreign, ", which is not supported"},
         {.tensor = name,
          .hint =
              "export the model with tensors as inputs and outputs (for scikit-learn models: zipmap=False)"});
   }
+  value.kind = declared.kind;
   const auto warn = [&](const Text& wrong, const Text& right) {
     graph.warnings.push_back(
         Text({quoted(name), " is declared ", wrong.str(), " but is ", right.str()}).str());
@@ -130,7 +154,7 @@ void declare(Graph& graph, ValueId id, const Declared& declared, As as, Declared
   } else if (as == As::kInput && !constant) {
     fail({"graph input ", quoted(name), " has no type"}, {.tensor = name});
   }
-  if (!declared.shape) return;
+  if (!declared.shape || declared.kind != ValueKind::kTensor) return;
   if (as == As::kInput && !constant) {
     value.shape = declared.shape;
   } else if (!constant) {

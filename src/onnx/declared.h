@@ -15,8 +15,9 @@ namespace zp::onnx {
 struct Declared {
   std::string name;
   bool has_type = false;
-  const char* foreign = nullptr;  // "a sequence", ...: what it is if not a tensor
-  int64_t element = 0;
+  ValueKind kind = ValueKind::kTensor;
+  const char* foreign = nullptr;  // "a map", ...: what it is if none of those
+  int64_t element = 0;            // of a sequence or an optional: of its tensors
   std::optional<SymShape> shape;
 };
 

@@ -10,28 +10,33 @@ namespace {
 
 constexpr std::string_view kConstant = "Constant";  // the one operator that reading itself replaces
 
-// A new value of this graph.
-ValueId define(Scope& scope, const std::string& name, const Node* by = nullptr) {
+// A new value of this graph. `prefix`: of a function's.
+ValueId define(Scope& scope, const std::string& name, const Node* by = nullptr,
+               const std::string& prefix = "") {
   const auto id = static_cast<ValueId>(scope.graph.values.size());
   if (!scope.ids.emplace(name, id).second) {
     ErrorDetails details{.tensor = name};
     if (by) details.node = by->name, details.op = qualified_name(*by);
     fail({"value ", quoted(name), " is made twice"}, details);
   }
-  scope.graph.values.push_back({.name = name, .dtype = DType::kUndefined, .shape = {}, .constant = {}});
+  scope.graph.values.push_back({.name = prefix.empty() ? name : scope.graph.fresh_name(prefix + name),
+                                .dtype = DType::kUndefined,
+                                .shape = {},
+                                .constant = {}});
   return id;
 }
 
-// The value called `name`, of this graph or captured from one around it; kNoValue if there is none.
-ValueId resolve(Scope& scope, const std::string& name) {
+// The value called `name`, of this graph or captured from one around it; nullopt if there is none, kNoValue
+// where a call leaves it out.
+std::optional<ValueId> resolve(Scope& scope, const std::string& name) {
   if (const auto at = scope.ids.find(name); at != scope.ids.end()) return at->second;
-  if (!scope.outer) return kNoValue;
-  const ValueId outer = resolve(*scope.outer, name);
-  if (outer == kNoValue) return kNoValue;
+  if (!scope.outer) return std::nullopt;
+  const std::optional<ValueId> outer = resolve(*scope.outer, name);
+  if (!outer || *outer == kNoValue) return outer;
   const auto id = static_cast<ValueId>(scope.graph.values.size());
   // A constant is one in here as well as out there (they share its data); only computed values are captured.
-  scope.graph.values.push_back(scope.outer->graph[outer]);
-  if (!scope.graph[id].constant) scope.graph.captures.push_back({.outer = outer, .inner = id});
+  scope.graph.values.push_back(scope.outer->graph[*outer]);
+  if (!scope.graph[id].constant) scope.graph.captures.push_back({.outer = *outer, .inner = id});
   scope.ids.emplace(name, id);
   return id;
 }
@@ -42,10 +47,12 @@ void GraphReader::read(Message message, Graph& graph, Scope* outer, int depth) {
   if (depth > kMaxSubgraphDepth) {
     fail({"subgraphs are nested deeper than ", kMaxSubgraphDepth, " levels"});
   }
-  Scope scope{.graph = graph, .outer = outer};
+  Scope scope{.graph = graph, .outer = outer, .call = outer ? outer->call : nullptr};
   PendingGraph pending = read_fields(message, scope);
   finish_inputs(pending, scope);
-  finish_nodes(pending, scope, depth);
+  name_nodes(pending.nodes);
+  define_outputs(pending.nodes, scope, {}, {});
+  finish_nodes(pending.nodes, scope, depth);
   finish_outputs(pending, scope);
   sort_topologically(graph);
 }
@@ -108,21 +115,33 @@ void GraphReader::finish_inputs(const PendingGraph& pending, Scope& scope) {
   }
 }
 
-void GraphReader::finish_nodes(PendingGraph& all, Scope& scope, int depth) {
-  Graph& graph = scope.graph;
-  // Nodes may stand in any order: all outputs first, then constants (which subgraphs copy), then everything
-  // else.
-  name_nodes(all.nodes);
-  for (PendingNode& pending : all.nodes) {
+void GraphReader::define_outputs(std::vector<PendingNode>& nodes, Scope& scope, const std::string& prefix,
+                                 const TextMap<ValueId>& given) {
+  for (PendingNode& pending : nodes) {
     Node& node = pending.node;
     for (const std::string& output : pending.outputs) {
-      node.outputs.push_back(output.empty() ? kNoValue : define(scope, output, &node));
+      const auto there = given.find(output);
+      if (output.empty()) {
+        node.outputs.push_back(kNoValue);
+      } else if (there == given.end()) {
+        node.outputs.push_back(define(scope, output, &node, prefix));
+      } else if (scope.ids.insert(*there).second) {
+        node.outputs.push_back(there->second);
+      } else {
+        fail({"value ", quoted(output), " is made twice"}, where(model_, node));
+      }
     }
     while (!node.outputs.empty() && node.outputs.back() == kNoValue) node.outputs.pop_back();
     if (node.outputs.empty()) fail({"node ", quoted(node.name), " has no output"}, where(model_, node));
   }
+}
+
+// Nodes may stand in any order: all outputs come first, then constants (which subgraphs copy), then
+// everything else.
+void GraphReader::finish_nodes(std::vector<PendingNode>& all, Scope& scope, int depth) {
+  Graph& graph = scope.graph;
   const auto for_each_node = [&](bool constants, auto&& body) {
-    for (PendingNode& pending : all.nodes) {
+    for (PendingNode& pending : all) {
       if (pending.node.is(kConstant) != constants) continue;
       try {
         body(pending);
@@ -135,7 +154,13 @@ void GraphReader::finish_nodes(PendingGraph& all, Scope& scope, int depth) {
   for_each_node(true, [&](PendingNode& pending) { finish_constant(pending, scope); });
   for_each_node(false, [&](PendingNode& pending) {
     finish_node(pending, scope, depth);
-    graph.nodes.push_back(std::move(pending.node));
+    const auto called =
+        functions_.find(function_key(pending.node.domain, pending.node.op_type, pending.overload));
+    if (called != functions_.end()) {
+      inline_call(pending.node, called->second, scope, depth);
+    } else {
+      graph.nodes.push_back(std::move(pending.node));
+    }
   });
 }
 
@@ -144,7 +169,7 @@ void GraphReader::finish_outputs(const PendingGraph& pending, Scope& scope) {
   const bool main_graph = scope.outer == nullptr;
   TextSet output_names;
   for (const Declared& output : pending.outputs) {
-    const ValueId id = resolve(scope, output.name);
+    const ValueId id = resolve(scope, output.name).value_or(kNoValue);
     if (id == kNoValue)
       fail({"nothing makes the graph output ", quoted(output.name)}, {.tensor = output.name});
     if (!output_names.insert(output.name).second) {
@@ -186,6 +211,9 @@ GraphReader::PendingNode GraphReader::read_node(Message message) {
       case node_field::kAttribute:
         pending.attributes.push_back(message.message("AttributeProto"));
         break;
+      case node_field::kOverload:
+        pending.overload = name_field(message, "the overload of a function");
+        break;
       default:
         message.skip();
     }
@@ -215,30 +243,82 @@ void GraphReader::name_nodes(std::vector<PendingNode>& nodes) {
 void GraphReader::finish_node(PendingNode& pending, Scope& scope, int depth) {
   Node& node = pending.node;
   if (node.op_type.empty()) fail({"node ", quoted(node.name), " has no operator"});
-  if (functions_.contains(node.domain + "." + node.op_type)) {
-    throw_error(ErrorCode::kUnsupportedOperator,
-                {"node ", quoted(node.name), " calls the function ", printable(qualified_name(node)),
-                 " that the model defines itself, which is not supported"},
-                {.hint = "export the model again with its functions inlined"});
-  }
   if (node.domain.empty() && !model_.opsets.contains("")) {
     fail({"node ", quoted(node.name), " uses the operator ", printable(qualified_name(node)),
           ", but the model does not import an opset of ai.onnx"});
   }
   for (const std::string& input : pending.inputs) {
-    const ValueId id = input.empty() ? kNoValue : resolve(scope, input);
-    if (id == kNoValue && !input.empty()) {
+    const std::optional<ValueId> id = input.empty() ? kNoValue : resolve(scope, input);
+    if (!id) {
       fail({"node ", quoted(node.name), " (", printable(qualified_name(node)), ") reads ", quoted(input),
             ", which is neither an input, an initializer, nor made by a node"},
            {.tensor = input});
     }
-    node.inputs.push_back(id);
+    node.inputs.push_back(*id);
   }
   while (!node.inputs.empty() && node.inputs.back() == kNoValue) node.inputs.pop_back();
   for (Message& attribute : pending.attributes) {
-    auto [name, value] = read_attribute(attribute, scope, depth);
-    if (!node.attributes.emplace(name, std::move(value)).second)
+    auto read = read_attribute(attribute, scope, depth);
+    if (!read) continue;
+    const std::string name = read->first;
+    if (!node.attributes.insert(std::move(*read)).second)
       fail({"attribute ", quoted(name), " is given twice"});
+  }
+  if (!scope.call) return;
+  const Opsets& opsets = scope.call->function.opsets;
+  const auto imported = opsets.find(node.domain);
+  if (imported != opsets.end() && imported->second != version_of(model_, node.domain))
+    versions_[{&scope.graph, first_output(node)}] = imported->second;
+}
+
+void GraphReader::inline_call(const Node& node, const Function& function, Scope& scope, int depth) {
+  Graph& graph = scope.graph;
+  Call call{
+      .function = function, .attributes = node.attributes, .depth = scope.call ? scope.call->depth + 1 : 1};
+  if (call.depth > kMaxFunctionDepth)
+    fail({"functions are called deeper than ", kMaxFunctionDepth, " levels; one may call itself"});
+  inlined_ += static_cast<int64_t>(function.nodes.size());
+  if (inlined_ > kMaxInlinedNodes)
+    fail({"the functions that the model calls have more than ", kMaxInlinedNodes, " nodes in all"});
+  if (node.inputs.size() > function.inputs.size() || node.outputs.size() > function.outputs.size()) {
+    fail({"node ", quoted(node.name), " has ", node.inputs.size(), " inputs and ", node.outputs.size(),
+          " outputs, the function that it calls ", function.inputs.size(), " and ", function.outputs.size()});
+  }
+  Scope inner{.graph = graph, .outer = nullptr, .call = &call};
+  for (const Message& message : function.defaults) {
+    auto attribute = read_attribute(message, inner, depth);
+    if (attribute) call.attributes.insert(std::move(*attribute));
+  }
+  for (size_t i = 0; i < function.inputs.size(); ++i) {
+    if (!inner.ids.emplace(function.inputs[i], node.input(i)).second)
+      fail({"two inputs of the function are called ", quoted(function.inputs[i])});
+  }
+  std::vector<PendingNode> nodes;
+  for (const Message& message : function.nodes) nodes.push_back(read_node(message));
+  name_nodes(nodes);
+  // A name in the function is one in the graph, behind the name of the call.
+  const std::string prefix = node.name + "/";
+  for (PendingNode& pending : nodes) pending.node.name = prefix + pending.node.name;
+  TextMap<ValueId> given;  // outputs, as the call has them
+  for (size_t i = 0; i < function.outputs.size(); ++i) {
+    if (node.output(i) != kNoValue && !given.emplace(function.outputs[i], node.outputs[i]).second)
+      fail({"two outputs of the function are called ", quoted(function.outputs[i])});
+  }
+  TextMap<ValueId> made_inside = given;
+  for (const std::string& input : function.inputs) made_inside.erase(input);
+  define_outputs(nodes, inner, prefix, made_inside);
+  finish_nodes(nodes, inner, depth);
+  for (const auto& [name, id] : given) {
+    const auto made = inner.ids.find(name);
+    if (made == inner.ids.end() || made->second == kNoValue)
+      fail({"the function ", quoted(function.name), " does not make its output ", quoted(name)});
+    if (made->second == id) continue;
+    Node same;  // an output that is an input
+    same.name = prefix + name;
+    same.op_type = "Identity";
+    same.inputs = {made->second};
+    same.outputs = {id};
+    graph.nodes.push_back(std::move(same));
   }
 }
 
@@ -249,7 +329,9 @@ void GraphReader::finish_constant(PendingNode& pending, Scope& scope) {
   std::optional<Tensor> tensor;
   const bool simple = pending.inputs.empty() && node.outputs.size() == 1 && pending.attributes.size() == 1;
   if (simple) {
-    auto [name, value] = read_attribute(pending.attributes[0], scope, kMaxSubgraphDepth);
+    auto read = read_attribute(pending.attributes[0], scope, kMaxSubgraphDepth);
+    if (!read) fail({"node ", quoted(node.name), " is a Constant whose value the call leaves out"});
+    auto& [name, value] = *read;
     const auto vector_of = []<class T>(const std::vector<T>& list) {
       return Tensor::of<T>({static_cast<int64_t>(list.size())}, list);
     };

@@ -1,29 +1,41 @@
 // GraphProto to Graph: names become values, subgraphs capture, nodes are sorted.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "graph/graph.h"
 #include "onnx/declared.h"
+#include "onnx/functions.h"
 #include "onnx/reading.h"
 #include "onnx/tensor_reader.h"
 
 namespace zp::onnx {
 
-// A graph being read, and the names in it of what it makes itself or has captured so far.
+// A call of a function that is being inlined.
+struct Call {
+  const Function& function;
+  std::map<std::string, Attribute, std::less<>> attributes;  // with defaults
+  int depth;                                                 // of calls
+};
+
+// A graph being read, and the names in it of what it makes itself or has captured so far. A function that is
+// inlined has a scope of its own, in the graph of the call, and sees nothing around it.
 struct Scope {
   Graph& graph;
   Scope* outer;
-  TextMap<ValueId> ids = {};
+  const Call* call = nullptr;  // the innermost around it
+  TextMap<ValueId> ids = {};   // kNoValue: an input of the function that the call leaves out
 };
 
 class GraphReader {
  public:
-  // `functions`: "domain.name" of what the model defines itself. `shapes` collects what is declared.
-  GraphReader(const File& file, const Model& model, const TextSet& functions, DeclaredShapes& shapes)
-      : file_(file), model_(model), functions_(functions), shapes_(shapes) {}
+  // `shapes` collects what is declared, `versions` those of nodes in functions.
+  GraphReader(const File& file, const Model& model, const Functions& functions, DeclaredShapes& shapes,
+              NodeVersions& versions)
+      : file_(file), model_(model), functions_(functions), shapes_(shapes), versions_(versions) {}
 
   // `outer`: null for the graph of the model.
   void read(Message message, Graph& graph, Scope* outer = nullptr, int depth = 0);
@@ -34,6 +46,7 @@ class GraphReader {
     Node node;
     std::vector<std::string> inputs, outputs;
     std::vector<Message> attributes;
+    std::string overload;
   };
   struct PendingGraph {
     std::vector<PendingNode> nodes;
@@ -45,17 +58,24 @@ class GraphReader {
   // Initializers are values of the scope already.
   PendingGraph read_fields(Message message, Scope& scope);
   void finish_inputs(const PendingGraph& pending, Scope& scope);
-  void finish_nodes(PendingGraph& pending, Scope& scope, int depth);
+  // `given`: values that are there for outputs of these names; the names of others get `prefix`.
+  void define_outputs(std::vector<PendingNode>& nodes, Scope& scope, const std::string& prefix,
+                      const TextMap<ValueId>& given);
+  void finish_nodes(std::vector<PendingNode>& nodes, Scope& scope, int depth);
   void finish_outputs(const PendingGraph& pending, Scope& scope);
   void finish_node(PendingNode& pending, Scope& scope, int depth);
   void finish_constant(PendingNode& pending, Scope& scope);
-  // attribute_reader.cpp
-  std::pair<std::string, Attribute> read_attribute(Message message, Scope& scope, int depth);
+  // Puts the nodes of the function that a node calls into its graph.
+  void inline_call(const Node& node, const Function& function, Scope& scope, int depth);
+  // attribute_reader.cpp. nullopt: it refers to an attribute that the call of its function leaves out.
+  std::optional<std::pair<std::string, Attribute>> read_attribute(Message message, Scope& scope, int depth);
 
   const File& file_;
   const Model& model_;
-  const TextSet& functions_;
+  const Functions& functions_;
   DeclaredShapes& shapes_;
+  NodeVersions& versions_;
+  int64_t inlined_ = 0;  // nodes of functions
 };
 
 }  // namespace zp::onnx

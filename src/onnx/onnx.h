@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "graph/graph.h"
+#include "onnx/external.h"
+#include "onnx/written.h"
 
 namespace zp::onnx {
 
@@ -16,8 +18,9 @@ namespace zp::onnx {
 // own. Nodes come out in the form of opset kOpset (OpDef::canonicalize), topologically sorted, with shapes
 // inferred. Throws kInvalidModel (not ONNX, truncated, inconsistent), kUnsupportedOperator (a version or
 // form), kUnsupportedType (an element type, or a sequence), kShapeMismatch. Operators that no file in ops/
-// handles are kept as they are: ops/infer.h's require_supported lists them.
-Model read(std::shared_ptr<std::byte> bytes, size_t size);
+// handles are kept as they are: ops/infer.h's require_supported lists them. `external` gives what
+// external_pieces() found in other files; null: what lies there is an error.
+Model read(std::shared_ptr<std::byte> bytes, size_t size, ExternalSource* external = nullptr);
 
 // Reads a TensorProto (a .pb file of ONNX's own test cases); the result may point into `bytes`, as for
 // read(). Throws kInvalidModel, kUnsupportedType.
@@ -43,9 +46,25 @@ struct Versions {
 };
 Versions versions_of(const Model& model, int64_t opset = 0);
 
+// How a model is written. With a chunk above 0, tensors of 1 KiB and more may lie in files beside the model,
+// `name`_data, `name`_data_1, ..., each of no more bytes than a chunk (but for a tensor that is larger):
+// where they are asked for (`external`), and where the model would be larger than the 2 GiB that a protobuf
+// message can have.
+struct WriteOptions {
+  int64_t opset = 0;
+  std::string name = {};
+  bool external = false;
+  uint64_t chunk = 0;
+};
+// The model's file first. They share the model's tensors. Throws as write() does.
+std::vector<WrittenFile> write_files(const Model& model, const WriteOptions& options);
+
 // Writes a ModelProto with those versions, operators in the form of that opset. The other domains a graph
 // uses are declared at version 1, or at the version the file had. The same model always gives the same bytes.
 // Throws kInvalidArgument beyond the 2 GiB that a protobuf message can have, and what versions_of() throws.
 std::vector<std::byte> write(const Model& model, int64_t opset = 0);
+
+// How many bytes write() gives, without a copy of the weights. Throws what write() throws.
+size_t size_of(const Model& model, int64_t opset = 0);
 
 }  // namespace zp::onnx

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "onnx/canonicalize.h"
+#include "onnx/functions.h"
 #include "onnx/graph_reader.h"
 #include "onnx/onnx.h"
 #include "onnx/schema.h"
@@ -35,7 +36,8 @@ std::pair<std::string, std::string> read_entry(Message message) {
 
 class Reader {
  public:
-  Reader(std::shared_ptr<std::byte> bytes, size_t size) : file_{std::move(bytes), size} {}
+  Reader(std::shared_ptr<std::byte> bytes, size_t size, ExternalSource* external)
+      : file_{std::move(bytes), size, external} {}
   Model read();
 
  private:
@@ -48,7 +50,7 @@ class Reader {
   Model model_;
   std::optional<Message> graph_;
   int64_t ir_version_ = 0;
-  TextSet functions_;  // "domain.name"
+  Functions functions_;
 };
 
 Model Reader::read() {
@@ -66,9 +68,13 @@ Model Reader::read() {
   }
   check_versions();
   if (model_.opsets.empty()) model_.opsets[""] = 1;  // what files from before IR version 3 mean
+  // What functions import and the model does not, they bring.
+  for (const auto& [key, function] : functions_)
+    model_.opsets.insert(function.opsets.begin(), function.opsets.end());
   DeclaredShapes shapes;
-  GraphReader(file_, model_, functions_, shapes).read(*graph_, model_.graph);
-  canonicalize(model_, shapes);
+  NodeVersions versions;
+  GraphReader(file_, model_, functions_, shapes, versions).read(*graph_, model_.graph);
+  canonicalize(model_, shapes, versions);
   return std::move(model_);
 }
 
@@ -117,48 +123,19 @@ void Reader::read_fields(Message message) {
 }
 
 void Reader::read_opset(Message message) {
-  std::string domain;
-  int64_t version = 0;
-  while (message.next()) {
-    switch (message.tag()) {
-      case opset_field::kDomain:
-        domain = domain_field(message);
-        break;
-      case opset_field::kVersion:
-        version = message.integer();
-        break;
-      default:
-        message.skip();
-    }
-  }
-  const std::string shown = domain.empty() ? "ai.onnx" : printable(domain);
-  if (version < 1) fail({"the model imports version ", version, " of the operator set ", shown});
-  if (domain.empty() && version > kNewestOpset) {
-    throw_error(ErrorCode::kUnsupportedOperator,
-                {"the model uses opset ", version, "; opsets 1 to ", kNewestOpset, " are supported"},
-                {.hint = {"export the model again, for opset ", kNewestOpset, " or older"}});
-  }
+  auto [domain, version] = onnx::read_opset(message);
   const auto [at, added] = model_.opsets.emplace(domain, version);
   if (!added && at->second != version) {
-    fail({"the model imports versions ", at->second, " and ", version, " of the operator set ", shown});
+    fail({"the model imports versions ", at->second, " and ", version, " of the operator set ",
+          domain.empty() ? "ai.onnx" : printable(domain)});
   }
 }
 
 void Reader::read_function(Message message) {
-  std::string name, domain;
-  while (message.next()) {
-    switch (message.tag()) {
-      case function_field::kName:
-        name = message.bytes();
-        break;
-      case function_field::kDomain:
-        domain = domain_field(message);
-        break;
-      default:
-        message.skip();
-    }
-  }
-  functions_.insert(domain + "." + name);
+  Function function = onnx::read_function(message);
+  const std::string key = function_key(function.domain, function.name, function.overload);
+  if (!functions_.emplace(key, std::move(function)).second)
+    fail({"the model defines the function ", quoted(key), " twice"});
 }
 
 void Reader::check_versions() const {
@@ -175,9 +152,11 @@ void Reader::check_versions() const {
 
 }  // namespace
 
-Model read(std::shared_ptr<std::byte> bytes, size_t size) {
+Model read(std::shared_ptr<std::byte> bytes, size_t size, ExternalSource* external) {
   try {
-    return Reader(std::move(bytes), size).read();
+    Model model = Reader(std::move(bytes), size, external).read();
+    forget_files(model.graph);
+    return model;
   } catch (const std::bad_alloc&) {
     throw_error(ErrorCode::kOutOfMemory, {"no memory to read a model of ", size, " bytes"},
                 {.hint = "close other models and tabs, or use a smaller model"});

@@ -11,6 +11,10 @@ inline constexpr int64_t kNewestOpset = 28;
 inline constexpr int64_t kNewestIrVersion = 14;
 // Subgraphs in subgraphs: real models have two or three. Work on a subgraph recurses.
 inline constexpr int kMaxSubgraphDepth = 16;
+// Functions in functions, and the nodes that all calls of a model become: a few functions that call each
+// other twice are as many nodes as one likes.
+inline constexpr int kMaxFunctionDepth = 32;
+inline constexpr int64_t kMaxInlinedNodes = 250'000;
 
 namespace model_field {
 enum : uint32_t {
@@ -31,7 +35,16 @@ namespace entry_field {  // StringStringEntryProto
 enum : uint32_t { kKey = 1, kValue = 2 };
 }
 namespace function_field {
-enum : uint32_t { kName = 1, kDomain = 10 };
+enum : uint32_t {
+  kName = 1,
+  kInput = 4,
+  kOutput = 5,
+  kNode = 7,
+  kOpsetImport = 9,
+  kDomain = 10,
+  kAttributeProto = 11,
+  kOverload = 13,
+};
 }
 namespace graph_field {
 enum : uint32_t {
@@ -45,7 +58,15 @@ enum : uint32_t {
 };
 }
 namespace node_field {
-enum : uint32_t { kInput = 1, kOutput = 2, kName = 3, kOpType = 4, kAttribute = 5, kDomain = 7 };
+enum : uint32_t {
+  kInput = 1,
+  kOutput = 2,
+  kName = 3,
+  kOpType = 4,
+  kAttribute = 5,
+  kDomain = 7,
+  kOverload = 8,
+};
 }
 namespace attribute_field {
 enum : uint32_t {
@@ -91,6 +112,9 @@ enum : uint32_t { kName = 1, kType = 2 };
 }
 namespace type_field {
 enum : uint32_t { kTensor = 1, kSequence = 4, kMap = 5, kOpaque = 7, kSparseTensor = 8, kOptional = 9 };
+}
+namespace sequence_type_field {  // and of optionals
+enum : uint32_t { kElemType = 1 };
 }
 namespace tensor_type_field {
 enum : uint32_t { kElemType = 1, kShape = 2 };

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "graph/dim.h"
+#include "onnx/external.h"
 #include "onnx/onnx.h"
 #include "onnx/schema.h"
 
@@ -14,9 +15,10 @@ namespace {
 
 // Types that ONNX has and the engine has not, by TensorProto.DataType.
 constexpr std::pair<int64_t, const char*> kForeignTypes[] = {
-    {14, "complex64"},  {15, "complex128"},     {17, "float8e4m3fn"}, {18, "float8e4m3fnuz"},
-    {19, "float8e5m2"}, {20, "float8e5m2fnuz"}, {23, "float4e2m1"},   {24, "float8e8m0"},
-    {25, "uint2"},      {26, "int2"},           {27, "float6e2m3"},   {28, "float6e3m2"},
+    {14, "complex64"},
+    {15, "complex128"},
+    {27, "float6e2m3"},
+    {28, "float6e3m2"},
 };
 
 // A tensor shares the file's bytes only if that saves memory worth an object that keeps the file alive.
@@ -54,7 +56,7 @@ Tensor place(DType type, Shape dims, const char* from, std::string_view data, co
   size_t offset = static_cast<size_t>(data.data() - reinterpret_cast<const char*>(base));
   const size_t first = static_cast<size_t>(from - reinterpret_cast<const char*>(base));
   const size_t too_far = reinterpret_cast<uintptr_t>(base + offset) % alignment_of(type);
-  const bool shares = data.size() >= kTinyBytes && file.size - offset - data.size() >= Tensor::kReadSlack &&
+  const bool shares = data.size() >= kTinyBytes && file.size - offset - data.size() >= kReadSlack &&
                       offset - first >= too_far;
   if (!shares) {
     Tensor copy(type, std::move(dims));
@@ -81,7 +83,7 @@ void store(std::byte* to, size_t i, int64_t value) {
   std::memcpy(to + i * sizeof(T), &element, sizeof(T));
 }
 
-// Varints into elements. Each of int32_data's numbers holds one element, or one byte with two 4-bit elements.
+// Varints into elements. Each of int32_data's numbers holds one element, or one byte of packed elements.
 Tensor from_varints(DType type, Shape dims, const Blocks& blocks, size_t entries, const std::string& name) {
   struct Form {
     int64_t min, max;
@@ -96,9 +98,6 @@ Tensor from_varints(DType type, Shape dims, const Blocks& blocks, size_t entries
         return {-128, 127, store<int8_t>};
       case DType::kUint8:
         return {0, 255, store<uint8_t>};
-      case DType::kInt4:
-      case DType::kUint4:
-        return {-128, 255, store<uint8_t>};  // the byte of two may have been sign-extended
       case DType::kInt16:
         return {-32768, 32767, store<int16_t>};
       case DType::kUint16:
@@ -109,8 +108,11 @@ Tensor from_varints(DType type, Shape dims, const Blocks& blocks, size_t entries
         return {INT32_MIN, INT32_MAX, store<int32_t>};
       case DType::kUint32:
         return {0, UINT32_MAX, store<uint32_t>};
-      default:
+      case DType::kInt64:
+      case DType::kUint64:
         return {INT64_MIN, INT64_MAX, store<int64_t>};  // int64, and the bits of uint64
+      default:                                          // small floats, and bytes of packed elements
+        return {-128, 255, store<uint8_t>};             // which may have been sign-extended
     }
   };
   const Form form = form_of(type);
@@ -143,13 +145,12 @@ Tensor from_varints(DType type, Shape dims, const Blocks& blocks, size_t entries
 DType element_type(int64_t data_type, const std::string& tensor) {
   for (const auto& [number, foreign] : kForeignTypes) {
     if (number == data_type) {
-      throw_error(
-          ErrorCode::kUnsupportedType,
-          {"'", printable(tensor), "' has the element type ", foreign, ", which is not supported"},
-          {.tensor = tensor, .hint = "export the model with float32, float16, bfloat16 or integer tensors"});
+      throw_error(ErrorCode::kUnsupportedType,
+                  {"'", printable(tensor), "' has the element type ", foreign, ", which is not supported"},
+                  {.tensor = tensor, .hint = "export the model with other floats, or integers"});
     }
   }
-  if (data_type <= 0 || data_type > static_cast<int64_t>(DType::kInt4)) {
+  if (data_type <= 0 || data_type > static_cast<int64_t>(DType::kInt2)) {
     throw_error(
         ErrorCode::kInvalidModel,
         {"'", printable(tensor), "' has the element type ", data_type, ", which ONNX does not define"},
@@ -158,13 +159,26 @@ DType element_type(int64_t data_type, const std::string& tensor) {
   return static_cast<DType>(data_type);
 }
 
+uint64_t data_bytes(DType type, const Shape& dims, const std::string& tensor) {
+  if (dims.size() > kMaxRank)
+    fail(tensor, {"has ", dims.size(), " dimensions; at most ", kMaxRank, " are supported"});
+  int64_t elements = 0;
+  try {
+    elements = element_count(dims);
+  } catch (const Error& e) {
+    fail(tensor, {"has impossible dimensions: ", e.what()});
+  }
+  return (static_cast<uint64_t>(elements) * static_cast<uint64_t>(bits_of(type)) + 7) / 8;
+}
+
 NamedTensor read_tensor_message(Message message, const File& file, const std::string& otherwise_named) {
   std::string name;
   Shape dims;
   int64_t data_type = 0;
   Blocks float_data, int32_data, string_data, int64_data, double_data, uint64_data;
   std::string_view raw;
-  bool has_raw = false, external = false, segment = false, dims_whole = true, two_raws = false;
+  ExternalFields external;
+  bool has_raw = false, segment = false, dims_whole = true, two_raws = false;
   while (message.next()) {
     switch (message.tag()) {
       case tensor_field::kDims:
@@ -203,10 +217,10 @@ NamedTensor read_tensor_message(Message message, const File& file, const std::st
         uint64_data.push_back(message.repeated_varint());
         break;
       case tensor_field::kExternalData:
-        message.skip(), external = true;
+        external.add(message.message("StringStringEntryProto"));
         break;
       case tensor_field::kDataLocation:
-        external |= message.integer() != 0;
+        external.set_place(message.integer());
         break;
       default:
         message.skip();
@@ -214,27 +228,17 @@ NamedTensor read_tensor_message(Message message, const File& file, const std::st
   }
   const std::string& shown = name.empty() ? otherwise_named : name;
   if (!valid_utf8(name)) fail(printable(name), "has a name that is not UTF-8");
-  if (external) {
-    fail(shown, "is stored in another file than the model",
-         "export or save the model again, with its weights inside the file");
-  }
   if (segment)
     fail(shown, "is only a segment of a tensor, which is not supported",
          "save the model with its weights in one piece");
   if (two_raws || !dims_whole)
     fail(shown, two_raws ? "has its data twice" : "has a dimension that is cut off");
-  if (dims.size() > kMaxRank)
-    fail(shown, {"has ", dims.size(), " dimensions; at most ", kMaxRank, " are supported"});
   const DType type = element_type(data_type, shown);
-  int64_t elements = 0;
-  try {
-    elements = element_count(dims);
-  } catch (const Error& e) {
-    fail(shown, {"has impossible dimensions: ", e.what()});
-  }
-  const auto count = static_cast<uint64_t>(elements);
+  const uint64_t bytes = data_bytes(type, dims, shown);
+  const auto count = static_cast<uint64_t>(element_count(dims));
 
   if (type == DType::kString) {
+    if (external.given()) fail(shown, "is made of strings, which cannot lie in another file");
     if (string_data.size() != count) {
       fail(shown,
            {"should have ", count, " strings by its dimensions ", dims, ", but has ", string_data.size()});
@@ -242,7 +246,6 @@ NamedTensor read_tensor_message(Message message, const File& file, const std::st
     return {std::move(name), Tensor::of_strings(std::move(dims), {string_data.begin(), string_data.end()})};
   }
 
-  const uint64_t bytes = (count * static_cast<uint64_t>(bits_of(type)) + 7) / 8;
   if (bytes > std::numeric_limits<size_t>::max() / 2) fail(shown, {"is too large: ", dims});
   const uint32_t field = typed_field(type);
   const struct {
@@ -269,7 +272,18 @@ NamedTensor read_tensor_message(Message message, const File& file, const std::st
     }
   };
   Tensor tensor;
-  if (has_raw) {
+  if (external.given()) {
+    const bool here =
+        has_raw || std::ranges::any_of(lists, [](const auto& list) { return !list.blocks.empty(); });
+    if (here) fail(shown, "has its data twice, in the model and in another file");
+    const ExternalPiece piece = external.piece(shown, bytes);
+    if (bytes == 0) return {std::move(name), Tensor(type, std::move(dims))};
+    if (!file.external)
+      fail(shown, {"lies in the file '", printable(piece.location), "', which is not there"});
+    tensor = file.external->tensor(piece, type, std::move(dims));
+    // Others may have the same bytes.
+    if (type == DType::kBool) tensor = normalized_bools(Tensor::copy_of(tensor.view()));
+  } else if (has_raw) {
     require_bytes(raw.size());
     tensor = place(type, std::move(dims), message.begin(), raw, file);
     if (type == DType::kBool) tensor = normalized_bools(std::move(tensor));
@@ -288,8 +302,8 @@ NamedTensor read_tensor_message(Message message, const File& file, const std::st
       }
     }
   } else {
-    const bool nibbles = bits_of(type) == 4;
-    tensor = from_varints(type, std::move(dims), *typed, static_cast<size_t>(nibbles ? bytes : count), shown);
+    const bool packed = bits_of(type) < 8;
+    tensor = from_varints(type, std::move(dims), *typed, static_cast<size_t>(packed ? bytes : count), shown);
   }
   return {std::move(name), std::move(tensor)};
 }

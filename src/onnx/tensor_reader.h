@@ -10,14 +10,20 @@
 
 namespace zp::onnx {
 
+class ExternalSource;
+
 struct File {
   std::shared_ptr<std::byte> bytes;
   size_t size;
+  ExternalSource* external = nullptr;  // of what lies in other files; null: nobody has it
 };
 
 // The DType of a TensorProto.DataType. Throws kUnsupportedType for types that ONNX has and this engine has
 // not, and kInvalidModel for numbers that mean nothing; errors name `tensor`.
 DType element_type(int64_t data_type, const std::string& tensor);
+
+// The bytes that so many elements take. Throws kInvalidModel for dimensions that no tensor can have.
+uint64_t data_bytes(DType type, const Shape& dims, const std::string& tensor);
 
 struct NamedTensor {
   std::string name;

@@ -8,7 +8,7 @@
 namespace zp::onnx {
 
 bool same_constant(const Value& a, const Value& b) {
-  return a.constant && b.constant && a.name == b.name && a.constant->raw() == b.constant->raw() &&
+  return a.constant && b.constant && a.name == b.name && a.constant->identity() == b.constant->identity() &&
          a.constant->dtype() == b.constant->dtype() && a.constant->dims() == b.constant->dims() &&
          (a.constant->dtype() != DType::kString || a.constant->strings() == b.constant->strings());
 }

@@ -25,24 +25,6 @@ namespace {
 constexpr int8_t kIrVersions[] = {4, 4, 4, 5, 6, 7, 7, 7, 8, 8, 8, 8, 9, 9, 10, 10, 11, 12, 13, 13, 13, 14};
 static_assert(std::size(kIrVersions) == kNewestOpset - kOldestOpset + 1);
 
-// Operators that no file in ops/ handles, with the opset up to kOpset since which their older forms are
-// others: attributes that became inputs, or have other names for their values or other defaults.
-constexpr std::pair<std::string_view, int64_t> kChanged[] = {
-    {"DFT", 20}, {"GRU", 7}, {"GridSample", 20}, {"Hardmax", 13}, {"RNN", 7}, {"RoiAlign", 16}, {"Scan", 9}};
-
-// Whether an operator that is not handled means the same in the opset of its file and in another.
-void require_form(const Node& node, int64_t opset, int64_t to) {
-  for (const auto& [name, since] : kChanged) {
-    if (node.op_type != name || opset >= since || to < since) continue;
-    throw_error(ErrorCode::kUnsupportedOperator,
-                {"node '", node.name, "' is a ", name, " of opset ", opset,
-                 ", which means something else since opset ", since, "; the model needs opset ", to},
-                {.node = node.name,
-                 .op = qualified_name(node) + "-" + std::to_string(opset),
-                 .hint = {"export the model for opset ", since, " or newer"}});
-  }
-}
-
 template <class F>
 void for_subgraphs(const Node& node, F&& f) {
   for (const auto& [key, attribute] : node.attributes)
@@ -57,13 +39,6 @@ bool has_unknown(const Graph& graph) {
     for_subgraphs(node, [&](const Graph& sub) { has |= has_unknown(sub); });
     return has;
   });
-}
-
-void require_forms(const Graph& graph, int64_t from, int64_t to) {
-  for (const Node& node : graph.nodes) {
-    if (is_unknown(node)) require_form(node, from, to);
-    for_subgraphs(node, [&](const Graph& sub) { require_forms(sub, from, to); });
-  }
 }
 
 // Brings the nodes of a graph to the form of an opset. With `expand`, what the opset has not is spelled out
@@ -120,14 +95,21 @@ class Respeller {
   bool expand_;
 };
 
+// The IR version that brought the types from one on; newer ones have higher numbers.
+constexpr std::pair<DType, int64_t> kIrOfTypes[] = {{DType::kFloat8E4M3FN, 9},
+                                                    {DType::kUint4, 10},
+                                                    {DType::kFloat4E2M1, 11},
+                                                    {DType::kFloat8E8M0, 12},
+                                                    {DType::kUint2, 13}};
+
 // The IR version that the types of values need.
 int64_t ir_of_types(const Graph& graph) {
   int64_t ir = 0;
   const std::vector<bool> used = used_values(graph);  // others are not written
   for (size_t i = 0; i < used.size(); ++i) {
     const DType type = used[i] ? graph.values[i].dtype : DType::kUndefined;
-    const int bits = type == DType::kUndefined || type == DType::kString ? 8 : bits_of(type);
-    ir = std::max<int64_t>(ir, bits == 4 ? 10 : bits == 2 ? 13 : 0);
+    for (const auto& [from, version] : kIrOfTypes)
+      if (type >= from) ir = std::max(ir, version);
   }
   for (const Node& node : graph.nodes)
     for_subgraphs(node, [&](const Graph& sub) { ir = std::max(ir, ir_of_types(sub)); });
@@ -182,7 +164,6 @@ Versions versions_of(const Model& model, int64_t opset) {
                  .op = lowest.op,
                  .hint = {"the lowest opset that can say this model is ", lowest.opset}});
   }
-  require_forms(model.graph, file, written);
   return {written, std::max<int64_t>(kIrVersions[written - kOldestOpset], ir_of_types(model.graph))};
 }
 

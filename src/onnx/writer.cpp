@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cstring>
+#include <iterator>
 #include <limits>
 #include <map>
 #include <protozero/basic_pbf_writer.hpp>
@@ -21,25 +22,32 @@
 
 namespace protozero {
 
-// Lets protozero write into the vector that is returned, so that hundreds of megabytes of weights are copied
-// once.
+// Lets protozero write into a file whose tensors are not copied. A tensor is announced (Draft::next), and
+// then added as bytes at no address.
+struct Draft {
+  zp::onnx::WrittenFile file;
+  const zp::Tensor* next = nullptr;
+};
 template <>
-struct buffer_customization<std::vector<std::byte>> {
-  using Buffer = std::vector<std::byte>;
-  static size_t size(const Buffer* buffer) noexcept { return buffer->size(); }
-  static void append(Buffer* buffer, const char* data, size_t count) {
-    const auto* const bytes = reinterpret_cast<const std::byte*>(data);
-    buffer->insert(buffer->end(), bytes, bytes + count);
+struct buffer_customization<Draft> {
+  static size_t size(const Draft* draft) noexcept { return static_cast<size_t>(draft->file.size()); }
+  static void append(Draft* draft, const char* data, size_t count) {
+    if (!data && draft->next) {
+      draft->file.add(*std::exchange(draft->next, nullptr));
+    } else {
+      draft->file.add(reinterpret_cast<const std::byte*>(data), count);
+    }
   }
-  static void append_zeros(Buffer* buffer, size_t count) { buffer->resize(buffer->size() + count); }
-  static void resize(Buffer* buffer, size_t size) { buffer->resize(size); }
-  static void reserve_additional(Buffer*, size_t) {}  // the whole file is reserved once
-  static void erase_range(Buffer* buffer, size_t from, size_t to) {
-    buffer->erase(buffer->begin() + static_cast<ptrdiff_t>(from),
-                  buffer->begin() + static_cast<ptrdiff_t>(to));
+  static void append_zeros(Draft* draft, size_t count) {
+    constexpr std::byte kZeros[16] = {};
+    for (; count > 0; count -= std::min(count, sizeof kZeros))
+      draft->file.add(kZeros, std::min(count, sizeof kZeros));
   }
-  static char* at_pos(Buffer* buffer, size_t pos) { return reinterpret_cast<char*>(buffer->data()) + pos; }
-  static void push_back(Buffer* buffer, char c) { buffer->push_back(static_cast<std::byte>(c)); }
+  static void resize(Draft* draft, size_t size) { draft->file.cut(size); }
+  static void reserve_additional(Draft*, size_t) {}
+  static void erase_range(Draft* draft, size_t from, size_t to) { draft->file.erase(from, to); }
+  static char* at_pos(Draft* draft, size_t pos) { return reinterpret_cast<char*>(draft->file.own(pos)); }
+  static void push_back(Draft* draft, char c) { append(draft, &c, 1); }
 };
 
 }  // namespace protozero
@@ -47,9 +55,15 @@ struct buffer_customization<std::vector<std::byte>> {
 namespace zp::onnx {
 namespace {
 
-using Pbf = protozero::basic_pbf_writer<std::vector<std::byte>>;
+using Draft = protozero::Draft;
+using Pbf = protozero::basic_pbf_writer<Draft>;
 
 constexpr size_t kLargestFile = (size_t{1} << 31) - 1;  // of a protobuf message
+// Smaller tensors are copied, and stay in the model wherever the others are: shapes and axes are among them,
+// which those who read the model want at once.
+constexpr size_t kLeastOutside = 1024;
+// Readers map large tensors into memory, at multiples of what systems map.
+constexpr size_t kLarge = size_t{1} << 20, kMapped = size_t{64} << 10, kAligned = 64;
 
 void add_text(Pbf& to, uint32_t tag, std::string_view text) { to.add_bytes(tag, text.data(), text.size()); }
 
@@ -73,9 +87,13 @@ struct Names {
 
 class Writer {
  public:
-  Writer(const Model& model, const Graph& graph, Versions versions)
-      : model_(model), graph_(graph), versions_(versions) {}
-  std::vector<std::byte> write();
+  Writer(const Model& model, const Graph& graph, Versions versions, const WriteOptions& options)
+      : model_(model),
+        graph_(graph),
+        versions_(versions),
+        options_(options),
+        out_{WrittenFile(options.name)} {}
+  std::vector<WrittenFile> write();
 
  private:
   Names name_values(const Graph& graph, const Names* outer);
@@ -83,18 +101,30 @@ class Writer {
   void write_graph(Pbf& to, const Graph& graph, const Names* outer);
   void write_node(Pbf& to, const Node& node, const std::string& name, const Names& names);
   void write_attribute(Pbf& to, std::string_view name, const Attribute& attribute, const Names& names);
-  void write_tensor(Pbf& to, std::string_view name, const Tensor& tensor);
+  // `initializer`: it may lie in another file.
+  void write_tensor(Pbf& to, std::string_view name, const Tensor& tensor, bool initializer);
+  // As entries of the tensor. Not inlined: see write_value_info.
+  [[gnu::noinline]] void write_place(Pbf& to, const Tensor& tensor);
   // Not inlined: clang 19 for WebAssembly crashes (in CFG Stackify) on the clean-up paths of three open
   // messages at once.
   [[gnu::noinline]] void write_value_info(Pbf& to, std::string_view name, const Value& value);
+  void write_type(Pbf& type, const Value& value, ValueKind kind);
   static size_t tensor_bytes(const Graph& graph);
 
   const Model& model_;
   const Graph& graph_;  // the model's, in the form of the opset
   const Versions versions_;
-  std::vector<std::byte> out_;
-  std::set<std::string> domains_;  // in use
-  std::set<std::string> taken_;    // value names of the graph being written and of those around it
+  const WriteOptions& options_;
+  bool outside_ = false;  // large tensors lie in other files
+  Draft out_;
+  std::vector<WrittenFile> data_;
+  struct Place {
+    size_t file;
+    uint64_t offset;
+  };
+  std::map<std::pair<const void*, size_t>, Place> placed_;  // by memory and bytes
+  std::set<std::string> domains_;                           // in use
+  std::set<std::string> taken_;  // value names of the graph being written and of those around it
   std::map<std::string, int> last_suffix_;
   struct Constant {
     const Value* value;
@@ -103,8 +133,8 @@ class Writer {
   std::map<std::string_view, Constant> constants_;  // of the graphs around the one being written
   // Large constants that several graphs have (branches, which do not see into each other): the main graph
   // holds them, whether it reads them itself or not. By memory, type and dimensions; the name in the file.
-  using Key = std::tuple<const std::byte*, DType, Shape>;
-  static Key key_of(const Tensor& t) { return {t.raw(), t.dtype(), t.dims()}; }
+  using Key = std::tuple<const void*, DType, Shape>;
+  static Key key_of(const Tensor& t) { return {t.identity(), t.dtype(), t.dims()}; }
   static bool is_large(const Tensor& t) { return t.dtype() != DType::kString && t.bytes() >= 256; }
   struct Shared {
     size_t order = 0;  // in which they are met: addresses differ from run to run
@@ -150,13 +180,15 @@ size_t Writer::tensor_bytes(const Graph& graph) {
   return bytes;
 }
 
-std::vector<std::byte> Writer::write() {
-  const auto too_large = [] {
-    throw_error(ErrorCode::kInvalidArgument, "the model is larger than the 2 GiB that an ONNX file can have",
-                {.hint = "quantize the weights to fewer bits"});
-  };
-  const size_t expected = tensor_bytes(graph_);
-  if (expected <= kLargestFile) out_.reserve(expected + expected / 16 + 4096);
+[[noreturn]] void too_large(std::string_view tensor) {
+  throw_error(
+      ErrorCode::kInvalidArgument, "the model is larger than the 2 GiB that an ONNX file can have",
+      {.tensor = tensor,
+       .hint = "write its weights into files beside it (externalData), or quantize them to fewer bits"});
+}
+
+std::vector<WrittenFile> Writer::write() {
+  outside_ = options_.chunk > 0 && (options_.external || tensor_bytes(graph_) > kLargestFile);
   find_shared(graph_);
   std::erase_if(shared_, [](const auto& entry) { return entry.second.graphs < 2; });
   Pbf to(out_);
@@ -168,7 +200,7 @@ std::vector<std::byte> Writer::write() {
     Pbf graph(to, model_field::kGraph);
     write_graph(graph, graph_, nullptr);
   }
-  if (out_.size() > kLargestFile) too_large();
+  if (out_.file.size() > kLargestFile) too_large({});
   domains_.insert("");
   for (const std::string& domain : domains_) {
     const auto known = model_.opsets.find(domain);
@@ -183,8 +215,11 @@ std::vector<std::byte> Writer::write() {
     add_text(entry, entry_field::kKey, key);
     add_text(entry, entry_field::kValue, value);
   }
-  if (out_.size() > kLargestFile) too_large();
-  return std::move(out_);
+  if (out_.file.size() > kLargestFile) too_large({});
+  std::vector<WrittenFile> files;
+  files.push_back(std::move(out_.file));
+  std::ranges::move(data_, std::back_inserter(files));
+  return files;
 }
 
 // `wanted`, or with the first suffix that makes it a new name; the name is then taken.
@@ -280,12 +315,12 @@ void Writer::write_graph(Pbf& to, const Graph& graph, const Names* outer) {
   for (size_t v = 0; v < names.of.size(); ++v) {
     if (is_constant(v) && !names.of[v].empty() && !names.elsewhere[v]) {
       Pbf tensor(to, graph_field::kInitializer);
-      write_tensor(tensor, names.of[v], *graph.values[v].constant);
+      write_tensor(tensor, names.of[v], *graph.values[v].constant, true);
     }
   }
   for (const Shared* s : held) {
     Pbf tensor(to, graph_field::kInitializer);
-    write_tensor(tensor, s->name, *s->value->constant);
+    write_tensor(tensor, s->name, *s->value->constant, true);
   }
   std::vector<bool> declared(graph.values.size(), false);
   const auto declare = [&](uint32_t tag, ValueId v, std::string_view name) {
@@ -352,7 +387,7 @@ void Writer::write_attribute(Pbf& to, std::string_view name, const Attribute& at
       return AttributeType::kString;
     } else if constexpr (std::is_same_v<T, Tensor>) {
       Pbf tensor(message, attribute_field::kTensor);
-      write_tensor(tensor, {}, value);
+      write_tensor(tensor, {}, value, false);
       return AttributeType::kTensor;
     } else if constexpr (std::is_same_v<T, std::shared_ptr<Graph>>) {
       Pbf graph(message, attribute_field::kGraph);
@@ -375,7 +410,36 @@ void Writer::write_attribute(Pbf& to, std::string_view name, const Attribute& at
   message.add_int64(attribute_field::kType, static_cast<int64_t>(type));
 }
 
-void Writer::write_tensor(Pbf& to, std::string_view name, const Tensor& tensor) {
+void Writer::write_place(Pbf& to, const Tensor& tensor) {
+  const size_t bytes = tensor.bytes();
+  const auto [it, added] = placed_.try_emplace({tensor.identity(), bytes});
+  if (added) {
+    const size_t unit = bytes >= kLarge ? kMapped : kAligned;
+    const uint64_t at = data_.empty() ? 0 : (data_.back().size() + unit - 1) / unit * unit;
+    if (data_.empty() || (at > 0 && at + bytes > options_.chunk)) {
+      std::string name = options_.name + "_data";
+      if (!data_.empty()) name += "_" + std::to_string(data_.size());
+      data_.emplace_back(std::move(name));
+    } else {
+      data_.back().pad(at);
+    }
+    WrittenFile& file = data_.back();
+    it->second = {data_.size() - 1, file.size()};
+    file.add(tensor);
+  }
+  const auto entry = [&](std::string_view key, std::string_view value) {
+    Pbf message(to, tensor_field::kExternalData);
+    add_text(message, entry_field::kKey, key);
+    add_text(message, entry_field::kValue, value);
+  };
+  const std::string& path = data_[it->second.file].name();
+  entry("location", path);
+  entry("offset", std::to_string(it->second.offset));
+  entry("length", std::to_string(bytes));
+  to.add_int64(tensor_field::kDataLocation, 1);  // EXTERNAL
+}
+
+void Writer::write_tensor(Pbf& to, std::string_view name, const Tensor& tensor, bool initializer) {
   for (int64_t d : tensor.dims()) to.add_int64(tensor_field::kDims, d);
   to.add_int64(tensor_field::kDataType, static_cast<int64_t>(tensor.dtype()));
   if (tensor.dtype() == DType::kString) {
@@ -383,13 +447,15 @@ void Writer::write_tensor(Pbf& to, std::string_view name, const Tensor& tensor) 
   }
   if (!name.empty()) add_text(to, tensor_field::kName, name);
   if (tensor.dtype() != DType::kString) {
-    // Checked before the buffer grows beyond what its lengths can say.
-    if (out_.size() + tensor.bytes() > kLargestFile) {
-      throw_error(ErrorCode::kInvalidArgument,
-                  "the model is larger than the 2 GiB that an ONNX file can have",
-                  {.tensor = name, .hint = "quantize the weights to fewer bits"});
+    if (tensor.bytes() < kLeastOutside) {
+      to.add_bytes(tensor_field::kRawData, reinterpret_cast<const char*>(tensor.raw()), tensor.bytes());
+      return;
     }
-    to.add_bytes(tensor_field::kRawData, reinterpret_cast<const char*>(tensor.raw()), tensor.bytes());
+    if (outside_ && initializer) return write_place(to, tensor);
+    // Checked before the file grows beyond what its lengths can say.
+    if (out_.file.size() + tensor.bytes() > kLargestFile) too_large(name);
+    out_.next = &tensor;
+    to.add_bytes(tensor_field::kRawData, nullptr, tensor.bytes());
   }
 }
 
@@ -397,6 +463,18 @@ void Writer::write_value_info(Pbf& to, std::string_view name, const Value& value
   add_text(to, value_info_field::kName, name);
   if (value.dtype == DType::kUndefined) return;
   Pbf type(to, value_info_field::kType);
+  write_type(type, value, value.kind);
+}
+
+void Writer::write_type(Pbf& type, const Value& value, ValueKind kind) {
+  if (kind != ValueKind::kTensor) {
+    const bool sequence = kind == ValueKind::kSequence;
+    Pbf outer(type, sequence ? type_field::kSequence : type_field::kOptional);
+    Pbf inner(outer, sequence_type_field::kElemType);
+    write_type(inner, value,
+               kind == ValueKind::kOptionalSequence ? ValueKind::kSequence : ValueKind::kTensor);
+    return;
+  }
   Pbf tensor(type, type_field::kTensor);
   tensor.add_int64(tensor_type_field::kElemType, static_cast<int64_t>(value.dtype));
   if (!value.shape) return;
@@ -415,11 +493,25 @@ void Writer::write_value_info(Pbf& to, std::string_view name, const Value& value
 
 }  // namespace
 
-std::vector<std::byte> write(const Model& model, int64_t opset) {
-  const Versions versions = versions_of(model, opset);
+std::vector<WrittenFile> write_files(const Model& model, const WriteOptions& options) {
+  const Versions versions = versions_of(model, options.opset);
   Graph graph = clone(model.graph);
   respell_graph(graph, versions.opset);
-  return Writer(model, graph, versions).write();
+  return Writer(model, graph, versions, options).write();
+}
+
+std::vector<std::byte> write(const Model& model, int64_t opset) {
+  const std::vector<WrittenFile> files = write_files(model, {.opset = opset});
+  std::vector<std::byte> bytes(static_cast<size_t>(files[0].size()));
+  files[0].read(0, bytes);
+  return bytes;
+}
+
+size_t size_of(const Model& model, int64_t opset) {
+  size_t size = 0;
+  for (const WrittenFile& file : write_files(model, {.opset = opset}))
+    size += static_cast<size_t>(file.size());
+  return size;
 }
 
 }  // namespace zp::onnx

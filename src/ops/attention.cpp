@@ -35,6 +35,16 @@ ValueId Attend::in_window(int64_t before, int64_t after, ValueId first) {
   return allowed;
 }
 
+// With a sink: over one column more, which is then cut off.
+ValueId Attend::add_softmax(ValueId scores) {
+  const NewAttributes last = {{"axis", int64_t{-1}}};
+  if (sink == kNoValue) return c.add("Softmax", {scores}, last);
+  const ValueId rows = c.add("Shape", {scores}, {{"start", int64_t{0}}, {"end", int64_t{3}}});
+  const ValueId column = c.add("Concat", {rows, add_ints(c, {1})}, {{"axis", int64_t{0}}});
+  const ValueId more = c.add("Concat", {scores, c.add("Expand", {sink, column})}, last);
+  return add_slice(c, c.add("Softmax", {more}, last), -1, 0, -1);
+}
+
 ValueId Attend::add(float scale, std::optional<int64_t> size, bool guard) {
   ValueId factor = kNoValue;
   if (scale != 0 || size) {
@@ -62,7 +72,7 @@ ValueId Attend::add(float scale, std::optional<int64_t> size, bool guard) {
     if (bias_ == kNoValue) c.add("Identity", {scores});
     scores = gives_output(c, *output_);
   }
-  const ValueId soft = c.add("Softmax", {scores}, {{"axis", int64_t{-1}}});
+  const ValueId soft = add_softmax(scores);
   if (guard && bias_ != kNoValue) {
     const ValueId best = c.add("ReduceMax", {bias_, add_ints(c, {-1})});
     const ValueId hidden = c.add("Equal", {best, number(-std::numeric_limits<float>::infinity())});
@@ -83,6 +93,39 @@ ValueId add_past(Canonicalize& c, ValueId x, size_t past, size_t present) {
   return gives_output(c, present);
 }
 
+ValueId add_cached(Canonicalize& c, ValueId x, ValueId buffer, const CacheSlots& slots, size_t present) {
+  if (slots.length != kNoValue) {
+    const ValueId more = c.add("Sub", {slots.length, add_length(c, buffer, 2)});
+    const ValueId pads = c.add(
+        "Concat",
+        {add_ints(c, {0, 0, 0, 0, 0, 0}), c.add("Unsqueeze", {more, add_ints(c, {0})}), add_ints(c, {0})},
+        {{"axis", int64_t{0}}});
+    buffer = c.add("Pad", {buffer, pads});
+  }
+  ValueId at = c.add("Range", {add_int(c, 0), add_length(c, x, 2), add_int(c, 1)});
+  at = c.add("Add", {c.add("Unsqueeze", {at, add_ints(c, {1})}), slots.first});
+  at = c.add("Expand", {at, c.add("Shape", {x})});
+  c.add("ScatterElements", {buffer, at, x}, {{"axis", int64_t{2}}});
+  return gives_output(c, present);
+}
+
+ValueId add_repeated_heads(Canonicalize& c, ValueId x, int64_t heads, int64_t times) {
+  if (times == 1) return x;
+  std::vector<int64_t> from;
+  for (int64_t head = 0; head < heads; ++head) from.insert(from.end(), static_cast<size_t>(times), head);
+  return c.add("Gather", {x, add_ints(c, from)}, {{"axis", int64_t{1}}});
+}
+
+ValueId add_padded_bias(Canonicalize& c, ValueId bias, int64_t rank, ValueId k, float behind) {
+  if (rank < 1) return bias;
+  // Pads: zeros, and behind the last dimension as many as are missing.
+  const ValueId missing = c.add("Sub", {add_length(c, k, 2), add_length(c, bias, rank - 1)});
+  const ValueId some = c.add("Unsqueeze", {c.add("Max", {missing, add_int(c, 0)}), add_ints(c, {0})});
+  const std::vector<int64_t> none(static_cast<size_t>(2 * rank - 1), 0);
+  const ValueId pads = c.add("Concat", {add_ints(c, none), some}, {{"axis", int64_t{0}}});
+  return c.add("Pad", {bias, pads, c.number(behind)});
+}
+
 void finish_joined_heads(Canonicalize& c, ValueId y) {
   const ValueId together = c.add("Transpose", {y}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
   c.finish("Reshape", {together, add_ints(c, {0, 0, -1})});
@@ -99,25 +142,11 @@ enum : size_t { kY, kPresentKey, kPresentValue, kScores };
 
 constexpr float kHidden = -std::numeric_limits<float>::infinity();
 
-// Each head `times` times, one copy beside the other.
-ValueId repeated(Canonicalize& c, ValueId x, int64_t heads, int64_t times) {
-  std::vector<int64_t> from;
-  for (int64_t head = 0; head < heads; ++head) from.insert(from.end(), static_cast<size_t>(times), head);
-  return c.add("Gather", {x, add_ints(c, from)}, {{"axis", int64_t{1}}});
-}
-
 // The mask as an additive one, -inf for steps that it does not reach.
 ValueId bias_of_mask(Canonicalize& c, Attend& a) {
   ValueId mask = c.node.inputs[kMask];
   if (c.graph[mask].dtype == DType::kBool) mask = c.add("Where", {mask, a.number(0), a.number(kHidden)});
-  const int64_t rank = rank_of(c, kMask);
-  if (rank < 1) return mask;
-  // Pads: zeros, and behind the last dimension as many as are missing.
-  const ValueId missing = c.add("Sub", {add_length(c, a.k, 2), add_length(c, mask, rank - 1)});
-  const ValueId some = c.add("Unsqueeze", {c.add("Max", {missing, add_int(c, 0)}), add_ints(c, {0})});
-  const std::vector<int64_t> none(static_cast<size_t>(2 * rank - 1), 0);
-  const ValueId pads = c.add("Concat", {add_ints(c, none), some}, {{"axis", int64_t{0}}});
-  return c.add("Pad", {mask, pads, a.number(kHidden)});
+  return add_padded_bias(c, mask, rank_of(c, kMask), a.k, kHidden);
 }
 
 void expand(Canonicalize& c) {
@@ -151,10 +180,8 @@ void expand(Canonicalize& c) {
     c.fail(ErrorCode::kInvalidModel, {heads, " heads do not share ", shared, " of keys and values"});
   a.k = add_past(c, a.k, kPastKey, kPresentKey);
   a.v = add_past(c, a.v, kPastValue, kPresentValue);
-  if (heads != shared) {
-    a.k = repeated(c, a.k, shared, heads / shared);
-    a.v = repeated(c, a.v, shared, heads / shared);
-  }
+  a.k = add_repeated_heads(c, a.k, shared, heads / shared);
+  a.v = add_repeated_heads(c, a.v, shared, heads / shared);
   if (n.input(kPastKey) != kNoValue) a.past = add_length(c, n.inputs[kPastKey], 2);
   a.softcap = n.float_attribute("softcap", 0);
 

@@ -1,5 +1,5 @@
-// The nodes that attention is made of, for the operators that are it: Attention of ai.onnx, and Attention and
-// MultiHeadAttention of com.microsoft.
+// The nodes that attention is made of, for the operators that are it: Attention of ai.onnx, and Attention,
+// MultiHeadAttention, DecoderMaskedMultiHeadAttention, GroupQueryAttention and QAttention of com.microsoft.
 //
 //   y = softmax(softcap(scale q k^T) + bias) v
 //
@@ -18,6 +18,8 @@ class Attend {
   ValueId q = kNoValue, k = kNoValue, v = kNoValue;
   ValueId past = kNoValue;  // how many steps came before these, a scalar; kNoValue: none
   float softcap = 0;        // 0: none
+  // What each head gives to nothing: a score beside those of the steps, [1, heads or 1, 1, 1]; kNoValue: none
+  ValueId sink = kNoValue;
 
   // Adds to the bias.
   void add_bias(ValueId bias);
@@ -48,6 +50,8 @@ class Attend {
   void reached(Point point) {
     if (output_ && point == point_) gives_output(c, *output_);
   }
+  ValueId add_softmax(ValueId scores);
+
   Canonicalize& c;
   ValueId bias_ = kNoValue;
   Point point_ = Point::kProduct;
@@ -56,6 +60,17 @@ class Attend {
 
 // Keys or values behind those of input `past`, [batch, heads, all, size]; output `present` has them.
 ValueId add_past(Canonicalize& c, ValueId x, size_t past, size_t present);
+// The buffers of keys and values that are as long before a step as behind it, or longer behind it.
+struct CacheSlots {
+  ValueId first = kNoValue;   // where the new steps go: a scalar, or [batch, 1, 1, 1]
+  ValueId length = kNoValue;  // a scalar, of the buffers behind the step; kNoValue: as before it
+};
+// `buffer` with x [batch, heads, steps, size] written into it; the output has it.
+ValueId add_cached(Canonicalize& c, ValueId x, ValueId buffer, const CacheSlots& slots, size_t present);
+// Each of `heads` heads (dimension 1) `times` times, one copy beside the other.
+ValueId add_repeated_heads(Canonicalize& c, ValueId x, int64_t heads, int64_t times);
+// A bias whose last dimension may end before `k`, with `behind` there.
+ValueId add_padded_bias(Canonicalize& c, ValueId bias, int64_t rank, ValueId k, float behind);
 // [batch, heads, steps, size] as output 0, [batch, steps, heads * size].
 void finish_joined_heads(Canonicalize& c, ValueId y);
 

@@ -1,5 +1,5 @@
-// MultiHeadAttention and Attention of com.microsoft, as optimizers of transformers write them. They become
-// the products, masks and Softmax that they were made of.
+// MultiHeadAttention, DecoderMaskedMultiHeadAttention, Attention and QAttention of com.microsoft, as
+// optimizers of transformers write them. They become the products, masks and Softmax that they were made of.
 #include <limits>
 
 #include "ops/attention.h"
@@ -18,28 +18,65 @@ Common common_of(const Canonicalize& c) {
   return {heads, c.node.float_attribute("mask_filter_value", -10000.0f)};
 }
 
-// A mask of integers, 0 for steps that are hidden: [batch, all], [batch, steps, all]; or [batch], how many
-// steps are there.
-void add_mask(Canonicalize& c, Attend& a, size_t input, const Common& common, size_t batch_of) {
-  const ValueId mask = c.node.input(input);
-  if (mask == kNoValue) return;
+// A length, a scalar or of one element, as an int64 scalar.
+ValueId length_in(Canonicalize& c, size_t input) {
+  const ValueId length = c.add("Cast", {c.node.inputs[input]}, {{"to", static_cast<int64_t>(DType::kInt64)}});
+  return c.add("Reshape", {length, add_ints(c, {})});
+}
+
+// Numbers of a mask of one dimension as int64 [batch, 1, 1, 1], the first ones or those behind them.
+ValueId each_of(Canonicalize& c, ValueId mask, size_t batch_of) {
+  const ValueId batch =
+      c.add("Shape", {c.node.inputs[batch_of]}, {{"start", int64_t{0}}, {"end", int64_t{1}}});
+  const ValueId dims = c.add("Concat", {batch, add_ints(c, {1, 1, 1})}, {{"axis", int64_t{0}}});
+  return c.add("Reshape", {c.add("Cast", {mask}, {{"to", static_cast<int64_t>(DType::kInt64)}}), dims});
+}
+
+// What a mask of integers lets a step see. It has 0 for steps that are hidden, [batch, all] or [batch, steps,
+// all]; or it says where the steps of each sequence end, [batch], and behind that where they begin, [2
+// batch].
+ValueId allowed_by(Canonicalize& c, Attend& a, size_t input, size_t batch_of) {
+  const ValueId mask = c.node.inputs[input];
   const int64_t rank = rank_of(c, input);
   if (rank == 1) {
     const auto given = known_dim(c, input, 0), batch = known_dim(c, batch_of, 0);
-    if (given && batch && *given != *batch) {
+    if (!given || !batch || *given == *batch)
+      return c.add("Less", {a.all_steps(), each_of(c, mask, batch_of)});
+    if (*given != 2 * *batch && *given != 3 * *batch + 2) {
       c.fail(ErrorCode::kUnsupportedOperator,
              {"a mask of ", *given, " numbers for ", *batch, " sequences is not supported"});
     }
-    const ValueId lengths = c.add("Cast", {c.add("Reshape", {mask, add_ints(c, {-1, 1, 1, 1})})},
-                                  {{"to", static_cast<int64_t>(DType::kInt64)}});
-    return a.allow(c.add("Less", {a.all_steps(), lengths}), common.hidden);
+    const ValueId ends = each_of(c, add_slice(c, mask, 0, 0, *batch), batch_of);
+    const ValueId before = c.add("Less", {a.all_steps(), ends});
+    if (*given != 2 * *batch) return before;
+    const ValueId starts = each_of(c, add_slice(c, mask, 0, *batch, 2 * *batch), batch_of);
+    return c.add("And", {before, c.add("GreaterOrEqual", {a.all_steps(), starts})});
   }
   if (rank != 2 && rank != 3)
     c.fail(ErrorCode::kUnsupportedOperator, {"a mask of ", rank, " dimensions is not supported"});
   const ValueId seen = c.add("Cast", {mask}, {{"to", static_cast<int64_t>(DType::kBool)}});
-  a.allow(c.add("Unsqueeze",
-                {seen, add_ints(c, rank == 2 ? std::vector<int64_t>{1, 2} : std::vector<int64_t>{1})}),
-          common.hidden);
+  return c.add("Unsqueeze",
+               {seen, add_ints(c, rank == 2 ? std::vector<int64_t>{1, 2} : std::vector<int64_t>{1})});
+}
+
+// A mask of the steps that there are, where buffers of keys have more (`shared`).
+void add_mask(Canonicalize& c, Attend& a, size_t input, const Common& common, size_t batch_of, bool shared) {
+  if (c.node.input(input) == kNoValue) return;
+  const ValueId bias =
+      c.add("Where", {allowed_by(c, a, input, batch_of), a.number(0), a.number(common.hidden)});
+  a.add_bias(shared ? add_padded_bias(c, bias, 4, a.k, 0) : bias);
+}
+
+void add_bias_input(Canonicalize& c, Attend& a, size_t input, bool shared) {
+  if (c.node.input(input) == kNoValue) return;
+  const ValueId bias = c.node.inputs[input];
+  a.add_bias(shared ? add_padded_bias(c, bias, rank_of(c, input), a.k, 0) : bias);
+}
+
+// Hides what a buffer of keys has behind the steps.
+void hide_unused(Canonicalize& c, Attend& a, ValueId steps) {
+  a.allow(c.add("Less", {a.all_steps(), c.add("Add", {a.past, steps})}),
+          -std::numeric_limits<float>::infinity());
 }
 
 void hide_later(Canonicalize& c, Attend& a) {
@@ -49,7 +86,17 @@ void hide_later(Canonicalize& c, Attend& a) {
 // ---- MultiHeadAttention
 
 // Inputs.
-enum : size_t { kQuery, kKey, kValue, kBias, kPaddingMask, kAttentionBias, kPastKey, kPastValue };
+enum : size_t {
+  kQuery,
+  kKey,
+  kValue,
+  kBias,
+  kPaddingMask,
+  kAttentionBias,
+  kPastKey,
+  kPastValue,
+  kPastLength
+};
 
 // Part `index` of what is packed in dimension 3 of [batch, steps, heads, parts, size].
 ValueId unpacked(Canonicalize& c, ValueId x, int64_t index) {
@@ -57,12 +104,30 @@ ValueId unpacked(Canonicalize& c, ValueId x, int64_t index) {
   return c.add("Transpose", {part}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
 }
 
+// Keys and values behind those that were kept; with a length of the past, in buffers. Gives whether it is so.
+bool add_kept(Canonicalize& c, Attend& a, size_t past_key, size_t past_value, size_t past_length) {
+  const Node& n = c.node;
+  if ((n.input(past_key) == kNoValue) != (n.input(past_value) == kNoValue))
+    c.fail(ErrorCode::kInvalidModel, "past_key and past_value come together");
+  const bool past = n.input(past_key) != kNoValue, shared = past && n.input(past_length) != kNoValue;
+  if (!shared) {
+    a.k = add_past(c, a.k, past_key, 1);
+    a.v = add_past(c, a.v, past_value, 2);
+    if (past) a.past = add_length(c, n.inputs[past_key], 2);
+    return false;
+  }
+  a.past = length_in(c, past_length);
+  const ValueId steps = add_length(c, a.k, 2);
+  a.k = add_cached(c, a.k, n.inputs[past_key], {.first = a.past}, 1);
+  a.v = add_cached(c, a.v, n.inputs[past_value], {.first = a.past}, 2);
+  hide_unused(c, a, steps);
+  return true;
+}
+
 void expand_multi_head(Canonicalize& c) {
   const Node& n = c.node;
   const Common common = common_of(c);
-  refuse_input(c, 8, "past_sequence_length");
   refuse_input(c, 9, "cache_indirection");
-  refuse_output(c, 3, "qk");
   const int64_t rank = rank_of(c, kQuery);
   Attend a(c);
   std::optional<int64_t> size;
@@ -101,49 +166,119 @@ void expand_multi_head(Canonicalize& c) {
       a.v = add_split_heads(c, biased(kValue, 2 * w, std::numeric_limits<int64_t>::max()), common.heads);
     }
   }
-  a.k = add_past(c, a.k, kPastKey, 1);
-  a.v = add_past(c, a.v, kPastValue, 2);
-  if (n.input(kPastKey) != kNoValue) a.past = add_length(c, n.inputs[kPastKey], 2);
-  add_mask(c, a, kPaddingMask, common, kQuery);
-  if (n.input(kAttentionBias) != kNoValue) a.add_bias(n.inputs[kAttentionBias]);
+  const bool shared = add_kept(c, a, kPastKey, kPastValue, kPastLength);
+  add_mask(c, a, kPaddingMask, common, kQuery, shared);
+  add_bias_input(c, a, kAttentionBias, shared);
   hide_later(c, a);
+  if (n.output(3) != kNoValue) a.gives(Attend::Point::kProduct, 3);
   finish_joined_heads(c, a.add(n.float_attribute("scale", 0), size, false));
+}
+
+// ---- DecoderMaskedMultiHeadAttention: one step
+
+struct DecoderInput {
+  enum : size_t {
+    kQuery,
+    kKey,
+    kValue,
+    kMask,
+    kAttentionBias,
+    kPastKey,
+    kPastValue,
+    kPastLength,
+    kBeams,
+    kIndirection,
+    kBias
+  };
+};
+
+void expand_decoder(Canonicalize& c) {
+  using In = DecoderInput;
+  const Node& n = c.node;
+  const Common common = common_of(c);
+  refuse_input(c, In::kIndirection, "cache_indirection");
+  Attend a(c);
+  const auto width = known_dim(c, In::kQuery, 2);
+  if (rank_of(c, In::kQuery) != 3 || !width)
+    c.fail(ErrorCode::kUnsupportedOperator,
+           "the shape of the query is not known, or not of three dimensions");
+  const bool packed = n.input(In::kKey) == kNoValue;
+  const int64_t w = packed ? *width / 3 : *width;
+  // A part of what is packed, or an input, with its part of the bias.
+  const auto part = [&](size_t input, int64_t begin, int64_t end) {
+    ValueId x = packed ? add_slice(c, n.inputs[In::kQuery], 2, begin, end) : n.inputs[input];
+    if (n.input(In::kBias) != kNoValue)
+      x = c.add("Add", {x, add_slice(c, n.inputs[In::kBias], 0, begin, end)});
+    return add_split_heads(c, x, common.heads);
+  };
+  a.q = part(In::kQuery, 0, w);
+  bool shared = false;
+  if (!packed && rank_of(c, In::kKey) == 4) {
+    need_inputs(c, {In::kValue});
+    a.k = n.inputs[In::kKey];
+    a.v = n.inputs[In::kValue];
+    for (const size_t present : {size_t{1}, size_t{2}}) refuse_output(c, present, "present");
+  } else {
+    if (!packed) need_inputs(c, {In::kValue});
+    a.k = part(In::kKey, w, 2 * w);
+    a.v = part(In::kValue, 2 * w, std::numeric_limits<int64_t>::max());
+    shared = add_kept(c, a, In::kPastKey, In::kPastValue, In::kPastLength);
+  }
+  add_mask(c, a, In::kMask, common, In::kQuery, shared);
+  add_bias_input(c, a, In::kAttentionBias, shared);
+  // Buffers have scores of steps that there are not.
+  if (shared) refuse_output(c, 3, "qk");
+  if (n.output(3) != kNoValue) a.gives(Attend::Point::kProduct, 3);
+  finish_joined_heads(c, a.add(n.float_attribute("scale", 0), w / common.heads, false));
 }
 
 // ---- Attention: the products with the weights of query, key and value are in it, too
 
-// Inputs.
-enum : size_t { kInput, kWeights, kBiases, kMaskIndex, kPast, kExtraBias };
+// Its inputs, and those of QAttention after its products.
+struct SelfInputs {
+  ValueId input, weights;
+  size_t mask, past, extra_bias, past_length;
+};
 
-void expand_attention(Canonicalize& c) {
+void expand_self(Canonicalize& c, const SelfInputs& in) {
   const Node& n = c.node;
   const Common common = common_of(c);
-  refuse_input(c, 6, "past_sequence_length");
-  for (const std::string_view key : {"do_rotary", "past_present_share_buffer"})
-    if (n.int_attribute(key, 0) != 0) c.fail(ErrorCode::kUnsupportedOperator, {key, " is not supported"});
+  if (n.int_attribute("do_rotary", 0) != 0)
+    c.fail(ErrorCode::kUnsupportedOperator, "do_rotary is not supported",
+           "Export the model with RotaryEmbedding as a node of its own.");
   std::vector<int64_t> widths = n.ints_attribute("qkv_hidden_sizes");
   if (widths.empty()) {
-    const auto all = known_dim(c, kWeights, 1);
+    const auto all = known_dim(c, 1, 1);
     if (!all) c.fail(ErrorCode::kUnsupportedOperator, "the shape of the weights is not known");
     widths.assign(3, *all / 3);
   }
   if (widths.size() != 3 || widths[0] < common.heads || widths[2] < common.heads)
     c.fail(ErrorCode::kInvalidModel, {"qkv_hidden_sizes are ", widths});
-  ValueId all = c.add("MatMul", {n.inputs[kInput], n.inputs[kWeights]});
-  if (n.input(kBiases) != kNoValue) all = c.add("Add", {all, n.inputs[kBiases]});
+  ValueId all = c.add("MatMul", {in.input, in.weights});
+  if (n.input(2) != kNoValue) all = c.add("Add", {all, n.inputs[2]});
   Attend a(c);
   ValueId* const parts[] = {&a.q, &a.k, &a.v};
   for (size_t i = 0, begin = 0; i < 3; begin += static_cast<size_t>(widths[i++])) {
     const auto at = static_cast<int64_t>(begin);
     *parts[i] = add_split_heads(c, add_slice(c, all, 2, at, at + widths[i]), common.heads);
   }
-  if (n.input(kPast) != kNoValue) {
+  const bool shared = n.int_attribute("past_present_share_buffer", 0) != 0;
+  if (shared) need_inputs(c, {in.past, in.past_length});
+  if (n.input(in.past) != kNoValue) {
     const auto kept = [&](int64_t which) {
-      return c.add("Gather", {n.inputs[kPast], add_int(c, which)}, {{"axis", int64_t{0}}});
+      return c.add("Gather", {n.inputs[in.past], add_int(c, which)}, {{"axis", int64_t{0}}});
     };
-    a.past = add_length(c, n.inputs[kPast], 3);
-    a.k = c.add("Concat", {kept(0), a.k}, {{"axis", int64_t{2}}});
-    a.v = c.add("Concat", {kept(1), a.v}, {{"axis", int64_t{2}}});
+    a.past = shared ? length_in(c, in.past_length) : add_length(c, n.inputs[in.past], 3);
+    if (shared) {
+      const ValueId steps = add_length(c, a.k, 2);
+      constexpr size_t kNone = 99;  // no output has one of them alone
+      a.k = add_cached(c, a.k, kept(0), {.first = a.past}, kNone);
+      a.v = add_cached(c, a.v, kept(1), {.first = a.past}, kNone);
+      hide_unused(c, a, steps);
+    } else {
+      a.k = c.add("Concat", {kept(0), a.k}, {{"axis", int64_t{2}}});
+      a.v = c.add("Concat", {kept(1), a.v}, {{"axis", int64_t{2}}});
+    }
   }
   if (n.output(1) != kNoValue) {
     const ValueId first = add_ints(c, {0});
@@ -151,10 +286,40 @@ void expand_attention(Canonicalize& c) {
           {{"axis", int64_t{0}}});
     gives_output(c, 1);
   }
-  add_mask(c, a, kMaskIndex, common, kInput);
-  if (n.input(kExtraBias) != kNoValue) a.add_bias(n.inputs[kExtraBias]);
+  add_mask(c, a, in.mask, common, 0, shared);
+  add_bias_input(c, a, in.extra_bias, shared);
   hide_later(c, a);
   finish_joined_heads(c, a.add(n.float_attribute("scale", 0), widths[0] / common.heads, false));
+}
+
+void expand_attention(Canonicalize& c) {
+  expand_self(c, {.input = c.node.inputs[0],
+                  .weights = c.node.inputs[1],
+                  .mask = 3,
+                  .past = 4,
+                  .extra_bias = 5,
+                  .past_length = 6});
+}
+
+// Inputs: integers, weights of integers, a bias of floats; scales and zero points of the first two.
+void expand_quantized(Canonicalize& c) {
+  const Node& n = c.node;
+  const auto floats = [&](size_t integers, size_t scale, size_t zero_point, int64_t axis) {
+    return c.add("DequantizeLinear", {n.inputs[integers], n.inputs[scale], n.input(zero_point)},
+                 {{"axis", axis}});
+  };
+  const ValueId input = floats(0, 3, 6, 0), weights = floats(1, 4, 7, 1);
+  // From here on it is Attention, of floats.
+  c.graph[input].dtype = c.graph[n.inputs[3]].dtype;
+  c.graph[input].shape = c.graph[n.inputs[0]].shape;
+  c.node.inputs[0] = input;
+  constexpr size_t kAbsent = 99;  // QAttention has neither a bias of scores nor the length of a past
+  expand_self(c, {.input = input,
+                  .weights = weights,
+                  .mask = 5,
+                  .past = 8,
+                  .extra_bias = kAbsent,
+                  .past_length = kAbsent});
 }
 
 constexpr OpDef kMultiHead = {.domain = kMicrosoft,
@@ -170,7 +335,22 @@ constexpr OpDef kAttention = {
     .inputs = "input weights bias? mask_index? past? attention_bias? past_sequence_length?",
     .types = "*",
     .canonicalize = expand_attention};
-const RegisterOps kRegistered({&kMultiHead, &kAttention});
+constexpr OpDef kDecoder = {
+    .domain = kMicrosoft,
+    .name = "DecoderMaskedMultiHeadAttention",
+    .inputs =
+        "query key? value? mask_index? attention_bias? past_key? past_value? past_sequence_length? "
+        "beam_width? cache_indirection? bias?",
+    .types = "*",
+    .canonicalize = expand_decoder};
+constexpr OpDef kQuantized = {
+    .domain = kMicrosoft,
+    .name = "QAttention",
+    .inputs =
+        "input weight bias input_scale weight_scale mask_index? input_zero_point? weight_zero_point? past?",
+    .types = "*",
+    .canonicalize = expand_quantized};
+const RegisterOps kRegistered({&kMultiHead, &kDecoder, &kAttention, &kQuantized});
 
 }  // namespace
 }  // namespace zp

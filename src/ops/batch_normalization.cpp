@@ -33,8 +33,7 @@ void canonicalize(Canonicalize& c) {
   if (c.version < 9 && n.int_attribute("spatial", 1) == 0) {
     // Statistics of each place, of the dimensions [C, H, W].
     if (n.inputs.size() < 5) c.fail(ErrorCode::kInvalidModel, "inputs are missing");
-    const auto epsilon =
-        c.constant_value(n.name + "_epsilon", Tensor::scalar(n.float_attribute("epsilon", kEpsilon)));
+    const ValueId epsilon = c.number(n.float_attribute("epsilon", kEpsilon));
     const ValueId deviation = c.add("Sqrt", {c.add("Add", {n.inputs[4], epsilon})});
     const ValueId factor = c.add("Div", {n.inputs[1], deviation});
     const ValueId scaled = c.add("Mul", {c.add("Sub", {n.inputs[0], n.inputs[3]}), factor});

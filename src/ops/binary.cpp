@@ -10,6 +10,7 @@
 #include "core/grain.h"
 #include "kernels/elementwise/wide.h"
 #include "ops/byte_edges.h"
+#include "ops/cast.h"
 #include "ops/gradient.h"
 #include "ops/known_range.h"
 #include "ops/product/qdq.h"
@@ -199,11 +200,7 @@ void canonicalize_variadic(Canonicalize& c) {
 }
 
 Tensor scalar_of(DType type, double value) {
-  if (type == DType::kFloat64) return Tensor::scalar(value);
-  if (type != DType::kFloat16) return Tensor::scalar(static_cast<float>(value));
-  Tensor half(DType::kFloat16, {});
-  *reinterpret_cast<uint16_t*>(half.mutable_raw()) = float_to_half(static_cast<float>(value));
-  return half;
+  return cast(Tensor::scalar(value), type == DType::kUndefined ? DType::kFloat32 : type);
 }
 
 void canonicalize_mean(Canonicalize& c) {
@@ -225,9 +222,6 @@ void canonicalize_pow(Canonicalize& c) {
   const DType base = c.graph[n.inputs[0]].dtype, exponent = c.graph[n.inputs[1]].dtype;
   if (base == exponent || base == DType::kUndefined || exponent == DType::kUndefined)
     return upgrade_legacy_broadcast(c);
-  const auto is_float = [](DType t) {
-    return t == DType::kFloat32 || t == DType::kFloat64 || t == DType::kFloat16 || t == DType::kBfloat16;
-  };
   if (is_float(base) || !is_float(exponent)) {
     const Tensor* constant = c.constant(1);
     if (constant && is_float(base) && constant->size() == 1) {
@@ -247,9 +241,7 @@ void canonicalize_pow(Canonicalize& c) {
 void canonicalize_mod(Canonicalize& c) {
   const std::vector<ValueId>& in = c.node.inputs;
   const DType type = c.graph[in[0]].dtype;
-  const bool is_float = type == DType::kFloat32 || type == DType::kFloat64 || type == DType::kFloat16 ||
-                        type == DType::kBfloat16;
-  if (!is_float || c.node.int_attribute("fmod", 0) != 0) return c.keep();
+  if (!is_float(type) || c.node.int_attribute("fmod", 0) != 0) return c.keep();
   if (c.version < 28)
     c.fail(ErrorCode::kInvalidModel, "fmod is 0, and before opset 28 that is for integers alone");
   const ValueId zero = c.constant_value(c.node.name + "_zero", scalar_of(type, 0));

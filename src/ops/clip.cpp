@@ -113,9 +113,7 @@ void canonicalize(Canonicalize& c) {
       const auto found = n.attributes.find(key);
       if (found == n.attributes.end()) continue;
       const float bound = n.float_attribute(key, 0);
-      Tensor tensor = type == DType::kFloat16   ? half(bound)
-                      : type == DType::kFloat64 ? Tensor::scalar(static_cast<double>(bound))
-                                                : Tensor::scalar(bound);
+      Tensor tensor = cast(Tensor::scalar(bound), type == DType::kUndefined ? DType::kFloat32 : type);
       n.inputs[at] = c.constant_value(n.name + "_" + key, std::move(tensor));
       n.attributes.erase(found);
     }

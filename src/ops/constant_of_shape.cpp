@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "ops/cast.h"
 #include "ops/known_range.h"
+#include "ops/moving.h"
 #include "ops/shape_arguments.h"
 
 namespace zp {
@@ -45,6 +47,15 @@ Kernel prepare(PrepareContext& c) {
   };
 }
 
+void canonicalize(Canonicalize& c) {
+  const auto value = c.node.attributes.find("value");
+  const auto* t = value == c.node.attributes.end() ? nullptr : std::get_if<Tensor>(&value->second);
+  const DType type = t ? t->dtype() : DType::kFloat32, bytes = unpacked(type);
+  if (bytes == type) return c.keep();
+  value->second = cast(*t, bytes);
+  keep_cast_to(c, type);
+}
+
 KnownRange range(const RangeContext& c) {
   const Tensor value = value_of(c.node);
   if (value.dtype() != DType::kFloat32) return {};
@@ -52,12 +63,13 @@ KnownRange range(const RangeContext& c) {
 }
 
 constexpr OpDef kConstantOfShape = {.name = "ConstantOfShape",
-                                    .opsets = "@o 9No 20b 21qQ 25pP",
+                                    .opsets = "@o 9No 20bG 21qQ 23m 24e 25pP",
                                     .since = 9,
                                     .types = "i",
                                     .infer = infer,
                                     .prepare = prepare,
-                                    .quant = {.why_float = "makes constants", .range = range}};
+                                    .quant = {.why_float = "makes constants", .range = range},
+                                    .canonicalize = canonicalize};
 const RegisterOps kRegistered({&kConstantOfShape});
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Conv, in one or two spatial dimensions.
+// Conv, in one to three spatial dimensions.
 #include "ops/conv.h"
 
 #include <algorithm>
@@ -39,10 +39,10 @@ std::vector<int64_t> per_dimension(const Node& node, std::string_view key, size_
 }  // namespace
 
 ConvAttributes ConvAttributes::read(const Node& node, size_t spatial) {
-  if (spatial < 1 || spatial > 2) {
+  if (spatial < 1 || spatial > 3) {
     throw_error(ErrorCode::kUnsupportedOperator,
                 {"convolutions with ", spatial, " spatial dimensions are not supported"},
-                {.hint = "one and two spatial dimensions are"});
+                {.hint = "one to three spatial dimensions are"});
   }
   ConvAttributes a;
   const std::string pad = node.string_attribute("auto_pad", "NOTSET");
@@ -88,7 +88,7 @@ ConvPads conv_pads(const ConvAttributes& a, size_t d, int64_t in, int64_t kernel
 void infer_conv(InferContext& c, size_t x, size_t w, DType type) {
   if (!c.shape(x)) return c.output(0, type);
   const SymShape& in = *c.shape(x);
-  c.require(in.size() >= 3, {"a convolution's input has 3 or 4 dimensions, not ", in});
+  c.require(in.size() >= 3, {"a convolution's input has 3 to 5 dimensions, not ", in});
   const size_t spatial = in.size() - 2;
   const ConvAttributes a = ConvAttributes::read(c.node(), spatial);
   const std::vector<int64_t> kernel_shape = c.node().ints_attribute("kernel_shape");
@@ -212,8 +212,8 @@ Product conv_product(const kernels::ConvGeometry& geometry, int64_t group, const
   for (int64_t g = 0; g < group; ++g) {
     const auto at = static_cast<std::ptrdiff_t>(g);
     ProductWeights w;
-    w.layout = kernels::WeightLayout::conv(columns, geometry.channels, geometry.kernel_height,
-                                           geometry.kernel_width);
+    w.layout = kernels::WeightLayout::conv(
+        columns, geometry.channels, geometry.kernel_depth * geometry.kernel_height, geometry.kernel_width);
     w.offset = at * group_weights;
     w.first_column = static_cast<int>(at) * columns;
     product.weights.push_back(w);
@@ -229,8 +229,8 @@ Product conv_product(const kernels::ConvGeometry& geometry, int64_t group, const
   return product;
 }
 
-bool is_depthwise(int64_t group, const Shape& input, const Shape& weights) {
-  return group > 1 && group == input.back() && weights[0] == group && weights[1] == 1;
+bool is_depthwise(const kernels::ConvGeometry& g, int64_t group, const Shape& input, const Shape& weights) {
+  return g.is_flat() && group > 1 && group == input.back() && weights[0] == group && weights[1] == 1;
 }
 
 namespace {
@@ -331,7 +331,7 @@ struct LinesScratch {
   LinesScratch(PrepareContext& c, uint64_t one_call, size_t packed_in_run) {
     const auto threads = static_cast<uint64_t>(std::max(1, c.threads()));
     const uint64_t calls = aligned(one_call) * threads;
-    const uint64_t total = calls + (packed_in_run > 0 ? packed_in_run + Tensor::kReadSlack : 0);
+    const uint64_t total = calls + (packed_in_run > 0 ? packed_in_run + kReadSlack : 0);
     if (total > std::numeric_limits<uint32_t>::max()) {  // of what a WebAssembly module has
       c.fail(ErrorCode::kOutOfMemory, "the padded lines of the input do not fit into memory",
              "use less padding or a smaller dilation");
@@ -418,13 +418,13 @@ Kernel integer_lines_conv(PrepareContext& c, const Lines& lines, Operand8 input,
 template <class Suits, class LinesKernel, class ProductKernel>
 Kernel by_kind(const kernels::ConvGeometry& g, int64_t group, const Shape& input, const Shape& weights,
                Suits&& suits_direct, LinesKernel&& lines, ProductKernel&& product) {
-  if (is_depthwise(group, input, weights)) {
+  if (is_depthwise(g, group, input, weights)) {
     DepthwiseLines depthwise{g};
     depthwise.conv.channels = static_cast<int>(g.pixel_stride);
     return lines(depthwise);
   }
   const kernels::DirectGeometry direct{g, int_of(group), int_of(weights[0] / group)};
-  return suits_direct(direct) ? lines(DirectLines{direct}) : product();
+  return g.is_flat() && suits_direct(direct) ? lines(DirectLines{direct}) : product();
 }
 
 }  // namespace

@@ -39,7 +39,7 @@ Kernel prepare_input(PrepareContext& c) {
   // `x` is what is made here; the geometry is that of the convolution forward.
   const Shape &dy = c.dims(0), &weights = c.dims(1), &x = c.out_dims(0);
   const kernels::ConvGeometry forward = conv_geometry(c.node(), x, weights, dy);
-  if (is_depthwise(group, x, weights)) return prepare_depthwise_input(c, forward);
+  if (is_depthwise(forward, group, x, weights)) return prepare_depthwise_input(c, forward);
   kernels::TransposedConvGeometry g;
   g.batch = forward.batch;
   g.in_height = forward.out_height;
@@ -56,6 +56,12 @@ Kernel prepare_input(PrepareContext& c) {
   g.pad_left = forward.pad_left;
   g.out_height = forward.in_height;
   g.out_width = forward.in_width;
+  g.in_depth = forward.out_depth;
+  g.kernel_depth = forward.kernel_depth;
+  g.stride_depth = forward.stride_depth;
+  g.dilation_depth = forward.dilation_depth;
+  g.pad_front = forward.pad_front;
+  g.out_depth = forward.in_depth;
   g.out_pixel_stride = int_of(x.back());
   check_parts(int64_t{g.phases()} * group);
   return float_product(c, transposed_conv_product(g, group, weights), {});
@@ -83,7 +89,7 @@ Kernel prepare_weight(PrepareContext& c) {
   const Shape weights = to_logical(c.out_dims(0));
   const Shape &x = c.dims(0), &dy = c.dims(1);
   const kernels::ConvGeometry g = conv_geometry(c.node(), x, weights, dy);
-  if (is_depthwise(group, x, weights)) return prepare_depthwise_weight(c, g);
+  if (is_depthwise(g, group, x, weights)) return prepare_depthwise_weight(c, g);
   check_parts(group);
   kernels::ConvWeightGradient gradient{g, int_of(weights[0] / group), int_of(dy.back())};
   // Pixels in pieces, the same with any number of threads, so that the sum has the same bits; where they are

@@ -1,4 +1,4 @@
-// ConvTranspose, in one or two spatial dimensions: each phase of the output is a convolution of its own.
+// ConvTranspose, in one to three spatial dimensions: each phase of the output is a convolution of its own.
 #include <algorithm>
 #include <memory>
 #include <optional>
@@ -37,7 +37,7 @@ Axis transposed_axis(const ConvAttributes& a, size_t d, int64_t in, int64_t kern
 void infer(InferContext& c) {
   if (!c.shape(0)) return c.output(0, c.dtype(0));
   const SymShape& in = *c.shape(0);
-  c.require(in.size() >= 3, {"a convolution's input has 3 or 4 dimensions, not ", in});
+  c.require(in.size() >= 3, {"a convolution's input has 3 to 5 dimensions, not ", in});
   const ConvAttributes a = ConvAttributes::read(c.node(), in.size() - 2);
   const std::vector<int64_t> kernel_shape = c.node().ints_attribute("kernel_shape");
   SymShape weights(in.size());
@@ -88,8 +88,9 @@ kernels::TransposedConvGeometry geometry_of(const Node& node, const Shape& input
   g.out_pixel_stride = int_of(output.back());
   set_window(g, a, input, weights, output,
              [&](size_t d) { return transposed_axis(a, d, input[d + 1], weights[d + 2]).pad_begin; });
-  int_of(element_count(Shape{weights[0], g.kernel_height, g.kernel_width}));
+  int_of(element_count(Shape{weights[0], g.kernel_depth, g.kernel_height, g.kernel_width}));
   check_parts(int64_t{g.stride_height} * g.stride_width);
+  check_parts(int64_t{g.stride_height} * g.stride_width * g.stride_depth);
   check_parts(int64_t{g.phases()} * a.group);
   return g;
 }
@@ -101,18 +102,18 @@ Product transposed_conv_product(const kernels::TransposedConvGeometry& g, int64_
   Product product;
   const int columns = int_of(weights[1]);
   const std::ptrdiff_t group_weights =
-      std::ptrdiff_t{g.channels} * columns * g.kernel_height * g.kernel_width;
+      std::ptrdiff_t{g.channels} * columns * g.kernel_depth * g.kernel_height * g.kernel_width;
   // Phases and their weights depend on the padding alone, not on the image.
-  product.cache_kind = "packed/" + std::to_string(g.pad_top) + "/" + std::to_string(g.pad_left);
+  product.cache_kind = "packed";
+  for (const int pad : {g.pad_front, g.pad_top, g.pad_left}) product.cache_kind += "/" + std::to_string(pad);
   product.channel_axis = 1;
   for (int phase = 0; phase < g.phases(); ++phase) {
     const kernels::TransposedConvPhase p = kernels::transposed_conv_phase(g, phase);
     for (int64_t i = 0; i < group; ++i) {
       const auto at = static_cast<std::ptrdiff_t>(i);
       ProductWeights w;
-      w.layout =
-          kernels::WeightLayout::transposed_conv(columns, g.channels, g.kernel_height, g.kernel_width, p);
-      w.offset = at * group_weights + kernels::WeightLayout::phase_offset(g.kernel_width, p);
+      w.layout = kernels::WeightLayout::transposed_conv(g, columns, p);
+      w.offset = at * group_weights + kernels::WeightLayout::phase_offset(g, p);
       w.first_column = static_cast<int>(at) * columns;
       ProductPart part;
       part.rows = p.conv.rows();
@@ -134,7 +135,8 @@ namespace {
 // the taps of a line give lies side by side, and they are the columns of one product instead of a phase each.
 std::optional<Product> product_of_tap_lines(const kernels::TransposedConvGeometry& g, int64_t group,
                                             const Shape& weights) {
-  const bool once = g.kernel_height == g.stride_height && g.kernel_width == g.stride_width &&
+  const bool once = g.in_depth == 1 && g.kernel_depth == 1 && g.out_depth == 1 &&
+                    g.kernel_height == g.stride_height && g.kernel_width == g.stride_width &&
                     g.dilation_height == 1 && g.dilation_width == 1 && g.pad_top == 0 && g.pad_left == 0 &&
                     g.out_height == g.in_height * g.stride_height &&
                     g.out_width == g.in_width * g.stride_width;

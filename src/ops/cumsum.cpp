@@ -1,4 +1,4 @@
-// CumSum: running sums along an axis.
+// CumSum and CumProd: running sums and products along an axis.
 #include <algorithm>
 
 #include "core/element_types.h"
@@ -18,6 +18,7 @@ void infer(InferContext& c) {
   infer_same(c);
 }
 
+template <bool kProduct>
 Kernel prepare(PrepareContext& c) {
   const Shape& x = c.dims(0);
   const std::vector<int64_t> given = prepared_integers(c, 1);
@@ -26,6 +27,7 @@ Kernel prepare(PrepareContext& c) {
     c.fail(ErrorCode::kShapeMismatch, "the axis is outside the tensor");
   const auto axis = static_cast<size_t>(c.axis(given[0], rank));
   kernels::CumulativeSum sum;
+  sum.product = kProduct;
   sum.exclusive = c.node().int_attribute("exclusive", 0) != 0;
   sum.reverse = c.node().int_attribute("reverse", 0) != 0;
   sum.length = x[axis];
@@ -50,9 +52,17 @@ constexpr OpDef kCumSum = {.name = "CumSum",
                            .since = 11,
                            .types = "Ti",
                            .infer = infer,
-                           .prepare = prepare,
+                           .prepare = prepare<false>,
                            .layout = any_layout};
-const RegisterOps kRegistered({&kCumSum});
+constexpr OpDef kCumProd = {.name = "CumProd",
+                            .inputs = "x axis",
+                            .opsets = "26FbiIlL",
+                            .since = 26,
+                            .types = "Ti",
+                            .infer = infer,
+                            .prepare = prepare<true>,
+                            .layout = any_layout};
+const RegisterOps kRegistered({&kCumSum, &kCumProd});
 
 }  // namespace
 }  // namespace zp

@@ -1,8 +1,6 @@
 // Expand: numpy's broadcast_to, except that the target may also be the smaller one.
 #include <algorithm>
 
-#include "core/grain.h"
-#include "kernels/movement/copy.h"
 #include "ops/gradient.h"
 #include "ops/moving.h"
 #include "ops/shape_arguments.h"
@@ -43,13 +41,7 @@ Kernel prepare_expand(PrepareContext& c) {
     in_stride *= size;
     out_stride *= out[i];
   }
-  const kernels::BoxCopy copy(box, element_bytes(c, 0));
-  return [copy](const RunContext& run) {
-    const int64_t grain = grain_for({.bytes = copy.outer_bytes()});
-    run.parallel_range(copy.outer(), grain, [&](int64_t begin, int64_t end) {
-      copy.run(run.inputs[0], run.outputs[0], begin, end);
-    });
-  };
+  return box_copy(box, element_bytes(c, 0));
 }
 
 void gradient(Gradient& g) {

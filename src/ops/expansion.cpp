@@ -32,6 +32,12 @@ ValueId add_length(Canonicalize& c, ValueId x, int64_t axis) {
   return c.add("Squeeze", {dims, add_ints(c, {0})});
 }
 
+ValueId add_rms_norm(Canonicalize& c, ValueId x, ValueId scale, float epsilon) {
+  const ValueId square = c.add("ReduceMean", {c.add("Mul", {x, x}), add_ints(c, {-1})});
+  const ValueId root = c.add("Sqrt", {c.add("Add", {square, c.number(epsilon)})});
+  return c.add("Mul", {c.add("Div", {x, root}), scale});
+}
+
 int64_t rank_of(const Canonicalize& c, size_t input) {
   const SymShape* shape = c.shape(input);
   if (!shape) {

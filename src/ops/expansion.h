@@ -19,6 +19,9 @@ ValueId add_split_heads(Canonicalize& c, ValueId x, int64_t heads);
 ValueId add_slice(Canonicalize& c, ValueId x, int64_t axis, int64_t begin, int64_t end, int64_t step = 1);
 // The length of dimension `axis`, a scalar.
 ValueId add_length(Canonicalize& c, ValueId x, int64_t axis);
+// x divided by the root of the mean of its squares along the last dimension, times `scale`: with what opset
+// 21 has.
+ValueId add_rms_norm(Canonicalize& c, ValueId x, ValueId scale, float epsilon);
 // The rank of an input. Throws kUnsupportedOperator where it is not known.
 int64_t rank_of(const Canonicalize& c, size_t input);
 // A dimension of an input, if it is known.

@@ -60,8 +60,7 @@ void expand_fast_gelu(Canonicalize& c) {
   c.finish("Gelu", {x}, {{"approximate", std::string(kTanh)}});
 }
 void expand_quick_gelu(Canonicalize& c) {  // x sigmoid(alpha x)
-  const ValueId alpha =
-      c.constant_value(c.node.name + "_alpha", Tensor::scalar(c.node.float_attribute("alpha", 1.702f)));
+  const ValueId alpha = c.number(c.node.float_attribute("alpha", 1.702f));
   const ValueId x = c.node.input(0);
   c.finish("Mul", {x, c.add("Sigmoid", {c.add("Mul", {x, alpha})})});
 }

@@ -18,8 +18,8 @@ int Gradient::rank_of(ValueId v) const {
   return static_cast<int>(shape->size());
 }
 
-int64_t Gradient::axis(std::string_view key, int64_t otherwise) const {
-  const int64_t given = node.int_attribute(key, otherwise);
+int64_t Gradient::axis(std::string_view key, int64_t fallback) const {
+  const int64_t given = node.int_attribute(key, fallback);
   return given < 0 ? given + rank(0) : given;
 }
 

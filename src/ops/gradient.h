@@ -37,7 +37,7 @@ class Gradient {
   int rank(size_t input) const { return rank_of(in(input)); }
   int rank_of(ValueId v) const;
   // An axis attribute, brought to [0, rank of input 0).
-  int64_t axis(std::string_view key, int64_t otherwise) const;
+  int64_t axis(std::string_view key, int64_t fallback) const;
 
   NewAttributes attributes() const;  // those of the node
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "ops/gradient.h"
+#include "ops/kinds.h"
 #include "ops/rewrite.h"
 #include "ops/unary.h"
 
@@ -11,6 +12,11 @@ namespace {
 Kernel alias(PrepareContext& c) {
   c.alias(0);
   return {};
+}
+
+bool same_item(BetweenContext& c) {
+  c.give(0, c.in(0));
+  return true;
 }
 
 // Without its second output (the mask) Dropout becomes Identity. The mask of inference is all true since
@@ -91,15 +97,19 @@ void gradient(Gradient& g) {
   if (g.wanted(0)) g.give(0, g.dy());
 }
 
+void respell(Respell& r) { need_kind(r, r.node.outputs[0], 14, 16); }
+
 const RegisterRewrite kRemoveIdentity({.name = "remove Identity", .apply = remove_identity, .order = -10});
 
 constexpr OpDef kIdentity = {.name = "Identity",
-                             .opsets = "7A 13b 21qQ 25pP",
+                             .opsets = "7A 13b 19G 21qQ 23m 24e 25pP",
                              .infer = infer_same,
                              .prepare = alias,
+                             .between = same_item,
                              .layout = any_layout,
                              .quant = {.kind = QuantRule::Kind::kSameScale},
                              .canonicalize = drop_consumed_inputs,
+                             .respell = respell,
                              .gradient = gradient};
 constexpr OpDef kDropout = {
     .name = "Dropout", .inputs = "data ratio? training_mode?", .canonicalize = canonicalize_dropout};

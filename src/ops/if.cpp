@@ -6,8 +6,8 @@
 #include <memory>
 #include <utility>
 
+#include "ops/kinds.h"
 #include "ops/op.h"
-#include "ops/respell.h"
 #include "ops/rewrite.h"
 
 namespace zp {
@@ -30,13 +30,7 @@ void give(InferContext& c, const Inferred& found) {
   if (found.size() != c.outputs()) {
     c.fail(ErrorCode::kInvalidModel, {"a branch has ", found.size(), " outputs, the node ", c.outputs()});
   }
-  for (size_t i = 0; i < found.size(); ++i) {
-    if (found[i].shape) {
-      c.output(i, found[i].dtype, *found[i].shape);
-    } else {
-      c.output(i, found[i].dtype);
-    }
-  }
+  for (size_t i = 0; i < found.size(); ++i) c.output(i, found[i]);
 }
 
 bool same(const Inferred& a, const Inferred& b) {
@@ -51,23 +45,19 @@ Inferred common(const Inferred& a, const Inferred& b) {
   Inferred both = a;
   for (size_t i = 0; i < a.size() && i < b.size(); ++i) {
     if (both[i].dtype == DType::kUndefined) both[i].dtype = b[i].dtype;
-    if (!a[i].shape || !b[i].shape || a[i].shape->size() != b[i].shape->size()) {
-      both[i].shape.reset();
-      continue;
-    }
-    for (size_t d = 0; d < a[i].shape->size(); ++d)
-      if ((*a[i].shape)[d] != (*b[i].shape)[d]) (*both[i].shape)[d] = Dim();
+    if (both[i].kind == ValueKind::kTensor) both[i].kind = b[i].kind;
+    both[i].shape = common_shape(a[i].shape, b[i].shape);
   }
   return both;
 }
 
 void infer_if(InferContext& c) {
   require_condition(c);
-  if (const Tensor* condition = c.constant(0)) return give(c, c.infer_subgraph(branch_for(*condition)));
+  if (const Tensor* condition = c.constant(0)) return give(c, c.infer_subgraph(branch_for(*condition), {}));
   std::optional<Inferred> branches[2];
   for (size_t i = 0; i < 2; ++i) {
     try {
-      branches[i] = c.infer_subgraph(i == 0 ? "then_branch" : "else_branch");
+      branches[i] = c.infer_subgraph(i == 0 ? "then_branch" : "else_branch", {});
     } catch (const Error& e) {
       // A branch may make no sense for these inputs, and then is not meant to run.
       if (e.code() == ErrorCode::kOutOfMemory || e.code() == ErrorCode::kInternal) throw;
@@ -75,7 +65,8 @@ void infer_if(InferContext& c) {
   }
   if (branches[0] && branches[1] && same(*branches[0], *branches[1])) return give(c, *branches[0]);
   // The shapes of the outputs depend on the condition.
-  if (const Tensor* condition = c.shape_argument(0)) return give(c, c.infer_subgraph(branch_for(*condition)));
+  if (const Tensor* condition = c.shape_argument(0))
+    return give(c, c.infer_subgraph(branch_for(*condition), {}));
   if (branches[0] && branches[1]) return give(c, common(*branches[0], *branches[1]));
   for (size_t i = 0; i < c.outputs(); ++i) c.output(i, DType::kUndefined);
 }
@@ -111,6 +102,24 @@ Kernel prepare_if(PrepareContext& c) {
   };
 }
 
+// Where a branch reads a sequence.
+bool run_branch(BetweenContext& c) {
+  if (c.tensor(0).dtype() != DType::kBool)
+    c.fail_input(0, ErrorCode::kInvalidModel, "the condition is not bool");
+  SubRun& branch = c.subgraph(branch_for(c.tensor(0)));
+  if (!c.state) {
+    branch.begin({});
+    c.state = std::make_unique<BetweenContext::State>();
+  }
+  if (!branch.advance()) return false;
+  if (branch.graph().outputs.size() != c.node().outputs.size()) {
+    c.fail(ErrorCode::kInvalidModel,
+           {"a branch has ", branch.graph().outputs.size(), " outputs, the node ", c.node().outputs.size()});
+  }
+  for (size_t i = 0; i < c.node().outputs.size(); ++i) c.give(i, branch.output(i));
+  return true;
+}
+
 // The branch that stands for the node, when the condition is known.
 std::optional<std::string_view> taken(const Tensor& condition) {
   if (condition.dtype() != DType::kBool) return std::nullopt;
@@ -135,14 +144,18 @@ bool inline_branch(RewriteContext& r) {
 }
 
 // Branches may give other shapes than each other since opset 11.
-void respell(Respell& r) { r.need(11); }
+void respell(Respell& r) {
+  r.need(11);
+  for (ValueId v : r.node.outputs) need_kind(r, v, 13, 16);
+}
 
 constexpr OpDef kIf = {
     .name = "If",
-    .opsets = "@o 7A 16b 21qQ 25pP",
+    .opsets = "@o 7A 16b 19G 21qQ 23m 24e 25pP",
     .types = "b",
     .infer = infer_if,
     .prepare = prepare_if,
+    .between = run_branch,
     .quant = {.why_float = "chooses between branches, whose layers are planned on their own"},
     .respell = respell,
     .taken = taken};

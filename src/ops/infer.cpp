@@ -15,21 +15,58 @@ const SymShape* GraphInferContext::shape(size_t i) const {
 }
 const Tensor* GraphInferContext::constant(size_t i) const { return graph_->constant(node_->input(i)); }
 
-std::vector<InferContext::Inferred> GraphInferContext::infer_subgraph(std::string_view attribute) const {
+ValueKind GraphInferContext::kind(size_t i) const {
+  return has_input(i) ? (*graph_)[node_->inputs[i]].kind : ValueKind::kTensor;
+}
+
+namespace {
+
+// What was found of a graph that was given something else.
+void forget_shapes(Graph& graph) {
+  for (const Node& node : graph.nodes) {
+    const OpDef* def = find_op(node.domain, node.op_type);
+    if (!def || !def->infer) continue;
+    for (ValueId v : node.outputs)
+      if (v != kNoValue) graph[v].shape.reset();
+    for (const auto& [key, attribute] : node.attributes)
+      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) forget_shapes(**sub);
+  }
+}
+
+}  // namespace
+
+std::vector<InferContext::Inferred> GraphInferContext::infer_subgraph(
+    std::string_view attribute, std::span<const Inferred> inputs) const {
   const Attribute* a = node_->attribute(attribute);
   const auto* sub = a ? std::get_if<std::shared_ptr<Graph>>(a) : nullptr;
   if (!sub) fail(ErrorCode::kInvalidModel, {"subgraph '", attribute, "' is missing"});
   Graph& inner = **sub;
+  if (inner.inputs.size() != inputs.size()) {
+    fail(ErrorCode::kInvalidModel,
+         {"subgraph '", attribute, "' has ", inner.inputs.size(), " inputs, and is given ", inputs.size()});
+  }
   for (const Capture& c : inner.captures) {
     const Value& from = (*graph_)[c.outer];
     Value& to = inner[c.inner];
     to.dtype = from.dtype;
     to.shape = from.shape;
+    to.kind = from.kind;
+  }
+  if (!inputs.empty()) forget_shapes(inner);
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    Value& to = inner[inner.inputs[i]];
+    if (inputs[i].dtype != DType::kUndefined) to.dtype = inputs[i].dtype;
+    to.shape = inputs[i].shape;
+    to.kind = inputs[i].kind;
   }
   infer_shapes(inner);
   std::vector<Inferred> found;
-  for (ValueId v : inner.outputs) found.push_back({inner[v].dtype, inner[v].shape});
+  for (ValueId v : inner.outputs) found.push_back({inner[v].dtype, inner[v].shape, inner[v].kind});
   return found;
+}
+
+void GraphInferContext::set_kind(size_t i, ValueKind kind) {
+  if (has_output(i)) (*graph_)[node_->outputs[i]].kind = kind;
 }
 
 void GraphInferContext::set_output(size_t i, DType dtype, std::optional<SymShape> shape,
@@ -56,12 +93,23 @@ void GraphInferContext::set_output(size_t i, DType dtype, std::optional<SymShape
   value.shape = std::move(shape);
 }
 
+namespace {
+
+void require_tensors(const OpDef& def, const InferContext& c) {
+  for (size_t i = 0; i < c.inputs() && !def.between; ++i)
+    if (c.kind(i) != ValueKind::kTensor)
+      c.fail(ErrorCode::kInvalidModel, {"input ", i, " is ", name_of(c.kind(i)), ", not a tensor"});
+}
+
+}  // namespace
+
 void infer_node(Graph& graph, const Node& node) {
   const OpDef* def = find_op(node.domain, node.op_type);
   if (!def || !def->infer) return;
   GraphInferContext context(graph, node);
   try {
     check_inputs(*def, context);
+    require_tensors(*def, context);
     def->infer(context);
   } catch (Error& e) {
     e.add_details({.node = node.name, .op = qualified_name(node)});
@@ -79,7 +127,7 @@ namespace {
 void collect_unsupported(const Graph& graph, bool certain, std::map<std::string, std::string>& found) {
   for (const Node& node : graph.nodes) {
     const OpDef* def = find_op(node.domain, node.op_type);
-    if (!def || !def->prepare) found.emplace(qualified_name(node), node.name);
+    if (!def || !def->runs()) found.emplace(qualified_name(node), node.name);
     if (certain && def && def->taken) continue;  // which branch runs, only the run decides
     for (const auto& [key, attribute] : node.attributes)
       if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))

@@ -22,10 +22,13 @@ class GraphInferContext : public InferContext {
   const SymShape* shape(size_t input) const override;
   const Tensor* constant(size_t input) const override;
   const Tensor* shape_argument(size_t input) const override { return constant(input); }
-  std::vector<Inferred> infer_subgraph(std::string_view attribute) const override;
+  std::vector<Inferred> infer_subgraph(std::string_view attribute,
+                                       std::span<const Inferred> inputs) const override;
+  ValueKind kind(size_t input) const override;
 
  protected:
   void set_output(size_t i, DType dtype, std::optional<SymShape> shape, std::optional<Tensor> value) override;
+  void set_kind(size_t i, ValueKind kind) override;
   Graph* graph_;
 };
 

@@ -10,6 +10,7 @@ namespace {
 
 KnownRange of_constant(const Tensor& t) {
   if (t.dtype() != DType::kFloat32 || t.size() == 0) return {};
+  const Glance glance(t);
   const std::span<const float> x = t.data<float>();
   float lo = x[0], hi = x[0], odd = 0;
   for (const float v : x) {

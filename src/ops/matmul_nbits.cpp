@@ -38,10 +38,7 @@ int64_t point_bytes(const Canonicalize& c, const Tensor& points, int64_t n, int6
   return row_bytes;
 }
 
-struct Blocks {
-  int64_t k, n, block, blocks;
-  int bits;
-};
+using Blocks = NBits;
 
 // B [K, N] as floats, for what DequantizeLinear cannot say: rows whose blocks are not side by side (g_idx
 // [K]: the block of each), and zero points [N, blocks] that are no integers.
@@ -135,31 +132,39 @@ void canonicalize(Canonicalize& c) {
       (c.node.input(4) != kNoValue && !groups)) {
     c.fail(ErrorCode::kUnsupportedOperator, "weights that are computed are not supported");
   }
-  const int64_t blocks = (k + block - 1) / block;
-  if (block * bits % 8 != 0 || codes->dtype() != DType::kUint8 ||
-      codes->size() != n * blocks * (block * bits / 8)) {
-    c.fail(ErrorCode::kInvalidModel, {"weights of shape ", codes->dims(), " do not fit N = ", n, ", K = ", k,
-                                      ", block_size = ", block});
-  }
-  if (scales->size() != n * blocks) {
-    c.fail(ErrorCode::kInvalidModel, {"scales of shape ", scales->dims(), " do not fit the weights"});
-  }
+  const Blocks layout{
+      .k = k, .n = n, .block = block, .blocks = (k + block - 1) / block, .bits = static_cast<int>(bits)};
+  const ValueId b = add_nbits(c, layout, c.graph[c.node.inputs[1]].name, *codes, *scales, points, groups);
+  if (c.node.input(5) == kNoValue) return c.finish("MatMul", {c.node.input(0), b});
+  const ValueId product = c.add("MatMul", {c.node.input(0), b});
+  c.finish("Add", {product, c.node.input(5)});
+}
 
+constexpr OpDef kMatMulNBits = {.domain = kMicrosoft,
+                                .name = "MatMulNBits",
+                                .inputs = "A B scales zero_points? g_idx? bias?",
+                                .canonicalize = canonicalize};
+const RegisterOps kRegistered({&kMatMulNBits});
+
+}  // namespace
+
+ValueId add_nbits(Canonicalize& c, const NBits& layout, const std::string& base, const Tensor& codes,
+                  const Tensor& scales, const Tensor* points, const Tensor* groups) {
+  const auto [k, n, block, blocks, bits] = layout;
+  if (block * bits % 8 != 0 || codes.dtype() != DType::kUint8 ||
+      codes.size() != n * blocks * (block * bits / 8)) {
+    c.fail(ErrorCode::kInvalidModel,
+           {"weights of shape ", codes.dims(), " do not fit N = ", n, ", K = ", k, ", block_size = ", block});
+  }
+  if (scales.size() != n * blocks) {
+    c.fail(ErrorCode::kInvalidModel, {"scales of shape ", scales.dims(), " do not fit the weights"});
+  }
   Graph& g = c.graph;
-  const std::string base = g[c.node.inputs[1]].name;
-  const auto finish = [&](ValueId b) {
-    if (c.node.input(5) == kNoValue) return c.finish("MatMul", {c.node.input(0), b});
-    const ValueId product = c.add("MatMul", {c.node.input(0), b});
-    c.finish("Add", {product, c.node.input(5)});
-  };
   const bool float_points = points && points->dtype() != DType::kUint8;
-  if (groups || float_points) {
-    const Blocks layout{.k = k, .n = n, .block = block, .blocks = blocks, .bits = static_cast<int>(bits)};
-    return finish(g.add_constant(base + "_floats", dequantized(c, layout, *codes, *scales, points, groups)));
-  }
-
-  if (bits == 8 && same_in_blocks(*scales, n, blocks) && (!points || same_in_blocks(*points, n, blocks)))
-    return finish(by_column(c, {k, n, block, blocks, 8}, base, *codes, *scales, points));
+  if (groups || float_points)
+    return g.add_constant(base + "_floats", dequantized(c, layout, codes, scales, points, groups));
+  if (bits == 8 && same_in_blocks(scales, n, blocks) && (!points || same_in_blocks(*points, n, blocks)))
+    return by_column(c, layout, base, codes, scales, points);
 
   // B as DequantizeLinear has it: [K, N], with scales [blocks, N].
   const DType type = bits == 8 ? DType::kUint8 : DType::kUint4;
@@ -169,10 +174,10 @@ void canonicalize(Canonicalize& c) {
   Tensor weights(type, {k, n}), zero_points(type, {blocks, n}), turned_scales(DType::kFloat32, {blocks, n});
   for (int64_t row = 0; row < n; ++row) {
     for (int64_t i = 0; i < k; ++i) {
-      put(weights, i * n + row, code_at(codes->raw(), row * blocks * block + i, static_cast<int>(bits)));
+      put(weights, i * n + row, code_at(codes.raw(), row * blocks * block + i, bits));
     }
   }
-  const std::vector<float> from = scales->floats();
+  const std::vector<float> from = scales.floats();
   for (int64_t row = 0; row < n; ++row) {
     for (int64_t b = 0; b < blocks; ++b) {
       turned_scales.mutable_data<float>()[static_cast<size_t>(b * n + row)] =
@@ -186,24 +191,15 @@ void canonicalize(Canonicalize& c) {
     const int64_t row_bytes = point_bytes(c, *points, n, blocks, bits);
     for (int64_t row = 0; row < n; ++row)
       for (int64_t b = 0; b < blocks; ++b)
-        put(zero_points, b * n + row, code_at(points->raw() + row * row_bytes, b, static_cast<int>(bits)));
+        put(zero_points, b * n + row, code_at(points->raw() + row * row_bytes, b, bits));
   }
 
-  const ValueId b = c.add("DequantizeLinear",
-                          {g.add_constant(base + "_blocks", std::move(weights)),
-                           g.add_constant(base + "_scales", std::move(turned_scales)),
-                           g.add_constant(base + "_zero_points", std::move(zero_points))},
-                          {{"axis", int64_t{0}}, {"block_size", block}});
-  finish(b);
+  return c.add("DequantizeLinear",
+               {g.add_constant(base + "_blocks", std::move(weights)),
+                g.add_constant(base + "_scales", std::move(turned_scales)),
+                g.add_constant(base + "_zero_points", std::move(zero_points))},
+               {{"axis", int64_t{0}}, {"block_size", block}});
 }
-
-constexpr OpDef kMatMulNBits = {.domain = kMicrosoft,
-                                .name = "MatMulNBits",
-                                .inputs = "A B scales zero_points? g_idx? bias?",
-                                .canonicalize = canonicalize};
-const RegisterOps kRegistered({&kMatMulNBits});
-
-}  // namespace
 
 bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool transposed, ValueId bias) {
   Graph& g = f.graph;
@@ -237,11 +233,14 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool transposed, ValueId bia
 
   // Codes are unsigned there: all move by as much as makes the least of them 0, or, where the zero points are
   // all the same, those the default. Four neighbouring integers are 2 bits.
-  const std::vector<int64_t> integers = weights->integers();
+  const Glance at_weights(*weights), at_scales(*scales);
+  std::vector<int16_t> integers(static_cast<size_t>(weights->size()));
+  for (size_t i = 0; i < integers.size(); ++i)
+    integers[i] = static_cast<int16_t>(weights->integer_at(static_cast<int64_t>(i)));
   const std::vector<int64_t> zeros = points ? points->integers() : std::vector<int64_t>{0};
   const auto [least, most] = std::minmax_element(integers.begin(), integers.end());
   const auto [lowest, highest] = std::minmax_element(zeros.begin(), zeros.end());
-  const int64_t from = std::min(*least, *lowest), to = std::max(*most, *highest);
+  const int64_t from = std::min<int64_t>(*least, *lowest), to = std::max<int64_t>(*most, *highest);
   const bool one_point = *lowest == *highest;
   int64_t bits = stored_bits, base = is_signed_integer(type) ? -(int64_t{1} << (bits - 1)) : 0;
   if (stored_bits == 4 && one_point && from >= *lowest - 2 && to < *lowest + 2) {
@@ -275,8 +274,9 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool transposed, ValueId bia
   }
   const bool default_points = one_point && *lowest - base == int64_t{1} << (bits - 1);
   const std::string name = g[b.quantized].name;
-  std::vector<ValueId> inputs{f.node.input(0), g.add_constant(name + "_nbits", std::move(codes)),
-                              g.add_constant(name + "_nbits_scales", std::move(turned_scales))};
+  std::vector<ValueId> inputs{
+      f.node.input(0), g.add_constant(name + "_nbits", kept_beside(*weights, std::move(codes))),
+      g.add_constant(name + "_nbits_scales", kept_beside(*weights, std::move(turned_scales)))};
   if (!default_points) inputs.push_back(g.add_constant(name + "_nbits_zero_points", std::move(zero_points)));
   // Its bias has the shape [N] and no other. What is not so is added behind it.
   ValueId added = bias;

@@ -53,7 +53,7 @@ void dynamic(Canonicalize& c) {
 constexpr OpDef kQLinearMatMul = {
     .name = "QLinearMatMul",
     .inputs = "a a_scale a_zero_point b b_scale b_zero_point y_scale y_zero_point",
-    .opsets = "10cC",
+    .opsets = "10cC 21G",
     .since = 10,
     .canonicalize = qlinear};
 constexpr OpDef kMatMulIntegerToFloat = {.domain = kMicrosoft,

@@ -169,8 +169,9 @@ void expand_lp(Canonicalize& c) {
   const ValueId axes = c.constant_value(c.node.name + "_axes", Tensor::of<int64_t>({1}, {axis}));
   const ValueId norm = c.add(p == 1 ? "ReduceL1" : "ReduceL2", {x, axes});
   // Zeros stay zeros: the norm of nothing but zeros is taken as the smallest number there is.
-  const ValueId least =
-      c.constant_value(c.node.name + "_least", Tensor::scalar(std::numeric_limits<float>::min()));
+  constexpr float kLeastHalf = 0x1p-24f;
+  const bool half = c.graph[x].dtype == DType::kFloat16;
+  const ValueId least = c.number(half ? kLeastHalf : std::numeric_limits<float>::min());
   c.finish("Div", {x, c.add("Max", {norm, least})});
 }
 
@@ -181,7 +182,7 @@ void expand_mean_variance(Canonicalize& c) {
                                         Tensor::of<int64_t>({static_cast<int64_t>(along.size())}, along));
   const ValueId centred = c.add("Sub", {x, c.add("ReduceMean", {x, axes})});
   const ValueId variance = c.add("ReduceMean", {c.add("Mul", {centred, centred}), axes});
-  const ValueId epsilon = c.constant_value(c.node.name + "_epsilon", Tensor::scalar(1e-9f));
+  const ValueId epsilon = c.number(1e-9f);
   c.finish("Div", {centred, c.add("Add", {c.add("Sqrt", {variance}), epsilon})});
 }
 
@@ -198,8 +199,7 @@ void expand_rms(Canonicalize& c) {
   const ValueId x = c.node.input(0);
   const ValueId axes = c.constant_value(c.node.name + "_axes",
                                         Tensor::of<int64_t>({static_cast<int64_t>(along.size())}, along));
-  const ValueId epsilon =
-      c.constant_value(c.node.name + "_epsilon", Tensor::scalar(c.node.float_attribute("epsilon", kEpsilon)));
+  const ValueId epsilon = c.number(c.node.float_attribute("epsilon", kEpsilon));
   const ValueId square = c.add("ReduceMean", {c.add("Mul", {x, x}), axes});
   const ValueId root = c.add("Sqrt", {c.add("Add", {square, epsilon})});
   c.finish("Mul", {c.add("Div", {x, root}), c.node.input(1)});
@@ -353,8 +353,8 @@ constexpr OpDef differentiable(OpDef def, void (*gradient)(Gradient&)) {
   return def;
 }
 
-constexpr OpDef with_gain(OpDef def, int gain, int shift) {
-  def.gain = gain, def.shift = shift;
+constexpr OpDef with_gamma(OpDef def, int gamma, int beta) {
+  def.gamma = gamma, def.beta = beta;
   return def;
 }
 
@@ -385,14 +385,14 @@ constexpr OpDef with_expand(OpDef def, void (*expand)(Canonicalize&)) {
 }
 
 constexpr OpDef kLayerNorm = with_expand(
-    with_gain(differentiable(
-                  normalization("LayerNormalization", "X Scale B?", "17Fb", infer_rows, prepare_rows<false>),
-                  rows_gradient<true>),
-              1, 2),
+    with_gamma(differentiable(
+                   normalization("LayerNormalization", "X Scale B?", "17Fb", infer_rows, prepare_rows<false>),
+                   rows_gradient<true>),
+               1, 2),
     spell_out_rows);
 constexpr OpDef kRmsNorm = {
     .name = "RMSNormalization", .inputs = "X scale", .since = 23, .canonicalize = expand_rms};
-constexpr OpDef kSimplified = with_gain(
+constexpr OpDef kSimplified = with_gamma(
     differentiable(
         normalization("SimplifiedLayerNormalization", "X scale", "7F", infer_rows, prepare_rows<true>),
         rows_gradient<false>),

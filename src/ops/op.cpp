@@ -134,6 +134,48 @@ void PrepareContext::fail(ErrorCode code, const Text& message, std::string_view 
   throw error;
 }
 
+// ---- BetweenContext
+
+void BetweenContext::fail(ErrorCode code, const Text& message, std::string_view hint) const {
+  Error error(code, message);
+  error.add_details({.node = node_->name, .op = qualified_name(*node_), .hint = hint});
+  throw error;
+}
+
+void BetweenContext::fail_input(size_t input, ErrorCode code, const Text& message) const {
+  Error error(code, message);
+  error.set_input(input);
+  error.add_details({.node = node_->name, .op = qualified_name(*node_)});
+  throw error;
+}
+
+Tensor BetweenContext::tensor(size_t i) const {
+  Item item = in(i);
+  if (!item.is_tensor()) {
+    fail_input(i, ErrorCode::kInvalidModel,
+               {"input ", i, " is ", item.is_sequence() ? "a sequence" : "nothing", ", not a tensor"});
+  }
+  return std::move(item.tensor);
+}
+
+std::shared_ptr<const Sequence> BetweenContext::sequence(size_t i) const {
+  Item item = in(i);
+  if (!item.is_sequence()) {
+    fail_input(i, ErrorCode::kInvalidModel,
+               {"input ", i, " is ", item.is_tensor() ? "a tensor" : "nothing", ", not a sequence"});
+  }
+  return std::move(item.sequence);
+}
+
+int64_t BetweenContext::scalar(size_t i) const {
+  const Tensor t = tensor(i);
+  if (t.size() != 1)
+    fail_input(i, ErrorCode::kShapeMismatch, {"input ", i, " has ", t.size(), " elements, not one"});
+  if (t.dtype() != DType::kInt64 && t.dtype() != DType::kInt32 && t.dtype() != DType::kBool)
+    fail_input(i, ErrorCode::kUnsupportedType, {"input ", i, " is ", name_of(t.dtype())});
+  return t.integer_at(0);
+}
+
 // ---- Canonicalize, Fold
 
 const SymShape* Canonicalize::shape(size_t input) const {
@@ -154,7 +196,9 @@ void Canonicalize::attribute_to_input(std::string_view key, size_t input) {
 }
 
 ValueId Canonicalize::number(float value) {
-  return constant_value(node.name + "_number", cast(Tensor::scalar(value), graph[node.inputs[0]].dtype));
+  const DType type = graph[node.inputs[0]].dtype;
+  return constant_value(node.name + "_number",
+                        cast(Tensor::scalar(value), type == DType::kUndefined ? DType::kFloat32 : type));
 }
 
 ValueId Canonicalize::add(std::string_view type, Ids inputs) { return add(type, inputs, {}); }
@@ -239,7 +283,7 @@ void check_inputs(const OpDef& def, const Node& node, int64_t version) {
       fail(i, {"input ", i, " (", name, ") is missing"});
     };
     if (const int64_t end = version_behind(word, '<'); end > 0 && version >= end) break;
-    const bool needed = !word.ends_with('?') && version >= version_behind(word, ':');
+    const bool needed = word.find('?') == std::string_view::npos && version >= version_behind(word, ':');
     if (needed) require();
     ++i;
     if (word.find('*') == std::string_view::npos) continue;
@@ -290,6 +334,14 @@ void check_inputs(const OpDef& def, const InferContext& c) {
 
 // ---- shared rules
 
+std::optional<SymShape> common_shape(const std::optional<SymShape>& a, const std::optional<SymShape>& b) {
+  if (!a || !b || a->size() != b->size()) return std::nullopt;
+  SymShape both = *a;
+  for (size_t d = 0; d < both.size(); ++d)
+    if (both[d] != (*b)[d]) both[d] = Dim();
+  return both;
+}
+
 void output_like(InferContext& c, size_t output, size_t input) {
   if (const SymShape* shape = c.shape(input)) {
     c.output(output, c.dtype(input), *shape);
@@ -298,7 +350,7 @@ void output_like(InferContext& c, size_t output, size_t input) {
   }
 }
 
-void infer_same(InferContext& c) { output_like(c, 0, 0); }
+void infer_same(InferContext& c) { c.output(0, c.input(0)); }
 
 void infer_broadcast(InferContext& c) {
   SymShape out;

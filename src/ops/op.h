@@ -26,6 +26,7 @@
 #include "core/dtype.h"
 #include "core/error.h"
 #include "core/function.h"
+#include "core/item.h"
 #include "core/parallel.h"
 #include "core/tensor.h"
 #include "core/text.h"
@@ -51,6 +52,7 @@ class InferContext {
   bool has_output(size_t i) const { return node_->output(i) != kNoValue; }
 
   virtual DType dtype(size_t input) const = 0;
+  virtual ValueKind kind(size_t) const { return ValueKind::kTensor; }
   virtual const SymShape* shape(size_t input) const = 0;   // nullptr: unknown
   virtual const Tensor* constant(size_t input) const = 0;  // nullptr: not known before the run
   // Like constant(), for values that decide a shape (the shape input of Reshape). In a plan, a value that
@@ -58,17 +60,28 @@ class InferContext {
   // before this node, and what is left is planned when the value is computed. When a model is only being
   // looked at, nullptr is possible: give the output no shape, or unknown dimensions.
   virtual const Tensor* shape_argument(size_t input) const = 0;
-  // Infers a subgraph attribute, giving dtype and shape of each of its outputs.
+  // Infers a subgraph attribute that is given `inputs` (a branch is given none): type and shape of each of
+  // its outputs.
   struct Inferred {
     DType dtype;
     std::optional<SymShape> shape;
+    ValueKind kind = ValueKind::kTensor;
   };
-  virtual std::vector<Inferred> infer_subgraph(std::string_view attribute) const = 0;
+  virtual std::vector<Inferred> infer_subgraph(std::string_view attribute,
+                                               std::span<const Inferred> inputs) const = 0;
 
   void output(size_t i, DType dtype, SymShape shape) { set_output(i, dtype, std::move(shape), {}); }
   void output(size_t i, DType dtype) {
     set_output(i, dtype, std::nullopt, {});
   }  // not even the rank is known
+  // What is no tensor has no shape.
+  void output(size_t i, const Inferred& found) {
+    set_output(i, found.dtype, found.kind == ValueKind::kTensor ? found.shape : std::nullopt, {});
+    set_kind(i, found.kind);
+  }
+  Inferred input(size_t i) const {
+    return {dtype(i), shape(i) ? std::optional(*shape(i)) : std::nullopt, kind(i)};
+  }
   // The output's value is known already (Shape, Size, ...).
   void output(size_t i, Tensor value) {
     SymShape shape = symbolic(value.dims());
@@ -78,7 +91,7 @@ class InferContext {
 
   // Shortcuts. rank(i): -1 when unknown. All throw errors that name the node.
   int rank(size_t input) const { return shape(input) ? static_cast<int>(shape(input)->size()) : -1; }
-  int64_t ints(std::string_view key, int64_t otherwise) const { return node_->int_attribute(key, otherwise); }
+  int64_t ints(std::string_view key, int64_t fallback) const { return node_->int_attribute(key, fallback); }
   // Brings an axis in [-rank, rank) to [0, rank).
   int axis(int64_t axis, int rank) const;
   [[noreturn]] void fail(ErrorCode code, const Text& message, std::string_view hint = {}) const;
@@ -91,6 +104,7 @@ class InferContext {
   explicit InferContext(const Node& node) : node_(&node) {}
   virtual void set_output(size_t i, DType dtype, std::optional<SymShape> shape,
                           std::optional<Tensor> value) = 0;
+  virtual void set_kind(size_t, ValueKind) {}
   const Node* node_;
 };
 
@@ -167,7 +181,7 @@ class RunFault {
 };
 
 // What a kernel sees when it runs. Pointers are aligned to at least the element and over-readable by
-// Tensor::kReadSlack.
+// kReadSlack.
 class RunContext {
  public:
   template <class T>
@@ -225,6 +239,52 @@ class SubPlan {
  public:
   virtual ~SubPlan() = default;
   virtual std::vector<TensorView> run(const std::vector<const std::byte*>& captured, ThreadPool* pool) = 0;
+};
+
+// A subgraph that an operator runs between plans, as often as it likes.
+class SubRun {
+ public:
+  virtual ~SubRun() = default;
+  virtual const Graph& graph() const = 0;
+  // Starts a run: `inputs` as the subgraph's. What it captures is there already.
+  virtual void begin(std::vector<Item> inputs) = 0;
+  // Goes on with it; false when the time is over. Then call it again.
+  virtual bool advance() = 0;
+  // After advance() gave true: an output of the subgraph, which owns what it holds.
+  virtual Item output(size_t i) const = 0;
+};
+
+// What an operator sees that runs between plans: whole values, and no kernel.
+class BetweenContext {
+ public:
+  virtual ~BetweenContext() = default;
+
+  const Node& node() const { return *node_; }
+  bool has_input(size_t i) const { return node_->input(i) != kNoValue; }
+  // Nothing where the input is absent.
+  virtual Item in(size_t i) const = 0;
+  // The input where it has to be a tensor, or a sequence. Throws kInvalidModel.
+  Tensor tensor(size_t i) const;
+  std::shared_ptr<const Sequence> sequence(size_t i) const;
+  // An input of one int32, int64 or bool. Throws kShapeMismatch, kUnsupportedType.
+  int64_t scalar(size_t i) const;
+  virtual void give(size_t output, Item item) = 0;
+
+  virtual SubRun& subgraph(std::string_view attribute) = 0;
+  // The time of this call is over: to return false soon.
+  virtual bool late() const = 0;
+  // What an operator keeps until its run is over; null when it begins.
+  struct State {
+    virtual ~State() = default;
+  };
+  std::unique_ptr<State> state;
+
+  [[noreturn]] void fail(ErrorCode code, const Text& message, std::string_view hint = {}) const;
+  [[noreturn]] void fail_input(size_t input, ErrorCode code, const Text& message) const;
+
+ protected:
+  explicit BetweenContext(const Node& node) : node_(&node) {}
+  const Node* node_;
 };
 
 // What an operator sees when a kernel is prepared: every shape is known. Dimensions are PHYSICAL: of a value
@@ -481,9 +541,10 @@ struct OpDef {
   //   "13cC"          since opset 13 with these types of input 0: f float32, d float64, h float16, b
   //   bfloat16,
   //                   c int8, s int16, i int32, l int64, C S I L the same unsigned, o bool, t string,
-  //                   q Q int4 and uint4, p P int2 and uint2; F for fdh, N for F and all 8 to 64 bit
-  //                   integers, A for N, o and t. The first says since when there is the operator at all, 7
-  //                   for "always".
+  //                   q Q int4 and uint4, p P int2 and uint2, j J k K float8e4m3fn, float8e4m3fnuz,
+  //                   float8e5m2, float8e5m2fnuz, m float4e2m1, e float8e8m0; F for fdh, N for F and all 8 to
+  //                   64 bit integers, A for N, o and t, G for jJkK. The first says since when there is the
+  //                   operator at all, 7 for "always".
   //   "@1", "@o"      first of all: types are those of input 1, of the output
   //   "mode=DCR:11"   the attribute came with opset 11; before, it was as if it had this value (without "=":
   //   0;
@@ -503,6 +564,11 @@ struct OpDef {
   // Chooses a kernel for concrete shapes, types, layouts, quantized edges. Null for operators that only
   // canonicalize.
   Kernel (*prepare)(PrepareContext&) = nullptr;
+  // For operators whose outputs nobody knows the shapes of before they ran (Loop), and for those of sequences
+  // and optionals: runs the node, between the plan that makes its inputs and the one that reads its outputs.
+  // True: all outputs are given; false: time is over, and it is called again. With `prepare` too (Identity):
+  // where an input is no tensor.
+  bool (*between)(BetweenContext&) = nullptr;
   // Null: logical.
   LayoutRule (*layout)(const InferContext&) = nullptr;
   // With these quantized edges (PrepareContext::quant, out_quant), is there an integer kernel? Asked before
@@ -519,6 +585,7 @@ struct OpDef {
   bool homogeneous = false;  // works on each element alone, and f(s x) = s f(x) for positive s
   bool broadcasts =
       false;  // inputs broadcast like numpy's (layout kAny then extends lower ranks with leading ones)
+  bool reads_bits = false;   // a float of another width would be another input: half precision stays
   bool fuses_clamp = false;  // prepare() honours PrepareContext::clamp()
   // This node as a clamp of its input (Relu, Clip with constant bounds), so that the node before can absorb
   // it.
@@ -529,7 +596,7 @@ struct OpDef {
 
   // Inputs that multiply and shift each channel (the last dimension) of output 0, last of all that is done to
   // it: a normalization's. A factor of the output can go into them when they are constants.
-  int gain = -1, shift = -1;
+  int gamma = -1, beta = -1;
   // Inputs that training moves where they are constants, besides gain, shift and those that `quant` names.
   QuantRule::Inputs weights = {}, biases = {};
 
@@ -552,6 +619,8 @@ struct OpDef {
   // Adds the nodes that compute the gradients of the inputs from those of the outputs. Null: not
   // differentiable.
   void (*gradient)(Gradient&) = nullptr;
+
+  bool runs() const { return prepare || between; }  // it does not only canonicalize
 };
 
 // Definitions are constants: what is registered is where they are.
@@ -559,6 +628,9 @@ class RegisterOps {
  public:
   explicit RegisterOps(std::initializer_list<const OpDef*> ops);
 };
+
+// What holds for both.
+std::optional<SymShape> common_shape(const std::optional<SymShape>& a, const std::optional<SymShape>& b);
 
 // nullptr when no file in ops/ handles the operator.
 const OpDef* find_op(std::string_view domain, std::string_view name);

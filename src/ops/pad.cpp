@@ -233,7 +233,7 @@ void pads_to_inputs(Canonicalize& c) {  // attributes before opset 11
                          cast(Tensor::scalar(value), type == DType::kUndefined ? DType::kFloat32 : type));
   }
   if (c.node.input(1) == kNoValue) c.fail(ErrorCode::kInvalidModel, "there are no pads");
-  c.keep();
+  keep_unpacked(c, {0, 2});
 }
 
 // A Pad with zeros in front of a Conv becomes that Conv's own pads; of an AveragePool too, if it counts its
@@ -317,7 +317,7 @@ std::string_view why_not(const InferContext& c) {
 
 constexpr OpDef kPad = {.name = "Pad",
                         .inputs = "data pads:11 constant_value? axes?",
-                        .opsets = "7F 11cCsSiIlL 13otb 21qQ 25pP",
+                        .opsets = "7F 11cCsSiIlL 13otb 21qQG 23m 24e 25pP",
                         .types = "TiTi",
                         .infer = infer_pad,
                         .prepare = prepare_pad,

@@ -3,6 +3,7 @@
 // run the rest.
 #include <algorithm>
 #include <functional>
+#include <utility>
 
 #include "core/grain.h"
 #include "kernels/elementwise/quantize.h"
@@ -246,18 +247,150 @@ void bring_to(Canonicalize& c, size_t i, DType type) {
   if (const Tensor* constant = c.constant(i)) {
     input = c.constant_value(c.graph[input].name + "_cast", cast(*constant, type));
   } else {
-    input = c.add("Cast", {input}, {{"to", static_cast<int64_t>(type)}});
+    const ValueId from = input;
+    input = c.add("Cast", {from}, {{"to", static_cast<int64_t>(type)}});
+    c.graph[input].dtype = type;
+    c.graph[input].shape = c.graph[from].shape;
   }
 }
 
+// ---- types that no kernel here has
+
+NewAttributes to(DType type) { return {{"to", static_cast<int64_t>(type)}}; }
+
+// Pairs to small floats are spelled in Cast, Div and Mul, with scales that broadcast: along blocks, values
+// have a dimension more. Then weights are floats once the model is prepared, and every rule for floats holds.
+class SmallFloatPair {
+ public:
+  explicit SmallFloatPair(Canonicalize& c) : c_(c), block_(c.node.int_attribute("block_size", 0)) {
+    const SymShape* scale = c.shape(1);
+    if (block_ == 0 && scale && (scale->empty() || (scale->size() == 1 && (*scale)[0] == Dim(1)))) return;
+    const SymShape* x = c.shape(0);
+    if (!scale || !x) fail("scales and values of unknown shape");
+    rank_ = static_cast<int64_t>(x->size());
+    axis_ = c.node.int_attribute("axis", 1);
+    if (axis_ < -rank_ || axis_ >= rank_ || block_ < 0)
+      c.fail(ErrorCode::kShapeMismatch, {"axis ", axis_, " or block_size ", block_, " do not fit ", *x});
+    if (axis_ < 0) axis_ += rank_;
+    const Dim length = (*x)[static_cast<size_t>(axis_)];
+    if (block_ == 0) {
+      if (scale->size() != 1 || (length.known() && (*scale)[0].known() && length != (*scale)[0]))
+        c.fail(ErrorCode::kShapeMismatch, {"scales ", *scale, " do not fit ", *x});
+      return;
+    }
+    if (!length.known() || length.value() % block_ != 0) fail("blocks that are cut off");
+    SymShape expected = *x;
+    expected[static_cast<size_t>(axis_)] = Dim(length.value() / block_);
+    if (*scale != expected)
+      c.fail(ErrorCode::kShapeMismatch, {"scales ", *scale, " do not fit ", *x, " in blocks of ", block_});
+    // Dimensions before the blocks are copied (0); behind them, one may be unknown (-1).
+    bool unknown = false;
+    for (int64_t d = 0; d < rank_; ++d) {
+      const Dim& dim = (*x)[static_cast<size_t>(d)];
+      if (d > axis_ && !dim.known() && std::exchange(unknown, true)) fail("unknown dimensions behind blocks");
+      const int64_t same = d < axis_ ? 0 : dim.known() ? dim.value() : -1;
+      whole_.push_back(same);
+      if (d == axis_) blocks_.push_back(length.value() / block_);
+      blocks_.push_back(d == axis_ ? block_ : same);
+    }
+  }
+
+  ValueId in_blocks(ValueId x) { return block_ > 0 ? reshaped(x, blocks_) : x; }
+  ValueId whole(ValueId y) { return block_ > 0 ? reshaped(y, whole_) : y; }
+  // A scale or zero point, as `type`.
+  ValueId factor(size_t input, DType type) {
+    bring_to(c_, input, type);
+    const ValueId v = c_.node.inputs[input];
+    const int64_t first = axis_ + 1, behind = block_ > 0 ? first + 1 : rank_;
+    if (first >= behind) return v;
+    std::vector<int64_t> axes;
+    for (int64_t a = first; a < behind; ++a) axes.push_back(block_ > 0 ? a : a - axis_);
+    return c_.add("Unsqueeze", {v, integers(axes)});
+  }
+  // Whether there is a zero point that moves anything.
+  bool shifts() const {
+    if (c_.node.input(2) == kNoValue) return false;
+    const Tensor* zero = c_.constant(2);
+    return !zero || !std::ranges::all_of(zero->floats(), [](float z) { return z == 0; });
+  }
+
+ private:
+  [[noreturn]] void fail(std::string_view what) {
+    c_.fail(ErrorCode::kUnsupportedOperator, {"small floats with ", what, " are not supported"});
+  }
+  ValueId integers(const std::vector<int64_t>& list) {
+    return c_.constant_value(c_.node.name + "_list",
+                             Tensor::of<int64_t>({static_cast<int64_t>(list.size())}, list));
+  }
+  ValueId reshaped(ValueId v, const std::vector<int64_t>& dims) {
+    return c_.add("Reshape", {v, integers(dims)});
+  }
+
+  Canonicalize& c_;
+  int64_t block_, rank_ = 0, axis_ = 0;
+  std::vector<int64_t> blocks_, whole_;  // dimensions of values
+};
+
+// y = Cast(x / scale + zero point)
+void quantize_to_small_float(Canonicalize& c, DType type, DType computed) {
+  SmallFloatPair pair(c);
+  ValueId y = c.add("Div", {pair.in_blocks(c.node.inputs[0]), pair.factor(1, computed)});
+  if (pair.shifts()) y = c.add("Add", {y, pair.factor(2, computed)});
+  NewAttributes attributes = to(type);
+  attributes.emplace_back("saturate", c.node.int_attribute("saturate", 1));
+  c.finish("Cast", {pair.whole(y)}, std::move(attributes));
+}
+
+// y = (Cast(x) - zero point) * scale
+void dequantize_small_float(Canonicalize& c, DType type) {
+  SmallFloatPair pair(c);
+  bring_to(c, 0, type);
+  ValueId x = pair.in_blocks(c.node.inputs[0]);
+  if (pair.shifts()) x = c.add("Sub", {x, pair.factor(2, type)});
+  const ValueId y = c.add("Mul", {x, pair.factor(1, type)});
+  c.finish("Identity", {pair.whole(y)});
+}
+
+bool is_2_bit(DType type) { return type == DType::kInt2 || type == DType::kUint2; }
+
+// Rounded to 8 bits, cut off at the range of 2.
+void quantize_to_2_bits(Canonicalize& c, DType type) {
+  const DType wide = type == DType::kInt2 ? DType::kInt8 : DType::kUint8;
+  if (c.node.input(2) != kNoValue) bring_to(c, 2, wide);
+  c.node.attributes.insert_or_assign("output_dtype", static_cast<int64_t>(wide));
+  Node quantize = c.node;
+  quantize.outputs = {c.graph.add_value(c.graph[c.node.outputs[0]].name + "_wide", wide)};
+  const ValueId q = quantize.outputs[0];
+  c.nodes.push_back(std::move(quantize));
+  const IntegerRange range = integer_range(type);
+  const auto bound = [&](int32_t value) {
+    return c.constant_value(c.node.name + "_bound", cast(Tensor::scalar<int64_t>(value), wide));
+  };
+  const ValueId cut = c.add("Clip", {q, bound(range.min), bound(range.max)});
+  c.finish("Cast", {cut}, to(type));
+}
+
+DType type_of(const Canonicalize& c, size_t input) {
+  const ValueId v = c.node.input(input);
+  return v == kNoValue ? DType::kUndefined : c.graph[v].dtype;
+}
+
 // Opset 23 lets values, scales and the division have types of their own (int32 values were always allowed);
-// before, and in memory, all have that of the scales.
+// before, and in memory, all have that of the scales. Scales that are powers of two (opset 24) get another.
 void canonicalize_quantize(Canonicalize& c) {
   const auto precision = static_cast<DType>(c.node.int_attribute("precision", 0));
   c.node.attributes.erase("precision");
-  const DType type = precision == DType::kUndefined ? c.graph[c.node.inputs[1]].dtype : precision;
+  DType type = precision == DType::kUndefined ? type_of(c, 1) : precision;
+  if (type != DType::kUndefined && (is_small_float(type) || !is_float(type)))
+    type = bits_of(type_of(c, 0)) == 16 ? type_of(c, 0) : DType::kFloat32;
   if (type != DType::kUndefined)
     for (size_t i : {size_t{0}, size_t{1}}) bring_to(c, i, type);
+  const auto given = static_cast<DType>(c.node.int_attribute("output_dtype", 0));
+  const DType quantized = c.node.input(2) == kNoValue ? given : type_of(c, 2);
+  if (is_2_bit(quantized)) return quantize_to_2_bits(c, quantized);
+  if (is_small_float(quantized) && type != DType::kUndefined)
+    return quantize_to_small_float(c, quantized, type);
+  c.node.attributes.erase("saturate");
   c.keep();
 }
 
@@ -265,7 +398,21 @@ void canonicalize_quantize(Canonicalize& c) {
 void canonicalize_dequantize(Canonicalize& c) {
   const auto type = static_cast<DType>(c.node.int_attribute("output_dtype", 0));
   c.node.attributes.erase("output_dtype");
-  const DType scale = c.graph[c.node.inputs[1]].dtype;
+  DType scale = type_of(c, 1);
+  if (is_small_float(scale)) {
+    if (type == DType::kUndefined)
+      c.fail(ErrorCode::kInvalidModel,
+             {"scales of type ", name_of(scale), " need an output_dtype, which there is not"});
+    bring_to(c, 1, type);
+    scale = type;
+  }
+  if (is_small_float(type_of(c, 0)) && scale != DType::kUndefined)
+    return dequantize_small_float(c, type == DType::kUndefined ? scale : type);
+  if (is_2_bit(type_of(c, 0))) {
+    const DType four = type_of(c, 0) == DType::kInt2 ? DType::kInt4 : DType::kUint4;
+    bring_to(c, 0, four);
+    if (c.node.input(2) != kNoValue) bring_to(c, 2, four);
+  }
   if (type == DType::kUndefined || type == scale || scale == DType::kUndefined) return c.keep();
   Node dequantize = c.node;
   const ValueId y = c.graph.add_value(c.graph[c.node.outputs[0]].name + "_wide");
@@ -303,9 +450,10 @@ void respell_quantize(Respell& r) {
 void respell_dequantize(Respell& r) { respell(r, r.dtype(0)); }
 
 // com.microsoft's forms came before ai.onnx had per-axis scales and 16-bit types; they say the same.
+template <void (*kCanonicalize)(Canonicalize&)>
 void to_standard(Canonicalize& c) {
   c.node.domain.clear();
-  c.keep();
+  kCanonicalize(c);
 }
 
 constexpr OpDef kQuantize = {.name = "QuantizeLinear",
@@ -321,7 +469,7 @@ constexpr OpDef kQuantize = {.name = "QuantizeLinear",
                              .respell = respell_quantize};
 constexpr OpDef kDequantize = {.name = "DequantizeLinear",
                                .inputs = "x x_scale x_zero_point?",
-                               .opsets = "10cCi 21sSqQ 25pP block_size:21",
+                               .opsets = "10cCi 19G 21sSqQ 23m 25pP block_size:21",
                                .since = 10,
                                .types = "TUT",
                                .infer = infer_dequantize,
@@ -340,11 +488,11 @@ constexpr OpDef kDynamic = {.name = "DynamicQuantizeLinear",
 constexpr OpDef kMicrosoftQuantize = {.domain = kMicrosoft,
                                       .name = "QuantizeLinear",
                                       .inputs = "x y_scale y_zero_point?",
-                                      .canonicalize = to_standard};
+                                      .canonicalize = to_standard<canonicalize_quantize>};
 constexpr OpDef kMicrosoftDequantize = {.domain = kMicrosoft,
                                         .name = "DequantizeLinear",
                                         .inputs = "x x_scale x_zero_point?",
-                                        .canonicalize = to_standard};
+                                        .canonicalize = to_standard<canonicalize_dequantize>};
 const RegisterOps kRegistered({&kQuantize, &kDequantize, &kDynamic, &kMicrosoftQuantize,
                                &kMicrosoftDequantize});
 

@@ -181,7 +181,7 @@ Recurrent::Weights Recurrent::weights(const PrepareContext& c, size_t input, std
   w.skipped = skipped;
   w.all = element_count(c.dims(input)) / directions;
   w.layout = layout;
-  w.bytes = kernels::round_up(kernels::packed_float_weights_bytes(layout), Tensor::kAlignment);
+  w.bytes = kernels::round_up(kernels::packed_float_weights_bytes(layout), kAlignment);
   if (const Tensor* weights = c.constant(input)) {
     struct Packed {
       std::shared_ptr<std::byte> storage;

@@ -24,7 +24,7 @@ class ScratchPieces {
  public:
   size_t reserve(size_t bytes) {
     const size_t at = total_;
-    total_ += kernels::round_up(bytes + Tensor::kReadSlack, Tensor::kAlignment);
+    total_ += kernels::round_up(bytes + kReadSlack, kAlignment);
     return at;
   }
   size_t floats(int64_t count) { return reserve(static_cast<size_t>(count) * sizeof(float)); }

@@ -150,7 +150,7 @@ bool merge(RewriteContext& r) {
 const RegisterRewrite kMerge({.name = "merge two reshapes", .apply = merge});
 constexpr OpDef kReshape = {.name = "Reshape",
                             .inputs = "data shape:5",
-                            .opsets = "7A 13b 21qQ 25pP allowzero:14",
+                            .opsets = "7A 13b 19G 21qQ 23m 24e 25pP allowzero:14",
                             .types = "Ti",
                             .infer = infer_reshape,
                             .prepare = alias,
@@ -159,7 +159,7 @@ constexpr OpDef kReshape = {.name = "Reshape",
                             .canonicalize = shape_to_input,
                             .gradient = gradient};
 constexpr OpDef kFlatten = {.name = "Flatten",
-                            .opsets = "7F 9cCsSiIlLot 13b 21qQ 25pP axis<0:11",
+                            .opsets = "7F 9cCsSiIlLot 13b 21qQG 23m 24e 25pP axis<0:11",
                             .infer = infer_flatten,
                             .prepare = alias,
                             .layout = flatten_layout,

@@ -10,11 +10,14 @@ namespace {
 
 // The letters of OpDef::opsets.
 constexpr std::pair<char, DType> kLetters[] = {
-    {'f', DType::kFloat32}, {'d', DType::kFloat64}, {'h', DType::kFloat16}, {'b', DType::kBfloat16},
-    {'c', DType::kInt8},    {'C', DType::kUint8},   {'s', DType::kInt16},   {'S', DType::kUint16},
-    {'i', DType::kInt32},   {'I', DType::kUint32},  {'l', DType::kInt64},   {'L', DType::kUint64},
-    {'o', DType::kBool},    {'t', DType::kString},  {'q', DType::kInt4},    {'Q', DType::kUint4},
-    {'p', DType::kInt2},    {'P', DType::kUint2}};
+    {'f', DType::kFloat32},        {'d', DType::kFloat64},        {'h', DType::kFloat16},
+    {'b', DType::kBfloat16},       {'c', DType::kInt8},           {'C', DType::kUint8},
+    {'s', DType::kInt16},          {'S', DType::kUint16},         {'i', DType::kInt32},
+    {'I', DType::kUint32},         {'l', DType::kInt64},          {'L', DType::kUint64},
+    {'o', DType::kBool},           {'t', DType::kString},         {'q', DType::kInt4},
+    {'Q', DType::kUint4},          {'p', DType::kInt2},           {'P', DType::kUint2},
+    {'j', DType::kFloat8E4M3FN},   {'J', DType::kFloat8E4M3FNUZ}, {'k', DType::kFloat8E5M2},
+    {'K', DType::kFloat8E5M2FNUZ}, {'m', DType::kFloat4E2M1},     {'e', DType::kFloat8E8M0}};
 
 bool lists(std::string_view letters, DType type) {
   for (const auto& [letter, is] : kLetters) {
@@ -23,6 +26,7 @@ bool lists(std::string_view letters, DType type) {
     const bool number = real || std::string_view("cCsSiIlL").find(letter) != std::string_view::npos;
     const auto has = [&](char c) { return letters.find(c) != std::string_view::npos; };
     return has(letter) || (has('F') && real) || (has('N') && number) ||
+           (has('G') && std::string_view("jJkK").find(letter) != std::string_view::npos) ||
            (has('A') && (number || letter == 'o' || letter == 't'));
   }
   return false;

@@ -1,8 +1,30 @@
 // RotaryEmbedding (ai.onnx and com.microsoft): pairs of numbers of each head are rotated by angles that grow
 // with the position (Su et al. 2021). It becomes slices, products and sums.
-#include "ops/expansion.h"
+#include "ops/rotary_embedding.h"
 
 namespace zp {
+
+std::vector<ValueId> rotated_parts(Canonicalize& c, ValueId x, const Rotation& r) {
+  const auto angles = [&](ValueId table) {
+    if (r.positions != kNoValue) table = c.add("Gather", {table, r.positions});
+    return c.add("Unsqueeze", {table, add_ints(c, {r.heads_axis})});
+  };
+  const ValueId cosine = angles(r.cosines), sine = angles(r.sines);
+  const ValueId a = r.neighbours ? add_slice(c, x, 3, 0, r.size, 2) : add_slice(c, x, 3, 0, r.size / 2),
+                b = r.neighbours ? add_slice(c, x, 3, 1, r.size, 2) : add_slice(c, x, 3, r.size / 2, r.size);
+  ValueId real = c.add("Sub", {c.add("Mul", {a, cosine}), c.add("Mul", {b, sine})});
+  ValueId imaginary = c.add("Add", {c.add("Mul", {a, sine}), c.add("Mul", {b, cosine})});
+  std::vector<ValueId> parts = {real, imaginary};
+  if (r.neighbours) {
+    real = c.add("Unsqueeze", {real, add_ints(c, {4})});
+    imaginary = c.add("Unsqueeze", {imaginary, add_ints(c, {4})});
+    const ValueId pairs = c.add("Concat", {real, imaginary}, {{"axis", int64_t{-1}}});
+    parts = {c.add("Reshape", {pairs, add_ints(c, {0, 0, 0, r.size})})};
+  }
+  if (!r.whole) parts.push_back(add_slice(c, x, 3, r.size, std::numeric_limits<int64_t>::max()));
+  return parts;
+}
+
 namespace {
 
 struct Inputs {
@@ -41,26 +63,15 @@ void expand(Canonicalize& c, const Inputs& at) {
         c.add("Range", {add_int(c, 0), add_length(c, n.inputs[0], rank - 2), add_int(c, 1)});
     positions = c.add("Unsqueeze", {c.add("Add", {steps, positions}), add_ints(c, {0})});
   }
-  const auto angles = [&](size_t input) {
-    ValueId table = n.inputs[input];
-    if (positions != kNoValue) table = c.add("Gather", {table, positions});
-    return c.add("Unsqueeze", {table, add_ints(c, {of_heads})});
-  };
-  const ValueId cosine = angles(at.cosines), sine = angles(at.sines);
-
-  const bool neighbours = n.int_attribute("interleaved", 0) != 0;
-  const ValueId a = neighbours ? add_slice(c, x, 3, 0, rotated, 2) : add_slice(c, x, 3, 0, rotated / 2),
-                b = neighbours ? add_slice(c, x, 3, 1, rotated, 2) : add_slice(c, x, 3, rotated / 2, rotated);
-  ValueId real = c.add("Sub", {c.add("Mul", {a, cosine}), c.add("Mul", {b, sine})});
-  ValueId imaginary = c.add("Add", {c.add("Mul", {a, sine}), c.add("Mul", {b, cosine})});
   const NewAttributes last = {{"axis", int64_t{-1}}};
-  std::vector<ValueId> parts = {real, imaginary};
-  if (neighbours) {
-    real = c.add("Unsqueeze", {real, add_ints(c, {4})});
-    imaginary = c.add("Unsqueeze", {imaginary, add_ints(c, {4})});
-    parts = {c.add("Reshape", {c.add("Concat", {real, imaginary}, last), add_ints(c, {0, 0, 0, rotated})})};
-  }
-  if (!whole) parts.push_back(add_slice(c, x, 3, rotated, std::numeric_limits<int64_t>::max()));
+  const std::vector<ValueId> parts = rotated_parts(c, x,
+                                                   {.cosines = n.inputs[at.cosines],
+                                                    .sines = n.inputs[at.sines],
+                                                    .positions = positions,
+                                                    .heads_axis = of_heads,
+                                                    .size = rotated,
+                                                    .whole = whole,
+                                                    .neighbours = n.int_attribute("interleaved", 0) != 0});
   if (rank == 4) return c.finish("Concat", parts, last);
   c.finish("Reshape", {c.add("Concat", parts, last), add_ints(c, {0, 0, -1})});
 }

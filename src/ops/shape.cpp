@@ -55,13 +55,13 @@ Kernel prepare_size(PrepareContext& c) { return write({element_count(c.dims(0))}
 LayoutRule reads_any(const InferContext&) { return LayoutRule::kReadsAny; }
 
 constexpr OpDef kShape = {.name = "Shape",
-                          .opsets = "7A 13b 21qQ 25pP end=:15 start:15",
+                          .opsets = "7A 13b 19G 21qQ 23m 24e 25pP end=:15 start:15",
                           .infer = infer_shape,
                           .prepare = prepare_shape,
                           .layout = reads_any,
                           .quant = {.why_float = "gives dimensions, not activations"}};
 constexpr OpDef kSize = {.name = "Size",
-                         .opsets = "7A 13b 21qQ 25pP",
+                         .opsets = "7A 13b 19G 21qQ 23m 24e 25pP",
                          .infer = infer_size,
                          .prepare = prepare_size,
                          .layout = reads_any,

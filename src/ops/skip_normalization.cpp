@@ -32,11 +32,8 @@ void expand_skip_simplified(Canonicalize& c) {
   refuse_output(c, 1, "mean");
   refuse_output(c, 2, "inv_std_var");
   const ValueId sum = sum_of(c, 3);
-  // Divided by the root of the mean of squares, with what opset 21 has.
-  const ValueId square = c.add("ReduceMean", {c.add("Mul", {sum, sum}), add_ints(c, {-1})});
-  const ValueId epsilon = c.number(c.node.float_attribute("epsilon", kEpsilon));
-  const ValueId root = c.add("Sqrt", {c.add("Add", {square, epsilon})});
-  c.finish("Mul", {c.add("Div", {sum, root}), c.node.inputs[2]});
+  add_rms_norm(c, sum, c.node.inputs[2], c.node.float_attribute("epsilon", kEpsilon));
+  gives_output(c, 0);
 }
 
 // Inputs: ids and segment ids [batch, steps]; tables of words, positions and segments; scale, shift; a mask

@@ -2,8 +2,6 @@
 #include <algorithm>
 #include <limits>
 
-#include "core/grain.h"
-#include "kernels/movement/copy.h"
 #include "ops/gradient.h"
 #include "ops/moving.h"
 #include "ops/respell.h"
@@ -107,15 +105,7 @@ Kernel prepare_slice(PrepareContext& c) {
     c.alias(0);
     return {};
   }
-  const kernels::BoxCopy copy(box, bytes);
-  const int64_t offset = first * static_cast<int64_t>(bytes);
-  return [copy, offset](const RunContext& run) {
-    const std::byte* in = run.inputs[0] + offset;
-    std::byte* to = run.outputs[0];
-    const int64_t grain = grain_for({.bytes = copy.outer_bytes()});
-    run.parallel_range(copy.outer(), grain,
-                       [&](int64_t begin, int64_t end) { copy.run(in, to, begin, end); });
-  };
+  return box_copy(box, bytes, first);
 }
 
 void bounds_to_inputs(Canonicalize& c) {  // attributes before opset 10

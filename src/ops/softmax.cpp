@@ -9,15 +9,45 @@
 #include "ops/known_range.h"
 #include "ops/product/qdq.h"
 #include "ops/respell.h"
+#include "ops/softmax.h"
 #include "ops/unary.h"
 
 namespace zp {
-namespace {
 
 void infer_softmax(InferContext& c) {
   if (c.shape(0)) c.axis(c.ints("axis", -1), std::max(1, c.rank(0)));
   infer_same(c);
 }
+
+namespace {
+
+// `name` over all dimensions from `axis` on, as opsets before 13 mean it. Gives the output value.
+ValueId flattened(Canonicalize& c, std::string_view name, ValueId x, int64_t axis) {
+  const SymShape* shape = c.node.input(0) == kNoValue ? nullptr : c.shape(0);
+  const auto rank = shape ? static_cast<int64_t>(shape->size()) : int64_t{-1};
+  const NewAttributes last{{"axis", int64_t{-1}}};
+  if (axis == -1 || (rank > 0 && axis == rank - 1)) return c.add(name, {x}, last);
+  const ValueId y = c.add(name, {c.add("Flatten", {x}, {{"axis", axis}})}, last);
+  return c.add("Reshape", {y, c.add("Shape", {x})});
+}
+
+}  // namespace
+
+void canonicalize_softmax(Canonicalize& c) {
+  if (c.version >= 13) return c.keep();
+  flattened(c, c.node.op_type, c.node.input(0), c.node.int_attribute("axis", 1));
+  c.nodes.back().outputs = {c.node.output(0)};
+  c.nodes.back().name = c.node.name;
+}
+
+void respell_softmax(Respell& r) {
+  if (!r.before(13)) return;
+  const int64_t axis = r.node.int_attribute("axis", -1), last = r.rank(0) - 1;
+  if (last < 0 || (axis != -1 && axis != last)) return r.need(13);
+  r.node.attributes.insert_or_assign("axis", last);
+}
+
+namespace {
 
 // One position of `length` elements that are `stride` apart: few models compute probabilities in double.
 void softmax_double(const double* x, double* y, int64_t length, int64_t stride, bool logarithm) {
@@ -78,52 +108,17 @@ Kernel prepare(PrepareContext& c) {
   };
 }
 
-// `name` over all dimensions from `axis` on, as opsets before 13 mean it: on a matrix, where that is not one
-// dimension. Gives the output value; the last node is finished by the caller when `last`.
-template <const char* kName>
-ValueId flattened(Canonicalize& c, ValueId x, int64_t axis, bool finish) {
-  const SymShape* shape = c.node.input(0) == kNoValue ? nullptr : c.shape(0);
-  const auto rank = shape ? static_cast<int64_t>(shape->size()) : int64_t{-1};
-  const bool one_dimension = axis == -1 || (rank > 0 && (axis == rank - 1 || axis == -1));
-  const std::vector<std::pair<std::string, Attribute>> last{{"axis", int64_t{-1}}};
-  if (one_dimension) {
-    if (!finish) return c.add(kName, {x}, last);
-    c.finish(kName, {x}, last);
-    return kNoValue;
-  }
-  const ValueId matrix = c.add("Flatten", {x}, {{"axis", axis}});
-  const ValueId y = c.add(kName, {matrix}, last);
-  const ValueId dims = c.add("Shape", {x});
-  if (!finish) return c.add("Reshape", {y, dims});
-  c.finish("Reshape", {y, dims});
-  return kNoValue;
-}
-
-template <const char* kName>
-void canonicalize(Canonicalize& c) {
-  if (c.version >= 13) return c.keep();
-  flattened<kName>(c, c.node.input(0), c.node.int_attribute("axis", 1), true);
-}
-
-// Before opset 13 it worked on all dimensions from the axis on.
-void respell(Respell& r) {
-  if (!r.before(13)) return;
-  const int64_t axis = r.node.int_attribute("axis", -1), last = r.rank(0) - 1;
-  if (last < 0 || (axis != -1 && axis != last)) return r.need(13);
-  r.node.attributes.insert_or_assign("axis", last);
-}
-
 // com.microsoft: X, X_scale, x_zero_point, y_scale, y_zero_point; attribute `opset` says which Softmax is
 // meant.
-constexpr char kSoftmaxName[] = "Softmax", kLogSoftmaxName[] = "LogSoftmax",
-               kQLinearName[] = "QLinearSoftmax";
+constexpr std::string_view kSoftmaxName = "Softmax", kLogSoftmaxName = "LogSoftmax",
+                           kQLinearName = "QLinearSoftmax";
 
 void expand_qlinear(Canonicalize& c) {
   const Node& n = c.node;
   const int64_t opset = n.int_attribute("opset", 13), axis = n.int_attribute("axis", -1);
   const ValueId x = c.add("DequantizeLinear", {n.input(0), n.input(1), n.input(2)});
   const ValueId y =
-      opset < 13 ? flattened<kSoftmaxName>(c, x, axis, false) : c.add(kSoftmaxName, {x}, {{"axis", axis}});
+      opset < 13 ? flattened(c, kSoftmaxName, x, axis) : c.add(kSoftmaxName, {x}, {{"axis", axis}});
   c.finish("QuantizeLinear", {y, n.input(3), n.input(4)});
 }
 
@@ -151,7 +146,7 @@ void gradient(Gradient& g) {
 }
 
 constexpr OpDef softmax(std::string_view name, std::string_view opsets, Kernel (*prepare)(PrepareContext&),
-                        void (*canonicalize)(Canonicalize&), bool (*fold)(Fold&), void (*gradient)(Gradient&),
+                        bool (*fold)(Fold&), void (*gradient)(Gradient&),
                         KnownRange (*range)(const RangeContext&)) {
   return {.name = name,
           .opsets = opsets,
@@ -162,17 +157,16 @@ constexpr OpDef softmax(std::string_view name, std::string_view opsets, Kernel (
                     .why_float = "Softmax needs more than 8 bits on its input and output",
                     .range = range},
           .half = {.drowns = true},
-          .canonicalize = canonicalize,
-          .respell = respell,
+          .canonicalize = canonicalize_softmax,
+          .respell = respell_softmax,
           .fold = fold,
           .gradient = gradient};
 }
 
-constexpr OpDef kSoftmax = softmax(kSoftmaxName, "7F 13b", prepare<false>, canonicalize<kSoftmaxName>,
-                                   fold_qlinear, gradient<false>, always_within<0, 1>);
-constexpr OpDef kLogSoftmax =
-    softmax(kLogSoftmaxName, "7F 13b", prepare<true>, canonicalize<kLogSoftmaxName>, nullptr, gradient<true>,
-            [](const RangeContext&) { return KnownRange{.hi = 0}; });
+constexpr OpDef kSoftmax =
+    softmax(kSoftmaxName, "7F 13b", prepare<false>, fold_qlinear, gradient<false>, always_within<0, 1>);
+constexpr OpDef kLogSoftmax = softmax(kLogSoftmaxName, "7F 13b", prepare<true>, nullptr, gradient<true>,
+                                      [](const RangeContext&) { return KnownRange{.hi = 0}; });
 constexpr OpDef kQLinearSoftmax = {.domain = kMicrosoft,
                                    .name = kQLinearName,
                                    .inputs = "X X_scale x_zero_point? y_scale y_zero_point?",

@@ -121,7 +121,7 @@ void respell(Respell& r) {
 const RegisterRewrite kCancel({.name = "Squeeze and Unsqueeze that cancel", .apply = cancel});
 constexpr OpDef kSqueeze = {.name = "Squeeze",
                             .inputs = "data axes?",
-                            .opsets = "7A 13b 21qQ 25pP",
+                            .opsets = "7A 13b 21qQG 23m 24e 25pP",
                             .types = "Ti",
                             .infer = infer<squeezed>,
                             .prepare = alias,
@@ -132,7 +132,7 @@ constexpr OpDef kSqueeze = {.name = "Squeeze",
                             .gradient = gradient};
 constexpr OpDef kUnsqueeze = {.name = "Unsqueeze",
                               .inputs = "data axes:13",
-                              .opsets = "7A 13b 21qQ 25pP",
+                              .opsets = "7A 13b 21qQG 23m 24e 25pP",
                               .types = "Ti",
                               .infer = infer<unsqueezed>,
                               .prepare = alias,

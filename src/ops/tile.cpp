@@ -2,8 +2,6 @@
 #include <algorithm>
 
 #include "core/decimal.h"
-#include "core/grain.h"
-#include "kernels/movement/copy.h"
 #include "ops/moving.h"
 #include "ops/shape_arguments.h"
 
@@ -41,13 +39,7 @@ Kernel prepare_tile(PrepareContext& c) {
     in_stride *= in[i];
     out_stride *= out[i];
   }
-  const kernels::BoxCopy copy(box, element_bytes(c, 0));
-  return [copy](const RunContext& run) {
-    const int64_t grain = grain_for({.bytes = copy.outer_bytes()});
-    run.parallel_range(copy.outer(), grain, [&](int64_t begin, int64_t end) {
-      copy.run(run.inputs[0], run.outputs[0], begin, end);
-    });
-  };
+  return box_copy(box, element_bytes(c, 0));
 }
 
 // Before opset 6 there was a number of tiles along one axis, both as inputs.

@@ -127,12 +127,13 @@ void gradient(Gradient& g) {
 const RegisterRewrite kMerge({.name = "merge two transpositions", .apply = merge});
 const RegisterRewrite kPassFunction({.name = "function between two transpositions", .apply = pass_function});
 constexpr OpDef kTranspose = {.name = "Transpose",
-                              .opsets = "7A 13b 21qQ 25pP",
+                              .opsets = "7A 13b 21qQG 23m 24e 25pP",
                               .infer = infer_transpose,
                               .prepare = prepare_transpose,
                               .layout = transpose_layout,
                               .moved_axis = moved_axis,
                               .quant = {.kind = QuantRule::Kind::kSameScale},
+                              .canonicalize = [](Canonicalize& c) { keep_unpacked(c, {0}); },
                               .gradient = gradient};
 const RegisterOps kRegistered({&kTranspose});
 

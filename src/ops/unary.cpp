@@ -8,6 +8,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "core/elements.h"
 #include "core/grain.h"
 #include "kernels/elementwise/wide.h"
 #include "ops/gradient.h"
@@ -26,18 +27,20 @@ Kernel prepare_unary(PrepareContext& c, kernels::Unary f, kernels::UnaryParamete
       });
     };
   }
-  if (c.dtype(0) != DType::kFloat16) fail_type(c);
+  const DType type = c.dtype(0);
+  if (!is_float(type) || is_small_float(type)) fail_type(c);
   return [=](const RunContext& r) {
     r.parallel_range(count, grain_for({.work = 1}), [&](int64_t begin, int64_t end) {
-      constexpr int64_t kPiece = 512;
+      constexpr int64_t kPiece = 128;
+      double wide[kPiece];
       float piece[kPiece];
-      const uint16_t* x = r.in<uint16_t>(0);
-      uint16_t* y = r.out<uint16_t>(0);
       for (int64_t i = begin; i < end; i += kPiece) {
         const int64_t n = std::min(kPiece, end - i);
-        for (int64_t k = 0; k < n; ++k) piece[k] = half_to_float(x[i + k]);
+        load_elements(r.inputs[0], type, i, n, wide);
+        std::copy_n(wide, n, piece);
         kernels::unary(f, parameters, piece, piece, static_cast<size_t>(n));
-        for (int64_t k = 0; k < n; ++k) y[i + k] = float_to_half(piece[k]);
+        std::copy_n(piece, n, wide);
+        store_elements(wide, r.outputs[0], type, i, n);
       }
     });
   };
@@ -166,6 +169,13 @@ Kernel prepare_float_test(PrepareContext& c, FloatTest test) {
   };
 }
 
+// Of a small float, what it means is tested.
+void canonicalize_test(Canonicalize& c) {
+  if (is_small_float(c.graph[c.node.inputs[0]].dtype))
+    c.node.inputs[0] = c.add("Cast", {c.node.inputs[0]}, {{"to", static_cast<int64_t>(DType::kFloat32)}});
+  c.keep();
+}
+
 Kernel prepare_is_nan(PrepareContext& c) { return prepare_float_test(c, {.nan = true}); }
 
 Kernel prepare_is_inf(PrepareContext& c) {
@@ -261,14 +271,18 @@ constexpr OpDef kAcoshOp = smooth("Acosh", "9F 22b", prepare<kAcosh>);
 constexpr OpDef kAtanhOp = smooth("Atanh", "9F 22b", prepare<kAtanh>);
 
 constexpr OpDef exact(std::string_view name, std::string_view opsets, void (*infer)(InferContext&),
-                      Kernel (*prepare)(PrepareContext&)) {
-  return {
-      .name = name, .opsets = opsets, .infer = infer, .prepare = prepare, .layout = any_layout, .quant = {}};
+                      Kernel (*prepare)(PrepareContext&), void (*canonicalize)(Canonicalize&) = nullptr) {
+  return {.name = name,
+          .opsets = opsets,
+          .infer = infer,
+          .prepare = prepare,
+          .layout = any_layout,
+          .canonicalize = canonicalize};
 }
 constexpr OpDef kNotOp = exact("Not", "7o", infer_same, prepare_not);
 constexpr OpDef kBitwiseNotOp = exact("BitwiseNot", "18cCsSiIlL", infer_same, prepare_bitwise_not);
-constexpr OpDef kIsNaNOp = exact("IsNaN", "9F 13b", infer_bool, prepare_is_nan);
-constexpr OpDef kIsInfOp = exact("IsInf", "10fd 20hb", infer_bool, prepare_is_inf);
+constexpr OpDef kIsNaNOp = exact("IsNaN", "9F 13b 20G", infer_bool, prepare_is_nan, canonicalize_test);
+constexpr OpDef kIsInfOp = exact("IsInf", "10fd 20hbG", infer_bool, prepare_is_inf, canonicalize_test);
 const RegisterOps kRegistered({&kExpOp,   &kLogOp,   &kSqrtOp,  &kReciprocalOp, &kErfOp,  &kAbsOp,
                                &kNegOp,   &kFloorOp, &kCeilOp,  &kRoundOp,      &kSignOp, &kSinOp,
                                &kCosOp,   &kTanOp,   &kAsinOp,  &kAcosOp,       &kAtanOp, &kSinhOp,

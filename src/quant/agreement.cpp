@@ -159,10 +159,8 @@ class Agreement::Impl {
         ++o.other_shapes;
         continue;
       }
-      const bool is_float = x.dtype() == DType::kFloat32 || x.dtype() == DType::kFloat16 ||
-                            x.dtype() == DType::kFloat64 || x.dtype() == DType::kBfloat16;
       o.add(floats_of(x, reference_integers_, o.name), floats_of(y, candidate_integers_, o.name), x.dims(),
-            is_float || reference_integers_.contains(o.name));
+            is_float(x.dtype()) || reference_integers_.contains(o.name));
     }
     ++samples_;
   }

@@ -62,6 +62,8 @@ class Checked : public Stage {
 
   bool wants_samples() const override { return step_ == Step::kCollect; }
   void begin_sample(std::vector<runtime::Feed> feeds) override { keeper_.take(std::move(feeds)); }
+  bool wants_next() const override { return keeper_.wants_next(); }
+  void skip_sample() override { keeper_.skip(); }
   bool enough() const override { return keeper_.enough(); }
   void end_samples() override {
     samples_ = keeper_.release();

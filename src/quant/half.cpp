@@ -43,7 +43,7 @@ bool is_half_slot(const Graph& graph, const OpDef& def, const Node& node, size_t
 
 // By ONNX's text, up to the opset of files. Rows of operators with other types are about those.
 bool takes_half(const OpDef& def) {
-  if (!def.domain.empty() || def.role != QdqRole::kNone) return false;
+  if (!def.domain.empty() || def.role != QdqRole::kNone || !def.prepare) return false;
   const auto half = takes_since(def, DType::kFloat16);
   return half ? *half <= kOpset : !takes_since(def, DType::kFloat32);
 }
@@ -113,7 +113,7 @@ class HalfPlanner {
     if (p_.precision(i).activations == DType::kUndefined) keep(i, "kept in float by its own precision");
     if (!concerns(i)) return keep(i, "works on integers already (shapes, indices)");
     if (!takes_half(def)) keep(i, "its operator has no form for float16");
-    if (def.half.fine) keep(i, "it is a function of an angle, of which float16 keeps too little");
+    if (def.half.fine) keep(i, "small differences of its inputs count, of which float16 keeps too little");
     for (size_t k = 0; k < n.inputs.size(); ++k) {
       const ValueId v = n.inputs[k];
       if (v != kNoValue && graph()[v].dtype == DType::kUndefined)
@@ -156,6 +156,7 @@ class HalfPlanner {
     ConstantFacts& f = it->second;
     if (!added) return f;
     const Tensor& t = *graph().constant(v);
+    const Glance glance(t);
     double signal = 0, noise = 0;
     for (const float x : t.data<float>()) {
       if (!std::isfinite(x)) {
@@ -504,14 +505,16 @@ class Halver {
 
   // What is beyond float16 is a mask here.
   Tensor narrow(const Tensor& t) {
-    const auto [it, added] = tensors_.try_emplace({t.raw(), t.dims()});
+    const auto [it, added] = tensors_.try_emplace({t.identity(), t.dims()});
     if (!added) return it->second.second;
+    const Glance glance(t);
     Tensor half(DType::kFloat16, t.dims());
     auto* to = reinterpret_cast<uint16_t*>(half.mutable_raw());
     for (const float v : t.data<float>())
       *to++ = float_to_half(std::isfinite(v) && v < -kLargestHalf ? kMasked : v);
-    it->second = {t, half};
-    return half;
+    it->second = {t, kept_beside(t, std::move(half))};
+    it->second.first.forget();
+    return it->second.second;
   }
 
   void convert(Level& level, Node node) {
@@ -599,7 +602,7 @@ class Halver {
   const HalfPlans& plans_;
   bool half_inputs_, half_outputs_;
   // By the memory and dimensions of the float32 tensor, which is kept with its twin.
-  std::map<std::pair<const std::byte*, Shape>, std::pair<Tensor, Tensor>> tensors_;
+  std::map<std::pair<const void*, Shape>, std::pair<Tensor, Tensor>> tensors_;
 };
 
 }  // namespace

@@ -28,14 +28,14 @@ class Hoist {
 
  private:
   // What is dequantized, and how: constants by their memory.
-  using Key = std::tuple<const std::byte*, Shape, const std::byte*, int64_t, int64_t>;
+  using Key = std::tuple<const void*, Shape, const void*, int64_t, int64_t>;
 
   static std::optional<Key> key_of(const Graph& graph, const Node& node) {
     if (!is_dequantize(node)) return std::nullopt;
     const Tensor *integers = graph.constant(node.input(0)), *scale = graph.constant(node.input(1));
     if (!integers || !scale || (node.input(2) != kNoValue && !graph.constant(node.input(2))))
       return std::nullopt;
-    return Key{integers->raw(), integers->dims(), scale->raw(), node.int_attribute("axis", 1),
+    return Key{integers->identity(), integers->dims(), scale->identity(), node.int_attribute("axis", 1),
                node.int_attribute("block_size", 0)};
   }
 

@@ -18,6 +18,8 @@ class LayerwiseStage : public Stage {
   bool advance(double milliseconds) final;
   bool wants_samples() const final { return !layers_.empty() && !float_; }
   void begin_sample(std::vector<runtime::Feed> feeds) final { keeper_.take(std::move(feeds)); }
+  bool wants_next() const final { return keeper_.wants_next(); }
+  void skip_sample() final { keeper_.skip(); }
   bool enough() const final { return keeper_.enough(); }
   void end_samples() final;
   size_t done() const final { return at_; }

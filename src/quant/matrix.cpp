@@ -14,7 +14,7 @@ kernels::WeightLayout layout_of(int64_t depth, int64_t columns, bool transposed)
 }
 
 std::vector<float> transposed(const std::vector<float>& x, int64_t rows, int64_t columns) {
-  std::vector<float> out(x.size() + Tensor::kReadSlack);
+  std::vector<float> out(x.size() + kReadSlack);
   for (int64_t r = 0; r < rows; ++r)
     for (int64_t c = 0; c < columns; ++c)
       out[static_cast<size_t>(c * rows + r)] = x[static_cast<size_t>(r * columns + c)];

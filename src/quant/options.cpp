@@ -168,6 +168,17 @@ constexpr Option kRows[] = {
      .more = ZP_MORE("By default the lowest that can say the result, so that old runtimes take it: see "
                      "`QuantizeReport.opset`. One that is too low is an error which names a node that needs more."),
      .min = 7, .max = 28, .otherwise = "the lowest that can say the result"},
+    {.name = "externalData", .group = OptionGroup::kFile, .kind = OptionKind::kFlag, .title = "Weights beside the model",
+     .sentence = "Weights lie in files of their own beside the model.",
+     .more = ZP_MORE("toFiles() then gives `model.onnx`, `model.onnx_data` and, beyond `chunkSize`, `model.onnx_data_1`, "
+                     "...: names that Transformers.js and others look for. A model that would be larger than 2 GiB is "
+                     "always written so, unless this is `false`: then it is an error."),
+     .otherwise = "for models that one file cannot hold"},
+    {.name = "chunkSize", .group = OptionGroup::kFile, .kind = OptionKind::kBytes, .title = "Largest file of weights",
+     .sentence = "The most that a file of weights takes, in bytes or as '500MB'.",
+     .more = ZP_MORE("What does not fit goes into a further one. A tensor is never divided: a larger one has a file of "
+                     "its own."),
+     .otherwise = "2 GiB less 64 KiB"},
 };
 // clang-format on
 

@@ -48,36 +48,47 @@ class Placement::Pool {
   };
   const Entry& quantized(const Tensor& weight, const WeightSpec& spec) {
     const auto [it, added] =
-        entries_.try_emplace({weight.raw(), weight.dims(), spec.dtype, spec.grouping.axis,
+        entries_.try_emplace({weight.identity(), weight.dims(), spec.dtype, spec.grouping.axis,
                               spec.grouping.block_size, spec.min_scale});
     Entry& e = it->second;
     if (added) {
       e.weight = weight;
       e.quantized = quantize_weight(weight, spec);
+      for (Tensor* made : {&e.quantized.integers, &e.quantized.scale, &e.quantized.zero_point})
+        *made = kept_beside(weight, std::move(*made));
       e.zero_point = e.quantized.zero_point.defined()
                          ? e.quantized.zero_point
                          : Tensor(stored_as(spec.dtype), e.quantized.scale.dims());
+      e.weight.forget();
     }
     return e;
   }
   const Tensor& half(const Tensor& weight) {
-    Halves& h = halves_[{weight.raw(), weight.dims()}];
+    Halves& h = halves_[{weight.identity(), weight.dims()}];
     if (!h.half.defined()) {
       h.weight = weight;
       h.half = Tensor(DType::kFloat16, weight.dims());
       auto* to = reinterpret_cast<uint16_t*>(h.half.mutable_raw());
+      const Glance glance(weight);
       for (float v : weight.data<float>()) *to++ = float_to_half(v);
+      h.half = kept_beside(weight, std::move(h.half));
+      h.weight.forget();
     }
     return h.half;
+  }
+
+  // Gives back the memory of what lies in files.
+  void forget_files() const {
+    for (const auto& [key, e] : entries_) e.quantized.scale.forget();
   }
 
  private:
   struct Halves {
     Tensor weight, half;
   };
-  using Key = std::tuple<const std::byte*, Shape, DType, int, int64_t, std::vector<float>>;
+  using Key = std::tuple<const void*, Shape, DType, int, int64_t, std::vector<float>>;
   std::map<Key, Entry> entries_;
-  std::map<std::pair<const std::byte*, Shape>, Halves> halves_;
+  std::map<std::pair<const void*, Shape>, Halves> halves_;
 };
 
 Placement::Placement(const Graph& prepared, const Plan& the_plan, const Config& the_config,
@@ -455,6 +466,12 @@ void Placement::round_outputs() {
     }
     output = it->second;
   }
+}
+
+void Placement::forget_files(int32_t i, size_t since) const {
+  pool_->forget_files();
+  zp::forget_files(prepared_, prepared_.nodes[static_cast<size_t>(i)]);
+  for (size_t n = since; n < graph.nodes.size(); ++n) zp::forget_files(graph, graph.nodes[n]);
 }
 
 void Placement::finish() {

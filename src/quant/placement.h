@@ -78,6 +78,9 @@ class Placement {
   // A bias as int32 and DQ, or kNoValue where it has no such form.
   ValueId bias(int32_t i, ValueId b, float input_scale, const Weight& weight);
 
+  // Gives back the memory of what lies in files, of node i of the prepared graph and of what was emitted
+  // since there were `since` nodes.
+  void forget_files(int32_t i, size_t since) const;
   // Integers at the model's edges, where asked; then what nobody reads is dropped.
   void finish();
 

@@ -140,13 +140,11 @@ Planner::Planner(Graph& graph, const Config& config, const std::vector<bool>& ob
       why = d->quant.why_float.empty() ? "has no integer form" : std::string(d->quant.why_float);
     } else if (at(i).data.empty()) {
       const ValueId v = n.input(0);
-      const bool is_float =
-          v != kNoValue && (graph[v].dtype == DType::kFloat16 || graph[v].dtype == DType::kFloat64 ||
-                            graph[v].dtype == DType::kBfloat16);
+      const bool other = v != kNoValue && is_float(graph[v].dtype) && graph[v].dtype != DType::kFloat32;
       const bool unknown = v != kNoValue && graph[v].dtype == DType::kUndefined;
-      why = unknown    ? "reads what an operator makes that is not known here"
-            : is_float ? "its values are " + in_words(graph[v].dtype) + "; only float32 is quantized"
-                       : "works on integers already (shapes, indices)";
+      why = unknown ? "reads what an operator makes that is not known here"
+            : other ? "its values are " + in_words(graph[v].dtype) + "; only float32 is quantized"
+                    : "works on integers already (shapes, indices)";
     } else if (std::any_of(n.inputs.begin(), n.inputs.end(), unseen) ||
                std::any_of(n.outputs.begin(), n.outputs.end(), unseen)) {
       why = "comes after an operator that is not known here, so that its values cannot be observed";

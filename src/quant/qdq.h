@@ -32,8 +32,8 @@ std::optional<QParams> constant_params(const Graph& graph, const Node& node);
 bool is_quantized(const Graph& graph);
 
 // What a file has once: one memory under two shapes is two tensors there.
-using TensorKey = std::tuple<const std::byte*, DType, Shape>;
-inline TensorKey key_of(const Tensor& t) { return {t.raw(), t.dtype(), t.dims()}; }
+using TensorKey = std::tuple<const void*, DType, Shape>;
+inline TensorKey key_of(const Tensor& t) { return {t.identity(), t.dtype(), t.dims()}; }
 // All constants that nodes or outputs use, subgraphs included, as a file has them: what is shared once.
 std::vector<Tensor> stored_constants(const Graph& graph);
 // Their bytes, without those of strings.

@@ -6,7 +6,6 @@
 
 #include "core/decimal.h"
 #include "core/error.h"
-#include "onnx/onnx.h"
 #include "ops/infer.h"
 #include "quant/checked.h"
 #include "quant/quantization_job.h"
@@ -75,6 +74,7 @@ class Pipeline : public Job {
   Pipeline(std::shared_ptr<const Model> model, Config config, int threads, std::vector<size_t> numbers = {}) {
     state_.numbers = std::move(numbers);
     state_.source = std::move(model);
+    in_files_ = has_files(state_.source->graph);
     state_.config = std::move(config);
     state_.threads = threads;
     state_.scheme = &scheme_named(state_.config.mode);
@@ -119,7 +119,9 @@ class Pipeline : public Job {
     if (!stage_)
       stage_ = checked_[at_] ? checked(state_, def())
                              : def().make(state_, Options(def().options, state_.config.options));
-    if (!stage_->advance(milliseconds)) return false;
+    const bool idle = stage_->advance(milliseconds);
+    forget_weights();
+    if (!idle) return false;
     if (!left_out_.empty() && !state_.plan.nodes.empty()) {
       state_.plan.warnings.push_back(
           "the model has operators that are not known here, so that it cannot be run: " +
@@ -139,6 +141,12 @@ class Pipeline : public Job {
     if (!def().takes_targets) std::erase_if(feeds, [](const runtime::Feed& f) { return is_target(f.name); });
     stage_->begin_sample(std::move(feeds));
     running_ = true;
+    ++samples_;
+  }
+  bool wants_next() const override { return !stage_ || stage_->wants_next(); }
+  void skip_sample() override {
+    if (!wants_samples()) throw_error(ErrorCode::kInvalidArgument, "no sample is wanted now");
+    stage_->skip_sample();
     ++samples_;
   }
   bool enough() const override { return stage_ && stage_->enough(); }
@@ -191,6 +199,13 @@ class Pipeline : public Job {
 
  private:
   const StageDef& def() const { return *defs_[at_]; }
+
+  // What lies in files is read again where it is needed. Sessions, which samples take, have it all in memory.
+  void forget_weights() const {
+    if (!in_files_ || sweeps() > 0) return;
+    for (const auto& model : {state_.prepared, state_.result})
+      if (model) forget_files(model->graph);
+  }
   bool has_samples() const { return state_.config.has_samples || state_.scheme->needs_calibration; }
   const JobState& finished() const {
     if (!done()) throw_error(ErrorCode::kInvalidArgument, "the quantization is not done yet");
@@ -198,6 +213,7 @@ class Pipeline : public Job {
   }
 
   JobState state_;
+  bool in_files_ = false;
   std::vector<const StageDef*> defs_;
   std::vector<bool> checked_;  // by stage of defs_
   size_t at_ = 0;
@@ -213,46 +229,6 @@ std::unique_ptr<Job> make_pipeline(std::shared_ptr<const Model> model, Config co
                                    std::vector<size_t> numbers) {
   return std::make_unique<Pipeline>(std::move(model), std::move(config), threads, std::move(numbers));
 }
-
-namespace {
-
-// A search compares outputs: where an operator is not known here, there are none.
-std::unique_ptr<Job> make_job(std::shared_ptr<const Model> model, Config config, int threads) {
-  onnx::versions_of(*model);  // throws now where what comes out could not be written
-  adapt_to_runtime(config);
-  if (!is_search(config)) return make_pipeline(std::move(model), std::move(config), threads);
-  const bool target = config.target_sqnr > 0 || config.target_bytes > 0 || config.target_drop > 0;
-  if (unsupported_operators(model->graph).empty() || target || config.sensitivity || config.mode != kAuto) {
-    return make_search(std::move(model), std::move(config), threads);
-  }
-  config.mode = "static";
-  return make_pipeline(std::move(model), std::move(config), threads);
-}
-
-}  // namespace
-
-class Quantizer::Impl {
- public:
-  Impl(std::shared_ptr<const Model> model, Config config, int threads)
-      : job(make_job(std::move(model), std::move(config), threads)) {}
-  std::unique_ptr<Job> job;
-};
-
-Quantizer::Quantizer(std::shared_ptr<const Model> model, Config config, int threads)
-    : impl_(std::make_unique<Impl>(std::move(model), std::move(config), threads)) {}
-Quantizer::~Quantizer() = default;
-size_t Quantizer::sweeps() const { return impl_->job->sweeps(); }
-bool Quantizer::advance(double milliseconds) { return impl_->job->advance(milliseconds); }
-bool Quantizer::wants_samples() const { return impl_->job->wants_samples(); }
-void Quantizer::begin_sample(std::vector<runtime::Feed> feeds) { impl_->job->begin_sample(std::move(feeds)); }
-bool Quantizer::enough() const { return impl_->job->enough(); }
-void Quantizer::end_samples() { impl_->job->end_samples(); }
-void Quantizer::stop() { impl_->job->stop(); }
-bool Quantizer::done() const { return impl_->job->done(); }
-Progress Quantizer::progress() const { return impl_->job->progress(); }
-Model Quantizer::result() const { return *impl_->job->result(); }
-Report Quantizer::report() const { return impl_->job->report(); }
-std::map<std::string, Range, std::less<>> Quantizer::ranges() const { return impl_->job->ranges(); }
 
 Report plan_of(std::shared_ptr<const Model> model, const Config& config, bool measure_weights) {
   Config plain = config;

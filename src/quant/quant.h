@@ -15,6 +15,9 @@
 //   Model small = job.result();
 //
 // Everything long is cut into slices. To cancel, destroy the job.
+//
+// Such a caller gives all samples in each sweep. One who cannot do so easily has the job keep them:
+// Feeding::keep.
 #pragma once
 
 #include <cstdint>
@@ -93,13 +96,28 @@ struct Progress {
   size_t done = 0, total = 0;
   size_t samples = 0;  // seen in this phase
   std::optional<TrainingProgress> training = {};
+  // Of a job that keeps samples: whether one is under way, `done` and `total` being of it; and how many there
+  // are, or 0 while that is not known.
+  bool running = false;
+  size_t expected = 0;
+};
+
+// How samples come to a job.
+struct Feeding {
+  // The job keeps samples while there is room (feeder.h) and hands them on itself: it waits only for what it
+  // does not have, which is the sample with the number wanted().
+  bool keep = false;
+  bool once = false;  // a sample that was given cannot be given again
+  // On how many samples the errors of layers are measured when all else is done: on the first ones, at most
+  // 64 MB. Those that the job went through, or where it needs none and the configuration has some, others.
+  size_t layer_errors = 0;
 };
 
 class Quantizer {
  public:
   // The model is shared, not copied: the result points to the same weights where they stay as they are.
   // Throws kInvalidArgument for a configuration that makes no sense, kUnsupportedOperator.
-  Quantizer(std::shared_ptr<const Model> model, Config config, int threads = 1);
+  Quantizer(std::shared_ptr<const Model> model, Config config, int threads = 1, Feeding feeding = {});
   ~Quantizer();
   Quantizer(const Quantizer&) = delete;
   Quantizer& operator=(const Quantizer&) = delete;
@@ -112,6 +130,11 @@ class Quantizer {
   bool advance(double milliseconds);
   // The job waits for samples (another sweep over the same ones, if it had them before).
   bool wants_samples() const;
+  // Where the job keeps samples: the number of the one that it waits for, from 0, in the order of the series.
+  // end_samples() then says that there is no such sample.
+  size_t wanted() const;
+  // How often the job went through all samples that it wanted.
+  size_t sweep() const;
   // Throws kInvalidFeed, kShapeMismatch. Not while a sample is under way.
   void begin_sample(std::vector<runtime::Feed> feeds);
   // More samples would change nothing worth the time; the sweep may end early.
@@ -120,6 +143,10 @@ class Quantizer {
   void end_samples();
   // Ends training after the step under way; the best so far is the result. Without effect on other work.
   void stop();
+  // What is left is to measure the errors of layers: the job waits for measure(), which starts the threads of
+  // two sessions.
+  bool measures() const;
+  void measure();
   bool done() const;
   Progress progress() const;
 
@@ -134,6 +161,10 @@ class Quantizer {
  private:
   std::unique_ptr<Impl> impl_;
 };
+
+// Whether a job of this configuration asks for samples, as the rows of its stages say. Throws what the
+// constructor of Quantizer throws.
+bool needs_samples(std::shared_ptr<const Model> model, Config config);
 
 // What would be quantized, what not, and why, before anything runs. Its layers have no numbers of
 // activations, and weight numbers only with `measure_weights` (which quantizes them all, and takes as long as

@@ -18,6 +18,9 @@ class Job {
   virtual bool advance(double milliseconds) = 0;
   virtual bool wants_samples() const = 0;
   virtual void begin_sample(std::vector<runtime::Feed> feeds) = 0;
+  // As Stage::wants_next(): the sample that is next may be left out, and counts as one of the series.
+  virtual bool wants_next() const = 0;
+  virtual void skip_sample() = 0;
   virtual bool enough() const = 0;
   virtual void end_samples() = 0;
   virtual void stop() = 0;
@@ -41,6 +44,8 @@ std::unique_ptr<Job> make_pipeline(std::shared_ptr<const Model> model, Config co
 
 // Whether a configuration asks for several passes: mode "auto", a target, or sensitivities.
 bool is_search(const Config& config);
+// What a configuration asks for.
+std::unique_ptr<Job> make_job(std::shared_ptr<const Model> model, Config config, int threads);
 std::unique_ptr<Job> make_search(std::shared_ptr<const Model> model, Config config, int threads);
 
 }  // namespace zp::quant

@@ -40,6 +40,32 @@ struct ActivationReport {
   bool dynamic = false;  // found at run time
 };
 
+// How values are distributed: at most 64 bins. Bin i holds [left + i * width, left + (i + 1) * width).
+struct Distribution {
+  double left = 0, width = 0;  // 0: all values were 0, or there were none
+  std::vector<uint64_t> counts;
+  uint64_t zeros = 0;  // values that are exactly 0, which no bin has
+};
+
+struct LayerError {
+  std::string node, op, output;
+  bool quantized = false;  // the value compared is one that the quantized model holds as integers, or float16
+  double sqnr_db = 0;      // of the quantized model's value against the float one: errors accumulated so far
+  double own_sqnr_db = 0;  // of rounding the float value itself to its integers; infinite: not rounded
+  double cosine = 0;
+  double max_abs = 0;
+  double saturated = 0;  // share of float values outside the covered range, 0...1
+  int64_t outside = 0;   // how many those are
+  // Of the float model's values:
+  Distribution values;
+  ChannelSpread spread;   // where the value has the channels of a product
+  double half_steps = 0;  // integers that the middle half of the values other than 0 covers; 0: not rounded
+  double shifted = 0;     // share of the error's energy that is a shift of each channel's mean, 0...1
+  DType dtype = DType::kUndefined;  // of the integers, with the range that they cover; or float16
+  std::optional<Range> clip;
+  std::vector<Finding> findings;  // what is wrong, and what helps
+};
+
 struct LayerReport {
   std::string node, op;  // the node's name and its operator, as "Conv" or "com.microsoft.Gelu"
   std::string output;    // name of its first output: what LayerErrors is keyed by
@@ -56,6 +82,7 @@ struct LayerReport {
     double sqnr_db = 0, cosine = 0;
   };
   std::optional<Sensitivity> sensitivity;
+  std::optional<LayerError> error;  // of its output, where it was measured
 };
 
 // A way of quantizing that a search tried.
@@ -101,32 +128,6 @@ struct ErrorSums {
   double cosine() const;  // 1 when both are all zero
   void add(const float* x, const float* y, size_t n);
   void merge(const ErrorSums& other);
-};
-
-// How values are distributed: at most 64 bins. Bin i holds [left + i * width, left + (i + 1) * width).
-struct Distribution {
-  double left = 0, width = 0;  // 0: all values were 0, or there were none
-  std::vector<uint64_t> counts;
-  uint64_t zeros = 0;  // values that are exactly 0, which no bin has
-};
-
-struct LayerError {
-  std::string node, op, output;
-  bool quantized = false;  // the value compared is one that the quantized model holds as integers, or float16
-  double sqnr_db = 0;      // of the quantized model's value against the float one: errors accumulated so far
-  double own_sqnr_db = 0;  // of rounding the float value itself to its integers; infinite: not rounded
-  double cosine = 0;
-  double max_abs = 0;
-  double saturated = 0;  // share of float values outside the covered range, 0...1
-  int64_t outside = 0;   // how many those are
-  // Of the float model's values:
-  Distribution values;
-  ChannelSpread spread;   // where the value has the channels of a product
-  double half_steps = 0;  // integers that the middle half of the values other than 0 covers; 0: not rounded
-  double shifted = 0;     // share of the error's energy that is a shift of each channel's mean, 0...1
-  DType dtype = DType::kUndefined;  // of the integers, with the range that they cover; or float16
-  std::optional<Range> clip;
-  std::vector<Finding> findings;  // what is wrong, and what helps
 };
 
 // Runs a float model and its quantized form side by side, in step, so that few values are held at a time.

@@ -33,6 +33,7 @@ std::string granularity(const Grouping& g) {
 
 // The largest magnitude of each index along an axis.
 std::vector<float> largest_along(const Tensor& t, int axis) {
+  const Glance glance(t);
   const ChannelView view(t.dims(), axis);
   std::vector<float> largest(static_cast<size_t>(view.channels), 0.f);
   const float* x = t.data<float>().data();

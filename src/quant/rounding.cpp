@@ -177,10 +177,10 @@ void RoundingStage::set_up(int64_t q) {
   std::vector<float>& x = seen_.x[static_cast<size_t>(q)];
   const auto n = static_cast<size_t>(seen_.count), rows = static_cast<size_t>(p.rows),
              depth = static_cast<size_t>(p.depth);
-  std::vector<float> made(n * rows), rest(rows * n + Tensor::kReadSlack);
+  std::vector<float> made(n * rows), rest(rows * n + kReadSlack);
   {
     std::vector<float> padded(x);
-    padded.resize(x.size() + Tensor::kReadSlack);
+    padded.resize(x.size() + kReadSlack);
     RightMatrix(p.w.data(), p.depth, p.rows, true).multiply(padded.data(), seen_.count, made.data(), pool());
   }
   for (size_t i = 0; i < n; ++i)

@@ -9,7 +9,7 @@ namespace {
 
 bool known(const Node& node) {
   const OpDef* def = find_op(node.domain, node.op_type);
-  if (!def || !def->prepare) return false;
+  if (!def || !def->runs()) return false;
   return std::all_of(node.attributes.begin(), node.attributes.end(), [](const auto& entry) {
     const auto* sub = std::get_if<std::shared_ptr<Graph>>(&entry.second);
     return !sub || unsupported_operators(**sub).empty();

@@ -42,6 +42,12 @@ void SampleKeeper::take(std::vector<runtime::Feed> feeds) {
   }
 }
 
+const SampleKeeper::Kept* SampleKeeper::find(size_t index) const {
+  const auto it =
+      std::partition_point(kept_.begin(), kept_.end(), [&](const Kept& k) { return k.index < index; });
+  return it != kept_.end() && it->index == index ? &*it : nullptr;
+}
+
 std::vector<SampleKeeper::Kept> SampleKeeper::release() { return std::exchange(kept_, {}); }
 
 size_t held_out_of(size_t samples) { return samples < 2 ? 0 : std::max<size_t>(1, samples / 4); }

@@ -28,6 +28,9 @@ class SampleKeeper {
 
   // The next of the series.
   void take(std::vector<runtime::Feed> feeds);
+  // Whether it would be kept; if not, it may be skipped.
+  bool wants_next() const { return rank_in_series(seen_) < below_; }
+  void skip() { ++seen_; }
   // Of a series of known length: those that come will not be kept.
   bool enough() const { return seen_ >= until_; }
   size_t size() const { return kept_.size(); }
@@ -38,6 +41,8 @@ class SampleKeeper {
     std::vector<runtime::Feed> feeds = {};
     double rank() const { return rank_in_series(index); }
   };
+  // One of the series, if it is kept; null otherwise.
+  const Kept* find(size_t index) const;
   // In the order of the series.
   std::vector<Kept> release();
 

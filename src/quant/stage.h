@@ -65,6 +65,9 @@ class Stage {
   // For stages that look at samples. After end_samples(), advance() is called again.
   virtual bool wants_samples() const { return false; }
   virtual void begin_sample(std::vector<runtime::Feed>) {}
+  // Whether the sample that is next would be looked at. One that is not may be left out: skip_sample().
+  virtual bool wants_next() const { return true; }
+  virtual void skip_sample() {}
   virtual bool enough() const { return false; }
   virtual void end_samples() {}
   virtual void stop() {}  // for stages that get better with time: what there is now will do

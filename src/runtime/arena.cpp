@@ -59,13 +59,13 @@ void Plan::place_arena(size_t limit) {
   for (size_t i = 0; i < buffers_.size(); ++i) {
     const Buffer& b = buffers_[i];
     if (b.place != Buffer::Place::kArena || b.alias_of >= 0 || b.first < 0) continue;
-    const uint64_t size = (uint64_t{b.bytes()} + Tensor::kReadSlack + 63) / 64 * 64;
+    const uint64_t size = (uint64_t{b.bytes()} + kReadSlack + 63) / 64 * 64;
     blocks.push_back({static_cast<int>(i), size});
   }
   sort_small(blocks, [](const Block& a, const Block& b) {
     return a.size != b.size ? a.size > b.size : a.buffer < b.buffer;
   });
-  const uint64_t most = std::min<uint64_t>(limit > 0 ? limit : SIZE_MAX, SIZE_MAX - 2 * Tensor::kReadSlack);
+  const uint64_t most = std::min<uint64_t>(limit > 0 ? limit : SIZE_MAX, SIZE_MAX - 2 * kReadSlack);
   std::vector<Block> placed;  // by offset
   for (const Block& block : blocks) {
     Buffer& b = buffers_[static_cast<size_t>(block.buffer)];

@@ -138,7 +138,11 @@ void Assembler::prepare(const PlanNode& n, NodeIo io, Step& step) {
     Buffer& out = buffer(step.outputs[0]);
     out.alias_of = of;
     out.place = buffer(of).place;
-    if (out.place == Buffer::Place::kConstant) out.constant = buffer(of).constant.reshaped(out.dims);
+    if (out.place == Buffer::Place::kConstant) {
+      const Tensor& t = buffer(of).constant;
+      t.raw();  // storage() has what was read
+      out.constant = t.dtype() == out.dtype ? t.reshaped(out.dims) : Tensor(out.dtype, out.dims, t.storage());
+    }
     step.run = nullptr;
     return;
   }

@@ -9,6 +9,7 @@
 
 #include "core/element_types.h"
 #include "ops/byte_edges.h"
+#include "ops/fusion.h"
 #include "ops/infer.h"
 #include "runtime/plan.h"
 #include "runtime/query.h"
@@ -33,6 +34,8 @@ class Lowering {
     }
     remove_dead();
     evaluate_constants();
+    remove_dead();
+    for (size_t n = s_.nodes.size(); n-- > 0;) fuse(n);  // the longest first
     remove_dead();
     drop_removed();
   }
@@ -450,6 +453,50 @@ class Lowering {
           value(p.node.outputs[i]).from_content = from_content;
         }
       remove(n);
+    }
+  }
+
+  // What a fusion sees.
+  class Group : public FusionContext {
+   public:
+    explicit Group(const Lowering& l) : l_(l) {}
+    const Node& node(int at) const override { return l_.s_.nodes[static_cast<size_t>(at)].node; }
+    int producer(ValueId v) const override {
+      const int at = l_.producer_[static_cast<size_t>(v)];
+      return at >= 0 && l_.is_plain(static_cast<size_t>(at)) ? at : -1;
+    }
+    bool read_once(ValueId v) const override { return l_.only_reader(v) >= 0; }
+    const Tensor* constant(ValueId v) const override {
+      const std::optional<Tensor>& t = l_.s_.values[static_cast<size_t>(v)].constant;
+      return t ? &*t : nullptr;
+    }
+    const Shape& dims(ValueId v) const override { return l_.s_.values[static_cast<size_t>(v)].dims; }
+    DType dtype(ValueId v) const override { return l_.s_.values[static_cast<size_t>(v)].dtype; }
+
+   private:
+    const Lowering& l_;
+  };
+
+  // Computes what its operator says, and nothing else.
+  bool is_plain(size_t n) const {
+    const PlanNode& p = s_.nodes[n];
+    return !removed_[n] && p.table.empty() && !p.out_quant && p.clamp.identity() && p.extra_inputs.empty() &&
+           std::ranges::none_of(p.in_quant, [](const auto& q) { return q.has_value(); });
+  }
+
+  void fuse(size_t n) {
+    if (!is_plain(n)) return;
+    for (const Fusion& fusion : all_fusions()) {
+      std::optional<Node> made = fusion.match(Group(*this), static_cast<int>(n));
+      if (!made) continue;
+      PlanNode& p = node(n);
+      for (const ValueId v : p.node.inputs)
+        if (v != kNoValue) stop_reading(n, v);
+      p.node = std::move(*made);
+      p.def = fusion.def;
+      p.in_quant.assign(p.node.inputs.size(), std::nullopt);
+      link(n);
+      return remove_dead();
     }
   }
 

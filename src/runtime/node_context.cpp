@@ -48,11 +48,11 @@ class GraphSubPlan : public SubPlan {
   }
 
   std::vector<TensorView> run(const std::vector<const std::byte*>& captured, ThreadPool* pool) override {
-    std::map<ValueId, Tensor> feeds;
+    std::map<ValueId, Item> feeds;
     for (size_t i = 0; i < graph_->captures.size() && i < captured.size(); ++i) {
       const ValueId id = graph_->captures[i].inner;
       const auto& [dtype, dims] = types_.at(id);
-      feeds[id] = {dtype, dims, std::shared_ptr<const std::byte>(std::shared_ptr<void>(), captured[i])};
+      feeds[id] = not_owned({dtype, dims, captured[i]});
     }
     runner_.begin(std::move(feeds));
     Runner::Tap none;

@@ -22,9 +22,15 @@ Assembler::Orders Assembler::orders_of(const PlanNode& n) {
     PlanInferContext context(n.node, s_.values);
     orders.rule = n.def->layout(context);
   }
+  bool packed = false;
   for (const std::vector<ValueId>* list : {&n.node.inputs, &n.node.outputs})
     for (ValueId v : *list)
-      if (v != kNoValue) orders.rank = std::max(orders.rank, rank_of(value(v)));
+      if (v != kNoValue) {
+        orders.rank = std::max(orders.rank, rank_of(value(v)));
+        const int bits = bits_of(value(v).dtype);
+        packed = packed || (bits > 0 && bits < 8);
+      }
+  if (packed && orders.rule == LayoutRule::kAny) orders.rule = LayoutRule::kLogical;  // parts of bytes stay
   if (orders.rank >= 3 && orders.rule == LayoutRule::kAny) orders.any = choose(n, orders.rank);
   if (orders.rank >= 3 && orders.rule == LayoutRule::kAllChannelsLast) orders.any = Layout::kChannelsLast;
   return orders;

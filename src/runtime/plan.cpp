@@ -2,6 +2,7 @@
 
 #include "core/stopwatch.h"
 #include "runtime/assembler.h"
+#include "runtime/between.h"
 #include "runtime/layout.h"
 
 namespace zp::runtime {
@@ -21,7 +22,11 @@ Plan::Plan(const Specialized& s, const PlanRequest& request) {
   Assembler(*this, s, request).run();
   place_arena(request.memory_limit);
   resolve();
+  if (!rest_) return;
+  for (const Node& node : rest_->between) between_.push_back(std::make_unique<Between>(node, rest_, request));
 }
+
+Plan::~Plan() = default;
 
 int Plan::root(int b) const {
   while (buffers_[static_cast<size_t>(b)].alias_of >= 0) b = buffers_[static_cast<size_t>(b)].alias_of;
@@ -58,10 +63,10 @@ void Plan::resolve() {
   }
 }
 
-void Plan::bind(const std::map<ValueId, Tensor>& feeds) {
-  for (const auto& [id, tensor] : feeds) {
+void Plan::bind(const std::map<ValueId, Item>& feeds) {
+  for (const auto& [id, item] : feeds) {
     const auto it = feed_buffer_.find(id);
-    if (it != feed_buffer_.end()) feed_address_[it->second] = tensor.raw();
+    if (it != feed_buffer_.end()) feed_address_[it->second] = item.tensor.raw();
   }
   for (Step& step : steps_) {
     for (size_t i = 0; i < step.inputs.size(); ++i) {
@@ -110,6 +115,11 @@ Tensor Plan::kept(ValueId id) const {
   if (from.place == Buffer::Place::kConstant)
     return from.constant.reshaped(buffers_[static_cast<size_t>(b)].dims);
   return Tensor::copy_of(view(id));
+}
+
+ValueId Plan::feed_of(ValueId id) const {
+  const Buffer& from = buffers_[static_cast<size_t>(root(made_.at(id)))];
+  return from.place == Buffer::Place::kFeed ? from.value : kNoValue;
 }
 
 Tensor Plan::tapped(ValueId id) const {

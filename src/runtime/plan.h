@@ -6,7 +6,8 @@
 //
 // Some shapes follow from values that only a run computes (the lengths that a speech synthesizer chooses).
 // There the plan ends: it computes those values and all that does not depend on them, and says what is left
-// (Rest), which is planned when the values are there (runner.h).
+// (Rest), which is planned when the values are there (runner.h). Some operators run between two plans (a
+// Loop, all that has to do with sequences): a plan ends before them, too.
 #pragma once
 
 #include <map>
@@ -73,8 +74,9 @@ struct NeedsContent {
 // What is left of a graph where a plan ends.
 struct Rest {
   std::shared_ptr<const Graph> graph;  // names the values; may have more of them than the model's graph
+  std::vector<Node> between;           // run first, in order, when the plan is through (between.h)
   std::vector<PlanValue> values;       // by ValueId: what is known so far
-  std::vector<Node> nodes;             // in order
+  std::vector<Node> nodes;             // in order; none: nothing is left to plan
   std::set<ValueId> needs;             // the values whose content decides shapes
   std::set<ValueId> reads;             // all computed values that the nodes read, `needs` among them
   std::vector<ValueId> outputs;        // outputs of the graph that the nodes make
@@ -97,9 +99,11 @@ struct FeedInfo {
   Tensor content;         // undefined: not known (captured values that are computed)
   bool constant = false;  // the plan is for this content, and keeps it
   bool steady = false;    // given by the caller, who may well give the same next time
+  bool tensor = true;     // what is none, only nodes between plans read
 };
 
 class PlanCache;
+class Between;
 
 // Everything a plan is built with.
 struct PlanRequest {
@@ -150,11 +154,12 @@ struct Step {
 class Plan {
  public:
   explicit Plan(const PlanRequest& request);
+  ~Plan();
   // Assembles what is specialized already.
   Plan(const Specialized& s, const PlanRequest& request);
 
   // Points the plan at the feeds' data (kept alive by the caller until the run ends).
-  void bind(const std::map<ValueId, Tensor>& feeds);
+  void bind(const std::map<ValueId, Item>& feeds);
   // Runs it at the moment `now` (in monotonic_milliseconds), and gives the moment when it is done: a look at
   // the clock costs as much as a small step.
   double run_step(size_t i, ThreadPool* pool, double now);
@@ -165,6 +170,8 @@ class Plan {
   TensorView view(ValueId id) const;
   // The same as a tensor of its own (of a constant: that constant).
   Tensor kept(ValueId id) const;
+  // The feed that an output is, under other dimensions at most; kNoValue: it is none.
+  ValueId feed_of(ValueId id) const;
 
   const std::vector<Step>& steps() const { return steps_; }
   size_t arena_bytes() const { return arena_bytes_; }
@@ -172,6 +179,8 @@ class Plan {
   size_t bytes() const { return arena_bytes_ + constant_bytes_; }
   // Null: nothing is left.
   const std::shared_ptr<const Rest>& rest() const { return rest_; }
+  // The nodes of rest()->between.
+  const std::vector<std::unique_ptr<Between>>& between() const { return between_; }
 
  private:
   friend class Assembler;
@@ -190,6 +199,7 @@ class Plan {
   std::shared_ptr<std::byte> arena_;
   size_t arena_bytes_ = 0, constant_bytes_ = 0;
   std::shared_ptr<const Rest> rest_;
+  std::vector<std::unique_ptr<Between>> between_;
   std::shared_ptr<const Graph> graph_;  // names the values
 };
 
@@ -206,7 +216,8 @@ class PlanInferContext : public InferContext {
   const SymShape* shape(size_t input) const override;
   const Tensor* constant(size_t input) const override;
   const Tensor* shape_argument(size_t input) const override;
-  std::vector<Inferred> infer_subgraph(std::string_view attribute) const override;
+  std::vector<Inferred> infer_subgraph(std::string_view attribute,
+                                       std::span<const Inferred> inputs) const override;
 
  protected:
   void set_output(size_t i, DType dtype, std::optional<SymShape> shape, std::optional<Tensor> value) override;
@@ -220,7 +231,8 @@ class PlanInferContext : public InferContext {
 // output is not known.
 std::vector<PlanValue> infer_known(const Node& node, const OpDef& def, const std::vector<PlanValue>& values);
 
-// The subgraph in an attribute, with feeds for what it captures (from the outer plan's values).
+// The subgraph in an attribute, with feeds for what it captures (from the outer plan's values); those for its
+// inputs say nothing yet.
 PlanRequest subgraph_request(const PlanRequest& outer, const std::vector<PlanValue>& values, const Node& node,
                              std::string_view attribute);
 

@@ -34,7 +34,12 @@ bool has_subgraph(const Node& node) {
 
 bool known_operator(const Node& node) {
   const OpDef* def = find_op(node.domain, node.op_type);
-  return def && def->prepare;
+  return def && def->runs();
+}
+
+// Whose half precision may become float32.
+bool computes_wide(const Node& node) {
+  return known_operator(node) && !find_op(node.domain, node.op_type)->reads_bits;
 }
 
 // ---- folding
@@ -42,7 +47,7 @@ bool known_operator(const Node& node) {
 class Folder {
  public:
   explicit Folder(const Graph& main) {
-    std::set<const std::byte*> seen;
+    std::set<const void*> seen;
     spare_ = (size_t{16} << 10) + constants_of(main, seen) / 16;
   }
 
@@ -62,7 +67,9 @@ class Folder {
       if (!fixed[n] || stays_for_sharing(graph, index, fixed, n)) continue;
       const bool constant = std::all_of(node.inputs.begin(), node.inputs.end(),
                                         [&](ValueId v) { return v == kNoValue || graph.constant(v); });
-      if (!constant || !fold_node(graph, node, values)) continue;
+      const bool folded = constant && fold_node(graph, node, values);
+      if (constant) forget_files(graph, node);
+      if (!folded) continue;
       gone[n] = true;
       for (ValueId v : node.inputs)
         if (v != kNoValue && --readers[static_cast<size_t>(v)] == 0) graph[v].constant.reset();
@@ -91,10 +98,10 @@ class Folder {
   }
 
  private:
-  static size_t constants_of(const Graph& graph, std::set<const std::byte*>& seen) {
+  static size_t constants_of(const Graph& graph, std::set<const void*>& seen) {
     size_t bytes = 0;
     for (const Value& v : graph.values)
-      if (v.constant && seen.insert(v.constant->raw()).second) bytes += v.constant->bytes();
+      if (v.constant && seen.insert(v.constant->identity()).second) bytes += v.constant->bytes();
     for (const Node& node : graph.nodes)
       for (const auto& [key, attribute] : node.attributes)
         if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
@@ -184,7 +191,7 @@ class Folder {
       if (results.empty()) return false;
       Made& made = made_[key.text];
       made = {.sources = {key.sources.begin(), key.sources.end()}, .results = {}};
-      for (const Tensor& t : results) made.results.push_back({t.storage(), t.dtype(), t.dims()});
+      for (const Tensor& t : results) made.results.push_back({t.storage(), t.file(), t.dtype(), t.dims()});
     }
     for (size_t i = 0; i < node.outputs.size(); ++i) {
       if (node.outputs[i] == kNoValue) continue;
@@ -207,8 +214,8 @@ class Folder {
       if (v == kNoValue) continue;
       const Tensor& t = *graph.constant(v);
       if (t.dtype() == DType::kString) return {};
-      const auto source = sources_.find(t.raw());
-      const bool folded = source != sources_.end() && source->second.first.lock() == t.storage();
+      const auto source = sources_.find(t.identity());
+      const bool folded = source != sources_.end() && source->second.first.lock() == t.owner();
       before += folded ? source->second.second : t.bytes();
       values[static_cast<size_t>(v)] = {.dtype = t.dtype(),
                                         .dims = t.dims(),
@@ -238,11 +245,18 @@ class Folder {
       if (known) {
         for (const PlanValue& value : outputs) results.push_back(value.constant ? *value.constant : Tensor());
       } else {
+        const Tensor* in_file = nullptr;
+        for (const Tensor* t : inputs) {
+          if (t) t->raw();  // copies share what was read
+          if (t && t->file()) in_file = t;
+        }
         results = evaluate(n, inputs, outputs);
+        for (Tensor& t : results)
+          if (in_file) t = kept_beside(*in_file, std::move(t));
       }
       spare_ -= growth;
       for (const Tensor& t : results)
-        if (t.defined()) sources_[t.raw()] = {t.storage(), before};
+        if (t.defined()) sources_[t.identity()] = {t.owner(), before};
       return results;
     } catch (const Error&) {
       return {};
@@ -252,6 +266,7 @@ class Folder {
   // A folded tensor, by which it is found again while somebody holds it.
   struct Trace {
     std::weak_ptr<const std::byte> storage;
+    std::weak_ptr<const FileBytes> file;
     DType dtype;
     Shape dims;
   };
@@ -260,10 +275,10 @@ class Folder {
   // one was: the address is the same tensor only while its storage is.
   struct Key {
     std::string text;
-    std::vector<std::shared_ptr<const std::byte>> sources;
+    std::vector<std::shared_ptr<const void>> sources;
   };
   struct Made {
-    std::vector<std::weak_ptr<const std::byte>> sources;
+    std::vector<std::weak_ptr<const void>> sources;
     std::vector<Trace> results;
   };
 
@@ -280,6 +295,10 @@ class Folder {
         results.emplace_back();
         continue;
       }
+      if (std::shared_ptr<const FileBytes> file = trace.file.lock()) {
+        results.emplace_back(trace.dtype, trace.dims, std::move(file));
+        continue;
+      }
       std::shared_ptr<const std::byte> storage = trace.storage.lock();
       if (!storage) return {};
       results.emplace_back(trace.dtype, trace.dims, std::move(storage));
@@ -293,8 +312,8 @@ class Folder {
     std::string& key = made.text;
     const auto add = [&](const auto& number) { key += ',' + std::to_string(number); };
     const auto add_tensor = [&](const Tensor& t) {
-      made.sources.push_back(t.storage());
-      add(reinterpret_cast<uintptr_t>(t.raw()));
+      made.sources.push_back(t.owner());
+      add(reinterpret_cast<uintptr_t>(t.identity()));
       add(static_cast<int>(t.dtype()));
       for (int64_t d : t.dims()) add(d);
     };
@@ -326,13 +345,13 @@ class Folder {
   size_t spare_;                      // bytes that growth may still take
   std::map<std::string, Made> made_;  // by the text of key_of
   // By folded tensor: bytes of what it was made from.
-  std::map<const std::byte*, std::pair<std::weak_ptr<const std::byte>, size_t>> sources_;
+  std::map<const void*, std::pair<std::weak_ptr<const void>, size_t>> sources_;
 };
 
 // ---- half precision
 
 // Computes in float32 what a model declares in other floats. Values at the model's edges, and those that an
-// operator reads or makes that is not known here, keep their type, behind casts.
+// operator reads or makes that is not known here, or reads their bits, keep their type, behind casts.
 class Widening {
  public:
   // Half precision always; doubles where a network computes with them (they are kept where all that is done
@@ -356,8 +375,46 @@ class Widening {
       for (const auto& [key, attribute] : node.attributes)
         if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
           if (has_double_product(**sub)) return true;
-      return def && def->macs && node.input(0) != kNoValue && graph[node.input(0)].dtype == DType::kFloat64;
+      if (!def || node.input(0) == kNoValue || graph[node.input(0)].dtype != DType::kFloat64) return false;
+      return def->macs || !takes_doubles(graph, node, *def);
     });
+  }
+
+  // Whether its kernel takes the doubles that the node reads: asked of zeros, with 1 for what is not known.
+  static bool takes_doubles(const Graph& graph, const Node& node, const OpDef& def) {
+    constexpr int64_t kMost = int64_t{1} << 20;
+    if (!def.prepare) return true;
+    std::vector<PlanValue> values(graph.values.size());
+    std::vector<Tensor> zeros(node.inputs.size());
+    std::vector<const Tensor*> inputs(node.inputs.size());
+    for (size_t i = 0; i < node.inputs.size(); ++i) {
+      const ValueId v = node.inputs[i];
+      if (v == kNoValue) continue;
+      inputs[i] = graph.constant(v);
+      if (!inputs[i]) {
+        if (!graph[v].shape || graph[v].dtype == DType::kUndefined) return true;
+        Shape dims;
+        for (const Dim& d : *graph[v].shape) dims.push_back(d.known() ? d.value() : 1);
+        if (element_count(dims) > kMost) return true;
+        zeros[i] = Tensor(graph[v].dtype, std::move(dims));
+        inputs[i] = &zeros[i];
+      }
+      values[static_cast<size_t>(v)] = {.dtype = inputs[i]->dtype(),
+                                        .dims = inputs[i]->dims(),
+                                        .known = true,
+                                        .constant = *inputs[i],
+                                        .content = {}};
+    }
+    try {
+      PlanNode n;
+      n.node = node;
+      n.def = &def;
+      n.in_quant.resize(node.inputs.size());
+      evaluate(n, inputs, infer_known(n.node, def, values));
+    } catch (const Error& e) {
+      return e.code() != ErrorCode::kUnsupportedType;
+    }
+    return true;
   }
 
   bool finds_any(const Graph& graph) const {
@@ -373,10 +430,11 @@ class Widening {
   }
 
   Tensor wide(const Tensor& t) {
-    const auto known = tensors_.find(t.raw());
+    const auto known = tensors_.find(t.identity());
     if (known != tensors_.end() && known->second.size() == t.size()) return known->second.reshaped(t.dims());
-    Tensor made = cast(t, DType::kFloat32);
-    tensors_[t.raw()] = made;
+    const Glance glance(t);
+    Tensor made = kept_beside(t, cast(t, DType::kFloat32));
+    tensors_[t.identity()] = made;
     return made;
   }
 
@@ -419,7 +477,7 @@ class Widening {
       for (ValueId v : graph.outputs) keep(v);
     }
     for (const Node& node : graph.nodes) {
-      if (known_operator(node)) continue;
+      if (computes_wide(node)) continue;
       for (ValueId v : node.inputs) keep(v);
       for (ValueId v : node.outputs) keep(v);
       for (const auto& [key, attribute] : node.attributes)
@@ -450,10 +508,19 @@ class Widening {
     const auto widen_maker = [&](ValueId v) {  // an edge that is there: its twin follows
       if (is_edge(v) && !graph.constant(v)) nodes.push_back(cast_node(graph, v, twin_of(v)));
     };
-    if (main)
-      for (ValueId v : graph.inputs) widen_maker(v);
+    for (ValueId& v : graph.inputs) {
+      if (main) {
+        widen_maker(v);
+      } else if (is_edge(v)) {  // a body is given what is wide, and gives it
+        nodes.push_back(cast_node(graph, twin_of(v), v));
+        v = twin_of(v);
+      }
+    }
+    if (!main)
+      for (ValueId& v : graph.outputs)
+        if (is_edge(v)) v = twin_of(v);
     for (Node& node : graph.nodes) {
-      if (!known_operator(node)) {
+      if (!computes_wide(node)) {
         const std::vector<ValueId> made = node.outputs;
         nodes.push_back(std::move(node));
         for (ValueId v : made) widen_maker(v);
@@ -487,7 +554,7 @@ class Widening {
   }
 
   bool doubles_ = false;
-  std::map<const std::byte*, Tensor> tensors_;  // wide ones, by the memory of those they were made from
+  std::map<const void*, Tensor> tensors_;  // wide ones, by the memory of those they were made from
 };
 
 // ---- what half precision loses
@@ -576,6 +643,7 @@ void prepare(Graph& graph) {
   if (changed) infer_shapes(graph);
   for (changed = true; changed;) {
     changed = simplify(graph);
+    forget_files(graph);
     if (folder.fold(graph)) {
       infer_shapes(graph);
       changed = true;
@@ -583,6 +651,7 @@ void prepare(Graph& graph) {
   }
   std::set<std::string> taken;
   name_nodes(graph, taken);
+  forget_files(graph);
 }
 
 std::shared_ptr<const Model> prepared_anew(const Model& model) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "core/stopwatch.h"
+#include "runtime/between.h"
 
 namespace zp::runtime {
 namespace {
@@ -30,23 +31,28 @@ void append_content(std::string& key, ValueId id, const Tensor& tensor) {
   key.append(reinterpret_cast<const char*>(tensor.raw()), tensor.bytes());
 }
 
-Tensor not_owned(const TensorView& view) {
-  return {view.dtype, Shape(view.dims.begin(), view.dims.end()),
-          std::shared_ptr<const std::byte>(std::shared_ptr<void>(), view.data)};
+// What is no tensor, plans do not depend on.
+void append_shape(std::string& key, ValueId id, const Item& item) {
+  if (item.is_tensor()) {
+    append_shape(key, id, item.tensor);
+  } else {
+    append(key, id);
+    append(key, item.is_sequence() ? -1 : -2);
+  }
 }
 
 }  // namespace
 
 Runner::Runner(PlanRequest request) : request_(std::move(request)), prefix_(request_.plans->fresh_prefix()) {}
 
-void Runner::begin(std::map<ValueId, Tensor> feeds) {
+void Runner::begin(std::map<ValueId, Item> feeds) {
   plans_.clear();
   done_ = 0;
   next_ = 0;
   finished_ = false;
   values_ = std::move(feeds);
   std::string key = prefix_;
-  for (const auto& [id, tensor] : values_) append_shape(key, id, tensor);
+  for (const auto& [id, item] : values_) append_shape(key, id, item);
   start(std::move(key), nullptr);
 }
 
@@ -54,10 +60,13 @@ void Runner::start(std::string key, const std::shared_ptr<const Rest>& after) {
   std::set<ValueId> constants;
   const auto make_constant = [&](const std::set<ValueId>& ids) {
     for (ValueId id : ids)
-      if (constants.insert(id).second) append_content(key, id, values_.at(id));
+      if (constants.insert(id).second) append_content(key, id, values_.at(id).tensor);
   };
   if (after) {
     key += '|';
+    for (const Node& node : after->between)
+      for (ValueId v : node.outputs)
+        if (after->reads.contains(v)) append_shape(key, v, values_.at(v));
     make_constant(after->needs);
   }
   std::shared_ptr<Plan> plan;
@@ -79,7 +88,10 @@ void Runner::start(std::string key, const std::shared_ptr<const Rest>& after) {
     }
     for (auto& [id, feed] : request.feeds) {
       if (feed.constant) continue;  // as this graph captures it
-      const Tensor& value = values_.at(id);
+      const Item& item = values_.at(id);
+      feed.tensor = item.is_tensor();
+      if (!feed.tensor) continue;
+      const Tensor& value = item.tensor;
       feed.dtype = value.dtype();
       feed.dims = value.dims();
       feed.constant = constants.contains(id);
@@ -94,6 +106,7 @@ void Runner::start(std::string key, const std::shared_ptr<const Rest>& after) {
     }
   }
   plan->bind(values_);
+  for (const auto& between : plan->between()) between->begin();
   plans_.push_back(std::move(plan));
   key_ = std::move(key);
   next_ = 0;
@@ -120,11 +133,13 @@ bool Runner::advance(ThreadPool* pool, Tap& tap, double until) {
       finished_ = true;
       break;
     }
-    // An output that is an input is there already, and owned.
-    for (const auto& [id, buffer] : plan.made())
-      if (!values_.contains(id)) values_[id] = not_owned(plan.view(id));
+    if (!advance_between(pool, tap, until)) return false;
     const std::shared_ptr<const Rest> rest = plan.rest();
-    done_ += steps.size();
+    if (rest->nodes.empty()) {
+      finished_ = true;
+      break;
+    }
+    done_ += next_;
     start(key_, rest);
     now = monotonic_milliseconds();
     if (now >= until) return false;
@@ -132,15 +147,45 @@ bool Runner::advance(ThreadPool* pool, Tap& tap, double until) {
   return true;
 }
 
+bool Runner::advance_between(ThreadPool* pool, Tap& tap, double until) {
+  const Plan& plan = *plans_.back();
+  const size_t steps = plan.steps().size();
+  if (next_ == steps) {
+    // An output that is an input is there already, and owned.
+    for (const auto& [id, buffer] : plan.made())
+      if (!values_.contains(id)) values_[id] = not_owned(plan.view(id));
+  }
+  for (; next_ < steps + plan.between().size(); ++next_) {
+    Between& between = *plan.between()[next_ - steps];
+    if (!between.advance(values_, pool, until)) return false;
+    for (ValueId v : between.node().outputs) {
+      if (v == kNoValue || !request_.taps.contains(v) || !tap) continue;
+      if (const Item& item = values_.at(v); item.is_tensor()) tap(v, item.tensor.view());
+    }
+  }
+  return true;
+}
+
 TensorView Runner::output(ValueId id) const {
   const auto found = values_.find(id);
-  return found != values_.end() ? found->second.view() : plans_.back()->view(id);
+  return found != values_.end() ? found->second.tensor.view() : plans_.back()->view(id);
+}
+
+Item Runner::kept(ValueId id) const {
+  const auto found = values_.find(id);
+  if (found != values_.end())
+    return found->second.is_tensor() ? Item(owned(found->second.tensor)) : found->second;
+  const Plan& plan = *plans_.back();
+  const auto fed = values_.find(plan.feed_of(id));
+  if (fed == values_.end()) return plan.kept(id);
+  const TensorView view = plan.view(id);
+  return owned(fed->second.tensor).reshaped(Shape(view.dims.begin(), view.dims.end()));
 }
 
 size_t Runner::total() const {
   if (plans_.empty()) return 0;
   const Plan& last = *plans_.back();
-  return done_ + last.steps().size() + (last.rest() ? last.rest()->nodes.size() : 0);
+  return done_ + last.steps().size() + last.between().size() + (last.rest() ? last.rest()->nodes.size() : 0);
 }
 
 }  // namespace zp::runtime

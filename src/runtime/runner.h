@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/function.h"
+#include "core/item.h"
 #include "core/parallel.h"
 #include "runtime/cache.h"
 #include "runtime/plan.h"
@@ -21,7 +22,7 @@ class Runner {
 
   // Plans for these feeds, which must hold what the request's feeds say. A run that was not finished is
   // dropped.
-  void begin(std::map<ValueId, Tensor> feeds);
+  void begin(std::map<ValueId, Item> feeds);
   // Goes on until the clock (monotonic_milliseconds) is at `until`, as seen after each step and each plan
   // that is made; true when all is done.
   using Tap = UniqueFunction<void(ValueId, const TensorView&)>;
@@ -30,6 +31,8 @@ class Runner {
 
   // After advance() gave true: an output of the graph, where it lies until the next begin().
   TensorView output(ValueId id) const;
+  // The same as an item, which owns what it holds.
+  Item kept(ValueId id) const;
 
   size_t done() const { return done_ + next_; }
   // Counts the nodes that are not planned yet as a step each.
@@ -39,15 +42,17 @@ class Runner {
 
  private:
   void start(std::string key, const std::shared_ptr<const Rest>& after);
+  // What stands between the last plan and the next; false: time is over.
+  bool advance_between(ThreadPool* pool, Tap& tap, double until);
 
   PlanRequest request_;
   std::string prefix_;
   // Fed, and made by all plans but the last; not owned where a plan's memory holds them.
-  std::map<ValueId, Tensor> values_;
+  std::map<ValueId, Item> values_;
   std::vector<std::shared_ptr<Plan>> plans_;
   std::string key_;  // of the last of them
   size_t done_ = 0;  // steps of the plans before it
-  size_t next_ = 0;  // step of it
+  size_t next_ = 0;  // step of it, then node behind it
   bool finished_ = false;
 };
 

@@ -5,6 +5,7 @@
 
 #include "core/stopwatch.h"
 #include "ops/infer.h"
+#include "runtime/between.h"
 #include "runtime/cache.h"
 #include "runtime/plan.h"
 #include "runtime/prepare.h"
@@ -28,8 +29,7 @@ Graph with_inputs(const Graph& graph, const std::set<ValueId>& fed) {
         if (!inner.constant) continue;
         for (ValueId v : fed) {
           const std::optional<Tensor>& outer = graph[v].constant;
-          if (inner.name != graph[v].name || !outer || inner.constant->storage() != outer->storage())
-            continue;
+          if (inner.name != graph[v].name || !outer || inner.constant->owner() != outer->owner()) continue;
           copies.insert(static_cast<ValueId>(i));
           captures.push_back({.outer = v, .inner = static_cast<ValueId>(i)});
         }
@@ -70,15 +70,19 @@ class Session::Impl {
         plans_(options_.plan_memory),
         runner_(request()) {
     require_supported(model_->graph);
+    hold_files(model_->graph);
     // The values of initializers may have gone into other constants: a run that is fed one starts from here.
-    if (!model_->graph.defaults.empty()) source_ = source_of(model_);
+    if (!model_->graph.defaults.empty()) {
+      source_ = source_of(model_);
+      hold_files(source_->graph);
+    }
   }
 
   void begin(std::vector<Feed> feeds) {
     begun_ = false;
     std::set<ValueId> fed;  // of the initializers that are inputs
     std::vector<std::string> odd;
-    std::map<ValueId, Tensor> checked = check(std::move(feeds), fed, odd);
+    std::map<ValueId, Item> checked = check(std::move(feeds), fed, odd);
     if (fed.empty()) {
       fed_.clear();
       with_fed_.reset();
@@ -119,7 +123,21 @@ class Session::Impl {
     if (!begun_ || !runner_.finished()) {
       throw_error(ErrorCode::kInvalidArgument, "outputs() was called before the run was finished");
     }
-    return runner_.output(model_->graph.outputs.at(i));
+    const ValueId id = model_->graph.outputs.at(i);
+    const TensorView view = runner_.output(id);
+    if (view.dtype == DType::kUndefined) {
+      throw_error(ErrorCode::kUnsupportedType,
+                  {"output '", model_->graph[id].name, "' is ", name_of(model_->graph[id].kind),
+                   ", and only tensors can be given out"},
+                  {.tensor = model_->graph[id].name});
+    }
+    return view;
+  }
+
+  Item item(size_t i) const {
+    if (with_fed_) return with_fed_->item(i);
+    const ValueId id = model_->graph.outputs.at(i);
+    return model_->graph[id].kind == ValueKind::kTensor ? Item(Tensor::copy_of(output(i))) : runner_.kept(id);
   }
 
   std::vector<Tensor> outputs() const {
@@ -147,7 +165,7 @@ class Session::Impl {
   }
 
   // A run in which initializers are fed: another session's, of a model in which they are no constants.
-  void begin_with(const std::set<ValueId>& fed, std::map<ValueId, Tensor> feeds) {
+  void begin_with(const std::set<ValueId>& fed, std::map<ValueId, Item> feeds) {
     if (!with_fed_ || fed_ != fed) {
       auto open = std::make_shared<Model>(*source_);
       open->graph = with_inputs(source_->graph, fed);
@@ -164,18 +182,19 @@ class Session::Impl {
       fed_ = fed;
     }
     std::vector<Feed> named;
-    for (auto& [id, tensor] : feeds) named.push_back({model_->graph[id].name, std::move(tensor)});
+    for (auto& [id, item] : feeds)
+      named.push_back({model_->graph[id].name, std::move(item.tensor), std::move(item.sequence)});
     with_fed_->begin(std::move(named));
   }
 
-  std::map<ValueId, Tensor> check(std::vector<Feed> feeds, std::set<ValueId>& fed,
-                                  std::vector<std::string>& odd) const {
+  std::map<ValueId, Item> check(std::vector<Feed> feeds, std::set<ValueId>& fed,
+                                std::vector<std::string>& odd) const {
     const Graph& graph = model_->graph;
     const auto named = [&](const std::vector<ValueId>& ids, const std::string& name) {
       const auto it = std::find_if(ids.begin(), ids.end(), [&](ValueId v) { return graph[v].name == name; });
       return it == ids.end() ? kNoValue : *it;
     };
-    std::map<ValueId, Tensor> checked;
+    std::map<ValueId, Item> checked;
     for (Feed& feed : feeds) {
       ValueId id = named(graph.inputs, feed.name);
       if (id == kNoValue) {
@@ -189,14 +208,19 @@ class Session::Impl {
                     {.tensor = feed.name, .hint = {"its inputs are ", names}});
       }
       const Value& input = graph[id];
-      if (feed.tensor.dtype() != input.dtype) {
+      if (input.kind != ValueKind::kTensor) {
+        check_item(feed, input);
+      } else if (feed.tensor.dtype() != input.dtype) {
         throw_error(
             ErrorCode::kInvalidFeed,
             {"input '", feed.name, "' takes ", name_of(input.dtype), ", not ", name_of(feed.tensor.dtype())},
             {.tensor = feed.name});
       }
       if (!fed.contains(id)) check_dims(feed, input, odd);
-      if (!checked.emplace(id, std::move(feed.tensor)).second) {
+      Item item;
+      item.tensor = std::move(feed.tensor);
+      item.sequence = std::move(feed.sequence);
+      if (!checked.emplace(id, std::move(item)).second) {
         throw_error(ErrorCode::kInvalidFeed, {"input '", feed.name, "' is fed twice"}, {.tensor = feed.name});
       }
     }
@@ -207,6 +231,20 @@ class Session::Impl {
       }
     }
     return checked;
+  }
+
+  static void check_item(const Feed& feed, const Value& input) {
+    const bool optional = input.kind != ValueKind::kSequence;
+    const bool tensor = input.kind == ValueKind::kOptionalTensor;
+    bool fits = feed.tensor.defined() ? tensor : feed.sequence ? !tensor : optional;
+    if (feed.tensor.defined()) fits = fits && feed.tensor.dtype() == input.dtype && !feed.sequence;
+    for (size_t i = 0; fits && feed.sequence && i < feed.sequence->size(); ++i)
+      fits = (*feed.sequence)[i].dtype() == input.dtype;
+    if (!fits) {
+      throw_error(ErrorCode::kInvalidFeed,
+                  {"input '", feed.name, "' takes ", name_of(input.kind), " of ", name_of(input.dtype)},
+                  {.tensor = feed.name});
+    }
   }
 
   // Numbers must be as declared, but for a first dimension of 1 or 0: many models are exported with one
@@ -280,6 +318,7 @@ Session::~Session() = default;
 void Session::begin(std::vector<Feed> feeds) { impl_->begin(std::move(feeds)); }
 bool Session::advance(double milliseconds) { return impl_->advance(milliseconds, tap_); }
 TensorView Session::output(size_t i) const { return impl_->output(i); }
+Item Session::item(size_t i) const { return impl_->item(i); }
 std::vector<Tensor> Session::outputs() const { return impl_->outputs(); }
 void Session::set_tap(Tap tap) { tap_ = std::move(tap); }
 
@@ -295,9 +334,12 @@ size_t Session::total() const { return impl_->runner().total(); }
 
 std::vector<StepInfo> Session::steps() const {
   std::vector<StepInfo> infos;
-  for (const auto& plan : impl_->runner().plans())
+  for (const auto& plan : impl_->runner().plans()) {
     for (const Step& step : plan->steps())
       infos.push_back({step.node, step.op, step.kernel_name, step.milliseconds});
+    for (const auto& between : plan->between())
+      infos.push_back({between->node().name, between->node().op_type, "between", between->milliseconds()});
+  }
   return infos;
 }
 

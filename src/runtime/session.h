@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/function.h"
+#include "core/item.h"
 #include "core/parallel.h"
 #include "graph/graph.h"
 
@@ -16,6 +17,8 @@ namespace zp::runtime {
 struct Feed {
   std::string name;
   Tensor tensor;
+  std::shared_ptr<const Sequence> sequence =
+      nullptr;  // instead; with neither: an optional that holds nothing
 };
 
 struct SessionOptions {
@@ -37,8 +40,10 @@ struct SessionOptions {
 
 // One step of a plan, for reports.
 struct StepInfo {
-  std::string node, op;     // the node's name and operator
-  std::string kernel;       // "int8", "float32", "table", "int64", ... by what it computes with
+  std::string node, op;  // the node's name and operator
+  // "int8", "float32", "table", "int64", ... by what it computes with; "between" of a node that runs between
+  // plans
+  std::string kernel;
   double milliseconds = 0;  // of the last run
 };
 
@@ -59,9 +64,12 @@ class Session {
   // Goes on with the run for about `milliseconds` (at least one node); true when it is finished.
   bool advance(double milliseconds);
   // After advance() gave true: an output, in the model's order, where it lies until the next begin().
+  // Throws kUnsupportedType where it is no tensor.
   TensorView output(size_t i) const;
   // All of them. The tensors are copies and outlive the session.
   std::vector<Tensor> outputs() const;
+  // An output that may be a sequence, or nothing. It outlives the session.
+  Item item(size_t i) const;
   std::vector<Tensor> run(std::vector<Feed> feeds);  // all of the above
 
   // Sees each tapped value, in the model's own order of dimensions, as soon as it is computed.

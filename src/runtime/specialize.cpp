@@ -24,7 +24,7 @@ struct NeedsRun {
 std::string op_with_version(const Node& node) { return qualified_name(node) + "-" + std::to_string(kOpset); }
 
 void check_supported(const PlanNode& n) {
-  if (!n.def || !n.def->prepare) {
+  if (!n.def || !n.def->runs()) {
     throw_error(ErrorCode::kUnsupportedOperator, {"operator ", qualified_name(n.node), " is not supported"},
                 {.node = n.node.name, .op = op_with_version(n.node)});
   }
@@ -69,9 +69,10 @@ class Specializer {
     while (!todo_.empty()) {
       Node node = std::move(todo_.back());
       todo_.pop_back();
-      bool waits = false;
-      for_each_read(node, [&](ValueId v) { waits = waits || deferred_[static_cast<size_t>(v)]; });
-      if (waits || !add(node)) defer(std::move(node));
+      There least = There::kNow;
+      for_each_read(node, [&](ValueId v) { least = std::max(least, there(v)); });
+      if (least == There::kLater || (!put_between(node, least) && (least == There::kBetween || !add(node))))
+        defer(std::move(node));
     }
     finish();
     return std::move(s_);
@@ -84,7 +85,8 @@ class Specializer {
     const Tensor* shape_argument(size_t i) const override {
       return has_input(i) ? specializer_.content_of(node_->inputs[i]) : nullptr;
     }
-    std::vector<Inferred> infer_subgraph(std::string_view attribute) const override {
+    std::vector<Inferred> infer_subgraph(std::string_view attribute,
+                                         std::span<const Inferred>) const override {
       const PlanRequest inner =
           subgraph_request(specializer_.request_, specializer_.s_.values, *node_, attribute);
       const Specialized found = specialize(inner);
@@ -110,6 +112,14 @@ class Specializer {
     Specializer& specializer_;
   };
 
+  // When a value is there, for those that read it.
+  enum class There : uint8_t {
+    kNow,      // in the plan
+    kItem,     // it is fed and no tensor: for nodes between plans alone
+    kBetween,  // when the plan is through: for nodes between plans alone
+    kLater,    // for no node of this plan
+  };
+  There& there(ValueId v) { return there_[static_cast<size_t>(v)]; }
   PlanValue& value(ValueId v) { return s_.values[static_cast<size_t>(v)]; }
   const std::string& name(ValueId v) const { return (*s_.graph)[v].name; }
 
@@ -126,7 +136,12 @@ class Specializer {
       s_.values.resize(s_.graph->values.size());
       for (size_t i = 0; i < s_.values.size(); ++i) know_constant(i);
     }
+    there_.assign(s_.values.size(), There::kNow);
     for (const auto& [id, feed] : request_.feeds) {
+      if (!feed.tensor) {
+        there(id) = There::kItem;
+        continue;
+      }
       PlanValue& v = value(id);
       v = {.dtype = feed.dtype, .dims = feed.dims, .known = true, .constant = {}, .content = {}};
       if (feed.constant) {
@@ -136,7 +151,6 @@ class Specializer {
         s_.inputs.push_back(id);
       }
     }
-    deferred_.assign(s_.values.size(), false);
     producer_.assign(s_.values.size(), -1);
   }
 
@@ -152,6 +166,22 @@ class Specializer {
     }
   }
 
+  // Whether a node runs between this plan and the next. `least`: when all that it reads is there.
+  bool put_between(const Node& node, There least) {
+    const OpDef* def = find_op(node.domain, node.op_type);
+    if (!def || !def->between || (def->prepare && least != There::kItem)) return false;
+    try {
+      check_inputs(*def, node);
+    } catch (Error& e) {
+      e.add_details({.node = node.name, .op = op_with_version(node)});
+      throw;
+    }
+    for (ValueId v : node.outputs)
+      if (v != kNoValue) there(v) = There::kBetween;
+    between_.push_back(node);
+    return true;
+  }
+
   // False: its shapes depend on what the run computes.
   bool add(Node& node) {
     PlanNode n;
@@ -161,6 +191,12 @@ class Specializer {
       check_supported(n);
       if (splice(n)) return true;
       Context context(n.node, *this);
+      for_each_read(n.node, [&](ValueId v) {
+        if (there(v) == There::kItem) {
+          throw_error(ErrorCode::kInvalidModel,
+                      {"'", name(v), "' is no tensor, and the operator takes tensors"}, {.tensor = name(v)});
+        }
+      });
       check_inputs(*n.def, context);
       n.def->infer(context);
       if (splice(n)) return true;  // the rule asked for the condition
@@ -198,7 +234,7 @@ class Specializer {
   void defer(Node node) {
     for (ValueId v : node.outputs) {
       if (v == kNoValue) continue;
-      deferred_[static_cast<size_t>(v)] = true;
+      there(v) = There::kLater;
       value(v) = {};  // a rule may have set one output before it asked
     }
     left_.push_back(std::move(node));
@@ -223,7 +259,7 @@ class Specializer {
     const size_t before = own_graph_->values.size();
     std::vector<Node> nodes = spliced(*own_graph_, n.node, body);
     s_.values.resize(own_graph_->values.size());
-    deferred_.resize(s_.values.size(), false);
+    there_.resize(s_.values.size(), There::kNow);
     producer_.resize(s_.values.size(), -1);
     for (size_t i = before; i < s_.values.size(); ++i) know_constant(i);
     for (ValueId v : n.node.outputs)
@@ -342,21 +378,33 @@ class Specializer {
   }
 
   void finish() {
-    if (left_.empty()) {
-      s_.outputs = std::move(wanted_);
+    const auto keep = [&](ValueId v) {
+      if (there(v) == There::kNow && std::ranges::find(s_.outputs, v) == s_.outputs.end())
+        s_.outputs.push_back(v);
+    };
+    if (left_.empty() && between_.empty()) {
+      for (ValueId v : wanted_) keep(v);
       return;
     }
     auto rest = std::make_shared<Rest>();
     rest->graph = s_.graph;
     rest->needs = needs_;
-    for (ValueId v : wanted_) (deferred_[static_cast<size_t>(v)] ? rest->outputs : s_.outputs).push_back(v);
+    for (ValueId v : wanted_) {
+      keep(v);
+      if (there(v) == There::kLater) rest->outputs.push_back(v);
+    }
+    for (const Node& node : between_)
+      for_each_read(node, [&](ValueId v) {
+        if (!value(v).constant && producer_[static_cast<size_t>(v)] >= 0) keep(v);
+      });
+    rest->between = std::move(between_);
     // Taps of nodes that are left; those of a DQ that both plans have are shown here.
     for (auto it = s_.taps.begin(); it != s_.taps.end();) {
-      if (!deferred_[static_cast<size_t>(*it)]) {
+      if (there(*it) == There::kNow) {
         ++it;
         continue;
       }
-      rest->taps.insert(*it);
+      if (there(*it) == There::kLater) rest->taps.insert(*it);
       it = s_.taps.erase(it);
     }
     std::vector<Node> again;  // DQs whose values the rest reads: its operators want the integers
@@ -366,7 +414,7 @@ class Specializer {
     while (!open.empty()) {
       const ValueId v = open.back();
       open.pop_back();
-      if (deferred_[static_cast<size_t>(v)] || value(v).constant) continue;
+      if (there(v) == There::kLater || value(v).constant) continue;
       const int maker = producer_[static_cast<size_t>(v)];
       const PlanNode* n = maker < 0 ? nullptr : &s_.nodes[static_cast<size_t>(maker)];
       if (!n || n->def->role != QdqRole::kDequantize || needs_.contains(v)) {
@@ -386,8 +434,8 @@ class Specializer {
         if (v != kNoValue) rest->values[static_cast<size_t>(v)] = {};
     std::set<ValueId> kept(s_.outputs.begin(), s_.outputs.end());
     for (ValueId v : rest->reads) {
-      const bool fed = producer_[static_cast<size_t>(v)] < 0;
-      if (!fed && kept.insert(v).second) s_.outputs.push_back(v);
+      const bool made = producer_[static_cast<size_t>(v)] >= 0;
+      if (made && kept.insert(v).second) s_.outputs.push_back(v);
     }
     s_.rest = std::move(rest);
   }
@@ -397,9 +445,10 @@ class Specializer {
   std::shared_ptr<Graph> own_graph_;  // s_.graph, once branches are in it
   std::vector<Node> todo_;            // the next one last
   std::vector<Node> left_;
+  std::vector<Node> between_;
   std::set<ValueId> needs_;
   std::vector<ValueId> wanted_;  // outputs of the graph that are not made yet
-  std::vector<char> deferred_;   // by value
+  std::vector<There> there_;     // by value
   std::vector<int> producer_;    // by value: index into s_.nodes; -1: constant, or given
 };
 
@@ -426,7 +475,10 @@ const Tensor* PlanInferContext::shape_argument(size_t i) const {
   return has_input(i) ? values_[static_cast<size_t>(node_->inputs[i])].known_content() : nullptr;
 }
 
-std::vector<InferContext::Inferred> PlanInferContext::infer_subgraph(std::string_view) const { return {}; }
+std::vector<InferContext::Inferred> PlanInferContext::infer_subgraph(std::string_view,
+                                                                     std::span<const Inferred>) const {
+  return {};
+}
 
 void PlanInferContext::set_output(size_t, DType, std::optional<SymShape>, std::optional<Tensor>) {}
 
@@ -434,6 +486,7 @@ PlanRequest subgraph_request(const PlanRequest& outer, const std::vector<PlanVal
                              std::string_view attribute) {
   PlanRequest inner;
   inner.graph = subgraph_of(node, attribute);
+  for (ValueId v : inner.graph->inputs) inner.feeds[v] = {};
   for (const Capture& c : inner.graph->captures) {
     const PlanValue& v = values[static_cast<size_t>(c.outer)];
     inner.feeds[c.inner] = {.dtype = v.dtype,

@@ -14,10 +14,12 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <iostream>
 #include <optional>
+#include <protozero/pbf_reader.hpp>
 #include <set>
 #include <string>
 #include <vector>
@@ -50,12 +52,46 @@ Tensor load_tensor(const fs::path& path) {
   return onnx::read_tensor(std::move(file.bytes), file.size);
 }
 
+// Fields of SequenceProto and of OptionalProto.
+constexpr uint32_t kTensorField = 3, kSequenceField = 5;
+
+Tensor tensor_in(protozero::data_view bytes) {
+  auto copy = allocate_bytes(bytes.size());
+  std::memcpy(copy.get(), bytes.data(), bytes.size());
+  return onnx::read_tensor(std::move(copy), bytes.size());
+}
+Sequence sequence_in(protozero::data_view bytes) {
+  Sequence sequence;
+  protozero::pbf_reader reader(bytes);
+  while (reader.next()) {
+    if (reader.tag() == kTensorField) {
+      sequence.push_back(tensor_in(reader.get_view()));
+    } else {
+      reader.skip();
+    }
+  }
+  return sequence;
+}
+Item load_item(const fs::path& path, ValueKind kind) {
+  if (kind == ValueKind::kTensor) return load_tensor(path);
+  const FileBytes file = load(path);
+  const protozero::data_view bytes(reinterpret_cast<const char*>(file.bytes.get()), file.size);
+  if (kind == ValueKind::kSequence) return sequence_in(bytes);
+  protozero::pbf_reader reader(bytes);
+  while (reader.next()) {
+    if (reader.tag() == kTensorField) return tensor_in(reader.get_view());
+    if (reader.tag() == kSequenceField) return sequence_in(reader.get_view());
+    reader.skip();
+  }
+  return {};
+}
+
 std::vector<double> numbers(const Tensor& t) {
   std::vector<double> v;
   v.reserve(static_cast<size_t>(t.size()));
   if (t.dtype() == DType::kFloat64) {
     for (double d : t.data<double>()) v.push_back(d);
-  } else if (t.dtype() == DType::kFloat32 || t.dtype() == DType::kFloat16 || t.dtype() == DType::kBfloat16) {
+  } else if (is_float(t.dtype())) {
     for (float f : t.floats()) v.push_back(f);
   }
   return v;
@@ -88,6 +124,23 @@ std::string difference(const Tensor& got, const Tensor& want) {
   return "";
 }
 
+std::string difference(const Item& got, const Item& want) {
+  if (got.is_tensor() && want.is_tensor()) return difference(got.tensor, want.tensor);
+  if (got.is_nothing() || want.is_nothing())
+    return got.is_nothing() && want.is_nothing() ? ""
+                                                 : "something instead of nothing, or nothing instead of it";
+  if (!got.is_sequence() || !want.is_sequence())
+    return "a tensor instead of a sequence, or the other way round";
+  if (got.sequence->size() != want.sequence->size())
+    return std::to_string(got.sequence->size()) + " tensors instead of " +
+           std::to_string(want.sequence->size());
+  for (size_t i = 0; i < got.sequence->size(); ++i) {
+    const std::string d = difference((*got.sequence)[i], (*want.sequence)[i]);
+    if (!d.empty()) return "tensor " + std::to_string(i) + ": " + d;
+  }
+  return "";
+}
+
 // Every operator in the graph and its subgraphs that no file in ops/ handles.
 void collect_unknown(const Graph& graph, std::set<std::string>& unknown) {
   for (const Node& node : graph.nodes) {
@@ -111,12 +164,17 @@ Verdict run_data(const std::shared_ptr<const Model>& model, const fs::path& data
   for (size_t i = 0; i < graph.inputs.size(); ++i) {
     const fs::path input = data / ("input_" + std::to_string(i) + ".pb");
     if (!fs::exists(input)) break;  // the rest have initializers
-    feeds.push_back({graph[graph.inputs[i]].name, load_tensor(input)});
+    const Value& value = graph[graph.inputs[i]];
+    Item item = load_item(input, value.kind);
+    feeds.push_back({value.name, std::move(item.tensor), std::move(item.sequence)});
   }
-  const std::vector<Tensor> outputs = session.run(std::move(feeds));
-  for (size_t i = 0; i < outputs.size(); ++i) {
+  session.begin(std::move(feeds));
+  while (!session.advance(1e9)) {
+  }
+  for (size_t i = 0; i < graph.outputs.size(); ++i) {
     const fs::path expected = data / ("output_" + std::to_string(i) + ".pb");
-    const std::string d = difference(outputs[i], load_tensor(expected));
+    const Item want = load_item(expected, graph[graph.outputs[i]].kind);
+    const std::string d = difference(session.item(i), want);
     if (!d.empty()) return {"differs", "output " + std::to_string(i) + ": " + d};
   }
   return {};
@@ -191,7 +249,7 @@ void write_operators() {
     std::cout << separator << R"({"domain": ")" << (def->domain.empty() ? "ai.onnx" : def->domain)
               << R"(", "name": ")" << def->name << R"(", "inputs": ")" << def->inputs << R"(", "opsets": ")"
               << def->opsets << R"(", "respells": )" << flag(def->respell) << R"(, "since": )" << def->since
-              << R"(, "kernel": )" << flag(def->prepare) << R"(, "integer": )"
+              << R"(, "kernel": )" << flag(def->runs()) << R"(, "integer": )"
               << flag(def->integer || def->unary || moves || def->role != QdqRole::kNone)
               << R"(, "gradient": )" << flag(def->gradient) << R"(, "rule": ")"
               << (def->role == QdqRole::kNone ? kinds[static_cast<size_t>(rule.kind)] : "quantization itself")

@@ -1,6 +1,7 @@
 // What a visitor does: a real model in, a quantized one out, in real browsers.
-import { existsSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { zipSync } from 'fflate';
 import * as ort from 'onnxruntime-web';
 import type { Browser, Locator, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -116,6 +117,38 @@ describe('in Chromium', () => {
       expect(Math.abs(value - (reference[i] ?? Number.NaN))).toBeLessThan(0.02);
     await session.dispose();
     await model.dispose();
+    await page.context().close();
+  });
+
+  test('a model comes with its weights in other files: together, in a folder or in a zip', async () => {
+    const model = await Model.load(angle);
+    const parts = join(folder, 'parts');
+    mkdirSync(parts);
+    const packed: Record<string, Uint8Array> = {};
+    for (const file of await model.toFiles({ name: 'angle.onnx', externalData: true, chunkSize: '300kB' })) {
+      const bytes = await file.bytes();
+      packed[`angle/${file.name}`] = bytes;
+      writeFileSync(join(parts, file.name), bytes);
+    }
+    await model.dispose();
+    const zip = join(folder, 'angle.zip');
+    writeFileSync(zip, zipSync(packed));
+    const page = await openPage();
+    const paths = Object.keys(packed).map((name) => join(parts, name.slice('angle/'.length)));
+    expect(paths.length).toBeGreaterThan(2);
+    for (const [label, chosen] of [
+      ['Choose a model', paths],
+      ['Choose a folder', parts],
+      ['Choose a model', zip],
+    ] as const) {
+      await page.goto(server.url);
+      await page.getByLabel(label).setInputFiles(chosen as string | string[]);
+      await page.getByText('With the chosen settings').waitFor();
+      expect(await page.getByRole('heading', { name: 'angle.onnx' }).count()).toBe(1);
+    }
+    await page.goto(server.url);
+    await page.getByLabel('Choose a model').setInputFiles(paths.slice(0, 1));
+    expect(await page.getByRole('alert').first().textContent()).toContain('angle.onnx_data');
     await page.context().close();
   });
 

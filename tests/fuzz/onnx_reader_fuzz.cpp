@@ -39,6 +39,7 @@ extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   zp::Model model;
   try {
+    zp::onnx::external_pieces(reinterpret_cast<const std::byte*>(data), size);
     model = read(data, size);
     zp::onnx::versions_of(model);  // says whether it can be written
   } catch (const zp::Error& e) {

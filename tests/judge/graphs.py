@@ -177,7 +177,6 @@ def products():
     yield b.output(b.add("Relu", b.add("MatMul", x, b.weight(24, 16))))
     b = Build("einsum")
     x = b.input("x", [2, 5, 16])
-    b.facts["unsupported"] = "Einsum"
     yield b.output(b.add("Einsum", x, b.weight(16, 12), equation="bsd,de->bse"))
 
 
@@ -224,14 +223,11 @@ def conv(b, x, w, bias=None, op="Conv", **attributes):
 def convolutions():
     for rank, dims, kernel in ((1, [2, 6, 24], [5]), (2, [1, 6, 10, 12], [3, 3]), (3, [1, 4, 5, 6, 7], [2, 3, 3])):
         b = Build(f"conv-{rank}d")
-        unsupported = {"unsupported": "3 spatial dimensions"} if rank == 3 else {}
-        b.facts.update(unsupported)
         x = b.input("x", dims)
         pads = [1] * (2 * rank)
         h = conv(b, x, b.weight(8, dims[1], *kernel), b.weight(8, scale=0.3), kernel_shape=kernel, pads=pads)
         yield b.output(b.add("Relu", h))
         b = Build(f"conv-{rank}d-plain")  # no bias, no activation: its result is the output
-        b.facts.update(unsupported)
         x = b.input("x", dims)
         yield b.output(conv(b, x, b.weight(8, dims[1], *kernel), kernel_shape=kernel, pads=pads))
     b = Build("conv-chain")
@@ -365,6 +361,22 @@ def optimized_transformers():
         yield attention_layer(Build(f"{name}-causal"), op, 4, [2, 6, 32], unidirectional=1)
     b = Build("multi-head-bias")
     yield attention_layer(b, "MultiHeadAttention", 4, [2, 6, 32], "", b.weight(1, 4, 6, 6, scale=1))
+    for packed in (False, True):
+        b = Build(f"group-query-{'packed' if packed else 'window'}")
+        x = b.input("x", [2, 6, 32])
+        angles = np.outer(np.arange(16), 10.0 ** -np.arange(8)).astype(np.float32)
+        if packed:
+            parts, more = (b.add("MatMul", x, b.weight(32, 128)), "", ""), {"do_rotary": 1}
+        else:
+            parts, more = tuple(b.add("MatMul", x, b.weight(32, n)) for n in (64, 32, 32)), {"local_window_size": 3}
+        lengths = (b.constant(np.int32([5, 5])), b.constant(np.int32(6)))
+        tables = (b.constant(np.cos(angles)), b.constant(np.sin(angles))) if packed else ()
+        y = b.add("GroupQueryAttention", *parts, "", "", *lengths, *tables, domain=MICROSOFT, num_heads=4, kv_num_heads=2, **more)
+        yield b.output(b.add("MatMul", y, b.weight(64, 16)), [2, 6, 16])
+    b = Build("mixture-of-experts")
+    x, router = b.input("x", [6, 32]), b.input("router", [6, 4])
+    y = b.add("MoE", x, router, b.weight(4, 48, 32, scale=0.2), "", b.weight(4, 32, 48, scale=0.2), domain=MICROSOFT, k=2, normalize_routing_weights=1)
+    yield b.output(y, [6, 32])
     b = Build("skip-layer-norm")
     x = b.input("x", [2, 6, 32])
     y = b.add("MatMul", x, b.weight(32, 32))

@@ -268,7 +268,7 @@ describe.each([
           'invalid-feed',
         );
       }
-      for (const samples of [[null], [undefined], ['x']]) {
+      for (const samples of [[null], [undefined], ['x'], [{ 'x.1': x }, undefined]]) {
         await errorOf(() => model.quantize({ calibration: samples as never }), 'invalid-argument');
         const once = samples[Symbol.iterator]() as never; // read once, and kept
         await errorOf(() => model.quantize({ calibration: once, repairs: ['gptq'] }), 'invalid-argument');

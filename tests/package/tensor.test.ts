@@ -46,6 +46,13 @@ describe('Tensor', () => {
     expect(tensor.data.length).toBe(2);
   });
 
+  test('keeps 2-bit elements and small floats as their bits', () => {
+    expect(new Tensor('int2', new Int8Array([0x21, 0x03]), [5]).size).toBe(5);
+    expect(new Tensor('float4e2m1', new Uint8Array([0x21, 0x03]), [3]).size).toBe(3);
+    expect(new Tensor('float8e5m2', new Uint8Array([0x3c]), []).data).toEqual(new Uint8Array([0x3c]));
+    expect(() => new Tensor('float8e5m2', [1] as never)).toThrow(/float8e5m2.*Uint8Array.*not an array/);
+  });
+
   test('reshapes without copying', () => {
     const tensor = new Tensor('float32', new Float32Array(6), [2, 3]);
     expect(tensor.reshape([3, 2]).data).toBe(tensor.data);

@@ -12,6 +12,7 @@ import { sha256 } from './checkpoints.ts';
 import type { Demo } from './demos/demo.ts';
 import { demos } from './demos/index.ts';
 import { bytes, decibels, milliseconds, percent, sizeChange } from './format.ts';
+import { modelAmong } from './model-files.ts';
 import { DropZone, droppedFiles } from './parts/drop-zone.tsx';
 import { ErrorBox } from './parts/error-box.tsx';
 import { ModelCard } from './parts/model-card.tsx';
@@ -32,6 +33,9 @@ interface Loaded {
   digest: string | undefined;
   demo: Demo | undefined;
 }
+
+/** A model, its weights, or both in a zip. Weights may have any name. */
+const modelFiles = '.onnx,.onnx_data,.data,.bin,.weight,.zip';
 
 interface Job {
   step: Step;
@@ -59,13 +63,17 @@ export function App() {
   const modelHeading = useRef<HTMLHeadingElement>(null);
 
   const open = useCallback(
-    async (name: string, source: () => Promise<Blob | Uint8Array<ArrayBuffer>>, demo?: Demo) => {
+    async (
+      label: string,
+      source: () => Promise<{ name?: string; file: Blob | Uint8Array<ArrayBuffer>; others?: File[] }>,
+      demo?: Demo,
+    ) => {
       setError(undefined);
-      setLoading(name);
+      setLoading(label);
       try {
-        const file = await source();
+        const { name = label, file, others } = await source();
         const digest = await sha256(file instanceof Blob ? new Uint8Array(await file.arrayBuffer()) : file);
-        const model = await Model.load(file);
+        const model = await Model.load(file, others?.length ? { externalData: others } : {});
         for (const result of results) await result.model.dispose();
         await loaded?.model.dispose();
         setResults([]);
@@ -89,7 +97,7 @@ export function App() {
   const openFiles = useCallback(
     (files: File[]) => {
       const [file] = files;
-      if (file) void open(file.name, async () => file);
+      if (file) void open(file.name, () => modelAmong(files));
     },
     [open],
   );
@@ -117,7 +125,7 @@ export function App() {
     const timer = setTimeout(async () => {
       try {
         const dims = openDims(loaded.model.inputs);
-        const { format: _, opset: __, ...scheme } = toOptions(settings);
+        const { format: _, opset: __, externalData: ___, chunkSize: ____, ...scheme } = toOptions(settings);
         const found = await loaded.model.inspect({
           ...scheme,
           ...(Object.keys(dims).length ? { dims } : {}),
@@ -199,11 +207,16 @@ export function App() {
             <DropZone
               big
               label={loading ? `Opening ${loading}…` : 'Choose a model'}
-              accept=".onnx"
+              accept={modelFiles}
+              multiple
+              folderLabel="Choose a folder"
               disabled={loading !== ''}
               onFiles={openFiles}
             >
-              <p>Drop an .onnx file anywhere on this page</p>
+              <p>
+                Drop an .onnx file anywhere on this page, with its weights if those are in other files:
+                together, as a folder or as a zip
+              </p>
             </DropZone>
             <div class="demos">
               <h2>Or try a demo</h2>
@@ -216,7 +229,7 @@ export function App() {
                   onClick={() =>
                     void open(
                       demo.title,
-                      async () => (await demo.load(new AbortController().signal)).bytes,
+                      async () => ({ file: (await demo.load(new AbortController().signal)).bytes }),
                       demo,
                     )
                   }
@@ -239,7 +252,13 @@ export function App() {
                 <h1 id="model-heading" class="title" ref={modelHeading} tabIndex={-1}>
                   <span class="name">{loaded.name}</span>
                 </h1>
-                <DropZone label="Another model" accept=".onnx" disabled={busy} onFiles={openFiles}>
+                <DropZone
+                  label="Another model"
+                  accept={modelFiles}
+                  multiple
+                  disabled={busy}
+                  onFiles={openFiles}
+                >
                   {null}
                 </DropZone>
               </div>

@@ -1,4 +1,5 @@
-// Samples as the page keeps them: files are read again for each use, so that memory holds one sample at a time.
+// Samples as the page keeps them: as files. Each use reads them; while one model is quantized, the engine keeps what it wants
+// again.
 import {
   concreteDims,
   type Feeds,

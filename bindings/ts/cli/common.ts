@@ -1,6 +1,6 @@
 // What the commands share: options, samples, progress, output, errors.
 import { randomUUID } from 'node:crypto';
-import { lstat, open, readdir, readFile, realpath, rename, rm, stat } from 'node:fs/promises';
+import { lstat, open, readdir, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { basename, dirname, extname, join, resolve } from 'node:path';
 import { SingleBar } from 'cli-progress';
 import { type Command, InvalidArgumentError, Option } from 'commander';
@@ -10,6 +10,7 @@ import {
   type Feeds,
   imagePresets,
   Model,
+  type ModelFile,
   type Progress,
   readNpy,
   type SampleFile,
@@ -184,6 +185,12 @@ export function begin(options: CommonOptions): void {
 }
 
 // ---- models and samples
+
+/** The files that a model was read from. */
+export const inputsOf = (path: string, model: Model): string[] => [
+  path,
+  ...model.externalData.map(({ name }) => join(dirname(path), name)),
+];
 
 export async function loadModel(path: string): Promise<Model> {
   try {
@@ -371,19 +378,48 @@ export async function checkOutput(
 }
 
 /** Writes a file wholly or not at all. */
-export async function writeOutput(path: string, data: Uint8Array | string): Promise<void> {
-  const temporary = join(dirname(resolve(path)), `.${basename(path, extname(path))}.${randomUUID()}.tmp`);
+export const writeOutput = (path: string, data: Uint8Array | string): Promise<void> =>
+  writeAll([{ path, data }]);
+
+/** Writes a model's files beside each other, all of them or none: the model's own last. */
+export async function writeModelFiles(
+  path: string,
+  files: readonly ModelFile[],
+  inputs: readonly string[],
+  force: boolean | undefined,
+): Promise<void> {
+  const all = files.map((data, i) => ({ path: i === 0 ? path : join(dirname(path), data.name), data }));
+  for (const { path: data } of all.slice(1)) await checkOutput(data, inputs, force);
+  await writeAll(all.reverse());
+}
+
+async function writeAll(
+  files: readonly { path: string; data: Uint8Array | string | AsyncIterable<Uint8Array> }[],
+): Promise<void> {
+  const written = files.map(({ path, data }) => ({
+    path,
+    data,
+    temporary: join(dirname(resolve(path)), `.${basename(path, extname(path))}.${randomUUID()}.tmp`),
+  }));
+  let path = '';
   try {
-    const file = await open(temporary, 'wx');
-    try {
-      await file.writeFile(data);
-      await file.sync();
-    } finally {
-      await file.close();
+    for (const { temporary, data, path: now } of written) {
+      path = now;
+      const file = await open(temporary, 'wx');
+      try {
+        await writeFile(file, data);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
     }
-    await rename(temporary, path);
+    for (const { temporary, path: now } of written) {
+      path = now;
+      await rename(temporary, path);
+    }
   } catch (error) {
-    await rm(temporary, { force: true });
+    for (const { temporary } of written) await rm(temporary, { force: true });
+    if (error instanceof ZeropointError) throw error;
     const message = error instanceof Error ? error.message : String(error);
     throw new ZeropointError(
       'io',

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { Command, type Command as CommandType } from 'commander';
 import type { Schema } from '../engine/module.ts';
 import type { QuantizeReport } from '../node.ts';
@@ -10,6 +11,7 @@ import {
   type CommonOptions,
   checkOutput,
   decibels,
+  inputsOf,
   interrupted,
   json,
   loadModel,
@@ -20,6 +22,7 @@ import {
   table,
   terminal,
   WrongCall,
+  writeModelFiles,
   writeOutput,
 } from './common.ts';
 import { labelsFor } from './labels.ts';
@@ -68,6 +71,7 @@ Examples:
   $ zeropoint quantize model.onnx -o small.onnx --calibration x.npz --repair adaround,bias-correction
   $ zeropoint quantize model.onnx -o small.onnx --mode dynamic
   $ zeropoint quantize model.onnx -o small.onnx --mode weight-only --weights int4
+  $ zeropoint quantize model.onnx -o model_q4.onnx --mode weight-only --weights int4 --external-data
   $ zeropoint quantize model.onnx -o small.onnx --calibration x.npz --runtime tensorrt
   $ zeropoint quantize model.onnx -o small.onnx --mode static --format qoperator --calibration x.npz
   $ zeropoint quantize model.onnx -o small.onnx --mode weight-only --weights int2 --block-size 16 --calibration x.npz
@@ -87,6 +91,7 @@ async function quantize(schema: Schema, path: string, options: Options & SchemeA
   if (typeof options.json === 'string')
     await checkOutput(options.json, [path, options.output], options.force);
   const model = await loadModel(path);
+  await checkOutput(options.output, inputsOf(path, model), options.force);
   if (options.labels !== undefined && options.calibration === undefined)
     throw new WrongCall('--labels are those of --calibration');
   const scheme = schemeFrom(schema, options);
@@ -141,11 +146,13 @@ async function quantize(schema: Schema, path: string, options: Options & SchemeA
     // That nothing was done comes first.
     const first = report.warnings.filter((warning) => warning.startsWith('nothing '));
     for (const warning of new Set([...first, ...report.warnings])) shown.warn(warning);
-    await writeOutput(options.output, await small.toBytes());
-    const result = { output: options.output, synthetic: given?.synthetic ?? false, ...report };
+    const files = await small.toFiles({ name: basename(options.output) });
+    await writeModelFiles(options.output, files, inputsOf(path, model), options.force);
+    const named = { ...report, files: files.map(({ name, size }) => ({ name, size })) };
+    const result = { output: options.output, synthetic: given?.synthetic ?? false, ...named };
     if (typeof options.json === 'string') await writeOutput(options.json, json(result));
     if (options.json === true) process.stdout.write(json(result));
-    else printReport(options.output, report);
+    else printReport(options.output, named);
   } finally {
     shown.end();
   }
@@ -160,6 +167,9 @@ function printReport(output: string, report: QuantizeReport): void {
   print(
     table([
       ['written', `${output}, opset ${report.opset}`],
+      ...report.files
+        .slice(1)
+        .map(({ name, size }) => ['weights', `${join(dirname(output), name)}, ${bytes(size)}`]),
       ['size', `${bytes(sizeBefore)} → ${bytes(sizeAfter)} (${sizeChange(sizeBefore, sizeAfter)})`],
       ['quantized', `${layers}${share}`],
       ['samples', report.samples > 0 ? `${report.samples}` : '-'],

@@ -4,22 +4,27 @@
 
 import { type Build, canShareMemory, loadBuild, pickBuild, withWorkers } from '../builds.ts';
 import { messageOf, ZeropointError } from '../errors.ts';
+import type { DataSource } from '../external.ts';
 import type { Taken } from '../feeds.ts';
 import { bytesOf, type TensorData, type TensorType, viewAs } from '../tensor.ts';
 import type {
-  AgreementResult,
   Answer,
   BufferHandle,
   ComparisonHandle,
+  ComparisonResult,
+  Conclusions,
   ConfigIn,
   EngineMemory,
   EngineModule,
   EngineReport,
   FeedIn,
+  FeedingIn,
+  FileForm,
   Handle,
-  LayerError,
+  MeasuredReport,
   ModelFacts,
   ModelHandle,
+  PieceInfo,
   QuantizerHandle,
   QuantizerState,
   Range,
@@ -31,7 +36,9 @@ import type {
   TensorOut,
   Unworded,
   ValueInfo,
+  WrittenHandle,
 } from './module.ts';
+import { fill, OpenWeights, readsAtOnce, scratchFile } from './weights.ts';
 
 /** An object in the host. */
 export type Id = number;
@@ -102,6 +109,38 @@ function tensorFrom(out: TensorOut): NamedTensor {
   return { name, type, dims, data: out.type === 'string' ? out.strings : viewAs(out.type, out.bytes) };
 }
 
+/** Where a model's weights are kept, where they lie in files of their own. */
+export type WeightPlace = 'auto' | 'memory' | 'files';
+
+/** Weights of more bytes stay in their files, where they can. */
+const mostInMemory = 2 ** 29;
+
+/** What the engine's memory can hold. */
+const addressSpace = 2 ** 32;
+
+/** A model that is about to be read. */
+class Opened implements Handle {
+  sources: readonly DataSource[] = [];
+  buffers: BufferHandle[] = [];
+  files: OpenWeights | undefined;
+
+  constructor(
+    readonly model: BufferHandle,
+    readonly pieces: readonly PieceInfo[],
+  ) {}
+
+  delete(): void {
+    this.model.delete();
+    for (const buffer of this.buffers) buffer.delete();
+    this.files?.close();
+  }
+}
+
+/** Bytes that are copied out of the engine in one go. */
+const writtenAtOnce = 2 ** 24;
+
+const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e9 ? 2 : 1)} GB`;
+
 export class EngineHost {
   readonly #module: EngineModule;
   readonly #info: HostInfo;
@@ -144,7 +183,7 @@ export class EngineHost {
   #model = (id: Id) => this.#get<ModelHandle>(id);
   #session = (id: Id) => this.#get<SessionHandle>(id);
   #quantizer = (id: Id) => this.#get<QuantizerHandle>(id);
-  #comparison = <T>(id: Id) => this.#get<ComparisonHandle<T>>(id);
+  #comparison = (id: Id) => this.#get<ComparisonHandle>(id);
 
   #bufferOf(bytes: Uint8Array): BufferHandle {
     const buffer = unwrap(this.#module.allocate(bytes.byteLength));
@@ -177,12 +216,78 @@ export class EngineHost {
 
   // ---- models
 
-  readModel(bytes: Uint8Array): ModelDescription {
+  /** The first step of reading a model: what of it lies in other files. */
+  openModel(bytes: Uint8Array): { id: Id; pieces: readonly PieceInfo[] } {
     const buffer = this.#bufferOf(bytes);
     try {
-      return this.#describe(unwrap(this.#module.readModel(buffer)));
-    } finally {
+      const pieces = unwrap(this.#module.externalPieces(buffer));
+      return { id: this.#keep(new Opened(buffer, pieces)), pieces };
+    } catch (error) {
       buffer.delete();
+      throw error;
+    }
+  }
+
+  /** The files of the pieces. How many of them are to be read now: those that do not stay where they are. */
+  async takeSources(id: Id, sources: readonly DataSource[], place: WeightPlace): Promise<number> {
+    const opened = this.#get<Opened>(id);
+    const total = opened.pieces.reduce((sum, { bytes }) => sum + bytes, 0);
+    const canStay = sources.every(readsAtOnce);
+    if (place === 'files' && !canStay) {
+      throw new ZeropointError(
+        'invalid-argument',
+        "weights: they cannot stay in their files here: only files of Node's, and Blobs in a worker, can be read piece by piece",
+        { hint: 'leave the option out' },
+      );
+    }
+    opened.sources = sources;
+    if (place === 'files' || (place === 'auto' && canStay && total > mostInMemory)) {
+      opened.files = new OpenWeights(opened.pieces, sources, await scratchFile());
+      return 0;
+    }
+    const { used } = this.#module.memory();
+    if (used + total > addressSpace) {
+      throw new ZeropointError(
+        'out-of-memory',
+        `the weights take ${gigabytes(total)}, and the engine's memory has ${gigabytes(addressSpace - used)} left of ${gigabytes(addressSpace)}`,
+        { hint: "weights can stay in their files: pass Node's paths, or Files in a page (weights: 'files')" },
+      );
+    }
+    return opened.pieces.length;
+  }
+
+  /** Reads a piece into the engine's memory: one after the other. */
+  async readPiece(id: Id, index: number): Promise<void> {
+    const opened = this.#get<Opened>(id);
+    const piece = opened.pieces[index];
+    const source = opened.sources.find(({ name }) => name === piece?.location);
+    if (!piece || !source) throw new ZeropointError('internal', 'a piece of weights is not there');
+    const buffer = unwrap(this.#module.allocate(piece.bytes));
+    opened.buffers.push(buffer);
+    try {
+      await fill(source, piece.offset, piece.bytes, () => buffer.view());
+    } catch (error) {
+      throw new ZeropointError(
+        'io',
+        `tensor '${piece.tensor}' lies in the file '${piece.location}', which could not be read: ${messageOf(error)}`,
+        { tensor: piece.tensor, file: piece.location },
+        { cause: error },
+      );
+    }
+  }
+
+  readModel(id: Id): ModelDescription {
+    const { model, buffers, files } = this.#get<Opened>(id);
+    this.#objects.delete(id);
+    try {
+      // From here on the model closes its files.
+      return this.#describe(unwrap(this.#module.readModel(model, files ?? buffers)));
+    } catch (error) {
+      files?.close();
+      throw error;
+    } finally {
+      model.delete();
+      for (const buffer of buffers) buffer.delete();
     }
   }
 
@@ -194,18 +299,27 @@ export class EngineHost {
     unwrap(this.#model(id).requireSupported());
   }
 
-  brokenRules(id: Id, format: string, runtime: string, opset: number): string[] {
-    return unwrap(this.#model(id).brokenRules(format, runtime, opset));
+  /** The files that the model is written into: readWritten() gives their bytes. */
+  writeModel(id: Id, form: FileForm): { id: Id; files: { name: string; size: number }[] } {
+    const written = unwrap(this.#model(id).write(form));
+    return { id: this.#keep(written), files: written.files() };
   }
 
-  /** `opset`: 0 for the lowest that can say the model. */
-  writeModel(id: Id, format: string, opset: number): Uint8Array<ArrayBuffer> {
-    return unwrap(this.#model(id).write(format, opset));
+  readWritten(id: Id, file: number, from: number, count: number): Uint8Array<ArrayBuffer> {
+    const bytes = new Uint8Array(count);
+    const written = this.#get<WrittenHandle>(id);
+    for (let done = 0; done < count; done += writtenAtOnce)
+      unwrap(written.read(file, from + done, bytes.subarray(done, Math.min(done + writtenAtOnce, count))));
+    return bytes;
   }
 
-  /** How long the file would be, and which opset it would have. */
-  measureModel(id: Id, format: string, opset: number): { size: number; opset: number } {
-    return unwrap(this.#model(id).measure(format, opset));
+  /** How long the files would be, which opset they would have, and what of them the runtime does not take. */
+  measureModel(
+    id: Id,
+    form: FileForm,
+    runtime: string,
+  ): { files: { name: string; size: number }[]; opset: number; broken: string[] } {
+    return unwrap(this.#model(id).measure(form, runtime));
   }
 
   addMetadata(id: Id, key: string, value: string): void {
@@ -263,13 +377,22 @@ export class EngineHost {
 
   // ---- quantizing
 
-  async createQuantizer(model: Id, config: ConfigIn, threads: number): Promise<{ id: Id; sweeps: number }> {
+  needsSamples(model: Id, config: ConfigIn): boolean {
+    return unwrap(this.#module.needsSamples(this.#model(model), { ...config, resume: null }));
+  }
+
+  async createQuantizer(
+    model: Id,
+    config: ConfigIn,
+    threads: number,
+    feeding: FeedingIn,
+  ): Promise<{ id: Id; sweeps: number }> {
     const { resume } = config;
     const buffer = resume instanceof Uint8Array ? this.#bufferOf(resume) : null;
     try {
       const whole = { ...config, resume: buffer };
       return await withWorkers(this.#module, threads - 1, () => {
-        const job = unwrap(this.#module.createQuantizer(this.#model(model), whole, threads));
+        const job = unwrap(this.#module.createQuantizer(this.#model(model), whole, threads, feeding));
         return { id: this.#keep(job), sweeps: job.sweeps() };
       });
     } finally {
@@ -284,12 +407,21 @@ export class EngineHost {
     return { idle, ...job.state() };
   }
 
+  /** Gives the sample that the job waits for. */
   beginSample(id: Id, feeds: Taken): void {
     unwrap(this.#quantizer(id).beginSample(feedsIn(feeds)));
   }
 
+  /** There is no such sample. */
   endSamples(id: Id): void {
     unwrap(this.#quantizer(id).endSamples());
+  }
+
+  /** Starts to measure the errors of layers. */
+  async measureLayers(id: Id, threads: number): Promise<void> {
+    return withWorkers(this.#module, 2 * (threads - 1), () => {
+      unwrap(this.#quantizer(id).measure());
+    });
   }
 
   /** Ends training after the step under way, with the best so far. */
@@ -304,29 +436,27 @@ export class EngineHost {
 
   quantizerResult(id: Id): {
     model: ModelDescription;
-    report: Unworded<EngineReport>;
+    report: Unworded<MeasuredReport>;
+    conclusions: Conclusions;
     ranges: Record<string, Range>;
   } {
     const job = this.#quantizer(id);
     const report = unwrap(job.report());
+    const conclusions = unwrap(job.conclusions());
     const ranges = unwrap(job.ranges());
-    return { model: this.#describe(unwrap(job.result())), report, ranges };
+    return { model: this.#describe(unwrap(job.result())), report, conclusions, ranges };
   }
 
   // ---- comparing
 
-  async createAgreement(reference: Id, candidate: Id, threads: number): Promise<Id> {
-    return withWorkers(this.#module, 2 * (threads - 1), () =>
+  /** `layers`: compare the outputs of layers too. */
+  async createComparison(reference: Id, candidate: Id, threads: number, layers: boolean): Promise<Id> {
+    const sessions = layers ? 4 : 2;
+    return withWorkers(this.#module, sessions * (threads - 1), () =>
       this.#keep(
-        unwrap(this.#module.createAgreement(this.#model(reference), this.#model(candidate), threads)),
-      ),
-    );
-  }
-
-  async createLayerErrors(reference: Id, quantized: Id, threads: number): Promise<Id> {
-    return withWorkers(this.#module, 2 * (threads - 1), () =>
-      this.#keep(
-        unwrap(this.#module.createLayerErrors(this.#model(reference), this.#model(quantized), threads)),
+        unwrap(
+          this.#module.createComparison(this.#model(reference), this.#model(candidate), threads, layers),
+        ),
       ),
     );
   }
@@ -342,12 +472,8 @@ export class EngineHost {
     return { finished, spent: performance.now() - start, ...job.progress() };
   }
 
-  agreement(id: Id): AgreementResult {
-    return unwrap(this.#comparison<AgreementResult>(id).result());
-  }
-
-  layerErrors(id: Id): Unworded<LayerError>[] {
-    return unwrap(this.#comparison<Unworded<LayerError>[]>(id).result());
+  comparisonResult(id: Id): ComparisonResult {
+    return unwrap(this.#comparison(id).result());
   }
 }
 

@@ -56,12 +56,52 @@ export interface ModelHandle extends Handle {
   describe(): Answer<{ inputs: ValueInfo[]; optionalInputs: ValueInfo[]; outputs: ValueInfo[] }>;
   inspect(): Answer<ModelFacts>;
   requireSupported(): Answer<undefined>;
-  /** `opset`: 0 for the lowest that can say the model. */
-  write(format: string, opset: number): Answer<Uint8Array<ArrayBuffer>>;
-  measure(format: string, opset: number): Answer<{ size: number; opset: number }>;
+  write(form: FileForm): Answer<WrittenHandle>;
+  /** What write() would write: its files, its opset, and what of it this runtime does not take, in sentences. */
+  measure(
+    form: FileForm,
+    runtime: string,
+  ): Answer<{ files: { name: string; size: number }[]; opset: number; broken: string[] }>;
   addMetadata(key: string, value: string): Answer<undefined>;
-  /** What of the model, written so, this runtime does not take: sentences. */
-  brokenRules(format: string, runtime: string, opset: number): Answer<string[]>;
+}
+
+/** How a model is written. */
+export interface FileForm {
+  format: string;
+  /** 0: the lowest that can say the model. */
+  opset: number;
+  /** Of the model's file: those of its weights are called after it. */
+  name: string;
+  /** Weights lie in files of their own, however small the model is. */
+  externalData: boolean;
+  /** The most bytes of such a file. 0: there are none, and what one file cannot hold is an error. */
+  chunkSize: number;
+}
+
+export interface WrittenHandle extends Handle {
+  opset(): number;
+  /** The model's first. */
+  files(): { name: string; size: number }[];
+  /** Fills `to` with the bytes of a file from `from` on. */
+  read(file: number, from: number, to: Uint8Array): Answer<undefined>;
+}
+
+/** What a model has in another file: a tensor that is there, the file, and from where on how many bytes. */
+export interface PieceInfo {
+  tensor: string;
+  /** A path below the model's folder. */
+  location: string;
+  offset: number;
+  bytes: number;
+}
+
+/** Pieces that stay in files; called by the engine while it works, in its thread. */
+export interface WeightFiles {
+  /** Fills `into`; says what is wrong. */
+  read(piece: number, into: Uint8Array): string;
+  /** Keeps bytes: the number of the piece that they are, -1 where there is no place for them, or what is wrong. */
+  put(bytes: Uint8Array): number | string;
+  close(): void;
 }
 
 /** What a model's file says of itself. */
@@ -132,6 +172,14 @@ export interface ConfigIn {
   checkpoints: boolean;
   /** A checkpoint to go on from; the host makes a buffer of it. */
   resume: Uint8Array | BufferHandle | null;
+}
+
+/** How samples come to a quantization: src/quant/quant.h, Feeding. */
+export interface FeedingIn {
+  /** A sample that was given cannot be given again. */
+  once: boolean;
+  /** How many samples the errors of layers are measured on. */
+  layerErrors: number;
 }
 
 /** Where training stands. */
@@ -256,7 +304,7 @@ export interface LayerReport {
 
 /** A layer's report, or one of layers, as the engine gives it: findings are data. */
 export type Unworded<T> = T extends { findings: string[] }
-  ? Omit<T, 'findings'> & { findings: EngineFinding[] }
+  ? { [K in keyof Omit<T, 'findings'>]: Unworded<T[K]> } & { findings: EngineFinding[] }
   : T extends { layers: (infer L)[] }
     ? Omit<T, 'layers'> & { layers: Unworded<L>[] }
     : T;
@@ -322,13 +370,37 @@ export interface EngineReport {
   samples: number;
 }
 
+/** The same, with what quantization did to the outputs of layers, where that was measured. */
+export interface MeasuredReport extends EngineReport {
+  layers: (LayerReport & { error?: LayerError })[];
+}
+
 export interface QuantizerState extends Steps {
   phase: string;
+  /** That the phase has begun with. */
   samples: number;
+  /** A sample is under way: `done` and `total` are of it. */
+  running: boolean;
+  /** How many samples there are; 0: not known. */
+  expected: number;
   finished: boolean;
-  wantsSamples: boolean;
-  enough: boolean;
+  /** It waits for measure(). */
+  measures: boolean;
+  /** The number, from 0, of the sample that it waits for; -1: it waits for none. */
+  wanted: number;
+  /** How often it went through all samples that it wanted. */
+  sweep: number;
   training?: TrainingProgress;
+}
+
+/** What a report comes down to: src/quant/conclusions.h. */
+export interface Conclusions {
+  /** The layers, by index: those that lose most by themselves first. */
+  order: number[];
+  /** The trials, by index, that no other one beats in both bytes and quality: the smallest first. */
+  tradeoff: number[];
+  /** A sentence where outputs are no longer the float model's answers. */
+  losses: string[];
 }
 
 export interface QuantizerHandle extends Handle {
@@ -336,12 +408,17 @@ export interface QuantizerHandle extends Handle {
   state(): QuantizerState;
   /** How often it may go through the samples; 0: it needs none. */
   sweeps(): number;
+  /** Gives the sample that it waits for. */
   beginSample(feeds: FeedIn[]): Answer<undefined>;
+  /** There is no such sample. */
   endSamples(): Answer<undefined>;
+  /** Starts to measure the errors of layers. */
+  measure(): Answer<undefined>;
   stop(): void;
   checkpoint(): Uint8Array<ArrayBuffer> | null;
   result(): Answer<ModelHandle>;
-  report(): Answer<Unworded<EngineReport>>;
+  report(): Answer<Unworded<MeasuredReport>>;
+  conclusions(): Answer<Conclusions>;
   ranges(): Answer<Record<string, Range>>;
 }
 
@@ -366,12 +443,14 @@ export interface OutputAgreement {
   otherShapes: number;
 }
 
-export interface AgreementResult {
+export interface ComparisonResult {
   samples: number;
   /** Medians of a run, in milliseconds. */
   referenceMs: number;
   candidateMs: number;
   outputs: OutputAgreement[];
+  /** In the order of the graph; empty where they were not asked for. */
+  layers: Unworded<LayerError>[];
 }
 
 /** What quantization did to the output of one layer, over all samples. */
@@ -403,12 +482,13 @@ export interface LayerError {
   findings: string[];
 }
 
-export interface ComparisonHandle<T> extends Handle {
+export interface ComparisonHandle extends Handle {
   begin(feeds: FeedIn[]): Answer<undefined>;
   /** Works for about `milliseconds`; true when finished. */
   advance(milliseconds: number): Answer<boolean>;
+  /** Of the sample under way. */
   progress(): Steps;
-  result(): Answer<T>;
+  result(): Answer<ComparisonResult>;
 }
 
 /** Something registered in the engine. */
@@ -484,22 +564,27 @@ export interface Choices {
 
 export interface EngineModule {
   allocate(bytes: number): Answer<BufferHandle>;
-  readModel(buffer: BufferHandle): Answer<ModelHandle>;
+  externalPieces(model: BufferHandle): Answer<PieceInfo[]>;
+  /** `weights`: what externalPieces() said, in its order, or files that it stays in. */
+  readModel(model: BufferHandle, weights: readonly BufferHandle[] | WeightFiles): Answer<ModelHandle>;
   createSession(model: ModelHandle, options: { threads: number; integer: boolean }): Answer<SessionHandle>;
   /** The model with dimensions that have these names fixed. */
   bindDims(model: ModelHandle, dims: Readonly<Record<string, number>>): Answer<ModelHandle>;
   planOf(model: ModelHandle, config: ConfigIn, measureWeights: boolean): Answer<Unworded<EngineReport>>;
-  createQuantizer(model: ModelHandle, config: ConfigIn, threads: number): Answer<QuantizerHandle>;
-  createAgreement(
+  createQuantizer(
+    model: ModelHandle,
+    config: ConfigIn,
+    threads: number,
+    feeding: FeedingIn,
+  ): Answer<QuantizerHandle>;
+  needsSamples(model: ModelHandle, config: ConfigIn): Answer<boolean>;
+  /** `layers`: compare the outputs of layers too. */
+  createComparison(
     reference: ModelHandle,
     candidate: ModelHandle,
     threads: number,
-  ): Answer<ComparisonHandle<AgreementResult>>;
-  createLayerErrors(
-    reference: ModelHandle,
-    quantized: ModelHandle,
-    threads: number,
-  ): Answer<ComparisonHandle<Unworded<LayerError>[]>>;
+    layers: boolean,
+  ): Answer<ComparisonHandle>;
   /** Schema, as JSON. */
   schema(): Answer<string>;
   info(): { instructionSet: string; relaxedDot: string; fusedMultiplyAdd: boolean };

@@ -2,7 +2,10 @@
 import { ZeropointError } from '../errors.ts';
 import { bytesOf, elementCount, Tensor, type TensorLike, type TensorType, viewAs } from '../tensor.ts';
 
-type Plain = Exclude<TensorType, 'string' | 'bfloat16' | 'int4' | 'uint4'>;
+type Plain = Exclude<
+  TensorType,
+  'string' | 'bfloat16' | `${'' | 'u'}int${2 | 4}` | `float8${string}` | `float4${string}`
+>;
 
 const typeOfDescr: Record<string, Plain> = {
   f2: 'float16',
@@ -155,7 +158,7 @@ function written({ type, data }: TensorLike): { descr: string; data: Uint8Array 
   return { descr: `${descr.endsWith('1') ? '|' : '<'}${descr}`, data: bytesOf(data) };
 }
 
-/** A tensor as a .npy file; strings as NumPy's `U`. bfloat16 and 4-bit tensors have no form in it. */
+/** A tensor as a .npy file; strings as NumPy's `U`. bfloat16, small floats and packed elements have no form in it. */
 export function writeNpy(tensor: TensorLike): Uint8Array<ArrayBuffer> {
   const { descr, data } = written(tensor);
   const shape = tensor.dims.length === 1 ? `${tensor.dims[0]},` : tensor.dims.join(', ');

@@ -100,6 +100,13 @@ function halfBits(value: number): number {
   return exponent <= 0 ? 0 : ((bits >>> 16) & 0x8000) | (exponent << 10) | ((bits >>> 13) & 1023);
 }
 
+/** Bytes of small floats around 1: any two of 4 bits, powers of two, or numbers with a sign. */
+function smallFloatBits(type: TensorType, random: () => number): () => number {
+  if (type === 'float4e2m1') return () => Math.floor(random() * 256);
+  if (type === 'float8e8m0') return () => 124 + Math.floor(random() * 6);
+  return () => 40 + Math.floor(random() * 24) + (random() < 0.5 ? 128 : 0);
+}
+
 function fill(
   type: TensorType,
   dims: number[],
@@ -136,11 +143,20 @@ function fill(
       return new Tensor('string', new Array<string>(size).fill(''), dims) as Tensor;
     case 'int4':
     case 'uint4':
+    case 'int2':
+    case 'uint2':
       return new Tensor<TensorType>(
         type,
-        make(() => Math.floor(random() * 256) - (type === 'int4' ? 128 : 0)),
+        make(() => Math.floor(random() * 256) - (type.startsWith('i') ? 128 : 0)),
         dims,
       );
+    case 'float4e2m1':
+    case 'float8e4m3fn':
+    case 'float8e4m3fnuz':
+    case 'float8e5m2':
+    case 'float8e5m2fnuz':
+    case 'float8e8m0':
+      return new Tensor(type, Uint8Array.from({ length }, smallFloatBits(type, random)), dims) as Tensor;
     default: {
       // What transformers take besides tokens: nothing is masked, all is one segment.
       if (/mask/i.test(name))

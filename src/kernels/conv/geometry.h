@@ -2,7 +2,8 @@
 //
 // A convolution is a matrix product whose left matrix is never stored: row m holds the patch under output
 // pixel m, tap after tap, and the GEMM kernels gather a few rows at a time (implicit im2col). These structs
-// say how. Everything is NHWC. A one-dimensional convolution has height 1.
+// say how. Everything is NHWC (or NDHWC). A one-dimensional convolution has height 1, one of two dimensions
+// has depth 1.
 
 #pragma once
 
@@ -19,7 +20,7 @@ struct ConvGeometry {
   int channels = 1;                 // of one group
   std::ptrdiff_t pixel_stride = 1;  // elements from one input pixel to the next: all channels of all groups
   std::ptrdiff_t image_stride =
-      0;  // elements from one image to the next; 0: in_height * in_width * pixel_stride
+      0;  // elements from one image to the next; 0: in_depth * in_height * in_width * pixel_stride
   int kernel_height = 1;
   int kernel_width = 1;
   int stride_height = 1;
@@ -30,18 +31,27 @@ struct ConvGeometry {
   int pad_left = 0;  // (the other two pads follow from the output's size)
   int out_height = 1;
   int out_width = 1;
+  // The third dimension, in front of the others.
+  int in_depth = 1;
+  int kernel_depth = 1;
+  int stride_depth = 1;
+  int dilation_depth = 1;
+  int pad_front = 0;
+  int out_depth = 1;
 
-  int taps() const { return kernel_height * kernel_width; }
-  int rows() const { return batch * out_height * out_width; }  // M of the product
+  int taps() const { return kernel_depth * kernel_height * kernel_width; }
+  int rows() const { return batch * out_depth * out_height * out_width; }  // M of the product
+  bool is_flat() const { return in_depth == 1 && kernel_depth == 1 && out_depth == 1; }
+  std::ptrdiff_t plane_elements() const { return in_height * (in_width * pixel_stride); }
   std::ptrdiff_t image_elements() const {
-    return image_stride != 0 ? image_stride : in_height * (in_width * pixel_stride);
+    return image_stride != 0 ? image_stride : in_depth * plane_elements();
   }
 
   // Every row is one whole pixel and rows follow each other: the input can be used as a plain matrix.
   bool is_pointwise() const {
-    return kernel_height == 1 && kernel_width == 1 && stride_height == 1 && stride_width == 1 &&
+    return is_flat() && kernel_height == 1 && kernel_width == 1 && stride_height == 1 && stride_width == 1 &&
            pad_top == 0 && pad_left == 0 && out_height == in_height && out_width == in_width &&
-           (batch == 1 || image_elements() == in_height * (in_width * pixel_stride));
+           (batch == 1 || image_elements() == plane_elements());
   }
 };
 
@@ -62,18 +72,22 @@ inline TapRange taps_inside(int first, int dilation, int taps, int size) {
 }
 
 // Where row m of an output lies. Plain by default: m * stride. With `width`, rows are pixels of images whose
-// lines and images lie apart (a phase of a transposed convolution). All in elements.
+// lines, planes and images lie apart (a phase of a transposed convolution). All in elements.
 struct RowLayout {
   std::ptrdiff_t stride = 0;
   int width = 0;
   int height = 0;
   std::ptrdiff_t line_stride = 0;
   std::ptrdiff_t image_stride = 0;
+  int depth = 1;
+  std::ptrdiff_t plane_stride = 0;
 
   std::ptrdiff_t offset(int row) const {
     if (width == 0) return row * stride;
-    const int line = row / width;
-    return row % width * stride + line % height * line_stride + line / height * image_stride;
+    const int line = row / width, plane = line / height;
+    const std::ptrdiff_t in_plane = row % width * stride + line % height * line_stride;
+    return depth == 1 ? in_plane + plane * image_stride
+                      : in_plane + plane % depth * plane_stride + plane / depth * image_stride;
   }
 };
 
@@ -98,17 +112,27 @@ struct TransposedConvGeometry {
   int out_height = 1;
   int out_width = 1;
   std::ptrdiff_t out_pixel_stride = 1;  // elements from one output pixel to the next
+  // The third dimension, in front of the others.
+  int in_depth = 1;
+  int kernel_depth = 1;
+  int stride_depth = 1;
+  int dilation_depth = 1;
+  int pad_front = 0;
+  int out_depth = 1;
 
-  int phases() const { return stride_height * stride_width; }
+  int phases() const { return stride_depth * stride_height * stride_width; }
 };
 
 struct TransposedConvPhase {
   ConvGeometry conv;  // with 0 taps where no tap of the kernel reaches this phase: the output is the bias
   RowLayout rows;     // of the output, from `first_output` on
   std::ptrdiff_t first_output = 0;
-  // Tap (y, x) of the phase is tap (first_y + y * step_y, first_x + x * step_x) of the kernel.
+  // Tap (z, y, x) of the phase is tap (first_z + z * step_z, first_y + y * step_y, first_x + x * step_x) of
+  // the kernel.
+  int first_z = 0;
   int first_y = 0;
   int first_x = 0;
+  int step_z = 0;
   int step_y = 0;
   int step_x = 0;
 };

@@ -59,10 +59,10 @@ void pack_strip_transposed(const float* b, std::ptrdiff_t column_stride, int dep
 }
 
 void pack_strip_taps(const float* weights, const WeightLayout& layout, int first, int count, float* tile) {
-  for (int y = 0; y < layout.kernel_height; ++y) {
+  for (int y = 0; y < layout.lines(); ++y) {
     for (int x = 0; x < layout.kernel_width; ++x) {
       const float* tap =
-          weights + first * layout.column_stride + y * layout.tap_y_stride + x * layout.tap_x_stride;
+          weights + first * layout.column_stride + layout.line_offset(y) + x * layout.tap_x_stride;
       for (int c = 0; c < layout.channels; ++c, tile += kColumnTile) {
         for (int j = 0; j < kColumnTile; ++j) {
           tile[j] = j < count ? tap[j * layout.column_stride + c * layout.channel_stride] : 0.0F;

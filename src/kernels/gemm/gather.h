@@ -18,18 +18,21 @@ inline int even_block(int rows, int largest) {
 // The output pixel that a row of the product belongs to.
 struct PatchPosition {
   int image = 0;
+  int z = 0;
   int y = 0;
   int x = 0;
 
   static PatchPosition of_row(const ConvGeometry& conv, int row) {
-    const int line = row / conv.out_width;
-    return {line / conv.out_height, line % conv.out_height, row % conv.out_width};
+    const int line = row / conv.out_width, plane = line / conv.out_height;
+    return {plane / conv.out_depth, plane % conv.out_depth, line % conv.out_height, row % conv.out_width};
   }
   void advance(const ConvGeometry& conv) {
     if (++x < conv.out_width) return;
     x = 0;
     if (++y < conv.out_height) return;
     y = 0;
+    if (++z < conv.out_depth) return;
+    z = 0;
     ++image;
   }
 };
@@ -42,18 +45,25 @@ inline void for_each_run(const ConvGeometry& conv, const PatchPosition& at, cons
                          const Fill& fill) {
   const std::ptrdiff_t channels = conv.channels;
   const std::ptrdiff_t line_elements = conv.in_width * conv.pixel_stride;
-  const std::ptrdiff_t image = at.image * conv.image_elements();
   const int first_x = at.x * conv.stride_width - conv.pad_left;
   const bool taps_touch = conv.dilation_width == 1 && conv.pixel_stride == channels;
   std::ptrdiff_t k = 0;
-  for (int ky = 0; ky < conv.kernel_height; ++ky) {
-    const int y = at.y * conv.stride_height - conv.pad_top + ky * conv.dilation_height;
-    if (y < 0 || y >= conv.in_height) {
+  // Planes and their lines in one loop, so that `copy` and `fill` are compiled once.
+  const std::ptrdiff_t image = at.image * conv.image_elements();
+  int z = at.z * conv.stride_depth - conv.pad_front;
+  const int first_y = at.y * conv.stride_height - conv.pad_top;
+  for (int line_taps = conv.kernel_depth * conv.kernel_height, ky = 0; line_taps > 0; --line_taps, ++ky) {
+    if (ky == conv.kernel_height) {
+      ky = 0;
+      z += conv.dilation_depth;
+    }
+    const int y = first_y + ky * conv.dilation_height;
+    if (y < 0 || y >= conv.in_height || z < 0 || z >= conv.in_depth) {
       fill(k, conv.kernel_width * channels);
       k += conv.kernel_width * channels;
       continue;
     }
-    const std::ptrdiff_t line = image + y * line_elements;
+    const std::ptrdiff_t line = image + (std::ptrdiff_t{z} * conv.in_height + y) * line_elements;
     if (taps_touch) {
       const int begin = std::clamp(-first_x, 0, conv.kernel_width);
       const int end = std::clamp(conv.in_width - first_x, begin, conv.kernel_width);
@@ -80,11 +90,13 @@ inline void for_each_run(const ConvGeometry& conv, const PatchPosition& at, cons
 inline std::ptrdiff_t patch_element(const ConvGeometry& conv, int m, int k) {
   const PatchPosition at = PatchPosition::of_row(conv, m);
   const int tap = k / conv.channels;
-  const int y = at.y * conv.stride_height - conv.pad_top + tap / conv.kernel_width * conv.dilation_height;
+  const int line = tap / conv.kernel_width;
+  const int z = at.z * conv.stride_depth - conv.pad_front + line / conv.kernel_height * conv.dilation_depth;
+  const int y = at.y * conv.stride_height - conv.pad_top + line % conv.kernel_height * conv.dilation_height;
   const int x = at.x * conv.stride_width - conv.pad_left + tap % conv.kernel_width * conv.dilation_width;
-  if (y < 0 || y >= conv.in_height || x < 0 || x >= conv.in_width) return -1;
-  return at.image * conv.image_elements() + (std::ptrdiff_t{y} * conv.in_width + x) * conv.pixel_stride +
-         k % conv.channels;
+  if (z < 0 || z >= conv.in_depth || y < 0 || y >= conv.in_height || x < 0 || x >= conv.in_width) return -1;
+  const std::ptrdiff_t pixel = (std::ptrdiff_t{z} * conv.in_height + y) * conv.in_width + x;
+  return at.image * conv.image_elements() + pixel * conv.pixel_stride + k % conv.channels;
 }
 
 }  // namespace zp::kernels

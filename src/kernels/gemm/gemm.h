@@ -78,9 +78,9 @@ struct GemmInput {
   const ConvGeometry* conv = nullptr;
 };
 
-// Where weights come from, in any order that strides can say. Weight (n, y, x, c) is element
-// n * column_stride + y * tap_y_stride + x * tap_x_stride + c * channel_stride.
-// k runs over y, x, c with c fastest, as the patches of a convolution do.
+// Where weights come from, in any order that strides can say. Weight (n, z, y, x, c) is element
+// n * column_stride + z * tap_z_stride + y * tap_y_stride + x * tap_x_stride + c * channel_stride.
+// k runs over z, y, x, c with c fastest, as the patches of a convolution do.
 struct WeightLayout {
   int columns = 0;        // N
   int kernel_height = 1;  // taps
@@ -90,8 +90,11 @@ struct WeightLayout {
   std::ptrdiff_t channel_stride = 0;
   std::ptrdiff_t tap_y_stride = 0;
   std::ptrdiff_t tap_x_stride = 0;
+  int kernel_depth = 1;
+  std::ptrdiff_t tap_z_stride = 0;
 
-  int taps() const { return kernel_height * kernel_width; }
+  int lines() const { return kernel_depth * kernel_height; }
+  int taps() const { return lines() * kernel_width; }
   int depth() const { return taps() * channels; }  // K
 
   // B[K, N], rows after rows: the second input of MatMul.
@@ -100,7 +103,13 @@ struct WeightLayout {
   static WeightLayout transposed_matrix(int depth, int columns) {
     return {columns, 1, 1, depth, depth, 1, 0, 0};
   }
-  // Conv: W[N, C, height, width] (one group: move the pointer on by group * N * C * height * width).
+  // The first tap of a line of the kernel, of all its planes.
+  std::ptrdiff_t line_offset(int line) const {
+    return line / kernel_height * tap_z_stride + line % kernel_height * tap_y_stride;
+  }
+
+  // Conv: W[N, C, height, width] (one group: move the pointer on by group * N * C * height * width). With a
+  // depth, `height` counts the lines of all planes.
   static WeightLayout conv(int columns, int channels, int height, int width) {
     return {columns,
             height,
@@ -111,21 +120,24 @@ struct WeightLayout {
             width,
             1};
   }
-  // A phase of ConvTranspose: W[C, N, height, width]. The pointer stays at the first weight of the group; add
-  // `phase_offset` elements to it.
-  static WeightLayout transposed_conv(int columns, int channels, int height, int width,
+  // A phase of ConvTranspose: W[C, N, depth, height, width]. The pointer stays at the first weight of the
+  // group; add `phase_offset` elements to it.
+  static WeightLayout transposed_conv(const TransposedConvGeometry& g, int columns,
                                       const TransposedConvPhase& phase) {
+    const std::ptrdiff_t plane = std::ptrdiff_t{g.kernel_height} * g.kernel_width;
     return {columns,
             phase.conv.kernel_height,
             phase.conv.kernel_width,
-            channels,
-            std::ptrdiff_t{height} * width,
-            std::ptrdiff_t{columns} * height * width,
-            std::ptrdiff_t{phase.step_y} * width,
-            phase.step_x};
+            g.channels,
+            g.kernel_depth * plane,
+            columns * g.kernel_depth * plane,
+            std::ptrdiff_t{phase.step_y} * g.kernel_width,
+            phase.step_x,
+            phase.conv.kernel_depth,
+            phase.step_z * plane};
   }
-  static std::ptrdiff_t phase_offset(int width, const TransposedConvPhase& phase) {
-    return std::ptrdiff_t{phase.first_y} * width + phase.first_x;
+  static std::ptrdiff_t phase_offset(const TransposedConvGeometry& g, const TransposedConvPhase& phase) {
+    return (std::ptrdiff_t{phase.first_z} * g.kernel_height + phase.first_y) * g.kernel_width + phase.first_x;
   }
 };
 

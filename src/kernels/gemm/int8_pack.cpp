@@ -28,9 +28,9 @@ void fill_tile(const Int8WeightSource& source, int n, int padded_depth, std::int
   std::memset(tile, 0, static_cast<std::size_t>(padded_depth) * kColumnTile);
   std::fill_n(sums, kColumnTile, 0);
   int k = 0;
-  for (int y = 0; y < layout.kernel_height; ++y) {
+  for (int y = 0; y < layout.lines(); ++y) {
     for (int x = 0; x < layout.kernel_width; ++x) {
-      const std::uint8_t* from = columns + y * layout.tap_y_stride + x * layout.tap_x_stride;
+      const std::uint8_t* from = columns + layout.line_offset(y) + x * layout.tap_x_stride;
       for (int c = 0; c < layout.channels; ++c, ++k, from += layout.channel_stride) {
         std::int8_t* to = tile + k / kGroup * kGroup * kColumnTile + k % kGroup;
         for (int j = 0; j < count; ++j) {

@@ -323,12 +323,12 @@ void cumulative_sum_of(const CumulativeSum& c, const void* x, void* y, int64_t b
   T* to = static_cast<T*>(y);
   for (; begin < end; ++begin) {
     const int64_t start = begin / c.inner * c.inner * c.length + begin % c.inner;
-    T sum = 0;
+    T all = c.product ? 1 : 0;
     for (int64_t k = 0; k < c.length; ++k) {
       const int64_t i = start + (c.reverse ? c.length - 1 - k : k) * c.inner;
-      const T before = sum;
-      sum += from[i];
-      to[i] = c.exclusive ? before : sum;
+      const T before = all;
+      all = c.product ? all * from[i] : all + from[i];
+      to[i] = c.exclusive ? before : all;
     }
   }
 }

@@ -59,11 +59,11 @@ struct ArgExtreme {
 };
 void arg_extreme(const ArgExtreme& a, DType type, const void* x, int64_t* y, int64_t begin, int64_t end);
 
-// Running sums along `length` of x[outer][length][inner], for positions [begin, end) of [outer][inner]. Of
-// float32, float64 or integers of 32 or 64 bits.
+// Running sums (or products) along `length` of x[outer][length][inner], for positions [begin, end) of
+// [outer][inner]. Of float32, float64 or integers of 32 or 64 bits.
 struct CumulativeSum {
   int64_t length = 1, inner = 1;
-  bool exclusive = false, reverse = false;
+  bool exclusive = false, reverse = false, product = false;
 };
 void cumulative_sum(const CumulativeSum& c, DType type, const void* x, void* y, int64_t begin, int64_t end);
 

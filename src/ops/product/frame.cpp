@@ -10,11 +10,11 @@ void ProductFrame::lay_out(PrepareContext& c, size_t element, const std::vector<
   if (product.transposed) {
     at += cache_aligned(
         static_cast<size_t>(product.transposed->from_rows * product.transposed->from_columns) * element +
-        Tensor::kReadSlack);
+        kReadSlack);
   }
   for (size_t bytes : packed_bytes) {
     packed_at.push_back(at);
-    at += cache_aligned(bytes + Tensor::kReadSlack);
+    at += cache_aligned(bytes + kReadSlack);
   }
   gather_at = at;
   gather_bytes = cache_aligned(per_thread);

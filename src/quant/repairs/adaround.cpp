@@ -51,7 +51,7 @@ class AdaRound : public RoundingStage {
   void begin_group(RoundingProblem& p) override {
     const size_t n = p.w.size();
     v_.resize(n), m_.assign(n, 0), u_.assign(n, 0), slope_.resize(n), low_.resize(n);
-    e_.assign(n + Tensor::kReadSlack, 0), eg_.resize(n);
+    e_.assign(n + kReadSlack, 0), eg_.resize(n);
     for (size_t i = 0; i < n; ++i) {
       low_[i] = std::clamp(std::floor(p.w[i] / p.scale[i]), static_cast<float>(p.least[i]),
                            static_cast<float>(p.most[i]));

@@ -344,7 +344,7 @@ class Smooth : public Stage {
                              int64_t inputs) {
     const int64_t count = static_cast<int64_t>(rows.size()) / inputs;
     std::vector<float> padded(rows), out(static_cast<size_t>(count * columns));
-    padded.resize(rows.size() + Tensor::kReadSlack);
+    padded.resize(rows.size() + kReadSlack);
     RightMatrix(w.data(), inputs, columns).multiply(padded.data(), count, out.data(), pool_.get());
     return out;
   }
@@ -465,10 +465,10 @@ class Smooth : public Stage {
       return {};
     const Node& n = g.nodes[static_cast<size_t>(maker)];
     const OpDef* def = find_op(n.domain, n.op_type);
-    if (!def || def->gain < 0 || n.output(0) != s.value) return {};
-    std::vector<size_t> slots{static_cast<size_t>(def->gain)};
-    if (def->shift >= 0 && n.input(static_cast<size_t>(def->shift)) != kNoValue)
-      slots.push_back(static_cast<size_t>(def->shift));
+    if (!def || def->gamma < 0 || n.output(0) != s.value) return {};
+    std::vector<size_t> slots{static_cast<size_t>(def->gamma)};
+    if (def->beta >= 0 && n.input(static_cast<size_t>(def->beta)) != kNoValue)
+      slots.push_back(static_cast<size_t>(def->beta));
     for (const size_t slot : slots) {
       const Tensor* t = g.constant(n.input(slot));
       if (!t || t->dtype() != DType::kFloat32 || t->size() != static_cast<int64_t>(s.least[0].size()))

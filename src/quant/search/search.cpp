@@ -64,6 +64,10 @@ void Search::begin_sample(std::vector<runtime::Feed> feeds) {
   samples_.take(std::move(feeds));
 }
 
+void Search::skip_sample() {
+  if (anew_ && job_) job_->skip_sample();
+}
+
 void Search::end_samples() {
   if (anew_) return job_->end_samples();
   collecting_ = false;

@@ -96,6 +96,8 @@ class Search : public Job {
   size_t sweeps() const override;
   bool wants_samples() const override;
   void begin_sample(std::vector<runtime::Feed> feeds) override;
+  bool wants_next() const override { return !anew_ || !job_ || job_->wants_next(); }
+  void skip_sample() override;
   bool enough() const override { return anew_ && job_ && job_->enough(); }
   void end_samples() override;
 

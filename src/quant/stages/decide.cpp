@@ -50,7 +50,7 @@ class Decide : public PiecewiseStage {
     if (in_float > 0)
       warnings.push_back(
           std::to_string(in_float) + (in_float == 1 ? " layer" : " layers") +
-          " in branches (of an If) keep float activations: only a run that takes a branch sees "
+          " in branches and bodies (of an If or a Loop) keep float activations: calibration does not see "
           "them, so that their weights alone are quantized");
     size_t kept = 0, quantized = 0;
     const auto count = [&](const Plan& plan) {

@@ -66,6 +66,7 @@ class MeasureHalf : public Stage {
     keeper_.take(std::move(feeds));
     running_ = true;
   }
+  void skip_sample() override { keeper_.skip(); }
   void end_samples() override {
     session_.reset();
     for (size_t v = 0; v < signal_.size(); ++v)

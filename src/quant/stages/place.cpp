@@ -20,8 +20,10 @@ class Place : public PiecewiseStage {
     return state_.prepared->graph.nodes.size();
   }
   void piece(size_t i) override {
+    const size_t before = placement_->graph.nodes.size();
     state_.scheme->place(*placement_, static_cast<int32_t>(i));
     place_branches(*placement_, state_.prepared->graph.nodes[i]);
+    placement_->forget_files(static_cast<int32_t>(i), before);
   }
 
   // The branches of the node that was placed last.
@@ -35,8 +37,10 @@ class Place : public PiecewiseStage {
       if (plan == state_.branches.end()) continue;
       Placement placement(inner, plan->second, branch_config_, {}, placement_->pool());
       for (size_t i = 0; i < inner.nodes.size(); ++i) {
+        const size_t before = placement.graph.nodes.size();
         scheme_of_branches(*state_.scheme).place(placement, static_cast<int32_t>(i));
         place_branches(placement, inner.nodes[i]);
+        placement.forget_files(static_cast<int32_t>(i), before);
       }
       placement.finish();
       state_.branch_weights[&inner] = std::move(placement.weights);

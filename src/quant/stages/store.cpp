@@ -37,13 +37,14 @@ class Store : public PiecewiseStage {
 
   // The tensor in 16 bits, if that keeps every number as it is.
   const Tensor* narrow(const Tensor& t) {
-    const auto [it, added] = stored_.try_emplace({t.raw(), t.dims()});
+    const auto [it, added] = stored_.try_emplace({t.identity(), t.dims()});
     if (added) {
+      const Glance glance(t);
       for (const DType type : {DType::kFloat16, DType::kBfloat16}) {
         if (it->second.defined() || !(type == DType::kFloat16 ? half_ : brain_)) continue;
         Tensor small = cast(t, type);
         const Tensor back = cast(small, DType::kFloat32);
-        if (std::memcmp(back.raw(), t.raw(), t.bytes()) == 0) it->second = std::move(small);
+        if (std::memcmp(back.raw(), t.raw(), t.bytes()) == 0) it->second = kept_beside(t, std::move(small));
       }
     }
     return it->second.defined() ? &it->second : nullptr;
@@ -91,7 +92,7 @@ class Store : public PiecewiseStage {
   bool half_ = false, brain_ = false;
   // By the memory and dimensions of the float32 tensor, all of which were there before; undefined: has no
   // such form.
-  std::map<std::pair<const std::byte*, Shape>, Tensor> stored_;
+  std::map<std::pair<const void*, Shape>, Tensor> stored_;
 };
 
 const RegisterStage kStore({.name = "store",

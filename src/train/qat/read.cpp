@@ -26,8 +26,8 @@ std::vector<ParameterInput> parameter_inputs(const OpDef* def) {
     add(def->quant.weight, false);
     add(def->quant.bias, true);
   }
-  add(def->gain, true);
-  add(def->shift, true);
+  add(def->gamma, true);
+  add(def->beta, true);
   for (const int8_t at : def->weights) add(static_cast<int>(at), false);
   for (const int8_t at : def->biases) add(static_cast<int>(at), true);
   return inputs;

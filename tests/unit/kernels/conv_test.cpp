@@ -179,11 +179,9 @@ std::vector<Part> parts_of(const ConvCase& c, bool transposed) {
     const TransposedConvGeometry geometry = c.transposed();
     for (int i = 0; i < geometry.phases(); ++i) {
       const TransposedConvPhase phase = transposed_conv_phase(geometry, i);
-      parts.push_back(
-          {g, phase.conv,
-           WeightLayout::transposed_conv(c.columns, c.channels, c.kernel_height, c.kernel_width, phase),
-           group_weights + WeightLayout::phase_offset(c.kernel_width, phase), phase.rows,
-           phase.first_output});
+      parts.push_back({g, phase.conv, WeightLayout::transposed_conv(geometry, c.columns, phase),
+                       group_weights + WeightLayout::phase_offset(geometry, phase), phase.rows,
+                       phase.first_output});
     }
   }
   return parts;

@@ -210,8 +210,8 @@ inline std::vector<Malformed> malformed_models() {
   add("tensor_complex",
       with_initializer(tensor_header("w", 14, {1}).text(tensor_field::kRawData, "12345678")),
       kUnsupportedType, {"'w'", "complex64"});
-  add("tensor_float8", with_initializer(tensor_header("w", 17, {1}).text(tensor_field::kRawData, "1")),
-      kUnsupportedType, {"'w'", "float8e4m3fn"});
+  add("tensor_float6", with_initializer(tensor_header("w", 27, {1}).text(tensor_field::kRawData, "1")),
+      kUnsupportedType, {"'w'", "float6e2m3"});
   add("tensor_wrong_field",
       with_initializer(tensor_header("w", DType::kFloat32, {1}).integer(tensor_field::kInt64Data, 1)),
       kInvalidModel, {"'w'", "another type"});
@@ -235,7 +235,7 @@ inline std::vector<Malformed> malformed_models() {
               .message(tensor_field::kExternalData,
                        Proto().text(entry_field::kKey, "location").text(entry_field::kValue, "w.bin"))
               .integer(tensor_field::kDataLocation, 1)),
-      kInvalidModel, {"'w'", "another file", "weights inside"});
+      kInvalidModel, {"'w'", "'w.bin'", "not there"});
   add("tensor_segment",
       with_initializer(tensor<float>("w", {1}, {1}).message(tensor_field::kSegment, Proto().integer(1, 0))),
       kInvalidModel, {"'w'", "segment"});
@@ -247,9 +247,13 @@ inline std::vector<Malformed> malformed_models() {
   add("input_without_type", with([](GraphSpec& g) { g.inputs = {value_without_type("x")}; }), kInvalidModel,
       {"'x'", "no type"});
   add("input_sequence", with([](GraphSpec& g) {
-        g.inputs = {Proto()
-                        .text(value_info_field::kName, "x")
-                        .message(value_info_field::kType, Proto().message(type_field::kSequence, Proto()))};
+        g.inputs = {
+            Proto()
+                .text(value_info_field::kName, "x")
+                .message(value_info_field::kType,
+                         Proto().message(type_field::kSequence,
+                                         Proto().message(sequence_type_field::kElemType,
+                                                         Proto().message(type_field::kMap, Proto()))))};
       }),
       kUnsupportedType, {"'x'", "sequence"});
   add("output_map", with([](GraphSpec& g) {
@@ -258,12 +262,12 @@ inline std::vector<Malformed> malformed_models() {
                          .message(value_info_field::kType, Proto().message(type_field::kMap, Proto()))};
       }),
       kUnsupportedType, {"'y'", "map", "zipmap"});
-  add("input_float8", with([](GraphSpec& g) {
+  add("input_complex", with([](GraphSpec& g) {
         g.inputs = {Proto()
                         .text(value_info_field::kName, "x")
-                        .message(value_info_field::kType, tensor_type(19, nullptr))};
+                        .message(value_info_field::kType, tensor_type(14, nullptr))};
       }),
-      kUnsupportedType, {"'x'", "float8e5m2"});
+      kUnsupportedType, {"'x'", "complex64"});
   add("input_negative_dim", with([](GraphSpec& g) { g.inputs = {value("x", DType::kFloat32, {-7})}; }),
       kInvalidModel, {"'x'", "-7"});
   add("input_huge_dim",
@@ -293,7 +297,7 @@ inline std::vector<Malformed> malformed_models() {
       kUnsupportedOperator, {"work", "'a'"});
   add("attribute_reference",
       with_attribute(attribute("a", AttributeType::kInt).text(attribute_field::kRefAttrName, "b")),
-      kUnsupportedOperator, {"work", "'a'", "reference"});
+      kInvalidModel, {"work", "'a'", "refers"});
   add("attribute_twice", with([](GraphSpec& g) {
         g.nodes = {node("Work", {"x"}, {"y"}, {int_attribute("a", 1), int_attribute("a", 2)}, "work")};
       }),
@@ -339,7 +343,7 @@ inline std::vector<Malformed> malformed_models() {
           .message(model_field::kFunctions,
                    Proto().text(function_field::kName, "Work").text(function_field::kDomain, kNowhere))
           .bytes,
-      kUnsupportedOperator, {"'work'", "function", "inline"});
+      kInvalidModel, {"'work'", "function", "1 inputs"});
   return all;
 }
 

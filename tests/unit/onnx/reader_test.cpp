@@ -417,13 +417,13 @@ TEST(OnnxReader, LargeTensorsPointIntoTheFile) {
                       raw_tensor("d", DType::kFloat64, {500}, raw),
                       tensor_header("p", DType::kFloat32, {1000}).text(tensor_field::kFloatData, raw)};
     Proto file = model(g);
-    file.text(model_field::kDocString, std::string(Tensor::kReadSlack, ' '));
+    file.text(model_field::kDocString, std::string(kReadSlack, ' '));
     const auto bytes = buffer(file.bytes, shift);
     const Model m = read(bytes, file.bytes.size());
     for (const char* name : {"w", "p", "d"}) {
       const Tensor& t = constant_of(m.graph, name);
       EXPECT_GE(t.raw(), bytes.get());
-      EXPECT_LE(t.raw() + t.bytes() + Tensor::kReadSlack, bytes.get() + file.bytes.size());
+      EXPECT_LE(t.raw() + t.bytes() + kReadSlack, bytes.get() + file.bytes.size());
       EXPECT_EQ(reinterpret_cast<uintptr_t>(t.raw()) % (t.dtype() == DType::kFloat64 ? 8 : 4), 0U);
       EXPECT_EQ(std::memcmp(t.raw(), raw.data(), raw.size()), 0) << name << " shifted " << shift;
     }
@@ -453,7 +453,7 @@ TEST(OnnxReader, TheModelKeepsTheBufferAlive) {
   GraphSpec g = small_graph();
   g.initializers = {raw_tensor("w", DType::kInt8, {1000}, std::string(1000, '\5'))};
   Proto file = model(g);
-  file.text(model_field::kDocString, std::string(Tensor::kReadSlack, ' '));
+  file.text(model_field::kDocString, std::string(kReadSlack, ' '));
   auto bytes = buffer(file.bytes);
   const std::weak_ptr<std::byte> watch = bytes;
   {

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 
@@ -42,40 +43,52 @@ struct Conv {
   }
 };
 
-int64_t at(const std::vector<int64_t>& v, size_t i, int64_t otherwise) {
-  return v.empty() ? otherwise : v[i];
+// Of three dimensions; those in front that are not used have `otherwise`.
+using Three = std::array<int64_t, 3>;
+Three three(const std::vector<int64_t>& v, int64_t otherwise) {
+  Three all{otherwise, otherwise, otherwise};
+  std::copy(v.begin(), v.end(), all.end() - std::ssize(v));
+  return all;
+}
+int64_t count(const Three& dims) { return dims[0] * dims[1] * dims[2]; }
+// The position of element `i` of [depth, height, width].
+Three position(int64_t i, const Three& dims) {
+  return {i / dims[2] / dims[1], i / dims[2] % dims[1], i % dims[2]};
+}
+// Where a tap of a window meets the larger side; -1: outside.
+int64_t tapped(const Conv& c, const Three& small, const Three& tap, const std::vector<int64_t>& pad,
+               const Three& large) {
+  const Three stride = three(c.strides, 1), dilation = three(c.dilations, 1), before = three(pad, 0);
+  int64_t at = 0;
+  for (size_t d = 0; d < 3; ++d) {
+    const int64_t i = small[d] * stride[d] - before[d] + tap[d] * dilation[d];
+    if (i < 0 || i >= large[d]) return -1;
+    at = at * large[d] + i;
+  }
+  return at;
 }
 
 // By the definition, with the output's size and begin pads given.
 std::vector<double> reference(const Conv& c, const std::vector<double>& x, const std::vector<double>& w,
                               const std::vector<double>& bias, const std::vector<int64_t>& pad,
                               const std::vector<int64_t>& out_image, double outside = 0) {
-  const bool flat = c.image.size() == 1;
-  const int64_t ih = flat ? 1 : c.image[0], iw = c.image.back(), oh = flat ? 1 : out_image[0],
-                ow = out_image.back();
-  const int64_t kh = flat ? 1 : c.kernel[0], kw = c.kernel.back(), cg = c.in / c.group, og = c.out / c.group;
-  const size_t last = flat ? 0 : 1;
-  const int64_t sh = flat ? 1 : at(c.strides, 0, 1), sw = at(c.strides, last, 1);
-  const int64_t dh = flat ? 1 : at(c.dilations, 0, 1), dw = at(c.dilations, last, 1);
-  const int64_t ph = flat ? 0 : pad[0], pw = pad[last];
-  std::vector<double> y(static_cast<size_t>(c.batch * c.out * oh * ow));
+  const Three in = three(c.image, 1), kernel = three(c.kernel, 1), out = three(out_image, 1);
+  const int64_t taps = count(kernel), cg = c.in / c.group, og = c.out / c.group;
+  std::vector<double> y(static_cast<size_t>(c.batch * c.out * count(out)));
   for (int64_t n = 0; n < c.batch; ++n)
     for (int64_t m = 0; m < c.out; ++m)
-      for (int64_t oy = 0; oy < oh; ++oy)
-        for (int64_t ox = 0; ox < ow; ++ox) {
-          double sum = bias.empty() ? 0 : bias[static_cast<size_t>(m)];
-          for (int64_t ch = 0; ch < cg; ++ch)
-            for (int64_t ky = 0; ky < kh; ++ky)
-              for (int64_t kx = 0; kx < kw; ++kx) {
-                const int64_t yy = oy * sh - ph + ky * dh, xx = ox * sw - pw + kx * dw;
-                const bool inside = yy >= 0 && yy < ih && xx >= 0 && xx < iw;
-                const int64_t channel = m / og * cg + ch;
-                const double v =
-                    inside ? x[static_cast<size_t>(((n * c.in + channel) * ih + yy) * iw + xx)] : outside;
-                sum += v * w[static_cast<size_t>(((m * cg + ch) * kh + ky) * kw + kx)];
-              }
-          y[static_cast<size_t>(((n * c.out + m) * oh + oy) * ow + ox)] = sum;
-        }
+      for (int64_t o = 0; o < count(out); ++o) {
+        double sum = bias.empty() ? 0 : bias[static_cast<size_t>(m)];
+        for (int64_t ch = 0; ch < cg; ++ch)
+          for (int64_t k = 0; k < taps; ++k) {
+            const int64_t pixel = tapped(c, position(o, out), position(k, kernel), pad, in);
+            const int64_t channel = m / og * cg + ch;
+            const double v =
+                pixel < 0 ? outside : x[static_cast<size_t>((n * c.in + channel) * count(in) + pixel)];
+            sum += v * w[static_cast<size_t>((m * cg + ch) * taps + k)];
+          }
+        y[static_cast<size_t>((n * c.out + m) * count(out) + o)] = sum;
+      }
   return y;
 }
 
@@ -83,32 +96,22 @@ std::vector<double> transposed_reference(const Conv& c, const std::vector<double
                                          const std::vector<double>& w, const std::vector<double>& bias,
                                          const std::vector<int64_t>& pad,
                                          const std::vector<int64_t>& out_image) {
-  const bool flat = c.image.size() == 1;
-  const int64_t ih = flat ? 1 : c.image[0], iw = c.image.back(), oh = flat ? 1 : out_image[0],
-                ow = out_image.back();
-  const int64_t kh = flat ? 1 : c.kernel[0], kw = c.kernel.back(), cg = c.in / c.group, og = c.out / c.group;
-  const size_t last = flat ? 0 : 1;
-  const int64_t sh = flat ? 1 : at(c.strides, 0, 1), sw = at(c.strides, last, 1);
-  const int64_t dh = flat ? 1 : at(c.dilations, 0, 1), dw = at(c.dilations, last, 1);
-  const int64_t ph = flat ? 0 : pad[0], pw = pad[last];
-  std::vector<double> y(static_cast<size_t>(c.batch * c.out * oh * ow));
-  for (size_t i = 0; i < y.size(); ++i) {
-    y[i] = bias.empty() ? 0 : bias[i / static_cast<size_t>(oh * ow) % static_cast<size_t>(c.out)];
-  }
+  const Three in = three(c.image, 1), kernel = three(c.kernel, 1), out = three(out_image, 1);
+  const int64_t taps = count(kernel), cg = c.in / c.group, og = c.out / c.group;
+  std::vector<double> y(static_cast<size_t>(c.batch * c.out * count(out)));
+  for (size_t i = 0; i < y.size(); ++i)
+    y[i] = bias.empty() ? 0 : bias[i / static_cast<size_t>(count(out)) % static_cast<size_t>(c.out)];
   for (int64_t n = 0; n < c.batch; ++n)
     for (int64_t ch = 0; ch < c.in; ++ch)
-      for (int64_t iy = 0; iy < ih; ++iy)
-        for (int64_t ix = 0; ix < iw; ++ix)
-          for (int64_t o = 0; o < og; ++o)
-            for (int64_t ky = 0; ky < kh; ++ky)
-              for (int64_t kx = 0; kx < kw; ++kx) {
-                const int64_t yy = iy * sh - ph + ky * dh, xx = ix * sw - pw + kx * dw;
-                if (yy < 0 || yy >= oh || xx < 0 || xx >= ow) continue;
-                const int64_t m = ch / cg * og + o;
-                y[static_cast<size_t>(((n * c.out + m) * oh + yy) * ow + xx)] +=
-                    x[static_cast<size_t>(((n * c.in + ch) * ih + iy) * iw + ix)] *
-                    w[static_cast<size_t>(((ch * og + o) * kh + ky) * kw + kx)];
-              }
+      for (int64_t i = 0; i < count(in); ++i)
+        for (int64_t o = 0; o < og; ++o)
+          for (int64_t k = 0; k < taps; ++k) {
+            const int64_t pixel = tapped(c, position(i, in), position(k, kernel), pad, out);
+            if (pixel < 0) continue;
+            y[static_cast<size_t>((n * c.out + ch / cg * og + o) * count(out) + pixel)] +=
+                x[static_cast<size_t>((n * c.in + ch) * count(in) + i)] *
+                w[static_cast<size_t>((ch * og + o) * taps + k)];
+          }
   return y;
 }
 
@@ -186,6 +189,43 @@ TEST(ConvNode, OneDimension) {
         {3}, {7});
   check({.in = 8, .out = 8, .group = 8, .image = {17}, .kernel = {5}, .pads = {2, 2}}, {2}, {17});
 }
+TEST(ConvNode, ThreeDimensions) {
+  check({.batch = 2, .in = 5, .out = 9, .image = {4, 7, 6}, .kernel = {2, 3, 3}, .pads = {1, 1, 0, 0, 1, 2}},
+        {1, 1, 0}, {4, 7, 6});
+  check({.in = 4,
+         .out = 6,
+         .group = 2,
+         .image = {9, 8, 7},
+         .kernel = {3, 2, 3},
+         .strides = {2, 1, 3},
+         .dilations = {2, 3, 1},
+         .pads = {2, 0, 1, 1, 3, 0}},
+        {2, 0, 1}, {4, 8, 2});
+  check({.in = 6, .out = 6, .group = 6, .image = {3, 5, 4}, .kernel = {3, 3, 3}, .pads = {1, 1, 1, 1, 1, 1}},
+        {1, 1, 1}, {3, 5, 4});
+  check({.in = 3, .out = 4, .image = {5, 4, 6}, .kernel = {3, 3, 3}, .pads = {-1, 1, 1, 0, 1, -2}},
+        {-1, 1, 1}, {2, 4, 3});
+  check({.image = {5, 6, 4}, .kernel = {3, 4, 2}, .strides = {2, 2, 1}, .auto_pad = "SAME_UPPER"}, {1, 1, 0},
+        {3, 3, 4});
+}
+TEST(ConvNode, ThreeDimensionsThatAreTwo) {
+  check({.batch = 2, .in = 5, .out = 9, .image = {4, 7, 6}, .kernel = {1, 3, 3}, .pads = {0, 1, 1, 0, 1, 1}},
+        {0, 1, 1}, {4, 7, 6});
+  check({.batch = 2,
+         .in = 5,
+         .out = 9,
+         .image = {9, 4, 3},
+         .kernel = {3, 1, 1},
+         .strides = {2, 1, 1},
+         .dilations = {2, 1, 1},
+         .pads = {1, 0, 0, 2, 0, 0}},
+        {1, 0, 0}, {4, 4, 3});
+  check({.batch = 2, .in = 9, .out = 13, .image = {2, 3, 4}, .kernel = {1, 1, 1}}, {0, 0, 0}, {2, 3, 4});
+  check({.in = 6, .out = 6, .group = 6, .image = {4, 7, 6}, .kernel = {1, 3, 3}}, {0, 0, 0}, {4, 5, 4});
+  // Planes are left out, so they are no images of a batch.
+  check({.in = 3, .image = {5, 4, 4}, .kernel = {1, 3, 3}, .strides = {2, 1, 1}}, {0, 0, 0}, {3, 2, 2});
+  check({.in = 3, .image = {5, 4, 4}, .kernel = {1, 3, 3}, .pads = {0, 0, 0, 1, 0, 0}}, {0, 0, 0}, {6, 2, 2});
+}
 TEST(ConvNode, AutoPad) {
   // 7 and 6 with stride 2: one pixel of padding for the first, two for the second dimension of a 3 x 4
   // kernel.
@@ -245,7 +285,7 @@ TEST(ConvNode, ErrorsNameTheProblem) {
   EXPECT_EQ(code_of({.strides = {0, 1}}, {4, 3, 3, 3}), ErrorCode::kInvalidModel);
   EXPECT_EQ(code_of({.dilations = {1 << 25, 1}}, {4, 3, 3, 3}), ErrorCode::kInvalidModel);
   EXPECT_EQ(code_of({.strides = {1, 1, 1}}, {4, 3, 3, 3}), ErrorCode::kInvalidModel);
-  EXPECT_EQ(code_of({.image = {4, 4, 4}, .kernel = {1, 1, 1}}, {4, 3, 1, 1, 1}),
+  EXPECT_EQ(code_of({.image = {4, 4, 4, 4}, .kernel = {1, 1, 1, 1}}, {4, 3, 1, 1, 1, 1}),
             ErrorCode::kUnsupportedOperator);
 }
 
@@ -316,6 +356,30 @@ TEST(ConvTranspose, Groups) {
 TEST(ConvTranspose, OneDimension) {
   check_transposed({.in = 4, .out = 3, .image = {9}, .kernel = {4}, .strides = {2}, .pads = {1, 1}}, {1},
                    {18});
+}
+TEST(ConvTranspose, ThreeDimensions) {
+  check_transposed({.batch = 2, .in = 4, .out = 3, .image = {3, 4, 5}, .kernel = {2, 3, 3}}, {0, 0, 0},
+                   {4, 6, 7});
+  check_transposed({.batch = 2,
+                    .in = 4,
+                    .out = 6,
+                    .group = 2,
+                    .image = {3, 4, 5},
+                    .kernel = {3, 2, 4},
+                    .strides = {2, 3, 1},
+                    .dilations = {1, 2, 3},
+                    .pads = {1, 0, 2, 0, 1, 1},
+                    .output_padding = {1, 2, 0}},
+                   {1, 0, 2}, {7, 13, 11});
+  check_transposed({.in = 3, .out = 1, .image = {2, 3, 4}, .kernel = {2, 2, 2}, .strides = {2, 2, 2}},
+                   {0, 0, 0}, {4, 6, 8});
+  check_transposed({.image = {2, 3, 4}, .kernel = {1, 1, 2}, .strides = {3, 2, 2}}, {0, 0, 0}, {4, 5, 8});
+  check_transposed({.batch = 2, .in = 4, .image = {3, 4, 5}, .kernel = {1, 3, 2}, .strides = {1, 2, 2}},
+                   {0, 0, 0}, {3, 9, 10});
+  check_transposed({.batch = 2, .in = 4, .image = {3, 4, 5}, .kernel = {3, 1, 1}, .strides = {2, 1, 1}},
+                   {0, 0, 0}, {7, 4, 5});
+  check_transposed({.image = {3, 4, 2}, .kernel = {3, 3, 3}, .strides = {2, 2, 2}, .auto_pad = "SAME_LOWER"},
+                   {1, 1, 1}, {6, 8, 4});
 }
 TEST(ConvTranspose, OutputShape) {
   // (7 - 1) * 2 + 3 = 15 and (6 - 1) * 3 + 3 = 18: three too many, of which the larger half is cut off in
@@ -418,6 +482,12 @@ const std::vector<Geometry> kGeometries = {
     {{.in = 6, .out = 9, .group = 3, .pads = {1, 1, 1, 1}}, {1, 1}, {7, 6}},
     {{.batch = 2, .in = 6, .out = 24, .group = 2, .strides = {1, 2}, .pads = {1, 1, 1, 1}}, {1, 1}, {7, 3}},
     {{.in = 3, .out = 12, .kernel = {5, 3}, .pads = {2, 0, 2, 0}}, {2, 0}, {7, 4}},
+    {{.batch = 2, .in = 5, .out = 11, .image = {4, 3, 6}, .kernel = {2, 3, 3}, .pads = {1, 1, 0, 1, 1, 2}},
+     {1, 1, 0},
+     {5, 3, 6}},
+    {{.in = 6, .out = 9, .group = 3, .image = {5, 3, 6}, .kernel = {3, 1, 1}, .strides = {2, 1, 1}},
+     {0, 0, 0},
+     {2, 3, 6}},
     {{.batch = 2, .in = 19, .out = 19, .group = 19, .strides = {1, 2}, .pads = {1, 1, 1, 1}}, {1, 1}, {7, 3}},
     {{.in = 4, .out = 6, .image = {21}, .kernel = {5}, .pads = {2, 2}}, {2}, {21}},
 };

@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 
+#include "onnx/onnx.h"
 #include "quant/format.h"
 #include "quant/observer.h"
 #include "quant/search/output_errors.h"
@@ -107,6 +108,31 @@ TEST(Quantizer, EverySchemeStaysNearFloat) {
       EXPECT_GT(sqnr(expected, run(q.model, feed)), 28)
           << mode << (per_channel ? " per channel" : " per tensor");
       EXPECT_LT(q.report.weight_bytes_after, q.report.weight_bytes_before * 2 / 3) << mode;
+    }
+  }
+}
+
+// Without a copy of the weights.
+TEST(Quantizer, SizesOfFilesAreKnownBeforeTheyAreWritten) {
+  const auto model = small_net();
+  for (const quant::Named& mode : quant::modes()) {
+    for (const DType weights : {DType::kInt8, DType::kUint8, DType::kInt4, DType::kInt2, DType::kFloat16}) {
+      Config config;
+      config.mode = mode.name;
+      config.weights = weights;
+      if (weights == DType::kInt2) config.format = quant::kQoperator;
+      const bool takes = weights == DType::kInt8 || weights == DType::kUint8 || mode.name == "weight-only" ||
+                         (weights == DType::kInt4 && (mode.name == "static" || mode.name == "qat"));
+      if (!takes) continue;
+      const Quantized q = quantize(model, config, samples(2));
+      for (const std::string_view form : {quant::kQdq, quant::kQoperator}) {
+        if (weights == DType::kInt2 && form == quant::kQdq) continue;  // it has no such type
+        const Model file = quant::in_format(*q.model, form);
+        for (const int64_t opset : {int64_t{0}, int64_t{24}}) {
+          SCOPED_TRACE(testing::Message() << mode.name << ' ' << name_of(weights) << ' ' << form << opset);
+          EXPECT_EQ(onnx::size_of(file, opset), onnx::write(file, opset).size());
+        }
+      }
     }
   }
 }

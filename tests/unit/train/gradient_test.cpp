@@ -142,6 +142,15 @@ const ConvCase kConvolutions[] = {
      {{"group", int64_t{6}}, {"pads", Ints{1, 1, 1, 1}}, {"strides", Ints{2, 2}}}},
     {"depthwise multiplied", {1, 3, 6, 6}, {6, 1, 3, 3}, {{"group", int64_t{3}}}},
     {"one dimension", {2, 3, 11}, {4, 3, 3}, {{"strides", Ints{2}}, {"pads", Ints{1, 1}}}},
+    {"three dimensions",
+     {1, 2, 4, 5, 4},
+     {3, 2, 3, 2, 3},
+     {{"strides", Ints{2, 1, 1}}, {"dilations", Ints{1, 2, 1}}, {"pads", Ints{1, 1, 0, 1, 0, 1}}}},
+    {"one line of three dimensions", {1, 2, 5, 3, 4}, {3, 2, 3, 1, 1}, {{"pads", Ints{1, 0, 0, 1, 0, 0}}}},
+    {"depthwise in three dimensions",
+     {1, 3, 4, 4, 3},
+     {3, 1, 2, 3, 2},
+     {{"group", int64_t{3}}, {"pads", Ints{1, 1, 1, 0, 1, 0}}}},
     {"more pixels than a partial sum", {1, 2, 20, 20}, {3, 2, 3, 3}, {}},
 };
 
@@ -168,6 +177,10 @@ TEST(Gradient, ConvTranspose) {
        {3, 4, 3, 3},
        {{"strides", Ints{2, 2}}, {"pads", Ints{1, 1, 1, 1}}, {"output_padding", Ints{1, 1}}}},
       {"groups", {1, 4, 4, 4}, {4, 3, 2, 2}, {{"group", int64_t{2}}, {"strides", Ints{2, 2}}}},
+      {"three dimensions",
+       {1, 2, 3, 2, 4},
+       {2, 3, 3, 2, 2},
+       {{"strides", Ints{2, 1, 2}}, {"pads", Ints{1, 0, 0, 0, 1, 1}}}},
   };
   for (const ConvCase& c : cases) {
     SCOPED_TRACE(c.name);

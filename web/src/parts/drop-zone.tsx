@@ -1,6 +1,9 @@
 import type { ComponentChildren } from 'preact';
 import { useRef, useState } from 'preact/hooks';
 
+/** Not in the types that Preact has for inputs. */
+const foldersOnly = { webkitdirectory: true };
+
 /** A place to drop files on, which is a button too. */
 export function DropZone({
   label,
@@ -8,6 +11,7 @@ export function DropZone({
   multiple = false,
   disabled = false,
   big = false,
+  folderLabel,
   onFiles,
   children,
 }: {
@@ -16,10 +20,18 @@ export function DropZone({
   multiple?: boolean;
   disabled?: boolean;
   big?: boolean;
+  /** There is a button for folders too, which says this. */
+  folderLabel?: string;
   onFiles: (files: File[]) => void;
   children: ComponentChildren;
 }) {
   const input = useRef<HTMLInputElement>(null);
+  const folder = useRef<HTMLInputElement>(null);
+  const choose = (chosen: HTMLInputElement) => {
+    const files = [...(chosen.files ?? [])];
+    chosen.value = '';
+    if (files.length) onFiles(files);
+  };
   const [over, setOver] = useState(false);
   return (
     // biome-ignore lint/a11y/noStaticElementInteractions: dropping is a shortcut for the button inside.
@@ -52,12 +64,25 @@ export function DropZone({
         accept={accept}
         multiple={multiple}
         disabled={disabled}
-        onChange={(event) => {
-          const files = [...(event.currentTarget.files ?? [])];
-          event.currentTarget.value = '';
-          if (files.length) onFiles(files);
-        }}
+        onChange={(event) => choose(event.currentTarget)}
       />
+      {folderLabel !== undefined && (
+        <>
+          <button type="button" disabled={disabled} onClick={() => folder.current?.click()}>
+            {folderLabel}
+          </button>
+          <input
+            ref={folder}
+            type="file"
+            class="visually-hidden"
+            tabIndex={-1}
+            aria-label={folderLabel}
+            {...foldersOnly}
+            disabled={disabled}
+            onChange={(event) => choose(event.currentTarget)}
+          />
+        </>
+      )}
     </div>
   );
 }

@@ -10,8 +10,8 @@ import { ScrollRegion } from './scroll-region.tsx';
 import { TradeoffChart } from './tradeoff-chart.tsx';
 import { TrainingPanel } from './training-panel.tsx';
 
-function save(name: string, data: BlobPart, type: string) {
-  const url = URL.createObjectURL(new Blob([data], { type }));
+function save(name: string, data: Blob) {
+  const url = URL.createObjectURL(data);
   const link = document.createElement('a');
   link.href = url;
   link.download = name;
@@ -147,16 +147,15 @@ export function ResultView({
           type="button"
           class="primary"
           onClick={() =>
-            attempt(async () =>
-              save(
-                `${base(name)}.${kindOf(settings)}.onnx`,
-                await result.model.toBytes(),
-                'application/octet-stream',
-              ),
-            )
+            attempt(async () => {
+              const files = await result.model.toFiles({ name: `${base(name)}.${kindOf(settings)}.onnx` });
+              for (const file of files) save(file.name, await file.blob());
+            })
           }
         >
-          Download the model
+          {report.files.length > 1
+            ? `Download the model and its weights (${report.files.length} files)`
+            : 'Download the model'}
         </button>
         <button
           type="button"
@@ -164,12 +163,16 @@ export function ResultView({
             attempt(async () =>
               save(
                 `${base(name)}.report.json`,
-                JSON.stringify(
-                  { model: name, settings, latency, comparison, accuracy, report },
-                  jsonNumber,
-                  2,
+                new Blob(
+                  [
+                    JSON.stringify(
+                      { model: name, settings, latency, comparison, accuracy, report },
+                      jsonNumber,
+                      2,
+                    ),
+                  ],
+                  { type: 'application/json' },
                 ),
-                'application/json',
               ),
             )
           }

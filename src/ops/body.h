@@ -1,0 +1,53 @@
+// What Loop and Scan share: a body that gives in each iteration what the next one begins with.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/item.h"
+#include "ops/op.h"
+
+namespace zp {
+
+inline constexpr std::string_view kBody = "body";
+
+// Infers the body of a node whose outputs from `made` on become, for the next iteration, its inputs from
+// `given` on, `count` of them; it has `outputs` outputs. `inputs`: what the first iteration gets; becomes
+// what holds in all of them. Shapes that change from one to the next are unknown.
+std::vector<InferContext::Inferred> infer_iterations(InferContext& c,
+                                                     std::vector<InferContext::Inferred>& inputs,
+                                                     size_t given, size_t made, size_t count);
+
+// What the iterations give, one behind the other, along a new first dimension.
+class Stack {
+ public:
+  void add(const Tensor& t);  // throws kShapeMismatch where it is not like the first
+  bool empty() const { return count_ == 0; }
+  // Those of an empty stack say what its elements would be.
+  Tensor finish(DType dtype, const Shape& dims);
+
+ private:
+  DType dtype_ = DType::kUndefined;
+  Shape dims_;
+  int64_t count_ = 0;
+  size_t each_ = 0, room_ = 0;  // bytes
+  std::shared_ptr<std::byte> bytes_;
+  std::vector<std::string> strings_;
+};
+
+// What an output of a body is that never ran: its type, and what is known of its shape; 0 for what is not, as
+// ONNX Runtime has it.
+std::pair<DType, Shape> never_made(const BetweenContext& c, const Graph& body, size_t output);
+
+// Elements of whole bytes; throws kUnsupportedType.
+void require_bytes(const BetweenContext& c, size_t input, const Tensor& t);
+
+// The tensor with dimension `axis` moved to the front, or the front moved to `axis`.
+Tensor to_front(const Tensor& t, int axis);
+Tensor from_front(const Tensor& t, int axis);
+Tensor reversed(const Tensor& t);  // along dimension 0
+
+}  // namespace zp

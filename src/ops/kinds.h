@@ -1,0 +1,14 @@
+// Which opsets have operators for values that are no tensors.
+#pragma once
+
+#include "ops/respell.h"
+
+namespace zp {
+
+// The node needs these opsets where `v`, one of its values, is a sequence, or an optional.
+inline void need_kind(Respell& r, ValueId v, int64_t sequence_since, int64_t optional_since) {
+  if (v == kNoValue || r.graph[v].kind == ValueKind::kTensor) return;
+  r.need(r.graph[v].kind == ValueKind::kSequence ? sequence_since : optional_since);
+}
+
+}  // namespace zp

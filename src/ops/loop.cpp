@@ -1,0 +1,153 @@
+// Loop: its body runs until the trip count is reached or the condition is false. Carried values may change
+// their shapes and be sequences; what else the body gives is stacked. It runs between plans, so that the body
+// has plans of its own, one for each set of shapes that comes up.
+//
+// As in ONNX Runtime, the condition that the body gives counts even where the node is given none.
+#include <limits>
+#include <memory>
+#include <utility>
+
+#include "ops/body.h"
+#include "ops/kinds.h"
+#include "ops/op.h"
+
+namespace zp {
+namespace {
+
+// Inputs: trip count, condition, then what is carried. The body's: iteration, condition, carried.
+constexpr size_t kFirst = 2;
+// A condition that never becomes false is a fault of the model, not a reason to run for ever.
+constexpr int64_t kMostIterations = 1'000'000;
+
+size_t carried(const Node& node) { return node.inputs.size() < kFirst ? 0 : node.inputs.size() - kFirst; }
+
+void infer_loop(InferContext& c) {
+  const size_t count = carried(c.node());
+  if (const DType t = c.dtype(1); t != DType::kBool && t != DType::kUndefined)
+    c.fail(ErrorCode::kInvalidModel, {"the condition is ", name_of(t), ", not bool"});
+  std::vector<InferContext::Inferred> inputs{{DType::kInt64, std::nullopt}, {DType::kBool, std::nullopt}};
+  for (size_t i = 0; i < count; ++i) inputs.push_back(c.input(kFirst + i));
+  const auto found = infer_iterations(c, inputs, kFirst, 1, count);
+  if (found.size() < 1 + c.outputs()) {
+    c.fail(ErrorCode::kInvalidModel,
+           {"the body has ", found.size(), " outputs, too few for the ", c.outputs(), " of the node"});
+  }
+  for (size_t i = 0; i < c.outputs(); ++i) {
+    if (i < count) {
+      // An optional may come in where the body gives the sequence, or the tensor, itself.
+      InferContext::Inferred last = inputs[kFirst + i];
+      last.kind = found[1 + i].kind;
+      c.output(i, last);
+      continue;
+    }
+    InferContext::Inferred stacked = found[1 + i];
+    if (stacked.shape) stacked.shape->insert(stacked.shape->begin(), Dim());
+    c.output(i, stacked);
+  }
+}
+
+struct Iterations : BetweenContext::State {
+  int64_t done = 0, most = std::numeric_limits<int64_t>::max();
+  bool goes_on = true, running = false;
+  std::vector<Item> carried;
+  std::vector<Stack> stacks;
+};
+
+std::unique_ptr<Iterations> start(BetweenContext& c, const Graph& body) {
+  auto s = std::make_unique<Iterations>();
+  if (c.has_input(0)) s->most = c.scalar(0);
+  if (c.has_input(1)) s->goes_on = c.scalar(1) != 0;
+  const size_t count = carried(c.node());
+  for (size_t i = 0; i < count; ++i) s->carried.push_back(c.in(kFirst + i));
+  if (body.inputs.size() != kFirst + count || body.outputs.size() < 1 + count ||
+      body.outputs.size() < 1 + c.node().outputs.size()) {
+    c.fail(ErrorCode::kInvalidModel, {"the body has ", body.inputs.size(), " inputs and ",
+                                      body.outputs.size(), " outputs, which do not fit those of the node"});
+  }
+  s->stacks.resize(body.outputs.size() - 1 - count);
+  return s;
+}
+
+// A number for the body, of the rank that it declares.
+template <class T>
+Tensor number_for(const Graph& body, size_t input, T value) {
+  const std::optional<SymShape>& shape = body[body.inputs[input]].shape;
+  return Tensor::scalar(value).reshaped(shape && shape->size() == 1 ? Shape{1} : Shape{});
+}
+
+void begin_iteration(BetweenContext& c, SubRun& body, const Iterations& s) {
+  if (s.done >= kMostIterations) {
+    c.fail(ErrorCode::kInvalidArgument, {"the loop has not ended after ", kMostIterations, " iterations"},
+           "its condition may never become false for this input");
+  }
+  std::vector<Item> inputs;
+  inputs.emplace_back(number_for(body.graph(), 0, s.done));
+  inputs.emplace_back(number_for(body.graph(), 1, s.goes_on));
+  inputs.insert(inputs.end(), s.carried.begin(), s.carried.end());
+  body.begin(std::move(inputs));
+}
+
+void end_iteration(BetweenContext& c, const SubRun& body, Iterations& s) {
+  const Item condition = body.output(0);
+  if (condition.tensor.dtype() != DType::kBool || condition.tensor.size() != 1)
+    c.fail(ErrorCode::kInvalidModel, "the condition that the body gives is not one bool");
+  s.goes_on = condition.tensor.integer_at(0) != 0;
+  for (size_t i = 0; i < s.carried.size(); ++i) s.carried[i] = body.output(1 + i);
+  for (size_t i = 0; i < s.stacks.size(); ++i) {
+    const Item item = body.output(1 + s.carried.size() + i);
+    if (!item.is_tensor()) c.fail(ErrorCode::kInvalidModel, "the body gives no tensor to stack");
+    s.stacks[i].add(item.tensor);
+  }
+  ++s.done;
+}
+
+void finish(BetweenContext& c, const Graph& body, Iterations& s) {
+  const size_t count = s.carried.size();
+  for (size_t i = 0; i < c.node().outputs.size(); ++i) {
+    if (c.node().outputs[i] == kNoValue) continue;
+    if (i < count) {
+      c.give(i, std::move(s.carried[i]));
+      continue;
+    }
+    Stack& stack = s.stacks[i - count];
+    const auto [dtype, dims] = stack.empty() ? never_made(c, body, 1 + i) : std::pair<DType, Shape>{};
+    c.give(i, stack.finish(dtype, dims));
+  }
+}
+
+bool run_loop(BetweenContext& c) {
+  SubRun& body = c.subgraph(kBody);
+  if (!c.state) c.state = start(c, body.graph());
+  auto& s = static_cast<Iterations&>(*c.state);
+  while (s.running || (s.goes_on && s.done < s.most)) {
+    if (!s.running) begin_iteration(c, body, s);
+    s.running = true;
+    if (!body.advance()) return false;
+    end_iteration(c, body, s);
+    s.running = false;
+    if (c.late()) return false;
+  }
+  finish(c, body.graph(), s);
+  return true;
+}
+
+// Conditions may be absent, and carried shapes may change, since opset 11.
+void respell(Respell& r) {
+  r.need(11);
+  for (ValueId v : r.node.inputs) need_kind(r, v, 13, 16);
+}
+
+constexpr OpDef kLoop = {
+    .name = "Loop",
+    .inputs = "M? cond? v_initial*?",
+    .opsets = "@o 7A 16b 19G 21qQ 23m 24e 25pP",
+    .types = "*",
+    .infer = infer_loop,
+    .between = run_loop,
+    .quant = {.why_float = "runs a body, whose layers are planned on their own"},
+    .respell = respell,
+};
+const RegisterOps kRegistered({&kLoop});
+
+}  // namespace
+}  // namespace zp

@@ -1,0 +1,20 @@
+// The rotation of pairs of numbers by angles of their positions, for operators that have it inside.
+#pragma once
+
+#include "ops/expansion.h"
+
+namespace zp {
+
+struct Rotation {
+  ValueId cosines,
+      sines;           // tables [positions, size / 2], or with kNoValue positions [batch, steps, size / 2]
+  ValueId positions;   // [batch or 1, steps]
+  int64_t heads_axis;  // 1: x is [batch, heads, steps, ...]; 2: [batch, steps, heads, ...]
+  int64_t size;        // how many numbers of a head are rotated, an even number
+  bool whole;          // no others are there
+  bool neighbours;     // pairs are neighbours; otherwise the halves of what is rotated
+};
+// What gives x rotated, one behind the other in the last dimension.
+std::vector<ValueId> rotated_parts(Canonicalize& c, ValueId x, const Rotation& r);
+
+}  // namespace zp
