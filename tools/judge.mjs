@@ -390,9 +390,14 @@ export async function judge({ only, schemes: some, targets: these, build } = {})
   } finally {
     theJudge.close();
   }
+  const judged = rows.filter(({ answer }) => answer);
+  const count = (what) => new Set(judged.filter(what).map(({ file }) => file)).size;
+  const levels = count(({ answer }) => answer.levels);
+  const saturating = count(({ answer }) => answer.saturates);
   if (isWhole) {
-    for (const [{ graph, kind }, count] of used) {
-      if (count === 0)
+    // What is not compared on this processor needs no exception here.
+    for (const [{ graph, kind }, times] of saturating > 0 ? [] : used) {
+      if (times === 0)
         lines.push(`the exception of ${graph}, ${kind} is not needed: take it off tests/judge/cases.mjs`);
     }
     for (const { name, unsupported } of all) {
@@ -400,10 +405,6 @@ export async function judge({ only, schemes: some, targets: these, build } = {})
         lines.push(`${name} runs: take "unsupported" off tests/judge/graphs.py`);
     }
   }
-  const judged = rows.filter(({ answer }) => answer);
-  const count = (what) => new Set(judged.filter(what).map(({ file }) => file)).size;
-  const levels = count(({ answer }) => answer.levels);
-  const saturating = count(({ answer }) => answer.saturates);
   if (isWhole && levels === 0)
     lines.push('nothing needs the accuracy level: take it out of tests/judge/judge.py');
   mkdirSync(work, { recursive: true });

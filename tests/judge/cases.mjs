@@ -92,4 +92,21 @@ export const exceptions = [
       'symmetric int8 has half the steps: values that ONNX Runtime rounds otherwise where it computes pairs in floats make more ' +
       'of a difference layer by layer; its own integers, optimized, are ours to 24 dB and more',
   },
+  {
+    graph: /^multi-head-/,
+    scheme: /^static(, int[48])?$/,
+    kind: /^disagrees$/,
+    reason:
+      'ONNX Runtime, optimized, adds the bias of each projection inside its integer product (QGemm) and rounds once; the file, its ' +
+      'own unoptimized run and ours round the product and the sum: two steps before a softmax',
+  },
+  {
+    graph: /^op-softmax$/,
+    scheme: /^static, integers outside$/,
+    form: /^qoperator$/,
+    kind: /^(low|disagrees)$/,
+    reason:
+      'ONNX Runtime, optimized, moves a Transpose through QLinearSoftmax and leaves its axis as it was: its own unoptimized run of ' +
+      'the file has 43 dB',
+  },
 ];
