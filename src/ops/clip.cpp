@@ -200,9 +200,11 @@ bool extreme_to_clip(RewriteContext& r) {
 }
 
 std::optional<Clamp> float_clamp(const RewriteContext& r, const Node& n) {
-  if (n.inputs.empty() || r.graph[n.inputs[0]].dtype != DType::kFloat32) return std::nullopt;
-  if (n.is("Relu")) return Clamp{.lo = 0, .hi = kInfinity};
-  if (!n.is("Clip")) return std::nullopt;
+  // Of an operator that is not known, any input may be absent.
+  const bool relu = n.is("Relu");
+  if (!relu && !n.is("Clip")) return std::nullopt;
+  if (r.graph[n.inputs[0]].dtype != DType::kFloat32) return std::nullopt;
+  if (relu) return Clamp{.lo = 0, .hi = kInfinity};
   for (size_t i : {size_t{1}, size_t{2}})
     if (n.input(i) != kNoValue && !r.scalar(n.input(i))) return std::nullopt;
   return clamp_of(r.graph.constant(n.input(1)), r.graph.constant(n.input(2)));
@@ -216,7 +218,7 @@ bool merge_clamps(RewriteContext& r) {
   const int32_t next = r.only_consumer(first.outputs[0]);
   if (next < 0) return false;
   const Node& second = r.node(next);
-  if (second.inputs[0] != first.outputs[0]) return false;
+  if (second.input(0) != first.outputs[0]) return false;
   const auto b = float_clamp(r, second);
   if (!b) return false;
   const float lo = std::min(std::max(a->lo, b->lo), b->hi), hi = std::max(std::min(a->hi, b->hi), b->lo);

@@ -415,6 +415,13 @@ TEST(Prepared, AnUnknownOperatorKeepsItsOpset) {
   }
 }
 
+TEST(Prepared, AnUnknownOperatorMayLackItsFirstInput) {
+  const auto model = model_with_unknown();
+  for (Node& n : model->graph.nodes)
+    if (n.op_type == "Strange") n.inputs.insert(n.inputs.begin(), kNoValue);
+  EXPECT_TRUE(quantize(model, config_of("weight-only")).layer("first").quantized);
+}
+
 TEST(Prepared, AProductAfterAnUnknownTypeIsQuantized) {
   const auto model = model_with_unknown();
   Graph& g = model->graph;
