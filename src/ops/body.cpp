@@ -77,6 +77,28 @@ Tensor Stack::finish(DType dtype, const Shape& dims) {
   return {dtype_, std::move(all), std::move(bytes_)};
 }
 
+void Iterations::end(BetweenContext& c, const SubRun& body) {
+  for (size_t i = 0; i < carried.size(); ++i) carried[i] = body.output(first + i);
+  for (size_t i = 0; i < stacks.size(); ++i) {
+    const Item item = body.output(first + carried.size() + i);
+    if (!item.is_tensor()) c.fail(ErrorCode::kInvalidModel, "the body gives no tensor to stack");
+    stacks[i].add(item.tensor);
+  }
+  ++done;
+}
+
+bool Iterations::run(BetweenContext& c, SubRun& body) {
+  while (running || goes_on()) {
+    if (!running) begin(c, body);
+    running = true;
+    if (!body.advance()) return false;
+    end(c, body);
+    running = false;
+    if (c.late()) return false;
+  }
+  return true;
+}
+
 std::pair<DType, Shape> never_made(const BetweenContext& c, const Graph& body, size_t output) {
   const Value& v = body[body.outputs[output]];
   if (v.dtype == DType::kUndefined || v.kind != ValueKind::kTensor) {

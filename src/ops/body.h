@@ -38,6 +38,24 @@ class Stack {
   std::vector<std::string> strings_;
 };
 
+// A run of a body, again and again. What it carries from one iteration to the next, and what it stacks, are
+// the last outputs of the body, from `first` on.
+struct Iterations : BetweenContext::State {
+  explicit Iterations(size_t first) : first(first) {}
+
+  size_t first;
+  int64_t done = 0;
+  bool running = false;
+  std::vector<Item> carried;
+  std::vector<Stack> stacks;
+
+  virtual bool goes_on() const = 0;  // to another iteration
+  virtual void begin(BetweenContext& c, SubRun& body) = 0;
+  virtual void end(BetweenContext& c, const SubRun& body);
+  // OpDef::between, but for what comes before and behind: true when no iteration is left.
+  bool run(BetweenContext& c, SubRun& body);
+};
+
 // What an output of a body is that never ran: its type, and what is known of its shape; 0 for what is not, as
 // ONNX Runtime has it.
 std::pair<DType, Shape> never_made(const BetweenContext& c, const Graph& body, size_t output);

@@ -14,11 +14,6 @@ Kernel alias(PrepareContext& c) {
   return {};
 }
 
-bool same_item(BetweenContext& c) {
-  c.give(0, c.in(0));
-  return true;
-}
-
 // Without its second output (the mask) Dropout becomes Identity. The mask of inference is all true since
 // opset 12; what it was before, nobody said: ONNX Runtime gives zeros, before opset 10 of the type of the
 // input.

@@ -1,4 +1,4 @@
-// Which opsets have operators for values that are no tensors.
+// Values that may be no tensors: which opsets have operators for them, and the run that gives its input on.
 #pragma once
 
 #include "ops/respell.h"
@@ -9,6 +9,12 @@ namespace zp {
 inline void need_kind(Respell& r, ValueId v, int64_t sequence_since, int64_t optional_since) {
   if (v == kNoValue || r.graph[v].kind == ValueKind::kTensor) return;
   r.need(r.graph[v].kind == ValueKind::kSequence ? sequence_since : optional_since);
+}
+
+// OpDef::between where the output is the input.
+inline bool same_item(BetweenContext& c) {
+  c.give(0, c.in(0));
+  return true;
 }
 
 }  // namespace zp

@@ -46,17 +46,20 @@ void infer_loop(InferContext& c) {
   }
 }
 
-struct Iterations : BetweenContext::State {
-  int64_t done = 0, most = std::numeric_limits<int64_t>::max();
-  bool goes_on = true, running = false;
-  std::vector<Item> carried;
-  std::vector<Stack> stacks;
+struct LoopRun : Iterations {
+  LoopRun() : Iterations(1) {}
+  int64_t most = std::numeric_limits<int64_t>::max();
+  bool condition = true;
+
+  bool goes_on() const override { return condition && done < most; }
+  void begin(BetweenContext& c, SubRun& body) override;
+  void end(BetweenContext& c, const SubRun& body) override;
 };
 
-std::unique_ptr<Iterations> start(BetweenContext& c, const Graph& body) {
-  auto s = std::make_unique<Iterations>();
+std::unique_ptr<LoopRun> start(BetweenContext& c, const Graph& body) {
+  auto s = std::make_unique<LoopRun>();
   if (c.has_input(0)) s->most = c.scalar(0);
-  if (c.has_input(1)) s->goes_on = c.scalar(1) != 0;
+  if (c.has_input(1)) s->condition = c.scalar(1) != 0;
   const size_t count = carried(c.node());
   for (size_t i = 0; i < count; ++i) s->carried.push_back(c.in(kFirst + i));
   if (body.inputs.size() != kFirst + count || body.outputs.size() < 1 + count ||
@@ -75,30 +78,24 @@ Tensor number_for(const Graph& body, size_t input, T value) {
   return Tensor::scalar(value).reshaped(shape && shape->size() == 1 ? Shape{1} : Shape{});
 }
 
-void begin_iteration(BetweenContext& c, SubRun& body, const Iterations& s) {
-  if (s.done >= kMostIterations) {
+void LoopRun::begin(BetweenContext& c, SubRun& body) {
+  if (done >= kMostIterations) {
     c.fail(ErrorCode::kInvalidArgument, {"the loop has not ended after ", kMostIterations, " iterations"},
            "its condition may never become false for this input");
   }
   std::vector<Item> inputs;
-  inputs.emplace_back(number_for(body.graph(), 0, s.done));
-  inputs.emplace_back(number_for(body.graph(), 1, s.goes_on));
-  inputs.insert(inputs.end(), s.carried.begin(), s.carried.end());
+  inputs.emplace_back(number_for(body.graph(), 0, done));
+  inputs.emplace_back(number_for(body.graph(), 1, condition));
+  inputs.insert(inputs.end(), carried.begin(), carried.end());
   body.begin(std::move(inputs));
 }
 
-void end_iteration(BetweenContext& c, const SubRun& body, Iterations& s) {
-  const Item condition = body.output(0);
-  if (condition.tensor.dtype() != DType::kBool || condition.tensor.size() != 1)
+void LoopRun::end(BetweenContext& c, const SubRun& body) {
+  const Item next = body.output(0);
+  if (next.tensor.dtype() != DType::kBool || next.tensor.size() != 1)
     c.fail(ErrorCode::kInvalidModel, "the condition that the body gives is not one bool");
-  s.goes_on = condition.tensor.integer_at(0) != 0;
-  for (size_t i = 0; i < s.carried.size(); ++i) s.carried[i] = body.output(1 + i);
-  for (size_t i = 0; i < s.stacks.size(); ++i) {
-    const Item item = body.output(1 + s.carried.size() + i);
-    if (!item.is_tensor()) c.fail(ErrorCode::kInvalidModel, "the body gives no tensor to stack");
-    s.stacks[i].add(item.tensor);
-  }
-  ++s.done;
+  condition = next.tensor.integer_at(0) != 0;
+  Iterations::end(c, body);
 }
 
 void finish(BetweenContext& c, const Graph& body, Iterations& s) {
@@ -118,15 +115,8 @@ void finish(BetweenContext& c, const Graph& body, Iterations& s) {
 bool run_loop(BetweenContext& c) {
   SubRun& body = c.subgraph(kBody);
   if (!c.state) c.state = start(c, body.graph());
-  auto& s = static_cast<Iterations&>(*c.state);
-  while (s.running || (s.goes_on && s.done < s.most)) {
-    if (!s.running) begin_iteration(c, body, s);
-    s.running = true;
-    if (!body.advance()) return false;
-    end_iteration(c, body, s);
-    s.running = false;
-    if (c.late()) return false;
-  }
+  auto& s = static_cast<LoopRun&>(*c.state);
+  if (!s.run(c, body)) return false;
   finish(c, body.graph(), s);
   return true;
 }

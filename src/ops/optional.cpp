@@ -14,11 +14,6 @@ void infer_optional(InferContext& c) {
                                      sequence ? ValueKind::kOptionalSequence : ValueKind::kOptionalTensor});
 }
 
-bool same_item(BetweenContext& c) {
-  c.give(0, c.in(0));
-  return true;
-}
-
 void infer_element(InferContext& c) {
   InferContext::Inferred element = c.input(0);
   const bool sequence = element.kind == ValueKind::kSequence || element.kind == ValueKind::kOptionalSequence;

@@ -21,6 +21,7 @@
 #include <numbers>
 
 #include "core/element_types.h"
+#include "core/fnv.h"
 #include "core/grain.h"
 #include "ops/cast.h"
 #include "ops/unary.h"
@@ -37,19 +38,13 @@ class Stream {
  public:
   static Stream of(const Node& n) {
     const float seed = n.float_attribute("seed", std::numeric_limits<float>::quiet_NaN());
-    uint64_t key = 0xcbf29ce484222325;  // FNV-1a of what names the stream
-    const auto add = [&](const void* bytes, size_t count) {
-      for (size_t i = 0; i < count; ++i) {
-        key ^= static_cast<const unsigned char*>(bytes)[i];
-        key *= 0x100000001b3;
-      }
-    };
+    Fnv1a key;  // of what names the stream
     if (std::isnan(seed)) {
-      add(n.name.data(), n.name.size());
+      key.add(n.name.data(), n.name.size());
     } else {
-      add(&seed, sizeof(seed));
+      key.add(&seed, sizeof(seed));
     }
-    return Stream(key);
+    return Stream(key.value);
   }
 
   // From 0 (included) to 1 (not).
@@ -74,8 +69,8 @@ class Stream {
 
 // ---- RandomNormal, RandomUniform, and like another tensor
 
-DType made_type(const InferContext& c, DType otherwise, bool (*allowed)(DType), std::string_view what) {
-  const auto type = static_cast<DType>(c.ints("dtype", static_cast<int64_t>(otherwise)));
+DType made_type(const InferContext& c, DType fallback, bool (*allowed)(DType), std::string_view what) {
+  const auto type = static_cast<DType>(c.ints("dtype", static_cast<int64_t>(fallback)));
   if (type != DType::kUndefined && !allowed(type)) {
     c.fail(ErrorCode::kInvalidModel, {"the output would be ", name_of(type), ", and ", what},
            "give the type as attribute dtype");
@@ -99,8 +94,8 @@ void infer_like(InferContext& c) {
 template <bool kNormal>
 Kernel prepare_draw(PrepareContext& c) {
   const Node& n = c.node();
-  const auto number = [&](std::string_view key, float otherwise) {
-    return static_cast<double>(n.float_attribute(key, otherwise));
+  const auto number = [&](std::string_view key, float fallback) {
+    return static_cast<double>(n.float_attribute(key, fallback));
   };
   // first + second * what is drawn
   const double first = kNormal ? number("mean", 0) : number("low", 0),

@@ -80,24 +80,25 @@ void infer_scan(InferContext& c) {
   }
 }
 
-struct Iterations : BetweenContext::State {
-  int64_t done = 0, length = 0;
-  bool running = false;
-  std::vector<Item> states;
+struct ScanRun : Iterations {
+  ScanRun() : Iterations(0) {}
+  int64_t length = 0;
   std::vector<Tensor> scanned;  // along dimension 0
   std::vector<int64_t> directions;
-  std::vector<Stack> stacks;
+
+  bool goes_on() const override { return done < length; }
+  void begin(BetweenContext& c, SubRun& body) override;
 };
 
-std::unique_ptr<Iterations> start(BetweenContext& c, const Graph& body) {
+std::unique_ptr<ScanRun> start(BetweenContext& c, const Graph& body) {
   const auto [states, scanned] = inputs_of(c);
   if (body.inputs.size() != c.node().inputs.size() || body.outputs.size() < states ||
       body.outputs.size() < c.node().outputs.size()) {
     c.fail(ErrorCode::kInvalidModel, {"the body has ", body.inputs.size(), " inputs and ",
                                       body.outputs.size(), " outputs, which do not fit those of the node"});
   }
-  auto s = std::make_unique<Iterations>();
-  for (size_t i = 0; i < states; ++i) s->states.push_back(c.in(i));
+  auto s = std::make_unique<ScanRun>();
+  for (size_t i = 0; i < states; ++i) s->carried.push_back(c.in(i));
   const std::vector<int64_t> axes = list_of(c, kInputAxes, scanned);
   s->directions = list_of(c, kInputDirections, scanned);
   for (size_t i = 0; i < scanned; ++i) {
@@ -123,31 +124,21 @@ Tensor slice(const Tensor& t, int64_t at) {
           std::shared_ptr<const std::byte>(t.storage(), t.raw() + static_cast<size_t>(at) * bytes)};
 }
 
-void begin_iteration(SubRun& body, const Iterations& s) {
-  std::vector<Item> inputs = s.states;
-  for (size_t i = 0; i < s.scanned.size(); ++i)
-    inputs.emplace_back(slice(s.scanned[i], s.directions[i] == 0 ? s.done : s.length - 1 - s.done));
+void ScanRun::begin(BetweenContext&, SubRun& body) {
+  std::vector<Item> inputs = carried;
+  for (size_t i = 0; i < scanned.size(); ++i)
+    inputs.emplace_back(slice(scanned[i], directions[i] == 0 ? done : length - 1 - done));
   body.begin(std::move(inputs));
 }
 
-void end_iteration(BetweenContext& c, const SubRun& body, Iterations& s) {
-  for (size_t i = 0; i < s.states.size(); ++i) s.states[i] = body.output(i);
-  for (size_t i = 0; i < s.stacks.size(); ++i) {
-    const Item item = body.output(s.states.size() + i);
-    if (!item.is_tensor()) c.fail(ErrorCode::kInvalidModel, "the body gives no tensor to stack");
-    s.stacks[i].add(item.tensor);
-  }
-  ++s.done;
-}
-
 void finish(BetweenContext& c, const Graph& body, Iterations& s) {
-  const size_t states = s.states.size();
+  const size_t states = s.carried.size();
   const std::vector<int64_t> axes = list_of(c, kOutputAxes, s.stacks.size());
   const std::vector<int64_t> directions = list_of(c, kOutputDirections, s.stacks.size());
   for (size_t i = 0; i < c.node().outputs.size(); ++i) {
     if (c.node().outputs[i] == kNoValue) continue;
     if (i < states) {
-      c.give(i, std::move(s.states[i]));
+      c.give(i, std::move(s.carried[i]));
       continue;
     }
     Stack& stack = s.stacks[i - states];
@@ -162,15 +153,8 @@ void finish(BetweenContext& c, const Graph& body, Iterations& s) {
 bool run_scan(BetweenContext& c) {
   SubRun& body = c.subgraph(kBody);
   if (!c.state) c.state = start(c, body.graph());
-  auto& s = static_cast<Iterations&>(*c.state);
-  while (s.running || s.done < s.length) {
-    if (!s.running) begin_iteration(body, s);
-    s.running = true;
-    if (!body.advance()) return false;
-    end_iteration(c, body, s);
-    s.running = false;
-    if (c.late()) return false;
-  }
+  auto& s = static_cast<ScanRun&>(*c.state);
+  if (!s.run(c, body)) return false;
   finish(c, body.graph(), s);
   return true;
 }

@@ -6,6 +6,7 @@
 #include <numeric>
 
 #include "core/error.h"
+#include "core/fnv.h"
 #include "core/stopwatch.h"
 #include "ops/infer.h"
 #include "quant/numbers.h"
@@ -72,13 +73,8 @@ class Archive {
   std::span<const std::byte> from_;
 };
 
-// FNV-1a.
-struct Hash {
-  uint64_t value = 0xcbf29ce484222325u;
-  void add(const void* data, size_t count) {
-    for (size_t i = 0; i < count; ++i)
-      value = (value ^ static_cast<const uint8_t*>(data)[i]) * 0x100000001b3u;
-  }
+struct Hash : Fnv1a {
+  using Fnv1a::add;
   void add(double v) { add(&v, sizeof v); }
 };
 

@@ -6,6 +6,7 @@
 #include <string>
 #include <utility>
 
+#include "core/fnv.h"
 #include "ops/infer.h"
 
 namespace zp::fuzz {
@@ -14,9 +15,9 @@ namespace {
 constexpr int64_t kMostElements = 4096;  // of a value
 
 uint64_t hash(std::span<const uint8_t> bytes) {
-  uint64_t h = 0xcbf29ce484222325u;  // FNV-1a
-  for (uint8_t b : bytes) h = (h ^ b) * 0x100000001b3u;
-  return h;
+  Fnv1a h;
+  h.add(bytes.data(), bytes.size());
+  return h.value;
 }
 
 }  // namespace

@@ -25,13 +25,6 @@ export function DropZone({
   onFiles: (files: File[]) => void;
   children: ComponentChildren;
 }) {
-  const input = useRef<HTMLInputElement>(null);
-  const folder = useRef<HTMLInputElement>(null);
-  const choose = (chosen: HTMLInputElement) => {
-    const files = [...(chosen.files ?? [])];
-    chosen.value = '';
-    if (files.length) onFiles(files);
-  };
   const [over, setOver] = useState(false);
   return (
     // biome-ignore lint/a11y/noStaticElementInteractions: dropping is a shortcut for the button inside.
@@ -52,6 +45,30 @@ export function DropZone({
       }}
     >
       {children}
+      <Chooser label={label} disabled={disabled} onFiles={onFiles} accept={accept} multiple={multiple} />
+      {folderLabel !== undefined && (
+        <Chooser label={folderLabel} disabled={disabled} onFiles={onFiles} {...foldersOnly} />
+      )}
+    </div>
+  );
+}
+
+/** A button that opens the system's dialog for files. `kind`: what may be chosen there. */
+function Chooser({
+  label,
+  disabled,
+  onFiles,
+  ...kind
+}: {
+  label: string;
+  disabled: boolean;
+  onFiles: (files: File[]) => void;
+  accept?: string;
+  multiple?: boolean;
+}) {
+  const input = useRef<HTMLInputElement>(null);
+  return (
+    <>
       <button type="button" disabled={disabled} onClick={() => input.current?.click()}>
         {label}
       </button>
@@ -61,29 +78,15 @@ export function DropZone({
         class="visually-hidden"
         tabIndex={-1}
         aria-label={label}
-        accept={accept}
-        multiple={multiple}
         disabled={disabled}
-        onChange={(event) => choose(event.currentTarget)}
+        {...kind}
+        onChange={({ currentTarget: chosen }) => {
+          const files = [...(chosen.files ?? [])];
+          chosen.value = '';
+          if (files.length) onFiles(files);
+        }}
       />
-      {folderLabel !== undefined && (
-        <>
-          <button type="button" disabled={disabled} onClick={() => folder.current?.click()}>
-            {folderLabel}
-          </button>
-          <input
-            ref={folder}
-            type="file"
-            class="visually-hidden"
-            tabIndex={-1}
-            aria-label={folderLabel}
-            {...foldersOnly}
-            disabled={disabled}
-            onChange={(event) => choose(event.currentTarget)}
-          />
-        </>
-      )}
-    </div>
+    </>
   );
 }
 
