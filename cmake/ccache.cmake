@@ -6,9 +6,6 @@ if(CCACHE AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
     CCACHE_SLOPPINESS=pch_defines,time_macros)
   if(EMSCRIPTEN)
     list(APPEND launcher EM_COMPILER_WRAPPER=${CCACHE})  # emcc is a script: cache the clang inside it
-    # A source whose text is the same with and without relaxed SIMD compiles to the same instructions, which come
-    # from intrinsics alone: half the sources are compiled once for both.
-    list(APPEND launcher CCACHE_IGNOREOPTIONS=-mrelaxed-simd)
   else()
     list(APPEND launcher ${CCACHE})
   endif()

@@ -17,16 +17,10 @@ add_compile_options(-ffp-contract=off -fno-math-errno)
 
 if(EMSCRIPTEN)
   # Without the names of types, which would be an eighth of the module.
-  add_compile_options(-fwasm-exceptions -msimd128 -fno-rtti)
+  # -pthread, in the builds without threads too: they share objects (cmake/variants.cmake).
+  add_compile_options(-fwasm-exceptions -msimd128 -fno-rtti -pthread)
   add_compile_definitions(EMSCRIPTEN_HAS_UNBOUND_TYPE_NAMES=0)
   add_link_options(-fwasm-exceptions -fno-rtti)  # of Embind's two libraries, that without type information
-  if(ZEROPOINT_RELAXED)
-    add_compile_options(-mrelaxed-simd)
-  endif()
-  if(ZEROPOINT_THREADS)
-    add_compile_options(-pthread)
-    add_link_options(-pthread)
-  endif()
 else()
   find_package(Threads REQUIRED)
   link_libraries(Threads::Threads)
@@ -58,6 +52,4 @@ target_compile_options(zeropoint_options INTERFACE
   -Wall -Wextra
   -Wno-missing-designated-field-initializers  # leaving a field out of a designated list is how its default is chosen
   $<$<BOOL:${ZEROPOINT_WERROR}>:-Werror>)
-target_compile_definitions(zeropoint_options INTERFACE
-  ZEROPOINT_RELAXED=$<BOOL:${ZEROPOINT_RELAXED}>
-  ZEROPOINT_THREADS=$<BOOL:${ZEROPOINT_THREADS}>)
+target_include_directories(zeropoint_options INTERFACE ${CMAKE_SOURCE_DIR}/src)

@@ -16,7 +16,7 @@ import { writeReference } from './api-reference.mjs';
 import { Failure, machineNode, nodeBin, root, run, runMain, step } from './process.mjs';
 import { setUp } from './setup.mjs';
 
-/** One module per variant: build/wasm-<variant>/zeropoint.* becomes dist/wasm/<variant>.*. */
+/** One module per variant: build/wasm/<variant>.* becomes dist/wasm/<variant>.*. */
 export const variants = ['simd', 'simd-threads', 'relaxed', 'relaxed-threads'];
 
 /** Configures a CMake preset where that is due, and builds it. */
@@ -34,31 +34,21 @@ export async function buildPreset(preset, environment, { buildFolder = preset, q
   await run('cmake', ['--build', '--preset', preset], { env: environment, quiet });
 }
 
-/** Copies one variant to dist/wasm. The module names its own files, so the names inside change with it. */
+/** Copies one variant to dist/wasm. */
 function publishVariant(variant) {
-  const from = join(root, 'build', `wasm-${variant}`, 'zeropoint');
+  const from = join(root, 'build', 'wasm', variant);
   const to = join(root, 'dist', 'wasm', variant);
   if (existsSync(`${to}.mjs`) && statSync(`${to}.mjs`).mtimeMs > statSync(`${from}.mjs`).mtimeMs) return;
-  const source = readFileSync(`${from}.mjs`, 'utf8');
-  for (const extension of variant.endsWith('-threads') ? ['wasm', 'mjs'] : ['wasm']) {
-    if (!source.includes(`"zeropoint.${extension}"`)) {
-      throw new Failure(
-        `${from}.mjs does not name zeropoint.${extension}: has Emscripten changed its output?`,
-      );
-    }
-  }
   mkdirSync(join(root, 'dist', 'wasm'), { recursive: true });
   copyFileSync(`${from}.wasm`, `${to}.wasm`);
-  writeFileSync(`${to}.mjs`, source.replaceAll(/"zeropoint\.(wasm|mjs)"/g, `"${variant}.$1"`));
+  copyFileSync(`${from}.mjs`, `${to}.mjs`);
 }
 
 async function buildWasm(environment) {
-  for (const variant of variants) {
-    await step(`WebAssembly: ${variant}`, async () => {
-      await buildPreset(`wasm-${variant}`, environment);
-      publishVariant(variant);
-    });
-  }
+  await step('WebAssembly', async () => {
+    await buildPreset('wasm', environment);
+    for (const variant of variants) publishVariant(variant);
+  });
 }
 
 /** When anything in these files and folders (or in what they hold) was last changed. */

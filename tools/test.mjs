@@ -95,14 +95,14 @@ function nodeWithRelaxedSimd() {
 }
 
 async function wasmUnitTests(environment) {
+  await buildPreset('wasm-tests', environment, { buildFolder: 'wasm' });
   const counts = [];
   for (const [variant, node] of [
     ['simd', machineNode],
     ['relaxed', nodeWithRelaxedSimd()],
   ]) {
-    await buildPreset(`wasm-${variant}-tests`, environment, { buildFolder: `wasm-${variant}` });
     counts.push(
-      await googleTest(`wasm-${variant}`, node, [join('build', `wasm-${variant}`, 'zeropoint_tests.cjs')]),
+      await googleTest(`wasm-${variant}`, node, [join('build', 'wasm', `zeropoint_tests-${variant}.cjs`)]),
     );
   }
   return sum(counts);

@@ -125,17 +125,19 @@ async function definitions(folder, environment) {
   return owners;
 }
 
-/** [{ part, bytes }], largest first, of build/wasm-<variant>, which must have been built. */
+/** [{ part, bytes }], largest first, of a variant in build/wasm, which must have been built. */
 export async function sizeByPart(root, variant, environment) {
-  const folder = join(root, 'build', `wasm-${variant}`);
-  const { stdout } = await run('ninja', ['-C', folder, '-t', 'commands', 'zeropoint'], {
+  const folder = join(root, 'build', 'wasm');
+  const { stdout } = await run('ninja', ['-C', folder, '-t', 'commands', variant], {
     ...large,
     env: environment,
   });
   const linked = mkdtempSync(join(tmpdir(), 'zeropoint-size-'));
   try {
-    const link = stdout.match(/\S*em\+\+ [^\n]*-o zeropoint\.mjs [^&\n]*/)[0];
-    const command = link.replace('-o zeropoint.mjs', `-o ${linked}/named.mjs --profiling-funcs`);
+    const output = `-o ${variant}.mjs `;
+    const line = stdout.split('\n').find((text) => text.includes(output));
+    const link = line.match(/\S*em\+\+ [^&\n]*/)[0];
+    const command = link.replace(output, `-o ${linked}/named.mjs --profiling-funcs `);
     await run('sh', ['-c', command], { ...large, cwd: folder, env: environment });
     const { functions, data } = readModule(join(linked, 'named.wasm'));
     const owners = await definitions(folder, environment);

@@ -1,7 +1,7 @@
 #include "core/parallel.h"
 
 #ifndef ZEROPOINT_THREADS
-#define ZEROPOINT_THREADS 1
+#error "ZEROPOINT_THREADS is 0 or 1 (cmake/variants.cmake)"
 #endif
 
 #if ZEROPOINT_THREADS

@@ -11,7 +11,7 @@
 #include "core/memory.h"
 
 #ifndef ZEROPOINT_RELAXED
-#define ZEROPOINT_RELAXED 0
+#error "ZEROPOINT_RELAXED is 0 or 1 (cmake/variants.cmake): configure again, this source did not depend on it before"
 #endif
 
 // Relaxed SIMD kernels exist in the relaxed WebAssembly build and in native builds, where simd.h imitates the
