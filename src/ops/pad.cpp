@@ -108,16 +108,18 @@ std::vector<int64_t> sources(const PrepareContext& c, std::string_view mode, int
   const int64_t left = last - first;
   std::vector<int64_t> from;
   const int64_t before = std::max<int64_t>(0, begin), after = std::max<int64_t>(0, end);
-  if (left <= 0 && mode != "constant" && before + after > 0) {
+  if (mode ==
+      "constant") {  // what is cut at one end may be more than the data: then it cuts the other's padding
+    from.reserve(static_cast<size_t>(size + begin + end));
+    for (int64_t i = -begin; i < size + end; ++i) from.push_back(i < 0 || i >= size ? -1 : i);
+    return from;
+  }
+  if (left <= 0 && before + after > 0) {
     c.fail(ErrorCode::kShapeMismatch, "there is nothing to repeat in the padding");
   }
   for (int64_t i = -before; i < std::max<int64_t>(0, left) + after; ++i) {
     int64_t at = i;
     if (i < 0 || i >= left) {
-      if (mode == "constant") {
-        from.push_back(-1);
-        continue;
-      }
       if (mode == "edge") {
         at = std::clamp<int64_t>(i, 0, left - 1);
       } else if (mode == "wrap") {
@@ -173,9 +175,9 @@ Kernel prepare_pad(PrepareContext& c) {
     plan->out.push_back(out[i]);
   }
   const size_t last = axes - 1;
-  plan->run_first = std::max<int64_t>(0, begin[last]);
   plan->run_count = std::max<int64_t>(
       0, dims[last] - std::max<int64_t>(0, -begin[last]) - std::max<int64_t>(0, -end[last]));
+  plan->run_first = plan->run_count > 0 ? std::max<int64_t>(0, begin[last]) : 0;
   const std::optional<std::array<std::byte, 8>> known = padding_element(c);
   const int64_t rows = element_count(plan->out, 0, last);
   return [plan, known, rows, bytes, unit, last](const RunContext& run) {

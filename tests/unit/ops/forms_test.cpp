@@ -350,6 +350,14 @@ TEST(Products, OfTwoTypes) {
   }
 }
 
+// What ONNX Runtime 1.32 gives: the cut at one end goes on into the padding of the other.
+TEST(Pad, CutsMoreThanTheData) {
+  const Tensor x = ramp({2});
+  EXPECT_THAT(run({"Pad", {x, longs({2}, {5, -3})}})[0].floats(), ElementsAre(0, 0, 0, 0));
+  EXPECT_THAT(run({"Pad", {x, longs({2}, {-3, 5})}})[0].floats(), ElementsAre(0, 0, 0, 0));
+  EXPECT_THAT(run({"Pad", {ramp({1, 2}), longs({4}, {0, 1, 2, -3})}})[0].dims(), ElementsAre(3, 0));
+}
+
 // What an argument cannot be is refused before anything runs, whether it is fed or a constant.
 TEST(Arguments, OutOfRange) {
   const Tensor x = ramp({4}), image = ramp({1, 1, 2, 2});
