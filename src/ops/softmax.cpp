@@ -7,7 +7,6 @@
 #include "core/grain.h"
 #include "ops/gradient.h"
 #include "ops/known_range.h"
-#include "ops/product/qdq.h"
 #include "ops/respell.h"
 #include "ops/softmax.h"
 #include "ops/unary.h"
@@ -109,7 +108,8 @@ Kernel prepare(PrepareContext& c) {
 }
 
 // com.microsoft: X, X_scale, x_zero_point, y_scale, y_zero_point; attribute `opset` says which Softmax is
-// meant.
+// meant. It is read and never written: ONNX Runtime 1.32 moves a Transpose through it and leaves its axis as
+// it was.
 constexpr std::string_view kSoftmaxName = "Softmax", kLogSoftmaxName = "LogSoftmax",
                            kQLinearName = "QLinearSoftmax";
 
@@ -122,21 +122,6 @@ void expand_qlinear(Canonicalize& c) {
   c.finish("QuantizeLinear", {y, n.input(3), n.input(4)});
 }
 
-bool fold_qlinear(Fold& f) {
-  if (f.inputs.size() != 1 || !are_plain_8_bit(f)) return false;
-  Node n;
-  n.name = f.node.name;
-  n.domain = kMicrosoft;
-  n.op_type = kQLinearName;
-  n.inputs = {f.inputs[0]->quantized, f.inputs[0]->scale, f.inputs[0]->zero_point, f.output->scale,
-              f.output->zero_point};
-  n.outputs = {f.output->quantized};
-  n.attributes.emplace("axis", f.node.int_attribute("axis", -1));
-  n.attributes.emplace("opset", int64_t{13});
-  f.nodes.push_back(std::move(n));
-  return true;
-}
-
 // Softmax: y (dy - sum(dy y)). LogSoftmax: dy - exp(y) sum(dy).
 template <bool kLogarithm>
 void gradient(Gradient& g) {
@@ -146,8 +131,7 @@ void gradient(Gradient& g) {
 }
 
 constexpr OpDef softmax(std::string_view name, std::string_view opsets, Kernel (*prepare)(PrepareContext&),
-                        bool (*fold)(Fold&), void (*gradient)(Gradient&),
-                        KnownRange (*range)(const RangeContext&)) {
+                        void (*gradient)(Gradient&), KnownRange (*range)(const RangeContext&)) {
   return {.name = name,
           .opsets = opsets,
           .infer = infer_softmax,
@@ -159,13 +143,12 @@ constexpr OpDef softmax(std::string_view name, std::string_view opsets, Kernel (
           .half = {.drowns = true},
           .canonicalize = canonicalize_softmax,
           .respell = respell_softmax,
-          .fold = fold,
           .gradient = gradient};
 }
 
 constexpr OpDef kSoftmax =
-    softmax(kSoftmaxName, "7F 13b", prepare<false>, fold_qlinear, gradient<false>, always_within<0, 1>);
-constexpr OpDef kLogSoftmax = softmax(kLogSoftmaxName, "7F 13b", prepare<true>, nullptr, gradient<true>,
+    softmax(kSoftmaxName, "7F 13b", prepare<false>, gradient<false>, always_within<0, 1>);
+constexpr OpDef kLogSoftmax = softmax(kLogSoftmaxName, "7F 13b", prepare<true>, gradient<true>,
                                       [](const RangeContext&) { return KnownRange{.hi = 0}; });
 constexpr OpDef kQLinearSoftmax = {.domain = kMicrosoft,
                                    .name = kQLinearName,

@@ -100,13 +100,4 @@ export const exceptions = [
       'ONNX Runtime, optimized, adds the bias of each projection inside its integer product (QGemm) and rounds once; the file, its ' +
       'own unoptimized run and ours round the product and the sum: two steps before a softmax',
   },
-  {
-    graph: /^op-softmax$/,
-    scheme: /^static, integers outside$/,
-    form: /^qoperator$/,
-    kind: /^(low|disagrees)$/,
-    reason:
-      'ONNX Runtime, optimized, moves a Transpose through QLinearSoftmax and leaves its axis as it was: its own unoptimized run of ' +
-      'the file has 43 dB',
-  },
 ];
