@@ -99,7 +99,8 @@ constexpr Option kRows[] = {
      .otherwise = "as suits the type and the mode", .field = &Config::symmetric_weights,
      .unchosen = set_symmetric_weights, .applies = has_integers},
     {.name = "reduceRange", .kind = OptionKind::kFlag, .title = "7-bit weights",
-     .sentence = "7-bit weights, for runtimes and machines whose 8-bit products saturate.",
+     .sentence = "7-bit weights. On x86 processors without VNNI, ONNX Runtime's products of 8 bits saturate; those "
+                 "of 7 bits do not.",
      .field = &Config::reduce_range, .applies = has_integers},
     {.name = "blockSize", .kind = OptionKind::kInteger, .title = "Values per scale",
      .sentence = "Elements that share a scale in weights of 4 and 2 bits.",
