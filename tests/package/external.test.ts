@@ -53,7 +53,7 @@ async function answers(model: ModelType) {
 }
 async function answersOf(source: Parameters<typeof Model.load>[0], options?: LoadOptions) {
   await using model = await Model.load(source, options);
-  return answers(model);
+  return await answers(model); // before the model goes
 }
 const data = () => readdirSync(folder).filter((name) => name.includes('_data'));
 const bytesOf = (name: string) => new Uint8Array(readFileSync(join(folder, name)));
