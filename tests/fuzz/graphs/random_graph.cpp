@@ -674,7 +674,7 @@ class Maker {
   bool expand() {
     const Known* x = pick([](const Known& v) { return element_count(v.dims) <= 512 && v.dims.size() <= 3; });
     if (!x) return false;
-    if (c_.one_in(2)) {
+    if (c_.one_in(2) && !x->dims.empty()) {
       Ints repeats(x->dims.size(), 1);
       repeats.back() = 2;
       return add("Tile", {x->id, ints(repeats)});
