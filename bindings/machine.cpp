@@ -1,4 +1,6 @@
 // What the engine finds out about the machine, and takes of it.
+#include "kernels/machine.h"
+
 #include <emscripten/bind.h>
 #include <emscripten/heap.h>
 #include <malloc.h>
@@ -7,17 +9,15 @@
 #include <string>
 
 #include "answers.h"
-#include "kernels/isa.h"
-#include "kernels/probe.h"
 
 namespace zp::bindings {
 namespace {
 
 val info() {
-  const kernels::MachineReport& machine = kernels::probe();
+  const kernels::Machine machine = kernels::machine();
   Object o;
-  o.set("instructionSet", std::string(kernels::Best::kName));
-  o.set("relaxedDot", std::string(kernels::name_of(machine.relaxed_dot)));
+  o.set("instructionSet", std::string(machine.instruction_set));
+  o.set("relaxedDot", std::string(machine.relaxed_dot));
   o.set("fusedMultiplyAdd", machine.fused_multiply_add);
   return o;
 }

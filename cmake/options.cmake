@@ -17,8 +17,7 @@ add_compile_options(-ffp-contract=off -fno-math-errno)
 
 if(EMSCRIPTEN)
   # Without the names of types, which would be an eighth of the module.
-  # -pthread, in the builds without threads too: they share objects (cmake/variants.cmake).
-  add_compile_options(-fwasm-exceptions -msimd128 -fno-rtti -pthread)
+  add_compile_options(-fwasm-exceptions -msimd128 -fno-rtti)
   add_compile_definitions(EMSCRIPTEN_HAS_UNBOUND_TYPE_NAMES=0)
   add_link_options(-fwasm-exceptions -fno-rtti)  # of Embind's two libraries, that without type information
 else()

@@ -1,8 +1,9 @@
 # What is compiled once, and what once for each kind of build.
 #
 # WebAssembly has four builds: {128-bit SIMD, relaxed SIMD} x {one thread, threads}. A source differs between them only
-# where it, or a header that it includes, mentions ZEROPOINT_RELAXED or ZEROPOINT_THREADS. All others are compiled once,
-# with the features that threads need: a module without shared memory runs atomic instructions like any others.
+# where it, or a header that it includes, mentions ZEROPOINT_RELAXED or ZEROPOINT_THREADS, or includes Embind, which has
+# variables of threads: without threads, nothing sets up the memory of such variables. All others are compiled once, with
+# the features that threads need: a module without shared memory runs atomic instructions like any others.
 set(ZEROPOINT_VARIANTS simd simd-threads relaxed relaxed-threads)
 
 # Sets `out` to the files among `files` (sources and the headers that they can include) that mention `word`, or include
@@ -57,7 +58,7 @@ file(GLOB_RECURSE zeropoint_headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/*.
 # <name>-<variant> that brings its objects to whatever links it.
 function(zeropoint_compile name libraries sources)
   zeropoint_mentioning(ZEROPOINT_RELAXED relaxed "${sources};${zeropoint_headers}")
-  zeropoint_mentioning(ZEROPOINT_THREADS threads "${sources};${zeropoint_headers}")
+  zeropoint_mentioning("ZEROPOINT_THREADS|<emscripten/(bind|val)\\.h>" threads "${sources};${zeropoint_headers}")
   set(shared ${sources})
   list(REMOVE_ITEM shared ${relaxed} ${threads})
   list(FILTER relaxed INCLUDE REGEX "\\.cpp$")
@@ -78,11 +79,11 @@ function(zeropoint_compile name libraries sources)
       target_compile_options(${name}.${part} PRIVATE ${PART_OPTIONS})
     endif()
   endfunction()
-  zeropoint_part(all SOURCES ${shared})
-  zeropoint_part(simd SOURCES ${relaxed} DEFINITIONS ZEROPOINT_RELAXED=0)
-  zeropoint_part(relaxed SOURCES ${relaxed} DEFINITIONS ZEROPOINT_RELAXED=1 OPTIONS -mrelaxed-simd)
+  zeropoint_part(all SOURCES ${shared} OPTIONS -pthread)
+  zeropoint_part(simd SOURCES ${relaxed} DEFINITIONS ZEROPOINT_RELAXED=0 OPTIONS -pthread)
+  zeropoint_part(relaxed SOURCES ${relaxed} DEFINITIONS ZEROPOINT_RELAXED=1 OPTIONS -pthread -mrelaxed-simd)
   zeropoint_part(one SOURCES ${threads} DEFINITIONS ZEROPOINT_THREADS=0)
-  zeropoint_part(threads SOURCES ${threads} DEFINITIONS ZEROPOINT_THREADS=1)
+  zeropoint_part(threads SOURCES ${threads} DEFINITIONS ZEROPOINT_THREADS=1 OPTIONS -pthread)
 
   foreach(variant IN LISTS ZEROPOINT_VARIANTS)
     add_library(${name}-${variant} INTERFACE)

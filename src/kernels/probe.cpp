@@ -1,5 +1,8 @@
 #include "kernels/probe.h"
 
+#include "kernels/isa.h"
+#include "kernels/machine.h"
+
 namespace zp::kernels {
 namespace {
 
@@ -59,6 +62,12 @@ const char* name_of(RelaxedDot meaning) {
       break;
   }
   return "absent";
+}
+
+Machine machine() {
+  return {.instruction_set = Best::kName,
+          .relaxed_dot = name_of(probe().relaxed_dot),
+          .fused_multiply_add = probe().fused_multiply_add};
 }
 
 }  // namespace zp::kernels
