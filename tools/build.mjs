@@ -12,7 +12,6 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { writeReference } from './api-reference.mjs';
 import { Failure, machineNode, nodeBin, root, run, runMain, step } from './process.mjs';
 import { setUp } from './setup.mjs';
 
@@ -111,7 +110,6 @@ async function buildPage() {
   await step('page', () =>
     run(nodeBin('vite'), ['build', 'web', '--outDir', join(root, 'dist-page'), '--emptyOutDir']),
   );
-  await step('API reference', async () => writeReference());
 }
 
 const parts = { wasm: buildWasm, package: buildPackage, page: buildPage };
