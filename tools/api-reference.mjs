@@ -183,6 +183,7 @@ function page(declarations) {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>zeropoint: API reference</title>
+<link rel="icon" href="../icon.svg" type="image/svg+xml">
 <link rel="stylesheet" href="style.css">
 </head>
 <body>

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url';
 import preact from '@preact/preset-vite';
 import { defineConfig } from 'vite';
 import { headers, policyOf, sources } from './src/offline/headers.ts';
-import { site } from './src/offline/plugin.ts';
+import { single, site } from './src/offline/plugin.ts';
 
 /** While the page is being developed, Vite puts styles and a script into it. */
 const developing = policyOf({
@@ -11,9 +11,9 @@ const developing = policyOf({
   'style-src': `${sources['style-src']} 'unsafe-inline'`,
 });
 
-export default defineConfig({
+export default defineConfig(({ mode }) => ({
   base: './',
-  plugins: [preact(), site()],
+  plugins: [preact(), mode === 'single' ? single() : site()],
   resolve: { alias: { zeropoint: fileURLToPath(new URL('../dist/index.js', import.meta.url)) } },
   worker: { format: 'es' },
   assetsInclude: ['**/*.onnx'],
@@ -21,4 +21,4 @@ export default defineConfig({
   server: { headers: { ...headers, 'Content-Security-Policy': developing } },
   // A port of its own: a service worker stays with its port, and would answer for another project there.
   preview: { headers, port: 4750 },
-});
+}));

@@ -1,3 +1,4 @@
+import './offline/ways-out.ts'; // before all else
 import { render } from 'preact';
 import { App } from './app.tsx';
 import { OfflineNotice } from './offline/notice.tsx';

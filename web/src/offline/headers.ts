@@ -26,7 +26,6 @@ export const sources: Sources = {
   'frame-src': "'none'",
   'base-uri': "'none'",
   'form-action': "'none'",
-  webrtc: "'block'",
 };
 
 export const policyOf = (allowed: Sources): string =>

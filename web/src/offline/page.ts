@@ -133,6 +133,7 @@ async function keepEverything(worker: ServiceWorker): Promise<void> {
       show('kept', { text: `Not all of this page could be kept for use offline: ${reply.problem}` });
   } else if (reply.added > 0) {
     show('kept', { text: 'This page now works with the network off.' });
+    setTimeout(() => dismiss('kept'), 10_000);
   }
 }
 

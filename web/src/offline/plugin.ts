@@ -7,7 +7,7 @@ import { rolldown } from 'rolldown';
 import sharp from 'sharp';
 import type { HtmlTagDescriptor, Plugin } from 'vite';
 import { referenceFiles } from '../../../tools/api-reference.mjs';
-import { headers, policyOf, sources } from './headers.ts';
+import { headers, policyOf, type Sources, sources } from './headers.ts';
 import type { Kept } from './service-worker.ts';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
@@ -62,8 +62,10 @@ const manifest = {
 
 const sha256 = (content: string | Uint8Array) => createHash('sha256').update(content);
 
+const hashOf = (content: string | Uint8Array) => `sha256-${sha256(content).digest('base64')}`;
+
 /** The policy as a tag. It has to stand before all that it governs. */
-export const policyTag = (allowed = sources): HtmlTagDescriptor => ({
+const policyTag = (allowed: Sources): HtmlTagDescriptor => ({
   tag: 'meta',
   attrs: { 'http-equiv': 'Content-Security-Policy', content: policyOf(allowed) },
   injectTo: 'head-prepend',
@@ -91,7 +93,7 @@ export function site(): Plugin {
     name: 'offline-site',
     apply: 'build',
     transformIndexHtml: () => [
-      policyTag(),
+      policyTag(sources),
       { tag: 'link', attrs: { rel: 'manifest', href: './manifest.webmanifest' }, injectTo: 'head' },
       { tag: 'link', attrs: { rel: 'apple-touch-icon', href: './icon-apple.png' }, injectTo: 'head' },
     ],
@@ -120,7 +122,7 @@ export function site(): Plugin {
         const files = all.map(({ fileName, source }) => ({
           url: `./${fileName}`,
           revision: fileName.startsWith('assets/') ? null : sha256(source).digest('hex').slice(0, 16),
-          integrity: `sha256-${sha256(source).digest('base64')}`,
+          integrity: hashOf(source),
           first: fileName === 'index.html' || start.includes(`"./${fileName}"`),
         }));
         emit('sw.js', await serviceWorker(files));
@@ -129,4 +131,105 @@ export function site(): Plugin {
       },
     },
   };
+}
+
+/** Leaves builds of the engine out of a page that is a file. */
+const without = (builds: RegExp, why: string): Plugin => ({
+  name: 'offline-without-builds',
+  enforce: 'pre',
+  load: { filter: { id: builds }, handler: () => `export default () => { throw new Error('${why}'); };` },
+});
+/** What the engine's worker gets: threads would need an origin that can be isolated, which no file has. */
+const oneThread = without(/\/wasm\/[\w-]+-threads\.mjs$/, 'a page that is a file has one thread');
+/** What the page itself gets: the engine is in its worker already. */
+const noEngine = without(/\/wasm\/[\w-]+\.mjs$/, 'in a page that is a file, the engine runs in its worker');
+
+/** A page that is a file may start workers from its own text only. */
+const ownWorkers: Plugin = {
+  name: 'offline-own-workers',
+  enforce: 'pre',
+  transform(code) {
+    const call = /new Worker\(\s*new URL\(\s*(["'])(.+?)\1\s*,\s*import\.meta\.url\s*\)/g;
+    const files: string[] = [];
+    const changed = code.replace(call, (_, __, file) => `new OwnWorker${files.push(file)}(`);
+    if (files.length === 0) return null;
+    const imports = files.map((file, i) => `import OwnWorker${i + 1} from '${file}?worker&inline';\n`);
+    return { code: `${imports.join('')}${changed.replaceAll(/(new OwnWorker\d+\()\s*,/g, '$1')}`, map: null };
+  },
+};
+
+/** Text of a script that may stand in a document. */
+function scriptText(code: string): string {
+  const text = code.replaceAll(/<(?=\/script|script|!--)/gi, '\\x3C').trim();
+  if (/[\0\r]/.test(text)) throw new Error('the page holds characters that a document would change');
+  return text;
+}
+
+/** The page as one file: scripts, styles, engines and demos are in the document. */
+export function single(): Plugin[] {
+  return [
+    noEngine,
+    ownWorkers,
+    {
+      name: 'offline-single',
+      apply: 'build',
+      config: () => ({
+        publicDir: false,
+        worker: { plugins: () => [oneThread], rolldownOptions: { output: { codeSplitting: false } } },
+        build: {
+          assetsInlineLimit: () => true,
+          cssCodeSplit: false,
+          modulePreload: false,
+          rolldownOptions: { output: { codeSplitting: false } },
+        },
+      }),
+      generateBundle: {
+        order: 'post',
+        handler(_, bundle) {
+          const contents = new Map(
+            Object.values(bundle).map((file) => [
+              file.fileName,
+              file.type === 'chunk' ? file.code : file.source,
+            ]),
+          );
+          const icon = readFileSync(join(publicFolder, 'icon.svg')).toString('base64');
+          let scripts = '';
+          let styles = '';
+          const html = String(contents.get('index.html'))
+            .replace('./icon.svg', `data:image/svg+xml;base64,${icon}`)
+            .replaceAll(/\s*<script [^>]*src="\.\/([^"]+)"[^>]*><\/script>/g, (_, name) => {
+              scripts += scriptText(String(contents.get(name)));
+              return '';
+            })
+            .replaceAll(/\s*<link rel="stylesheet" [^>]*href="\.\/([^"]+)"[^>]*>/g, (_, name) => {
+              styles += String(contents.get(name)).trim();
+              return '';
+            });
+          const allowed = {
+            ...sources,
+            'script-src': `'${hashOf(scripts)}' 'wasm-unsafe-eval'`,
+            'style-src': `'${hashOf(styles)}'`,
+            'img-src': 'blob: data:',
+            'media-src': 'blob:',
+            'font-src': "'none'",
+            'connect-src': 'data:',
+            'worker-src': 'blob:',
+            'manifest-src': "'none'",
+          };
+          const head = `<meta charset="utf-8" />
+    <meta http-equiv="Content-Security-Policy" content="${policyOf(allowed)}" />
+    <style>${styles}</style>`;
+          for (const name of contents.keys()) delete bundle[name];
+          this.emitFile({
+            type: 'asset',
+            fileName: 'index.html',
+            // A replacement as text would have its dollars read.
+            source: html
+              .replace('<meta charset="utf-8" />', () => head)
+              .replace('</body>', () => `<script type="module">${scripts}</script>\n  </body>`),
+          });
+        },
+      },
+    },
+  ];
 }
