@@ -15,7 +15,8 @@ export default defineConfig(({ mode }) => ({
   base: './',
   plugins: [preact(), mode === 'single' ? single() : site()],
   resolve: { alias: { zeropoint: fileURLToPath(new URL('../dist/index.js', import.meta.url)) } },
-  worker: { format: 'es' },
+  // Chromium starts no module worker from a page that is a file.
+  worker: { format: mode === 'single' ? 'iife' : 'es' },
   assetsInclude: ['**/*.onnx'],
   build: { target: 'es2022', assetsInlineLimit: 0, chunkSizeWarningLimit: 1500 },
   server: { headers: { ...headers, 'Content-Security-Policy': developing } },

@@ -5,7 +5,11 @@ import './notice.css';
 /** What there is to say about a new version, threads, and use with the network off: at the window's edge. */
 export function OfflineNotice() {
   const [notices, setNotices] = useState(currentNotices);
-  useEffect(() => onNotices(() => setNotices(currentNotices())), []);
+  useEffect(() => {
+    const update = () => setNotices(currentNotices());
+    update(); // for what came between the first picture and now
+    return onNotices(update);
+  }, []);
   return (
     <div class="notices" role="status">
       {notices.map(([kind, { text, button, act }]) => (

@@ -175,7 +175,10 @@ export function single(): Plugin[] {
       apply: 'build',
       config: () => ({
         publicDir: false,
-        worker: { plugins: () => [oneThread], rolldownOptions: { output: { codeSplitting: false } } },
+        worker: {
+          plugins: () => [oneThread],
+          rolldownOptions: { output: { codeSplitting: false } },
+        },
         build: {
           assetsInlineLimit: () => true,
           cssCodeSplit: false,
@@ -205,6 +208,7 @@ export function single(): Plugin[] {
               styles += String(contents.get(name)).trim();
               return '';
             });
+          styles += 'a[href="./api/"]{display:none}'; // the reference is a document of its own
           const allowed = {
             ...sources,
             'script-src': `'${hashOf(scripts)}' 'wasm-unsafe-eval'`,

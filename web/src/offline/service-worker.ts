@@ -80,7 +80,8 @@ async function answer(event: FetchEvent): Promise<Response> {
   const file = fileAt(request.url);
   const cacheKey = files.getCacheKeyForURL(file);
   if (cacheKey) return withHeaders(await answerWith(file, cacheKey, event), request);
-  return fetch(request.mode === 'navigate' ? request : new Request(file, { credentials: 'omit' }));
+  if (request.mode === 'navigate') return fetch(request); // a document of somebody else
+  return withHeaders(await fetch(file, { credentials: 'omit' }), request);
 }
 
 self.addEventListener('fetch', (event) => event.respondWith(answer(event)));
