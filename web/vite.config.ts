@@ -1,8 +1,8 @@
 import { fileURLToPath } from 'node:url';
 import preact from '@preact/preset-vite';
 import { defineConfig } from 'vite';
+import { single, site } from './offline-plugin.ts';
 import { headers, policyOf, sources } from './src/offline/headers.ts';
-import { single, site } from './src/offline/plugin.ts';
 
 /** While the page is being developed, Vite puts styles and a script into it. */
 const developing = policyOf({

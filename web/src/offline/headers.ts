@@ -1,5 +1,5 @@
 // What the page may do, as headers: the server that `npm start` runs, the service worker and hosts that read a `_headers`
-// file send them. The policy is in the page itself too (plugin.ts), for hosts that send no headers.
+// file send them. The policy is in the page itself too (offline-plugin.ts), for hosts that send no headers.
 
 /** Threads need shared memory, which browsers give only to pages that are isolated across origins. */
 const isolation = {

@@ -123,6 +123,20 @@ function lookForUpdates(registration: ServiceWorkerRegistration): void {
   });
 }
 
+/** The service worker, once it is in charge. Its first installation may fail. */
+function activeOf(registration: ServiceWorkerRegistration): Promise<ServiceWorker> {
+  return new Promise((resolve, reject) => {
+    const look = () => {
+      const { active, installing, waiting } = registration;
+      if (active) resolve(active);
+      else if (!installing && !waiting) reject(new Error('a file did not arrive as it was built'));
+    };
+    const { installing, waiting } = registration;
+    (installing ?? waiting)?.addEventListener('statechange', look);
+    look();
+  });
+}
+
 async function keepEverything(worker: ServiceWorker): Promise<void> {
   const { connection } = navigator as { connection?: { saveData?: boolean } };
   if (connection?.saveData) return; // what is used is kept all the same
@@ -151,10 +165,10 @@ export async function goOffline(): Promise<void> {
     const workbox = new Workbox('./sw.js');
     workbox.addEventListener('waiting', ({ sw }) => sw && announceUpdate(sw));
     const registration = await workbox.register({ immediate: true });
-    if (registration) lookForUpdates(registration);
-    const { active } = await navigator.serviceWorker.ready;
-    if (isolate() === 'reloading' || !active) return;
-    await keepEverything(active);
+    if (!registration) throw new Error('service workers are blocked');
+    lookForUpdates(registration);
+    const worker = await activeOf(registration);
+    if (isolate() !== 'reloading') await keepEverything(worker);
   } catch (error) {
     const problem = error instanceof Error ? error.message : String(error);
     show('kept', { text: `This page could not be kept for use offline: ${problem}` });

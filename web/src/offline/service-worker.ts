@@ -19,7 +19,7 @@ export interface Kept {
   first: boolean;
 }
 
-/** All files of the page: plugin.ts fills it in. */
+/** All files of the page: offline-plugin.ts fills it in. */
 declare const FILES: readonly Kept[];
 
 const files = new PrecacheController({ cacheName: `zeropoint-${new URL(self.registration.scope).pathname}` });

@@ -6,12 +6,12 @@ import { fileURLToPath } from 'node:url';
 import { rolldown } from 'rolldown';
 import sharp from 'sharp';
 import type { HtmlTagDescriptor, Plugin } from 'vite';
-import { referenceFiles } from '../../../tools/api-reference.mjs';
-import { headers, policyOf, type Sources, sources } from './headers.ts';
-import type { Kept } from './service-worker.ts';
+import { referenceFiles } from '../tools/api-reference.mjs';
+import { headers, policyOf, type Sources, sources } from './src/offline/headers.ts';
+import type { Kept } from './src/offline/service-worker.ts';
 
 const here = fileURLToPath(new URL('.', import.meta.url));
-const publicFolder = join(here, '..', '..', 'public');
+const publicFolder = join(here, 'public');
 const background = '#1f6f5c'; // of icon.svg
 
 /** Icons that are no vectors: their sizes, and how much of the width is the drawing's. */
@@ -79,7 +79,7 @@ const headersFile = () => {
 
 async function serviceWorker(files: Kept[]): Promise<string> {
   const bundle = await rolldown({
-    input: join(here, 'service-worker.ts'),
+    input: join(here, 'src', 'offline', 'service-worker.ts'),
     platform: 'browser',
     transform: { define: { FILES: JSON.stringify(files), 'process.env.NODE_ENV': '"production"' } },
   });
