@@ -7,4 +7,4 @@ export interface Declaration {
 }
 export function exportedDeclarations(): Declaration[];
 export function membersOf(declaration: Declaration): { comment: string; code: string }[];
-export function writeReference(): void;
+export function referenceFiles(): Record<string, string>;

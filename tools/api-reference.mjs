@@ -1,9 +1,8 @@
-// node tools/api-reference.mjs: the API reference, dist-page/api/index.html, from the doc comments of the package's types
-// (dist/*.d.ts). One page without a script: the browser's own search finds everything. `npm run build:page` makes it.
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+// The API reference, dist-page/api/, from the doc comments of the package's types (dist/*.d.ts). One page without a script:
+// the browser's own search finds everything. The build of the page (web/vite.config.ts) writes it.
+import { readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { root, runMain } from './process.mjs';
+import { root } from './process.mjs';
 
 const types = join(root, 'dist');
 
@@ -127,6 +126,22 @@ function proseOf(comment) {
     .join('');
 }
 
+const style = `:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
+body { margin: 0; display: grid; grid-template-columns: 15rem minmax(0, 1fr); }
+nav { position: sticky; top: 0; height: 100vh; box-sizing: border-box; overflow: auto; padding: 1rem; border-right: 1px solid #8884; }
+nav h2 { font-size: 0.9rem; margin: 1rem 0 0.2rem; }
+nav ul { list-style: none; margin: 0; padding: 0; font-size: 0.9rem; }
+main { padding: 1rem 2rem 4rem; max-width: 55rem; }
+section { border-top: 1px solid #8884; margin-top: 1.5rem; }
+h3 { font-size: 1.2rem; margin: 0.8rem 0 0; }
+pre { background: #8881; padding: 0.5rem 0.8rem; overflow: auto; margin: 0.5rem 0; border-radius: 4px; }
+code { font: 0.88em ui-monospace, monospace; }
+dd { margin: 0 0 0.8rem 1.2rem; }
+dt pre { margin-bottom: 0; }
+a { color: light-dark(#0550ae, #79b8ff); }
+@media (max-width: 50rem) { body { display: block; } nav { position: static; height: auto; border: 0; } }
+`;
+
 function page(declarations) {
   const names = new Set(declarations.map(({ name }) => name));
   const linked = (code, own) =>
@@ -168,22 +183,8 @@ function page(declarations) {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>zeropoint: API reference</title>
-<style>
-:root { color-scheme: light dark; font: 16px/1.5 system-ui, sans-serif; }
-body { margin: 0; display: grid; grid-template-columns: 15rem minmax(0, 1fr); }
-nav { position: sticky; top: 0; height: 100vh; box-sizing: border-box; overflow: auto; padding: 1rem; border-right: 1px solid #8884; }
-nav h2 { font-size: 0.9rem; margin: 1rem 0 0.2rem; }
-nav ul { list-style: none; margin: 0; padding: 0; font-size: 0.9rem; }
-main { padding: 1rem 2rem 4rem; max-width: 55rem; }
-section { border-top: 1px solid #8884; margin-top: 1.5rem; }
-h3 { font-size: 1.2rem; margin: 0.8rem 0 0; }
-pre { background: #8881; padding: 0.5rem 0.8rem; overflow: auto; margin: 0.5rem 0; border-radius: 4px; }
-code { font: 0.88em ui-monospace, monospace; }
-dd { margin: 0 0 0.8rem 1.2rem; }
-dt pre { margin-bottom: 0; }
-a { color: light-dark(#0550ae, #79b8ff); }
-@media (max-width: 50rem) { body { display: block; } nav { position: static; height: auto; border: 0; } }
-</style>
+<link rel="icon" href="../icon.svg" type="image/svg+xml">
+<link rel="stylesheet" href="style.css">
 </head>
 <body>
 <nav aria-label="Names"><a href="../">zeropoint</a>${menu}</nav>
@@ -199,11 +200,5 @@ ${groups.map(([title, list]) => `<h2>${title}</h2>${list.map(section).join('\n')
 `;
 }
 
-/** Writes the reference into the built page. */
-export function writeReference() {
-  const folder = join(root, 'dist-page', 'api');
-  mkdirSync(folder, { recursive: true });
-  writeFileSync(join(folder, 'index.html'), page(exportedDeclarations()));
-}
-
-if (process.argv[1] === fileURLToPath(import.meta.url)) await runMain(() => writeReference());
+/** The reference's files, by their names. The page's policy allows no style inside a document. */
+export const referenceFiles = () => ({ 'index.html': page(exportedDeclarations()), 'style.css': style });

@@ -12,7 +12,6 @@ import {
 } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { writeReference } from './api-reference.mjs';
 import { Failure, machineNode, nodeBin, root, run, runMain, step } from './process.mjs';
 import { setUp } from './setup.mjs';
 
@@ -94,14 +93,28 @@ async function buildDigits() {
   await step('digits demo: training its network', () => run(machineNode, ['tools/digits.mjs']));
 }
 
-async function buildPage() {
+/** Builds the page into a folder, in a mode of web/vite.config.ts, and answers the path of its document. */
+async function buildPageInto(folder, mode, title) {
   await buildDigits();
-  const built = statSync(join(root, 'dist-page', 'index.html'), { throwIfNoEntry: false })?.mtimeMs ?? 0;
-  if (built > newest('web', 'dist', 'build/digits', 'package-lock.json', 'tools/api-reference.mjs')) return;
-  await step('page', () =>
-    run(nodeBin('vite'), ['build', 'web', '--outDir', join(root, 'dist-page'), '--emptyOutDir']),
-  );
-  await step('API reference', async () => writeReference());
+  const page = join(folder, 'index.html');
+  const built = statSync(page, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  if (built < newest('web', 'dist', 'build/digits', 'package-lock.json', 'tools/api-reference.mjs'))
+    await step(title, () =>
+      run(nodeBin('vite'), ['build', 'web', '--mode', mode, '--outDir', folder, '--emptyOutDir']),
+    );
+  return page;
+}
+
+const buildPage = () => buildPageInto(join(root, 'dist-page'), 'production', 'page');
+
+/** The page as one file. The package must be there. */
+export const buildSingle = () => buildPageInto(join(root, 'build', 'single'), 'single', 'page as one file');
+
+/** Bytes of a file, or of all files in a folder. */
+export function sizeOf(path) {
+  const found = statSync(path);
+  if (!found.isDirectory()) return found.size;
+  return readdirSync(path).reduce((sum, name) => sum + sizeOf(join(path, name)), 0);
 }
 
 const parts = { wasm: buildWasm, package: buildPackage, page: buildPage };

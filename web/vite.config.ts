@@ -1,20 +1,25 @@
 import { fileURLToPath } from 'node:url';
 import preact from '@preact/preset-vite';
 import { defineConfig } from 'vite';
+import { single, site } from './offline-plugin.ts';
+import { headers, policyOf, sources } from './src/offline/headers.ts';
 
-// Threads need shared memory, which browsers give only to pages that are isolated across origins.
-const isolation = {
-  'Cross-Origin-Opener-Policy': 'same-origin',
-  'Cross-Origin-Embedder-Policy': 'require-corp',
-};
+/** While the page is being developed, Vite puts styles and a script into it. */
+const developing = policyOf({
+  ...sources,
+  'script-src': `${sources['script-src']} 'unsafe-inline'`,
+  'style-src': `${sources['style-src']} 'unsafe-inline'`,
+});
 
-export default defineConfig({
+export default defineConfig(({ mode }) => ({
   base: './',
-  plugins: [preact()],
+  plugins: [preact(), mode === 'single' ? single() : site()],
   resolve: { alias: { zeropoint: fileURLToPath(new URL('../dist/index.js', import.meta.url)) } },
-  worker: { format: 'es' },
+  // Chromium starts no module worker from a page that is a file.
+  worker: { format: mode === 'single' ? 'iife' : 'es' },
   assetsInclude: ['**/*.onnx'],
   build: { target: 'es2022', assetsInlineLimit: 0, chunkSizeWarningLimit: 1500 },
-  server: { headers: isolation },
-  preview: { headers: isolation },
-});
+  server: { headers: { ...headers, 'Content-Security-Policy': developing } },
+  // A port of its own: a service worker stays with its port, and would answer for another project there.
+  preview: { headers, port: 4750 },
+}));

@@ -1,7 +1,9 @@
 // The page as it is built, served like `npm start` serves it, and the browsers that Debian has.
 import { existsSync, mkdtempSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Browser, chromium } from 'playwright-core';
 import puppeteer, { type Browser as FirefoxBrowser } from 'puppeteer-core';
@@ -44,13 +46,56 @@ export async function servePage(): Promise<{ url: string; close: () => Promise<v
   return { url: `http://127.0.0.1:${address.port}/`, close: () => server.close() };
 }
 
+const types: Record<string, string> = {
+  '.css': 'text/css',
+  '.html': 'text/html',
+  '.js': 'text/javascript',
+  '.svg': 'image/svg+xml',
+  '.wasm': 'application/wasm',
+  '.webmanifest': 'application/manifest+json',
+};
+
+/** A host as plain as they come: the files of a folder, below a path of it, without a header that anybody chose. */
+export async function serveFolder(folder: string, path = '/') {
+  const requests: string[] = [];
+  const host = {
+    /** Each request, as the host sees it: `GET /some/file?query`. */
+    requests,
+    /** What it serves: another version may come. */
+    folder,
+    /** What a request waits for, if the host is to be slow. */
+    before: async (_url: string): Promise<void> => undefined,
+    url: '',
+    close: async (): Promise<void> => undefined,
+  };
+  const server = createServer(async ({ method, url = '/' }, response) => {
+    requests.push(`${method} ${url}`);
+    const { pathname } = new URL(url, 'http://host');
+    await host.before(pathname);
+    const name = decodeURIComponent(pathname).slice(path.length) || '';
+    const file = join(host.folder, name.endsWith('/') || name === '' ? `${name}index.html` : name);
+    if (!pathname.startsWith(path) || !existsSync(file)) response.writeHead(404).end();
+    else
+      response
+        .writeHead(200, { 'Content-Type': types[extname(file)] ?? 'application/octet-stream' })
+        .end(readFileSync(file));
+  });
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  host.url = `http://127.0.0.1:${(server.address() as AddressInfo).port}${path}`;
+  host.close = async () => {
+    server.closeAllConnections();
+    if (server.listening) await new Promise((resolve) => server.close(resolve));
+  };
+  return host;
+}
+
 function found(candidates: readonly (string | undefined)[], what: string): string {
   const path = candidates.find((candidate) => candidate && existsSync(candidate));
   if (!path) throw new Error(`${what} is not installed: npm test installs it on Debian`);
   return path;
 }
 
-export async function startChromium(): Promise<Browser> {
+export async function startChromium(more: readonly string[] = []): Promise<Browser> {
   return chromium.launch({
     executablePath: found([process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/google-chrome'], 'Chromium'),
     args: [
@@ -61,6 +106,7 @@ export async function startChromium(): Promise<Browser> {
       '--disable-background-networking',
       '--disable-component-update',
       '--disable-sync',
+      ...more,
     ],
   });
 }
