@@ -128,6 +128,7 @@ async function work({ path, mode, weights, output }) {
     JSON.stringify({
       seconds: [loaded - start, quantized - loaded, written - quantized].map((ms) => ms / 1000),
       heap: memory.reserved,
+      used: memory.used,
       process: process.resourceUsage().maxRSS * 1024,
       layers: report.layersQuantized,
       before: report.sizeBefore,

@@ -131,7 +131,9 @@ int64_t Tensor::integer_at(int64_t i) const {
 
 std::vector<int64_t> Tensor::integers() const {
   std::vector<int64_t> v(static_cast<size_t>(size_));
-  for (size_t i = 0; i < v.size(); ++i) v[i] = integer_at(static_cast<int64_t>(i));
+  if (v.empty()) return v;
+  v[0] = integer_at(0);  // or says that these are no integers
+  load_elements(raw(), dtype_ == DType::kBool ? DType::kUint8 : dtype_, 0, size_, v.data());
   return v;
 }
 

@@ -1,9 +1,11 @@
 #include "ops/matmul_nbits.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 
+#include "core/elements.h"
 #include "ops/product/qdq.h"
 
 namespace zp {
@@ -235,8 +237,13 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool transposed, ValueId bia
   // all the same, those the default. Four neighbouring integers are 2 bits.
   const Glance at_weights(*weights), at_scales(*scales);
   std::vector<int16_t> integers(static_cast<size_t>(weights->size()));
-  for (size_t i = 0; i < integers.size(); ++i)
-    integers[i] = static_cast<int16_t>(weights->integer_at(static_cast<int64_t>(i)));
+  std::array<int64_t, 4096> part;
+  for (size_t i = 0; i < integers.size(); i += part.size()) {
+    const size_t count = std::min(part.size(), integers.size() - i);
+    load_elements(weights->raw(), type, static_cast<int64_t>(i), static_cast<int64_t>(count), part.data());
+    std::transform(part.begin(), part.begin() + static_cast<std::ptrdiff_t>(count), integers.data() + i,
+                   [](int64_t q) { return static_cast<int16_t>(q); });
+  }
   const std::vector<int64_t> zeros = points ? points->integers() : std::vector<int64_t>{0};
   const auto [least, most] = std::minmax_element(integers.begin(), integers.end());
   const auto [lowest, highest] = std::minmax_element(zeros.begin(), zeros.end());
@@ -260,11 +267,16 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool transposed, ValueId bia
   const int64_t point_bytes = (blocks * bits + 7) / 8;
   Tensor zero_points(DType::kUint8, {n, point_bytes});
   const std::vector<float> steps = scales->floats();
+  // Some columns side by side: a row of weights holds their neighbours.
+  constexpr int64_t kSide = 32;
+  for (int64_t left = 0; left < n; left += kSide) {
+    const int64_t right = std::min(left + kSide, n);
+    for (int64_t i = 0; i < k; ++i)
+      for (int64_t column = left; column < right; ++column)
+        add_code(codes.mutable_raw(), column * blocks * block + i, bits,
+                 integers[element(column, i, k)] - base);
+  }
   for (int64_t column = 0; column < n; ++column) {
-    for (int64_t i = 0; i < k; ++i) {
-      add_code(codes.mutable_raw(), column * blocks * block + i, bits,
-               integers[element(column, i, k)] - base);
-    }
     for (int64_t block_index = 0; block_index < blocks; ++block_index) {
       const size_t at = scale_at(column, block_index);
       turned_scales.mutable_data<float>()[static_cast<size_t>(column * blocks + block_index)] = steps[at];

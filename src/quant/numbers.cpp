@@ -7,6 +7,7 @@
 
 #include "core/element_types.h"
 #include "core/error.h"
+#include "ops/cast.h"
 
 namespace zp::quant {
 namespace {
@@ -138,6 +139,11 @@ void dequantize(const std::byte* integers, size_t count, const QParams& p, float
     for (size_t i = 0; i < count; ++i)
       x[i] = static_cast<float>(static_cast<int32_t>(q[i]) - p.zero_point) * p.scale;
   });
+}
+
+Range range_of(const Tensor& x, bool* finite) {
+  const Glance glance(x);
+  return range_of(x.data<float>(), finite);
 }
 
 Range range_of(std::span<const float> x, bool* finite) {
@@ -323,14 +329,13 @@ QuantizedWeight quantize_weight(const Tensor& w, const WeightSpec& spec) {
 }
 
 Tensor dequantize_weight(const QuantizedWeight& q, const Grouping& grouping) {
-  Tensor out(DType::kFloat32, q.integers.dims());
+  Tensor out = cast(q.integers, DType::kFloat32);  // exact: integers of 16 bits at most
   const Groups groups(q.integers.dims(), grouping);
   const std::span<const float> scales = q.scale.data<float>();
+  const std::vector<float> zeros =
+      q.zero_point.defined() ? q.zero_point.floats() : std::vector<float>(scales.size());
   const std::span<float> to = out.mutable_data<float>();
-  groups.for_each([&](size_t g, size_t e) {
-    const int64_t zero = q.zero_point.defined() ? q.zero_point.integer_at(static_cast<int64_t>(g)) : 0;
-    to[e] = static_cast<float>(q.integers.integer_at(static_cast<int64_t>(e)) - zero) * scales[g];
-  });
+  groups.for_each([&](size_t g, size_t e) { to[e] = (to[e] - zeros[g]) * scales[g]; });
   return out;
 }
 

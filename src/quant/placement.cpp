@@ -195,7 +195,7 @@ ValueId Placement::dequantized_constant(ValueId v, DType dtype, bool symmetric) 
   if (added) {
     const Tensor& t = *prepared_.constant(v);
     bool finite = true;
-    const Range range = range_of(t.data<float>(), &finite);
+    const Range range = range_of(t, &finite);
     if (!finite) {
       throw_error(ErrorCode::kInvalidModel, {"constant '", name, "' holds NaN or infinity"},
                   {.tensor = name, .hint = "exclude the nodes that read it"});
@@ -242,7 +242,7 @@ bool Placement::in_pieces(int32_t i) {
                        graph[n.input(0)].shape, {});
       } else if (graph.constant(v)) {
         const Tensor number = *graph.constant(v);
-        const QParams p = choose_params(range_of(number.data<float>()), DType::kUint8, false);
+        const QParams p = choose_params(range_of(number), DType::kUint8, false);
         const ValueId integers = shared("number", quantize(number, p));
         const ValueId scale = shared("scale", Tensor::scalar<float>(p.scale));
         v = dequantize(integers, scale,
@@ -337,7 +337,7 @@ Placement::Weight Placement::weight(int32_t i, ValueId w, ValueId bias, float in
   Grouping grouping = p.grouping.joined ? Grouping{.axis = 0} : p.grouping;
   const std::string name = graph[w].name;
   bool finite = true;
-  range_of(tensor.data<float>(), &finite);
+  range_of(tensor, &finite);
   if (!finite) {
     throw_error(ErrorCode::kInvalidModel, {"weight '", name, "' holds NaN or infinity"},
                 {.node = node(i).name,

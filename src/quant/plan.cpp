@@ -201,8 +201,8 @@ std::string Planner::unfit_constant(int32_t i) {
     const Tensor* t = graph.constant(v);
     if (!t || t->dtype() != DType::kFloat32) continue;
     const auto [it, added] = finite_.try_emplace(v, true);
-    if (added) range_of(t->data<float>(), &it->second);
-    if (it->second && v == inserted && beyond(range_of(t->data<float>()), kMask))
+    if (added) range_of(*t, &it->second);
+    if (it->second && v == inserted && beyond(range_of(*t), kMask))
       return "'" + graph[v].name + "', which it pads with, lies far beyond what a scale can cover";
     if (it->second) continue;
     // Masks hold infinity on purpose; weights do not.
@@ -430,6 +430,7 @@ void Planner::quantize_weights(int32_t i, DType dtype, const Grouping& grouping,
     std::vector<ValueId> weights{p.weight};
     for (int slot : p.more_slots) weights.push_back(node(i).inputs[static_cast<size_t>(slot)]);
     for (const ValueId w : weights) {
+      const Glance glance(*graph.constant(w));
       const std::span<const float> values = graph.constant(w)->data<float>();
       if (std::any_of(values.begin(), values.end(), [](float v) { return !(std::fabs(v) <= kLargest); })) {
         p.why = "has weights beyond what float16 holds";

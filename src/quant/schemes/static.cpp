@@ -249,7 +249,7 @@ class StaticPlanner {
     const int32_t made_by = p_.producer(v);
     const auto given = p_.config.ranges.find(p_.graph[v].name);
     if (given != p_.config.ranges.end()) return know(given->second);
-    const auto know_constant = [&](ValueId c) { know(range_of(p_.graph.constant(c)->data<float>())); };
+    const auto know_constant = [&](ValueId c) { know(range_of(*p_.graph.constant(c))); };
     if (p_.graph.constant(v)) return know_constant(v);
     // What only moves values has no range of its own: the range is that of the values it moves, and of what
     // it puts between them. Not so where it reads a table, which has a scale for itself.

@@ -262,7 +262,7 @@ class Calibrate : public Stage {
     const auto seen = observed_.find(v);
     if (seen != observed_.end() && (filled(planner, v) || seen->second.certain()))
       return seen->second.range();
-    if (const Tensor* t = planner.graph.constant(v)) return range_of(t->data<float>());
+    if (const Tensor* t = planner.graph.constant(v)) return range_of(*t);
     if (const auto it = state_.config.ranges.find(name(v)); it != state_.config.ranges.end())
       return it->second;
     const int32_t made_by = planner.producer(v);

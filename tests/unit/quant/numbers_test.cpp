@@ -72,7 +72,7 @@ TEST(RangeOf, SeesEveryElementAndWhatIsNotFinite) {
       EXPECT_FALSE(finite) << at;
     }
   }
-  EXPECT_EQ(range_of({}, &finite), (Range{0, 0}));
+  EXPECT_EQ(range_of(std::span<const float>(), &finite), (Range{0, 0}));
 }
 
 TEST(QuantizeWeight, PerChannel) {
