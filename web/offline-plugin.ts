@@ -165,6 +165,24 @@ function scriptText(code: string): string {
   return text;
 }
 
+/** Moves what demos load out of a script and into elements: a browser would read it as a part of the script, slowly. */
+function withoutData(code: string, blocks: string[]): string {
+  let rest = '';
+  let from = 0;
+  // An engine stays where it is: in the text of its worker.
+  for (const { index, 1: quote = '' } of code.matchAll(
+    /(["'`])data:(?!application\/wasm)[\w/.+-]+;base64,/g,
+  )) {
+    const end = code.indexOf(quote, index + 1);
+    if (end - index < 50_000) continue;
+    const id = `data-${blocks.length}`;
+    blocks.push(`<script type="text/plain" id="${id}">${code.slice(index + 1, end)}</script>\n`);
+    rest += `${code.slice(from, index)}document.getElementById("${id}").textContent`;
+    from = end + 1;
+  }
+  return rest + code.slice(from);
+}
+
 /** The page as one file: scripts, styles, engines and demos are in the document. */
 export function single(): Plugin[] {
   return [
@@ -177,13 +195,15 @@ export function single(): Plugin[] {
         publicDir: false,
         worker: {
           plugins: () => [oneThread],
-          rolldownOptions: { output: { codeSplitting: false } },
+          // Code of modules is strict; a worker that is no module has to say so.
+          rolldownOptions: { output: { codeSplitting: false, strict: true } },
         },
         build: {
           assetsInlineLimit: () => true,
           cssCodeSplit: false,
           modulePreload: false,
-          rolldownOptions: { output: { codeSplitting: false } },
+          // Code of modules is strict; a worker that is no module has to say so.
+          rolldownOptions: { output: { codeSplitting: false, strict: true } },
         },
       }),
       generateBundle: {
@@ -195,13 +215,14 @@ export function single(): Plugin[] {
               file.type === 'chunk' ? file.code : file.source,
             ]),
           );
+          const blocks: string[] = [];
           const icon = readFileSync(join(publicFolder, 'icon.svg')).toString('base64');
           let scripts = '';
           let styles = '';
           const html = String(contents.get('index.html'))
             .replace('./icon.svg', `data:image/svg+xml;base64,${icon}`)
             .replaceAll(/\s*<script [^>]*src="\.\/([^"]+)"[^>]*><\/script>/g, (_, name) => {
-              scripts += scriptText(String(contents.get(name)));
+              scripts += scriptText(withoutData(String(contents.get(name)), blocks));
               return '';
             })
             .replaceAll(/\s*<link rel="stylesheet" [^>]*href="\.\/([^"]+)"[^>]*>/g, (_, name) => {
@@ -230,7 +251,10 @@ export function single(): Plugin[] {
             // A replacement as text would have its dollars read.
             source: html
               .replace('<meta charset="utf-8" />', () => head)
-              .replace('</body>', () => `<script type="module">${scripts}</script>\n  </body>`),
+              .replace(
+                '</body>',
+                () => `${blocks.join('')}<script type="module">${scripts}</script>\n  </body>`,
+              ),
           });
         },
       },

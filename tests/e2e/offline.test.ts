@@ -10,9 +10,11 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 import { gzipSync } from 'node:zlib';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 import type { Browser as FirefoxBrowser } from 'puppeteer-core';
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { buildSingle } from '../../tools/build.mjs';
 import { serveFolder, startChromium, startFirefox, temporaryFolder } from './browsers.ts';
+
+vi.setConfig({ testTimeout: 900_000, hookTimeout: 900_000 });
 
 const site = fileURLToPath(new URL('../../dist-page', import.meta.url));
 const path = '/some/folder/';
@@ -89,7 +91,7 @@ async function host(folder = site) {
 /** Other programs may need the processor too. A page that reloads answers nothing for a moment. */
 const until = (tab: Tab, code: string) =>
   expect
-    .poll(() => tab.evaluate(code).catch(() => undefined), { timeout: 150_000, interval: 200 })
+    .poll(() => tab.evaluate(code).catch(() => undefined), { timeout: 280_000, interval: 200 })
     .toBeTruthy();
 
 const press = (tab: Tab, text: string) =>
@@ -119,6 +121,16 @@ const noticeIs = (tab: Tab, kind: string, text: string) =>
 async function quantizeDigits(tab: Tab): Promise<void> {
   await press(tab, 'Recognise digits');
   await isShown(tab, 'With the chosen settings');
+  // One way, where the default tries several.
+  await until(
+    tab,
+    `(() => {
+      const labels = [...document.querySelectorAll('label')];
+      const found = labels.find(({ textContent }) => textContent.startsWith('Fastest'));
+      found?.click();
+      return found !== undefined;
+    })()`,
+  );
   await press(tab, 'Quantize');
   await until(tab, `document.querySelector('[data-testid="result"]') !== null`);
 }

@@ -164,14 +164,15 @@ export async function goOffline(): Promise<void> {
   try {
     const workbox = new Workbox('./sw.js');
     workbox.addEventListener('waiting', ({ sw }) => sw && announceUpdate(sw));
-    const registration = await workbox.register({ immediate: true });
-    if (!registration) throw new Error('service workers are blocked');
+    // A browser that blocks service workers answers with nothing, where types promise a registration.
+    const registration = (await workbox.register({ immediate: true }).catch(() => undefined)) ?? undefined;
+    if (!registration) throw new Error('the browser allows no service worker');
     lookForUpdates(registration);
     const worker = await activeOf(registration);
     if (isolate() !== 'reloading') await keepEverything(worker);
   } catch (error) {
     const problem = error instanceof Error ? error.message : String(error);
     show('kept', { text: `This page could not be kept for use offline: ${problem}` });
-    if (!crossOriginIsolated) oneThread('the browser allowed no service worker, which would isolate it');
+    if (!crossOriginIsolated) oneThread('no service worker could isolate it');
   }
 }
