@@ -1,5 +1,5 @@
 // A class for each pixel: one thing and its background, or several things.
-import { useEffect, useRef } from 'preact/hooks';
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import { percent } from '../format.ts';
 import {
   type AnswerViewProps,
@@ -173,7 +173,7 @@ export const masks: Kind<Mask> = {
 
 function MaskView({ answer, picture }: AnswerViewProps<Mask>) {
   const canvas = useRef<HTMLCanvasElement>(null);
-  useEffect(() => {
+  useLayoutEffect(() => {
     const context = canvas.current?.getContext('2d');
     if (!context) return;
     const image = new ImageData(answer.width, answer.height);
