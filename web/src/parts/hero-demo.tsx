@@ -132,7 +132,7 @@ export default function HeroDemo() {
   const right = (of: Answers['float']) => of.filter((answer, i) => answer === digits[i]?.label).length;
   const done = answers.float.length;
   const same = answers.float.filter((answer, i) => answer === answers.quantized[i]).length;
-  const side2 = (title: string, of: Answers['float'], size: number | undefined) => (
+  const said = (title: string, of: Answers['float'], size: number | undefined) => (
     <p>
       <strong>{title}</strong>{' '}
       {size === undefined
@@ -143,8 +143,8 @@ export default function HeroDemo() {
   return (
     <figure class="hero-demo" data-testid="hero-demo">
       <div class="hero-sides">
-        {side2('Floats', answers.float, sizes?.[0])}
-        {side2('8-bit integers', answers.quantized, sizes?.[1])}
+        {said('Floats', answers.float, sizes?.[0])}
+        {said('8-bit integers', answers.quantized, sizes?.[1])}
       </div>
       <div class="wall">
         <canvas

@@ -336,6 +336,11 @@ export function Workspace({
     heading.current?.focus({ preventScroll: true });
     scrollTo({ top: 0 });
   }, [step, shown?.id, hidden]);
+  // What stands in the way comes before anything else.
+  const isStuck = report?.problem != null;
+  useEffect(() => {
+    if (isStuck && !hidden) go(hashOf(work.id, 'model'), { replace: true });
+  }, [isStuck]);
   const running = job ? `${Math.round(100 * Math.min(1, job.step.share ?? 0))} % · ` : '';
   useEffect(() => {
     const before = document.title;
