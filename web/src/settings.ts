@@ -265,14 +265,22 @@ export const excluded = (settings: Settings): string[] =>
 /** Weights that other modes than weight-only do not have here. */
 export const isOnlyForWeights = ({ weights }: Settings): boolean => weights !== 'int8' && weights !== 'uint8';
 
-/** What is as the page has it from the start, nobody chose: a runtime may change it. */
+/**
+ * What is as the page has it from the start, nobody chose: a runtime may change it, and a recipe need not say it. The
+ * page starts from what the engine does by itself.
+ */
 export function toOptions(settings: Settings): QuantizeOptions {
-  const options = optionsOf(settings);
-  if (settings.runtime === defaults.runtime) return options;
-  const chosen = Object.entries(options).filter(
-    ([name, value]) => name === 'mode' || value !== defaults[name as keyof Settings],
+  const chosen = Object.entries(optionsOf(settings)).filter(
+    ([name, value]) =>
+      name === 'mode' ||
+      !(
+        value === undefined ||
+        value === defaults[name as keyof Settings] ||
+        (name === 'exclude' && value.length === 0)
+      ),
   );
-  return { ...Object.fromEntries(chosen), runtime: settings.runtime };
+  const { runtime } = settings;
+  return { ...Object.fromEntries(chosen), ...(runtime !== defaults.runtime && { runtime }) };
 }
 
 function optionsOf(settings: Settings): QuantizeOptions {

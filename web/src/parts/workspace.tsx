@@ -218,7 +218,7 @@ export function Workspace({
     };
   }, [model, settings, samples.dims]);
 
-  // What each goal would do, once: weights are most of a file.
+  // What each goal would make of the weights, once.
   useEffect(() => {
     let isCurrent = true;
     const measure = async () => {
@@ -228,7 +228,7 @@ export function Workspace({
         const { weightBytesBefore: before, weightBytesAfter: after } = plan;
         if (!isCurrent) return;
         if (problem || !(after > 0)) continue;
-        setSizes((all) => ({ ...all, [goal.id]: `about ${bytes(model.size - before + after)}` }));
+        setSizes((all) => ({ ...all, [goal.id]: `weights: ${bytes(after)} of ${bytes(before)}` }));
       }
     };
     measure().catch(() => undefined); // the plan above says what is wrong
