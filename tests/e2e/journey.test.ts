@@ -322,46 +322,47 @@ describe('in Chromium', () => {
 
   test('nothing stands in the way of a screen reader', async () => {
     const page = await openPage();
-    for (const colorScheme of ['light', 'dark'] as const) {
-      for (const width of [390, 1280]) {
-        await page.setViewportSize({ width, height: 900 });
-        await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' }); // no colours half-way between themes
-        const state = `${width} pixels, ${colorScheme}`;
-        await page.goto(server.url);
-        await page.reload();
-        await page.getByTestId('hero-demo').waitFor();
-        expect(await violationsOn(page), `start, ${state}`).toEqual([]);
-        await loadModel(page, angle);
-        expect(await violationsOn(page), `samples, ${state}`).toEqual([]);
-        await page.getByText('Made-up samples').click();
-        expect(await violationsOn(page), `made-up samples, ${state}`).toEqual([]);
-        await goTo(page, 'Model');
-        await page.getByText('With the chosen settings').waitFor();
-        expect(await violationsOn(page), `model, ${state}`).toEqual([]);
-        await goTo(page, 'Goal');
-        await chooseGoal(page, '4-bit weights');
-        await page.locator('summary', { hasText: 'Options' }).click();
-        expect(await violationsOn(page), `goal, ${state}`).toEqual([]);
-        await page.getByRole('button', { name: 'Quantize', exact: true }).click();
-        await page.getByTestId('result').waitFor();
-        await page.locator('summary', { hasText: 'Make it again' }).click();
-        expect(await violationsOn(page), `result, ${state}`).toEqual([]);
-        await goTo(page, 'Runs');
-        expect(await violationsOn(page), `runs, ${state}`).toEqual([]);
-        // A finger finds what can be pressed.
-        const small = await page.evaluate(() =>
-          [...document.querySelectorAll<HTMLElement>('button, select, nav a, .button')]
-            .filter((each) => each.checkVisibility() && !each.closest('.term'))
-            .filter((each) => each.getBoundingClientRect().height < 43.5)
-            .map((each) => each.outerHTML.slice(0, 90)),
-        );
-        expect(small, state).toEqual([]);
-        // Nothing is wider than the window.
-        expect(
-          await page.evaluate(() => document.documentElement.scrollWidth - innerWidth),
-          state,
-        ).toBeLessThanOrEqual(0);
-      }
+    for (const [width, colorScheme] of [
+      [390, 'light'],
+      [1280, 'dark'],
+    ] as const) {
+      await page.setViewportSize({ width, height: 900 });
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' }); // no colours half-way between themes
+      const state = `${width} pixels, ${colorScheme}`;
+      await page.goto(server.url);
+      await page.reload();
+      await page.getByTestId('hero-demo').waitFor();
+      expect(await violationsOn(page), `start, ${state}`).toEqual([]);
+      await loadModel(page, angle);
+      expect(await violationsOn(page), `samples, ${state}`).toEqual([]);
+      await page.getByText('Made-up samples').click();
+      expect(await violationsOn(page), `made-up samples, ${state}`).toEqual([]);
+      await goTo(page, 'Model');
+      await page.getByText('With the chosen settings').waitFor();
+      expect(await violationsOn(page), `model, ${state}`).toEqual([]);
+      await goTo(page, 'Goal');
+      await chooseGoal(page, '4-bit weights');
+      await page.locator('summary', { hasText: 'Options' }).click();
+      expect(await violationsOn(page), `goal, ${state}`).toEqual([]);
+      await page.getByRole('button', { name: 'Quantize', exact: true }).click();
+      await page.getByTestId('result').waitFor();
+      await page.locator('summary', { hasText: 'Make it again' }).click();
+      expect(await violationsOn(page), `result, ${state}`).toEqual([]);
+      await goTo(page, 'Runs');
+      expect(await violationsOn(page), `runs, ${state}`).toEqual([]);
+      // A finger finds what can be pressed.
+      const small = await page.evaluate(() =>
+        [...document.querySelectorAll<HTMLElement>('button, select, nav a, .button')]
+          .filter((each) => each.checkVisibility() && !each.closest('.term'))
+          .filter((each) => each.getBoundingClientRect().height < 43.5)
+          .map((each) => each.outerHTML.slice(0, 90)),
+      );
+      expect(small, state).toEqual([]);
+      // Nothing is wider than the window.
+      expect(
+        await page.evaluate(() => document.documentElement.scrollWidth - innerWidth),
+        state,
+      ).toBeLessThanOrEqual(0);
     }
     await page.context().close();
   });
