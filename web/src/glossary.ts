@@ -1,5 +1,8 @@
 // The words of docs/GLOSSARY.md, which the page shows where they occur: there is one list.
-import source from '../../docs/GLOSSARY.md?raw';
+/** Its text, as data: the page shares no code with what lies outside of it. */
+const [source = ''] = Object.values(
+  import.meta.glob<string>('../../docs/GLOSSARY.md', { query: '?raw', import: 'default', eager: true }),
+);
 
 /** A definition may go on in further lines, which are indented. */
 const entry = /^- ((?:\*\*[^*]+\*\*(?:, )?)+)(?: \([^)]*\))?: ([^\n]+(?:\n {2}[^\n]+)*)/gm;
