@@ -15,7 +15,7 @@ import { TradeoffChart } from './tradeoff-chart.tsx';
 const mostFindings = 3;
 
 const headings = {
-  good: 'It answers as before',
+  good: 'It answers your samples as before',
   fair: 'Some answers changed',
   poor: 'Answers changed: look before you use it',
   unknown: 'Smaller; its answers are not known',
@@ -65,7 +65,9 @@ export function ResultView({
             ? `Nothing was quantized: 0 of ${report.layers.length} ${report.layers.length === 1 ? 'layer' : 'layers'}.`
             : run.synthetic
               ? 'Smaller; what it answers is not known'
-              : headings[summary.grade]}
+              : summary.grade === 'good' && judgement?.samples.some(({ change }) => !change.same)
+                ? 'Nearly all answers are as before'
+                : headings[summary.grade]}
         </p>
         <p class="verdict-change">{summary.change}</p>
         {summary.answers.map((sentence) => (
