@@ -1,6 +1,6 @@
 // How many answers are right, where it is known which are.
 import { type Model, ZeropointError } from 'zeropoint';
-import type { LabelledSamples } from './sample-set.ts';
+import type { LabelledSamples } from './samples/sample-set.ts';
 
 /** Where the largest number of a row is. */
 function largest(numbers: ArrayLike<number | bigint>, row: number, width: number): number {

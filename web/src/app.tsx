@@ -1,114 +1,222 @@
-import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import { useCallback, useEffect, useRef, useState } from 'preact/hooks';
 import {
   type Choices,
   type EngineInfo,
   choices as engineChoices,
   engineInfo,
   Model,
-  type ModelReport,
   type ZeropointError,
 } from 'zeropoint';
-import { sha256 } from './checkpoints.ts';
 import type { Demo } from './demos/demo.ts';
 import { demos } from './demos/index.ts';
-import { bytes, decibels, milliseconds, percent, sizeChange } from './format.ts';
-import { modelAmong } from './model-files.ts';
+import { sha256 } from './digest.ts';
+import { newId } from './format.ts';
+import { forgetEverything, forgetProject, type Project, project, projects, saveFiles } from './kept.ts';
 import { DropZone, droppedFiles } from './parts/drop-zone.tsx';
 import { ErrorBox } from './parts/error-box.tsx';
-import { ModelCard } from './parts/model-card.tsx';
-import { ProgressView } from './parts/progress-view.tsx';
-import { ResultView } from './parts/result-view.tsx';
-import { SamplesPanel } from './parts/samples-panel.tsx';
-import { ScrollRegion } from './parts/scroll-region.tsx';
-import { SettingsPanel } from './parts/settings-panel.tsx';
+import { StartScreen } from './parts/start-screen.tsx';
 import { ThemeButton } from './parts/theme-button.tsx';
-import { asError, openDims, type SampleSet } from './sample-set.ts';
-import { actionOf, describe, initial, type Settings, toOptions, withRemedy } from './settings.ts';
-import { quantizeAndCompare, type Result, type Step, worstSqnr } from './work.ts';
+import { type Toast, Toasts } from './parts/toasts.tsx';
+import { type Work, Workspace } from './parts/workspace.tsx';
+import { go, hashOf, useRoute } from './route.ts';
+import { asError } from './samples/sample-set.ts';
+import { type Understood, understand } from './samples/understood.ts';
 
-interface Loaded {
-  name: string;
-  model: Model;
-  /** SHA-256 of its file. */
-  digest: string | undefined;
-  demo: Demo | undefined;
-}
+/** A demo's work has one place: whoever comes back finds it. */
+const idOfDemo = ({ id }: Demo) => `demo_${id}`;
 
-/** A model, its weights, or both in a zip. Weights may have any name. */
-const modelFiles = '.onnx,.onnx_data,.data,.bin,.weight,.zip';
-
-interface Job {
-  step: Step;
-  startedAt: number;
-  controller: AbortController;
+interface Dropped {
+  /** The work that they are for. */
+  work: string;
+  files: readonly File[];
+  labels: File | undefined;
 }
 
 export function App() {
-  const [loaded, setLoaded] = useState<Loaded | undefined>();
-  const [report, setReport] = useState<ModelReport | undefined>();
+  const route = useRoute();
+  const [work, setWork] = useState<Work | undefined>();
   const [loading, setLoading] = useState('');
-  const [samples, setSamples] = useState<SampleSet | undefined>();
-  const [chosen, setSettings] = useState<Settings | undefined>();
-  const settings = useMemo(() => chosen ?? initial(samples), [chosen, samples]);
+  const [dropped, setDropped] = useState<Dropped | undefined>();
+  const [left, setLeft] = useState<readonly Project[]>([]);
   const [choices, setChoices] = useState<Choices | undefined>();
   const [info, setInfo] = useState<EngineInfo | undefined>();
-  const [job, setJob] = useState<Job | undefined>();
-  const [training, setTraining] = useState(false);
-  const [results, setResults] = useState<Result[]>([]);
-  const [shown, setShown] = useState<number | undefined>();
   const [error, setError] = useState<ZeropointError | undefined>();
-  const [status, setStatus] = useState('');
-  const busy = job !== undefined || training;
-  const resultHeading = useRef<HTMLHeadingElement>(null);
-  const modelHeading = useRef<HTMLHeadingElement>(null);
+  const [toasts, setToasts] = useState<readonly Toast[]>([]);
+  const [busy, setBusy] = useState(false);
+  const [isKept, setKept] = useState(true);
+  const opening = useRef('');
+  const isStart = route.project === undefined;
 
-  const open = useCallback(
-    async (
-      label: string,
-      source: () => Promise<{ name?: string; file: Blob | Uint8Array<ArrayBuffer>; others?: File[] }>,
-      demo?: Demo,
-    ) => {
-      setError(undefined);
-      setLoading(label);
-      try {
-        const { name = label, file, others } = await source();
-        const digest = await sha256(file instanceof Blob ? new Uint8Array(await file.arrayBuffer()) : file);
-        const model = await Model.load(file, others?.length ? { externalData: others } : {});
-        for (const result of results) await result.model.dispose();
-        await loaded?.model.dispose();
-        setResults([]);
-        setShown(undefined);
-        setReport(undefined);
-        setSamples(undefined);
-        setLoaded({ name, model, digest, demo });
-        setStatus(`${name} is loaded`);
-        requestAnimationFrame(() => modelHeading.current?.focus());
-        setChoices(await engineChoices());
-        setInfo(await engineInfo());
-      } catch (problem) {
-        setError(asError(problem));
-      } finally {
-        setLoading('');
-      }
-    },
-    [loaded, results],
-  );
+  const toast = useCallback((made: Omit<Toast, 'id'>) => {
+    setToasts((before) => [
+      ...before.filter(({ text }) => text !== made.text).slice(-2),
+      { ...made, id: newId() },
+    ]);
+  }, []);
+
+  /** Takes the place of what is open, which is put aside. */
+  const replace = async (next: Work) => {
+    const before = work;
+    setWork(next);
+    setKept(true);
+    await before?.model.dispose();
+    if (before && before.id !== next.id && isKept) {
+      const back = location.hash;
+      toast({
+        text: `${before.name} is put aside.`,
+        undo: {
+          label: 'Go back',
+          run: () => go(back.startsWith(`#/${before.id}/`) ? back : hashOf(before.id, 'model')),
+        },
+      });
+    }
+    setChoices(await engineChoices());
+    setInfo(await engineInfo());
+  };
+
+  const mayReplace = (): boolean => {
+    if (busy) {
+      toast({ text: 'Something is being quantized or trained. Cancel it first, or wait.' });
+      return false;
+    }
+    return isKept || !work || confirm(`This browser keeps no copy of ${work.name}. Leave it?`);
+  };
+
+  const attempt = async (label: string, open: () => Promise<void>) => {
+    setError(undefined);
+    setLoading(label);
+    opening.current = label;
+    try {
+      await open();
+    } catch (problem) {
+      setError(asError(problem));
+    } finally {
+      setLoading('');
+      opening.current = '';
+    }
+  };
+
+  /** Opens what was kept; false: there is none. */
+  const restore = async (id: string): Promise<boolean> => {
+    const found = await project(id).catch(() => undefined);
+    if (!found) return false;
+    const { project: kept, files, runs } = found;
+    const demo = demos.find(({ id }) => id === kept.demo);
+    const of = (role: string) => files.filter((file) => file.role === role).map(({ file }) => file);
+    const [file] = of('model');
+    const [labelFile] = of('labels');
+    const weights = of('weights');
+    const source = demo ? (await demo.load(new AbortController().signal)).bytes : file;
+    if (!source) return false;
+    const digest = await sha256(source instanceof File ? new Uint8Array(await source.arrayBuffer()) : source);
+    const model = await Model.load(source, weights.length ? { externalData: weights } : {});
+    const { source: from, image, dims, columns, kind, settings } = kept;
+    await replace({
+      id,
+      name: kept.name,
+      model,
+      digest,
+      demo,
+      files: file ? [file, ...weights] : [],
+      saved: { source: from, image, dims, columns, kind, settings, runs, files: of('sample'), labelFile },
+    });
+    return true;
+  };
+
+  const openModel = async ({ model: found, samples, labels, sentence }: Understood) => {
+    if (!found) return;
+    const { file, others, name } = found;
+    const digest = await sha256(new Uint8Array(await file.arrayBuffer()));
+    const model = await Model.load(file, others.length ? { externalData: others } : {});
+    const id = newId();
+    await replace({ id, name, model, digest, demo: undefined, files: [file, ...others], saved: {} });
+    setDropped(samples.length || labels ? { work: id, files: samples, labels } : undefined);
+    if (samples.length || labels) toast({ text: sentence });
+    go(hashOf(id, samples.length ? 'goal' : 'samples'));
+    saveFiles(
+      [file, ...others].map((each, order) => ({
+        id: `${id} model ${order}`,
+        project: id,
+        role: order ? ('weights' as const) : ('model' as const),
+        order,
+        file: each,
+      })),
+    ).catch((problem: unknown) => {
+      setKept(false);
+      toast({ text: `This browser keeps no copy of ${name}: ${asError(problem).message}` });
+    });
+  };
 
   const openFiles = useCallback(
     (files: File[]) => {
-      const [file] = files;
-      if (file) void open(file.name, () => modelAmong(files));
+      if (files.length === 0) return;
+      const isHere = work !== undefined && !isStart;
+      void attempt(files[0]?.name ?? '', async () => {
+        const understood = await understand(files, !isHere);
+        const { model, samples, labels, unknown, sentence } = understood;
+        if (model) {
+          if (mayReplace()) await openModel(understood);
+          return;
+        }
+        if (isHere && (samples.length || labels)) {
+          setDropped({ work: work.id, files: samples, labels });
+          go(hashOf(work.id, 'samples'));
+          if (files.length > 1) toast({ text: sentence });
+        }
+        if (unknown.length) {
+          toast({
+            text: `${unknown
+              .map(({ name }) => name)
+              .slice(0, 3)
+              .join(', ')}: this page does not know what to do with ${unknown.length === 1 ? 'it' : 'them'}.`,
+          });
+        }
+      });
     },
-    [open],
+    [work, isStart, busy, isKept],
   );
 
-  // A model may be dropped anywhere on the page.
+  const openDemo = (demo: Demo) => {
+    if (!mayReplace()) return;
+    void attempt(demo.title, async () => {
+      const id = idOfDemo(demo);
+      if (work?.id !== id && !(await restore(id))) {
+        const { bytes } = await demo.load(new AbortController().signal);
+        const digest = await sha256(bytes);
+        const model = await Model.load(bytes);
+        await replace({ id, name: demo.title, model, digest, demo, files: [], saved: {} });
+      }
+      go(hashOf(id, 'try'));
+    });
+  };
+
+  // The address may name work that was left, after a reload or on the way back.
+  useEffect(() => {
+    const id = route.project;
+    if (id === undefined || work?.id === id || opening.current !== '') return;
+    void attempt('your work', async () => {
+      if (busy) {
+        if (work) go(hashOf(work.id, 'goal'), { replace: true });
+        mayReplace();
+      } else if (!(await restore(id))) {
+        go('#/', { replace: true });
+        toast({ text: 'That work is no longer here.' });
+      }
+    });
+  }, [route.project]);
+
+  // What was left, whenever the start is shown.
+  useEffect(() => {
+    if (!isStart) return;
+    projects().then(setLeft, () => setLeft([])); // a browser that keeps nothing has nothing to show
+  }, [isStart]);
+
+  // Anything may be dropped anywhere on the page.
   useEffect(() => {
     const over = (event: DragEvent) => event.preventDefault();
     const drop = async (event: DragEvent) => {
       event.preventDefault();
-      if (!event.dataTransfer || busy) return;
-      openFiles(await droppedFiles(event.dataTransfer));
+      if (event.dataTransfer) openFiles(await droppedFiles(event.dataTransfer));
     };
     addEventListener('dragover', over);
     addEventListener('drop', drop);
@@ -116,288 +224,106 @@ export function App() {
       removeEventListener('dragover', over);
       removeEventListener('drop', drop);
     };
-  }, [openFiles, busy]);
+  }, [openFiles]);
 
-  // What would be quantized follows the settings.
+  // Work that would be lost is not left without a word.
   useEffect(() => {
-    if (!loaded) return;
-    let current = true;
-    const timer = setTimeout(async () => {
-      try {
-        const dims = openDims(loaded.model.inputs);
-        const { format: _, opset: __, externalData: ___, chunkSize: ____, ...scheme } = toOptions(settings);
-        const found = await loaded.model.inspect({
-          ...scheme,
-          ...(Object.keys(dims).length ? { dims } : {}),
-        });
-        if (current) setReport(found);
-      } catch (problem) {
-        if (current) setError(asError(problem));
-      }
-    }, 60);
-    return () => {
-      current = false;
-      clearTimeout(timer);
-    };
-  }, [loaded, settings]);
+    if (!busy && (isKept || !work)) return;
+    const ask = (event: BeforeUnloadEvent) => event.preventDefault();
+    addEventListener('beforeunload', ask);
+    return () => removeEventListener('beforeunload', ask);
+  }, [busy, isKept, work]);
 
-  const show = useCallback((result: Result) => {
-    setResults((before) => [...before, result]);
-    setShown(result.id);
-    const { layersQuantized, sizeBefore, sizeAfter } = result.report;
-    setStatus(
-      layersQuantized === 0
-        ? 'Nothing was quantized'
-        : `Done: ${bytes(sizeBefore)} became ${bytes(sizeAfter)}, ${sizeChange(sizeBefore, sizeAfter)}`,
-    );
-    requestAnimationFrame(() => resultHeading.current?.focus());
-  }, []);
-
-  const quantize = async (settings: Settings) => {
-    if (!loaded || !samples || busy) return;
-    const controller = new AbortController();
-    const startedAt = performance.now();
-    let since = { label: '', at: startedAt };
-    setError(undefined);
-    setStatus('');
-    setJob({ step: { label: 'Starting', share: undefined }, startedAt, controller });
-    try {
-      const result = await quantizeAndCompare(
-        loaded.model,
-        samples,
-        settings,
-        (step) => {
-          if (step.label !== since.label) since = { label: step.label, at: performance.now() };
-          setJob({ step, startedAt: since.at, controller });
-        },
-        controller.signal,
-      );
-      show(result);
-    } catch (problem) {
-      const found = asError(problem);
-      if (found.code === 'cancelled') setStatus('Cancelled. Nothing was changed.');
-      else setError(found);
-    } finally {
-      setJob(undefined);
-    }
+  const forgetAll = () => {
+    if (!confirm('Forget all models, samples, runs and settings that this browser keeps of zeropoint?'))
+      return;
+    void forgetEverything().then(() => {
+      location.hash = '#/';
+      location.reload();
+    });
   };
-  const cancel = useCallback(() => job?.controller.abort(), [job?.controller]);
 
-  const result = results.find(({ id }) => id === shown);
-  const View = loaded?.demo?.View;
-  const test = useMemo(() => loaded?.demo?.test?.(loaded.model), [loaded]);
   return (
     <>
       <header class="bar">
-        <a class="brand" href="./" aria-label="zeropoint: start again">
+        <a class="brand" href="#/" aria-label="zeropoint: to the start">
           <Mark /> zeropoint
         </a>
+        {work && !isStart && (
+          <DropZone
+            label="Another model"
+            accept=""
+            multiple
+            disabled={busy || loading !== ''}
+            onFiles={openFiles}
+          >
+            {null}
+          </DropZone>
+        )}
         <span class="grow" />
         {info && <span class="note engine">{engineLine(info)}</span>}
         <ThemeButton />
       </header>
       <main>
-        {!loaded && (
-          <section class="hero">
-            <h1>Quantize neural networks in your browser</h1>
-            <p class="lead">
-              Drop an ONNX model and a few samples. Your own machine makes the model smaller and faster,
-              compares it with the original layer by layer, and saves standard ONNX. Nothing is uploaded.
-            </p>
-            <DropZone
-              big
-              label={loading ? `Opening ${loading}…` : 'Choose a model'}
-              accept={modelFiles}
-              multiple
-              folderLabel="Choose a folder"
-              disabled={loading !== ''}
-              onFiles={openFiles}
-            >
-              <p>
-                Drop an .onnx file anywhere on this page, with its weights if those are in other files:
-                together, as a folder or as a zip
-              </p>
-            </DropZone>
-            <div class="demos">
-              <h2>Or try a demo</h2>
-              {demos.map((demo) => (
-                <button
-                  key={demo.id}
-                  type="button"
-                  class="demo"
-                  disabled={loading !== ''}
-                  onClick={() =>
-                    void open(
-                      demo.title,
-                      async () => ({ file: (await demo.load(new AbortController().signal)).bytes }),
-                      demo,
-                    )
-                  }
-                >
-                  <strong>{demo.title}</strong>
-                  <span>{demo.summary}</span>
-                </button>
-              ))}
-            </div>
-          </section>
-        )}
         {error && <ErrorBox error={error} onClose={() => setError(undefined)} />}
-        <p class="visually-hidden" role="status">
-          {status}
-        </p>
-        {loaded && (
-          <>
-            <section aria-labelledby="model-heading">
-              <div class="section-head">
-                <h1 id="model-heading" class="title" ref={modelHeading} tabIndex={-1}>
-                  <span class="name">{loaded.name}</span>
-                </h1>
-                <DropZone
-                  label="Another model"
-                  accept={modelFiles}
-                  multiple
-                  disabled={busy}
-                  onFiles={openFiles}
-                >
-                  {null}
-                </DropZone>
-              </div>
-              {report ? (
-                <ModelCard name={loaded.name} report={report} />
-              ) : (
-                <p class="note">Looking at the model…</p>
-              )}
-            </section>
-            {View && (
-              <section aria-labelledby="demo-heading">
-                <h2 id="demo-heading">Try it</h2>
-                <View original={loaded.model} quantized={result?.model} test={test} />
-              </section>
-            )}
-            <section aria-labelledby="samples-heading">
-              <h2 id="samples-heading">Samples</h2>
-              <SamplesPanel
-                key={loaded.name}
-                model={loaded.model}
-                demo={loaded.demo}
-                disabled={busy}
-                onChange={setSamples}
-              />
-            </section>
-            <section aria-labelledby="settings-heading">
-              <h2 id="settings-heading">What matters most?</h2>
-              <SettingsPanel settings={settings} choices={choices} disabled={busy} onChange={setSettings} />
-              {job ? (
-                <ProgressView step={job.step} startedAt={job.startedAt} onCancel={cancel} />
-              ) : (
-                <div class="actions">
-                  <button
-                    type="button"
-                    class="primary large"
-                    disabled={!samples || busy}
-                    onClick={() => void quantize(settings)}
-                  >
-                    {results.length ? 'Quantize again' : 'Quantize'}
-                  </button>
-                  <span class="note">
-                    {samples
-                      ? `${describe(settings)}, with ${samples.label}`
-                      : 'Add samples first, or choose made-up ones: calibration and comparison need them.'}
-                  </span>
-                  {status && <span class="note">{status}</span>}
-                </div>
-              )}
-            </section>
-            {result && (
-              <section aria-labelledby="result-heading">
-                <h2 id="result-heading" ref={resultHeading} tabIndex={-1}>
-                  Result
-                </h2>
-                {results.length > 1 && (
-                  <History results={results} shown={result.id} disabled={busy} onShow={setShown} />
-                )}
-                <ResultView
-                  key={result.id}
-                  name={loaded.name}
-                  original={loaded.model}
-                  digest={loaded.digest}
-                  result={result}
-                  busy={busy}
-                  schema={choices?.schema}
-                  onRemedy={(remedy) => {
-                    setSettings(withRemedy(settings, remedy, result.report.repairsRun));
-                    if (choices) setStatus(`Set: ${actionOf(choices.schema, remedy)}. Quantize again.`);
-                  }}
-                  onPick={({ what, options }) =>
-                    void quantize({ ...result.settings, picked: { what, options } })
-                  }
-                  samples={job ? undefined : samples}
-                  onBusy={setTraining}
-                  onResult={show}
-                />
-              </section>
-            )}
-          </>
+        {isStart && (
+          <StartScreen
+            loading={loading}
+            projects={left}
+            onFiles={openFiles}
+            onDemo={openDemo}
+            onForget={(forgotten) => {
+              if (forgotten.id === work?.id) {
+                if (!mayReplace()) return;
+                void work.model.dispose();
+                setWork(undefined);
+              }
+              setLeft((before) => before.filter(({ id }) => id !== forgotten.id));
+              const timer = setTimeout(() => void forgetProject(forgotten.id), 20_000);
+              toast({
+                text: `${forgotten.name} is forgotten.`,
+                undo: {
+                  label: 'Undo',
+                  run: () => {
+                    clearTimeout(timer);
+                    projects().then(setLeft, () => undefined);
+                  },
+                },
+              });
+            }}
+          />
+        )}
+        {!isStart && (!work || work.id !== route.project) && <p class="note opening">Opening your work…</p>}
+        {work && (
+          <Workspace
+            key={work.id}
+            work={work}
+            route={route}
+            hidden={isStart || work.id !== route.project}
+            choices={choices}
+            dropped={dropped?.work === work.id ? dropped : undefined}
+            onFiles={openFiles}
+            onBusy={setBusy}
+            onToast={toast}
+            onKept={setKept}
+          />
         )}
       </main>
       <footer>
         <p>
-          Your model and your samples stay on your machine. No account, no upload.{' '}
-          <a href="./api/">For developers: the API</a>
+          Your model and your samples stay on your machine: no account, no upload. Work is kept in this
+          browser.{' '}
+          <button type="button" class="link tall" disabled={busy} onClick={forgetAll}>
+            Forget everything
+          </button>{' '}
+          · <a href="./api/">For developers: the API</a>
         </p>
       </footer>
+      <Toasts
+        toasts={toasts}
+        onClose={(id) => setToasts((before) => before.filter((each) => each.id !== id))}
+      />
     </>
-  );
-}
-
-function History({
-  results,
-  shown,
-  disabled,
-  onShow,
-}: {
-  results: Result[];
-  shown: number;
-  disabled: boolean;
-  onShow: (id: number) => void;
-}) {
-  const labelled = results.some(({ accuracy }) => accuracy);
-  return (
-    <ScrollRegion label="Results so far">
-      <table class="history">
-        <caption class="visually-hidden">Results so far</caption>
-        <thead>
-          <tr>
-            <th scope="col">Settings</th>
-            <th scope="col">Size</th>
-            <th scope="col">Time</th>
-            <th scope="col">SQNR</th>
-            {labelled && <th scope="col">Right answers</th>}
-          </tr>
-        </thead>
-        <tbody>
-          {results.map((result) => (
-            <tr key={result.id} class={result.id === shown ? 'on' : ''}>
-              <td>
-                <button
-                  type="button"
-                  class="link"
-                  aria-pressed={result.id === shown}
-                  disabled={disabled}
-                  onClick={() => onShow(result.id)}
-                >
-                  {result.id}. {describe(result.settings)}
-                </button>
-              </td>
-              <td>{bytes(result.report.sizeAfter)}</td>
-              <td>{milliseconds(result.latency.quantized)}</td>
-              <td>{decibels(worstSqnr(result))}</td>
-              {labelled && <td>{result.accuracy ? percent(result.accuracy.quantized) : '–'}</td>}
-            </tr>
-          ))}
-        </tbody>
-      </table>
-    </ScrollRegion>
   );
 }
 

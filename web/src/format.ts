@@ -52,16 +52,12 @@ export const dims = (shape: readonly Dim[] | null): string => (shape ? `[${shape
 export const relativeError = (sqnr: number): number =>
   sqnr === Number.POSITIVE_INFINITY ? 0 : 10 ** (-sqnr / 20);
 
-/** What a signal-to-noise ratio means, in words. */
-export function verdict(sqnr: number): { word: string; grade: 'good' | 'fair' | 'poor' } {
-  if (sqnr >= 30) return { word: 'Practically the same output.', grade: 'good' };
-  if (sqnr >= 20) return { word: 'Close: decisions rarely change.', grade: 'good' };
-  if (sqnr >= 12) return { word: 'Noticeable: check the results that matter to you.', grade: 'fair' };
-  return { word: 'The output has changed a lot: try another setting.', grade: 'poor' };
-}
-
 export function timeLeft(startedAt: number, share: number): string | undefined {
   const spent = (performance.now() - startedAt) / 1000;
   if (share <= 0.02 || share >= 1 || spent < 1) return undefined;
   return `about ${seconds((spent / share) * (1 - share))} left`;
 }
+
+/** A name for something that is kept, which no other has. */
+export const newId = (): string =>
+  Date.now().toString(36) + Math.random().toString(36).slice(2, 10).padEnd(8, '0');

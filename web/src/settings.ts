@@ -177,32 +177,42 @@ export const targets: Readonly<
   size: { title: 'the weights fill a size', short: 'filling', unit: 'as in 2.5MB', start: '2.5MB' },
 };
 
+/** Named for what they do: what comes of it is measured, and depends on the model. */
 export const goals: readonly Goal[] = [
   {
-    id: 'fastest',
-    title: 'Fastest',
-    summary:
-      'Weights and activations are integers, on integer kernels. A quarter of the size. Needs real samples.',
-    settings: { mode: 'static', weights: 'int8' },
-  },
-  {
     id: 'auto',
-    title: 'Fast and accurate',
-    summary: 'Tries several ways to win accuracy back, and keeps the best. Takes longer. Needs real samples.',
+    title: '8-bit integers, the best of several tries',
+    summary:
+      'Weights and activations become integers. Several ways to win accuracy back are tried on samples held out, and the best is kept. Needs real samples, and the most time.',
     settings: { mode: 'auto', weights: 'int8' },
   },
   {
-    id: 'smallest',
-    title: 'Smallest',
-    summary: 'Weights have 4 bits where a layer allows it. Activations stay as they are. Needs no samples.',
-    settings: { mode: 'weight-only', weights: 'int4' },
+    id: 'integers',
+    title: '8-bit integers',
+    summary:
+      'Weights and activations become integers, in one go. The model runs on integer kernels. Needs samples.',
+    settings: { mode: 'static', weights: 'int8' },
   },
   {
-    id: 'accurate',
-    title: 'Most accurate',
+    id: 'float16',
+    title: '16-bit floats',
     summary:
-      'Weights have 8 bits, and a scale for each channel. Activations stay as they are. Needs no samples.',
+      'Weights and activations become floats of half the size. They keep 11 bits of each number. Needs no samples.',
+    settings: { mode: 'float16' },
+  },
+  {
+    id: 'weights8',
+    title: '8-bit weights',
+    summary:
+      'Only weights become integers, with a scale for each channel. Activations stay floats. Needs no samples.',
     settings: { mode: 'weight-only', weights: 'int8' },
+  },
+  {
+    id: 'weights4',
+    title: '4-bit weights',
+    summary:
+      'Weights have 4 bits where a layer allows it, in blocks that share a scale. Activations stay floats. Needs no samples.',
+    settings: { mode: 'weight-only', weights: 'int4' },
   },
 ];
 
@@ -211,6 +221,40 @@ export function goalOf(settings: Settings): string | undefined {
     Object.entries(goal.settings).every(([key, value]) => settings[key as keyof Settings] === value),
   )?.id;
 }
+
+const base = (name: string) => name.replace(/\.onnx$/i, '');
+
+/** What a file of these settings is called. */
+export const fileNameOf = (model: string, settings: Settings): string =>
+  `${base(model)}.${kindOf(settings)}.onnx`;
+
+/** What a model of these settings is called by. */
+export function kindOf(settings: Settings): string {
+  if (settings.mode === 'qat' && settings.training) {
+    return `w${settings.training.weightBits}a${settings.training.activationBits}`;
+  }
+  if (isCalibrated(settings)) return 'int8';
+  return settings.mode === 'float16' ? 'float16' : settings.weights;
+}
+
+/** How two settings differ, option by option, in the words of the engine. */
+export function differences(schema: Schema | undefined, a: Settings, b: Settings): string[] {
+  const [before, after] = [flat(toOptions(a)), flat(toOptions(b))];
+  const names = [...new Set([...Object.keys(before), ...Object.keys(after)])];
+  const said = (value: unknown) =>
+    value === undefined || (Array.isArray(value) && value.length === 0) ? 'by itself' : textOf(value);
+  return names
+    .filter((name) => said(before[name]) !== said(after[name]))
+    .map((name) => `${titleOf(schema, name)}: ${said(before[name])} → ${said(after[name])}`);
+}
+
+const flat = ({ training, ...options }: QuantizeOptions): Record<string, unknown> => ({
+  ...options,
+  ...training,
+});
+
+const textOf = (value: unknown): string =>
+  Array.isArray(value) ? value.join(', ') : typeof value === 'object' ? JSON.stringify(value) : String(value);
 
 export const excluded = (settings: Settings): string[] =>
   settings.exclude
@@ -221,14 +265,22 @@ export const excluded = (settings: Settings): string[] =>
 /** Weights that other modes than weight-only do not have here. */
 export const isOnlyForWeights = ({ weights }: Settings): boolean => weights !== 'int8' && weights !== 'uint8';
 
-/** What is as the page has it from the start, nobody chose: a runtime may change it. */
+/**
+ * What is as the page has it from the start, nobody chose: a runtime may change it, and a recipe need not say it. The
+ * page starts from what the engine does by itself.
+ */
 export function toOptions(settings: Settings): QuantizeOptions {
-  const options = optionsOf(settings);
-  if (settings.runtime === defaults.runtime) return options;
-  const chosen = Object.entries(options).filter(
-    ([name, value]) => name === 'mode' || value !== defaults[name as keyof Settings],
+  const chosen = Object.entries(optionsOf(settings)).filter(
+    ([name, value]) =>
+      name === 'mode' ||
+      !(
+        value === undefined ||
+        value === defaults[name as keyof Settings] ||
+        (name === 'exclude' && value.length === 0)
+      ),
   );
-  return { ...Object.fromEntries(chosen), runtime: settings.runtime };
+  const { runtime } = settings;
+  return { ...Object.fromEntries(chosen), ...(runtime !== defaults.runtime && { runtime }) };
 }
 
 function optionsOf(settings: Settings): QuantizeOptions {
@@ -269,16 +321,28 @@ function optionsOf(settings: Settings): QuantizeOptions {
   };
 }
 
+/** What a mode does, where nothing else is said. */
+const modeWords: Readonly<Record<string, (settings: Settings) => string>> = {
+  auto: () => '8-bit integers, the best of several tries',
+  static: () => '8-bit integers',
+  dynamic: () => '8-bit integers, ranges found in each run',
+  float16: () => '16-bit floats',
+  'weight-only': ({ weights }) => `${weights} weights alone`,
+  qat: () => 'trained',
+};
+
 /** One line that tells two results apart. */
 export function describe(settings: Settings): string {
-  const parts: string[] = [settings.mode];
-  if (isCalibrated(settings)) parts.push(`${settings.activations} activations`);
+  const parts: string[] = [modeWords[settings.mode]?.(settings) ?? settings.mode];
+  if (isCalibrated(settings) && settings.activations !== defaults.activations) {
+    parts.push(`${settings.activations} activations`);
+  }
   if (settings.mode === 'qat' && settings.training) {
     const { weightBits, activationBits, epochs, blocks } = settings.training;
     parts.push(
       `${weightBits}-bit weights, ${activationBits}-bit values, ${epochs} epochs${blocks ? ' of each block' : ''}`,
     );
-  } else if (settings.mode !== 'float16') {
+  } else if (isCalibrated(settings) && settings.weights !== defaults.weights) {
     parts.push(`${settings.weights} weights`);
   }
   if (!settings.perChannel) parts.push('per tensor');

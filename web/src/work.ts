@@ -1,8 +1,11 @@
 // The long calls: quantize, compare, measure. Each reports progress and stops when its signal fires.
+
+import * as Comlink from 'comlink';
 import {
   type Comparison,
   compare,
   type Feeds,
+  type ImageOptions,
   type Model,
   type Progress,
   type QuantizeOptions,
@@ -10,15 +13,20 @@ import {
   type TrainingProgress,
 } from 'zeropoint';
 import { accuracyOf } from './accuracy.ts';
-import type { Checkpoint } from './checkpoints.ts';
-import type { SampleSet } from './sample-set.ts';
-import { type Settings, toOptions } from './settings.ts';
+import { exampleOf, type Judgement } from './answers/index.ts';
+import type { JudgeFace } from './answers/worker.ts';
+import { newId } from './format.ts';
+import type { Checkpoint } from './kept.ts';
+import type { SampleSet } from './samples/sample-set.ts';
+import { fileNameOf, type Settings, toOptions } from './settings.ts';
 
 export interface Step {
   /** What is being done, in words. */
   label: string;
   /** 0...1, or undefined while it is not known. */
   share: number | undefined;
+  /** How much of how much, in words. */
+  detail?: string | undefined;
 }
 
 export interface Latency {
@@ -35,16 +43,32 @@ export interface Accuracy {
   of: string;
 }
 
-export interface Result {
-  id: number;
+/** A model that was quantized, with all that is known of it. It can be kept. */
+export interface Run {
+  id: string;
+  /** Among those of its project, from 1. */
+  number: number;
+  /** What the user calls it. */
+  name?: string | undefined;
+  pinned?: boolean | undefined;
+  /** Milliseconds since 1970. */
+  at: number;
   settings: Settings;
-  model: Model;
+  /** The model's file, and those with its weights. */
+  files: readonly { name: string; blob: Blob }[];
   report: QuantizeReport;
   comparison: Comparison;
   latency: Latency;
   /** Where it is known what is right. */
   accuracy: Accuracy | undefined;
+  /** What became of the answers; undefined: they cannot be read. */
+  judgement: Judgement | undefined;
+  /** Of each sample of the judgement. */
+  shown: readonly Shown[];
   samples: string;
+  /** SampleSet.identity. */
+  identity: string | undefined;
+  image: ImageOptions | undefined;
   synthetic: boolean;
   /** Of a model that was trained. */
   training?: {
@@ -54,16 +78,23 @@ export interface Result {
   };
 }
 
+/** A sample to look at. */
+export interface Shown {
+  name: string;
+  /** As the network sees it. */
+  picture: Blob | undefined;
+}
+
 /** The smallest figure of all outputs, which is the one to judge by; NaN where no output has any. */
-function worst({ comparison }: Pick<Result, 'comparison'>, figure: 'sqnr' | 'cosine' | 'top1'): number {
+function worst({ comparison }: Pick<Run, 'comparison'>, figure: 'sqnr' | 'cosine' | 'top1'): number {
   const known = comparison.outputs.map((o) => o[figure]).filter((value) => !Number.isNaN(value));
   return known.length ? Math.min(...known) : Number.NaN;
 }
 
-export const worstSqnr = (result: Pick<Result, 'comparison'>): number => worst(result, 'sqnr');
-export const worstCosine = (result: Pick<Result, 'comparison'>): number => worst(result, 'cosine');
+export const worstSqnr = (result: Pick<Run, 'comparison'>): number => worst(result, 'sqnr');
+export const worstCosine = (result: Pick<Run, 'comparison'>): number => worst(result, 'cosine');
 /** Of the shares of the same top answers. */
-export const worstTop1 = (result: Pick<Result, 'comparison'>): number => worst(result, 'top1');
+export const worstTop1 = (result: Pick<Run, 'comparison'>): number => worst(result, 'top1');
 
 const labels: Record<string, string> = {
   prepare: 'Simplifying the model',
@@ -89,18 +120,27 @@ const labels: Record<string, string> = {
 /** Samples beyond this add time, and little knowledge. */
 const compareLimit = 16;
 
-let made = 0;
+/** What a run is about. */
+export interface Task {
+  original: Model;
+  /** The original's file name. */
+  name: string;
+  samples: SampleSet;
+  settings: Settings;
+  /** What the user said that the model answers with. */
+  kind?: string | undefined;
+  number: number;
+}
 
 export async function quantizeAndCompare(
-  original: Model,
-  samples: SampleSet,
-  settings: Settings,
+  task: Task,
   onStep: (step: Step) => void,
   signal: AbortSignal,
-  options: QuantizeOptions = toOptions(settings),
+  options: QuantizeOptions = toOptions(task.settings),
   onProgress?: (progress: Progress) => unknown,
-): Promise<Result> {
-  onStep({ label: 'Starting', share: undefined });
+): Promise<Run> {
+  const { original, samples, settings } = task;
+  onStep({ label: 'Reading the first sample', share: undefined });
   const { model, report } = await original.quantize({
     ...options,
     calibration: () => samples.feeds(),
@@ -108,38 +148,42 @@ export async function quantizeAndCompare(
     labels: options.mode === 'qat' ? undefined : await samples.labels?.(),
     signal,
     onProgress: (progress) => {
-      const { phase, done, total } = progress;
+      const { phase, done } = progress;
+      const total = progress.total || (phase === 'calibrate' ? (samples.count ?? 0) : 0);
       onStep({
         label: labels[phase] ?? phase,
-        share:
-          total > 0
-            ? done / total
-            : samples.count && phase === 'calibrate'
-              ? done / samples.count
-              : undefined,
+        share: total > 0 ? done / total : undefined,
+        detail: total > 1 ? `${Math.min(total, Math.floor(done))} of ${total}` : undefined,
       });
       return onProgress?.(progress);
     },
   });
   try {
     const comparison = await compareModels(original, model, samples, onStep, signal);
+    const { judgement, shown } = await judgeAgain(task, model, onStep, signal);
     const accuracy = await rightAnswers(original, model, samples, onStep, signal);
     const latency = await measure(original, model, samples, onStep, signal);
-    made += 1;
+    const written = await model.toFiles({ name: fileNameOf(task.name, settings) });
     return {
-      id: made,
+      id: newId(),
+      number: task.number,
+      at: Date.now(),
       settings,
-      model,
+      files: await Promise.all(written.map(async (file) => ({ name: file.name, blob: await file.blob() }))),
       report,
       comparison,
       latency,
       accuracy,
+      judgement,
+      shown,
       samples: samples.label,
+      identity: samples.identity,
+      image: samples.image,
       synthetic: samples.synthetic,
     };
-  } catch (error) {
+  } finally {
+    // What is shown of it is opened again from its file: one model at a time is enough memory.
     await model.dispose();
-    throw error;
   }
 }
 
@@ -181,9 +225,7 @@ const mostPoints = 400;
 
 /** Trains a quantized model until it answers as the original does, and compares. */
 export async function trainAndCompare(
-  original: Model,
-  samples: SampleSet,
-  given: Settings,
+  task: Task,
   {
     onStep,
     onTraining,
@@ -202,7 +244,8 @@ export async function trainAndCompare(
     stop: AbortSignal;
     signal: AbortSignal;
   },
-): Promise<Result> {
+): Promise<Run> {
+  const { original, samples, settings: given } = task;
   const settings: Settings = { ...given, mode: 'qat', target: undefined, picked: undefined };
   const options = toOptions(settings);
   // Before training: the same bits, without a step.
@@ -224,9 +267,7 @@ export async function trainAndCompare(
   let state: Uint8Array | undefined;
   let progress: TrainingProgress | undefined;
   const result = await quantizeAndCompare(
-    original,
-    samples,
-    settings,
+    { ...task, settings },
     onStep,
     signal,
     {
@@ -284,8 +325,56 @@ function compareModels(
   const limit = Math.min(samples.count ?? compareLimit, compareLimit);
   return compare(original, quantized, samples.feeds(limit), {
     signal,
-    onProgress: ({ done }) => onStep({ label: 'Comparing outputs', share: done / limit }),
+    onProgress: ({ done }) =>
+      onStep({
+        label: 'Comparing outputs',
+        share: done / limit,
+        detail: `${Math.floor(done)} of ${limit}`,
+      }),
   });
+}
+
+/** Samples whose answers are read: fewer of large models. */
+const [mostAnswers, mostAnswersOfLarge, large] = [64, 16, 2e9];
+
+let judges: Comlink.Remote<JudgeFace> | undefined;
+
+/** Runs both models, and says what became of the answers. */
+export async function judgeAgain(
+  { original, samples, kind }: Task,
+  quantized: Model,
+  onStep: (step: Step) => void,
+  signal: AbortSignal,
+): Promise<Pick<Run, 'judgement' | 'shown'>> {
+  judges ??= Comlink.wrap<JudgeFace>(
+    new Worker(new URL('./answers/worker.ts', import.meta.url), { type: 'module' }),
+  );
+  const { macs } = await original.inspect({ mode: 'weight-only' });
+  const limit = Math.min(samples.count ?? mostAnswers, macs > large ? mostAnswersOfLarge : mostAnswers);
+  const sessions = [await original.createSession(), await quantized.createSession()] as const;
+  try {
+    await judges.begin((await samples.names?.()) ?? {}, kind);
+    const shown: Shown[] = [];
+    for await (const feeds of samples.feeds(limit)) {
+      const [input] = Object.values(feeds);
+      const dims = input && typeof input === 'object' && 'dims' in input ? [...input.dims] : [];
+      const [float, other] = [
+        exampleOf(await sessions[0].run(feeds, { signal }), dims),
+        exampleOf(await sessions[1].run(feeds, { signal }), dims),
+      ];
+      await judges.add(float, other);
+      const index = shown.length;
+      shown.push({ name: samples.nameOf(index), picture: await samples.picture?.(index) });
+      onStep({
+        label: 'Comparing answers',
+        share: shown.length / limit,
+        detail: `${shown.length} of ${limit}`,
+      });
+    }
+    return { judgement: await judges.end(), shown };
+  } finally {
+    for (const session of sessions) await session.dispose();
+  }
 }
 
 /** Of originals, which do not change. */

@@ -1,8 +1,9 @@
 // A built-in demo: a model, samples for it, and a view in which the original and the quantized model do the same thing
 // side by side. The page knows only this interface; add a folder and list it in index.ts.
 import type { ComponentType } from 'preact';
-import type { Feeds, Model } from 'zeropoint';
-import type { LabelledSamples } from '../sample-set.ts';
+import type { Feeds, ImageOptions, Model } from 'zeropoint';
+import type { Names } from '../answers/kind.ts';
+import type { LabelledSamples } from '../samples/sample-set.ts';
 
 /** What a demo is packed with; `what` it is, in words, for who reads that it could not be loaded. */
 export async function packed(url: string, what: string, signal?: AbortSignal) {
@@ -36,6 +37,10 @@ export interface Demo {
   sampleCount: number;
   /** Samples like those that the view shows, but not the same. */
   samples(model: Model, limit: number): AsyncIterable<Feeds>;
+  /** How they are made of images, where they are: for looking at them. */
+  image?: ImageOptions;
+  /** What its classes or characters are called. */
+  names?(): Promise<Names>;
   /** The right class of each of them, if that is known. */
   labels?: LabelledSamples['labels'];
   /** Samples that the model never saw, with labels: what right answers are counted on. */

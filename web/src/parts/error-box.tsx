@@ -1,7 +1,13 @@
+import { useLayoutEffect, useRef } from 'preact/hooks';
 import type { ZeropointError } from 'zeropoint';
 
-/** What went wrong, where, and what to do. Everything out of a model is shown as text. */
+/** An error, brought to where it is seen. */
 export function ErrorBox({ error, onClose }: { error: ZeropointError; onClose?: () => void }) {
+  const box = useRef<HTMLDivElement>(null);
+  useLayoutEffect(() => {
+    box.current?.focus({ preventScroll: true });
+    box.current?.scrollIntoView({ block: 'nearest' });
+  }, [error]);
   const { node, op, tensor, file, hint } = error.details;
   const where = [
     ['Node', node],
@@ -10,7 +16,7 @@ export function ErrorBox({ error, onClose }: { error: ZeropointError; onClose?: 
     ['File', file],
   ].filter((row): row is [string, string] => Boolean(row[1]));
   return (
-    <div class="error" role="alert">
+    <div class="error" role="alert" ref={box} tabIndex={-1}>
       <p class="error-title">
         <strong>{error.message}</strong> <code>{error.code}</code>
       </p>

@@ -1,9 +1,12 @@
 import type { ComponentChildren } from 'preact';
-import { useLayoutEffect, useRef } from 'preact/hooks';
-import { percent, timeLeft } from '../format.ts';
+import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks';
+import { percent, seconds, timeLeft } from '../format.ts';
 import type { Step } from '../work.ts';
 
-/** What is being done, how far it is, and ways out. */
+/** Shares below this are no progress that anybody sees. */
+const least = 0.005;
+
+/** What is being done, how far it is, for how long, and ways out. */
 export function ProgressView({
   step,
   startedAt,
@@ -16,9 +19,10 @@ export function ProgressView({
   /** Buttons beside Cancel. */
   children?: ComponentChildren;
 }) {
-  const button = useRef<HTMLButtonElement>(null);
-  // Before it is seen: whoever sees it can press the key.
-  useLayoutEffect(() => button.current?.focus(), []);
+  const region = useRef<HTMLElement>(null);
+  const [, tick] = useState(0);
+  // Focus comes along, but not onto the button that ends it: a second press of the key would.
+  useLayoutEffect(() => region.current?.focus({ preventScroll: true }), []);
   useLayoutEffect(() => {
     const onKey = (event: KeyboardEvent) => {
       if (event.key === 'Escape') onCancel();
@@ -26,27 +30,32 @@ export function ProgressView({
     addEventListener('keydown', onKey);
     return () => removeEventListener('keydown', onKey);
   }, [onCancel]);
-  const left = step.share === undefined ? undefined : timeLeft(startedAt, step.share);
+  useEffect(() => {
+    const timer = setInterval(() => tick((count) => count + 1), 1000);
+    return () => clearInterval(timer);
+  }, []);
+  const share = step.share !== undefined && step.share > least ? Math.min(1, step.share) : undefined;
+  const left = share === undefined ? undefined : timeLeft(startedAt, share);
+  const spent = (performance.now() - startedAt) / 1000;
+  const facts = [
+    step.detail,
+    share !== undefined && percent(share, 0),
+    left ?? (spent >= 2 && `for ${seconds(spent)}`),
+  ].filter(Boolean);
   return (
-    <div class="progress" data-testid="progress">
+    <section class="progress" data-testid="progress" ref={region} tabIndex={-1} aria-label="Work">
       <div class="progress-line">
         <span aria-live="polite">{step.label}</span>
-        <span class="note">
-          {step.share !== undefined && percent(Math.min(1, step.share), 0)}
-          {left && `, ${left}`}
-        </span>
+        <span class="note">{facts.join(', ')}</span>
       </div>
-      <progress
-        max={1}
-        aria-label={step.label}
-        {...(step.share === undefined ? {} : { value: Math.min(1, step.share) })}
-      />
+      <progress max={1} aria-label={step.label} {...(share === undefined ? {} : { value: share })} />
       <div class="actions">
-        <button type="button" ref={button} onClick={onCancel}>
+        <button type="button" onClick={onCancel}>
           Cancel
         </button>
         {children}
+        <span class="note keys">Escape cancels too.</span>
       </div>
-    </div>
+    </section>
   );
 }

@@ -1,57 +1,45 @@
-import { useState } from 'preact/hooks';
-import type { Model, Remedy, Schema, Trial, ZeropointError } from 'zeropoint';
-import { bytes, decibels, milliseconds, percent, sizeChange, times, verdict } from '../format.ts';
-import { asError, type SampleSet } from '../sample-set.ts';
-import { describe, isCalibrated, type Settings } from '../settings.ts';
-import { type Result, worstCosine, worstSqnr, worstTop1 } from '../work.ts';
-import { ErrorBox } from './error-box.tsx';
+import type { ComponentChildren } from 'preact';
+import type { Remedy, Schema, Trial } from 'zeropoint';
+import { bytes, decibels, milliseconds, percent } from '../format.ts';
+import { isCalibrated } from '../settings.ts';
+import { isUntouched, summaryOf } from '../verdict.ts';
+import { type Run, worstCosine, worstSqnr } from '../work.ts';
+import { AnswersView } from './answers-view.tsx';
 import { Findings, LayerChart } from './layer-chart.tsx';
 import { ScrollRegion } from './scroll-region.tsx';
+import { TakeAway } from './take-away.tsx';
+import { Term } from './term.tsx';
 import { TradeoffChart } from './tradeoff-chart.tsx';
-import { TrainingPanel } from './training-panel.tsx';
-
-function save(name: string, data: Blob) {
-  const url = URL.createObjectURL(data);
-  const link = document.createElement('a');
-  link.href = url;
-  link.download = name;
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(url), 60_000);
-}
 
 /** Findings that are shown at once. */
 const mostFindings = 3;
 
-const base = (name: string) => name.replace(/\.onnx$/i, '');
+const headings = {
+  good: 'It answers your samples as before',
+  fair: 'Some answers changed',
+  poor: 'Answers changed: look before you use it',
+  unknown: 'Smaller; its answers are not known',
+} as const;
 
-/** What a file of these settings is called by. */
-function kindOf(settings: Settings): string {
-  if (settings.mode === 'qat' && settings.training) {
-    return `w${settings.training.weightBits}a${settings.training.activationBits}`;
-  }
-  if (isCalibrated(settings)) return 'int8';
-  return settings.mode === 'float16' ? 'float16' : settings.weights;
-}
-
-/** Size, speed and agreement, the layers' errors, and the files to take away. */
+/** What became of the model: in words, then the user's samples, then figures and layers. */
 export function ResultView({
+  run,
   name,
-  original,
+  size,
   digest,
-  result,
   busy,
   schema,
   onPick,
   onRemedy,
-  samples,
-  onBusy,
-  onResult,
+  onKind,
+  demo,
+  training,
 }: {
-  name: string;
-  original: Model;
+  run: Run;
   /** Of the original's file. */
+  name: string;
+  size: number;
   digest: string | undefined;
-  result: Result;
   busy: boolean;
   /** Of the options; undefined while the engine loads. */
   schema: Schema | undefined;
@@ -59,74 +47,146 @@ export function ResultView({
   onRemedy: (remedy: Remedy) => void;
   /** Another point of the trade-off is to be made. */
   onPick: (trial: Trial) => void;
-  samples: SampleSet | undefined;
-  onBusy: (busy: boolean) => void;
-  onResult: (result: Result) => void;
+  /** The answers are of another kind. */
+  onKind: (kind: string) => void;
+  /** Where the model can be tried. */
+  demo?: ComponentChildren;
+  /** Where it can be trained. */
+  training: ComponentChildren;
 }) {
-  const [problem, setProblem] = useState<ZeropointError | undefined>();
-  const { report, comparison, latency, accuracy, settings } = result;
-  const sqnr = worstSqnr(result);
-  const isSame = report.layersQuantized === 0;
-  // What was left as it was agrees with itself: no success.
-  const { word, grade } = isSame
-    ? ({ word: 'Nothing was quantized: this is the original.', grade: 'poor' } as const)
-    : verdict(sqnr);
-  const top1 = worstTop1(result);
-  const cosine = worstCosine(result);
-  const speedup = latency.original / latency.quantized;
-  const attempt = (work: () => Promise<void>) => {
-    setProblem(undefined);
-    work().catch((error: unknown) => setProblem(asError(error)));
-  };
+  const { report, comparison, judgement, settings } = run;
+  const summary = summaryOf(run);
+  const isSame = isUntouched(run);
   return (
     <div class="result" data-testid="result">
-      {isSame && (
-        <p class="warning" role="alert">
-          <strong>Nothing was quantized</strong>: 0 of {report.layers.length}{' '}
-          {report.layers.length === 1 ? 'layer' : 'layers'}. The list of layers above says why; other settings
-          may do more.
+      <section class={`verdict ${summary.grade}`} role={isSame ? 'alert' : undefined}>
+        <p class="verdict-title">
+          {isSame
+            ? `Nothing was quantized: 0 of ${report.layers.length} ${report.layers.length === 1 ? 'layer' : 'layers'}.`
+            : run.synthetic
+              ? 'Smaller; what it answers is not known'
+              : summary.grade === 'good' && judgement?.samples.some(({ change }) => !change.same)
+                ? 'Nearly all answers are as before'
+                : headings[summary.grade]}
         </p>
+        <p class="verdict-change">{summary.change}</p>
+        {summary.answers.map((sentence) => (
+          <p key={sentence} data-testid={sentence.startsWith('Right answers') ? 'right-answers' : undefined}>
+            {sentence}
+          </p>
+        ))}
+        <Bars run={run} />
+      </section>
+      <TakeAway run={run} name={name} size={size} digest={digest} schema={schema} />
+      {demo}
+      {judgement && !isSame && (
+        <section class="wide" aria-labelledby={`answers-${run.id}`}>
+          <h2 id={`answers-${run.id}`}>{run.synthetic ? 'What it makes of noise' : 'Your samples'}</h2>
+          <AnswersView key={run.id} run={run} judgement={judgement} disabled={busy} onKind={onKind} />
+        </section>
       )}
-      <div class="headline">
-        <Compare
-          label="File size"
-          before={bytes(report.sizeBefore)}
-          after={bytes(report.sizeAfter)}
-          share={report.sizeAfter / report.sizeBefore}
-          note={sizeChange(report.sizeBefore, report.sizeAfter)}
-        />
-        {latency.runs > 0 && (
-          <Compare
-            label="Time of one run, here"
-            before={milliseconds(latency.original)}
-            after={milliseconds(latency.quantized)}
-            share={latency.quantized / latency.original}
-            note={speedup >= 1 ? `${times(speedup)} faster` : `${times(1 / speedup)} slower`}
-          />
+      <section class="figures" aria-labelledby={`figures-${run.id}`}>
+        <h2 id={`figures-${run.id}`}>Figures</h2>
+        <Warnings run={run} />
+        <dl class="figure-list">
+          <div>
+            <dt>
+              <Term of="SQNR">SQNR</Term>
+            </dt>
+            <dd>{decibels(worstSqnr(run))}</dd>
+          </div>
+          <div>
+            <dt>
+              <Term of="cosine">Cosine</Term>
+            </dt>
+            <dd>{Number.isNaN(worstCosine(run)) ? '–' : worstCosine(run).toFixed(4)}</dd>
+          </div>
+          <div>
+            <dt>Largest error of a number</dt>
+            <dd>{Math.max(...comparison.outputs.map(({ maxAbs }) => maxAbs || 0)).toPrecision(3)}</dd>
+          </div>
+          <div>
+            <dt>Samples compared</dt>
+            <dd>{comparison.samples}</dd>
+          </div>
+        </dl>
+        {report.repairs.length > 0 && (
+          <ul class="note">
+            {report.repairs.map((sentence) => (
+              <li key={sentence}>{sentence}</li>
+            ))}
+          </ul>
         )}
-        <div class={`agreement ${grade}`}>
-          <span class="fact-label">Agreement with the original</span>
-          <span class="fact-value">{decibels(sqnr)}</span>
-          <span class="fact-note">{word}</span>
-          {accuracy && (
-            <span class="fact-note" data-testid="right-answers">
-              Right answers: {percent(accuracy.quantized)}, the original {percent(accuracy.original)}, of{' '}
-              {accuracy.of}.
-            </span>
+        <TradeoffChart tradeoff={report.tradeoff} disabled={busy} onPick={onPick} />
+        <Trials run={run} />
+      </section>
+      {!isSame && (
+        <section class="wide" aria-labelledby={`layers-${run.id}`}>
+          <h2 id={`layers-${run.id}`}>Where accuracy went</h2>
+          <Findings findings={report.findings.slice(0, mostFindings)} schema={schema} onRemedy={onRemedy} />
+          {report.findings.length > mostFindings && (
+            <details>
+              <summary>{report.findings.length - mostFindings} more that stand out less</summary>
+              <Findings findings={report.findings.slice(mostFindings)} schema={schema} onRemedy={onRemedy} />
+            </details>
           )}
-          <span class="fact-note">
-            {!Number.isNaN(top1) && `Same top answer: ${percent(top1)}. `}Cosine{' '}
-            {Number.isNaN(cosine) ? '–' : cosine.toFixed(4)}, over {comparison.samples}{' '}
-            {comparison.samples === 1 ? 'sample' : 'samples'}.
-          </span>
-        </div>
-      </div>
-      {result.synthetic && isCalibrated(settings) && (
-        <p class="warning">
-          Calibrated on made-up samples: size and speed are real, agreement on your data is not known. Add
-          real samples before you ship it.
-        </p>
+          <LayerChart report={report} schema={schema} onRemedy={onRemedy} />
+        </section>
       )}
+      {isCalibrated(settings) && !isSame && <section class="wide">{training}</section>}
+    </div>
+  );
+}
+
+/** Size and time beside the original's. */
+function Bars({ run: { report, latency } }: { run: Run }) {
+  const rows = [
+    { what: 'Size', before: report.sizeBefore, after: report.sizeAfter, say: bytes },
+    ...(latency.runs > 0
+      ? [
+          {
+            what: 'Time of one run, here',
+            before: latency.original,
+            after: latency.quantized,
+            say: milliseconds,
+          },
+        ]
+      : []),
+  ];
+  return (
+    <dl class="bars">
+      {rows.map(({ what, before, after, say }) => {
+        const most = Math.max(before, after);
+        return (
+          <div key={what}>
+            <dt>{what}</dt>
+            {[
+              ['original', before],
+              ['quantized', after],
+            ].map(([who, value]) => (
+              <dd key={who} class={who as string}>
+                <span
+                  class="bar-line"
+                  style={{ width: `${(100 * (value as number)) / most}%` }}
+                  aria-hidden="true"
+                />
+                <span>
+                  <span class="visually-hidden">{who}: </span>
+                  {say(value as number)}
+                </span>
+              </dd>
+            ))}
+          </div>
+        );
+      })}
+    </dl>
+  );
+}
+
+function Warnings({ run }: { run: Run }) {
+  const { comparison, report } = run;
+  return (
+    <>
       {comparison.outputs
         .filter(({ otherShapes }) => otherShapes > 0)
         .map(({ output, otherShapes }) => (
@@ -136,149 +196,50 @@ export function ResultView({
           </p>
         ))}
       {report.warnings
-        .filter((warning) => !(isSame && warning.startsWith('nothing '))) // said above
+        .filter((warning) => !(isUntouched(run) && warning.startsWith('nothing '))) // said above
         .map((warning) => (
           <p class="warning" key={warning}>
             {warning}
           </p>
         ))}
-      <div class="actions">
-        <button
-          type="button"
-          class="primary"
-          onClick={() =>
-            attempt(async () => {
-              const files = await result.model.toFiles({ name: `${base(name)}.${kindOf(settings)}.onnx` });
-              for (const file of files) save(file.name, await file.blob());
-            })
-          }
-        >
-          {report.files.length > 1
-            ? `Download the model and its weights (${report.files.length} files)`
-            : 'Download the model'}
-        </button>
-        <button
-          type="button"
-          onClick={() =>
-            attempt(async () =>
-              save(
-                `${base(name)}.report.json`,
-                new Blob(
-                  [
-                    JSON.stringify(
-                      { model: name, settings, latency, comparison, accuracy, report },
-                      jsonNumber,
-                      2,
-                    ),
-                  ],
-                  { type: 'application/json' },
-                ),
-              ),
-            )
-          }
-        >
-          Download the report
-        </button>
-        <span class="note">
-          Standard ONNX, {describe(settings)}. {report.layersQuantized} of {report.layers.length} layers
-          quantized. Your original ({bytes(original.size)}) is untouched.
-        </span>
-      </div>
-      {report.repairs.length > 0 && (
-        <ul class="note">
-          {report.repairs.map((sentence) => (
-            <li key={sentence}>{sentence}</li>
-          ))}
-        </ul>
-      )}
-      <TradeoffChart tradeoff={report.tradeoff} disabled={busy} onPick={onPick} />
-      {report.trials.length > 0 && (
-        <details>
-          <summary>What was tried, on samples held out</summary>
-          <ScrollRegion label="Ways that were tried">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">Way</th>
-                  <th scope="col">Agreement</th>
-                  <th scope="col">Weights</th>
-                  <th scope="col">Kept</th>
-                </tr>
-              </thead>
-              <tbody>
-                {report.trials.map((trial) => (
-                  <tr key={trial.what}>
-                    <td>{trial.what}</td>
-                    <td>
-                      {decibels(trial.sqnr)}
-                      {Number.isNaN(trial.accuracy)
-                        ? !Number.isNaN(trial.drop) && `, ${percent(1 - trial.drop)} same answers`
-                        : `, ${percent(trial.accuracy)} right answers`}
-                    </td>
-                    <td>{bytes(trial.weightBytes)}</td>
-                    <td>{trial.kept ? 'yes' : ''}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </ScrollRegion>
-        </details>
-      )}
-      {problem && <ErrorBox error={problem} onClose={() => setProblem(undefined)} />}
-      {isCalibrated(settings) && (
-        <TrainingPanel
-          original={original}
-          digest={digest}
-          result={result}
-          samples={samples}
-          schema={schema}
-          onBusy={onBusy}
-          onResult={onResult}
-        />
-      )}
-      <h3>Where accuracy went</h3>
-      <Findings findings={report.findings.slice(0, mostFindings)} schema={schema} onRemedy={onRemedy} />
-      {report.findings.length > mostFindings && (
-        <details>
-          <summary>{report.findings.length - mostFindings} more that stand out less</summary>
-          <Findings findings={report.findings.slice(mostFindings)} schema={schema} onRemedy={onRemedy} />
-        </details>
-      )}
-      <LayerChart report={report} schema={schema} onRemedy={onRemedy} />
-    </div>
+    </>
   );
 }
 
-/** JSON has no infinities: an exact layer's SQNR is written as a word. */
-const jsonNumber = (_: string, value: unknown) =>
-  typeof value === 'number' && !Number.isFinite(value) ? String(value) : value;
-
-function Compare({
-  label,
-  before,
-  after,
-  share,
-  note,
-}: {
-  label: string;
-  before: string;
-  after: string;
-  share: number;
-  note: string;
-}) {
+function Trials({ run: { report } }: { run: Run }) {
+  if (report.trials.length === 0) return null;
   return (
-    <div class="compare">
-      <span class="fact-label">{label}</span>
-      <span class="pair">
-        <span class="before">{before}</span>
-        <span aria-hidden="true"> → </span>
-        <span class="visually-hidden"> becomes </span>
-        <span class="fact-value">{after}</span>
-      </span>
-      <span class="meter" aria-hidden="true">
-        <span style={{ width: `${Math.min(100, share * 100)}%` }} />
-      </span>
-      <span class="fact-note">{note}</span>
-    </div>
+    <details>
+      <summary>What was tried, on samples held out</summary>
+      <ScrollRegion label="Ways that were tried">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Way</th>
+              <th scope="col">
+                <Term of="agreement">Agreement</Term>
+              </th>
+              <th scope="col">Weights</th>
+              <th scope="col">Kept</th>
+            </tr>
+          </thead>
+          <tbody>
+            {report.trials.map((trial) => (
+              <tr key={trial.what}>
+                <td>{trial.what}</td>
+                <td>
+                  {decibels(trial.sqnr)}
+                  {Number.isNaN(trial.accuracy)
+                    ? !Number.isNaN(trial.drop) && `, ${percent(1 - trial.drop)} same answers`
+                    : `, ${percent(trial.accuracy)} right answers`}
+                </td>
+                <td>{bytes(trial.weightBytes)}</td>
+                <td>{trial.kept ? 'yes' : ''}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </ScrollRegion>
+    </details>
   );
 }

@@ -1,115 +1,36 @@
-import { useEffect, useState } from 'preact/hooks';
-import { type ImageOptions, type ImagePreset, imagePresets, type Model } from 'zeropoint';
+import { useEffect, useMemo, useState } from 'preact/hooks';
+import type { ImageOptions, ImagePreset, Model, ZeropointError } from 'zeropoint';
 import type { Demo } from '../demos/demo.ts';
-import {
-  asError,
-  checkFiles,
-  type FileCheck,
-  fileSet,
-  isImage,
-  isLabels,
-  labelsFor,
-  openDims,
-  type SampleSet,
-  syntheticSet,
-} from '../sample-set.ts';
+import type { Source } from '../kept.ts';
+import { isImage } from '../samples/picture.ts';
+import type { Entry } from '../samples/prepare.ts';
+import { presets, presetTitles, rangeOf, ranges, takesImages, whole } from '../samples/preprocessing.ts';
+import { counted } from '../samples/sample-set.ts';
+import type { Samples } from '../use-samples.ts';
 import { DropZone } from './drop-zone.tsx';
+import { Term } from './term.tsx';
 
-type Kind = 'demo' | 'files' | 'synthetic';
+/** Pictures beyond this are not shown at once. */
+const mostShown = 60;
 
-/** A preset that goes with an input: what most models with such an input were trained with. */
-function guess(model: Model): ImageOptions {
-  const dims = model.inputs[0]?.dims;
-  if (dims?.length !== 4) return { preset: 'unit' };
-  if (dims[2] === 48) return { preset: 'ppocr-rec' };
-  return { preset: dims[1] === 3 ? 'imagenet' : dims[3] === 3 ? 'imagenet-tf' : 'unit' };
-}
-
-/** Where samples come from: the demo, the user's files, or nowhere. Tells the page through onChange. */
+/** Where samples come from: the demo, the user's files, or nowhere. */
 export function SamplesPanel({
+  samples,
   model,
   demo,
   disabled,
-  onChange,
+  onFiles,
+  onClear,
 }: {
+  samples: Samples;
   model: Model;
   demo: Demo | undefined;
   disabled: boolean;
-  onChange: (samples: SampleSet | undefined) => void;
+  onFiles: (files: File[]) => void;
+  onClear: () => void;
 }) {
-  const [kind, setKind] = useState<Kind>(demo ? 'demo' : 'files');
-  const [files, setFiles] = useState<File[]>([]);
-  const [checks, setChecks] = useState<FileCheck[]>([]);
-  const [image, setImage] = useState<ImageOptions>(() => guess(model));
-  const [size, setSize] = useState('');
-  const [dims, setDims] = useState(() => openDims(model.inputs));
-  const [labelFile, setLabelFile] = useState<File | undefined>();
-  const [told, setTold] = useState<{ of: FileCheck[]; labels?: readonly number[]; problem?: string }>();
-  const labels = told?.of === checks ? told.labels : undefined;
-  const [busy, setBusy] = useState(false);
-
-  const options: ImageOptions = { ...image, ...parseSize(size) };
-  const key = JSON.stringify(options);
-
-  useEffect(() => {
-    if (kind === 'demo' && demo) {
-      onChange({
-        label: demo.samplesLabel,
-        synthetic: false,
-        count: demo.sampleCount,
-        identity: JSON.stringify(['demo', demo.id]),
-        labels: demo.labels,
-        test: demo.test?.(model),
-        feeds: (limit = demo.sampleCount) => demo.samples(model, Math.min(limit, demo.sampleCount)),
-      });
-    } else if (kind === 'synthetic') {
-      onChange(syntheticSet(model, dims));
-    } else {
-      onChange(fileSet(checks, model, options, labels));
-    }
-  }, [kind, checks, labels, dims, model, demo]);
-
-  useEffect(() => {
-    if (files.length === 0) return;
-    let current = true;
-    setBusy(true);
-    checkFiles(files, model, options).then((found) => {
-      if (!current) return;
-      setBusy(false);
-      setChecks((before) => {
-        for (const { preview } of before) if (preview) URL.revokeObjectURL(preview);
-        return found;
-      });
-    });
-    return () => {
-      current = false;
-    };
-  }, [files, key, model]);
-
-  // Labels are those of the samples that there are.
-  useEffect(() => {
-    setTold(undefined);
-    if (!labelFile || checks.length === 0) return;
-    let current = true;
-    labelsFor(labelFile, checks).then(
-      (labels) => current && setTold({ of: checks, labels }),
-      (error) => current && setTold({ of: checks, problem: asError(error).message }),
-    );
-    return () => {
-      current = false;
-    };
-  }, [labelFile, checks]);
-
-  const add = (added: readonly File[]) => {
-    const classes = added.find(isLabels);
-    if (classes) setLabelFile(classes);
-    setFiles((before) => [...before, ...added.filter((file) => !isLabels(file))]);
-  };
-
-  const bad = checks.filter(({ error }) => error);
-  const good = checks.reduce((sum, { samples }) => sum + samples, 0);
-  const kinds: [Kind, string][] = [
-    ...(demo ? ([['demo', demo.samplesLabel]] as [Kind, string][]) : []),
+  const kinds: [Source, string][] = [
+    ...(demo ? ([['demo', demo.samplesLabel]] as [Source, string][]) : []),
     ['files', 'Your files'],
     ['synthetic', 'Made-up samples'],
   ];
@@ -118,190 +39,438 @@ export function SamplesPanel({
       <fieldset class="segments" disabled={disabled}>
         <legend class="visually-hidden">Where samples come from</legend>
         {kinds.map(([value, label]) => (
-          <label key={value} class={kind === value ? 'on' : ''}>
-            <input type="radio" name="samples" checked={kind === value} onChange={() => setKind(value)} />
+          <label key={value} class={samples.source === value ? 'on' : ''}>
+            <input
+              type="radio"
+              name="samples"
+              checked={samples.source === value}
+              onChange={() => samples.setSource(value)}
+            />
             {label}
           </label>
         ))}
       </fieldset>
-      {kind === 'demo' && <p class="note">{demo?.samplesNote}</p>}
-      {kind === 'files' && (
-        <>
-          <DropZone
-            label="Choose sample files"
-            accept="image/*,.npy,.npz,.wav,.csv,.tsv,.txt"
-            multiple
-            disabled={disabled}
-            onFiles={add}
-          >
-            <p>
-              Drop images, .npy, .npz or .wav files, or a folder of them: 16 to 64 that look like real use. A
-              .csv or .txt file among them says which answers are right.
-            </p>
-          </DropZone>
-          {(files.some(isImage) || files.length === 0) && (
-            <div class="fields">
-              <label>
-                Images are prepared as
-                <select
-                  value={image.preset ?? 'unit'}
-                  disabled={disabled}
-                  onChange={(event) => setImage({ preset: event.currentTarget.value as ImagePreset })}
-                >
-                  {Object.keys(imagePresets).map((name) => (
-                    <option key={name} value={name}>
-                      {presetNames[name] ?? name}
-                    </option>
-                  ))}
-                </select>
-              </label>
-              <label>
-                Height × width
-                <input
-                  type="text"
-                  placeholder="from the model"
-                  value={size}
-                  disabled={disabled}
-                  onInput={(event) => setSize(event.currentTarget.value)}
-                />
-              </label>
-              <label>
-                Channels
-                <select
-                  value={image.channels ?? ''}
-                  disabled={disabled}
-                  onChange={(event) => {
-                    const { channels: _, ...rest } = image;
-                    const value = event.currentTarget.value as '' | 'rgb' | 'bgr' | 'gray';
-                    setImage(value ? { ...rest, channels: value } : rest);
-                  }}
-                >
-                  <option value="">as the preset says</option>
-                  <option value="rgb">RGB</option>
-                  <option value="bgr">BGR</option>
-                  <option value="gray">grey</option>
-                </select>
-              </label>
-            </div>
-          )}
-          {files.length > 0 && (
-            <div class="file-list" aria-live="polite">
-              <p>
-                {busy
-                  ? 'Reading the files…'
-                  : `${counted(good, 'sample')} from ${counted(checks.length - bad.length, 'file')}.`}{' '}
-                <button
-                  type="button"
-                  class="link"
-                  disabled={disabled}
-                  onClick={() => {
-                    setFiles([]);
-                    setChecks([]);
-                    setLabelFile(undefined);
-                  }}
-                >
-                  Remove all
-                </button>
-              </p>
-              {good > 0 && (
-                <div class="actions">
-                  <label class="file-button">
-                    {labelFile ? 'Other right answers' : 'Add right answers'}
-                    <input
-                      type="file"
-                      accept=".txt,.csv,.tsv,.npy"
-                      disabled={disabled}
-                      onChange={(event) => {
-                        setLabelFile(event.currentTarget.files?.[0] ?? labelFile);
-                        event.currentTarget.value = '';
-                      }}
-                    />
-                  </label>
-                  {told?.problem ? (
-                    <span class="problem">{told.problem}.</span>
-                  ) : (
-                    <span class="note" data-testid="labels">
-                      {labels
-                        ? `${counted(labels.length, 'right answer')} from ${labelFile?.name}.`
-                        : 'Optional: the class of each sample, a number a line, or NAME,CLASS. Then right answers are counted.'}
-                    </span>
-                  )}
-                </div>
-              )}
-              <div class="previews">
-                {checks
-                  .filter(({ preview }) => preview)
-                  .map(({ file, preview }) => (
-                    <img key={file.name} src={preview} alt={file.name} title={file.name} />
-                  ))}
-              </div>
-              {bad.length > 0 && (
-                <div class="error" role="alert">
-                  <p>
-                    <strong>
-                      {bad.length} {bad.length === 1 ? 'file does' : 'files do'} not fit the model and{' '}
-                      {bad.length === 1 ? 'is' : 'are'} left out:
-                    </strong>
-                  </p>
-                  <ul>
-                    {bad.slice(0, 6).map(({ file, error }) => (
-                      <li key={file.name}>{error?.message}</li>
-                    ))}
-                    {bad.length > 6 && <li>and {bad.length - 6} more</li>}
-                  </ul>
-                </div>
-              )}
-            </div>
-          )}
-        </>
+      {samples.source === 'demo' && <p class="note">{demo?.samplesNote}</p>}
+      {samples.source === 'files' && (
+        <Files samples={samples} model={model} disabled={disabled} onFiles={onFiles} onClear={onClear} />
       )}
-      {kind === 'synthetic' && (
-        <>
-          <p class="note">
-            Random numbers show how fast and small the model gets, not how accurate: ranges found on noise are
-            not those of your data. Good for weight-only quantization and for a first try.
-          </p>
-          {Object.keys(dims).length > 0 && (
-            <div class="fields">
-              {Object.entries(dims).map(([name, value]) => (
-                <label key={name}>
-                  <span>
-                    Size of <code>{name}</code>
-                  </span>
-                  <input
-                    type="number"
-                    min="1"
-                    max="4096"
-                    value={value}
-                    disabled={disabled}
-                    onInput={(event) => {
-                      const next = Number(event.currentTarget.value);
-                      if (Number.isInteger(next) && next > 0) setDims({ ...dims, [name]: next });
-                    }}
-                  />
-                </label>
-              ))}
+      {samples.source === 'synthetic' && <MadeUp samples={samples} disabled={disabled} />}
+    </div>
+  );
+}
+
+function Files({
+  samples,
+  model,
+  disabled,
+  onFiles,
+  onClear,
+}: {
+  samples: Samples;
+  model: Model;
+  disabled: boolean;
+  onFiles: (files: File[]) => void;
+  onClear: () => void;
+}) {
+  const { files, entries, done, isPreparing } = samples;
+  const bad = entries.filter(
+    (entry): entry is Entry & { error: ZeropointError } => entry?.error !== undefined,
+  );
+  const good = entries.reduce((sum, entry) => sum + (entry?.count ?? 0), 0);
+  const hasImages = files.some(isImage) || (files.length === 0 && takesImages(model.inputs));
+  return (
+    <>
+      <DropZone
+        label="Choose sample files"
+        accept="image/*,.npy,.npz,.wav,.csv,.tsv,.txt,.zip"
+        multiple
+        disabled={disabled}
+        folderLabel="Choose a folder of samples"
+        onFiles={onFiles}
+      >
+        <p>
+          Drop images, .npy, .npz or .wav files, a folder or a zip of them: 16 to 64 that look like real use.
+          A .csv or .txt file among them says which answers are right.
+        </p>
+      </DropZone>
+      {hasImages && <Preparing samples={samples} disabled={disabled} />}
+      {files.length > 0 && (
+        <div class="file-list">
+          <div class="actions">
+            <p aria-live="polite">
+              {isPreparing
+                ? `Preparing the files: ${done} of ${files.length}…`
+                : `${counted(good, 'sample')} from ${counted(entries.length - bad.length, 'file')}.`}
+            </p>
+            <button type="button" class="quiet" disabled={disabled} onClick={onClear}>
+              Remove all
+            </button>
+          </div>
+          {bad.length > 0 && !isPreparing && (
+            <div class="error" role="alert">
+              <p>
+                <strong>
+                  {bad.length} {bad.length === 1 ? 'file does' : 'files do'} not fit the model and{' '}
+                  {bad.length === 1 ? 'is' : 'are'} left out:
+                </strong>
+              </p>
+              <ul>
+                {bad.slice(0, 6).map(({ file, error }) => (
+                  <li key={file.name}>{error.message}</li>
+                ))}
+                {bad.length > 6 && <li>and {bad.length - 6} more</li>}
+              </ul>
             </div>
           )}
-        </>
+          {good > 0 && <LabelsRow samples={samples} disabled={disabled} />}
+          <Grid samples={samples} />
+        </div>
+      )}
+    </>
+  );
+}
+
+/** The samples as the network sees them. */
+function Grid({ samples }: { samples: Samples }) {
+  const { entries, labels } = samples;
+  const shown = entries.slice(0, mostShown).filter((entry) => entry?.picture);
+  if (shown.length === 0) return null;
+  let index = 0;
+  const firsts = new Map<Entry, number>();
+  for (const entry of entries) {
+    if (!entry) continue;
+    firsts.set(entry, index);
+    index += entry.count;
+  }
+  return (
+    <>
+      <p class="note">As the network sees them:</p>
+      <ul class="grid">
+        {shown.map((entry) => {
+          if (!entry) return null;
+          const label = labels?.of[firsts.get(entry) ?? -1];
+          return (
+            <li key={`${entry.file.name} ${firsts.get(entry)}`}>
+              <Picture blob={entry.picture} alt={entry.file.name} />
+              <span class="name">{entry.file.name}</span>
+              {label !== undefined && <span class="chip">{labels?.names[label] ?? `class ${label}`}</span>}
+            </li>
+          );
+        })}
+      </ul>
+      {entries.length > mostShown && <p class="note">and {entries.length - mostShown} more.</p>}
+    </>
+  );
+}
+
+/** An address for a picture, as long as it is shown. */
+export function usePicture(blob: Blob | undefined): string | undefined {
+  const url = useMemo(() => blob && URL.createObjectURL(blob), [blob]);
+  useEffect(() => () => url && URL.revokeObjectURL(url), [url]);
+  return url;
+}
+
+function Picture({ blob, alt }: { blob: Blob | undefined; alt: string }) {
+  const url = usePicture(blob);
+  return url ? <img src={url} alt={alt} loading="lazy" decoding="async" /> : null;
+}
+
+/** How images become tensors: a guess, in chips that can be changed. */
+function Preparing({ samples, disabled }: { samples: Samples; disabled: boolean }) {
+  const { image, guess, setImage } = samples;
+  const isGuess = JSON.stringify(image) === JSON.stringify(guess.image);
+  const { resize = 'stretch', channels = 'rgb', mean = 0, std = 1 } = whole(image);
+  const range = rangeOf(image) ?? 'own';
+  const set = (change: ImageOptions) => setImage({ ...image, ...change });
+  const numbers = (value: number | readonly number[]) =>
+    [value]
+      .flat()
+      .map((n) => Number(n.toPrecision(4)))
+      .join(', ');
+  return (
+    <fieldset class="preparing" disabled={disabled}>
+      <legend class="label">How images are prepared</legend>
+      <p class="note" data-testid="guess">
+        {isGuess ? (
+          <>
+            Guessed: <strong>{presetTitles[guess.image.preset ?? 'unit']}</strong>, because {guess.because}.{' '}
+            {!guess.sure && 'Look at this first: wrong numbers make every answer wrong.'}
+          </>
+        ) : (
+          <>
+            As you chose.{' '}
+            <button type="button" class="link" onClick={() => setImage(guess.image)}>
+              Back to the guess
+            </button>
+          </>
+        )}
+      </p>
+      <div class="chip-fields">
+        <label>
+          Images are prepared as
+          <select
+            value={image.preset ?? 'unit'}
+            onChange={(event) => setImage({ preset: event.currentTarget.value as ImagePreset })}
+          >
+            {presets.map((name) => (
+              <option key={name} value={name}>
+                {presetTitles[name]}
+              </option>
+            ))}
+          </select>
+        </label>
+        <TextField
+          label="Height × width"
+          value={image.size === undefined ? '' : [image.size].flat().join(' × ')}
+          placeholder="from the model"
+          read={parseSize}
+          onChange={(size) => set({ size })}
+        />
+        <label>
+          Fit
+          <select
+            value={resize}
+            onChange={(event) => set({ resize: event.currentTarget.value as ImageOptions['resize'] })}
+          >
+            <option value="stretch">stretched</option>
+            <option value="cover">cut out of the middle</option>
+            <option value="contain">whole, with borders</option>
+            <option value="fit-height">to the height</option>
+          </select>
+        </label>
+        <label>
+          Numbers
+          <select
+            value={range}
+            onChange={(event) => {
+              const found = ranges.find(({ id }) => id === event.currentTarget.value);
+              if (found) set(found.image);
+            }}
+          >
+            {ranges.map(({ id, title }) => (
+              <option key={id} value={id}>
+                {title}
+              </option>
+            ))}
+            {range === 'own' && <option value="own">of your own</option>}
+          </select>
+        </label>
+        <TextField
+          label="Mean"
+          value={numbers(mean)}
+          read={parseNumbers}
+          onChange={(mean) => set({ mean: mean ?? 0 })}
+        />
+        <TextField
+          label="Deviation"
+          value={numbers(std)}
+          read={(text) => {
+            const found = parseNumbers(text);
+            if (found && [found].flat().includes(0)) throw new Error('0 cannot be divided by');
+            return found;
+          }}
+          onChange={(std) => set({ std: std ?? 1 })}
+        />
+        <label>
+          Channels
+          <select
+            value={channels}
+            onChange={(event) => set({ channels: event.currentTarget.value as ImageOptions['channels'] })}
+          >
+            <option value="rgb">RGB</option>
+            <option value="bgr">BGR</option>
+            <option value="gray">grey</option>
+          </select>
+        </label>
+      </div>
+    </fieldset>
+  );
+}
+
+function parseSize(text: string): readonly [number, number] | undefined {
+  if (text.trim() === '') return undefined;
+  const found = /^\s*(\d{1,5})\s*(?:[x×,]\s*(\d{1,5}))?\s*$/.exec(text);
+  const [height, width] = [Number(found?.[1]), Number(found?.[2] ?? found?.[1])];
+  if (!found || height < 1 || width < 1) throw new Error('as in 224, or 48 × 192');
+  return [height, width];
+}
+
+function parseNumbers(text: string): number | number[] | undefined {
+  if (text.trim() === '') return undefined;
+  const found = text
+    .split(/[,;\s]+/)
+    .filter(Boolean)
+    .map(Number);
+  if (found.some(Number.isNaN) || (found.length !== 1 && found.length !== 3)) {
+    throw new Error('one number, or three');
+  }
+  return found.length === 1 ? (found[0] as number) : found;
+}
+
+/** A text that counts when it is left, if it can be read. */
+function TextField<T>({
+  label,
+  value,
+  placeholder,
+  read,
+  onChange,
+}: {
+  label: string;
+  value: string;
+  placeholder?: string;
+  read: (text: string) => T | undefined;
+  onChange: (value: T | undefined) => void;
+}) {
+  const [problem, setProblem] = useState('');
+  return (
+    <label>
+      {label}
+      <input
+        type="text"
+        key={value}
+        defaultValue={value}
+        placeholder={placeholder}
+        aria-invalid={problem !== ''}
+        onChange={(event) => {
+          try {
+            const found = read(event.currentTarget.value);
+            setProblem('');
+            onChange(found);
+          } catch (error) {
+            setProblem((error as Error).message);
+          }
+        }}
+      />
+      {problem && <span class="problem">{problem}</span>}
+    </label>
+  );
+}
+
+/** Right answers: the file, and which of its columns says what. */
+function LabelsRow({ samples, disabled }: { samples: Samples; disabled: boolean }) {
+  const { labelFile, labels, labelProblem, table, columns, setColumns } = samples;
+  const known = labels?.of.filter((label) => label !== undefined).length ?? 0;
+  return (
+    <div class="labels-row">
+      <div class="actions">
+        <label class="file-button">
+          {labelFile ? 'Other right answers' : 'Add right answers'}
+          <input
+            type="file"
+            accept=".txt,.csv,.tsv"
+            disabled={disabled}
+            onChange={(event) => {
+              samples.setLabelFile(event.currentTarget.files?.[0] ?? labelFile);
+              event.currentTarget.value = '';
+            }}
+          />
+        </label>
+        {labelProblem ? (
+          <span class="problem" role="alert">
+            {labelFile?.name}: {labelProblem}.
+          </span>
+        ) : (
+          <span class="note" data-testid="labels">
+            {labels
+              ? `${counted(known, 'right answer')} from ${labelFile?.name}${
+                  known < labels.of.length ? `, for ${known} of ${labels.of.length} samples` : ''
+                }.`
+              : 'Optional: a table with the class of each sample, as in file,label,name. Then right answers are counted.'}
+          </span>
+        )}
+      </div>
+      {table && columns && table.columns.length > 1 && (
+        <fieldset class="chip-fields" disabled={disabled}>
+          <legend class="visually-hidden">Columns of the right answers</legend>
+          <Column
+            label="Files are in"
+            columns={table.columns}
+            value={columns.file}
+            none="no column: in their order"
+            onChange={(file) => setColumns({ ...columns, file })}
+          />
+          <Column
+            label="Classes are in"
+            columns={table.columns}
+            value={columns.label}
+            onChange={(label) => setColumns({ ...columns, label: label ?? 0 })}
+          />
+          <Column
+            label="Their names are in"
+            columns={table.columns}
+            value={columns.name}
+            none="no column"
+            onChange={(name) => setColumns({ ...columns, name })}
+          />
+        </fieldset>
       )}
     </div>
   );
 }
 
-const counted = (count: number, what: string) => `${count} ${what}${count === 1 ? '' : 's'}`;
+function Column({
+  label,
+  columns,
+  value,
+  none,
+  onChange,
+}: {
+  label: string;
+  columns: readonly string[];
+  value: number | undefined;
+  none?: string;
+  onChange: (column: number | undefined) => void;
+}) {
+  return (
+    <label>
+      {label}
+      <select
+        value={value ?? ''}
+        onChange={({ currentTarget: { value: chosen } }) =>
+          onChange(chosen === '' ? undefined : Number(chosen))
+        }
+      >
+        {none && <option value="">{none}</option>}
+        {columns.map((name, index) => (
+          <option key={index} value={index}>
+            {name}
+          </option>
+        ))}
+      </select>
+    </label>
+  );
+}
 
-const presetNames: Record<string, string> = {
-  unit: '0 to 1',
-  imagenet: 'ImageNet (torchvision)',
-  'imagenet-tf': 'ImageNet, -1 to 1 (TensorFlow)',
-  'ppocr-det': 'PP-OCR detection',
-  'ppocr-rec': 'PP-OCR recognition',
-  'ppocr-cls': 'PP-OCR angle',
-};
-
-function parseSize(text: string): { size?: [number, number] } {
-  const found = /^\s*(\d+)\s*(?:[x×,]\s*(\d+))?\s*$/.exec(text);
-  if (!found) return {};
-  return { size: [Number(found[1]), Number(found[2] ?? found[1])] };
+function MadeUp({ samples, disabled }: { samples: Samples; disabled: boolean }) {
+  const { dims, setDims } = samples;
+  return (
+    <>
+      <p class="warning">
+        Random numbers show how small and how fast the model gets. They say nothing of its answers to real
+        inputs: <Term of="range">ranges</Term> found on noise are not those of your data.
+      </p>
+      {Object.keys(dims).length > 0 && (
+        <div class="fields">
+          {Object.entries(dims).map(([name, value]) => (
+            <label key={name}>
+              <span>
+                Size of <code>{name}</code>
+              </span>
+              <input
+                type="number"
+                min="1"
+                max="4096"
+                value={value}
+                disabled={disabled}
+                onInput={(event) => {
+                  const next = Number(event.currentTarget.value);
+                  if (Number.isInteger(next) && next > 0) setDims({ ...dims, [name]: next });
+                }}
+              />
+            </label>
+          ))}
+        </div>
+      )}
+    </>
+  );
 }

@@ -17,11 +17,14 @@ export function SettingsPanel({
   settings,
   choices,
   disabled,
+  sizes,
   onChange,
 }: {
   settings: Settings;
   choices: Choices | undefined;
   disabled: boolean;
+  /** What each goal would make of the model, by its id, in words. */
+  sizes: Readonly<Record<string, string>>;
   onChange: (settings: Settings) => void;
 }) {
   const goal = goalOf(settings);
@@ -33,12 +36,13 @@ export function SettingsPanel({
   return (
     <div class="settings">
       <fieldset class="goals" disabled={disabled}>
-        <legend class="visually-hidden">What matters most</legend>
+        <legend class="visually-hidden">What becomes of the numbers</legend>
         {goals.map((each) => (
           <label key={each.id} class={`goal ${goal === each.id ? 'on' : ''}`}>
             <input type="radio" name="goal" checked={goal === each.id} onChange={() => set(each.settings)} />
             <strong>{each.title}</strong>
-            <span>{each.summary}</span>
+            <span class="summary">{each.summary}</span>
+            {sizes[each.id] && <span class="chip goal-size">{sizes[each.id]}</span>}
           </label>
         ))}
       </fieldset>

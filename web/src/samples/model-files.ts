@@ -16,6 +16,13 @@ const isZip = async (file: File): Promise<boolean> => {
   return a === 0x50 && b === 0x4b && c === 3;
 };
 
+/** Files out of a zip have no type of their own. */
+function typeOf(name: string): string {
+  const [, extension = ''] = /\.(\w+)$/.exec(name.toLowerCase()) ?? [];
+  const type = extension === 'jpg' ? 'jpeg' : extension;
+  return ['jpeg', 'png', 'webp', 'avif', 'gif', 'bmp'].includes(type) ? `image/${type}` : '';
+}
+
 async function unpacked(file: File): Promise<File[]> {
   const { unzip } = await import('fflate');
   const bytes = new Uint8Array(await file.arrayBuffer());
@@ -45,27 +52,45 @@ async function unpacked(file: File): Promise<File[]> {
       refuse(error);
     }
   });
-  return Object.entries(entries).map(
-    ([name, data]) => new File([data as Uint8Array<ArrayBuffer>], name.slice(name.lastIndexOf('/') + 1)),
-  );
+  return Object.entries(entries).map(([path, data]) => {
+    const name = path.slice(path.lastIndexOf('/') + 1);
+    return new File([data as Uint8Array<ArrayBuffer>], name, { type: typeOf(name) });
+  });
+}
+
+/** The files, with those in zips in place of these. Arrays of numpy are zips too (.npz), and stay as they are. */
+export async function unpackedAll(chosen: readonly File[]): Promise<File[]> {
+  const files: File[] = [];
+  for (const file of chosen) {
+    const isPacked = !/\.(onnx|npz)$/i.test(file.name) && (await isZip(file));
+    if (!isPacked) {
+      files.push(file);
+      continue;
+    }
+    const inside = await unpacked(file);
+    if (inside.length === 0)
+      throw new ZeropointError('io', `${file.name} holds no file`, { file: file.name });
+    files.push(...inside);
+  }
+  return files;
 }
 
 /** The model among files: the only .onnx, or of several the one that is called model.onnx. */
-export async function modelAmong(chosen: readonly File[]): Promise<ModelFiles> {
-  const [first, ...rest] = chosen;
+export async function modelAmong(files: readonly File[]): Promise<ModelFiles> {
+  const [first] = files;
   if (!first) throw new ZeropointError('invalid-argument', 'no file was chosen');
-  const isPacked = rest.length === 0 && !/\.onnx$/i.test(first.name) && (await isZip(first));
-  const files = isPacked ? await unpacked(first) : [...chosen];
   const models = files.filter(({ name }) => /\.onnx$/i.test(name));
   const file =
     models.length > 1
       ? models.find(({ name }) => name === 'model.onnx')
-      : (models[0] ?? (isPacked ? undefined : first));
+      : (models[0] ?? (files.length === 1 ? first : undefined));
   if (!file) {
     const names = models.map(({ name }) => name).join(', ');
     throw new ZeropointError(
       'invalid-argument',
-      models.length > 1 ? `these are several models: ${names}` : `${first.name} holds no .onnx file`,
+      models.length > 1
+        ? `these are several models: ${names}`
+        : `there is no .onnx file among these ${files.length}`,
       {
         hint:
           models.length > 1

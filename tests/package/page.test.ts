@@ -1,0 +1,157 @@
+// What the page decides without a browser: labels out of tables, how images are prepared, words for a result, addresses.
+import { describe, expect, test } from 'vitest';
+import { Judge } from '../../web/src/answers/index.ts';
+import { hashOf, routeOf } from '../../web/src/route.ts';
+import { guessColumns, labelsFrom, tableOf } from '../../web/src/samples/labels.ts';
+import { guessPreparation } from '../../web/src/samples/preprocessing.ts';
+import { understand } from '../../web/src/samples/understood.ts';
+import { goals } from '../../web/src/settings.ts';
+import { summaryOf } from '../../web/src/verdict.ts';
+
+const file = (name: string, text = '', type = '') => new File([text], name, { type });
+
+describe('labels', () => {
+  const files = ['a.jpg', 'b.jpg', 'c.jpg'];
+  const read = async (text: string) => {
+    const table = await tableOf(file('labels.csv', text));
+    return { table, columns: guessColumns(table, files) };
+  };
+
+  test('file, label and name are found by what is in them, whatever their order', async () => {
+    for (const text of [
+      'file,label,name\nx/a.jpg,3,cat\nx/b.jpg,5,dog\nx/c.jpg,3,cat\n',
+      'a.jpg;3;cat\nb.jpg;5;dog\nc.jpg;3;cat\n',
+      'name\tfile\tlabel\ncat\ta.jpg\t3\ndog\tb.jpg\t5\ncat\tc.jpg\t3\n',
+      'file,label,name\n"a.jpg",3,"cat"\n"b.jpg",5,"dog"\n"c.jpg",3,"cat"\n',
+    ]) {
+      const { table, columns } = await read(text);
+      expect(labelsFrom(table, columns, files), text).toEqual({
+        of: [3, 5, 3],
+        names: { 3: 'cat', 5: 'dog' },
+      });
+    }
+  });
+
+  test('a class in each line is for the samples in their order', async () => {
+    const { table, columns } = await read('3\n5\n0\n');
+    expect(labelsFrom(table, columns, files)).toEqual({ of: [3, 5, 0], names: {} });
+    expect(labelsFrom(table, columns, ['a.jpg'])).toMatch(/^it says 3 classes, and there are 1 samples/);
+  });
+
+  test('samples without a row have no label; rows for none of them are an error', async () => {
+    const { table, columns } = await read('file,label\nb.jpg,5\n');
+    expect(labelsFrom(table, columns, files)).toEqual({ of: [undefined, 5, undefined], names: {} });
+    expect(labelsFrom(table, columns, ['z.jpg'])).toMatch(/names one of the samples/);
+    expect(labelsFrom(table, { ...columns, label: 0 }, files)).toMatch(/“b\.jpg” in “file” is no number/);
+  });
+});
+
+describe('how images are prepared is guessed, with a reason', () => {
+  const value = (dims: (number | string)[], name = 'x') => ({ name, type: 'float32' as const, dims });
+  const guess = (name: string, input: (number | string)[], ...outputs: (number | string)[][]) =>
+    guessPreparation({ inputs: [value(input)], outputs: outputs.map((dims) => value(dims)) } as never, name);
+  const cases: [string, (number | string)[], (number | string)[][], string, boolean][] = [
+    ['ch_PP-OCRv4_det_infer.onnx', ['n', 3, 'h', 'w'], [['n', 1, 'h', 'w']], 'ppocr-det', true],
+    ['ch_ppocr_mobile_v2.0_cls_infer.onnx', ['n', 3, 'h', 'w'], [['n', 2]], 'ppocr-cls', true],
+    ['rec.onnx', [1, 3, 48, 'w'], [[1, 't', 6625]], 'ppocr-rec', false],
+    ['mobilenet.onnx', [1, 3, 224, 224], [[1, 1000]], 'imagenet', true],
+    ['efficientnet.onnx', [1, 224, 224, 3], [[1, 1000]], 'imagenet-tf', true],
+    ['unknown.onnx', [1, 3, 64, 64], [[1, 7]], 'unit', false],
+  ];
+  for (const [name, input, outputs, preset, sure] of cases) {
+    test(name, () => {
+      const found = guess(name, input, ...outputs);
+      expect(found).toMatchObject({ image: { preset }, sure });
+      expect(found.because).not.toBe('');
+    });
+  }
+});
+
+describe('words for a result', () => {
+  const output = (data: number[]) => ({
+    input: [1],
+    outputs: [{ name: 'y', dims: [1, data.length], data: Float32Array.from(data) }],
+  });
+  const judgementOf = (...pairs: [number[], number[]][]) => {
+    const judge = new Judge();
+    for (const [a, b] of pairs) judge.add(output(a), output(b));
+    return judge.judgement();
+  };
+  const run = (change: object) =>
+    summaryOf({
+      report: { layersQuantized: 3, sizeBefore: 4000, sizeAfter: 1000 },
+      latency: { original: 10, quantized: 5, runs: 9 },
+      accuracy: undefined,
+      judgement: judgementOf([
+        [0.1, 0.9],
+        [0.1, 0.9],
+      ]),
+      synthetic: false,
+      ...change,
+    } as never);
+
+  test('size and speed, then the answers, and always the worst error', () => {
+    expect(run({})).toMatchObject({
+      grade: 'good',
+      change: '4.0 KB became 1.0 KB: 4.00× smaller, 2.00× faster.',
+      answers: ['The one answer is the same.', 'The largest change of a share is 0.0 %.'],
+    });
+  });
+
+  test('what was not quantized, and what made-up samples say, is no success', () => {
+    expect(run({ report: { layersQuantized: 0, sizeBefore: 1, sizeAfter: 1 } }).grade).toBe('poor');
+    const synthetic = run({ synthetic: true });
+    expect(synthetic.grade).toBe('unknown');
+    expect(synthetic.answers.join()).toMatch(/made up/);
+    expect(synthetic.answers.join()).not.toMatch(/same/);
+  });
+
+  test('lost right answers are no good, however alike the answers are', () => {
+    const accuracy = { original: 0.98, quantized: 0.9, of: 'your samples' };
+    expect(run({ accuracy })).toMatchObject({ grade: 'poor', short: '90.0 % right' });
+    expect(run({ accuracy }).answers[0]).toBe('Right answers: 90.0 %, the original 98.0 %, of your samples.');
+    expect(run({ accuracy: { ...accuracy, quantized: 0.96 } }).grade).toBe('fair');
+    // Answers that changed from wrong to right are nothing poor.
+    const changed = judgementOf([
+      [0.4, 0.6],
+      [0.6, 0.4],
+    ]);
+    expect(run({ judgement: changed }).grade).toBe('poor');
+    expect(run({ judgement: changed, accuracy: { ...accuracy, quantized: 0.99 } }).grade).toBe('fair');
+  });
+});
+
+test('goals are named for what they do', () => {
+  for (const { title } of goals) expect(title).toMatch(/\d+-bit (integers|floats|weights)/);
+  expect(new Set(goals.map(({ title }) => title)).size).toBe(goals.length);
+});
+
+test('what was dropped is told apart', async () => {
+  const model = file('net.onnx');
+  const weights = file('net.onnx_data');
+  const photos = [file('a.jpg', '', 'image/jpeg'), file('b.png')];
+  const understood = await understand(
+    [model, weights, ...photos, file('labels.csv'), file('.DS_Store')],
+    true,
+  );
+  expect(understood.model).toMatchObject({ name: 'net.onnx', others: [weights] });
+  expect(understood.samples).toEqual(photos);
+  expect(understood.sentence).toBe(
+    '1 model with 1 file of weights, 2 photographs, right answers in labels.csv.',
+  );
+  expect(await understand([photos[0] as File, file('notes.docx')], false)).toMatchObject({
+    model: undefined,
+    sentence: '1 photograph, 1 file that this page does not know.',
+  });
+  await expect(understand([file('one.onnx'), file('two.onnx')], true)).rejects.toThrow(
+    'these are several models',
+  );
+});
+
+test('addresses say where the visitor is', () => {
+  expect(routeOf('')).toMatchObject({ project: undefined });
+  expect(routeOf('#/')).toMatchObject({ project: undefined });
+  expect(routeOf(hashOf('abc1', 'goal'))).toEqual({ project: 'abc1', step: 'goal', run: undefined });
+  expect(routeOf(hashOf('demo_ocr', 'result', 12))).toEqual({ project: 'demo_ocr', step: 'result', run: 12 });
+  expect(routeOf('#/abc/nonsense').step).toBe('model');
+});

@@ -1,0 +1,21 @@
+// Reads and compares answers, away from the page's thread: a detector gives a million numbers.
+import * as Comlink from 'comlink';
+import { type Example, Judge, type Judgement, type Names } from './index.ts';
+
+let judge: Judge | undefined;
+
+const face = {
+  begin(names: Names, kind: string | undefined): void {
+    judge = new Judge(names, kind);
+  },
+  add(float: Example, quantized: Example): void {
+    judge?.add(float, quantized);
+  },
+  end(): Judgement | undefined {
+    const judgement = judge?.judgement();
+    judge = undefined;
+    return judgement;
+  },
+};
+export type JudgeFace = typeof face;
+Comlink.expose(face);

@@ -1,0 +1,587 @@
+import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
+import type { Choices, Model, ModelReport, ZeropointError } from 'zeropoint';
+import type { Demo } from '../demos/demo.ts';
+import { bytes } from '../format.ts';
+import { forgetFiles, forgetRun, type Project, saveFiles, saveProject, saveRun } from '../kept.ts';
+import { go, hashOf, type Route, type StepName } from '../route.ts';
+import { asError, counted, type SampleSet, syntheticSet } from '../samples/sample-set.ts';
+import {
+  actionOf,
+  describe,
+  goals,
+  initial,
+  isCalibrated,
+  type Settings,
+  toOptions,
+  withRemedy,
+} from '../settings.ts';
+import { openRun, useRunModel } from '../use-run-model.ts';
+import { type Samples, type SavedSamples, useSamples } from '../use-samples.ts';
+import { summaryOf } from '../verdict.ts';
+import { judgeAgain, quantizeAndCompare, type Run, type Step } from '../work.ts';
+import { ErrorBox } from './error-box.tsx';
+import { ModelCard } from './model-card.tsx';
+import { ProgressView } from './progress-view.tsx';
+import { ResultView } from './result-view.tsx';
+import { RunsTable, titleOfRun } from './runs-table.tsx';
+import { SamplesPanel } from './samples-panel.tsx';
+import { SettingsPanel } from './settings-panel.tsx';
+import type { Toast } from './toasts.tsx';
+import { TrainingPanel } from './training-panel.tsx';
+
+/** A model that is open, with what an earlier visit left of the work on it. */
+export interface Work {
+  id: string;
+  name: string;
+  model: Model;
+  /** SHA-256 of its file. */
+  digest: string | undefined;
+  demo: Demo | undefined;
+  /** Its file and those of its weights; none of a demo's. */
+  files: readonly File[];
+  saved: SavedSamples & {
+    settings?: Settings | undefined;
+    kind?: string | undefined;
+    runs?: readonly Run[] | undefined;
+  };
+}
+
+interface Job {
+  step: Step;
+  startedAt: number;
+  controller: AbortController;
+}
+
+const titles: Record<StepName, string> = {
+  try: 'Try it',
+  model: 'Model',
+  samples: 'Samples',
+  goal: 'Goal',
+  runs: 'Runs',
+  result: 'Result',
+};
+
+/** A run that is restored on Undo must not be written behind what replaced it: one write after the other. */
+let writing: Promise<unknown> = Promise.resolve();
+function keep(write: () => Promise<unknown>, onFailure: (error: ZeropointError) => void): void {
+  writing = writing.then(write).catch((error: unknown) => onFailure(asError(error)));
+}
+
+export function Workspace({
+  work,
+  route,
+  hidden,
+  choices,
+  dropped,
+  onFiles,
+  onBusy,
+  onToast,
+  onKept,
+}: {
+  work: Work;
+  route: Route;
+  /** The start is shown instead. */
+  hidden: boolean;
+  choices: Choices | undefined;
+  /** Samples that came with the model, or later. */
+  dropped: { files: readonly File[]; labels: File | undefined } | undefined;
+  /** Files that may be anything. */
+  onFiles: (files: File[]) => void;
+  onBusy: (busy: boolean) => void;
+  onToast: (toast: Omit<Toast, 'id'>) => void;
+  /** Whether the browser keeps this work. */
+  onKept: (isKept: boolean) => void;
+}) {
+  const { model, name, demo, saved } = work;
+  const samples = useSamples(model, name, demo, saved);
+  const [chosen, setSettings] = useState<Settings | undefined>(saved.settings);
+  const settings = useMemo(() => chosen ?? initial(samples.set), [chosen, samples.set]);
+  const [runs, setRuns] = useState<readonly Run[]>(saved.runs ?? []);
+  const [kind, setKind] = useState(saved.kind);
+  const [report, setReport] = useState<ModelReport | undefined>();
+  const [sizes, setSizes] = useState<Record<string, string>>({});
+  const [needsSamples, setNeedsSamples] = useState(true);
+  const [job, setJob] = useState<Job | undefined>();
+  const [isTraining, setTraining] = useState(false);
+  /** Quantize was pressed while samples were prepared. */
+  const [isWaiting, setWaiting] = useState<number | undefined>();
+  const [error, setError] = useState<ZeropointError | undefined>();
+  const [status, setStatus] = useState('');
+  const heading = useRef<HTMLHeadingElement>(null);
+  const button = useRef<HTMLButtonElement>(null);
+  const busy = job !== undefined || isTraining;
+  const shown =
+    route.step === 'result' ? (runs.find(({ number }) => number === route.run) ?? runs.at(-1)) : undefined;
+  const step: StepName =
+    route.step === 'result' && !shown ? 'goal' : route.step === 'try' && !demo ? 'model' : route.step;
+
+  useEffect(() => onBusy(busy), [busy]);
+
+  // ---- what is kept
+
+  const failed = useCallback((problem: ZeropointError) => {
+    onKept(false);
+    onToast({ text: `This browser keeps no copy of your work: ${problem.message}. Download what you need.` });
+  }, []);
+  const project = (count = runs.length): Project => ({
+    id: work.id,
+    name,
+    size: model.size,
+    demo: demo?.id,
+    source: samples.source,
+    image: samples.image,
+    dims: samples.dims,
+    columns: samples.columns,
+    kind,
+    settings: chosen,
+    runs: count,
+    savedAt: Date.now(),
+  });
+  useEffect(() => {
+    keep(() => saveProject(project()), failed);
+  }, [samples.source, samples.image, samples.dims, samples.columns, kind, chosen, runs.length]);
+  const isFirst = useRef(true);
+  useEffect(() => {
+    // What was restored is there already.
+    if (isFirst.current) {
+      isFirst.current = false;
+      if (saved.files?.length || saved.labelFile) return;
+    }
+    const { files, labelFile } = samples;
+    keep(async () => {
+      await forgetFiles(work.id, ['sample', 'labels']);
+      await saveFiles([
+        ...files.map((file, order) => ({
+          id: `${work.id} sample ${order}`,
+          project: work.id,
+          role: 'sample' as const,
+          order,
+          file,
+        })),
+        ...(labelFile
+          ? [
+              {
+                id: `${work.id} labels`,
+                project: work.id,
+                role: 'labels' as const,
+                order: 0,
+                file: labelFile,
+              },
+            ]
+          : []),
+      ]);
+    }, failed);
+  }, [samples.files, samples.labelFile]);
+
+  const change = useCallback((run: Run) => {
+    setRuns((before) => {
+      const others = before.filter(({ id }) => id !== run.id);
+      return [...others, run].sort((a, b) => a.number - b.number);
+    });
+    keep(() => saveRun({ ...run, project: work.id }), failed);
+  }, []);
+
+  const remove = useCallback((run: Run) => {
+    setRuns((before) => before.filter(({ id }) => id !== run.id));
+    keep(() => forgetRun(run.id), failed);
+    onToast({
+      text: `Run ${run.number} is deleted.`,
+      undo: { label: 'Undo', run: () => change(run) },
+    });
+  }, []);
+
+  // ---- samples that were dropped
+
+  useEffect(() => {
+    if (dropped) samples.add(dropped.files, dropped.labels);
+  }, [dropped]);
+
+  // ---- what would be quantized
+
+  useEffect(() => {
+    let isCurrent = true;
+    const timer = setTimeout(async () => {
+      try {
+        const { format: _, opset: __, externalData: ___, chunkSize: ____, ...scheme } = toOptions(settings);
+        const given = Object.keys(samples.dims).length ? { dims: samples.dims } : {};
+        const found = await model.inspect({ ...scheme, ...given });
+        if (!isCurrent) return;
+        setReport(found);
+        setNeedsSamples(found.problem ? true : await model.needsSamples(scheme));
+      } catch (problem) {
+        if (isCurrent) setError(asError(problem));
+      }
+    }, 60);
+    return () => {
+      isCurrent = false;
+      clearTimeout(timer);
+    };
+  }, [model, settings, samples.dims]);
+
+  // What each goal would make of the weights, once.
+  useEffect(() => {
+    let isCurrent = true;
+    const measure = async () => {
+      for (const goal of goals) {
+        const { format: _, ...scheme } = toOptions({ ...initial(undefined), ...goal.settings } as Settings);
+        const { plan, problem } = await model.inspect(scheme);
+        const { weightBytesBefore: before, weightBytesAfter: after } = plan;
+        if (!isCurrent) return;
+        if (problem || !(after > 0)) continue;
+        setSizes((all) => ({ ...all, [goal.id]: `weights: ${bytes(after)} of ${bytes(before)}` }));
+      }
+    };
+    measure().catch(() => undefined); // the plan above says what is wrong
+    return () => {
+      isCurrent = false;
+    };
+  }, [model]);
+
+  // ---- the long work
+
+  const taskOf = (settings: Settings, set: SampleSet) => ({
+    original: model,
+    name,
+    samples: set,
+    settings,
+    kind,
+    number: Math.max(0, ...runs.map(({ number }) => number)) + 1,
+  });
+
+  const show = useCallback((run: Run) => {
+    change(run);
+    const { change: words } = summaryOf(run);
+    setStatus(`Done. ${words}`);
+    go(hashOf(work.id, 'result', run.number));
+  }, []);
+
+  const attempt = async (
+    label: string,
+    make: (report: (step: Step) => void, signal: AbortSignal) => Promise<void>,
+  ) => {
+    const controller = new AbortController();
+    const startedAt = performance.now();
+    let since = { label: '', at: startedAt };
+    setError(undefined);
+    setStatus('');
+    setJob({ step: { label, share: undefined }, startedAt, controller });
+    try {
+      await make((step) => {
+        if (step.label !== since.label) since = { label: step.label, at: performance.now() };
+        setJob({ step, startedAt: since.at, controller });
+      }, controller.signal);
+      setJob(undefined);
+    } catch (problem) {
+      const found = asError(problem);
+      setJob(undefined);
+      if (found.code !== 'cancelled') return setError(found);
+      setStatus('Cancelled. Nothing was changed.');
+      requestAnimationFrame(() => button.current?.focus());
+    }
+  };
+
+  const usable =
+    samples.set ?? (needsSamples || samples.isPreparing ? undefined : syntheticSet(model, samples.dims));
+  const quantize = async (settings: Settings, set: SampleSet) => {
+    if (busy) return;
+    await attempt('Starting', async (report, signal) => {
+      show(await quantizeAndCompare(taskOf(settings, set), report, signal));
+    });
+  };
+  const press = () => {
+    if (samples.isPreparing) setWaiting(performance.now());
+    else if (usable) void quantize(settings, usable);
+  };
+  useEffect(() => {
+    if (isWaiting === undefined || samples.isPreparing) return;
+    setWaiting(undefined);
+    if (usable) void quantize(settings, usable);
+  }, [isWaiting, samples.isPreparing, usable]);
+  const cancel = useCallback(() => {
+    setWaiting(undefined);
+    job?.controller.abort();
+    if (!job) requestAnimationFrame(() => button.current?.focus());
+  }, [job?.controller]);
+
+  const readAs = async (run: Run, kind: string) => {
+    const { set } = samples;
+    if (!set || set.identity !== run.identity) {
+      onToast({ text: 'The samples of this run are no longer here: add them again, then choose.' });
+      return;
+    }
+    setKind(kind);
+    await attempt('Comparing answers', async (report, signal) => {
+      const quantized = await openRun(run);
+      try {
+        change({
+          ...run,
+          ...(await judgeAgain({ ...taskOf(run.settings, set), kind }, quantized, report, signal)),
+        });
+      } finally {
+        await quantized.dispose();
+      }
+    });
+  };
+
+  // ---- where the visitor is
+
+  const isNew = useRef(true);
+  useEffect(() => {
+    if (hidden) return;
+    if (isNew.current && document.activeElement && document.activeElement !== document.body) {
+      isNew.current = false;
+      return;
+    }
+    isNew.current = false;
+    heading.current?.focus({ preventScroll: true });
+    scrollTo({ top: 0 });
+  }, [step, shown?.id, hidden]);
+  // What stands in the way comes before anything else.
+  const isStuck = report?.problem != null;
+  useEffect(() => {
+    if (isStuck && !hidden) go(hashOf(work.id, 'model'), { replace: true });
+  }, [isStuck]);
+  const running = job ? `${Math.round(100 * Math.min(1, job.step.share ?? 0))} % · ` : '';
+  useEffect(() => {
+    const before = document.title;
+    document.title = `${running}${name} · zeropoint`;
+    return () => {
+      document.title = before;
+    };
+  }, [running, name]);
+
+  const quantized = useRunModel(step === 'try' ? runs.at(-1) : shown, demo !== undefined && !hidden);
+  const test = useMemo(() => demo?.test?.(model), [demo, model]);
+  const View = demo?.View;
+  const task = samples.set && !job ? taskOf(settings, samples.set) : undefined;
+  const next: Partial<Record<StepName, StepName>> = { try: 'goal', model: 'samples', samples: 'goal' };
+  const tried = View && (
+    <section class="wide" aria-labelledby="demo-heading">
+      <h2 id="demo-heading">Try it</h2>
+      <View original={model} quantized={quantized} test={test} />
+    </section>
+  );
+  return (
+    <div class="workspace" hidden={hidden}>
+      <nav class="rail" aria-label="Steps">
+        <ol class="steps">
+          {demo && <StepLink id={work.id} step="try" current={step} says={demo.title} />}
+          <StepLink
+            id={work.id}
+            step="model"
+            current={step}
+            says={report?.problem ? 'cannot run here' : `${bytes(model.size)}`}
+            mark={report?.problem ? 'poor' : 'good'}
+          />
+          <StepLink
+            id={work.id}
+            step="samples"
+            current={step}
+            says={samplesLine(samples)}
+            mark={samples.set ? (samples.set.synthetic ? 'fair' : 'good') : undefined}
+          />
+          <StepLink id={work.id} step="goal" current={step} says={describe(settings)} />
+          {runs.length > 0 && (
+            <StepLink id={work.id} step="runs" current={step} says={counted(runs.length, 'run')} />
+          )}
+        </ol>
+        {runs.length > 0 && (
+          <ol class="run-links" aria-label="Results">
+            {runs.map((run) => {
+              const { grade, short } = summaryOf(run);
+              return (
+                <li key={run.id}>
+                  <a
+                    href={hashOf(work.id, 'result', run.number)}
+                    aria-current={shown?.id === run.id ? 'step' : undefined}
+                  >
+                    <span class={`dot ${grade}`} aria-hidden="true" />
+                    <span class="run-title">
+                      {run.number}. {titleOfRun(run)}
+                    </span>
+                    <span class="note">
+                      {bytes(run.report.sizeAfter)}, {short}
+                    </span>
+                  </a>
+                </li>
+              );
+            })}
+          </ol>
+        )}
+      </nav>
+      <div class="pane">
+        <div class="pane-head">
+          <h1 class="title" ref={heading} tabIndex={-1}>
+            {step === 'model' || step === 'try' ? (
+              <span class="name">{name}</span>
+            ) : step === 'result' ? (
+              <>
+                Result <span class="note title-note">{shown && `${shown.number}. ${titleOfRun(shown)}`}</span>
+              </>
+            ) : step === 'goal' ? (
+              'What becomes of the numbers?'
+            ) : (
+              titles[step]
+            )}
+          </h1>
+        </div>
+        {error && <ErrorBox error={error} onClose={() => setError(undefined)} />}
+        <p class="visually-hidden" role="status">
+          {status}
+        </p>
+        {step === 'try' && tried}
+        {step === 'model' &&
+          (report ? <ModelCard name={name} report={report} /> : <p class="note">Looking at the model…</p>)}
+        {step === 'samples' && (
+          <SamplesPanel
+            samples={samples}
+            model={model}
+            demo={demo}
+            disabled={busy}
+            onFiles={onFiles}
+            onClear={() => {
+              const undo = samples.clear();
+              onToast({ text: 'The samples are removed.', undo: { label: 'Undo', run: undo } });
+            }}
+          />
+        )}
+        {step === 'goal' && (
+          <SettingsPanel
+            settings={settings}
+            choices={choices}
+            disabled={busy}
+            sizes={sizes}
+            onChange={setSettings}
+          />
+        )}
+        {step === 'runs' && (
+          <RunsTable
+            runs={runs}
+            project={work.id}
+            shown={undefined}
+            size={model.size}
+            schema={choices?.schema}
+            disabled={busy}
+            onChange={change}
+            onDelete={remove}
+          />
+        )}
+        {step === 'result' && shown && (
+          <ResultView
+            key={shown.id}
+            run={shown}
+            name={name}
+            size={model.size}
+            digest={work.digest}
+            busy={busy}
+            schema={choices?.schema}
+            onRemedy={(remedy) => {
+              setSettings(withRemedy(settings, remedy, shown.report.repairsRun));
+              if (choices) {
+                const text = `Set: ${actionOf(choices.schema, remedy)}. Quantize again.`;
+                setStatus(text);
+                onToast({ text });
+              }
+            }}
+            onPick={({ what, options }) =>
+              usable && void quantize({ ...shown.settings, picked: { what, options } }, usable)
+            }
+            onKind={(kind) => void readAs(shown, kind)}
+            demo={tried}
+            training={
+              <TrainingPanel
+                task={task}
+                digest={work.digest}
+                result={shown}
+                samples={samples.set}
+                schema={choices?.schema}
+                onBusy={setTraining}
+                onResult={show}
+              />
+            }
+          />
+        )}
+      </div>
+      <div class="action-bar">
+        {job || isWaiting !== undefined ? (
+          <ProgressView
+            step={
+              job?.step ?? {
+                label: 'Preparing your samples',
+                share: samples.done / Math.max(1, samples.files.length),
+                detail: `${samples.done} of ${samples.files.length}`,
+              }
+            }
+            startedAt={job?.startedAt ?? isWaiting ?? 0}
+            onCancel={cancel}
+          />
+        ) : (
+          <>
+            <p class="note action-note">{actionNote(samples, settings, usable, report)}</p>
+            <div class="actions">
+              {next[step] && (
+                <a class="button next" href={hashOf(work.id, next[step])}>
+                  Next: {titles[next[step]].toLowerCase()}
+                </a>
+              )}
+              <button
+                type="button"
+                ref={button}
+                class={`large ${usable?.synthetic && isCalibrated(settings) ? '' : 'primary'} ${next[step] ? 'later' : ''}`}
+                disabled={(!usable && !samples.isPreparing) || busy || Boolean(report?.problem)}
+                onClick={press}
+              >
+                {runs.length ? 'Quantize again' : 'Quantize'}
+              </button>
+            </div>
+            {status && <p class="note">{status}</p>}
+          </>
+        )}
+      </div>
+    </div>
+  );
+}
+
+function samplesLine({ set, isPreparing, done, files, source }: Samples): string {
+  if (isPreparing) return `preparing ${done} of ${files.length}`;
+  return set?.label ?? (source === 'files' ? 'none yet' : '');
+}
+
+function actionNote(
+  samples: Samples,
+  settings: Settings,
+  usable: SampleSet | undefined,
+  report: ModelReport | undefined,
+): string {
+  if (report?.problem) return 'This model cannot run here: the step Model says why.';
+  if (samples.isPreparing) return 'Your samples are being prepared: quantizing begins when they are ready.';
+  if (!usable) return 'Add samples first, or choose made-up ones: these settings need them.';
+  if (!samples.set) return `${describe(settings)}. Without samples: its answers are not compared.`;
+  return `${describe(settings)}, with ${usable.label}${usable.synthetic ? ': a first look at size and speed' : ''}.`;
+}
+
+function StepLink({
+  id,
+  step,
+  current,
+  says,
+  mark,
+}: {
+  id: string;
+  step: StepName;
+  current: StepName;
+  says: string;
+  mark?: 'good' | 'fair' | 'poor' | undefined;
+}) {
+  return (
+    <li>
+      <a href={hashOf(id, step)} aria-current={current === step ? 'step' : undefined}>
+        <span class="step-title">
+          {titles[step]}
+          {mark && <span class={`dot ${mark}`} aria-hidden="true" />}
+        </span>
+        <span class="note">{says}</span>
+      </a>
+    </li>
+  );
+}

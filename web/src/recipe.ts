@@ -1,0 +1,143 @@
+// How a run is made again elsewhere: as JSON, as a command, and in code.
+import { type ImageOptions, type OptionRow, type Schema, version } from 'zeropoint';
+import { fileNameOf, toOptions } from './settings.ts';
+import type { Run } from './work.ts';
+
+/** The whole of it: `options` go to quantize(), `image` to samplesFromFiles(). */
+export interface Recipe {
+  zeropoint: string;
+  model: { name: string; sha256?: string | undefined };
+  samples: { what: string; count?: number | undefined; image?: ImageOptions | undefined };
+  options: Record<string, unknown>;
+}
+
+/** Without what says nothing. */
+const said = (options: object): Record<string, unknown> =>
+  Object.fromEntries(
+    Object.entries(options).filter(
+      ([, value]) =>
+        value !== undefined &&
+        !(
+          typeof value === 'object' &&
+          value !== null &&
+          !Array.isArray(value) &&
+          Object.keys(value).length === 0
+        ),
+    ),
+  );
+
+export function recipeOf(run: Run, name: string, digest: string | undefined): Recipe {
+  const { training, ...options } = toOptions(run.settings);
+  return {
+    zeropoint: version,
+    model: { name, ...(digest !== undefined && { sha256: digest }) },
+    samples: { what: run.samples, count: run.report.samples, ...(run.image && { image: run.image }) },
+    options: {
+      ...said(options),
+      ...(run.settings.mode === 'qat' && training && { training: said(training) }),
+    },
+  };
+}
+
+const dashed = (name: string) => name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+const flagOf = ({ name, flag }: OptionRow) => `--${flag || dashed(name)}`;
+const quoted = (text: string) =>
+  /^[\w./=:,@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
+
+/** What a flag is given. */
+function argumentOf({ kind }: OptionRow, value: unknown): string {
+  if (Array.isArray(value)) return value.length ? value.join(',') : 'none';
+  if (typeof value !== 'object' || value === null) return String(value);
+  return Object.entries(value)
+    .map(([name, of]) =>
+      kind === 'ranges'
+        ? `${name}=${of.min}:${of.max}`
+        : kind === 'precision'
+          ? `${name}=${of.activations}/${of.weights}`
+          : `${name}=${of}`,
+    )
+    .join(',');
+}
+
+function flagsOf(schema: Schema, options: Record<string, unknown>): string[] {
+  return Object.entries(options).flatMap(([name, value]) => {
+    const row = schema.options.find((option) => option.name === name && option.group !== 'parameters');
+    // An empty list leaves nothing out; of repairs it means that none is to run.
+    if (!row || (Array.isArray(value) && value.length === 0 && name !== 'repairs')) return [];
+    if (row.flagSets !== undefined) return String(value) === row.flagSets ? [flagOf(row)] : [];
+    if (row.kind === 'flag') {
+      if (value === true) return [flagOf(row)];
+      return row.otherwise !== undefined || row.default === true ? [`--no-${flagOf(row).slice(2)}`] : [];
+    }
+    return [`${flagOf(row)} ${quoted(argumentOf(row, value))}`];
+  });
+}
+
+/** The command line's names of what images are prepared by. */
+function imageFlags(image: ImageOptions | undefined): string[] {
+  return Object.entries(image ?? {}).flatMap(([name, value]) =>
+    value === undefined
+      ? []
+      : [`--${dashed(name)} ${quoted([value].flat().join(name === 'size' ? 'x' : ','))}`],
+  );
+}
+
+/** The exact command. `samples/` is where the samples lie. */
+export function commandOf(schema: Schema, run: Run, name: string): string {
+  const { training = {}, ...options } = recipeOf(run, name, undefined).options;
+  const parts = [
+    `npx zeropoint quantize ${quoted(name)} -o ${quoted(fileNameOf(name, run.settings))}`,
+    ...(run.report.samples > 0 && !run.synthetic ? ['--calibration samples/', ...imageFlags(run.image)] : []),
+    ...flagsOf(schema, options),
+    ...flagsOf(schema, training as Record<string, unknown>),
+  ];
+  return parts.join(' \\\n  ');
+}
+
+const json = (value: unknown) => JSON.stringify(value, null, 2);
+
+/** Code that makes the model, or runs it. */
+export function codesOf(
+  run: Run,
+  name: string,
+  digest: string | undefined,
+): { title: string; code: string }[] {
+  const recipe = recipeOf(run, name, digest);
+  const file = fileNameOf(name, run.settings);
+  return [
+    {
+      title: 'Make it with this package',
+      code: `import { Model, samplesFromFiles } from 'zeropoint';
+
+const model = await Model.load(${JSON.stringify(name)});
+const calibration = () => samplesFromFiles(files, model.inputs, ${json(recipe.samples.image ?? {})});
+const { model: small } = await model.quantize({
+  ...${json(recipe.options)},
+  calibration,
+});
+const bytes = await small.toBytes();`,
+    },
+    {
+      title: 'Run it with this package',
+      code: `import { Model } from 'zeropoint';
+
+const model = await Model.load(${JSON.stringify(file)});
+const session = await model.createSession();
+const outputs = await session.run({ [session.inputNames[0]]: input });`,
+    },
+    {
+      title: 'Run it with ONNX Runtime Web',
+      code: `import * as ort from 'onnxruntime-web';
+
+const session = await ort.InferenceSession.create(${JSON.stringify(file)});
+const outputs = await session.run({ [session.inputNames[0]]: new ort.Tensor('float32', data, dims) });`,
+    },
+    {
+      title: 'Run it in Python',
+      code: `import onnxruntime as ort
+
+session = ort.InferenceSession(${JSON.stringify(file)})
+outputs = session.run(None, {session.get_inputs()[0].name: input})`,
+    },
+  ];
+}
