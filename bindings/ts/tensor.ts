@@ -342,10 +342,13 @@ export class Tensor<T extends TensorType = TensorType> implements TensorLike {
   constructor(
     type: T,
     data: TensorDataMap[T] | readonly number[] | readonly bigint[] | readonly boolean[],
-    dims?: readonly number[],
+    dims?: readonly (number | bigint)[],
   );
-  constructor(data: TensorDataMap[T] | readonly number[] | readonly boolean[], dims?: readonly number[]);
-  constructor(first: unknown, second?: unknown, third?: readonly number[]) {
+  constructor(
+    data: TensorDataMap[T] | readonly number[] | readonly boolean[],
+    dims?: readonly (number | bigint)[],
+  );
+  constructor(first: unknown, second?: unknown, third?: readonly (number | bigint)[]) {
     const named = typeof first === 'string';
     if (named && !isTensorType(first)) {
       throw new ZeropointError(
@@ -355,7 +358,7 @@ export class Tensor<T extends TensorType = TensorType> implements TensorLike {
     }
     const type = named ? (first as TensorType) : typeOfData(first);
     const data = toData(type, named ? second : first);
-    const given = named ? third : (second as readonly number[] | undefined);
+    const given = named ? third : (second as readonly (number | bigint)[] | undefined);
     if (given !== undefined && !Array.isArray(given)) {
       throw new ZeropointError('invalid-argument', 'dims: an array of numbers is needed');
     }

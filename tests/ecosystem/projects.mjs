@@ -73,7 +73,7 @@ export const projects = {
   },
   webpack: {
     title: 'webpack, no configuration for the package',
-    build: [['webpack']],
+    build: [['node', 'build.js']],
     serve: 'dist',
     expects: { threads: true, worker: true },
   },
@@ -162,7 +162,7 @@ export const projects = {
   },
   jest: {
     title: 'jest',
-    run: ['jest'],
+    run: ['node', '--experimental-vm-modules', '../node_modules/jest/bin/jest.js', '--rootDir', '.'],
     expects: { threads: true, worker: false },
   },
   bun: {

@@ -1,6 +1,6 @@
 // Builds and runs the projects of projects.mjs in build/ecosystem/, with the package as it was packed.
 import { execFile, spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, normalize, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -205,5 +205,5 @@ export const expected = async (installed) => {
   return JSON.parse(stdout).y;
 };
 
-/** Files that came with a project's page, for whoever wants to know where the bytes are. */
-export const filesIn = (place) => readdirSync(place, { recursive: true });
+/** Lays a project out and serves it as it is. */
+export const open = (name, installed, options) => serve(layOut(name, projects[name], installed), options);

@@ -1,1 +1,0 @@
-export default { mode: 'production', entry: './main.js', performance: { hints: false } };
