@@ -88,8 +88,11 @@ const bundle = (platform, entries, output = {}) => ({
   },
 });
 
-/** What is started by itself, as a worker or from another origin, may need no other file. */
-const alone = { minify: true, codeSplitting: false };
+/**
+ * What is started by itself, as a worker or from another origin, may need no other file. Names stay: Turbopack refuses a
+ * function in a block that has the name of a variable outside.
+ */
+const alone = { minify: { compress: true, mangle: false, codegen: true }, codeSplitting: false };
 
 export default [
   bundle('browser', ['index']),

@@ -10,7 +10,7 @@
  * @property {string} [copy] Where the package's worker and WebAssembly are copied to.
  * @property {string} [serve] The folder that a page is in; there is none: a program for Node.
  * @property {string[]} [dev] A server to start instead, which says its address.
- * @property {string[]} [run] The program; the model's path is added.
+ * @property {string[]} [run] The program; MODEL is the model's path.
  * @property {boolean} [crossOrigin] The package is served from another origin.
  * @property {{ threads?: boolean, worker?: boolean }} expects With an isolated page, where there are two.
  */
@@ -174,7 +174,7 @@ export const projects = {
   deno: {
     title: 'Deno',
     folder: 'shared',
-    run: ['deno', 'node.js'],
+    run: ['deno', 'run', '--allow-all', 'node.js'],
     expects: { worker: false },
   },
   types: {

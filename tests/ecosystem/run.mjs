@@ -150,7 +150,7 @@ export async function runProject(name, { installed, browser }) {
     cpSync(join(installed, 'dist/worker.js'), join(target, 'worker.js'));
   }
   if (project.run) {
-    const { stdout } = await execute([...project.run, model], place);
+    const { stdout } = await execute(project.run, place);
     return { node: JSON.parse(stdout.trim().split('\n').at(-1)) };
   }
   if (project.dev) {
@@ -201,7 +201,7 @@ export function faultsOf(name, results, y) {
 /** What the model answers. */
 export const expected = async (installed) => {
   const place = layOut('node-esm', projects['node-esm'], installed);
-  const { stdout } = await execute(['node', 'node.js', model], place);
+  const { stdout } = await execute(['node', 'node.js'], place);
   return JSON.parse(stdout).y;
 };
 

@@ -1,5 +1,5 @@
-import { argv } from 'node:process';
+import { env } from 'node:process';
 import { engineInfo, Model, Tensor } from 'zeropoint';
 import { check } from './check.js';
 
-console.log(JSON.stringify(await check({ engineInfo, Model, Tensor }, argv[2])));
+console.log(JSON.stringify(await check({ engineInfo, Model, Tensor }, env.MODEL)));
