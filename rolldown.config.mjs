@@ -3,6 +3,8 @@
 // network. Types come from tsc. All chunks lie in dist/ itself: modules find worker.js and wasm/ beside them.
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { gzipSync } from 'node:zlib';
+import { portableGlue } from './tools/glue.mjs';
 
 /** Writes the licenses of the packages whose code went into the bundle. */
 const folders = new Set();
@@ -30,18 +32,71 @@ function licenses() {
   };
 }
 
+const texts = new Map();
+function glueOf(file) {
+  if (!texts.has(file)) texts.set(file, portableGlue(readFileSync(file, 'utf8'), file));
+  return texts.get(file);
+}
+
+/** The JavaScript of the engine's builds. Texts that are the same become one module. */
+const glue = {
+  name: 'glue',
+  resolveId(id) {
+    const [, name] = /^\.\.?\/wasm\/([\w-]+\.(?:mjs|wasm))$/.exec(id) ?? [];
+    return name && join(import.meta.dirname, 'dist', 'wasm', name);
+  },
+  load(id) {
+    const folder = join(import.meta.dirname, 'dist', 'wasm');
+    if (!id.startsWith(folder)) return undefined;
+    if (id.endsWith('.wasm')) {
+      const packed = gzipSync(readFileSync(id), { level: 9 }).toString('base64');
+      return { code: `export default "${packed}";`, moduleType: 'js' };
+    }
+    const text = glueOf(id);
+    const same = readdirSync(folder)
+      .filter((name) => name.endsWith('.mjs'))
+      .map((name) => join(folder, name))
+      .find((file) => file < id && glueOf(file) === text);
+    return same ? `export { default } from ${JSON.stringify(same)};` : text;
+  },
+};
+
+/** Bundlers for browsers refuse what only Node has, even where it is never reached. */
+const noNode = {
+  name: 'no-node',
+  generateBundle(_, bundle) {
+    for (const { fileName, code, imports, dynamicImports } of Object.values(bundle)) {
+      const outside = [...(imports ?? []), ...(dynamicImports ?? [])].filter((name) => !bundle[name]);
+      if (/\brequire\(|\bcreateRequire\b/.test(code ?? '')) outside.push('require()');
+      if (outside.length) this.error(`${fileName} needs ${outside.join(', ')}, which browsers do not have`);
+    }
+  },
+};
+
 /** Browsers must meet no `node:` import; Node's bundle may `require` its built-in modules, as commander does. */
-const bundle = (platform, entries) => ({
+const bundle = (platform, entries, output = {}) => ({
   input: Object.fromEntries(entries.map((name) => [name, `bindings/ts/${name}.ts`])),
   platform,
-  external: (id) => id.startsWith('./wasm/') || id === 'sharp',
-  plugins: [licenses()],
+  external: (id) => id === 'sharp',
+  plugins: [glue, licenses(), ...(platform === 'browser' ? [noNode] : [])],
   output: {
     dir: 'dist',
     format: 'esm',
     entryFileNames: '[name].js',
     chunkFileNames: `${platform}-[name]-[hash].js`,
+    ...output,
   },
 });
 
-export default [bundle('browser', ['index', 'worker']), bundle('node', ['node', 'thread', 'cli'])];
+/**
+ * What is started by itself, as a worker or from another origin, may need no other file. Names stay: Turbopack refuses a
+ * function in a block that has the name of a variable outside.
+ */
+const alone = { minify: { compress: true, mangle: false, codegen: true }, codeSplitting: false };
+
+export default [
+  bundle('browser', ['index']),
+  bundle('browser', ['worker'], alone),
+  bundle('browser', ['inline'], alone),
+  bundle('node', ['node', 'thread', 'cli']),
+];

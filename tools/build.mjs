@@ -68,6 +68,8 @@ async function buildPackage() {
     built >
     newest(
       'bindings/ts',
+      'dist/wasm',
+      'tools/glue.mjs',
       'rolldown.config.mjs',
       'tsconfig.base.json',
       'tsconfig.build.json',

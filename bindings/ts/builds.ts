@@ -2,25 +2,38 @@
 import { relaxedSimd, simd } from 'wasm-feature-detect';
 import type { EngineModule } from './engine/module.ts';
 import { messageOf, ZeropointError } from './errors.ts';
-import { awaitThreads } from './platform.ts';
+import { awaitThreads, isNode, platform, type Thread } from './platform.ts';
 
 /** The builds of the engine: {128-bit SIMD, relaxed SIMD} × {one thread, threads}. */
 export const builds = ['simd', 'simd-threads', 'relaxed', 'relaxed-threads'] as const;
 /** One of the four builds of the engine. */
 export type Build = (typeof builds)[number];
 
-type Factory = (options: {
-  locateFile?: (file: string) => string;
-  threadPoolSize?: number;
+export const hasThreads = (build: Build): boolean => build.endsWith('-threads');
+
+/** A build's JavaScript, as Emscripten makes it and rolldown.config.mjs changes it. */
+export type Factory = (options: {
+  instantiateWasm?: (
+    imports: WebAssembly.Imports,
+    receive: (instance: WebAssembly.Instance, module: WebAssembly.Module) => void,
+  ) => object;
+  /** How a thread is started that becomes one of the engine's. */
+  startThread?: () => Thread;
+  /** This is such a thread. */
+  isThread?: boolean;
 }) => Promise<EngineModule>;
 
-// Literal paths, so that a bundler finds the modules and, in them, their .wasm files.
-const importers: Record<Build, () => Promise<{ default: Factory }>> = {
-  simd: () => import('./wasm/simd.mjs'),
-  'simd-threads': () => import('./wasm/simd-threads.mjs'),
-  relaxed: () => import('./wasm/relaxed.mjs'),
-  'relaxed-threads': () => import('./wasm/relaxed-threads.mjs'),
-};
+/** The JavaScript of the builds that are there. */
+export type Glue = Partial<Record<Build, Factory>>;
+
+/** Where a build's WebAssembly comes from: the first of these that is there. Can be sent to a thread. */
+export interface WasmSource {
+  module?: WebAssembly.Module | undefined;
+  /** The address of a folder. */
+  base?: string | undefined;
+  /** Addresses. */
+  files?: Readonly<Record<Build, string>> | undefined;
+}
 
 /** Threads share memory, which browsers allow only to pages that are isolated across origins. */
 export function canShareMemory(): boolean {
@@ -40,23 +53,56 @@ export async function pickBuild(threads: number): Promise<Build> {
   return threads > 1 && canShareMemory() ? `${set}-threads` : set;
 }
 
-/** Loads a build from beside this module, or from `base`. */
-export async function loadBuild(build: Build, base: string | undefined): Promise<EngineModule> {
+/** Whether a module is of a build with threads: those are given their memory. */
+export const takesMemory = (module: WebAssembly.Module): boolean =>
+  WebAssembly.Module.imports(module).some(({ kind }) => kind === 'memory');
+
+async function compile(address: string): Promise<WebAssembly.Module> {
+  const { readFile } = platform();
+  if (isNode && readFile && /^file:/i.test(address)) {
+    const bytes = await readFile(new URL(address));
+    return WebAssembly.compile(bytes as Uint8Array<ArrayBuffer>);
+  }
+  const response = await fetch(address, { credentials: 'same-origin' });
+  if (!response.ok) throw new Error(`${address}: HTTP ${response.status}`);
+  const type = response.headers.get('Content-Type') ?? '';
+  // Only what is served as WebAssembly may be compiled while it comes.
+  if (/^application\/wasm\b/i.test(type)) return WebAssembly.compileStreaming(response);
+  return WebAssembly.compile(await response.arrayBuffer());
+}
+
+const addressOf = (build: Build, { base, files }: WasmSource): string | undefined =>
+  base === undefined ? files?.[build] : `${base.endsWith('/') ? base : `${base}/`}${build}.wasm`;
+
+/** Loads a build. `startThread` starts a thread that becomes one of the engine's. */
+export async function loadBuild(
+  build: Build,
+  wasm: WasmSource,
+  glue: Glue,
+  startThread: (() => Thread) | undefined,
+): Promise<EngineModule> {
+  const address = addressOf(build, wasm);
   try {
-    if (base === undefined) {
-      const { default: factory } = await importers[build]();
-      return await factory({});
-    }
-    const folder = base.endsWith('/') ? base : `${base}/`;
-    const { default: factory } = await import(/* @vite-ignore */ `${folder}${build}.mjs`);
-    return await (factory as Factory)({ locateFile: (file) => folder + file });
+    const factory = glue[build];
+    if (!factory) throw new Error('it is not part of this package entry');
+    if (!wasm.module && address === undefined) throw new Error('nobody said where its WebAssembly is');
+    const module = wasm.module ?? (await compile(address as string));
+    return await new Promise<EngineModule>((resolve, reject) => {
+      factory({
+        instantiateWasm(imports, receive) {
+          WebAssembly.instantiate(module, imports).then((instance) => receive(instance, module), reject);
+          return {};
+        },
+        ...(startThread && { startThread }),
+      }).then(resolve, reject);
+    });
   } catch (error) {
     throw new ZeropointError(
       'io',
       `the engine (build '${build}') could not be loaded: ${messageOf(error)}`,
       {
-        ...(base === undefined ? {} : { file: base }),
-        hint: 'serve the files of dist/wasm beside the package, or say where they are: configure({ wasmBase })',
+        ...(address === undefined ? {} : { file: address }),
+        hint: 'serve the files of dist/wasm and say where they are: configure({ wasmBase }), or give what you compiled: configure({ wasmModule })',
       },
       { cause: error },
     );

@@ -62,9 +62,9 @@ export async function compare(
     const total = countOf(samples);
     let count = 0;
     for (;;) {
-      const sample = await reader.read(count);
+      const sample = await reader.read(count, options.signal);
       if (!sample) break;
-      const taken = take(sample.feeds);
+      const taken = take(sample.feeds, reference.inputs);
       await engine.call('beginComparison', [job, taken], buffersOf(taken));
       await engine.drive(
         (milliseconds) => engine.call('advanceComparison', [job, milliseconds]),

@@ -1,31 +1,33 @@
 // Objects of the engine's that JavaScript holds: given back on dispose(), or when they are collected.
-import type { Engine } from './engine/client.ts';
+import type { Client } from './engine/client.ts';
 import type { Id } from './engine/host.ts';
 import { ZeropointError } from './errors.ts';
 
-/** Symbol.asyncDispose; where the runtime has none, the symbol that compilers of `await using` fall back to. */
-export const asyncDispose: typeof Symbol.asyncDispose =
-  Symbol.asyncDispose ?? (Symbol.for('Symbol.asyncDispose') as typeof Symbol.asyncDispose);
-
 interface Held {
-  engine: Engine;
+  engine: Client;
   id: Id;
+  letGo: () => void;
 }
 
-const forgotten = new FinalizationRegistry<Held>(({ engine, id }) => engine.release(id));
+const forgotten = new FinalizationRegistry<Held>(({ engine, id, letGo }) => {
+  engine.release(id);
+  letGo();
+});
 
 /** An object in the engine, owned by one object of JavaScript's. */
 export class Owned {
-  readonly engine: Engine;
+  readonly engine: Client;
   readonly #id: Id;
+  readonly #letGo: () => void;
   readonly #what: string;
   #disposed = false;
 
-  constructor(owner: object, what: string, engine: Engine, id: Id) {
+  constructor(owner: object, what: string, engine: Client, id: Id) {
     this.engine = engine;
     this.#id = id;
     this.#what = what;
-    forgotten.register(owner, { engine, id }, this);
+    this.#letGo = engine.hold();
+    forgotten.register(owner, { engine, id, letGo: this.#letGo }, this);
   }
 
   /** The object's number, or an error after dispose(). */
@@ -44,6 +46,12 @@ export class Owned {
     if (this.#disposed) return;
     this.#disposed = true;
     forgotten.unregister(this);
-    if (!this.engine.failed) await this.engine.call('release', [this.#id]);
+    try {
+      if (!this.engine.ended) await this.engine.call('release', [this.#id]);
+    } catch (error) {
+      if (!this.engine.ended) throw error; // with an engine that ends, all is freed
+    } finally {
+      this.#letGo();
+    }
   }
 }

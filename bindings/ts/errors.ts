@@ -13,7 +13,8 @@
  * - `internal`: a broken promise of zeropoint's own: please report it
  * - `io`: a file or address that cannot be read or written
  * - `invalid-sample`: a sample file that is malformed or does not fit the model
- * - `disposed`: a model or session was used after dispose()
+ * - `disposed`: a model or session was used after dispose(), or after its engine was closed
+ * - `engine-lost`: the engine's worker ended, crashed or did not answer, or the engine stopped in an earlier call
  */
 export const errorCodes = [
   'invalid-model',
@@ -29,6 +30,7 @@ export const errorCodes = [
   'io',
   'invalid-sample',
   'disposed',
+  'engine-lost',
 ] as const;
 
 /** What went wrong: one of `errorCodes`. */

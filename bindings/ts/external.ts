@@ -2,7 +2,7 @@
 import type { PieceInfo } from './engine/module.ts';
 import { messageOf, throwIfAborted, ZeropointError } from './errors.ts';
 import { isNode, platform } from './platform.ts';
-import { bytesFrom, isAddress, type ModelSource } from './source.ts';
+import { bytesFrom, isAddress, isBlob, type ModelSource } from './source.ts';
 
 /**
  * The files that a model keeps weights in: by name, a list of Files, or a function that is asked for each name. A name is
@@ -106,8 +106,7 @@ async function sourceOf(
       );
     const path = pathOf(source);
     if (path !== undefined) return await fileSource(path, name);
-    if (typeof Blob !== 'undefined' && source instanceof Blob)
-      return { name, size: source.size, blob: source };
+    if (isBlob(source)) return { name, size: source.size, blob: source };
     const bytes = await bytesFrom(source, signal);
     return { name, size: bytes.byteLength, bytes };
   } catch (error) {

@@ -1,21 +1,30 @@
 // What callers feed, and series of it.
-import { messageOf, ZeropointError } from './errors.ts';
+import type { ValueInfo } from './engine/module.ts';
+import { cancelled, messageOf, ZeropointError } from './errors.ts';
 import { type Feeds, type TakenTensor, takenFrom } from './tensor.ts';
 
 /** Feeds that were taken: copies of the caller's that belong to the engine, as pairs that threads pass on. */
 export type Taken = readonly (readonly [name: string, tensor: TakenTensor])[];
 
+/** A tensor of one element for an input that is a scalar: ONNX Runtime takes it too. */
+function fitting(tensor: TakenTensor, input: ValueInfo | undefined): TakenTensor {
+  const { dims } = tensor;
+  return input?.dims?.length === 0 && dims.length === 1 && dims[0] === 1 ? { ...tensor, dims: [] } : tensor;
+}
+
 /**
  * Takes feeds as they are at this moment; what their owner does with the arrays afterwards does not matter. What the
  * engine could not make sense of is an error here.
  */
-export function take(feeds: unknown): Taken {
+export function take(feeds: unknown, inputs: readonly ValueInfo[]): Taken {
   if (typeof feeds !== 'object' || feeds === null || Array.isArray(feeds)) {
     throw new ZeropointError('invalid-argument', 'feeds: an object with a tensor for each input is needed');
   }
   return Object.keys(feeds).map((name) => {
     try {
-      return [name, takenFrom((feeds as Record<string, unknown>)[name])] as const;
+      const tensor = takenFrom((feeds as Record<string, unknown>)[name]);
+      const input = inputs.find((value) => value.name === name);
+      return [name, fitting(tensor, input)] as const;
     } catch (error) {
       throw new ZeropointError(
         'invalid-feed',
@@ -64,6 +73,8 @@ export class SampleReader {
   #next = 0;
   /** There is nothing to close: nothing was read yet, or the series is over. */
   #ended = true;
+  /** The series was left while it owed an answer. */
+  #silent = false;
   /** A sample that was read cannot be read again: an iterator that is its own series. */
   readonly once: boolean;
 
@@ -72,8 +83,29 @@ export class SampleReader {
     this.once = typeof samples !== 'function' && (iteratorOf(samples) as unknown) === samples;
   }
 
-  /** The sample with this number, from 0, whatever it is; undefined: there are not so many. */
-  async read(number: number): Promise<{ feeds: Feeds } | undefined> {
+  /**
+   * The sample with this number, from 0, whatever it is; undefined: there are not so many. Throws when the signal fires,
+   * whether the series answers or not.
+   */
+  async read(number: number, signal?: AbortSignal): Promise<{ feeds: Feeds } | undefined> {
+    if (!signal) return this.#read(number);
+    let stop = () => {};
+    const stopped = new Promise<never>((_, reject) => {
+      stop = () => {
+        this.#silent = true;
+        reject(cancelled(signal));
+      };
+      if (signal.aborted) stop();
+      else signal.addEventListener('abort', stop, { once: true });
+    });
+    try {
+      return await Promise.race([this.#read(number), stopped]);
+    } finally {
+      signal.removeEventListener('abort', stop);
+    }
+  }
+
+  async #read(number: number): Promise<{ feeds: Feeds } | undefined> {
     if (!this.#iterator || number < this.#next) {
       await this.close();
       const series: unknown = typeof this.#samples === 'function' ? this.#samples() : this.#samples;
@@ -100,8 +132,11 @@ export class SampleReader {
 
   /** Nothing more of the series will be read. */
   async close(): Promise<void> {
-    if (this.#ended) return;
+    if (this.#ended && !this.#silent) return;
     this.#ended = true;
-    await this.#iterator?.return?.();
+    const closing = this.#iterator?.return?.();
+    // One that does not answer will not say that it is closed either.
+    if (this.#silent) void Promise.resolve(closing).catch(() => {});
+    else await closing;
   }
 }

@@ -1,6 +1,6 @@
 // The files that a model is written into.
 import { Owned } from './disposal.ts';
-import type { Engine } from './engine/client.ts';
+import type { Client } from './engine/client.ts';
 import type { Id } from './engine/host.ts';
 import type { FileForm } from './engine/module.ts';
 import { ZeropointError } from './errors.ts';
@@ -87,7 +87,7 @@ export class ModelFile {
 }
 
 /** The files that a model becomes; the model's first. They live as long as somebody holds one of them. */
-export async function filesOf(engine: Engine, model: Id, form: FileForm): Promise<ModelFile[]> {
+export async function filesOf(engine: Client, model: Id, form: FileForm): Promise<ModelFile[]> {
   const written = await engine.call('writeModel', [model, form]);
   const owner = {};
   const owned = new Owned(owner, 'file', engine, written.id);
@@ -102,7 +102,7 @@ export async function filesOf(engine: Engine, model: Id, form: FileForm): Promis
 }
 
 export async function bytesOfModel(
-  engine: Engine,
+  engine: Client,
   model: Id,
   form: FileForm,
 ): Promise<Uint8Array<ArrayBuffer>> {

@@ -1,5 +1,6 @@
-import { asyncDispose, Owned } from './disposal.ts';
-import { type Engine, engine as theEngine } from './engine/client.ts';
+import { Owned } from './disposal.ts';
+import { asyncDispose } from './dispose-symbol.ts';
+import { type Client, Engine, engineInternals, engine as theEngine } from './engine/client.ts';
 import type { ModelDescription } from './engine/host.ts';
 import type { EngineReport, LayerReport, ModelFacts, ValueInfo } from './engine/module.ts';
 import { type ErrorCode, type ErrorDetails, ZeropointError } from './errors.ts';
@@ -40,6 +41,8 @@ export interface LoadOptions {
   /** Of weights that are read into memory: phase `read`, in bytes. */
   onProgress?: ((progress: Progress) => unknown) | undefined;
   signal?: AbortSignal | undefined;
+  /** The engine that the model is in: see createEngine(). By default the one that configure() is about. */
+  engine?: Engine | undefined;
 }
 
 /** What Model.inspect() is to look at: a scheme, and sizes of named dimensions. */
@@ -104,7 +107,7 @@ const noPlan: EngineReport = {
 };
 
 /** The engine's own handle on a model; for the package's other files. */
-export const internals: { of(model: Model): { engine: Engine; id: number } } = {
+export const internals: { of(model: Model): { engine: Client; id: number } } = {
   of: () => {
     throw new Error('set by Model');
   },
@@ -139,7 +142,7 @@ export class Model {
   }
 
   private constructor(
-    engine: Engine,
+    engine: Client,
     described: ModelDescription,
     size: number,
     format: Format,
@@ -166,7 +169,7 @@ export class Model {
   }
 
   /**
-   * Reads a model from bytes, a Blob or File, a URL or (in Node) a file's path. Bytes are copied in the call and stay the
+   * Reads a model from bytes, a Blob or File, a Response, a URL or (in Node) a file's path. Bytes are copied in the call and stay the
    * caller's. Weights in other files are found beside a path or an address; else they are given as `externalData`.
    */
   static async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
@@ -175,10 +178,25 @@ export class Model {
       weights: check.oneOf(['auto', 'memory', 'files']),
       onProgress: check.func,
       signal: check.signal,
+      engine: (value) => (value instanceof Engine ? undefined : 'an Engine is needed: see createEngine()'),
     });
-    const { externalData, weights = 'auto', onProgress, signal } = options;
+    const { signal } = options;
     const bytes = await bytesFrom(source, signal);
-    const engine = await theEngine();
+    const engine = options.engine ? engineInternals.of(options.engine) : await theEngine();
+    const letGo = engine.hold();
+    try {
+      return await Model.#read(engine, source, bytes, options);
+    } finally {
+      letGo();
+    }
+  }
+
+  static async #read(
+    engine: Client,
+    source: ModelSource,
+    bytes: Uint8Array,
+    { externalData, weights = 'auto', onProgress, signal }: LoadOptions,
+  ): Promise<Model> {
     await engine.breathe(signal);
     let size = bytes.byteLength;
     const hash = sha256(bytes); // before they move
@@ -265,7 +283,7 @@ export class Model {
    */
   async quantize(options: QuantizeOptions = {}): Promise<{ model: Model; report: QuantizeReport }> {
     const { engine, id } = this.#owned;
-    const { model, report } = await quantizeModel(engine, id, this.size, options, this.#source);
+    const { model, report } = await quantizeModel(engine, id, this, options, this.#source);
     const { sizeAfter, format } = report;
     const { opset, externalData, chunkSize } = options;
     return {

@@ -1,9 +1,9 @@
 // The package in Node: the same as in browsers, with files, sharp for images, and worker threads.
 import { availableParallelism } from 'node:os';
-import { Worker } from 'node:worker_threads';
-import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
+import * as local from './engine/local.ts';
 import { messageOf, ZeropointError } from './errors.ts';
 import { nodeFiles } from './node-files.ts';
+import { packageFile, startNodeThread } from './node-threads.ts';
 import { type RgbaImage, setPlatform } from './platform.ts';
 
 async function decodeImage(bytes: Uint8Array): Promise<RgbaImage> {
@@ -31,17 +31,15 @@ setPlatform({
   ...nodeFiles,
   decodeImage,
   cores: availableParallelism,
-  startThread() {
-    const thread = new Worker(new URL('./thread.js', import.meta.url));
-    const endpoint = nodeEndpoint(thread);
-    return {
-      ...endpoint,
-      addEventListener(...args: Parameters<typeof endpoint.addEventListener>) {
-        endpoint.addEventListener(...args);
-        thread.unref(); // each listener counts as a reason to stay alive
-      },
-    };
-  },
+  startThread: startNodeThread,
+  startHelper: startNodeThread,
+  wasmFiles: () => ({
+    simd: packageFile('wasm/simd.wasm').href,
+    'simd-threads': packageFile('wasm/simd-threads.wasm').href,
+    relaxed: packageFile('wasm/relaxed.wasm').href,
+    'relaxed-threads': packageFile('wasm/relaxed-threads.wasm').href,
+  }),
+  loadLocal: () => local,
 });
 
-export * from './index.ts';
+export * from './api.ts';

@@ -1,5 +1,6 @@
-// What differs between browsers and Node. Browsers need nothing here; node.ts registers what Node adds, so that no
-// `node:` import reaches a bundle for browsers.
+// What differs between browsers, service workers and Node. Each entry of the package registers what it has, so that no
+// `node:` import reaches a bundle for browsers, and no `import()` a service worker.
+import type { Build } from './builds.ts';
 
 /** Pixels, four bytes each: red, green, blue, alpha. The shape of the browser's ImageData. */
 export interface RgbaImage {
@@ -22,6 +23,18 @@ export interface ScratchFile extends OpenFile {
   append(bytes: Uint8Array): number;
 }
 
+/** A thread, in the shape of a browser's Worker. */
+export interface Thread {
+  postMessage(message: unknown, transfer?: Transferable[]): void;
+  /** `error`: it failed, or (in Node) ended. `messageerror`: what it sent could not be read. */
+  addEventListener(type: string, listener: (event: { data?: unknown; message?: string }) => void): void;
+  removeEventListener(type: string, listener: (event: { data?: unknown; message?: string }) => void): void;
+  terminate(): unknown;
+}
+
+/** The engine in this thread. */
+export type LocalEngine = typeof import('./engine/local.ts');
+
 export interface Platform {
   /** Reads a file by path or file: URL. Browsers have none. */
   readFile?(path: string | URL): Promise<Uint8Array>;
@@ -33,8 +46,15 @@ export interface Platform {
   scratch?(): ScratchFile;
   /** Decodes an image file. Throws what its library throws. */
   decodeImage?(bytes: Uint8Array): Promise<RgbaImage>;
-  /** Starts the engine in a worker thread that does not keep the process alive. */
-  startThread?(): unknown;
+  /** Starts a thread with the package's worker script, which waits to be told what it is: engine/role.ts. */
+  startThread?(workerUrl: string | undefined): Promise<Thread> | Thread;
+  /** The same, at once: for threads of an engine that is in this thread. */
+  startHelper?(workerUrl: string | undefined): Thread;
+  /** Where the WebAssembly of each build is, as addresses. */
+  wasmFiles?(): Record<Build, string>;
+  /** WebAssembly that came with the JavaScript. */
+  embedded?(): Promise<WebAssembly.Module>;
+  loadLocal?(): Promise<LocalEngine> | LocalEngine;
   cores?(): number;
 }
 
@@ -46,8 +66,12 @@ export function setPlatform(next: Platform): void {
   current = next;
 }
 
+/** Electron's renderers may have Node's `process`, and are browsers all the same. */
 export const isNode: boolean =
-  typeof process === 'object' && process !== null && typeof process.versions?.node === 'string';
+  typeof process === 'object' &&
+  process !== null &&
+  typeof process.versions?.node === 'string' &&
+  (process as { type?: string }).type !== 'renderer';
 
 /** Whether the caller is a page's own thread, which must not be kept busy. */
 export const isWindow: boolean = !isNode && typeof window === 'object' && typeof document === 'object';

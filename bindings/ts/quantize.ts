@@ -1,4 +1,4 @@
-import type { Engine } from './engine/client.ts';
+import type { Client } from './engine/client.ts';
 import type { Id, ModelDescription } from './engine/host.ts';
 import type {
   ConfigIn,
@@ -10,6 +10,7 @@ import type {
   Schema,
   TrainingProgress,
   Trial,
+  ValueInfo,
 } from './engine/module.ts';
 import { ZeropointError } from './errors.ts';
 import { buffersOf, countOf, isSamples, SampleReader, type Samples, take } from './feeds.ts';
@@ -136,7 +137,7 @@ export function configFrom(
 }
 
 /** Whether these options make quantize() ask for samples. */
-export async function needsSamples(engine: Engine, model: Id, given: SchemeOptions): Promise<boolean> {
+export async function needsSamples(engine: Client, model: Id, given: SchemeOptions): Promise<boolean> {
   const options = check.taken(given);
   const { schema } = engine;
   check.checkOptions(options, schemeChecks(schema));
@@ -145,9 +146,9 @@ export async function needsSamples(engine: Engine, model: Id, given: SchemeOptio
 
 /** Quantizes a model of the engine's. The caller owns the model that is answered. */
 export async function quantizeModel(
-  engine: Engine,
+  engine: Client,
   model: Id,
-  sizeBefore: number,
+  { size: sizeBefore, inputs }: { size: number; inputs: readonly ValueInfo[] },
   given: QuantizeOptions,
   source?: Promise<string | undefined>,
 ): Promise<{ model: ModelDescription; report: QuantizeReport }> {
@@ -182,7 +183,7 @@ export async function quantizeModel(
         await engine.call('measureLayers', [job, threads]);
         continue;
       }
-      const sample = await reader.read(state.wanted);
+      const sample = await reader.read(state.wanted, options.signal);
       if (!sample) {
         if (sweeps > 0 && state.wanted === 0) {
           throw new ZeropointError('invalid-argument', 'calibration: there is not one sample');
@@ -190,7 +191,7 @@ export async function quantizeModel(
         await engine.call('endSamples', [job]);
         continue;
       }
-      const taken = take(sample.feeds);
+      const taken = take(sample.feeds, inputs);
       if (sweeps > 0 && state.sweep === 0) hashed.add(taken);
       await engine.call('beginSample', [job, taken], buffersOf(taken));
     }
@@ -237,7 +238,7 @@ export async function quantizeModel(
 }
 
 /** Drives the job until there is something to do for its caller, and tells of its progress. */
-function driver(engine: Engine, job: Id, options: QuantizeOptions): () => Promise<Driven> {
+function driver(engine: Client, job: Id, options: QuantizeOptions): () => Promise<Driven> {
   const { calibration, onProgress, signal } = options;
   const { stop, onCheckpoint } = options.training ?? {};
   const given = calibration === undefined ? 0 : countOf(calibration);

@@ -1,10 +1,12 @@
-import { asyncDispose, Owned } from './disposal.ts';
-import type { Engine } from './engine/client.ts';
+import { Owned } from './disposal.ts';
+import { asyncDispose } from './dispose-symbol.ts';
+import type { Client } from './engine/client.ts';
 import type { Id, NamedTensor } from './engine/host.ts';
 import type { StepInfo, ValueInfo } from './engine/module.ts';
+import { ZeropointError } from './errors.ts';
 import { buffersOf, take } from './feeds.ts';
 import * as check from './options.ts';
-import { type Feeds, Tensor } from './tensor.ts';
+import { type AnyTensor, bytesOf, type Feeds, isTensorLike, Tensor, type TensorLike } from './tensor.ts';
 
 /** How a session runs. */
 export interface SessionOptions {
@@ -26,21 +28,44 @@ export interface RunOptions {
 export const sessionChecks = { threads: check.integer(1, 64), integer: check.boolean };
 
 /** The outputs of a run, by name. */
-export type Outputs = Record<string, Tensor>;
+export type Outputs = Record<string, AnyTensor>;
 
-const toTensor = ({ type, data, dims }: NamedTensor) => new Tensor(type, data as never, dims);
+/**
+ * The outputs that a run is to give: their names, or an object with these names. A tensor in the object is filled with the
+ * output and given back; null makes a new one.
+ */
+export type Fetches = readonly string[] | Readonly<Record<string, TensorLike | null>>;
+
+const toTensor = ({ type, data, dims }: NamedTensor) => new Tensor(type, data as never, dims) as AnyTensor;
+
+/** Writes an output into what the caller has for it. */
+function filled(into: TensorLike, { name, type, data, dims }: NamedTensor): AnyTensor {
+  const fits = into.type === type && into.data.length === data.length && into.dims.join() === dims.join();
+  if (!fits) {
+    throw new ZeropointError(
+      'shape-mismatch',
+      `output '${name}' is ${type} [${dims.join(', ')}], and the tensor for it ${into.type} [${into.dims.join(', ')}]`,
+      { tensor: name },
+    );
+  }
+  if (Array.isArray(data)) (into.data as string[]).splice(0, data.length, ...data);
+  else bytesOf(into.data as Exclude<TensorLike['data'], string[]>).set(bytesOf(data));
+  return into as AnyTensor;
+}
 
 /** Runs a model. Holds packed weights, and plans for the shapes seen so far. */
 export class Session {
   readonly inputNames: readonly string[];
   readonly outputNames: readonly string[];
   readonly #owned: Owned;
+  readonly #inputs: readonly ValueInfo[];
   #last: Promise<unknown> = Promise.resolve();
   #lastRunMs = 0;
 
   /** Internal: use Model.createSession(). */
-  constructor(engine: Engine, id: Id, inputs: readonly ValueInfo[], outputs: readonly ValueInfo[]) {
+  constructor(engine: Client, id: Id, inputs: readonly ValueInfo[], outputs: readonly ValueInfo[]) {
     this.#owned = new Owned(this, 'session', engine, id);
+    this.#inputs = inputs;
     this.inputNames = inputs.map(({ name }) => name);
     this.outputNames = outputs.map(({ name }) => name);
   }
@@ -55,10 +80,15 @@ export class Session {
    * the model runs. Runs of one session follow each other; a long run is cut into slices, between which timers and events
    * have their turn.
    */
-  async run(feeds: Feeds, options: RunOptions = {}): Promise<Outputs> {
+  run(feeds: Feeds, options?: RunOptions): Promise<Outputs>;
+  /** The same, for some of the outputs: `fetches` says which, and may bring tensors to write them into. */
+  run(feeds: Feeds, fetches: Fetches, options?: RunOptions): Promise<Outputs>;
+  async run(feeds: Feeds, second: Fetches | RunOptions = {}, third?: RunOptions): Promise<Outputs> {
+    const fetches = this.#fetchesOf(second, third);
+    const options = fetches ? (third ?? {}) : (second as RunOptions);
     check.checkOptions(options, { signal: check.signal });
     const { signal } = options;
-    const taken = take(feeds);
+    const taken = take(feeds, this.#inputs);
     const run = this.#last.then(async () => {
       const { engine } = this.#owned;
       let spent = 0;
@@ -76,10 +106,41 @@ export class Session {
         signal,
       );
       this.#lastRunMs = spent;
-      return Object.fromEntries((last.outputs ?? []).map((output) => [output.name, toTensor(output)]));
+      const outputs = (last.outputs ?? []).filter(({ name }) => !fetches || fetches.has(name));
+      return Object.fromEntries(
+        outputs.map((output) => {
+          const into = fetches?.get(output.name);
+          return [output.name, into ? filled(into, output) : toTensor(output)];
+        }),
+      );
     });
     this.#last = run.catch(() => {});
     return run;
+  }
+
+  /** What is to be fetched, with what it is to be written into; undefined: it is not said. */
+  #fetchesOf(
+    value: Fetches | RunOptions,
+    third: RunOptions | undefined,
+  ): Map<string, TensorLike | null> | undefined {
+    const wrong = (message: string) => new ZeropointError('invalid-argument', `fetches: ${message}`);
+    if (typeof value !== 'object' || value === null) {
+      throw new ZeropointError('invalid-argument', 'options: an object is needed');
+    }
+    const isList = Array.isArray(value);
+    const names = isList ? (value as unknown[]) : Object.keys(value);
+    const isOutput = (name: unknown) => this.outputNames.includes(name as string);
+    // As ONNX Runtime tells them apart: options have no name that is an output's.
+    if (!isList && third === undefined && !names.some(isOutput)) return undefined;
+    const other = names.find((name) => !isOutput(name));
+    if (other !== undefined) {
+      throw wrong(`'${other}' is not an output; there are ${this.outputNames.join(', ')}`);
+    }
+    if (isList) return new Map((names as string[]).map((name) => [name, null]));
+    for (const [name, tensor] of Object.entries(value)) {
+      if (tensor !== null && !isTensorLike(tensor)) throw wrong(`${name}: a Tensor or null is needed`);
+    }
+    return new Map(Object.entries(value as Record<string, TensorLike | null>));
   }
 
   /**

@@ -1,15 +1,27 @@
 // Where a model's bytes come from.
 import { messageOf, throwIfAborted, ZeropointError } from './errors.ts';
 import { isNode, platform } from './platform.ts';
+import { isDetached } from './tensor.ts';
 
-/** Bytes, a Blob or File, or an address: a URL, a URL as a string or, in Node, a file's path. */
-export type ModelSource = ArrayBufferLike | ArrayBufferView | Blob | URL | string;
+/** Bytes, a Blob or File, a Response, or an address: a URL, a URL as a string or, in Node, a file's path. */
+export type ModelSource = ArrayBufferLike | ArrayBufferView | Blob | Response | URL | string;
+
+/** What kind of object a value is, of whatever realm: frames and Node's `vm` have classes of their own. */
+const tagOf = (value: unknown): string => Object.prototype.toString.call(value).slice(8, -1);
 
 async function fetched(url: URL | string, signal: AbortSignal | undefined): Promise<Uint8Array> {
   const file = String(url);
+  return bytesOfResponse(() => fetch(url, signal ? { signal } : {}), file, signal);
+}
+
+async function bytesOfResponse(
+  ask: () => Promise<Response> | Response,
+  file: string,
+  signal: AbortSignal | undefined,
+): Promise<Uint8Array> {
   let response: Response;
   try {
-    response = await fetch(url, signal ? { signal } : {});
+    response = await ask();
     if (response.ok) return new Uint8Array(await response.arrayBuffer());
   } catch (error) {
     throwIfAborted(signal);
@@ -22,6 +34,8 @@ async function fetched(url: URL | string, signal: AbortSignal | undefined): Prom
   }
   throw new ZeropointError('io', `'${file}' could not be fetched: HTTP ${response.status}`, { file });
 }
+
+export const isBlob = (value: unknown): value is Blob => ['Blob', 'File'].includes(tagOf(value));
 
 /** Reads a file in Node. */
 export async function readPath(path: string | URL): Promise<Uint8Array> {
@@ -58,7 +72,15 @@ export async function bytesFrom(source: ModelSource, signal: AbortSignal | undef
     if (isNode && source.protocol === 'file:') return readPath(source);
     return fetched(source, signal);
   }
-  if (typeof Blob !== 'undefined' && source instanceof Blob) {
+  const tag = tagOf(source);
+  if (tag === 'Response') {
+    const response = source as Response;
+    if (response.bodyUsed) {
+      throw new ZeropointError('invalid-argument', 'source: the body of the Response was read before');
+    }
+    return bytesOfResponse(() => response, response.url || 'the Response', signal);
+  }
+  if (isBlob(source)) {
     try {
       return new Uint8Array(await source.arrayBuffer());
     } catch (error) {
@@ -71,16 +93,12 @@ export async function bytesFrom(source: ModelSource, signal: AbortSignal | undef
       );
     }
   }
-  const isView = ArrayBuffer.isView(source);
-  if (
-    isView ||
-    source instanceof ArrayBuffer ||
-    (typeof SharedArrayBuffer !== 'undefined' && source instanceof SharedArrayBuffer)
-  ) {
-    const [buffer, from, length] = isView
+  if (ArrayBuffer.isView(source) || tag === 'ArrayBuffer' || tag === 'SharedArrayBuffer') {
+    const [buffer, from, length] = ArrayBuffer.isView(source)
       ? [source.buffer, source.byteOffset, source.byteLength]
-      : [source, 0, source.byteLength];
+      : [source as ArrayBuffer, 0, (source as ArrayBuffer).byteLength];
     try {
+      if (isDetached({ buffer })) throw new Error('they are detached');
       return new Uint8Array(new Uint8Array(buffer, from, length));
     } catch (error) {
       throw new ZeropointError(
@@ -93,6 +111,6 @@ export async function bytesFrom(source: ModelSource, signal: AbortSignal | undef
   }
   throw new ZeropointError(
     'invalid-argument',
-    'source: bytes (Uint8Array, ArrayBuffer), a Blob or File, a URL or (in Node) a path is needed',
+    'source: bytes (Uint8Array, ArrayBuffer), a Blob or File, a Response, a URL or (in Node) a path is needed',
   );
 }

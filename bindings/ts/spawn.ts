@@ -1,23 +1,48 @@
-// Starts the engine in a worker. The literal form of `new Worker` is what bundlers look for.
-import { type Endpoint, type Remote, wrap } from 'comlink';
-import type { WorkerFace } from './engine/face.ts';
-import { platform } from './platform.ts';
+// Starts the package's worker in a page, or in a worker of one's own.
+import { messageOf, ZeropointError } from './errors.ts';
+import type { Thread } from './platform.ts';
 
-export async function spawnWorker(): Promise<Remote<WorkerFace>> {
-  const { startThread } = platform();
-  if (startThread) return wrap<WorkerFace>(startThread() as Endpoint);
-  const worker = new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'zeropoint' });
-  const face = wrap<WorkerFace>(worker);
-  // Comlink would wait for ever for a worker whose script is not there.
-  await new Promise<void>((resolve, reject) => {
-    worker.addEventListener(
-      'error',
-      (event) => reject(new Error(event.message || 'the worker did not start')),
+/** The form that bundlers look for: they replace the address with that of what they made of worker.ts. */
+const startBundled = () =>
+  new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'zeropoint' });
+
+/** A worker whose script is of another origin: browsers let a script of this origin import it. */
+function startAcross(address: string): Worker {
+  const script = new Blob([`import ${JSON.stringify(address)};`], { type: 'text/javascript' });
+  // The address stays good: the engine's threads are started from it too.
+  return new Worker(URL.createObjectURL(script), { type: 'module', name: 'zeropoint' });
+}
+
+/** Of which origin an address is; undefined where that says nothing. */
+function originOf(address: string): string | undefined {
+  try {
+    const { origin, protocol } = new URL(address, globalThis.location.href);
+    return /^https?:$/.test(protocol) ? origin : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+export function startBrowserThread(workerUrl: string | undefined): Thread {
+  const here = globalThis.location.origin;
+  try {
+    if (workerUrl !== undefined) {
+      return originOf(workerUrl) === here || originOf(workerUrl) === undefined
+        ? new Worker(workerUrl, { type: 'module', name: 'zeropoint' })
+        : startAcross(workerUrl);
+    }
+    // Some bundlers put in the path that this file had when it was built: that is of no origin.
+    const own = originOf(import.meta.url);
+    if (own !== undefined && own !== here) return startAcross(import.meta.url.replace(/[^/]*$/, 'worker.js')); // a form that bundlers do not look for
+    return startBundled();
+  } catch (error) {
+    throw new ZeropointError(
+      'io',
+      `the engine's worker could not be started: ${messageOf(error)}`,
       {
-        once: true,
+        hint: 'say where dist/worker.js is: configure({ workerUrl }), or do without a worker: configure({ worker: false })',
       },
+      { cause: error },
     );
-    face.ready().then(() => resolve(), reject);
-  });
-  return face;
+  }
 }

@@ -95,6 +95,10 @@ export function dataLength(type: TensorType, elements: number): number {
   return type === 'string' ? elements : Math.ceil(elements / Math.max(1, 8 / storages[type].bits));
 }
 
+/** Dimensions as numbers: bigints, as files of tensors have them, are taken too. */
+const numbersFrom = (dims: readonly unknown[]): unknown[] =>
+  Array.from(dims, (d) => (typeof d === 'bigint' ? Number(d) : d));
+
 /** The number of elements, or an error that says which dimension is wrong. */
 export function elementCount(dims: readonly unknown[]): number {
   let count = 1;
@@ -175,6 +179,27 @@ function typeOfData(data: unknown): TensorType {
   throw new ZeropointError('invalid-argument', 'data: a typed array or an array is needed');
 }
 
+const floats = new Float32Array(1);
+const floatBits = new Uint32Array(floats.buffer);
+
+/** The sixteen bits of the half-precision number that is nearest; of two as near, the one with an even last bit. */
+function halfBits(value: number): number {
+  floats[0] = value;
+  const bits = floatBits[0] as number;
+  const sign = (bits >>> 16) & 0x8000;
+  const rest = bits & 0x7fffffff;
+  if (rest > 0x7f800000) return sign | 0x7e00; // not a number
+  if (rest >= 0x477ff000) return sign | 0x7c00; // rounds to more than 65504
+  if (rest < 0x38800000) {
+    // Below the smallest normal number: a multiple of 2^-24.
+    const scaled = Math.abs(floats[0] as number) * 2 ** 24;
+    const down = Math.floor(scaled);
+    const up = scaled - down > 0.5 || (scaled - down === 0.5 && down % 2 === 1);
+    return sign | (down + (up ? 1 : 0));
+  }
+  return sign | ((rest - 0x38000000 + 0xfff + ((rest >>> 13) & 1)) >>> 13);
+}
+
 /** What the entries of an integer type hold; nothing for floats. Packed elements make one entry of 8 bits. */
 function rangeOf(
   type: Exclude<TensorType, 'string'>,
@@ -208,8 +233,23 @@ function numbersOf(type: Exclude<TensorType, 'string'>, list: readonly unknown[]
   return storages[type].array.from(numbers as unknown as ArrayLike<never>);
 }
 
+/** Whether the memory of a typed array went to another thread. */
+export function isDetached({ buffer }: { buffer: ArrayBufferLike }): boolean {
+  const { detached } = buffer as { detached?: boolean };
+  if (detached !== undefined || buffer.byteLength > 0) return detached === true;
+  try {
+    new Uint8Array(buffer);
+    return false;
+  } catch {
+    return true;
+  }
+}
+
 /** The data as the typed array of `type`, or an error. */
 function toData(type: TensorType, data: unknown): TensorData {
+  if (isTypedArray(data) && isDetached(data)) {
+    throw new ZeropointError('invalid-argument', 'data: its bytes were transferred to another thread');
+  }
   if (!isList(data)) {
     throw new ZeropointError('invalid-argument', 'data: a typed array or an array is needed');
   }
@@ -239,6 +279,8 @@ function toData(type: TensorType, data: unknown): TensorData {
     return new storages[type].array(buffer, byteOffset, length);
   }
   if (Array.isArray(data) && !isBits(type)) return numbersOf(type, data);
+  if (Array.isArray(data) && type === 'float16')
+    return Uint16Array.from(numbersOf('float32', data) as Float32Array, halfBits);
   throw new ZeropointError(
     'invalid-argument',
     `data: a tensor of type '${type}' takes a ${kindOfType(type)}, not ${kind ? `a ${kind}` : 'an array'}`,
@@ -267,7 +309,7 @@ export function takenFrom(tensor: unknown): TakenTensor {
   if (!isTensorType(type)) {
     throw new ZeropointError('invalid-argument', `${show(type)} is not an element type`);
   }
-  const sizes = [...dims];
+  const sizes = numbersFrom(dims) as number[];
   const needed = dataLength(type, elementCount(sizes));
   const own = copied(toData(type, data));
   if (own.length !== needed) {
@@ -300,10 +342,13 @@ export class Tensor<T extends TensorType = TensorType> implements TensorLike {
   constructor(
     type: T,
     data: TensorDataMap[T] | readonly number[] | readonly bigint[] | readonly boolean[],
-    dims?: readonly number[],
+    dims?: readonly (number | bigint)[],
   );
-  constructor(data: TensorDataMap[T] | readonly number[] | readonly boolean[], dims?: readonly number[]);
-  constructor(first: unknown, second?: unknown, third?: readonly number[]) {
+  constructor(
+    data: TensorDataMap[T] | readonly number[] | readonly boolean[],
+    dims?: readonly (number | bigint)[],
+  );
+  constructor(first: unknown, second?: unknown, third?: readonly (number | bigint)[]) {
     const named = typeof first === 'string';
     if (named && !isTensorType(first)) {
       throw new ZeropointError(
@@ -313,11 +358,11 @@ export class Tensor<T extends TensorType = TensorType> implements TensorLike {
     }
     const type = named ? (first as TensorType) : typeOfData(first);
     const data = toData(type, named ? second : first);
-    const given = named ? third : (second as readonly number[] | undefined);
+    const given = named ? third : (second as readonly (number | bigint)[] | undefined);
     if (given !== undefined && !Array.isArray(given)) {
       throw new ZeropointError('invalid-argument', 'dims: an array of numbers is needed');
     }
-    const dims = given ?? [data.length];
+    const dims = given ? (numbersFrom(given) as number[]) : [data.length];
     const size = elementCount(dims);
     if (data.length !== dataLength(type, size)) {
       throw new ZeropointError(
@@ -351,6 +396,9 @@ export function isTensorLike(value: unknown): value is TensorLike {
   const { type, data, dims } = value as Record<string, unknown>;
   return typeof type === 'string' && isList(data) && Array.isArray(dims);
 }
+
+/** A tensor of any type: `tensor.type === 'float32'` says that its data is a Float32Array. */
+export type AnyTensor = { [T in TensorType]: Tensor<T> }[TensorType];
 
 /** One tensor for each input of a model, by name. */
 export type Feeds = Readonly<Record<string, TensorLike>>;

@@ -1,10 +1,20 @@
-// The engine in a worker thread of Node's: started by node.ts.
+// A worker thread of the package's in Node: started by node-threads.ts.
+import { availableParallelism } from 'node:os';
 import { parentPort } from 'node:worker_threads';
-import { expose } from 'comlink';
 import nodeEndpoint from 'comlink/dist/esm/node-adapter.mjs';
-import { face } from './engine/face.ts';
+import { refuse, takeRole } from './engine/role.ts';
 import { nodeFiles } from './node-files.ts';
+import { startNodeThread } from './node-threads.ts';
 import { setPlatform } from './platform.ts';
 
-setPlatform(nodeFiles);
-if (parentPort) expose(face, nodeEndpoint(parentPort));
+setPlatform({ ...nodeFiles, cores: availableParallelism, startHelper: startNodeThread });
+if (parentPort) {
+  const port = parentPort;
+  // What Emscripten's threads expect of a worker's global object.
+  const scope = globalThis as unknown as Record<string, unknown>;
+  scope.self = globalThis;
+  scope.postMessage = (message: unknown) => port.postMessage(message);
+  port.on('message', (data) => (scope.onmessage as ((event: object) => void) | undefined)?.({ data }));
+  port.on('messageerror', refuse);
+  takeRole(nodeEndpoint(port));
+}

@@ -2,10 +2,14 @@
 
 // dist/wasm/*.mjs: the engine as Emscripten links it; tools/build.mjs puts it there.
 declare module '*.mjs' {
-  const factory: (options: {
-    locateFile?: (file: string) => string;
-  }) => Promise<import('./engine/module.ts').EngineModule>;
+  const factory: import('./builds.ts').Factory;
   export default factory;
+}
+
+/** dist/wasm/*.wasm, gzipped and in Base64: rolldown.config.mjs packs it. */
+declare module '*.wasm' {
+  const packed: string;
+  export default packed;
 }
 
 declare module 'comlink/dist/esm/node-adapter.mjs' {

@@ -1,5 +1,6 @@
 // The engine as a worker shows it, called through Comlink. Errors travel as values.
 import { transfer } from 'comlink';
+import { glue } from '../glue.ts';
 import {
   callHost,
   EngineHost,
@@ -19,10 +20,23 @@ function buffersOf(value: unknown): ArrayBuffer[] {
 }
 
 export const face = {
-  ready: () => true,
+  /** Holds the lock for as long as this thread lives. False: it cannot. */
+  hold(name: string): Promise<boolean> | boolean {
+    const locks = (globalThis.navigator as Navigator | undefined)?.locks;
+    if (!locks) return false;
+    return new Promise((held) => {
+      locks
+        .request(name, () => {
+          held(true);
+          return new Promise(() => {});
+        })
+        .catch(() => held(false));
+    });
+  },
 
   async open(options: HostOptions): Promise<Result<unknown>> {
-    const opened = await callHost({ open: () => EngineHost.create(options) } as never, 'open' as never, []);
+    const create = () => EngineHost.create(options, glue);
+    const opened = await callHost({ open: create } as never, 'open' as never, []);
     if ('error' in opened) return opened;
     host = opened.value as EngineHost;
     return { value: host.info() };

@@ -2,10 +2,20 @@
 // threads, every call is short. It runs in the caller's thread or in a worker (worker.ts), and the two look the same to
 // engine/client.ts.
 
-import { type Build, canShareMemory, loadBuild, pickBuild, withWorkers } from '../builds.ts';
+import {
+  type Build,
+  canShareMemory,
+  type Glue,
+  hasThreads,
+  loadBuild,
+  pickBuild,
+  type WasmSource,
+  withWorkers,
+} from '../builds.ts';
 import { messageOf, ZeropointError } from '../errors.ts';
 import type { DataSource } from '../external.ts';
 import type { Taken } from '../feeds.ts';
+import { cores, platform, type Thread } from '../platform.ts';
 import { bytesOf, type TensorData, type TensorType, viewAs } from '../tensor.ts';
 import type {
   Answer,
@@ -81,7 +91,9 @@ export interface HostInfo {
 
 export interface HostOptions {
   build: Build | undefined;
-  wasmBase: string | undefined;
+  wasm: WasmSource;
+  /** The script of the package's workers, where it is not the one that bundlers find. */
+  workerUrl: string | undefined;
   threads: number;
 }
 
@@ -139,33 +151,83 @@ class Opened implements Handle {
 /** Bytes that are copied out of the engine in one go. */
 const writtenAtOnce = 2 ** 24;
 
+/** More threads than the machine runs at once only wait for each other; a few are always allowed. */
+const mostThreads = () => Math.min(64, Math.max(4, cores()));
+
 const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e9 ? 2 : 1)} GB`;
+
+/** The threads that the engine computes with, beside the one that it is in. */
+class Helpers {
+  readonly #workerUrl: string | undefined;
+  readonly #threads = new Set<Thread>();
+  onLost: (why: string) => void = () => {};
+
+  constructor(workerUrl: string | undefined) {
+    this.#workerUrl = workerUrl;
+  }
+
+  start(build: Build): Thread {
+    const thread = platform().startHelper?.(this.#workerUrl);
+    if (!thread) throw new Error('there are no threads here');
+    this.#threads.add(thread);
+    const fail = ({ message }: { message?: string }) => {
+      this.#threads.delete(thread);
+      this.onLost(`one of its threads failed: ${message ?? 'it did not start'}`);
+    };
+    thread.addEventListener('error', fail);
+    thread.addEventListener('messageerror', fail);
+    thread.postMessage({ role: 'helper', build });
+    return thread;
+  }
+
+  end(): void {
+    for (const thread of this.#threads) void thread.terminate();
+    this.#threads.clear();
+  }
+}
 
 export class EngineHost {
   readonly #module: EngineModule;
   readonly #info: HostInfo;
   readonly #objects = new Map<Id, Handle>();
+  readonly #helpers: Helpers;
   #lastId = 0;
 
-  private constructor(module: EngineModule, info: HostInfo) {
+  private constructor(module: EngineModule, info: HostInfo, helpers: Helpers) {
     this.#module = module;
     this.#info = info;
+    this.#helpers = helpers;
   }
 
-  static async create(options: HostOptions): Promise<EngineHost> {
+  static async create(options: HostOptions, glue: Glue): Promise<EngineHost> {
+    const { wasm } = options;
     let build = options.build ?? (await pickBuild(options.threads));
+    const helpers = new Helpers(options.workerUrl);
     let module: EngineModule;
     try {
-      module = await loadBuild(build, options.wasmBase);
+      module = await loadBuild(build, wasm, glue, () => helpers.start(build));
     } catch (error) {
       // Some machines refuse to reserve 4 GiB of shared memory: one thread is better than nothing.
-      if (options.build !== undefined || !build.endsWith('-threads')) throw error;
+      if (options.build !== undefined || wasm.module || !hasThreads(build)) throw error;
       build = build.replace('-threads', '') as Build;
-      module = await loadBuild(build, options.wasmBase);
+      module = await loadBuild(build, wasm, glue, undefined);
     }
-    const maxThreads = build.endsWith('-threads') && canShareMemory() ? 64 : 1;
+    const maxThreads =
+      hasThreads(build) && canShareMemory() && platform().startHelper !== undefined ? mostThreads() : 1;
     const schema = JSON.parse(unwrap(module.schema())) as Schema;
-    return new EngineHost(module, { build, maxThreads, ...module.info(), schema });
+    return new EngineHost(module, { build, maxThreads, ...module.info(), schema }, helpers);
+  }
+
+  /** Is called when a thread that computes with the engine is gone: what it was given to do will not be done. */
+  set onLost(tell: (why: string) => void) {
+    this.#helpers.onLost = tell;
+  }
+
+  /** Frees everything. There must be no further call. */
+  close(): void {
+    for (const handle of this.#objects.values()) if (handle instanceof Opened) handle.delete(); // closes files
+    this.#objects.clear();
+    this.#helpers.end();
   }
 
   #keep(handle: Handle): Id {

@@ -1,0 +1,1 @@
+export const projects: Record<string, { title: string; quick?: boolean }>;
