@@ -84,7 +84,8 @@ function ordered(value: unknown): unknown {
     Object.entries(value)
       .filter(([key, item]) => item !== undefined && !unsaid.includes(key))
       .sort(([a], [b]) => (a < b ? -1 : 1))
-      .map(([key, item]) => [key, ordered(item)]),
+      .map(([key, item]) => [key, ordered(item)] as const)
+      .filter(([, item]) => JSON.stringify(item) !== '{}'),
   );
 }
 

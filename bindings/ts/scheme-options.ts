@@ -54,8 +54,8 @@ export interface SchemeOptions {
    */
   symmetricWeights?: boolean | undefined;
   /**
-   * 7-bit weights, for runtimes and machines whose 8-bit products saturate. Default: false. Modes `auto`, `dynamic`,
-   * `qat`, `static`, `weight-only`.
+   * 7-bit weights. On x86 processors without VNNI, ONNX Runtime's products of 8 bits saturate; those of 7 bits do not.
+   * Default: false. Modes `auto`, `dynamic`, `qat`, `static`, `weight-only`.
    */
   reduceRange?: boolean | undefined;
   /**

@@ -94,16 +94,20 @@ const until = (tab: Tab, code: string) =>
     .poll(() => tab.evaluate(code).catch(() => undefined), { timeout: 280_000, interval: 200 })
     .toBeTruthy();
 
-const press = (tab: Tab, text: string) =>
+/** Clicks on the element of this selector that has this text, or else begins with it, as soon as there is one. */
+const click = (tab: Tab, selector: string, text: string) =>
   until(
     tab,
     `(() => {
-      const buttons = [...document.querySelectorAll('button:not(:disabled)')];
-      const found = buttons.find(({ textContent }) => textContent.startsWith(${JSON.stringify(text)}));
+      const all = [...document.querySelectorAll(${JSON.stringify(selector)})];
+      const found = all.find(({ textContent }) => textContent.trim() === ${JSON.stringify(text)})
+        ?? all.find(({ textContent }) => textContent.trim().startsWith(${JSON.stringify(text)}));
       found?.click();
       return found !== undefined;
     })()`,
   );
+
+const press = (tab: Tab, text: string) => click(tab, 'button:not(:disabled)', text);
 
 const textOf = (tab: Tab, selector: string) =>
   tab.evaluate(`document.querySelector(${JSON.stringify(selector)})?.textContent ?? ''`);
@@ -120,17 +124,9 @@ const noticeIs = (tab: Tab, kind: string, text: string) =>
 /** A demo, through to its quantized model. */
 async function quantizeDigits(tab: Tab): Promise<void> {
   await press(tab, 'Recognise digits');
-  await isShown(tab, 'With the chosen settings');
+  await click(tab, 'nav[aria-label="Steps"] a', 'Goal');
   // One way, where the default tries several.
-  await until(
-    tab,
-    `(() => {
-      const labels = [...document.querySelectorAll('label')];
-      const found = labels.find(({ textContent }) => textContent.startsWith('Fastest'));
-      found?.click();
-      return found !== undefined;
-    })()`,
-  );
+  await click(tab, '.goal strong', '8-bit integers');
   await press(tab, 'Quantize');
   await until(tab, `document.querySelector('[data-testid="result"]') !== null`);
 }
