@@ -112,9 +112,6 @@ const press = (tab: Tab, text: string) => click(tab, 'button:not(:disabled)', te
 const textOf = (tab: Tab, selector: string) =>
   tab.evaluate(`document.querySelector(${JSON.stringify(selector)})?.textContent ?? ''`);
 
-const isShown = (tab: Tab, text: string) =>
-  until(tab, `document.body.textContent.includes(${JSON.stringify(text)})`);
-
 const noticeIs = (tab: Tab, kind: string, text: string) =>
   until(
     tab,
