@@ -45,37 +45,44 @@ async function takePictures(url) {
       await page.waitForTimeout(200);
     };
 
+    const goTo = async (name) => {
+      await page
+        .getByRole('navigation', { name: 'Steps' })
+        .getByRole('link', { name: new RegExp(`^${name}`) })
+        .click();
+      await page.waitForTimeout(500);
+    };
+
     await page.goto(url);
-    await page.getByRole('button', { name: /Read text/ }).waitFor();
-    await frame(2000);
-    await page.getByRole('button', { name: /Read text/ }).hover();
+    const demo = page.getByRole('button', { name: /Read text/ });
+    await demo.waitFor();
+    await page.waitForTimeout(8000); // the demo on the start has read its digits
+    await frame(2500);
+    await demo.hover();
     await frame(600);
-    await page.getByRole('button', { name: /Read text/ }).click();
-    await page.getByText('With the chosen settings').waitFor();
-    await page.getByRole('heading', { name: 'Samples' }).waitFor();
+    await demo.click();
+    await page.getByTestId('reading-original').locator('.read-text').waitFor();
+    await page.waitForTimeout(2000);
     await frame(2000);
-    await show(page.getByRole('heading', { name: 'Samples' }));
-    await frame(1800);
-    const settings = page.getByRole('heading', { name: 'What matters most?' });
-    await page.getByText('Fastest', { exact: true }).click();
-    await show(settings);
-    await frame(1200);
+    for (const step of ['Model', 'Samples']) {
+      await goTo(step);
+      await frame(1500);
+    }
+    await goTo('Goal');
+    await page
+      .locator('.goal')
+      .filter({ has: page.getByText('8-bit integers', { exact: true }) })
+      .click();
+    await frame(1500);
     await page.getByRole('button', { name: 'Quantize', exact: true }).click();
-    const result = page.getByRole('heading', { name: 'Result', exact: true });
+    const result = page.getByTestId('result');
     for (let shown = 0; shown < 8 && (await result.count()) === 0; ++shown) {
-      await show(settings);
       await frame(500);
       await page.waitForTimeout(700);
     }
     await result.waitFor();
+    await page.waitForTimeout(4000);
     await show(result);
-    await frame(4000);
-    await page.getByRole('button', { name: 'Download the model' }).hover();
-    await frame(1500);
-    await show(page.getByRole('heading', { name: 'Try it' }));
-    // Another line: the first run of a model takes longer than all others.
-    await page.getByLabel('Text on the image').fill('Smaller and faster, 42');
-    await page.waitForTimeout(2500);
     await frame(4000);
 
     const small = await Promise.all(
