@@ -95,7 +95,8 @@ test.each([
       }),
     'engine-lost',
   );
-  const waiting = fails(() => session.run(noisyFeeds(models.detection.feeds)), 'engine-lost'); // behind the long one
+  // Behind the long one, or between its steps: it takes longer than those.
+  const waiting = fails(() => session.run(noisyFeeds({ x: [1, 3, 960, 960] })), 'engine-lost');
   expect((await working).details.hint).toMatch(/load the model again/);
   await waiting;
   await fails(() => model.inspect(), 'engine-lost');
@@ -180,18 +181,16 @@ describe('engines', () => {
   test('a short run does not wait behind a quantization in another engine', async () => {
     const engine = await createEngine({ worker: true, threads: 1 });
     const busy = await Model.load(models.detection.path, { engine });
-    const quantizing = errorOf(() => busy.quantize({ calibration: samples() }), 'disposed');
+    let ended = false;
+    const quantizing = errorOf(() => busy.quantize({ calibration: samples() }), 'disposed').finally(() => {
+      ended = true;
+    });
     const own = await createEngine({ worker: true, threads: 1 });
     const model = await Model.load(models.wakeWord.path, { engine: own });
     const session = await model.createSession();
-    const times: number[] = [];
-    for (let i = 0; i < 20; ++i) {
-      const from = performance.now();
-      await session.run(noisyFeeds(models.wakeWord.feeds));
-      times.push(performance.now() - from);
-    }
+    for (let i = 0; i < 20; ++i) await session.run(noisyFeeds(models.wakeWord.feeds));
+    expect(ended).toBe(false);
     await Promise.all([engine.close(), own.close(), quantizing]);
-    expect(times.sort((a, b) => a - b)[10]).toBeLessThan(20);
   });
 
   test('that nobody uses any more end when configure() brings others', async () => {
