@@ -1,15 +1,6 @@
 // node tools/build.mjs [wasm] [package] [page]: builds what is named, or everything, into dist/ and dist-page/.
 // Only what changed is built again.
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  statSync,
-  writeFileSync,
-} from 'node:fs';
+import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Failure, machineNode, nodeBin, root, run, runMain, step } from './process.mjs';

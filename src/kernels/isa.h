@@ -11,7 +11,7 @@
 #include "core/memory.h"
 
 #ifndef ZEROPOINT_RELAXED
-#error "ZEROPOINT_RELAXED is 0 or 1 (cmake/variants.cmake): configure again, this source did not depend on it before"
+#error "ZEROPOINT_RELAXED is 0 or 1 (cmake/variants.cmake): configure again"
 #endif
 
 // Relaxed SIMD kernels exist in the relaxed WebAssembly build and in native builds, where simd.h imitates the
