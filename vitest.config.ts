@@ -1,9 +1,16 @@
+import { fileURLToPath } from 'node:url';
 import { defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
     projects: [
       {
+        // Where bindings/ts finds them once it is built.
+        resolve: {
+          alias: [
+            { find: /^\.\/wasm\//, replacement: fileURLToPath(new URL('dist/wasm/', import.meta.url)) },
+          ],
+        },
         test: {
           name: 'package',
           include: ['tests/package/**/*.test.ts'],

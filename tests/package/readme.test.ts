@@ -88,8 +88,12 @@ describe('README', () => {
     expect(ours.length).toBeGreaterThanOrEqual(5);
   });
 
-  test.each(ours)('%s', async (line) => {
-    const { code, stderr } = await cli(line.split(/\s+/).slice(2), { cwd: folder });
-    expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(/^(warning: .*\n)*$/) });
-  });
+  test.each(ours)(
+    '%s',
+    async (line) => {
+      const { code, stderr } = await cli(line.split(/\s+/).slice(2), { cwd: folder });
+      expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(/^(warning: .*\n)*$/) });
+    },
+    400_000,
+  );
 });
