@@ -219,6 +219,12 @@ const suites = {
   package: { title: 'npm package', work: packageTests, built: true },
   judge: { title: 'native ONNX Runtime as the judge', work: () => judge(), built: true },
   e2e: { title: 'end to end, in browsers', work: () => vitest('e2e'), built: true },
+  long: {
+    title: 'end to end, in browsers, with what takes minutes',
+    work: () => vitest('e2e', { ZEROPOINT_LONG: '1' }),
+    built: true,
+    named: true,
+  },
   fuzz: { title: 'fuzzing', work: fuzz },
   lint: { title: 'format and lint', work: lintChecks },
 };

@@ -55,6 +55,9 @@ afterAll(async () => {
   await server?.close();
 });
 
+/** What takes minutes: `npm run test:long` runs it, the other suites count it as skipped. */
+const long = test.runIf(process.env.ZEROPOINT_LONG);
+
 async function openPage(): Promise<Page> {
   const context = await browser.newContext({ acceptDownloads: true, viewport: { width: 1100, height: 900 } });
   const page = await context.newPage();
@@ -932,7 +935,7 @@ describe('in Chromium', () => {
     await page.context().close();
   });
 
-  test('memory does not grow with the runs', async () => {
+  long('memory does not grow with the runs', async () => {
     const page = await openPage();
     await loadModel(page, modelPath('ch_PP-OCRv4_det_infer'));
     await page.getByText('Made-up samples').click();
