@@ -93,7 +93,9 @@ async function buildPageInto(folder, mode, title) {
   const built = statSync(page, { throwIfNoEntry: false })?.mtimeMs ?? 0;
   if (built < newest('web', 'dist', 'build/digits', 'package-lock.json', 'tools/api-reference.mjs'))
     await step(title, () =>
-      run(nodeBin('vite'), ['build', 'web', '--mode', mode, '--outDir', folder, '--emptyOutDir']),
+      run(nodeBin('vite'), ['build', 'web', '--mode', mode, '--outDir', folder, '--emptyOutDir'], {
+        env: { ...process.env, NODE_ENV: 'production' }, // a test that builds has another
+      }),
     );
   return page;
 }

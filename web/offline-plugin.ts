@@ -133,16 +133,20 @@ export function site(): Plugin {
   };
 }
 
-/** Leaves builds of the engine out of a page that is a file. */
-const without = (builds: RegExp, why: string): Plugin => ({
-  name: 'offline-without-builds',
+/** Leaves builds of the engine out of a page that is a file: what names them gets an address of nothing. */
+const without = (name: string, builds: RegExp): Plugin => ({
+  name,
   enforce: 'pre',
-  load: { filter: { id: builds }, handler: () => `export default () => { throw new Error('${why}'); };` },
+  transform(code) {
+    const address = /new URL\(\s*"\.\/wasm\/([\w-]+)\.wasm"\s*,\s*import\.meta\.url\s*\)/g;
+    const changed = code.replace(address, (all, build) => (builds.test(build) ? 'new URL("data:,")' : all));
+    return changed === code ? null : { code: changed, map: null };
+  },
 });
-/** What the engine's worker gets: threads would need an origin that can be isolated, which no file has. */
-const oneThread = without(/\/wasm\/[\w-]+-threads\.mjs$/, 'a page that is a file has one thread');
-/** What the page itself gets: the engine is in its worker already. */
-const noEngine = without(/\/wasm\/[\w-]+\.mjs$/, 'in a page that is a file, the engine runs in its worker');
+/** What the page gets: threads would need an origin that can be isolated, which no file has. */
+const oneThread = without('offline-one-thread', /-threads$/);
+/** What its workers get: the page tells the engine's worker where the engine is. */
+const noEngine = without('offline-no-engine', /./);
 
 /** A page that is a file may start workers from its own text only. */
 const ownWorkers: Plugin = {
@@ -186,7 +190,7 @@ function withoutData(code: string, blocks: string[]): string {
 /** The page as one file: scripts, styles, engines and demos are in the document. */
 export function single(): Plugin[] {
   return [
-    noEngine,
+    oneThread,
     ownWorkers,
     {
       name: 'offline-single',
@@ -194,7 +198,7 @@ export function single(): Plugin[] {
       config: () => ({
         publicDir: false,
         worker: {
-          plugins: () => [oneThread],
+          plugins: () => [noEngine],
           // Code of modules is strict; a worker that is no module has to say so.
           rolldownOptions: { output: { codeSplitting: false, strict: true } },
         },
