@@ -124,7 +124,16 @@ async function quantizeDigits(tab: Tab): Promise<void> {
   await click(tab, 'nav[aria-label="Steps"] a', 'Goal');
   // One way, where the default tries several.
   await click(tab, '.goal strong', '8-bit integers');
-  await press(tab, 'Quantize');
+  // Not before the samples are there: until then, a button offers to do without them.
+  await until(
+    tab,
+    `(() => {
+      const buttons = [...document.querySelectorAll('button:not(:disabled)')];
+      const found = buttons.find(({ textContent }) => textContent.trim() === 'Quantize');
+      found?.click();
+      return found !== undefined;
+    })()`,
+  );
   await until(tab, `document.querySelector('[data-testid="result"]') !== null`);
 }
 
@@ -248,7 +257,7 @@ const waysOut: Record<string, string> = {
     c.createDataChannel('x'); c.setLocalDescription()`,
 };
 
-describe.each(browsers)('in %s, nothing gets out', (_, open) => {
+describe.each(browsers)('in %s, nothing gets out', (browser, open) => {
   /** Tries all ways out from the page at an address, and answers those where something arrived. */
   async function waysThatWork(tab: Tab, url: string): Promise<string[]> {
     const worked: string[] = [];
@@ -269,7 +278,9 @@ describe.each(browsers)('in %s, nothing gets out', (_, open) => {
   test('by any of the ways that are open to other pages', async () => {
     const plain = temporaryFolder();
     writeFileSync(join(plain, 'index.html'), '<!doctype html><title>open</title><body></body>');
-    expect(await waysThatWork(await open(), (await host(plain)).url)).toEqual(Object.keys(waysOut));
+    // Firefox without a screen sends nothing by WebRTC, from any page.
+    const ways = Object.keys(waysOut).filter((name) => browser !== 'Firefox' || name !== 'WebRTC');
+    expect(await waysThatWork(await open(), (await host(plain)).url)).toEqual(ways);
     const { url } = await host();
     const tab = await open();
     await tab.goto(url);
