@@ -2,9 +2,6 @@
 file(GLOB_RECURSE binding_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/bindings/*.cpp)
 zeropoint_compile(zeropoint-bindings "zeropoint_options;protozero" "${binding_sources}")
 
-find_program(NODE NAMES node nodejs REQUIRED NO_CMAKE_FIND_ROOT_PATH)
-mark_as_advanced(NODE)
-
 foreach(variant IN LISTS ZEROPOINT_VARIANTS)
   add_executable(${variant} "")
   target_link_libraries(${variant} PRIVATE zeropoint-engine-${variant} zeropoint-bindings-${variant})
@@ -31,9 +28,5 @@ foreach(variant IN LISTS ZEROPOINT_VARIANTS)
       -sDEFAULT_PTHREAD_STACK_SIZE=512KB
       -sEXPORTED_RUNTIME_METHODS=PThread  # terminateAllThreads() gives the workers back on dispose
       -Wno-pthreads-mem-growth)
-    add_custom_command(TARGET ${variant} POST_BUILD
-      COMMAND ${NODE} ${CMAKE_SOURCE_DIR}/tools/literal-worker-options.mjs $<TARGET_FILE:${variant}>
-      VERBATIM)
-    set_property(TARGET ${variant} APPEND PROPERTY LINK_DEPENDS ${CMAKE_SOURCE_DIR}/tools/literal-worker-options.mjs)
   endif()
 endforeach()
