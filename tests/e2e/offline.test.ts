@@ -95,13 +95,13 @@ const until = (tab: Tab, code: string) =>
     .toBeTruthy();
 
 /** Clicks on the element of this selector that has this text, or else begins with it, as soon as there is one. */
-const click = (tab: Tab, selector: string, text: string) =>
+const click = (tab: Tab, selector: string, text: string, part: 'all of it' | 'its begin' = 'its begin') =>
   until(
     tab,
     `(() => {
       const all = [...document.querySelectorAll(${JSON.stringify(selector)})];
       const found = all.find(({ textContent }) => textContent.trim() === ${JSON.stringify(text)})
-        ?? all.find(({ textContent }) => textContent.trim().startsWith(${JSON.stringify(text)}));
+        ?? all.find(({ textContent }) => ${part === 'its begin'} && textContent.trim().startsWith(${JSON.stringify(text)}));
       found?.click();
       return found !== undefined;
     })()`,
@@ -125,15 +125,7 @@ async function quantizeDigits(tab: Tab): Promise<void> {
   // One way, where the default tries several.
   await click(tab, '.goal strong', '8-bit integers');
   // Not before the samples are there: until then, a button offers to do without them.
-  await until(
-    tab,
-    `(() => {
-      const buttons = [...document.querySelectorAll('button:not(:disabled)')];
-      const found = buttons.find(({ textContent }) => textContent.trim() === 'Quantize');
-      found?.click();
-      return found !== undefined;
-    })()`,
-  );
+  await click(tab, 'button:not(:disabled)', 'Quantize', 'all of it');
   await until(tab, `document.querySelector('[data-testid="result"]') !== null`);
 }
 
