@@ -94,12 +94,12 @@ const until = (tab: Tab, code: string) =>
     .poll(() => tab.evaluate(code).catch(() => undefined), { timeout: 280_000, interval: 200 })
     .toBeTruthy();
 
-/** Clicks on the element of this selector that has this text, or else begins with it, as soon as there is one. */
+/** Clicks on the visible element of this selector that has this text, or else begins with it, as soon as there is one. */
 const click = (tab: Tab, selector: string, text: string, part: 'all of it' | 'its begin' = 'its begin') =>
   until(
     tab,
     `(() => {
-      const all = [...document.querySelectorAll(${JSON.stringify(selector)})];
+      const all = [...document.querySelectorAll(${JSON.stringify(selector)})].filter((each) => each.checkVisibility());
       const found = all.find(({ textContent }) => textContent.trim() === ${JSON.stringify(text)})
         ?? all.find(({ textContent }) => ${part === 'its begin'} && textContent.trim().startsWith(${JSON.stringify(text)}));
       found?.click();
@@ -301,6 +301,8 @@ describe.each(browsers)('in %s, nothing gets out', (browser, open) => {
   test('code that comes as text is not run', async () => {
     const tab = await open();
     await tab.goto((await host()).url);
+    // After the one reload.
+    await noticeIs(tab, 'kept', 'works with the network off');
     // A moment later: what the test itself evaluates may evaluate.
     const run = (code: string) =>
       tab.evaluate(`new Promise((resolve) => setTimeout(async () => {
