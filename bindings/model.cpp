@@ -168,7 +168,7 @@ onnx::WriteOptions options_of(const val& form) {
 
 std::shared_ptr<const Model> ModelHandle::in_format(const std::string& format) const {
   if (in_format_ && format_ == format) return in_format_;
-  auto made = std::make_shared<const Model>(quant::in_format(*model_, format));
+  auto made = std::make_shared<const Model>(quant::in_format(*model_, format, runtime_));
   if (has_files(made->graph)) in_format_ = made, format_ = format;
   return made;
 }

@@ -12,7 +12,9 @@ namespace zp::bindings {
 
 class ModelHandle {
  public:
-  explicit ModelHandle(Model model) : model_(std::make_shared<const Model>(std::move(model))) {}
+  // `runtime`: of a result, the one that it is for.
+  explicit ModelHandle(Model model, std::string runtime = {})
+      : model_(std::make_shared<const Model>(std::move(model))), runtime_(std::move(runtime)) {}
   const std::shared_ptr<const Model>& shared() const { return model_; }
 
   val describe() const;
@@ -29,6 +31,7 @@ class ModelHandle {
   std::shared_ptr<const Model> in_format(const std::string& format) const;
 
   std::shared_ptr<const Model> model_;
+  std::string runtime_;
   // Of a model whose weights lie in files, what it was in the last format: packing them anew takes long.
   mutable std::string format_;
   mutable std::shared_ptr<const Model> in_format_;

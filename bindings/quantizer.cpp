@@ -71,7 +71,7 @@ val training_progress(const quant::TrainingProgress& t) {
 class QuantizerHandle {
  public:
   QuantizerHandle(const ModelHandle& model, quant::Config config, int threads, quant::Feeding feeding)
-      : job_(model.shared(), std::move(config), threads, feeding) {}
+      : runtime_(config.runtime), job_(model.shared(), std::move(config), threads, feeding) {}
 
   val advance(double milliseconds) {
     return answer([&] { return val(job_.advance(milliseconds)); });
@@ -109,7 +109,7 @@ class QuantizerHandle {
     return answer([&] { job_.measure(); });
   }
   val result() const {
-    return answer([&] { return val(std::make_shared<ModelHandle>(job_.result())); });
+    return answer([&] { return val(std::make_shared<ModelHandle>(job_.result(), runtime_)); });
   }
   val report() const {
     return answer([&] { return report_of(job_.report()); });
@@ -143,6 +143,7 @@ class QuantizerHandle {
     return array_of(all, [](size_t i) { return number(static_cast<int64_t>(i)); });
   }
 
+  std::string runtime_;
   quant::Quantizer job_;
 };
 

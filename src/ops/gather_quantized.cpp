@@ -231,6 +231,39 @@ bool fold_gather(Fold& f) {
   return true;
 }
 
+bool pick_rows(Fold& f) {
+  Graph& g = f.graph;
+  if (!f.node.is("Gather") || f.inputs.size() != 2 || !f.inputs[0] || f.inputs[1]) return false;
+  const QuantizedEdge& e = *f.inputs[0];
+  const Tensor *table = g.constant(e.quantized), *scales = g.constant(e.scale),
+               *points = g.constant(e.zero_point);
+  if (!table || !scales || scales->dtype() != DType::kFloat32 || (e.zero_point != kNoValue && !points))
+    return false;
+  const Shape& dims = table->dims();
+  if (dims.empty() || f.node.int_attribute("axis", 0) != 0 || bits_of(table->dtype()) != 8 ||
+      e.block_size != 0)
+    return false;
+  if (scales->size() == 1) {
+    if (f.output) return false;  // integers between pairs are picked as they are
+    std::vector<ValueId> inputs{f.add("Gather", {e.quantized, f.node.input(1)}), e.scale};
+    if (points) inputs.push_back(e.zero_point);
+    f.nodes.push_back(folded_node(f.node.name, "DequantizeLinear", "", std::move(inputs), f.node.outputs[0]));
+    return true;
+  }
+  if (e.axis != 0 || scales->size() != dims[0]) return false;
+  if (points && std::ranges::any_of(points->integers(), [](int64_t z) { return z != 0; })) return false;
+  // One for each row, in as many dimensions, so that what is picked of them fits what is picked of the table.
+  Shape column(dims.size(), 1);
+  column[0] = dims[0];
+  const ValueId steps =
+      g.add_constant(g[e.quantized].name + "_row_scales", Tensor::of<float>(column, scales->data<float>()));
+  const ValueId picked = f.add("Gather", {e.quantized, f.node.input(1)});
+  const ValueId numbers = f.add("Cast", {picked}, {{"to", static_cast<int64_t>(DType::kFloat32)}});
+  const ValueId scale = f.add("Gather", {steps, f.node.input(1)});
+  f.nodes.push_back(folded_node(f.node.name, "Mul", "", {numbers, scale}, f.node.outputs[0]));
+  return true;
+}
+
 bool fold_turned_table(Fold& f, const QuantizedEdge& b) {
   Graph& g = f.graph;
   const Node* turn = maker_of(g, b.quantized);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "ops/gather.h"
 #include "ops/infer.h"
 #include "ops/op.h"
 #include "quant/numbers.h"
@@ -92,6 +93,40 @@ void drop_all_clamps(Graph& graph) {
   drop_clamps(graph);
 }
 
+// A node with the pairs around it.
+Fold fold_of(Graph& graph, const GraphIndex& index, const Node& node) {
+  Fold fold{.graph = graph, .node = node, .inputs = {}, .output = {}, .nodes = {}};
+  for (ValueId v : node.inputs) {
+    const Node* dq = producer_of(graph, index, v);
+    if (dq && is_dequantize(*dq)) {
+      fold.inputs.push_back(edge_of(graph, index, *dq, dq->input(0)));
+    } else {
+      fold.inputs.push_back(std::nullopt);
+    }
+  }
+  const Node* q = only_reader(graph, index, node.output(0));
+  if (q && is_quantize(*q)) fold.output = edge_of(graph, index, *q, q->output(0));
+  return fold;
+}
+
+// Rows of tables are picked as integers.
+void pick_all_rows(Graph& graph) {
+  for_branches(graph, pick_all_rows);
+  const GraphIndex index(graph);
+  const std::vector<Node> before = graph.nodes;
+  std::vector<Node> nodes;
+  for (const Node& node : before) {
+    Fold fold = fold_of(graph, index, node);
+    if (pick_rows(fold)) {
+      for (Node& n : fold.nodes) nodes.push_back(std::move(n));
+    } else {
+      nodes.push_back(node);
+    }
+  }
+  graph.nodes = std::move(nodes);
+  remove_unused(graph);
+}
+
 // The graph's own layers, and those of its branches.
 void fold_layers(Graph& graph) {
   for_branches(graph, fold_layers);
@@ -108,17 +143,8 @@ void fold_layers(Graph& graph) {
       nodes.push_back(node);
       continue;
     }
-    Fold fold{.graph = graph, .node = node, .inputs = {}, .output = {}, .nodes = {}};
-    for (ValueId v : node.inputs) {
-      const Node* dq = producer_of(graph, index, v);
-      if (dq && is_dequantize(*dq)) {
-        fold.inputs.push_back(edge_of(graph, index, *dq, dq->input(0)));
-      } else {
-        fold.inputs.push_back(std::nullopt);
-      }
-    }
+    Fold fold = fold_of(graph, index, node);
     const Node* q = only_reader(graph, index, node.output(0));
-    if (q && is_quantize(*q)) fold.output = edge_of(graph, index, *q, q->output(0));
     const bool any =
         std::any_of(fold.inputs.begin(), fold.inputs.end(), [](const auto& e) { return e.has_value(); });
     if (!any || !def->fold(fold) || fold.nodes.empty()) {
@@ -143,7 +169,7 @@ void require_format(std::string_view format) {
                 {.hint = "'qdq' or 'qoperator'"});
 }
 
-Model in_format(const Model& model, std::string_view format) {
+Model in_format(const Model& model, std::string_view format, std::string_view runtime) {
   require_format(format);
   Model out = model;
   out.graph = clone(model.graph);
@@ -152,6 +178,7 @@ Model in_format(const Model& model, std::string_view format) {
   } else {
     fold_layers(out.graph);
   }
+  if (!runtime.empty() && runtime_named(runtime).whole_tables) pick_all_rows(out.graph);
   if (has_pairs(out.graph)) out.least_opset = kOpsetOfPairs;
   return out;
 }

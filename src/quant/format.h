@@ -15,7 +15,8 @@ void require_format(std::string_view format);
 // The model for writing, with the opset that its readers need (Model::least_opset). "qdq": as it is.
 // "qoperator": Q/DQ folded into the operators by OpDef::fold (QLinearConv, MatMulInteger, MatMulNBits, ...)
 // wherever an operator has such a form; the rest stays Q/DQ. Throws kInvalidArgument for another name.
-// Tensors are shared with `model`.
-Model in_format(const Model& model, std::string_view format);
+// `runtime`: the one that a result is for (quant/runtimes.h); empty: pairs stay where they are. Tensors are
+// shared with `model`.
+Model in_format(const Model& model, std::string_view format, std::string_view runtime = {});
 
 }  // namespace zp::quant

@@ -211,7 +211,7 @@ ValueId Placement::shared(std::string_view name, const Tensor& t) {
   const auto* bytes = reinterpret_cast<const char*>(t.raw());
   const auto [it, added] =
       shared_.try_emplace({t.dtype(), t.dims(), std::string(bytes, t.bytes())}, kNoValue);
-  if (added) it->second = constant("pieces_" + std::string(name), t);
+  if (added) it->second = constant(std::string(name), t);
   return it->second;
 }
 
@@ -243,10 +243,10 @@ bool Placement::in_pieces(int32_t i) {
       } else if (graph.constant(v)) {
         const Tensor number = *graph.constant(v);
         const QParams p = choose_params(range_of(number), DType::kUint8, false);
-        const ValueId integers = shared("number", quantize(number, p));
-        const ValueId scale = shared("scale", Tensor::scalar<float>(p.scale));
+        const ValueId integers = shared("pieces_number", quantize(number, p));
+        const ValueId scale = shared("pieces_scale", Tensor::scalar<float>(p.scale));
         v = dequantize(integers, scale,
-                       shared("zero_point", Tensor::scalar(static_cast<uint8_t>(p.zero_point))),
+                       shared("pieces_zero_point", Tensor::scalar(static_cast<uint8_t>(p.zero_point))),
                        graph[v].name, SymShape{}, {});
       } else {
         v = dequantized(v);
@@ -259,26 +259,45 @@ bool Placement::in_pieces(int32_t i) {
       QParams p = choose_params({r.lo, r.hi}, DType::kUint8, false);
       if (r.as != kNoValue) p = {out->dtype, out->scale / r.factor, out->zero_point};
       const std::string name = graph[result].name;
-      const ValueId scale = shared("scale", Tensor::scalar<float>(p.scale));
-      const ValueId zero = shared("zero_point", Tensor::scalar(static_cast<uint8_t>(p.zero_point)));
+      const ValueId scale = shared("pieces_scale", Tensor::scalar<float>(p.scale));
+      const ValueId zero = shared("pieces_zero_point", Tensor::scalar(static_cast<uint8_t>(p.zero_point)));
       const ValueId integers = graph.add_value(name + "_quantized", p.dtype, graph[n.input(0)].shape);
       emit(notation(QdqRole::kQuantize, graph[integers].name, {result, scale, zero}, integers));
       const float read_at = r.as == kNoValue ? p.scale * r.factor : out->scale;
-      const Quantized q{integers, shared("scale", Tensor::scalar<float>(read_at)), zero};
+      const Quantized q{integers, shared("pieces_scale", Tensor::scalar<float>(read_at)), zero};
       (r.as == kNoValue ? made[result] : quantized_[r.as]) = q;
     }
   }
   return !pieces.to.nodes.empty();
 }
 
-ValueId Placement::dynamically_quantized(ValueId v) {
+// Where(IsNaN(v), 0, v)
+ValueId Placement::without_nan(ValueId v) {
+  const std::string name = graph[v].name;
+  Node is_nan;
+  is_nan.op_type = "IsNaN";
+  is_nan.inputs = {v};
+  is_nan.outputs = {graph.add_value(name + "_is_nan", DType::kBool, graph[v].shape)};
+  is_nan.name = graph[is_nan.outputs[0]].name;
+  Node where;
+  where.op_type = "Where";
+  where.inputs = {is_nan.outputs[0], shared("zero_for_nan", Tensor::scalar(0.0F)), v};
+  where.outputs = {graph.add_value(name + "_without_nan", DType::kFloat32, graph[v].shape)};
+  where.name = graph[where.outputs[0]].name;
+  emit(std::move(is_nan));
+  emit(std::move(where));
+  return graph.nodes.back().outputs[0];
+}
+
+ValueId Placement::dynamically_quantized(ValueId v, bool may_be_nan) {
   const std::string name = graph[v].name;
   const auto [it, added] = quantized_.try_emplace(v);
   if (added) {
     const ValueId integers = graph.add_value(name + "_quantized", DType::kUint8, graph[v].shape);
     const ValueId scale = graph.add_value(name + "_scale", DType::kFloat32, SymShape{});
     const ValueId zero = graph.add_value(name + "_zero_point", DType::kUint8, SymShape{});
-    Node n = notation(QdqRole::kDynamicQuantize, graph[integers].name, {v}, integers);
+    const ValueId numbers = may_be_nan ? without_nan(v) : v;
+    Node n = notation(QdqRole::kDynamicQuantize, graph[integers].name, {numbers}, integers);
     n.outputs = {integers, scale, zero};
     emit(std::move(n));
     it->second = {integers, scale, zero};

@@ -62,8 +62,9 @@ class Placement {
   // Emits node i as its operator spells it for runtimes that have integer kernels for the pieces alone;
   // false: it is no such node.
   bool in_pieces(int32_t i);
-  // The value after DynamicQuantizeLinear and DQ, for one reader.
-  ValueId dynamically_quantized(ValueId v);
+  // The value after DynamicQuantizeLinear and DQ, for one reader. `may_be_nan`: NaN is read as 0, because
+  // DynamicQuantizeLinear has no range for a tensor with a NaN in it.
+  ValueId dynamically_quantized(ValueId v, bool may_be_nan);
   // A weight as integers and DQ, or as float16 and Cast, for node i as the plan says. Where a bias is to
   // follow at scale s_x * s_w (input_scale above 0), the weight's scales are made large enough for it to fit
   // 32 bits.
@@ -97,6 +98,7 @@ class Placement {
   ValueId shared(std::string_view name, const Tensor& t);
   Node notation(QdqRole role, const std::string& name, std::vector<ValueId> inputs, ValueId output) const;
   ValueId half_weight(ValueId w, int32_t turned);
+  ValueId without_nan(ValueId v);
   // What node `turned` of the prepared graph makes of a constant that took the place of its own.
   ValueId turn(int32_t turned, ValueId constant);
   ValueId dequantize(ValueId integers, ValueId scale, ValueId zero, const std::string& base,

@@ -28,10 +28,11 @@ struct NodePlan {
   DType activations = DType::kUndefined;  // of the integers at its data inputs; undefined: they stay float
   DType weights = DType::kUndefined;      // of its weight; undefined: it has none, or it stays float
   Grouping grouping = {};                 // of the weight
-  int32_t part_of = -1;  // a clamp or an added constant: the node whose result it finishes in float
-  bool kept = false;     // quantized in the model already, and left as it is
-  bool half = false;     // its float values are float16
-  bool rounds = false;   // its result is rounded, whoever reads it: the runtime has integers there or none
+  int32_t part_of = -1;     // a clamp or an added constant: the node whose result it finishes in float
+  bool kept = false;        // quantized in the model already, and left as it is
+  bool half = false;        // its float values are float16
+  bool rounds = false;      // its result is rounded, whoever reads it: the runtime has integers there or none
+  bool may_be_nan = false;  // its data, in a run: a dynamic range is that of what is a number
   // What its QuantRule says of this node's inputs.
   std::vector<ValueId> data = {};        // float32 activations, constants among them
   int weight_slot = -1, bias_slot = -1;  // inputs that are a constant weight (or table) and its constant bias

@@ -42,6 +42,9 @@ struct RuntimeRules {
   // own.
   std::string_view contrib;
 
+  // It makes floats of all of a table that is behind a DequantizeLinear, in each run, before it picks rows.
+  bool whole_tables = false;
+
   bool falls_back;  // it takes the file all the same: nodes of others run on the CPU
 
   // Operators that it computes in integers where 8-bit pairs stand around them, after spaces; "*": those that

@@ -160,6 +160,16 @@ describe('.npz', () => {
     const { zipSync } = await import('fflate');
     await errorOf(() => readNpz(zipSync({ 'readme.txt': new Uint8Array(3) })), 'invalid-sample');
   });
+
+  test('without arrays, as numpy writes it, has none', async () => {
+    const empty = await writeNpz({});
+    expect(await readNpz(empty)).toEqual({});
+    const error = await errorOf(
+      () => samplesInFile(empty, 'x.npz', [{ name: 'x', type: 'float32', dims: [1] }]),
+      'invalid-sample',
+    );
+    expect(error.message).toContain('no array for x');
+  });
 });
 
 /** A .wav file by hand. */

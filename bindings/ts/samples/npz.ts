@@ -14,13 +14,16 @@ export async function readNpz(bytes: Uint8Array, name = '.npz'): Promise<Record<
   const own = new Uint8Array(bytes);
   const { unzipSync } = await import('fflate');
   let total = 0;
+  let others = 0;
   let entries: Record<string, Uint8Array>;
   try {
     entries = unzipSync(own, {
       filter: (file) => {
         total += file.originalSize;
         if (total > mostBytes) throw new Error('it holds more than 2 GiB');
-        return file.name.endsWith('.npy');
+        const isArray = file.name.endsWith('.npy');
+        if (!isArray) others++;
+        return isArray;
       },
     });
   } catch (error) {
@@ -35,8 +38,11 @@ export async function readNpz(bytes: Uint8Array, name = '.npz'): Promise<Record<
     entry.replace(/\.npy$/, ''),
     readNpy(data, `${name}: ${entry}`),
   ]);
-  if (arrays.length === 0) {
-    throw new ZeropointError('invalid-sample', `${name}: there are no arrays in it`, { file: name });
+  // numpy.savez without arrays writes an archive without entries: that is nothing wrong. Other files only are.
+  if (arrays.length === 0 && others > 0) {
+    throw new ZeropointError('invalid-sample', `${name}: there are no arrays in it, only other files`, {
+      file: name,
+    });
   }
   return Object.fromEntries(arrays);
 }

@@ -218,6 +218,9 @@ void attend(const Attention& a, int row_begin, int row_end, float* scratch) {
       const auto steps = static_cast<size_t>(count), whole = steps / Lanes<Isa>::kCount * Lanes<Isa>::kCount;
       const float before = highest[row], now = finish_scores<Isa>(a, row_begin + row, from, steps, s, before);
       if (now == -kInfinity) {
+        // Hidden, or NaN, which the highest of some numbers does not show.
+        if (std::any_of(s, s + count, [](float x) { return x != x; }))
+          sums[row] = std::numeric_limits<float>::quiet_NaN();
         std::fill_n(s, count, 0.0f);
         continue;
       }

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/decimal.h"
 #include "core/error.h"
 #include "quant/scheme.h"
 
@@ -22,23 +23,42 @@ void check(const Config& c) {
                 {.hint = "use mode 'static' for integer inputs and outputs"});
 }
 
-// A row that a mask of infinities hides wholly is NaN, and DynamicQuantizeLinear, as it is defined, has no
-// range for an activation with a NaN in it.
-void warn_of_masks(Planner& p) {
+// A row that a mask of infinities hides wholly is NaN behind a Softmax, and DynamicQuantizeLinear, as it is
+// defined, has no range for a tensor with a NaN in it: layers that infinities reach read 0 there.
+void guard_against_nan(Planner& p) {
   constexpr int64_t kLargestMask = 65536;  // larger constants are weights
-  for (size_t v = 0; v < p.graph.values.size(); ++v) {
-    const Tensor* t = p.graph.constant(static_cast<ValueId>(v));
-    if (!t || t->dtype() != DType::kFloat32 || t->size() > kLargestMask || p.index.consumers[v].empty())
-      continue;
-    if (!std::ranges::any_of(t->data<float>(), [](float x) { return std::isinf(x); })) continue;
-    const auto is_bound = [&](int32_t i) { return p.def(i) && p.def(i)->as_clamp; };  // limits nothing
-    if (std::ranges::all_of(p.index.consumers[v], is_bound)) continue;
-    p.plan.warnings.push_back(
-        "'" + p.graph.values[v].name +
-        "' holds infinity: where it masks a whole row, the model computes NaN, and in such a "
-        "run an activation has no range to take (mode 'static' leaves NaN out of ranges)");
-    return;
+  const auto is_float = [&](ValueId v) { return p.graph[v].dtype == DType::kFloat32; };
+  const auto has_infinity = [&](ValueId v) {
+    const Tensor* t = p.graph.constant(v);
+    return t && is_float(v) && t->size() <= kLargestMask &&
+           std::ranges::any_of(t->data<float>(), [](float x) { return std::isinf(x); });
+  };
+  std::vector<bool> reached(p.graph.values.size());
+  std::string mask;
+  size_t guarded = 0;
+  for (int32_t i = 0; i < p.count(); ++i) {
+    const Node& node = p.graph.nodes[static_cast<size_t>(i)];
+    const bool is_bound = p.def(i) && p.def(i)->as_clamp;  // an infinite one limits nothing
+    bool reads = false;
+    for (ValueId v : node.inputs) {
+      if (v == kNoValue || !is_float(v)) continue;
+      if (!is_bound && has_infinity(v)) {
+        reads = true;
+        if (mask.empty()) mask = p.graph[v].name;
+      }
+      reads = reads || reached[static_cast<size_t>(v)];
+    }
+    if (!reads) continue;
+    for (ValueId v : node.outputs)
+      if (v != kNoValue && is_float(v)) reached[static_cast<size_t>(v)] = true;
+    NodePlan& n = p.at(i);
+    n.may_be_nan = n.quantized && n.activations != DType::kUndefined;
+    guarded += n.may_be_nan ? 1 : 0;
   }
+  if (guarded > 0)
+    p.plan.warnings.push_back("'" + mask +
+                              "' holds infinity: where it masks a whole row, the model computes NaN; " +
+                              counted(guarded, "layer") + " behind it read 0 in place of NaN");
 }
 
 // A recurrence with integers for all that it multiplies with: W and R of an LSTM.
@@ -59,13 +79,9 @@ void recur(Planner& p, int32_t i) {
 
 void decide(Planner& p) {
   p.quantize_stored();
-  bool in_integers = false;
   for (int32_t i = 0; i < p.count(); ++i) {
     NodePlan& n = p.at(i);
-    if (is_whole_recurrence(p, i)) {
-      recur(p, i);
-      in_integers = true;
-    }
+    if (is_whole_recurrence(p, i)) recur(p, i);
     if (!p.allowed(i) || n.quantized) continue;
     if (p.kind(i) != Kind::kProduct) {
       n.why = "keeps float values: only layers with weights are quantized dynamically";
@@ -81,10 +97,9 @@ void decide(Planner& p) {
       p.quantize_weights(i, p.precision(i).weights, integers ? p.integer_channels(i) : p.channels(i),
                          std::string(words));
       if (integers) n.activations = DType::kUint8;
-      in_integers = in_integers || integers;
     }
   }
-  if (in_integers) warn_of_masks(p);
+  guard_against_nan(p);
 }
 
 void place(Placement& placement, int32_t i) {
@@ -95,7 +110,7 @@ void place(Placement& placement, int32_t i) {
       for (size_t k = 0; k < n.inputs.size(); ++k)
         for (ValueId v : plan.data)
           if (n.inputs[k] == v) {
-            n.inputs[k] = placement.dynamically_quantized(v);
+            n.inputs[k] = placement.dynamically_quantized(v, plan.may_be_nan);
             break;
           }
     }

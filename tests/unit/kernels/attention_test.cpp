@@ -208,6 +208,27 @@ TYPED_TEST(AttentionKernel, ScoresThatAreNoNumbers) {
   }
 }
 
+// The highest of some scores does not show a NaN: a row of NaN and -infinity is not one that is hidden.
+TYPED_TEST(AttentionKernel, ScoresThatAreNoNumbersOrFarBelow) {
+  using enum Attention::Zeros;
+  for (const auto zeros : {kNever, kHidden, kNoNumber}) {
+    for (const int rows : {2, 8}) {
+      for (const int no_number : {0, 1, 5, 129, 139}) {
+        Case c(rows, 140, 1, 8);
+        for (int row = 0; row < rows; ++row) c.q[static_cast<size_t>(row * c.a.q_row)] = 1;
+        for (int n = 0; n < 140; ++n)
+          c.k[static_cast<size_t>(n * c.a.k_step)] = n == no_number ? std::numeric_limits<float>::quiet_NaN()
+                                                                    : -std::numeric_limits<float>::infinity();
+        c.a.zeros = zeros;
+        c.template run<TypeParam>();
+        for (int row = 0; row < rows; ++row)
+          for (int i = 0; i < 8; ++i)
+            EXPECT_TRUE(zeros == kNoNumber ? c.at(row, i) == 0 : std::isnan(c.at(row, i))) << c.at(row, i);
+      }
+    }
+  }
+}
+
 TYPED_TEST(AttentionKernel, LargeScoresAndNoSteps) {
   Case c(5, 140, 8, 8);
   c.a.scale = 1000;

@@ -179,6 +179,38 @@ TEST(PackedForms, AQuantizedTableIsPickedFromInBlocks) {
   }
 }
 
+// ONNX Runtime makes floats of a whole table behind a DequantizeLinear, in each run.
+TEST(PackedForms, InPairsRowsArePickedAsIntegersWhereARuntimeMakesWholeTables) {
+  struct Case {
+    Table table;
+    std::vector<std::string> ops;
+  };
+  const std::vector<std::string> rows{"Gather", "Cast", "Gather", "Mul"}, one{"Gather", "DequantizeLinear"},
+      pairs{"DequantizeLinear", "Gather"};
+  const Case cases[] = {{{}, rows},
+                        {{.dims = {7, 3, 40}}, rows},
+                        {{.single = true}, one},
+                        {{.type = DType::kUint8, .single = true, .points = true}, one},
+                        {{.points = true}, pairs},
+                        {{.axis = 1}, pairs},
+                        {{.type = DType::kInt4, .axis = 1, .block = 16}, pairs}};
+  const Tensor x = Tensor::of<int64_t>({4}, {3, 0, 6, -1});
+  for (const auto& [table, ops] : cases) {
+    const auto model = picked(table);
+    const Model file = quant::in_format(*model, "qdq", "onnxruntime");
+    EXPECT_THAT(ops_of(file), testing::UnorderedElementsAreArray(ops));
+    runtime::Session before(model), after(reopened(file));
+    const Tensor want = before.run({{"x", x}})[0], got = after.run({{"x", x}})[0];
+    EXPECT_EQ(got.dims(), want.dims());
+    EXPECT_EQ(got.floats(), want.floats());
+    EXPECT_THAT(ops_of(quant::in_format(*model, "qdq")), ElementsAre("DequantizeLinear", "Gather"));
+    EXPECT_THAT(ops_of(quant::in_format(*model, "qdq", "tensorrt")),
+                ElementsAre("DequantizeLinear", "Gather"));
+  }
+  EXPECT_THAT(ops_of(quant::in_format(*picked({}), "qoperator", "onnxruntime")),
+              ElementsAre("GatherBlockQuantized"));
+}
+
 // Picked from, and turned the last layer's weight: x -> Gather -> MatMul.
 std::shared_ptr<Model> tied(DType type, int64_t columns, bool points) {
   GraphBuilder b;

@@ -1,6 +1,9 @@
 #include <cmath>
+#include <limits>
 
+#include "ops/cast.h"
 #include "quant/format.h"
+#include "runtime/session.h"
 #include "unit/quant/quantize.h"
 
 namespace zp::test {
@@ -41,21 +44,46 @@ TEST(Dynamic, ActivationsAreQuantizedInTheRun) {
   EXPECT_LT(q.report.weight_bytes_after, q.report.weight_bytes_before);
 }
 
-TEST(Dynamic, SaysThatAMaskOfInfinitiesCanTakeItsRanges) {
-  const auto masked = [](float hidden) {
-    GraphBuilder net;
-    const ValueId x = net.input("x", {4, 64});
-    const ValueId m = net.add("MatMul", "m", {x, net.constant("w", noise({64, 8}, 1))});
-    const ValueId seen = net.input("seen", {4, 8}, DType::kBool);
-    net.output(net.add("Softmax", "y",
-                       {net.add("Where", "where", {seen, m, net.constant("mask", Tensor::scalar(hidden))})}));
-    Config config;
-    config.mode = "dynamic";
-    return quantize(net.build(), config).report.warnings;
+// One head of attention without keys: a mask hides some of what a Softmax sees.
+std::shared_ptr<Model> masked(float hidden) {
+  GraphBuilder net;
+  const ValueId x = net.input("x", {4, 64});
+  const ValueId m = net.add("MatMul", "m", {x, net.constant("w", noise({64, 8}, 1))});
+  const ValueId seen = net.input("seen", {4, 8}, DType::kBool);
+  const ValueId s = net.add(
+      "Softmax", "s", {net.add("Where", "where", {seen, m, net.constant("mask", Tensor::scalar(hidden))})});
+  net.output(net.add("MatMul", "y", {s, net.constant("w2", noise({8, 4}, 2))}));
+  return net.build();
+}
+
+TEST(Dynamic, ARowThatAMaskHidesLeavesTheOthersAlone) {
+  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  Config config;
+  config.mode = "dynamic";
+  EXPECT_TRUE(quantize(masked(-10000), config).report.warnings.empty());
+  const Quantized q = quantize(masked(-kInfinity), config);
+  ASSERT_EQ(q.report.warnings.size(), 1u);
+  EXPECT_EQ(q.report.warnings[0],
+            "'mask' holds infinity: where it masks a whole row, the model computes NaN; 1 layer behind it "
+            "read 0 in place of NaN");
+  EXPECT_EQ(q.count(QdqRole::kDynamicQuantize), 2u);
+  Tensor seen(DType::kFloat32, {4, 8});
+  for (size_t i = 0; i < 32; ++i)
+    seen.mutable_data<float>()[i] = i / 8 == 1 ? 0 : 1;  // of the second row nothing
+  const auto run = [&](const std::shared_ptr<const Model>& model) {
+    runtime::Session session(model, {});
+    const Tensor y = session.run({{"x", noise({4, 64}, 3)}, {"seen", cast(seen, DType::kBool)}})[0];
+    return std::vector<float>(y.data<float>().begin(), y.data<float>().end());
   };
-  EXPECT_TRUE(masked(-10000).empty());
-  ASSERT_EQ(masked(-std::numeric_limits<float>::infinity()).size(), 1u);
-  EXPECT_TRUE(masked(-std::numeric_limits<float>::infinity())[0].starts_with("'mask' holds infinity"));
+  const std::vector<float> want = run(masked(-kInfinity)), got = run(q.model);
+  for (size_t i = 0; i < want.size(); ++i) {
+    if (i / 4 == 1) {
+      EXPECT_TRUE(std::isnan(want[i])) << i;
+      EXPECT_EQ(got[i], 0) << i;
+    } else {
+      EXPECT_NEAR(got[i], want[i], 0.02) << i;
+    }
+  }
 }
 
 TEST(WeightOnly, EightBits) {
