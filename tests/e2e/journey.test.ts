@@ -19,12 +19,10 @@ import {
   startFirefox,
   temporaryFolder,
 } from './browsers.ts';
+import { chooseGoal, goTo, loadModel, patient, tabTo, textOf, violationsOn } from './visitor.ts';
 
 const angle = modelPath('ch_ppocr_mobile_v2.0_cls_infer');
 const folder = temporaryFolder();
-
-/** Other programs may need the processor too. */
-const patient = { timeout: 60_000 };
 
 /** Images of the angle model's size that differ, the same in every run. */
 function sampleTensor(index: number): Tensor<'float32'> {
@@ -65,24 +63,6 @@ async function openPage(): Promise<Page> {
   await page.goto(server.url);
   return page;
 }
-
-const loadModel = async (page: Page, path: string) => {
-  await page.getByLabel('Choose a model').setInputFiles(path);
-  await page.getByRole('heading', { name: 'Samples', level: 1 }).waitFor();
-};
-
-/** Goes to a step of the work. */
-const goTo = (page: Page, step: string) =>
-  page
-    .getByRole('navigation', { name: 'Steps' })
-    .getByRole('link', { name: new RegExp(`^${step}`) })
-    .click();
-
-const chooseGoal = (page: Page, title: string) =>
-  page
-    .locator('.goal')
-    .filter({ has: page.getByText(title, { exact: true }) })
-    .click();
 
 /** The links to results. */
 const results = (page: Page) => page.getByRole('list', { name: 'Results' }).getByRole('link');
@@ -1129,29 +1109,4 @@ async function countCheckpoints(): Promise<number> {
   });
   database.close();
   return request.result;
-}
-
-/** What axe finds wrong with the page as it stands. */
-async function violationsOn(page: Page): Promise<string[]> {
-  await page.evaluate(
-    readFileSync(new URL('../../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8'),
-  );
-  return page.evaluate(async () => {
-    const { axe } = globalThis as unknown as {
-      axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
-    };
-    const { violations } = await axe.run();
-    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' | ')}`);
-  });
-}
-
-const textOf = async (element: Locator) => (await element.textContent())?.trim();
-
-async function tabTo(page: Page, name: string | RegExp): Promise<void> {
-  for (let i = 0; i < 60; ++i) {
-    await page.keyboard.press('Tab');
-    const focused = await page.evaluate(() => document.activeElement?.textContent?.trim());
-    if (typeof name === 'string' ? focused === name : name.test(focused ?? '')) return;
-  }
-  throw new Error(`no amount of tabbing comes to '${name}'`);
 }

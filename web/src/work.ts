@@ -10,6 +10,7 @@ import {
   type Progress,
   type QuantizeOptions,
   type QuantizeReport,
+  type StepInfo,
   type TrainingProgress,
 } from 'zeropoint';
 import { accuracyOf } from './accuracy.ts';
@@ -394,6 +395,19 @@ async function rightAnswers(
   const before = accuracies.get(samples) ?? (await count(original));
   accuracies.set(samples, before);
   return { original: before, quantized: await count(quantized), of: test.what };
+}
+
+/** How long each step of a run takes: of the last of three, when all is planned and compiled. */
+export async function stepTimes(model: Model, samples: SampleSet): Promise<StepInfo[]> {
+  const session = await model.createSession();
+  try {
+    for await (const feeds of samples.feeds(1)) {
+      for (let run = 0; run < 3; ++run) await session.run(feeds);
+    }
+    return await session.steps();
+  } finally {
+    await session.dispose();
+  }
 }
 
 const median = (values: number[]): number => {

@@ -1,4 +1,5 @@
 import type { ComponentChildren } from 'preact';
+import { useState } from 'preact/hooks';
 import type { Remedy, Schema, Trial } from 'zeropoint';
 import { bytes, decibels, milliseconds, percent } from '../format.ts';
 import { isCalibrated } from '../settings.ts';
@@ -33,6 +34,7 @@ export function ResultView({
   onRemedy,
   onKind,
   demo,
+  graph,
   training,
 }: {
   run: Run;
@@ -51,12 +53,15 @@ export function ResultView({
   onKind: (kind: string) => void;
   /** Where the model can be tried. */
   demo?: ComponentChildren;
+  /** The model's graph, which is drawn when somebody asks for it. */
+  graph: ComponentChildren;
   /** Where it can be trained. */
   training: ComponentChildren;
 }) {
   const { report, comparison, judgement, settings } = run;
   const summary = summaryOf(run);
   const isSame = isUntouched(run);
+  const [isDrawn, setDrawn] = useState(false);
   return (
     <div class="result" data-testid="result">
       <section class={`verdict ${summary.grade}`} role={isSame ? 'alert' : undefined}>
@@ -131,6 +136,10 @@ export function ResultView({
             </details>
           )}
           <LayerChart report={report} schema={schema} onRemedy={onRemedy} />
+          <details onToggle={(event) => setDrawn(event.currentTarget.open)}>
+            <summary>The graph, coloured by error</summary>
+            {isDrawn && graph}
+          </details>
         </section>
       )}
       {isCalibrated(settings) && !isSame && <section class="wide">{training}</section>}

@@ -18,8 +18,9 @@ import {
 import { openRun, useRunModel } from '../use-run-model.ts';
 import { type Samples, type SavedSamples, useSamples } from '../use-samples.ts';
 import { summaryOf } from '../verdict.ts';
-import { judgeAgain, quantizeAndCompare, type Run, type Step } from '../work.ts';
+import { judgeAgain, quantizeAndCompare, type Run, type Step, stepTimes } from '../work.ts';
 import { ErrorBox } from './error-box.tsx';
+import { LazyGraph } from './lazy-graph.tsx';
 import { ModelCard } from './model-card.tsx';
 import { ProgressView } from './progress-view.tsx';
 import { ResultView } from './result-view.tsx';
@@ -350,6 +351,16 @@ export function Workspace({
     };
   }, [running, name]);
 
+  const file = useCallback(
+    async () =>
+      work.files[0] ?? new Blob(demo ? [(await demo.load(new AbortController().signal)).bytes] : []),
+    [work.id],
+  );
+  // What would become of each layer, with what quantizing it did last.
+  const planned = useMemo(() => {
+    const measured = new Map(runs.at(-1)?.report.layers.map(({ output, error }) => [output, error]));
+    return (report?.plan.layers ?? []).map((layer) => ({ ...layer, error: measured.get(layer.output) }));
+  }, [report, runs]);
   const quantized = useRunModel(step === 'try' ? runs.at(-1) : shown, demo !== undefined && !hidden);
   const test = useMemo(() => demo?.test?.(model), [demo, model]);
   const View = demo?.View;
@@ -432,6 +443,24 @@ export function Workspace({
         {step === 'try' && tried}
         {step === 'model' &&
           (report ? <ModelCard name={name} report={report} /> : <p class="note">Looking at the model…</p>)}
+        {step === 'model' && (
+          <section aria-labelledby="graph-heading">
+            <h2 id="graph-heading">The graph</h2>
+            <LazyGraph
+              file={file}
+              layers={planned}
+              colour="type"
+              measure={
+                report && !report.problem && !busy
+                  ? () => stepTimes(model, samples.set ?? syntheticSet(model, samples.dims))
+                  : undefined
+              }
+              settings={settings}
+              disabled={busy}
+              onChange={setSettings}
+            />
+          </section>
+        )}
         {step === 'samples' && (
           <SamplesPanel
             samples={samples}
@@ -488,6 +517,16 @@ export function Workspace({
             }
             onKind={(kind) => void readAs(shown, kind)}
             demo={tried}
+            graph={
+              <LazyGraph
+                file={file}
+                layers={shown.report.layers}
+                colour="error"
+                settings={settings}
+                disabled={busy}
+                onChange={setSettings}
+              />
+            }
             training={
               <TrainingPanel
                 task={task}
