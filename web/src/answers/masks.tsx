@@ -79,6 +79,7 @@ function softChange(a: Mask, b: Mask): number {
 export const masks: Kind<Mask> = {
   id: 'masks',
   title: 'masks',
+  isSeen: true,
   guess(example) {
     const planes = found(example);
     if (!planes) return undefined;

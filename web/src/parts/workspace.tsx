@@ -1,6 +1,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { Choices, Model, ModelReport, ZeropointError } from 'zeropoint';
-import type { Demo } from '../demos/demo.ts';
+import type { Demo, DemoMemory } from '../demos/demo.ts';
+import { estimatesOf, type GoalPlan } from '../estimates.ts';
 import { bytes } from '../format.ts';
 import { forgetFiles, forgetRun, type Project, saveFiles, saveProject, saveRun } from '../kept.ts';
 import { go, hashOf, type Route, type StepName } from '../route.ts';
@@ -18,7 +19,7 @@ import {
 import { openRun, useRunModel } from '../use-run-model.ts';
 import { type Samples, type SavedSamples, useSamples } from '../use-samples.ts';
 import { summaryOf } from '../verdict.ts';
-import { judgeAgain, quantizeAndCompare, type Run, type Step, stepTimes } from '../work.ts';
+import { judgeAgain, quantizeAndCompare, type Run, runTime, type Step, stepTimes } from '../work.ts';
 import { ErrorBox } from './error-box.tsx';
 import { LazyGraph } from './lazy-graph.tsx';
 import { ModelCard } from './model-card.tsx';
@@ -100,7 +101,8 @@ export function Workspace({
   const [runs, setRuns] = useState<readonly Run[]>(saved.runs ?? []);
   const [kind, setKind] = useState(saved.kind);
   const [report, setReport] = useState<ModelReport | undefined>();
-  const [sizes, setSizes] = useState<Record<string, string>>({});
+  const [plans, setPlans] = useState<Record<string, GoalPlan>>({});
+  const [timed, setTimed] = useState<{ of: string; milliseconds: number } | undefined>();
   const [needsSamples, setNeedsSamples] = useState(true);
   const [job, setJob] = useState<Job | undefined>();
   const [isTraining, setTraining] = useState(false);
@@ -226,10 +228,11 @@ export function Workspace({
       for (const goal of goals) {
         const { format: _, ...scheme } = toOptions({ ...initial(undefined), ...goal.settings } as Settings);
         const { plan, problem } = await model.inspect(scheme);
-        const { weightBytesBefore: before, weightBytesAfter: after } = plan;
+        const { weightBytesBefore, weightBytesAfter, macs, macsQuantized, layers, layersQuantized } = plan;
         if (!isCurrent) return;
-        if (problem || !(after > 0)) continue;
-        setSizes((all) => ({ ...all, [goal.id]: `weights: ${bytes(after)} of ${bytes(before)}` }));
+        if (problem || !(weightBytesAfter > 0)) continue;
+        const integerShare = macs > 0 ? macsQuantized / macs : layersQuantized / Math.max(1, layers.length);
+        setPlans((all) => ({ ...all, [goal.id]: { weightBytesBefore, weightBytesAfter, integerShare } }));
       }
     };
     measure().catch(() => undefined); // the plan above says what is wrong
@@ -324,6 +327,21 @@ export function Workspace({
     });
   };
 
+  // How long the original takes here, when somebody looks at what to choose and nothing else is done.
+  const latest = runs.at(-1)?.latency;
+  const isChoosing = step === 'goal' && !hidden && !busy && report?.problem === null;
+  const timedWith = usable && (usable.identity ?? usable.label);
+  const timeHere = timed && timed.of === timedWith ? timed.milliseconds : undefined;
+  useEffect(() => {
+    if (!isChoosing || !usable || timedWith === undefined || timeHere !== undefined || latest?.runs) return;
+    const leaving = new AbortController();
+    runTime(model, usable, leaving.signal).then(
+      (milliseconds) => !leaving.signal.aborted && setTimed({ of: timedWith, milliseconds }),
+      () => undefined, // no estimate, then: quantizing says what is wrong
+    );
+    return () => leaving.abort();
+  }, [isChoosing, timedWith, latest, timeHere]);
+
   // ---- where the visitor is
 
   const isNew = useRef(true);
@@ -364,12 +382,13 @@ export function Workspace({
   const quantized = useRunModel(step === 'try' ? runs.at(-1) : shown, demo !== undefined && !hidden);
   const test = useMemo(() => demo?.test?.(model), [demo, model]);
   const View = demo?.View;
+  const memory = useRef<DemoMemory>(new Map());
   const task = samples.set && !job ? taskOf(settings, samples.set) : undefined;
   const next: Partial<Record<StepName, StepName>> = { try: 'goal', model: 'samples', samples: 'goal' };
   const tried = View && (
     <section class="wide" aria-labelledby="demo-heading">
       <h2 id="demo-heading">Try it</h2>
-      <View original={model} quantized={quantized} test={test} />
+      <View original={model} quantized={quantized} test={test} memory={memory.current} />
     </section>
   );
   return (
@@ -466,6 +485,7 @@ export function Workspace({
             samples={samples}
             model={model}
             demo={demo}
+            kind={kind}
             disabled={busy}
             onFiles={onFiles}
             onClear={() => {
@@ -479,7 +499,13 @@ export function Workspace({
             settings={settings}
             choices={choices}
             disabled={busy}
-            sizes={sizes}
+            estimates={estimatesOf({
+              size: model.size,
+              plans,
+              runTime: latest?.runs ? latest.original : timeHere,
+              samples: usable?.count,
+              runs,
+            })}
             onChange={setSettings}
           />
         )}
