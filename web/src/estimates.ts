@@ -7,6 +7,7 @@ import type { Run } from './work.ts';
 export interface GoalPlan {
   weightBytesBefore: number;
   weightBytesAfter: number;
+  layersQuantized: number;
   /** The part of its work that integers would do, 0...1. */
   integerShare: number;
 }
@@ -27,6 +28,9 @@ const integerSpeed = 1.7;
 /** How often samples are run, about, before both models are compared; and milliseconds that are spent in any case. */
 const passes: Readonly<Record<string, number>> = { auto: 25, static: 5 };
 const [comparedOutputs, comparedAnswers, always] = [16, 64, 4000];
+
+/** What the nodes and scales of a quantized layer take in a file, about. */
+const [layerBytes, weightLayerBytes] = [700, 250];
 
 const usesIntegers = ({ mode }: Partial<Settings>) => mode === 'static' || mode === 'auto';
 
@@ -65,7 +69,10 @@ function wordsOf(goal: Goal, known: Known): string[] {
   const plan = known.plans[goal.id];
   const time = expectedTime(goal, known);
   if (!plan) return [];
-  const size = known.size - plan.weightBytesBefore + plan.weightBytesAfter;
+  const added =
+    plan.layersQuantized *
+    (usesIntegers(goal.settings) ? layerBytes : goal.settings.mode === 'weight-only' ? weightLayerBytes : 0);
+  const size = known.size - plan.weightBytesBefore + plan.weightBytesAfter + added;
   const share = usesIntegers(goal.settings) ? plan.integerShare : 0;
   const ratio = 1 / (1 - share + share / integerSpeed);
   return [

@@ -15,11 +15,14 @@ export interface Box {
   height: number;
 }
 
-/** From the number of a box to that of another; `span`: how many rows it goes down. */
+/** From the number of a box to that of another. */
 export interface Wire {
   from: number;
   to: number;
+  /** How many rows it goes down. */
   span: number;
+  /** On which side of a straight line there are fewer boxes: -1 is the left. */
+  side: -1 | 1;
 }
 
 /**
@@ -49,12 +52,30 @@ function rowsOf(count: number, wires: readonly { from: number; to: number }[]): 
   return rows;
 }
 
+/** What is farther away is in nobody's way. */
+const near = 240;
+
+/** On which side of the line between two boxes fewer others stand. */
+function freeSide(boxes: readonly Box[], from: Box, to: Box): -1 | 1 {
+  const middle = (from.x + to.x) / 2;
+  let right = 0;
+  for (const { x, y } of boxes) {
+    if (y > from.y && y < to.y && Math.abs(x - middle) < near) right += x >= middle ? 1 : -1;
+  }
+  return right >= 0 ? -1 : 1;
+}
+
 export function placed(
   sizes: readonly { width: number; height: number }[],
   links: readonly { from: number; to: number }[],
 ): { boxes: Box[]; wires: Wire[] } {
   const rows = rowsOf(sizes.length, links);
-  const wires = links.map(({ from, to }) => ({ from, to, span: (rows[from] ?? 0) - (rows[to] ?? 0) }));
+  const wires: Wire[] = links.map(({ from, to }) => ({
+    from,
+    to,
+    span: (rows[from] ?? 0) - (rows[to] ?? 0),
+    side: 1,
+  }));
   const short = wires.filter(({ span }) => span <= longest);
   const wired = new Set(short.flatMap(({ from, to }) => [from, to]));
   const alone = sizes.flatMap((_, id) => (wired.has(id) ? [] : [id]));
@@ -76,5 +97,8 @@ export function placed(
     .nodeSize(({ data }: { data: string }) => size(data))
     .gap(gap)(graph);
   for (const { data, x, y } of graph.nodes()) Object.assign(boxes[Number(data)] ?? {}, { x, y });
+  for (const wire of wires) {
+    if (wire.span > 1) wire.side = freeSide(boxes, boxes[wire.from] as Box, boxes[wire.to] as Box);
+  }
   return { boxes, wires };
 }

@@ -124,18 +124,18 @@ export default function GraphCanvas({
           data: { id: idOf(i), width, height, label, kind, ...filled(fills[i]) },
           position: { x, y },
         })),
-        ...wires.map(({ from, to, span }) => ({
+        ...wires.map(({ from, to, span, side }) => ({
           group: 'edges' as const,
           data: {
             source: idOf(from),
             target: idOf(to),
             // What passes rows by goes around them.
-            ...(span > 1 && { bend: Math.min(40 + 14 * span, 240) * (to % 2 ? 1 : -1) }),
+            ...(span > 1 && { bend: Math.min(40 + 14 * span, 240) * -side }),
           },
         })),
       ],
       style: styleOf(),
-      layout: { name: 'preset' },
+      layout: { name: 'preset', fit: false },
       minZoom: 0.02,
       maxZoom: 2.5,
       autoungrabify: true,
@@ -145,7 +145,7 @@ export default function GraphCanvas({
     });
     drawn.current = cy;
     painted.current = [fills, theme];
-    // A network is far longer than it is wide: its beginning is shown, as large as it can be read.
+    // A network is far longer than it is wide: its beginning is shown, so large that it can be read.
     const first = shapes.reduce((top, shape) => (shape.y < top.y ? shape : top), { x: 0, y: Infinity });
     cy.pan({ x: element.clientWidth / 2 - first.x, y: 44 - first.y });
     const [top, bottom] = [first.y - 40, Math.max(...shapes.map(({ y }) => y)) + 40];

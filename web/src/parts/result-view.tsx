@@ -1,6 +1,7 @@
 import type { ComponentChildren } from 'preact';
 import { useState } from 'preact/hooks';
 import type { Remedy, Schema, Trial } from 'zeropoint';
+import type { SampleAnswers } from '../answers/index.ts';
 import { bytes, decibels, milliseconds, percent } from '../format.ts';
 import { isCalibrated } from '../settings.ts';
 import { isUntouched, summaryOf } from '../verdict.ts';
@@ -21,6 +22,15 @@ const headings = {
   poor: 'Answers changed: look before you use it',
   unknown: 'Smaller; its answers are not known',
 } as const;
+
+/** Of good answers: they are never said to be more alike than they are. */
+function headingOf(samples: readonly SampleAnswers[]): string {
+  const changed = samples.filter(({ change }) => !change.same).length;
+  if (changed === 0) return headings.good;
+  return changed <= samples.length / 10
+    ? 'Nearly all answers are as before'
+    : 'Its answers are close to what they were';
+}
 
 /** What became of the model: in words, then the user's samples, then figures and layers. */
 export function ResultView({
@@ -70,8 +80,8 @@ export function ResultView({
             ? `Nothing was quantized: 0 of ${report.layers.length} ${report.layers.length === 1 ? 'layer' : 'layers'}.`
             : run.synthetic
               ? 'Smaller; what it answers is not known'
-              : summary.grade === 'good' && judgement?.samples.some(({ change }) => !change.same)
-                ? 'Nearly all answers are as before'
+              : summary.grade === 'good'
+                ? headingOf(judgement?.samples ?? [])
                 : headings[summary.grade]}
         </p>
         <p class="verdict-change">{summary.change}</p>

@@ -43,11 +43,9 @@ export function SettingsPanel({
             <strong>{each.title}</strong>
             <span class="summary">{each.summary}</span>
             {estimates[each.id]?.length ? (
-              <span class="chips">
+              <span class="estimate">
                 {estimates[each.id]?.map((words) => (
-                  <span key={words} class="chip estimate">
-                    {words}
-                  </span>
+                  <span key={words}>{words}</span>
                 ))}
               </span>
             ) : null}

@@ -111,6 +111,7 @@ export function Workspace({
   const [error, setError] = useState<ZeropointError | undefined>();
   const [status, setStatus] = useState('');
   const heading = useRef<HTMLHeadingElement>(null);
+  const steps = useRef<HTMLOListElement>(null);
   const button = useRef<HTMLButtonElement>(null);
   const busy = job !== undefined || isTraining;
   const shown =
@@ -232,7 +233,8 @@ export function Workspace({
         if (!isCurrent) return;
         if (problem || !(weightBytesAfter > 0)) continue;
         const integerShare = macs > 0 ? macsQuantized / macs : layersQuantized / Math.max(1, layers.length);
-        setPlans((all) => ({ ...all, [goal.id]: { weightBytesBefore, weightBytesAfter, integerShare } }));
+        const found = { weightBytesBefore, weightBytesAfter, layersQuantized, integerShare };
+        setPlans((all) => ({ ...all, [goal.id]: found }));
       }
     };
     measure().catch(() => undefined); // the plan above says what is wrong
@@ -353,6 +355,8 @@ export function Workspace({
     }
     isNew.current = false;
     heading.current?.focus({ preventScroll: true });
+    // On a phone the steps are wider than the screen.
+    steps.current?.querySelector('[aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' });
     scrollTo({ top: 0 });
   }, [step, shown?.id, hidden]);
   // What stands in the way comes before anything else.
@@ -394,7 +398,7 @@ export function Workspace({
   return (
     <div class="workspace" hidden={hidden}>
       <nav class="rail" aria-label="Steps">
-        <ol class="steps">
+        <ol class="steps" ref={steps}>
           {demo && <StepLink id={work.id} step="try" current={step} says={demo.title} />}
           <StepLink
             id={work.id}
