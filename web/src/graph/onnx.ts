@@ -1,4 +1,4 @@
-// What an ONNX file says of its graph: operators, attributes, and where tensors lie. The engine has a graph of its own, in
+// What an ONNX file says of its graph: operators, attributes, and tensors without their numbers. The engine has a graph of its own, in
 // which operators are put together; people know the one of the file.
 import { PbfReader } from 'pbf';
 
@@ -8,8 +8,6 @@ export interface GraphTensor {
   type: string;
   dims: readonly number[];
   bytes: number;
-  /** Where its numbers are in the file; undefined: they are no plain bytes, or in another file. */
-  at: number | undefined;
 }
 
 export interface GraphNode {
@@ -78,25 +76,20 @@ const message = <T>(pbf: PbfReader, read: (tag: number, into: T, pbf: PbfReader)
 
 function readTensor(pbf: PbfReader): GraphTensor {
   const dims: number[] = [];
-  const found = { name: '', kind: 0, at: undefined as number | undefined };
+  const found = { name: '', kind: 0 };
   message(
     pbf,
     (tag) => {
       if (tag === 1) pbf.readPackedVarint(dims, true);
       else if (tag === 2) found.kind = pbf.readVarint();
       else if (tag === 8) found.name = pbf.readString();
-      // Its length is a varint, and what follows are the bytes: they are passed by.
-      else if (tag === 9) {
-        const length = pbf.readVarint();
-        found.at = pbf.pos;
-        pbf.pos += length;
-      }
+      // Its numbers are passed by.
     },
     undefined,
   );
   const [type, bits] = types[found.kind] ?? ['unknown', 0];
   const elements = dims.reduce((product, dim) => product * dim, 1);
-  return { name: found.name, type, dims, bytes: Math.ceil((elements * bits) / 8), at: found.at };
+  return { name: found.name, type, dims, bytes: Math.ceil((elements * bits) / 8) };
 }
 
 const shapeOf = ({ type, dims }: { type: string; dims: readonly (number | string)[] }) =>
