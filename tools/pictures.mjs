@@ -1,11 +1,10 @@
 // node tools/pictures.mjs: the README's pictures, docs/pictures/*.webp. It builds the page, serves it, and does in Chromium
 // what a visitor does: opens the demo that reads text, quantizes it, and looks at the result.
-import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { chromium } from 'playwright-core';
 import sharp from 'sharp';
-import { preview } from 'vite';
 import { build } from './build.mjs';
+import { chooseGoal, goTo, withChromium, withPage } from './page.mjs';
 import { Failure, root, runMain, step } from './process.mjs';
 import { setUp } from './setup.mjs';
 
@@ -15,13 +14,6 @@ const size = { width: 1040, height: 720 };
 const smallWidth = 720;
 const largest = 600_000; // bytes of a picture
 
-async function startChromium() {
-  const candidates = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/google-chrome'];
-  const executablePath = candidates.find((path) => path && existsSync(path));
-  if (!executablePath) throw new Failure('Chromium is not installed: set CHROMIUM to its path');
-  return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu'] });
-}
-
 async function write(name, image, options) {
   const file = join(folder, `${name}.webp`);
   await image.webp({ effort: 6, ...options }).toFile(file);
@@ -30,9 +22,8 @@ async function write(name, image, options) {
   if (bytes > largest) throw new Failure(`${file} is larger than ${largest / 1000} KB`);
 }
 
-async function takePictures(url) {
-  const browser = await startChromium();
-  try {
+const takePictures = (url) =>
+  withChromium(async (browser) => {
     const page = await browser.newPage({ viewport: size, colorScheme: 'light', reducedMotion: 'reduce' });
     page.setDefaultTimeout(180_000);
     const frames = [];
@@ -43,14 +34,6 @@ async function takePictures(url) {
         scrollTo({ top: element.getBoundingClientRect().top + scrollY - room, behavior: 'instant' });
       }, above);
       await page.waitForTimeout(200);
-    };
-
-    const goTo = async (name) => {
-      await page
-        .getByRole('navigation', { name: 'Steps' })
-        .getByRole('link', { name: new RegExp(`^${name}`) })
-        .click();
-      await page.waitForTimeout(500);
     };
 
     await page.goto(url);
@@ -65,14 +48,11 @@ async function takePictures(url) {
     await page.waitForTimeout(2000);
     await frame(2000);
     for (const step of ['Model', 'Samples']) {
-      await goTo(step);
+      await goTo(page, step);
       await frame(1500);
     }
-    await goTo('Goal');
-    await page
-      .locator('.goal')
-      .filter({ has: page.getByText('8-bit integers', { exact: true }) })
-      .click();
+    await goTo(page, 'Goal');
+    await chooseGoal(page, '8-bit integers');
     await frame(1500);
     await page.getByRole('button', { name: 'Quantize', exact: true }).click();
     const result = page.getByTestId('result');
@@ -95,21 +75,10 @@ async function takePictures(url) {
     });
     await show(result);
     await write('page', sharp(await page.screenshot()), { quality: 80 });
-  } finally {
-    await browser.close();
-  }
-}
+  });
 
 await runMain(async () => {
   await build(await setUp());
   mkdirSync(folder, { recursive: true });
-  const server = await preview({
-    root: join(root, 'web'),
-    build: { outDir: join(root, 'dist-page') },
-    preview: { port: 0, host: '127.0.0.1' },
-    logLevel: 'error',
-  });
-  const { port } = server.httpServer.address();
-  await step('pictures', () => takePictures(`http://127.0.0.1:${port}/`));
-  await server.close();
+  await withPage((url) => step('pictures', () => takePictures(url)));
 });

@@ -19,12 +19,10 @@ import {
   startFirefox,
   temporaryFolder,
 } from './browsers.ts';
+import { chooseGoal, goTo, loadModel, patient, tabTo, textOf, violationsOn } from './visitor.ts';
 
 const angle = modelPath('ch_ppocr_mobile_v2.0_cls_infer');
 const folder = temporaryFolder();
-
-/** Other programs may need the processor too. */
-const patient = { timeout: 60_000 };
 
 /** Images of the angle model's size that differ, the same in every run. */
 function sampleTensor(index: number): Tensor<'float32'> {
@@ -66,24 +64,6 @@ async function openPage(): Promise<Page> {
   return page;
 }
 
-const loadModel = async (page: Page, path: string) => {
-  await page.getByLabel('Choose a model').setInputFiles(path);
-  await page.getByRole('heading', { name: 'Samples', level: 1 }).waitFor();
-};
-
-/** Goes to a step of the work. */
-const goTo = (page: Page, step: string) =>
-  page
-    .getByRole('navigation', { name: 'Steps' })
-    .getByRole('link', { name: new RegExp(`^${step}`) })
-    .click();
-
-const chooseGoal = (page: Page, title: string) =>
-  page
-    .locator('.goal')
-    .filter({ has: page.getByText(title, { exact: true }) })
-    .click();
-
 /** The links to results. */
 const results = (page: Page) => page.getByRole('list', { name: 'Results' }).getByRole('link');
 
@@ -96,6 +76,18 @@ function digitFiles(): string[] {
     writeFileSync(path, writeNpy(image as Tensor));
     return path;
   });
+}
+
+/** Pictures with lines of text. */
+async function linePictures(): Promise<string[]> {
+  return Promise.all(
+    [0, 1, 2].map(async (index) => {
+      const path = join(folder, `lines-${index}.png`);
+      const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="320" height="160"><rect width="320" height="160" fill="#fff"/><text x="${16 + 8 * index}" y="60" font-size="30">Harbour ${index} open</text><text x="20" y="120" font-size="26">Invoice total 19.90</text></svg>`;
+      await sharp(Buffer.from(svg)).png().toFile(path);
+      return path;
+    }),
+  );
 }
 
 const addSamples = async (page: Page) => {
@@ -447,7 +439,8 @@ describe('in Chromium', () => {
     await page.getByRole('button', { name: 'Quantize', exact: true }).click();
     await page.getByTestId('result').waitFor({ timeout: 240_000 });
     await goTo(page, 'Try it');
-    await page.getByLabel('Text on the image').fill('Harbour 2026 open');
+    // What was typed is kept, whatever was done between.
+    expect(await page.getByLabel('Text on the image').inputValue()).toBe('Harbour 2026 open');
     const quantized = page.getByTestId('reading-quantized').locator('.read-text');
     await expect.poll(() => textOf(quantized), { timeout: 120_000 }).toBe('Harbour 2026 open');
     await page.context().close();
@@ -497,6 +490,10 @@ describe('in Chromium', () => {
     for (const side of [original, quantized]) {
       await expect.poll(() => textOf(side.locator('.read-text')), patient).toMatch(/^7 .* sure$/);
     }
+    // The drawing is there again when its step is.
+    await goTo(page, 'Goal');
+    await goTo(page, 'Try it');
+    await expect.poll(() => textOf(original.locator('.read-text')), patient).toMatch(/^7 .* sure$/);
     await page.getByRole('button', { name: 'Clear' }).click();
     await expect.poll(() => textOf(original.locator('.read-text')), patient).toBe('Draw a digit.');
     await page.context().close();
@@ -1038,14 +1035,7 @@ describe('in Chromium', () => {
   test('a detector is judged by what it marks', async () => {
     const page = await openPage();
     await loadModel(page, modelPath('ch_PP-OCRv4_det_infer'));
-    const lines = await Promise.all(
-      [0, 1, 2].map(async (index) => {
-        const path = join(folder, `lines-${index}.png`);
-        const svg = `<svg xmlns="http://www.w3.org/2000/svg" width="320" height="160"><rect width="320" height="160" fill="#fff"/><text x="${16 + 8 * index}" y="60" font-size="30">Harbour ${index} open</text><text x="20" y="120" font-size="26">Invoice total 19.90</text></svg>`;
-        await sharp(Buffer.from(svg)).png().toFile(path);
-        return path;
-      }),
-    );
+    const lines = await linePictures();
     await page.getByLabel('Choose sample files').setInputFiles(lines);
     await page.getByText('3 samples from 3 files.', { exact: true }).waitFor();
     expect(await textOf(page.getByTestId('guess'))).toMatch(/^Guessed: PP-OCR detection/);
@@ -1056,12 +1046,48 @@ describe('in Chromium', () => {
     await result.waitFor();
     expect(await textOf(result.locator('.verdict'))).toMatch(/The masks overlap by [\d.]+ % \(IoU\)/);
     expect(await result.locator('.answer-pair').count()).toBe(3);
+    // Over each other, with a line between that keys move: all of one, all of the other.
+    const divider = result.getByLabel(/^Divider of lines-/).first();
+    const cut = () =>
+      result
+        .locator('.divided .right')
+        .first()
+        .evaluate((side) => side.style.clipPath);
+    expect(await cut()).toBe('inset(0px 0px 0px 50%)');
+    await divider.press('Home');
+    expect(await cut()).toBe('inset(0px 0px 0px 0%)');
+    await divider.press('End');
+    expect(await cut()).toBe('inset(0px 0px 0px 100%)');
+    await page.emulateMedia({ reducedMotion: 'reduce' });
+    expect(await violationsOn(page)).toEqual([]);
     // The user may know better.
     await result.getByLabel(/Read them as/).selectOption('tensor');
     await result
       .getByText(/The numbers are off by/)
       .first()
       .waitFor();
+    await page.context().close();
+  });
+
+  test('ways to prepare images are compared by what the original answers', async () => {
+    const page = await openPage();
+    await loadModel(page, modelPath('ch_PP-OCRv4_det_infer'));
+    await page.getByLabel('Choose sample files').setInputFiles(await linePictures());
+    await page.getByText('3 samples from 3 files.', { exact: true }).waitFor();
+    await page.locator('summary', { hasText: 'Which looks right?' }).click();
+    const ways = page.getByRole('list', { name: 'Ways to prepare images' }).locator('.candidate');
+    await expect
+      .poll(() => ways.getByRole('img', { name: /^A mask of .* marked$/ }).count(), patient)
+      .toBe(9);
+    expect(await textOf(ways.first())).toMatch(/^Numbers: ImageNet's mean and deviationas chosen/);
+    await page.emulateMedia({ reducedMotion: 'reduce' });
+    expect(await violationsOn(page)).toEqual([]);
+    await page.getByRole('button', { name: /^Use this way: −1 to 1/ }).click();
+    await expect.poll(() => textOf(page.getByTestId('guess')), patient).toMatch(/^As you chose/);
+    const numbers = page.locator('.chip-fields label', { hasText: /^Numbers/ }).locator('select');
+    expect(await numbers.inputValue()).toBe('signed');
+    // What is chosen comes first, and is compared anew.
+    await expect.poll(() => textOf(ways.first()), patient).toMatch(/^Numbers: −1 to 1as chosen/);
     await page.context().close();
   });
 
@@ -1129,29 +1155,4 @@ async function countCheckpoints(): Promise<number> {
   });
   database.close();
   return request.result;
-}
-
-/** What axe finds wrong with the page as it stands. */
-async function violationsOn(page: Page): Promise<string[]> {
-  await page.evaluate(
-    readFileSync(new URL('../../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8'),
-  );
-  return page.evaluate(async () => {
-    const { axe } = globalThis as unknown as {
-      axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
-    };
-    const { violations } = await axe.run();
-    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' | ')}`);
-  });
-}
-
-const textOf = async (element: Locator) => (await element.textContent())?.trim();
-
-async function tabTo(page: Page, name: string | RegExp): Promise<void> {
-  for (let i = 0; i < 60; ++i) {
-    await page.keyboard.press('Tab');
-    const focused = await page.evaluate(() => document.activeElement?.textContent?.trim());
-    if (typeof name === 'string' ? focused === name : name.test(focused ?? '')) return;
-  }
-  throw new Error(`no amount of tabbing comes to '${name}'`);
 }

@@ -234,6 +234,38 @@ test('masks: the overlap of what is marked, not of the background', () => {
   expect(judged([[mask(0), mask(0)]]).verdict.grade).toBe('unknown');
 });
 
+test('pictures: as large as what goes in, or twice; what changed is said as it is seen', () => {
+  const wave = (scale: number, shift: number) =>
+    example(
+      {
+        y: floats(
+          ramp(3 * 32 * 32 * scale * scale, (i) => 0.5 + 0.4 * Math.sin(i / 9) + shift),
+          [1, 3, 32 * scale, 32 * scale],
+        ),
+      },
+      [1, 3, 32, 32],
+    );
+  for (const scale of [1, 2]) expect(guessKind(wave(scale, 0)).kind).toBe('pictures');
+  // Shares of three classes are no picture.
+  const shares = oneOf(
+    ramp(3 * 240 * 320, (i) => (i < 240 * 320 ? 0.5 : 0.25)),
+    [1, 3, 240, 320],
+  );
+  expect(guessKind(shares).kind).toBe('masks');
+
+  const same = judged([[wave(2, 0), wave(2, 0)]]);
+  expect(same.verdict.grade).toBe('good');
+  expect(same.verdict.words).toContain('exact');
+  const darker = judged([
+    [wave(1, 0), wave(1, 0)],
+    [wave(1, 0), wave(1, -0.1)],
+  ]);
+  // A tenth of the range everywhere: 20 dB, in one of two samples.
+  expect(darker.verdict.grade).toBe('poor');
+  expect(darker.verdict.words).toMatch(/by 2[23]\.\d dB \(PSNR\), by (19|20)\.\d dB in the worst sample/);
+  expect(darker.samples.map(({ change }) => change.same)).toEqual([true, false]);
+});
+
 test('text: characters that changed', () => {
   const classes = 20;
   const line = (...best: number[]) =>

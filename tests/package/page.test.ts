@@ -1,11 +1,13 @@
 // What the page decides without a browser: labels out of tables, how images are prepared, words for a result, addresses.
 import { describe, expect, test } from 'vitest';
 import { Judge } from '../../web/src/answers/index.ts';
+import { estimatesOf, type Known } from '../../web/src/estimates.ts';
+import { layerChoiceOf, layerChoices, withLayerChoice } from '../../web/src/layer-choice.ts';
 import { hashOf, routeOf } from '../../web/src/route.ts';
 import { guessColumns, labelsFrom, tableOf } from '../../web/src/samples/labels.ts';
 import { guessPreparation } from '../../web/src/samples/preprocessing.ts';
 import { understand } from '../../web/src/samples/understood.ts';
-import { goals } from '../../web/src/settings.ts';
+import { defaults, goals } from '../../web/src/settings.ts';
 import { summaryOf } from '../../web/src/verdict.ts';
 
 const file = (name: string, text = '', type = '') => new File([text], name, { type });
@@ -124,6 +126,70 @@ describe('words for a result', () => {
 test('goals are named for what they do', () => {
   for (const { title } of goals) expect(title).toMatch(/\d+-bit (integers|floats|weights)/);
   expect(new Set(goals.map(({ title }) => title)).size).toBe(goals.length);
+});
+
+test('goals say what they would probably bring, and what a run did', () => {
+  const plan = { weightBytesBefore: 9e6, weightBytesAfter: 2.5e6, layersQuantized: 100, integerShare: 1 };
+  const known: Known = {
+    size: 10e6,
+    plans: { auto: plan, integers: plan, weights8: { ...plan, integerShare: 0 } },
+    runTime: 100,
+    samples: 32,
+    runs: [],
+  };
+  const all = estimatesOf(known);
+  expect(all.integers).toEqual([
+    'estimate: 3.6 MB of 10.0 MB',
+    'here perhaps 1.70× as fast',
+    expect.stringMatching(/^takes about /),
+  ]);
+  expect(all.weights8?.[1]).toBe('here perhaps as fast as the original');
+  expect(all.float16).toEqual([]); // nothing is known of it
+  const minutes = (words: readonly string[] = []) =>
+    Number(/takes about (\d+) min/.exec(words.join())?.[1] ?? 0.5);
+  expect(minutes(all.auto)).toBeGreaterThan(minutes(all.integers));
+  // Without a time or samples nothing is said of it.
+  expect(estimatesOf({ ...known, runTime: undefined }).integers).toHaveLength(2);
+  expect(estimatesOf({ ...known, samples: undefined }).integers).toHaveLength(2);
+  // Half of the work in integers: 1 / (0.5 + 0.5 / 1.7).
+  expect(estimatesOf({ ...known, plans: { integers: { ...plan, integerShare: 0.5 } } }).integers?.[1]).toBe(
+    'here perhaps 1.26× as fast',
+  );
+  const run = {
+    number: 3,
+    settings: { ...defaults, mode: 'static' },
+    report: { sizeAfter: 3e6 },
+    latency: { original: 100, quantized: 40, runs: 9 },
+    milliseconds: 21_000,
+  };
+  expect(estimatesOf({ ...known, runs: [run as never] }).integers).toEqual([
+    'run 3: 3.0 MB',
+    '2.50× as fast',
+    'took 21 s',
+  ]);
+});
+
+test('a layer is set by options that there are, and by nothing else', () => {
+  const settings = { ...defaults, exclude: 'Softmax, a' };
+  const four = withLayerChoice(settings, 'a', '4');
+  expect(four.exclude).toBe('Softmax');
+  expect(four.more).toEqual({ precision: { a: { activations: 'uint8', weights: 'int4' } } });
+  expect(layerChoiceOf(four, 'a')).toBe('4');
+  const two = withLayerChoice(four, 'b', 'float');
+  expect(withLayerChoice(two, 'a', 'out')).toMatchObject({
+    exclude: 'Softmax, a',
+    more: { precision: { b: { activations: 'float', weights: 'float' } } },
+  });
+  expect(withLayerChoice(withLayerChoice(two, 'a', 'chosen'), 'b', 'chosen').more).toEqual({});
+  // Each mode has the choices that do something in it, and each choice is found again.
+  for (const mode of ['static', 'auto', 'dynamic', 'float16', 'weight-only'])
+    for (const { id } of layerChoices({ ...defaults, mode }, true))
+      expect(layerChoiceOf(withLayerChoice({ ...defaults, mode }, 'a', id), 'a'), `${mode} ${id}`).toBe(id);
+  expect(layerChoices({ ...defaults, mode: 'float16' }, true).map(({ id }) => id)).toEqual([
+    'chosen',
+    'float',
+    'out',
+  ]);
 });
 
 test('what was dropped is told apart', async () => {

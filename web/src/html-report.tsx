@@ -61,7 +61,7 @@ export async function htmlReport(
     .filter((layer) => layer.error && !Number.isNaN(layer.error.sqnr))
     .sort((a, b) => (a.error?.sqnr ?? 0) - (b.error?.sqnr ?? 0))
     .slice(0, mostLayers);
-  const isOverlay = kind?.id === 'boxes' || kind?.id === 'masks';
+  const isSeen = kind?.isSeen ?? false;
   const page: VNode = (
     <>
       <h1>{name}, quantized</h1>
@@ -105,7 +105,7 @@ export async function htmlReport(
                 <p>
                   <strong>{shown?.name}</strong>: {sample.change.words}
                 </p>
-                {!isOverlay && pictures[index] && <img src={pictures[index]} alt={shown?.name ?? ''} />}
+                {!isSeen && pictures[index] && <img src={pictures[index]} alt={shown?.name ?? ''} />}
                 <div class="sides">
                   {(
                     [
@@ -117,7 +117,7 @@ export async function htmlReport(
                       {title}
                       <kind.View
                         answer={answer}
-                        picture={isOverlay ? pictures[index] : undefined}
+                        picture={isSeen ? pictures[index] : undefined}
                         names={judgement.names}
                       />
                     </div>

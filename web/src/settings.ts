@@ -352,7 +352,9 @@ export function describe(settings: Settings): string {
   if (settings.runtime !== defaults.runtime) parts.push(`for ${settings.runtime}`);
   const left = excluded(settings).length;
   if (left) parts.push(`${left} left out`);
-  parts.push(...Object.keys(settings.more));
+  const { precision, ...more } = settings.more;
+  if (precision) parts.push(`${Object.keys(precision).length} of their own precision`);
+  parts.push(...Object.keys(more));
   if (settings.picked) parts.push(settings.picked.what);
   else if (settings.target && isCalibrated(settings)) {
     parts.push(...Object.entries(settings.target).map(([kind, value]) => `${targets[kind]?.short} ${value}`));

@@ -1,6 +1,5 @@
 // The long calls: quantize, compare, measure. Each reports progress and stops when its signal fires.
 
-import * as Comlink from 'comlink';
 import {
   type Comparison,
   compare,
@@ -10,11 +9,12 @@ import {
   type Progress,
   type QuantizeOptions,
   type QuantizeReport,
+  type StepInfo,
   type TrainingProgress,
 } from 'zeropoint';
 import { accuracyOf } from './accuracy.ts';
 import { exampleOf, type Judgement } from './answers/index.ts';
-import type { JudgeFace } from './answers/worker.ts';
+import { judgeThread } from './answers/thread.ts';
 import { newId } from './format.ts';
 import type { Checkpoint } from './kept.ts';
 import type { SampleSet } from './samples/sample-set.ts';
@@ -59,6 +59,8 @@ export interface Run {
   report: QuantizeReport;
   comparison: Comparison;
   latency: Latency;
+  /** What all of it took. */
+  milliseconds?: number | undefined;
   /** Where it is known what is right. */
   accuracy: Accuracy | undefined;
   /** What became of the answers; undefined: they cannot be read. */
@@ -140,6 +142,7 @@ export async function quantizeAndCompare(
   onProgress?: (progress: Progress) => unknown,
 ): Promise<Run> {
   const { original, samples, settings } = task;
+  const startedAt = performance.now();
   onStep({ label: 'Reading the first sample', share: undefined });
   const { model, report } = await original.quantize({
     ...options,
@@ -173,6 +176,7 @@ export async function quantizeAndCompare(
       report,
       comparison,
       latency,
+      milliseconds: performance.now() - startedAt,
       accuracy,
       judgement,
       shown,
@@ -337,8 +341,6 @@ function compareModels(
 /** Samples whose answers are read: fewer of large models. */
 const [mostAnswers, mostAnswersOfLarge, large] = [64, 16, 2e9];
 
-let judges: Comlink.Remote<JudgeFace> | undefined;
-
 /** Runs both models, and says what became of the answers. */
 export async function judgeAgain(
   { original, samples, kind }: Task,
@@ -346,9 +348,7 @@ export async function judgeAgain(
   onStep: (step: Step) => void,
   signal: AbortSignal,
 ): Promise<Pick<Run, 'judgement' | 'shown'>> {
-  judges ??= Comlink.wrap<JudgeFace>(
-    new Worker(new URL('./answers/worker.ts', import.meta.url), { type: 'module' }),
-  );
+  const judges = judgeThread();
   const { macs } = await original.inspect({ mode: 'weight-only' });
   const limit = Math.min(samples.count ?? mostAnswers, macs > large ? mostAnswersOfLarge : mostAnswers);
   const sessions = [await original.createSession(), await quantized.createSession()] as const;
@@ -394,6 +394,32 @@ async function rightAnswers(
   const before = accuracies.get(samples) ?? (await count(original));
   accuracies.set(samples, before);
   return { original: before, quantized: await count(quantized), of: test.what };
+}
+
+/** Milliseconds of a run on the first sample: of the second one, when all is planned. */
+export async function runTime(model: Model, samples: SampleSet, signal: AbortSignal): Promise<number> {
+  const session = await model.createSession();
+  try {
+    for await (const feeds of samples.feeds(1)) {
+      for (let run = 0; run < 2; ++run) await session.run(feeds, { signal });
+    }
+    return session.lastRunMs;
+  } finally {
+    await session.dispose();
+  }
+}
+
+/** How long each step of a run takes: of the last of three, when all is planned and compiled. */
+export async function stepTimes(model: Model, samples: SampleSet): Promise<StepInfo[]> {
+  const session = await model.createSession();
+  try {
+    for await (const feeds of samples.feeds(1)) {
+      for (let run = 0; run < 3; ++run) await session.run(feeds);
+    }
+    return await session.steps();
+  } finally {
+    await session.dispose();
+  }
 }
 
 const median = (values: number[]): number => {

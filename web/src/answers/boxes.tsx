@@ -227,6 +227,7 @@ const counted = (count: number) => `${count} ${count === 1 ? 'box' : 'boxes'}`;
 export const boxes: Kind<Boxes> = {
   id: 'boxes',
   title: 'boxes',
+  isSeen: true,
   guess(example) {
     const { because } = found(example) ?? {};
     return because === undefined ? undefined : { sure: inTwo(example.outputs) ? 0.95 : 0.9, because };

@@ -5,6 +5,7 @@ import { classes } from './classes.tsx';
 import { embeddings } from './embeddings.tsx';
 import type { Change, Example, Grade, Guess, Kind, Names, Output, Pair, Verdict } from './kind.ts';
 import { masks } from './masks.tsx';
+import { pictures } from './pictures.tsx';
 import { tensor } from './tensor.tsx';
 import { text } from './text.tsx';
 import { waveform } from './waveform.tsx';
@@ -12,7 +13,16 @@ import { waveform } from './waveform.tsx';
 // biome-ignore lint/suspicious/noExplicitAny: each kind has answers of its own, which only it reads
 type AnyKind = Kind<any>;
 
-export const kinds: readonly AnyKind[] = [classes, boxes, masks, text, waveform, embeddings, tensor];
+export const kinds: readonly AnyKind[] = [
+  classes,
+  boxes,
+  masks,
+  pictures,
+  text,
+  waveform,
+  embeddings,
+  tensor,
+];
 
 export const kindOf = (id: string): AnyKind => kinds.find((kind) => kind.id === id) ?? tensor;
 

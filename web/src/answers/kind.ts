@@ -63,6 +63,8 @@ export interface Kind<A> {
   id: string;
   /** What the model answers with: 'boxes'. */
   title: string;
+  /** Answers are seen: in the sample's picture, or as pictures. Two of them can lie over each other. */
+  isSeen?: boolean;
   /** Whether outputs look like this kind; undefined: they cannot be. */
   guess(example: Example): Guess | undefined;
   /** Undefined: these outputs hold no such answer. */

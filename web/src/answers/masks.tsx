@@ -79,6 +79,7 @@ function softChange(a: Mask, b: Mask): number {
 export const masks: Kind<Mask> = {
   id: 'masks',
   title: 'masks',
+  isSeen: true,
   guess(example) {
     const planes = found(example);
     if (!planes) return undefined;
@@ -162,7 +163,7 @@ export const masks: Kind<Mask> = {
     }
     const iou = both / either;
     return {
-      grade: worse(iou >= 0.95 ? 'good' : gradeOf(iou + 0.08), worst >= 0.8 ? 'good' : 'fair'),
+      grade: worse(iou >= 0.95 ? 'good' : worse('fair', gradeOf(iou + 0.08)), worst >= 0.8 ? 'good' : 'fair'),
       words: `The masks overlap by ${percent(iou)} (IoU). ${percent(same / all, 2)} of the pixels are the same.`,
       worst: `The worst mask overlaps by ${percent(worst)}${soft ? `; the largest change of a pixel's share is ${percent(soft)}` : ''}.`,
       short: `IoU ${percent(iou)}`,

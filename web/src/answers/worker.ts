@@ -1,10 +1,15 @@
 // Reads and compares answers, away from the page's thread: a detector gives a million numbers.
 import * as Comlink from 'comlink';
-import { type Example, Judge, type Judgement, type Names } from './index.ts';
+import { type Example, guessKind, Judge, type Judgement, kindOf, type Names } from './index.ts';
 
 let judge: Judge | undefined;
 
 const face = {
+  /** The answer of one model. `kind` undefined: it is guessed. */
+  read(example: Example, kind: string | undefined): { kind: string; answer: unknown } {
+    const told = kind ?? guessKind(example).kind;
+    return { kind: told, answer: kindOf(told).read(example) };
+  },
   begin(names: Names, kind: string | undefined): void {
     judge = new Judge(names, kind);
   },

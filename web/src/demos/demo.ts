@@ -17,7 +17,11 @@ export const modelAt =
   (url: string, name: string): Demo['load'] =>
   async (signal) => ({ name, bytes: await packed(url, 'model', signal) });
 
+/** What a demo's view keeps while another step is shown, by names of its own. */
+export type DemoMemory = Map<string, unknown>;
+
 export interface DemoViewProps {
+  memory: DemoMemory;
   original: Model;
   /** Undefined until the model was quantized. */
   quantized: Model | undefined;

@@ -2,7 +2,8 @@ import { useState } from 'preact/hooks';
 import { type Judgement, kindOf, kinds, type SampleAnswers } from '../answers/index.ts';
 import { kindWords } from '../verdict.ts';
 import type { Run, Shown } from '../work.ts';
-import { usePicture } from './samples-panel.tsx';
+import { Divided } from './divided.tsx';
+import { usePicture } from './picture.tsx';
 
 const atOnce = 6;
 
@@ -31,7 +32,7 @@ export function AnswersView({
           ? 'No answer changed on these samples. The least alike come first.'
           : `The worst first: ${changed} of ${judgement.samples.length} samples changed.`}
       </p>
-      <ul class="pairs">
+      <ul class={`pairs ${kindOf(judgement.kind).isSeen ? 'seen' : ''}`}>
         {order.slice(0, count).map(({ sample, shown }, index) => (
           <PairView key={index} judgement={judgement} sample={sample} shown={shown} />
         ))}
@@ -74,28 +75,35 @@ function PairView({
   shown: Shown | undefined;
 }) {
   const picture = usePicture(shown?.picture);
-  const { View, id } = kindOf(judgement.kind);
-  const isOverlay = id === 'boxes' || id === 'masks';
+  const { View, isSeen } = kindOf(judgement.kind);
   const side = (answer: unknown) => (
-    <View answer={answer} picture={isOverlay ? picture : undefined} names={judgement.names} />
+    <View answer={answer} picture={isSeen ? picture : undefined} names={judgement.names} />
   );
   return (
     <li class={`answer-pair ${sample.change.same ? '' : 'changed'}`}>
-      {picture && !isOverlay && <img src={picture} alt={shown?.name ?? ''} loading="lazy" />}
+      {picture && !isSeen && <img src={picture} alt="" loading="lazy" />}
       <div class="answer-words">
         <span class="name">{shown?.name}</span>
         <span class={sample.change.same ? 'note' : 'problem'}>{sample.change.words}</span>
       </div>
-      <div class="answer-sides">
-        <div>
-          <span class="fact-label">Original</span>
-          {side(sample.float)}
+      {isSeen ? (
+        <Divided
+          name={shown?.name ?? 'the sample'}
+          left={side(sample.float)}
+          right={side(sample.quantized)}
+        />
+      ) : (
+        <div class="answer-sides">
+          <div>
+            <span class="fact-label">Original</span>
+            {side(sample.float)}
+          </div>
+          <div>
+            <span class="fact-label">Quantized</span>
+            {side(sample.quantized)}
+          </div>
         </div>
-        <div>
-          <span class="fact-label">Quantized</span>
-          {side(sample.quantized)}
-        </div>
-      </div>
+      )}
     </li>
   );
 }

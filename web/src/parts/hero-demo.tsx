@@ -3,6 +3,7 @@ import { type Feeds, Model } from 'zeropoint';
 import { type Digit, digitsTensor, side, testDigits } from '../demos/digits/data.ts';
 import { digits as demo } from '../demos/digits/index.ts';
 import { bytes, percent } from '../format.ts';
+import { onThemeChange, rgbOf, themeColour } from '../theme.ts';
 
 const [columns, rows] = [20, 10];
 const shown = columns * rows;
@@ -86,8 +87,6 @@ export default function HeroDemo() {
     const context = canvas.current?.getContext('2d');
     if (!context) return;
     const draw = () => {
-      const style = getComputedStyle(document.documentElement);
-      const colour = (name: string) => style.getPropertyValue(name).trim();
       const [width, height] = [columns * tile, rows * tile];
       context.clearRect(0, 0, width, height);
       const at = (width * divider) / 100;
@@ -98,7 +97,7 @@ export default function HeroDemo() {
         const isFloat = x + side / 2 < at;
         const answer = (isFloat ? answers.float : answers.quantized)[index];
         const isRight = answer === label;
-        context.fillStyle = colour(
+        context.fillStyle = themeColour(
           answer === undefined
             ? '--paper'
             : isRight
@@ -109,24 +108,19 @@ export default function HeroDemo() {
         );
         context.fillRect(x, y, side, side);
         const [r, g, b] = rgbOf(
-          colour(answer === undefined ? '--muted' : isRight ? (isFloat ? '--ink' : '--accent') : '--poor'),
+          themeColour(
+            answer === undefined ? '--muted' : isRight ? (isFloat ? '--ink' : '--accent') : '--poor',
+          ),
         );
         for (const [i, value] of grey.entries()) ink.data.set([r, g, b, value], 4 * i);
         small.getContext('2d')?.putImageData(ink, 0, 0);
         context.drawImage(small, x, y);
       }
-      context.fillStyle = colour('--ink');
+      context.fillStyle = themeColour('--ink');
       context.fillRect(at - 1, 0, 2, height);
     };
     draw();
-    const theme = matchMedia('(prefers-color-scheme: dark)');
-    theme.addEventListener('change', draw);
-    const watcher = new MutationObserver(draw);
-    watcher.observe(document.documentElement, { attributeFilter: ['data-theme'] });
-    return () => {
-      theme.removeEventListener('change', draw);
-      watcher.disconnect();
-    };
+    return onThemeChange(draw);
   }, [digits, answers, divider]);
 
   const right = (of: Answers['float']) => of.filter((answer, i) => answer === digits[i]?.label).length;
@@ -172,10 +166,4 @@ export default function HeroDemo() {
       </figcaption>
     </figure>
   );
-}
-
-/** A colour that CSS wrote as #rrggbb. */
-function rgbOf(hex: string): [number, number, number] {
-  const number = Number.parseInt(hex.slice(1), 16);
-  return [(number >> 16) & 255, (number >> 8) & 255, number & 255];
 }

@@ -1,5 +1,7 @@
 import type { ComponentChildren } from 'preact';
+import { useState } from 'preact/hooks';
 import type { Remedy, Schema, Trial } from 'zeropoint';
+import type { SampleAnswers } from '../answers/index.ts';
 import { bytes, decibels, milliseconds, percent } from '../format.ts';
 import { isCalibrated } from '../settings.ts';
 import { isUntouched, summaryOf } from '../verdict.ts';
@@ -21,6 +23,15 @@ const headings = {
   unknown: 'Smaller; its answers are not known',
 } as const;
 
+/** Of good answers: they are never said to be more alike than they are. */
+function headingOf(samples: readonly SampleAnswers[]): string {
+  const changed = samples.filter(({ change }) => !change.same).length;
+  if (changed === 0) return headings.good;
+  return changed <= samples.length / 10
+    ? 'Nearly all answers are as before'
+    : 'Its answers are close to what they were';
+}
+
 /** What became of the model: in words, then the user's samples, then figures and layers. */
 export function ResultView({
   run,
@@ -33,6 +44,7 @@ export function ResultView({
   onRemedy,
   onKind,
   demo,
+  graph,
   training,
 }: {
   run: Run;
@@ -51,12 +63,15 @@ export function ResultView({
   onKind: (kind: string) => void;
   /** Where the model can be tried. */
   demo?: ComponentChildren;
+  /** The model's graph, which is drawn when somebody asks for it. */
+  graph: ComponentChildren;
   /** Where it can be trained. */
   training: ComponentChildren;
 }) {
   const { report, comparison, judgement, settings } = run;
   const summary = summaryOf(run);
   const isSame = isUntouched(run);
+  const [isDrawn, setDrawn] = useState(false);
   return (
     <div class="result" data-testid="result">
       <section class={`verdict ${summary.grade}`} role={isSame ? 'alert' : undefined}>
@@ -65,8 +80,8 @@ export function ResultView({
             ? `Nothing was quantized: 0 of ${report.layers.length} ${report.layers.length === 1 ? 'layer' : 'layers'}.`
             : run.synthetic
               ? 'Smaller; what it answers is not known'
-              : summary.grade === 'good' && judgement?.samples.some(({ change }) => !change.same)
-                ? 'Nearly all answers are as before'
+              : summary.grade === 'good'
+                ? headingOf(judgement?.samples ?? [])
                 : headings[summary.grade]}
         </p>
         <p class="verdict-change">{summary.change}</p>
@@ -131,6 +146,10 @@ export function ResultView({
             </details>
           )}
           <LayerChart report={report} schema={schema} onRemedy={onRemedy} />
+          <details onToggle={(event) => setDrawn(event.currentTarget.open)}>
+            <summary>The graph, coloured by error</summary>
+            {isDrawn && graph}
+          </details>
         </section>
       )}
       {isCalibrated(settings) && !isSame && <section class="wide">{training}</section>}

@@ -1,4 +1,4 @@
-import { useEffect, useMemo, useState } from 'preact/hooks';
+import { useState } from 'preact/hooks';
 import type { ImageOptions, ImagePreset, Model, ZeropointError } from 'zeropoint';
 import type { Demo } from '../demos/demo.ts';
 import type { Source } from '../kept.ts';
@@ -8,6 +8,8 @@ import { presets, presetTitles, rangeOf, ranges, takesImages, whole } from '../s
 import { counted } from '../samples/sample-set.ts';
 import type { Samples } from '../use-samples.ts';
 import { DropZone } from './drop-zone.tsx';
+import { usePicture } from './picture.tsx';
+import { PreparationChoice } from './preparation-choice.tsx';
 import { Term } from './term.tsx';
 
 /** Pictures beyond this are not shown at once. */
@@ -18,6 +20,7 @@ export function SamplesPanel({
   samples,
   model,
   demo,
+  kind,
   disabled,
   onFiles,
   onClear,
@@ -25,6 +28,8 @@ export function SamplesPanel({
   samples: Samples;
   model: Model;
   demo: Demo | undefined;
+  /** What the user said that the model answers with. */
+  kind: string | undefined;
   disabled: boolean;
   onFiles: (files: File[]) => void;
   onClear: () => void;
@@ -52,7 +57,14 @@ export function SamplesPanel({
       </fieldset>
       {samples.source === 'demo' && <p class="note">{demo?.samplesNote}</p>}
       {samples.source === 'files' && (
-        <Files samples={samples} model={model} disabled={disabled} onFiles={onFiles} onClear={onClear} />
+        <Files
+          samples={samples}
+          model={model}
+          kind={kind}
+          disabled={disabled}
+          onFiles={onFiles}
+          onClear={onClear}
+        />
       )}
       {samples.source === 'synthetic' && <MadeUp samples={samples} disabled={disabled} />}
     </div>
@@ -62,12 +74,14 @@ export function SamplesPanel({
 function Files({
   samples,
   model,
+  kind,
   disabled,
   onFiles,
   onClear,
 }: {
   samples: Samples;
   model: Model;
+  kind: string | undefined;
   disabled: boolean;
   onFiles: (files: File[]) => void;
   onClear: () => void;
@@ -94,6 +108,9 @@ function Files({
         </p>
       </DropZone>
       {hasImages && <Preparing samples={samples} disabled={disabled} />}
+      {hasImages && files.some(isImage) && (
+        <PreparationChoice samples={samples} model={model} kind={kind} disabled={disabled} />
+      )}
       {files.length > 0 && (
         <div class="file-list">
           <div class="actions">
@@ -151,7 +168,7 @@ function Grid({ samples }: { samples: Samples }) {
           const label = labels?.of[firsts.get(entry) ?? -1];
           return (
             <li key={`${entry.file.name} ${firsts.get(entry)}`}>
-              <Picture blob={entry.picture} alt={entry.file.name} />
+              <Picture blob={entry.picture} />
               <span class="name">{entry.file.name}</span>
               {label !== undefined && <span class="chip">{labels?.names[label] ?? `class ${label}`}</span>}
             </li>
@@ -163,16 +180,10 @@ function Grid({ samples }: { samples: Samples }) {
   );
 }
 
-/** An address for a picture, as long as it is shown. */
-export function usePicture(blob: Blob | undefined): string | undefined {
-  const url = useMemo(() => blob && URL.createObjectURL(blob), [blob]);
-  useEffect(() => () => url && URL.revokeObjectURL(url), [url]);
-  return url;
-}
-
-function Picture({ blob, alt }: { blob: Blob | undefined; alt: string }) {
+/** Its name stands beside it. */
+function Picture({ blob }: { blob: Blob | undefined }) {
   const url = usePicture(blob);
-  return url ? <img src={url} alt={alt} loading="lazy" decoding="async" /> : null;
+  return url ? <img src={url} alt="" loading="lazy" decoding="async" /> : null;
 }
 
 /** How images become tensors: a guess, in chips that can be changed. */

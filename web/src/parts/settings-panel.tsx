@@ -17,14 +17,14 @@ export function SettingsPanel({
   settings,
   choices,
   disabled,
-  sizes,
+  estimates,
   onChange,
 }: {
   settings: Settings;
   choices: Choices | undefined;
   disabled: boolean;
   /** What each goal would make of the model, by its id, in words. */
-  sizes: Readonly<Record<string, string>>;
+  estimates: Readonly<Record<string, readonly string[]>>;
   onChange: (settings: Settings) => void;
 }) {
   const goal = goalOf(settings);
@@ -42,7 +42,13 @@ export function SettingsPanel({
             <input type="radio" name="goal" checked={goal === each.id} onChange={() => set(each.settings)} />
             <strong>{each.title}</strong>
             <span class="summary">{each.summary}</span>
-            {sizes[each.id] && <span class="chip goal-size">{sizes[each.id]}</span>}
+            {estimates[each.id]?.length ? (
+              <span class="estimate">
+                {estimates[each.id]?.map((words) => (
+                  <span key={words}>{words}</span>
+                ))}
+              </span>
+            ) : null}
           </label>
         ))}
       </fieldset>

@@ -2,6 +2,7 @@ import type { RefObject } from 'preact';
 import { useEffect, useRef } from 'preact/hooks';
 import uPlot from 'uplot';
 import 'uplot/dist/uPlot.min.css';
+import { onThemeChange } from '../theme.ts';
 
 /** The colour of a custom property, looked up whenever something is drawn: it follows the theme. */
 export type Color = (property: string) => () => string;
@@ -36,16 +37,11 @@ export function useChart(
     chart.current = made;
     const resize = new ResizeObserver(() => made.setSize({ width: element.clientWidth, height }));
     resize.observe(element);
-    const dark = matchMedia('(prefers-color-scheme: dark)');
-    const redraw = () => made.redraw();
-    dark.addEventListener('change', redraw);
-    const chosen = new MutationObserver(redraw);
-    chosen.observe(document.documentElement, { attributeFilter: ['data-theme'] });
+    const endTheme = onThemeChange(() => made.redraw());
     return () => {
       chart.current = undefined;
       resize.disconnect();
-      dark.removeEventListener('change', redraw);
-      chosen.disconnect();
+      endTheme();
       made.destroy();
     };
   }, [host, key]);

@@ -1,6 +1,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { Choices, Model, ModelReport, ZeropointError } from 'zeropoint';
-import type { Demo } from '../demos/demo.ts';
+import type { Demo, DemoMemory } from '../demos/demo.ts';
+import { estimatesOf, type GoalPlan } from '../estimates.ts';
 import { bytes } from '../format.ts';
 import { forgetFiles, forgetRun, type Project, saveFiles, saveProject, saveRun } from '../kept.ts';
 import { go, hashOf, type Route, type StepName } from '../route.ts';
@@ -18,8 +19,9 @@ import {
 import { openRun, useRunModel } from '../use-run-model.ts';
 import { type Samples, type SavedSamples, useSamples } from '../use-samples.ts';
 import { summaryOf } from '../verdict.ts';
-import { judgeAgain, quantizeAndCompare, type Run, type Step } from '../work.ts';
+import { judgeAgain, quantizeAndCompare, type Run, runTime, type Step, stepTimes } from '../work.ts';
 import { ErrorBox } from './error-box.tsx';
+import { LazyGraph } from './lazy-graph.tsx';
 import { ModelCard } from './model-card.tsx';
 import { ProgressView } from './progress-view.tsx';
 import { ResultView } from './result-view.tsx';
@@ -99,7 +101,8 @@ export function Workspace({
   const [runs, setRuns] = useState<readonly Run[]>(saved.runs ?? []);
   const [kind, setKind] = useState(saved.kind);
   const [report, setReport] = useState<ModelReport | undefined>();
-  const [sizes, setSizes] = useState<Record<string, string>>({});
+  const [plans, setPlans] = useState<Record<string, GoalPlan>>({});
+  const [timed, setTimed] = useState<{ of: string; milliseconds: number } | undefined>();
   const [needsSamples, setNeedsSamples] = useState(true);
   const [job, setJob] = useState<Job | undefined>();
   const [isTraining, setTraining] = useState(false);
@@ -108,6 +111,7 @@ export function Workspace({
   const [error, setError] = useState<ZeropointError | undefined>();
   const [status, setStatus] = useState('');
   const heading = useRef<HTMLHeadingElement>(null);
+  const steps = useRef<HTMLOListElement>(null);
   const button = useRef<HTMLButtonElement>(null);
   const busy = job !== undefined || isTraining;
   const shown =
@@ -225,10 +229,12 @@ export function Workspace({
       for (const goal of goals) {
         const { format: _, ...scheme } = toOptions({ ...initial(undefined), ...goal.settings } as Settings);
         const { plan, problem } = await model.inspect(scheme);
-        const { weightBytesBefore: before, weightBytesAfter: after } = plan;
+        const { weightBytesBefore, weightBytesAfter, macs, macsQuantized, layers, layersQuantized } = plan;
         if (!isCurrent) return;
-        if (problem || !(after > 0)) continue;
-        setSizes((all) => ({ ...all, [goal.id]: `weights: ${bytes(after)} of ${bytes(before)}` }));
+        if (problem || !(weightBytesAfter > 0)) continue;
+        const integerShare = macs > 0 ? macsQuantized / macs : layersQuantized / Math.max(1, layers.length);
+        const found = { weightBytesBefore, weightBytesAfter, layersQuantized, integerShare };
+        setPlans((all) => ({ ...all, [goal.id]: found }));
       }
     };
     measure().catch(() => undefined); // the plan above says what is wrong
@@ -323,6 +329,21 @@ export function Workspace({
     });
   };
 
+  // How long the original takes here, when somebody looks at what to choose and nothing else is done.
+  const latest = runs.at(-1)?.latency;
+  const isChoosing = step === 'goal' && !hidden && !busy && report?.problem === null;
+  const timedWith = usable && (usable.identity ?? usable.label);
+  const timeHere = timed && timed.of === timedWith ? timed.milliseconds : undefined;
+  useEffect(() => {
+    if (!isChoosing || !usable || timedWith === undefined || timeHere !== undefined || latest?.runs) return;
+    const leaving = new AbortController();
+    runTime(model, usable, leaving.signal).then(
+      (milliseconds) => !leaving.signal.aborted && setTimed({ of: timedWith, milliseconds }),
+      () => undefined, // no estimate, then: quantizing says what is wrong
+    );
+    return () => leaving.abort();
+  }, [isChoosing, timedWith, latest, timeHere]);
+
   // ---- where the visitor is
 
   const isNew = useRef(true);
@@ -334,6 +355,8 @@ export function Workspace({
     }
     isNew.current = false;
     heading.current?.focus({ preventScroll: true });
+    // On a phone the steps are wider than the screen.
+    steps.current?.querySelector('[aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' });
     scrollTo({ top: 0 });
   }, [step, shown?.id, hidden]);
   // What stands in the way comes before anything else.
@@ -350,21 +373,32 @@ export function Workspace({
     };
   }, [running, name]);
 
+  const file = useCallback(
+    async () =>
+      work.files[0] ?? new Blob(demo ? [(await demo.load(new AbortController().signal)).bytes] : []),
+    [work.id],
+  );
+  // What would become of each layer, with what quantizing it did last.
+  const planned = useMemo(() => {
+    const measured = new Map(runs.at(-1)?.report.layers.map(({ output, error }) => [output, error]));
+    return (report?.plan.layers ?? []).map((layer) => ({ ...layer, error: measured.get(layer.output) }));
+  }, [report, runs]);
   const quantized = useRunModel(step === 'try' ? runs.at(-1) : shown, demo !== undefined && !hidden);
   const test = useMemo(() => demo?.test?.(model), [demo, model]);
   const View = demo?.View;
+  const memory = useRef<DemoMemory>(new Map());
   const task = samples.set && !job ? taskOf(settings, samples.set) : undefined;
   const next: Partial<Record<StepName, StepName>> = { try: 'goal', model: 'samples', samples: 'goal' };
   const tried = View && (
     <section class="wide" aria-labelledby="demo-heading">
       <h2 id="demo-heading">Try it</h2>
-      <View original={model} quantized={quantized} test={test} />
+      <View original={model} quantized={quantized} test={test} memory={memory.current} />
     </section>
   );
   return (
     <div class="workspace" hidden={hidden}>
       <nav class="rail" aria-label="Steps">
-        <ol class="steps">
+        <ol class="steps" ref={steps}>
           {demo && <StepLink id={work.id} step="try" current={step} says={demo.title} />}
           <StepLink
             id={work.id}
@@ -432,11 +466,30 @@ export function Workspace({
         {step === 'try' && tried}
         {step === 'model' &&
           (report ? <ModelCard name={name} report={report} /> : <p class="note">Looking at the model…</p>)}
+        {step === 'model' && (
+          <section aria-labelledby="graph-heading">
+            <h2 id="graph-heading">The graph</h2>
+            <LazyGraph
+              file={file}
+              layers={planned}
+              colour="type"
+              measure={
+                report && !report.problem && !busy
+                  ? () => stepTimes(model, samples.set ?? syntheticSet(model, samples.dims))
+                  : undefined
+              }
+              settings={settings}
+              disabled={busy}
+              onChange={setSettings}
+            />
+          </section>
+        )}
         {step === 'samples' && (
           <SamplesPanel
             samples={samples}
             model={model}
             demo={demo}
+            kind={kind}
             disabled={busy}
             onFiles={onFiles}
             onClear={() => {
@@ -450,7 +503,13 @@ export function Workspace({
             settings={settings}
             choices={choices}
             disabled={busy}
-            sizes={sizes}
+            estimates={estimatesOf({
+              size: model.size,
+              plans,
+              runTime: latest?.runs ? latest.original : timeHere,
+              samples: usable?.count,
+              runs,
+            })}
             onChange={setSettings}
           />
         )}
@@ -488,6 +547,16 @@ export function Workspace({
             }
             onKind={(kind) => void readAs(shown, kind)}
             demo={tried}
+            graph={
+              <LazyGraph
+                file={file}
+                layers={shown.report.layers}
+                colour="error"
+                settings={settings}
+                disabled={busy}
+                onChange={setSettings}
+              />
+            }
             training={
               <TrainingPanel
                 task={task}

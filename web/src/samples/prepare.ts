@@ -79,6 +79,7 @@ export class Preparation {
   done = 0;
   #kept = 0;
   #isWanted = true;
+  readonly #over: Promise<void>;
 
   constructor(
     readonly files: readonly File[],
@@ -91,6 +92,11 @@ export class Preparation {
     this.entries = files.map((file) => before?.entries.find((entry) => entry?.file === file));
     this.done = this.entries.filter((entry) => entry !== undefined).length;
     if (before) this.#kept = before.#kept;
+    let isOver = () => {};
+    this.#over = new Promise((resolve) => {
+      isOver = resolve;
+    });
+    if (this.isDone) isOver();
     for (const [index, file] of files.entries()) {
       if (this.entries[index]) continue;
       void this.#prepare(file, inputs, options)
@@ -108,6 +114,7 @@ export class Preparation {
           if (!entry || !this.#isWanted) return;
           this.entries[index] = entry;
           this.done += 1;
+          if (this.isDone) isOver();
           onChange();
         });
     }
@@ -136,6 +143,12 @@ export class Preparation {
 
   get isDone(): boolean {
     return this.done === this.files.length;
+  }
+
+  /** All entries, when they are there. One that was stopped may never have them. */
+  async whole(): Promise<readonly Entry[]> {
+    await this.#over;
+    return this.entries.filter((entry) => entry !== undefined);
   }
 
   stop(): void {

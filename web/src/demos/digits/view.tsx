@@ -3,6 +3,7 @@ import type { Model, Session } from 'zeropoint';
 import { accuracyOf } from '../../accuracy.ts';
 import { percent } from '../../format.ts';
 import type { DemoViewProps } from '../demo.ts';
+import { useKept } from '../use-kept.ts';
 import { type Digit, digitsTensor, testDigits } from './data.ts';
 import { canvasSide, clear, digitOf, draw, show } from './draw.ts';
 
@@ -119,14 +120,14 @@ function Side({
   );
 }
 
-export function DigitsView({ original, quantized, test }: DemoViewProps) {
+export function DigitsView({ original, quantized, test, memory }: DemoViewProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const context = useRef<CanvasRenderingContext2D | null>(null);
   const pen = useRef<[number, number] | undefined>(undefined);
   const frame = useRef(0);
-  const [digit, setDigit] = useState<Digit | undefined>();
-  const [shown, setShown] = useState(-1); // which test digit is on the canvas; -1: the visitor's
-  const [next, setNext] = useState(0);
+  const [digit, setDigit] = useKept<Digit | undefined>(memory, 'digit', undefined);
+  const [shown, setShown] = useKept(memory, 'shown', -1); // which test digit is on the canvas; -1: the visitor's
+  const [next, setNext] = useKept(memory, 'next', 0);
   const [problem, setProblem] = useState('');
 
   const showNext = async () => {
@@ -145,10 +146,18 @@ export function DigitsView({ original, quantized, test }: DemoViewProps) {
   };
 
   useEffect(() => {
-    context.current = canvas.current?.getContext('2d', { willReadFrequently: true }) ?? null;
-    if (context.current) clear(context.current);
-    void showNext();
-    return () => cancelAnimationFrame(frame.current);
+    const board = canvas.current?.getContext('2d', { willReadFrequently: true }) ?? null;
+    context.current = board;
+    const before = memory.get('board') as ImageData | undefined;
+    if (board && before) board.putImageData(before, 0, 0);
+    else {
+      if (board) clear(board);
+      void showNext();
+    }
+    return () => {
+      cancelAnimationFrame(frame.current);
+      if (board) memory.set('board', board.getImageData(0, 0, canvasSide, canvasSide));
+    };
   }, []);
 
   const wipe = () => {

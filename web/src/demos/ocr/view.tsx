@@ -2,6 +2,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import { decodeImage, type Model, type RgbaImage } from 'zeropoint';
 import { milliseconds, percent } from '../../format.ts';
 import type { DemoViewProps } from '../demo.ts';
+import { useKept } from '../use-kept.ts';
 import { drawLine, plain } from './draw.ts';
 import { type Reading, readLine } from './read.ts';
 
@@ -68,11 +69,11 @@ function Side({
   );
 }
 
-export function OcrView({ original, quantized }: DemoViewProps) {
-  const [text, setText] = useState('The quick brown fox 1234');
-  const [noise, setNoise] = useState(4);
-  const [image, setImage] = useState<RgbaImage | undefined>();
-  const [own, setOwn] = useState('');
+export function OcrView({ original, quantized, memory }: DemoViewProps) {
+  const [text, setText] = useKept(memory, 'text', 'The quick brown fox 1234');
+  const [noise, setNoise] = useKept(memory, 'noise', 4);
+  const [image, setImage] = useKept<RgbaImage | undefined>(memory, 'image', undefined);
+  const [own, setOwn] = useKept(memory, 'own', '');
   const canvas = useRef<HTMLCanvasElement>(null);
 
   useEffect(() => {

@@ -1,0 +1,49 @@
+// What tests of the page do as a visitor does it.
+import { readFileSync } from 'node:fs';
+import type { Locator, Page } from 'playwright-core';
+
+/** Other programs may need the processor too. */
+export const patient = { timeout: 60_000 };
+
+export const loadModel = async (page: Page, path: string) => {
+  await page.getByLabel('Choose a model').setInputFiles(path);
+  await page.getByRole('heading', { name: 'Samples', level: 1 }).waitFor();
+};
+
+/** Goes to a step of the work. */
+export const goTo = (page: Page, step: string) =>
+  page
+    .getByRole('navigation', { name: 'Steps' })
+    .getByRole('link', { name: new RegExp(`^${step}`) })
+    .click();
+
+export const chooseGoal = (page: Page, title: string) =>
+  page
+    .locator('.goal')
+    .filter({ has: page.getByText(title, { exact: true }) })
+    .click();
+
+/** What axe finds wrong with the page as it stands. */
+export async function violationsOn(page: Page): Promise<string[]> {
+  await page.evaluate(
+    readFileSync(new URL('../../node_modules/axe-core/axe.min.js', import.meta.url), 'utf8'),
+  );
+  return page.evaluate(async () => {
+    const { axe } = globalThis as unknown as {
+      axe: { run(): Promise<{ violations: { id: string; nodes: { html: string }[] }[] }> };
+    };
+    const { violations } = await axe.run();
+    return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' | ')}`);
+  });
+}
+
+export const textOf = async (element: Locator) => (await element.textContent())?.trim();
+
+export async function tabTo(page: Page, name: string | RegExp): Promise<void> {
+  for (let i = 0; i < 60; ++i) {
+    await page.keyboard.press('Tab');
+    const focused = await page.evaluate(() => document.activeElement?.textContent?.trim());
+    if (typeof name === 'string' ? focused === name : name.test(focused ?? '')) return;
+  }
+  throw new Error(`no amount of tabbing comes to '${name}'`);
+}

@@ -1,0 +1,53 @@
+// The page as it is built, served, in a Chromium that is seen by programs only: for tools that take pictures of it.
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { chromium } from 'playwright-core';
+import { preview } from 'vite';
+import { Failure, root } from './process.mjs';
+
+async function startChromium() {
+  const candidates = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/google-chrome'];
+  const executablePath = candidates.find((path) => path && existsSync(path));
+  if (!executablePath) throw new Failure('Chromium is not installed: set CHROMIUM to its path');
+  return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu'] });
+}
+
+/** Calls `take` with the browser. */
+export async function withChromium(take) {
+  const browser = await startChromium();
+  try {
+    return await take(browser);
+  } finally {
+    await browser.close();
+  }
+}
+
+/** Serves dist-page, and calls `take` with its address. */
+export async function withPage(take) {
+  const server = await preview({
+    root: join(root, 'web'),
+    build: { outDir: join(root, 'dist-page') },
+    preview: { port: 0, host: '127.0.0.1' },
+    logLevel: 'error',
+  });
+  try {
+    return await take(`http://127.0.0.1:${server.httpServer.address().port}/`);
+  } finally {
+    await server.close();
+  }
+}
+
+/** Goes to a step of the work. */
+export async function goTo(page, name) {
+  await page
+    .getByRole('navigation', { name: 'Steps' })
+    .getByRole('link', { name: new RegExp(`^${name}`) })
+    .click();
+  await page.waitForTimeout(500);
+}
+
+export const chooseGoal = (page, title) =>
+  page
+    .locator('.goal')
+    .filter({ has: page.getByText(title, { exact: true }) })
+    .click();

@@ -1,0 +1,281 @@
+// Draws a model's graph. Loaded when a graph is looked at: the library is as large as the rest of the page.
+import cytoscape from 'cytoscape';
+import { useEffect, useRef } from 'preact/hooks';
+import type { GraphPicture } from '../graph/picture.ts';
+import { rgbOf, themeColour, useTheme } from '../theme.ts';
+
+/** The library would add an element of style, which the page's policy forbids: it adds none where this is. */
+const noStyle = '__________cytoscape_stylesheet';
+/** Beyond so many operators, wires are left out while the picture moves. */
+const many = 1500;
+
+const idOf = (shape: number) => `n${shape}`;
+
+function inkOn(fill: string): string {
+  const [r, g, b] = rgbOf(fill);
+  return 0.299 * r + 0.587 * g + 0.114 * b > 140 ? '#111815' : '#ffffff';
+}
+
+const filled = (fill: string | undefined) => (fill === undefined ? {} : { fill, ink: inkOn(fill) });
+
+/** Colours of the theme, for all that has none of its own. */
+const styleOf = (): cytoscape.StylesheetStyle[] => {
+  const [card, line, muted, ink, accent] = ['--card', '--line', '--muted', '--ink', '--accent'].map(
+    themeColour,
+  ) as [string, string, string, string, string];
+  return [
+    {
+      selector: 'node',
+      style: {
+        shape: 'round-rectangle',
+        width: 'data(width)',
+        height: 'data(height)',
+        label: 'data(label)',
+        'font-family': 'system-ui, sans-serif',
+        'font-size': 13,
+        'min-zoomed-font-size': 6,
+        'text-valign': 'center',
+        color: ink,
+        'background-color': card,
+        'border-width': 1,
+        'border-color': muted,
+        'border-opacity': 0.55,
+      },
+    },
+    { selector: 'node[fill]', style: { 'background-color': 'data(fill)', color: 'data(ink)' } },
+    {
+      selector: 'node[kind != "operator"]',
+      style: { shape: 'round-tag', 'background-color': line, 'font-style': 'italic' },
+    },
+    { selector: 'node.found', style: { 'border-width': 3, 'border-color': accent, 'border-opacity': 1 } },
+    { selector: 'node.faint', style: { opacity: 0.3 } },
+    {
+      selector: 'node.here',
+      style: {
+        'border-width': 3,
+        'border-color': ink,
+        'border-opacity': 1,
+        'underlay-color': accent,
+        'underlay-opacity': 0.35,
+        'underlay-padding': 6,
+      },
+    },
+    {
+      selector: 'edge',
+      style: {
+        width: 1.4,
+        'line-color': muted,
+        'line-opacity': 0.55,
+        'curve-style': 'straight',
+        'target-arrow-shape': 'triangle',
+        'target-arrow-color': muted,
+        'arrow-scale': 0.8,
+      },
+    },
+    {
+      selector: 'edge[bend]',
+      style: {
+        'curve-style': 'unbundled-bezier',
+        'control-point-distances': 'data(bend)',
+        'control-point-weights': 0.5,
+      } as cytoscape.Css.Edge,
+    },
+  ];
+};
+
+export default function GraphCanvas({
+  picture,
+  fills,
+  here,
+  found,
+  label,
+  onOpen,
+  onMove,
+}: {
+  picture: GraphPicture;
+  /** Of each operator. */
+  fills: readonly (string | undefined)[];
+  /** The shape that is looked at. */
+  here: number | undefined;
+  /** Shapes that a search found; undefined: nothing is looked for. */
+  found: ReadonlySet<number> | undefined;
+  label: string;
+  onOpen: (shape: number) => void;
+  /** Another shape is looked at, and not opened. */
+  onMove: (shape: number) => void;
+}) {
+  const host = useRef<HTMLDivElement>(null);
+  const drawn = useRef<cytoscape.Core | undefined>(undefined);
+  const theme = useTheme();
+  /** With which colours it was drawn last: to draw thousands of operators again takes a moment. */
+  const painted = useRef<[typeof fills, number]>([fills, theme]);
+  const open = useRef(onOpen);
+  open.current = onOpen;
+
+  useEffect(() => {
+    const element = host.current;
+    if (!element) return;
+    const { shapes, wires } = picture;
+    const cy = cytoscape({
+      container: element,
+      elements: [
+        ...shapes.map(({ x, y, width, height, label, kind }, i) => ({
+          group: 'nodes' as const,
+          data: { id: idOf(i), width, height, label, kind, ...filled(fills[i]) },
+          position: { x, y },
+        })),
+        ...wires.map(({ from, to, span, side }) => ({
+          group: 'edges' as const,
+          data: {
+            source: idOf(from),
+            target: idOf(to),
+            // What passes rows by goes around them.
+            ...(span > 1 && { bend: Math.min(40 + 14 * span, 240) * -side }),
+          },
+        })),
+      ],
+      style: styleOf(),
+      layout: { name: 'preset', fit: false },
+      minZoom: 0.02,
+      maxZoom: 2.5,
+      autoungrabify: true,
+      boxSelectionEnabled: false,
+      hideEdgesOnViewport: shapes.length > many,
+      textureOnViewport: shapes.length > many,
+    });
+    drawn.current = cy;
+    painted.current = [fills, theme];
+    // A network is far longer than it is wide: its beginning is shown, so large that it can be read.
+    const first = shapes.reduce((top, shape) => (shape.y < top.y ? shape : top), { x: 0, y: Infinity });
+    cy.pan({ x: element.clientWidth / 2 - first.x, y: 44 - first.y });
+    const [top, bottom] = [first.y - 40, Math.max(...shapes.map(({ y }) => y)) + 40];
+    let width = element.clientWidth;
+    // A wheel goes along the graph, and on along the page at its end; with Ctrl, or two fingers, it zooms.
+    const roll = (event: WheelEvent) => {
+      if (event.ctrlKey || event.metaKey) return;
+      event.stopPropagation();
+      const { y1, y2 } = cy.extent();
+      const isAtEnd = event.deltaY > 0 ? y2 > bottom : y1 < top;
+      if (isAtEnd && event.deltaX === 0) return;
+      event.preventDefault();
+      const step = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1;
+      cy.panBy({ x: -event.deltaX * step, y: -event.deltaY * step });
+    };
+    element.addEventListener('wheel', roll, { capture: true, passive: false });
+    cy.on('tap', 'node', ({ target }) => open.current(Number(target.id().slice(1))));
+    cy.on('mouseover', 'node', () => {
+      element.style.cursor = 'pointer';
+    });
+    cy.on('mouseout', 'node', () => {
+      element.style.cursor = '';
+    });
+    const resized = new ResizeObserver(() => {
+      cy.resize();
+      cy.panBy({ x: (element.clientWidth - width) / 2, y: 0 });
+      width = element.clientWidth;
+    });
+    resized.observe(element);
+    return () => {
+      drawn.current = undefined;
+      resized.disconnect();
+      element.removeEventListener('wheel', roll, { capture: true });
+      cy.destroy();
+    };
+  }, [picture]);
+
+  useEffect(() => {
+    const cy = drawn.current;
+    const [before, shown] = painted.current;
+    if (!cy || (before === fills && shown === theme)) return;
+    painted.current = [fills, theme];
+    if (shown !== theme) cy.style(styleOf());
+    cy.batch(() => {
+      fills.forEach((fill, i) => {
+        const node = cy.getElementById(idOf(i));
+        if (fill === undefined) node.removeData('fill ink');
+        else node.data(filled(fill));
+      });
+    });
+  }, [picture, fills, theme]);
+
+  useEffect(() => {
+    const cy = drawn.current;
+    if (!cy) return;
+    cy.batch(() => {
+      cy.nodes().removeClass('found faint');
+      if (!found) return;
+      cy.nodes().forEach((node) => {
+        node.addClass(found.has(Number(node.id().slice(1))) ? 'found' : 'faint');
+      });
+    });
+  }, [picture, found]);
+
+  useEffect(() => {
+    const cy = drawn.current;
+    if (!cy) return;
+    cy.nodes('.here').removeClass('here');
+    if (here === undefined) return;
+    const node = cy.getElementById(idOf(here)).addClass('here');
+    const { x1, y1, x2, y2 } = cy.extent();
+    const { x, y } = node.position();
+    if (x > x1 && x < x2 && y > y1 && y < y2 && cy.zoom() > 0.3) return;
+    if (cy.zoom() < 0.6) cy.zoom(0.8);
+    cy.center(node);
+  }, [picture, here]);
+
+  /** The shape that a key leads to: along wires up and down, and to the sides in the same row. */
+  const beside = (key: string): number | undefined => {
+    const { shapes, wires } = picture;
+    const from = here ?? 0;
+    if (here === undefined) return 0;
+    if (key === 'ArrowDown') return wires.find((wire) => wire.from === from)?.to;
+    if (key === 'ArrowUp') return wires.find((wire) => wire.to === from)?.from;
+    const at = shapes[from];
+    if (!at) return undefined;
+    const side = key === 'ArrowRight' ? 1 : -1;
+    return shapes
+      .flatMap((shape, i) => (shape.y === at.y && side * (shape.x - at.x) > 0 ? [i] : []))
+      .sort((a, b) => side * ((shapes[a]?.x ?? 0) - (shapes[b]?.x ?? 0)))[0];
+  };
+
+  const zoomBy = (factor: number) => {
+    const cy = drawn.current;
+    if (!cy) return;
+    cy.zoom({ level: cy.zoom() * factor, renderedPosition: { x: cy.width() / 2, y: cy.height() / 2 } });
+  };
+
+  return (
+    <div class="graph-frame">
+      <i id={noStyle} hidden />
+      <div
+        class="graph-canvas __________cytoscape_container"
+        ref={host}
+        role="application"
+        aria-label={label}
+        // biome-ignore lint/a11y/noNoninteractiveTabindex: keys move in it, as its label says
+        tabIndex={0}
+        onKeyDown={(event) => {
+          if (event.key === 'Enter' || event.key === ' ') {
+            event.preventDefault();
+            if (here !== undefined) onOpen(here);
+          } else if (event.key.startsWith('Arrow')) {
+            event.preventDefault();
+            const next = beside(event.key);
+            if (next !== undefined) onMove(next);
+          } else if (event.key === '+' || event.key === '-') zoomBy(event.key === '+' ? 1.3 : 1 / 1.3);
+        }}
+      />
+      <div class="graph-zoom">
+        <button type="button" onClick={() => zoomBy(1.5)} aria-label="Larger">
+          +
+        </button>
+        <button type="button" onClick={() => zoomBy(1 / 1.5)} aria-label="Smaller">
+          −
+        </button>
+        <button type="button" onClick={() => drawn.current?.fit(undefined, 16)}>
+          All
+        </button>
+      </div>
+    </div>
+  );
+}

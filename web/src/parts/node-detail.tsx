@@ -1,0 +1,153 @@
+import { useEffect, useRef } from 'preact/hooks';
+import { bytes, decibels, milliseconds } from '../format.ts';
+import type { PlannedLayer } from '../graph/layers.ts';
+import type { GraphNode } from '../graph/onnx.ts';
+import type { GraphPicture } from '../graph/picture.ts';
+import { layerChoiceOf, layerChoices, withLayerChoice } from '../layer-choice.ts';
+import type { Settings } from '../settings.ts';
+import { HistogramPicture } from './histogram-picture.tsx';
+
+/** What an operator is: its tensors and attributes, and what becomes of it. */
+export function NodeDetail({
+  node,
+  picture,
+  layer,
+  time,
+  settings,
+  disabled,
+  onChange,
+  onClose,
+}: {
+  node: GraphNode;
+  picture: GraphPicture;
+  layer: PlannedLayer | undefined;
+  /** Milliseconds of a run; undefined: not measured. */
+  time: number | undefined;
+  /** Undefined: there is nothing to set here. */
+  settings: Settings | undefined;
+  disabled: boolean;
+  onChange: (settings: Settings) => void;
+  onClose: () => void;
+}) {
+  const heading = useRef<HTMLHeadingElement>(null);
+  useEffect(() => heading.current?.focus({ preventScroll: true }), [node]);
+  const title = node.name || node.outputs[0] || node.op;
+  const chosen = settings && layer && layerChoiceOf(settings, layer.node);
+  return (
+    <section
+      class="node-detail"
+      aria-labelledby="node-heading"
+      onKeyDown={(event) => {
+        if (event.key === 'Escape') {
+          event.stopPropagation();
+          onClose();
+        }
+      }}
+    >
+      <div class="node-head">
+        <h3 id="node-heading" ref={heading} tabIndex={-1}>
+          <span class="chip">{node.op}</span> <span class="name">{title}</span>
+        </h3>
+        <button type="button" class="quiet" onClick={onClose}>
+          Close<span class="visually-hidden"> {title}</span>
+        </button>
+      </div>
+      {settings &&
+        (layer ? (
+          <fieldset class="layer-choice" disabled={disabled}>
+            <legend class="label">This layer</legend>
+            <div class="segments">
+              {layerChoices(settings, layer.weight !== null || hasWeight(node, picture)).map(
+                ({ id, title: words }) => (
+                  <label key={id} class={chosen === id ? 'on' : ''}>
+                    <input
+                      type="radio"
+                      name="layer"
+                      checked={chosen === id}
+                      onChange={() => onChange(withLayerChoice(settings, layer.node, id))}
+                    />
+                    {words}
+                  </label>
+                ),
+              )}
+            </div>
+            <p class="note" role="status">
+              {chosen === undefined && 'It has a precision of its own, set under “Advanced”. '}
+              {layer.quantized ? 'Quantized: ' : 'Not quantized: '}
+              {layer.why}.
+            </p>
+          </fieldset>
+        ) : (
+          <p class="note">
+            It is no layer of its own here: it becomes a part of a layer beside it, or is computed beforehand.
+          </p>
+        ))}
+      {!settings && layer && (
+        <p class="note">
+          {layer.quantized ? 'Quantized: ' : 'Not quantized: '}
+          {layer.why}.
+        </p>
+      )}
+      {layer?.error && (
+        <>
+          <p>
+            Its output is off by {decibels(layer.error.sqnr)}
+            {layer.error.quantized ? `, its own rounding alone by ${decibels(layer.error.ownSqnr)}` : ''}.
+          </p>
+          <HistogramPicture error={layer.error} />
+        </>
+      )}
+      {time !== undefined && <p class="note">{milliseconds(time)} of a run here.</p>}
+      <Values title="Takes" names={node.inputs} picture={picture} />
+      <Values title="Gives" names={node.outputs} picture={picture} />
+      {node.attributes.length > 0 && (
+        <div>
+          <h4 class="label">Attributes</h4>
+          <dl class="attributes">
+            {node.attributes.map(([name, value]) => (
+              <div key={name}>
+                <dt>{name}</dt>
+                <dd>
+                  <code>{value}</code>
+                </dd>
+              </div>
+            ))}
+          </dl>
+        </div>
+      )}
+    </section>
+  );
+}
+
+const hasWeight = ({ inputs }: GraphNode, { tensors }: GraphPicture) =>
+  inputs.some((name) => (tensors.get(name)?.dims.length ?? 0) > 1);
+
+function Values({
+  title,
+  names,
+  picture: { tensors, values },
+}: {
+  title: string;
+  names: readonly string[];
+  picture: GraphPicture;
+}) {
+  const given = names.filter(Boolean);
+  if (given.length === 0) return null;
+  return (
+    <div>
+      <h4 class="label">{title}</h4>
+      <ul class="values node-values">
+        {given.map((name, i) => {
+          const tensor = tensors.get(name);
+          return (
+            <li key={`${i} ${name}`}>
+              <span class="name">{name}</span>{' '}
+              <code>{tensor ? `${tensor.type} [${tensor.dims.join(', ')}]` : values.get(name)}</code>
+              {tensor && <span class="chip">weight, {bytes(tensor.bytes)}</span>}
+            </li>
+          );
+        })}
+      </ul>
+    </div>
+  );
+}
