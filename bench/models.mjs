@@ -11,9 +11,10 @@ import { db, kb, ms, table } from './lib/table.mjs';
 
 const usage = `node bench/models.mjs [options]
   --models a,b    only these: detection, recognition, angle, embedding, melspectrogram, wakeWord, minilm16, minilm128,
-                  efficientnet
+                  efficientnet, gptPlain, gptFused, whisperEncoder, whisperDecoder
   --threads N     threads of both engines (1)
   --images DIR    photographs for EfficientNet-Lite0; without them it gets drawings
+  --text FILE     a text to train the GPT on, for two minutes; without it the GPT has random weights
   --json FILE     also write the rows
   --seconds N     measuring time of each contestant (0.5)
   --help`;
@@ -148,6 +149,7 @@ async function main() {
       models: { type: 'string' },
       threads: { type: 'string', default: '1' },
       images: { type: 'string' },
+      text: { type: 'string' },
       json: { type: 'string' },
       seconds: { type: 'string', default: '0.5' },
       help: { type: 'boolean' },
@@ -160,9 +162,9 @@ async function main() {
   const module = await import('../dist/node.js');
   const ours = zeropoint(module, { threads });
   const theirs = onnxRuntime(await import('onnxruntime-web'), { threads });
-  const { models, missing } = await realModels(module, { images: values.images });
+  const { models, missing } = await realModels(module, { images: values.images, text: values.text });
   const wanted = values.models?.split(',') ?? Object.keys(models);
-  const unknown = wanted.filter((name) => !models[name] && !missing[name.replace(/\d+$/, '')]);
+  const unknown = wanted.filter((name) => !models[name] && !missing[name.replace(/\d+$|[A-Z].*$/, '')]);
   if (unknown.length) throw new Error(`no such model: ${unknown.join(', ')}`);
 
   const { model: cpu, features } = processor();

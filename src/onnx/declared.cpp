@@ -1,11 +1,13 @@
 #include "onnx/declared.h"
 
+#include <algorithm>
 #include <string>
 
 #include "graph/dim.h"
 #include "onnx/reading.h"
 #include "onnx/schema.h"
 #include "onnx/tensor_reader.h"
+#include "ops/op.h"
 
 namespace zp::onnx {
 namespace {
@@ -107,6 +109,13 @@ void read_type(Message message, Declared& declared, int depth = 0) {
   }
 }
 
+// What the operators say counts. None makes a map: ZipMap makes the tensor of what the maps would hold.
+bool made_by_known_operator(const Graph& graph, ValueId id) {
+  return std::ranges::any_of(graph.nodes, [&](const Node& node) {
+    return std::ranges::find(node.outputs, id) != node.outputs.end() && find_op(node.domain, node.op_type);
+  });
+}
+
 }  // namespace
 
 Declared read_value_info(Message message) {
@@ -135,6 +144,11 @@ void declare(Graph& graph, ValueId id, const Declared& declared, As as, Declared
   const bool constant = value.constant.has_value();
   if (declared.foreign) {
     if (as == As::kInner) return;
+    if (as == As::kOutput && made_by_known_operator(graph, id)) {
+      graph.warnings.push_back(
+          Text({quoted(name), " is declared ", declared.foreign, " but is a tensor"}).str());
+      return;
+    }
     throw_error(
         ErrorCode::kUnsupportedType,
         {"graph input or output ", quoted(name), " is ", declared.foreign, ", which is not supported"},

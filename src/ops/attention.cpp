@@ -116,6 +116,15 @@ ValueId add_repeated_heads(Canonicalize& c, ValueId x, int64_t heads, int64_t ti
   return c.add("Gather", {x, add_ints(c, from)}, {{"axis", int64_t{1}}});
 }
 
+ValueId add_shared_heads(Canonicalize& c, ValueId x, ValueId q) {
+  const ValueId heads = add_length(c, q, 1), shared = add_length(c, x, 1);
+  const ValueId all = c.add("Range", {add_int(c, 0), heads, add_int(c, 1)});
+  const ValueId head = c.add("Div", {all, c.add("Div", {heads, shared})});
+  // Heads that do not share evenly are no heads of x: then Gather fails.
+  const ValueId none = c.add("Mul", {c.add("Mod", {heads, shared}), shared});
+  return c.add("Gather", {x, c.add("Add", {head, none})}, {{"axis", int64_t{1}}});
+}
+
 ValueId add_padded_bias(Canonicalize& c, ValueId bias, int64_t rank, ValueId k, float behind) {
   if (rank < 1) return bias;
   // Pads: zeros, and behind the last dimension as many as are missing.
@@ -171,17 +180,16 @@ void expand(Canonicalize& c) {
     a.v = add_split_heads(c, a.v, shared);
   } else {
     size = known_dim(c, kQ, 3);
-    const auto of_q = known_dim(c, kQ, 1), of_k = known_dim(c, kK, 1);
-    if (!of_q || !of_k) c.fail(ErrorCode::kUnsupportedOperator, "the number of heads is not known");
-    heads = *of_q;
-    shared = *of_k;
+    heads = known_dim(c, kQ, 1).value_or(0);
+    shared = known_dim(c, kK, 1).value_or(0);
   }
-  if (shared < 1 || heads % shared != 0)
+  const bool known = heads > 0 && shared > 0;
+  if (known && heads % shared != 0)
     c.fail(ErrorCode::kInvalidModel, {heads, " heads do not share ", shared, " of keys and values"});
   a.k = add_past(c, a.k, kPastKey, kPresentKey);
   a.v = add_past(c, a.v, kPastValue, kPresentValue);
-  a.k = add_repeated_heads(c, a.k, shared, heads / shared);
-  a.v = add_repeated_heads(c, a.v, shared, heads / shared);
+  for (ValueId* x : {&a.k, &a.v})
+    *x = known ? add_repeated_heads(c, *x, shared, heads / shared) : add_shared_heads(c, *x, a.q);
   if (n.input(kPastKey) != kNoValue) a.past = add_length(c, n.inputs[kPastKey], 2);
   a.softcap = n.float_attribute("softcap", 0);
 

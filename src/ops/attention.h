@@ -69,6 +69,8 @@ struct CacheSlots {
 ValueId add_cached(Canonicalize& c, ValueId x, ValueId buffer, const CacheSlots& slots, size_t present);
 // Each of `heads` heads (dimension 1) `times` times, one copy beside the other.
 ValueId add_repeated_heads(Canonicalize& c, ValueId x, int64_t heads, int64_t times);
+// The same, as often as there are heads in `q`, where a run alone knows how many there are.
+ValueId add_shared_heads(Canonicalize& c, ValueId x, ValueId q);
 // A bias whose last dimension may end before `k`, with `behind` there.
 ValueId add_padded_bias(Canonicalize& c, ValueId bias, int64_t rank, ValueId k, float behind);
 // [batch, heads, steps, size] as output 0, [batch, steps, heads * size].

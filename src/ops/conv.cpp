@@ -191,6 +191,63 @@ void check_parts(int64_t parts) {
   }
 }
 
+namespace {
+
+// A convolution in three dimensions whose planes, or the lines through them, do not meet, as one in two. (One
+// whose kernel is [k, h, w] is often written as [1, h, w] and then [k, 1, 1].)
+void flatten(kernels::ConvWindow& g) {
+  const auto alone = [](int kernel, int stride, int pad, int in, int out) {
+    return kernel == 1 && stride == 1 && pad == 0 && in == out;
+  };
+  if (alone(g.kernel_depth, g.stride_depth, g.pad_front, g.in_depth, g.out_depth)) {
+    g.batch = int_of(int64_t{g.batch} * g.in_depth);
+    g.in_depth = g.out_depth = 1;
+  } else if (alone(g.kernel_height, g.stride_height, g.pad_top, g.in_height, g.out_height) &&
+             alone(g.kernel_width, g.stride_width, g.pad_left, g.in_width, g.out_width)) {
+    g.in_width = g.out_width = int_of(int64_t{g.in_height} * g.in_width);
+    g.in_height = std::exchange(g.in_depth, 1);
+    g.out_height = std::exchange(g.out_depth, 1);
+    g.kernel_height = std::exchange(g.kernel_depth, 1);
+    g.stride_height = std::exchange(g.stride_depth, 1);
+    g.dilation_height = std::exchange(g.dilation_depth, 1);
+    g.pad_top = std::exchange(g.pad_front, 0);
+  }
+}
+
+}  // namespace
+
+void set_window(kernels::ConvWindow& g, const ConvAttributes& a, const Shape& input, const Shape& weights,
+                const Shape& output, FunctionRef<int64_t(size_t)> pad) {
+  const size_t spatial = input.size() - 2;
+  const size_t x = spatial - 1;  // the last spatial dimension; in front of it, the height, then the depth
+  const auto checked = [&](size_t d) { return checked_pad(pad(d), weights[d + 2], a.dilations[d]); };
+  g.in_width = int_of(input[x + 1]);
+  g.out_width = int_of(output[x + 1]);
+  g.kernel_width = int_of(weights[x + 2]);
+  g.stride_width = int_of(a.strides[x]);
+  g.dilation_width = int_of(a.dilations[x]);
+  g.pad_left = checked(x);
+  if (spatial > 1) {
+    const size_t y = x - 1;
+    g.in_height = int_of(input[y + 1]);
+    g.out_height = int_of(output[y + 1]);
+    g.kernel_height = int_of(weights[y + 2]);
+    g.stride_height = int_of(a.strides[y]);
+    g.dilation_height = int_of(a.dilations[y]);
+    g.pad_top = checked(y);
+  }
+  if (spatial > 2) {
+    g.in_depth = int_of(input[1]);
+    g.out_depth = int_of(output[1]);
+    g.kernel_depth = int_of(weights[2]);
+    g.stride_depth = int_of(a.strides[0]);
+    g.dilation_depth = int_of(a.dilations[0]);
+    g.pad_front = checked(0);
+    flatten(g);
+  }
+  int_of(element_count(Shape{g.batch, g.out_depth, g.out_height, g.out_width}));  // rows
+}
+
 kernels::ConvGeometry conv_geometry(const Node& node, const Shape& input, const Shape& weights,
                                     const Shape& output) {
   const ConvAttributes a = ConvAttributes::read(node, input.size() - 2);

@@ -1,6 +1,7 @@
 // The gradients of convolutions: of the input, a transposed convolution whose size is given; of the weights,
 // a product over all pixels. Both are what Conv and ConvTranspose add for training (see their files).
 #include <algorithm>
+#include <utility>
 
 #include "core/grain.h"
 #include "kernels/gradient/depthwise.h"
@@ -40,28 +41,12 @@ Kernel prepare_input(PrepareContext& c) {
   const Shape &dy = c.dims(0), &weights = c.dims(1), &x = c.out_dims(0);
   const kernels::ConvGeometry forward = conv_geometry(c.node(), x, weights, dy);
   if (is_depthwise(forward, group, x, weights)) return prepare_depthwise_input(c, forward);
-  kernels::TransposedConvGeometry g;
-  g.batch = forward.batch;
-  g.in_height = forward.out_height;
-  g.in_width = forward.out_width;
+  kernels::TransposedConvGeometry g{forward};  // the same window, seen from the other side
+  std::swap(g.in_depth, g.out_depth);
+  std::swap(g.in_height, g.out_height);
+  std::swap(g.in_width, g.out_width);
   g.channels = int_of(weights[0] / group);
   g.pixel_stride = int_of(dy.back());
-  g.kernel_height = forward.kernel_height;
-  g.kernel_width = forward.kernel_width;
-  g.stride_height = forward.stride_height;
-  g.stride_width = forward.stride_width;
-  g.dilation_height = forward.dilation_height;
-  g.dilation_width = forward.dilation_width;
-  g.pad_top = forward.pad_top;
-  g.pad_left = forward.pad_left;
-  g.out_height = forward.in_height;
-  g.out_width = forward.in_width;
-  g.in_depth = forward.out_depth;
-  g.kernel_depth = forward.kernel_depth;
-  g.stride_depth = forward.stride_depth;
-  g.dilation_depth = forward.dilation_depth;
-  g.pad_front = forward.pad_front;
-  g.out_depth = forward.in_depth;
   g.out_pixel_stride = int_of(x.back());
   check_parts(int64_t{g.phases()} * group);
   return float_product(c, transposed_conv_product(g, group, weights), {});

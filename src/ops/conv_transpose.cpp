@@ -101,8 +101,7 @@ Product transposed_conv_product(const kernels::TransposedConvGeometry& g, int64_
                                 const Shape& weights) {
   Product product;
   const int columns = int_of(weights[1]);
-  const std::ptrdiff_t group_weights =
-      std::ptrdiff_t{g.channels} * columns * g.kernel_depth * g.kernel_height * g.kernel_width;
+  const std::ptrdiff_t group_weights = std::ptrdiff_t{g.channels} * columns * g.taps();
   // Phases and their weights depend on the padding alone, not on the image.
   product.cache_kind = "packed";
   for (const int pad : {g.pad_front, g.pad_top, g.pad_left}) product.cache_kind += "/" + std::to_string(pad);
@@ -135,8 +134,7 @@ namespace {
 // the taps of a line give lies side by side, and they are the columns of one product instead of a phase each.
 std::optional<Product> product_of_tap_lines(const kernels::TransposedConvGeometry& g, int64_t group,
                                             const Shape& weights) {
-  const bool once = g.in_depth == 1 && g.kernel_depth == 1 && g.out_depth == 1 &&
-                    g.kernel_height == g.stride_height && g.kernel_width == g.stride_width &&
+  const bool once = g.is_flat() && g.kernel_height == g.stride_height && g.kernel_width == g.stride_width &&
                     g.dilation_height == 1 && g.dilation_width == 1 && g.pad_top == 0 && g.pad_left == 0 &&
                     g.out_height == g.in_height * g.stride_height &&
                     g.out_width == g.in_width * g.stride_width;

@@ -23,8 +23,11 @@ ValueId add_split_heads(Canonicalize& c, ValueId x, int64_t heads) {
 }
 
 ValueId add_slice(Canonicalize& c, ValueId x, int64_t axis, int64_t begin, int64_t end, int64_t step) {
-  return c.add("Slice",
-               {x, add_ints(c, {begin}), add_ints(c, {end}), add_ints(c, {axis}), add_ints(c, {step})});
+  return add_slice(c, x, axis, {add_ints(c, {begin}), add_ints(c, {end})}, step);
+}
+
+ValueId add_slice(Canonicalize& c, ValueId x, int64_t axis, Bounds bounds, int64_t step) {
+  return c.add("Slice", {x, bounds.begin, bounds.end, add_ints(c, {axis}), add_ints(c, {step})});
 }
 
 ValueId add_length(Canonicalize& c, ValueId x, int64_t axis) {

@@ -17,6 +17,11 @@ ValueId gives_output(Canonicalize& c, size_t output);
 ValueId add_split_heads(Canonicalize& c, ValueId x, int64_t heads);
 // Elements [begin, end) along `axis`.
 ValueId add_slice(Canonicalize& c, ValueId x, int64_t axis, int64_t begin, int64_t end, int64_t step = 1);
+// The same, between vectors of one element each.
+struct Bounds {
+  ValueId begin, end;
+};
+ValueId add_slice(Canonicalize& c, ValueId x, int64_t axis, Bounds bounds, int64_t step = 1);
 // The length of dimension `axis`, a scalar.
 ValueId add_length(Canonicalize& c, ValueId x, int64_t axis);
 // x divided by the root of the mean of its squares along the last dimension, times `scale`: with what opset

@@ -152,14 +152,13 @@ void expand(Canonicalize& c) {
   if (n.int_attribute("do_rotary", 0) != 0) {
     need_inputs(c, {kCosines});
     const auto half = known_dim(c, kCosines, 1);
-    if (!half) c.fail(ErrorCode::kUnsupportedOperator, "the shape of cos_cache is not known");
     const ValueId positions = add_positions(c, a.q, kept);
     const Rotation rotation{.cosines = n.inputs[kCosines],
                             .sines = n.inputs[kSines],
                             .positions = positions,
                             .heads_axis = 1,
-                            .size = 2 * *half,
-                            .whole = size == 2 * *half,
+                            .size = half ? std::optional(2 * *half) : std::nullopt,
+                            .whole = half && size == 2 * *half,
                             .neighbours = n.int_attribute("rotary_interleaved", 0) != 0};
     for (ValueId* x : {&a.q, &a.k})
       *x = c.add("Concat", rotated_parts(c, *x, rotation), {{"axis", int64_t{-1}}});

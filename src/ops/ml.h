@@ -16,7 +16,7 @@ ValueId as_float(Canonicalize& c, ValueId x);
 ValueId vector_of(Canonicalize& c, std::string_view name, const std::vector<float>& values);
 
 // The classes of a classifier, integers or strings; empty: it names none.
-Tensor class_labels(const Canonicalize& c);
+Tensor class_labels(const Node& node);
 // Adds what `post_transform` makes of scores (one row each). Refuses those that no exporter writes.
 ValueId transformed(Canonicalize& c, ValueId scores);
 

@@ -8,16 +8,16 @@
 
 namespace zp {
 
-Tensor class_labels(const Canonicalize& c) {
-  const auto strings = c.node.attribute("classlabels_strings");
+Tensor class_labels(const Node& node) {
+  const auto strings = node.attribute("classlabels_strings");
   if (strings) {
     const auto* list = std::get_if<std::vector<std::string>>(strings);
-    if (!list) c.fail(ErrorCode::kInvalidModel, "attribute 'classlabels_strings' has the wrong type");
+    if (!list) throw_error(ErrorCode::kInvalidModel, "attribute 'classlabels_strings' has the wrong type");
     if (!list->empty()) return Tensor::of_strings({static_cast<int64_t>(list->size())}, *list);
   }
   // LinearClassifier spells it without the s of int64s.
   for (const std::string_view key : {"classlabels_ints", "classlabels_int64s"}) {
-    const std::vector<int64_t> list = c.node.ints_attribute(key);
+    const std::vector<int64_t> list = node.ints_attribute(key);
     if (!list.empty()) return Tensor::of<int64_t>({static_cast<int64_t>(list.size())}, list);
   }
   return {};
@@ -64,7 +64,7 @@ void regress(Canonicalize& c) {
 
 // Outputs: the label, and the scores of all classes.
 void classify(Canonicalize& c) {
-  const Tensor labels = class_labels(c);
+  const Tensor labels = class_labels(c.node);
   if (labels.size() == 0) c.fail(ErrorCode::kInvalidModel, "the classifier names no classes");
   const auto intercepts = static_cast<int64_t>(c.node.floats_attribute("intercepts").size());
   const int64_t outputs = intercepts > 0 ? intercepts : labels.size();

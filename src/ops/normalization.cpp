@@ -7,6 +7,7 @@
 #include "core/grain.h"
 #include "kernels/elementwise/binary.h"
 #include "kernels/reduction/norm.h"
+#include "ops/expansion.h"
 #include "ops/gradient.h"
 #include "ops/rewrite.h"
 #include "ops/unary.h"
@@ -139,21 +140,14 @@ Kernel prepare_channels(PrepareContext& c) {
 // Opset 18 had a scale and bias for each group; since 21 there is one for each channel.
 void canonicalize_groups(Canonicalize& c) {
   if (c.version < 21) {
-    const SymShape* x = c.shape(0);
-    const int64_t groups = c.node.int_attribute("num_groups", 1);
-    if (!x || x->size() < 2 || !(*x)[1].known() || groups < 1 || (*x)[1].value() % groups != 0) {
-      c.fail(ErrorCode::kUnsupportedOperator, "the number of channels is not known");
-    }
-    const int64_t in_group = (*x)[1].value() / groups;
-    for (size_t i : {size_t{1}, size_t{2}}) {
-      const Tensor* old = c.constant(i);
-      if (!old || old->dtype() != DType::kFloat32 || old->size() != groups) {
-        c.fail(ErrorCode::kUnsupportedOperator, "the scale of a group is computed while the model runs");
-      }
-      std::vector<float> wide;
-      for (float v : old->floats()) wide.insert(wide.end(), static_cast<size_t>(in_group), v);
-      c.node.inputs[i] = c.constant_value(c.graph[c.node.inputs[i]].name + "_channels",
-                                          Tensor::of<float>({(*x)[1].value()}, wide));
+    const int64_t count = c.node.int_attribute("num_groups", 1);
+    if (count < 1) c.fail(ErrorCode::kInvalidModel, {"num_groups is ", count});
+    const ValueId groups = add_ints(c, {count});
+    const ValueId channels = c.add("Shape", {c.node.inputs[0]}, {{"start", int64_t{1}}, {"end", int64_t{2}}});
+    const ValueId dims = c.add("Concat", {groups, c.add("Div", {channels, groups})}, {{"axis", int64_t{0}}});
+    for (const size_t i : {size_t{1}, size_t{2}}) {
+      const ValueId wide = c.add("Expand", {c.add("Unsqueeze", {c.node.inputs[i], add_ints(c, {1})}), dims});
+      c.node.inputs[i] = c.add("Reshape", {wide, add_ints(c, {-1})});
     }
     c.node.attributes.erase("stash_type");
   }

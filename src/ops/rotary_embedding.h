@@ -10,10 +10,14 @@ struct Rotation {
       sines;           // tables [positions, size / 2], or with kNoValue positions [batch, steps, size / 2]
   ValueId positions;   // [batch or 1, steps]
   int64_t heads_axis;  // 1: x is [batch, heads, steps, ...]; 2: [batch, steps, heads, ...]
-  int64_t size;        // how many numbers of a head are rotated, an even number
-  bool whole;          // no others are there
-  bool neighbours;     // pairs are neighbours; otherwise the halves of what is rotated
+  // How many numbers of a head are rotated, an even number; nullopt: twice as many as a row of the tables
+  // has.
+  std::optional<int64_t> size;
+  bool whole;       // no others are there
+  bool neighbours;  // pairs are neighbours; otherwise the halves of what is rotated
 };
+// As a vector of one element.
+ValueId add_rotated_size(Canonicalize& c, const Rotation& r);
 // What gives x rotated, one behind the other in the last dimension.
 std::vector<ValueId> rotated_parts(Canonicalize& c, ValueId x, const Rotation& r);
 

@@ -1,14 +1,18 @@
-// TreeEnsembleRegressor and TreeEnsemble of ai.onnx.ml: decision trees, whose leaves add to targets.
+// TreeEnsembleRegressor, TreeEnsembleClassifier and TreeEnsemble of ai.onnx.ml: decision trees, whose leaves
+// add to targets or classes.
 //
-// X is (rows, features), Y (rows, targets). Both forms become one list of nodes when a plan is made. What a
-// file says of them is checked then: each child comes later than its parent in a walk from the roots, so that
-// a run ends.
+// X is (rows, features), scores are (rows, targets or classes). All forms become one list of nodes when a
+// plan is made. What a file says of them is checked then: each child comes later than its parent in a walk
+// from the roots, so that a run ends.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <map>
 #include <memory>
+#include <numbers>
+#include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -25,6 +29,8 @@ constexpr std::string_view kModes[] = {"BRANCH_LEQ", "BRANCH_LT",  "BRANCH_GTE",
                                        "BRANCH_EQ",  "BRANCH_NEQ", "BRANCH_MEMBER"};
 constexpr std::string_view kAggregates[] = {"AVERAGE", "SUM", "MIN", "MAX"};
 enum class Aggregate : uint8_t { kAverage, kSum, kMin, kMax };
+constexpr std::string_view kTransforms[] = {"NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"};
+enum class Transform : uint8_t { kNone, kSoftmax, kLogistic, kSoftmaxZero, kProbit };
 
 // Children are nodes where they are not negative, and leaf ~child otherwise.
 struct TreeNode {
@@ -48,7 +54,10 @@ struct Forest {
   std::vector<double> members;
   std::vector<double> base;  // by target; empty: 0
   Aggregate aggregate = Aggregate::kSum;
+  Transform transform = Transform::kNone;
   int64_t targets = 1;
+  // Of a classifier: leaves add to one class alone, and none takes anything away.
+  bool one_class = false, all_positive = true;
 };
 
 [[noreturn]] void fail(const Text& message) { throw_error(ErrorCode::kInvalidModel, message); }
@@ -75,8 +84,27 @@ void require_size(std::string_view key, size_t size, size_t wanted) {
   if (size != wanted) fail({"attribute '", key, "' has ", size, " elements, not ", wanted});
 }
 
+// One of a list, by its name or, in version 5, by its place.
+template <class T, size_t kCount>
+T choice_of(const Node& node, std::string_view key, const std::string_view (&names)[kCount], T otherwise) {
+  const Attribute* a = node.attribute(key);
+  if (!a) return otherwise;
+  if (const auto* number = std::get_if<int64_t>(a)) {
+    if (*number < 0 || *number >= std::ssize(names)) fail({key, " is ", *number});
+    return static_cast<T>(*number);
+  }
+  const std::string name = node.string_attribute(key, "");
+  const auto* const found = std::find(std::begin(names), std::end(names), name);
+  if (found == std::end(names)) fail({key, " is '", name, "'"});
+  return static_cast<T>(found - std::begin(names));
+}
+
+bool is_classifier(const Node& node) { return node.op_type == "TreeEnsembleClassifier"; }
+
 int64_t targets_of(const Node& node) {
-  const int64_t targets = node.int_attribute("n_targets", 1);
+  const int64_t targets =
+      is_classifier(node) ? class_labels(node).size() : node.int_attribute("n_targets", 1);
+  if (is_classifier(node) && targets == 0) fail("the classifier names no classes");
   constexpr int64_t kMost = int64_t{1} << 20;
   if (targets < 1 || targets > kMost) fail({"n_targets is ", targets});
   return targets;
@@ -139,15 +167,14 @@ Mode mode_named(std::string_view name) {
   return static_cast<Mode>(found - std::begin(kModes));
 }
 
-Forest forest_of_regressor(const Node& node) {
+Forest forest_of_places(const Node& node) {
   Forest forest;
   forest.targets = targets_of(node);
-  const std::string aggregate = node.string_attribute("aggregate_function", "SUM");
-  const auto* const found = std::find(std::begin(kAggregates), std::end(kAggregates), aggregate);
-  if (found == std::end(kAggregates)) fail({"aggregate_function is '", aggregate, "'"});
-  forest.aggregate = static_cast<Aggregate>(found - std::begin(kAggregates));
+  forest.aggregate = choice_of(node, "aggregate_function", kAggregates, Aggregate::kSum);
+  forest.transform = choice_of(node, "post_transform", kTransforms, Transform::kNone);
   forest.base = numbers(node, "base_values");
-  if (!forest.base.empty())
+  // A classifier of two classes may have one for the score that says both.
+  if (!forest.base.empty() && !(is_classifier(node) && forest.targets == 2 && forest.base.size() == 1))
     require_size("base_values", forest.base.size(), static_cast<size_t>(forest.targets));
 
   const std::vector<Place> places = places_of(node, "nodes_treeids", "nodes_nodeids");
@@ -167,11 +194,14 @@ Forest forest_of_regressor(const Node& node) {
   require_size("nodes_missing_value_tracks_true", missing.size(), count);
 
   // Weights, one leaf's behind the other.
-  const std::vector<Place> at = places_of(node, "target_treeids", "target_nodeids");
-  const auto ids = list_of<int64_t>(node, "target_ids");
-  const std::vector<double> weights = numbers(node, "target_weights");
-  require_size("target_ids", ids.size(), at.size());
-  require_size("target_weights", weights.size(), at.size());
+  const std::string of = is_classifier(node) ? "class_" : "target_";
+  const std::vector<Place> at = places_of(node, of + "treeids", of + "nodeids");
+  const auto ids = list_of<int64_t>(node, of + "ids");
+  const std::vector<double> weights = numbers(node, of + "weights");
+  require_size(of + "ids", ids.size(), at.size());
+  require_size(of + "weights", weights.size(), at.size());
+  forest.one_class = std::set<int64_t>(ids.begin(), ids.end()).size() == 1;
+  forest.all_positive = std::all_of(weights.begin(), weights.end(), [](double w) { return w >= 0; });
   std::map<Place, std::vector<std::pair<int64_t, double>>> by_leaf;
   for (size_t i = 0; i < at.size(); ++i) by_leaf[at[i]].emplace_back(target_of(forest, ids[i]), weights[i]);
 
@@ -216,9 +246,8 @@ Forest forest_of_regressor(const Node& node) {
 Forest forest_of_ensemble(const Node& node) {
   Forest forest;
   forest.targets = targets_of(node);
-  const int64_t aggregate = node.int_attribute("aggregate_function", 1);
-  if (aggregate < 0 || aggregate >= std::ssize(kAggregates)) fail({"aggregate_function is ", aggregate});
-  forest.aggregate = static_cast<Aggregate>(aggregate);
+  forest.aggregate = choice_of(node, "aggregate_function", kAggregates, Aggregate::kSum);
+  forest.transform = choice_of(node, "post_transform", kTransforms, Transform::kNone);
   const auto ids = list_of<int64_t>(node, "leaf_targetids");
   const std::vector<double> weights = numbers(node, "leaf_weights");
   require_size("leaf_weights", weights.size(), ids.size());
@@ -305,109 +334,213 @@ const Leaf& leaf_of(const Forest& forest, int32_t at, const T* row) {
   return forest.leaves[static_cast<size_t>(~at)];
 }
 
+// What the trees say of a row: sums in the type of the input, as in ONNX Runtime, because classes follow from
+// them. `any`: whether a leaf added to the target.
 template <class T>
-void predict(const Forest& forest, const T* row, std::vector<double>& sums, std::vector<uint8_t>& any, T* y) {
-  std::fill(sums.begin(), sums.end(), 0);
+void sum_up(const Forest& forest, const T* row, std::span<T> sums, std::span<uint8_t> any) {
+  std::fill(sums.begin(), sums.end(), T{0});
   std::fill(any.begin(), any.end(), uint8_t{0});
   for (const int32_t root : forest.roots) {
     const Leaf& leaf = leaf_of(forest, root, row);
     for (size_t i = leaf.first; i < leaf.end; ++i) {
-      const auto [target, weight] = forest.weights[i];
-      double& sum = sums[static_cast<size_t>(target)];
-      uint8_t& is = any[static_cast<size_t>(target)];
+      const auto target = static_cast<size_t>(forest.weights[i].first);
+      const auto weight = static_cast<T>(forest.weights[i].second);
+      T& sum = sums[target];
       const bool add = forest.aggregate == Aggregate::kSum || forest.aggregate == Aggregate::kAverage;
       if (add) {
         sum += weight;
-      } else if (!is || (forest.aggregate == Aggregate::kMin ? weight < sum : weight > sum)) {
+      } else if (!any[target] || (forest.aggregate == Aggregate::kMin ? weight < sum : weight > sum)) {
         sum = weight;
       }
-      is = 1;
+      any[target] = 1;
     }
   }
-  for (size_t t = 0; t < sums.size(); ++t) {
-    double value = sums[t];
-    if (forest.aggregate == Aggregate::kAverage && !forest.roots.empty())
-      value /= static_cast<double>(forest.roots.size());
-    if (!forest.base.empty()) value += forest.base[t];
-    y[t] = static_cast<T>(value);
-  }
+  if (forest.aggregate == Aggregate::kAverage && !forest.roots.empty())
+    for (T& sum : sums) sum /= static_cast<T>(forest.roots.size());
 }
 
 template <class T>
-Kernel kernel_for(std::shared_ptr<const Forest> forest, int64_t rows, int64_t features) {
+T logistic(T x) {
+  const T v = 1 / (1 + std::exp(-std::abs(x)));
+  return x < 0 ? 1 - v : v;
+}
+
+// The approximation of ONNX Runtime.
+template <class T>
+T probit(T x) {
+  constexpr T kA = T(0.147);
+  const T y = 2 * x - 1, log = std::log((1 - y) * (1 + y));
+  const T half = 2 / (std::numbers::pi_v<T> * kA) + log / 2;
+  return std::copysign(std::numbers::sqrt2_v<T> * std::sqrt(std::sqrt(half * half - log / kA) - half), y);
+}
+
+// SOFTMAX_ZERO leaves out what is 0.
+template <class T>
+void softmax(std::span<T> scores, bool skips_zero) {
+  const T most = *std::max_element(scores.begin(), scores.end());
+  T sum = 0;
+  for (T& v : scores) {
+    if (skips_zero && std::abs(v) <= T(1e-7)) {
+      v *= std::exp(-most);
+    } else {
+      sum += v = std::exp(v - most);
+    }
+  }
+  for (T& v : scores) v /= sum;
+}
+
+template <class T>
+void transform(Transform how, std::span<T> scores) {
+  if (how == Transform::kSoftmax || how == Transform::kSoftmaxZero)
+    return softmax(scores, how == Transform::kSoftmaxZero);
+  if (how == Transform::kNone) return;
+  for (T& v : scores) v = how == Transform::kLogistic ? logistic(v) : probit(v);
+}
+
+// A single target stays as it is but for PROBIT, as in ONNX Runtime.
+template <class T>
+void transform_targets(Transform how, std::span<T> scores) {
+  if (scores.size() > 1 || how == Transform::kProbit) transform(how, scores);
+}
+
+// Makes scores of sums, and answers the class. Of more than two classes the one that scores highest, as the
+// specification has it. Of two, ONNX Runtime takes the second where its score is above 0; where one score
+// says both, and no weight takes anything away, above one half.
+template <class T>
+size_t classify(const Forest& forest, std::span<T> scores, std::span<uint8_t> any) {
+  const bool one_score = forest.one_class && scores.size() == 2;
+  for (size_t k = 0; k < forest.base.size(); ++k) {
+    scores[k] += static_cast<T>(forest.base[k]);
+    if (!one_score) any[k] = 1;
+  }
+  if (scores.size() != 2) {
+    size_t best = 0;
+    for (size_t k = 1; k < scores.size(); ++k)
+      if (any[k] && (!any[best] || scores[k] > scores[best])) best = k;
+    transform_targets(forest.transform, scores);
+    return best;
+  }
+  const T decides = any[1] ? scores[1] : scores[0];
+  const bool chance = one_score && forest.all_positive;
+  const size_t found = decides > (chance ? T(0.5) : T(0)) ? 1 : 0;
+  if (any[1]) {
+    transform(forest.transform, scores);
+  } else if (forest.transform == Transform::kProbit) {
+    scores[0] = probit(scores[0]);
+  } else {
+    const T score = scores[0];
+    const bool to_chance = forest.transform == Transform::kLogistic;
+    scores[1] = to_chance ? logistic(score) : score;
+    scores[0] = to_chance ? logistic(-score) : chance ? 1 - score : -score;
+  }
+  return found;
+}
+
+template <class T, class Y>
+Kernel regress_rows(std::shared_ptr<const Forest> forest, int64_t rows, int64_t features) {
   return [forest = std::move(forest), rows, features](const RunContext& r) {
     r.parallel_range(rows, grain_for({.work = 64}), [&](int64_t begin, int64_t end) {
       const auto targets = static_cast<size_t>(forest->targets);
-      std::vector<double> sums(targets);
+      std::vector<T> sums(targets);
       std::vector<uint8_t> any(targets);
-      for (int64_t row = begin; row < end; ++row)
-        predict(*forest, r.in<T>(0) + row * features, sums, any, r.out<T>(0) + row * forest->targets);
+      for (int64_t row = begin; row < end; ++row) {
+        sum_up<T>(*forest, r.in<T>(0) + row * features, sums, any);
+        for (size_t t = 0; t < forest->base.size(); ++t) sums[t] += static_cast<T>(forest->base[t]);
+        transform_targets<T>(forest->transform, sums);
+        std::transform(sums.begin(), sums.end(), r.out<Y>(0) + row * forest->targets,
+                       [](T v) { return static_cast<Y>(v); });
+      }
     });
   };
 }
 
-void infer_trees(InferContext& c) {
+template <class T>
+Kernel classify_rows(const PrepareContext& c, std::shared_ptr<const Forest> forest, int64_t rows,
+                     int64_t features) {
+  const bool gives_label = c.has_output(0), gives_scores = c.has_output(1);
+  return [=, forest = std::move(forest), labels = class_labels(c.node())](const RunContext& r) {
+    r.parallel_range(rows, grain_for({.work = 64}), [&](int64_t begin, int64_t end) {
+      const auto classes = static_cast<size_t>(forest->targets);
+      const size_t bytes = bytes_of(labels.dtype(), 1);
+      std::vector<T> scores(classes);
+      std::vector<uint8_t> any(classes);
+      for (int64_t row = begin; row < end; ++row) {
+        sum_up<T>(*forest, r.in<T>(0) + row * features, scores, any);
+        const size_t found = classify<T>(*forest, scores, any);
+        if (gives_label)
+          std::memcpy(r.outputs[0] + static_cast<size_t>(row) * bytes, labels.raw() + found * bytes, bytes);
+        if (!gives_scores) continue;
+        std::transform(scores.begin(), scores.end(), r.out<float>(1) + row * forest->targets,
+                       [](T v) { return static_cast<float>(v); });
+      }
+    });
+  };
+}
+
+Dim rows_of(InferContext& c) {
   const SymShape* x = c.shape(0);
   if (x && x->size() != 1 && x->size() != 2)
     c.fail(ErrorCode::kShapeMismatch, {"the input has ", x->size(), " dimensions, not one or two"});
-  const Dim rows = !x ? Dim() : x->size() == 2 ? (*x)[0] : Dim(1);
-  c.output(0, c.dtype(0), {rows, Dim(targets_of(c.node()))});
+  return !x ? Dim() : x->size() == 2 ? (*x)[0] : Dim(1);
+}
+
+// Scores are float32, but for version 5, where they are what the input is.
+void infer_trees(InferContext& c) {
+  const bool as_input = c.node().op_type == "TreeEnsemble";
+  c.output(0, as_input ? c.dtype(0) : DType::kFloat32, {rows_of(c), Dim(targets_of(c.node()))});
+}
+
+void infer_classifier(InferContext& c) {
+  const Tensor labels = class_labels(c.node());
+  const Dim rows = rows_of(c);
+  if (c.has_output(0)) c.output(0, labels.dtype(), {rows});
+  if (c.has_output(1)) c.output(1, DType::kFloat32, {rows, Dim(targets_of(c.node()))});
+}
+
+template <class T>
+Kernel kernel_for(const PrepareContext& c, std::shared_ptr<const Forest> forest, int64_t rows,
+                  int64_t features) {
+  if (is_classifier(c.node())) return classify_rows<T>(c, std::move(forest), rows, features);
+  if (c.node().op_type == "TreeEnsemble") return regress_rows<T, T>(std::move(forest), rows, features);
+  return regress_rows<T, float>(std::move(forest), rows, features);
 }
 
 Kernel prepare_trees(PrepareContext& c) {
   const Node& node = c.node();
   auto forest = std::make_shared<const Forest>(node.op_type == "TreeEnsemble" ? forest_of_ensemble(node)
-                                                                              : forest_of_regressor(node));
+                                                                              : forest_of_places(node));
   require_trees(*forest);
-  const int64_t features = c.dims(0).back(), rows = c.out_dims(0)[0];
+  const Shape& x = c.dims(0);
+  const int64_t features = x.back(), rows = x.size() == 2 ? x[0] : 1;
   for (const TreeNode& n : forest->nodes) {
     if (n.feature < 0 || n.feature >= features)
       c.fail_input(0, ErrorCode::kShapeMismatch, {"a tree reads feature ", n.feature, " of ", features});
   }
-  if (c.dtype(0) == DType::kFloat64) return kernel_for<double>(std::move(forest), rows, features);
+  if (c.dtype(0) == DType::kFloat64) return kernel_for<double>(c, std::move(forest), rows, features);
   if (c.dtype(0) != DType::kFloat32)
     c.fail_input(0, ErrorCode::kUnsupportedType, {"the input is ", name_of(c.dtype(0))});
-  return kernel_for<float>(std::move(forest), rows, features);
+  return kernel_for<float>(c, std::move(forest), rows, features);
 }
 
-// What is made of the targets goes behind it, and integers become float32. A single target stays as it is, as
-// in ONNX Runtime.
+// Integers become float32. Version 5 has none.
 void canonicalize_trees(Canonicalize& c) {
-  const DType type = c.graph[c.node.inputs[0]].dtype;
-  if (type != DType::kFloat64) c.node.inputs[0] = as_float(c, c.node.inputs[0]);
-  std::string after = "NONE";
-  if (const Attribute* a = c.node.attribute("post_transform")) {
-    constexpr std::string_view kNames[] = {"NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"};
-    const auto* number = std::get_if<int64_t>(a);
-    if (number && (*number < 0 || *number >= std::ssize(kNames)))
-      c.fail(ErrorCode::kInvalidModel, {"post_transform is ", *number});
-    after = number ? std::string(kNames[*number]) : c.node.string_attribute("post_transform", "NONE");
-    c.node.attributes.erase("post_transform");
-  }
-  if (after == "NONE" || (c.node.int_attribute("n_targets", 1) == 1 && after != "PROBIT")) return c.keep();
-  const ValueId made = c.node.outputs[0];
-  c.node.outputs[0] = c.graph.add_value(c.node.name + "_targets");
-  Canonicalize behind{.graph = c.graph, .node = c.node, .version = c.version, .nodes = {}};
-  behind.node.attributes.insert_or_assign("post_transform", after);
-  behind.node.outputs = {made};
-  const ValueId scores = c.node.outputs[0];
+  ValueId& x = c.node.inputs[0];
+  if (c.node.op_type != "TreeEnsemble" && !is_float(c.graph[x].dtype)) x = as_float(c, x);
   c.keep();
-  const ValueId result = transformed(behind, scores);
-  behind.finish("Identity", {result});
-  for (Node& n : behind.nodes) c.nodes.push_back(std::move(n));
 }
 
-constexpr OpDef trees(std::string_view name) {
+constexpr OpDef trees(std::string_view name, void (*infer)(InferContext&)) {
   return {.domain = kMl,
           .name = name,
-          .infer = infer_trees,
+          .infer = infer,
           .prepare = prepare_trees,
           .quant = {.why_float = "compares with thresholds, and has no products"},
           .canonicalize = canonicalize_trees};
 }
-constexpr OpDef kRegressor = trees("TreeEnsembleRegressor");
-constexpr OpDef kEnsemble = trees("TreeEnsemble");
-const RegisterOps kRegistered({&kRegressor, &kEnsemble});
+constexpr OpDef kRegressor = trees("TreeEnsembleRegressor", infer_trees);
+constexpr OpDef kClassifier = trees("TreeEnsembleClassifier", infer_classifier);
+constexpr OpDef kEnsemble = trees("TreeEnsemble", infer_trees);
+const RegisterOps kRegistered({&kRegressor, &kClassifier, &kEnsemble});
 
 }  // namespace
 }  // namespace zp

@@ -375,15 +375,41 @@ class Widening {
       for (const auto& [key, attribute] : node.attributes)
         if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
           if (has_double_product(**sub)) return true;
-      if (!def || node.input(0) == kNoValue || graph[node.input(0)].dtype != DType::kFloat64) return false;
-      return def->macs || !takes_doubles(graph, node, *def);
+      const bool any = std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId v) {
+        return v != kNoValue && graph[v].dtype == DType::kFloat64;
+      });
+      return def && any && (def->macs || !takes_doubles(graph, node, *def));
     });
   }
 
-  // Whether its kernel takes the doubles that the node reads: asked of zeros, with 1 for what is not known.
+  // Whether its kernel takes the doubles that the node reads: asked of zeros, of several sizes and ranks
+  // where those are not known. Where no answer comes, because nothing fits, only what moves values is taken
+  // to.
   static bool takes_doubles(const Graph& graph, const Node& node, const OpDef& def) {
-    constexpr int64_t kMost = int64_t{1} << 20;
     if (!def.prepare) return true;
+    bool ranks = true, sizes = true;  // are known
+    for (const ValueId v : node.inputs) {
+      if (v == kNoValue) continue;
+      const Value& value = graph[v];
+      if (value.dtype == DType::kUndefined) return true;
+      ranks = ranks && value.shape;
+      sizes = sizes && value.shape && concrete(*value.shape).has_value();
+    }
+    for (const int64_t size : {1, 2, 3, 4, 8, 32}) {
+      for (const size_t rank : {4U, 3U, 2U, 1U, 5U, 0U}) {
+        if (const auto takes = takes_zeros(graph, node, def, size, rank)) return *takes;
+        if (ranks) break;
+      }
+      if (sizes) break;
+    }
+    return def.quant.kind == QuantRule::Kind::kSameScale && !def.quant.blends;
+  }
+
+  // With `size` for dimensions that are not known, and `rank` of them where none is. nullopt: these do not
+  // fit.
+  static std::optional<bool> takes_zeros(const Graph& graph, const Node& node, const OpDef& def, int64_t size,
+                                         size_t rank) {
+    constexpr int64_t kMost = int64_t{1} << 20;
     std::vector<PlanValue> values(graph.values.size());
     std::vector<Tensor> zeros(node.inputs.size());
     std::vector<const Tensor*> inputs(node.inputs.size());
@@ -392,10 +418,10 @@ class Widening {
       if (v == kNoValue) continue;
       inputs[i] = graph.constant(v);
       if (!inputs[i]) {
-        if (!graph[v].shape || graph[v].dtype == DType::kUndefined) return true;
         Shape dims;
-        for (const Dim& d : *graph[v].shape) dims.push_back(d.known() ? d.value() : 1);
-        if (element_count(dims) > kMost) return true;
+        for (const Dim& d : graph[v].shape.value_or(SymShape(rank)))
+          dims.push_back(d.known() ? d.value() : size);
+        if (element_count(dims) > kMost) return std::nullopt;
         zeros[i] = Tensor(graph[v].dtype, std::move(dims));
         inputs[i] = &zeros[i];
       }
@@ -412,7 +438,7 @@ class Widening {
       n.in_quant.resize(node.inputs.size());
       evaluate(n, inputs, infer_known(n.node, def, values));
     } catch (const Error& e) {
-      return e.code() != ErrorCode::kUnsupportedType;
+      return e.code() == ErrorCode::kUnsupportedType ? std::optional(false) : std::nullopt;
     }
     return true;
   }

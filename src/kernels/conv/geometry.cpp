@@ -54,12 +54,8 @@ TransposedConvPhase transposed_conv_phase(const TransposedConvGeometry& g, int i
   const bool any_tap = z.taps > 0 && y.taps > 0 && x.taps > 0;
 
   TransposedConvPhase phase;
-  phase.conv.batch = g.batch;
-  phase.conv.in_depth = g.in_depth;
-  phase.conv.in_height = g.in_height;
-  phase.conv.in_width = g.in_width;
-  phase.conv.channels = g.channels;
-  phase.conv.pixel_stride = g.pixel_stride;
+  static_cast<ConvWindow&>(phase.conv) = g;
+  phase.conv.stride_depth = phase.conv.stride_height = phase.conv.stride_width = 1;
   phase.conv.kernel_depth = any_tap ? z.taps : 0;
   phase.conv.kernel_height = any_tap ? y.taps : 0;
   phase.conv.kernel_width = any_tap ? x.taps : 0;

@@ -13,14 +13,12 @@
 
 namespace zp::kernels {
 
-struct ConvGeometry {
+struct ConvWindow {
   int batch = 1;
   int in_height = 1;
   int in_width = 1;
-  int channels = 1;                 // of one group
+  int channels = 1;                 // of the input, of one group
   std::ptrdiff_t pixel_stride = 1;  // elements from one input pixel to the next: all channels of all groups
-  std::ptrdiff_t image_stride =
-      0;  // elements from one image to the next; 0: in_depth * in_height * in_width * pixel_stride
   int kernel_height = 1;
   int kernel_width = 1;
   int stride_height = 1;
@@ -40,8 +38,14 @@ struct ConvGeometry {
   int out_depth = 1;
 
   int taps() const { return kernel_depth * kernel_height * kernel_width; }
-  int rows() const { return batch * out_depth * out_height * out_width; }  // M of the product
   bool is_flat() const { return in_depth == 1 && kernel_depth == 1 && out_depth == 1; }
+};
+
+struct ConvGeometry : ConvWindow {
+  std::ptrdiff_t image_stride =
+      0;  // elements from one image to the next; 0: in_depth * in_height * in_width * pixel_stride
+
+  int rows() const { return batch * out_depth * out_height * out_width; }  // M of the product
   std::ptrdiff_t plane_elements() const { return in_height * (in_width * pixel_stride); }
   std::ptrdiff_t image_elements() const {
     return image_stride != 0 ? image_stride : in_depth * plane_elements();
@@ -95,30 +99,8 @@ struct RowLayout {
 // same taps of the kernel, as in an ordinary convolution of stride one: that is a phase. Each phase runs as a
 // GEMM of its own, with weights of its own, and writes every stride-th pixel; nothing is scattered or added
 // up afterwards.
-struct TransposedConvGeometry {
-  int batch = 1;
-  int in_height = 1;
-  int in_width = 1;
-  int channels = 1;  // of the input, of one group
-  std::ptrdiff_t pixel_stride = 1;
-  int kernel_height = 1;
-  int kernel_width = 1;
-  int stride_height = 1;
-  int stride_width = 1;
-  int dilation_height = 1;
-  int dilation_width = 1;
-  int pad_top = 0;
-  int pad_left = 0;
-  int out_height = 1;
-  int out_width = 1;
+struct TransposedConvGeometry : ConvWindow {
   std::ptrdiff_t out_pixel_stride = 1;  // elements from one output pixel to the next
-  // The third dimension, in front of the others.
-  int in_depth = 1;
-  int kernel_depth = 1;
-  int stride_depth = 1;
-  int dilation_depth = 1;
-  int pad_front = 0;
-  int out_depth = 1;
 
   int phases() const { return stride_depth * stride_height * stride_width; }
 };

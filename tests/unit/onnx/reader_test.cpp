@@ -216,6 +216,11 @@ TEST(OnnxReader, WhatOperatorsSayCountsMoreThanWhatIsDeclared) {
   EXPECT_EQ(wrong.warnings.size(), 3u);
   const Graph untyped = relu(value_without_type("y"));
   EXPECT_EQ(untyped[untyped.find("y")].dtype, DType::kFloat32);
+  const Graph map = relu(Proto()
+                             .text(value_info_field::kName, "y")
+                             .message(value_info_field::kType, Proto().message(type_field::kMap, Proto())));
+  EXPECT_EQ(map[map.find("y")].dtype, DType::kFloat32);
+  EXPECT_THAT(map.warnings, testing::Contains(HasSubstr("'y' is declared a map but is a tensor")));
 }
 
 // Some exporters write this name wherever they do not know.

@@ -255,5 +255,64 @@ TEST(FusedAttention, KeepsWhatIsAnOutput) {
   EXPECT_FALSE(has(ops, "Attention"));
 }
 
+// ---- Attention and RotaryEmbedding of ai.onnx, in files that say nothing of sizes. ONNX Runtime 1.32 made
+// the numbers.
+
+// A node of opset 23 whose inputs have so many dimensions, of which none is known.
+std::vector<Tensor> of_unknown_sizes(std::string_view op, const std::vector<Tensor>& inputs,
+                                     const GraphBuilder::Attributes& attributes = {}) {
+  GraphBuilder net;
+  Graph& g = net.graph();
+  Node node;
+  node.op_type = op;
+  node.name = op;
+  std::vector<runtime::Feed> feeds;
+  for (const Tensor& t : inputs) {
+    feeds.push_back({input_name(feeds.size()), t});
+    node.inputs.push_back(net.input(feeds.back().name, SymShape(t.dims().size())));
+  }
+  for (const auto& [key, value] : attributes) node.attributes.emplace(key, value);
+  node.outputs = {g.add_value("y")};
+  net.output(node.outputs[0]);
+  g.nodes = form_in_memory(*find_op("", op), g, std::move(node), 23);
+  return runtime::Session(net.build()).run(std::move(feeds));
+}
+
+Tensor counted(Shape dims, float step) {
+  std::vector<float> values(static_cast<size_t>(element_count(dims)));
+  for (size_t i = 0; i < values.size(); ++i) values[i] = step * static_cast<float>(i % 7) - 0.5f;
+  return floats(std::move(dims), std::move(values));
+}
+
+TEST(Attention, SharesAsManyHeadsAsARunHas) {
+  const Tensor q = counted({1, 4, 2, 2}, 0.3f), k = counted({1, 2, 3, 2}, 0.2f),
+               v = counted({1, 2, 3, 2}, 0.4f);
+  expect_floats(of_unknown_sizes("Attention", {q, k, v})[0], {1, 4, 2, 2},
+                {0.19508947f, 0.5950895f, 0.3751744f, 0.77517444f, 0.54703295f, 0.94703293f, 0.41966105f,
+                 0.81966102f, 0.77553052f, 0.33641979f, 0.84659487f, 0.36402875f, 0.90481561f, 0.39488322f,
+                 0.73575926f, 0.32413104f},
+                1e-5f);
+  expect_floats(
+      of_unknown_sizes("Attention", {counted({1, 2, 2, 2}, 0.3f), k, v})[0], {1, 2, 2, 2},
+      {0.19508947f, 0.5950895f, 0.3751744f, 0.77517444f, 0.87737966f, 0.3791149f, 1.2184426f, 0.045733936f},
+      1e-5f);
+  // Three heads do not share two, and one does not either.
+  EXPECT_THROW(of_unknown_sizes("Attention", {counted({1, 3, 2, 2}, 0.3f), k, v}), Error);
+  EXPECT_THROW(of_unknown_sizes("Attention", {counted({1, 1, 2, 2}, 0.3f), k, v}), Error);
+}
+
+TEST(Attention, RotatesAsManyNumbersAsARunHas) {
+  const std::vector<Tensor> inputs{counted({1, 2, 2, 4}, 0.3f), counted({1, 2, 2}, 0.2f),
+                                   counted({1, 2, 2}, 0.4f)};
+  expect_floats(of_unknown_sizes("RotaryEmbedding", inputs)[0], {1, 2, 2, 4},
+                {0.3f, 0.1f, 0.2f, -0.1f, -0.46f, 0.45f, 0.08f, 0.65f, 0.3f, 0.04f, -0.1f, -0.22f, 0.05f,
+                 0.27f, 0.35f, 0.89f},
+                1e-5f);
+  expect_floats(of_unknown_sizes("RotaryEmbedding", inputs, {{"interleaved", int64_t{1}}})[0], {1, 2, 2, 4},
+                {0.15f, 0.35f, 0.01f, -0.13f, -0.37f, 0.11f, 0.48f, 0.86f, 0.15f, 0.05f, -0.05f, -0.25f,
+                 -0.49f, 0.17f, 0.09f, -0.37f},
+                1e-5f);
+}
+
 }  // namespace
 }  // namespace zp::test

@@ -1,4 +1,5 @@
 // Operators of ai.onnx.ml. Expected numbers are ONNX Runtime's.
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <limits>
@@ -164,6 +165,101 @@ TEST(Ml, TreesThatAreNoneAreRefused) {
   EXPECT_TRUE(refused("nodes_featureids", Longs{0, 0}));
   EXPECT_TRUE(refused("target_ids", Longs{0, 0, 2, 1, 0}));
   EXPECT_TRUE(refused("nodes_modes", Strings{"BRANCH_LEQ", "LEAF", "LEAF", "SOMETHING", "LEAF", "LEAF"}));
+}
+
+// Two trees that vote for classes. ONNX Runtime 1.32 made the numbers.
+std::vector<Tensor> votes(Tensor x, Attribute labels, Longs ids, Floats weights,
+                          GraphBuilder::Attributes more = {}) {
+  const bool named = std::holds_alternative<Strings>(labels);
+  more.emplace_back(named ? "classlabels_strings" : "classlabels_int64s", std::move(labels));
+  more.emplace_back("class_treeids", Longs{0, 0, 0, 1, 1});
+  more.emplace_back("class_nodeids", Longs{1, 2, 2, 1, 2});
+  more.emplace_back("class_ids", std::move(ids));
+  more.emplace_back("class_weights", std::move(weights));
+  return run(ml("TreeEnsembleClassifier", std::move(x), two_trees(std::move(more)), 2));
+}
+std::pair<std::string, Attribute> after(const char* transform) {
+  return {"post_transform", std::string(transform)};
+}
+
+const Tensor kVoters = floats({3, 2}, {1, 5, 3, 1, -1, std::numeric_limits<float>::quiet_NaN()});
+
+TEST(Ml, ClassifiesWithTrees) {
+  const Strings abc{"a", "b", "c"};
+  const Longs ids{0, 1, 2, 2, 1};
+  auto y = votes(kVoters, abc, ids, {1, 2, 3, 4, 5});
+  EXPECT_EQ(y[0].strings(), (Strings{"c", "b", "c"}));
+  expect_floats(y[1], {3, 3}, {1, 0, 4, 0, 7, 3, 1, 0, 4});
+  y = votes(kVoters, abc, ids, {1, 2, 3, 4, 5}, {after("SOFTMAX"), {"base_values", Floats{10, 0, 0}}});
+  EXPECT_EQ(y[0].strings(), (Strings{"a", "a", "a"}));
+  expect_floats(y[1], {3, 3},
+                {.99907231f, 1.6686206e-05f, 9.1103604e-04f, .95174748f, .047384717f, 8.6788135e-04f,
+                 .99907231f, 1.6686206e-05f, 9.1103604e-04f},
+                1e-6f);
+  const auto transformed = [&](const char* transform) {
+    return votes(kVoters, abc, ids, {.1f, .2f, .3f, .4f, .5f}, {after(transform)})[1];
+  };
+  expect_floats(transformed("SOFTMAX_ZERO"), {3, 3},
+                {.42555746f, 0, .57444251f, 0, .59868765f, .40131232f, .42555746f, 0, .57444251f}, 1e-6f);
+  expect_floats(transformed("LOGISTIC"), {3, 3},
+                {.52497917f, .5f, .59868765f, .5f, .66818774f, .57444251f, .52497917f, .5f, .59868765f},
+                1e-6f);
+  const auto probits = transformed("PROBIT").floats();
+  EXPECT_NEAR(probits[0], -1.2817129f, 1e-5f);
+  EXPECT_NEAR(probits[4], .52444589f, 1e-5f);
+}
+
+TEST(Ml, OneScoreSaysBothOfTwoClasses) {
+  const Longs zero_one{0, 1}, first(5, 0), second(5, 1);
+  // Chances: a half and less is not enough. Sums are those of the input's type.
+  const Floats chances{.1f, .2f, .3f, .4f, .2f}, mixed{.1f, -.2f, -.3f, .4f, .2f};
+  auto y = votes(kVoters, zero_one, first, chances);
+  EXPECT_EQ(y[0].integers(), (Longs{0, 1, 0}));
+  expect_floats(y[1], {3, 2}, {.5f, .5f, .3f, .7f, .5f, .5f}, 1e-6f);
+  const std::vector<double> wide{1, 5, 3, 1, -1, 0};
+  EXPECT_EQ(votes(Tensor::of<double>({3, 2}, wide), zero_one, first, chances)[0].integers(),
+            (Longs{1, 1, 0}));
+  EXPECT_EQ(votes(longs({3, 2}, {1, 5, 3, 1, -1, 0}), zero_one, first, chances)[0].integers(),
+            (Longs{0, 1, 0}));
+  y = votes(kVoters, zero_one, first, chances, {after("LOGISTIC")});
+  expect_floats(y[1], {3, 2}, {.37754065f, .62245935f, .33181226f, .66818774f, .37754065f, .62245935f},
+                1e-6f);
+  // With weights that take away, 0 decides.
+  y = votes(kVoters, Strings{"no", "yes"}, first, mixed);
+  EXPECT_EQ(y[0].strings(), (Strings{"yes", "no", "yes"}));
+  expect_floats(y[1], {3, 2}, {-.5f, .5f, .3f, -.3f, -.5f, .5f}, 1e-6f);
+  y = votes(kVoters, Strings{"no", "yes"}, first, mixed, {after("LOGISTIC"), {"base_values", Floats{-.2f}}});
+  EXPECT_EQ(y[0].strings(), (Strings{"yes", "no", "yes"}));
+  expect_floats(y[1], {3, 2}, {.42555749f, .57444251f, .62245935f, .37754065f, .42555749f, .57444251f},
+                1e-6f);
+  y = votes(kVoters, zero_one, second, mixed, {after("LOGISTIC")});
+  EXPECT_EQ(y[0].integers(), (Longs{1, 0, 1}));
+  expect_floats(y[1], {3, 2}, {.5f, .62245935f, .5f, .42555749f, .5f, .62245935f}, 1e-6f);
+}
+
+// Where both classes have scores, ONNX Runtime takes the second as soon as its score is above 0. It then
+// gives 0 or 1, whatever the classes are called; the specification asks for one of them.
+TEST(Ml, TwoScoresOfTwoClasses) {
+  const auto y = votes(kVoters, Longs{3, 7}, {0, 0, 1, 1, 0}, {.9f, .2f, .1f, .05f, -.5f});
+  EXPECT_EQ(y[0].integers(), (Longs{7, 7, 7}));
+  expect_floats(y[1], {3, 2}, {.9f, .05f, -.3f, .1f, .9f, .05f}, 1e-6f);
+}
+
+TEST(Ml, ScoresOfTreesAreFloats) {
+  const std::vector<double> wide{1, 5, 3, 1, -1, 0};
+  const Tensor y = run(ml("TreeEnsembleRegressor", Tensor::of<double>({3, 2}, wide), two_trees({})))[0];
+  expect_floats(y, {3, 2}, {1, 4, 7, 3, 6, 0});
+}
+
+TEST(Ml, MapsBecomeTheirScores) {
+  const auto zipped = [](Shape dims, Floats scores) {
+    return ml("ZipMap", floats(std::move(dims), std::move(scores)),
+              {{"classlabels_strings", Strings{"cat", "dog"}}});
+  };
+  expect_floats(run(zipped({2, 2}, {.25f, .75f, 1, 0}))[0], {2, 2}, {.25f, .75f, 1, 0});
+  EXPECT_THAT(model_of(zipped({1, 2}, {1, 0}), Given::kFed)->graph.warnings,
+              testing::Contains(testing::HasSubstr("a column for each of the classes 'cat', 'dog'")));
+  EXPECT_TRUE(error_of(zipped({1, 3}, {1, 0, 0}), Given::kFed));
 }
 
 }  // namespace

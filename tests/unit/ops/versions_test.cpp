@@ -116,6 +116,11 @@ TEST(Versions, GroupNormalizationHadAScaleForEachGroup) {
                       .constants = {tensor<float>("s", {2}, {1, 10}), tensor<float>("b", {2}, {0, 100})},
                       .constant_names = {"s", "b"}};
   expect_near(floats_of(n), {-1, 1, -1, 1, 90, 110, 90, 110});
+  NodeOfOpset computed = n;
+  computed.inputs = {x, Tensor::of<float>({2}, {1, 10}), Tensor::of<float>({2}, {0, 100})};
+  computed.constants = {};
+  computed.constant_names = {};
+  expect_near(floats_of(computed), {-1, 1, -1, 1, 90, 110, 90, 110});
 }
 
 // ---- newer than what is written

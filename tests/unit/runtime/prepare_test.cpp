@@ -195,6 +195,40 @@ TEST(Prepare, DoublesOfPlainArithmeticStay) {
   EXPECT_EQ(ready->graph[ready->graph.nodes[0].input(1)].dtype, DType::kFloat64);
 }
 
+// Whatever is known of sizes: nothing, how many dimensions there are, or all.
+TEST(Prepare, DoublesForWhichThereIsNoKernelAreComputedInFloat32) {
+  struct Case {
+    std::string_view op;
+    GraphBuilder::Attributes attributes;
+    std::vector<Shape> inputs;  // all doubles
+    Shape made;
+  };
+  const GraphBuilder::Attributes window{{"kernel_shape", std::vector<int64_t>{2, 2}}};
+  const Shape image{1, 2, 4, 4};
+  for (const Case& kind :
+       {Case{"MaxPool", window, {image}, {1, 2, 3, 3}}, Case{"AveragePool", window, {image}, {1, 2, 3, 3}},
+        Case{"InstanceNormalization", {}, {{2, 3, 4}, {3}, {3}}, {2, 3, 4}},
+        Case{"BatchNormalization", {}, {{2, 3}, {3}, {3}, {3}, {3}}, {2, 3}},
+        Case{"GridSample", {}, {image, {1, 2, 3, 2}}, {1, 2, 2, 3}}}) {
+    for (const int known : {0, 1, 2}) {
+      GraphBuilder b;
+      std::vector<ValueId> inputs;
+      std::vector<runtime::Feed> feeds;
+      for (const Shape& dims : kind.inputs) {
+        feeds.push_back({"in" + std::to_string(inputs.size()), Tensor(DType::kFloat64, dims)});
+        for (double& v : feeds.back().tensor.mutable_data<double>()) v = 1;
+        inputs.push_back(
+            b.input(feeds.back().name, known == 2 ? symbolic(dims) : SymShape(dims.size()), DType::kFloat64));
+        if (known == 0) b.graph()[inputs.back()].shape.reset();
+      }
+      b.output(b.add(kind.op, "y", inputs, kind.attributes));
+      const Tensor y = Session(prepared(b.build())).run(std::move(feeds))[0];
+      EXPECT_EQ(y.dtype(), DType::kFloat64) << kind.op << " " << known;
+      EXPECT_EQ(y.dims(), kind.made) << kind.op << " " << known;
+    }
+  }
+}
+
 TEST(Prepare, AnUnknownOperatorsTypeFollowsFromItsReaders) {
   GraphBuilder b;
   const ValueId x = b.input("x", {2, 4}, DType::kFloat16);

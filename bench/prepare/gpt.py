@@ -1,18 +1,17 @@
-"""A character GPT, trained here and exported twice: in plain operators, and with the fused operators that optimizers of
-transformers write (com.microsoft). Both keep keys and values between runs.
+"""A character GPT in plain operators, and with the fused operators that optimizers of transformers write (com.microsoft).
+Both keep keys and values between runs.
 
-  python bench/gpt/gpt.py train TEXT WEIGHTS.npz [--seconds N]   trains on a text
-  python bench/gpt/gpt.py export WEIGHTS.npz FOLDER              writes FOLDER/plain.onnx and FOLDER/fused.onnx, with what
-                                                                 they make of a prompt and of steps behind it
-                                                                 (FOLDER/runs.json), by ONNX Runtime
-  python bench/gpt/gpt.py random WEIGHTS.npz                     weights nobody trained, for a look at operators alone
+    python gpt.py FOLDER [TEXT [SECONDS]]
 
-It needs numpy, onnx and onnxruntime; the training is numpy alone. The model has RMS normalizations, rotary positions,
-heads of queries that share heads of keys, and gated layers: what small language models have today.
+writes FOLDER/plain.onnx and FOLDER/fused.onnx, with feeds that ONNX Runtime made of a prompt, one character after the
+other: FOLDER/plain-runs/N.npz and FOLDER/fused-runs/N.npz. The weights are trained on a text for so many seconds (120),
+or random without one. The training is numpy alone.
+
+The model has RMS normalizations, rotary positions, heads of queries that share heads of keys, and gated layers: what
+small language models have today.
 """
 
-import argparse
-import json
+import sys
 import time
 from pathlib import Path
 
@@ -398,33 +397,24 @@ def export(weights, characters, folder):
     )
     print(f"plain and fused in ONNX Runtime: at most {worst:.2e} apart")
 
-    def listed(arrays):
-        return {n: {"dims": a.shape, "data": a.ravel().tolist()} for n, a in arrays.items()}
-
-    runs = {n: [{"feeds": listed(f), "outputs": listed(o)} for f, o in r] for n, r in made.items()}
-    (folder / "runs.json").write_text(json.dumps(runs))
+    for name, runs in made.items():
+        to = folder / f"{name}-runs"
+        to.mkdir(exist_ok=True)
+        for i, (feeds, _) in enumerate(runs):
+            np.savez(to / f"{i}.npz", **feeds)
     said = np.concatenate([f["input_ids"] for f, _ in made["fused"]], 1)
     for row in said:
         print(repr("".join(characters[i] for i in row)))
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["train", "export", "random"])
-    parser.add_argument("first", type=Path)
-    parser.add_argument("second", type=Path, nargs="?")
-    parser.add_argument("--seconds", type=float, default=120)
-    given = parser.parse_args()
-    if given.what == "train":
-        weights, characters = train(given.first.read_text(), given.seconds)
-        np.savez(given.second, characters=np.array(characters), **weights)
-    elif given.what == "random":
-        characters = "\n !$&',-.3:;?" + "".join(chr(c) for c in [*range(65, 91), *range(97, 123)])
-        np.savez(given.first, characters=np.array(characters), **new_weights(len(characters)))
+def main(folder, text=None, seconds=120):
+    if text:
+        weights, characters = train(Path(text).read_text(), float(seconds))
     else:
-        weights = dict(np.load(given.first))
-        export(weights, str(weights.pop("characters")), given.second)
+        characters = "\n !$&',-.3:;?" + "".join(chr(c) for c in [*range(65, 91), *range(97, 123)])
+        weights = new_weights(len(characters))
+    export(weights, characters, Path(folder))
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])
