@@ -8,6 +8,7 @@ import {
   gradeOf,
   type Kind,
   type Output,
+  type Pixels,
   within,
   worse,
 } from './kind.ts';
@@ -168,40 +169,48 @@ export const masks: Kind<Mask> = {
       short: `IoU ${percent(iou)}`,
     };
   },
+  paint: pixelsOf,
   View: MaskView,
 };
 
-function MaskView({ answer, picture }: AnswerViewProps<Mask>) {
+/** Each class in a colour of its own, half transparent. */
+function pixelsOf({ width, height, classes }: Mask): Pixels {
+  const data = new Uint8ClampedArray(4 * width * height);
+  classes.forEach((each, i) => {
+    if (each > 0) data.set(colour((each * 137 + 150) % 360), 4 * i);
+  });
+  return { width, height, data };
+}
+
+function MaskView({ answer, picture, painted }: AnswerViewProps<Mask>) {
   const canvas = useRef<HTMLCanvasElement>(null);
   useLayoutEffect(() => {
-    const context = canvas.current?.getContext('2d');
-    if (!context) return;
-    const image = new ImageData(answer.width, answer.height);
-    answer.classes.forEach((each, i) => {
-      if (each === 0) return;
-      const hue = (each * 137 + 150) % 360;
-      image.data.set(colour(hue), 4 * i);
-    });
-    context.putImageData(image, 0, 0);
+    const { data, width, height } = pixelsOf(answer);
+    canvas.current?.getContext('2d')?.putImageData(new ImageData(data, width, height), 0, 0);
   }, [answer]);
+  const words = `A mask of ${answer.height} × ${answer.width}: ${percent(
+    answer.classes.filter((each) => each > 0).length / answer.classes.length,
+  )} marked`;
+  const over = picture ? 'over' : '';
   return (
     <span class="overlay">
       {picture && <img src={picture} alt="" />}
-      <canvas
-        ref={canvas}
-        width={answer.width}
-        height={answer.height}
-        class={picture ? 'over' : ''}
-        role="img"
-        aria-label={`A mask of ${answer.height} × ${answer.width}: ${percent(
-          answer.classes.filter((each) => each > 0).length / answer.classes.length,
-        )} marked`}
-      />
+      {painted === undefined ? (
+        <canvas
+          ref={canvas}
+          width={answer.width}
+          height={answer.height}
+          class={over}
+          role="img"
+          aria-label={words}
+        />
+      ) : (
+        <img src={painted} alt={words} class={over} />
+      )}
     </span>
   );
 }
 
-/** Half transparent. */
 function colour(hue: number): [number, number, number, number] {
   const channel = (shift: number) => {
     const at = (shift + hue / 60) % 6;
