@@ -38,7 +38,8 @@ Each command says more: zeropoint quantize --help`,
 
 // Commander's own exits become errors, so that there is one place that ends the process.
 const withoutExit = (command: Command): void => {
-  command.exitOverride().showHelpAfterError(`(zeropoint ${command.name()} --help says more)`);
+  const name = command === program ? '' : ` ${command.name()}`;
+  command.exitOverride().showHelpAfterError(`(zeropoint${name} --help says more)`);
   command.commands.forEach(withoutExit);
 };
 
