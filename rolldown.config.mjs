@@ -73,8 +73,20 @@ const noNode = {
   },
 };
 
+/** The command line's report is made by the page's code. */
+const report = {
+  tsconfig: false, // web/ has paths of its own
+  resolve: {
+    alias: {
+      'zeropoint-report': join(import.meta.dirname, 'web', 'src', 'node-report.ts'),
+      zeropoint: join(import.meta.dirname, 'bindings', 'ts', 'node.ts'),
+    },
+  },
+  transform: { jsx: { runtime: 'automatic', importSource: 'preact' } },
+};
+
 /** Browsers must meet no `node:` import; Node's bundle may `require` its built-in modules, as commander does. */
-const bundle = (platform, entries, output = {}) => ({
+const bundle = (platform, entries, output = {}, more = {}) => ({
   input: Object.fromEntries(entries.map((name) => [name, `bindings/ts/${name}.ts`])),
   platform,
   external: (id) => id === 'sharp',
@@ -86,6 +98,7 @@ const bundle = (platform, entries, output = {}) => ({
     chunkFileNames: `${platform}-[name]-[hash].js`,
     ...output,
   },
+  ...more,
 });
 
 /**
@@ -98,5 +111,5 @@ export default [
   bundle('browser', ['index']),
   bundle('browser', ['worker'], alone),
   bundle('browser', ['inline'], alone),
-  bundle('node', ['node', 'thread', 'cli']),
+  bundle('node', ['node', 'thread', 'cli'], {}, report),
 ];

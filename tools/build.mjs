@@ -59,6 +59,7 @@ async function buildPackage() {
     built >
     newest(
       'bindings/ts',
+      'web/src', // the command line's report
       'dist/wasm',
       'tools/glue.mjs',
       'rolldown.config.mjs',

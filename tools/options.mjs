@@ -227,7 +227,7 @@ export function documentOf(schema) {
 
 Everything that can be set for a quantization. The names are those of \`model.quantize()\`; the flags are those of
 \`zeropoint quantize\` and \`zeropoint inspect\`; the page has all of them under “Options”. An option that the mode does not
-know does nothing.
+know does nothing; the command line refuses it.
 
 ## What is quantized, and how
 

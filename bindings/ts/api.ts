@@ -42,11 +42,13 @@ export {
   Model,
   type ModelProblem,
   type ModelReport,
+  type SimplifyOptions,
   type ToFilesOptions,
 } from './model.ts';
 export type { RgbaImage } from './platform.ts';
 export type { Provenance } from './provenance.ts';
 export type { Progress, QuantizeOptions, QuantizeReport, TrainingOptions } from './quantize.ts';
+export { type Recipe, type RecipeSamples, readRecipe, recipeOf, recipeText } from './recipe.ts';
 export * from './samples/index.ts';
 export { defaultOf, exampleOf, formOf, fromText, type Target } from './schema.ts';
 export type {

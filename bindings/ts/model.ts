@@ -65,6 +65,14 @@ export interface ToFilesOptions extends FileOptions {
   name?: string | undefined;
 }
 
+/** What Model.simplify() does. */
+export interface SimplifyOptions extends FileOptions {
+  /** Sizes for named dimensions ({ H: 640 }), which are fixed: of inputs, and wherever they follow from those. */
+  dims?: Readonly<Record<string, number>> | undefined;
+  onProgress?: ((progress: Progress) => unknown) | undefined;
+  signal?: AbortSignal | undefined;
+}
+
 /** What a model is, and what quantization would do to it. */
 export interface ModelReport extends ModelFacts {
   inputs: readonly ValueInfo[];
@@ -290,6 +298,40 @@ export class Model {
       model: new Model(engine, model, sizeAfter, format, { files: { opset, externalData, chunkSize } }),
       report,
     };
+  }
+
+  /**
+   * The model as quantize() prepares it, and nothing of it quantized: constants are computed, layers that follow each other
+   * become one, and what does nothing is gone. Takes float models. The result is a new model.
+   */
+  async simplify({ dims, ...options }: SimplifyOptions = {}): Promise<Model> {
+    const { engine, id } = this.#owned;
+    check.checkOptions({ dims }, { dims: check.recordOf(check.integer(0, 2 ** 31)) });
+    const bound = dims ? (await engine.call('bindDims', [id, dims])).id : undefined;
+    try {
+      const of = bound ?? id;
+      const mode = 'weight-only';
+      const { layers } = await engine.call('planOf', [of, configFrom(engine.schema, { mode }), false]);
+      const exclude = layers.flatMap(({ quantized, node, op }) => (quantized ? [node || op] : []));
+      const { model, report } = await quantizeModel(
+        engine,
+        of,
+        this,
+        { ...options, mode, exclude },
+        this.#source,
+        { ...options, dims, simplified: true },
+      );
+      if (report.layersQuantized > 0) {
+        engine.release(model.id);
+        throw new ZeropointError('internal', 'layers were quantized that were to stay as they are');
+      }
+      const { opset, externalData, chunkSize } = options;
+      return new Model(engine, model, report.sizeAfter, report.format, {
+        files: { opset, externalData, chunkSize },
+      });
+    } finally {
+      if (bound !== undefined) engine.release(bound);
+    }
   }
 
   /**

@@ -6,6 +6,9 @@ import { nodeFiles } from './node-files.ts';
 import { packageFile, startNodeThread } from './node-threads.ts';
 import { type RgbaImage, setPlatform } from './platform.ts';
 
+/** npx puts packages in a folder of its own, where what is installed in the project is not found. */
+const isUnderNpx = /[\\/]_npx[\\/]/.test(import.meta.url);
+
 async function decodeImage(bytes: Uint8Array): Promise<RgbaImage> {
   let sharp: typeof import('sharp')['default'];
   try {
@@ -14,7 +17,11 @@ async function decodeImage(bytes: Uint8Array): Promise<RgbaImage> {
     throw new ZeropointError(
       'invalid-sample',
       `images are read with the package 'sharp', which could not be loaded: ${messageOf(error)}`,
-      { hint: 'npm install sharp, or give the samples as .npy or .npz' },
+      {
+        hint: isUnderNpx
+          ? 'with npx: npx --package=zeropoint --package=sharp zeropoint ...; or give the samples as .npy or .npz'
+          : 'npm install sharp, or give the samples as .npy or .npz',
+      },
       { cause: error },
     );
   }

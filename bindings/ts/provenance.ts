@@ -11,7 +11,10 @@ export const provenanceKey = 'zeropoint';
  */
 export interface Provenance {
   version: string;
-  /** What quantize() was told, and what it chose where that was left to it (`mode`, `format`). */
+  /**
+   * What quantize() was told, and what it chose where that was left to it (`mode`, `format`). Of simplify(): `simplified`, and
+   * `dims`.
+   */
   settings: Record<string, unknown>;
   /** The repairs that ran. */
   repairs: readonly string[];
@@ -91,7 +94,7 @@ function ordered(value: unknown): unknown {
 
 /** The text of the entry. */
 export async function provenanceOf(
-  options: QuantizeOptions,
+  options: QuantizeOptions | Readonly<Record<string, unknown>>,
   report: Pick<QuantizeReport, 'mode' | 'trials' | 'repairsRun'>,
   format: string,
   source: Promise<string | undefined> | undefined,

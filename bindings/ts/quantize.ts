@@ -144,13 +144,17 @@ export async function needsSamples(engine: Client, model: Id, given: SchemeOptio
   return engine.call('needsSamples', [model, configFrom(schema, options, { defaultRepairs: true })]);
 }
 
-/** Quantizes a model of the engine's. The caller owns the model that is answered. */
+/**
+ * Quantizes a model of the engine's. The caller owns the model that is answered. `told`: what the file says that it was made
+ * by, where that is not the options.
+ */
 export async function quantizeModel(
   engine: Client,
   model: Id,
   { size: sizeBefore, inputs }: { size: number; inputs: readonly ValueInfo[] },
   given: QuantizeOptions,
   source?: Promise<string | undefined>,
+  told?: Readonly<Record<string, unknown>>,
 ): Promise<{ model: ModelDescription; report: QuantizeReport }> {
   const options = check.taken(given, ['calibration']); // whose samples are taken one by one
   const { schema } = engine;
@@ -198,7 +202,7 @@ export async function quantizeModel(
     const result = await engine.call('quantizerResult', [job]);
     try {
       const { report, conclusions, ranges } = result;
-      const made = await provenanceOf(options, report, report.format, source, hashed);
+      const made = await provenanceOf(told ?? options, report, report.format, source, hashed);
       await engine.call('addMetadata', [result.model.id, provenanceKey, made]);
       const target = typeof options.target === 'string' ? options.target : byItself(schema, 'runtime');
       const runtime = options.runtime ?? target;

@@ -15,3 +15,8 @@ declare module '*.wasm' {
 declare module 'comlink/dist/esm/node-adapter.mjs' {
   export default function nodeEndpoint(port: unknown): import('comlink').Endpoint;
 }
+
+/** web/src/node-report.ts, where rolldown.config.mjs finds it. */
+declare module 'zeropoint-report' {
+  export const writeReport: import('./cli/report.ts').WriteReport;
+}

@@ -1009,6 +1009,10 @@ describe('in Chromium', () => {
     writeFileSync(join(place, 'again.mjs'), script);
     execFileSync(newerNode, ['again.mjs'], { cwd: place });
     expect(readFileSync(join(place, 'again.onnx')).equals(file)).toBe(true);
+    // The command line takes the same recipe.
+    const args = ['quantize', 'digits.onnx', '-o', 'recipe.onnx', '--calibration', 'samples'];
+    execFileSync(newerNode, [cli, ...args, '--config', 'recipe.json'], { cwd: place });
+    expect(readFileSync(join(place, 'recipe.onnx')).equals(file)).toBe(true);
     // The command line notes in the file that it was told nothing of training: everything else is the same.
     const theirs = readFileSync(join(place, 'digits.int8.onnx'));
     const outputOf = async (bytes: Buffer) => {

@@ -273,7 +273,10 @@ describe('what is written', () => {
         ...more,
       ]);
     const { code, stderr, stdout } = await call('--external-data', '--chunk-size', '100kB');
-    expect([code, stderr]).toEqual([0, expect.stringMatching(/^warning: \d+ layers .* got 8 bits\n$/)]);
+    expect([code, stderr]).toEqual([
+      0,
+      expect.stringMatching(/^(progress: .*\n)*warning: \d+ layers .* got 8 bits\n$/),
+    ]);
     const written = readdirSync(to).sort();
     expect(written.slice(0, 3)).toEqual(['model_q4.onnx', 'model_q4.onnx_data', 'model_q4.onnx_data_1']);
     for (const name of written.slice(1)) expect(stdout).toContain(name);

@@ -111,14 +111,29 @@ export interface Finished {
   code: number;
   stdout: string;
   stderr: string;
+  /** Standard output as it is. */
+  bytes: Buffer;
 }
 
-/** Runs the installed command line through the name that npm gave it. */
-export function cli(args: readonly string[], options: { cwd?: string } = {}): Promise<Finished> {
-  const program = join(inject('installation'), 'node_modules', '.bin', 'zeropoint');
+/** The command line, through the name that npm gave it. */
+export const program = join(inject('installation'), 'node_modules', '.bin', 'zeropoint');
+
+/** Runs the installed command line. `input` goes to its standard input. */
+export function cli(
+  args: readonly string[],
+  { input, ...options }: { cwd?: string; input?: Uint8Array; env?: NodeJS.ProcessEnv } = {},
+): Promise<Finished> {
   return new Promise((done) => {
-    execFile(program, args, { ...options, maxBuffer: 2 ** 26 }, (error, stdout, stderr) => {
-      done({ code: error ? ((error as { code?: number }).code ?? -1) : 0, stdout, stderr });
-    });
+    const child = execFile(
+      program,
+      args,
+      { ...options, maxBuffer: 2 ** 26, encoding: 'buffer' },
+      (error, bytes, messages) => {
+        const code = error ? ((error as { code?: number }).code ?? -1) : 0;
+        done({ code, bytes, stdout: bytes.toString(), stderr: messages.toString() });
+      },
+    );
+    child.stdin?.on('error', () => {}); // a program that refuses the call reads nothing
+    if (input) child.stdin?.end(input);
   });
 }

@@ -34,6 +34,8 @@ beforeAll(async () => {
       join(folder, 'samples', name),
     );
   }
+  mkdirSync(join(folder, 'models'));
+  copyFileSync(models.wakeWord.path, join(folder, 'models', 'hey.onnx'));
   writeFileSync(join(folder, 'classes.csv'), 'a.png,0\nb.png,0\n');
   const x = new zeropoint.Tensor('float32', noise(3 * 48 * 192), [1, 3, 48, 192]);
   writeFileSync(join(folder, 'x.npy'), zeropoint.writeNpy(x));
@@ -92,7 +94,10 @@ describe('README', () => {
     '%s',
     async (line) => {
       const { code, stderr } = await cli(line.split(/\s+/).slice(2), { cwd: folder });
-      expect({ code, stderr }).toEqual({ code: 0, stderr: expect.stringMatching(/^(warning: .*\n)*$/) });
+      expect({ code, stderr }).toEqual({
+        code: 0,
+        stderr: expect.stringMatching(/^((warning|progress): .*\n)*$/),
+      });
     },
     400_000,
   );

@@ -1,12 +1,14 @@
 // A report in one file: words, pictures, figures, and how the model is made again. It needs nothing but a browser.
-import { Fragment, render, type VNode } from 'preact';
-import type { Schema } from 'zeropoint';
-import { kindOf } from './answers/index.ts';
+import { renderToString } from 'preact-render-to-string';
+import type { Recipe, Schema } from 'zeropoint';
+import { kindOf, type Pixels } from './answers/index.ts';
+import { worstCosine, worstSqnr } from './figures.ts';
 import { bytes, decibels, milliseconds } from './format.ts';
-import { commandOf, recipeOf } from './recipe.ts';
+import { commandOf, recipeOf, recipeText } from './recipe.ts';
+import { fileOf } from './samples/picture.ts';
 import { describe } from './settings.ts';
 import { kindWords, summaryOf } from './verdict.ts';
-import { type Run, worstCosine, worstSqnr } from './work.ts';
+import type { Run } from './work.ts';
 
 const mostSamples = 24;
 const mostLayers = 20;
@@ -24,32 +26,44 @@ ul { padding: 0; list-style: none; } .pairs { display: grid; gap: 1rem; grid-tem
 pre { overflow: auto; background: #8882; padding: 1rem; border-radius: .5rem; }
 `;
 
-const dataUrl = (blob: Blob): Promise<string> =>
-  new Promise((resolve, reject) => {
-    const reader = new FileReader();
-    reader.onload = () => resolve(String(reader.result));
-    reader.onerror = () => reject(reader.error);
-    reader.readAsDataURL(blob);
-  });
-
-/** Masks are drawn on a canvas, which a file cannot hold: as pictures. */
-function withPictures(root: HTMLElement): void {
-  for (const canvas of root.querySelectorAll('canvas')) {
-    const image = document.createElement('img');
-    image.src = canvas.toDataURL();
-    image.alt = canvas.getAttribute('aria-label') ?? '';
-    image.className = canvas.className;
-    canvas.replaceWith(image);
-  }
+/** What a report is about. */
+export interface Reported
+  extends Pick<
+    Run,
+    'judgement' | 'report' | 'comparison' | 'latency' | 'accuracy' | 'synthetic' | 'shown' | 'at'
+  > {
+  /** The original's file. */
+  name: string;
+  /** What was done to it, in words. */
+  how: string;
+  command: string | undefined;
+  recipe: Recipe;
 }
 
+async function dataUrl(blob: Blob): Promise<string> {
+  const bytes = new Uint8Array(await blob.arrayBuffer());
+  return `data:${blob.type};base64,${btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(''))}`;
+}
+
+/** The report of the page. */
 export async function htmlReport(
   run: Run,
   name: string,
   digest: string | undefined,
   schema: Schema | undefined,
 ): Promise<Blob> {
+  const command = schema && commandOf(schema, run, name);
+  const about = { ...run, name, how: describe(run.settings), command, recipe: recipeOf(run, name, digest) };
+  return new Blob([await reportText(about, fileOf)], { type: 'text/html' });
+}
+
+/** The text of a report. `fileOf`: pixels as the file of a picture; undefined where that cannot be made. */
+export async function reportText(
+  run: Reported,
+  fileOf: (pixels: Pixels) => Promise<Blob | undefined>,
+): Promise<string> {
   const { judgement, report } = run;
+  const title = `${run.name}, quantized`;
   const { change, answers } = summaryOf(run);
   const kind = judgement && kindOf(judgement.kind);
   const order = (judgement?.samples ?? [])
@@ -57,16 +71,25 @@ export async function htmlReport(
     .sort((a, b) => b.sample.change.size - a.sample.change.size)
     .slice(0, mostSamples);
   const pictures = await Promise.all(order.map(({ shown }) => shown?.picture && dataUrl(shown.picture)));
+  const painted = await Promise.all(
+    order.map(async ({ sample }) => {
+      const paint = async (answer: unknown) => {
+        const file = kind?.paint && (await fileOf(kind.paint(answer)));
+        return file && (await dataUrl(file));
+      };
+      return { float: await paint(sample.float), quantized: await paint(sample.quantized) };
+    }),
+  );
   const layers = report.layers
     .filter((layer) => layer.error && !Number.isNaN(layer.error.sqnr))
     .sort((a, b) => (a.error?.sqnr ?? 0) - (b.error?.sqnr ?? 0))
     .slice(0, mostLayers);
   const isSeen = kind?.isSeen ?? false;
-  const page: VNode = (
-    <>
-      <h1>{name}, quantized</h1>
+  const page = (
+    <main>
+      <h1>{title}</h1>
       <p>
-        {describe(run.settings)}. {new Date(run.at).toISOString().slice(0, 10)}.
+        {run.how}. {new Date(run.at).toISOString().slice(0, 10)}.
       </p>
       <p>
         <strong>{change}</strong>
@@ -109,14 +132,15 @@ export async function htmlReport(
                 <div class="sides">
                   {(
                     [
-                      ['Original', sample.float],
-                      ['Quantized', sample.quantized],
+                      ['Original', 'float'],
+                      ['Quantized', 'quantized'],
                     ] as const
-                  ).map(([title, answer]) => (
-                    <div key={title}>
-                      {title}
+                  ).map(([side, of]) => (
+                    <div key={side}>
+                      {side}
                       <kind.View
-                        answer={answer}
+                        answer={sample[of]}
+                        painted={painted[index]?.[of]}
                         picture={isSeen ? pictures[index] : undefined}
                         names={judgement.names}
                       />
@@ -141,22 +165,25 @@ export async function htmlReport(
         </tbody>
       </table>
       <h2>Make it again</h2>
-      {schema && (
+      {run.command !== undefined && (
         <pre>
-          <code>{commandOf(schema, run, name)}</code>
+          <code>{run.command}</code>
         </pre>
       )}
       <pre>
-        <code>{JSON.stringify(recipeOf(run, name, digest), null, 2)}</code>
+        <code>{recipeText(run.recipe)}</code>
       </pre>
-    </>
+    </main>
   );
-  const root = document.createElement('main');
-  render(<Fragment>{page}</Fragment>, root);
-  withPictures(root);
-  const title = document.createElement('title');
-  title.textContent = `${name}, quantized`;
-  const html = `<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">${title.outerHTML}<style>${style}</style>${root.outerHTML}</html>`;
-  render(null, root);
-  return new Blob([html], { type: 'text/html' });
+  return `<!doctype html>${renderToString(
+    <html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width" />
+        <title>{title}</title>
+        <style dangerouslySetInnerHTML={{ __html: style }} />
+      </head>
+      <body>{page}</body>
+    </html>,
+  )}`;
 }

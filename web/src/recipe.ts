@@ -1,47 +1,31 @@
 // How a run is made again elsewhere: as JSON, as a command, and in code.
-import { type ImageOptions, type OptionRow, type Schema, version } from 'zeropoint';
+import {
+  type ImageOptions,
+  type OptionRow,
+  type Recipe,
+  recipeOf as recipe,
+  recipeText,
+  type Schema,
+} from 'zeropoint';
 import { fileNameOf, toOptions } from './settings.ts';
 import type { Run } from './work.ts';
 
-/** The whole of it: `options` go to quantize(), `image` to samplesFromFiles(). */
-export interface Recipe {
-  zeropoint: string;
-  model: { name: string; sha256?: string | undefined };
-  samples: { what: string; count?: number | undefined; image?: ImageOptions | undefined };
-  options: Record<string, unknown>;
-}
-
-/** Without what says nothing. */
-const said = (options: object): Record<string, unknown> =>
-  Object.fromEntries(
-    Object.entries(options).filter(
-      ([, value]) =>
-        value !== undefined &&
-        !(
-          typeof value === 'object' &&
-          value !== null &&
-          !Array.isArray(value) &&
-          Object.keys(value).length === 0
-        ),
-    ),
-  );
-
+/** The whole of it: `options` go to quantize(), `samples.image` to samplesFromFiles(). The command line takes the file. */
 export function recipeOf(run: Run, name: string, digest: string | undefined): Recipe {
   const { training, ...options } = toOptions(run.settings);
-  return {
-    zeropoint: version,
-    model: { name, ...(digest !== undefined && { sha256: digest }) },
-    samples: { what: run.samples, count: run.report.samples, ...(run.image && { image: run.image }) },
-    options: {
-      ...said(options),
-      ...(run.settings.mode === 'qat' && training && { training: said(training) }),
-    },
-  };
+  return recipe({
+    model: { name, sha256: digest },
+    samples: { what: run.samples, count: run.report.samples, image: run.image },
+    options: { ...options, ...(run.settings.mode === 'qat' && { training }) },
+  });
 }
+
+export { recipeText };
 
 const dashed = (name: string) => name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
 const flagOf = ({ name, flag }: OptionRow) => `--${flag || dashed(name)}`;
-const quoted = (text: string) =>
+/** A word of a command in a shell. */
+export const quoted = (text: string): string =>
   /^[\w./=:,@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 
 /** What a flag is given. */
@@ -59,11 +43,17 @@ function argumentOf({ kind }: OptionRow, value: unknown): string {
     .join(',');
 }
 
-function flagsOf(schema: Schema, options: Record<string, unknown>): string[] {
+function flagsOf(
+  schema: Schema,
+  options: Readonly<Record<string, unknown>>,
+  mode: string | undefined,
+): string[] {
   return Object.entries(options).flatMap(([name, value]) => {
     const row = schema.options.find((option) => option.name === name && option.group !== 'parameters');
     // An empty list leaves nothing out; of repairs it means that none is to run.
     if (!row || (Array.isArray(value) && value.length === 0 && name !== 'repairs')) return [];
+    // The command line refuses what does nothing.
+    if (mode !== undefined && row.modes && !row.modes.includes(mode)) return [];
     if (row.flagSets !== undefined) return String(value) === row.flagSets ? [flagOf(row)] : [];
     if (row.kind === 'flag') {
       if (value === true) return [flagOf(row)];
@@ -88,8 +78,8 @@ export function commandOf(schema: Schema, run: Run, name: string): string {
   const parts = [
     `npx zeropoint quantize ${quoted(name)} -o ${quoted(fileNameOf(name, run.settings))}`,
     ...(run.report.samples > 0 && !run.synthetic ? ['--calibration samples/', ...imageFlags(run.image)] : []),
-    ...flagsOf(schema, options),
-    ...flagsOf(schema, training as Record<string, unknown>),
+    ...flagsOf(schema, { ...options }, options.mode),
+    ...flagsOf(schema, { ...training }, options.mode),
   ];
   return parts.join(' \\\n  ');
 }

@@ -1,24 +1,26 @@
 // The long calls: quantize, compare, measure. Each reports progress and stops when its signal fires.
 
-import {
-  type Comparison,
-  compare,
-  type Feeds,
-  type ImageOptions,
-  type Model,
-  type Progress,
-  type QuantizeOptions,
-  type QuantizeReport,
-  type StepInfo,
-  type TrainingProgress,
+import type {
+  Comparison,
+  ImageOptions,
+  Model,
+  Progress,
+  QuantizeOptions,
+  QuantizeReport,
+  StepInfo,
+  TrainingProgress,
 } from 'zeropoint';
 import { accuracyOf } from './accuracy.ts';
-import { exampleOf, type Judgement } from './answers/index.ts';
+import type { Judgement } from './answers/index.ts';
 import { judgeThread } from './answers/thread.ts';
+import { worstSqnr, worstTop1 } from './figures.ts';
 import { newId } from './format.ts';
 import type { Checkpoint } from './kept.ts';
+import { compareModels, judgeModels, measure } from './measures.ts';
 import type { SampleSet } from './samples/sample-set.ts';
 import { fileNameOf, type Settings, toOptions } from './settings.ts';
+
+export { worstCosine, worstSqnr, worstTop1 } from './figures.ts';
 
 export interface Step {
   /** What is being done, in words. */
@@ -87,17 +89,6 @@ export interface Shown {
   picture: Blob | undefined;
 }
 
-/** The smallest figure of all outputs, which is the one to judge by; NaN where no output has any. */
-function worst({ comparison }: Pick<Run, 'comparison'>, figure: 'sqnr' | 'cosine' | 'top1'): number {
-  const known = comparison.outputs.map((o) => o[figure]).filter((value) => !Number.isNaN(value));
-  return known.length ? Math.min(...known) : Number.NaN;
-}
-
-export const worstSqnr = (result: Pick<Run, 'comparison'>): number => worst(result, 'sqnr');
-export const worstCosine = (result: Pick<Run, 'comparison'>): number => worst(result, 'cosine');
-/** Of the shares of the same top answers. */
-export const worstTop1 = (result: Pick<Run, 'comparison'>): number => worst(result, 'top1');
-
 const labels: Record<string, string> = {
   prepare: 'Simplifying the model',
   decide: 'Choosing what to quantize',
@@ -118,9 +109,6 @@ const labels: Record<string, string> = {
   measure: 'Measuring each layer',
   compare: 'Comparing outputs',
 };
-
-/** Samples beyond this add time, and little knowledge. */
-const compareLimit = 16;
 
 /** What a run is about. */
 export interface Task {
@@ -319,28 +307,6 @@ export async function trainAndCompare(
   };
 }
 
-function compareModels(
-  original: Model,
-  quantized: Model,
-  samples: SampleSet,
-  onStep: (step: Step) => void,
-  signal: AbortSignal,
-): Promise<Comparison> {
-  const limit = Math.min(samples.count ?? compareLimit, compareLimit);
-  return compare(original, quantized, samples.feeds(limit), {
-    signal,
-    onProgress: ({ done }) =>
-      onStep({
-        label: 'Comparing outputs',
-        share: done / limit,
-        detail: `${Math.floor(done)} of ${limit}`,
-      }),
-  });
-}
-
-/** Samples whose answers are read: fewer of large models. */
-const [mostAnswers, mostAnswersOfLarge, large] = [64, 16, 2e9];
-
 /** Runs both models, and says what became of the answers. */
 export async function judgeAgain(
   { original, samples, kind }: Task,
@@ -348,33 +314,7 @@ export async function judgeAgain(
   onStep: (step: Step) => void,
   signal: AbortSignal,
 ): Promise<Pick<Run, 'judgement' | 'shown'>> {
-  const judges = judgeThread();
-  const { macs } = await original.inspect({ mode: 'weight-only' });
-  const limit = Math.min(samples.count ?? mostAnswers, macs > large ? mostAnswersOfLarge : mostAnswers);
-  const sessions = [await original.createSession(), await quantized.createSession()] as const;
-  try {
-    await judges.begin((await samples.names?.()) ?? {}, kind);
-    const shown: Shown[] = [];
-    for await (const feeds of samples.feeds(limit)) {
-      const [input] = Object.values(feeds);
-      const dims = input && typeof input === 'object' && 'dims' in input ? [...input.dims] : [];
-      const [float, other] = [
-        exampleOf(await sessions[0].run(feeds, { signal }), dims),
-        exampleOf(await sessions[1].run(feeds, { signal }), dims),
-      ];
-      await judges.add(float, other);
-      const index = shown.length;
-      shown.push({ name: samples.nameOf(index), picture: await samples.picture?.(index) });
-      onStep({
-        label: 'Comparing answers',
-        share: shown.length / limit,
-        detail: `${shown.length} of ${limit}`,
-      });
-    }
-    return { judgement: await judges.end(), shown };
-  } finally {
-    for (const session of sessions) await session.dispose();
-  }
+  return judgeModels(original, quantized, samples, judgeThread(), kind, onStep, signal);
 }
 
 /** Of originals, which do not change. */
@@ -419,47 +359,5 @@ export async function stepTimes(model: Model, samples: SampleSet): Promise<StepI
     return await session.steps();
   } finally {
     await session.dispose();
-  }
-}
-
-const median = (values: number[]): number => {
-  const sorted = [...values].sort((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  return sorted.length % 2 ? (sorted[middle] ?? 0) : ((sorted[middle - 1] ?? 0) + (sorted[middle] ?? 0)) / 2;
-};
-
-/** Medians of runs that take turns, after a warm-up in which the browser compiles the kernels well. */
-async function measure(
-  original: Model,
-  quantized: Model,
-  samples: SampleSet,
-  onStep: (step: Step) => void,
-  signal: AbortSignal,
-): Promise<Latency> {
-  const sessions = [await original.createSession(), await quantized.createSession()] as const;
-  try {
-    let feeds: Feeds | undefined;
-    for await (const sample of samples.feeds(1)) feeds = sample;
-    if (!feeds) return { original: 0, quantized: 0, runs: 0 };
-    const warmUp = 3;
-    const budget = 2500; // milliseconds
-    const most = 40;
-    const spent: [number[], number[]] = [[], []];
-    const start = performance.now();
-    for (let round = 0; round < most + warmUp; ++round) {
-      for (const [i, session] of sessions.entries()) {
-        await session.run(feeds, { signal });
-        if (round >= warmUp) spent[i as 0 | 1].push(session.lastRunMs);
-      }
-      const elapsed = performance.now() - start;
-      onStep({
-        label: 'Timing both models',
-        share: Math.min(1, Math.max(elapsed / budget, round / (most + warmUp))),
-      });
-      if (elapsed > budget && round >= warmUp + 2) break;
-    }
-    return { original: median(spent[0]), quantized: median(spent[1]), runs: spent[0].length };
-  } finally {
-    for (const session of sessions) await session.dispose();
   }
 }

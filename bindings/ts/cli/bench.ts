@@ -1,23 +1,21 @@
 import { Command } from 'commander';
-import { engineInfo, type Feeds, type StepInfo } from '../node.ts';
+import { engineInfo, type Feeds, type Model, type StepInfo } from '../node.ts';
 import {
   addCommonOptions,
-  addSampleOptions,
   begin,
   bytes,
   type CommonOptions,
   interrupted,
   json,
-  loadModel,
   milliseconds,
   parse,
   print,
-  type SampleArguments,
-  samplesFor,
   speedChange,
   table,
-  terminal,
 } from './common.ts';
+import { loadModel } from './paths.ts';
+import { addProgressOption, terminal } from './progress.ts';
+import { addSampleOptions, checkSampleOptions, type SampleArguments, samplesFor } from './samples.ts';
 
 interface Options extends CommonOptions, SampleArguments {
   inputs?: string;
@@ -29,8 +27,9 @@ interface Options extends CommonOptions, SampleArguments {
 export function benchCommand(): Command {
   const command = new Command('bench')
     .description('measure how long a model takes, or a model and its quantized form')
-    .argument('<model>', 'an ONNX file')
+    .argument('<model>', 'an ONNX file; - is standard input')
     .argument('[other]', 'another, run in turns with the first')
+    .optionsGroup('Measuring:')
     .option('--inputs <path>', 'samples; without them synthetic ones, which take as long')
     .option('--runs <n>', 'measured runs of each model', parse.positiveInteger, 20)
     .option(
@@ -49,7 +48,7 @@ Examples:
   $ zeropoint bench model.onnx small.onnx --threads 4 --dims H=640,W=640 --json`,
     );
   addSampleOptions(command);
-  return addCommonOptions(command).action(run);
+  return addProgressOption(addCommonOptions(command)).action(run);
 }
 
 const slowestShown = 20;
@@ -72,11 +71,13 @@ function mediansOfSteps(runs: readonly StepInfo[][]): StepInfo[] {
 
 async function run(first: string, second: string | undefined, options: Options): Promise<void> {
   begin(options);
+  checkSampleOptions(options, options.inputs, '--inputs');
   const paths = second === undefined ? [first] : [first, second];
-  const models = await Promise.all(paths.map(loadModel));
+  const models: Model[] = [];
+  for (const path of paths) models.push(await loadModel(path));
   const [model] = models;
   if (!model) return;
-  const shown = terminal(options.quiet, options.runs + options.warmup);
+  const shown = terminal(options, options.runs + options.warmup);
   const { samples } = await samplesFor(
     model.inputs,
     options.inputs,

@@ -2,21 +2,20 @@ import { Command } from 'commander';
 import { compare } from '../node.ts';
 import {
   addCommonOptions,
-  addSampleOptions,
   begin,
   type CommonOptions,
   decibels,
+  groups,
   interrupted,
   json,
-  loadModel,
   milliseconds,
   print,
-  type SampleArguments,
-  samplesFor,
   speedChange,
   table,
-  terminal,
 } from './common.ts';
+import { loadModel } from './paths.ts';
+import { addProgressOption, terminal } from './progress.ts';
+import { addSampleOptions, checkSampleOptions, type SampleArguments, samplesFor } from './samples.ts';
 
 interface Options extends CommonOptions, SampleArguments {
   inputs?: string;
@@ -26,8 +25,9 @@ interface Options extends CommonOptions, SampleArguments {
 export function compareCommand(): Command {
   const command = new Command('compare')
     .description('say how far two models agree')
-    .argument('<model>', 'an ONNX file: the original')
+    .argument('<model>', 'an ONNX file: the original; - is standard input')
     .argument('<other>', 'an ONNX file: its quantized form')
+    .optionsGroup(groups.files)
     .option('--inputs <path>', 'samples: a folder or file of images, .npy, .npz or .wav')
     .option('--layers', 'also compare the outputs of the layers')
     .addHelpText(
@@ -38,20 +38,21 @@ Examples:
   $ zeropoint compare model.onnx small.onnx --inputs x.npz --layers --json`,
     );
   addSampleOptions(command);
-  return addCommonOptions(command).action(run);
+  return addProgressOption(addCommonOptions(command)).action(run);
 }
 
 async function run(first: string, second: string, options: Options): Promise<void> {
   begin(options);
+  checkSampleOptions(options, options.inputs, '--inputs');
   const model = await loadModel(first);
   const other = await loadModel(second);
-  const quiet = terminal(options.quiet);
+  const quiet = terminal(options);
   const { samples, count, synthetic } = await samplesFor(model.inputs, options.inputs, options, {
     synthetic: 4,
     warn: quiet.warn,
     cost: 'How models agree on noise says little about real data: give --inputs.',
   });
-  const shown = terminal(options.quiet, count);
+  const shown = terminal(options, count);
   try {
     const result = await compare(model, other, samples, {
       layers: options.layers,

@@ -2,6 +2,8 @@ import { Command } from 'commander';
 import type { Schema } from '../engine/module.ts';
 import { type ModelProblem, type ValueInfo, ZeropointError } from '../node.ts';
 import { provenanceKey } from '../provenance.ts';
+import { dimsOf } from '../samples/synthetic.ts';
+import { byItself } from '../schema.ts';
 import {
   addCommonOptions,
   amount,
@@ -9,17 +11,20 @@ import {
   bytes,
   type CommonOptions,
   exitCodes,
+  isStream,
   json,
-  loadModel,
   parse,
   print,
   shape,
   table,
+  WrongCall,
 } from './common.ts';
-import { addSchemeOptions, type SchemeArguments, schemeFrom } from './scheme.ts';
+import { loadModel } from './paths.ts';
+import { addSchemeOptions, refuseIgnored, type SchemeArguments, schemeFrom } from './scheme.ts';
 
 interface Options extends CommonOptions {
   dims?: Record<string, number>;
+  shape?: Record<string, number[]>;
   layers?: boolean;
 }
 
@@ -27,8 +32,10 @@ interface Options extends CommonOptions {
 export function inspectCommand(schema: Schema | undefined): Command {
   const command = new Command('inspect')
     .description('say what a model is, and what quantization would do to it')
-    .argument('<model>', 'an ONNX file')
+    .argument('<model>', 'an ONNX file; - is standard input')
+    .optionsGroup('What is said:')
     .option('--dims <names>', 'sizes of named dimensions, as in H=640,W=640, to count operations', parse.dims)
+    .option('--shape <input:sizes>', 'the same by an input, as in x:1,3,48,192', parse.shapes)
     .option('--layers', 'list every layer')
     .addHelpText(
       'after',
@@ -42,8 +49,23 @@ Exit code ${exitCodes.cannotRun}: the model cannot run here; the first line says
     );
   if (schema) addSchemeOptions(command, schema);
   return addCommonOptions(command).action((path: string, options: Options & SchemeArguments) =>
-    inspect(schema as Schema, path, options),
+    inspect(schema as Schema, path, options, command),
   );
+}
+
+/** Sizes of named dimensions, out of --dims and --shape. The engine finds a dimension by its name alone. */
+export function namedDims(
+  inputs: readonly ValueInfo[],
+  { dims, shape: shapes }: Pick<Options, 'dims' | 'shape'>,
+): Record<string, number> | undefined {
+  for (const name of Object.keys(shapes ?? {})) {
+    const nameless = inputs.find((input) => input.name === name && (input.dims?.includes('?') ?? true));
+    if (nameless)
+      throw new WrongCall(
+        `--shape ${name}: the file has no names for the open dimensions of ${name} (${shape(nameless)}), and they cannot be set without: run, compare, bench and quantize take their samples in that shape`,
+      );
+  }
+  return dims || shapes ? dimsOf(inputs, dims, shapes) : undefined;
 }
 
 function printProblem({ message, hint }: ModelProblem): void {
@@ -58,8 +80,14 @@ function unknownMacs(inputs: readonly ValueInfo[]): string {
   return `unknown: give --dims ${[...new Set(names)].map((name) => `${name}=N`).join(',')}`;
 }
 
-async function inspect(schema: Schema, path: string, options: Options & SchemeArguments): Promise<void> {
+async function inspect(
+  schema: Schema,
+  path: string,
+  options: Options & SchemeArguments,
+  command: Command,
+): Promise<void> {
   begin(options);
+  refuseIgnored(schema, command, (options.mode as string | undefined) ?? byItself(schema, 'mode'));
   const model = await loadModel(path).catch((error: unknown) => {
     // Not even read: an operator set that is too new, say.
     if (!(error instanceof ZeropointError && error.code.startsWith('unsupported-'))) throw error;
@@ -72,7 +100,10 @@ async function inspect(schema: Schema, path: string, options: Options & SchemeAr
     else printProblem(model);
     return;
   }
-  const report = await model.inspect({ ...schemeFrom(schema, options), dims: options.dims });
+  const report = await model.inspect({
+    ...schemeFrom(schema, options),
+    dims: namedDims(model.inputs, options),
+  });
   const { plan, problem } = report;
   if (problem) process.exitCode = exitCodes.cannotRun;
   if (options.json) {
@@ -83,7 +114,7 @@ async function inspect(schema: Schema, path: string, options: Options & SchemeAr
   const opsets = report.opsets.map(({ domain, version }) => `${domain} ${version}`).join(', ');
   print(
     table([
-      ['file', `${path}, ${bytes(report.size)}`],
+      ['file', `${isStream(path) ? 'standard input' : path}, ${bytes(report.size)}`],
       ['made by', [report.producer, report.producerVersion].filter(Boolean).join(' ') || '-'],
       ['opsets', `${opsets} (ai.onnx ${report.lowestOpset} can say it)`],
       ...model.inputs.map((value) => ['input', `${value.name}: ${shape(value)}`]),

@@ -2,7 +2,8 @@
 import { readFile } from 'node:fs/promises';
 import { basename, relative } from 'node:path';
 import { labelsInFile, type ValueInfo } from '../node.ts';
-import { filesAt, isImageName, WrongCall } from './common.ts';
+import { WrongCall } from './common.ts';
+import { filesAt, isImageName } from './samples.ts';
 
 /** Names of the images at a path, each of which is one sample. */
 async function* imagesAt(path: string, inputs: readonly ValueInfo[]): AsyncGenerator<string> {

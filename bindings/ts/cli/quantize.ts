@@ -2,36 +2,47 @@ import { readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Command, type Command as CommandType } from 'commander';
 import type { Schema } from '../engine/module.ts';
-import type { QuantizeReport } from '../node.ts';
+import type { FileOptions, Model, QuantizeReport, Recipe, SchemeOptions } from '../node.ts';
+import { recipeText } from '../recipe.ts';
+import { dimsOf } from '../samples/synthetic.ts';
+import { byItself } from '../schema.ts';
 import {
   addCommonOptions,
-  addSampleOptions,
   begin,
   bytes,
   type CommonOptions,
-  checkOutput,
   decibels,
-  inputsOf,
+  exitCodes,
+  groups,
   interrupted,
-  json,
-  loadModel,
+  isStream,
   print,
-  type SampleArguments,
-  samplesFor,
   sizeChange,
   table,
-  terminal,
   WrongCall,
-  writeModelFiles,
-  writeOutput,
 } from './common.ts';
+import { doJobs, type Job, jobsOf } from './jobs.ts';
 import { labelsFor } from './labels.ts';
+import { checkOutput, digestOf, inputsOf, loadModel, writeModelFiles, writeOutput } from './paths.ts';
+import { addProgressOption, terminal } from './progress.ts';
+import { mergedWith, readConfig, recipeFor, sampleArguments } from './recipe.ts';
+import {
+  addSampleOptions,
+  checkSampleOptions,
+  filesAt,
+  flagNamed,
+  isImageName,
+  type SampleArguments,
+  samplesFor,
+} from './samples.ts';
 import {
   addFileOptions,
   addSchemeOptions,
   fileOptionsFrom,
+  refuseIgnored,
   type SchemeArguments,
   schemeFrom,
+  trainingModes,
 } from './scheme.ts';
 
 interface Options extends CommonOptions, SampleArguments {
@@ -39,28 +50,44 @@ interface Options extends CommonOptions, SampleArguments {
   checkpoint?: string;
   calibration?: string;
   labels?: string;
+  config?: string;
+  saveRecipe?: string;
+  report?: string;
   force?: boolean;
-  mode?: string;
-  observer?: string;
-  repair?: string[];
 }
 
 /** `schema`: not there where another command is wanted. */
 export function quantizeCommand(schema: Schema | undefined): CommandType {
   const command = new Command('quantize')
-    .description('make a smaller, faster model')
-    .argument('<model>', 'an ONNX file')
-    .requiredOption('-o, --output <file>', 'where the quantized model goes')
+    .description('make smaller, faster models')
+    .argument(
+      '<models...>',
+      'ONNX files, folders with such files, or patterns as in "models/*.onnx"; - is standard input',
+    )
+    .optionsGroup(groups.files)
+    .requiredOption(
+      '-o, --output <path>',
+      'where the quantized model goes: a file, a folder (with a / at its end, or one that is there), or - for standard output',
+    )
     .option('--calibration <path>', 'samples: a folder or file of images, .npy, .npz or .wav')
     .option(
       '--labels <file>',
       'the right classes, for --target drop and to train with: a line NAME,CLASS for each image, or CLASS for each sample; or .npy',
     )
     .option(
+      '--config <file>',
+      'a recipe, of --save-recipe or of the page: all that is not said here is as in it; - is standard input',
+    )
+    .option('--save-recipe <path>', 'write a recipe that makes the same file of the same model and samples')
+    .option(
+      '--report <path>',
+      'write the report of the page, in one HTML file: your samples with the answers of both models, figures, layers',
+    )
+    .option(
       '--checkpoint <file>',
       'qat: the state of training goes there after each epoch; if the file exists, training goes on from it',
     )
-    .option('--force', 'overwrite the output if it exists')
+    .option('--force', 'overwrite outputs that exist')
     .addHelpText(
       'after',
       `
@@ -76,49 +103,168 @@ Examples:
   $ zeropoint quantize model.onnx -o small.onnx --mode static --format qoperator --calibration x.npz
   $ zeropoint quantize model.onnx -o small.onnx --mode weight-only --weights int2 --block-size 16 --calibration x.npz
   $ zeropoint quantize model.onnx -o small.onnx --calibration samples/ --preset imagenet --mode qat --weights int4 --epochs 5
-  $ zeropoint quantize model.onnx -o small.onnx --calibration x.npz --exclude Softmax,conv_1 --json report.json`,
+  $ zeropoint quantize model.onnx -o small.onnx --calibration x.npz --exclude Softmax,conv_1 --json report.json
+Many models, and the standard streams:
+  $ zeropoint quantize models/ "more/*.onnx" -o small/ --mode dynamic
+  $ curl -s https://example.org/model.onnx | zeropoint quantize - -o - --mode dynamic > small.onnx
+Again, and what became of the answers:
+  $ zeropoint quantize model.onnx -o small.onnx --calibration samples/ --preset imagenet --save-recipe recipe.json
+  $ zeropoint quantize model.onnx -o again.onnx --calibration samples/ --config recipe.json
+  $ zeropoint quantize model.onnx -o small.onnx --calibration samples/ --preset imagenet --report report.html
+
+Exit codes: ${exitCodes.done} all models were quantized, ${exitCodes.failed} one of them was not, ${exitCodes.wrongCall} the call was wrong.`,
     );
   addSampleOptions(command);
   if (schema) addFileOptions(addSchemeOptions(command, schema), schema);
-  return addCommonOptions(command, { jsonFile: true }).action(
-    (path: string, options: Options & SchemeArguments) => quantize(schema as Schema, path, options),
+  return addProgressOption(addCommonOptions(command, { jsonFile: true })).action(
+    (words: string[], options: Options & SchemeArguments) =>
+      quantize(schema as Schema, words, options, command),
   );
 }
 
-async function quantize(schema: Schema, path: string, options: Options & SchemeArguments): Promise<void> {
-  begin(options);
-  await checkOutput(options.output, [path], options.force);
-  if (typeof options.json === 'string')
-    await checkOutput(options.json, [path, options.output], options.force);
-  const model = await loadModel(path);
-  await checkOutput(options.output, inputsOf(path, model), options.force);
-  if (options.labels !== undefined && options.calibration === undefined)
+/** All of a call that is the same for each model. */
+interface Task {
+  schema: Schema;
+  options: Options;
+  samples: SampleArguments;
+  recipe: Recipe | undefined;
+  scheme: SchemeOptions;
+  file: FileOptions;
+  mode: string;
+}
+
+async function taskOf(
+  schema: Schema,
+  options: Options & SchemeArguments,
+  command: CommandType,
+): Promise<Task> {
+  const { calibration } = options;
+  checkSampleOptions(options, calibration, '--calibration');
+  if (options.labels !== undefined && calibration === undefined)
     throw new WrongCall('--labels are those of --calibration');
-  const scheme = schemeFrom(schema, options);
+  const recipe = options.config === undefined ? undefined : await readConfig(options.config, schema);
+  const { training, ...scheme } = schemeFrom(schema, options);
+  const file = fileOptionsFrom(schema, options);
+  const isOfFile = ([name]: [string, unknown]) => name in file;
+  const told = Object.entries(recipe?.options ?? {});
+  const chosen: SchemeOptions = mergedWith(
+    Object.fromEntries(told.filter((entry) => !isOfFile(entry))),
+    scheme,
+  );
   // With samples, and no word on how, it is worth finding out what suits the model.
   const undecided =
-    options.mode === undefined && options.observer === undefined && options.repair === undefined;
-  if (undecided && options.calibration !== undefined) scheme.mode = 'auto';
-  const quiet = terminal(options.quiet);
+    chosen.mode === undefined && chosen.observer === undefined && chosen.repairs === undefined;
+  if (undecided && calibration !== undefined) chosen.mode = 'auto';
+  const mode = chosen.mode ?? byItself(schema, 'mode');
+  refuseIgnored(schema, command, mode);
+  const trains = trainingModes(schema).includes(mode);
+  // --seed is of made-up samples too: where nothing is trained, the file is told nothing of training.
+  if (trains) chosen.training = mergedWith(chosen.training, training ?? {});
+  const isSearch =
+    mode === 'auto' || typeof chosen.target === 'object' || chosen.sensitivity === true || trains;
+  if (options.labels !== undefined && !isSearch)
+    throw new WrongCall(
+      `--labels do nothing in mode ${mode} without a search: they are for --mode auto, --target, --sensitivity and training`,
+    );
+  if (options.checkpoint !== undefined && !trains)
+    throw new WrongCall(
+      `--checkpoint does nothing in mode ${mode}: it is for ${trainingModes(schema).join(', ')}`,
+    );
+  if (options.seed !== undefined && calibration !== undefined && !trains)
+    throw new WrongCall(
+      `--seed is for made-up samples and training: in mode ${mode} with samples it does nothing`,
+    );
+  return {
+    schema,
+    options,
+    samples: sampleArguments(options, recipe),
+    recipe,
+    scheme: chosen,
+    file: mergedWith(Object.fromEntries(told.filter(isOfFile)), file),
+    mode,
+  };
+}
+
+async function quantize(
+  schema: Schema,
+  words: readonly string[],
+  options: Options & SchemeArguments,
+  command: CommandType,
+): Promise<void> {
+  begin(options);
+  const task = await taskOf(schema, options, command);
+  const jobs = await jobsOf(words, options, {
+    recipe: { flag: '--save-recipe', path: options.saveRecipe, ending: '.recipe.json' },
+    report: { flag: '--report', path: options.report, ending: '.report.html' },
+  });
+  if (options.checkpoint !== undefined && jobs.length > 1)
+    throw new WrongCall(`--checkpoint is the state of one model, and there are ${jobs.length}`);
+  await doJobs(jobs, options, 'quantized', (job) => quantizeOne(task, job));
+}
+
+/** The samples to compare on: those of calibration, or made-up ones. */
+async function reportSamples(model: Model, calibration: string | undefined, samples: SampleArguments) {
+  const given = await samplesFor(model.inputs, calibration, samples, {
+    synthetic: 8,
+    warn: () => {}, // the report says it
+    cost: '',
+  });
+  const names: string[] = [];
+  if (calibration !== undefined)
+    for await (const { name } of filesAt(calibration, model.inputs)) names.push(name);
+  return {
+    ...given,
+    names: names.length > 0 && names.every(isImageName) ? names.map((n) => basename(n)) : undefined,
+  };
+}
+
+async function quantizeOne(task: Task, job: Job<'recipe' | 'report'>): Promise<Record<string, unknown>> {
+  const { schema, options, recipe, scheme: chosen, file, samples: sampleArgs, mode } = task;
+  const { calibration, labels, checkpoint } = options;
+  const { path } = job.source;
+  const model = await loadModel(path);
+  const inputs = inputsOf(path, model);
+  await checkOutput(job.output, inputs, options.force, true);
+  // A mistake is said before the work.
+  if (calibration === undefined) dimsOf(model.inputs, sampleArgs.dims, sampleArgs.shape);
+  const digest =
+    recipe || job.also.recipe !== undefined || job.also.report !== undefined
+      ? await digestOf(path)
+      : undefined;
+  const early = terminal(options, 0, job.of);
+  if (recipe?.model.sha256 !== undefined && digest !== recipe.model.sha256 && job.of === undefined)
+    early.warn(`the recipe was made with another file (${recipe.model.name}): the result is not the same`);
   const given =
-    options.calibration !== undefined || (await model.needsSamples(scheme))
-      ? await samplesFor(model.inputs, options.calibration, options, {
+    calibration !== undefined || (await model.needsSamples(chosen))
+      ? await samplesFor(model.inputs, calibration, sampleArgs, {
           synthetic: 8,
-          warn: quiet.warn,
+          warn: early.warn,
           cost: 'Ranges of activations found from noise are rarely those of real data: expect less accuracy, and give --calibration before you use the model.',
         })
       : undefined;
-  const shown = terminal(options.quiet, given?.count);
+  if (!given && job.also.report === undefined) {
+    const ignored = (['samples', 'dims', 'shape', 'seed'] as const).find(
+      (name) => options[name] !== undefined,
+    );
+    if (ignored)
+      throw new WrongCall(`${flagNamed(ignored)} does nothing in mode ${mode}, which reads no samples`);
+  }
+  const scheme = {
+    ...chosen,
+    // Noise has means and outliers of its own, which are nothing to repair.
+    ...(given?.synthetic && !recipe && chosen.repairs === undefined ? { repairs: [] } : {}),
+  };
+  const shown = terminal(options, given?.count, job.of);
   // Ctrl-C ends training with the best so far, and all other work without a result.
   const [cancel, stop] = [new AbortController(), new AbortController()];
   let trains = false;
-  interrupted.addEventListener('abort', () => (trains ? stop : cancel).abort());
-  const { checkpoint } = options;
+  const end = () => (trains ? stop : cancel).abort();
+  if (interrupted.aborted) end();
+  interrupted.addEventListener('abort', end);
   try {
     const { model: small, report } = await model.quantize({
       ...scheme,
-      // Noise has means and outliers of its own, which are nothing to repair.
-      ...(given?.synthetic && scheme.repairs === undefined ? { repairs: [] } : {}),
+      ...file,
       training: {
         ...scheme.training,
         stop: stop.signal,
@@ -127,34 +273,64 @@ async function quantize(schema: Schema, path: string, options: Options & SchemeA
             if (error.code === 'ENOENT') return undefined;
             throw error;
           }),
-          onCheckpoint: (bytes) => writeOutput(checkpoint, bytes),
+          onCheckpoint: (state) => writeOutput(checkpoint, state),
         }),
       },
       calibration: given?.samples,
-      labels:
-        options.labels === undefined
-          ? undefined
-          : await labelsFor(options.labels, options.calibration as string, model.inputs),
-      ...fileOptionsFrom(schema, options),
+      labels: labels === undefined ? undefined : await labelsFor(labels, calibration as string, model.inputs),
       onProgress: (progress) => {
         trains = progress.phase === 'train' && (progress.training?.step ?? 0) > 0;
         shown.progress(progress);
       },
       signal: cancel.signal,
     });
-    shown.end();
-    // That nothing was done comes first.
-    const first = report.warnings.filter((warning) => warning.startsWith('nothing '));
-    for (const warning of new Set([...first, ...report.warnings])) shown.warn(warning);
-    const files = await small.toFiles({ name: basename(options.output) });
-    await writeModelFiles(options.output, files, inputsOf(path, model), options.force);
-    const named = { ...report, files: files.map(({ name, size }) => ({ name, size })) };
-    const result = { output: options.output, synthetic: given?.synthetic ?? false, ...named };
-    if (typeof options.json === 'string') await writeOutput(options.json, json(result));
-    if (options.json === true) process.stdout.write(json(result));
-    else printReport(options.output, named);
+    try {
+      shown.end();
+      // That nothing was done comes first.
+      const first = report.warnings.filter((warning) => warning.startsWith('nothing '));
+      for (const warning of new Set([...first, ...report.warnings])) shown.warn(warning);
+      const files = await small.toFiles({
+        name: isStream(job.output) ? 'model.onnx' : basename(job.output),
+      });
+      await writeModelFiles(job.output, files, inputs, options.force);
+      const named = { ...report, files: files.map(({ name, size }) => ({ name, size })) };
+      const made = recipeFor({
+        path,
+        digest,
+        report,
+        calibration,
+        samples: sampleArgs,
+        given,
+        options: { ...scheme, ...file },
+      });
+      if (job.also.recipe !== undefined) await writeOutput(job.also.recipe, recipeText(made));
+      if (job.also.report !== undefined) {
+        const { writeReport } = await import('zeropoint-report');
+        const own = await reportSamples(model, calibration, sampleArgs);
+        const text = await writeReport({
+          ...own,
+          original: model,
+          quantized: small,
+          report,
+          image: made.samples.image ?? {},
+          how: schema.modes.find(({ name }) => name === report.mode)?.title ?? report.mode,
+          words: ['npx', 'zeropoint', ...process.argv.slice(2)],
+          recipe: made,
+          signal: interrupted,
+          onProgress: shown.progress,
+        });
+        shown.end();
+        await writeOutput(job.also.report, text);
+      }
+      if (options.json !== true) printReport(job.output, named);
+      return { output: job.output, synthetic: given?.synthetic ?? false, ...named };
+    } finally {
+      await small.dispose();
+    }
   } finally {
+    interrupted.removeEventListener('abort', end);
     shown.end();
+    await model.dispose();
   }
 }
 
@@ -166,7 +342,7 @@ function printReport(output: string, report: QuantizeReport): void {
   if (layersQuantized === 0) print(`nothing was quantized: ${layers}`);
   print(
     table([
-      ['written', `${output}, opset ${report.opset}`],
+      ['written', `${isStream(output) ? 'to standard output' : output}, opset ${report.opset}`],
       ...report.files
         .slice(1)
         .map(({ name, size }) => ['weights', `${join(dirname(output), name)}, ${bytes(size)}`]),

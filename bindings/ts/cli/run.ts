@@ -1,32 +1,44 @@
-import { readFile } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { Command, InvalidArgumentError } from 'commander';
 import {
   type Feeds,
+  type Model,
   readNpy,
   readNpz,
   samplesInFile,
   type Tensor,
+  type ValueInfo,
+  writeNpy,
   writeNpz,
   ZeropointError,
 } from '../node.ts';
+import { converted } from '../samples/fit.ts';
+import { isNpy } from '../samples/npy.ts';
+import { isZip } from '../samples/npz.ts';
 import {
   addCommonOptions,
-  addSampleOptions,
   begin,
   type CommonOptions,
-  checkOutput,
+  groups,
   interrupted,
+  isStream,
   json,
-  loadModel,
+  keepStandardOutput,
   milliseconds,
   print,
-  type SampleArguments,
-  samplesFor,
   table,
-  terminal,
   WrongCall,
-  writeOutput,
 } from './common.ts';
+import { checkOutput, inputsOf, loadModel, readBytes, writeOutput } from './paths.ts';
+import { terminal } from './progress.ts';
+import {
+  addSampleOptions,
+  checkSampleOptions,
+  filesAt,
+  type SampleArguments,
+  sampleOptionsOf,
+  samplesFor,
+} from './samples.ts';
 
 interface Options extends CommonOptions, SampleArguments {
   input?: Record<string, string>;
@@ -34,21 +46,31 @@ interface Options extends CommonOptions, SampleArguments {
   force?: boolean;
 }
 
+/** Of `--input FILE`, which is for all inputs. */
+const all = '';
+
 const pair = (text: string, before: Record<string, string> | undefined): Record<string, string> => {
   const at = text.indexOf('=');
-  if (at < 1) {
-    if (/\.npz$/i.test(text)) return { ...before, '': text };
-    throw new InvalidArgumentError('NAME=FILE is needed, as in x=x.npy, or a .npz file.');
-  }
-  return { ...before, [text.slice(0, at)]: text.slice(at + 1) };
+  const [name, file] = at < 1 ? [all, text] : [text.slice(0, at), text.slice(at + 1)];
+  if (file === '')
+    throw new InvalidArgumentError('NAME=FILE is needed, as in x=x.npy, or a file for all inputs.');
+  return { ...before, [name]: file };
 };
 
 export function runCommand(): Command {
   const command = new Command('run')
     .description('run a model once')
-    .argument('<model>', 'an ONNX file')
-    .option('--input <name=file>', 'a file for an input (.npy, .wav or an image), or one .npz for all', pair)
-    .option('-o, --output <file>', 'write the outputs as .npz')
+    .argument('<model>', 'an ONNX file; - is standard input')
+    .optionsGroup(groups.files)
+    .option(
+      '--input <[name=]file>',
+      'a file for an input (.npy, .wav or an image); without a name: a sample, as --calibration takes it; - is standard input',
+      pair,
+    )
+    .option(
+      '-o, --output <file>',
+      'write the outputs: .npz; .npy where there is one output; - is .npz to standard output',
+    )
     .option('--force', 'overwrite the output if it exists')
     .addHelpText(
       'after',
@@ -56,28 +78,125 @@ export function runCommand(): Command {
 Examples:
   $ zeropoint run model.onnx --input x=x.npy -o out.npz
   $ zeropoint run model.onnx --input image=photo.jpg --preset imagenet
+  $ zeropoint run model.onnx --input photo.jpg --preset imagenet -o out.npy
   $ zeropoint run model.onnx --input tokens.npz --json`,
     );
   addSampleOptions(command);
   return addCommonOptions(command).action(run);
 }
 
-async function read(path: string): Promise<Uint8Array> {
-  try {
-    return await readFile(path);
-  } catch (error) {
-    throw new ZeropointError('io', `${path} could not be read: ${(error as Error).message}`, { file: path });
+/** How the outputs are written, by the ending of the file's name. */
+function writerFor(
+  output: string,
+  { outputs }: Model,
+): (found: Record<string, Tensor>) => Promise<Uint8Array> {
+  if (isStream(output) || /\.npz$/i.test(output)) return writeNpz;
+  if (!/\.npy$/i.test(output))
+    throw new WrongCall(`${output}: outputs are written as .npz, or as .npy where there is one`);
+  if (outputs.length !== 1)
+    throw new WrongCall(
+      `${output}: a .npy file holds one array, and the model has ${outputs.length} outputs (${outputs.map(({ name }) => name).join(', ')}): write .npz`,
+    );
+  return async (found) => writeNpy(Object.values(found)[0] as Tensor);
+}
+
+const named = (values: readonly ValueInfo[]) => values.map(({ name }) => name).join(', ');
+
+/** An array as the input takes it: its shape is what it is, its numbers may need another type. */
+function typed(tensor: Tensor, input: ValueInfo, file: string): Tensor {
+  const fitting = converted(tensor, input.type);
+  if (fitting) return fitting;
+  throw new ZeropointError(
+    'invalid-sample',
+    `${file}: input '${input.name}' takes ${input.type}, and the file has ${tensor.type}, whose values do not all fit`,
+    { file, tensor: input.name },
+  );
+}
+
+/** One sample out of a file. */
+async function sampleIn(
+  bytes: Uint8Array,
+  file: string,
+  inputs: readonly ValueInfo[],
+  options: Options,
+): Promise<Feeds> {
+  const samples = await samplesInFile(bytes, file, inputs, sampleOptionsOf(options));
+  const [sample, ...more] = samples;
+  if (sample && more.length === 0) return sample;
+  throw new WrongCall(`${file} holds ${samples.length} samples, and a model is run once: give one of them`);
+}
+
+async function feedsOf(model: Model, options: Options): Promise<Feeds> {
+  const feeds: Record<string, Tensor> = {};
+  const known = [...model.inputs, ...model.optionalInputs];
+  for (const [name, path] of Object.entries(options.input ?? {})) {
+    const input = known.find((value) => value.name === name);
+    if (name !== all && !input)
+      throw new WrongCall(
+        `the model has no input '${name}'; there ${model.inputs.length === 1 ? 'is' : 'are'} ${named(model.inputs)}`,
+      );
+    const isDirectory = !isStream(path) && (await stat(path).catch(() => undefined))?.isDirectory();
+    if (isDirectory) {
+      const files = [];
+      for await (const file of filesAt(path, model.inputs)) files.push(file);
+      const [file, ...more] = files;
+      if (!file || more.length > 0)
+        throw new WrongCall(
+          `${path} holds ${files.length} samples, and a model is run once: name one of them`,
+        );
+      Object.assign(
+        feeds,
+        await sampleIn(new Uint8Array(await file.arrayBuffer()), file.name, model.inputs, options),
+      );
+      continue;
+    }
+    const bytes = await readBytes(path, 'a sample');
+    const file = isStream(path) ? 'standard input' : path;
+    // Arrays are fed in the shape that they have; other files become what the input takes.
+    if (isZip(bytes) && name === all) {
+      for (const [key, tensor] of Object.entries(await readNpz(bytes, file))) {
+        const of = known.find((value) => value.name === key);
+        feeds[key] = of ? typed(tensor, of, file) : tensor;
+      }
+    } else if (isNpy(bytes)) {
+      const [only, ...others] = model.inputs;
+      const of = input ?? only;
+      if (!of || (!input && others.length > 0))
+        throw new WrongCall(
+          `${file} holds one array, and the model has ${model.inputs.length} inputs (${named(model.inputs)}): give --input NAME=${path}`,
+        );
+      feeds[of.name] = typed(readNpy(bytes, file), of, file);
+    } else {
+      Object.assign(feeds, await sampleIn(bytes, file, input ? [input] : model.inputs, options));
+    }
   }
+  return feeds;
 }
 
 async function run(path: string, options: Options): Promise<void> {
   begin(options);
-  const files = options.input ?? {};
-  if (options.output) await checkOutput(options.output, [path, ...Object.values(files)], options.force);
+  const { output, input } = options;
+  const files = Object.values(input ?? {});
+  checkSampleOptions(options, files[0], '--input');
+  if (options.samples !== undefined) throw new WrongCall('--samples does nothing: a model is run once');
+  if (options.seed !== undefined && input)
+    throw new WrongCall('--seed is for made-up samples, and --input was given');
+  if (output !== undefined) {
+    if (isStream(output) && options.json)
+      throw new WrongCall('standard output takes the outputs or --json, not both');
+    await checkOutput(output, [path, ...files], options.force);
+  }
   const model = await loadModel(path);
-  const shown = terminal(options.quiet);
-  let feeds: Feeds | undefined;
-  if (Object.keys(files).length === 0) {
+  const write = output === undefined ? undefined : writerFor(output, model);
+  if (output !== undefined) {
+    await checkOutput(output, inputsOf(path, model), options.force);
+    if (isStream(output)) keepStandardOutput();
+  }
+  const shown = terminal(options);
+  let feeds: Feeds = {};
+  if (input) {
+    feeds = await feedsOf(model, options);
+  } else {
     const { samples } = await samplesFor(
       model.inputs,
       undefined,
@@ -89,45 +208,12 @@ async function run(path: string, options: Options): Promise<void> {
       },
     );
     for await (const sample of samples()) feeds = sample;
-  } else {
-    const found: Record<string, Tensor> = {};
-    for (const [name, file] of Object.entries(files)) {
-      const bytes = await read(file);
-      if (name === '') {
-        Object.assign(found, await readNpz(bytes, file));
-        continue;
-      }
-      const input = [...model.inputs, ...model.optionalInputs].find((value) => value.name === name);
-      if (!input) {
-        const names = model.inputs.map((value) => value.name).join(', ');
-        throw new WrongCall(
-          `the model has no input '${name}'; there ${model.inputs.length === 1 ? 'is' : 'are'} ${names}`,
-        );
-      }
-      // An array is fed as it is; other files become what the input takes.
-      const isArray = bytes[0] === 0x93;
-      const { preset, size, mean, std, layout, channels, resize, audioScale } = options;
-      const [sample] = isArray
-        ? [{ [name]: readNpy(bytes, file) }]
-        : await samplesInFile(bytes, file, [input], {
-            preset,
-            size,
-            mean,
-            std,
-            layout,
-            channels,
-            resize,
-            audioScale,
-          });
-      Object.assign(found, sample);
-    }
-    feeds = found;
   }
   const session = await model.createSession({ threads: options.threads });
-  const outputs = await session.run(feeds as Feeds, { signal: interrupted });
+  const outputs = await session.run(feeds, { signal: interrupted });
   for (const warning of await session.warnings()) shown.warn(warning);
   const time = session.lastRunMs;
-  if (options.output) await writeOutput(options.output, await writeNpz(outputs));
+  if (output !== undefined && write) await writeOutput(output, await write(outputs));
   if (options.json) {
     process.stdout.write(
       json({ milliseconds: time, outputs: Object.fromEntries(Object.entries(outputs).map(summary)) }),
@@ -145,7 +231,9 @@ async function run(path: string, options: Options): Promise<void> {
         ]),
     ),
   );
-  print(`${milliseconds(time)}${options.output ? `, written to ${options.output}` : ''}`);
+  print(
+    `${milliseconds(time)}${output === undefined ? '' : `, written to ${isStream(output) ? 'standard output' : output}`}`,
+  );
 }
 
 const rounded = (value: number | null) => (value === null ? '-' : Number(value.toPrecision(5)).toString());

@@ -4,11 +4,19 @@ import type { OptionRow, Schema } from '../engine/module.ts';
 import { flagOf } from '../findings.ts';
 import type { FileOptions, SchemeOptions } from '../node.ts';
 import { defaultOf, exampleOf, formOf, fromText } from '../schema.ts';
+import { WrongCall } from './common.ts';
 
 /** What commander found, by the names of flags. */
 export type SchemeArguments = Record<string, unknown>;
 
 const groups: readonly OptionRow['group'][] = ['scheme', 'training'];
+
+/** Headings in the help. */
+const headings: Readonly<Partial<Record<OptionRow['group'], string>>> = {
+  scheme: 'What is quantized, and how:',
+  training: 'Training:',
+  file: 'The file:',
+};
 
 /** A row may be of the options of the command (`groups`), or of a file. */
 const rowsOf = (schema: Schema, of: readonly OptionRow['group'][]): OptionRow[] =>
@@ -19,8 +27,18 @@ const remarks: Readonly<Record<string, string>> = {
   mode: 'auto for quantize with --calibration and without --observer and --repair, else static',
 };
 
-/** The modes that an option does something in, where those are not all, or those that it does nothing in. */
-function modesIn({ modes: all }: Schema, { modes = all.map(({ name }) => name) }: OptionRow): string {
+/** The modes that train. */
+export const trainingModes = (schema: Schema): readonly string[] =>
+  schema.options.find(({ kind, name }) => kind === 'options' && name === 'training')?.modes ?? [];
+
+/** The modes that an option does something in. */
+const modesOf = (schema: Schema, { modes, group }: OptionRow): readonly string[] =>
+  modes ?? (group === 'training' ? trainingModes(schema) : schema.modes.map(({ name }) => name));
+
+/** The same in words, where those are not all, or those that it does nothing in. */
+function modesIn(schema: Schema, option: OptionRow): string {
+  const { modes: all } = schema;
+  const modes = modesOf(schema, option);
   const others = all.map(({ name }) => name).filter((name) => !modes.includes(name));
   if (others.length === 0) return '';
   return others.length < modes.length ? `not ${others.join(', ')}: ` : `${modes.join(', ')}: `;
@@ -31,7 +49,9 @@ export function helpOf(schema: Schema, option: OptionRow): string {
   const { name, kind, choices, open, min, max, sentence, flagSets } = option;
   const text = sentence.replace(/\.$/, '').replaceAll('`', '');
   const facts: string[] = [];
-  if (open && choices) facts.push(`${choices.join(', ')}${kind === 'names' ? ', or none' : ''}`);
+  // Commander lists those of one value.
+  if (open && choices && kind !== 'choice')
+    facts.push(`${choices.join(', ')}${kind === 'names' ? ', or none' : ''}`);
   const example = exampleOf(option);
   if (example) facts.push(`as in ${example}`);
   if (min !== undefined && max !== undefined) facts.push(`${min} to ${max}`);
@@ -70,7 +90,7 @@ export function flagsOf(schema: Schema, option: OptionRow): Option[] {
     return flags;
   }
   const made = new Option(`${flag} <${formOf(option)}>`, help);
-  if (option.choices && !option.open) made.choices([...option.choices]);
+  if (option.choices && (!option.open || option.kind === 'choice')) made.choices([...option.choices]);
   const parsed = (text: string, before: unknown): unknown => {
     if (option.choices && !option.open && !option.choices.includes(text))
       throw new InvalidArgumentError(
@@ -89,9 +109,26 @@ export function flagsOf(schema: Schema, option: OptionRow): Option[] {
 function addOptions(command: Command, schema: Schema, of: readonly OptionRow['group'][]): Command {
   const taken = new Set(command.options.map(({ long }) => long));
   // What a command has of its own means the same: --seed.
-  for (const option of rowsOf(schema, of))
-    for (const flag of flagsOf(schema, option)) if (!taken.has(flag.long)) command.addOption(flag);
+  for (const option of rowsOf(schema, of)) {
+    for (const flag of flagsOf(schema, option)) {
+      if (!taken.has(flag.long)) command.addOption(flag.helpGroup(headings[option.group] ?? ''));
+    }
+  }
   return command;
+}
+
+/** Throws for a flag that does nothing in this mode. */
+export function refuseIgnored(schema: Schema, command: Command, mode: string): void {
+  for (const option of rowsOf(schema, [...groups, 'file'])) {
+    const modes = modesOf(schema, option);
+    if (modes.includes(mode)) continue;
+    const flag = flagOf(option);
+    const isOwn = command.options.some(
+      ({ long, helpGroupHeading }) => long === flag && helpGroupHeading === headings[option.group],
+    );
+    if (isOwn && command.getOptionValueSource(camelCase(flag)) === 'cli')
+      throw new WrongCall(`${flag} does nothing in mode ${mode}: it is for ${modes.join(', ')}`);
+  }
 }
 
 export const addSchemeOptions = (command: Command, schema: Schema): Command =>

@@ -16,6 +16,8 @@ export interface SyntheticOptions {
   integers?: number | undefined;
   /** Sizes of named dimensions: { H: 640, W: 640 }. */
   dims?: Readonly<Record<string, number>> | undefined;
+  /** All sizes of an input, by its name: { x: [1, 3, 48, 192] }. Dimensions without a name are set by these alone. */
+  shapes?: Readonly<Record<string, readonly number[]>> | undefined;
 }
 
 export const syntheticChecks: Record<string, check.Check> = {
@@ -24,6 +26,7 @@ export const syntheticChecks: Record<string, check.Check> = {
   distribution: check.oneOf(['normal', 'uniform']),
   integers: check.integer(1, 2 ** 31 - 1),
   dims: check.recordOf(check.integer(0, 2 ** 31 - 1)),
+  shapes: check.recordOf(check.listOf(check.integer(0, 2 ** 31 - 1))),
 };
 
 /** sfc32 by Chris Doty-Humphrey: small, fast, and passes PractRand. */
@@ -50,15 +53,50 @@ function usualSize(axis: number, rank: number, isFloat: boolean): number {
   return rank === 3 && axis === 1 ? 128 : 224;
 }
 
+/** Sizes of named dimensions, with those that the shapes of inputs give them. Throws for shapes that do not fit. */
+export function dimsOf(
+  inputs: readonly ValueInfo[],
+  given: Readonly<Record<string, number>> = {},
+  shapes: Readonly<Record<string, readonly number[]>> = {},
+): Record<string, number> {
+  const named = new Map(Object.entries(given));
+  const wrong = (tensor: string, what: string) =>
+    new ZeropointError('invalid-argument', `shapes: ${tensor}: ${what}`, { tensor });
+  for (const [name, shape] of Object.entries(shapes)) {
+    const input = inputs.find((value) => value.name === name);
+    if (!input)
+      throw wrong(name, `there is no such input; there are ${inputs.map((i) => i.name).join(', ')}`);
+    const { dims } = input;
+    if (!dims) continue;
+    const fits =
+      dims.length === shape.length && dims.every((d, i) => typeof d === 'string' || d === shape[i]);
+    if (!fits) throw wrong(name, `[${shape.join(', ')}] does not fit [${dims.join(', ')}]`);
+    for (const [i, dim] of dims.entries()) {
+      const size = shape[i] as number;
+      if (typeof dim === 'number' || dim === '?') continue;
+      if ((named.get(dim) ?? size) !== size) throw wrong(name, `${dim} is ${named.get(dim)} elsewhere`);
+      named.set(dim, size);
+    }
+  }
+  return Object.fromEntries(named);
+}
+
 /** The sizes that samples get, where the model leaves them open. The same name is the same size everywhere. */
 export function concreteDims(
   inputs: readonly ValueInfo[],
   given: Readonly<Record<string, number>> = {},
+  shapes: Readonly<Record<string, readonly number[]>> = {},
 ): Map<string, number[]> {
-  const named = new Map(Object.entries(given));
+  const named = new Map(Object.entries(dimsOf(inputs, given, shapes)));
   const sizes = new Map<string, number[]>();
   const used = new Set<string>();
   for (const { name, type, dims } of inputs) {
+    const whole = shapes[name];
+    if (whole) {
+      for (const dim of dims ?? []) if (typeof dim === 'string') used.add(dim);
+      sizes.set(name, [...whole]);
+      continue;
+    }
     if (!dims) {
       throw new ZeropointError(
         'invalid-argument',
@@ -188,7 +226,7 @@ export function* syntheticSamples(
 ): Generator<Record<string, Tensor>> {
   check.checkOptions(options, syntheticChecks);
   const random = randomFrom(options.seed ?? 1);
-  const sizes = concreteDims(inputs, options.dims);
+  const sizes = concreteDims(inputs, options.dims, options.shapes);
   for (let i = 0; i < (options.count ?? 8); ++i) {
     const tensors = inputs.map(({ name, type }) => [
       name,

@@ -3,7 +3,7 @@ import type { TensorLike } from 'zeropoint';
 import { boxes } from './boxes.tsx';
 import { classes } from './classes.tsx';
 import { embeddings } from './embeddings.tsx';
-import type { Change, Example, Grade, Guess, Kind, Names, Output, Pair, Verdict } from './kind.ts';
+import type { Change, Example, Grade, Guess, Kind, Names, Output, Pair, Pixels, Verdict } from './kind.ts';
 import { masks } from './masks.tsx';
 import { pictures } from './pictures.tsx';
 import { tensor } from './tensor.tsx';
@@ -113,4 +113,4 @@ export class Judge {
   }
 }
 
-export type { Example, Grade, Names, Verdict };
+export type { Example, Grade, Names, Pixels, Verdict };

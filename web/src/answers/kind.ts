@@ -57,6 +57,15 @@ export interface AnswerViewProps<A> {
   /** The sample as the network sees it, where it is a picture. */
   picture: string | undefined;
   names: Names;
+  /** What `paint` gave, as the address of a picture: for reports, in which nothing draws. */
+  painted?: string | undefined;
+}
+
+/** Red, green, blue and how much covers, 0...255, for each pixel. */
+export interface Pixels {
+  width: number;
+  height: number;
+  data: Uint8ClampedArray<ArrayBuffer>;
 }
 
 export interface Kind<A> {
@@ -72,6 +81,8 @@ export interface Kind<A> {
   compare(pair: Pair<A>, names: Names): Change;
   /** `changes`: those of the pairs, in their order. Never of nothing. */
   judge(pairs: readonly Pair<A>[], changes: readonly Change[]): Verdict;
+  /** Where the view draws on a canvas: what it draws. */
+  paint?(answer: A): Pixels;
   View: ComponentType<AnswerViewProps<A>>;
 }
 

@@ -1,5 +1,5 @@
 // A class for each pixel: one thing and its background, or several things.
-import { useLayoutEffect, useRef } from 'preact/hooks';
+import { useMemo } from 'preact/hooks';
 import { percent } from '../format.ts';
 import {
   type AnswerViewProps,
@@ -8,9 +8,11 @@ import {
   gradeOf,
   type Kind,
   type Output,
+  type Pixels,
   within,
   worse,
 } from './kind.ts';
+import { Painting } from './painting.tsx';
 
 export interface Mask {
   height: number;
@@ -169,40 +171,32 @@ export const masks: Kind<Mask> = {
       short: `IoU ${percent(iou)}`,
     };
   },
+  paint: pixelsOf,
   View: MaskView,
 };
 
-function MaskView({ answer, picture }: AnswerViewProps<Mask>) {
-  const canvas = useRef<HTMLCanvasElement>(null);
-  useLayoutEffect(() => {
-    const context = canvas.current?.getContext('2d');
-    if (!context) return;
-    const image = new ImageData(answer.width, answer.height);
-    answer.classes.forEach((each, i) => {
-      if (each === 0) return;
-      const hue = (each * 137 + 150) % 360;
-      image.data.set(colour(hue), 4 * i);
-    });
-    context.putImageData(image, 0, 0);
-  }, [answer]);
+/** Each class in a colour of its own, half transparent. */
+function pixelsOf({ width, height, classes }: Mask): Pixels {
+  const data = new Uint8ClampedArray(4 * width * height);
+  classes.forEach((each, i) => {
+    if (each > 0) data.set(colour((each * 137 + 150) % 360), 4 * i);
+  });
+  return { width, height, data };
+}
+
+function MaskView({ answer, picture, painted }: AnswerViewProps<Mask>) {
+  const pixels = useMemo(() => pixelsOf(answer), [answer]);
+  const words = `A mask of ${answer.height} × ${answer.width}: ${percent(
+    answer.classes.filter((each) => each > 0).length / answer.classes.length,
+  )} marked`;
   return (
     <span class="overlay">
       {picture && <img src={picture} alt="" />}
-      <canvas
-        ref={canvas}
-        width={answer.width}
-        height={answer.height}
-        class={picture ? 'over' : ''}
-        role="img"
-        aria-label={`A mask of ${answer.height} × ${answer.width}: ${percent(
-          answer.classes.filter((each) => each > 0).length / answer.classes.length,
-        )} marked`}
-      />
+      <Painting pixels={pixels} painted={painted} words={words} class={picture ? 'over' : ''} />
     </span>
   );
 }
 
-/** Half transparent. */
 function colour(hue: number): [number, number, number, number] {
   const channel = (shift: number) => {
     const at = (shift + hue / 60) % 6;

@@ -1,7 +1,16 @@
 // Pictures: as large as the one that went in, or a whole number of times as large.
-import { useLayoutEffect, useRef } from 'preact/hooks';
+import { useMemo } from 'preact/hooks';
 import { decibels, percent } from '../format.ts';
-import { type AnswerViewProps, type Example, type Grade, type Kind, type Output, within } from './kind.ts';
+import {
+  type AnswerViewProps,
+  type Example,
+  type Grade,
+  type Kind,
+  type Output,
+  type Pixels,
+  within,
+} from './kind.ts';
+import { Painting } from './painting.tsx';
 
 export interface Picture {
   height: number;
@@ -120,33 +129,23 @@ export const pictures: Kind<Picture> = {
       short: `PSNR ${decibels(worst)}`,
     };
   },
+  paint: pixelsOf,
   View: PictureView,
 };
 
-function PictureView({ answer }: AnswerViewProps<Picture>) {
-  const canvas = useRef<HTMLCanvasElement>(null);
-  useLayoutEffect(() => {
-    const context = canvas.current?.getContext('2d');
-    if (!context) return;
-    const { width, height, channels, values } = answer;
-    const image = new ImageData(width, height);
-    for (let i = 0; i < width * height; ++i) {
-      for (let c = 0; c < 3; ++c) {
-        image.data[4 * i + c] = values[i * channels + (channels === 1 ? 0 : c)] ?? 0;
-      }
-      image.data[4 * i + 3] = 255;
-    }
-    context.putImageData(image, 0, 0);
-  }, [answer]);
+function pixelsOf({ width, height, channels, values }: Picture): Pixels {
+  const data = new Uint8ClampedArray(4 * width * height).fill(255);
+  for (let i = 0; i < width * height; ++i) {
+    for (let c = 0; c < 3; ++c) data[4 * i + c] = values[i * channels + (channels === 1 ? 0 : c)] ?? 0;
+  }
+  return { width, height, data };
+}
+
+function PictureView({ answer, painted }: AnswerViewProps<Picture>) {
+  const pixels = useMemo(() => pixelsOf(answer), [answer]);
   return (
     <span class="overlay">
-      <canvas
-        ref={canvas}
-        width={answer.width}
-        height={answer.height}
-        role="img"
-        aria-label={`A picture of ${answer.height} × ${answer.width}`}
-      />
+      <Painting pixels={pixels} painted={painted} words={`A picture of ${answer.height} × ${answer.width}`} />
     </span>
   );
 }

@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks';
 import type { Schema } from 'zeropoint';
 import { bytes } from '../format.ts';
-import { codesOf, commandOf, recipeOf } from '../recipe.ts';
+import { codesOf, commandOf, recipeOf, recipeText } from '../recipe.ts';
 import { jsonNumber, save } from '../save.ts';
 import { describe } from '../settings.ts';
 import { isUntouched } from '../verdict.ts';
@@ -75,7 +75,12 @@ export function TakeAway({
         </button>
         <button
           type="button"
-          onClick={() => save(`${base(name)}.recipe.json`, asJson(recipeOf(run, name, digest)))}
+          onClick={() =>
+            save(
+              `${base(name)}.recipe.json`,
+              new Blob([recipeText(recipeOf(run, name, digest))], { type: 'application/json' }),
+            )
+          }
         >
           Recipe
         </button>

@@ -1,0 +1,164 @@
+// simplify, completion, and images without sharp.
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import sharp from 'sharp';
+import { describe, expect, test } from 'vitest';
+import { node, small } from './handmade.ts';
+import {
+  cli,
+  errorOf,
+  installed,
+  models,
+  noisyFeeds,
+  program,
+  relativeError,
+  temporaryFolder,
+  zeropoint,
+} from './helpers.ts';
+
+const { Model } = zeropoint;
+
+const folder = temporaryFolder();
+const at = (name: string) => join(folder, name);
+const here = { cwd: folder };
+copyFileSync(models.angle.path, at('model.onnx'));
+
+describe('simplify', () => {
+  const sizes = '1,3,48,192';
+
+  /** Both models answer the same. */
+  async function expectSame(before: string, after: string) {
+    const feeds = noisyFeeds(models.angle.feeds);
+    const [a, b] = await Promise.all(
+      [before, after].map(async (path) => {
+        const session = await (await Model.load(path)).createSession();
+        return Object.values(await session.run(feeds))[0]?.data as Float32Array;
+      }),
+    );
+    expect(relativeError(a as Float32Array, b as Float32Array)).toBeLessThan(1e-4);
+  }
+
+  test('writes a smaller graph that answers the same, and counts operators', async () => {
+    const { code, stdout } = await cli(['simplify', 'model.onnx', '-o', 'simple.onnx'], here);
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^operator +before +after/m);
+    expect(stdout).toMatch(/^ai\.onnx\.BatchNormalization +35 +0 +-35$/m);
+    await expectSame(at('model.onnx'), at('simple.onnx'));
+    const { stdout: counted } = await cli(['simplify', 'model.onnx', '-o', 'again.onnx', '--json'], here);
+    const { operators, nodesBefore, nodesAfter } = JSON.parse(counted);
+    const { nodes } = await (await Model.load(at('again.onnx'))).inspect();
+    expect(nodesAfter).toBe(nodes);
+    expect(nodesAfter).toBeLessThan(nodesBefore);
+    const sum = operators.reduce((all: number, { after }: { after: number }) => all + after, 0);
+    expect(sum).toBe(nodes);
+    expect(readFileSync(at('again.onnx')).equals(readFileSync(at('simple.onnx')))).toBe(true);
+  });
+
+  test('--shape and --dims fix the sizes of an input', async () => {
+    const fixed = async (output: string, ...args: string[]) => {
+      const { code, stderr } = await cli(['simplify', 'model.onnx', '-o', output, '--quiet', ...args], here);
+      expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+      const model = await Model.load(at(output));
+      expect(model.inputs[0]?.dims).toEqual([1, 3, 48, 192]);
+      expect((await model.inspect()).macs).toBeGreaterThan(0);
+    };
+    await fixed('shape.onnx', '--shape', `x:${sizes}`);
+    const named = [0, 1, 2].map((i) => `p2o.DynamicDimension.${i}=${[1, 48, 192][i]}`);
+    await fixed('dims.onnx', '--dims', named.join(','));
+    expect(readFileSync(at('dims.onnx')).equals(readFileSync(at('shape.onnx')))).toBe(true);
+    await expectSame(at('model.onnx'), at('shape.onnx'));
+  });
+
+  test('of branches nothing is quantized either; a quantized model is refused', async () => {
+    const { code, stdout } = await cli(['simplify', models.wakeWord.path, '-o', 'wake.onnx', '--json'], here);
+    expect(code).toBe(0);
+    const operators: { op: string }[] = JSON.parse(stdout).operators;
+    expect(operators.filter(({ op }) => /QuantizeLinear/.test(op))).toEqual([]);
+    await cli(['quantize', models.wakeWord.path, '-o', 'q.onnx', '--mode', 'weight-only'], here);
+    const refused = await cli(['simplify', 'q.onnx', '-o', 'never.onnx'], here);
+    expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining('quantized already') });
+  });
+
+  test('the package has it: Model.simplify()', async () => {
+    const model = await Model.load(
+      small(['N', 3], node('Identity', ['x'], ['a']), node('Relu', ['a'], ['y'])),
+    );
+    const simple = await model.simplify({ dims: { N: 2 } });
+    expect(simple.inputs[0]?.dims).toEqual([2, 3]);
+    expect((await simple.inspect()).operators).toEqual([{ op: 'ai.onnx.Relu', count: 1 }]);
+    await errorOf(() => model.simplify({ dims: { N: -1 } }), 'invalid-argument');
+  });
+});
+
+describe('completion', () => {
+  const complete = async (...words: string[]) =>
+    (await cli(['complete', '--', ...words])).stdout.split('\n').map((line) => line.split('\t')[0]);
+
+  test('knows commands, options and values', async () => {
+    expect(await complete('qua')).toContain('quantize');
+    expect(await complete('quantize', '--per')).toContain('--per-tensor');
+    expect(await complete('quantize', '--mode', '')).toEqual(
+      expect.arrayContaining(['static', 'weight-only']),
+    );
+    expect(await complete('run', '--preset', 'ima')).toEqual(
+      expect.arrayContaining(['imagenet', 'imagenet-tf']),
+    );
+  });
+
+  test.each(['bash', 'zsh', 'fish'])('%s: prints a script', async (shell) => {
+    const { code, stdout } = await cli(['completion', shell]);
+    expect(code).toBe(0);
+    expect(stdout).toContain('zeropoint complete --');
+  });
+
+  test('bash reads the script, and completes with it', async () => {
+    const { stdout } = await cli(['completion', 'bash']);
+    writeFileSync(at('completion.bash'), stdout);
+    // What bash-completion gives the words by; it need not be installed here.
+    const script = `
+      _get_comp_words_by_ref() { cur=\${COMP_WORDS[COMP_CWORD]}; words=("\${COMP_WORDS[@]}"); cword=$COMP_CWORD; }
+      compopt() { :; }
+      source completion.bash
+      COMP_WORDS=(zeropoint quantize --per); COMP_CWORD=2
+      __zeropoint_complete
+      echo "\${COMPREPLY[@]}"`;
+    const path = `${join(program, '..')}:${process.env.PATH}`;
+    const answer = execFileSync('bash', ['-c', script], { cwd: folder, env: { ...process.env, PATH: path } });
+    expect(answer.toString()).toContain('--per-tensor');
+  });
+
+  test('another shell is refused', async () => {
+    expect(await cli(['completion', 'tcsh'])).toMatchObject({
+      code: 2,
+      stderr: expect.stringContaining('bash'),
+    });
+  });
+});
+
+describe('images without sharp', () => {
+  test.each([
+    ['installed', 'node_modules', /npm install sharp/],
+    ['with npx', '_npx/0123456789abcdef/node_modules', /npx --package=zeropoint --package=sharp zeropoint/],
+  ])('%s: what to do is said', async (name, place, words) => {
+    const home = at(name);
+    mkdirSync(join(home, place), { recursive: true });
+    cpSync(installed, join(home, place, 'zeropoint'), { recursive: true });
+    const picture = sharp({ create: { width: 8, height: 8, channels: 3, background: '#123456' } });
+    await picture.png().toFile(join(home, 'a.png'));
+    const args = ['run', models.angle.path, '--input', 'a.png', '--preset', 'ppocr-cls'];
+    const started = (() => {
+      try {
+        execFileSync(process.execPath, [join(home, place, 'zeropoint/dist/cli.js'), ...args], {
+          cwd: home,
+          stdio: 'pipe',
+        });
+        return '';
+      } catch (error) {
+        return String((error as { stderr: Buffer }).stderr);
+      }
+    })();
+    expect(started).toMatch(/^error: images are read with the package 'sharp'/);
+    expect(started).toMatch(words);
+  });
+});
