@@ -10,9 +10,9 @@ namespace zp {
 // Q stays as it is: its integers are picked as they are.
 bool fold_gather(Fold& f);
 
-// A Gather along dimension 0 of a constant table of 8 bits, spelled so that rows are picked before they become
-// floats: DequantizeLinear of what is picked, or, with a scale for each row (and zero points of 0), a Mul with
-// the scales of the rows. false: it is no such node.
+// A Gather along dimension 0 of a constant table of 8 bits, spelled so that rows are picked before they
+// become floats: DequantizeLinear of what is picked, or, with a scale for each row (and zero points of 0), a
+// Mul with the scales of the rows. false: it is no such node.
 bool pick_rows(Fold& f);
 
 // A product of floats with such a table, turned, as MatMulNBits with the table's own bytes: it is stored
