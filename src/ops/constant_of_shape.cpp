@@ -48,8 +48,9 @@ Kernel prepare(PrepareContext& c) {
 }
 
 void canonicalize(Canonicalize& c) {
-  const auto value = c.node.attributes.find("value");
-  const auto* t = value == c.node.attributes.end() ? nullptr : std::get_if<Tensor>(&value->second);
+  // Half precision (quant/half.h) goes by the attribute.
+  const auto value = c.node.attributes.try_emplace("value", Tensor::of<float>({1}, {0.0f})).first;
+  const auto* t = std::get_if<Tensor>(&value->second);
   const DType type = t ? t->dtype() : DType::kFloat32, bytes = unpacked(type);
   if (bytes == type) return c.keep();
   value->second = cast(*t, bytes);

@@ -529,7 +529,8 @@ class Halver {
       node.inputs[k] = slots[k] ? as_half(level, node.inputs[k]) : as_wide(level, node.inputs[k]);
     for (auto& [key, attribute] : node.attributes) {
       if (auto* i = std::get_if<int64_t>(&attribute);
-          half && i && (key == "to" || key == "dtype") && *i == static_cast<int64_t>(DType::kFloat32))
+          half && i && (key == "to" || key == "dtype" || key == "output_datatype") &&
+          *i == static_cast<int64_t>(DType::kFloat32))
         *i = static_cast<int64_t>(DType::kFloat16);
       if (auto* t = std::get_if<Tensor>(&attribute); half && t && t->dtype() == DType::kFloat32)
         *t = narrow(*t);

@@ -303,6 +303,19 @@ TEST(Float16, TypesThatOperatorsAskFor) {
 }
 
 // No value goes to float16 and back for a node that only moves it, or for a small one.
+// The type of what an operator makes is that of an attribute, or float32 where the file leaves that out.
+TEST(Float16, TypesThatAFileLeavesOut) {
+  GraphBuilder net;
+  const ValueId x = net.input("x", {Dim(), 64});
+  const ValueId m = net.add("MatMul", "m", {x, net.constant("w", ramp({64, 64}))});
+  const ValueId zeros = net.add("ConstantOfShape", "zeros", {net.add("Shape", "shape", {x})});
+  net.output(net.add("Add", "y", {zeros, m}));
+  const std::shared_ptr<const Model> model = read_back(*net.build());
+  const Quantized q = quantize(model, float16());
+  EXPECT_EQ(type_of(q, "zeros"), DType::kFloat16);
+  EXPECT_GT(sqnr(run(model, {{"x", ramp({3, 64})}}), run(read_back(*q.model), {{"x", ramp({3, 64})}})), 50);
+}
+
 TEST(Float16, NoCastsBackAndForth) {
   GraphBuilder net;
   const ValueId x = net.input("x", {1, 16});
