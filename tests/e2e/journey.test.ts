@@ -438,6 +438,8 @@ describe('in Chromium', () => {
     await chooseGoal(page, '8-bit integers'); // one way, where the default tries several
     await page.getByRole('button', { name: 'Quantize', exact: true }).click();
     await page.getByTestId('result').waitFor({ timeout: 240_000 });
+    // What is read is text, and judged as such.
+    expect(await textOf(page.getByTestId('result'))).toMatch(/of \d+ characters changed/);
     await goTo(page, 'Try it');
     // What was typed is kept, whatever was done between.
     expect(await page.getByLabel('Text on the image').inputValue()).toBe('Harbour 2026 open');

@@ -87,6 +87,21 @@ describe('the kind is seen from the outputs', () => {
       ),
     ],
     ['text', oneOf(columns, [1, 40, 20])],
+    // As many numbers as a detector's, of 40 columns and an alphabet of 6625.
+    [
+      'text',
+      oneOf(
+        ramp(40 * 6625, (i) => (i % 6625 === (Math.floor(i / 6625) % 3 ? 0 : 70) ? 0.999 : 0.001 / 6624)),
+        [1, 40, 6625],
+      ),
+    ],
+    [
+      'text',
+      oneOf(
+        ramp(40 * 6625, (i) => (i % 6625 === (Math.floor(i / 6625) % 3 ? 0 : 70) ? 9 : Math.sin(i))),
+        [1, 40, 6625],
+      ),
+    ],
     [
       'waveform',
       oneOf(

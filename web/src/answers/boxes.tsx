@@ -169,6 +169,18 @@ function inOne(outputs: readonly Output[]): Found | undefined {
   return undefined;
 }
 
+/**
+ * Other tables have as many numbers. Boxes have widths and heights, or corners in the picture: hardly one is negative. Rows of
+ * shares are the classes of a text's columns.
+ */
+function areLikeBoxes(table: Table, outputs: readonly Output[]): boolean {
+  if (outputs.some((output) => output.dims.length === 3 && areShares(output.data, 0, widthOf(output))))
+    return false;
+  let negative = 0;
+  for (let row = 0; row < table.count; ++row) if (table.at(row, 2) < 0 || table.at(row, 3) < 0) ++negative;
+  return negative <= 0.05 * table.count;
+}
+
 /** Whether a table's scores, from a column on, are shares already. */
 function score01(table: Table, first: number): boolean {
   for (let row = 0; row < table.count; ++row) {
@@ -228,9 +240,11 @@ export const boxes: Kind<Boxes> = {
   id: 'boxes',
   title: 'boxes',
   isSeen: true,
-  guess(example) {
-    const { because } = found(example) ?? {};
-    return because === undefined ? undefined : { sure: inTwo(example.outputs) ? 0.95 : 0.9, because };
+  guess({ outputs }) {
+    const two = inTwo(outputs);
+    if (two) return { sure: 0.95, because: two.because };
+    const one = inOne(outputs);
+    return one && areLikeBoxes(one.boxes, outputs) ? { sure: 0.9, because: one.because } : undefined;
   },
   read(example) {
     const tables = found(example);

@@ -65,7 +65,7 @@ export const text: Kind<Text> = {
     const share = best.filter((each) => each === blank).length / best.length;
     const isShared = areShares(output.data, 0, widthOf(output));
     return {
-      sure: isShared && share > 0.25 ? 0.9 : 0.35,
+      sure: share > 0.25 ? (isShared ? 0.9 : 0.7) : 0.35,
       because: `there are ${widthOf(output)} numbers for each of ${output.dims[1]} columns, and most columns are blank`,
     };
   },
