@@ -87,6 +87,10 @@ const isBelow = (folder: string, path: string) => {
   return way !== '' && way !== '..' && !way.startsWith(`..${sep}`) && !isAbsolute(way);
 };
 
+/** What modelsAt() takes, for the help of commands. */
+export const modelsWords =
+  'ONNX files, folders with such files, or patterns as in "models/*.onnx"; - is standard input';
+
 /** The models of files, folders (with all that is in them) and patterns. What is below `output` was written before. */
 export async function modelsAt(words: readonly string[], output: string): Promise<Source[]> {
   const found = new Map<string, Source>();

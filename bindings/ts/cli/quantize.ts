@@ -23,7 +23,15 @@ import {
 } from './common.ts';
 import { doJobs, type Job, jobsOf } from './jobs.ts';
 import { labelsFor } from './labels.ts';
-import { checkOutput, digestOf, inputsOf, loadModel, writeModelFiles, writeOutput } from './paths.ts';
+import {
+  checkOutput,
+  digestOf,
+  inputsOf,
+  loadModel,
+  modelsWords,
+  writeModelFiles,
+  writeOutput,
+} from './paths.ts';
 import { addProgressOption, terminal } from './progress.ts';
 import { mergedWith, readConfig, recipeFor, sampleArguments } from './recipe.ts';
 import {
@@ -60,10 +68,7 @@ interface Options extends CommonOptions, SampleArguments {
 export function quantizeCommand(schema: Schema | undefined): CommandType {
   const command = new Command('quantize')
     .description('make smaller, faster models')
-    .argument(
-      '<models...>',
-      'ONNX files, folders with such files, or patterns as in "models/*.onnx"; - is standard input',
-    )
+    .argument('<models...>', modelsWords)
     .optionsGroup(groups.files)
     .requiredOption(
       '-o, --output <path>',

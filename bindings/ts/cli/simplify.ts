@@ -17,7 +17,7 @@ import {
 } from './common.ts';
 import { namedDims } from './inspect.ts';
 import { doJobs, type Job, type JobOptions, jobsOf } from './jobs.ts';
-import { checkOutput, inputsOf, loadModel, writeModelFiles } from './paths.ts';
+import { checkOutput, inputsOf, loadModel, modelsWords, writeModelFiles } from './paths.ts';
 import { addProgressOption, terminal } from './progress.ts';
 import { addFileOptions, fileOptionsFrom, type SchemeArguments } from './scheme.ts';
 
@@ -32,10 +32,7 @@ export function simplifyCommand(schema: Schema | undefined): Command {
     .description(
       'compute constants, join layers, leave out what does nothing: all that is done before quantization',
     )
-    .argument(
-      '<models...>',
-      'ONNX files, folders with such files, or patterns as in "models/*.onnx"; - is standard input',
-    )
+    .argument('<models...>', modelsWords)
     .optionsGroup(groups.files)
     .requiredOption(
       '-o, --output <path>',
