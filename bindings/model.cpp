@@ -64,7 +64,7 @@ struct Totals {
     for (const Node& node : graph.nodes) {
       ++nodes;
       ++operators[qualified_name(node)];
-      const OpDef* op = find_op(node.domain, node.op_type);
+      const OpDef* op = find_op(node);
       quantized |= op && op->role != QdqRole::kNone;
       for (const auto& [key, attribute] : node.attributes) {
         if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) add(**sub);

@@ -54,6 +54,14 @@ struct Value {
   ValueKind kind = ValueKind::kTensor;  // what is no tensor has no shape
 };
 
+// Why a node has the form that the file gives it: our operator of its name does not take that form.
+struct Refusal {
+  std::string why, hint;
+  int64_t version = 0;  // of its operator set
+  // A run knows more (shapes, types), and asks again: the node may run then.
+  bool waits = false;
+};
+
 struct Node {
   std::string name;
   std::string domain;  // empty: ai.onnx
@@ -61,6 +69,7 @@ struct Node {
   std::vector<ValueId> inputs;   // kNoValue where an optional input is absent
   std::vector<ValueId> outputs;  // kNoValue where an optional output is absent
   std::map<std::string, Attribute, std::less<>> attributes;
+  std::shared_ptr<const Refusal> refusal;  // null: the form of opset kOpset, or an operator that nobody knows
 
   ValueId input(size_t i) const { return i < inputs.size() ? inputs[i] : kNoValue; }
   ValueId output(size_t i) const { return i < outputs.size() ? outputs[i] : kNoValue; }

@@ -1,5 +1,6 @@
 #include "onnx/canonicalize.h"
 
+#include <algorithm>
 #include <memory>
 #include <string>
 #include <utility>
@@ -21,52 +22,54 @@ class Canonicalizer {
   void bring(Graph& graph, bool branch);
 
  private:
-  void bring_node(Graph& graph, Node node, bool branch);
+  using Values = std::vector<bool>;  // by value
+  void bring_node(Graph& graph, Node node, const Values& read, bool branch);
+  // The node in the form of opset kOpset, with its outputs inferred. Throws kUnsupportedOperator or
+  // kUnsupportedType where ours does not take the file's form.
+  std::vector<Node> in_our_form(Graph& graph, const OpDef& def, Node node, int64_t version,
+                                const Values& read, bool branch) const;
+  // What the file declares is all that is known of what such a node makes.
+  void keep_form(Graph& graph, Node node) const;
 
   const Model& model_;
   const DeclaredShapes& shapes_;
   const NodeVersions& versions_;
 };
 
+// By value: some node, subgraph or the graph's list of outputs reads it.
+std::vector<bool> values_read(const Graph& graph) {
+  std::vector<bool> read(graph.values.size(), false);
+  const auto add = [&](ValueId v) {
+    if (v != kNoValue) read[static_cast<size_t>(v)] = true;
+  };
+  for (const Node& node : graph.nodes) {
+    for (ValueId v : node.inputs) add(v);
+    for (const auto& [key, attribute] : node.attributes) {
+      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
+        for (const Capture& c : (*sub)->captures) add(c.outer);
+    }
+  }
+  for (ValueId v : graph.outputs) add(v);
+  return read;
+}
+
 void Canonicalizer::bring(Graph& graph, bool branch) {
+  const Values read = values_read(graph);
   std::vector<Node> nodes = std::exchange(graph.nodes, {});
   graph.nodes.reserve(nodes.size());
   for (Node& node : nodes) {
     ErrorDetails details = where(model_, node);
     try {
-      bring_node(graph, std::move(node), branch);
+      bring_node(graph, std::move(node), read, branch);
     } catch (Error& e) {
       e.add_details(details);
       throw;
     }
   }
-  // What comes out must be a graph again: an expansion may have dropped an output that somebody reads.
-  std::vector<bool> made(graph.values.size(), false);
-  for (size_t v = 0; v < made.size(); ++v) made[v] = graph.values[v].constant.has_value();
-  for (ValueId v : graph.inputs) made[static_cast<size_t>(v)] = true;
-  for (const Capture& c : graph.captures) made[static_cast<size_t>(c.inner)] = true;
-  const auto require_made = [&](ValueId v, const std::string& reader) {
-    if (v == kNoValue || made[static_cast<size_t>(v)]) return;
-    throw_error(ErrorCode::kUnsupportedOperator,
-                {quoted(graph[v].name), ", which ", reader,
-                 " reads, is an output that its operator gives only in forms that are not supported"},
-                {.tensor = graph[v].name});
-  };
-  for (const Node& node : graph.nodes) {
-    for (ValueId v : node.inputs) require_made(v, "node " + quoted(node.name));
-    for (const auto& [key, attribute] : node.attributes) {
-      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
-        for (const Capture& c : (*sub)->captures)
-          require_made(c.outer, "a subgraph of node " + quoted(node.name));
-    }
-    for (ValueId v : node.outputs)
-      if (v != kNoValue) made[static_cast<size_t>(v)] = true;
-  }
-  for (ValueId v : graph.outputs) require_made(v, "the graph's output list");
   compare_declared(graph, shapes_);
 }
 
-void Canonicalizer::bring_node(Graph& graph, Node node, bool branch) {
+void Canonicalizer::bring_node(Graph& graph, Node node, const Values& read, bool branch) {
   for (auto& [key, attribute] : node.attributes) {
     const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute);
     if (!sub) continue;
@@ -77,36 +80,63 @@ void Canonicalizer::bring_node(Graph& graph, Node node, bool branch) {
     }
     bring(inner, true);
   }
-  const OpDef* def = find_op(node.domain, node.op_type);
+  const OpDef* def = find_op(node);
   if (def && def->domain == kOwn) {
     throw_error(ErrorCode::kUnsupportedOperator,
                 {printable(qualified_name(node)), " is an operator of training, which no file has"});
   }
-  if (!def) {  // require_supported lists these
-    for (ValueId v : node.outputs) {
-      const auto declared = shapes_.find({&graph, v});
-      if (declared != shapes_.end()) graph[v].shape = declared->second;
-    }
-    graph.nodes.push_back(std::move(node));
-    return;
-  }
+  if (!def) return keep_form(graph, std::move(node));  // require_supported lists these
   const auto own = versions_.find({&graph, first_output(node)});
   const int64_t version = own != versions_.end() ? own->second : version_of(model_, node.domain);
-  if (version < def->since) {
+  auto refusal = std::make_shared<Refusal>();
+  try {
+    for (Node& n : in_our_form(graph, *def, node, version, read, branch)) graph.nodes.push_back(std::move(n));
+    return;
+  } catch (const NotKnownYet& e) {
+    *refusal = {.why = e.what(), .hint = e.details().hint, .version = version, .waits = true};
+  } catch (const Error& e) {
+    if (e.code() != ErrorCode::kUnsupportedOperator && e.code() != ErrorCode::kUnsupportedType) throw;
+    *refusal = {.why = e.what(), .hint = e.details().hint, .version = version};
+  }
+  node.refusal = std::move(refusal);
+  keep_form(graph, std::move(node));
+}
+
+void Canonicalizer::keep_form(Graph& graph, Node node) const {
+  for (ValueId v : node.outputs) {
+    const auto declared = shapes_.find({&graph, v});
+    if (declared != shapes_.end()) graph[v].shape = declared->second;
+  }
+  graph.nodes.push_back(std::move(node));
+}
+
+std::vector<Node> Canonicalizer::in_our_form(Graph& graph, const OpDef& def, Node node, int64_t version,
+                                             const Values& read, bool branch) const {
+  if (version < def.since) {
     throw_error(ErrorCode::kUnsupportedOperator,
-                {printable(qualified_name(node)), " is supported since version ", def->since,
-                 " of its operator set; the model uses version ", version},
+                {"it is supported since version ", def.since, " of its operator set; the model uses version ",
+                 version},
                 {.hint = "export the model again, for a newer opset"});
   }
-  for (Node& n : form_in_memory(*def, graph, std::move(node), version)) {
+  const std::vector<ValueId> outputs = node.outputs;
+  std::vector<Node> nodes = form_in_memory(def, graph, std::move(node), version);
+  for (ValueId v : outputs) {
+    const bool made = std::ranges::any_of(
+        nodes, [&](const Node& n) { return std::ranges::find(n.outputs, v) != n.outputs.end(); });
+    if (made || v == kNoValue || !read[static_cast<size_t>(v)]) continue;
+    throw_error(ErrorCode::kUnsupportedOperator,
+                {"its output ", quoted(graph[v].name), " is supported in other forms of it alone"},
+                {.tensor = graph[v].name});
+  }
+  for (const Node& n : nodes) {
     try {
       infer_node(graph, n);
     } catch (const Error& e) {
       // A branch that does not fit may never be taken; if it is, planning says so again.
       if (!branch || e.code() == ErrorCode::kOutOfMemory) throw;
     }
-    graph.nodes.push_back(std::move(n));
   }
+  return nodes;
 }
 
 }  // namespace

@@ -112,7 +112,7 @@ void read_type(Message message, Declared& declared, int depth = 0) {
 // What the operators say counts. None makes a map: ZipMap makes the tensor of what the maps would hold.
 bool made_by_known_operator(const Graph& graph, ValueId id) {
   return std::ranges::any_of(graph.nodes, [&](const Node& node) {
-    return std::ranges::find(node.outputs, id) != node.outputs.end() && find_op(node.domain, node.op_type);
+    return std::ranges::find(node.outputs, id) != node.outputs.end() && find_op(node);
   });
 }
 

@@ -31,7 +31,7 @@ void for_subgraphs(const Node& node, F&& f) {
     if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) f(**sub);
 }
 
-bool is_unknown(const Node& node) { return node.domain.empty() && !find_op("", node.op_type); }
+bool is_unknown(const Node& node) { return node.domain.empty() && !find_op(node); }
 
 bool has_unknown(const Graph& graph) {
   return std::ranges::any_of(graph.nodes, [](const Node& node) {
@@ -39,6 +39,19 @@ bool has_unknown(const Graph& graph) {
     for_subgraphs(node, [&](const Graph& sub) { has |= has_unknown(sub); });
     return has;
   });
+}
+
+// The first node that is kept in a form of the file's opset which `opset` may not have.
+const Node* bound_elsewhere(const Graph& graph, int64_t opset) {
+  for (const Node& node : graph.nodes) {
+    if (node.refusal && node.domain.empty() && node.refusal->version != opset &&
+        find_op(node.domain, node.op_type)->canonicalize)
+      return &node;
+    const Node* inner = nullptr;
+    for_subgraphs(node, [&](const Graph& sub) { inner = inner ? inner : bound_elsewhere(sub, opset); });
+    if (inner) return inner;
+  }
+  return nullptr;
 }
 
 // Brings the nodes of a graph to the form of an opset. With `expand`, what the opset has not is spelled out
@@ -62,7 +75,7 @@ class Respeller {
   void add(Graph& graph, Node node) {
     Node spelled = node;
     const int64_t needed = respell(graph, spelled, opset_);
-    const OpDef* def = find_op(node.domain, node.op_type);
+    const OpDef* def = find_op(node);
     if (needed > opset_ && expand_ && def->expand && is_float(graph, node.input(0))) {
       std::vector<Node> pieces = spelled_out(graph, std::move(node), *def);
       for (Node& n : pieces) add(graph, std::move(n));
@@ -163,6 +176,15 @@ Versions versions_of(const Model& model, int64_t opset) {
                 {.node = lowest.node,
                  .op = lowest.op,
                  .hint = {"the lowest opset that can say this model is ", lowest.opset}});
+  }
+  if (const Node* node = bound_elsewhere(model.graph, written)) {
+    throw_error(
+        ErrorCode::kInvalidArgument,
+        {"the model needs opset ", written, ", and ", node->op_type,
+         " is passed through in the form of opset ", node->refusal->version, ": ", node->refusal->why},
+        {.node = node->name,
+         .op = qualified_name(*node),
+         .hint = {"export the model again, for opset ", written}});
   }
   return {written, std::max<int64_t>(kIrVersions[written - kOldestOpset], ir_of_types(model.graph))};
 }

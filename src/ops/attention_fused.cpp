@@ -143,7 +143,7 @@ void expand_multi_head(Canonicalize& c) {
     need_inputs(c, {kKey});
     const auto width = known_dim(c, kQuery, 2);
     if (width) size = *width / common.heads;
-    if (bias && !width) c.fail(ErrorCode::kUnsupportedOperator, "the width of the query is not known");
+    if (bias && !width) c.wait("the width of the query is not known");
     // Those of the query, of keys, of values, one after the other.
     const auto biased = [&](size_t input, int64_t begin, int64_t end) {
       const ValueId x = n.inputs[input];
@@ -199,9 +199,9 @@ void expand_decoder(Canonicalize& c) {
   refuse_input(c, In::kIndirection, "cache_indirection");
   Attend a(c);
   const auto width = known_dim(c, In::kQuery, 2);
-  if (rank_of(c, In::kQuery) != 3 || !width)
-    c.fail(ErrorCode::kUnsupportedOperator,
-           "the shape of the query is not known, or not of three dimensions");
+  if (rank_of(c, In::kQuery) != 3)
+    c.fail(ErrorCode::kUnsupportedOperator, "a query that has not three dimensions is not supported");
+  if (!width) c.wait("the width of the query is not known");
   const bool packed = n.input(In::kKey) == kNoValue;
   const int64_t w = packed ? *width / 3 : *width;
   // A part of what is packed, or an input, with its part of the bias.
@@ -249,7 +249,7 @@ void expand_self(Canonicalize& c, const SelfInputs& in) {
   std::vector<int64_t> widths = n.ints_attribute("qkv_hidden_sizes");
   if (widths.empty()) {
     const auto all = known_dim(c, 1, 1);
-    if (!all) c.fail(ErrorCode::kUnsupportedOperator, "the shape of the weights is not known");
+    if (!all) c.wait("the shape of the weights is not known");
     widths.assign(3, *all / 3);
   }
   if (widths.size() != 3 || widths[0] < common.heads || widths[2] < common.heads)

@@ -143,7 +143,7 @@ std::optional<Node> scaled_product(RewriteContext& r, ValueId x, int32_t reader,
   const int32_t at = r.producer(x);
   if (at < 0 || r.only_consumer(x) != reader) return std::nullopt;
   const Node& n = r.node(at);
-  const OpDef* def = find_op(n.domain, n.op_type);
+  const OpDef* def = find_op(n);
   if (!def || def->quant.kind != QuantRule::Kind::kProduct || !def->quant.channel_axis ||
       def->quant.weight < 0) {
     return std::nullopt;

@@ -13,9 +13,7 @@ void expand(Canonicalize& c) {
   if (activation != "none" && activation != "silu" && activation != "swish")
     c.fail(ErrorCode::kInvalidModel, {"activation is '", activation, "'"});
   const auto channels = known_dim(c, 1, 0), kernel = known_dim(c, 1, 2);
-  if (!channels || !kernel)
-    c.fail(ErrorCode::kUnsupportedOperator, "the shape of the weight is not known",
-           "Declare the shape of the model's inputs.");
+  if (!channels || !kernel) c.wait("the shape of the weight is not known");
   if (*kernel < 1) c.fail(ErrorCode::kShapeMismatch, "the weight is empty");
   const int64_t before = *kernel - 1;
   if (const auto past = known_dim(c, 3, 2); past && *past != before)

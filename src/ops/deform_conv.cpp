@@ -26,7 +26,11 @@ Window window_of(const Canonicalize& c) {
       c.fail(ErrorCode::kUnsupportedOperator, {"input ", i, " has ", rank_of(c, i), " dimensions, not 4"});
   std::vector<int64_t> kernel = n.ints_attribute("kernel_shape");
   if (kernel.empty()) {
-    for (const size_t axis : {size_t{2}, size_t{3}}) kernel.push_back(known_dim(c, kW, axis).value_or(0));
+    for (const size_t axis : {size_t{2}, size_t{3}}) {
+      const auto size = known_dim(c, kW, axis);
+      if (!size) c.wait("the shape of the weight is not known");
+      kernel.push_back(*size);
+    }
   }
   const auto positive = [](const std::vector<int64_t>& v, size_t count, int64_t lo) {
     return v.size() == count &&
@@ -111,12 +115,12 @@ void expand(Canonicalize& c) {
   const Node& n = c.node;
   const Window w = window_of(c);
   const DType type = c.graph[n.inputs[kOffset]].dtype;
-  if (type == DType::kUndefined)
-    c.fail(ErrorCode::kUnsupportedOperator, "the type of the offsets is not known");
+  if (type == DType::kUndefined) c.wait("the type of the offsets is not known");
   const auto channels = known_dim(c, kX, 1);
-  if (!channels || *channels % w.offset_groups != 0)
-    c.fail(ErrorCode::kUnsupportedOperator,
-           "offset_group does not divide the number of channels, or that is not known");
+  if (!channels) c.wait("the number of channels is not known");
+  if (*channels % w.offset_groups != 0)
+    c.fail(ErrorCode::kInvalidModel,
+           {"offset_group is ", w.offset_groups, ", which does not divide ", *channels, " channels"});
 
   // Places in GridSample's coordinates: pixel p of n is (2 p + 1) / n - 1.
   const ValueId size = c.add("Cast", {c.add("Gather", {c.add("Shape", {n.inputs[kX]}), add_ints(c, {3, 2})})},

@@ -43,10 +43,7 @@ ValueId add_rms_norm(Canonicalize& c, ValueId x, ValueId scale, float epsilon) {
 
 int64_t rank_of(const Canonicalize& c, size_t input) {
   const SymShape* shape = c.shape(input);
-  if (!shape) {
-    c.fail(ErrorCode::kUnsupportedOperator, {"the rank of input ", input, " is not known"},
-           "Declare the shape of the model's inputs.");
-  }
+  if (!shape) c.wait({"the rank of input ", input, " is not known"});
   return std::ssize(*shape);
 }
 

@@ -27,7 +27,7 @@ ValueId add_length(Canonicalize& c, ValueId x, int64_t axis);
 // x divided by the root of the mean of its squares along the last dimension, times `scale`: with what opset
 // 21 has.
 ValueId add_rms_norm(Canonicalize& c, ValueId x, ValueId scale, float epsilon);
-// The rank of an input. Throws kUnsupportedOperator where it is not known.
+// The rank of an input. Waits where it is not known.
 int64_t rank_of(const Canonicalize& c, size_t input);
 // A dimension of an input, if it is known.
 std::optional<int64_t> known_dim(const Canonicalize& c, size_t input, size_t axis);

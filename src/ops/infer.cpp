@@ -24,7 +24,7 @@ namespace {
 // What was found of a graph that was given something else.
 void forget_shapes(Graph& graph) {
   for (const Node& node : graph.nodes) {
-    const OpDef* def = find_op(node.domain, node.op_type);
+    const OpDef* def = find_op(node);
     if (!def || !def->infer) continue;
     for (ValueId v : node.outputs)
       if (v != kNoValue) graph[v].shape.reset();
@@ -104,7 +104,7 @@ void require_tensors(const OpDef& def, const InferContext& c) {
 }  // namespace
 
 void infer_node(Graph& graph, const Node& node) {
-  const OpDef* def = find_op(node.domain, node.op_type);
+  const OpDef* def = find_op(node);
   if (!def || !def->infer) return;
   GraphInferContext context(graph, node);
   try {
@@ -123,41 +123,58 @@ void infer_shapes(Graph& graph) {
 
 namespace {
 
-// `certain`: of nodes that every run comes to.
-void collect_unsupported(const Graph& graph, bool certain, std::map<std::string, std::string>& found) {
+struct Foreign {
+  std::string node, why;  // `why`: empty where nobody knows the operator
+};
+using ForeignOps = std::map<std::string, Foreign>;  // by operator: the first node that uses it
+
+enum class Which : uint8_t {
+  kNotRun,   // what a run does not do
+  kCertain,  // the same, of nodes that every run comes to
+  kForeign,  // what has no form in memory, whether or not a run finds one
+};
+
+void collect(const Graph& graph, Which which, ForeignOps& found) {
   for (const Node& node : graph.nodes) {
-    const OpDef* def = find_op(node.domain, node.op_type);
-    if (!def || !def->runs()) found.emplace(qualified_name(node), node.name);
-    if (certain && def && def->taken) continue;  // which branch runs, only the run decides
+    const OpDef* def = find_op(node);
+    const bool ours = which == Which::kForeign ? def && def->runs() : may_run(node);
+    if (!ours) found.emplace(qualified_name(node), Foreign{node.name, node.refusal ? node.refusal->why : ""});
+    if (which == Which::kCertain && def && def->taken) continue;  // which branch runs, only the run decides
     for (const auto& [key, attribute] : node.attributes)
-      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
-        collect_unsupported(**sub, certain, found);
+      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) collect(**sub, which, found);
   }
 }
 
-std::string listed(const std::map<std::string, std::string>& found) {
+std::string listed(const ForeignOps& found) {
   std::string list;
-  for (const auto& [op, node] : found)
-    list += Text({list.empty() ? "" : ", ", op, " (node '", node, "')"}).str();
+  for (const auto& [op, foreign] : found) {
+    list += Text({list.empty() ? "" : ", ", op, " (node '", foreign.node, "'",
+                  foreign.why.empty() ? "" : ": ", foreign.why, ")"})
+                .str();
+  }
   return list;
+}
+
+std::string listed(const Graph& graph, Which which) {
+  ForeignOps found;
+  collect(graph, which, found);
+  return listed(found);
 }
 
 }  // namespace
 
-std::string unsupported_operators(const Graph& graph) {
-  std::map<std::string, std::string> found;
-  collect_unsupported(graph, false, found);
-  return listed(found);
-}
+std::string unsupported_operators(const Graph& graph) { return listed(graph, Which::kNotRun); }
+std::string foreign_operators(const Graph& graph) { return listed(graph, Which::kForeign); }
 
 void require_supported(const Graph& graph) {
-  std::map<std::string, std::string> found;  // operator to the first node that uses it
-  collect_unsupported(graph, true, found);
+  ForeignOps found;
+  collect(graph, Which::kCertain, found);
   if (found.empty()) return;
+  const auto& [op, first] = *found.begin();
   throw_error(ErrorCode::kUnsupportedOperator,
               {"the model uses operators that are not supported: ", listed(found)},
-              {.node = found.begin()->second,
-               .op = found.begin()->first,
+              {.node = first.node,
+               .op = op,
                .hint = "export the model with other operators, or report the operator that you need"});
 }
 

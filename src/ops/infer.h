@@ -32,9 +32,12 @@ class GraphInferContext : public InferContext {
   Graph* graph_;
 };
 
-// "ai.onnx.GRU (node 'gru'), ...": the operators that none of ours handles, subgraphs included; empty: there
-// are none.
+// "ai.onnx.GRU (node 'gru'), ...": the operators that none of ours handles, or not in the form that they have
+// there, subgraphs included; empty: there are none.
 std::string unsupported_operators(const Graph& graph);
+// The same, and those whose form a run alone finds (Refusal::waits): what the quantizer passes through as it
+// is.
+std::string foreign_operators(const Graph& graph);
 
 // What every operator of the model has, and what none of ours handles: all of them, before anything runs.
 // Throws kUnsupportedOperator that lists each with a node that uses it. Not of branches that a run may not

@@ -36,7 +36,7 @@ KnownRanges::KnownRanges(Graph& graph, const GraphIndex& index)
     if (n.output(0) == kNoValue) continue;
     ranges_[static_cast<size_t>(n.output(0))] = find(n);
     // What moves values to several outputs (Split) moves the same ones.
-    const OpDef* def = find_op(n.domain, n.op_type);
+    const OpDef* def = find_op(n);
     if (!def || def->quant.kind != QuantRule::Kind::kSameScale) continue;
     for (size_t k = 1; k < n.outputs.size(); ++k)
       if (n.outputs[k] != kNoValue && graph[n.outputs[k]].dtype == graph[n.output(0)].dtype)
@@ -55,7 +55,7 @@ KnownRange KnownRanges::of(ValueId v) const {
 }
 
 KnownRange KnownRanges::find(const Node& n) const {
-  const OpDef* def = find_op(n.domain, n.op_type);
+  const OpDef* def = find_op(n);
   if (!def) return {};
   const QuantRule& rule = def->quant;
   if (rule.range) return rule.range(RangeContext(*this, n));

@@ -42,8 +42,8 @@ void expand_bias_add(Canonicalize& c) {
 // Of x + bias: the first half times Gelu of the second.
 void expand_bias_split_gelu(Canonicalize& c) {
   const auto width = known_dim(c, 1, 0);
-  if (!width || *width % 2 != 0)
-    c.fail(ErrorCode::kUnsupportedOperator, "the length of the bias is not known, or not even");
+  if (!width) c.wait("the length of the bias is not known");
+  if (*width % 2 != 0) c.fail(ErrorCode::kInvalidModel, "the length of the bias is not even");
   const ValueId sum = c.add("Add", {c.node.inputs[0], c.node.inputs[1]});
   const ValueId a = add_slice(c, sum, -1, 0, *width / 2), b = add_slice(c, sum, -1, *width / 2, *width);
   c.finish("Mul", {a, c.add("Gelu", {b})});

@@ -51,8 +51,7 @@ void normalize(Canonicalize& c) {
 
 void binarize(Canonicalize& c) {
   const DType type = c.graph[c.node.inputs[0]].dtype;
-  if (type == DType::kUndefined)
-    c.fail(ErrorCode::kUnsupportedOperator, "the type of the input is not known from the model alone");
+  if (type == DType::kUndefined) c.wait("the type of the input is not known");
   const ValueId threshold =
       c.constant_value("threshold", Tensor::scalar(c.node.float_attribute("threshold", 0)));
   const ValueId above = c.add("Greater", {as_float(c, c.node.inputs[0]), threshold});
@@ -62,8 +61,7 @@ void binarize(Canonicalize& c) {
 // Columns by their numbers; a vector is one row.
 void extract(Canonicalize& c) {
   const SymShape* shape = c.shape(0);
-  if (!shape)
-    c.fail(ErrorCode::kUnsupportedOperator, "the rank of the input is not known from the model alone");
+  if (!shape) c.wait("the rank of the input is not known");
   const ValueId all = c.constant_value("all", Tensor::of<int64_t>({1}, {-1}));
   const ValueId columns = c.add("Reshape", {c.node.inputs[1], all});
   ValueId x = c.node.inputs[0];

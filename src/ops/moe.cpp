@@ -31,7 +31,7 @@ class Mixture {
     activation_ = c.node.string_attribute("activation_type", "relu");
     fusion_ = c.node.int_attribute("swiglu_fusion", 0);
     const auto experts = known_dim(c, in.first.weights, 0);
-    if (!experts) c.fail(ErrorCode::kUnsupportedOperator, "the number of experts is not known");
+    if (!experts) c.wait("the number of experts is not known");
     experts_ = *experts;
     k_ = c.node.int_attribute("k", 1);
     if (k_ < 1 || k_ > experts_)

@@ -38,8 +38,15 @@ const OpDef* find_op(std::string_view domain, std::string_view name) {
   return it == registry().end() ? nullptr : it->second;
 }
 
+const OpDef* find_op(const Node& node) { return node.refusal ? nullptr : find_op(node.domain, node.op_type); }
+
+bool may_run(const Node& node) {
+  const OpDef* def = find_op(node);
+  return node.refusal ? node.refusal->waits : def && def->runs();
+}
+
 const OpDef& op_of(const Node& node) {
-  if (const OpDef* def = find_op(node.domain, node.op_type)) return *def;
+  if (const OpDef* def = find_op(node)) return *def;
   throw_error(ErrorCode::kUnsupportedOperator, {"operator ", qualified_name(node), " is not supported"},
               {.node = node.name, .op = qualified_name(node), .hint = {}});
 }
@@ -232,6 +239,11 @@ void Canonicalize::fail(ErrorCode code, const Text& message, std::string_view hi
                      .tensor = {},
                      .hint = hint});
   throw error;
+}
+
+void Canonicalize::wait(const Text& message) const {
+  throw NotKnownYet(ErrorCode::kUnsupportedOperator, message,
+                    {.hint = "Declare the shapes of the model's inputs."});
 }
 
 ValueId Fold::add(std::string_view type, Ids inputs) { return add(type, inputs, {}); }

@@ -476,6 +476,8 @@ struct Canonicalize {
   void finish(std::string_view type, Ids inputs);
   void finish(std::string_view type, Ids inputs, NewAttributes attributes, std::string_view domain = "");
   [[noreturn]] void fail(ErrorCode code, const Text& message, std::string_view hint = {}) const;
+  // Throws NotKnownYet: a shape or a type is missing, which a run will know.
+  [[noreturn]] void wait(const Text& message) const;
 };
 
 // A function of one element, spelled in operators for which more runtimes have integer kernels, with 8-bit
@@ -634,6 +636,10 @@ std::optional<SymShape> common_shape(const std::optional<SymShape>& a, const std
 
 // nullptr when no file in ops/ handles the operator.
 const OpDef* find_op(std::string_view domain, std::string_view name);
+// The same, and nullptr where it does not handle this form of it (Node::refusal).
+const OpDef* find_op(const Node& node);
+// Whether a run can do what the node says, as far as is known before shapes are.
+bool may_run(const Node& node);
 // find_op, or kUnsupportedOperator naming the node.
 const OpDef& op_of(const Node& node);
 std::vector<const OpDef*> all_ops();  // by domain and name
@@ -645,6 +651,12 @@ std::optional<int64_t> takes_since(const OpDef& def, DType type);
 // What a node of a file, in a version of its domain, is in memory: see OpDef::canonicalize. It makes
 // something. Throws what check_inputs() throws.
 std::vector<Node> form_in_memory(const OpDef& def, Graph& graph, Node node, int64_t version);
+
+// Thrown where a node cannot have its form in memory before more is known of its inputs.
+class NotKnownYet : public Error {
+ public:
+  using Error::Error;
+};
 
 // Throws kInvalidModel, with the input's name, where a node leaves out an input that OpDef::inputs requires
 // in this version of its domain, or has more than there are.

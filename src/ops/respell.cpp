@@ -122,7 +122,7 @@ void Respell::input_to_attribute(size_t input, std::string_view key, int64_t sin
 }
 
 void Respell::need_type(DType type) {
-  std::string_view row = find_op(node.domain, node.op_type)->opsets;
+  std::string_view row = find_op(node)->opsets;
   int64_t last = 0;
   for (std::string_view word = next_word(row); !word.empty(); word = next_word(row)) {
     if (word[0] < '0' || word[0] > '9') continue;
@@ -144,7 +144,7 @@ std::optional<int64_t> takes_since(const OpDef& def, DType type) {
 }
 
 int64_t respell(Graph& graph, Node& node, int64_t opset) {
-  const OpDef* def = node.domain.empty() ? find_op("", node.op_type) : nullptr;
+  const OpDef* def = node.domain.empty() ? find_op(node) : nullptr;
   if (!def || def->opsets.empty()) return kOldestOpset;
   Respell r{.graph = graph, .node = node, .opset = opset};
   std::string_view row = def->opsets;

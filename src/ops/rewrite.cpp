@@ -81,7 +81,7 @@ namespace {
 std::vector<std::optional<SymShape>> forget_declared(Graph& graph) {
   std::vector<std::optional<SymShape>> shapes(graph.values.size());
   for (const Node& node : graph.nodes) {
-    const OpDef* def = find_op(node.domain, node.op_type);
+    const OpDef* def = find_op(node);
     if (!def || !def->infer) continue;
     for (ValueId v : node.outputs)
       if (v != kNoValue) shapes[static_cast<size_t>(v)] = std::exchange(graph[v].shape, std::nullopt);

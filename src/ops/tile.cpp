@@ -47,10 +47,9 @@ void canonicalize(Canonicalize& c) {
   if (c.version < 6) {
     const SymShape* in = c.shape(0);
     const Tensor *tiles = c.constant(1), *axis = c.constant(2);
-    if (!in || !tiles || !axis || tiles->size() != 1 || axis->size() != 1) {
-      c.fail(ErrorCode::kUnsupportedOperator,
-             "tiles and axis are no constants, or the input's rank is not known");
-    }
+    if (!tiles || !axis || tiles->size() != 1 || axis->size() != 1)
+      c.fail(ErrorCode::kUnsupportedOperator, "tiles and axis are no constants");
+    if (!in) c.wait("the rank of the input is not known");
     const float count = tiles->floats()[0], along = axis->floats()[0];
     const auto rank = static_cast<int64_t>(in->size());
     if (!(along >= 0 && along < static_cast<float>(rank)) || !(count >= 0 && count < 1e9f)) {

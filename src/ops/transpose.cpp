@@ -93,7 +93,7 @@ bool merge(RewriteContext& r) {
 // Between two transpositions, a function of single elements can come before both, which are then one or none.
 bool pass_function(RewriteContext& r) {
   const Node& function = r.node();
-  const OpDef* def = find_op(function.domain, function.op_type);
+  const OpDef* def = find_op(function);
   if (!def || !def->unary || function.outputs.size() != 1) return false;
   const int32_t before = r.producer(function.input(0)), after = r.only_consumer(function.outputs[0]);
   if (before < 0 || after < 0 || !r.node(before).is("Transpose") || !r.node(after).is("Transpose") ||

@@ -52,7 +52,7 @@ std::optional<BiasPlace> find_bias(const JobState& state, int32_t node, int32_t 
   const auto& readers = index.consumers[static_cast<size_t>(output)];
   if (readers.size() != 1 || graph.is_output(output)) return std::nullopt;
   const Node& next = graph.nodes[static_cast<size_t>(readers[0])];
-  const OpDef* def = find_op(next.domain, next.op_type);
+  const OpDef* def = find_op(next);
   if (!def || !def->quant.sums || next.inputs.size() != 2) return std::nullopt;
   return in_float(readers[0], next.input(0) == output ? 1 : 0);
 }

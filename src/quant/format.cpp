@@ -51,7 +51,7 @@ void drop_clamps(Graph& graph) {
   std::vector<std::pair<size_t, ValueId>> reads;  // Q node, what it reads instead
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
     const Node& clamp = graph.nodes[i];
-    const OpDef* def = find_op(clamp.domain, clamp.op_type);
+    const OpDef* def = find_op(clamp);
     if (!def || !def->as_clamp) continue;
     const std::optional<Clamp> range = def->as_clamp(GraphInferContext(graph, clamp));
     const Node* q = only_reader(graph, index, clamp.output(0));
@@ -82,9 +82,7 @@ template <class What>
 void for_branches(Graph& graph, const What& what) {
   for (Node& node : graph.nodes)
     for (auto& [key, attribute] : node.attributes)
-      if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute);
-          sub && find_op(node.domain, node.op_type))
-        what(**sub);
+      if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute); sub && find_op(node)) what(**sub);
 }
 
 // Other runtimes fuse an operator with the Q right behind it.
@@ -138,7 +136,7 @@ void fold_layers(Graph& graph) {
   for (size_t i = 0; i < before.size(); ++i) {
     if (gone[i]) continue;
     const Node& node = before[i];
-    const OpDef* def = find_op(node.domain, node.op_type);
+    const OpDef* def = find_op(node);
     if (!def || !def->fold || def->role != QdqRole::kNone) {
       nodes.push_back(node);
       continue;

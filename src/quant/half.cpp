@@ -449,7 +449,7 @@ class Halver {
   void find_readers(Level& level) {
     const Graph& graph = level.graph;
     for (const Node& node : graph.nodes) {
-      const OpDef* def = find_op(node.domain, node.op_type);
+      const OpDef* def = find_op(node);
       const bool half = def && is_half(node);
       for (size_t k = 0; k < node.inputs.size(); ++k) {
         if (!level.is_float(node.inputs[k])) continue;
@@ -519,7 +519,7 @@ class Halver {
 
   void convert(Level& level, Node node) {
     Graph& graph = level.graph;
-    const OpDef* def = find_op(node.domain, node.op_type);
+    const OpDef* def = find_op(node);
     const bool half = def && is_half(node) && !widens(graph, node);
     const ValueId widened = widens(graph, node) ? node.input(0) : kNoValue;
     std::vector<bool> slots(node.inputs.size());

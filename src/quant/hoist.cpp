@@ -50,7 +50,7 @@ class Hoist {
 
   void visit_subgraphs(std::vector<Graph*>& path) {
     for (Node& node : path.back()->nodes) {
-      if (!find_op(node.domain, node.op_type)) continue;  // passed through as it is
+      if (!find_op(node)) continue;  // passed through as it is
       for (auto& [name, attribute] : node.attributes) {
         auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute);
         if (!sub) continue;

@@ -146,7 +146,7 @@ std::optional<int> channel_dim(const Graph& graph, const GraphIndex& index, cons
   const Node* n = &node;
   constexpr int kFar = 8;  // Q and DQ between them included
   for (int step = 0; step < kFar; ++step) {
-    const OpDef* def = find_op(n->domain, n->op_type);
+    const OpDef* def = find_op(*n);
     if (!def) return std::nullopt;
     if (def->quant.kind == QuantRule::Kind::kProduct) return def->quant.channel_dim;
     if (def->quant.kind != QuantRule::Kind::kRescaled && def->role == QdqRole::kNone) return std::nullopt;
@@ -282,7 +282,7 @@ void LayerErrors::Impl::find_pairs(const Graph& reference, const Graph& quantize
     if (!params && readers.size() == 1 && !quantized.is_output(v)) {
       // What a clamp finishes is not a value of its own in the quantized model.
       const Node& next = quantized.nodes[static_cast<size_t>(readers[0])];
-      const OpDef* def = find_op(next.domain, next.op_type);
+      const OpDef* def = find_op(next);
       if (def && def->as_clamp && def->as_clamp(GraphInferContext(scratch, next))) continue;
     }
     const auto found = names.find(name);

@@ -59,7 +59,7 @@ LayerwiseStage::LayerwiseStage(JobState& state, size_t samples, Stand stand)
   for (size_t i = 0; i < state_.weights.size(); ++i) {
     const PlacedWeight& w = state_.weights[i];
     const Node& node = state_.prepared->graph.nodes[static_cast<size_t>(w.node)];
-    const OpDef* def = find_op(node.domain, node.op_type);
+    const OpDef* def = find_op(node);
     if (!def || def->quant.kind != QuantRule::Kind::kProduct || !seen.insert(w.node).second) continue;
     // A weight that is turned first is also another node's: it is left to that one.
     if (state_.plan.nodes[static_cast<size_t>(w.node)].turned >= 0) continue;
@@ -103,7 +103,7 @@ bool LayerwiseStage::let_in(const Layer& layer) {
 
 ValueId LayerwiseStage::data_input(const Layer& l) {
   const Node& node = state_.prepared->graph.nodes[static_cast<size_t>(l.node)];
-  const int slot = find_op(node.domain, node.op_type)->quant.data.first();
+  const int slot = find_op(node)->quant.data.first();
   return placed_node(l).input(static_cast<size_t>(slot));
 }
 

@@ -75,7 +75,7 @@ Planner::Planner(Graph& graph, const Config& config, const std::vector<bool>& ob
   plan.integer.assign(graph.values.size(), false);
   std::vector<std::string_view> why_not;
   for (const Node& n : graph.nodes) {
-    const OpDef* d = defs_.emplace_back(find_op(n.domain, n.op_type));
+    const OpDef* d = defs_.emplace_back(find_op(n));
     why_not.push_back(d && d->quant.why_not ? d->quant.why_not(GraphInferContext(graph, n)) : "");
     kinds_.push_back(d && why_not.back().empty() ? d->quant.kind : QuantRule::Kind::kFloat);
   }
@@ -113,7 +113,8 @@ Planner::Planner(Graph& graph, const Config& config, const std::vector<bool>& ob
     std::string& why = at(i).why;
     const auto left = config.left_float.find(n.name);
     if (!d) {
-      why = "no operator that is known here: passed through as it is";
+      why = n.refusal ? "passed through as it is: " + n.refusal->why
+                      : "no operator that is known here: passed through as it is";
     } else if (d->role != QdqRole::kNone) {
       why = "quantization that the model had already";
     } else if (at(i).kept) {

@@ -8,7 +8,7 @@
 namespace zp::quant {
 
 std::optional<ProductLayer> ProductLayer::of(const Node& node, const Tensor& weight) {
-  const OpDef* def = find_op(node.domain, node.op_type);
+  const OpDef* def = find_op(node);
   if (!def || def->quant.kind != QuantRule::Kind::kProduct || !def->quant.channel_axis ||
       !def->quant.input_axis)
     return std::nullopt;

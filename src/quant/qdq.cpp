@@ -11,7 +11,7 @@
 namespace zp::quant {
 
 QdqRole role_of(const Node& node) {
-  const OpDef* def = find_op(node.domain, node.op_type);
+  const OpDef* def = find_op(node);
   return def ? def->role : QdqRole::kNone;
 }
 

@@ -167,7 +167,7 @@ class Builder {
     const auto& excluded = state_.config.exclude_nodes;
     layer.by_name = state_.config.left_float.contains(node.name) ||
                     std::find(excluded.begin(), excluded.end(), node.name) != excluded.end();
-    const OpDef* def = find_op(node.domain, node.op_type);
+    const OpDef* def = find_op(node);
     if (def && def->macs) layer.macs = def->macs(GraphInferContext(graph, node));
     if (p.weights != DType::kUndefined && p.weight != kNoValue) {
       const Tensor& t = *graph.constant(p.weight);

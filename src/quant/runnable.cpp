@@ -8,8 +8,7 @@ namespace zp::quant {
 namespace {
 
 bool known(const Node& node) {
-  const OpDef* def = find_op(node.domain, node.op_type);
-  if (!def || !def->runs()) return false;
+  if (!may_run(node)) return false;
   return std::all_of(node.attributes.begin(), node.attributes.end(), [](const auto& entry) {
     const auto* sub = std::get_if<std::shared_ptr<Graph>>(&entry.second);
     return !sub || unsupported_operators(**sub).empty();

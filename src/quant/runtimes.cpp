@@ -237,7 +237,7 @@ std::string DTypes::in_words() const {
 bool RuntimeRules::takes(const Node& node) const {
   if (node.domain.empty()) return !lists(without, node.op_type);
   if (node.domain == kMicrosoft) return contrib == "*" || lists(contrib, node.op_type);
-  return name == "zeropoint" || find_op(node.domain, node.op_type) == nullptr;
+  return name == "zeropoint" || find_op(node) == nullptr;
 }
 
 bool RuntimeRules::fuses_it(const Node& node) const {

@@ -33,13 +33,13 @@ bool has_subgraph(const Node& node) {
 }
 
 bool known_operator(const Node& node) {
-  const OpDef* def = find_op(node.domain, node.op_type);
+  const OpDef* def = find_op(node);
   return def && def->runs();
 }
 
 // Whose half precision may become float32.
 bool computes_wide(const Node& node) {
-  return known_operator(node) && !find_op(node.domain, node.op_type)->reads_bits;
+  return may_run(node) && !find_op(node.domain, node.op_type)->reads_bits;
 }
 
 // ---- folding
@@ -123,7 +123,7 @@ class Folder {
       const int32_t maker = makers.producer[static_cast<size_t>(c.outer)];
       if (maker < 0) return false;
       Node node = graph.nodes[static_cast<size_t>(maker)];
-      const OpDef* def = find_op(node.domain, node.op_type);
+      const OpDef* def = find_op(node);
       const bool weight = def && def->role == QdqRole::kDequantize &&
                           std::all_of(node.inputs.begin(), node.inputs.end(),
                                       [&](ValueId v) { return v == kNoValue || graph.constant(v); });
@@ -145,7 +145,7 @@ class Folder {
     std::vector<bool> fixed(graph.nodes.size(), false);
     for (size_t n = 0; n < fixed.size(); ++n) {
       const Node& node = graph.nodes[n];
-      const OpDef* def = find_op(node.domain, node.op_type);
+      const OpDef* def = find_op(node);
       fixed[n] = def && def->prepare && def->role == QdqRole::kNone && def->deterministic &&
                  !node.inputs.empty() && !has_subgraph(node) &&
                  std::all_of(node.inputs.begin(), node.inputs.end(),
@@ -162,13 +162,13 @@ class Folder {
                                 size_t n) {
     constexpr int64_t kLarge = 4096;
     const Node& node = graph.nodes[n];
-    const OpDef* def = find_op(node.domain, node.op_type);
+    const OpDef* def = find_op(node);
     const Tensor* from = graph.constant(node.input(0));
     if (!def->moved_axis || !from || from->size() < kLarge || graph.is_output(node.outputs[0])) return false;
     const auto& readers = index.consumers[static_cast<size_t>(node.outputs[0])];
     const bool is_weight = std::all_of(readers.begin(), readers.end(), [&](int32_t r) {
       const Node& reader = graph.nodes[static_cast<size_t>(r)];
-      const OpDef* op = find_op(reader.domain, reader.op_type);
+      const OpDef* op = find_op(reader);
       return op && op->quant.kind == QuantRule::Kind::kProduct && op->quant.weight >= 0 &&
              reader.input(static_cast<size_t>(op->quant.weight)) == node.outputs[0] &&
              !fixed[static_cast<size_t>(r)];
@@ -227,7 +227,7 @@ class Folder {
     try {
       PlanNode n;
       n.node = node;
-      n.def = find_op(node.domain, node.op_type);
+      n.def = find_op(node);
       n.in_quant.resize(node.inputs.size());
       std::vector<PlanValue> outputs = infer_known(n.node, *n.def, values);
       size_t bytes = 0;
@@ -371,7 +371,7 @@ class Widening {
 
   static bool has_double_product(const Graph& graph) {
     return std::any_of(graph.nodes.begin(), graph.nodes.end(), [&](const Node& node) {
-      const OpDef* def = find_op(node.domain, node.op_type);
+      const OpDef* def = find_op(node);
       for (const auto& [key, attribute] : node.attributes)
         if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
           if (has_double_product(**sub)) return true;
@@ -468,7 +468,7 @@ class Widening {
   // together with half precision, or makes half precision of it alone, it has that type too.
   void complete_types(Graph& graph) const {
     const auto visit = [&](const Node& node) {
-      const OpDef* def = find_op(node.domain, node.op_type);
+      const OpDef* def = find_op(node);
       if (!def || !(def->quant.kind == QuantRule::Kind::kProduct || def->broadcasts || def->unary))
         return false;
       DType type = DType::kUndefined;
@@ -592,7 +592,7 @@ void round_halves(Graph& graph, const OpDef& round) {
   for (Node& node : graph.nodes) {
     for (auto& [key, attribute] : node.attributes)
       if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) round_halves(**sub, round);
-    const OpDef* def = find_op(node.domain, node.op_type);
+    const OpDef* def = find_op(node);
     const bool computes =
         def && def->prepare && (def->quant.kind != QuantRule::Kind::kSameScale || def->quant.blends);
     std::vector<Node> after;

@@ -24,10 +24,10 @@ struct NeedsRun {
 std::string op_with_version(const Node& node) { return qualified_name(node) + "-" + std::to_string(kOpset); }
 
 void check_supported(const PlanNode& n) {
-  if (!n.def || !n.def->runs()) {
-    throw_error(ErrorCode::kUnsupportedOperator, {"operator ", qualified_name(n.node), " is not supported"},
-                {.node = n.node.name, .op = op_with_version(n.node)});
-  }
+  if (n.def && n.def->runs()) return;
+  if (const Refusal* refusal = n.node.refusal.get())
+    throw_error(ErrorCode::kUnsupportedOperator, refusal->why, {.hint = refusal->hint});
+  throw_error(ErrorCode::kUnsupportedOperator, {"operator ", qualified_name(n.node), " is not supported"});
 }
 
 bool has_subgraph(const Node& node) {
@@ -168,7 +168,7 @@ class Specializer {
 
   // Whether a node runs between this plan and the next. `least`: when all that it reads is there.
   bool put_between(const Node& node, There least) {
-    const OpDef* def = find_op(node.domain, node.op_type);
+    const OpDef* def = find_op(node);
     if (!def || !def->between || (def->prepare && least != There::kItem)) return false;
     try {
       check_inputs(*def, node);
@@ -185,9 +185,10 @@ class Specializer {
   // False: its shapes depend on what the run computes.
   bool add(Node& node) {
     PlanNode n;
-    n.def = find_op(node.domain, node.op_type);
+    n.def = find_op(node);
     n.node = std::move(node);
     try {
+      if (find_form(n.node)) return true;
       check_supported(n);
       if (splice(n)) return true;
       Context context(n.node, *this);
@@ -251,21 +252,49 @@ class Specializer {
       throw_error(ErrorCode::kInvalidModel,
                   {"a branch has ", body.outputs.size(), " outputs, the node ", n.node.outputs.size()});
     }
+    put_in_place(n.node, spliced(own_graph(), n.node, body));
+    return true;
+  }
+
+  // A node whose form in memory depends on what is known only now: the nodes of that form take its place.
+  bool find_form(const Node& node) {
+    if (!node.refusal || !node.refusal->waits) return false;
+    Graph& graph = own_graph();
+    for (ValueId v : node.inputs) {
+      if (v == kNoValue || !value(v).known) continue;
+      graph[v].dtype = value(v).dtype;
+      graph[v].shape = symbolic(value(v).dims);
+      if (value(v).constant && !value(v).from_content) graph[v].constant = value(v).constant;
+    }
+    Node free = node;
+    free.refusal = nullptr;
+    const OpDef& def = op_of(free);
+    put_in_place(node, form_in_memory(def, graph, std::move(free), node.refusal->version));
+    return true;
+  }
+
+  Graph& own_graph() {
     if (!own_graph_) {
       own_graph_ = std::make_shared<Graph>();
       own_graph_->values = s_.graph->values;
       s_.graph = own_graph_;
     }
-    const size_t before = own_graph_->values.size();
-    std::vector<Node> nodes = spliced(*own_graph_, n.node, body);
+    return *own_graph_;
+  }
+
+  // `nodes` are next, and make what `node` was to make. They may have values that the graph has got for them.
+  void put_in_place(const Node& node, std::vector<Node> nodes) {
+    const size_t before = s_.values.size();
     s_.values.resize(own_graph_->values.size());
     there_.resize(s_.values.size(), There::kNow);
     producer_.resize(s_.values.size(), -1);
-    for (size_t i = before; i < s_.values.size(); ++i) know_constant(i);
-    for (ValueId v : n.node.outputs)
+    for (size_t i = before; i < s_.values.size(); ++i) {
+      know_constant(i);
+      if (node.refusal) s_.values[i].from_file = false;  // made for this plan
+    }
+    for (ValueId v : node.outputs)
       if (v != kNoValue) value(v) = {};
     todo_.insert(todo_.end(), std::make_move_iterator(nodes.rbegin()), std::make_move_iterator(nodes.rend()));
-    return true;
   }
 
   void set(const Context& c, ValueId id, DType dtype, const std::optional<SymShape>& shape,

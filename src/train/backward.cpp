@@ -47,7 +47,7 @@ std::vector<size_t> without_gradient(const Graph& graph, ValueId loss, const std
   std::vector<size_t> found;
   for (size_t n = 0; n < graph.nodes.size(); ++n) {
     if (!ways.node[n]) continue;
-    const OpDef* def = find_op(graph.nodes[n].domain, graph.nodes[n].op_type);
+    const OpDef* def = find_op(graph.nodes[n]);
     if (!def || !def->gradient) found.push_back(n);
   }
   return found;

@@ -144,7 +144,7 @@ std::string difference(const Item& got, const Item& want) {
 // Every operator in the graph and its subgraphs that no file in ops/ handles.
 void collect_unknown(const Graph& graph, std::set<std::string>& unknown) {
   for (const Node& node : graph.nodes) {
-    if (!find_op(node.domain, node.op_type)) unknown.insert(qualified_name(node));
+    if (!find_op(node)) unknown.insert(qualified_name(node));
     for (const auto& [key, attribute] : node.attributes) {
       if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) collect_unknown(**sub, unknown);
     }

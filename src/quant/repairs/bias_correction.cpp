@@ -29,7 +29,7 @@ constexpr std::string_view kName = "bias-correction";
 constexpr std::string_view kSamples = "bias-samples";
 constexpr std::string_view kAnalytic = "bias-analytic";
 
-const QuantRule& rule_of(const Node& node) { return find_op(node.domain, node.op_type)->quant; }
+const QuantRule& rule_of(const Node& node) { return find_op(node)->quant; }
 
 // A product without a bias gets one of zeros, if its operator has a place for one, so that there is
 // something to correct.
@@ -46,7 +46,7 @@ class MakeRoom : public PiecewiseStage {
   void piece(size_t i) override {
     Graph& g = state_.prepared->graph;
     Node& n = g.nodes[i];
-    const OpDef* def = find_op(n.domain, n.op_type);
+    const OpDef* def = find_op(n);
     if (!def || def->quant.kind != QuantRule::Kind::kProduct || def->quant.bias < 0) return;
     const auto slot = static_cast<size_t>(def->quant.bias);
     const Tensor* w = g.constant(n.input(static_cast<size_t>(def->quant.weight)));
@@ -189,7 +189,7 @@ class BiasCorrection : public LayerwiseStage {
     ValueId v = layer.output;
     const Node* next = reader(v);
     const Node& product = g.nodes[static_cast<size_t>(layer.node)];
-    const OpDef* def = next ? find_op(next->domain, next->op_type) : nullptr;
+    const OpDef* def = next ? find_op(*next) : nullptr;
     if (def && def->quant.sums && next->inputs.size() == 2) {
       const Tensor* added = g.constant(next->input(next->input(0) == v ? 1 : 0));
       const Tensor& weight = *g.constant(state().weights[layer.weight].weight);
@@ -200,7 +200,7 @@ class BiasCorrection : public LayerwiseStage {
       offset_ = added->floats();
       v = next->output(0);
       next = reader(v);
-      def = next ? find_op(next->domain, next->op_type) : nullptr;
+      def = next ? find_op(*next) : nullptr;
     }
     if (!def || next->input(0) != v) return;
     if (const auto clamp = def->as_clamp ? def->as_clamp(GraphInferContext(g, *next)) : std::nullopt) {

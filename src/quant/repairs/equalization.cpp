@@ -279,7 +279,7 @@ class Equalize : public Stage {
   }
 
   std::optional<Layer> maker(int32_t i) const {
-    const OpDef* def = find_op(node(i).domain, node(i).op_type);
+    const OpDef* def = find_op(node(i));
     const Tensor* w = weight_of(node(i), def);
     if (!w || !def->quant.channel_axis) return std::nullopt;
     const int axis = def->quant.channel_axis(node(i), static_cast<int>(w->dims().size()));
@@ -295,7 +295,7 @@ class Equalize : public Stage {
   }
 
   std::optional<Layer> reader(int32_t i) const {
-    const OpDef* def = find_op(node(i).domain, node(i).op_type);
+    const OpDef* def = find_op(node(i));
     const Tensor* w = weight_of(node(i), def);
     if (!w || !def->quant.input_axis || def->quant.data.first() != 0) return std::nullopt;
     const int axis = def->quant.input_axis(node(i), static_cast<int>(w->dims().size()));
@@ -320,7 +320,7 @@ class Equalize : public Stage {
     std::vector<bool> links(g.nodes.size(), false);
     for (size_t i = 0; i < g.nodes.size(); ++i) {
       const Node& n = g.nodes[i];
-      const OpDef* def = find_op(n.domain, n.op_type);
+      const OpDef* def = find_op(n);
       if (!def || n.output(0) == kNoValue) continue;
       size_t operands = 0;
       if (def->as_clamp) {

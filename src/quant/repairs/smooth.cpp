@@ -131,7 +131,7 @@ class Smooth : public Stage {
   std::optional<Reader> reader(size_t i) {
     Graph& g = graph();
     const Node& n = g.nodes[i];
-    const OpDef* def = find_op(n.domain, n.op_type);
+    const OpDef* def = find_op(n);
     if (!def || def->quant.kind != QuantRule::Kind::kProduct || def->quant.weight < 0 ||
         def->quant.channel_dim != -1 || !def->quant.input_axis || def->quant.data.first() != 0)
       return std::nullopt;
@@ -464,7 +464,7 @@ class Smooth : public Stage {
         index.consumers[static_cast<size_t>(s.value)].size() != s.readers.size())
       return {};
     const Node& n = g.nodes[static_cast<size_t>(maker)];
-    const OpDef* def = find_op(n.domain, n.op_type);
+    const OpDef* def = find_op(n);
     if (!def || def->gamma < 0 || n.output(0) != s.value) return {};
     std::vector<size_t> slots{static_cast<size_t>(def->gamma)};
     if (def->beta >= 0 && n.input(static_cast<size_t>(def->beta)) != kNoValue)

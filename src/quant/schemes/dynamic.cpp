@@ -58,7 +58,8 @@ void guard_against_nan(Planner& p) {
   if (guarded > 0)
     p.plan.warnings.push_back("'" + mask +
                               "' holds infinity: where it masks a whole row, the model computes NaN; " +
-                              counted(guarded, "layer") + " behind it read 0 in place of NaN");
+                              counted(guarded, "layer") +
+                              (guarded == 1 ? " behind it reads" : " behind it read") + " 0 in place of NaN");
 }
 
 // A recurrence with integers for all that it multiplies with: W and R of an LSTM.

@@ -35,7 +35,7 @@ std::vector<bool> may_be_masked(Graph& graph) {
   const KnownRanges known(graph, index);
   std::vector<bool> masked(graph.values.size(), false);
   for (const Node& n : graph.nodes) {
-    const OpDef* def = find_op(n.domain, n.op_type);
+    const OpDef* def = find_op(n);
     if (!def || !(def->broadcasts || def->quant.kind == QuantRule::Kind::kSameScale)) continue;
     const bool any = std::any_of(n.inputs.begin(), n.inputs.end(), [&](ValueId v) {
       if (v == kNoValue || graph[v].dtype != DType::kFloat32) return false;
@@ -213,7 +213,7 @@ class Calibrate : public Stage {
     const int32_t made_by = index.producer[static_cast<size_t>(v)];
     if (made_by < 0) return;
     const Node& n = graph.nodes[static_cast<size_t>(made_by)];
-    const OpDef* def = find_op(n.domain, n.op_type);
+    const OpDef* def = find_op(n);
     if (!def || def->quant.kind != QuantRule::Kind::kSameScale) return;
     for (const ValueId from : n.inputs) {
       if (from == kNoValue || graph.constant(from) || graph[from].dtype != DType::kFloat32 ||

@@ -27,7 +27,7 @@ class Decide : public PiecewiseStage {
 
   void decide_branches(Graph& graph) {
     for (Node& node : graph.nodes) {
-      if (!find_op(node.domain, node.op_type)) continue;  // passed through as it is
+      if (!find_op(node)) continue;  // passed through as it is
       for (auto& [key, attribute] : node.attributes) {
         auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute);
         if (!sub) continue;
@@ -41,7 +41,7 @@ class Decide : public PiecewiseStage {
 
   void warn() {
     std::vector<std::string>& warnings = state_.plan.warnings;
-    if (const std::string unknown = unsupported_operators(state_.prepared->graph); !unknown.empty())
+    if (const std::string unknown = foreign_operators(state_.prepared->graph); !unknown.empty())
       warnings.push_back("operators that are not known here are passed through as they are: " + unknown);
     const bool calibrated = &scheme_of_branches(*state_.scheme) != state_.scheme;
     size_t in_float = 0;

@@ -82,7 +82,7 @@ class Store : public PiecewiseStage {
     graph.nodes = std::move(nodes);
     remove_unused(graph);
     for (Node& node : graph.nodes) {
-      if (!find_op(node.domain, node.op_type)) continue;
+      if (!find_op(node)) continue;
       for (auto& [key, attribute] : node.attributes)
         if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) store(**sub);
     }

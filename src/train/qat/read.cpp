@@ -164,7 +164,7 @@ void Learned::find_plain() {
     for (const ValueId v : n.outputs)
       if (v != kNoValue && static_cast<size_t>(v) < prepared.producer.size())
         node = prepared.producer[static_cast<size_t>(v)];
-    for (const auto [at, is_bias] : parameter_inputs(find_op(n.domain, n.op_type))) {
+    for (const auto [at, is_bias] : parameter_inputs(find_op(n))) {
       const ValueId v = n.input(static_cast<size_t>(at));
       const Tensor* t = graph().constant(v);
       if (t && t->dtype() == DType::kFloat32 && seen.insert(v).second)
@@ -176,7 +176,7 @@ void Learned::find_plain() {
 void Learned::find_activations() {
   std::vector<bool> follows(graph().values.size(), false);
   for (const Node& n : graph().nodes) {
-    const bool trained = !parameter_inputs(find_op(n.domain, n.op_type)).empty() ||
+    const bool trained = !parameter_inputs(find_op(n)).empty() ||
                          std::any_of(n.inputs.begin(), n.inputs.end(), [&](ValueId v) {
                            return v != kNoValue && follows[static_cast<size_t>(v)];
                          });
@@ -210,7 +210,7 @@ bool Learned::only_moved(const Activation& a, const GraphIndex& index) const {
   };
   const Node* maker = made_by(a.x);
   if (!maker) return false;
-  const OpDef* def = find_op(maker->domain, maker->op_type);
+  const OpDef* def = find_op(*maker);
   if (!def || def->quant.kind != QuantRule::Kind::kSameScale || def->quant.blends) return false;
   const auto same = [&](ValueId v) {
     const Node* from = made_by(v);

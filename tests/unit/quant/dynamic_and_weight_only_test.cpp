@@ -65,7 +65,7 @@ TEST(Dynamic, ARowThatAMaskHidesLeavesTheOthersAlone) {
   ASSERT_EQ(q.report.warnings.size(), 1u);
   EXPECT_EQ(q.report.warnings[0],
             "'mask' holds infinity: where it masks a whole row, the model computes NaN; 1 layer behind it "
-            "read 0 in place of NaN");
+            "reads 0 in place of NaN");
   EXPECT_EQ(q.count(QdqRole::kDynamicQuantize), 2u);
   Tensor seen(DType::kFloat32, {4, 8});
   for (size_t i = 0; i < 32; ++i)
