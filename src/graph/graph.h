@@ -73,8 +73,9 @@ struct Node {
 
   ValueId input(size_t i) const { return i < inputs.size() ? inputs[i] : kNoValue; }
   ValueId output(size_t i) const { return i < outputs.size() ? outputs[i] : kNoValue; }
+  // In the form of opset kOpset.
   bool is(std::string_view type, std::string_view in_domain = "") const {
-    return op_type == type && domain == in_domain;
+    return op_type == type && domain == in_domain && !refusal;
   }
 
   const Attribute* attribute(std::string_view key) const;

@@ -54,6 +54,8 @@ describe('the graph', () => {
     expect(await textOf(detail.getByRole('heading', { level: 3 }))).toBe('Conv conv1');
     expect(await textOf(detail)).toContain('w1 float32 [16, 1, 3, 3]weight, 576 bytes');
     expect(await textOf(detail.locator('.attributes'))).toContain('kernel_shape[3, 3]');
+    await detail.getByText('weight, 576 bytes').click();
+    await detail.getByRole('img', { name: /^Histogram: values from -0\.\d+ to 0\.\d+$/ }).waitFor();
     await page.emulateMedia({ reducedMotion: 'reduce' });
     expect(await violationsOn(page)).toEqual([]);
     await page.keyboard.press('Escape');

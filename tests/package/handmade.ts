@@ -26,6 +26,20 @@ export const initializer = (name: string, dims: number[], values: number[]) =>
     ...text(8, name),
     ...field(9, [...new Uint8Array(Float32Array.from(values).buffer)]),
   ]);
+/** The same of any type (by its number in ONNX), its numbers as bytes or in the list of int32. */
+export const tensorOf = (
+  name: string,
+  type: number,
+  dims: number[],
+  { raw, list }: { raw?: ArrayLike<number>; list?: number[] },
+) =>
+  field(5, [
+    ...dims.flatMap((d) => number(1, d)),
+    ...number(2, type),
+    ...(list ? field(5, list.flatMap(varint)) : []),
+    ...text(8, name),
+    ...(raw ? field(9, Array.from(raw)) : []),
+  ]);
 /** A node, named by its operator and first output. */
 export const node = (op: string, inputs: string[], outputs: string[], domain = '') =>
   field(1, [

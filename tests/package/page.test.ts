@@ -2,6 +2,8 @@
 import { describe, expect, test } from 'vitest';
 import { Judge } from '../../web/src/answers/index.ts';
 import { estimatesOf, type Known } from '../../web/src/estimates.ts';
+import { graphOf } from '../../web/src/graph/onnx.ts';
+import { spreadOf } from '../../web/src/graph/weights.ts';
 import { layerChoiceOf, layerChoices, withLayerChoice } from '../../web/src/layer-choice.ts';
 import { hashOf, routeOf } from '../../web/src/route.ts';
 import { guessColumns, labelsFrom, tableOf } from '../../web/src/samples/labels.ts';
@@ -9,6 +11,7 @@ import { guessPreparation } from '../../web/src/samples/preprocessing.ts';
 import { understand } from '../../web/src/samples/understood.ts';
 import { defaults, goals } from '../../web/src/settings.ts';
 import { summaryOf } from '../../web/src/verdict.ts';
+import { modelOf, node, tensorOf } from './handmade.ts';
 
 const file = (name: string, text = '', type = '') => new File([text], name, { type });
 
@@ -220,4 +223,44 @@ test('addresses say where the visitor is', () => {
   expect(routeOf(hashOf('abc1', 'goal'))).toEqual({ project: 'abc1', step: 'goal', run: undefined });
   expect(routeOf(hashOf('demo_ocr', 'result', 12))).toEqual({ project: 'demo_ocr', step: 'result', run: 12 });
   expect(routeOf('#/abc/nonsense').step).toBe('model');
+});
+
+describe('how weights are distributed', () => {
+  /** The spread of a tensor of a file, with the fields of TensorProto given. */
+  const spread = (type: number, dims: number[], content: { raw?: ArrayLike<number>; list?: number[] }) => {
+    const file = modelOf([...tensorOf('w', type, dims, content), ...node('Identity', ['w'], ['y'])]);
+    const tensor = graphOf(file).tensors.get('w');
+    if (!tensor) throw new Error('the tensor is not found');
+    return spreadOf(file.subarray(...tensor.at), tensor);
+  };
+  const bytes = (values: { buffer: ArrayBufferLike }) => new Uint8Array(values.buffer);
+
+  test('steps are equal, zeros and what is not finite are counted apart', () => {
+    const values = Float32Array.of(-1, -1, 0, 0, 0, 0.99, 1, Number.NaN, Number.POSITIVE_INFINITY);
+    const found = spread(1, [9], { raw: bytes(values) });
+    expect(found).toMatchObject({ left: -1, width: 2 / 64, zeros: 3, notFinite: 2 });
+    expect(found?.counts.length).toBe(64);
+    expect([found?.counts[0], found?.counts[63]]).toEqual([2, 2]);
+  });
+
+  test.each<[string, number, { raw?: ArrayLike<number>; list?: number[] }, number, number]>([
+    ['float16 as bytes', 10, { raw: bytes(Uint16Array.of(0x3c00, 0xc000)) }, -2, 1],
+    ['float16 in a list', 10, { list: [0x3c00, 0x0001] }, 2 ** -24, 1],
+    ['bfloat16', 16, { raw: bytes(Uint16Array.of(0x3f80, 0xc040)) }, -3, 1],
+    ['int8', 3, { raw: bytes(Int8Array.of(-128, 127)) }, -128, 127],
+    ['int8 in a list', 3, { list: [5, 7] }, 5, 7],
+    ['int64', 7, { raw: bytes(BigInt64Array.of(-3n, 9n)) }, -3, 9],
+    ['int4', 22, { raw: [0x7_8] }, -8, 7],
+    ['uint4', 21, { raw: [0xf_1] }, 1, 15],
+  ])('%s', (_, type, content, left, right) => {
+    const found = spread(type, [2], content);
+    expect(found?.left).toBe(left);
+    expect((found?.left ?? 0) + 64 * (found?.width ?? 0)).toBeCloseTo(right, 10);
+  });
+
+  test('numbers that are elsewhere, or all the same, are said so', () => {
+    expect(spread(1, [2], {})).toBeUndefined();
+    expect(spread(8, [1], { list: [1] })).toBeUndefined(); // strings
+    expect(spread(1, [2], { raw: bytes(Float32Array.of(3, 3)) })).toMatchObject({ left: 3, counts: [] });
+  });
 });

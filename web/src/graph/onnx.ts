@@ -8,6 +8,8 @@ export interface GraphTensor {
   type: string;
   dims: readonly number[];
   bytes: number;
+  /** Where its message, with its length before it, lies in the file: the first byte, and the one behind the last. */
+  at: readonly [number, number];
 }
 
 export interface GraphNode {
@@ -75,6 +77,7 @@ const message = <T>(pbf: PbfReader, read: (tag: number, into: T, pbf: PbfReader)
   pbf.readMessage(read, into);
 
 function readTensor(pbf: PbfReader): GraphTensor {
+  const from = pbf.pos;
   const dims: number[] = [];
   const found = { name: '', kind: 0 };
   message(
@@ -89,7 +92,7 @@ function readTensor(pbf: PbfReader): GraphTensor {
   );
   const [type, bits] = types[found.kind] ?? ['unknown', 0];
   const elements = dims.reduce((product, dim) => product * dim, 1);
-  return { name: found.name, type, dims, bytes: Math.ceil((elements * bits) / 8) };
+  return { name: found.name, type, dims, bytes: Math.ceil((elements * bits) / 8), at: [from, pbf.pos] };
 }
 
 const shapeOf = ({ type, dims }: { type: string; dims: readonly (number | string)[] }) =>

@@ -5,7 +5,9 @@ import type { StepInfo } from 'zeropoint';
 import { bytes, milliseconds } from '../format.ts';
 import { colourings, type Known } from '../graph/colours.ts';
 import { layerOf, type PlannedLayer } from '../graph/layers.ts';
+import type { GraphTensor } from '../graph/onnx.ts';
 import { type GraphPicture, weightBytes } from '../graph/picture.ts';
+import type { Spread } from '../graph/weights.ts';
 import type { GraphFace } from '../graph/worker.ts';
 import { asError, counted } from '../samples/sample-set.ts';
 import type { Settings } from '../settings.ts';
@@ -31,19 +33,22 @@ export interface GraphViewProps {
 /** Rows of the table that are shown at once. */
 const mostRows = 200;
 
-function usePicture(file: GraphViewProps['file']): { picture?: GraphPicture; problem?: string } {
-  const [found, setFound] = useState<{ picture?: GraphPicture; problem?: string }>({});
+interface Opened {
+  picture: GraphPicture;
+  spread: (tensor: GraphTensor) => Promise<Spread | undefined>;
+}
+
+function usePicture(file: GraphViewProps['file']): Partial<Opened> & { problem?: string } {
+  const [found, setFound] = useState<Partial<Opened> & { problem?: string }>({});
   useEffect(() => {
     let isCurrent = true;
     const worker = new Worker(new URL('../graph/worker.ts', import.meta.url), { type: 'module' });
     const reader = Comlink.wrap<GraphFace>(worker);
     const read = async () => reader.open(await file());
-    read()
-      .then(
-        (picture) => isCurrent && setFound({ picture }),
-        (error) => isCurrent && setFound({ problem: asError(error).message }),
-      )
-      .finally(() => worker.terminate());
+    read().then(
+      (picture) => isCurrent && setFound({ picture, spread: (tensor) => reader.spread(tensor) }),
+      (error) => isCurrent && setFound({ problem: asError(error).message }),
+    );
     return () => {
       isCurrent = false;
       worker.terminate();
@@ -53,21 +58,22 @@ function usePicture(file: GraphViewProps['file']): { picture?: GraphPicture; pro
 }
 
 export default function GraphView(props: GraphViewProps) {
-  const { picture, problem } = usePicture(props.file);
+  const { picture, spread, problem } = usePicture(props.file);
   if (problem) return <p class="problem">The graph cannot be drawn: {problem}</p>;
-  if (!picture) return <p class="note">Drawing the graph…</p>;
-  return <Drawn {...props} picture={picture} />;
+  if (!picture || !spread) return <p class="note">Drawing the graph…</p>;
+  return <Drawn {...props} picture={picture} spread={spread} />;
 }
 
 function Drawn({
   picture,
+  spread,
   layers,
   colour,
   measure,
   settings,
   disabled,
   onChange,
-}: GraphViewProps & { picture: GraphPicture }) {
+}: GraphViewProps & Opened) {
   const { nodes, tensors, shapes } = picture;
   const [chosen, setColour] = useState(colour);
   const [wanted, setWanted] = useState('');
@@ -201,6 +207,7 @@ function Drawn({
           <NodeDetail
             node={node}
             picture={picture}
+            spread={spread}
             layer={known.layers(node)}
             time={timeOf(node.id)}
             settings={settings}

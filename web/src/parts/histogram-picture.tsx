@@ -1,14 +1,28 @@
-import type { LayerError } from 'zeropoint';
 import { percent } from '../format.ts';
 
 const [width, height] = [320, 72];
 
 const short = (value: number) => String(Number(value.toPrecision(3)));
 
-/** How a layer's values are distributed, and the range that its integers cover; said in words too. */
-export function HistogramPicture({ error }: { error: LayerError }) {
-  const { histogram, clip, outside, saturated } = error;
+/** Equal steps of `width` from `left` on; zeros are counted apart. */
+interface Histogram {
+  left: number;
+  width: number;
+  counts: readonly number[];
+  zeros: number;
+}
+
+/** What integers cover of the values, and which share of these is outside, and saturates. */
+interface Covered {
+  clip: { min: number; max: number } | null;
+  outside: number;
+  saturated: number;
+}
+
+/** How values are distributed, and the range that integers cover of them; said in words too. */
+export function HistogramPicture({ histogram, covered }: { histogram: Histogram; covered?: Covered }) {
   const { left, width: bin, counts, zeros } = histogram;
+  const { clip = null, outside = 0, saturated = 0 } = covered ?? {};
   if (bin === 0 || counts.length === 0) return null;
   const right = left + bin * counts.length;
   const [from, to] = [Math.min(left, clip?.min ?? left), Math.max(right, clip?.max ?? right)];

@@ -178,7 +178,7 @@ function LayerDetail({
         {layer.macsShare > 0.005 && ` ${percent(layer.macsShare)} of the model's work.`}
       </p>
       {children}
-      <HistogramPicture error={error} />
+      <HistogramPicture histogram={error.histogram} covered={error} />
       <p class="note">{layer.why}</p>
     </div>
   );

@@ -1,9 +1,11 @@
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import { bytes, decibels, milliseconds } from '../format.ts';
 import type { PlannedLayer } from '../graph/layers.ts';
-import type { GraphNode } from '../graph/onnx.ts';
+import type { GraphNode, GraphTensor } from '../graph/onnx.ts';
 import type { GraphPicture } from '../graph/picture.ts';
+import type { Spread } from '../graph/weights.ts';
 import { layerChoiceOf, layerChoices, withLayerChoice } from '../layer-choice.ts';
+import { asError, counted } from '../samples/sample-set.ts';
 import type { Settings } from '../settings.ts';
 import { HistogramPicture } from './histogram-picture.tsx';
 
@@ -11,6 +13,7 @@ import { HistogramPicture } from './histogram-picture.tsx';
 export function NodeDetail({
   node,
   picture,
+  spread,
   layer,
   time,
   settings,
@@ -20,6 +23,8 @@ export function NodeDetail({
 }: {
   node: GraphNode;
   picture: GraphPicture;
+  /** How the numbers of a tensor are distributed; undefined: that cannot be drawn. */
+  spread: (tensor: GraphTensor) => Promise<Spread | undefined>;
   layer: PlannedLayer | undefined;
   /** Milliseconds of a run; undefined: not measured. */
   time: number | undefined;
@@ -94,12 +99,12 @@ export function NodeDetail({
             Its output is off by {decibels(layer.error.sqnr)}
             {layer.error.quantized ? `, its own rounding alone by ${decibels(layer.error.ownSqnr)}` : ''}.
           </p>
-          <HistogramPicture error={layer.error} />
+          <HistogramPicture histogram={layer.error.histogram} covered={layer.error} />
         </>
       )}
       {time !== undefined && <p class="note">{milliseconds(time)} of a run here.</p>}
-      <Values title="Takes" names={node.inputs} picture={picture} />
-      <Values title="Gives" names={node.outputs} picture={picture} />
+      <Values title="Takes" names={node.inputs} picture={picture} spread={spread} />
+      <Values title="Gives" names={node.outputs} picture={picture} spread={spread} />
       {node.attributes.length > 0 && (
         <div>
           <h4 class="label">Attributes</h4>
@@ -126,10 +131,12 @@ function Values({
   title,
   names,
   picture: { tensors, values },
+  spread,
 }: {
   title: string;
   names: readonly string[];
   picture: GraphPicture;
+  spread: (tensor: GraphTensor) => Promise<Spread | undefined>;
 }) {
   const given = names.filter(Boolean);
   if (given.length === 0) return null;
@@ -143,11 +150,52 @@ function Values({
             <li key={`${i} ${name}`}>
               <span class="name">{name}</span>{' '}
               <code>{tensor ? `${tensor.type} [${tensor.dims.join(', ')}]` : values.get(name)}</code>
-              {tensor && <span class="chip">weight, {bytes(tensor.bytes)}</span>}
+              {tensor && <Weight tensor={tensor} spread={spread} />}
             </li>
           );
         })}
       </ul>
     </div>
+  );
+}
+
+/** A tensor of the file: its size, and once it is opened, how its numbers are distributed. */
+function Weight({
+  tensor,
+  spread,
+}: {
+  tensor: GraphTensor;
+  spread: (tensor: GraphTensor) => Promise<Spread | undefined>;
+}) {
+  const [found, setFound] = useState<{ of: Spread | undefined } | { problem: string } | undefined>();
+  const look = (isOpen: boolean) => {
+    if (!isOpen || found) return;
+    spread(tensor).then(
+      (of) => setFound({ of }),
+      (error: unknown) => setFound({ problem: asError(error).message }),
+    );
+  };
+  return (
+    <details onToggle={(event) => look(event.currentTarget.open)}>
+      <summary class="note">weight, {bytes(tensor.bytes)}</summary>
+      {!found && <p class="note">Reading the numbers…</p>}
+      {found && 'problem' in found && <p class="problem">The numbers cannot be read: {found.problem}</p>}
+      {found && 'of' in found && <Numbers spread={found.of} />}
+    </details>
+  );
+}
+
+function Numbers({ spread }: { spread: Spread | undefined }) {
+  if (!spread) return <p class="note">Its numbers are not in this file, or of a type that is not drawn.</p>;
+  const { notFinite, counts, left } = spread;
+  return (
+    <>
+      {counts.length > 0 ? (
+        <HistogramPicture histogram={spread} />
+      ) : (
+        <p class="note">All its numbers are {Number(left.toPrecision(6))}.</p>
+      )}
+      {notFinite > 0 && <p class="problem">{counted(notFinite, 'number')} are NaN or infinite.</p>}
+    </>
   );
 }
