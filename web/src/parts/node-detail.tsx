@@ -19,6 +19,7 @@ export function NodeDetail({
   settings,
   disabled,
   onChange,
+  onEnter,
   onClose,
 }: {
   node: GraphNode;
@@ -32,6 +33,8 @@ export function NodeDetail({
   settings: Settings | undefined;
   disabled: boolean;
   onChange: (settings: Settings) => void;
+  /** Looks into a branch: an attribute that is a graph. */
+  onEnter: (attribute: string) => void;
   onClose: () => void;
 }) {
   const heading = useRef<HTMLHeadingElement>(null);
@@ -113,7 +116,18 @@ export function NodeDetail({
               <div key={name}>
                 <dt>{name}</dt>
                 <dd>
-                  <code>{value}</code>
+                  {node.branches.includes(name) ? (
+                    <button
+                      type="button"
+                      class="link tall"
+                      aria-label={`${value}: look into ${name}`}
+                      onClick={() => onEnter(name)}
+                    >
+                      {value}
+                    </button>
+                  ) : (
+                    <code>{value}</code>
+                  )}
                 </dd>
               </div>
             ))}
