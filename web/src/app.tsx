@@ -12,6 +12,7 @@ import { demos } from './demos/index.ts';
 import { sha256 } from './digest.ts';
 import { newId } from './format.ts';
 import { forgetEverything, forgetProject, type Project, project, projects, saveFiles } from './kept.ts';
+import { OfflineMark } from './offline/notice.tsx';
 import { DropZone, droppedFiles } from './parts/drop-zone.tsx';
 import { ErrorBox } from './parts/error-box.tsx';
 import { StartScreen } from './parts/start-screen.tsx';
@@ -312,7 +313,7 @@ export function App() {
       <footer>
         <p>
           Your model and your samples stay on your machine: no account, no upload. Work is kept in this
-          browser.{' '}
+          browser. <OfflineMark />
           <button type="button" class="link tall" disabled={busy} onClick={forgetAll}>
             Forget everything
           </button>{' '}

@@ -1,15 +1,28 @@
 import { useEffect, useState } from 'preact/hooks';
-import { currentNotices, dismiss, onNotices } from './page.ts';
+import { currentNotices, dismiss, isKept, onNotices } from './page.ts';
 import './notice.css';
 
-/** What there is to say about a new version, threads, and use with the network off: at the window's edge. */
-export function OfflineNotice() {
-  const [notices, setNotices] = useState(currentNotices);
+/** What `read` answers, now and after each change of what there is to say. */
+function useChanging<T>(read: () => T): T {
+  const [value, setValue] = useState(read);
   useEffect(() => {
-    const update = () => setNotices(currentNotices());
+    const update = () => setValue(read());
     update(); // for what came between the first picture and now
     return onNotices(update);
   }, []);
+  return value;
+}
+
+/** Says that the page works with the network off, as soon as it does. */
+export function OfflineMark() {
+  return useChanging(isKept) ? (
+    <span data-testid="works-offline">It works with the network off. </span>
+  ) : null;
+}
+
+/** What there is to say about a new version, threads, and use with the network off: at the window's edge. */
+export function OfflineNotice() {
+  const notices = useChanging(currentNotices);
   return (
     <div class="notices" role="status">
       {notices.map(([kind, { text, button, act }]) => (

@@ -26,15 +26,24 @@ export function onNotices(listener: () => void): () => void {
   return () => listeners.delete(listener);
 }
 
+function changed(): void {
+  for (const listener of listeners) listener();
+}
+
 function show(kind: NoticeKind, notice: Notice): void {
   notices.set(kind, notice);
-  for (const listener of listeners) listener();
+  changed();
 }
 
 export function dismiss(kind: NoticeKind): void {
   notices.delete(kind);
-  for (const listener of listeners) listener();
+  changed();
 }
+
+let kept = false;
+
+/** Whether this version works with the network off. */
+export const isKept = (): boolean => kept;
 
 const ask = <Name extends keyof Requests>(worker: ServiceWorker, name: Name): Promise<Requests[Name]> =>
   messageSW(worker, name as unknown as object);
@@ -145,10 +154,13 @@ async function keepEverything(worker: ServiceWorker): Promise<void> {
     // With the network off, the next visit goes on.
     if (navigator.onLine)
       show('kept', { text: `Not all of this page could be kept for use offline: ${reply.problem}` });
-  } else if (reply.added > 0) {
-    show('kept', { text: 'This page now works with the network off.' });
-    setTimeout(() => dismiss('kept'), 10_000);
+    return;
   }
+  kept = true;
+  changed();
+  if (reply.added === 0) return;
+  show('kept', { text: 'This page now works with the network off.' });
+  setTimeout(() => dismiss('kept'), 10_000);
 }
 
 export async function goOffline(): Promise<void> {
