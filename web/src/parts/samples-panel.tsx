@@ -4,9 +4,18 @@ import type { Demo } from '../demos/demo.ts';
 import type { Source } from '../kept.ts';
 import { isImage } from '../samples/picture.ts';
 import type { Entry } from '../samples/prepare.ts';
-import { presets, presetTitles, rangeOf, ranges, takesImages, whole } from '../samples/preprocessing.ts';
+import {
+  presets,
+  presetTitles,
+  rangeOf,
+  ranges,
+  takesImages,
+  takesSound,
+  whole,
+} from '../samples/preprocessing.ts';
 import { counted } from '../samples/sample-set.ts';
 import type { Samples } from '../use-samples.ts';
+import { Camera, Microphone } from './capture.tsx';
 import { DropZone } from './drop-zone.tsx';
 import { usePicture } from './picture.tsx';
 import { PreparationChoice } from './preparation-choice.tsx';
@@ -107,6 +116,12 @@ function Files({
           A .csv or .txt file among them says which answers are right.
         </p>
       </DropZone>
+      {navigator.mediaDevices &&
+        (hasImages ? (
+          <Camera disabled={disabled} onFiles={onFiles} />
+        ) : (
+          takesSound(model.inputs) && <Microphone disabled={disabled} onFiles={onFiles} />
+        ))}
       {hasImages && <Preparing samples={samples} disabled={disabled} />}
       {hasImages && files.some(isImage) && (
         <PreparationChoice samples={samples} model={model} kind={kind} disabled={disabled} />

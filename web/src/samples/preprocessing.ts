@@ -29,6 +29,22 @@ export function takesImages(inputs: readonly ValueInfo[]): boolean {
   );
 }
 
+/** A wave: one row of numbers, or rows of them. */
+export function takesSound(inputs: readonly ValueInfo[]): boolean {
+  const [wave] = inputs;
+  const dims = wave?.dims;
+  const long = (dim: unknown) => typeof dim === 'string' || (typeof dim === 'number' && dim >= 256);
+  return (
+    (wave?.type === 'float32' || wave?.type === 'int16') &&
+    dims !== null &&
+    dims !== undefined &&
+    dims.length >= 1 &&
+    dims.length <= 3 &&
+    long(dims.at(-1)) &&
+    dims.slice(0, -1).every((dim) => dim === 1 || typeof dim === 'string')
+  );
+}
+
 const isChannels = (dim: unknown) => dim === 1 || dim === 3 || typeof dim === 'string';
 
 /** `name`: of the model's file. */
