@@ -16,7 +16,7 @@ function useChanging<T>(read: () => T): T {
 /** Says that the page works with the network off, as soon as it does. */
 export function OfflineMark() {
   return useChanging(isKept) ? (
-    <span data-testid="works-offline">It works with the network off. </span>
+    <span data-testid="works-offline">This page works with the network off. </span>
   ) : null;
 }
 
