@@ -124,7 +124,7 @@ class Pipeline : public Job {
     if (!idle) return false;
     if (!left_out_.empty() && !state_.plan.nodes.empty()) {
       state_.plan.warnings.push_back(
-          "the model has operators that are not known here, so that it cannot be run: " +
+          "the model has operators that are not known here, or not in this form, so that it cannot be run: " +
           std::exchange(left_out_, {}) + " did not run");
     }
     running_ = false;

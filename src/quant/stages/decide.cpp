@@ -42,7 +42,9 @@ class Decide : public PiecewiseStage {
   void warn() {
     std::vector<std::string>& warnings = state_.plan.warnings;
     if (const std::string unknown = foreign_operators(state_.prepared->graph); !unknown.empty())
-      warnings.push_back("operators that are not known here are passed through as they are: " + unknown);
+      warnings.push_back(
+          "operators that are not known here, or not in this form, are passed through as they are: " +
+          unknown);
     const bool calibrated = &scheme_of_branches(*state_.scheme) != state_.scheme;
     size_t in_float = 0;
     for (const auto& [graph, plan] : state_.branches)
