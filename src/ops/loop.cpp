@@ -21,11 +21,26 @@ constexpr int64_t kMostIterations = 1'000'000;
 
 size_t carried(const Node& node) { return node.inputs.size() < kFirst ? 0 : node.inputs.size() - kFirst; }
 
+// The iteration and the condition are numbers, of the rank that the body declares: a scalar, or one of one
+// element. Other runtimes refuse a body that does not say which.
+SymShape shape_of_number(const Graph& body, size_t input) {
+  const std::optional<SymShape>& shape = body[body.inputs[input]].shape;
+  return shape && shape->size() == 1 ? SymShape{Dim(1)} : SymShape{};
+}
+
+std::optional<SymShape> shape_of_number(const Node& node, size_t input) {
+  const Attribute* attribute = node.attribute("body");
+  const auto* body = attribute ? std::get_if<std::shared_ptr<Graph>>(attribute) : nullptr;
+  if (!body || (*body)->inputs.size() <= input) return std::nullopt;  // an error, which others say
+  return shape_of_number(**body, input);
+}
+
 void infer_loop(InferContext& c) {
   const size_t count = carried(c.node());
   if (const DType t = c.dtype(1); t != DType::kBool && t != DType::kUndefined)
     c.fail(ErrorCode::kInvalidModel, {"the condition is ", name_of(t), ", not bool"});
-  std::vector<InferContext::Inferred> inputs{{DType::kInt64, std::nullopt}, {DType::kBool, std::nullopt}};
+  std::vector<InferContext::Inferred> inputs{{DType::kInt64, shape_of_number(c.node(), 0)},
+                                             {DType::kBool, shape_of_number(c.node(), 1)}};
   for (size_t i = 0; i < count; ++i) inputs.push_back(c.input(kFirst + i));
   const auto found = infer_iterations(c, inputs, kFirst, 1, count);
   if (found.size() < 1 + c.outputs()) {
@@ -74,8 +89,7 @@ std::unique_ptr<LoopRun> start(BetweenContext& c, const Graph& body) {
 // A number for the body, of the rank that it declares.
 template <class T>
 Tensor number_for(const Graph& body, size_t input, T value) {
-  const std::optional<SymShape>& shape = body[body.inputs[input]].shape;
-  return Tensor::scalar(value).reshaped(shape && shape->size() == 1 ? Shape{1} : Shape{});
+  return Tensor::scalar(value).reshaped(*concrete(shape_of_number(body, input)));
 }
 
 void LoopRun::begin(BetweenContext& c, SubRun& body) {

@@ -209,11 +209,42 @@ TEST(Loop, ABodyThatDoesNotFitIsRefused) {
   EXPECT_THROW(model(3, 1), Error);
 }
 
-TEST(Loop, IsWrittenAndReadAgain) {
-  const std::vector<std::byte> bytes = onnx::write(*sums_model());
+std::shared_ptr<const Model> reopened(const Model& model) {
+  const std::vector<std::byte> bytes = onnx::write(model);
   auto copy = allocate_bytes(bytes.size());
   std::copy(bytes.begin(), bytes.end(), copy.get());
-  const auto again = std::make_shared<const Model>(onnx::read(std::move(copy), bytes.size()));
+  return std::make_shared<const Model>(onnx::read(std::move(copy), bytes.size()));
+}
+
+// ONNX Runtime refuses a file that does not say which.
+TEST(Loop, TheNumbersOfItsBodyHaveTheRankThatItDeclares) {
+  struct Declared {
+    std::optional<SymShape> given;
+    SymShape written;
+    Shape stacked;
+  };
+  for (const auto& [given, written, stacked] :
+       {Declared{std::nullopt, {}, {3}}, Declared{SymShape{}, {}, {3}},
+        Declared{SymShape{Dim(1)}, {Dim(1)}, {3, 1}}}) {
+    GraphBuilder b;
+    Body body;
+    const ValueId i = body.given("i"), go = body.given("go");
+    body.graph()[i].shape = body.graph()[go].shape = given;
+    body.output(go);
+    body.output(body.add("Identity", "copy", {i}));
+    const ValueId count = b.input("count", {}, DType::kInt64);
+    b.output(add(b, "Loop", {count, kNoValue}, 1, {{"body", body.graph_of()}})[0]);
+    const std::shared_ptr<const Model> again = reopened(*b.build());
+    const Graph& read = *std::get<std::shared_ptr<Graph>>(*again->graph.nodes[0].attribute("body"));
+    for (const ValueId v : read.inputs) EXPECT_EQ(read[v].shape, written);
+    const std::vector<Tensor> y = Session(again).run(with_count(3, {}));
+    EXPECT_EQ(y[0].dims(), stacked);
+    EXPECT_THAT(y[0].integers(), ElementsAre(0, 1, 2));
+  }
+}
+
+TEST(Loop, IsWrittenAndReadAgain) {
+  const std::shared_ptr<const Model> again = reopened(*sums_model());
   EXPECT_GE(again->opsets.at(""), 11);
   const std::vector<Tensor> y = Session(again).run(with_count(3, {{"x", floats({2}, {1, 2})}}));
   expect_floats(y[1], {3, 2}, {2, 4, 4, 8, 6, 12});
