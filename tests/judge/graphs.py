@@ -596,6 +596,47 @@ def control():
 
 
 @graph
+def bodies():
+    def numbers(*shape):
+        return [
+            helper.make_tensor_value_info("i", TensorProto.INT64, shape),
+            helper.make_tensor_value_info("go", TensorProto.BOOL, shape),
+        ]
+
+    def value(name, dims):
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, dims)
+
+    for end, shape in (("scalar", []), ("vector", [1])):  # what the body declares of its iteration and condition
+        b = Build(f"loop-{end}")
+        x, w = b.input("x", [2, 16]), b.weight(16, 16)
+        nodes = [
+            helper.make_node("MatMul", ["h", w], ["product"], name="in_body"),
+            helper.make_node("Tanh", ["product"], ["next"], name="tanh"),
+            helper.make_node("Cast", ["i"], ["step"], name="cast", to=TensorProto.FLOAT),
+            helper.make_node("Add", ["next", "step"], ["sum"], name="add"),
+            helper.make_node("Identity", ["go"], ["goes"], name="goes_on"),
+        ]
+        goes = helper.make_tensor_value_info("goes", TensorProto.BOOL, shape)
+        body = helper.make_graph(
+            nodes, "body", [*numbers(*shape), value("h", [2, 16])], [goes, value("next", [2, 16]), value("sum", [2, 16])]
+        )
+        _, sums = b.add("Loop", b.constant(np.int64(3)), "", x, outputs=2, body=body)
+        yield b.output(b.add("MatMul", sums, b.weight(16, 8)), [3, 2, 8])
+    b = Build("scan-body")
+    x, w = b.input("x", [4, 2, 12]), b.weight(12, 12)
+    nodes = [
+        helper.make_node("MatMul", ["row", w], ["product"], name="in_body"),
+        helper.make_node("Add", ["product", "state"], ["sum"], name="add"),
+        helper.make_node("Tanh", ["sum"], ["next"], name="tanh"),
+        helper.make_node("Identity", ["next"], ["out"], name="copy"),
+    ]
+    rows = [value(name, [2, 12]) for name in ("state", "row", "next", "out")]
+    body = helper.make_graph(nodes, "body", rows[:2], rows[2:])
+    _, all_rows = b.add("Scan", b.constant(np.zeros((2, 12), np.float32)), x, outputs=2, body=body, num_scan_inputs=1)
+    yield b.output(b.add("MatMul", all_rows, b.weight(12, 6)), [4, 2, 6])
+
+
+@graph
 def graphs_of_many():
     b = Build("outputs-many")
     x = b.input("x", [1, 4, 8, 8])
