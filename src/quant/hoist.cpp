@@ -17,13 +17,15 @@ class Hoist {
  public:
   explicit Hoist(Graph& main) : main_(main) { count(main); }
 
-  void run() {
+  // How many weights were hoisted.
+  size_t run() {
     for (Node& node : main_.nodes) {
       if (const auto key = key_of(main_, node)) values_.emplace(*key, node.outputs[0]);
     }
     std::vector<Graph*> path{&main_};
     visit_subgraphs(path);
     main_.nodes.insert(main_.nodes.begin(), made_.begin(), made_.end());
+    return hoisted_.size();
   }
 
  private:
@@ -68,6 +70,7 @@ class Hoist {
     for (size_t i = 0; i < gone.size(); ++i) {
       const auto key = key_of(graph, graph.nodes[i]);
       if (!key || graphs_[*key] < 2 || !in_float(graph, index, i)) continue;
+      hoisted_.insert(*key);
       const ValueId captured = capture(path, main_value(graph, graph.nodes[i], *key));
       read_instead(graph, graph.nodes[i].outputs[0], captured);
       gone[i] = true;
@@ -137,10 +140,11 @@ class Hoist {
   std::map<Key, size_t> graphs_;   // that have it
   std::map<Key, ValueId> values_;  // of the main graph
   std::vector<Node> made_;         // for it
+  std::set<Key> hoisted_;
 };
 
 }  // namespace
 
-void hoist_shared_weights(Graph& main) { Hoist(main).run(); }
+size_t hoist_shared_weights(Graph& main) { return Hoist(main).run(); }
 
 }  // namespace zp::quant

@@ -1,6 +1,7 @@
 // Builds the quantized graph, a node at a time: quantizing a weight is what takes long.
 #include <optional>
 
+#include "core/decimal.h"
 #include "quant/hoist.h"
 #include "quant/stage.h"
 
@@ -50,7 +51,13 @@ class Place : public PiecewiseStage {
 
   void end() override {
     placement_->finish();
-    if (!state_.branches.empty()) hoist_shared_weights(placement_->graph);
+    if (const size_t shared = state_.branches.empty() ? 0 : hoist_shared_weights(placement_->graph);
+        shared > 0) {
+      state_.plan.warnings.push_back(
+          counted(shared, "weight") + (shared == 1 ? " is" : " are") +
+          " shared between graphs (the branches of an If, the body of a Loop): ONNX Runtime makes floats of "
+          "them in every run, so that the file can be slower there than the float model");
+    }
     auto result = std::make_shared<Model>();
     result->opsets = state_.prepared->opsets;
     result->producer_name = state_.prepared->producer_name;

@@ -290,6 +290,9 @@ TEST(Prepared, LayersInBranchesAreQuantizedCountedAndShareTheirWeights) {
     // ONNX Runtime does not take a branch's product with a weight that is dequantized there and kept outside.
     const bool outside = std::any_of(q.graph().nodes.begin(), q.graph().nodes.end(), quant::is_dequantize);
     EXPECT_EQ(outside, mode == "static" || mode == "weight-only");
+    EXPECT_EQ(outside, std::ranges::any_of(q.report.warnings, [](const std::string& w) {
+                return w.starts_with("1 weight is shared between graphs");
+              }));
     const auto again = runtime::prepared(saved(*q.model));
     if (mode != "float16")
       EXPECT_TRUE(std::none_of(again->graph.nodes.begin(), again->graph.nodes.end(), quant::is_dequantize));
