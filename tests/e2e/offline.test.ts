@@ -89,10 +89,16 @@ async function host(folder = site) {
 }
 
 /** Other programs may need the processor too. A page that reloads answers nothing for a moment. */
-const until = (tab: Tab, code: string) =>
-  expect
-    .poll(() => tab.evaluate(code).catch(() => undefined), { timeout: 280_000, interval: 200 })
-    .toBeTruthy();
+const until = async (tab: Tab, code: string) => {
+  try {
+    await expect
+      .poll(() => tab.evaluate(code).catch(() => undefined), { timeout: 280_000, interval: 200 })
+      .toBeTruthy();
+  } catch (error) {
+    const seen = await tab.evaluate('document.body.innerText').catch(String);
+    throw new Error(`this did not become true: ${code}\nThe page says:\n${seen}`, { cause: error });
+  }
+};
 
 /** Clicks on the visible element of this selector that has this text, or else begins with it, as soon as there is one. */
 const click = (tab: Tab, selector: string, text: string, part: 'all of it' | 'its begin' = 'its begin') =>
