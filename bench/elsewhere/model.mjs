@@ -87,13 +87,14 @@ export async function measure(model, samples, context) {
     for (const runtime of runtimes) {
       const key = keyOf(runtime);
       if (key in made.ours || key in made.errors) continue;
+      const signal = AbortSignal.timeout(context.limit * 1000);
       try {
         const { model: small, report: said } = await source.quantize({
           ...options,
           runtime: key,
           ...(wanted && { calibration: samples.calibration }),
           layerErrors: 0,
-          signal: AbortSignal.timeout(context.limit * 1000),
+          signal,
         });
         const path = join(folder, `${slug(scheme)}.${key}.onnx`);
         writeFileSync(path, await small.toBytes());
@@ -101,7 +102,9 @@ export async function measure(model, samples, context) {
         made.ours[key] = path;
         made.bytes ??= said.sizeAfter;
       } catch (error) {
-        made.errors[key] = messageOf(error);
+        made.errors[key] = signal.aborted
+          ? `quantizing took longer than ${context.limit} s`
+          : messageOf(error);
       }
     }
     if (kind) {
