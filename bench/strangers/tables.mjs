@@ -253,7 +253,7 @@ one thread. Eight samples calibrate; four others are measured. [GLOSSARY.md](GLO
 - **dB** and **cosine** compare the outputs of the written file with those of the float model, both in ONNX Runtime without
   optimizations. Of several outputs the worst one counts. “=” means equal numbers.
 - **dB optimized** is the same with ONNX Runtime's optimizations. **agree** compares our run of the file with ONNX Runtime's.
-- **failed** counts quantizations that stopped, or did not end within `--limit` seconds (120). **refused** counts files that ONNX Runtime does not run. **larger** counts files
+- **failed** counts quantizations that stopped, or did not end within \`--limit\` seconds (120). **refused** counts files that ONNX Runtime does not run. **larger** counts files
   that are larger than the original. ONNX's light networks do not count there: their graphs compute their weights, so the original
   files hold none.
 - **behind** counts files more than 3 dB below those of ONNX Runtime's own quantizer of the same kind, on the same samples

@@ -33,21 +33,27 @@ std::vector<float> run(Session& session, const Tensor& x) {
   return {values.begin(), values.end()};
 }
 
+// Ends the graph with op(input, the constants) -> y.
+void end_with(GraphSpec& g, std::string_view op, std::string_view input, const std::vector<Proto>& constants,
+              const std::vector<Proto>& attributes, std::string_view name) {
+  std::vector<std::string> names;
+  for (const Proto& constant : constants) {
+    names.push_back("c" + std::to_string(names.size()));
+    Proto named = constant;
+    g.initializers.push_back(named.text(tensor_field::kName, names.back()));
+  }
+  std::vector<std::string_view> inputs{input};
+  inputs.insert(inputs.end(), names.begin(), names.end());
+  g.outputs = {value_without_shape("y", DType::kFloat32)};
+  g.nodes.push_back(node(op, inputs, {"y"}, attributes, name));
+}
+
 // x of any rank -> op(x, the initializers) -> y
 Proto file_of(std::string_view op, int64_t version, const std::vector<Proto>& initializers,
               const std::vector<Proto>& attributes) {
   GraphSpec g;
-  std::vector<std::string> names;
-  for (const Proto& initializer : initializers) {
-    names.push_back("c" + std::to_string(names.size()));
-    Proto named = initializer;
-    g.initializers.push_back(named.text(tensor_field::kName, names.back()));
-  }
-  std::vector<std::string_view> inputs{"x"};
-  inputs.insert(inputs.end(), names.begin(), names.end());
   g.inputs = {value_without_shape("x", DType::kFloat32)};
-  g.outputs = {value_without_shape("y", DType::kFloat32)};
-  g.nodes = {node(op, inputs, {"y"}, attributes, "late")};
+  end_with(g, op, "x", initializers, attributes, "late");
   return model(g, version);
 }
 
@@ -93,20 +99,12 @@ TEST(LateForms, BehindAValueThatTheRunComputes) {
 Proto product_before(std::string_view op, int64_t version, const std::vector<Proto>& constants) {
   GraphSpec g;
   g.inputs = {value("x", DType::kFloat32, {"rows", 64})};
-  g.outputs = {value_without_shape("y", DType::kFloat32)};
   std::vector<float> w(64 * 64);
   for (size_t i = 0; i < w.size(); ++i) w[i] = static_cast<float>(i * 37 % 101) / 101;
   const std::string_view raw(reinterpret_cast<const char*>(w.data()), 4 * w.size());
   g.initializers = {raw_tensor("w", DType::kFloat32, {64, 64}, raw)};
-  std::vector<std::string> names;
-  for (const Proto& constant : constants) {
-    names.push_back("c" + std::to_string(names.size()));
-    Proto named = constant;
-    g.initializers.push_back(named.text(tensor_field::kName, names.back()));
-  }
-  std::vector<std::string_view> inputs{"h"};
-  inputs.insert(inputs.end(), names.begin(), names.end());
-  g.nodes = {node(":MatMul", {"x", "w"}, {"h"}, {}, "product"), node(op, inputs, {"y"}, {}, "the node")};
+  g.nodes = {node(":MatMul", {"x", "w"}, {"h"}, {}, "product")};
+  end_with(g, op, "h", constants, {}, "the node");
   return model(g, version);
 }
 

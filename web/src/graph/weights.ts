@@ -64,7 +64,7 @@ const readers: Readonly<Record<string, Reader>> = {
 /** Types whose numbers stand in a list of int32 as they are; the others have their bits there. */
 const plain = /^(u?int(8|16|32|64)|float(32|64))$/;
 
-/** `message`: the tensor's bytes, from `at` to `at`. Undefined: the numbers are elsewhere, or of a type that is not drawn. */
+/** `message`: the bytes of the file between the two places of `at`. Undefined: the numbers are elsewhere, or of a type that is not drawn. */
 export function spreadOf(message: Uint8Array, { type, dims, bytes }: GraphTensor): Spread | undefined {
   const read = readers[type];
   const count = dims.reduce((product, dim) => product * dim, 1);
