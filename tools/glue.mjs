@@ -1,6 +1,8 @@
 // What Emscripten makes to go with a WebAssembly module, changed so that it runs wherever JavaScript does. As it comes, it
 // finds out by itself where it is, imports Node's modules there, and starts its own file as a worker, which bundlers do not
 // take. Changed, it is told all that: `instantiateWasm`, `startThread` and `isThread` (bindings/ts/builds.ts, Factory).
+// It also frees objects that garbage collection finds. The engine's host frees its own, and those of an engine that was
+// lost must not be freed: a session would wait for ever for its threads that are gone.
 import { parseAst } from 'rolldown/parseAst';
 
 /** All nodes of a tree, parents first. */
@@ -61,6 +63,8 @@ export function portableGlue(text, file) {
       /^ENVIRONMENT_IS_WEB ?\|\| ?ENVIRONMENT_IS_WORKER$/.test(sourceOf(node.test))
     )
       edit('where its file is', node, '{}');
+    else if (node.type === 'IfStatement' && /typeof FinalizationRegistry$/.test(sourceOf(node.test)))
+      edit('what garbage collection frees', node.test, 'true'); // as where there is no such registry
     else if (node.type === 'NewExpression' && node.callee.name === 'Worker')
       edit('a thread', node, 'Module["startThread"]()');
     else if (node.type === 'NewExpression' && node.callee.name === 'URL') edit('a file', node, '{href:""}');
@@ -74,6 +78,7 @@ export function portableGlue(text, file) {
     'factory',
     'whether it is in Node',
     'where its file is',
+    'what garbage collection frees',
     ...(hasThreads ? ['whether it is a thread', 'a thread'] : []),
   ];
   const missing = expected.filter((what) => counts[what] !== 1);
