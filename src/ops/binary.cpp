@@ -66,7 +66,7 @@ void upgrade_legacy_broadcast(Canonicalize& c) {
     const Attribute* axis = n.attribute("axis");
     if (broadcasts && axis && n.inputs.size() == 2) {
       const SymShape *a = c.shape(0), *b = c.shape(1);
-      if (!a || !b) c.wait("the ranks of the inputs are not known, one of which is broadcast along an axis");
+      if (!a || !b) c.wait("one input is broadcast along an axis, and the ranks are not known");
       int64_t first = n.int_attribute("axis", 0);
       if (first < 0) first += static_cast<int64_t>(a->size());
       // Input 1 lines up with dimensions `axis` and on of input 0: what follows are ones.
@@ -282,7 +282,7 @@ void canonicalize_prelu(Canonicalize& c) {
   if (c.version >= 7) return c.keep();
   const SymShape *x = c.shape(0), *slope = c.shape(1);
   if (!slope || (!x && *slope != SymShape{Dim(1)}))
-    c.wait("the ranks of the inputs are not known, which have a slope for each channel");
+    c.wait("each channel has a slope, and the ranks of the inputs are not known");
   if (slope->size() == 1 && (*slope)[0] != Dim(1) && x->size() > 2) {
     std::vector<int64_t> axes;
     for (size_t d = 2; d < x->size(); ++d) axes.push_back(static_cast<int64_t>(d) - 1);

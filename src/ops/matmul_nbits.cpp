@@ -226,7 +226,9 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool transposed, ValueId bia
   if (!blocked) {
     if (stored_bits != 8 || (scales->size() != 1 && (axis == depth_axis || scales->size() != n)))
       return false;
-    block = std::clamp<int64_t>(static_cast<int64_t>(std::bit_ceil(static_cast<uint64_t>(k))), 16, 128);
+    // The last block of a column is stored whole, and each has a scale: 192 rows are three blocks of 64.
+    const auto bytes = [k](int64_t of) { return (k + of - 1) / of * (of + int64_t{sizeof(float)}); };
+    block = k <= 16 ? 16 : std::ranges::min({int64_t{128}, int64_t{64}, int64_t{32}}, {}, bytes);
   }
   if (block < 16 || !std::has_single_bit(static_cast<uint64_t>(block))) return false;
   const int64_t blocks = (k + block - 1) / block;

@@ -311,7 +311,7 @@ void expand(Canonicalize& c, std::string_view pool) {
   std::vector<int64_t> first_to_last{0}, last_to_first{0};
   if (last) {
     const size_t rank = c.shape(0) ? c.shape(0)->size() : n.ints_attribute("kernel_shape").size() + 2;
-    if (rank < 3) c.wait("the rank of the input is not known, whose channels are last");
+    if (rank < 3) c.wait("the channels are last, and the rank of the input is not known");
     last_to_first.push_back(static_cast<int64_t>(rank) - 1);
     for (size_t i = 1; i + 1 < rank; ++i) last_to_first.push_back(static_cast<int64_t>(i));
     for (size_t i = 2; i < rank; ++i) first_to_last.push_back(static_cast<int64_t>(i));

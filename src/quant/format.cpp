@@ -2,7 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
+#include <iterator>
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -11,6 +15,7 @@
 #include "ops/gather.h"
 #include "ops/infer.h"
 #include "ops/op.h"
+#include "quant/hoist.h"
 #include "quant/numbers.h"
 #include "quant/qdq.h"
 #include "quant/runtimes.h"
@@ -125,39 +130,138 @@ void pick_all_rows(Graph& graph) {
   remove_unused(graph);
 }
 
-// The graph's own layers, and those of its branches.
-void fold_layers(Graph& graph) {
-  for_branches(graph, fold_layers);
-  drop_clamps(graph);
-  const GraphIndex index(graph);
-  std::vector<Node> nodes;
-  std::vector<bool> gone(graph.nodes.size(), false);  // Q nodes that were folded
-  const std::vector<Node> before = graph.nodes;
-  for (size_t i = 0; i < before.size(); ++i) {
-    if (gone[i]) continue;
-    const Node& node = before[i];
-    const OpDef* def = find_op(node);
-    if (!def || !def->fold || def->role != QdqRole::kNone) {
-      nodes.push_back(node);
-      continue;
+// Constants that folding makes of weights that branches share: equal ones become one, which a file has once.
+class SharedConstants {
+ public:
+  // Of a graph, from a value on.
+  void take(Graph& graph, size_t from) {
+    for (size_t v = from; v < graph.values.size(); ++v) {
+      std::optional<Tensor>& constant = graph.values[v].constant;
+      if (!constant || constant->dtype() == DType::kString || constant->bytes() < kLeast) continue;
+      std::vector<Tensor>& alike = known_[{constant->dtype(), constant->dims()}];
+      const Glance at(*constant);
+      const auto same = std::ranges::find_if(alike, [&](const Tensor& t) {
+        const Glance other(t);
+        return std::memcmp(t.raw(), constant->raw(), t.bytes()) == 0;
+      });
+      if (same == alike.end()) {
+        alike.push_back(*constant);
+      } else {
+        constant = *same;
+      }
     }
-    Fold fold = fold_of(graph, index, node);
-    const Node* q = only_reader(graph, index, node.output(0));
-    const bool any =
-        std::any_of(fold.inputs.begin(), fold.inputs.end(), [](const auto& e) { return e.has_value(); });
-    if (!any || !def->fold(fold) || fold.nodes.empty()) {
-      nodes.push_back(node);
-      continue;
-    }
-    // The fold may make the integers, and then Q is done, or the float value.
-    if (q && fold.output && fold.nodes.back().output(0) == fold.output->quantized)
-      gone[static_cast<size_t>(q - graph.nodes.data())] = true;
-    for (Node& n : fold.nodes) nodes.push_back(std::move(n));
   }
-  graph.nodes = std::move(nodes);
-  sort_topologically(graph);
-  remove_unused(graph);
+
+ private:
+  static constexpr size_t kLeast = 256;  // bytes: smaller ones are written where they are read
+  std::map<std::pair<DType, Shape>, std::vector<Tensor>> known_;
+};
+
+// A constant, or one whose elements are moved.
+bool is_stored(const Graph& graph, const GraphIndex& index, ValueId value) {
+  if (graph.constant(value)) return true;
+  const Node* maker = producer_of(graph, index, value);
+  const OpDef* def = maker ? find_op(*maker) : nullptr;
+  return def && def->quant.kind == QuantRule::Kind::kSameScale &&
+         std::ranges::all_of(maker->inputs,
+                             [&](ValueId v) { return v == kNoValue || is_stored(graph, index, v); });
 }
+
+// No range was calibrated for it: only weights are integers, or what is rounded in each run.
+bool is_uncalibrated(const Fold& fold, const GraphIndex& index) {
+  return !fold.output && std::ranges::all_of(fold.inputs, [&](const auto& edge) {
+    return !edge || edge->dynamic || is_stored(fold.graph, index, edge->quantized);
+  });
+}
+
+class FoldLayers {
+ public:
+  // `pairs`: only layers of branches are folded that have no calibrated range, and what shares weights with
+  // them, which the file then has in one form. Others stay pairs.
+  explicit FoldLayers(bool pairs) : pairs_(pairs) {}
+
+  void run(Graph& main) {
+    for_branches(main, [&](Graph& branch) { fold_branch(branch); });
+    const size_t before = main.values.size();
+    if (!pairs_ || !in_branches_.empty()) fold(main, /*branch=*/false);
+    if (!in_branches_.empty()) shared_.take(main, before);
+  }
+
+ private:
+  void fold_branch(Graph& branch) {
+    for_branches(branch, [&](Graph& inner) { fold_branch(inner); });
+    const size_t before = branch.values.size();
+    fold(branch, /*branch=*/true);
+    if (pairs_) fold(branch, /*branch=*/true);  // tables that a layer behind them is made of
+    shared_.take(branch, before);
+  }
+
+  bool wanted(const Fold& fold, const GraphIndex& index, bool branch) const {
+    if (!pairs_) return true;
+    if (!is_uncalibrated(fold, index)) return false;
+    const auto weights = weights_of(fold, index);
+    if (std::ranges::any_of(weights, [&](const void* w) { return in_branches_.contains(w); })) return true;
+    // Rows of a table are picked as integers: more versions take that than the operator that it is folded to.
+    return branch && find_op(fold.node)->quant.kind != QuantRule::Kind::kSameScale;
+  }
+
+  // By their memory, wherever they are moved.
+  static std::vector<const void*> weights_of(const Fold& fold, const GraphIndex& index) {
+    std::vector<const void*> weights;
+    for (const auto& edge : fold.inputs) {
+      if (!edge) continue;
+      ValueId v = edge->quantized;
+      while (!fold.graph.constant(v)) {
+        const Node* maker = producer_of(fold.graph, index, v);
+        if (!maker) break;
+        v = maker->input(0);
+      }
+      if (const Tensor* t = fold.graph.constant(v)) weights.push_back(t->identity());
+    }
+    return weights;
+  }
+
+  // The graph's own layers.
+  void fold(Graph& graph, bool branch) {
+    drop_clamps(graph);
+    const GraphIndex index(graph);
+    std::vector<Node> nodes;
+    std::vector<bool> gone(graph.nodes.size(), false);  // Q nodes that were folded
+    const std::vector<Node> before = graph.nodes;
+    for (size_t i = 0; i < before.size(); ++i) {
+      if (gone[i]) continue;
+      const Node& node = before[i];
+      const OpDef* def = find_op(node);
+      if (!def || !def->fold || def->role != QdqRole::kNone) {
+        nodes.push_back(node);
+        continue;
+      }
+      Fold fold = fold_of(graph, index, node);
+      const Node* q = only_reader(graph, index, node.output(0));
+      const bool any =
+          std::any_of(fold.inputs.begin(), fold.inputs.end(), [](const auto& e) { return e.has_value(); });
+      if (!any || !wanted(fold, index, branch) || !def->fold(fold) || fold.nodes.empty()) {
+        nodes.push_back(node);
+        continue;
+      }
+      const bool alone =  // in a form of their own: integer products read the same integers as pairs
+          std::ranges::none_of(fold.inputs, [](const auto& edge) { return edge && edge->dynamic; });
+      if (branch && alone)
+        std::ranges::copy(weights_of(fold, index), std::inserter(in_branches_, in_branches_.end()));
+      // The fold may make the integers, and then Q is done, or the float value.
+      if (q && fold.output && fold.nodes.back().output(0) == fold.output->quantized)
+        gone[static_cast<size_t>(q - graph.nodes.data())] = true;
+      for (Node& n : fold.nodes) nodes.push_back(std::move(n));
+    }
+    graph.nodes = std::move(nodes);
+    sort_topologically(graph);
+    remove_unused(graph);
+  }
+
+  bool pairs_;
+  std::set<const void*> in_branches_;  // weights that were folded there, by their memory
+  SharedConstants shared_;
+};
 
 }  // namespace
 
@@ -171,12 +275,15 @@ Model in_format(const Model& model, std::string_view format, std::string_view ru
   require_format(format);
   Model out = model;
   out.graph = clone(model.graph);
-  if (format == kQdq) {
-    drop_all_clamps(out.graph);
-  } else {
-    fold_layers(out.graph);
+  const bool whole = !runtime.empty() && runtime_named(runtime).whole_tables;
+  const bool operators = format == kQoperator;
+  if (!operators) drop_all_clamps(out.graph);
+  if (operators || whole) {
+    sink_shared_weights(out.graph);
+    FoldLayers(!operators).run(out.graph);
+    if (whole) pick_all_rows(out.graph);
+    hoist_shared_weights(out.graph);
   }
-  if (!runtime.empty() && runtime_named(runtime).whole_tables) pick_all_rows(out.graph);
   if (has_pairs(out.graph)) out.least_opset = kOpsetOfPairs;
   return out;
 }

@@ -2,49 +2,40 @@
 
 #include <algorithm>
 #include <map>
-#include <optional>
 #include <set>
-#include <tuple>
 #include <utility>
 #include <vector>
 
+#include "ops/op.h"
+#include "ops/stored_weight.h"
 #include "quant/qdq.h"
 
 namespace zp::quant {
 namespace {
 
+using Key = decltype(StoredWeight::key);
+
 class Hoist {
  public:
   explicit Hoist(Graph& main) : main_(main) { count(main); }
 
-  // How many weights were hoisted.
-  size_t run() {
-    for (Node& node : main_.nodes) {
-      if (const auto key = key_of(main_, node)) values_.emplace(*key, node.outputs[0]);
-    }
+  void run() {
+    const GraphIndex index(main_);
+    for (const Node& node : main_.nodes)
+      if (const auto weight = stored_weight(main_, index, node))
+        values_.emplace(weight->key, node.outputs[0]);
     std::vector<Graph*> path{&main_};
     visit_subgraphs(path);
     main_.nodes.insert(main_.nodes.begin(), made_.begin(), made_.end());
-    return hoisted_.size();
   }
 
  private:
-  // What is dequantized, and how: constants by their memory.
-  using Key = std::tuple<const void*, Shape, const void*, int64_t, int64_t>;
-
-  static std::optional<Key> key_of(const Graph& graph, const Node& node) {
-    if (!is_dequantize(node)) return std::nullopt;
-    const Tensor *integers = graph.constant(node.input(0)), *scale = graph.constant(node.input(1));
-    if (!integers || !scale || (node.input(2) != kNoValue && !graph.constant(node.input(2))))
-      return std::nullopt;
-    return Key{integers->identity(), integers->dims(), scale->identity(), node.int_attribute("axis", 1),
-               node.int_attribute("block_size", 0)};
-  }
-
   void count(const Graph& graph) {
+    const GraphIndex index(graph);
     std::set<Key> here;
     for (const Node& node : graph.nodes) {
-      if (const auto key = key_of(graph, node); key && here.insert(*key).second) ++graphs_[*key];
+      const auto weight = stored_weight(graph, index, node);
+      if (weight && here.insert(weight->key).second) ++graphs_[weight->key];
       for (const auto& [name, attribute] : node.attributes)
         if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) count(**sub);
     }
@@ -66,45 +57,40 @@ class Hoist {
   void visit(std::vector<Graph*>& path) {
     Graph& graph = *path.back();
     const GraphIndex index(graph);
-    std::vector<bool> gone(graph.nodes.size(), false);
-    for (size_t i = 0; i < gone.size(); ++i) {
-      const auto key = key_of(graph, graph.nodes[i]);
-      if (!key || graphs_[*key] < 2 || !in_float(graph, index, i)) continue;
-      hoisted_.insert(*key);
-      const ValueId captured = capture(path, main_value(graph, graph.nodes[i], *key));
-      read_instead(graph, graph.nodes[i].outputs[0], captured);
-      gone[i] = true;
+    std::vector<std::pair<ValueId, StoredWeight>> found;  // in the order of the graph
+    for (const Node& node : graph.nodes) {
+      auto weight = stored_weight(graph, index, node);
+      if (weight && graphs_[weight->key] >= 2 && in_float(graph, index, node.outputs[0]))
+        found.emplace_back(node.outputs[0], std::move(*weight));
     }
-    size_t at = 0;
-    std::erase_if(graph.nodes, [&](const Node&) { return gone[at++]; });
+    for (const auto& [value, weight] : found)
+      read_instead(graph, value, capture(path, main_value(graph, weight)));
+    std::set<ValueId> gone;
+    for (const auto& [value, weight] : found) gone.insert(value);
+    std::erase_if(graph.nodes, [&](const Node& n) { return gone.contains(n.output(0)); });
     visit_subgraphs(path);
     remove_unused(graph);
   }
 
   // Whoever reads it reads nothing else that is quantized: integer products take weights from outside.
-  static bool in_float(const Graph& graph, const GraphIndex& index, size_t dq) {
-    const ValueId out = graph.nodes[dq].outputs[0];
-    const auto& readers = index.consumers[static_cast<size_t>(out)];
+  static bool in_float(const Graph& graph, const GraphIndex& index, ValueId weight) {
+    const auto& readers = index.consumers[static_cast<size_t>(weight)];
     return std::all_of(readers.begin(), readers.end(), [&](int32_t r) {
       const Node& reader = graph.nodes[static_cast<size_t>(r)];
       return std::all_of(reader.inputs.begin(), reader.inputs.end(), [&](ValueId v) {
-        if (v == kNoValue || v == out) return true;
+        if (v == kNoValue || v == weight) return true;
         const int32_t maker = index.producer[static_cast<size_t>(v)];
-        return maker < 0 || !is_dequantize(graph.nodes[static_cast<size_t>(maker)]) ||
-               key_of(graph, graph.nodes[static_cast<size_t>(maker)]).has_value();
+        if (maker < 0) return true;
+        const Node& other = graph.nodes[static_cast<size_t>(maker)];
+        return !is_dequantize(other) || stored_weight(graph, index, other).has_value();
       });
     });
   }
 
-  ValueId main_value(const Graph& graph, const Node& node, const Key& key) {
-    if (const auto known = values_.find(key); known != values_.end()) return known->second;
-    Node own = node;
-    for (ValueId& v : own.inputs)
-      if (v != kNoValue) v = main_.add_constant(graph[v].name, *graph.constant(v));
-    const Value& made = graph[node.outputs[0]];
-    own.outputs = {main_.add_value(made.name, made.dtype, made.shape)};
-    made_.push_back(own);
-    return values_[key] = own.outputs[0];
+  ValueId main_value(const Graph& graph, const StoredWeight& weight) {
+    if (const auto known = values_.find(weight.key); known != values_.end()) return known->second;
+    for (Node& node : weight.moved(graph, main_)) made_.push_back(std::move(node));
+    return values_[weight.key] = made_.back().outputs[0];
   }
 
   // A value of the main graph, seen from the last graph of the path.
@@ -140,11 +126,42 @@ class Hoist {
   std::map<Key, size_t> graphs_;   // that have it
   std::map<Key, ValueId> values_;  // of the main graph
   std::vector<Node> made_;         // for it
-  std::set<Key> hoisted_;
 };
+
+// Into the subgraphs of a graph, and those of these.
+void sink(Graph& graph) {
+  const GraphIndex index(graph);
+  for (Node& node : graph.nodes) {
+    if (!find_op(node)) continue;  // passed through as it is
+    for (auto& [name, attribute] : node.attributes) {
+      const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute);
+      if (!sub) continue;
+      take_stored_weights(graph, index, **sub);
+      sink(**sub);
+    }
+  }
+}
 
 }  // namespace
 
-size_t hoist_shared_weights(Graph& main) { return Hoist(main).run(); }
+void hoist_shared_weights(Graph& main) { Hoist(main).run(); }
+
+void sink_shared_weights(Graph& main) {
+  sink(main);
+  remove_unused(main);
+}
+
+std::vector<const Node*> hoisted_weights(const Graph& main) {
+  std::set<ValueId> captured;
+  for (const Node& node : main.nodes)
+    for (const auto& [name, attribute] : node.attributes)
+      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
+        for (const Capture& c : (*sub)->captures) captured.insert(c.outer);
+  const GraphIndex index(main);
+  std::vector<const Node*> found;
+  for (const Node& node : main.nodes)
+    if (captured.contains(node.output(0)) && stored_weight(main, index, node)) found.push_back(&node);
+  return found;
+}
 
 }  // namespace zp::quant

@@ -1,6 +1,8 @@
 // Weights that several graphs read.
 #pragma once
 
+#include <vector>
+
 #include "graph/graph.h"
 
 namespace zp::quant {
@@ -8,7 +10,16 @@ namespace zp::quant {
 // ONNX Runtime makes one node of a weight's DequantizeLinear and the product with float activations that
 // reads it, and fails where the weight belongs to a graph around theirs. So a weight that branches share with
 // each other, or with the main graph, is dequantized in the main graph, and they read what that gives.
-// Returns how many there are: ONNX Runtime makes floats of each in every run.
-size_t hoist_shared_weights(Graph& main);
+void hoist_shared_weights(Graph& main);
+
+// The other way: whoever reads a weight has its DequantizeLinear, so that it can be folded into its reader.
+void sink_shared_weights(Graph& main);
+
+// Of weights that are moved before they are dequantized (a table that is also read turned) all that holds
+// too.
+
+// The DequantizeLinear of weights that subgraphs read from the main graph: ONNX Runtime makes floats of each
+// in every run.
+std::vector<const Node*> hoisted_weights(const Graph& main);
 
 }  // namespace zp::quant

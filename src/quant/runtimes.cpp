@@ -7,6 +7,7 @@
 #include "onnx/onnx.h"
 #include "ops/op.h"
 #include "quant/format.h"
+#include "quant/hoist.h"
 #include "quant/qdq.h"
 #include "quant/quantization_job.h"
 #include "quant/scheme.h"
@@ -167,6 +168,15 @@ class Adapter {
   const RuntimeRules& rules_;
 };
 
+// " ('first', 'second', 'third' and 4 more)"
+std::string in_brackets(const std::vector<const Node*>& nodes) {
+  std::string s = " (";
+  for (size_t i = 0; i < std::min<size_t>(nodes.size(), 3); ++i)
+    s += (i > 0 ? ", " : "") + quoted(nodes[i]->name.empty() ? nodes[i]->op_type : nodes[i]->name);
+  if (nodes.size() > 3) s += " and " + std::to_string(nodes.size() - 3) + " more";
+  return s + ")";
+}
+
 // Nodes that break a rule, and what the rule is.
 class Walk {
  public:
@@ -180,18 +190,13 @@ class Walk {
         if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) look(**sub);
     }
   }
-  void note(const std::string& rule, const Node& n) {
-    broken_[rule].push_back(n.name.empty() ? n.op_type : n.name);
-  }
+  void note(const std::string& rule, const Node& n) { broken_[rule].push_back(&n); }
 
   std::vector<std::string> sentences() const {
     std::vector<std::string> all;
     for (const auto& [rule, nodes] : broken_) {
-      std::string s =
-          "runtime " + quoted(rules_.name) + " " + rule + ": " + std::string(rules_.otherwise) + " (";
-      for (size_t i = 0; i < std::min<size_t>(nodes.size(), 3); ++i) s += (i ? ", " : "") + quoted(nodes[i]);
-      if (nodes.size() > 3) s += " and " + std::to_string(nodes.size() - 3) + " more";
-      all.push_back(s + ")");
+      all.push_back("runtime " + quoted(rules_.name) + " " + rule + ": " + std::string(rules_.otherwise) +
+                    in_brackets(nodes));
     }
     return all;
   }
@@ -221,7 +226,7 @@ class Walk {
   }
 
   const RuntimeRules& rules_;
-  std::map<std::string, std::vector<std::string>> broken_;
+  std::map<std::string, std::vector<const Node*>> broken_;
 };
 
 }  // namespace
@@ -291,6 +296,13 @@ std::vector<std::string> broken_rules(const RuntimeRules& rules, const Model& wr
   Walk walk(rules);
   walk.look(written.graph);
   std::vector<std::string> all = walk.sentences();
+  if (const auto whole = hoisted_weights(written.graph); rules.whole_tables && !whole.empty()) {
+    all.push_back(
+        "runtime " + quoted(rules.name) +
+        " makes floats, in every run, of weights that graphs share (the branches of an If, the body "
+        "of a Loop), so that the file can be slower there than the float model" +
+        in_brackets(whole));
+  }
   const int64_t opset = onnx::versions_of(written, opset_chosen).opset;
   if (opset > rules.opset)
     all.push_back("the file has opset " + std::to_string(opset) + ", and runtime " + quoted(rules.name) +

@@ -42,7 +42,8 @@ struct RuntimeRules {
   // own.
   std::string_view contrib;
 
-  // It makes floats of all of a table that is behind a DequantizeLinear, in each run, before it picks rows.
+  // It makes floats, in each run, of all of a table that is behind a DequantizeLinear, before it picks rows;
+  // and of weights that branches read.
   bool whole_tables = false;
 
   bool falls_back;  // it takes the file all the same: nodes of others run on the CPU

@@ -2,6 +2,7 @@
 
 #include "quant/quantization_job.h"
 #include "quant/registry.h"
+#include "quant/runtimes.h"
 
 namespace zp::quant {
 
@@ -9,8 +10,12 @@ RegisterScheme::RegisterScheme(const Scheme& scheme) { Registry<Scheme>::instanc
 
 const Scheme& scheme_named(std::string_view name) { return Registry<Scheme>::instance().get(name, "mode"); }
 
-const Scheme& scheme_of_branches(const Scheme& scheme) {
-  return scheme.needs_calibration || scheme.trains ? scheme_named("weight-only") : scheme;
+const Scheme& scheme_of_branches(const Scheme& scheme, const Config& config) {
+  if (!scheme.needs_calibration && !scheme.trains) return scheme;
+  const Scheme& dynamic = scheme_named("dynamic");
+  const bool possible = config.activations == DType::kUint8 && bits_of(config.weights) == 8 &&
+                        takes_mode(runtime_named(config.runtime), dynamic.name);
+  return possible ? dynamic : scheme_named("weight-only");
 }
 
 std::vector<std::string_view> scheme_names() {

@@ -37,9 +37,10 @@ class RegisterScheme {
   explicit RegisterScheme(const Scheme& scheme);
 };
 
-// The scheme of layers in branches: this one, or where it needs ranges, which nobody observes there, the one
-// that quantizes weights alone.
-const Scheme& scheme_of_branches(const Scheme& scheme);
+// The scheme of layers in branches and bodies. Where this one needs ranges, which nobody observes there,
+// activations find them in each run; where the runtime or the configuration does not take that, weights alone
+// are quantized.
+const Scheme& scheme_of_branches(const Scheme& scheme, const Config& config);
 
 // Throws kInvalidArgument naming the schemes there are.
 const Scheme& scheme_named(std::string_view name);

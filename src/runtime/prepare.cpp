@@ -14,6 +14,7 @@
 #include "ops/infer.h"
 #include "ops/op.h"
 #include "ops/rewrite.h"
+#include "ops/stored_weight.h"
 #include "runtime/plan.h"
 
 namespace zp::runtime {
@@ -90,7 +91,8 @@ class Folder {
         inner[c.inner].constant = graph[c.outer].constant;
         inner[c.inner].name = graph[c.outer].name;
       }
-      if (known_operator(node)) any = take_dequantized(graph, *makers, inner) || any;
+      // A weight that is dequantized out there comes in, so that the operator after it finds the integers.
+      if (known_operator(node)) any = take_stored_weights(graph, *makers, inner) || any;
       any = fold(inner) || any;
     });
     if (any) remove_unused(graph);
@@ -113,29 +115,6 @@ class Folder {
   static bool take_captured(Graph& graph) {
     return std::erase_if(graph.captures,
                          [&](const Capture& c) { return graph[c.inner].constant.has_value(); }) > 0;
-  }
-
-  // A weight that is dequantized out there and read in here: its DequantizeLinear comes in, so that the
-  // operator after it finds the integers. They stay one tensor.
-  static bool take_dequantized(const Graph& graph, const GraphIndex& makers, Graph& inner) {
-    std::vector<Node> nodes;
-    std::erase_if(inner.captures, [&](const Capture& c) {
-      const int32_t maker = makers.producer[static_cast<size_t>(c.outer)];
-      if (maker < 0) return false;
-      Node node = graph.nodes[static_cast<size_t>(maker)];
-      const OpDef* def = find_op(node);
-      const bool weight = def && def->role == QdqRole::kDequantize &&
-                          std::all_of(node.inputs.begin(), node.inputs.end(),
-                                      [&](ValueId v) { return v == kNoValue || graph.constant(v); });
-      if (!weight) return false;
-      for (ValueId& v : node.inputs)
-        if (v != kNoValue) v = inner.add_constant(graph[v].name, *graph.constant(v));
-      node.outputs = {c.inner};
-      nodes.push_back(std::move(node));
-      return true;
-    });
-    inner.nodes.insert(inner.nodes.begin(), nodes.begin(), nodes.end());
-    return !nodes.empty();
   }
 
   // By node: it follows from constants, and may be folded.

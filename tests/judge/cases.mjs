@@ -68,22 +68,6 @@ export const exceptions = [
       'scale decides',
   },
   {
-    scheme: /^weights(, uint8)?$/,
-    form: /^qoperator$/,
-    kind: /^disagrees$/,
-    reason:
-      'MatMulNBits of 8 bits, which nobody gets who does not ask for operators, lets ONNX Runtime round activations to 8 bits ' +
-      '(accuracy_level 4, docs/QUANTIZATION.md): it has no kernel for them with floats',
-  },
-  {
-    graph: /^if-/,
-    scheme: /^(static|qat|auto)/,
-    form: /^qoperator$/,
-    kind: /^disagrees$/,
-    reason:
-      'layers in branches have weights of 8 bits alone, and in operator form those are MatMulNBits, as above',
-  },
-  {
     graph: /^(PP-OCR (detection|recognition)|conv-concat)$/,
     scheme: /^static$/,
     target: /^tensorrt$/,

@@ -25,7 +25,8 @@ On x86 without VNNI, ONNX Runtime's own 8-bit products saturate (uint8 by int8, 
 integers (optimized ones of files with integers, and all of files with operators that do) are then opened and run, and our own
 run is compared with the float model instead; "saturates" says so.
 Where ONNX Runtime makes MatMulNBits of a DequantizeLinear and a MatMul it rounds activations to 8 bits, unless told not to
-(session.qdq_matmulnbits_accuracy_level; 4 by default): such a run must agree when it is told, and "levels" says that it was.
+(session.qdq_matmulnbits_accuracy_level; 4 by default), and so it does where our file has the operator with that level: such a
+run must agree when it is told, and "levels" says that it was.
 """
 
 import json
@@ -61,6 +62,23 @@ INTEGER_PRODUCTS = {
 def multiplies_integers(model):
     """Whether a node multiplies integers without being optimized."""
     return any(node.op_type in INTEGER_PRODUCTS for node in nodes_of(model.graph))
+
+
+def rounds_activations(model):
+    return any(node.op_type == "MatMulNBits" for node in nodes_of(model.graph))
+
+
+def exact_file(path, model):
+    """A file of the same whose products say that activations stay float; the model itself where it has none."""
+    if not rounds_activations(model):
+        return path
+    for node in nodes_of(model.graph):
+        for attribute in node.attribute:
+            if node.op_type == "MatMulNBits" and attribute.name == "accuracy_level":
+                attribute.i = 1
+    exact = f"{path}.exact"
+    onnx.save(model, exact)
+    return exact
 
 
 LEVELS = {False: onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL, True: onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL}
@@ -270,8 +288,9 @@ class Judge:
                 fault("low", f"{distance.db:.1f} dB from the float model, {job['floor']} wanted", optimized)
             if ours:
                 between = Spread(got, ours, steps, allowed)
-                if between.text and optimized:
-                    exact = Spread(outputs_of(session_of(job["file"], True, exact=True), samples), ours, steps, allowed)
+                if between.text and (optimized or rounds_activations(model)):
+                    told = session_of(exact_file(job["file"], model), optimized, exact=True)
+                    exact = Spread(outputs_of(told, samples), ours, steps, allowed)
                     if not exact.text:
                         answer["levels"], between = True, exact
                 if between.text and job["deep"] and allowed == ROUNDED and between.db >= distance.db + DEEP:

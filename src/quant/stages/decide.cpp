@@ -1,4 +1,5 @@
 // The scheme's plan of what becomes of each node.
+#include "core/decimal.h"
 #include "core/error.h"
 #include "ops/infer.h"
 #include "quant/qdq.h"
@@ -32,7 +33,7 @@ class Decide : public PiecewiseStage {
         auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute);
         if (!sub) continue;
         Planner planner(**sub, state_.config);
-        scheme_of_branches(*state_.scheme).decide(planner);
+        scheme_of_branches(*state_.scheme, state_.config).decide(planner);
         state_.branches[sub->get()] = std::move(planner.plan);
         decide_branches(**sub);
       }
@@ -45,15 +46,14 @@ class Decide : public PiecewiseStage {
       warnings.push_back(
           "operators that are not known here, or not in this form, are passed through as they are: " +
           unknown);
-    const bool calibrated = &scheme_of_branches(*state_.scheme) != state_.scheme;
-    size_t in_float = 0;
+    const Scheme& inside = scheme_of_branches(*state_.scheme, state_.config);
+    size_t inner = 0;
     for (const auto& [graph, plan] : state_.branches)
-      for (const NodePlan& n : plan.nodes) in_float += calibrated && n.quantized;
-    if (in_float > 0)
-      warnings.push_back(
-          std::to_string(in_float) + (in_float == 1 ? " layer" : " layers") +
-          " in branches and bodies (of an If or a Loop) keep float activations: calibration does not see "
-          "them, so that their weights alone are quantized");
+      for (const NodePlan& n : plan.nodes) inner += &inside != state_.scheme && n.quantized;
+    if (inner > 0)
+      warnings.push_back(counted(inner, "layer") + " in branches and bodies (of an If or a Loop)" +
+                         (inner == 1 ? " is" : " are") + " quantized as in mode '" +
+                         std::string(inside.name) + "': calibration does not see them");
     size_t kept = 0, quantized = 0;
     const auto count = [&](const Plan& plan) {
       for (const NodePlan& n : plan.nodes) kept += n.kept, quantized += n.quantized;

@@ -1,7 +1,6 @@
 // Builds the quantized graph, a node at a time: quantizing a weight is what takes long.
 #include <optional>
 
-#include "core/decimal.h"
 #include "quant/hoist.h"
 #include "quant/stage.h"
 
@@ -39,7 +38,7 @@ class Place : public PiecewiseStage {
       Placement placement(inner, plan->second, branch_config_, {}, placement_->pool());
       for (size_t i = 0; i < inner.nodes.size(); ++i) {
         const size_t before = placement.graph.nodes.size();
-        scheme_of_branches(*state_.scheme).place(placement, static_cast<int32_t>(i));
+        scheme_of_branches(*state_.scheme, branch_config_).place(placement, static_cast<int32_t>(i));
         place_branches(placement, inner.nodes[i]);
         placement.forget_files(static_cast<int32_t>(i), before);
       }
@@ -51,13 +50,7 @@ class Place : public PiecewiseStage {
 
   void end() override {
     placement_->finish();
-    if (const size_t shared = state_.branches.empty() ? 0 : hoist_shared_weights(placement_->graph);
-        shared > 0) {
-      state_.plan.warnings.push_back(
-          counted(shared, "weight") + (shared == 1 ? " is" : " are") +
-          " shared between graphs (the branches of an If, the body of a Loop): ONNX Runtime makes floats of "
-          "them in every run, so that the file can be slower there than the float model");
-    }
+    if (!state_.branches.empty()) hoist_shared_weights(placement_->graph);
     auto result = std::make_shared<Model>();
     result->opsets = state_.prepared->opsets;
     result->producer_name = state_.prepared->producer_name;

@@ -1,0 +1,31 @@
+// Weights as files store them: constants behind a DequantizeLinear. Graphs around and inside of each other
+// hand them on.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <tuple>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace zp {
+
+// A DequantizeLinear of constants. Its integers may be moved before: a table that is also read turned.
+struct StoredWeight {
+  // Tells weights apart: constants by their memory, the node that moves the integers, axis and block size.
+  std::tuple<const void*, Shape, const void*, std::string, int64_t, int64_t> key;
+  std::vector<const Node*> nodes;  // of the graph, in order, the DequantizeLinear last
+
+  // The nodes for another graph, which has their constants and values too.
+  std::vector<Node> moved(const Graph& from, Graph& to) const;
+};
+
+// nullopt: `node` is no such DequantizeLinear. The pointers in it are good as long as the graph's nodes stay.
+std::optional<StoredWeight> stored_weight(const Graph& graph, const GraphIndex& index, const Node& node);
+
+// What `inner` reads of such weights of `graph`, the one around it, it has itself from now on, integers and
+// all, which stay one tensor. Whether there was any.
+bool take_stored_weights(const Graph& graph, const GraphIndex& index, Graph& inner);
+
+}  // namespace zp
