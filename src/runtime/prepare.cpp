@@ -415,7 +415,10 @@ class Widening {
       n.node = node;
       n.def = &def;
       n.in_quant.resize(node.inputs.size());
-      evaluate(n, inputs, infer_known(n.node, def, values));
+      const std::vector<PlanValue> outputs = infer_known(n.node, def, values);
+      for (const PlanValue& y : outputs)
+        if (y.known && element_count(y.dims) > kMost) return std::nullopt;
+      evaluate(n, inputs, outputs);
     } catch (const Error& e) {
       return e.code() == ErrorCode::kUnsupportedType ? std::optional(false) : std::nullopt;
     }
