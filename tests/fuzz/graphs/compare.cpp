@@ -127,7 +127,8 @@ std::shared_ptr<const Model> quantize(const RandomGraph& graph, const quant::Con
     job.end_samples();
   }
   // Operator formats run once they are read, half precision once it is prepared.
-  const std::shared_ptr<const Model> read = through_bytes(quant::in_format(job.result(), config.format));
+  const std::shared_ptr<const Model> read =
+      through_bytes(quant::in_format(job.result(), config.format, config.runtime));
   return config.mode == "float16" ? runtime::prepared(read) : read;
 }
 

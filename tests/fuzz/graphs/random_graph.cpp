@@ -726,26 +726,39 @@ class Maker {
     }
   }
 
-  // If over the first input's mean, with branches that give the same shape; a weight of the graph around is
-  // read in both.
+  // If over the first input's mean, with branches that give the same shape; weights of the graph around are
+  // read in both, and there too.
   bool branches() {
     const Known* found = pick_rank(2, 3);
     if (!found) return false;
     const Known x = *found;
     const int64_t k = x.dims.back(), n = c_.between(1, 8);
-    const ValueId shared = product_weight({k, n}, k);
+    const bool recurrence = x.dims.size() == 3 && k <= 24 && c_.one_in(2);
+    std::vector<ValueId> shared{x.id};
+    if (recurrence) {
+      shared.push_back(product_weight({1, 4 * n, k}, k));
+      shared.push_back(product_weight({1, 4 * n, n}, n));
+    } else {
+      shared.push_back(product_weight({k, n}, k));
+    }
+    shared.push_back(product_weight({n, n}, n));
+    if (!recurrence && c_.one_in(3)) add("MatMul", {x.id, shared[1]});
     Attributes attributes;
     for (const char* name : {"then_branch", "else_branch"}) {
       auto branch = std::make_shared<Graph>();
       branch->name = name;
-      const ValueId inner = branch->add_value(graph_[x.id].name, DType::kFloat32, graph_[x.id].shape);
-      const ValueId inner_weight =
-          branch->add_value(graph_[shared].name, DType::kFloat32, graph_[shared].shape);
-      branch->captures = {{.outer = x.id, .inner = inner}, {.outer = shared, .inner = inner_weight}};
+      std::vector<ValueId> inner;
+      for (const ValueId v : shared) {
+        inner.push_back(branch->add_value(graph_[v].name, DType::kFloat32, graph_[v].shape));
+        branch->captures.push_back({.outer = v, .inner = inner.back()});
+      }
       Maker maker(c_, *branch, smooth_);
       maker.prefix_ = fresh(name);
-      const ValueId product = maker.node("MatMul", {inner, inner_weight}, {}, 1)[0];
-      branch->outputs = {maker.node(c_.one_in(2) ? "Relu" : "Tanh", {product}, {}, 1)[0]};
+      ValueId y = recurrence ? maker.node("LSTM", {inner[0], inner[1], inner[2]}, {{"hidden_size", n}}, 1)[0]
+                             : maker.node("MatMul", {inner[0], inner[1]}, {}, 1)[0];
+      y = maker.node(c_.one_in(2) ? "Relu" : "Tanh", {y}, {}, 1)[0];
+      if (c_.one_in(2)) y = maker.node("MatMul", {y, inner.back()}, {}, 1)[0];
+      branch->outputs = {y};
       attributes.emplace_back(name, std::move(branch));
     }
     const ValueId mean = node("ReduceMean", {graph_.inputs[0]}, {{"keepdims", int64_t{0}}}, 1)[0];
