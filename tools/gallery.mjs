@@ -5,9 +5,10 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import sharp from 'sharp';
 import { build } from './build.mjs';
-import { chooseGoal, goTo, withChromium, withPage } from './page.mjs';
+import { goTo, withChromium, withPage } from './page.mjs';
 import { root, runMain } from './process.mjs';
 import { setUp } from './setup.mjs';
+import { chooseGoal } from './visit.mjs';
 
 const folder = join(root, 'build', 'gallery');
 const widths = [390, 1280, 1920];

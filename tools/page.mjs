@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { preview } from 'vite';
 import { Failure, root } from './process.mjs';
+import * as visit from './visit.mjs';
 
 async function startChromium() {
   const candidates = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/google-chrome'];
@@ -37,17 +38,8 @@ export async function withPage(take) {
   }
 }
 
-/** Goes to a step of the work. */
-export async function goTo(page, name) {
-  await page
-    .getByRole('navigation', { name: 'Steps' })
-    .getByRole('link', { name: new RegExp(`^${name}`) })
-    .click();
+/** Goes to a step, and waits until it is drawn. */
+export async function goTo(page, step) {
+  await visit.goTo(page, step);
   await page.waitForTimeout(500);
 }
-
-export const chooseGoal = (page, title) =>
-  page
-    .locator('.goal')
-    .filter({ has: page.getByText(title, { exact: true }) })
-    .click();

@@ -4,9 +4,10 @@ import { mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { build } from './build.mjs';
-import { chooseGoal, goTo, withChromium, withPage } from './page.mjs';
+import { goTo, withChromium, withPage } from './page.mjs';
 import { Failure, root, runMain, step } from './process.mjs';
 import { setUp } from './setup.mjs';
+import { chooseGoal } from './visit.mjs';
 
 const folder = join(root, 'docs', 'pictures');
 const size = { width: 1040, height: 720 };

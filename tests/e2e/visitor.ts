@@ -2,6 +2,8 @@
 import { readFileSync } from 'node:fs';
 import type { Locator, Page } from 'playwright-core';
 
+export { chooseGoal, goTo } from '../../tools/visit.mjs';
+
 /** Other programs may need the processor too. */
 export const patient = { timeout: 60_000 };
 
@@ -9,19 +11,6 @@ export const loadModel = async (page: Page, path: string) => {
   await page.getByLabel('Choose a model').setInputFiles(path);
   await page.getByRole('heading', { name: 'Samples', level: 1 }).waitFor();
 };
-
-/** Goes to a step of the work. */
-export const goTo = (page: Page, step: string) =>
-  page
-    .getByRole('navigation', { name: 'Steps' })
-    .getByRole('link', { name: new RegExp(`^${step}`) })
-    .click();
-
-export const chooseGoal = (page: Page, title: string) =>
-  page
-    .locator('.goal')
-    .filter({ has: page.getByText(title, { exact: true }) })
-    .click();
 
 /** What axe finds wrong with the page as it stands. */
 export async function violationsOn(page: Page): Promise<string[]> {
