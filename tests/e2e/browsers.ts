@@ -111,11 +111,31 @@ export async function startChromium(more: readonly string[] = []): Promise<Brows
   });
 }
 
+/**
+ * Firefox tells WebDriver of each worker that starts. A worker that starts another one then waits until the page's thread
+ * has told, and may never be woken: the new one's thread waits at the same condition, and only one of them is notified
+ * (WorkerPrivate::SetIsDebuggerRegistered). On a busy machine an engine was lost so while it started its threads. Where
+ * nobody listens nobody waits.
+ */
+async function tellNoWorkers(browser: FirefoxBrowser): Promise<void> {
+  const { connection } = browser as unknown as {
+    connection: { send(method: string, params: object): Promise<{ result: unknown }> };
+  };
+  const tree = await connection.send('browsingContext.getTree', { 'moz:scope': 'chrome' });
+  const [window] = (tree.result as { contexts: { context: string }[] }).contexts;
+  await connection.send('script.evaluate', {
+    expression: `ChromeUtils.unregisterProcessActor('WebDriverWorkerListener')`,
+    target: { context: window?.context },
+    awaitPromise: false,
+  });
+}
+
 export async function startFirefox(downloads: string): Promise<FirefoxBrowser> {
-  return puppeteer.launch({
+  const browser = await puppeteer.launch({
     browser: 'firefox',
     executablePath: found([process.env.FIREFOX, '/usr/bin/firefox-esr', '/usr/bin/firefox'], 'Firefox'),
     headless: true,
+    args: ['-remote-allow-system-access'], // for tellNoWorkers
     extraPrefsFirefox: {
       'browser.download.folderList': 2,
       'browser.download.dir': downloads,
@@ -123,4 +143,6 @@ export async function startFirefox(downloads: string): Promise<FirefoxBrowser> {
       'browser.helperApps.neverAsk.saveToDisk': 'application/octet-stream,application/json',
     },
   });
+  await tellNoWorkers(browser);
+  return browser;
 }

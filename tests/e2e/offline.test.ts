@@ -326,6 +326,22 @@ describe.each(browsers)('in %s, nothing gets out', (browser, open) => {
   });
 });
 
+describe('in Firefox', () => {
+  test('nobody is told of workers: one that starts another could wait for that for ever', async () => {
+    const page = await firefox.newPage();
+    closing.push(() => page.close());
+    const told: string[] = [];
+    page.on('workercreated', (worker) => told.push(worker.url()));
+    await page.goto('data:text/html,');
+    expect(
+      await page.evaluate(`new Promise((resolve) => {
+        new Worker('data:text/javascript,postMessage(1)').onmessage = ({ data }) => resolve(data);
+      })`),
+    ).toBe(1);
+    expect(told).toEqual([]);
+  });
+});
+
 describe('in Chromium', () => {
   test('a browser that isolates nothing is not asked twice: the page works with one thread, and says so', async () => {
     const { url } = await host();
