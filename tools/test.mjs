@@ -161,6 +161,8 @@ async function fuzz(environment) {
     mayFail: true,
   });
   console.log(graphs.code === 0 ? `  ${graphs.output.trim().split('\n').at(-1)}` : graphs.output);
+  const memory = await run(join(folder, 'zeropoint_allocations'), [], { quiet: true, mayFail: true });
+  console.log(memory.code === 0 ? '  memory that runs out: an error at every place' : memory.output);
   const counts = await inParallel(targets, async (target) => {
     const found = join(folder, 'corpus', target);
     const seeds = join(sources, 'corpus', target);
@@ -187,7 +189,11 @@ async function fuzz(environment) {
     else console.log(`  ${target}: ${output.match(/number_of_executed_units:\s*(\d+)/)?.[1]} inputs`);
     return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1 };
   });
-  return sum([...counts, { passed: graphs.code === 0 ? 1 : 0, failed: graphs.code === 0 ? 0 : 1 }]);
+  const programs = [graphs, memory].map(({ code }) => ({
+    passed: code === 0 ? 1 : 0,
+    failed: code === 0 ? 0 : 1,
+  }));
+  return sum([...counts, ...programs]);
 }
 
 async function lintChecks(environment) {
