@@ -120,7 +120,7 @@ describe('examples', () => {
     const { page, complaints } = await open('react');
     await page.getByLabel('Model').setInputFiles(angle);
     await expect.poll(() => statusOf(page), patient).toBe('Done.');
-    expect(await page.getByRole('row').count()).toBe(3);
+    await expect.poll(() => page.getByRole('row').count(), patient).toBe(3);
     expect(await page.getByRole('row').first().textContent()).toMatch(/^Size\d+ KB\d+ KB$/);
     expect(complaints).toEqual([]);
   });

@@ -55,9 +55,9 @@ describe('the graph', () => {
     await page.keyboard.press('Enter');
     const detail = opened(page);
     await detail.waitFor();
-    expect(await textOf(detail.getByRole('heading', { level: 3 }))).toBe('Conv conv1');
-    expect(await textOf(detail)).toContain('w1 float32 [16, 1, 3, 3]weight, 576 bytes');
-    expect(await textOf(detail.locator('.attributes'))).toContain('kernel_shape[3, 3]');
+    await expect.poll(() => textOf(detail.getByRole('heading', { level: 3 })), patient).toBe('Conv conv1');
+    await expect.poll(() => textOf(detail), patient).toContain('w1 float32 [16, 1, 3, 3]weight, 576 bytes');
+    await expect.poll(() => textOf(detail.locator('.attributes')), patient).toContain('kernel_shape[3, 3]');
     await detail.getByText('weight, 576 bytes').click();
     await detail.getByRole('img', { name: /^Histogram: values from -0\.\d+ to 0\.\d+$/ }).waitFor();
     await page.emulateMedia({ reducedMotion: 'reduce' });
@@ -67,23 +67,23 @@ describe('the graph', () => {
     expect(await graph.evaluate((element) => element === document.activeElement)).toBe(true);
     await page.keyboard.press('ArrowDown');
     await page.keyboard.press('Enter');
-    expect(await textOf(detail.getByRole('heading', { level: 3 }))).toBe('Relu relu1');
+    await expect.poll(() => textOf(detail.getByRole('heading', { level: 3 })), patient).toBe('Relu relu1');
     // A click does the same.
     const box = await graph.boundingBox();
     if (!box) throw new Error('the graph is not to be seen');
     await page.keyboard.press('Escape');
     await detail.waitFor({ state: 'detached' });
     await page.mouse.click(box.x + (await graph.evaluate((element) => element.clientWidth)) / 2, box.y + 112);
-    expect(await textOf(detail.getByRole('heading', { level: 3 }))).toBe('Conv conv1');
+    await expect.poll(() => textOf(detail.getByRole('heading', { level: 3 })), patient).toBe('Conv conv1');
     await page.context().close();
   });
 
   test('colours say the type, size and time; a search finds operators; a table has the same', async () => {
     const page = await openGraph(modelPath('ch_ppocr_mobile_v2.0_cls_infer'));
     const legend = page.getByRole('list', { name: 'What the colours mean' });
-    expect(await textOf(legend)).toMatch(/Conv 53/);
+    await expect.poll(() => textOf(legend), patient).toMatch(/Conv 53/);
     await page.getByLabel('size of weights').check({ force: true });
-    expect(await textOf(legend)).toMatch(/0 bytes.*KB.*no weights/);
+    await expect.poll(() => textOf(legend), patient).toMatch(/0 bytes.*KB.*no weights/);
     await page.getByLabel('time here').check({ force: true });
     await expect.poll(() => textOf(legend), patient).toMatch(/0\.00 ms.*ms.*has no step of its own/);
     // There is no result, and so no error.
@@ -92,9 +92,11 @@ describe('the graph', () => {
     await page.getByText('1 operator found', { exact: true }).waitFor();
     await page.getByText('The 1 operator found, as a table').click();
     const rows = page.getByRole('region', { name: 'Operators of the model' }).locator('tbody tr');
-    expect(await rows.count()).toBe(1);
+    await expect.poll(() => rows.count(), patient).toBe(1);
     await rows.getByRole('button').click();
-    expect(await textOf(opened(page).getByRole('heading', { level: 3 }))).toMatch(/^Softmax/);
+    await expect
+      .poll(() => textOf(opened(page).getByRole('heading', { level: 3 })), patient)
+      .toMatch(/^Softmax/);
     await page.emulateMedia({ colorScheme: 'dark', reducedMotion: 'reduce' });
     expect(await violationsOn(page)).toEqual([]);
     await page.context().close();
@@ -110,7 +112,7 @@ describe('the graph', () => {
       .getByRole('button', { name: /^a graph of 25 operators: look into then_branch$/ })
       .click();
     const trail = page.getByRole('navigation', { name: 'Where the graph is' });
-    expect(await textOf(trail)).toContain('then_branch of If_32');
+    await expect.poll(() => textOf(trail), patient).toContain('then_branch of If_32');
     const graph = page.getByRole('application', { name: /^Graph of 25 operators\./ });
     await graph.waitFor();
     expect(await graph.evaluate((element) => element === document.activeElement)).toBe(true);
@@ -176,7 +178,9 @@ describe('the graph', () => {
     await page.keyboard.press('Enter'); // to it
     await page.getByRole('application').focus();
     await page.keyboard.press('Enter');
-    expect(await textOf(opened(page).getByRole('heading', { level: 3 }))).toContain('_of_v2500');
+    await expect
+      .poll(() => textOf(opened(page).getByRole('heading', { level: 3 })), patient)
+      .toContain('_of_v2500');
     await page.context().close();
   });
 });

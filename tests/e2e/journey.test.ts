@@ -120,7 +120,7 @@ describe('in Chromium', () => {
     expect(await page.evaluate(() => globalThis.crossOriginIsolated)).toBe(true);
     const result = page.getByTestId('result');
     expect(await result.textContent()).toMatch(/[\d.]+× smaller/);
-    expect(await result.locator('canvas').count()).toBeGreaterThan(0);
+    await expect.poll(() => result.locator('canvas').count(), patient).toBeGreaterThan(0);
     const report = JSON.parse((await download(page, 'Download the report')).toString());
     expect(report.report.layersQuantized).toBeGreaterThan(10);
     expect(report.report.sizeAfter).toBe(file.byteLength);
@@ -171,7 +171,7 @@ describe('in Chromium', () => {
       await page.getByRole('heading', { name: 'Samples', level: 1 }).waitFor();
       await goTo(page, 'Model');
       await page.getByText('With the chosen settings').waitFor();
-      expect(await page.getByRole('heading', { name: 'angle.onnx' }).count()).toBe(1);
+      await expect.poll(() => page.getByRole('heading', { name: 'angle.onnx' }).count(), patient).toBe(1);
     }
     await page.goto(server.url);
     await page.getByLabel('Choose a model').setInputFiles(paths.slice(0, 1));
@@ -200,7 +200,7 @@ describe('in Chromium', () => {
     for (let i = 0; i < 3; ++i) await page.keyboard.press('Enter');
     // It says what is done, and for how long.
     await expect.poll(() => textOf(progress), patient).toMatch(/[A-Z][a-z]+.*(\d+ of \d+|\d+ %|for \d+ s)/);
-    expect(await progress.count()).toBe(1);
+    await expect.poll(() => progress.count(), patient).toBe(1);
     await page.getByRole('button', { name: 'Cancel' }).click();
     await button.waitFor();
     await page.context().close();
@@ -238,7 +238,9 @@ describe('in Chromium', () => {
     await page.getByLabel('Choose a model').setInputFiles(strange);
     const alert = page.getByRole('alert');
     await alert.waitFor();
-    expect(await textOf(alert)).toMatch(/^This model cannot run here: .*own\.ops\.Frobnicate/);
+    await expect
+      .poll(() => textOf(alert), patient)
+      .toMatch(/^This model cannot run here: .*own\.ops\.Frobnicate/);
 
     const relu = join(folder, 'relu.onnx');
     writeFileSync(relu, small([2], node('Relu', ['x'], ['y'])));
@@ -248,7 +250,7 @@ describe('in Chromium', () => {
     await page.getByRole('button', { name: 'Quantize', exact: true }).click();
     const result = page.getByTestId('result');
     await result.waitFor();
-    expect(await textOf(result)).toMatch(/^Nothing was quantized: 0 of 1 layer\./);
+    await expect.poll(() => textOf(result), patient).toMatch(/^Nothing was quantized: 0 of 1 layer\./);
     expect(await result.locator('.verdict.good').count()).toBe(0);
     expect(await result.locator('button.primary').count()).toBe(0);
     await page.getByText('Done. Nothing was quantized: this is the original.').first().waitFor();
@@ -380,7 +382,7 @@ describe('in Chromium', () => {
     await expect.poll(() => picture.getAttribute('aria-label')).not.toBe(before);
 
     const points = result.getByRole('group', { name: 'Size against agreement' }).getByRole('button');
-    expect(await points.count()).toBeGreaterThan(1);
+    await expect.poll(() => points.count(), patient).toBeGreaterThan(1);
     await page.emulateMedia({ reducedMotion: 'reduce' });
     expect(await violationsOn(page)).toEqual([]);
     const name = (await points.first().getAttribute('aria-label')) ?? '';
@@ -439,7 +441,7 @@ describe('in Chromium', () => {
     await page.getByRole('button', { name: 'Quantize', exact: true }).click();
     await page.getByTestId('result').waitFor({ timeout: 240_000 });
     // What is read is text, and judged as such.
-    expect(await textOf(page.getByTestId('result'))).toMatch(/of \d+ characters changed/);
+    await expect.poll(() => textOf(page.getByTestId('result')), patient).toMatch(/of \d+ characters changed/);
     await goTo(page, 'Try it');
     // What was typed is kept, whatever was done between.
     expect(await page.getByLabel('Text on the image').inputValue()).toBe('Harbour 2026 open');
@@ -545,7 +547,7 @@ describe('in Chromium', () => {
     expect(original).toBe((100 * expected).toFixed(1));
     expect(Math.abs(Number(quantized) - Number(original))).toBeLessThan(10);
     await result.locator('summary', { hasText: 'What was tried' }).click();
-    expect(await result.getByText(/ right answers$/).count()).toBeGreaterThan(0);
+    await expect.poll(() => result.getByText(/ right answers$/).count(), patient).toBeGreaterThan(0);
     await page.context().close();
   });
 
@@ -582,7 +584,7 @@ describe('in Chromium', () => {
     await page.waitForTimeout(300); // the slice under way ends
     const paused = await textOf(facts);
     await page.waitForTimeout(500);
-    expect(await textOf(facts)).toBe(paused);
+    await expect.poll(() => textOf(facts), patient).toBe(paused);
     await panel.getByRole('button', { name: 'Go on' }).click();
 
     const rows = page.getByTestId('recovered').locator('tbody tr');
@@ -590,7 +592,7 @@ describe('in Chromium', () => {
     const losses = (await rows.locator('td:last-child').allTextContents()).map(Number);
     expect(losses).toHaveLength(3);
     expect(losses[1]).toBeLessThan(losses[0] as number); // after training, and before
-    expect(await panel.locator('canvas').count()).toBe(1);
+    await expect.poll(() => panel.locator('canvas').count(), patient).toBe(1);
 
     // What came out is a quantized model like any other, and the one before it is still there.
     const bytes = await download(page, 'Download the model');
@@ -604,7 +606,7 @@ describe('in Chromium', () => {
     await page.getByTestId('progress').waitFor();
     await page.keyboard.press('Escape');
     await panel.getByRole('button', { name: 'Train', exact: true }).waitFor();
-    expect(await results(page).count()).toBe(2);
+    await expect.poll(() => results(page).count(), patient).toBe(2);
     await page.context().close();
   });
 
@@ -655,7 +657,9 @@ describe('in Chromium', () => {
     const shares = `${before} % before, ${after} % after, ${float} % in float`;
     expect(after, shares).toBeGreaterThanOrEqual(before + 3);
     expect(after, shares).toBeGreaterThanOrEqual(float - 4);
-    expect(await textOf(accuracy)).toBe(`${after.toFixed(1)} % right of 500 digits that it never saw.`);
+    await expect
+      .poll(() => textOf(accuracy), patient)
+      .toBe(`${after.toFixed(1)} % right of 500 digits that it never saw.`);
     await page.context().close();
   });
 
@@ -704,7 +708,9 @@ describe('in Chromium', () => {
     await goOn.waitFor();
     const kept = Number(/\d+/.exec((await goOn.textContent()) ?? '')?.[0]);
     expect(kept).toBeGreaterThanOrEqual(1);
-    expect(await textOf(panel.getByTestId('kept'))).toContain('2-bit weights and 8-bit activations');
+    await expect
+      .poll(() => textOf(panel.getByTestId('kept')), patient)
+      .toContain('2-bit weights and 8-bit activations');
     await page.emulateMedia({ reducedMotion: 'reduce' });
     expect(await violationsOn(page)).toEqual([]);
     await goOn.click();
@@ -772,7 +778,7 @@ describe('in Chromium', () => {
     // A task of 50 ms takes longer where other programs want the processor: what decodes here takes seconds.
     console.log(`longest task: ${Math.max(0, ...long)} ms`);
     expect(long.filter((duration) => duration > 500)).toEqual([]);
-    expect(await page.locator('.grid img').count()).toBe(20);
+    await expect.poll(() => page.locator('.grid img').count(), patient).toBe(20);
     // As the network sees them.
     const { width, height } = await page
       .locator('.grid img')
@@ -895,7 +901,7 @@ describe('in Chromium', () => {
     await goTo(page, 'Samples');
     await page.getByText('10 samples from 10 files.', { exact: true }).waitFor();
     await goTo(page, 'Goal');
-    expect(await textOf(page.locator('.goal.on strong'))).toBe('8-bit integers');
+    await expect.poll(() => textOf(page.locator('.goal.on strong')), patient).toBe('8-bit integers');
     await page.goBack();
     await page.getByRole('heading', { name: 'Samples', level: 1 }).waitFor();
     await page.goBack();
@@ -1044,14 +1050,16 @@ describe('in Chromium', () => {
     const lines = await linePictures();
     await page.getByLabel('Choose sample files').setInputFiles(lines);
     await page.getByText('3 samples from 3 files.', { exact: true }).waitFor();
-    expect(await textOf(page.getByTestId('guess'))).toMatch(/^Guessed: PP-OCR detection/);
+    await expect.poll(() => textOf(page.getByTestId('guess')), patient).toMatch(/^Guessed: PP-OCR detection/);
     await goTo(page, 'Goal');
     await chooseGoal(page, '8-bit integers');
     await page.getByRole('button', { name: 'Quantize', exact: true }).click();
     const result = page.getByTestId('result');
     await result.waitFor();
-    expect(await textOf(result.locator('.verdict'))).toMatch(/The masks overlap by [\d.]+ % \(IoU\)/);
-    expect(await result.locator('.answer-pair').count()).toBe(3);
+    await expect
+      .poll(() => textOf(result.locator('.verdict')), patient)
+      .toMatch(/The masks overlap by [\d.]+ % \(IoU\)/);
+    await expect.poll(() => result.locator('.answer-pair').count(), patient).toBe(3);
     // Over each other, with a line between that keys move: all of one, all of the other.
     const divider = result.getByLabel(/^Divider of lines-/).first();
     const cut = () =>
@@ -1085,7 +1093,9 @@ describe('in Chromium', () => {
     await expect
       .poll(() => ways.getByRole('img', { name: /^A mask of .* marked$/ }).count(), patient)
       .toBe(9);
-    expect(await textOf(ways.first())).toMatch(/^Numbers: ImageNet's mean and deviationas chosen/);
+    await expect
+      .poll(() => textOf(ways.first()), patient)
+      .toMatch(/^Numbers: ImageNet's mean and deviationas chosen/);
     await page.emulateMedia({ reducedMotion: 'reduce' });
     expect(await violationsOn(page)).toEqual([]);
     await page.getByRole('button', { name: /^Use this way: −1 to 1/ }).click();

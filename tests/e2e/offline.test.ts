@@ -13,6 +13,7 @@ import type { Browser as FirefoxBrowser } from 'puppeteer-core';
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest';
 import { buildSingle } from '../../tools/build.mjs';
 import { serveFolder, startChromium, startFirefox, temporaryFolder } from './browsers.ts';
+import { patient } from './visitor.ts';
 
 vi.setConfig({ testTimeout: 900_000, hookTimeout: 900_000 });
 
@@ -142,7 +143,9 @@ async function quantizeDigits(tab: Tab): Promise<void> {
 async function readText(tab: Tab): Promise<void> {
   await press(tab, 'Read text');
   await until(tab, `document.querySelector('[data-testid="reading-original"] .read-text')?.textContent`);
-  expect(await textOf(tab, '[data-testid="reading-original"] .read-text')).toMatch(/quick brown fox/);
+  await expect
+    .poll(() => textOf(tab, '[data-testid="reading-original"] .read-text'), patient)
+    .toMatch(/quick brown fox/);
 }
 
 const filesIn = (folder: string): string[] =>
@@ -181,7 +184,7 @@ describe.each(browsers)('in %s', (_, open) => {
     await tab.reload();
     expect(await tab.evaluate('crossOriginIsolated')).toBe(true);
     await quantizeDigits(tab);
-    expect(await textOf(tab, '.engine')).toMatch(/threads$/);
+    await expect.poll(() => textOf(tab, '.engine'), patient).toMatch(/threads$/);
     await tab.goto(url);
     await readText(tab);
     await tab.goto(`${url}api/`);
@@ -198,7 +201,7 @@ describe.each(browsers)('in %s', (_, open) => {
     await tab.goto(file);
     await noticeIs(tab, 'threads', 'one thread');
     await quantizeDigits(tab);
-    expect(await textOf(tab, '.engine')).toMatch(/one thread$/);
+    await expect.poll(() => textOf(tab, '.engine'), patient).toMatch(/one thread$/);
     await tab.goto(file);
     await readText(tab);
     expect(tab.requests.filter((request) => request !== file && !/^(blob|data):/.test(request))).toEqual([]);
@@ -360,7 +363,7 @@ describe('in Chromium', () => {
     await tab.goto((await host()).url);
     await noticeIs(tab, 'threads', 'one thread');
     await quantizeDigits(tab);
-    expect(await textOf(tab, '.engine')).toMatch(/one thread$/);
+    await expect.poll(() => textOf(tab, '.engine'), patient).toMatch(/one thread$/);
   });
 
   test('who has begun is asked before the reload', async () => {
