@@ -1,6 +1,6 @@
 // Builds and runs the projects of projects.mjs in build/ecosystem/, with the package as it was packed.
 import { execFile, spawn } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, normalize, resolve } from 'node:path';
 import { promisify } from 'node:util';
@@ -46,13 +46,23 @@ async function serve(served, { isolated = false, fill = (text) => text } = {}) {
   return { url, seen, close: () => new Promise((done) => server.close(done)) };
 }
 
+/** Bun lies in a package of its platform's. Its install script would link it, but .npmrc has no scripts run. */
+function bun() {
+  const place = join(folder, 'node_modules', '@oven');
+  const platforms = existsSync(place) ? readdirSync(place) : [];
+  const found = platforms.map((name) => join(place, name, 'bin', 'bun')).find((file) => existsSync(file));
+  if (!found) throw new Error('bun is not installed');
+  return found;
+}
+
 /** A program: of the project's own tools, or of those that are installed for this. */
 function program(name) {
   if (name === 'node') return [process.execPath];
+  if (name === 'bun') return [bun()];
   const bins = [join(folder, 'node_modules', '.bin', name), join(root, 'node_modules', '.bin', name)];
   const found = bins.find((bin) => existsSync(bin));
   if (!found) throw new Error(`${name} is not installed`);
-  return name === 'bun' || name === 'deno' ? [found] : [process.execPath, found];
+  return name === 'deno' ? [found] : [process.execPath, found];
 }
 
 const environment = { ...process.env, NO_COLOR: '1', NEXT_TELEMETRY_DISABLED: '1', MODEL: model };
