@@ -1,4 +1,5 @@
 // Starts the package's worker in a page, or in a worker of one's own.
+import { workerHint } from './engine/line.ts';
 import { messageOf, ZeropointError } from './errors.ts';
 import type { Thread } from './platform.ts';
 
@@ -39,9 +40,7 @@ export function startBrowserThread(workerUrl: string | undefined): Thread {
     throw new ZeropointError(
       'io',
       `the engine's worker could not be started: ${messageOf(error)}`,
-      {
-        hint: 'say where dist/worker.js is: configure({ workerUrl }), or do without a worker: configure({ worker: false })',
-      },
+      { hint: workerHint },
       { cause: error },
     );
   }

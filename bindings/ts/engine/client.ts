@@ -265,7 +265,8 @@ async function open(config: EngineConfig): Promise<Client> {
   };
   const { startThread, loadLocal } = platform();
   if (startThread && (config.worker ?? isWindow)) {
-    const line = new Line(await startThread(options.workerUrl), config.stepTimeout ?? 120_000);
+    const thread = await startThread(options.workerUrl);
+    const line = new Line(thread, config.stepTimeout ?? 120_000, options.workerUrl);
     try {
       const info = await line.open(options);
       const transport: Transport = {

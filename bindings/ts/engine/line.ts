@@ -1,7 +1,7 @@
 // The line to an engine in a thread of its own. Whatever becomes of the thread, all who wait for it are answered.
 import { type Endpoint, type Remote, transfer, wrap } from 'comlink';
 import { type ErrorCode, messageOf, ZeropointError } from '../errors.ts';
-import { awaitThreads, type Thread } from '../platform.ts';
+import { awaitThreads, isNode, type Thread } from '../platform.ts';
 import type { WorkerFace } from './face.ts';
 import type { HostInfo, HostMethod, HostOptions, Result } from './host.ts';
 import type { Role } from './role.ts';
@@ -14,6 +14,19 @@ export const lost = (why: string): ZeropointError =>
     hint: 'load the model again: that starts a new engine',
   });
 
+export const workerHint =
+  'say where dist/worker.js is: configure({ workerUrl }), or do without a worker: configure({ worker: false })';
+
+/** A worker that failed before it said anything: its script was not found, is none, or may not be loaded. */
+const notStarted = (workerUrl: string | undefined, why: string | undefined): ZeropointError =>
+  new ZeropointError(
+    'io',
+    `the engine's worker could not be started: ${workerUrl ?? 'its script'} ${
+      why ? `failed: ${why}` : 'could not be loaded (not found, not JavaScript, or forbidden by a policy)'
+    }`,
+    { ...(workerUrl === undefined ? {} : { file: workerUrl }), hint: workerHint },
+  );
+
 export class Line {
   readonly #thread: Thread;
   readonly #face: Remote<WorkerFace>;
@@ -24,14 +37,23 @@ export class Line {
   #end: ZeropointError | undefined;
   #watchdog: ReturnType<typeof setInterval> | undefined;
   #quietLooks = 0;
+  /** The thread has said something. */
+  #started = false;
   /** What to do when the thread is lost. */
   onLost: (error: ZeropointError) => void = () => {};
 
-  constructor(thread: Thread, stepTimeout: number) {
+  constructor(thread: Thread, stepTimeout: number, workerUrl?: string) {
     this.#thread = thread;
     this.#stepTimeout = stepTimeout;
+    const hear = () => {
+      this.#started = true;
+      thread.removeEventListener('message', hear);
+    };
+    thread.addEventListener('message', hear);
     thread.addEventListener('error', ({ message }) => {
-      this.end(lost(message ? `its thread failed: ${message}` : 'its thread did not start, or failed'));
+      // Node finds the script beside the package; there a thread that is lost early was ended.
+      if (!this.#started && !isNode) this.end(notStarted(workerUrl, message));
+      else this.end(lost(message ? `its thread failed: ${message}` : 'its thread did not start, or failed'));
     });
     thread.addEventListener('messageerror', () => this.end(lost('what its thread answered cannot be read')));
     const role: Role = { role: 'engine' };
@@ -105,7 +127,8 @@ export class Line {
     this.#watchdog = setInterval(() => {
       this.#quietLooks += 1;
       if (this.#quietLooks > looks) {
-        this.end(lost(`it did not answer for ${this.#stepTimeout / 1000} seconds (stepTimeout)`));
+        const seconds = `for ${this.#stepTimeout / 1000} seconds (stepTimeout)`;
+        this.end(lost(this.#started ? `it did not answer ${seconds}` : `its worker said nothing ${seconds}`));
       }
     }, this.#stepTimeout / looks);
   }
