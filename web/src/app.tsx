@@ -11,7 +11,15 @@ import type { Demo } from './demos/demo.ts';
 import { demos } from './demos/index.ts';
 import { sha256 } from './digest.ts';
 import { newId } from './format.ts';
-import { forgetEverything, forgetProject, type Project, project, projects, saveFiles } from './kept.ts';
+import {
+  forgetEverything,
+  forgetProject,
+  type Project,
+  project,
+  projects,
+  saveFiles,
+  whyNotKept,
+} from './kept.ts';
 import { OfflineMark } from './offline/notice.tsx';
 import { DropZone, droppedFiles } from './parts/drop-zone.tsx';
 import { ErrorBox } from './parts/error-box.tsx';
@@ -44,7 +52,9 @@ export function App() {
   const [error, setError] = useState<ZeropointError | undefined>();
   const [toasts, setToasts] = useState<readonly Toast[]>([]);
   const [busy, setBusy] = useState(false);
-  const [isKept, setKept] = useState(true);
+  /** Why the browser does not keep the work; undefined: it does. */
+  const [unkept, setUnkept] = useState<string | undefined>();
+  const isKept = unkept === undefined;
   const opening = useRef('');
   const isStart = route.project === undefined;
 
@@ -59,7 +69,7 @@ export function App() {
   const replace = async (next: Work) => {
     const before = work;
     setWork(next);
-    setKept(true);
+    setUnkept(undefined);
     await before?.model.dispose();
     if (before && before.id !== next.id && isKept) {
       const back = location.hash;
@@ -97,10 +107,16 @@ export function App() {
     }
   };
 
-  /** Opens what was kept; false: there is none. */
-  const restore = async (id: string): Promise<boolean> => {
-    const found = await project(id).catch(() => undefined);
-    if (!found) return false;
+  /** Opens what was kept; otherwise says why it cannot. */
+  const restore = async (id: string): Promise<true | string> => {
+    const gone = 'That work is no longer here.';
+    let found: Awaited<ReturnType<typeof project>>;
+    try {
+      found = await project(id);
+    } catch (problem) {
+      return `What this browser keeps cannot be read: ${whyNotKept(problem)}.`;
+    }
+    if (!found) return gone;
     const { project: kept, files, runs } = found;
     const demo = demos.find(({ id }) => id === kept.demo);
     const of = (role: string) => files.filter((file) => file.role === role).map(({ file }) => file);
@@ -108,7 +124,7 @@ export function App() {
     const [labelFile] = of('labels');
     const weights = of('weights');
     const source = demo ? (await demo.load(new AbortController().signal)).bytes : file;
-    if (!source) return false;
+    if (!source) return gone;
     const digest = await sha256(source instanceof File ? new Uint8Array(await source.arrayBuffer()) : source);
     const model = await Model.load(source, weights.length ? { externalData: weights } : {});
     const { source: from, image, dims, columns, kind, settings } = kept;
@@ -143,8 +159,9 @@ export function App() {
         file: each,
       })),
     ).catch((problem: unknown) => {
-      setKept(false);
-      toast({ text: `This browser keeps no copy of ${name}: ${asError(problem).message}` });
+      const why = whyNotKept(problem);
+      setUnkept(why);
+      toast({ text: `This browser keeps no copy of ${name}: ${why}. Download what you need.` });
     });
   };
 
@@ -181,7 +198,7 @@ export function App() {
     if (!mayReplace()) return;
     void attempt(demo.title, async () => {
       const id = idOfDemo(demo);
-      if (work?.id !== id && !(await restore(id))) {
+      if (work?.id !== id && (await restore(id)) !== true) {
         const { bytes } = await demo.load(new AbortController().signal);
         const digest = await sha256(bytes);
         const model = await Model.load(bytes);
@@ -199,9 +216,11 @@ export function App() {
       if (busy) {
         if (work) go(hashOf(work.id, 'goal'), { replace: true });
         mayReplace();
-      } else if (!(await restore(id))) {
+      } else {
+        const restored = await restore(id);
+        if (restored === true) return;
         go('#/', { replace: true });
-        toast({ text: 'That work is no longer here.' });
+        toast({ text: restored });
       }
     });
   }, [route.project]);
@@ -209,7 +228,10 @@ export function App() {
   // What was left, whenever the start is shown.
   useEffect(() => {
     if (!isStart) return;
-    projects().then(setLeft, () => setLeft([])); // a browser that keeps nothing has nothing to show
+    projects().then(setLeft, (problem: unknown) => {
+      setLeft([]);
+      setUnkept(whyNotKept(problem));
+    });
   }, [isStart]);
 
   // Anything may be dropped anywhere on the page.
@@ -238,10 +260,13 @@ export function App() {
   const forgetAll = () => {
     if (!confirm('Forget all models, samples, runs and settings that this browser keeps of zeropoint?'))
       return;
-    void forgetEverything().then(() => {
-      location.hash = '#/';
-      location.reload();
-    });
+    forgetEverything().then(
+      () => {
+        location.hash = '#/';
+        location.reload();
+      },
+      (problem: unknown) => toast({ text: `Not all could be forgotten: ${whyNotKept(problem)}.` }),
+    );
   };
 
   return (
@@ -280,7 +305,11 @@ export function App() {
                 setWork(undefined);
               }
               setLeft((before) => before.filter(({ id }) => id !== forgotten.id));
-              const timer = setTimeout(() => void forgetProject(forgotten.id), 20_000);
+              const timer = setTimeout(() => {
+                forgetProject(forgotten.id).catch((problem: unknown) =>
+                  toast({ text: `${forgotten.name} could not be forgotten: ${whyNotKept(problem)}.` }),
+                );
+              }, 20_000);
               toast({
                 text: `${forgotten.name} is forgotten.`,
                 undo: {
@@ -306,14 +335,15 @@ export function App() {
             onFiles={openFiles}
             onBusy={setBusy}
             onToast={toast}
-            onKept={setKept}
+            onUnkept={setUnkept}
           />
         )}
       </main>
       <footer>
         <p>
-          Your model and your samples stay on your machine: no account, no upload. Work is kept in this
-          browser. <OfflineMark />
+          Your model and your samples stay on your machine: no account, no upload.{' '}
+          {isKept ? 'Work is kept in this browser.' : `This browser does not keep your work: ${unkept}.`}{' '}
+          <OfflineMark />
           <button type="button" class="link tall" disabled={busy} onClick={forgetAll}>
             Forget everything
           </button>{' '}

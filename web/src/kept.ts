@@ -61,7 +61,45 @@ interface Schema extends DBSchema {
 const name = 'zeropoint';
 let opening: Promise<IDBPDatabase<Schema>> | undefined;
 
-function database(): Promise<IDBPDatabase<Schema>> {
+/** A browser may never answer: its storage is broken, or a tab with an older page holds it. Milliseconds. */
+const patience = 10_000;
+let isLate = false;
+
+const unanswered = () => new Error('its storage does not answer; close other tabs with this page');
+
+/** What it gives, or an error where it takes too long. */
+async function inTime<T>(work: Promise<T>, onLate: () => void = () => {}): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => {
+      onLate();
+      reject(unanswered());
+    }, patience);
+  });
+  try {
+    return await Promise.race([work, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Why the browser keeps nothing, as the end of a sentence. */
+export function whyNotKept(error: unknown): string {
+  const { name, message } = error instanceof Error ? error : { name: '', message: String(error) };
+  if (name === 'QuotaExceededError') return 'there is no more room in its storage';
+  if (typeof indexedDB === 'undefined' || indexedDB === null) return 'it has no storage here';
+  if (name === 'SecurityError' || name === 'InvalidStateError') return 'its storage is closed to this page';
+  return message;
+}
+
+/** Waits for all. Of several errors the one that says why is thrown; others are of requests that were given up with it. */
+async function all(work: readonly Promise<unknown>[]): Promise<void> {
+  const results = await Promise.allSettled(work);
+  const errors = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
+  if (errors.length) throw errors.find(({ name }) => name !== 'AbortError') ?? errors[0];
+}
+
+async function database(): Promise<IDBPDatabase<Schema>> {
   opening ??= openDB<Schema>(name, 2, {
     upgrade(db, before) {
       if (before < 1)
@@ -80,11 +118,19 @@ function database(): Promise<IDBPDatabase<Schema>> {
     terminated() {
       opening = undefined;
     },
-  }).catch((error: unknown) => {
-    opening = undefined;
-    throw error;
+  })
+    .catch((error: unknown) => {
+      opening = undefined;
+      throw error;
+    })
+    .finally(() => {
+      isLate = false;
+    });
+  // Who comes later does not wait as long again.
+  if (isLate) throw unanswered();
+  return inTime(opening, () => {
+    isLate = true;
   });
-  return opening;
 }
 
 // ---- projects
@@ -115,7 +161,7 @@ export const saveProject = async (project: Project): Promise<unknown> =>
 
 export async function saveFiles(files: readonly KeptFile[]): Promise<void> {
   const transaction = (await database()).transaction('files', 'readwrite');
-  await Promise.all([...files.map((file) => transaction.store.put(file)), transaction.done]);
+  await all([...files.map((file) => transaction.store.put(file)), transaction.done]);
 }
 
 export async function forgetFiles(project: string, roles: readonly Role[]): Promise<void> {
@@ -142,14 +188,17 @@ export async function forgetProject(id: string): Promise<void> {
 
 /** Everything, settings of the page included. */
 export async function forgetEverything(): Promise<void> {
-  (await opening?.catch(() => undefined))?.close();
-  opening = undefined;
-  await deleteDB(name);
   try {
     localStorage.clear();
   } catch {
     // Storage that is forbidden holds nothing.
   }
+  void opening?.then(
+    (db) => db.close(),
+    () => undefined,
+  );
+  opening = undefined;
+  await inTime(deleteDB(name));
 }
 
 // ---- trainings that are not over

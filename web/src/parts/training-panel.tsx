@@ -2,7 +2,7 @@ import { useEffect, useRef, useState } from 'preact/hooks';
 import type { Schema, TrainingProgress, ZeropointError } from 'zeropoint';
 import { checkpointKey } from '../checkpoints.ts';
 import { bytes, decibels, milliseconds, percent, seconds } from '../format.ts';
-import { type Checkpoint, findCheckpoint, forgetCheckpoint, saveCheckpoint } from '../kept.ts';
+import { type Checkpoint, findCheckpoint, forgetCheckpoint, saveCheckpoint, whyNotKept } from '../kept.ts';
 import { asError, type SampleSet } from '../samples/sample-set.ts';
 import { advancedOfTraining, type TrainingSettings, titleOf } from '../settings.ts';
 import {
@@ -126,9 +126,7 @@ export function TrainingPanel({
               setKept(checkpoint);
             } catch (error) {
               isKept = false;
-              setRemark(
-                `This browser keeps no checkpoints (${asError(error).message}): do not close the page.`,
-              );
+              setRemark(`This browser keeps no checkpoints (${whyNotKept(error)}): do not close the page.`);
             }
           },
           resume,

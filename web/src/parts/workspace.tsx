@@ -3,7 +3,15 @@ import type { Choices, Model, ModelReport, ZeropointError } from 'zeropoint';
 import type { Demo, DemoMemory } from '../demos/demo.ts';
 import { estimatesOf, type GoalPlan } from '../estimates.ts';
 import { bytes } from '../format.ts';
-import { forgetFiles, forgetRun, type Project, saveFiles, saveProject, saveRun } from '../kept.ts';
+import {
+  forgetFiles,
+  forgetRun,
+  type Project,
+  saveFiles,
+  saveProject,
+  saveRun,
+  whyNotKept,
+} from '../kept.ts';
 import { go, hashOf, type Route, type StepName } from '../route.ts';
 import { asError, counted, type SampleSet, syntheticSet } from '../samples/sample-set.ts';
 import {
@@ -65,8 +73,8 @@ const titles: Record<StepName, string> = {
 
 /** A run that is restored on Undo must not be written behind what replaced it: one write after the other. */
 let writing: Promise<unknown> = Promise.resolve();
-function keep(write: () => Promise<unknown>, onFailure: (error: ZeropointError) => void): void {
-  writing = writing.then(write).catch((error: unknown) => onFailure(asError(error)));
+function keep(write: () => Promise<unknown>, onFailure: (error: unknown) => void): void {
+  writing = writing.then(write).catch(onFailure);
 }
 
 export function Workspace({
@@ -78,7 +86,7 @@ export function Workspace({
   onFiles,
   onBusy,
   onToast,
-  onKept,
+  onUnkept,
 }: {
   work: Work;
   route: Route;
@@ -91,8 +99,8 @@ export function Workspace({
   onFiles: (files: File[]) => void;
   onBusy: (busy: boolean) => void;
   onToast: (toast: Omit<Toast, 'id'>) => void;
-  /** Whether the browser keeps this work. */
-  onKept: (isKept: boolean) => void;
+  /** The browser does not keep this work; why. */
+  onUnkept: (why: string) => void;
 }) {
   const { model, name, demo, saved } = work;
   const samples = useSamples(model, name, demo, saved);
@@ -123,9 +131,10 @@ export function Workspace({
 
   // ---- what is kept
 
-  const failed = useCallback((problem: ZeropointError) => {
-    onKept(false);
-    onToast({ text: `This browser keeps no copy of your work: ${problem.message}. Download what you need.` });
+  const failed = useCallback((problem: unknown) => {
+    const why = whyNotKept(problem);
+    onUnkept(why);
+    onToast({ text: `This browser keeps no copy of your work: ${why}. Download what you need.` });
   }, []);
   const project = (count = runs.length): Project => ({
     id: work.id,

@@ -1,0 +1,120 @@
+// The page where the browser keeps nothing: it goes on, and says so.
+import type { Browser, BrowserContext, Page } from 'playwright-core';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { modelPath, servePage, startChromium } from './browsers.ts';
+import { loadModel, patient, textOf } from './visitor.ts';
+
+const angle = modelPath('ch_ppocr_mobile_v2.0_cls_infer');
+
+let server: Awaited<ReturnType<typeof servePage>>;
+let browser: Browser;
+let context: BrowserContext;
+
+beforeAll(async () => {
+  server = await servePage();
+  browser = await startChromium();
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+beforeEach(async () => {
+  context = await browser.newContext();
+});
+
+afterEach(() => context.close());
+
+async function openPage(): Promise<{ page: Page; errors: string[] }> {
+  const page = await context.newPage();
+  page.setDefaultTimeout(60_000);
+  const errors: string[] = [];
+  page.on('pageerror', ({ message }) => errors.push(message));
+  page.on('dialog', (dialog) => dialog.accept());
+  await page.goto(server.url);
+  return { page, errors };
+}
+
+const footer = (page: Page) => textOf(page.locator('footer p'));
+
+/** Loads a model, which the browser does not keep, and quantizes it with made-up samples all the same. */
+async function workUnkept(page: Page, why: string): Promise<void> {
+  await loadModel(page, angle);
+  await page.getByText(`keeps no copy of your work: ${why}. Download what you need.`).waitFor(); // for 20 seconds
+  await page.getByText('Made-up samples').click();
+  await page.getByRole('button', { name: 'Quantize', exact: true }).click();
+  await page.getByTestId('result').waitFor();
+  expect(await footer(page)).toContain(`does not keep your work: ${why}.`);
+}
+
+test.each<[string, () => void, string]>([
+  [
+    'there is none',
+    () => Object.defineProperty(globalThis, 'indexedDB', { value: undefined }),
+    'it has no storage here',
+  ],
+  [
+    'it is forbidden',
+    () => {
+      const forbidden = () => {
+        throw new DOMException('The request was denied.', 'SecurityError');
+      };
+      IDBFactory.prototype.open = forbidden;
+      IDBFactory.prototype.deleteDatabase = forbidden;
+      Object.defineProperty(globalThis, 'localStorage', { get: forbidden });
+    },
+    'its storage is closed to this page',
+  ],
+])('%s', async (_, spoil, why) => {
+  await context.addInitScript(spoil);
+  const { page, errors } = await openPage();
+  await expect.poll(() => footer(page), patient).toContain(`does not keep your work: ${why}.`);
+  await workUnkept(page, why);
+  await page.getByRole('button', { name: 'Forget everything' }).click();
+  await page.getByText(`Not all could be forgotten: ${why}.`).waitFor();
+  // An address of an earlier visit.
+  await page.goto(`${server.url}#/other/goal`);
+  await page.getByText(`What this browser keeps cannot be read: ${why}.`).waitFor();
+  expect(errors).toEqual([]);
+});
+
+test('it is full', async () => {
+  const { page, errors } = await openPage();
+  await expect.poll(() => footer(page), patient).toContain('Work is kept in this browser.');
+  const session = await context.newCDPSession(page);
+  await session.send('Storage.overrideQuotaForOrigin', {
+    origin: new URL(server.url).origin,
+    quotaSize: 1000,
+  });
+  await workUnkept(page, 'there is no more room in its storage');
+  expect(errors).toEqual([]);
+});
+
+test('it never answers, because a tab with an older page holds it', async () => {
+  const older = await context.newPage();
+  await older.goto(`${server.url}icon.svg`);
+  await older.evaluate(async () => {
+    const request = indexedDB.open('zeropoint', 1);
+    request.onupgradeneeded = () =>
+      request.result.createObjectStore('checkpoints', { keyPath: 'key' }).createIndex('savedAt', 'savedAt');
+    await new Promise((opened) => {
+      request.onsuccess = opened;
+    });
+    Object.assign(globalThis, { held: request.result });
+  });
+  const { page, errors } = await openPage();
+  const why = 'its storage does not answer; close other tabs with this page';
+  await expect.poll(() => footer(page), patient).toContain(`does not keep your work: ${why}.`);
+  await workUnkept(page, why);
+  // What is done after that tab is closed is kept.
+  await older.close();
+  await loadModel(await goToStart(page), angle);
+  await expect.poll(() => footer(page), patient).toContain('Work is kept in this browser.');
+  expect(errors).toEqual([]);
+});
+
+async function goToStart(page: Page): Promise<Page> {
+  await page.getByRole('link', { name: 'zeropoint: to the start' }).click();
+  return page;
+}
