@@ -1,5 +1,6 @@
-// node tools/ecosystem.mjs [PROJECT…]: builds and runs the projects of tests/ecosystem/ with the packed package, all or those
-// named, and says what each did. Installs the tools that are pinned there in build/ecosystem/.
+// node tools/ecosystem.mjs [--write] [PROJECT…]: builds and runs the projects of tests/ecosystem/ with the packed package, all
+// or those named, and says what each did. Installs the tools that are pinned there in build/ecosystem/. With --write all are
+// run, and docs/ECOSYSTEM.md says what they did.
 import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -33,10 +34,58 @@ async function installTools() {
   writeFileSync(done, lock);
 }
 
+/** Of a tool that ran a project. */
+function versionOf(tool, browser) {
+  if (tool === 'browser') return `Chromium ${browser.version()}`;
+  if (tool === 'node') return `Node ${process.versions.node}`;
+  const manifest = [folder, root]
+    .map((place) => join(place, 'node_modules', tool, 'package.json'))
+    .find((file) => existsSync(file));
+  const { name, version } = JSON.parse(readFileSync(manifest, 'utf8'));
+  return `${name} ${version}`;
+}
+
+/** The document: a row for each project. */
+function documentOf(rows, browser) {
+  const table = rows.map(({ name, faults, found: { threads, worker, sizes } }) => {
+    const cells = [
+      projects[name].title,
+      projects[name].tools.map((tool) => versionOf(tool, browser)).join(', '),
+      faults.length ? 'no' : 'yes',
+      threads === undefined ? '' : threads ? 'yes' : 'one thread',
+      threads === undefined ? '' : worker ? 'yes' : 'no',
+      ...['raw', 'gzip', 'brotli'].map((form) => (sizes ? kilobytes(sizes[form]) : '')),
+    ];
+    return `| ${cells.join(' | ')} |`;
+  });
+  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'));
+  return `<!-- \`npm run test:ecosystem -- --write\` writes this file. -->
+# Where the package was tried
+
+zeropoint ${version}, as npm packs it, was put into a project for each of these ([tests/ecosystem/](../tests/ecosystem/projects.mjs)),
+built, and run: it loaded a model, ran it, quantized it, and had to answer the same as everywhere.
+Pages ran in ${versionOf('browser', browser)}, once isolated across origins and once not; this says what they did when isolated (the
+others have one thread). Linux on x64, ${new Date().toISOString().slice(0, 10)}.
+[The guide](GUIDE.md#in-bundlers-and-on-servers) says what to do in each.
+
+| where | versions | works | threads | worker | served | gzip | brotli |
+|---|---|---|---|---|---|---|---|
+${table.join('\n')}
+
+*Served* is all that the page took from its server to load the model, run it and quantize it, but for the model itself. Vite's
+server was tried without isolation only. A program that is in a worker already, Node, Bun and Deno start no worker
+for the engine. TypeScript only reads the types. Not tried here: other browsers, Windows, macOS, and Electron itself (only a page
+with Node's \`process\`).
+`;
+}
+
 const kilobytes = (bytes) => `${Math.round(bytes / 1000)} KB`;
 
 await runMain(async () => {
-  const names = process.argv.length > 2 ? process.argv.slice(2) : Object.keys(projects);
+  const isWriting = process.argv.includes('--write');
+  const chosen = process.argv.slice(2).filter((argument) => argument !== '--write');
+  if (isWriting && chosen.length) throw new Failure('--write is for all projects');
+  const names = chosen.length ? chosen : Object.keys(projects);
   const unknown = names.filter((name) => !Object.hasOwn(projects, name));
   if (unknown.length)
     throw new Failure(
@@ -63,7 +112,7 @@ await runMain(async () => {
       }
       const found = Object.values(results).at(-1) ?? {};
       const { threads, worker, milliseconds, sizes } = found;
-      rows.push({ name, faults });
+      rows.push({ name, faults, found });
       console.log(
         `${faults.length ? 'FAILED' : 'ok    '} ${projects[name].title}: ${[
           threads === undefined ? '' : threads ? 'threads' : 'one thread',
@@ -78,6 +127,7 @@ await runMain(async () => {
       );
       for (const fault of faults) console.log(`       ${fault.slice(0, 2000).replaceAll('\n', '\n       ')}`);
     }
+    if (isWriting) writeFileSync(join(root, 'docs', 'ECOSYSTEM.md'), documentOf(rows, browser));
   } finally {
     await browser.close();
   }

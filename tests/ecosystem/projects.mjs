@@ -11,6 +11,7 @@
  * @property {string} [serve] The folder that a page is in; there is none: a program for Node.
  * @property {string[]} [dev] A server to start instead, which says its address.
  * @property {string[]} [run] The program; MODEL is the model's path.
+ * @property {string[]} [tools] The packages whose versions docs/ECOSYSTEM.md names; `browser` and `node` are those that run it.
  * @property {boolean} [crossOrigin] The package is served from another origin.
  * @property {{ threads?: boolean, worker?: boolean }} expects With an isolated page, where there are two.
  */
@@ -19,18 +20,21 @@
 export const projects = {
   plain: {
     title: 'plain modules, import map',
+    tools: ['browser'],
     quick: true,
     serve: '.',
     expects: { threads: true, worker: true },
   },
   csp: {
     title: 'plain modules, content security policy of extensions (MV3)',
+    tools: ['browser'],
     quick: true,
     serve: '.',
     expects: { threads: true, worker: true },
   },
   cdn: {
     title: 'the package from another origin',
+    tools: ['browser'],
     quick: true,
     serve: '.',
     crossOrigin: true,
@@ -38,12 +42,14 @@ export const projects = {
   },
   electron: {
     title: 'a page with Node’s process, as Electron has it',
+    tools: ['browser'],
     quick: true,
     serve: '.',
     expects: { threads: true, worker: true },
   },
   vite: {
     title: 'Vite, no configuration',
+    tools: ['vite'],
     folder: 'shared',
     quick: true,
     build: [['vite', 'build', '--base', './', '--logLevel', 'warn']],
@@ -52,6 +58,7 @@ export const projects = {
   },
   'vite-dev': {
     title: 'Vite’s server, no configuration',
+    tools: ['vite'],
     folder: 'shared',
     quick: true,
     dev: ['vite', '--host', '127.0.0.1', '--port', '0'],
@@ -59,6 +66,7 @@ export const projects = {
   },
   'vite-react': {
     title: 'Vite and React',
+    tools: ['vite', 'react'],
     quick: true,
     build: [['vite', 'build', '--base', './', '--logLevel', 'warn']],
     serve: 'dist',
@@ -66,6 +74,7 @@ export const projects = {
   },
   'vite-worker': {
     title: 'Vite, in a worker of one’s own',
+    tools: ['vite'],
     quick: true,
     build: [['vite', 'build', '--base', './', '--logLevel', 'warn']],
     serve: 'dist',
@@ -73,12 +82,14 @@ export const projects = {
   },
   webpack: {
     title: 'webpack, no configuration for the package',
+    tools: ['webpack'],
     build: [['node', 'build.js']],
     serve: 'dist',
     expects: { threads: true, worker: true },
   },
   'next-webpack': {
     title: 'Next, webpack',
+    tools: ['next', 'react'],
     folder: 'next',
     build: [['next', 'build', '--webpack']],
     serve: 'out',
@@ -86,6 +97,7 @@ export const projects = {
   },
   'next-turbopack': {
     title: 'Next, Turbopack',
+    tools: ['next', 'react'],
     folder: 'next',
     build: [['next', 'build', '--turbopack']],
     serve: 'out',
@@ -93,6 +105,7 @@ export const projects = {
   },
   esbuild: {
     title: 'esbuild, files copied',
+    tools: ['esbuild'],
     folder: 'bundled',
     build: [['esbuild', 'main.js', '--bundle', '--splitting', '--format=esm', '--minify', '--outdir=dist']],
     copy: 'dist/zeropoint',
@@ -101,6 +114,7 @@ export const projects = {
   },
   rollup: {
     title: 'Rollup, files copied',
+    tools: ['rollup'],
     folder: 'bundled',
     build: [['rollup', 'main.js', '--plugin', 'node-resolve', '--format', 'es', '--dir', 'dist']],
     copy: 'dist/zeropoint',
@@ -109,6 +123,7 @@ export const projects = {
   },
   rolldown: {
     title: 'rolldown, files copied',
+    tools: ['rolldown'],
     folder: 'bundled',
     quick: true,
     build: [['rolldown', 'main.js', '--format', 'esm', '--minify', '--dir', 'dist']],
@@ -118,6 +133,7 @@ export const projects = {
   },
   inline: {
     title: 'zeropoint/inline, one file (rolldown)',
+    tools: ['rolldown'],
     quick: true,
     build: [['rolldown', 'main.js', '--format', 'iife', '--minify', '--file', 'dist/main.js']],
     serve: 'dist',
@@ -125,6 +141,7 @@ export const projects = {
   },
   'service-worker': {
     title: 'zeropoint/inline in a service worker (rolldown)',
+    tools: ['rolldown'],
     quick: true,
     build: [
       ['rolldown', 'service-worker.js', '--format', 'iife', '--minify', '--file', 'dist/service-worker.js'],
@@ -135,6 +152,7 @@ export const projects = {
   },
   'node-esm': {
     title: 'Node, import',
+    tools: ['node'],
     folder: 'shared',
     quick: true,
     run: ['node', 'node.js'],
@@ -142,12 +160,14 @@ export const projects = {
   },
   'node-require': {
     title: 'Node, require',
+    tools: ['node'],
     quick: true,
     run: ['node', 'main.cjs'],
     expects: { threads: true, worker: false },
   },
   'esbuild-node-esm': {
     title: 'esbuild for Node, modules',
+    tools: ['esbuild', 'node'],
     folder: 'esbuild-node',
     build: [['esbuild', 'main.js', '--bundle', '--platform=node', '--format=esm', '--outfile=dist/main.mjs']],
     run: ['node', 'dist/main.mjs'],
@@ -155,6 +175,7 @@ export const projects = {
   },
   'esbuild-node-cjs': {
     title: 'esbuild for Node, CommonJS',
+    tools: ['esbuild', 'node'],
     folder: 'esbuild-node',
     build: [['esbuild', 'main.js', '--bundle', '--platform=node', '--format=cjs', '--outfile=dist/main.cjs']],
     run: ['node', 'dist/main.cjs'],
@@ -162,23 +183,27 @@ export const projects = {
   },
   jest: {
     title: 'jest',
+    tools: ['jest', 'node'],
     run: ['node', '--experimental-vm-modules', '../node_modules/jest/bin/jest.js', '--rootDir', '.'],
     expects: { threads: true, worker: false },
   },
   bun: {
     title: 'Bun',
+    tools: ['bun'],
     folder: 'shared',
     run: ['bun', 'node.js'],
     expects: { worker: false },
   },
   deno: {
     title: 'Deno',
+    tools: ['deno'],
     folder: 'shared',
     run: ['deno', 'run', '--allow-all', 'node.js'],
     expects: { worker: false },
   },
   types: {
     title: 'TypeScript, strict, skipLibCheck false',
+    tools: ['typescript'],
     quick: true,
     build: [
       ['tsc', '--noEmit', '-p', 'tsconfig.json'],
