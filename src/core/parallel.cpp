@@ -9,7 +9,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <exception>
 #include <mutex>
+#include <utility>
 #include <vector>
 #endif
 
@@ -79,10 +81,18 @@ struct ThreadPool::Shared {
   std::atomic<int64_t> next{0};
   std::atomic<uint64_t> gate{0};
   std::atomic<int> asleep{0};
+  std::exception_ptr failure;  // the first of a job
   bool stop = false;
 
   void drain(int thread) {
-    for (int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;) (*body)(task, thread);
+    try {
+      for (int64_t task; (task = next.fetch_add(1, std::memory_order_relaxed)) < tasks;)
+        (*body)(task, thread);
+    } catch (...) {  // memory ran out, for example: the tasks that nobody has begun are left out
+      std::lock_guard lock(mutex);
+      if (!failure) failure = std::current_exception();
+      next.store(tasks, std::memory_order_relaxed);
+    }
   }
 
   // Passes the gate of a job other than `seen`, if one is open.
@@ -179,6 +189,7 @@ void ThreadPool::run(int64_t tasks, FunctionRef<void(int64_t, int)> body) {
     std::lock_guard lock(s.mutex);
     s.finish.wait(s.mutex, empty);
   }
+  if (s.failure) std::rethrow_exception(std::exchange(s.failure, nullptr));
 }
 
 #else

@@ -18,7 +18,8 @@ class ThreadPool {
 
   int threads() const { return threads_; }
   // Calls body(task, thread) for every task in [0, tasks), thread in [0, threads()); returns when all are
-  // done. The body must not throw. Not reentrant.
+  // done. Where one throws, tasks that have not begun are left out, and the first error is thrown here once
+  // all threads are back. Not reentrant.
   void run(int64_t tasks, FunctionRef<void(int64_t task, int thread)> body);
 
  private:
