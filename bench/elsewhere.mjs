@@ -278,6 +278,8 @@ async function main() {
         name,
         why: `${(bytes / 1e6).toFixed(1)} MB, more than --megabytes ${options.megabytes}`,
       });
+    const others = models.filter((model) => !has(model)).map(({ name }) => name);
+    if (others.length) absent.push({ name: others.join(', '), why: 'not asked for' });
     if (options.list) {
       for (const { name, bytes } of wanted) console.log(`${set}: ${name} (${(bytes / 1e6).toFixed(2)} MB)`);
       continue;
