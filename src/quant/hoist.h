@@ -15,9 +15,6 @@ void hoist_shared_weights(Graph& main);
 // The other way: whoever reads a weight has its DequantizeLinear, so that it can be folded into its reader.
 void sink_shared_weights(Graph& main);
 
-// Of weights that are moved before they are dequantized (a table that is also read turned) all that holds
-// too.
-
 // The DequantizeLinear of weights that subgraphs read from the main graph: ONNX Runtime makes floats of each
 // in every run.
 std::vector<const Node*> hoisted_weights(const Graph& main);

@@ -7,13 +7,12 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
-#include <cstring>
 #include <new>
 #include <string>
 #include <vector>
 
 #include "core/error.h"
-#include "fuzz/graphs/random_graph.h"
+#include "fuzz/graphs/compare.h"
 #include "onnx/onnx.h"
 #include "quant/format.h"
 #include "quant/quant.h"
@@ -73,16 +72,9 @@ constexpr int64_t kEach = 500;  // allocations of which each fails once; of late
 constexpr int64_t kAgain = 8;   // after so many faults everything is done once more without one
 constexpr int kThreads = 2;
 
-std::shared_ptr<const Model> through_bytes(const Model& model) {
-  const std::vector<std::byte> bytes = onnx::write(model);
-  const std::shared_ptr<std::byte> copy = allocate_bytes(bytes.size());
-  std::memcpy(copy.get(), bytes.data(), bytes.size());
-  return std::make_shared<const Model>(onnx::read(copy, bytes.size()));
-}
-
 // The outputs of the quantized model, as bytes.
 std::vector<std::byte> work(const fuzz::RandomGraph& graph, const quant::Config& config) {
-  const std::shared_ptr<const Model> source = through_bytes(*graph.model);
+  const std::shared_ptr<const Model> source = fuzz::through_bytes(*graph.model);
   quant::Quantizer job(source, config, kThreads);
   for (;;) {
     while (!job.advance(1e9)) {
@@ -96,7 +88,7 @@ std::vector<std::byte> work(const fuzz::RandomGraph& graph, const quant::Config&
     }
     job.end_samples();
   }
-  const auto read = through_bytes(quant::in_format(job.result(), job.report().format, config.runtime));
+  const auto read = fuzz::through_bytes(quant::in_format(job.result(), job.report().format, config.runtime));
   runtime::SessionOptions options;
   options.threads = kThreads;
   runtime::Session session(read, options);

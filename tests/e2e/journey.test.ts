@@ -5,20 +5,14 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { zipSync } from 'fflate';
 import * as ort from 'onnxruntime-web';
-import type { Browser, Locator, Page } from 'playwright-core';
+import type { Locator, Page } from 'playwright-core';
 import sharp from 'sharp';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Model, readNpy, Tensor, writeNpy } from 'zeropoint';
 import { accuracyOf, digits, digitsNetwork, samplesOf } from '../../bench/digits.mjs';
 import { modelOf, node, small, valueInfo } from '../package/handmade.ts';
-import {
-  digitsFolder,
-  modelPath,
-  servePage,
-  startChromium,
-  startFirefox,
-  temporaryFolder,
-} from './browsers.ts';
+import { digitsFolder, modelPath, startFirefox, temporaryFolder } from './browsers.ts';
+import { served } from './served.ts';
 import { chooseGoal, goTo, loadModel, patient, tabTo, textOf, violationsOn } from './visitor.ts';
 
 const angle = modelPath('ch_ppocr_mobile_v2.0_cls_infer');
@@ -40,27 +34,19 @@ const sampleFiles = [0, 1, 2, 3].map((index) => {
   return path;
 });
 
-let server: Awaited<ReturnType<typeof servePage>>;
-let browser: Browser;
-
-beforeAll(async () => {
-  server = await servePage();
-  browser = await startChromium();
-});
-
-afterAll(async () => {
-  await browser?.close();
-  await server?.close();
-});
+const site = served();
 
 /** What takes minutes: `npm run test:long` runs it, the other suites count it as skipped. */
 const long = test.runIf(process.env.ZEROPOINT_LONG);
 
 async function openPage(): Promise<Page> {
-  const context = await browser.newContext({ acceptDownloads: true, viewport: { width: 1100, height: 900 } });
+  const context = await site.browser.newContext({
+    acceptDownloads: true,
+    viewport: { width: 1100, height: 900 },
+  });
   const page = await context.newPage();
   page.setDefaultTimeout(120_000);
-  await page.goto(server.url);
+  await page.goto(site.url);
   return page;
 }
 
@@ -166,14 +152,14 @@ describe('in Chromium', () => {
       ['Choose a folder', parts],
       ['Choose a model', zip],
     ] as const) {
-      await page.goto(server.url);
+      await page.goto(site.url);
       await page.getByLabel(label, { exact: true }).setInputFiles(chosen as string | string[]);
       await page.getByRole('heading', { name: 'Samples', level: 1 }).waitFor();
       await goTo(page, 'Model');
       await page.getByText('With the chosen settings').waitFor();
       await expect.poll(() => page.getByRole('heading', { name: 'angle.onnx' }).count(), patient).toBe(1);
     }
-    await page.goto(server.url);
+    await page.goto(site.url);
     await page.getByLabel('Choose a model').setInputFiles(paths.slice(0, 1));
     expect(await page.getByRole('alert').first().textContent()).toContain('angle.onnx_data');
     await page.context().close();
@@ -325,7 +311,7 @@ describe('in Chromium', () => {
       await page.setViewportSize({ width, height: 900 });
       await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' }); // no colours half-way between themes
       const state = `${width} pixels, ${colorScheme}`;
-      await page.goto(server.url);
+      await page.goto(site.url);
       await page.reload();
       await page.getByTestId('hero-demo').waitFor();
       expect(await violationsOn(page), `start, ${state}`).toEqual([]);
@@ -611,7 +597,7 @@ describe('in Chromium', () => {
   });
 
   test('the digits demo trains to its target, and nothing of it on the page’s own thread', async () => {
-    const page = await browser.newPage();
+    const page = await site.browser.newPage();
     // Before anything of the page runs: what is compiled on its thread is counted.
     await page.addInitScript(() => {
       let compiled = 0;
@@ -627,7 +613,7 @@ describe('in Chromium', () => {
       }
     });
     page.setDefaultTimeout(120_000);
-    await page.goto(server.url);
+    await page.goto(site.url);
     await page.getByRole('button', { name: /Recognise digits/ }).click();
     await page.getByRole('button', { name: 'Quantize', exact: true }).click();
     await page.getByTestId('result').waitFor();
@@ -853,7 +839,7 @@ describe('in Chromium', () => {
       }),
     );
     for (const chosen of [[angle, ...sampleFiles, labels], [zip]]) {
-      await page.goto(server.url);
+      await page.goto(site.url);
       await page.getByLabel('Choose a model').setInputFiles(chosen);
       await page.getByText('1 model, 4 arrays, right answers in labels.csv.').waitFor();
       await page.getByRole('heading', { name: 'What becomes of the numbers?' }).waitFor();
@@ -1115,7 +1101,7 @@ describe('in Chromium', () => {
     try {
       const page = await firefox.newPage();
       page.setDefaultTimeout(180_000);
-      await page.goto(server.url);
+      await page.goto(site.url);
       const choose = async (label: string, ...paths: string[]) => {
         const input = await page.waitForSelector(`input[aria-label="${label}"]`);
         await (input as unknown as { uploadFile(...paths: string[]): Promise<void> }).uploadFile(...paths);

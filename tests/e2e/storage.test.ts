@@ -1,27 +1,17 @@
 // The page where the browser keeps nothing: it goes on, and says so.
-import type { Browser, BrowserContext, Page } from 'playwright-core';
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { modelPath, servePage, startChromium } from './browsers.ts';
+import type { BrowserContext, Page } from 'playwright-core';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { modelPath } from './browsers.ts';
+import { served } from './served.ts';
 import { loadModel, patient, textOf } from './visitor.ts';
 
 const angle = modelPath('ch_ppocr_mobile_v2.0_cls_infer');
 
-let server: Awaited<ReturnType<typeof servePage>>;
-let browser: Browser;
+const site = served();
 let context: BrowserContext;
 
-beforeAll(async () => {
-  server = await servePage();
-  browser = await startChromium();
-});
-
-afterAll(async () => {
-  await browser?.close();
-  await server?.close();
-});
-
 beforeEach(async () => {
-  context = await browser.newContext();
+  context = await site.browser.newContext();
 });
 
 afterEach(() => context.close());
@@ -32,7 +22,7 @@ async function openPage(): Promise<{ page: Page; errors: string[] }> {
   const errors: string[] = [];
   page.on('pageerror', ({ message }) => errors.push(message));
   page.on('dialog', (dialog) => dialog.accept());
-  await page.goto(server.url);
+  await page.goto(site.url);
   return { page, errors };
 }
 
@@ -74,7 +64,7 @@ test.each<[string, () => void, string]>([
   await page.getByRole('button', { name: 'Forget everything' }).click();
   await page.getByText(`Not all could be forgotten: ${why}.`).waitFor();
   // An address of an earlier visit.
-  await page.goto(`${server.url}#/other/goal`);
+  await page.goto(`${site.url}#/other/goal`);
   await page.getByText(`What this browser keeps cannot be read: ${why}.`).waitFor();
   expect(errors).toEqual([]);
 });
@@ -84,7 +74,7 @@ test('it is full', async () => {
   await expect.poll(() => footer(page), patient).toContain('Work is kept in this browser.');
   const session = await context.newCDPSession(page);
   await session.send('Storage.overrideQuotaForOrigin', {
-    origin: new URL(server.url).origin,
+    origin: new URL(site.url).origin,
     quotaSize: 1000,
   });
   await workUnkept(page, 'there is no more room in its storage');
@@ -93,7 +83,7 @@ test('it is full', async () => {
 
 test('it never answers, because a tab with an older page holds it', async () => {
   const older = await context.newPage();
-  await older.goto(`${server.url}icon.svg`);
+  await older.goto(`${site.url}icon.svg`);
   await older.evaluate(async () => {
     const request = indexedDB.open('zeropoint', 1);
     request.onupgradeneeded = () =>

@@ -12,6 +12,14 @@
 #include "runtime/prepare.h"
 
 namespace zp::fuzz {
+
+std::shared_ptr<const Model> through_bytes(const Model& model) {
+  const std::vector<std::byte> bytes = onnx::write(model);
+  const std::shared_ptr<std::byte> copy = allocate_bytes(bytes.size());
+  std::memcpy(copy.get(), bytes.data(), bytes.size());
+  return std::make_shared<const Model>(onnx::read(copy, bytes.size()));
+}
+
 namespace {
 
 using Outputs = std::vector<std::vector<Tensor>>;  // by sample
@@ -26,13 +34,6 @@ Outputs run(const std::shared_ptr<const Model>& model, const RandomGraph& graph,
   Outputs all;
   for (const std::vector<Feed>& feeds : graph.samples) all.push_back(session.run(feeds));
   return all;
-}
-
-std::shared_ptr<const Model> through_bytes(const Model& model) {
-  const std::vector<std::byte> bytes = onnx::write(model);
-  const std::shared_ptr<std::byte> copy = allocate_bytes(bytes.size());
-  std::memcpy(copy.get(), bytes.data(), bytes.size());
-  return std::make_shared<const Model>(onnx::read(copy, bytes.size()));
 }
 
 bool same_bits(const Outputs& a, const Outputs& b) {
