@@ -54,6 +54,9 @@ const graphsProgram = ['native-dev', 'native']
   .map((name) => here(`../build/${name}/zeropoint_graphs`))
   .find(existsSync);
 
+/** Graphs that zeropoint_graphs writes at a time. */
+const written = 50;
+
 /** The samples of a graph that zeropoint_graphs wrote: feeds by name. */
 function samplesOf(folder, Tensor) {
   const [kind, ...lines] = readFileSync(join(folder, 'inputs.txt'), 'utf8').trim().split('\n');
@@ -118,8 +121,12 @@ async function main() {
     console.log(`graph ${seed}: ${text}`);
   };
 
+  // An engine for each build lives as long as the run: WebAssembly is compiled once.
+  const engines = new Map();
+  for (const build of new Set(['simd', options.build])) engines.set(build, await zp.createEngine({ build }));
   for (let seed = first; seed < first + count; seed++) {
-    execFileSync(graphsProgram, ['write', `${seed}`, '1', work]);
+    if ((seed - first) % written === 0)
+      execFileSync(graphsProgram, ['write', `${seed}`, `${Math.min(written, first + count - seed)}`, work]);
     const folder = join(work, `${seed}`);
     const file = join(folder, 'model.onnx');
     const { smooth, samples } = samplesOf(folder, zp.Tensor);
@@ -134,9 +141,8 @@ async function main() {
     try {
       const expected = await ort(file);
       tally.graphs++;
-      for (const build of new Set(['simd', options.build])) {
-        zp.configure({ build });
-        const model = await zp.Model.load(file);
+      for (const [build, engine] of engines) {
+        const model = await zp.Model.load(file, { engine });
         const threads = build.endsWith('threads') ? 2 : 1;
         const float = await runAll(model, samples, threads);
         const off = distance(float, expected);
@@ -151,7 +157,7 @@ async function main() {
           });
           const target = join(folder, `${build}-${k}.onnx`);
           writeFileSync(target, await small.toBytes({ format: how.format }));
-          const again = await zp.Model.load(target);
+          const again = await zp.Model.load(target, { engine });
           const ours = await runAll(again, samples, threads);
           await again.dispose();
           await small.dispose();
@@ -188,6 +194,7 @@ async function main() {
     rmSync(folder, { recursive: true, force: true });
   }
   theirs.close();
+  for (const engine of engines.values()) await engine.close();
   rmSync(work, { recursive: true, force: true });
   console.log(
     `${tally.graphs} graphs, ${tally.files} quantized files; ${tally.disagree} disagree, ${tally.refused} of them refused by ONNX Runtime`,
