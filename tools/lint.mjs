@@ -50,6 +50,23 @@ async function clangTidy(files, environment) {
   return results.every(Boolean);
 }
 
+/** The one C++ program that no build of the engine has: it broke unnoticed. */
+async function benchCompiles(environment) {
+  const flags = [
+    '-fsyntax-only',
+    '-std=c++23',
+    '-msimd128',
+    '-mrelaxed-simd',
+    '-DZEROPOINT_RELAXED=1',
+    '-Isrc',
+  ];
+  const { code } = await run('em++', [...flags, 'bench/kernels/kernels.cpp'], {
+    env: environment,
+    mayFail: true,
+  });
+  return code === 0;
+}
+
 async function biome(files, fix) {
   const { code } = await run(
     nodeBin('biome'),
@@ -81,6 +98,7 @@ export async function lint(environment, { fix = false, files = [] } = {}) {
     results.push(['types', await types()]);
   }
   if (named.length === 0) results.push(['documents and includes', docsCheck({ write: fix })]);
+  if (named.length === 0) results.push(['bench/kernels compiles', await benchCompiles(environment)]);
   if (!fix) results.push(['clang-tidy', await clangTidy(named.length ? named : changedFiles(), environment)]);
   return results;
 }

@@ -19,7 +19,7 @@ using namespace zp::kernels;
 
 namespace {
 
-void* aligned(std::size_t bytes) { return std::aligned_alloc(16, round_up(bytes + kReadSlack, 16)); }
+void* aligned(std::size_t bytes) { return std::aligned_alloc(16, round_up(bytes + zp::kReadSlack, 16)); }
 
 std::uint32_t random_state = 1;
 std::uint32_t random_bits() {
