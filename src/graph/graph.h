@@ -60,7 +60,11 @@ struct Refusal {
   int64_t version = 0;  // of its operator set
   // A run knows more (shapes, types), and asks again: the node may run then.
   bool waits = false;
+  // It has a form in memory too, in pieces: the file keeps it whole for those who compute it as one.
+  bool fused = false;
 };
+
+struct Fused;
 
 struct Node {
   std::string name;
@@ -70,6 +74,8 @@ struct Node {
   std::vector<ValueId> outputs;  // kNoValue where an optional output is absent
   std::map<std::string, Attribute, std::less<>> attributes;
   std::shared_ptr<const Refusal> refusal;  // null: the form of opset kOpset, or an operator that nobody knows
+  // The node of the file that this one is a piece of (ops/fused.h). Prepared graphs know none.
+  std::shared_ptr<const Fused> fused;
 
   ValueId input(size_t i) const { return i < inputs.size() ? inputs[i] : kNoValue; }
   ValueId output(size_t i) const { return i < outputs.size() ? outputs[i] : kNoValue; }
@@ -85,6 +91,13 @@ struct Node {
   std::string string_attribute(std::string_view key, std::string_view fallback) const;
   std::vector<int64_t> ints_attribute(std::string_view key, std::vector<int64_t> fallback = {}) const;
   std::vector<float> floats_attribute(std::string_view key, std::vector<float> fallback = {}) const;
+};
+
+// A node as a file had it, which became several in memory.
+struct Fused {
+  Node node;
+  int64_t version = 0;  // of its operator set
+  size_t pieces = 0;
 };
 
 // "ai.onnx.Conv" or "com.microsoft.QLinearAdd".
@@ -144,6 +157,7 @@ struct Model {
   std::string producer_name, producer_version, doc_string;
   std::vector<std::pair<std::string, std::string>> metadata;
   int64_t least_opset = 0;  // of ai.onnx, of a file that is written: for the sake of those who are to read it
+  bool keeps_fused = false;  // what became one operator again (ops/fused.h) stays so when it is prepared
 };
 
 // Sorts `graph.nodes` topologically, keeping the order where it is free. Throws kInvalidModel on a cycle

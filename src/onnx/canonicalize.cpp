@@ -119,7 +119,12 @@ std::vector<Node> Canonicalizer::in_our_form(Graph& graph, const OpDef& def, Nod
                 {.hint = "export the model again, for a newer opset"});
   }
   const std::vector<ValueId> outputs = node.outputs;
+  const auto fused = def.fused ? std::make_shared<Fused>(Fused{node, version}) : nullptr;
   std::vector<Node> nodes = form_in_memory(def, graph, std::move(node), version);
+  if (fused) {
+    fused->pieces = nodes.size();
+    for (Node& n : nodes) n.fused = fused;
+  }
   for (ValueId v : outputs) {
     const bool made = std::ranges::any_of(
         nodes, [&](const Node& n) { return std::ranges::find(n.outputs, v) != n.outputs.end(); });

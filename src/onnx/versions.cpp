@@ -13,6 +13,7 @@
 #include "onnx/onnx.h"
 #include "onnx/schema.h"
 #include "onnx/used_values.h"
+#include "ops/fused.h"
 #include "ops/infer.h"
 #include "ops/op.h"
 #include "ops/respell.h"
@@ -31,7 +32,8 @@ void for_subgraphs(const Node& node, F&& f) {
     if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) f(**sub);
 }
 
-bool is_unknown(const Node& node) { return node.domain.empty() && !find_op(node); }
+bool is_fused(const Node& node) { return node.refusal && node.refusal->fused; }
+bool is_unknown(const Node& node) { return node.domain.empty() && !find_op(node) && !is_fused(node); }
 
 bool has_unknown(const Graph& graph) {
   return std::ranges::any_of(graph.nodes, [](const Node& node) {
@@ -44,7 +46,7 @@ bool has_unknown(const Graph& graph) {
 // The first node that is kept in a form of the file's opset which `opset` may not have.
 const Node* bound_elsewhere(const Graph& graph, int64_t opset) {
   for (const Node& node : graph.nodes) {
-    if (node.refusal && node.domain.empty() && node.refusal->version != opset &&
+    if (node.refusal && !is_fused(node) && node.domain.empty() && node.refusal->version != opset &&
         find_op(node.domain, node.op_type)->canonicalize)
       return &node;
     const Node* inner = nullptr;
@@ -74,9 +76,18 @@ class Respeller {
  private:
   void add(Graph& graph, Node node) {
     Node spelled = node;
-    const int64_t needed = respell(graph, spelled, opset_);
+    int64_t needed = respell(graph, spelled, opset_);
     const OpDef* def = find_op(node);
-    if (needed > opset_ && expand_ && def->expand && is_float(graph, node.input(0))) {
+    // What is whole has the form of the file's opset; in others it goes to pieces.
+    if (is_fused(node) && node.domain.empty()) {
+      if (expand_ && opset_ != node.refusal->version) {
+        std::vector<Node> pieces = pieces_of_fused(graph, node);
+        for (Node& n : pieces) add(graph, std::move(n));
+        if (!pieces.empty()) return;
+      }
+      needed = node.refusal->version;
+    }
+    if (needed > opset_ && expand_ && def && def->expand && is_float(graph, node.input(0))) {
       std::vector<Node> pieces = spelled_out(graph, std::move(node), *def);
       for (Node& n : pieces) add(graph, std::move(n));
       if (!pieces.empty()) return;

@@ -224,7 +224,8 @@ constexpr OpDef kAttention = {.name = "Attention",
                               .inputs = "Q K V attn_mask? past_key? past_value? nonpad_kv_seqlen?",
                               .since = 23,
                               .types = "*",
-                              .canonicalize = expand};
+                              .canonicalize = expand,
+                              .fused = true};
 const RegisterOps kRegistered({&kAttention});
 
 }  // namespace

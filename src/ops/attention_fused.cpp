@@ -1,6 +1,10 @@
 // MultiHeadAttention, DecoderMaskedMultiHeadAttention, Attention and QAttention of com.microsoft, as
 // optimizers of transformers write them. They become the products, masks and Softmax that they were made of.
 #include <limits>
+#include <memory>
+#include <span>
+#include <string>
+#include <utility>
 
 #include "ops/attention.h"
 
@@ -240,6 +244,64 @@ struct SelfInputs {
   size_t mask, past, extra_bias, past_length;
 };
 
+// Whether MultiHeadAttention, behind the products with the weights, says the rest of this node.
+bool is_multi_head(const Canonicalize& c, const SelfInputs& in) {
+  const Node& n = c.node;
+  if (n.int_attribute("past_present_share_buffer", 0) != 0 || !c.shape(0)) return false;
+  if (n.input(in.mask) == kNoValue) return true;
+  if (rank_of(c, in.mask) != 1) return rank_of(c, in.mask) <= 3;
+  const auto given = known_dim(c, in.mask, 0), batch = known_dim(c, 0, 0);
+  return given && batch && (*given == *batch || *given == 3 * *batch + 2);
+}
+
+// The same as MultiHeadAttention of `parts`, [batch, steps, width] each, in its pieces.
+void finish_as_multi_head(Canonicalize& c, const SelfInputs& in, const ValueId (&parts)[3],
+                          std::span<const int64_t> widths) {
+  const Node& n = c.node;
+  for (size_t i = 0; i < 3; ++i) {
+    Value& part = c.graph[parts[i]];
+    part.dtype = c.graph[n.inputs[0]].dtype;
+    part.shape = *c.shape(0);
+    part.shape->back() = widths[i];
+  }
+  Node whole;
+  whole.name = n.name;
+  whole.domain = kMicrosoft;
+  whole.op_type = "MultiHeadAttention";
+  whole.inputs = {parts[0], parts[1], parts[2], kNoValue, n.input(in.mask), n.input(in.extra_bias),
+                  kNoValue, kNoValue};
+  whole.outputs = {n.outputs[0]};
+  for (const std::string_view key : {"num_heads", "mask_filter_value", "scale", "unidirectional"})
+    if (const Attribute* a = n.attribute(key)) whole.attributes.emplace(key, *a);
+  if (n.input(in.past) != kNoValue) {
+    for (const int64_t which : {0, 1}) {
+      const ValueId kept = c.add("Gather", {n.inputs[in.past], add_int(c, which)}, {{"axis", int64_t{0}}});
+      c.graph[kept].dtype = c.graph[n.inputs[in.past]].dtype;
+      if (const SymShape* s = c.shape(in.past); s && !s->empty())
+        c.graph[kept].shape = SymShape(s->begin() + 1, s->end());
+      whole.inputs[kPastKey + static_cast<size_t>(which)] = kept;
+    }
+  }
+  const bool present = n.output(1) != kNoValue;
+  for (const std::string_view part : {"_key", "_value"})
+    if (present) whole.outputs.push_back(c.graph.add_value(n.name + std::string(part)));
+  const auto fused = std::make_shared<Fused>(Fused{.node = whole, .version = 1});
+  Canonicalize inner{.graph = c.graph, .node = std::move(whole), .version = 1, .nodes = {}};
+  expand_multi_head(inner);
+  fused->pieces = inner.nodes.size();
+  for (Node& piece : inner.nodes) {
+    piece.fused = fused;
+    c.nodes.push_back(std::move(piece));
+  }
+  if (!present) return;
+  const ValueId first = add_ints(c, {0});
+  c.add("Concat",
+        {c.add("Unsqueeze", {fused->node.outputs[1], first}),
+         c.add("Unsqueeze", {fused->node.outputs[2], first})},
+        {{"axis", int64_t{0}}});
+  gives_output(c, 1);
+}
+
 void expand_self(Canonicalize& c, const SelfInputs& in) {
   const Node& n = c.node;
   const Common common = common_of(c);
@@ -256,12 +318,16 @@ void expand_self(Canonicalize& c, const SelfInputs& in) {
     c.fail(ErrorCode::kInvalidModel, {"qkv_hidden_sizes are ", widths});
   ValueId all = c.add("MatMul", {in.input, in.weights});
   if (n.input(2) != kNoValue) all = c.add("Add", {all, n.inputs[2]});
-  Attend a(c);
-  ValueId* const parts[] = {&a.q, &a.k, &a.v};
+  ValueId parts[3];
   for (size_t i = 0, begin = 0; i < 3; begin += static_cast<size_t>(widths[i++])) {
     const auto at = static_cast<int64_t>(begin);
-    *parts[i] = add_split_heads(c, add_slice(c, all, 2, at, at + widths[i]), common.heads);
+    parts[i] = add_slice(c, all, 2, at, at + widths[i]);
   }
+  if (is_multi_head(c, in)) return finish_as_multi_head(c, in, parts, widths);
+  Attend a(c);
+  a.q = add_split_heads(c, parts[0], common.heads);
+  a.k = add_split_heads(c, parts[1], common.heads);
+  a.v = add_split_heads(c, parts[2], common.heads);
   const bool shared = n.int_attribute("past_present_share_buffer", 0) != 0;
   if (shared) need_inputs(c, {in.past, in.past_length});
   if (n.input(in.past) != kNoValue) {
@@ -328,7 +394,8 @@ constexpr OpDef kMultiHead = {.domain = kMicrosoft,
                                   "query key? value? bias? key_padding_mask? attention_bias? past_key? "
                                   "past_value? past_sequence_length? cache_indirection?",
                               .types = "*",
-                              .canonicalize = expand_multi_head};
+                              .canonicalize = expand_multi_head,
+                              .fused = true};
 constexpr OpDef kAttention = {
     .domain = kMicrosoft,
     .name = "Attention",
@@ -342,7 +409,8 @@ constexpr OpDef kDecoder = {
         "query key? value? mask_index? attention_bias? past_key? past_value? past_sequence_length? "
         "beam_width? cache_indirection? bias?",
     .types = "*",
-    .canonicalize = expand_decoder};
+    .canonicalize = expand_decoder,
+    .fused = true};
 constexpr OpDef kQuantized = {
     .domain = kMicrosoft,
     .name = "QAttention",

@@ -201,7 +201,8 @@ constexpr OpDef kGroupQuery = {
         "position_ids? attention_bias? head_sink? k_scale? v_scale? q_norm_weight? k_norm_weight? "
         "query_seqlens?",
     .types = "*",
-    .canonicalize = expand};
+    .canonicalize = expand,
+    .fused = true};
 const RegisterOps kRegistered({&kGroupQuery});
 
 }  // namespace

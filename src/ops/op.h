@@ -606,6 +606,9 @@ struct OpDef {
   HalfRule half = {};
   QdqRole role = QdqRole::kNone;
   void (*canonicalize)(Canonicalize&) = nullptr;  // null: keep as it is
+  // It becomes pieces that have no weights, and runtimes that know it compute it faster as one: a file for
+  // those keeps it whole (ops/fused.h).
+  bool fused = false;
   // Brings a node to the form of an older opset, beyond what `opsets` says. Null: nothing is beyond.
   void (*respell)(Respell&) = nullptr;
   // Spells a node out in operators that came earlier, for files that are too old for it. May leave `nodes`

@@ -113,12 +113,14 @@ constexpr OpDef kStandard = {.name = "RotaryEmbedding",
                              .inputs = "X cos_cache sin_cache position_ids?",
                              .since = 23,
                              .types = "*",
-                             .canonicalize = expand_standard};
+                             .canonicalize = expand_standard,
+                             .fused = true};
 constexpr OpDef kOfMicrosoft = {.domain = kMicrosoft,
                                 .name = "RotaryEmbedding",
                                 .inputs = "input position_ids cos_cache sin_cache",
                                 .types = "*",
-                                .canonicalize = expand_microsoft};
+                                .canonicalize = expand_microsoft,
+                                .fused = true};
 const RegisterOps kRegistered({&kStandard, &kOfMicrosoft});
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "ops/fused.h"
 #include "ops/gather.h"
 #include "ops/infer.h"
 #include "ops/op.h"
@@ -275,6 +276,8 @@ Model in_format(const Model& model, std::string_view format, std::string_view ru
   require_format(format);
   Model out = model;
   out.graph = clone(model.graph);
+  // What nobody changed since it was read is written as it was read.
+  if (runtime.empty()) join_fused(out.graph, "", [](const Node&) { return true; });
   const bool whole = !runtime.empty() && runtime_named(runtime).whole_tables;
   const bool operators = format == kQoperator;
   if (!operators) drop_all_clamps(out.graph);

@@ -113,8 +113,9 @@ Planner::Planner(Graph& graph, const Config& config, const std::vector<bool>& ob
     std::string& why = at(i).why;
     const auto left = config.left_float.find(n.name);
     if (!d) {
-      why = n.refusal ? "passed through as it is: " + n.refusal->why
-                      : "no operator that is known here: passed through as it is";
+      why = !n.refusal         ? "no operator that is known here: passed through as it is"
+            : n.refusal->fused ? n.refusal->why
+                               : "passed through as it is: " + n.refusal->why;
     } else if (d->role != QdqRole::kNone) {
       why = "quantization that the model had already";
     } else if (at(i).kept) {

@@ -3,13 +3,16 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 
 #include "core/error.h"
 #include "core/stopwatch.h"
 #include "onnx/onnx.h"
+#include "ops/fused.h"
 #include "ops/infer.h"
 #include "quant/feeder.h"
 #include "quant/quant.h"
@@ -18,10 +21,29 @@
 
 namespace zp::quant {
 
+namespace {
+
+// The model with the operators whole that its runtime computes as one.
+std::shared_ptr<const Model> with_fused(std::shared_ptr<const Model> model, const Config& config) {
+  const RuntimeRules& rules = runtime_named(config.runtime);
+  if (!rules.fused) return model;
+  Graph graph = clone(model->graph);
+  const std::string why =
+      "it stays whole, in float: " + std::string(rules.title) + " computes it as one operator";
+  if (!join_fused(graph, why, [&](const Node& node) { return rules.takes(node); })) return model;
+  auto own = std::make_shared<Model>(*model);
+  own->graph = std::move(graph);
+  own->keeps_fused = true;
+  return own;
+}
+
+}  // namespace
+
 // A search compares outputs: where an operator is not known here, there are none.
 std::unique_ptr<Job> make_job(std::shared_ptr<const Model> model, Config config, int threads) {
   onnx::versions_of(*model);  // throws now where what comes out could not be written
   adapt_to_runtime(config);
+  model = with_fused(std::move(model), config);
   if (!is_search(config)) return make_pipeline(std::move(model), std::move(config), threads);
   const bool target = config.target_sqnr > 0 || config.target_bytes > 0 || config.target_drop > 0;
   if (unsupported_operators(model->graph).empty() || target || config.sensitivity || config.mode != kAuto) {

@@ -35,13 +35,13 @@ const std::vector<RuntimeRules> kRuntimes{
     {.name = "onnxruntime", .title = "ONNX Runtime (CPU, 1.20 and newer)",
      .checked = "run in ONNX Runtime 1.32 on Linux, x86-64", .otherwise = "the file is refused",
      .opset = 27, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
-     .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .whole_tables = true, .falls_back = false,
+     .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .whole_tables = true, .fused = true, .falls_back = false,
      .fuses = kOnnxRuntimeFuses, .leaves_floats = kOnnxRuntimeLeaves},
     // The same kernels as WebAssembly; the newest opset as tried with 1.30.
     {.name = "onnxruntime-web", .title = "ONNX Runtime Web (WebAssembly), transformers.js",
      .checked = "run in ONNX Runtime Web 1.30 in Node.js", .otherwise = "the file is refused",
      .opset = 26, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
-     .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .whole_tables = true, .falls_back = false,
+     .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .whole_tables = true, .fused = true, .falls_back = false,
      .fuses = kOnnxRuntimeFuses, .leaves_floats = kOnnxRuntimeLeaves},
     // onnxruntime's js/web/docs/webgpu-operators.md: of the operators of quantization there are DequantizeLinear,
     // MatMulNBits and GatherBlockQuantized; all others run on the CPU between copies of their values. Its
@@ -52,7 +52,7 @@ const std::vector<RuntimeRules> kRuntimes{
      .symmetric = false, .symmetric_weights = false, .blocks = true, .int32_bias = true,
      .without = " QuantizeLinear ConvInteger MatMulInteger QLinearConv QLinearMatMul DynamicQuantizeLinear",
      .contrib = " MatMulNBits GatherBlockQuantized Gelu FastGelu QuickGelu BiasGelu BiasAdd FusedConv Attention "
-                "MultiHeadAttention GroupQueryAttention SkipLayerNormalization RotaryEmbedding", .whole_tables = true, .falls_back = true},
+                "MultiHeadAttention GroupQueryAttention SkipLayerNormalization RotaryEmbedding", .whole_tables = true, .fused = true, .falls_back = true},
     // openvino's src/frontends/onnx/docs/supported_ops.md: the newest form of an operator is that of opset 23, of
     // QuantizeLinear and DequantizeLinear that of 21; as tried, 2026.4 takes those of newer files for the same. Its
     // src/frontends/onnx/frontend/src/op, and what it says of our files: it opens neither QLinearConv nor
@@ -263,7 +263,8 @@ std::vector<std::string> RuntimeRules::in_words() const {
           blocks ? "blocks" : "no blocks",
           int32_bias ? "biases of int32" : "biases stay float",
           "operators of integers: " + operators,
-          "com.microsoft: " + contribs};
+          "com.microsoft: " + contribs,
+          fused ? "fused attention stays whole, in float" : "fused attention becomes its parts"};
 }
 
 const std::vector<RuntimeRules>& all_runtimes() { return kRuntimes; }

@@ -46,6 +46,9 @@ struct RuntimeRules {
   // and of weights that branches read.
   bool whole_tables = false;
 
+  // It computes attention as one operator, faster than its products in integers and what is between them.
+  bool fused = false;
+
   bool falls_back;  // it takes the file all the same: nodes of others run on the CPU
 
   // Operators that it computes in integers where 8-bit pairs stand around them, after spaces; "*": those that

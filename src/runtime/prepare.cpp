@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "ops/cast.h"
+#include "ops/fused.h"
 #include "ops/infer.h"
 #include "ops/op.h"
 #include "ops/rewrite.h"
@@ -604,6 +605,7 @@ void name_nodes(Graph& graph, std::set<std::string>& taken) {
     std::string name = wanted;
     for (int i = 1; name.empty() || !taken.insert(name).second; ++i) name = wanted + "_" + std::to_string(i);
     node.name = std::move(name);
+    node.fused = nullptr;  // pieces are simplified: they stand for the whole no more
   }
   for_each_subgraph(graph, [&](Node&, Graph& inner) { name_nodes(inner, taken); });
 }
@@ -644,7 +646,8 @@ bool makes_half(const Graph& graph) {
   });
 }
 
-void prepare(Graph& graph) {
+void prepare(Graph& graph, bool keep_fused) {
+  if (!keep_fused) split_fused(graph);
   Folder folder(graph);
   bool changed = folder.fold(graph);
   changed = Widening::run(graph) || changed;
@@ -670,7 +673,7 @@ std::shared_ptr<const Model> prepared_anew(const Model& model) {
   ready->doc_string = model.doc_string;
   ready->metadata = model.metadata;
   ready->graph = clone(model.graph);
-  prepare(ready->graph);
+  prepare(ready->graph, model.keeps_fused);
   return ready;
 }
 

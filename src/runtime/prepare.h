@@ -39,7 +39,7 @@ bool makes_half(const Graph& graph);
 // that are inputs too are folded like others: a run that is fed one starts again from here.
 std::shared_ptr<const Model> source_of(const std::shared_ptr<const Model>& model);
 
-// Prepares in place, on a graph that shares no subgraph with another.
-void prepare(Graph& graph);
+// Prepares in place, on a graph that shares no subgraph with another. `keep_fused`: see Model::keeps_fused.
+void prepare(Graph& graph, bool keep_fused = false);
 
 }  // namespace zp::runtime

@@ -373,6 +373,25 @@ def optimized_transformers():
         tables = (b.constant(np.cos(angles)), b.constant(np.sin(angles))) if packed else ()
         y = b.add("GroupQueryAttention", *parts, "", "", *lengths, *tables, domain=MICROSOFT, num_heads=4, kv_num_heads=2, **more)
         yield b.output(b.add("MatMul", y, b.weight(64, 16)), [2, 6, 16])
+    b = Build("attention-past")  # what it keeps is packed: [2, batch, heads, steps, size]
+    x, past = b.input("x", [2, 3, 32]), b.input("past", [2, 2, 4, 5, 8])
+    inputs = (x, b.weight(32, 96), b.weight(96, scale=0.2), "", past)
+    y, present = b.add("Attention", *inputs, outputs=2, domain=MICROSOFT, num_heads=4, unidirectional=1)
+    b.output(b.add("MatMul", y, b.weight(32, 16)), [2, 3, 16])
+    yield b.output(present, [2, 2, 4, 8, 8])
+    angles = np.outer(np.arange(6), 10.0 ** -np.arange(4)).astype(np.float32)
+    for opset in (OPSET, 23):
+        b = Build(f"rotated-opset{opset}", opset)
+        x, positions = b.input("x", [2, 6, 32]), b.constant(np.tile(np.arange(6), (2, 1)))
+        tables = b.constant(np.cos(angles)), b.constant(np.sin(angles))
+        q, k, v = (b.add("MatMul", x, b.weight(32, 32)) for _ in range(3))
+        if opset == OPSET:
+            q, k = (b.add("RotaryEmbedding", z, positions, *tables, domain=MICROSOFT, num_heads=4) for z in (q, k))
+            y = b.add("MultiHeadAttention", q, k, v, domain=MICROSOFT, num_heads=4, unidirectional=1)
+        else:
+            q, k = (b.add("RotaryEmbedding", z, *tables, positions, num_heads=4) for z in (q, k))
+            y = b.add("Attention", q, k, v, q_num_heads=4, kv_num_heads=4, is_causal=1)
+        yield b.output(b.add("MatMul", y, b.weight(32, 16)), [2, 6, 16])
     b = Build("mixture-of-experts")
     x, router = b.input("x", [6, 32]), b.input("router", [6, 4])
     y = b.add("MoE", x, router, b.weight(4, 48, 32, scale=0.2), "", b.weight(4, 32, 48, scale=0.2), domain=MICROSOFT, k=2, normalize_routing_weights=1)

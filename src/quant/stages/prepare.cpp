@@ -18,10 +18,19 @@ class Prepare : public PiecewiseStage {
   }
   void piece(size_t) override {
     // A copy (tensors are shared), which repairs may change.
-    const std::shared_ptr<const Model> ready = runtime::prepared(state_.source);
+    const std::shared_ptr<const Model> ready = prepared();
     auto own = std::make_shared<Model>(*ready);
     own->graph = clone(ready->graph);
     state_.prepared = std::move(own);
+  }
+
+  // Where all that computes is float16, or learns, the pieces of fused operators do so too.
+  std::shared_ptr<const Model> prepared() const {
+    const bool pieces = state_.scheme->halves || state_.scheme->trains;
+    if (!pieces || !state_.source->keeps_fused) return runtime::prepared(state_.source);
+    Model split = *state_.source;
+    split.keeps_fused = false;
+    return runtime::prepared_anew(split);
   }
 
   JobState& state_;
