@@ -36,9 +36,7 @@ ValueId add_length(Canonicalize& c, ValueId x, int64_t axis) {
 }
 
 ValueId add_rms_norm(Canonicalize& c, ValueId x, ValueId scale, float epsilon) {
-  const ValueId square = c.add("ReduceMean", {c.add("Mul", {x, x}), add_ints(c, {-1})});
-  const ValueId root = c.add("Sqrt", {c.add("Add", {square, c.number(epsilon)})});
-  return c.add("Mul", {c.add("Div", {x, root}), scale});
+  return c.add("RMSNormalization", {x, scale}, {{"axis", int64_t{-1}}, {"epsilon", epsilon}});
 }
 
 int64_t rank_of(const Canonicalize& c, size_t input) {

@@ -24,8 +24,7 @@ struct Bounds {
 ValueId add_slice(Canonicalize& c, ValueId x, int64_t axis, Bounds bounds, int64_t step = 1);
 // The length of dimension `axis`, a scalar.
 ValueId add_length(Canonicalize& c, ValueId x, int64_t axis);
-// x divided by the root of the mean of its squares along the last dimension, times `scale`: with what opset
-// 21 has.
+// x divided by the root of the mean of its squares along the last dimension, times `scale`.
 ValueId add_rms_norm(Canonicalize& c, ValueId x, ValueId scale, float epsilon);
 // The rank of an input. Waits where it is not known.
 int64_t rank_of(const Canonicalize& c, size_t input);

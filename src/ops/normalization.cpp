@@ -16,6 +16,7 @@ namespace zp {
 namespace {
 
 constexpr float kEpsilon = 1e-5f;
+constexpr std::string_view kRmsName = "RMSNormalization";
 constexpr std::string_view kWhyFloat = "normalization divides by a deviation that 8 bits measure badly";
 
 // ---- LayerNormalization, RMSNormalization: rows of the last dimensions
@@ -180,26 +181,8 @@ void expand_mean_variance(Canonicalize& c) {
   c.finish("Div", {centred, c.add("Add", {c.add("Sqrt", {variance}), epsilon})});
 }
 
-// Newer than opset 21, so written with what that has.
-void expand_rms(Canonicalize& c) {
-  const SymShape* shape = c.shape(0);
-  if (!shape) c.wait("the rank of the input is not known");
-  const auto rank = static_cast<int64_t>(shape->size());
-  int64_t axis = c.node.int_attribute("axis", -1);
-  if (axis < 0) axis += rank;
-  if (axis < 0 || axis >= rank) c.fail(ErrorCode::kShapeMismatch, "axis is outside the tensor");
-  std::vector<int64_t> along;
-  for (int64_t d = axis; d < rank; ++d) along.push_back(d);
-  const ValueId x = c.node.input(0);
-  const ValueId axes = c.constant_value(c.node.name + "_axes",
-                                        Tensor::of<int64_t>({static_cast<int64_t>(along.size())}, along));
-  const ValueId epsilon = c.number(c.node.float_attribute("epsilon", kEpsilon));
-  const ValueId square = c.add("ReduceMean", {c.add("Mul", {x, x}), axes});
-  const ValueId root = c.add("Sqrt", {c.add("Add", {square, epsilon})});
-  c.finish("Mul", {c.add("Div", {x, root}), c.node.input(1)});
-}
-
-// ---- the rewrite: (x - mean) / sqrt(mean((x - mean)^2) + epsilon) [* scale + bias]
+// ---- the rewrites: (x - mean) / sqrt(mean((x - mean)^2) + epsilon) [* scale + bias], and the same without
+// the mean and the bias
 
 // The one axis, the last, of a ReduceMean that keeps its dimension.
 bool is_mean_of_rows(const RewriteContext& r, const Node& n) {
@@ -236,43 +219,38 @@ std::optional<std::vector<float>> row_constant(const RewriteContext& r, ValueId 
   return t->floats();
 }
 
-bool find_layer_norm(RewriteContext& r) {
-  const Node& div = r.node();
-  if (!div.is("Div") || div.inputs.size() != 2) return false;
-  std::vector<int32_t> used;
-  const ValueId x = centred_input(r, div.inputs[0], used);
-  if (x == kNoValue || r.graph[x].dtype != DType::kFloat32) return false;
-  const int32_t root = made_by(r, div.inputs[1], "Sqrt");
+// Of a divisor sqrt(mean(d^2) + epsilon), means of rows.
+struct Divisor {
+  ValueId squared;  // d
+  float epsilon;
+};
+std::optional<Divisor> divisor_of(const RewriteContext& r, ValueId v) {
+  const int32_t root = made_by(r, v, "Sqrt");
   const int32_t plus = root < 0 ? -1 : made_by(r, r.node(root).inputs[0], "Add");
-  if (plus < 0) return false;
+  if (plus < 0) return std::nullopt;
   const auto epsilon = r.scalar_operand(r.node(plus));
-  if (!epsilon || !(epsilon->scalar >= 0)) return false;
-  const int32_t variance = made_by(r, epsilon->other, "ReduceMean");
-  if (variance < 0 || !is_mean_of_rows(r, r.node(variance))) return false;
-  // The square, as Pow(d, 2) or d * d, of the same difference or of its twin.
-  const ValueId square = r.node(variance).inputs[0];
-  ValueId difference = kNoValue;
-  int32_t power = made_by(r, square, "Pow");
-  if (power >= 0 && r.scalar(r.node(power).input(1)) == 2.0f) {
-    difference = r.node(power).inputs[0];
-  } else if ((power = made_by(r, square, "Mul")) >= 0 && r.node(power).input(0) == r.node(power).input(1)) {
-    difference = r.node(power).inputs[0];
-  } else {
-    return false;
-  }
-  if (difference != div.inputs[0]) {
-    std::vector<int32_t> twin;
-    if (centred_input(r, difference, twin) != x) return false;
-  }
-  const std::optional<SymShape> shape = r.graph[x].shape;
-  if (!shape || shape->empty() || !shape->back().known()) return false;
-  const int64_t length = shape->back().value();
+  if (!epsilon || !(epsilon->scalar >= 0)) return std::nullopt;
+  const int32_t mean = made_by(r, epsilon->other, "ReduceMean");
+  if (mean < 0 || !is_mean_of_rows(r, r.node(mean))) return std::nullopt;
+  // The square, as Pow(d, 2) or d * d.
+  const ValueId square = r.node(mean).inputs[0];
+  const int32_t power = made_by(r, square, "Pow"), product = made_by(r, square, "Mul");
+  if (power >= 0 && r.scalar(r.node(power).input(1)) == 2.0f)
+    return Divisor{r.node(power).inputs[0], epsilon->scalar};
+  if (product >= 0 && r.node(product).input(0) == r.node(product).input(1))
+    return Divisor{r.node(product).inputs[0], epsilon->scalar};
+  return std::nullopt;
+}
 
-  // Scale and bias, if they follow.
+// Replaces the node, which divides rows of x, and what scales and shifts its result by constants.
+bool write_norm(RewriteContext& r, ValueId x, float epsilon, bool centred) {
+  const std::optional<SymShape> shape = r.graph[x].shape;
+  if (r.graph[x].dtype != DType::kFloat32 || !shape || shape->empty() || !shape->back().known()) return false;
+  const int64_t length = shape->back().value();
   std::vector<int32_t> removed{r.at()};
   std::vector<float> scale(static_cast<size_t>(length), 1.0f);
   std::optional<std::vector<float>> bias;
-  ValueId y = div.outputs[0];
+  ValueId y = r.node().outputs[0];
   const auto following = [&](std::string_view type) -> std::optional<std::vector<float>> {
     const int32_t next = r.only_consumer(y);
     if (next < 0 || !r.node(next).is(type) || r.node(next).inputs.size() != 2) return std::nullopt;
@@ -285,24 +263,63 @@ bool find_layer_norm(RewriteContext& r) {
   };
   if (auto found = following("Mul")) {
     scale = *found;
-    bias = following("Add");
+    if (centred) bias = following("Add");
   }
+  const std::string name = r.node().name;
   Node norm;
-  norm.name = div.name;
-  norm.op_type = "LayerNormalization";
+  norm.name = name;
+  norm.op_type = centred ? "LayerNormalization" : kRmsName;
   norm.outputs = {y};
   norm.attributes.emplace("axis", int64_t{-1});
-  norm.attributes.emplace("epsilon", epsilon->scalar);
-  norm.inputs = {x, r.graph.add_constant(div.name + "_scale", Tensor::of<float>({length}, scale))};
-  if (bias)
-    norm.inputs.push_back(r.graph.add_constant(div.name + "_bias", Tensor::of<float>({length}, *bias)));
+  norm.attributes.emplace("epsilon", epsilon);
+  norm.inputs = {x, r.graph.add_constant(name + "_scale", Tensor::of<float>({length}, scale))};
+  if (bias) norm.inputs.push_back(r.graph.add_constant(name + "_bias", Tensor::of<float>({length}, *bias)));
   // What made the divisor is dropped when nobody else reads it.
   r.replace(std::move(removed), {std::move(norm)});
   return true;
 }
 
+bool find_layer_norm(RewriteContext& r) {
+  const Node& div = r.node();
+  if (!div.is("Div") || div.inputs.size() != 2) return false;
+  std::vector<int32_t> used;
+  const ValueId x = centred_input(r, div.inputs[0], used);
+  if (x == kNoValue) return false;
+  const std::optional<Divisor> by = divisor_of(r, div.inputs[1]);
+  if (!by) return false;
+  // The square is of the same difference or of its twin.
+  if (by->squared != div.inputs[0]) {
+    std::vector<int32_t> twin;
+    if (centred_input(r, by->squared, twin) != x) return false;
+  }
+  return write_norm(r, x, by->epsilon, true);
+}
+
+// x / root, or x times 1 / root.
+bool find_rms_norm(RewriteContext& r) {
+  const Node& n = r.node();
+  const bool divides = n.is("Div");
+  if ((!divides && !n.is("Mul")) || n.inputs.size() != 2) return false;
+  const auto divided = [&](ValueId x, ValueId root) {
+    std::vector<int32_t> used;
+    if (centred_input(r, x, used) != kNoValue) return false;  // a layer norm
+    const std::optional<Divisor> by = divisor_of(r, root);
+    return by && by->squared == x && write_norm(r, x, by->epsilon, false);
+  };
+  if (divides) return divided(n.inputs[0], n.inputs[1]);
+  for (const size_t i : {size_t{0}, size_t{1}}) {
+    const ValueId inverse = n.inputs[i], x = n.inputs[1 - i];
+    const int32_t reciprocal = made_by(r, inverse, "Reciprocal"), one = made_by(r, inverse, "Div");
+    if (reciprocal >= 0 && divided(x, r.node(reciprocal).inputs[0])) return true;
+    if (one >= 0 && r.scalar(r.node(one).inputs[0]) == 1.0f && divided(x, r.node(one).inputs[1])) return true;
+  }
+  return false;
+}
+
 const RegisterRewrite kFindLayerNorm({.name = "write a layer norm as LayerNormalization",
                                       .apply = find_layer_norm});
+const RegisterRewrite kFindRmsNorm({.name = "write a norm of root mean squares as RMSNormalization",
+                                    .apply = find_rms_norm});
 
 constexpr OpDef normalization(std::string_view name, std::string_view inputs, std::string_view opsets,
                               void (*infer)(InferContext&), Kernel (*prepare)(PrepareContext&)) {
@@ -352,27 +369,44 @@ constexpr OpDef with_gamma(OpDef def, int gamma, int beta) {
   return def;
 }
 
+// The dimensions from `axis` on, as a constant. kNoValue: the rank is not known.
+ValueId add_normalized_axes(Canonicalize& c) {
+  const SymShape* shape = c.shape(0);
+  if (!shape) return kNoValue;
+  const auto rank = static_cast<int64_t>(shape->size());
+  const int64_t axis = c.node.int_attribute("axis", -1);
+  std::vector<int64_t> along;
+  for (int64_t d = axis < 0 ? axis + rank : axis; d < rank; ++d) along.push_back(d);
+  return add_ints(c, along);
+}
+
+// sqrt(mean(`square`) + epsilon)
+ValueId add_root(Canonicalize& c, ValueId square, ValueId axes) {
+  const ValueId mean = c.add("ReduceMean", {square, axes});
+  return c.add("Sqrt", {c.add("Add", {mean, c.number(c.node.float_attribute("epsilon", kEpsilon))})});
+}
+
 // For opsets before 17.
 void spell_out_rows(Canonicalize& c) {
   const Node& n = c.node;
-  const SymShape* shape = c.shape(0);
-  if (n.output(1) != kNoValue || n.output(2) != kNoValue || !shape) return;
-  const auto rank = static_cast<int64_t>(shape->size());
-  int64_t axis = n.int_attribute("axis", -1);
-  if (axis < 0) axis += rank;
-  std::vector<int64_t> along;
-  for (int64_t d = axis; d < rank; ++d) along.push_back(d);
-  const ValueId axes =
-      c.constant_value(n.name + "_axes", Tensor::of<int64_t>({static_cast<int64_t>(along.size())}, along));
-  const ValueId x = n.input(0);
+  if (n.output(1) != kNoValue || n.output(2) != kNoValue || !c.shape(0)) return;
+  const ValueId axes = add_normalized_axes(c), x = n.input(0);
   const ValueId centred = c.add("Sub", {x, c.add("ReduceMean", {x, axes})});
-  const ValueId variance = c.add("ReduceMean", {c.add("Mul", {centred, centred}), axes});
-  const ValueId root =
-      c.add("Sqrt", {c.add("Add", {variance, c.number(n.float_attribute("epsilon", kEpsilon))})});
-  const ValueId normalized = c.add("Div", {centred, root});
+  const ValueId normalized = c.add("Div", {centred, add_root(c, c.add("Mul", {centred, centred}), axes)});
   if (n.input(2) == kNoValue) return c.finish("Mul", {normalized, n.input(1)});
   c.finish("Add", {c.add("Mul", {normalized, n.input(1)}), n.input(2)});
 }
+
+// For opsets before 23. ONNX Runtime makes one node of it where the square is a Pow
+// (core/optimizer/layer_norm_fusion.cc).
+void spell_out_rms(Canonicalize& c) {
+  const Node& n = c.node;
+  if (!c.shape(0)) return;
+  const ValueId axes = add_normalized_axes(c), x = n.input(0);
+  const ValueId root = add_root(c, c.add("Pow", {x, c.number(2)}), axes);
+  c.finish("Mul", {c.add("Div", {x, root}), n.input(1)});
+}
+
 constexpr OpDef with_expand(OpDef def, void (*expand)(Canonicalize&)) {
   def.expand = expand;
   return def;
@@ -384,8 +418,11 @@ constexpr OpDef kLayerNorm = with_expand(
                    rows_gradient<true>),
                1, 2),
     spell_out_rows);
-constexpr OpDef kRmsNorm = {
-    .name = "RMSNormalization", .inputs = "X scale", .since = 23, .canonicalize = expand_rms};
+constexpr OpDef kRmsNorm = with_expand(
+    with_gamma(differentiable(normalization(kRmsName, "X scale", "23Fb", infer_rows, prepare_rows<true>),
+                              rows_gradient<false>),
+               1, -1),
+    spell_out_rms);
 constexpr OpDef kSimplified = with_gamma(
     differentiable(
         normalization("SimplifiedLayerNormalization", "X scale", "7F", infer_rows, prepare_rows<true>),

@@ -170,7 +170,8 @@ TEST(OnnxOpset, OperatorsThatAreTooNewAreSpelledOut) {
                         {{":Gelu", 20, {string_attribute("approximate", "tanh")}}, 7, "Tanh"},
                         {{":HardSwish", 14}, 7, "HardSigmoid"},
                         {{":LayerNormalization", 17, {int_attribute("axis", 2)}, row}, 7, "ReduceMean"},
-                        {{":LayerNormalization", 17, {int_attribute("axis", -1)}, {row[0]}}, 13, "Sqrt"}};
+                        {{":LayerNormalization", 17, {int_attribute("axis", -1)}, {row[0]}}, 13, "Sqrt"},
+                        {{":RMSNormalization", 23, {int_attribute("axis", 2)}, {row[0]}}, 7, "Pow"}};
   for (const Case& c : cases) {
     const Model whole = model_of(c.one), pieces = read_written(whole, c.opset);
     EXPECT_EQ(pieces.opsets.at(""), c.opset);

@@ -264,6 +264,16 @@ TEST(LayerNormalization, ScaleThatBroadcasts) {
   EXPECT_EQ(error->code(), ErrorCode::kShapeMismatch);
 }
 
+TEST(RMSNormalization, RowsAndScalesThatBroadcast) {
+  const Tensor x = floats({1, 2, 2}, {1, 2, 3, 4});
+  const float root = std::sqrt(7.5f);
+  const GraphBuilder::Attributes rows{{"axis", int64_t{1}}, {"epsilon", 0.0f}};
+  expect_floats(run({"RMSNormalization", {x, floats({2}, {1, 10})}, rows, 1, 23})[0], {1, 2, 2},
+                {1 / root, 20 / root, 3 / root, 40 / root}, 1e-5f);
+  expect_floats(run({"RMSNormalization", {x, floats({2}, {1, 2})}, {{"epsilon", 0.0f}}, 1, 23})[0], {1, 2, 2},
+                {std::sqrt(0.4f), 2 * std::sqrt(1.6f), 3 / std::sqrt(12.5f), 8 / std::sqrt(12.5f)}, 1e-5f);
+}
+
 TEST(LpPool, PowerOfTheFirstVersion) {
   const Tensor x = floats({1, 1, 2}, {3, 4});
   const std::vector<int64_t> kernel{2};
