@@ -25,43 +25,72 @@ const forms = [undefined, 'qdq', 'qoperator'];
 /** Disagreements whose node is looked for, of one run. */
 const mostLocated = 20;
 
+/** So often in a row a job may end the process of the judge before it is taken for one that cannot work at all. */
+const mostDeaths = 20;
+
 /** judge.py: jobs go in as they come, and are answered in that order. */
 class Judge {
+  #python;
   #child;
-  #waiting = new Map();
+  #waiting = new Map(); // by id, in the order of asking: the job, and who waits
+  #deaths = 0; // in a row, without an answer between them
   #said = '';
+  #closed = false;
 
   constructor(python) {
-    const child = spawn(python, [join(folder, 'judge.py')], { cwd: root, stdio: ['pipe', 'pipe', 'pipe'] });
+    this.#python = python;
+    this.#start();
+  }
+
+  #start() {
+    const child = spawn(this.#python, [join(folder, 'judge.py')], {
+      cwd: root,
+      stdio: ['pipe', 'pipe', 'pipe'],
+    });
     this.#child = child;
+    this.#said = '';
     child.stdin.on('error', () => {}); // it ended: `close` says so
     child.stderr.setEncoding('utf8').on('data', (text) => {
       this.#said = (this.#said + text).slice(-4000);
     });
     createInterface({ input: child.stdout }).on('line', (line) => {
-      const answer = JSON.parse(line);
-      this.#waiting.get(answer.id)?.(answer);
-      this.#waiting.delete(answer.id);
+      this.#deaths = 0;
+      this.#answer(JSON.parse(line));
     });
     child.on('error', (error) => this.#end(error.message));
     child.on('close', (code, signal) => this.#end(signal ?? `exit code ${code}`));
   }
 
+  #answer(answer) {
+    this.#waiting.get(answer.id)?.answer(answer);
+    this.#waiting.delete(answer.id);
+  }
+
+  /** Jobs are done in order: the process died of the first that waits. The others go to a new one, unless none works. */
   #end(why) {
+    if (this.#closed || this.#waiting.size === 0) return;
     const text = `the judge ended (${why}): ${this.#said.trim().split('\n').at(-1)}`;
-    for (const [id, answer] of this.#waiting) answer({ id, faults: [{ kind: 'judge', text }] });
-    this.#waiting.clear();
+    const ids = [...this.#waiting.keys()];
+    const works = ++this.#deaths < mostDeaths;
+    for (const id of works ? ids.slice(0, 1) : ids) this.#answer({ id, faults: [{ kind: 'judge', text }] });
+    this.#start();
+    for (const { job } of this.#waiting.values()) this.#send(job);
+  }
+
+  #send(job) {
+    this.#child.stdin.write(`${JSON.stringify(job)}\n`);
   }
 
   ask(job) {
     return new Promise((answer) => {
-      this.#waiting.set(job.id, answer);
-      if (this.#child.exitCode !== null) this.#end('before it was asked');
-      else this.#child.stdin.write(`${JSON.stringify(job)}\n`);
+      this.#waiting.set(job.id, { job, answer });
+      if (this.#child.exitCode !== null || this.#child.signalCode !== null) this.#start();
+      this.#send(job);
     });
   }
 
   close() {
+    this.#closed = true;
     this.#child.kill();
   }
 }

@@ -131,6 +131,54 @@ void pick_all_rows(Graph& graph) {
   remove_unused(graph);
 }
 
+// The DequantizeLinear whose values an operator that only moves values gives, one scale for all; nullptr:
+// none.
+const Node* moved_from(const Graph& graph, const GraphIndex& index, const Node& node) {
+  const OpDef* def = find_op(node);
+  if (!def || def->quant.kind != QuantRule::Kind::kSameScale) return nullptr;
+  const Node* maker = producer_of(graph, index, node.input(0));
+  if (!maker || !is_dequantize(*maker)) return maker ? moved_from(graph, index, *maker) : nullptr;
+  const Tensor* scale = graph.constant(maker->input(1));
+  return scale && scale->size() == 1 && maker->int_attribute("block_size", 0) == 0 ? maker : nullptr;
+}
+
+// ONNX Runtime moves a DequantizeLinear behind operators that only move values, and its process ends where a
+// branch reads what they give (core/optimizer/qdq_transformer/qdq_propagation.cc, as tried with 1.32). A pair
+// of their own, which changes no number, keeps it from that.
+void close_moved_pairs(Graph& graph) {
+  std::set<ValueId> captured;
+  for_branches(graph, [&](Graph& branch) {
+    close_moved_pairs(branch);
+    for (const Capture& c : branch.captures) captured.insert(c.outer);
+  });
+  if (captured.empty()) return;
+  const GraphIndex index(graph);
+  const std::vector<Node> before = graph.nodes;
+  std::vector<Node> nodes;
+  for (const Node& node : before) {
+    const ValueId value = node.output(0);
+    const Node* dq = captured.contains(value) ? moved_from(graph, index, node) : nullptr;
+    nodes.push_back(node);
+    if (!dq) continue;
+    const Value& of = graph[value];
+    const DType integers = graph[dq->input(0)].dtype;
+    const ValueId moved = graph.add_value(of.name + "_moved", of.dtype, of.shape);
+    const ValueId rounded = graph.add_value(of.name + "_quantized", integers, of.shape);
+    nodes.back().outputs[0] = moved;
+    Node again = *dq, round = *dq;
+    round.op_type = operator_of(QdqRole::kQuantize);
+    round.name = graph[rounded].name;
+    round.inputs[0] = moved;
+    round.outputs = {rounded};
+    again.name = of.name + "_dequantized";
+    again.inputs[0] = rounded;
+    again.outputs = {value};
+    nodes.push_back(std::move(round));
+    nodes.push_back(std::move(again));
+  }
+  graph.nodes = std::move(nodes);
+}
+
 // Constants that folding makes of weights that branches share: equal ones become one, which a file has once.
 class SharedConstants {
  public:
@@ -287,6 +335,7 @@ Model in_format(const Model& model, std::string_view format, std::string_view ru
     if (whole) pick_all_rows(out.graph);
     hoist_shared_weights(out.graph);
   }
+  close_moved_pairs(out.graph);
   if (has_pairs(out.graph)) out.least_opset = kOpsetOfPairs;
   return out;
 }

@@ -597,6 +597,22 @@ def control():
         return helper.make_graph([node], name, [], [y], [w])
 
     yield b.output(b.add("If", condition, then_branch=branch("then"), else_branch=branch("other")))
+    # ONNX Runtime moves the integers of h behind both movers, up to the branches.
+    b = Build("if-behind-moves")
+    x = b.input("x", [4, 16])
+    flag = b.input("flag", [], lambda random, dims: random.integers(0, 2), kind=np.bool_)
+    h = b.add("MatMul", x, b.weight(16, 16))
+    b.output(b.add("MatMul", h, b.weight(16, 8)), [4, 8])
+    ends = (b.constant(np.int64([end])) for end in (0, 8, 0))
+    part = b.add("Slice", b.add("Transpose", h, perm=[1, 0]), *ends)
+
+    def moved(name, op, *more):
+        node = helper.make_node(op, [part, *more], [f"{name}_y"], name=f"{name}_{op}")
+        y = helper.make_tensor_value_info(f"{name}_y", TensorProto.FLOAT, [8, 4])
+        return helper.make_graph([node], name, [], [y])
+
+    last = b.weight(4, 4)
+    yield b.output(b.add("If", flag, then_branch=moved("then", "Tanh"), else_branch=moved("other", "MatMul", last)), [8, 4])
     b = Build("if-around-weights")
     x = b.input("x", [4, 16])
     flag = b.input("flag", [], lambda random, dims: random.integers(0, 2), kind=np.bool_)
