@@ -1,24 +1,23 @@
 // node tools/ecosystem.mjs [--write] [PROJECT…]: builds and runs the projects of tests/ecosystem/ with the packed package, all
 // or those named, and says what each did. Installs the tools that are pinned there in build/ecosystem/. With --write all are
 // run, and docs/ECOSYSTEM.md says what they did.
-import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { chromium } from 'playwright-core';
 import { projects } from '../tests/ecosystem/projects.mjs';
 import { expected, faultsOf, folder, runProject } from '../tests/ecosystem/run.mjs';
-import { Failure, root, run, runMain, step } from './process.mjs';
+import { endAtSignals, Failure, isEnding, root, run, runMain, step } from './process.mjs';
 
 /** The packed package, unpacked: it needs no other package. */
 async function unpacked() {
   const place = join(folder, 'packed');
   mkdirSync(place, { recursive: true });
-  const output = execFileSync('npm', ['pack', '--json', '--pack-destination', place], {
-    cwd: root,
-    encoding: 'utf8',
+  const { output } = await run('npm', ['pack', '--json', '--silent', '--pack-destination', place], {
+    quiet: true,
+    group: true,
   });
   const [{ filename }] = JSON.parse(output);
-  await run('tar', ['-xzf', join(place, filename), '-C', place]);
+  await run('tar', ['-xzf', join(place, filename), '-C', place], { group: true });
   return join(place, 'package');
 }
 
@@ -30,7 +29,7 @@ async function installTools() {
   if (existsSync(done) && readFileSync(done, 'utf8') === lock) return;
   for (const name of ['package.json', 'package-lock.json']) cpSync(join(source, name), join(folder, name));
   cpSync(join(root, '.npmrc'), join(folder, '.npmrc'));
-  await step('tools', () => run('npm', ['ci'], { cwd: folder, quiet: true }));
+  await step('tools', () => run('npm', ['ci'], { cwd: folder, quiet: true, group: true }));
   writeFileSync(done, lock);
 }
 
@@ -92,12 +91,16 @@ await runMain(async () => {
       `no such project: ${unknown.join(', ')}; there are ${Object.keys(projects).join(', ')}`,
     );
   mkdirSync(folder, { recursive: true });
+  let browser;
+  endAtSignals(() => browser?.close()); // with its profile, which lies in the system's folder for temporary files
   const installed = await unpacked();
   if (names.some((name) => !projects[name].quick)) await installTools();
   const y = await expected(installed);
-  const browser = await chromium.launch({
+  browser = await chromium.launch({
     executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium',
     args: ['--no-sandbox', '--disable-gpu'],
+    handleSIGINT: false,
+    handleSIGTERM: false,
   });
   const rows = [];
   try {
@@ -110,6 +113,7 @@ await runMain(async () => {
       } catch (error) {
         faults = [error.message];
       }
+      if (isEnding()) return new Promise(() => {}); // the signal's own work ends the program
       const found = Object.values(results).at(-1) ?? {};
       const { threads, worker, milliseconds, sizes } = found;
       rows.push({ name, faults, found });

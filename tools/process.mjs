@@ -27,6 +27,7 @@ export async function runMain(main) {
   try {
     process.exitCode = (await main()) ?? 0;
   } catch (error) {
+    if (ending) return; // what failed was ended
     console.error(error instanceof Failure ? `\n${error.message}` : error);
     process.exitCode = 1;
   }
@@ -43,18 +44,66 @@ export async function step(title, work) {
   return result;
 }
 
+/** Programs that start() started and that have not ended. */
+const started = new Set();
+let ending = false;
+
+/** Whether a signal has ended this program: nothing is to be begun. */
+export const isEnding = () => ending;
+
+/** Starts a program in a process group of its own, so that end() reaches what it starts itself. */
+export function start(command, args = [], options = {}) {
+  if (ending) throw new Failure(`${command}: was not started, because a signal came`);
+  const child = spawn(command, args, { ...options, detached: true });
+  started.add(child);
+  for (const event of ['exit', 'error']) child.on(event, () => started.delete(child));
+  return child;
+}
+
+const killGroup = ({ pid }, signal) => {
+  try {
+    if (pid !== undefined) process.kill(-pid, signal);
+  } catch (error) {
+    if (error.code !== 'ESRCH') throw error; // all of it has ended
+  }
+};
+
+/** Ends a program of start() with all that it started, by force if it is still there after five seconds. */
+export async function end(child) {
+  const isOver = () => child.exitCode !== null || child.signalCode !== null;
+  killGroup(child, 'SIGTERM');
+  for (let wait = 0; wait < 100 && !isOver(); ++wait) await new Promise((later) => setTimeout(later, 50));
+  killGroup(child, 'SIGKILL'); // also what stayed behind when the program itself had ended
+}
+
+/** At SIGINT and SIGTERM: ends what start() started, calls `clean`, and exits as a shell expects it. */
+export function endAtSignals(clean = () => {}) {
+  for (const [name, code] of [
+    ['SIGINT', 130],
+    ['SIGTERM', 143],
+  ])
+    process.on(name, async () => {
+      if (ending) process.exit(code);
+      ending = true;
+      const outcomes = await Promise.allSettled([...[...started].map(end), clean()]);
+      for (const { reason } of outcomes) if (reason) console.error(reason);
+      process.exit(code);
+    });
+}
+
 /**
  * Runs a program to its end, in the repository's root.
- * `quiet`: what it prints is shown only when it fails. `mayFail`: the caller judges the exit code.
+ * `quiet`: what it prints is shown only when it fails. `mayFail`: the caller judges the exit code. `group`: it is one of
+ * start().
  * Answers { code, output }; `output` is empty unless quiet.
  */
 export function run(
   command,
   args = [],
-  { env = process.env, quiet = false, mayFail = false, cwd = root } = {},
+  { env = process.env, quiet = false, mayFail = false, cwd = root, group = false } = {},
 ) {
   return new Promise((done, fail) => {
-    const child = spawn(command, args, {
+    const child = (group ? start : spawn)(command, args, {
       cwd,
       env,
       stdio: ['ignore', quiet ? 'pipe' : 'inherit', quiet ? 'pipe' : 'inherit'],

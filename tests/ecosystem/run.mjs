@@ -1,10 +1,9 @@
 // Builds and runs the projects of projects.mjs in build/ecosystem/, with the package as it was packed.
-import { execFile, spawn } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { extname, join, normalize, resolve } from 'node:path';
-import { promisify } from 'node:util';
 import { brotliCompressSync, gzipSync } from 'node:zlib';
+import { end, start } from '../../tools/process.mjs';
 import { projects } from './projects.mjs';
 
 const root = resolve(import.meta.dirname, '../..');
@@ -69,18 +68,23 @@ const environment = { ...process.env, NO_COLOR: '1', NEXT_TELEMETRY_DISABLED: '1
 
 async function execute([name, ...args], cwd, env = environment) {
   const [command, ...before] = program(name);
-  try {
-    return await promisify(execFile)(command, [...before, ...args], {
-      cwd,
-      env,
-      timeout: patience,
-      maxBuffer: 2 ** 26,
+  const child = start(command, [...before, ...args], { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const output = { stdout: '', stderr: '' };
+  for (const stream of ['stdout', 'stderr'])
+    child[stream].setEncoding('utf8').on('data', (text) => {
+      output[stream] += text;
     });
-  } catch (error) {
-    throw new Error(
-      `${name} ${args.join(' ')}: ${error.killed ? 'no end\n' : ''}${error.stdout}${error.stderr}`,
-    );
-  }
+  let isLate = false;
+  const late = setTimeout(() => {
+    isLate = true;
+    end(child);
+  }, patience);
+  const code = await new Promise((done, fail) => {
+    child.on('error', fail);
+    child.on('close', done);
+  }).finally(() => clearTimeout(late));
+  if (code === 0) return output;
+  throw new Error(`${name} ${args.join(' ')}: ${isLate ? 'no end\n' : ''}${output.stdout}${output.stderr}`);
 }
 
 /** What the page of an address found out. */
@@ -108,7 +112,7 @@ async function inBrowser(browser, url) {
 /** A server that says where it listens. */
 async function started([name, ...args], cwd) {
   const [command, ...before] = program(name);
-  const child = spawn(command, [...before, ...args], { cwd, env: environment });
+  const child = start(command, [...before, ...args], { cwd, env: environment });
   let output = '';
   const url = await new Promise((found, fail) => {
     for (const stream of [child.stdout, child.stderr])
@@ -119,7 +123,7 @@ async function started([name, ...args], cwd) {
       });
     child.on('exit', () => fail(new Error(output)));
   });
-  return { url, close: () => child.kill() };
+  return { url, close: () => end(child) };
 }
 
 const sizesOf = (files) => {
@@ -168,7 +172,7 @@ export async function runProject(name, { installed, browser }) {
     try {
       return { 'not isolated': await inBrowser(browser, `${server.url}/`) };
     } finally {
-      server.close();
+      await server.close();
     }
   }
   if (!project.serve) return {};
