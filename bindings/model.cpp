@@ -232,7 +232,9 @@ Graph with_dims(const Graph& graph, const std::map<std::string, int64_t>& dims) 
   return bound;
 }
 
-val bind_dims(const ModelHandle& model, const val& dims) {
+// `dims`: sizes by the names of dimensions; `shapes`: all sizes of inputs, by their names. JavaScript has
+// compared both with what the inputs say.
+val bind_dims(const ModelHandle& model, const val& dims, const val& shapes) {
   return answer([&] {
     std::map<std::string, int64_t> by_name;
     for_entries(dims, [&](const std::string& name, const val& n) {
@@ -240,6 +242,13 @@ val bind_dims(const ModelHandle& model, const val& dims) {
     });
     Model bound = *model.shared();
     bound.graph = with_dims(bound.graph, by_name);
+    for_entries(shapes, [&](const std::string& name, const val& sizes) {
+      const ValueId id = bound.graph.find(name);
+      if (id == kNoValue) throw_error(ErrorCode::kInvalidArgument, {"there is no input '", name, "'"});
+      SymShape shape(field<unsigned>(sizes, "length"));
+      for (unsigned i = 0; i < shape.size(); ++i) shape[i] = static_cast<int64_t>(sizes[i].as<double>());
+      bound.graph[id].shape = std::move(shape);
+    });
     infer_shapes(bound.graph);
     return val(std::make_shared<ModelHandle>(std::move(bound)));
   });

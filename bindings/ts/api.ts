@@ -43,6 +43,7 @@ export {
   type ModelProblem,
   type ModelReport,
   type SimplifyOptions,
+  type SizeOptions,
   type ToFilesOptions,
 } from './model.ts';
 export type { RgbaImage } from './platform.ts';

@@ -19,6 +19,7 @@ import {
   quantizeModel,
   schemeChecks,
 } from './quantize.ts';
+import { dimsOf, syntheticChecks } from './samples/synthetic.ts';
 import { byItself } from './schema.ts';
 import type { FileOptions, SchemeOptions } from './scheme-options.ts';
 import { Session, type SessionOptions, sessionChecks } from './session.ts';
@@ -45,10 +46,16 @@ export interface LoadOptions {
   engine?: Engine | undefined;
 }
 
-/** What Model.inspect() is to look at: a scheme, and sizes of named dimensions. */
-export interface InspectOptions extends SchemeOptions {
-  /** Sizes for named dimensions ({ H: 640 }), without which a model of dynamic shape has no count of operations. */
+/** Sizes for dimensions of inputs that a file leaves open. A name that no input has, a shape that does not fit or two sizes for one name throw `invalid-argument`. */
+export interface SizeOptions {
+  /** Sizes of named dimensions: { H: 640, W: 640 }. */
   dims?: Readonly<Record<string, number>> | undefined;
+  /** All sizes of an input, by its name: { x: [1, 3, 48, 192] }. Dimensions without a name are set by these alone. */
+  shapes?: Readonly<Record<string, readonly number[]>> | undefined;
+}
+
+/** What Model.inspect() is to look at: a scheme, and sizes, without which a model of dynamic shape has no count of operations. */
+export interface InspectOptions extends SchemeOptions, SizeOptions {
   /** Also quantize every weight to say what that costs: layers then have `weight.sqnr`. Default: false. */
   measureWeights?: boolean | undefined;
 }
@@ -65,10 +72,8 @@ export interface ToFilesOptions extends FileOptions {
   name?: string | undefined;
 }
 
-/** What Model.simplify() does. */
-export interface SimplifyOptions extends FileOptions {
-  /** Sizes for named dimensions ({ H: 640 }), which are fixed: of inputs, and wherever they follow from those. */
-  dims?: Readonly<Record<string, number>> | undefined;
+/** What Model.simplify() does. Sizes are fixed: of inputs, and wherever they follow from those. */
+export interface SimplifyOptions extends FileOptions, SizeOptions {
   onProgress?: ((progress: Progress) => unknown) | undefined;
   signal?: AbortSignal | undefined;
 }
@@ -97,6 +102,28 @@ function problemOf(error: unknown): ModelProblem {
   }
   throw error;
 }
+
+/** Sizes as the engine takes them; no `dims`: none were given. */
+interface Sizes {
+  dims?: Record<string, number>;
+  shapes: Record<string, number[]>;
+}
+
+/** One form for what names and shapes can both say: names, and shapes of the inputs that names do not settle. */
+function sizesOf(inputs: readonly ValueInfo[], { dims, shapes = {} }: SizeOptions): Sizes {
+  if (!dims && Object.keys(shapes).length === 0) return { shapes: {} };
+  const isNameless = (name: string) =>
+    inputs.some((input) => input.name === name && (input.dims?.includes('?') ?? true));
+  return {
+    dims: dimsOf(inputs, dims, shapes),
+    shapes: Object.fromEntries(
+      Object.entries(shapes).flatMap(([name, sizes]) => (isNameless(name) ? [[name, [...sizes]]] : [])),
+    ),
+  };
+}
+
+const { dims: dimsCheck, shapes: shapesCheck } = syntheticChecks;
+const sizeChecks = { dims: dimsCheck, shapes: shapesCheck } as Record<keyof SizeOptions, check.Check>;
 
 const noPlan: EngineReport = {
   mode: '',
@@ -240,15 +267,15 @@ export class Model {
     const { schema } = engine;
     check.checkOptions(options, {
       ...schemeChecks(schema),
-      dims: check.recordOf(check.integer(0, 2 ** 31)),
+      ...sizeChecks,
       measureWeights: check.boolean,
     });
-    const { dims, measureWeights, ...scheme } = options;
+    const { dims, shapes, measureWeights, ...scheme } = options;
     const facts = await engine.call('inspectModel', [id]);
     const config = configFrom(schema, scheme);
     // A model that cannot run can still be looked at.
     let problem = await engine.call('requireSupported', [id]).then(() => null, problemOf);
-    const bound = dims ? (await engine.call('bindDims', [id, dims])).id : undefined;
+    const bound = await this.#sized(sizesOf(this.inputs, { dims, shapes }));
     try {
       const plan = await engine
         .call('planOf', [bound ?? id, config, measureWeights ?? false])
@@ -269,6 +296,13 @@ export class Model {
     } finally {
       if (bound !== undefined) engine.release(bound);
     }
+  }
+
+  /** The engine's model with these sizes, which the caller releases; undefined: none were given. */
+  async #sized({ dims, shapes }: Sizes): Promise<number | undefined> {
+    if (!dims) return undefined;
+    const { engine, id } = this.#owned;
+    return (await engine.call('bindDims', [id, dims, shapes])).id;
   }
 
   /** Makes the model ready to run. Throws for operators that are not supported, naming all of them. */
@@ -304,10 +338,11 @@ export class Model {
    * The model as quantize() prepares it, and nothing of it quantized: constants are computed, layers that follow each other
    * become one, and what does nothing is gone. Takes float models. The result is a new model.
    */
-  async simplify({ dims, ...options }: SimplifyOptions = {}): Promise<Model> {
+  async simplify({ dims, shapes, ...options }: SimplifyOptions = {}): Promise<Model> {
     const { engine, id } = this.#owned;
-    check.checkOptions({ dims }, { dims: check.recordOf(check.integer(0, 2 ** 31)) });
-    const bound = dims ? (await engine.call('bindDims', [id, dims])).id : undefined;
+    check.checkOptions({ dims, shapes }, sizeChecks);
+    const sizes = sizesOf(this.inputs, { dims, shapes });
+    const bound = await this.#sized(sizes);
     try {
       const of = bound ?? id;
       const mode = 'weight-only';
@@ -319,7 +354,7 @@ export class Model {
         this,
         { ...options, mode, exclude },
         this.#source,
-        { ...options, dims, simplified: true },
+        { ...options, ...sizes, simplified: true },
       );
       if (report.layersQuantized > 0) {
         engine.release(model.id);

@@ -12,8 +12,8 @@ export const provenanceKey = 'zeropoint';
 export interface Provenance {
   version: string;
   /**
-   * What quantize() was told, and what it chose where that was left to it (`mode`, `format`). Of simplify(): `simplified`, and
-   * `dims`.
+   * What quantize() was told, and what it chose where that was left to it (`mode`, `format`). Of simplify(): `simplified`,
+   * `dims` and `shapes`.
    */
   settings: Record<string, unknown>;
   /** The repairs that ran. */

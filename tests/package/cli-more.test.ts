@@ -4,7 +4,7 @@ import { copyFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from 'no
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
-import { node, small } from './handmade.ts';
+import { initializer, modelOf, node, small, valueInfo } from './handmade.ts';
 import {
   cli,
   errorOf,
@@ -68,6 +68,78 @@ describe('simplify', () => {
     await fixed('dims.onnx', '--dims', named.join(','));
     expect(readFileSync(at('dims.onnx')).equals(readFileSync(at('shape.onnx')))).toBe(true);
     await expectSame(at('model.onnx'), at('shape.onnx'));
+  });
+
+  describe('dimensions without a name', () => {
+    // y = x · w + z. The rows of x have no name, those of z have one.
+    writeFileSync(
+      at('nameless.onnx'),
+      modelOf([
+        ...node('MatMul', ['x', 'w'], ['p']),
+        ...node('Add', ['p', 'z'], ['y']),
+        ...initializer('w', [4, 2], [1, 2, 3, 4, 5, 6, 7, 8]),
+        ...valueInfo(11, 'x', ['', 4]),
+        ...valueInfo(11, 'z', ['rows', 2]),
+        ...valueInfo(12, 'y', ['', 2]),
+      ]),
+    );
+
+    test('are set by the shape of their input', async () => {
+      const open = await cli(['inspect', 'nameless.onnx'], here);
+      expect(open.stdout).toContain('unknown: give --dims rows=N --shape x:N,4');
+      const shapes = ['--shape', 'x:5,4', '--shape', 'z:5,2'];
+      const known = await cli(['inspect', 'nameless.onnx', '--json', ...shapes], here);
+      expect(JSON.parse(known.stdout).macs).toBe(5 * 4 * 2);
+      expect(await cli(['simplify', 'nameless.onnx', '-o', 'named.onnx', ...shapes], here)).toMatchObject({
+        code: 0,
+      });
+      const { inputs, outputs } = await Model.load(at('named.onnx'));
+      expect([...inputs, ...outputs].map(({ dims }) => dims)).toEqual([
+        [5, 4],
+        [5, 2],
+        [5, 2],
+      ]);
+    });
+
+    test('the package has it: shapes', async () => {
+      const model = await Model.load(at('nameless.onnx'));
+      expect((await model.inspect({ shapes: { x: [6, 4] }, dims: { rows: 6 } })).macs).toBe(48);
+      const simple = await model.simplify({ shapes: { x: [6, 4] } });
+      expect(simple.inputs.map(({ dims }) => dims)).toEqual([
+        [6, 4],
+        ['rows', 2],
+      ]);
+      expect(simple.outputs[0]?.dims).toEqual([6, 2]);
+      const { metadata } = await simple.inspect();
+      expect(JSON.parse(metadata.find(({ key }) => key === 'zeropoint')?.value ?? '').settings).toMatchObject(
+        {
+          shapes: { x: [6, 4] },
+        },
+      );
+      await errorOf(() => model.simplify({ shapes: { x: [-1, 4] } }), 'invalid-argument');
+      await errorOf(() => model.simplify({ shapes: { x: [5, 4], z: [6, 2] } }), 'shape-mismatch');
+    });
+
+    test.each([
+      ['an input that is not there', ['--shape', 'q:1,4'], /q: there is no such input; there are x, z/],
+      ['another rank', ['--shape', 'x:1,4,1'], /\[1, 4, 1\] does not fit \[\?, 4\]/],
+      ['another size', ['--shape', 'x:1,5'], /\[1, 5\] does not fit \[\?, 4\]/],
+      ['two shapes', ['--shape', 'x:1,4', '--shape', 'x:2,4'], /x has the shape 1,4 already/],
+      ['two sizes', ['--dims', 'rows=1,rows=2'], /rows is 1 already/],
+      ['a name of two sizes', ['--dims', 'rows=1', '--shape', 'z:2,2'], /z: rows is 1 elsewhere/],
+      [
+        'a name that is not there',
+        ['--dims', 'columns=1'],
+        /named 'columns'; there are rows\n.*dimensions of x have no name: set its whole shape/,
+      ],
+      ['no sizes', ['--shape', 'x'], /NAME:SIZE,SIZE,\.\.\. is needed/],
+      ['a size that is none', ['--shape', 'x:1,0'], /not an integer of 1 or more/],
+    ])('%s: is refused', async (_, args, words) => {
+      for (const [command, ...more] of [['inspect'], ['simplify', '-o', 'never.onnx']]) {
+        const { code, stderr } = await cli([command as string, 'nameless.onnx', ...more, ...args], here);
+        expect({ code, stderr }).toEqual({ code: 2, stderr: expect.stringMatching(words) });
+      }
+    });
   });
 
   test('of branches nothing is quantized either; a quantized model is refused', async () => {

@@ -118,7 +118,10 @@ const dims = (text: string, before: Record<string, number> | undefined): Record<
   for (const pair of text.split(',')) {
     const at = pair.lastIndexOf('=');
     if (at < 1) throw new InvalidArgumentError("NAME=SIZE is needed, as in 'H=640,W=640'.");
-    result[pair.slice(0, at)] = positiveInteger(pair.slice(at + 1));
+    const [name, size] = [pair.slice(0, at), positiveInteger(pair.slice(at + 1))];
+    if (Object.hasOwn(result, name) && result[name] !== size)
+      throw new InvalidArgumentError(`${name} is ${result[name]} already.`);
+    result[name] = size;
   }
   return result;
 };
@@ -127,13 +130,15 @@ const dims = (text: string, before: Record<string, number> | undefined): Record<
 const shapes = (text: string, before: Record<string, number[]> | undefined): Record<string, number[]> => {
   const at = text.lastIndexOf(':');
   if (at < 1) throw new InvalidArgumentError("NAME:SIZE,SIZE,... is needed, as in 'x:1,3,48,192'.");
-  return {
-    ...before,
-    [text.slice(0, at)]: text
-      .slice(at + 1)
-      .split(',')
-      .map(positiveInteger),
-  };
+  const name = text.slice(0, at);
+  const sizes = text
+    .slice(at + 1)
+    .split(',')
+    .map(positiveInteger);
+  const other = before && Object.hasOwn(before, name) ? before[name] : undefined;
+  if (other && other.join() !== sizes.join())
+    throw new InvalidArgumentError(`${name} has the shape ${other.join()} already.`);
+  return { ...before, [name]: sizes };
 };
 
 export const parse = { positiveInteger, number, numbers, size, dims, shapes };

@@ -2,7 +2,6 @@ import { Command } from 'commander';
 import type { Schema } from '../engine/module.ts';
 import { type ModelProblem, type ValueInfo, ZeropointError } from '../node.ts';
 import { provenanceKey } from '../provenance.ts';
-import { dimsOf } from '../samples/synthetic.ts';
 import { byItself } from '../schema.ts';
 import {
   addCommonOptions,
@@ -17,7 +16,6 @@ import {
   print,
   shape,
   table,
-  WrongCall,
 } from './common.ts';
 import { loadModel } from './paths.ts';
 import { addSchemeOptions, refuseIgnored, type SchemeArguments, schemeFrom } from './scheme.ts';
@@ -35,7 +33,11 @@ export function inspectCommand(schema: Schema | undefined): Command {
     .argument('<model>', 'an ONNX file; - is standard input')
     .optionsGroup('What is said:')
     .option('--dims <names>', 'sizes of named dimensions, as in H=640,W=640, to count operations', parse.dims)
-    .option('--shape <input:sizes>', 'the same by an input, as in x:1,3,48,192', parse.shapes)
+    .option(
+      '--shape <input:sizes>',
+      'all sizes of an input, with or without names, as in x:1,3,48,192',
+      parse.shapes,
+    )
     .option('--layers', 'list every layer')
     .addHelpText(
       'after',
@@ -44,6 +46,7 @@ Examples:
   $ zeropoint inspect model.onnx
   $ zeropoint inspect model.onnx --mode weight-only --weights int4 --layers
   $ zeropoint inspect model.onnx --dims H=640,W=640 --json
+  $ zeropoint inspect model.onnx --shape image:1,3,640,640 --shape mask:1,640
 
 Exit code ${exitCodes.cannotRun}: the model cannot run here; the first line says why, and all else is said too.`,
     );
@@ -51,21 +54,6 @@ Exit code ${exitCodes.cannotRun}: the model cannot run here; the first line says
   return addCommonOptions(command).action((path: string, options: Options & SchemeArguments) =>
     inspect(schema as Schema, path, options, command),
   );
-}
-
-/** Sizes of named dimensions, out of --dims and --shape. The engine finds a dimension by its name alone. */
-export function namedDims(
-  inputs: readonly ValueInfo[],
-  { dims, shape: shapes }: Pick<Options, 'dims' | 'shape'>,
-): Record<string, number> | undefined {
-  for (const name of Object.keys(shapes ?? {})) {
-    const nameless = inputs.find((input) => input.name === name && (input.dims?.includes('?') ?? true));
-    if (nameless)
-      throw new WrongCall(
-        `--shape ${name}: the file has no names for the open dimensions of ${name} (${shape(nameless)}), and they cannot be set without: run, compare, bench and quantize take their samples in that shape`,
-      );
-  }
-  return dims || shapes ? dimsOf(inputs, dims, shapes) : undefined;
 }
 
 function printProblem({ message, hint }: ModelProblem): void {
@@ -76,8 +64,16 @@ function printProblem({ message, hint }: ModelProblem): void {
 /** Operations are counted where the sizes of all inputs are known. */
 function unknownMacs(inputs: readonly ValueInfo[]): string {
   const names = inputs.flatMap(({ dims }) => (dims ?? []).filter((d) => typeof d === 'string' && d !== '?'));
-  if (names.length === 0) return 'none that could be counted';
-  return `unknown: give --dims ${[...new Set(names)].map((name) => `${name}=N`).join(',')}`;
+  const nameless = inputs.filter(({ dims }) => dims?.includes('?') ?? true);
+  if (names.length === 0 && nameless.length === 0) return 'none that could be counted';
+  const given = [
+    ...(names.length > 0 ? [`--dims ${[...new Set(names)].map((name) => `${name}=N`).join(',')}`] : []),
+    ...nameless.map(
+      ({ name, dims }) =>
+        `--shape ${name}:${dims?.map((d) => (typeof d === 'number' ? d : 'N')) ?? 'N,N,...'}`,
+    ),
+  ];
+  return `unknown: give ${given.join(' ')}`;
 }
 
 async function inspect(
@@ -102,7 +98,8 @@ async function inspect(
   }
   const report = await model.inspect({
     ...schemeFrom(schema, options),
-    dims: namedDims(model.inputs, options),
+    dims: options.dims,
+    shapes: options.shape,
   });
   const { plan, problem } = report;
   if (problem) process.exitCode = exitCodes.cannotRun;

@@ -15,7 +15,6 @@ import {
   sizeChange,
   table,
 } from './common.ts';
-import { namedDims } from './inspect.ts';
 import { doJobs, type Job, type JobOptions, jobsOf } from './jobs.ts';
 import { checkOutput, inputsOf, loadModel, modelsWords, writeModelFiles } from './paths.ts';
 import { addProgressOption, terminal } from './progress.ts';
@@ -41,7 +40,11 @@ export function simplifyCommand(schema: Schema | undefined): Command {
     .option('--force', 'overwrite outputs that exist')
     .optionsGroup('Shapes:')
     .option('--dims <names>', 'fix the sizes of named dimensions, as in H=640,W=640', parse.dims)
-    .option('--shape <input:sizes>', 'the same by an input, as in x:1,3,48,192', parse.shapes)
+    .option(
+      '--shape <input:sizes>',
+      'fix all sizes of an input, with or without names, as in x:1,3,48,192',
+      parse.shapes,
+    )
     .addHelpText(
       'after',
       `
@@ -72,7 +75,8 @@ async function simplify(schema: Schema, job: Job, options: Options & SchemeArgum
     const before = await model.inspect();
     const simple = await model.simplify({
       ...fileOptionsFrom(schema, options),
-      dims: namedDims(model.inputs, options),
+      dims: options.dims,
+      shapes: options.shape,
       onProgress: shown.progress,
       signal: interrupted,
     });

@@ -388,9 +388,13 @@ export class EngineHost {
     unwrap(this.#model(id).addMetadata(key, value));
   }
 
-  /** The model with dimensions that have these names fixed. */
-  bindDims(id: Id, dims: Readonly<Record<string, number>>): ModelDescription {
-    return this.#describe(unwrap(this.#module.bindDims(this.#model(id), dims)));
+  /** The model with the dimensions fixed that have these names, and all of the inputs that have these shapes. */
+  bindDims(
+    id: Id,
+    dims: Readonly<Record<string, number>>,
+    shapes: Readonly<Record<string, readonly number[]>>,
+  ): ModelDescription {
+    return this.#describe(unwrap(this.#module.bindDims(this.#model(id), dims, shapes)));
   }
 
   planOf(id: Id, config: ConfigIn, measureWeights: boolean): Unworded<EngineReport> {

@@ -568,8 +568,12 @@ export interface EngineModule {
   /** `weights`: what externalPieces() said, in its order, or files that it stays in. */
   readModel(model: BufferHandle, weights: readonly BufferHandle[] | WeightFiles): Answer<ModelHandle>;
   createSession(model: ModelHandle, options: { threads: number; integer: boolean }): Answer<SessionHandle>;
-  /** The model with dimensions that have these names fixed. */
-  bindDims(model: ModelHandle, dims: Readonly<Record<string, number>>): Answer<ModelHandle>;
+  /** The model with the dimensions fixed that have these names, and all of the inputs that have these shapes. */
+  bindDims(
+    model: ModelHandle,
+    dims: Readonly<Record<string, number>>,
+    shapes: Readonly<Record<string, readonly number[]>>,
+  ): Answer<ModelHandle>;
   planOf(model: ModelHandle, config: ConfigIn, measureWeights: boolean): Answer<Unworded<EngineReport>>;
   createQuantizer(
     model: ModelHandle,

@@ -53,13 +53,30 @@ function usualSize(axis: number, rank: number, isFloat: boolean): number {
   return rank === 3 && axis === 1 ? 128 : 224;
 }
 
-/** Sizes of named dimensions, with those that the shapes of inputs give them. Throws for shapes that do not fit. */
+/** What is wrong with the name of a dimension that no input has. */
+function noSuchDim(inputs: readonly ValueInfo[], dim: string): ZeropointError {
+  const open = new Set(inputs.flatMap(({ dims }) => (dims ?? []).filter((d) => typeof d === 'string')));
+  const nameless = inputs.find(({ dims }) => dims?.includes('?') ?? true);
+  const names = [...open].filter((name) => name !== '?');
+  return new ZeropointError(
+    'invalid-argument',
+    `dims: no input has a dimension named '${dim}'; there ${names.length ? `are ${names.join(', ')}` : 'are none'}`,
+    nameless && { hint: `dimensions of ${nameless.name} have no name: set its whole shape` },
+  );
+}
+
+/**
+ * Sizes of named dimensions, with those that the shapes of inputs give them. Throws for names that there are not, for shapes
+ * that do not fit, and for one name with two sizes.
+ */
 export function dimsOf(
   inputs: readonly ValueInfo[],
   given: Readonly<Record<string, number>> = {},
   shapes: Readonly<Record<string, readonly number[]>> = {},
 ): Record<string, number> {
   const named = new Map(Object.entries(given));
+  for (const dim of named.keys())
+    if (dim === '?' || !inputs.some(({ dims }) => dims?.includes(dim))) throw noSuchDim(inputs, dim);
   const wrong = (tensor: string, what: string) =>
     new ZeropointError('invalid-argument', `shapes: ${tensor}: ${what}`, { tensor });
   for (const [name, shape] of Object.entries(shapes)) {
@@ -89,11 +106,9 @@ export function concreteDims(
 ): Map<string, number[]> {
   const named = new Map(Object.entries(dimsOf(inputs, given, shapes)));
   const sizes = new Map<string, number[]>();
-  const used = new Set<string>();
   for (const { name, type, dims } of inputs) {
     const whole = shapes[name];
     if (whole) {
-      for (const dim of dims ?? []) if (typeof dim === 'string') used.add(dim);
       sizes.set(name, [...whole]);
       continue;
     }
@@ -110,21 +125,12 @@ export function concreteDims(
     const isFloat = type.startsWith('float') || type === 'bfloat16';
     const concrete = dims.map((dim, axis) => {
       if (typeof dim === 'number') return dim;
-      used.add(dim);
       const known = dim === '?' ? undefined : named.get(dim);
       const size = known ?? usualSize(axis, dims.length, isFloat);
       if (dim !== '?') named.set(dim, size);
       return size;
     });
     sizes.set(name, concrete);
-  }
-  const unknown = Object.keys(given).find((dim) => !used.has(dim));
-  if (unknown !== undefined) {
-    const names = [...used].filter((dim) => dim !== '?');
-    throw new ZeropointError(
-      'invalid-argument',
-      `dims: no input has a dimension named '${unknown}'; there ${names.length ? `are ${names.join(', ')}` : 'are none'}`,
-    );
   }
   return sizes;
 }
