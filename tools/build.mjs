@@ -1,4 +1,5 @@
-// node tools/build.mjs [wasm] [package] [page]: builds what is named, or everything, into dist/ and dist-page/.
+// node tools/build.mjs [wasm] [package] [page] [served]: builds what is named, or everything, into dist/ and dist-page/.
+// `served` is the page in the package, dist/page/.
 // Only what changed is built again.
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -92,7 +93,9 @@ async function buildPageInto(folder, mode, title) {
   await buildDigits();
   const page = join(folder, 'index.html');
   const built = statSync(page, { throwIfNoEntry: false })?.mtimeMs ?? 0;
-  if (built < newest('web', 'dist', 'build/digits', 'package-lock.json', 'tools/api-reference.mjs'))
+  const others = readdirSync(join(root, 'dist')).filter((name) => name !== 'page');
+  const ofPackage = others.map((name) => join('dist', name));
+  if (built < newest('web', ...ofPackage, 'build/digits', 'package-lock.json', 'tools/api-reference.mjs'))
     await step(title, () =>
       run(nodeBin('vite'), ['build', 'web', '--mode', mode, '--outDir', folder, '--emptyOutDir'], {
         env: { ...process.env, NODE_ENV: 'production' }, // a test that builds has another
@@ -102,6 +105,9 @@ async function buildPageInto(folder, mode, title) {
 }
 
 const buildPage = () => buildPageInto(join(root, 'dist-page'), 'production', 'page');
+
+/** The page in the package, which `zeropoint serve` serves. */
+const buildServed = () => buildPageInto(join(root, 'dist', 'page'), 'packed', 'page in the package');
 
 /** The page as one file. The package must be there. */
 export const buildSingle = () => buildPageInto(join(root, 'build', 'single'), 'single', 'page as one file');
@@ -113,7 +119,7 @@ export function sizeOf(path) {
   return readdirSync(path).reduce((sum, name) => sum + sizeOf(join(path, name)), 0);
 }
 
-const parts = { wasm: buildWasm, package: buildPackage, page: buildPage };
+const parts = { wasm: buildWasm, package: buildPackage, page: buildPage, served: buildServed };
 
 export async function build(environment, names = Object.keys(parts)) {
   for (const name of names) await parts[name](environment);

@@ -10,7 +10,7 @@ await runMain(async () => {
   const folder = resolve(process.argv[2] ?? join(root, 'dist-site'));
   const isOther = existsSync(folder) && readdirSync(folder).length > 0 && !existsSync(join(folder, 'sw.js'));
   if (isOther) throw new Failure(`${folder} holds something else: name an empty folder or a new one`);
-  await build(await setUp());
+  await build(await setUp(), ['wasm', 'package', 'page']);
   rmSync(folder, { recursive: true, force: true });
   cpSync(join(root, 'dist-page'), folder, { recursive: true });
   console.log(`${relative('.', folder)}: ${(sizeOf(folder) / 1e6).toFixed(1)} MB. Serve it from anywhere.`);

@@ -6,7 +6,7 @@ import { nodeBin, root, run, runMain } from './process.mjs';
 import { setUp } from './setup.mjs';
 
 await runMain(async () => {
-  await build(await setUp());
+  await build(await setUp(), ['wasm', 'package', 'page']);
   const { code } = await run(
     nodeBin('vite'),
     ['preview', 'web', '--outDir', join(root, 'dist-page'), ...process.argv.slice(2)],

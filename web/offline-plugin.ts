@@ -87,8 +87,18 @@ async function serviceWorker(files: Kept[]): Promise<string> {
   return output[0].code;
 }
 
-/** The page as a folder that can be put anywhere. */
-export function site(): Plugin {
+/** Files of the package by their contents: what a page in the package needs not bring again. */
+function filesOfPackage(): Map<string, string> {
+  const folder = join(here, '..', 'dist', 'wasm');
+  const names = readdirSync(folder).filter((name) => name.endsWith('.wasm'));
+  return new Map(names.map((name) => [hashOf(readFileSync(join(folder, name))), `wasm/${name}`]));
+}
+
+/**
+ * The page as a folder that can be put anywhere. `packed`: the one in the npm package, which `zeropoint serve` serves
+ * (bindings/ts/cli/serve.ts) with the engines that the package has already.
+ */
+export function site({ packed = false } = {}): Plugin {
   return {
     name: 'offline-site',
     apply: 'build',
@@ -126,6 +136,22 @@ export function site(): Plugin {
           first: fileName === 'index.html' || start.includes(`"./${fileName}"`),
         }));
         emit('sw.js', await serviceWorker(files));
+        if (packed) {
+          const there = filesOfPackage();
+          const shared: Record<string, string> = {};
+          for (const { fileName, source } of all) {
+            const name = there.get(hashOf(source));
+            if (name === undefined) continue;
+            shared[fileName] = name;
+            delete bundle[fileName];
+          }
+          if (Object.keys(shared).length !== there.size)
+            throw new Error(
+              `of the package's ${there.size} engines the page has ${Object.keys(shared).length}`,
+            );
+          emit('served.json', JSON.stringify({ headers, shared }));
+          return;
+        }
         emit('_headers', headersFile());
         emit('.nojekyll', ''); // GitHub Pages would leave out files with an underscore
       },

@@ -13,8 +13,20 @@ const developing = policyOf({
 
 export default defineConfig(({ mode }) => ({
   base: './',
-  plugins: [preact(), mode === 'single' ? single() : site()],
-  resolve: { alias: { zeropoint: fileURLToPath(new URL('../dist/index.js', import.meta.url)) } },
+  plugins: [preact(), mode === 'single' ? single() : site({ packed: mode === 'packed' })],
+  resolve: {
+    alias: [
+      { find: 'zeropoint', replacement: fileURLToPath(new URL('../dist/index.js', import.meta.url)) },
+      ...(mode === 'packed'
+        ? [
+            {
+              find: /^\.\.?\/demos\/index\.ts$/,
+              replacement: fileURLToPath(new URL('src/demos/packed.ts', import.meta.url)),
+            },
+          ]
+        : []),
+    ],
+  },
   // Chromium starts no module worker from a page that is a file.
   worker: { format: mode === 'single' ? 'iife' : 'es' },
   assetsInclude: ['**/*.onnx'],

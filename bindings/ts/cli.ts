@@ -15,6 +15,7 @@ import { compareCommand } from './cli/compare.ts';
 import { inspectCommand } from './cli/inspect.ts';
 import { quantizeCommand } from './cli/quantize.ts';
 import { runCommand } from './cli/run.ts';
+import { serveCommand } from './cli/serve.ts';
 import { simplifyCommand } from './cli/simplify.ts';
 import { choices, version } from './node.ts';
 
@@ -30,6 +31,7 @@ Examples:
   $ zeropoint compare model.onnx small.onnx --inputs samples/ --preset imagenet
   $ zeropoint bench model.onnx small.onnx
   $ zeropoint simplify model.onnx -o simple.onnx
+  $ zeropoint serve
 
 Exit codes: ${exitCodes.done} done, ${exitCodes.failed} the work failed, ${exitCodes.wrongCall} the call was wrong,
 ${exitCodes.cannotRun} the model that was inspected cannot run here, 130 Ctrl-C, ${terminatedCode} SIGTERM.
@@ -75,7 +77,8 @@ try {
   const isMeant = process.argv.slice(2).some((word) => Object.hasOwn(ofOptions, word));
   const schema = isMeant ? (await choices()).schema : undefined;
   for (const command of Object.values(ofOptions)) program.addCommand(command(schema));
-  for (const command of [runCommand, compareCommand, benchCommand]) program.addCommand(command());
+  for (const command of [runCommand, compareCommand, benchCommand, serveCommand])
+    program.addCommand(command());
   completion(program, { completionCommandName: 'completion' });
   describeCompletion(program);
   withoutExit(program);

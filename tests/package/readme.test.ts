@@ -1,10 +1,11 @@
 // Every example in the README, docs/GUIDE.md, docs/TRAINING.md and docs/FILES.md is run, in its order, in a folder with the files it speaks of.
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { copyFileSync, existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import sharp from 'sharp';
 import { afterAll, beforeAll, describe, expect, inject, test } from 'vitest';
-import { cli, models, noise, root, zeropoint } from './helpers.ts';
+import { cli, models, noise, program, root, zeropoint } from './helpers.ts';
 
 const readme = ['README.md', 'docs/GUIDE.md', 'docs/TRAINING.md', 'docs/FILES.md']
   .map((name) => readFileSync(join(root, name), 'utf8'))
@@ -90,7 +91,17 @@ describe('README', () => {
     expect(ours.length).toBeGreaterThanOrEqual(5);
   });
 
-  test.each(ours)(
+  // It goes on until it is told to end.
+  const isServing = (line: string) => line.startsWith('npx zeropoint serve');
+  test.each(ours.filter(isServing))('%s', async (line) => {
+    const child = spawn(program, line.split(/\s+/).slice(2));
+    const [said] = await once(child.stdout, 'data');
+    expect(String(said)).toMatch(/^The page is at http:/);
+    child.kill('SIGTERM');
+    expect(await once(child, 'close')).toEqual([143, null]);
+  });
+
+  test.each(ours.filter((line) => !isServing(line)))(
     '%s',
     async (line) => {
       const { code, stderr } = await cli(line.split(/\s+/).slice(2), { cwd: folder });

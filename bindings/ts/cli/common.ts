@@ -79,6 +79,11 @@ export function installInterrupt(): void {
 export const isTerminated = (): boolean => endedBy === signals.SIGTERM;
 export const terminatedCode: number = signals.SIGTERM;
 
+/** Ends with the exit code of the signal, where a signal is what the work waited for. */
+export function endBySignal(): void {
+  process.exitCode = endedBy;
+}
+
 // ---- options
 
 export interface CommonOptions {
@@ -190,6 +195,11 @@ export function json(value: unknown, indent = 2): string {
   };
   return `${JSON.stringify(value, replace, indent)}\n`;
 }
+
+/** To standard error. Work that shows progress has its own: Terminal.warn(). */
+export const warn = (text: string): void => {
+  process.stderr.write(`warning: ${plain(text)}\n`);
+};
 
 export const print = (text: string): void => {
   stdout.write(`${plain(text)}\n`);
