@@ -4,7 +4,9 @@
 import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { listOf } from './bundled.mjs';
 import { Failure, machineNode, nodeBin, root, run, runMain, step } from './process.mjs';
+import { describeParts } from './sbom.mjs';
 import { setUp } from './setup.mjs';
 
 /** One module per variant: build/wasm/<variant>.* becomes dist/wasm/<variant>.*. */
@@ -54,20 +56,21 @@ function newest(...paths) {
   return Math.max(...paths.map((path) => timeOf(join(root, path))));
 }
 
-async function buildPackage() {
+async function buildPackage(environment) {
   const built = statSync(join(root, 'dist', 'index.js'), { throwIfNoEntry: false })?.mtimeMs ?? 0;
   if (
+    existsSync(listOf('package')) &&
     built >
-    newest(
-      'bindings/ts',
-      'web/src', // the command line's report
-      'dist/wasm',
-      'tools/glue.mjs',
-      'rolldown.config.mjs',
-      'tsconfig.base.json',
-      'tsconfig.build.json',
-      'package-lock.json',
-    )
+      newest(
+        'bindings/ts',
+        'web/src', // the command line's report
+        'dist/wasm',
+        'tools/glue.mjs',
+        'rolldown.config.mjs',
+        'tsconfig.base.json',
+        'tsconfig.build.json',
+        'package-lock.json',
+      )
   )
     return;
   await step('npm package', async () => {
@@ -77,6 +80,7 @@ async function buildPackage() {
     }
     await run(nodeBin('tsc'), ['-p', 'tsconfig.build.json']); // types
     await run(nodeBin('rolldown'), ['-c', 'rolldown.config.mjs'], { quiet: true });
+    await describeParts(environment);
   });
 }
 
@@ -107,7 +111,11 @@ async function buildPageInto(folder, mode, title) {
 const buildPage = () => buildPageInto(join(root, 'dist-page'), 'production', 'page');
 
 /** The page in the package, which `zeropoint serve` serves. */
-const buildServed = () => buildPageInto(join(root, 'dist', 'page'), 'packed', 'page in the package');
+async function buildServed(environment) {
+  await buildPageInto(join(root, 'dist', 'page'), 'packed', 'page in the package');
+  const described = statSync(join(root, 'dist', 'sbom.cdx.json'), { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  if (described < newest('dist/page', 'tools/parts.mjs', 'tools/sbom.mjs')) await describeParts(environment);
+}
 
 /** The page as one file. The package must be there. */
 export const buildSingle = () => buildPageInto(join(root, 'build', 'single'), 'single', 'page as one file');

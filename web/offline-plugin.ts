@@ -7,6 +7,7 @@ import { rolldown } from 'rolldown';
 import sharp from 'sharp';
 import type { HtmlTagDescriptor, Plugin } from 'vite';
 import { referenceFiles } from '../tools/api-reference.mjs';
+import { listPackages } from '../tools/bundled.mjs';
 import { headers, policyOf, type Sources, sources } from './src/offline/headers.ts';
 import type { Kept } from './src/offline/service-worker.ts';
 
@@ -81,6 +82,7 @@ async function serviceWorker(files: Kept[]): Promise<string> {
   const bundle = await rolldown({
     input: join(here, 'src', 'offline', 'service-worker.ts'),
     platform: 'browser',
+    plugins: [listPackages('page')],
     transform: { define: { FILES: JSON.stringify(files), 'process.env.NODE_ENV': '"production"' } },
   });
   const { output } = await bundle.generate({ format: 'iife', minify: true });
@@ -98,8 +100,8 @@ function filesOfPackage(): Map<string, string> {
  * The page as a folder that can be put anywhere. `packed`: the one in the npm package, which `zeropoint serve` serves
  * (bindings/ts/cli/serve.ts) with the engines that the package has already.
  */
-export function site({ packed = false } = {}): Plugin {
-  return {
+export function site({ packed = false } = {}): Plugin[] {
+  const folder: Plugin = {
     name: 'offline-site',
     apply: 'build',
     transformIndexHtml: () => [
@@ -157,6 +159,7 @@ export function site({ packed = false } = {}): Plugin {
       },
     },
   };
+  return packed ? [folder, listPackages('page')] : [folder];
 }
 
 /** Leaves builds of the engine out of a page that is a file: what names them gets an address of nothing. */

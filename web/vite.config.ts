@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import preact from '@preact/preset-vite';
 import { defineConfig } from 'vite';
+import { listPackages } from '../tools/bundled.mjs';
 import { single, site } from './offline-plugin.ts';
 import { headers, policyOf, sources } from './src/offline/headers.ts';
 
@@ -28,7 +29,7 @@ export default defineConfig(({ mode }) => ({
     ],
   },
   // Chromium starts no module worker from a page that is a file.
-  worker: { format: mode === 'single' ? 'iife' : 'es' },
+  worker: { format: mode === 'single' ? 'iife' : 'es', plugins: () => [listPackages('page')] },
   assetsInclude: ['**/*.onnx'],
   build: { target: 'es2022', assetsInlineLimit: 0, chunkSizeWarningLimit: 1500 },
   server: { headers: { ...headers, 'Content-Security-Policy': developing } },
