@@ -90,6 +90,21 @@ function nativeComponent({ name, what, version, purl, license, text }, files) {
   };
 }
 
+/** Where protozero is: as the engine was built with it, else where cmake/protozero.cmake looks. */
+function protozeroFolder() {
+  const places = [
+    join(root, 'build', 'wasm', 'include'),
+    '/usr/include',
+    '/usr/local/include',
+    '/opt/homebrew/include',
+  ];
+  const found = places
+    .map((place) => join(place, 'protozero'))
+    .find((folder) => existsSync(join(folder, 'version.hpp')));
+  if (!found) throw new Failure('protozero was not found: tools/setup.mjs sets it up');
+  return found;
+}
+
 /** Writes both files. `environment`: the one with emcc. */
 export async function describeParts(environment) {
   const emcc = commandPath('emcc', environment.PATH);
@@ -97,7 +112,7 @@ export async function describeParts(environment) {
   const reader = (folder) => (file) => readFileSync(join(folder, file), 'utf8');
   const files = {
     read: reader(dirname(realpathSync(emcc))),
-    protozero: reader(join(root, 'build', 'wasm', 'include', 'protozero')),
+    protozero: reader(protozeroFolder()),
   };
   const { sbom, components } = await npmComponents();
   const all = [
