@@ -61,6 +61,7 @@ describe('zeropoint', () => {
     ['nothing', []],
     ['an unknown command', ['quantise', model]],
     ['an unknown option', ['inspect', model, '--jason']],
+    ['a folder for a model', ['inspect', 'samples']],
     ['no model', ['inspect']],
     ['no output', ['quantize', model]],
     ['an unknown mode', ['quantize', model, '-o', 'never.onnx', '--mode', 'magic']],

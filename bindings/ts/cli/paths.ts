@@ -62,6 +62,14 @@ export const inputsOf = (path: string, model: Model): string[] =>
 
 export async function loadModel(path: string): Promise<Model> {
   const name = isStream(path) ? 'standard input' : path;
+  if (!isStream(path)) {
+    const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'ENOENT') return undefined; // reading it says what is wrong
+      throw new ZeropointError('io', `${path}: there is no such file`, { file: path });
+    });
+    if (found?.isDirectory())
+      throw new WrongCall(`${path} is a folder, and one model is needed: name a file in it`);
+  }
   const source = isStream(path) ? await readBytes(path, 'a model') : resolve(path);
   try {
     return await Model.load(source, { signal: interrupted });

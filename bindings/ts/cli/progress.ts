@@ -75,7 +75,7 @@ export function terminal({ quiet, progress: form }: CommonOptions, count = 0, of
         const said = {
           ...(of !== undefined && { model: of }),
           phase,
-          done,
+          done: Math.round(1000 * done) / 1000, // parts of a sample count too
           total: most,
           ...(training && { training }),
         };
