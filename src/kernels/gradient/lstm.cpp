@@ -22,13 +22,17 @@ void lstm_step_gradient(const LstmStep& s) {
   const size_t n = s.hidden;
   for (size_t k = 0; k < n; k += L::kCount) {
     const auto store = [count = n - k](float* to, F v) { L::store_some(to, v, count); };
-    const auto add_product = [&](float* to, F x, F y) { store(to, L::add(L::load(to), L::mul(x, y))); };
+    // Behind the last values are those of the next row, which another thread may write.
+    const auto load = [count = n - k](const float* from) {
+      return count < L::kCount ? L::load_some(from, count) : L::load(from);
+    };
+    const auto add_product = [&](float* to, F x, F y) { store(to, L::add(load(to), L::mul(x, y))); };
     float *in = s.gates + k, *out = in + n, *forget = out + n, *cell = forget + n;
-    const F i = L::load(in), o = L::load(out), f = L::load(forget), g = L::load(cell);
-    const F before = L::load(s.c_before + k), h = L::load(s.h_of_c + k), dh = L::load(s.dh + k);
+    const F i = load(in), o = load(out), f = load(forget), g = load(cell);
+    const F before = load(s.c_before + k), h = load(s.h_of_c + k), dh = load(s.dh + k);
     const auto gate = [&](F y, F dy) { return L::mul(dy, derivative<L>(s.derivatives[0], y)); };
     const F d_out = gate(o, L::mul(dh, h));
-    F dc = L::add(L::load(s.dc + k), L::mul(L::mul(dh, o), derivative<L>(s.derivatives[2], h)));
+    F dc = L::add(load(s.dc + k), L::mul(L::mul(dh, o), derivative<L>(s.derivatives[2], h)));
     if (s.peepholes) dc = L::add(dc, L::mul(d_out, L::load(s.peepholes + n + k)));
     F di = L::mul(dc, g), df = L::mul(dc, before);
     if (s.input_forget) {

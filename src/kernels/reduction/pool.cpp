@@ -377,13 +377,15 @@ void max_pool_gradient(const float* x, const float* y, const float* dy, float* d
   const L::Float zero = L::splat(0.0f);
   for_windows(g, dx, range, [&](int64_t pixel, const Window&, auto&& taps) {
     for (int64_t c = range.channel_begin; c < range.channel_end; c += static_cast<int64_t>(L::kCount)) {
-      const auto n = static_cast<size_t>(range.channel_end - c);
+      const size_t n = std::min(static_cast<size_t>(range.channel_end - c), L::kCount);
       const L::Float top = L::load(y + pixel * g.channels + c);
       L::Float open = L::load(dy + pixel * g.channels + c);  // what has not found its tap yet
       taps([&](int64_t at) {
         const auto here = L::equal(L::load(x + at + c), top);
         float* to = dx + at + c;
-        L::store_some(to, L::add(L::load(to), L::select(here, open, zero)), std::min(n, L::kCount));
+        // Behind the last channel may be one of another thread's.
+        const L::Float before = n < L::kCount ? L::load_some(to, n) : L::load(to);
+        L::store_some(to, L::add(before, L::select(here, open, zero)), n);
         open = L::select(here, zero, open);
       });
     }
