@@ -45,7 +45,7 @@ const sum = (counts) =>
 const agreeing = (count, code) => ({ ...count, failed: code !== 0 && count.failed === 0 ? 1 : count.failed });
 
 /** Runs a GoogleTest program, one shard per core. */
-async function googleTest(name, command, args = []) {
+async function googleTest(name, command, args = [], env = process.env) {
   const shards = Array.from({ length: cores }, (_, index) => index);
   const counts = await inParallel(shards, async (index) => {
     const report = join(results, `${name}-${index}.json`);
@@ -54,7 +54,7 @@ async function googleTest(name, command, args = []) {
       command,
       [...args, '--gtest_brief=1', `--gtest_output=json:${report}`],
       {
-        env: { ...process.env, GTEST_TOTAL_SHARDS: `${cores}`, GTEST_SHARD_INDEX: `${index}` },
+        env: { ...env, GTEST_TOTAL_SHARDS: `${cores}`, GTEST_SHARD_INDEX: `${index}` },
         quiet: true,
         mayFail: true,
       },
@@ -122,6 +122,24 @@ async function vitest(name, env = {}) {
     skipped: numPendingTests + numTodoTests,
   }));
   return agreeing(count, code);
+}
+
+/** Random graphs under ThreadSanitizer, which each run with one thread and with two. */
+const threadedGraphs = 60;
+
+/** Everything that shares work between threads, under ThreadSanitizer: what it finds ends the program with an error. */
+async function threadTests(environment) {
+  await buildPreset('native-tsan', environment);
+  const folder = join(root, 'build', 'native-tsan');
+  const env = { ...process.env, TSAN_OPTIONS: 'halt_on_error=1:second_deadlock_stack=1' };
+  const units = await googleTest('native-tsan', join(folder, 'zeropoint_tests'), [], env);
+  const graphs = await run(join(folder, 'zeropoint_graphs'), ['compare', '0', `${threadedGraphs}`], {
+    env,
+    quiet: true,
+    mayFail: true,
+  });
+  console.log(graphs.code === 0 ? `  ${graphs.output.trim().split('\n').at(-1)}` : graphs.output);
+  return sum([units, { passed: graphs.code === 0 ? 1 : 0, failed: graphs.code === 0 ? 0 : 1 }]);
 }
 
 /** Runs programs that only pass or fail. */
@@ -226,6 +244,7 @@ const suites = {
     named: true,
   },
   fuzz: { title: 'fuzzing', work: fuzz },
+  tsan: { title: 'threads (TSan)', work: threadTests, named: true },
   lint: { title: 'format and lint', work: lintChecks },
 };
 
