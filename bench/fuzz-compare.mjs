@@ -136,8 +136,9 @@ async function main() {
       writeFileSync(paths[s], await zp.writeNpz(feeds));
     }
     const before = tally.disagree;
+    // Where a file lets activations of MatMulNBits be rounded, ours stay float: they are to stay so there too.
     const ort = (model, optimized = false) =>
-      theirs.run(model, paths, { optimized, out: join(folder, 'out.bin') });
+      theirs.run(model, paths, { optimized, exact: true, out: join(folder, 'out.bin') });
     try {
       const expected = await ort(file);
       tally.graphs++;

@@ -2,12 +2,12 @@
 
     {"do": "about"}                                    -> {"onnxruntime", "onnx", "numpy"}
     {"do": "inputs", "model"}                          -> {"inputs": [{"name", "type", "dims"}], "outputs": [name]}
-    {"do": "run", "model", "samples", "optimized", "out"} -> {"runs": [[{"name", "type", "dims", "at", "length"}]]}
+    {"do": "run", "model", "samples", "optimized", "exact", "out"} -> {"runs": [[{"name", "type", "dims", "at", "length"}]]}
     {"do": "time", "model", "sample", "runs"}          -> {"ms": the median of the runs}
     {"do": "quantize", "model", "target", "mode", "samples"} -> {"bytes", "seconds", "how"}
     {"do": "forget"}                                   -> {}
 
-Samples are paths of .npz files. Outputs go to the file `out`, floats as float32, all others as float64. Sessions have one
+"exact": MatMulNBits must not round activations, whatever level the file allows. Samples are paths of .npz files. Outputs go to the file `out`, floats as float32, all others as float64. Sessions have one
 thread and are kept until `forget`. An answer may be {"error": text} instead.
 """
 
@@ -21,7 +21,8 @@ import time
 import numpy as np
 import onnxruntime
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "lib"))
+BENCH = pathlib.Path(__file__).parent.parent
+sys.path[:0] = [str(BENCH / "lib"), str(BENCH.parent / "tests" / "judge")]
 import rival_quantizer
 from rival_quantizer import feeds_of
 
@@ -30,10 +31,16 @@ sessions = {}
 FLOATS = (np.float32, np.float16)
 
 
-def session_of(model, optimized):
-    key = (model, optimized)
+def session_of(model, optimized, exact=False):
+    key = (model, optimized, exact)
     if key not in sessions:
         options = onnxruntime.SessionOptions()
+        if exact:
+            from judge import exact_file
+            import onnx
+
+            options.add_session_config_entry("session.qdq_matmulnbits_accuracy_level", "1")
+            model = exact_file(model, onnx.load(model))
         options.log_severity_level = 4
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         level = onnxruntime.GraphOptimizationLevel
@@ -55,7 +62,7 @@ def inputs(command):
 
 
 def run(command):
-    session = session_of(command["model"], command["optimized"])
+    session = session_of(command["model"], command["optimized"], command.get("exact", False))
     names = [o.name for o in session.get_outputs()]
     runs = []
     with open(command["out"], "wb") as file:
