@@ -52,11 +52,26 @@ function statementsOf(text) {
 
 const head = /^(?:export )?(?:declare )?(?:abstract )?(interface|class|type|function|const) ([\w$]+)/;
 
+/** What is between the braces of a class. */
+const bodyOf = (code) => code.slice(code.indexOf('{') + 1, code.lastIndexOf('}'));
+
+/** The code of a class with what it has from a class of another file, whose name says nothing to users. */
+function withInherited(code, file, text) {
+  const [clause, name] = / extends (\w+)/.exec(code.slice(0, code.indexOf('{'))) ?? [];
+  const [, from] =
+    new RegExp(`^import \\{[^}]*\\b${name}\\b[^}]*\\} from '(.+)\\.ts';`, 'm').exec(text) ?? [];
+  if (!from) return code;
+  const base = declarationsOf(join(dirname(file), `${from}.d.ts`)).get(name);
+  return code.replace(clause, '').replace('{', () => `{${bodyOf(base.code)}`);
+}
+
 /** Declarations of a file, by name. Overloads of a function are one. */
 function declarationsOf(file) {
   const declarations = new Map();
-  for (const { comment, code } of statementsOf(readFileSync(join(types, file), 'utf8'))) {
-    const [, kind, name] = head.exec(code) ?? [];
+  const text = readFileSync(join(types, file), 'utf8');
+  for (const { comment, code: own } of statementsOf(text)) {
+    const [, kind, name] = head.exec(own) ?? [];
+    const code = kind === 'class' ? withInherited(own, file, text) : own;
     if (!name || !/^export |^declare /.test(code)) continue;
     const before = declarations.get(name);
     if (before) before.overloads.push({ comment, code });
@@ -92,9 +107,8 @@ export function exportedDeclarations() {
 
 /** Members of a class or interface that users see: { comment, code }. */
 export function membersOf({ code }) {
-  const body = code.slice(code.indexOf('{') + 1, code.lastIndexOf('}'));
-  return statementsOf(body)
-    .filter((member) => !/^(#private|private )/.test(member.code))
+  return statementsOf(bodyOf(code))
+    .filter((member) => !/^(#private|private |protected )/.test(member.code))
     .map((member) => ({ ...member, code: member.code.replace(/;$/, '').replaceAll(/^ {4}/gm, '') }));
 }
 
@@ -192,7 +206,8 @@ function page(declarations) {
 <h1>API reference</h1>
 <p>What <code>import … from 'zeropoint'</code> gives, from the doc comments of version ${
     JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version
-  }.</p>
+  }. <code>zeropoint/run</code> gives those that load and run a model; its <code>Model</code> ends with
+<code>createSession</code> and <code>dispose</code>.</p>
 ${groups.map(([title, list]) => `<h2>${title}</h2>${list.map(section).join('\n')}`).join('\n')}
 </main>
 </body>

@@ -36,9 +36,9 @@ export type { ExternalData } from './external.ts';
 export type { Samples } from './feeds.ts';
 export type { ModelFile } from './files.ts';
 export { type Finding, type Remedy, wordsOf } from './findings.ts';
+export type { LoadOptions } from './loaded.ts';
 export {
   type InspectOptions,
-  type LoadOptions,
   Model,
   type ModelProblem,
   type ModelReport,

@@ -3,9 +3,13 @@
 import type { Platform } from './platform.ts';
 import { startBrowserThread } from './spawn.ts';
 
-const href = (url: URL) => new URL(url, globalThis.location?.href).href;
+/** An address as workers take it. */
+export const href = (url: URL): string => new URL(url, globalThis.location?.href).href;
 
 export const browser: Platform = {
+  // The form that bundlers look for: they replace the address with that of what they made of worker.ts.
+  startBundled: () =>
+    new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'zeropoint' }),
   startThread: startBrowserThread,
   startHelper: startBrowserThread,
   wasmFiles: () => ({

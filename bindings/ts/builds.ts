@@ -1,6 +1,6 @@
 // Which of the four builds of the engine this machine runs, and how to load it.
 import { relaxedSimd, simd } from 'wasm-feature-detect';
-import type { EngineModule } from './engine/module.ts';
+import type { RunModule } from './engine/module.ts';
 import { messageOf, ZeropointError } from './errors.ts';
 import { awaitThreads, isNode, platform, type Thread } from './platform.ts';
 
@@ -12,7 +12,7 @@ export type Build = (typeof builds)[number];
 export const hasThreads = (build: Build): boolean => build.endsWith('-threads');
 
 /** A build's JavaScript, as Emscripten makes it and rolldown.config.mjs changes it. */
-export type Factory = (options: {
+export type Factory<M extends RunModule = RunModule> = (options: {
   instantiateWasm?: (
     imports: WebAssembly.Imports,
     receive: (instance: WebAssembly.Instance, module: WebAssembly.Module) => void,
@@ -21,16 +21,14 @@ export type Factory = (options: {
   startThread?: () => Thread;
   /** This is such a thread. */
   isThread?: boolean;
-}) => Promise<EngineModule>;
+}) => Promise<M>;
 
 /** The JavaScript of the builds that are there. */
-export type Glue = Partial<Record<Build, Factory>>;
+export type Glue<M extends RunModule = RunModule> = Partial<Record<Build, Factory<M>>>;
 
 /** Where a build's WebAssembly comes from: the first of these that is there. Can be sent to a thread. */
 export interface WasmSource {
   module?: WebAssembly.Module | undefined;
-  /** The address of a folder. */
-  base?: string | undefined;
   /** Addresses. */
   files?: Readonly<Record<Build, string>> | undefined;
 }
@@ -71,23 +69,20 @@ async function compile(address: string): Promise<WebAssembly.Module> {
   return WebAssembly.compile(await response.arrayBuffer());
 }
 
-const addressOf = (build: Build, { base, files }: WasmSource): string | undefined =>
-  base === undefined ? files?.[build] : `${base.endsWith('/') ? base : `${base}/`}${build}.wasm`;
-
 /** Loads a build. `startThread` starts a thread that becomes one of the engine's. */
-export async function loadBuild(
+export async function loadBuild<M extends RunModule>(
   build: Build,
   wasm: WasmSource,
-  glue: Glue,
+  glue: Glue<M>,
   startThread: (() => Thread) | undefined,
-): Promise<EngineModule> {
-  const address = addressOf(build, wasm);
+): Promise<M> {
+  const address = wasm.files?.[build];
   try {
     const factory = glue[build];
     if (!factory) throw new Error('it is not part of this package entry');
     if (!wasm.module && address === undefined) throw new Error('nobody said where its WebAssembly is');
     const module = wasm.module ?? (await compile(address as string));
-    return await new Promise<EngineModule>((resolve, reject) => {
+    return await new Promise<M>((resolve, reject) => {
       factory({
         instantiateWasm(imports, receive) {
           WebAssembly.instantiate(module, imports).then((instance) => receive(instance, module), reject);
@@ -110,14 +105,14 @@ export async function loadBuild(
 }
 
 /** The last one in each engine's row of those who wait for workers. */
-const rows = new WeakMap<EngineModule, Promise<unknown>>();
+const rows = new WeakMap<RunModule, Promise<unknown>>();
 
 /**
  * Does what starts threads, when there are so many workers for them. A thread can start only when JavaScript yields, and
  * the engine's calls do not: one that ends a thread which has not started would wait for ever. So workers are started
  * ahead, and those of one are not taken by another who does not wait for them.
  */
-export async function withWorkers<T>(module: EngineModule, workers: number, work: () => T): Promise<T> {
+export async function withWorkers<T>(module: RunModule, workers: number, work: () => T): Promise<T> {
   const { PThread } = module;
   if (!PThread) return work();
   const turn = (rows.get(module) ?? Promise.resolve()).then(async () => {

@@ -2,7 +2,8 @@ import type { LayerError, OutputAgreement } from './engine/module.ts';
 import { ZeropointError } from './errors.ts';
 import { buffersOf, countOf, isSamples, SampleReader, type Samples, take } from './feeds.ts';
 import { withTexts } from './findings.ts';
-import { internals, Model } from './model.ts';
+import { internals } from './loaded.ts';
+import { Model } from './model.ts';
 import * as check from './options.ts';
 import type { Progress } from './quantize.ts';
 

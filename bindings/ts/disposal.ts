@@ -1,6 +1,6 @@
 // Objects of the engine's that JavaScript holds: given back on dispose(), or when they are collected.
 import type { Client } from './engine/client.ts';
-import type { Id } from './engine/host.ts';
+import type { Id } from './engine/run-host.ts';
 import { ZeropointError } from './errors.ts';
 
 interface Held {

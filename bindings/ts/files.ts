@@ -1,8 +1,8 @@
 // The files that a model is written into.
 import { Owned } from './disposal.ts';
 import type { Client } from './engine/client.ts';
-import type { Id } from './engine/host.ts';
 import type { FileForm } from './engine/module.ts';
+import type { Id } from './engine/run-host.ts';
 import { ZeropointError } from './errors.ts';
 import { bytesOfSize } from './schema.ts';
 import type { FileOptions } from './scheme-options.ts';

@@ -3,16 +3,11 @@
  * thread), and without a worker or `import()`. The engine runs in the thread that uses it. Other WebAssembly can be given:
  * `configure({ wasmModule })` or `configure({ wasmBase })`.
  */
-import { gunzipSync } from 'fflate';
 import * as local from './engine/local-single.ts';
+import { unpacked } from './inline-module.ts';
 import { setPlatform } from './platform.ts';
 import packed from './wasm/simd.wasm';
 
-setPlatform({
-  async embedded() {
-    return WebAssembly.compile(gunzipSync(Uint8Array.from(atob(packed), (c) => c.charCodeAt(0))));
-  },
-  loadLocal: () => local,
-});
+setPlatform({ embedded: () => unpacked(packed), loadLocal: () => local });
 
 export * from './api.ts';

@@ -1,12 +1,8 @@
-import { Owned } from './disposal.ts';
-import { asyncDispose } from './dispose-symbol.ts';
-import { type Client, Engine, engineInternals, engine as theEngine } from './engine/client.ts';
-import type { ModelDescription } from './engine/host.ts';
 import type { EngineReport, LayerReport, ModelFacts, ValueInfo } from './engine/module.ts';
 import { type ErrorCode, type ErrorDetails, ZeropointError } from './errors.ts';
-import { checkExternalData, type ExternalData, sourcesOf } from './external.ts';
 import { bytesOfModel, checkName, filesOf, formOf, type ModelFile } from './files.ts';
 import { withTexts } from './findings.ts';
+import { internals, type Loaded, LoadedModel, type LoadOptions, loadModel } from './loaded.ts';
 import * as check from './options.ts';
 import { sha256 } from './provenance.ts';
 import {
@@ -22,29 +18,9 @@ import {
 import { dimsOf, syntheticChecks } from './samples/synthetic.ts';
 import { byItself } from './schema.ts';
 import type { FileOptions, SchemeOptions } from './scheme-options.ts';
-import { Session, type SessionOptions, sessionChecks } from './session.ts';
-import { bytesFrom, type ModelSource } from './source.ts';
+import type { ModelSource } from './source.ts';
 
 type Format = NonNullable<FileOptions['format']>;
-
-/** How Model.load() reads a model. */
-export interface LoadOptions {
-  /**
-   * The files that the model keeps weights in, where they lie in files of their own. By default they are looked for beside
-   * a model that has a path or an address. What is given is all that is read.
-   */
-  externalData?: ExternalData | undefined;
-  /**
-   * Where such weights are kept: `memory`, or `files`, out of which they are read whenever they are needed. That takes
-   * Node's paths, or Blobs and an engine in a worker. Default: `files` for those of more than 512 MiB, where they can be.
-   */
-  weights?: 'auto' | 'memory' | 'files' | undefined;
-  /** Of weights that are read into memory: phase `read`, in bytes. */
-  onProgress?: ((progress: Progress) => unknown) | undefined;
-  signal?: AbortSignal | undefined;
-  /** The engine that the model is in: see createEngine(). By default the one that configure() is about. */
-  engine?: Engine | undefined;
-}
 
 /** Sizes for dimensions of inputs that a file leaves open. A name that no input has, a shape that does not fit or two sizes for one name throw `invalid-argument`. */
 export interface SizeOptions {
@@ -141,64 +117,25 @@ const noPlan: EngineReport = {
   samples: 0,
 };
 
-/** The engine's own handle on a model; for the package's other files. */
-export const internals: { of(model: Model): { engine: Client; id: number } } = {
-  of: () => {
-    throw new Error('set by Model');
-  },
-};
-
 /** An ONNX model: a float one, or one that is already quantized. */
-export class Model {
-  readonly inputs: readonly ValueInfo[];
-  /** Inputs that have a value in the file (as weights had before IR version 4): a run may be fed another one. */
-  readonly optionalInputs: readonly ValueInfo[];
-  readonly outputs: readonly ValueInfo[];
-  /** Bytes of the file that the model was read from, or that it would be written to; and of weights in other files. */
-  readonly size: number;
+export class Model extends LoadedModel {
   /** How toBytes() writes unless told otherwise. */
   readonly format: Format;
   /** The opset of ai.onnx that toBytes() writes unless told otherwise; undefined: the lowest that can say the model. */
   readonly opset: number | undefined;
-  /** The files that the model was read from beside its own, by the names that it has for them. */
-  readonly externalData: readonly { name: string; size: number }[];
-  readonly #owned: Owned;
   /** How toFiles() writes unless told otherwise. */
   readonly #files: FileOptions;
   /** The hash of the file that the model was read from. */
   readonly #source: Promise<string | undefined> | undefined;
 
-  static {
-    internals.of = (model) => {
-      // A structural copy of the class (a second copy of the package) has no such field.
-      const owned = model.#owned;
-      return { engine: owned.engine, id: owned.id };
-    };
-  }
-
   private constructor(
-    engine: Client,
-    described: ModelDescription,
-    size: number,
+    loaded: Loaded,
     format: Format,
-    {
-      files = {},
-      source,
-      externalData = [],
-    }: {
-      files?: FileOptions;
-      source?: Promise<string | undefined>;
-      externalData?: readonly { name: string; size: number }[];
-    } = {},
+    { files = {}, source }: { files?: FileOptions; source?: Promise<string | undefined> | undefined } = {},
   ) {
-    this.#owned = new Owned(this, 'model', engine, described.id);
-    this.inputs = described.inputs;
-    this.optionalInputs = described.optionalInputs;
-    this.outputs = described.outputs;
-    this.size = size;
+    super(loaded);
     this.format = format;
     this.opset = files.opset;
-    this.externalData = externalData;
     this.#files = files;
     this.#source = source;
   }
@@ -208,61 +145,16 @@ export class Model {
    * caller's. Weights in other files are found beside a path or an address; else they are given as `externalData`.
    */
   static async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
-    check.checkOptions(options, {
-      externalData: checkExternalData,
-      weights: check.oneOf(['auto', 'memory', 'files']),
-      onProgress: check.func,
-      signal: check.signal,
-      engine: (value) => (value instanceof Engine ? undefined : 'an Engine is needed: see createEngine()'),
+    let hash: Promise<string | undefined> | undefined;
+    const loaded = await loadModel(source, options, (bytes) => {
+      hash = sha256(bytes);
     });
-    const { signal } = options;
-    const bytes = await bytesFrom(source, signal);
-    const engine = options.engine ? engineInternals.of(options.engine) : await theEngine();
-    const letGo = engine.hold();
-    try {
-      return await Model.#read(engine, source, bytes, options);
-    } finally {
-      letGo();
-    }
-  }
-
-  static async #read(
-    engine: Client,
-    source: ModelSource,
-    bytes: Uint8Array,
-    { externalData, weights = 'auto', onProgress, signal }: LoadOptions,
-  ): Promise<Model> {
-    await engine.breathe(signal);
-    let size = bytes.byteLength;
-    const hash = sha256(bytes); // before they move
-    const moved = bytes.buffer instanceof ArrayBuffer ? [bytes.buffer] : [];
-    const { id, pieces } = await engine.call('openModel', [bytes], moved);
-    try {
-      const sources = await sourcesOf(source, externalData, pieces, signal);
-      const total = pieces.reduce((sum, piece) => sum + piece.bytes, 0);
-      if (pieces.length > 0) {
-        const count = await engine.call('takeSources', [id, sources, weights]);
-        for (let i = 0, done = 0; i < count; ++i) {
-          await engine.breathe(signal);
-          await engine.call('readPiece', [id, i]);
-          done += pieces[i]?.bytes ?? 0;
-          await onProgress?.({ phase: 'read', done, total });
-        }
-      }
-      size += total;
-      return new Model(engine, await engine.call('readModel', [id]), size, 'qdq', {
-        source: hash,
-        externalData: sources.map(({ name, size: length }) => ({ name, size: length })),
-      });
-    } catch (error) {
-      engine.release(id);
-      throw error;
-    }
+    return new Model(loaded, 'qdq', { source: hash });
   }
 
   /** What the model is, and what quantization with these options would do to it, layer by layer. Runs nothing. */
   async inspect(given: InspectOptions = {}): Promise<ModelReport> {
-    const { engine, id } = this.#owned;
+    const { engine, id } = internals.of(this);
     const options = check.taken(given);
     const { schema } = engine;
     check.checkOptions(options, {
@@ -298,25 +190,9 @@ export class Model {
     }
   }
 
-  /** The engine's model with these sizes, which the caller releases; undefined: none were given. */
-  async #sized({ dims, shapes }: Sizes): Promise<number | undefined> {
-    if (!dims) return undefined;
-    const { engine, id } = this.#owned;
-    return (await engine.call('bindDims', [id, dims, shapes])).id;
-  }
-
-  /** Makes the model ready to run. Throws for operators that are not supported, naming all of them. */
-  async createSession(options: SessionOptions = {}): Promise<Session> {
-    check.checkOptions(options, sessionChecks);
-    const { engine, id } = this.#owned;
-    const threads = Math.min(options.threads ?? engine.threads, engine.info.maxThreads);
-    const session = await engine.call('createSession', [id, { threads, integer: options.integer ?? true }]);
-    return new Session(engine, session, this.inputs, this.outputs);
-  }
-
   /** Whether quantize() with these options needs `calibration`. Runs nothing. */
   async needsSamples(options: SchemeOptions = {}): Promise<boolean> {
-    const { engine, id } = this.#owned;
+    const { engine, id } = internals.of(this);
     return needsSamples(engine, id, options);
   }
 
@@ -324,14 +200,23 @@ export class Model {
    * Quantizes the model. The result is a new model, which shares unchanged weights with this one and outlives it.
    */
   async quantize(options: QuantizeOptions = {}): Promise<{ model: Model; report: QuantizeReport }> {
-    const { engine, id } = this.#owned;
+    const { engine, id } = internals.of(this);
     const { model, report } = await quantizeModel(engine, id, this, options, this.#source);
     const { sizeAfter, format } = report;
     const { opset, externalData, chunkSize } = options;
     return {
-      model: new Model(engine, model, sizeAfter, format, { files: { opset, externalData, chunkSize } }),
+      model: new Model({ engine, described: model, size: sizeAfter }, format, {
+        files: { opset, externalData, chunkSize },
+      }),
       report,
     };
+  }
+
+  /** The engine's model with these sizes, which the caller releases; undefined: none were given. */
+  async #sized({ dims, shapes }: Sizes): Promise<number | undefined> {
+    if (!dims) return undefined;
+    const { engine, id } = internals.of(this);
+    return (await engine.call('bindDims', [id, dims, shapes])).id;
   }
 
   /**
@@ -339,7 +224,7 @@ export class Model {
    * become one, and what does nothing is gone. Takes float models. The result is a new model.
    */
   async simplify({ dims, shapes, ...options }: SimplifyOptions = {}): Promise<Model> {
-    const { engine, id } = this.#owned;
+    const { engine, id } = internals.of(this);
     check.checkOptions({ dims, shapes }, sizeChecks);
     const sizes = sizesOf(this.inputs, { dims, shapes });
     const bound = await this.#sized(sizes);
@@ -361,7 +246,7 @@ export class Model {
         throw new ZeropointError('internal', 'layers were quantized that were to stay as they are');
       }
       const { opset, externalData, chunkSize } = options;
-      return new Model(engine, model, report.sizeAfter, report.format, {
+      return new Model({ engine, described: model, size: report.sizeAfter }, report.format, {
         files: { opset, externalData, chunkSize },
       });
     } finally {
@@ -378,7 +263,7 @@ export class Model {
     options: FileOptions = {},
   ): Promise<Uint8Array<ArrayBuffer>> & AsyncIterable<Uint8Array<ArrayBuffer>> {
     const write = async () => {
-      const { engine, id } = this.#owned;
+      const { engine, id } = internals.of(this);
       check.checkOptions(options, fileChecks(engine.schema));
       const { format = this.format, opset = this.opset } = options;
       return bytesOfModel(engine, id, formOf(format, { ...options, opset }, { files: false }));
@@ -397,19 +282,10 @@ export class Model {
    * one folder.
    */
   async toFiles(options: ToFilesOptions = {}): Promise<ModelFile[]> {
-    const { engine, id } = this.#owned;
+    const { engine, id } = internals.of(this);
     check.checkOptions(options, { ...fileChecks(engine.schema), name: checkName });
     const { name, format = this.format, ...rest } = options;
     const chosen = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== undefined));
     return filesOf(engine, id, formOf(format, { ...this.#files, ...chosen }, { name }));
-  }
-
-  /** Gives the model's memory back. Sessions and quantized models made from it live on. */
-  async dispose(): Promise<void> {
-    await this.#owned.dispose();
-  }
-
-  async [asyncDispose](): Promise<void> {
-    await this.dispose();
   }
 }

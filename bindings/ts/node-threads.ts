@@ -4,7 +4,8 @@ import { createRequire } from 'node:module';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
-import type { Thread } from './platform.ts';
+import { type Build, builds } from './builds.ts';
+import { platform, type Thread } from './platform.ts';
 
 /**
  * The address of one of the package's files. A bundler may have moved this code away from them, or dropped the address of
@@ -25,6 +26,13 @@ export function packageFile(name: string): URL {
   return beside;
 }
 
+/** Where the WebAssembly of each build is. */
+export function wasmOfPackage(): Record<Build, string> {
+  const { prefix = '' } = platform();
+  const files = builds.map((build) => [build, packageFile(`wasm/${prefix}${build}.wasm`).href]);
+  return Object.fromEntries(files) as Record<Build, string>;
+}
+
 type Listener = (event: { data?: unknown; message?: string }) => void;
 
 class NodeThread implements Thread {
@@ -36,7 +44,7 @@ class NodeThread implements Thread {
   #ended = false;
 
   constructor() {
-    const thread = new Worker(packageFile('thread.js'));
+    const thread = new Worker(packageFile(`${platform().prefix ?? ''}thread.js`));
     this.#thread = thread;
     thread.on('message', (data) => this.#tell('message', { data }, this.onmessage));
     thread.on('messageerror', (error) => this.#tell('messageerror', error, null));

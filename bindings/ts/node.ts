@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import * as local from './engine/local.ts';
 import { messageOf, ZeropointError } from './errors.ts';
 import { nodeFiles } from './node-files.ts';
-import { packageFile, startNodeThread } from './node-threads.ts';
+import { startNodeThread, wasmOfPackage } from './node-threads.ts';
 import { type RgbaImage, setPlatform } from './platform.ts';
 
 /** npx puts packages in a folder of its own, where what is installed in the project is not found. */
@@ -40,12 +40,7 @@ setPlatform({
   cores: availableParallelism,
   startThread: startNodeThread,
   startHelper: startNodeThread,
-  wasmFiles: () => ({
-    simd: packageFile('wasm/simd.wasm').href,
-    'simd-threads': packageFile('wasm/simd-threads.wasm').href,
-    relaxed: packageFile('wasm/relaxed.wasm').href,
-    'relaxed-threads': packageFile('wasm/relaxed-threads.wasm').href,
-  }),
+  wasmFiles: wasmOfPackage,
   loadLocal: () => local,
 });
 

@@ -1,6 +1,7 @@
 // What differs between browsers, service workers and Node. Each entry of the package registers what it has, so that no
 // `node:` import reaches a bundle for browsers, and no `import()` a service worker.
 import type { Build } from './builds.ts';
+import type { HostMethod, HostOptions, Result, RunHost } from './engine/run-host.ts';
 
 /** Pixels, four bytes each: red, green, blue, alpha. The shape of the browser's ImageData. */
 export interface RgbaImage {
@@ -33,9 +34,14 @@ export interface Thread {
 }
 
 /** The engine in this thread. */
-export type LocalEngine = typeof import('./engine/local.ts');
+export interface LocalEngine {
+  openHost(options: HostOptions): Promise<RunHost>;
+  callHost(host: RunHost, method: HostMethod, args: unknown[]): Promise<Result<unknown>>;
+}
 
 export interface Platform {
+  /** What the names of the entry's workers and WebAssembly begin with. By default nothing. */
+  prefix?: string;
   /** Reads a file by path or file: URL. Browsers have none. */
   readFile?(path: string | URL): Promise<Uint8Array>;
   /** How long a file is; throws where it is none. */
@@ -46,6 +52,8 @@ export interface Platform {
   scratch?(): ScratchFile;
   /** Decodes an image file. Throws what its library throws. */
   decodeImage?(bytes: Uint8Array): Promise<RgbaImage>;
+  /** Starts the entry's worker, in the form that bundlers look for. */
+  startBundled?(): Worker;
   /** Starts a thread with the package's worker script, which waits to be told what it is: engine/role.ts. */
   startThread?(workerUrl: string | undefined): Promise<Thread> | Thread;
   /** The same, at once: for threads of an engine that is in this thread. */

@@ -1,5 +1,4 @@
 import type { Client } from './engine/client.ts';
-import type { Id, ModelDescription } from './engine/host.ts';
 import type {
   ConfigIn,
   EngineReport,
@@ -12,6 +11,7 @@ import type {
   Trial,
   ValueInfo,
 } from './engine/module.ts';
+import type { Id, ModelDescription } from './engine/run-host.ts';
 import { ZeropointError } from './errors.ts';
 import { buffersOf, countOf, isSamples, SampleReader, type Samples, take } from './feeds.ts';
 import { formOf } from './files.ts';

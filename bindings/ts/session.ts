@@ -1,8 +1,8 @@
 import { Owned } from './disposal.ts';
 import { asyncDispose } from './dispose-symbol.ts';
 import type { Client } from './engine/client.ts';
-import type { Id, NamedTensor } from './engine/host.ts';
 import type { StepInfo, ValueInfo } from './engine/module.ts';
+import type { Id, NamedTensor } from './engine/run-host.ts';
 import { ZeropointError } from './errors.ts';
 import { buffersOf, take } from './feeds.ts';
 import * as check from './options.ts';

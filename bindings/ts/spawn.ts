@@ -1,11 +1,7 @@
 // Starts the package's worker in a page, or in a worker of one's own.
 import { workerHint } from './engine/line.ts';
 import { messageOf, ZeropointError } from './errors.ts';
-import type { Thread } from './platform.ts';
-
-/** The form that bundlers look for: they replace the address with that of what they made of worker.ts. */
-const startBundled = () =>
-  new Worker(new URL('./worker.js', import.meta.url), { type: 'module', name: 'zeropoint' });
+import { platform, type Thread } from './platform.ts';
 
 /** A worker whose script is of another origin: browsers let a script of this origin import it. */
 function startAcross(address: string): Worker {
@@ -34,13 +30,16 @@ export function startBrowserThread(workerUrl: string | undefined): Thread {
     }
     // Some bundlers put in the path that this file had when it was built: that is of no origin.
     const own = originOf(import.meta.url);
-    if (own !== undefined && own !== here) return startAcross(import.meta.url.replace(/[^/]*$/, 'worker.js')); // a form that bundlers do not look for
+    const { prefix = '', startBundled } = platform();
+    if (own !== undefined && own !== here)
+      return startAcross(import.meta.url.replace(/[^/]*$/, `${prefix}worker.js`)); // a form that bundlers do not look for
+    if (!startBundled) throw new Error('there is none here');
     return startBundled();
   } catch (error) {
     throw new ZeropointError(
       'io',
       `the engine's worker could not be started: ${messageOf(error)}`,
-      { hint: workerHint },
+      { hint: workerHint() },
       { cause: error },
     );
   }

@@ -2,7 +2,7 @@
 
 // dist/wasm/*.mjs: the engine as Emscripten links it; tools/build.mjs puts it there.
 declare module '*.mjs' {
-  const factory: import('./builds.ts').Factory;
+  const factory: import('./builds.ts').Factory<never>;
   export default factory;
 }
 

@@ -1,21 +1,6 @@
-// A worker of the package's in browsers: started by spawn.ts, or through its address.
-import type { Endpoint } from 'comlink';
-import { refuse, takeRole } from './engine/role.ts';
-import { setPlatform } from './platform.ts';
+// The package's worker in browsers.
+import { beWorker } from './engine/browser-worker.ts';
+import { openHost } from './engine/local.ts';
+import { glue } from './glue.ts';
 
-/** Bundlers make classic workers too; only those can call it. */
-function isModule(): boolean {
-  try {
-    (globalThis as unknown as { importScripts(): void }).importScripts();
-    return false;
-  } catch {
-    return true;
-  }
-}
-
-const startHelper = () =>
-  new Worker(globalThis.location.href, { type: isModule() ? 'module' : 'classic', name: 'zeropoint' });
-
-setPlatform({ startHelper });
-addEventListener('messageerror', refuse);
-takeRole(globalThis as unknown as Endpoint);
+beWorker(glue, openHost);

@@ -3,10 +3,11 @@ import { type Build, builds, canShareMemory, hasThreads, takesMemory, type WasmS
 import { asyncDispose } from '../dispose-symbol.ts';
 import { type ErrorCode, messageOf, throwIfAborted, ZeropointError } from '../errors.ts';
 import { cores, isNode, isWindow, platform } from '../platform.ts';
-import type { EngineHost, HostInfo, HostMethod, HostOptions, Id, Result } from './host.ts';
+import type { EngineHost } from './host.ts';
 import { Line, lost, notSent } from './line.ts';
 import type { Schema } from './module.ts';
 import { pauseIfDue, sliceMilliseconds } from './pause.ts';
+import type { HostInfo, HostMethod, HostOptions, Id, Result, RunHost } from './run-host.ts';
 
 /** How the engine is loaded. All optional; what is set holds for models loaded from then on. */
 export interface EngineConfig {
@@ -65,7 +66,9 @@ export class Client {
 
   /** What can be set and chosen. */
   get schema(): Schema {
-    return this.info.schema;
+    const { schema } = this.info;
+    if (!schema) throw new ZeropointError('internal', 'this entry of the package only runs models');
+    return schema;
   }
 
   /** Whether the engine runs in a worker. */
@@ -231,8 +234,12 @@ function absolute(address: string | URL | undefined, name: string): string | und
 async function sourceOf({ wasmModule, wasmBase }: EngineConfig): Promise<WasmSource> {
   if (wasmModule) return { module: wasmModule };
   const base = absolute(wasmBase, 'wasmBase');
-  if (base !== undefined) return { base };
-  const { embedded, wasmFiles } = platform();
+  const { embedded, prefix = '', wasmFiles } = platform();
+  if (base !== undefined) {
+    const folder = base.endsWith('/') ? base : `${base}/`;
+    const files = builds.map((build) => [build, `${folder}${prefix}${build}.wasm`]);
+    return { files: Object.fromEntries(files) as Record<Build, string> };
+  }
   if (embedded) return { module: await embedded() };
   try {
     return { files: wasmFiles?.() };
@@ -285,7 +292,7 @@ async function open(config: EngineConfig): Promise<Client> {
   if (config.worker) throw invalid('worker: there are none here');
   if (!loadLocal) throw new ZeropointError('internal', 'this entry of the package has no engine');
   const { openHost, callHost } = await loadLocal();
-  let host: EngineHost | undefined = await openHost(options);
+  let host: RunHost | undefined = await openHost(options);
   const info = host.info();
   const transport: Transport = {
     remote: false,

@@ -1,16 +1,18 @@
 // The engine as a worker shows it, called through Comlink. Errors travel as values.
 import { transfer } from 'comlink';
-import { glue } from '../glue.ts';
 import {
   callHost,
-  EngineHost,
   type HostMethod,
   type HostOptions,
   type Result,
+  type RunHost,
   type RunSlice,
-} from './host.ts';
+} from './run-host.ts';
 
-let host: EngineHost | undefined;
+let host: RunHost | undefined;
+
+/** Opens the engine of a package entry. */
+export type Opener = (options: HostOptions) => Promise<RunHost>;
 
 /** The buffers of a written model or of a run's outputs: moved to the caller, not copied. */
 function buffersOf(value: unknown): ArrayBuffer[] {
@@ -19,7 +21,7 @@ function buffersOf(value: unknown): ArrayBuffer[] {
   return outputs.flatMap(({ data }) => (ArrayBuffer.isView(data) ? [data.buffer as ArrayBuffer] : []));
 }
 
-export const face = {
+export const faceOf = (openHost: Opener) => ({
   /** Holds the lock for as long as this thread lives. False: it cannot. */
   hold(name: string): Promise<boolean> | boolean {
     const locks = (globalThis.navigator as Navigator | undefined)?.locks;
@@ -35,10 +37,9 @@ export const face = {
   },
 
   async open(options: HostOptions): Promise<Result<unknown>> {
-    const create = () => EngineHost.create(options, glue);
-    const opened = await callHost({ open: create } as never, 'open' as never, []);
+    const opened = await callHost({ open: () => openHost(options) } as never, 'open' as never, []);
     if ('error' in opened) return opened;
-    host = opened.value as EngineHost;
+    host = opened.value as RunHost;
     return { value: host.info() };
   },
 
@@ -49,6 +50,6 @@ export const face = {
     const result = await callHost(host, method, args);
     return 'value' in result ? transfer(result, buffersOf(result.value)) : result;
   },
-};
+});
 
-export type WorkerFace = typeof face;
+export type WorkerFace = ReturnType<typeof faceOf>;

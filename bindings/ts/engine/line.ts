@@ -1,10 +1,10 @@
 // The line to an engine in a thread of its own. Whatever becomes of the thread, all who wait for it are answered.
 import { type Endpoint, type Remote, transfer, wrap } from 'comlink';
 import { type ErrorCode, messageOf, ZeropointError } from '../errors.ts';
-import { awaitThreads, isNode, type Thread } from '../platform.ts';
+import { awaitThreads, isNode, platform, type Thread } from '../platform.ts';
 import type { WorkerFace } from './face.ts';
-import type { HostInfo, HostMethod, HostOptions, Result } from './host.ts';
 import type { Role } from './role.ts';
+import type { HostInfo, HostMethod, HostOptions, Result } from './run-host.ts';
 
 /** How often the watchdog looks while it waits for one answer. */
 const looks = 20;
@@ -14,8 +14,8 @@ export const lost = (why: string): ZeropointError =>
     hint: 'load the model again: that starts a new engine',
   });
 
-export const workerHint =
-  'say where dist/worker.js is: configure({ workerUrl }), or do without a worker: configure({ worker: false })';
+export const workerHint = (): string =>
+  `say where dist/${platform().prefix ?? ''}worker.js is: configure({ workerUrl }), or do without a worker: configure({ worker: false })`;
 
 /** A worker that failed before it said anything: its script was not found, is none, or may not be loaded. */
 const notStarted = (workerUrl: string | undefined, why: string | undefined): ZeropointError =>
@@ -24,7 +24,7 @@ const notStarted = (workerUrl: string | undefined, why: string | undefined): Zer
     `the engine's worker could not be started: ${workerUrl ?? 'its script'} ${
       why ? `failed: ${why}` : 'could not be loaded (not found, not JavaScript, or forbidden by a policy)'
     }`,
-    { ...(workerUrl === undefined ? {} : { file: workerUrl }), hint: workerHint },
+    { ...(workerUrl === undefined ? {} : { file: workerUrl }), hint: workerHint() },
   );
 
 export class Line {

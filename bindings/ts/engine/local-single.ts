@@ -1,9 +1,9 @@
 // The engine in the caller's thread, of builds without threads.
 import relaxed from '../wasm/relaxed.mjs';
 import simd from '../wasm/simd.mjs';
-import { EngineHost, type HostOptions } from './host.ts';
+import { createHost } from './host.ts';
+import type { HostOptions, RunHost } from './run-host.ts';
 
-export { callHost } from './host.ts';
+export { callHost } from './run-host.ts';
 
-export const openHost = (options: HostOptions): Promise<EngineHost> =>
-  EngineHost.create(options, { simd, relaxed });
+export const openHost = (options: HostOptions): Promise<RunHost> => createHost(options, { simd, relaxed });

@@ -1,7 +1,8 @@
 // The engine in the caller's thread.
 import { glue } from '../glue.ts';
-import { EngineHost, type HostOptions } from './host.ts';
+import { createHost } from './host.ts';
+import type { HostOptions, RunHost } from './run-host.ts';
 
-export { callHost } from './host.ts';
+export { callHost } from './run-host.ts';
 
-export const openHost = (options: HostOptions): Promise<EngineHost> => EngineHost.create(options, glue);
+export const openHost = (options: HostOptions): Promise<RunHost> => createHost(options, glue);

@@ -54,15 +54,6 @@ export interface Steps {
 
 export interface ModelHandle extends Handle {
   describe(): Answer<{ inputs: ValueInfo[]; optionalInputs: ValueInfo[]; outputs: ValueInfo[] }>;
-  inspect(): Answer<ModelFacts>;
-  requireSupported(): Answer<undefined>;
-  write(form: FileForm): Answer<WrittenHandle>;
-  /** What write() would write: its files, its opset, and what of it this runtime does not take, in sentences. */
-  measure(
-    form: FileForm,
-    runtime: string,
-  ): Answer<{ files: { name: string; size: number }[]; opset: number; broken: string[] }>;
-  addMetadata(key: string, value: string): Answer<undefined>;
 }
 
 /** How a model is written. */
@@ -562,18 +553,36 @@ export interface Choices {
   schema: Schema;
 }
 
-export interface EngineModule {
+/** What a module that only runs models has (`zeropoint/run`). */
+export interface RunModule {
   allocate(bytes: number): Answer<BufferHandle>;
   externalPieces(model: BufferHandle): Answer<PieceInfo[]>;
   /** `weights`: what externalPieces() said, in its order, or files that it stays in. */
   readModel(model: BufferHandle, weights: readonly BufferHandle[] | WeightFiles): Answer<ModelHandle>;
   createSession(model: ModelHandle, options: { threads: number; integer: boolean }): Answer<SessionHandle>;
+  info(): { instructionSet: string; relaxedDot: string; fusedMultiplyAdd: boolean };
+  memory(): EngineMemory;
+  /** Emscripten's, in the builds with threads. */
+  PThread?: PThreads;
+}
+
+export interface EngineModule extends RunModule {
+  inspectModel(model: ModelHandle): Answer<ModelFacts>;
+  requireSupported(model: ModelHandle): Answer<undefined>;
   /** The model with the dimensions fixed that have these names, and all of the inputs that have these shapes. */
   bindDims(
     model: ModelHandle,
     dims: Readonly<Record<string, number>>,
     shapes: Readonly<Record<string, readonly number[]>>,
   ): Answer<ModelHandle>;
+  writeModel(model: ModelHandle, form: FileForm): Answer<WrittenHandle>;
+  /** What writeModel() would write: its files, its opset, and what of it this runtime does not take, in sentences. */
+  measureModel(
+    model: ModelHandle,
+    form: FileForm,
+    runtime: string,
+  ): Answer<{ files: { name: string; size: number }[]; opset: number; broken: string[] }>;
+  addMetadata(model: ModelHandle, key: string, value: string): Answer<undefined>;
   planOf(model: ModelHandle, config: ConfigIn, measureWeights: boolean): Answer<Unworded<EngineReport>>;
   createQuantizer(
     model: ModelHandle,
@@ -591,10 +600,6 @@ export interface EngineModule {
   ): Answer<ComparisonHandle>;
   /** Schema, as JSON. */
   schema(): Answer<string>;
-  info(): { instructionSet: string; relaxedDot: string; fusedMultiplyAdd: boolean };
-  memory(): EngineMemory;
-  /** Emscripten's, in the builds with threads. */
-  PThread?: PThreads;
 }
 
 /** Bytes of WebAssembly memory: what is reserved (it only grows) and what is allocated in it. */

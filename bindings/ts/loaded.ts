@@ -1,0 +1,153 @@
+// A model in the engine that can be run: what the Model of each entry begins with.
+import { Owned } from './disposal.ts';
+import { asyncDispose } from './dispose-symbol.ts';
+import { type Client, Engine, engineInternals, engine as theEngine } from './engine/client.ts';
+import type { ValueInfo } from './engine/module.ts';
+import type { ModelDescription } from './engine/run-host.ts';
+import { checkExternalData, type ExternalData, sourcesOf } from './external.ts';
+import * as check from './options.ts';
+import type { Progress } from './quantize.ts';
+import { Session, type SessionOptions, sessionChecks } from './session.ts';
+import { bytesFrom, type ModelSource } from './source.ts';
+
+/** How Model.load() reads a model. */
+export interface LoadOptions {
+  /**
+   * The files that the model keeps weights in, where they lie in files of their own. By default they are looked for beside
+   * a model that has a path or an address. What is given is all that is read.
+   */
+  externalData?: ExternalData | undefined;
+  /**
+   * Where such weights are kept: `memory`, or `files`, out of which they are read whenever they are needed. That takes
+   * Node's paths, or Blobs and an engine in a worker. Default: `files` for those of more than 512 MiB, where they can be.
+   */
+  weights?: 'auto' | 'memory' | 'files' | undefined;
+  /** Of weights that are read into memory: phase `read`, in bytes. */
+  onProgress?: ((progress: Progress) => unknown) | undefined;
+  signal?: AbortSignal | undefined;
+  /** The engine that the model is in: see createEngine(). By default the one that configure() is about. */
+  engine?: Engine | undefined;
+}
+
+/** A model that the engine has. */
+export interface Loaded {
+  engine: Client;
+  described: ModelDescription;
+  size: number;
+  externalData?: readonly { name: string; size: number }[];
+}
+
+async function read(
+  engine: Client,
+  source: ModelSource,
+  bytes: Uint8Array,
+  { externalData, weights = 'auto', onProgress, signal }: LoadOptions,
+): Promise<Loaded> {
+  const size = bytes.byteLength;
+  const moved = bytes.buffer instanceof ArrayBuffer ? [bytes.buffer] : [];
+  const { id, pieces } = await engine.call('openModel', [bytes], moved);
+  try {
+    const sources = await sourcesOf(source, externalData, pieces, signal);
+    const total = pieces.reduce((sum, piece) => sum + piece.bytes, 0);
+    if (pieces.length > 0) {
+      const count = await engine.call('takeSources', [id, sources, weights]);
+      for (let i = 0, done = 0; i < count; ++i) {
+        await engine.breathe(signal);
+        await engine.call('readPiece', [id, i]);
+        done += pieces[i]?.bytes ?? 0;
+        await onProgress?.({ phase: 'read', done, total });
+      }
+    }
+    return {
+      engine,
+      described: await engine.call('readModel', [id]),
+      size: size + total,
+      externalData: sources.map(({ name, size: length }) => ({ name, size: length })),
+    };
+  } catch (error) {
+    engine.release(id);
+    throw error;
+  }
+}
+
+/** Reads a model: see Model.load(). `look` sees the bytes of the file before they move to the engine. */
+export async function loadModel(
+  source: ModelSource,
+  options: LoadOptions,
+  look?: (bytes: Uint8Array) => void,
+): Promise<Loaded> {
+  check.checkOptions(options, {
+    externalData: checkExternalData,
+    weights: check.oneOf(['auto', 'memory', 'files']),
+    onProgress: check.func,
+    signal: check.signal,
+    engine: (value) => (value instanceof Engine ? undefined : 'an Engine is needed: see createEngine()'),
+  });
+  const { signal } = options;
+  const bytes = await bytesFrom(source, signal);
+  const engine = options.engine ? engineInternals.of(options.engine) : await theEngine();
+  const letGo = engine.hold();
+  try {
+    await engine.breathe(signal);
+    look?.(bytes);
+    return await read(engine, source, bytes, options);
+  } finally {
+    letGo();
+  }
+}
+
+/** The engine's own handle on a model; for the package's other files. */
+export const internals: { of(model: LoadedModel): { engine: Client; id: number } } = {
+  of: () => {
+    throw new Error('set by LoadedModel');
+  },
+};
+
+/** What the Model of each of the package's entries has. */
+export class LoadedModel {
+  readonly inputs: readonly ValueInfo[];
+  /** Inputs that have a value in the file (as weights had before IR version 4): a run may be fed another one. */
+  readonly optionalInputs: readonly ValueInfo[];
+  readonly outputs: readonly ValueInfo[];
+  /** Bytes of the file that the model was read from, or that it would be written to; and of weights in other files. */
+  readonly size: number;
+  /** The files that the model was read from beside its own, by the names that it has for them. */
+  readonly externalData: readonly { name: string; size: number }[];
+  readonly #owned: Owned;
+
+  static {
+    internals.of = (model) => {
+      // A structural copy of the class (a second copy of the package) has no such field.
+      const owned = model.#owned;
+      return { engine: owned.engine, id: owned.id };
+    };
+  }
+
+  /** Internal: use Model.load(). */
+  protected constructor({ engine, described, size, externalData = [] }: Loaded) {
+    this.#owned = new Owned(this, 'model', engine, described.id);
+    this.inputs = described.inputs;
+    this.optionalInputs = described.optionalInputs;
+    this.outputs = described.outputs;
+    this.size = size;
+    this.externalData = externalData;
+  }
+
+  /** Makes the model ready to run. Throws for operators that are not supported, naming all of them. */
+  async createSession(options: SessionOptions = {}): Promise<Session> {
+    check.checkOptions(options, sessionChecks);
+    const { engine, id } = this.#owned;
+    const threads = Math.min(options.threads ?? engine.threads, engine.info.maxThreads);
+    const session = await engine.call('createSession', [id, { threads, integer: options.integer ?? true }]);
+    return new Session(engine, session, this.inputs, this.outputs);
+  }
+
+  /** Gives the model's memory back. Sessions and quantized models made from it live on. */
+  async dispose(): Promise<void> {
+    await this.#owned.dispose();
+  }
+
+  async [asyncDispose](): Promise<void> {
+    await this.dispose();
+  }
+}
