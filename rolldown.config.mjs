@@ -62,7 +62,7 @@ const report = {
 
 /** Browsers must meet no `node:` import; Node's bundle may `require` its built-in modules, as commander does. */
 const bundle = (platform, entries, output = {}, more = {}) => ({
-  input: Object.fromEntries(entries.map((name) => [name, `bindings/ts/${name}.ts`])),
+  input: entries,
   platform,
   external: (id) => id === 'sharp',
   plugins: [glue, listPackages('package'), ...(platform === 'browser' ? [noNode] : [])],
@@ -70,7 +70,7 @@ const bundle = (platform, entries, output = {}, more = {}) => ({
     dir: 'dist',
     format: 'esm',
     entryFileNames: '[name].js',
-    chunkFileNames: `${platform}-[name]-[hash].js`,
+    chunkFileNames: `${Object.keys(entries)[0].startsWith('run') ? 'run-' : ''}${platform}-[name]-[hash].js`,
     ...output,
   },
   ...more,
@@ -82,9 +82,17 @@ const bundle = (platform, entries, output = {}, more = {}) => ({
  */
 const alone = { minify: { compress: true, mangle: false, codegen: true }, codeSplitting: false };
 
+/** Where `zeropoint/run` has its own files: it shares none with the main entry, so that a program can use both. */
+const run = (name) => ({ [`run-${name}`]: `bindings/ts/run/${name}.ts` });
+const main = (name) => ({ [name]: `bindings/ts/${name}.ts` });
+
 export default [
-  bundle('browser', ['index']),
-  bundle('browser', ['worker'], alone),
-  bundle('browser', ['inline'], alone),
-  bundle('node', ['node', 'thread', 'cli'], {}, report),
+  bundle('browser', main('index')),
+  bundle('browser', main('worker'), alone),
+  bundle('browser', main('inline'), alone),
+  bundle('node', { ...main('node'), ...main('thread'), ...main('cli') }, {}, report),
+  bundle('browser', { run: 'bindings/ts/run/index.ts' }),
+  bundle('browser', run('worker'), alone),
+  bundle('browser', run('inline'), alone),
+  bundle('node', { ...run('node'), ...run('thread') }),
 ];

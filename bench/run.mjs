@@ -5,7 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs, promisify } from 'node:util';
-import { gzipSync } from 'node:zlib';
+import { brotliCompressSync, gzipSync } from 'node:zlib';
+import { variants } from '../tools/build.mjs';
 import { openChromium, openFirefox, serve } from './lib/browsers.mjs';
 import { realModels } from './lib/inputs.mjs';
 import { convolutionJobs, gemmJobs, layerJobs, modelJobs } from './lib/jobs.mjs';
@@ -75,12 +76,16 @@ async function measurePeaks(quick) {
   );
 }
 
-/** What the largest build consists of; null where it has not been built here. */
+/** What the largest build consists of, whole and for runs alone; null where it has not been built here. */
 async function measureSize(notes) {
   say('size by part');
   const { setUp } = await import('../tools/setup.mjs');
+  const environment = await setUp();
   try {
-    return await sizeByPart(root, 'relaxed-threads', await setUp());
+    return {
+      whole: await sizeByPart(root, 'relaxed-threads', environment),
+      run: await sizeByPart(root, 'run-relaxed-threads', environment),
+    };
   } catch (error) {
     notes.push(`relaxed-threads.wasm was not taken apart: ${error.message.split('\n')[0]}`);
     return null;
@@ -155,28 +160,28 @@ async function fresh(place, jobs, folder, repeats) {
   return rows;
 }
 
-/** What comes over the network before a first run: the module and its JavaScript, plain and gzipped. */
+/** What comes over the network before a first run: the module and its JavaScript, plain, gzipped and with brotli. */
 function downloads() {
   const total = (files) => {
     const contents = files.map((file) => readFileSync(join(root, file)));
     return {
       bytes: contents.reduce((sum, { length }) => sum + length, 0),
       gzip: contents.reduce((sum, content) => sum + gzipSync(content, { level: 9 }).length, 0),
+      brotli: contents.reduce((sum, content) => sum + brotliCompressSync(content).length, 0),
     };
   };
   // What a page loads: the package, its worker, and the build of the engine that the machine runs.
-  const scripts = readdirSync(join(root, 'dist')).filter(
-    (name) => name === 'index.js' || name === 'worker.js' || /^browser-.*\.js$/.test(name),
-  );
+  const scripts = (pattern) =>
+    readdirSync(join(root, 'dist'))
+      .filter((name) => pattern.test(name))
+      .map((name) => `dist/${name}`);
   const ort = 'node_modules/onnxruntime-web/dist';
   const litert = 'node_modules/@litertjs/core';
-  const builds = ['simd', 'simd-threads', 'relaxed', 'relaxed-threads'].map((build) => ({
-    build,
-    ...total([`dist/wasm/${build}.wasm`]),
-  }));
+  const builds = variants.map((build) => ({ build, ...total([`dist/wasm/${build}.wasm`]) }));
   return {
     builds,
-    zeropoint: total([...scripts.map((name) => `dist/${name}`), 'dist/wasm/relaxed.wasm']),
+    zeropoint: total([...scripts(/^(index|worker|browser-.*)\.js$/), 'dist/wasm/relaxed.wasm']),
+    'zeropoint/run': total([...scripts(/^run(-worker|-browser-.*)?\.js$/), 'dist/wasm/run-relaxed.wasm']),
     'ONNX Runtime Web': total(
       ['ort.wasm.min.mjs', 'ort-wasm-simd-threaded.mjs', 'ort-wasm-simd-threaded.wasm'].map(
         (name) => `${ort}/${name}`,

@@ -55,7 +55,8 @@ endfunction()
 file(GLOB_RECURSE zeropoint_headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/*.h ${CMAKE_SOURCE_DIR}/tests/*.h)
 
 # zeropoint_compile(<name> <libraries> <sources>): object libraries of the sources, and for each variant a library
-# <name>-<variant> that brings its objects to whatever links it.
+# <name>-<variant> that brings its objects to whatever links it. Sets <name>_PARTS to the object libraries, and
+# <name>_PARTS_<variant> to those of a variant.
 function(zeropoint_compile name libraries sources)
   zeropoint_mentioning(ZEROPOINT_RELAXED relaxed "${sources};${zeropoint_headers}")
   zeropoint_mentioning("ZEROPOINT_THREADS|<emscripten/(bind|val)\\.h>" threads "${sources};${zeropoint_headers}")
@@ -85,8 +86,10 @@ function(zeropoint_compile name libraries sources)
   zeropoint_part(one SOURCES ${threads} DEFINITIONS ZEROPOINT_THREADS=0)
   zeropoint_part(threads SOURCES ${threads} DEFINITIONS ZEROPOINT_THREADS=1 OPTIONS -pthread)
 
+  set(all_parts "")
   foreach(variant IN LISTS ZEROPOINT_VARIANTS)
     add_library(${name}-${variant} INTERFACE)
+    set(own_parts "")
     set(parts all)
     if(variant MATCHES "^relaxed")
       list(APPEND parts relaxed)
@@ -101,7 +104,12 @@ function(zeropoint_compile name libraries sources)
     foreach(part IN LISTS parts)
       if(TARGET ${name}.${part})
         target_sources(${name}-${variant} INTERFACE $<TARGET_OBJECTS:${name}.${part}>)
+        list(APPEND own_parts ${name}.${part})
       endif()
     endforeach()
+    set(${name}_PARTS_${variant} ${own_parts} PARENT_SCOPE)
+    list(APPEND all_parts ${own_parts})
   endforeach()
+  list(REMOVE_DUPLICATES all_parts)
+  set(${name}_PARTS ${all_parts} PARENT_SCOPE)
 endfunction()

@@ -9,8 +9,10 @@ import { Failure, machineNode, nodeBin, root, run, runMain, step } from './proce
 import { describeParts } from './sbom.mjs';
 import { setUp } from './setup.mjs';
 
-/** One module per variant: build/wasm/<variant>.* becomes dist/wasm/<variant>.*. */
-export const variants = ['simd', 'simd-threads', 'relaxed', 'relaxed-threads'];
+const builds = ['simd', 'simd-threads', 'relaxed', 'relaxed-threads'];
+
+/** Two modules for each build, one that only runs models: build/wasm/<variant>.* becomes dist/wasm/<variant>.*. */
+export const variants = [...builds, ...builds.map((build) => `run-${build}`)];
 
 /** Configures a CMake preset where that is due, and builds it. */
 export async function buildPreset(preset, environment, { buildFolder = preset, quiet = false } = {}) {

@@ -155,12 +155,12 @@ function timesSection(name, float, rows, place, count) {
 
 function freshSection(rows, downloads, size) {
   const chosen = rows.filter((row) => row.table === 'fresh');
-  const sizes = ['zeropoint', 'ONNX Runtime Web', 'LiteRT.js'].map((name) => [
+  const sizesOf = ({ bytes, gzip, brotli }) => [kb(bytes), kb(gzip), kb(brotli)];
+  const sizes = ['zeropoint', 'zeropoint/run', 'ONNX Runtime Web', 'LiteRT.js'].map((name) => [
     name,
-    kb(downloads[name].bytes),
-    kb(downloads[name].gzip),
+    ...sizesOf(downloads[name]),
   ]);
-  const builds = downloads.builds.map(({ build, bytes, gzip }) => [`${build}.wasm`, kb(bytes), kb(gzip)]);
+  const builds = downloads.builds.map(({ build, ...size }) => [`${build}.wasm`, ...sizesOf(size)]);
   const cells = chosen.map(({ name, place, type, bytes, ours, theirs }) => [
     `${name}, ${type}`,
     place,
@@ -186,7 +186,7 @@ ${table(head, cells)}
 
 What a page fetches before a model: JavaScript and WebAssembly, in KB.
 
-${table(['', 'KB', 'gzipped'], [...sizes, ...builds])}
+${table(['', 'KB', 'gzip', 'brotli'], [...sizes, ...builds])}
 ${sizeTable(size)}${loads}`;
 }
 
@@ -204,12 +204,17 @@ const partNames = {
 
 function sizeTable(size) {
   if (!size) return '';
-  const total = size.reduce((sum, { bytes }) => sum + bytes, 0);
-  const rows = size.map(({ part, bytes }) => [partNames[part] ?? part, kb(bytes), percent(bytes / total)]);
+  const totalOf = (parts) => parts.reduce((sum, { bytes }) => sum + bytes, 0);
+  const cells = (parts, name) => {
+    const { bytes = 0 } = parts.find(({ part }) => part === name) ?? {};
+    return [kb(bytes), percent(bytes / totalOf(parts))];
+  };
+  const { whole, run } = size;
+  const rows = whole.map(({ part }) => [partNames[part] ?? part, ...cells(whole, part), ...cells(run, part)]);
   return `
-What relaxed-threads.wasm consists of, by the folder of src/ that defines a function:
+What relaxed-threads.wasm and run-relaxed-threads.wasm consist of, by the folder of src/ that defines a function:
 
-${table(['part', 'KB', ''], rows)}
+${table(['part', 'KB', '', 'run, KB', ''], rows)}
 `;
 }
 
@@ -230,6 +235,8 @@ const explained = {
   loadVsRival: 'module and model ready to run, against ONNX Runtime Web',
   wasmBytes: 'the largest WebAssembly build, bytes',
   wasmGzipBytes: 'the same, gzipped',
+  runWasmBytes: 'the largest that only runs models, bytes',
+  runWasmGzipBytes: 'the same, gzipped',
   peakMemoryVsRival: 'peak memory of a run, against ONNX Runtime Web',
 };
 

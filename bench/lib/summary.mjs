@@ -53,6 +53,7 @@ export function summarize({ machine, peaks, downloads, rows }) {
         }),
     );
   const fresh = table('fresh');
+  const runs = downloads.builds.filter(({ build }) => build.startsWith('run-'));
   return {
     vnni: ['unsigned', 'signed'].includes(machine.relaxedDot),
     int8GemmPeakShare: peaks
@@ -85,6 +86,8 @@ export function summarize({ machine, peaks, downloads, rows }) {
     loadVsRival: mean(fresh.map(({ ours, theirs }) => theirs.load / ours.load)),
     wasmBytes: Math.max(...downloads.builds.map(({ bytes }) => bytes)),
     wasmGzipBytes: Math.max(...downloads.builds.map(({ gzip }) => gzip)),
+    runWasmBytes: Math.max(...runs.map(({ bytes }) => bytes)),
+    runWasmGzipBytes: Math.max(...runs.map(({ gzip }) => gzip)),
     peakMemoryVsRival: mean(
       fresh.map(({ ours, theirs }) => (ours.peak && theirs.peak ? theirs.peak / ours.peak : NaN)),
     ),

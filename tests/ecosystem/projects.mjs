@@ -12,6 +12,7 @@
  * @property {string[]} [dev] A server to start instead, which says its address.
  * @property {string[]} [run] The program; MODEL is the model's path.
  * @property {string[]} [tools] The packages whose versions docs/ECOSYSTEM.md names; `browser` and `node` are those that run it.
+ * @property {boolean} [runs] It has `zeropoint/run`: it runs the model, and quantizes nothing.
  * @property {boolean} [crossOrigin] The package is served from another origin.
  * @property {{ threads?: boolean, worker?: boolean }} expects With an isolated page, where there are two.
  */
@@ -149,6 +150,42 @@ export const projects = {
     ],
     serve: 'dist',
     expects: { threads: false, worker: false },
+  },
+  run: {
+    title: 'zeropoint/run, Vite, no configuration',
+    tools: ['vite'],
+    runs: true,
+    quick: true,
+    build: [['vite', 'build', '--base', './', '--logLevel', 'warn']],
+    serve: 'dist',
+    expects: { threads: true, worker: true },
+  },
+  'run-esbuild': {
+    title: 'zeropoint/run, esbuild, files copied',
+    tools: ['esbuild'],
+    folder: 'run-bundled',
+    runs: true,
+    build: [['esbuild', 'main.js', '--bundle', '--splitting', '--format=esm', '--minify', '--outdir=dist']],
+    copy: 'dist/zeropoint',
+    serve: 'dist',
+    expects: { threads: true, worker: true },
+  },
+  'run-inline': {
+    title: 'zeropoint/run/inline, one file (rolldown)',
+    tools: ['rolldown'],
+    runs: true,
+    quick: true,
+    build: [['rolldown', 'main.js', '--format', 'iife', '--minify', '--file', 'dist/main.js']],
+    serve: 'dist',
+    expects: { threads: false, worker: false },
+  },
+  'run-node': {
+    title: 'zeropoint/run, Node, require and import, beside the main entry',
+    tools: ['node'],
+    runs: true,
+    quick: true,
+    run: ['node', 'main.cjs'],
+    expects: { threads: true, worker: false },
   },
   'node-esm': {
     title: 'Node, import',

@@ -161,7 +161,8 @@ export async function runProject(name, { installed, browser }) {
   if (project.copy) {
     const target = join(place, project.copy);
     cpSync(join(installed, 'dist/wasm'), join(target, 'wasm'), { recursive: true });
-    cpSync(join(installed, 'dist/worker.js'), join(target, 'worker.js'));
+    const worker = project.runs ? 'run-worker.js' : 'worker.js';
+    cpSync(join(installed, 'dist', worker), join(target, worker));
   }
   if (project.run) {
     const { stdout } = await execute(project.run, place);
@@ -197,12 +198,13 @@ export async function runProject(name, { installed, browser }) {
 
 /** What is wrong with results; none: all is as it should be. */
 export function faultsOf(name, results, y) {
-  const { expects } = projects[name];
+  const { expects, runs } = projects[name];
   return Object.entries(results).flatMap(([where, result]) => {
     if (result.error) return [`${where}: ${result.error}`];
     const faults = [];
     if (result.y !== y) faults.push(`${where}: the result is ${result.y}, and not ${y}`);
-    if (!(result.layers > 0)) faults.push(`${where}: nothing was quantized`);
+    if (runs ? result.layers !== undefined : !(result.layers > 0))
+      faults.push(`${where}: ${runs ? 'something' : 'nothing'} was quantized`);
     if (expects.worker !== undefined && result.worker !== expects.worker)
       faults.push(`${where}: ${result.worker ? 'a worker' : 'no worker'}`);
     const threads = where === 'not isolated' ? false : expects.threads;

@@ -1,6 +1,6 @@
 // What each project does with the package: the same work, with the same result everywhere.
 
-/** `of`: what the package gives. `source`: the model, as Model.load() takes it. */
+/** `of`: what an entry of the package gives; of one that only runs models, nothing is quantized. `source`: the model, as Model.load() takes it. */
 export async function check({ Model, Tensor, engineInfo }, source) {
   const started = Date.now();
   const model = await Model.load(source);
@@ -14,24 +14,20 @@ export async function check({ Model, Tensor, engineInfo }, source) {
   const session = await model.createSession({ threads: Math.min(2, maxThreads) });
   const outputs = await session.run({ [name]: x });
   const milliseconds = Date.now() - started;
-  const { model: small, report } = await model.quantize({
-    calibration: [{ [name]: x }],
-    threads: Math.min(2, maxThreads),
-  });
-  const bytes = (await small.toBytes()).length;
   const [y] = Object.values(outputs);
+  const found = { y: y.data[0].toFixed(5), threads: maxThreads > 1, worker, build, milliseconds };
+  if (model.quantize) {
+    const { model: small, report } = await model.quantize({
+      calibration: [{ [name]: x }],
+      threads: Math.min(2, maxThreads),
+    });
+    found.layers = report.layersQuantized;
+    found.bytes = (await small.toBytes()).length;
+    await small.dispose();
+  }
   await session.dispose();
-  await small.dispose();
   await model.dispose();
-  return {
-    y: y.data[0].toFixed(5),
-    layers: report.layersQuantized,
-    bytes,
-    threads: maxThreads > 1,
-    worker,
-    build,
-    milliseconds,
-  };
+  return found;
 }
 
 /** Tells who opened the page. */
