@@ -95,8 +95,13 @@ function found(candidates: readonly (string | undefined)[], what: string): strin
   return path;
 }
 
-export async function startChromium(more: readonly string[] = []): Promise<Browser> {
+/** `without`: arguments of Playwright's own that it is not to be started with. */
+export async function startChromium(
+  more: readonly string[] = [],
+  without: readonly string[] = [],
+): Promise<Browser> {
   return chromium.launch({
+    ignoreDefaultArgs: [...without],
     executablePath: found([process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/google-chrome'], 'Chromium'),
     args: [
       '--no-sandbox',

@@ -11,15 +11,7 @@ import type { Demo } from './demos/demo.ts';
 import { demos } from './demos/index.ts';
 import { sha256 } from './digest.ts';
 import { newId } from './format.ts';
-import {
-  forgetEverything,
-  forgetProject,
-  type Project,
-  project,
-  projects,
-  saveFiles,
-  whyNotKept,
-} from './kept.ts';
+import { forgetEverything, forgetProject, type Project, project, projects, whyNotKept } from './kept.ts';
 import { OfflineMark } from './offline/notice.tsx';
 import { DropZone, droppedFiles } from './parts/drop-zone.tsx';
 import { ErrorBox } from './parts/error-box.tsx';
@@ -107,14 +99,15 @@ export function App() {
     }
   };
 
-  /** Opens what was kept; otherwise says why it cannot. */
-  const restore = async (id: string): Promise<true | string> => {
-    const gone = 'That work is no longer here.';
+  /** Opens what was kept; otherwise says why it cannot. What cannot be read may be there all the same. */
+  const restore = async (id: string): Promise<{ why: string; mayBeThere: boolean } | undefined> => {
+    const gone = { why: 'That work is no longer here.', mayBeThere: false };
     let found: Awaited<ReturnType<typeof project>>;
     try {
       found = await project(id);
     } catch (problem) {
-      return `What this browser keeps cannot be read: ${whyNotKept(problem)}.`;
+      const why = `What this browser keeps cannot be read: ${whyNotKept(problem)}.`;
+      return { why, mayBeThere: true };
     }
     if (!found) return gone;
     const { project: kept, files, runs } = found;
@@ -135,9 +128,10 @@ export function App() {
       digest,
       demo,
       files: file ? [file, ...weights] : [],
+      isKept: true,
       saved: { source: from, image, dims, columns, kind, settings, runs, files: of('sample'), labelFile },
     });
-    return true;
+    return undefined;
   };
 
   const openModel = async ({ model: found, samples, labels, sentence }: Understood) => {
@@ -146,23 +140,11 @@ export function App() {
     const digest = await sha256(new Uint8Array(await file.arrayBuffer()));
     const model = await Model.load(file, others.length ? { externalData: others } : {});
     const id = newId();
-    await replace({ id, name, model, digest, demo: undefined, files: [file, ...others], saved: {} });
+    const files = [file, ...others];
+    await replace({ id, name, model, digest, demo: undefined, files, isKept: false, saved: {} });
     setDropped(samples.length || labels ? { work: id, files: samples, labels } : undefined);
     if (samples.length || labels) toast({ text: sentence });
     go(hashOf(id, samples.length ? 'goal' : 'samples'));
-    saveFiles(
-      [file, ...others].map((each, order) => ({
-        id: `${id} model ${order}`,
-        project: id,
-        role: order ? ('weights' as const) : ('model' as const),
-        order,
-        file: each,
-      })),
-    ).catch((problem: unknown) => {
-      const why = whyNotKept(problem);
-      setUnkept(why);
-      toast({ text: `This browser keeps no copy of ${name}: ${why}. Download what you need.` });
-    });
   };
 
   const openFiles = useCallback(
@@ -195,14 +177,21 @@ export function App() {
   );
 
   const openDemo = (demo: Demo) => {
+    if (work?.demo === demo) {
+      go(hashOf(work.id, 'try'));
+      return;
+    }
     if (!mayReplace()) return;
     void attempt(demo.title, async () => {
-      const id = idOfDemo(demo);
-      if (work?.id !== id && (await restore(id)) !== true) {
+      let id = idOfDemo(demo);
+      const failure = await restore(id);
+      if (failure) {
+        // Work of an earlier visit that cannot be read now keeps its place.
+        if (failure.mayBeThere) id = newId();
         const { bytes } = await demo.load(new AbortController().signal);
         const digest = await sha256(bytes);
         const model = await Model.load(bytes);
-        await replace({ id, name: demo.title, model, digest, demo, files: [], saved: {} });
+        await replace({ id, name: demo.title, model, digest, demo, files: [], isKept: false, saved: {} });
       }
       go(hashOf(id, 'try'));
     });
@@ -217,10 +206,10 @@ export function App() {
         if (work) go(hashOf(work.id, 'goal'), { replace: true });
         mayReplace();
       } else {
-        const restored = await restore(id);
-        if (restored === true) return;
+        const failure = await restore(id);
+        if (!failure) return;
         go('#/', { replace: true });
-        toast({ text: restored });
+        toast({ text: failure.why });
       }
     });
   }, [route.project]);
@@ -228,10 +217,16 @@ export function App() {
   // What was left, whenever the start is shown.
   useEffect(() => {
     if (!isStart) return;
-    projects().then(setLeft, (problem: unknown) => {
-      setLeft([]);
-      setUnkept(whyNotKept(problem));
-    });
+    projects().then(
+      (found) => {
+        setLeft(found);
+        if (!work) setUnkept(undefined);
+      },
+      (problem: unknown) => {
+        setLeft([]);
+        setUnkept(whyNotKept(problem));
+      },
+    );
   }, [isStart]);
 
   // Anything may be dropped anywhere on the page.
@@ -335,7 +330,7 @@ export function App() {
             onFiles={openFiles}
             onBusy={setBusy}
             onToast={toast}
-            onUnkept={setUnkept}
+            onKept={setUnkept}
           />
         )}
       </main>

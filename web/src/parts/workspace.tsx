@@ -3,9 +3,11 @@ import type { Choices, Model, ModelReport, ZeropointError } from 'zeropoint';
 import type { Demo, DemoMemory } from '../demos/demo.ts';
 import { estimatesOf, type GoalPlan } from '../estimates.ts';
 import { bytes } from '../format.ts';
+import { forgetRunning, noteRunning, takeInterrupted } from '../interrupted.ts';
 import {
   forgetFiles,
   forgetRun,
+  type KeptFile,
   type Project,
   saveFiles,
   saveProject,
@@ -49,6 +51,8 @@ export interface Work {
   demo: Demo | undefined;
   /** Its file and those of its weights; none of a demo's. */
   files: readonly File[];
+  /** An earlier visit left it: its files are kept. */
+  isKept: boolean;
   saved: SavedSamples & {
     settings?: Settings | undefined;
     kind?: string | undefined;
@@ -73,7 +77,7 @@ const titles: Record<StepName, string> = {
 
 /** A run that is restored on Undo must not be written behind what replaced it: one write after the other. */
 let writing: Promise<unknown> = Promise.resolve();
-function keep(write: () => Promise<unknown>, onFailure: (error: unknown) => void): void {
+function inTurn(write: () => Promise<unknown>, onFailure: (error: unknown) => void): void {
   writing = writing.then(write).catch(onFailure);
 }
 
@@ -86,7 +90,7 @@ export function Workspace({
   onFiles,
   onBusy,
   onToast,
-  onUnkept,
+  onKept,
 }: {
   work: Work;
   route: Route;
@@ -99,8 +103,8 @@ export function Workspace({
   onFiles: (files: File[]) => void;
   onBusy: (busy: boolean) => void;
   onToast: (toast: Omit<Toast, 'id'>) => void;
-  /** The browser does not keep this work; why. */
-  onUnkept: (why: string) => void;
+  /** The browser does not keep this work, and why; undefined: it does again. */
+  onKept: (why: string | undefined) => void;
 }) {
   const { model, name, demo, saved } = work;
   const samples = useSamples(model, name, demo, saved);
@@ -131,10 +135,33 @@ export function Workspace({
 
   // ---- what is kept
 
+  const isUnkept = useRef(false);
+  const isOpen = useRef(true);
+  useEffect(
+    () => () => {
+      isOpen.current = false;
+    },
+    [],
+  );
   const failed = useCallback((problem: unknown) => {
+    isUnkept.current = true;
+    if (!isOpen.current) return;
     const why = whyNotKept(problem);
-    onUnkept(why);
+    onKept(why);
     onToast({ text: `This browser keeps no copy of your work: ${why}. Download what you need.` });
+  }, []);
+  const everything = useRef<() => Promise<void>>(async () => {});
+  /** Writes a part of the work; after a failure all of it, because a part alone cannot be opened again. */
+  const keep = useCallback((write: () => Promise<unknown>) => {
+    inTurn(async () => {
+      if (isUnkept.current) await everything.current();
+      await write();
+      if (!isUnkept.current) return;
+      isUnkept.current = false;
+      if (!isOpen.current) return;
+      onKept(undefined);
+      onToast({ text: 'This browser keeps your work again.' });
+    }, failed);
   }, []);
   const project = (count = runs.length): Project => ({
     id: work.id,
@@ -150,8 +177,50 @@ export function Workspace({
     runs: count,
     savedAt: Date.now(),
   });
+  const keepModel = () =>
+    saveFiles(
+      work.files.map((file, order) => ({
+        id: `${work.id} model ${order}`,
+        project: work.id,
+        role: order ? 'weights' : 'model',
+        order,
+        file,
+      })),
+    );
+  const keepSamples = async () => {
+    const { files, labelFile } = samples;
+    await forgetFiles(work.id, ['sample', 'labels']);
+    const kept = files.map(
+      (file, order): KeptFile => ({
+        id: `${work.id} sample ${order}`,
+        project: work.id,
+        role: 'sample',
+        order,
+        file,
+      }),
+    );
+    if (labelFile) {
+      kept.push({
+        id: `${work.id} labels`,
+        project: work.id,
+        role: 'labels',
+        order: 0,
+        file: labelFile,
+      });
+    }
+    await saveFiles(kept);
+  };
+  everything.current = async () => {
+    await keepModel();
+    await keepSamples();
+    await saveProject(project());
+    for (const run of runs) await saveRun({ ...run, project: work.id });
+  };
   useEffect(() => {
-    keep(() => saveProject(project()), failed);
+    if (!work.isKept) keep(keepModel);
+  }, []);
+  useEffect(() => {
+    keep(() => saveProject(project()));
   }, [samples.source, samples.image, samples.dims, samples.columns, kind, chosen, runs.length]);
   const isFirst = useRef(true);
   useEffect(() => {
@@ -160,30 +229,7 @@ export function Workspace({
       isFirst.current = false;
       if (saved.files?.length || saved.labelFile) return;
     }
-    const { files, labelFile } = samples;
-    keep(async () => {
-      await forgetFiles(work.id, ['sample', 'labels']);
-      await saveFiles([
-        ...files.map((file, order) => ({
-          id: `${work.id} sample ${order}`,
-          project: work.id,
-          role: 'sample' as const,
-          order,
-          file,
-        })),
-        ...(labelFile
-          ? [
-              {
-                id: `${work.id} labels`,
-                project: work.id,
-                role: 'labels' as const,
-                order: 0,
-                file: labelFile,
-              },
-            ]
-          : []),
-      ]);
-    }, failed);
+    keep(keepSamples);
   }, [samples.files, samples.labelFile]);
 
   const change = useCallback((run: Run) => {
@@ -191,17 +237,31 @@ export function Workspace({
       const others = before.filter(({ id }) => id !== run.id);
       return [...others, run].sort((a, b) => a.number - b.number);
     });
-    keep(() => saveRun({ ...run, project: work.id }), failed);
+    keep(() => saveRun({ ...run, project: work.id }));
   }, []);
 
   const remove = useCallback((run: Run) => {
     setRuns((before) => before.filter(({ id }) => id !== run.id));
-    keep(() => forgetRun(run.id), failed);
+    keep(() => forgetRun(run.id));
     onToast({
       text: `Run ${run.number} is deleted.`,
       undo: { label: 'Undo', run: () => change(run) },
     });
   }, []);
+
+  // ---- a run that the page was left in the middle of
+
+  useEffect(() => {
+    const what = takeInterrupted(work.id);
+    if (what) {
+      onToast({ text: `${what} was interrupted when this page was left. What was done before is here.` });
+    }
+  }, []);
+  useEffect(() => {
+    if (!busy) return;
+    noteRunning(work.id, isTraining ? 'Training' : 'Quantizing');
+    return forgetRunning;
+  }, [busy]);
 
   // ---- samples that were dropped
 
