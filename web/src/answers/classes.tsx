@@ -28,11 +28,18 @@ const muchShare = 0.2;
 
 const nameOf = (names: Names, index: number) => names[index] ?? `class ${index}`;
 
-/** The first output with rows; else one with a number between 0 and 1 for each sample, which says yes or no. */
+/** A number between 0 and 1 for each sample, which says yes or no. */
+const saysYes = ({ data }: Output) => data.length > 0 && data.length <= 16 && within(data, 0, 1);
+
+/**
+ * The first output with rows, unless one with a column of yes and no comes before: what follows that is what the network
+ * remembers. Else any that says yes or no.
+ */
 function outputOf({ outputs }: Example): Output | undefined {
   return (
-    outputs.find((output) => widthOf(output) > 1 && output.dims.length <= 3) ??
-    outputs.find((output) => output.data.length > 0 && output.data.length <= 16 && within(output.data, 0, 1))
+    outputs.find((output) =>
+      widthOf(output) > 1 ? output.dims.length <= 3 : output.dims.length === 2 && saysYes(output),
+    ) ?? outputs.find(saysYes)
   );
 }
 

@@ -32,6 +32,8 @@ export interface Demo {
   id: string;
   title: string;
   summary: string;
+  /** Whose the model and its data are, and under which licence, in a sentence. */
+  licence: string;
   /** The model's file, with its name. */
   load(signal: AbortSignal): Promise<{ name: string; bytes: Uint8Array<ArrayBuffer> }>;
   /** What `samples` gives, in words. */
@@ -49,5 +51,6 @@ export interface Demo {
   labels?: LabelledSamples['labels'];
   /** Samples that the model never saw, with labels: what right answers are counted on. */
   test?(model: Model): LabelledSamples;
+  /** Loaded when it is shown: by lazily(). */
   View: ComponentType<DemoViewProps>;
 }

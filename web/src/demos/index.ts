@@ -1,5 +1,6 @@
 import type { Demo } from './demo.ts';
 import { digits } from './digits/index.ts';
 import { ocr } from './ocr/index.ts';
+import { voice } from './voice/index.ts';
 
-export const demos: readonly Demo[] = [digits, ocr];
+export const demos: readonly Demo[] = [digits, ocr, voice];

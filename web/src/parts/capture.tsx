@@ -1,10 +1,8 @@
 // Samples from the camera and the microphone: they become files like those that are dropped.
 import { useEffect, useRef, useState } from 'preact/hooks';
 import { asError } from '../samples/sample-set.ts';
+import { decodeSound, soundRate } from '../samples/sound.ts';
 import { wavOf } from '../samples/wav.ts';
-
-/** What models of speech take, in samples a second. */
-const soundRate = 16_000;
 
 const stop = (stream: MediaStream | undefined) => {
   for (const track of stream?.getTracks() ?? []) track.stop();
@@ -126,10 +124,7 @@ export function Microphone({ disabled, onFiles }: CaptureProps) {
       if (recorder.current !== recording) return; // nobody ended it: the step was left
       recorder.current = undefined;
       try {
-        // Decoding brings it to the rate of its context.
-        const context = new OfflineAudioContext(1, 1, soundRate);
-        const sound = await context.decodeAudioData(await new Blob(pieces).arrayBuffer());
-        const bytes = wavOf(sound.getChannelData(0), soundRate);
+        const bytes = wavOf(await decodeSound(await new Blob(pieces).arrayBuffer()), soundRate);
         onFiles([new File([bytes], nameOf('microphone', taken + 1, 'wav'), { type: 'audio/wav' })]);
         setTaken(taken + 1);
       } catch (error) {

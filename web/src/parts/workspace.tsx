@@ -458,10 +458,11 @@ export function Workspace({
   const memory = useRef<DemoMemory>(new Map());
   const task = samples.set && !job ? taskOf(settings, samples.set) : undefined;
   const next: Partial<Record<StepName, StepName>> = { try: 'goal', model: 'samples', samples: 'goal' };
-  const tried = View && (
+  const tried = View && demo && (
     <section class="wide" aria-labelledby="demo-heading">
       <h2 id="demo-heading">Try it</h2>
       <View original={model} quantized={quantized} test={test} memory={memory.current} />
+      <p class="note">{demo.licence}</p>
     </section>
   );
   return (

@@ -1,8 +1,8 @@
 import type { Model } from 'zeropoint';
 import modelUrl from '../../../../build/digits/digits.onnx?url';
+import { lazily } from '../../parts/lazily.tsx';
 import { type Demo, modelAt } from '../demo.ts';
 import { type Digit, digitsTensor, testDigits, trainingDigits } from './data.ts';
-import { DigitsView } from './view.tsx';
 
 /** How many of each kind tools/digits.mjs packs. */
 const count = 500;
@@ -22,6 +22,8 @@ export const digits: Demo = {
   title: 'Recognise digits',
   summary:
     'A small network, 83 KB: draw a digit, quantize to as few as 2 bits, and win accuracy back by training.',
+  licence:
+    'The network was trained for zeropoint (Apache-2.0), on digits of MNIST by Y. LeCun and C. Cortes (CC BY-SA 3.0).',
   load: modelAt(modelUrl, 'digits.onnx'),
   samplesLabel: `${count} handwritten digits`,
   samplesNote:
@@ -36,5 +38,5 @@ export const digits: Demo = {
     feeds: () => feeds(model, testDigits(), count, 50),
     labels: async () => (await testDigits()).map(({ label }) => label),
   }),
-  View: DigitsView,
+  View: lazily('the demo', () => import('./view.tsx')),
 };

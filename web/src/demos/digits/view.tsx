@@ -120,7 +120,7 @@ function Side({
   );
 }
 
-export function DigitsView({ original, quantized, test, memory }: DemoViewProps) {
+export default function DigitsView({ original, quantized, test, memory }: DemoViewProps) {
   const canvas = useRef<HTMLCanvasElement>(null);
   const context = useRef<CanvasRenderingContext2D | null>(null);
   const pen = useRef<[number, number] | undefined>(undefined);

@@ -1,4 +1,5 @@
 // Lines of text as images: what the demo shows, and what it calibrates with.
+import { random } from '../random.ts';
 
 export const lineHeight = 48;
 
@@ -29,17 +30,6 @@ export const plain: LineStyle = {
   noise: 0,
   tilt: 0,
 };
-
-function random(seed: number): () => number {
-  let state = (seed * 2654435761) >>> 0 || 1;
-  return () => {
-    state ^= state << 13;
-    state ^= state >>> 17;
-    state ^= state << 5;
-    state >>>= 0;
-    return state / 2 ** 32;
-  };
-}
 
 /** A line of text, `lineHeight` high and as wide as it needs. */
 export function drawLine(text: string, style: LineStyle, next: () => number = random(1)): ImageData {

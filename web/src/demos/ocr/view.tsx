@@ -69,7 +69,7 @@ function Side({
   );
 }
 
-export function OcrView({ original, quantized, memory }: DemoViewProps) {
+export default function OcrView({ original, quantized, memory }: DemoViewProps) {
   const [text, setText] = useKept(memory, 'text', 'The quick brown fox 1234');
   const [noise, setNoise] = useKept(memory, 'noise', 4);
   const [image, setImage] = useKept<RgbaImage | undefined>(memory, 'image', undefined);

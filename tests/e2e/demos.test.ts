@@ -1,0 +1,117 @@
+// The demo that hears speech: it shows the original and the quantized model side by side.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Browser, Locator, Page } from 'playwright-core';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { first, play } from '../../web/src/demos/voice/sound.ts';
+import { wavOf } from '../../web/src/samples/wav.ts';
+import { servePage, startChromium, temporaryFolder } from './browsers.ts';
+import { chooseGoal, goTo, patient, textOf, violationsOn } from './visitor.ts';
+
+const folder = temporaryFolder();
+
+let server: Awaited<ReturnType<typeof servePage>>;
+let browser: Browser;
+
+beforeAll(async () => {
+  server = await servePage();
+  browser = await startChromium(['--use-fake-device-for-media-stream']);
+});
+
+afterAll(async () => {
+  await browser?.close();
+  await server?.close();
+});
+
+async function openDemo(name: RegExp, permissions: string[] = []): Promise<Page> {
+  const context = await browser.newContext({ permissions, viewport: { width: 1280, height: 900 } });
+  const page = await context.newPage();
+  page.setDefaultTimeout(120_000);
+  await page.goto(server.url);
+  await page.getByRole('button', { name }).click();
+  return page;
+}
+
+const sideOf = (page: Page, side: 'original' | 'quantized') => page.getByTestId(`reading-${side}`);
+
+describe('the demo that hears speech', () => {
+  /** Where the made-up sound has speech, in seconds. */
+  const spoken: [number, number][] = [];
+  let at = 0;
+  for (const [kind, seconds] of first) {
+    if (kind === 'speech') spoken.push([at, at + seconds]);
+    at += seconds;
+  }
+
+  /** Where a model hears speech. */
+  async function heardBy(side: Locator): Promise<[number, number][]> {
+    const text = side.locator('.read-text');
+    await expect.poll(() => textOf(text), patient).toMatch(/^Speech at /);
+    return [...((await textOf(text)) ?? '').matchAll(/([\d.]+)–([\d.]+)/g)].map(([, from, to]) => [
+      Number(from),
+      Number(to),
+    ]);
+  }
+
+  /** Seconds that two lists of stretches have in common. */
+  const common = (a: readonly [number, number][], b: readonly [number, number][]) =>
+    a
+      .flatMap(([from, to]) =>
+        b.map(([start, end]) => Math.max(0, Math.min(to, end) - Math.max(from, start))),
+      )
+      .reduce((sum, each) => sum + each, 0);
+  const lengthOf = (stretches: readonly [number, number][]) => common(stretches, [[0, 1e9]]);
+
+  test('hears it where it is, with both models, and nothing in noise', async () => {
+    const page = await openDemo(/Hear speech/);
+    const original = await heardBy(sideOf(page, 'original'));
+    expect(common(original, spoken)).toBeGreaterThan(0.6 * lengthOf(spoken));
+    expect(lengthOf(original) - common(original, spoken)).toBeLessThan(0.8);
+    await page.getByText(/^Silero VAD by the Silero team \(MIT\)/).waitFor();
+
+    await goTo(page, 'Goal');
+    await chooseGoal(page, '8-bit integers');
+    await page.getByRole('button', { name: 'Quantize', exact: true }).click();
+    const result = page.getByTestId('result');
+    await result.waitFor();
+    // The answers are speech or none, not what the network remembers.
+    await expect.poll(() => textOf(result), patient).toMatch(/\d+ of 64 answers are the same|All 64 answers/);
+    const quantized = await heardBy(sideOf(page, 'quantized'));
+    expect(common(quantized, spoken)).toBeGreaterThan(0.5 * lengthOf(spoken));
+    await expect
+      .poll(() => textOf(sideOf(page, 'quantized').getByTestId('agreement')), patient)
+      .toMatch(/^\d+ of \d+ answers are the original’s/);
+    await page.emulateMedia({ reducedMotion: 'reduce' });
+    expect(await violationsOn(page)).toEqual([]);
+
+    // A file: nobody speaks in noise.
+    const noise = join(folder, 'noise.wav');
+    writeFileSync(noise, wavOf(play([['noise', 2]], 5), 16_000));
+    await page.getByLabel('Your sound file').setInputFiles(noise);
+    await page.getByText('noise.wav, 2.0 s.').waitFor();
+    for (const side of ['original', 'quantized'] as const) {
+      await expect.poll(() => textOf(sideOf(page, side).locator('.read-text')), patient).toBe('No speech');
+    }
+    const text = join(folder, 'text.wav');
+    writeFileSync(text, 'no sound');
+    await page.getByLabel('Your sound file').setInputFiles(text);
+    await page.getByText('text.wav is no sound that this browser can read.').waitFor();
+    await page.context().close();
+  });
+
+  test('takes a recording, and says where the browser gives no microphone', async () => {
+    const page = await openDemo(/Hear speech/, ['microphone']);
+    await page.getByRole('button', { name: 'Record sound' }).click();
+    await page.getByText('Recording…').waitFor();
+    await page.waitForTimeout(1500);
+    await page.getByRole('button', { name: 'Stop recording' }).click();
+    await page.getByText(/^microphone-.*\.wav, \d\.\d s\.$/).waitFor();
+    await sideOf(page, 'original').locator('.read-text').waitFor();
+    await page.context().close();
+
+    const refused = await openDemo(/Hear speech/);
+    await refused.getByRole('button', { name: 'Record sound' }).click();
+    await refused.getByText('The browser does not let this page use the microphone.').waitFor();
+    await refused.context().close();
+  });
+});
