@@ -105,6 +105,22 @@ async function takeGallery(page, url, wanted) {
   await shoot('result-graph');
   await goTo(page, 'Runs');
   await shoot('runs');
+
+  for (const [name, title] of [
+    ['try-voice', /Hear speech/],
+    ['try-gpt', /Write like Shakespeare/],
+  ]) {
+    if (wanted.length > 0 && !wanted.includes(name)) continue;
+    await page.getByRole('link', { name: 'zeropoint: to the start' }).click();
+    await page.getByRole('button', { name: title }).click();
+    await goTo(page, 'Goal');
+    await chooseGoal(page, name === 'try-gpt' ? '4-bit weights' : '8-bit integers');
+    await page.getByRole('button', { name: 'Quantize', exact: true }).click();
+    await page.getByTestId('result').waitFor();
+    await goTo(page, 'Try it');
+    await page.waitForTimeout(15_000);
+    await shoot(name);
+  }
 }
 
 await runMain(async () => {

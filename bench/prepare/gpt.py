@@ -94,14 +94,14 @@ def attention(q, k, v):
     times = HEADS // SHARED
     k_all, v_all = np.repeat(k, times, 1), np.repeat(v, times, 1)
     steps = q.shape[2]
-    scores = q @ k_all.swapaxes(2, 3) / np.sqrt(SIZE)
+    scores = q @ k_all.swapaxes(2, 3) * SIZE**-0.5
     scores = np.where(np.tri(steps, dtype=bool), scores, -1e9)
     p = np.exp(scores - scores.max(-1, keepdims=True))
     p /= p.sum(-1, keepdims=True)
 
     def back(dy):
         dp = dy @ v_all.swapaxes(2, 3)
-        ds = p * (dp - (dp * p).sum(-1, keepdims=True)) / np.sqrt(SIZE)
+        ds = p * (dp - (dp * p).sum(-1, keepdims=True)) * SIZE**-0.5
 
         def shared(all_heads):
             return all_heads.reshape(q.shape[0], SHARED, times, steps, SIZE).sum(2)
@@ -220,7 +220,8 @@ class Export:
     def number(self, value):
         return self.constant(f"number_{value}", np.array(value, np.float32))
 
-    def model(self, characters):
+    def model(self, logits):
+        """`logits`: its dimensions behind the batch."""
         from onnx import TensorProto, checker
 
         info = self.helper.make_tensor_value_info
@@ -234,7 +235,7 @@ class Export:
             info("input_ids", TensorProto.INT64, ["batch", "steps"]),
             info("attention_mask", TensorProto.INT64, ["batch", "all"]),
         ] + kept[: 2 * LAYERS]
-        outputs = [info("logits", TensorProto.FLOAT, ["batch", "steps", characters])] + kept[2 * LAYERS :]
+        outputs = [info("logits", TensorProto.FLOAT, ["batch", *logits])] + kept[2 * LAYERS :]
         constants = [self.numpy_helper.from_array(v, k) for k, v in self.constants.items()]
         graph = self.helper.make_graph(self.nodes, "gpt", inputs, outputs, constants)
         used = {n.domain for n in self.nodes} | {""}
@@ -253,7 +254,8 @@ def gated_layer(e, x, i, weights):
     return e.add("MatMul", [e.add("Mul", [open_gate, up]), e.constant(f"{i}.down", weights[f"{i}.down"])])
 
 
-def plain(weights):
+def plain(weights, last=False):
+    """`last`: logits [batch, characters] of the last step alone."""
     e = Export()
 
     def normalized(x, name):
@@ -318,8 +320,11 @@ def plain(weights):
         y = e.add("Reshape", [y, e.ints(0, 0, HEADS * SIZE)])
         x = e.add("Add", [x, e.add("MatMul", [y, e.constant(f"{i}.out", weights[f"{i}.out"])])])
         x = e.add("Add", [x, gated_layer(e, normalized(x, f"{i}.norm2"), i, weights)])
+    if last:
+        x = e.add("Gather", [x, e.constant("end", np.array(-1, np.int64))], axis=1)
     e.add("MatMul", [normalized(x, "norm"), e.constant("head", weights["head"])], outputs=["logits"])
-    return e.model(weights["head"].shape[1])
+    characters = weights["head"].shape[1]
+    return e.model([characters] if last else ["steps", characters])
 
 
 def fused(weights):
@@ -352,7 +357,7 @@ def fused(weights):
         n, x = both(x, y, f"{i}.norm2")
         n, x = both(x, gated_layer(e, n, i, weights), f"{i + 1}.norm1" if i + 1 < LAYERS else "norm")
     e.add("MatMul", [n, e.constant("head", weights["head"])], outputs=["logits"])
-    return e.model(weights["head"].shape[1])
+    return e.model(["steps", weights["head"].shape[1]])
 
 
 # ------------------------------------------------------------------------------------------------------------ the check

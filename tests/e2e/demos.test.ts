@@ -1,4 +1,4 @@
-// The demo that hears speech: it shows the original and the quantized model side by side.
+// The demos that hear and that write: each shows the original and the quantized model side by side.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Browser, Locator, Page } from 'playwright-core';
@@ -114,4 +114,48 @@ describe('the demo that hears speech', () => {
     await refused.getByText('The browser does not let this page use the microphone.').waitFor();
     await refused.context().close();
   });
+});
+
+test('the demo that writes goes on from words with floats and with 4-bit weights', async () => {
+  const page = await openDemo(/Write like Shakespeare/);
+  const original = sideOf(page, 'original');
+  const textBy = (side: Locator) => side.getByTestId('written').textContent();
+  const isDone = (side: Locator) =>
+    expect.poll(() => textOf(side.getByRole('status')), patient).toMatch(/ a character\./);
+  await isDone(original);
+  const before = await textBy(original);
+  expect(before).toHaveLength(280);
+  // It writes words: one that was not trained would not.
+  expect(
+    before?.split(/\s+/).filter((word) => /^(the|to|and|of|I|you|my|that|with|is|in|for|not)$/.test(word))
+      .length,
+  ).toBeGreaterThan(3);
+
+  await page.getByRole('button', { name: 'Quantize', exact: true }).click();
+  const result = page.getByTestId('result');
+  await result.waitFor();
+  await page.getByText('int4 weights alone').first().waitFor();
+  const [, after, float] =
+    /^Right answers: ([\d.]+) %, the original ([\d.]+) %, of 400 next characters/.exec(
+      (await textOf(result.getByTestId('right-answers'))) ?? '',
+    ) ?? [];
+  expect(Number(float)).toBeGreaterThan(45);
+  expect(Number(after)).toBeGreaterThan(Number(float) - 5);
+
+  const quantized = sideOf(page, 'quantized');
+  await isDone(quantized);
+  await expect
+    .poll(() => textOf(quantized.getByRole('status')), patient)
+    .toMatch(/The same as the original for \d+ characters|Every character is the original’s/);
+  // The same dice throw the same text.
+  await expect.poll(() => textBy(original), patient).toBe(before);
+  await page.emulateMedia({ reducedMotion: 'reduce' });
+  expect(await violationsOn(page)).toEqual([]);
+
+  await page.getByLabel('It goes on from').fill('JULIET:\nÉ 7');
+  await page.getByText('It knows no É 7: left out.').waitFor();
+  await page.getByRole('button', { name: 'Write' }).click();
+  await isDone(original);
+  expect(await textBy(original)).not.toBe(before);
+  await page.context().close();
 });

@@ -161,7 +161,8 @@ export function App() {
         if (isHere && (samples.length || labels)) {
           setDropped({ work: work.id, files: samples, labels });
           go(hashOf(work.id, 'samples'));
-          if (files.length > 1) toast({ text: sentence });
+          // The step says how many samples there are.
+          if (samples.length && labels) toast({ text: sentence });
         }
         if (unknown.length) {
           toast({
@@ -339,11 +340,13 @@ export function App() {
           Your model and your samples stay on your machine: no account, no upload.{' '}
           {isKept ? 'Work is kept in this browser.' : `This browser does not keep your work: ${unkept}.`}{' '}
           <OfflineMark />
+        </p>
+        <div class="footer-links">
           <button type="button" class="link tall" disabled={busy} onClick={forgetAll}>
             Forget everything
-          </button>{' '}
-          · <a href="./api/">For developers: the API</a>
-        </p>
+          </button>
+          <a href="./api/">For developers: the API</a>
+        </div>
       </footer>
       <Toasts
         toasts={toasts}

@@ -34,6 +34,8 @@ export interface Demo {
   summary: string;
   /** Whose the model and its data are, and under which licence, in a sentence. */
   licence: string;
+  /** What it is quantized to unless the visitor chooses: the id of a goal. Undefined: as any other model. */
+  goal?: string;
   /** The model's file, with its name. */
   load(signal: AbortSignal): Promise<{ name: string; bytes: Uint8Array<ArrayBuffer> }>;
   /** What `samples` gives, in words. */

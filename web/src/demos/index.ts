@@ -1,6 +1,7 @@
 import type { Demo } from './demo.ts';
 import { digits } from './digits/index.ts';
+import { gpt } from './gpt/index.ts';
 import { ocr } from './ocr/index.ts';
 import { voice } from './voice/index.ts';
 
-export const demos: readonly Demo[] = [digits, ocr, voice];
+export const demos: readonly Demo[] = [digits, ocr, voice, gpt];

@@ -6,7 +6,7 @@ import { ScrollRegion } from './scroll-region.tsx';
 const short = (op: string) => op.replace(/^ai\.onnx\./, '');
 
 /** What the model is, and what quantization would do to each layer. */
-export function ModelCard({ name, report }: { name: string; report: ModelReport }) {
+export function ModelCard({ report }: { report: ModelReport }) {
   const [filter, setFilter] = useState('');
   const layers = report.plan.layers;
   const quantized = layers.filter((layer) => layer.quantized).length;
@@ -55,8 +55,7 @@ export function ModelCard({ name, report }: { name: string; report: ModelReport 
       {layers.length > 0 && (
         <details>
           <summary>
-            With the chosen settings, {quantized} of {layers.length} layers of{' '}
-            <span class="name">{name}</span> would be quantized: which, and why
+            With the chosen settings, {quantized} of {layers.length} layers would be quantized: which, and why
           </summary>
           {layers.length > 12 && (
             <label class="filter">

@@ -1,8 +1,8 @@
-import { useState } from 'preact/hooks';
+import { useEffect, useState } from 'preact/hooks';
 import type { ImageOptions, ImagePreset, Model, ZeropointError } from 'zeropoint';
 import type { Demo } from '../demos/demo.ts';
 import type { Source } from '../kept.ts';
-import { isImage } from '../samples/picture.ts';
+import { isImage, pictureOf } from '../samples/picture.ts';
 import type { Entry } from '../samples/prepare.ts';
 import {
   presets,
@@ -23,6 +23,8 @@ import { Term } from './term.tsx';
 
 /** Pictures beyond this are not shown at once. */
 const mostShown = 60;
+/** The same of a demo. */
+const demoShown = 24;
 
 /** Where samples come from: the demo, the user's files, or nowhere. */
 export function SamplesPanel({
@@ -64,7 +66,12 @@ export function SamplesPanel({
           </label>
         ))}
       </fieldset>
-      {samples.source === 'demo' && <p class="note">{demo?.samplesNote}</p>}
+      {samples.source === 'demo' && demo && (
+        <>
+          <p class="note">{demo.samplesNote}</p>
+          <DemoGrid demo={demo} model={model} />
+        </>
+      )}
       {samples.source === 'files' && (
         <Files
           samples={samples}
@@ -191,6 +198,44 @@ function Grid({ samples }: { samples: Samples }) {
         })}
       </ul>
       {entries.length > mostShown && <p class="note">and {entries.length - mostShown} more.</p>}
+    </>
+  );
+}
+
+/** The first samples of a demo as the network sees them, where they are pictures. */
+function DemoGrid({ demo, model }: { demo: Demo; model: Model }) {
+  const [pictures, setPictures] = useState<readonly Blob[]>([]);
+  const { image } = demo;
+  useEffect(() => {
+    if (!image) return;
+    let isCurrent = true;
+    const draw = async () => {
+      for await (const feeds of demo.samples(model, Math.min(demoShown, demo.sampleCount))) {
+        const [tensor] = Object.values(feeds);
+        const picture = await pictureOf(tensor as Parameters<typeof pictureOf>[0], image);
+        if (!isCurrent) return;
+        if (picture) setPictures((before) => [...before, picture]);
+      }
+    };
+    draw().catch(() => undefined); // what cannot be loaded is said where it is used
+    return () => {
+      isCurrent = false;
+      setPictures([]);
+    };
+  }, [demo, model]);
+  if (pictures.length === 0) return null;
+  return (
+    <>
+      <p class="note">As the network sees them:</p>
+      <ul class="grid">
+        {pictures.map((blob, index) => (
+          <li key={index}>
+            <Picture blob={blob} />
+            <span class="name">sample {index + 1}</span>
+          </li>
+        ))}
+      </ul>
+      {demo.sampleCount > demoShown && <p class="note">and {demo.sampleCount - demoShown} more.</p>}
     </>
   );
 }

@@ -109,7 +109,10 @@ export function Workspace({
   const { model, name, demo, saved } = work;
   const samples = useSamples(model, name, demo, saved);
   const [chosen, setSettings] = useState<Settings | undefined>(saved.settings);
-  const settings = useMemo(() => chosen ?? initial(samples.set), [chosen, samples.set]);
+  const settings = useMemo(
+    () => chosen ?? { ...initial(samples.set), ...goals.find(({ id }) => id === demo?.goal)?.settings },
+    [chosen, samples.set],
+  );
   const [runs, setRuns] = useState<readonly Run[]>(saved.runs ?? []);
   const [kind, setKind] = useState(saved.kind);
   const [report, setReport] = useState<ModelReport | undefined>();
@@ -535,7 +538,7 @@ export function Workspace({
         </p>
         {step === 'try' && tried}
         {step === 'model' &&
-          (report ? <ModelCard name={name} report={report} /> : <p class="note">Looking at the model…</p>)}
+          (report ? <ModelCard report={report} /> : <p class="note">Looking at the model…</p>)}
         {step === 'model' && (
           <section aria-labelledby="graph-heading">
             <h2 id="graph-heading">The graph</h2>

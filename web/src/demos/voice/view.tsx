@@ -143,11 +143,11 @@ function Track({
         {quantized && bars(quantized, 1)}
       </svg>
       <figcaption class="note track-legend">
-        <span>
+        <span class="keyed">
           <span class="swatch original" aria-hidden="true" /> original
         </span>
         {quantized && (
-          <span>
+          <span class="keyed">
             <span class="swatch quantized" aria-hidden="true" /> quantized
           </span>
         )}
