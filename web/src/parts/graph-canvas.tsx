@@ -1,13 +1,36 @@
 // Draws a model's graph. Loaded when a graph is looked at: the library is as large as the rest of the page.
 import cytoscape from 'cytoscape';
-import { useEffect, useRef } from 'preact/hooks';
+import { useEffect, useRef, useState } from 'preact/hooks';
 import type { GraphPicture } from '../graph/picture.ts';
 import { rgbOf, themeColour, useTheme } from '../theme.ts';
 
 /** The library would add an element of style, which the page's policy forbids: it adds none where this is. */
 const noStyle = '__________cytoscape_stylesheet';
-/** Beyond so many operators, wires are left out while the picture moves. */
+/** Beyond so many operators, wires are left out while the picture moves, and shapes are plain: they are drawn in half the time. */
 const many = 1500;
+
+/** So long a frame may be kept from what else is to be done, in milliseconds; and what is done between two looks at the clock. */
+const [slice, portion] = [10, 40];
+
+/** Does a part of the work in each frame: thousands of operators at once would hold the page up. Gives what ends it. */
+function inSlices<T>(
+  items: readonly T[],
+  work: (part: readonly T[]) => void,
+  onDone?: () => void,
+): () => void {
+  let [at, frame] = [0, 0];
+  const next = () => {
+    const start = performance.now();
+    do {
+      work(items.slice(at, at + portion));
+      at += portion;
+    } while (at < items.length && performance.now() - start < slice);
+    if (at < items.length) frame = requestAnimationFrame(next);
+    else onDone?.();
+  };
+  next();
+  return () => cancelAnimationFrame(frame);
+}
 
 const idOf = (shape: number) => `n${shape}`;
 
@@ -18,8 +41,8 @@ function inkOn(fill: string): string {
 
 const filled = (fill: string | undefined) => (fill === undefined ? {} : { fill, ink: inkOn(fill) });
 
-/** Colours of the theme, for all that has none of its own. */
-const styleOf = (): cytoscape.StylesheetStyle[] => {
+/** Colours of the theme, for all that has none of its own. `isLarge`: there are many operators. */
+const styleOf = (isLarge: boolean): cytoscape.StylesheetStyle[] => {
   const [card, line, muted, ink, accent] = ['--card', '--line', '--muted', '--ink', '--accent'].map(
     themeColour,
   ) as [string, string, string, string, string];
@@ -27,7 +50,7 @@ const styleOf = (): cytoscape.StylesheetStyle[] => {
     {
       selector: 'node',
       style: {
-        shape: 'round-rectangle',
+        shape: isLarge ? 'rectangle' : 'round-rectangle',
         width: 'data(width)',
         height: 'data(height)',
         label: 'data(label)',
@@ -66,7 +89,8 @@ const styleOf = (): cytoscape.StylesheetStyle[] => {
         width: 1.4,
         'line-color': muted,
         'line-opacity': 0.55,
-        'curve-style': 'straight',
+        'curve-style': isLarge ? 'haystack' : 'straight',
+        'haystack-radius': 0,
         'target-arrow-shape': 'triangle',
         'target-arrow-color': muted,
         'arrow-scale': 0.8,
@@ -109,6 +133,9 @@ export default function GraphCanvas({
   const theme = useTheme();
   /** With which colours it was drawn last: to draw thousands of operators again takes a moment. */
   const painted = useRef<[typeof fills, number]>([fills, theme]);
+  /** Of which picture everything is drawn. */
+  const [whole, setWhole] = useState<GraphPicture | undefined>();
+  const isWhole = whole === picture;
   const open = useRef(onOpen);
   open.current = onOpen;
 
@@ -116,25 +143,25 @@ export default function GraphCanvas({
     const element = host.current;
     if (!element) return;
     const { shapes, wires } = picture;
+    const elements: cytoscape.ElementDefinition[] = [
+      ...shapes.map(({ x, y, width, height, label, kind }, i) => ({
+        group: 'nodes' as const,
+        data: { id: idOf(i), width, height, label, kind, ...filled(fills[i]) },
+        position: { x, y },
+      })),
+      ...wires.map(({ from, to, span, side }) => ({
+        group: 'edges' as const,
+        data: {
+          source: idOf(from),
+          target: idOf(to),
+          // What passes rows by goes around them.
+          ...(span > 1 && { bend: Math.min(40 + 14 * span, 240) * -side }),
+        },
+      })),
+    ];
     const cy = cytoscape({
       container: element,
-      elements: [
-        ...shapes.map(({ x, y, width, height, label, kind }, i) => ({
-          group: 'nodes' as const,
-          data: { id: idOf(i), width, height, label, kind, ...filled(fills[i]) },
-          position: { x, y },
-        })),
-        ...wires.map(({ from, to, span, side }) => ({
-          group: 'edges' as const,
-          data: {
-            source: idOf(from),
-            target: idOf(to),
-            // What passes rows by goes around them.
-            ...(span > 1 && { bend: Math.min(40 + 14 * span, 240) * -side }),
-          },
-        })),
-      ],
-      style: styleOf(),
+      style: styleOf(shapes.length > many),
       layout: { name: 'preset', fit: false },
       minZoom: 0.02,
       maxZoom: 2.5,
@@ -148,6 +175,11 @@ export default function GraphCanvas({
     // A network is far longer than it is wide: its beginning is shown, so large that it can be read.
     const first = shapes.reduce((top, shape) => (shape.y < top.y ? shape : top), { x: 0, y: Infinity });
     cy.pan({ x: element.clientWidth / 2 - first.x, y: 44 - first.y });
+    const stop = inSlices(
+      elements,
+      (part) => void cy.add([...part]),
+      () => setWhole(picture),
+    );
     const [top, bottom] = [first.y - 40, Math.max(...shapes.map(({ y }) => y)) + 40];
     let width = element.clientWidth;
     // A wheel goes along the graph, and on along the page at its end; with Ctrl, or two fingers, it zooms.
@@ -176,6 +208,7 @@ export default function GraphCanvas({
     });
     resized.observe(element);
     return () => {
+      stop();
       drawn.current = undefined;
       resized.disconnect();
       element.removeEventListener('wheel', roll, { capture: true });
@@ -186,33 +219,39 @@ export default function GraphCanvas({
   useEffect(() => {
     const cy = drawn.current;
     const [before, shown] = painted.current;
-    if (!cy || (before === fills && shown === theme)) return;
+    if (!cy || !isWhole || (before === fills && shown === theme)) return;
     painted.current = [fills, theme];
-    if (shown !== theme) cy.style(styleOf());
-    cy.batch(() => {
-      fills.forEach((fill, i) => {
-        const node = cy.getElementById(idOf(i));
-        if (fill === undefined) node.removeData('fill ink');
-        else node.data(filled(fill));
-      });
-    });
-  }, [picture, fills, theme]);
+    if (shown !== theme) cy.style(styleOf(picture.shapes.length > many));
+    return inSlices([...fills.entries()], (part) =>
+      cy.batch(() => {
+        for (const [i, fill] of part) {
+          const node = cy.getElementById(idOf(i));
+          if (fill === undefined) node.removeData('fill ink');
+          else node.data(filled(fill));
+        }
+      }),
+    );
+  }, [isWhole, fills, theme]);
 
   useEffect(() => {
     const cy = drawn.current;
-    if (!cy) return;
-    cy.batch(() => {
-      cy.nodes().removeClass('found faint');
-      if (!found) return;
-      cy.nodes().forEach((node) => {
-        node.addClass(found.has(Number(node.id().slice(1))) ? 'found' : 'faint');
-      });
+    if (!cy || !isWhole) return;
+    const wanted = (node: cytoscape.NodeSingular) =>
+      !found ? '' : found.has(Number(node.id().slice(1))) ? 'found' : 'faint';
+    const changed = cy.nodes().filter((node) => {
+      const kind = wanted(node);
+      return node.hasClass('found') !== (kind === 'found') || node.hasClass('faint') !== (kind === 'faint');
     });
-  }, [picture, found]);
+    return inSlices(changed.toArray() as cytoscape.NodeSingular[], (part) =>
+      cy.batch(() => {
+        for (const node of part) node.removeClass('found faint').addClass(wanted(node));
+      }),
+    );
+  }, [isWhole, found]);
 
   useEffect(() => {
     const cy = drawn.current;
-    if (!cy) return;
+    if (!cy || !isWhole) return;
     cy.nodes('.here').removeClass('here');
     if (here === undefined) return;
     const node = cy.getElementById(idOf(here)).addClass('here');
@@ -221,7 +260,7 @@ export default function GraphCanvas({
     if (x > x1 && x < x2 && y > y1 && y < y2 && cy.zoom() > 0.3) return;
     if (cy.zoom() < 0.6) cy.zoom(0.8);
     cy.center(node);
-  }, [picture, here]);
+  }, [isWhole, here]);
 
   /** The shape that a key leads to: along wires up and down, and to the sides in the same row. */
   const beside = (key: string): number | undefined => {
