@@ -69,7 +69,7 @@ function useListening(model: Model | undefined, sound: Sound) {
 const secondsOf = (stretch: Stretch) => stretch.map((at) => at.toFixed(1)).join('–');
 
 const spokenWords = ({ spoken }: Listened): string =>
-  spoken.length ? `${spoken.map(secondsOf).join(', ')} s` : 'no speech';
+  spoken.length ? `${spoken.map(secondsOf).join(', ')}\u00a0s` : 'no speech';
 
 const [width, waveHeight, curveHeight, barHeight] = [1000, 70, 90, 12];
 
