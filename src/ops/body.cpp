@@ -10,6 +10,72 @@ namespace zp {
 
 using Inferred = InferContext::Inferred;
 
+namespace {
+
+// The value that `v` is, behind nodes of the graph that hand it on.
+ValueId handed_on(const Graph& graph, ValueId v) {
+  for (bool more = true; more;) {
+    more = false;
+    for (const Node& n : graph.nodes)
+      if (n.is("Identity") && n.outputs[0] == v) v = n.inputs[0], more = true;
+  }
+  return v;
+}
+
+}  // namespace
+
+bool read_from_outside(RewriteContext& c, const Carried& carried) {
+  const auto* sub = std::get_if<std::shared_ptr<Graph>>(c.node().attribute(kBody));
+  if (!sub || !*sub || (*sub)->inputs.size() < carried.inside + carried.count ||
+      (*sub)->outputs.size() < carried.made + carried.count)
+    return false;
+  const Graph& before = **sub;
+  std::vector<bool> same(carried.count, false);
+  for (size_t i = 0; i < carried.count; ++i) {
+    const ValueId inside = before.inputs[carried.inside + i], v = c.node().input(carried.given + i);
+    same[i] = v != kNoValue && before[inside].kind == ValueKind::kTensor &&
+              c.graph[v].kind == ValueKind::kTensor &&
+              handed_on(before, before.outputs[carried.made + i]) == inside;
+  }
+  if (std::none_of(same.begin(), same.end(), [](bool s) { return s; })) return false;
+  auto body = std::make_shared<Graph>(clone(before));
+  Node node = c.node();
+  std::vector<Node> nodes;
+  for (size_t i = carried.count; i-- > 0;) {
+    if (!same[i]) continue;
+    const auto at = [i](auto& list, size_t first) {
+      return list.begin() + static_cast<std::ptrdiff_t>(first + i);
+    };
+    const ValueId outer = *at(node.inputs, carried.given), inner = *at(body->inputs, carried.inside);
+    body->inputs.erase(at(body->inputs, carried.inside));
+    body->outputs.erase(at(body->outputs, carried.made));
+    node.inputs.erase(at(node.inputs, carried.given));
+    // Captures go by their names in files.
+    const std::string& name = c.graph[outer].name;
+    const ValueId taken = body->find(name);
+    if (taken != kNoValue && taken != inner &&
+        std::none_of(body->captures.begin(), body->captures.end(),
+                     [&](const Capture& capture) { return capture.inner == taken; }))
+      body->rename(taken, name + "_inside");
+    (*body)[inner].name = name;
+    body->captures.push_back({.outer = outer, .inner = inner});
+    if (i >= node.outputs.size()) continue;
+    if (node.outputs[i] != kNoValue) {
+      Node given;
+      given.op_type = "Identity";
+      given.name = c.graph[node.outputs[i]].name + "_as_it_came";
+      given.inputs = {outer};
+      given.outputs = {node.outputs[i]};
+      nodes.push_back(std::move(given));
+    }
+    node.outputs.erase(node.outputs.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+  node.attributes[std::string(kBody)] = std::move(body);
+  nodes.push_back(std::move(node));
+  c.replace({c.at()}, std::move(nodes));
+  return true;
+}
+
 std::vector<Inferred> infer_iterations(InferContext& c, std::vector<Inferred>& inputs, size_t given,
                                        size_t made, size_t count) {
   // What changes in the second round too may change in any way: then nothing is left that could.

@@ -9,6 +9,7 @@
 
 #include "core/item.h"
 #include "ops/op.h"
+#include "ops/rewrite.h"
 
 namespace zp {
 
@@ -20,6 +21,15 @@ inline constexpr std::string_view kBody = "body";
 std::vector<InferContext::Inferred> infer_iterations(InferContext& c,
                                                      std::vector<InferContext::Inferred>& inputs,
                                                      size_t given, size_t made, size_t count);
+
+// A rewrite: what a body hands on as it came, from the first iteration to the last, it reads from the graph
+// around it instead (loops of TensorFlow carry their weights like that). A constant then is one in the body
+// too. `given`, `inside`: the first carried input of the node, and of the body; `made`: the first carried
+// output of the body; `count`: how many are carried.
+struct Carried {
+  size_t given, inside, made, count;
+};
+bool read_from_outside(RewriteContext& c, const Carried& carried);
 
 // What the iterations give, one behind the other, along a new first dimension.
 class Stack {

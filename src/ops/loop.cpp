@@ -141,6 +141,13 @@ void respell(Respell& r) {
   for (ValueId v : r.node.inputs) need_kind(r, v, 13, 16);
 }
 
+bool carry_less(RewriteContext& c) {
+  const Node& n = c.node();
+  return n.is("Loop") &&
+         read_from_outside(c, {.given = kFirst, .inside = kFirst, .made = 1, .count = carried(n)});
+}
+const RegisterRewrite kCarryLess({.name = "what a Loop carries and does not change", .apply = carry_less});
+
 constexpr OpDef kLoop = {
     .name = "Loop",
     .inputs = "M? cond? v_initial*?",

@@ -214,6 +214,15 @@ void respell(Respell& r) {
   }
 }
 
+bool carry_less(RewriteContext& c) {
+  const Node& n = c.node();
+  const int64_t scanned = n.int_attribute(kCount, 0);
+  if (!n.is("Scan") || scanned < 1 || static_cast<uint64_t>(scanned) > n.inputs.size()) return false;
+  const size_t states = n.inputs.size() - static_cast<size_t>(scanned);
+  return read_from_outside(c, {.given = 0, .inside = 0, .made = 0, .count = states});
+}
+const RegisterRewrite kCarryLess({.name = "what a Scan carries and does not change", .apply = carry_less});
+
 constexpr OpDef kScan = {
     .name = "Scan",
     .inputs = "initial_state_and_scan_inputs*?",

@@ -99,6 +99,93 @@ TEST(Loop, CarriesAndStacks) {
   EXPECT_EQ(session.plans_kept(), kept);  // the same plans for body and graph
 }
 
+// Products with constants are summed in another order.
+void expect_near(const Tensor& a, const Tensor& b) {
+  ASSERT_EQ(a.dims(), b.dims());
+  const std::vector<float> x = a.floats(), y = b.floats();
+  for (size_t i = 0; i < x.size(); ++i) EXPECT_NEAR(x[i], y[i], 1e-5F);
+}
+
+// As TensorFlow's exporter has it: the weight goes through the loop, and is the same in all iterations.
+std::shared_ptr<Model> carried_weight(bool identity, bool given_out) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {1, 64}), count = b.input("count", {}, DType::kInt64);
+  Body body;
+  body.given("i");
+  const ValueId go = body.given("go"), state = body.given("state"), w = body.given("weight");
+  const ValueId product = body.add("MatMul", "product", {state, w});
+  const ValueId next = body.add("Tanh", "next", {product});
+  body.output(go);
+  body.output(next);
+  body.output(identity ? body.add("Identity", "same", {w}) : w);
+  // A value of the body that is called like the weight outside.
+  const ValueId twin = body.add("Neg", "kernel", {next});
+  body.output(twin);
+  const ValueId kernel = b.constant("kernel", noise({64, 64}, 3, 0.1F));
+  const std::vector<ValueId> y = add(b, "Loop", {count, b.constant("yes", Tensor::scalar(true)), x, kernel},
+                                     3, {{"body", body.graph_of()}});
+  b.output(y[0]);
+  b.output(y[2]);
+  if (given_out) b.output(y[1]);
+  return b.build();
+}
+
+TEST(Loop, WhatItCarriesAndDoesNotChangeIsReadFromOutside) {
+  for (const bool identity : {false, true}) {
+    for (const bool given_out : {false, true}) {
+      const std::shared_ptr<const Model> model = carried_weight(identity, given_out);
+      const auto ready = runtime::prepared(model);
+      const Node& loop =
+          *std::ranges::find_if(ready->graph.nodes, [](const Node& n) { return n.is("Loop"); });
+      EXPECT_EQ(loop.inputs.size(), 3u);
+      EXPECT_EQ(loop.outputs.size(), 2u);
+      for (const int64_t count : {0, 3}) {
+        const auto feeds = [&] { return with_count(count, {{"x", noise({1, 64}, 7)}}); };
+        const std::vector<Tensor> a = Session(model).run(feeds()), y = Session(ready).run(feeds());
+        ASSERT_EQ(a.size(), given_out ? 3u : 2u);
+        for (size_t i = 0; i < a.size(); ++i) expect_near(a[i], y[i]);
+      }
+      // The file is right too, and the weight is one of integers.
+      const test::Quantized q = test::quantize(model, {.mode = "weight-only"});
+      EXPECT_TRUE(q.layer("product").quantized);
+      const std::vector<std::byte> bytes = onnx::write(*q.model);
+      EXPECT_LT(bytes.size(), given_out ? 5u * 64 * 64 + 4096 : 64u * 64 + 4096);
+      auto copy = allocate_bytes(bytes.size());
+      std::ranges::copy(bytes, copy.get());
+      const auto again = std::make_shared<const Model>(onnx::read(std::move(copy), bytes.size()));
+      const auto feeds = [&] { return with_count(3, {{"x", noise({1, 64}, 7)}}); };
+      const std::vector<float> exact = Session(model).run(feeds())[0].floats(),
+                               rounded = Session(again).run(feeds())[0].floats();
+      for (size_t i = 0; i < exact.size(); ++i) EXPECT_NEAR(exact[i], rounded[i], 0.02F);
+    }
+  }
+}
+
+TEST(Scan, WhatItCarriesAndDoesNotChangeIsReadFromOutside) {
+  GraphBuilder b;
+  const ValueId xs = b.input("xs", {5, 1, 64});
+  Body body;
+  const ValueId state = body.given("state"), w = body.given("weight"), x = body.given("x");
+  const ValueId sum = body.add("Add", "sum", {body.add("MatMul", "product", {x, w}), state});
+  body.output(sum);
+  body.output(w);
+  body.output(sum);
+  const ValueId zero = b.constant("zero", Tensor(DType::kFloat32, {1, 64})),
+                kernel = b.constant("kernel", noise({64, 64}, 3, 0.1F));
+  const std::vector<ValueId> y =
+      add(b, "Scan", {zero, kernel, xs}, 3, {{"body", body.graph_of()}, {"num_scan_inputs", int64_t{1}}});
+  b.output(y[0]);
+  b.output(y[1]);
+  b.output(y[2]);
+  const std::shared_ptr<const Model> model = b.build();
+  const auto ready = runtime::prepared(model);
+  const Node& scan = *std::ranges::find_if(ready->graph.nodes, [](const Node& n) { return n.is("Scan"); });
+  EXPECT_EQ(scan.inputs.size(), 2u);
+  const std::vector<Tensor> a = Session(model).run({{"xs", noise({5, 1, 64}, 9)}}),
+                            c = Session(ready).run({{"xs", noise({5, 1, 64}, 9)}});
+  for (size_t i = 0; i < a.size(); ++i) expect_near(a[i], c[i]);
+}
+
 TEST(Loop, EndsWithItsCondition) {
   const std::vector<Tensor> y = Session(sums_model()).run(with_count(1000, {{"x", floats({2}, {4, 1})}}));
   expect_floats(y[0], {2}, {-12, -3});
