@@ -236,7 +236,7 @@ void canonicalize_pow(Canonicalize& c) {
 }
 
 // Opset 28 rounds quotients of floats down, too; until then they are cut off (fmod). The remainder of the one
-// is that of the other, plus the divisor where the two have different signs.
+// is that of the other, plus the divisor where the two have different signs; a zero has the divisor's sign.
 void canonicalize_mod(Canonicalize& c) {
   const std::vector<ValueId>& in = c.node.inputs;
   const DType type = c.graph[in[0]].dtype;
@@ -244,10 +244,12 @@ void canonicalize_mod(Canonicalize& c) {
   if (c.version < 28)
     c.fail(ErrorCode::kInvalidModel, "fmod is 0, and before opset 28 that is for integers alone");
   const ValueId zero = c.constant_value(c.node.name + "_zero", scalar_of(type, 0));
+  const ValueId below_zero = c.constant_value(c.node.name + "_negative_zero", scalar_of(type, -0.0F));
   const ValueId cut = c.add("Mod", {in[0], in[1]}, {{"fmod", int64_t{1}}});
-  const ValueId signs = c.add("Xor", {c.add("Less", {cut, zero}), c.add("Less", {in[1], zero})});
-  const ValueId adjusts = c.add("And", {signs, c.add("Not", {c.add("Equal", {cut, zero})})});
-  c.finish("Where", {adjusts, c.add("Add", {cut, in[1]}), cut});
+  const ValueId negative = c.add("Less", {in[1], zero});
+  const ValueId signs = c.add("Xor", {c.add("Less", {cut, zero}), negative});
+  const ValueId same_sign = c.add("Where", {signs, c.add("Add", {cut, in[1]}), cut});
+  c.finish("Where", {c.add("Equal", {cut, zero}), c.add("Where", {negative, below_zero, zero}), same_sign});
 }
 
 // com.microsoft: A, A_scale, A_zero_point, B, B_scale, B_zero_point, C_scale, C_zero_point.

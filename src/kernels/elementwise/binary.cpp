@@ -121,7 +121,8 @@ void float_run(const float* a, bool a_moves, const float* b, bool b_moves, float
 template <class T>
 T modulus(T a, T b) {
   const T r = std::fmod(a, b);
-  return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+  if (r == 0) return std::copysign(r, b);
+  return (r < 0) != (b < 0) ? r + b : r;
 }
 
 template <class T>

@@ -134,6 +134,27 @@ TEST(Versions, Opset28RoundsQuotientsOfFloatsDown) {
   EXPECT_THROW(outputs_of({.opset = 13, .op = "Mod", .inputs = {a, b}}), Error);
 }
 
+// Without a rest there is still a sign: the divisor's, and of fmod the dividend's.
+TEST(Versions, AZeroRestHasASign) {
+  const Tensor a = Tensor::of<float>({6}, {-0.0F, 0, -3, 3, -3, 3});
+  const Tensor b = Tensor::of<float>({6}, {3, -3, 3, -3, -3, 3});
+  const auto signs = [](const std::vector<float>& values) {
+    std::vector<bool> negative;
+    for (const float v : values) {
+      EXPECT_EQ(v, 0);
+      negative.push_back(std::signbit(v));
+    }
+    return negative;
+  };
+  EXPECT_EQ(signs(floats_of({.opset = 28, .op = "Mod", .inputs = {a, b}})),
+            (std::vector<bool>{false, true, false, true, true, false}));
+  EXPECT_EQ(signs(floats_of({.opset = 28,
+                             .op = "Mod",
+                             .inputs = {a, b},
+                             .attributes = {onnx::test::int_attribute("fmod", 1)}})),
+            (std::vector<bool>{true, false, true, false, true, false}));
+}
+
 TEST(Versions, Opset28OrdersTheBlocksOfSpaceToDepth) {
   const Tensor x = Tensor::of<float>({1, 2, 2, 2}, {1, 2, 3, 4, 5, 6, 7, 8});
   const auto with_mode = [&](const char* mode) {
