@@ -1,6 +1,7 @@
 // ONNX's own test cases, run natively (tests/conformance/cases.cpp), beside tests/conformance/not-passing.tsv,
 // which lists what does not pass and why. A case that is lost fails, and so does one that is gained, until the
-// list says so: node tools/conformance.mjs --write writes it, and docs/OPERATORS.md, from a run.
+// list says so: node tools/conformance.mjs --write writes it, and docs/OPERATORS.md, from a run. What passes must
+// also pass when the inputs declare no shape, but for what tests/conformance/without-shapes.tsv lists.
 import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -15,6 +16,7 @@ import { setUp } from './setup.mjs';
 
 const folder = join(root, 'tests', 'conformance');
 const listFile = join(folder, 'not-passing.tsv');
+const shapelessFile = join(folder, 'without-shapes.tsv');
 const documentFile = join(root, 'docs', 'OPERATORS.md');
 const program = join(root, 'build', 'native', 'zeropoint_cases');
 const how = 'node tools/conformance.mjs --write';
@@ -28,6 +30,9 @@ const header = `# ONNX's test cases that do not pass, by tools/conformance.mjs. 
 #   differs   other values, or an error that does not say "not supported": a fault of ours
 #   crash     the program ended
 # "${how}" writes this list anew, and keeps what is disputed.
+`;
+const shapelessHeader = `# ONNX's test cases that pass, and do not when the model's inputs declare no shape, by tools/conformance.mjs. Columns
+# as in not-passing.tsv. "${how}" writes this list anew, and keeps what is disputed.
 `;
 
 /** The folder of the cases, and what index.json says of them. */
@@ -43,9 +48,9 @@ async function ensureCases() {
 }
 
 /** Runs cases until they are through or the program dies. Answers what was found, and the case it died in. */
-function runUntilCrash(cases, names) {
+function runUntilCrash(args, names) {
   return new Promise((done, fail) => {
-    const child = spawn(program, [cases], { cwd: root, stdio: ['pipe', 'pipe', 'pipe'] });
+    const child = spawn(program, args, { cwd: root, stdio: ['pipe', 'pipe', 'pipe'] });
     let output = '';
     let complaint = '';
     child.stdout.setEncoding('utf8').on('data', (text) => {
@@ -76,13 +81,13 @@ function runUntilCrash(cases, names) {
   });
 }
 
-/** A map from the name of a case to { kind, why }. */
-async function runCases(cases, names) {
+/** A map from the name of a case to { kind, why }. `args`: the program's. */
+async function runCases(args, names) {
   const found = new Map();
   const shards = Array.from({ length: cores }, (_, shard) => names.filter((_, i) => i % cores === shard));
   await inParallel(shards, async (shard) => {
     for (let rest = shard; rest.length; ) {
-      const part = await runUntilCrash(cases, rest);
+      const part = await runUntilCrash(args, rest);
       for (const [name, verdict] of part.found) found.set(name, verdict);
       if (part.crashed) found.set(part.crashed, { kind: 'crash', why: part.why });
       rest = rest.filter((name) => !found.has(name));
@@ -91,10 +96,10 @@ async function runCases(cases, names) {
   return found;
 }
 
-/** The list: a map from the name of a case to { kind, why }. */
-function readList() {
+/** A list: a map from the name of a case to { kind, why }. */
+function readList(file) {
   const list = new Map();
-  for (const line of readFileSync(listFile, 'utf8').split('\n')) {
+  for (const line of readFileSync(file, 'utf8').split('\n')) {
     if (line === '' || line.startsWith('#')) continue;
     const [kind, name, why] = line.split('\t');
     list.set(name, { kind, why });
@@ -104,7 +109,8 @@ function readList() {
 
 const isDisputed = (verdict, listed) => verdict.kind === 'differs' && listed?.kind === 'disputed';
 
-function writeList(found, list) {
+function writeList(file, text, found) {
+  const list = readList(file);
   const lines = [...found]
     .filter(([, { kind }]) => kind !== 'passed')
     .map(([name, verdict]) => {
@@ -112,7 +118,7 @@ function writeList(found, list) {
       return `${kind}\t${name}\t${why}`;
     })
     .sort();
-  writeFileSync(listFile, `${header}${lines.join('\n')}\n`);
+  writeFileSync(file, `${text}${lines.map((line) => `${line}\n`).join('')}`);
 }
 
 /** What a run found that the list does not say, one line each. */
@@ -159,11 +165,12 @@ export async function conformance(environment, { write = false } = {}) {
   const { cases, index } = await ensureCases();
   await buildPreset('conformance', environment, { buildFolder: 'native' });
   const names = index.cases.map(({ name }) => name);
-  const found = await runCases(cases, names);
-  let list = readList();
+  const found = await runCases([cases], names);
+  const passed = names.filter((name) => found.get(name)?.kind === 'passed');
+  const shapeless = await runCases(['--shapeless', cases], passed);
   if (write) {
-    writeList(found, list);
-    list = readList();
+    writeList(listFile, header, found);
+    writeList(shapelessFile, shapelessHeader, shapeless);
   }
   const registry = outputOf(program, ['--operators']);
   if (!registry) throw new Failure(`${program} --operators failed`);
@@ -173,7 +180,8 @@ export async function conformance(environment, { write = false } = {}) {
 
   const written = await checkWritten(cases, names);
   const lines = [
-    ...differences(found, list),
+    ...differences(found, readList(listFile)),
+    ...differences(shapeless, readList(shapelessFile)).map((line) => `without shapes: ${line}`),
     ...opsetProblems(operators, index.operators),
     ...written.failures,
   ];
@@ -188,7 +196,9 @@ export async function conformance(environment, { write = false } = {}) {
     `  ${names.length} cases: ${Object.entries(counts)
       .map(([kind, count]) => `${kind} ${count}`)
       .sort()
-      .join(', ')}; ${written.checked} files written as other opsets`,
+      .join(
+        ', ',
+      )}; ${[...shapeless.values()].filter(({ kind }) => kind === 'passed').length} pass without the shapes of inputs; ${written.checked} files written as other opsets`,
   );
   const failed = lines.length + (isCurrent ? 0 : 1);
   return { passed: counts.passed + (isCurrent ? 1 : 0), failed };

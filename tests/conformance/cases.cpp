@@ -4,6 +4,9 @@
 //                                    without, and writes a line before and one after it:
 //                                      run NAME
 //                                      passed | differs | type | form | operator, a tab, and why
+//   zeropoint_cases --shapeless FOLDER < NAMES
+//                                    the same, with integer kernels alone, of models whose inputs declare no
+//                                    shape: not even their rank is known before a run
 //   zeropoint_cases --rewrite FOLDER TO < NAMES
 //                                    writes FOLDER/NAME/model.onnx as TO/NAME.OPSET.onnx, of the lowest opset
 //                                    that can say it, of the newest and of some between, unless it cannot be
@@ -20,6 +23,7 @@
 #include <iostream>
 #include <optional>
 #include <protozero/pbf_reader.hpp>
+#include <protozero/pbf_writer.hpp>
 #include <set>
 #include <string>
 #include <vector>
@@ -84,6 +88,72 @@ Item load_item(const fs::path& path, ValueKind kind) {
     reader.skip();
   }
   return {};
+}
+
+// A copy of a message in which `change` says what each of its messages and texts becomes; nullopt: it is left
+// out.
+template <class Change>
+std::string copied(protozero::data_view message, Change&& change) {
+  std::string copy;
+  protozero::pbf_writer to(copy);
+  protozero::pbf_reader from(message);
+  while (from.next()) {
+    const auto tag = from.tag();
+    switch (from.wire_type()) {
+      case protozero::pbf_wire_type::varint:
+        to.add_uint64(tag, from.get_uint64());
+        break;
+      case protozero::pbf_wire_type::fixed64:
+        to.add_fixed64(tag, from.get_fixed64());
+        break;
+      case protozero::pbf_wire_type::fixed32:
+        to.add_fixed32(tag, from.get_fixed32());
+        break;
+      default: {
+        const protozero::data_view part = from.get_view();
+        if (const std::optional<std::string> now = change(uint32_t{tag}, part)) to.add_message(tag, *now);
+      }
+    }
+  }
+  return copy;
+}
+
+std::string as_it_is(protozero::data_view part) { return {part.data(), part.size()}; }
+
+// A type of tensors, or of what is made of them, without their shapes.
+std::string type_without_shapes(protozero::data_view type) {
+  return copied(type, [](uint32_t tag, protozero::data_view part) -> std::optional<std::string> {
+    if (tag == onnx::type_field::kTensor)
+      return copied(part, [](uint32_t of, protozero::data_view field) -> std::optional<std::string> {
+        if (of == onnx::tensor_type_field::kShape) return std::nullopt;
+        return as_it_is(field);
+      });
+    if (tag == onnx::type_field::kSequence || tag == onnx::type_field::kOptional)
+      return copied(part, [](uint32_t, protozero::data_view element) {
+        return std::optional(type_without_shapes(element));
+      });
+    return as_it_is(part);
+  });
+}
+
+// The model, of which no input declares a shape.
+FileBytes without_shapes(const FileBytes& file) {
+  const auto in = [](uint32_t field, auto&& change) {
+    return [field, change](uint32_t tag, protozero::data_view part) {
+      return std::optional(tag == field ? change(part) : as_it_is(part));
+    };
+  };
+  const auto input = [&](protozero::data_view value) {
+    return copied(value, in(onnx::value_info_field::kType, type_without_shapes));
+  };
+  const auto graph = [&](protozero::data_view message) {
+    return copied(message, in(onnx::graph_field::kInput, input));
+  };
+  const std::string open = copied({reinterpret_cast<const char*>(file.bytes.get()), file.size},
+                                  in(onnx::model_field::kGraph, graph));
+  auto bytes = allocate_bytes(open.size());
+  std::memcpy(bytes.get(), open.data(), open.size());
+  return {std::move(bytes), open.size()};
 }
 
 std::vector<double> numbers(const Tensor& t) {
@@ -185,9 +255,13 @@ Verdict run_data(const std::shared_ptr<const Model>& model, const fs::path& data
   return {};
 }
 
-Verdict run_case(const fs::path& folder, const fs::path& file_name = "model.onnx") {
+enum class Inputs : uint8_t { kDeclared, kShapeless };
+
+Verdict run_case(const fs::path& folder, const fs::path& file_name = "model.onnx",
+                 Inputs inputs = Inputs::kDeclared) {
   try {
     FileBytes file = load(folder / file_name);
+    if (inputs == Inputs::kShapeless) file = without_shapes(file);
     const auto model = std::make_shared<const Model>(onnx::read(std::move(file.bytes), file.size));
     std::set<std::string> unknown;
     collect_unknown(model->graph, unknown);
@@ -200,6 +274,7 @@ Verdict run_case(const fs::path& folder, const fs::path& file_name = "model.onnx
     fs::path data;
     for (int set = 0; fs::exists(data = folder / ("test_data_set_" + std::to_string(set))); ++set) {
       for (const bool integer : {true, false}) {
+        if (!integer && inputs == Inputs::kShapeless) continue;
         Verdict verdict = run_data(prepared, data, integer);
         if (verdict.kind != "passed") return verdict;
       }
@@ -272,18 +347,21 @@ int main(int argc, char** argv) {
     for (std::string name; std::getline(std::cin, name);) zp::rewrite_case(argv[2], argv[3], name);
     return 0;
   }
-  if (argc != 2) {
-    std::cerr << "zeropoint_cases FOLDER < NAMES, zeropoint_cases --rewrite FOLDER TO < NAMES, or "
-                 "zeropoint_cases --operators\n";
+  const bool shapeless = argc == 3 && std::string(argv[1]) == "--shapeless";
+  if (argc != 2 && !shapeless) {
+    std::cerr
+        << "zeropoint_cases [--shapeless] FOLDER < NAMES, zeropoint_cases --rewrite FOLDER TO < NAMES, or "
+           "zeropoint_cases --operators\n";
     return 2;
   }
   if (std::string(argv[1]) == "--operators") {
     zp::write_operators();
     return 0;
   }
+  const auto inputs = shapeless ? zp::Inputs::kShapeless : zp::Inputs::kDeclared;
   for (std::string name; std::getline(std::cin, name);) {
     std::cout << "run " << name << std::endl;  // flushed: a crash has a name
-    zp::Verdict verdict = zp::run_case(std::filesystem::path(argv[1]) / name);
+    zp::Verdict verdict = zp::run_case(std::filesystem::path(argv[argc - 1]) / name, "model.onnx", inputs);
     std::ranges::replace_if(verdict.why, [](char c) { return static_cast<unsigned char>(c) < ' '; }, ' ');
     std::cout << verdict.kind << '\t' << verdict.why << std::endl;
   }
