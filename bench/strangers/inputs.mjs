@@ -289,7 +289,10 @@ const kinds = [
   [
     /piper/,
     (_, seed) => {
-      const ids = Array.from(noise(24, seed + 1), (value) => [14 + Math.round(Math.abs(value) * 35), 0]).flat();
+      const ids = Array.from(noise(24, seed + 1), (value) => [
+        14 + Math.round(Math.abs(value) * 35),
+        0,
+      ]).flat();
       return {
         input: { type: 'int64', data: BigInt64Array.from([1, ...ids, 2], BigInt), dims: [1, 50] },
         input_lengths: { type: 'int64', data: BigInt64Array.of(50n), dims: [1] },
