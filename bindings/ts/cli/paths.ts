@@ -1,7 +1,18 @@
 // Where models come from, and where results go: files, folders, patterns and the standard streams.
 import { createHash, randomUUID } from 'node:crypto';
 import { createReadStream } from 'node:fs';
-import { lstat, mkdir, open, readFile, realpath, rename, rm, stat, writeFile } from 'node:fs/promises';
+import {
+  lstat,
+  mkdir,
+  open,
+  readdir,
+  readFile,
+  realpath,
+  rename,
+  rm,
+  stat,
+  writeFile,
+} from 'node:fs/promises';
 import { basename, dirname, extname, isAbsolute, join, relative, resolve, sep } from 'node:path';
 import { addAbortSignal } from 'node:stream';
 import { buffer } from 'node:stream/consumers';
@@ -234,16 +245,39 @@ export async function writeModelFiles(
   await writeAll(all.reverse());
 }
 
+/** What the name of an unfinished file begins with, before the process that writes it. */
+const unfinishedName = (path: string) => `.${basename(path, extname(path))}.`;
+
+const isAlive = (pid: number): boolean => {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
+};
+
+/** Removes what a process that was killed left unfinished of this file: nothing can go on with it. */
+async function removeUnfinished(path: string): Promise<void> {
+  const folder = dirname(resolve(path));
+  const begin = unfinishedName(path);
+  for (const name of await readdir(folder).catch(() => [])) {
+    const pid = name.startsWith(begin) && /^(\d+)-[0-9a-f-]{36}\.tmp$/.exec(name.slice(begin.length))?.[1];
+    if (pid && !isAlive(Number(pid))) await rm(join(folder, name), { force: true });
+  }
+}
+
 async function writeAll(
   files: readonly { path: string; data: Uint8Array | string | AsyncIterable<Uint8Array> }[],
 ): Promise<void> {
   const written = files.map(({ path, data }) => ({
     path,
     data,
-    temporary: join(dirname(resolve(path)), `.${basename(path, extname(path))}.${randomUUID()}.tmp`),
+    temporary: join(dirname(resolve(path)), `${unfinishedName(path)}${process.pid}-${randomUUID()}.tmp`),
   }));
   let path = '';
   try {
+    for (const file of written) await removeUnfinished(file.path);
     for (const { temporary, data, path: now } of written) {
       path = now;
       await mkdir(dirname(temporary), { recursive: true });
