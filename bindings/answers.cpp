@@ -1,10 +1,14 @@
 #include "answers.h"
 
 #include <emscripten/bind.h>
+#include <emscripten/heap.h>
+#include <malloc.h>
 
+#include <cstdint>
 #include <exception>
 #include <map>
 #include <new>
+#include <string>
 
 namespace zp::bindings {
 
@@ -20,10 +24,18 @@ const val& property(Name name) {
 
 namespace {
 
+// What there is of memory, for one who asks in vain for more of it.
+std::string memory_in_words() {
+  const auto megabytes = [](uint64_t bytes) { return std::to_string((bytes + 500'000) / 1'000'000) + " MB"; };
+  return " (of the engine's " + megabytes(emscripten_get_heap_max()) + " of memory, " +
+         megabytes(static_cast<size_t>(mallinfo().uordblks)) + " are in use)";
+}
+
 val failure(ErrorCode code, std::string_view message, const ErrorDetails& details = {}) {
   Object error;
   error.set("code", name_of(code));
-  error.set("message", message);
+  error.set("message", code == ErrorCode::kOutOfMemory ? std::string(message) + memory_in_words()
+                                                       : std::string(message));
   error.set("node", details.node);
   error.set("op", details.op);
   error.set("tensor", details.tensor);

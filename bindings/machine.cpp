@@ -22,11 +22,13 @@ val info() {
   return o;
 }
 
-// `reserved` only grows: WebAssembly memory never shrinks. `used` is what is allocated in it.
+// `reserved` only grows: WebAssembly memory never shrinks. `used` is what is allocated in it, `limit` what it
+// can have.
 val memory() {
   Object o;
   o.set("reserved", static_cast<size_t>(emscripten_get_heap_size()));
   o.set("used", static_cast<size_t>(mallinfo().uordblks));
+  o.set("limit", static_cast<double>(emscripten_get_heap_max()));
   return o;
 }
 

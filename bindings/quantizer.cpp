@@ -161,6 +161,50 @@ val needs_samples(const ModelHandle& model, const val& config) {
   return answer([&] { return val(quant::needs_samples(model.shared(), config_of(model, config))); });
 }
 
+// bindings/ts/engine/module.ts: ExpectedIn.
+quant::Expected expected_of(const val& v) {
+  quant::Expected e{.samples = field<size_t>(v, "samples"),
+                    .dims = {},
+                    .layer_errors = field<size_t>(v, "layerErrors"),
+                    .once = field<bool>(v, "once")};
+  for_entries(v["dims"], [&](const std::string& name, const val& dims) {
+    for (const double d : emscripten::convertJSArrayToNumberVector<double>(dims))
+      e.dims[name].push_back(static_cast<int64_t>(d));
+  });
+  return e;
+}
+
+val measure_speed(double milliseconds, int threads) {
+  return answer([&] {
+    const quant::Speed speed = quant::measure_speed(milliseconds, threads);
+    Object o;
+    o.set("macs", speed.macs);
+    o.set("touched", speed.touched);
+    return o;
+  });
+}
+
+// bindings/ts/engine/module.ts: EstimateOut. `speed`: of measure_speed().
+val estimate_of(const ModelHandle& model, const val& config, const val& expected, const val& speed) {
+  return answer([&] {
+    const quant::Estimate e =
+        quant::estimate(model.shared(), config_of(model, config), expected_of(expected));
+    const quant::Speed here{.macs = field<double>(speed, "macs"), .touched = field<double>(speed, "touched")};
+    Object o;
+    o.set("phases", array_of(e.phases, [&](const quant::Estimate::Phase& p) {
+            Object phase;
+            phase.set("name", p.name);
+            phase.set("bytes", p.bytes);
+            phase.set("milliseconds", quant::milliseconds_of(p, here));
+            return phase;
+          }));
+    o.set("weightBytesBefore", e.weight_bytes_before);
+    o.set("weightBytesAfter", e.weight_bytes_after);
+    o.set("whole", e.whole);
+    return o;
+  });
+}
+
 // quant/options.h: schema_json.
 val schema() {
   return answer([&] { return text(quant::schema_json()); });
@@ -184,6 +228,8 @@ EMSCRIPTEN_BINDINGS(quantizer) {
   emscripten::function("planOf", &plan_of);
   emscripten::function("createQuantizer", &create_quantizer);
   emscripten::function("needsSamples", &needs_samples);
+  emscripten::function("measureSpeed", &measure_speed);
+  emscripten::function("estimateOf", &estimate_of);
   emscripten::function("schema", &schema);
 }
 

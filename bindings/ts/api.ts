@@ -32,6 +32,7 @@ export type {
   WeightReport,
 } from './engine/module.ts';
 export { type ErrorCode, type ErrorDetails, errorCodes, ZeropointError } from './errors.ts';
+export type { EstimateOptions, QuantizeEstimate } from './estimate.ts';
 export type { ExternalData } from './external.ts';
 export type { Samples } from './feeds.ts';
 export type { ModelFile } from './files.ts';

@@ -1,5 +1,6 @@
 import type { EngineReport, LayerReport, ModelFacts, ValueInfo } from './engine/module.ts';
 import { type ErrorCode, type ErrorDetails, ZeropointError } from './errors.ts';
+import type { EstimateOptions, QuantizeEstimate } from './estimate.ts';
 import { bytesOfModel, checkName, filesOf, formOf, type ModelFile } from './files.ts';
 import { withTexts } from './findings.ts';
 import { internals, type Loaded, LoadedModel, type LoadOptions, loadModel } from './loaded.ts';
@@ -7,6 +8,7 @@ import * as check from './options.ts';
 import { sha256 } from './provenance.ts';
 import {
   configFrom,
+  estimateQuantization,
   fileChecks,
   needsSamples,
   type Progress,
@@ -194,6 +196,15 @@ export class Model extends LoadedModel {
   async needsSamples(options: SchemeOptions = {}): Promise<boolean> {
     const { engine, id } = internals.of(this);
     return needsSamples(engine, id, options);
+  }
+
+  /**
+   * What quantize() with these settings would take of memory and time, in numbers, before it begins. Prepares the model as
+   * quantize() does, and runs nothing of it.
+   */
+  async estimate(options: EstimateOptions = {}): Promise<QuantizeEstimate> {
+    const { engine, id } = internals.of(this);
+    return estimateQuantization(engine, id, this, options);
   }
 
   /**

@@ -13,6 +13,16 @@ import type {
 } from './engine/module.ts';
 import type { Id, ModelDescription } from './engine/run-host.ts';
 import { ZeropointError } from './errors.ts';
+import {
+  type EstimateOptions,
+  estimateChecks,
+  estimateOf,
+  noRoom,
+  type QuantizeEstimate,
+  sizesOf,
+  usualSamples,
+  type Work,
+} from './estimate.ts';
 import { buffersOf, countOf, isSamples, SampleReader, type Samples, take } from './feeds.ts';
 import { formOf } from './files.ts';
 import { type Finding, withTexts, worded } from './findings.ts';
@@ -120,6 +130,43 @@ const quantizeChecks = (schema: Schema): Record<string, check.Check> => ({
   signal: check.signal,
 });
 
+/** Bytes of a model that an estimate, which prepares it once more, is worth its time for. */
+const mayBeTooLarge = 2 ** 28;
+
+/** How far an estimate of memory may be from the truth: see QuantizeEstimate. */
+const estimateFactor = 2;
+const leastOf = ({ usedBytes, peakBytes }: QuantizeEstimate) =>
+  usedBytes + (peakBytes - usedBytes) / estimateFactor;
+const mostOf = ({ usedBytes, peakBytes }: QuantizeEstimate) =>
+  usedBytes + (peakBytes - usedBytes) * estimateFactor;
+
+/** What quantize() would take. */
+export async function estimateQuantization(
+  engine: Client,
+  model: Id,
+  { size, inputs }: { size: number; inputs: readonly ValueInfo[] },
+  given: EstimateOptions,
+): Promise<QuantizeEstimate> {
+  const all = check.taken(given);
+  const { schema } = engine;
+  check.checkOptions(all, { ...schemeChecks(schema), ...estimateChecks });
+  const { samples, dims, shapes, layerErrors = 4, threads, ...options } = all;
+  const configOf = (scheme: SchemeOptions, hasSamples: boolean) =>
+    configFrom(schema, scheme, { hasSamples, defaultRepairs: true });
+  const needs =
+    samples === undefined && (await engine.call('needsSamples', [model, configOf(options, false)]));
+  return estimateOf(engine, model, {
+    configOf,
+    options,
+    samples: samples ?? (needs ? usualSamples : 0),
+    dims: sizesOf(inputs, dims, shapes),
+    layerErrors,
+    once: false,
+    threads: Math.min(threads ?? engine.threads, engine.info.maxThreads),
+    size,
+  });
+}
+
 /** The engine's configuration, of options that were checked. */
 export function configFrom(
   schema: Schema,
@@ -167,7 +214,31 @@ export async function quantizeModel(
   });
   const reader = new SampleReader(calibration ?? []);
   const feeding = { once: reader.once, layerErrors };
+  const work: Work = {
+    configOf: (scheme, hasSamples) =>
+      configFrom(schema, { ...options, ...scheme }, { hasSamples, defaultRepairs: true }),
+    options,
+    samples: calibration === undefined ? 0 : countOf(calibration) || usualSamples,
+    dims: {},
+    layerErrors,
+    once: reader.once,
+    threads,
+    size: sizeBefore,
+  };
+  if (sizeBefore >= mayBeTooLarge) {
+    // What is known to be in vain is not begun; what may just fit is tried.
+    const estimate = await estimateOf(engine, model, {
+      ...work,
+      dims: sizesOf(inputs, undefined, undefined),
+    });
+    if (leastOf(estimate) > estimate.limitBytes) throw noRoom(estimate);
+  }
   const { id: job, sweeps } = await engine.call('createQuantizer', [model, config, threads, feeding]);
+  let jobIsOver = false;
+  const endJob = () => {
+    if (!jobIsOver) engine.release(job);
+    jobIsOver = true;
+  };
   try {
     if (sweeps > 0 && calibration === undefined) {
       throw new ZeropointError(
@@ -196,6 +267,7 @@ export async function quantizeModel(
         continue;
       }
       const taken = take(sample.feeds, inputs);
+      work.dims = Object.fromEntries(taken.map(([name, { dims }]) => [name, dims]));
       if (sweeps > 0 && state.sweep === 0) hashed.add(taken);
       await engine.call('beginSample', [job, taken], buffersOf(taken));
     }
@@ -235,8 +307,14 @@ export async function quantizeModel(
       engine.release(result.model.id);
       throw error;
     }
+  } catch (error) {
+    if (!(error instanceof ZeropointError) || error.code !== 'out-of-memory' || engine.ended) throw error;
+    endJob(); // with all that it holds
+    const estimate = await estimateOf(engine, model, work).catch(() => undefined);
+    // A limit that somebody set may be smaller, and has been said.
+    throw estimate && mostOf(estimate) > estimate.limitBytes ? noRoom(estimate, error) : error;
   } finally {
-    engine.release(job);
+    endJob();
     await reader.close();
   }
 }

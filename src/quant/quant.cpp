@@ -8,6 +8,7 @@
 #include "core/error.h"
 #include "ops/infer.h"
 #include "quant/checked.h"
+#include "quant/estimate.h"
 #include "quant/quantization_job.h"
 #include "quant/report_builder.h"
 #include "quant/runtimes.h"
@@ -163,6 +164,36 @@ class Pipeline : public Job {
   }
   bool done() const override { return at_ == defs_.size(); }
 
+  Estimate estimate(const Expected& expected) override {
+    plan(false);
+    Workload w(state_, expected);
+    w.streams = in_files_ && sweeps() == 0;
+    Estimate e{.phases = {},
+               .result_bytes = w.placed,
+               .sample_bytes = w.sample_bytes,
+               .run_macs = w.macs,
+               .run_values = w.values,
+               .layers = w.layers.size(),
+               .whole = w.whole};
+    double held = kept_samples_of(w, sweeps(), expected);
+    for (size_t i = 0; i < defs_.size(); ++i) {
+      const StageDef& d = *defs_[i];
+      if (!d.cost || (d.needs_samples && !d.needs_samples(state_.config, *state_.scheme))) continue;
+      StageCost cost;
+      d.cost(w, Options(d.options, state_.config.options), cost);
+      if (checked_[i]) cost = cost_of_checking(w, cost);
+      held += cost.held;
+      if (cost.bytes + cost.held + cost.macs + cost.touched == 0) continue;
+      e.add(d.name, held, cost);
+    }
+    const Report report = build_report(state_);
+    e.weight_bytes_before = report.weight_bytes_before;
+    e.weight_bytes_after = report.weight_bytes_after;
+    if (expected.layer_errors > 0 && has_samples())
+      e.add("errors", held, cost_of_layer_errors(w, expected.layer_errors));
+    return e;
+  }
+
   Progress progress() const override {
     if (done()) return {.phase = "done", .training = state_.training};
     return {.phase = def().name,
@@ -224,6 +255,10 @@ class Pipeline : public Job {
 };
 
 }  // namespace
+
+Estimate estimate(std::shared_ptr<const Model> model, Config config, const Expected& expected, int threads) {
+  return make_job(std::move(model), std::move(config), threads)->estimate(expected);
+}
 
 std::unique_ptr<Job> make_pipeline(std::shared_ptr<const Model> model, Config config, int threads,
                                    std::vector<size_t> numbers) {

@@ -39,6 +39,8 @@
 
 namespace zp::quant {
 
+struct StageCost;  // quant/estimate.h
+
 // One node's own choice, where it differs from the rest of the model. kUndefined: float. Weights may be
 // kFloat16 where activations are float.
 struct Precision {
@@ -170,6 +172,51 @@ bool needs_samples(std::shared_ptr<const Model> model, Config config);
 // activations, and weight numbers only with `measure_weights` (which quantizes them all, and takes as long as
 // that takes).
 Report plan_of(std::shared_ptr<const Model> model, const Config& config, bool measure_weights = false);
+
+// What is known of the samples of a job before it begins.
+struct Expected {
+  size_t samples = 0;  // in the series
+  // Of one sample, by the name of the input. Of what is missing, the dimensions that the model declares.
+  std::map<std::string, Shape, std::less<>> dims;
+  size_t layer_errors = 0;  // Feeding::layer_errors
+  bool once = false;        // Feeding::once
+};
+
+// What a job will take, about. Bytes are beside what the model takes as it was read.
+struct Estimate {
+  struct Phase {
+    std::string name;
+    double bytes = 0;    // of all that is in memory at its worst moment
+    double macs = 0;     // multiply-accumulates of products on float kernels
+    double touched = 0;  // numbers that are looked at or written one by one
+  };
+  std::vector<Phase> phases;                               // in order; of a search, all runs of each together
+  double result_bytes = 0;                                 // of constants that the result has for itself
+  size_t weight_bytes_before = 0, weight_bytes_after = 0;  // as Report has them
+  double sample_bytes = 0;
+  double run_macs = 0, run_values = 0;  // of a run of the model: numbers that it computes
+  size_t layers = 0;                    // whose weights become integers
+  // Shapes of the samples do not say how large every value is: what is not known counts nothing.
+  bool whole = true;
+  void add(std::string_view phase, double held, const StageCost& cost);
+  const Phase* worst() const;  // the one with the most bytes; null: there are none
+  double macs() const;
+  double touched() const;
+};
+
+// Runs nothing but what prepares the graph and decides. Throws what the constructor of Quantizer throws.
+Estimate estimate(std::shared_ptr<const Model> model, Config config, const Expected& expected,
+                  int threads = 1);
+
+// What this machine does in a millisecond.
+struct Speed {
+  double macs = 0, touched = 0;  // see Estimate::Phase
+};
+// Measures for about so many milliseconds. Engines of browsers compile code twice: what is asked for again is
+// the better answer.
+Speed measure_speed(double milliseconds, int threads);
+// What a phase will take, about.
+double milliseconds_of(const Estimate::Phase& phase, const Speed& speed);
 
 // What is registered.
 std::vector<Named> modes();  // the schemes, and "auto"

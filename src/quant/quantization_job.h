@@ -25,6 +25,8 @@ class Job {
   virtual void end_samples() = 0;
   virtual void stop() = 0;
   virtual bool done() const = 0;
+  // What it will take: of a job that has not begun, and is for nothing else afterwards.
+  virtual Estimate estimate(const Expected& expected) = 0;
   virtual Progress progress() const = 0;
   // When done().
   virtual std::shared_ptr<const Model> result() const = 0;

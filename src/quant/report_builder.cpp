@@ -43,15 +43,6 @@ std::vector<float> largest_along(const Tensor& t, int axis) {
   return largest;
 }
 
-int64_t scale_count(const Tensor& t, const Grouping& g) {
-  if (g.axis < 0) return 1;
-  const auto axis = static_cast<size_t>(g.axis);
-  int64_t extent = t.dims()[axis];
-  for (size_t d = 0; g.joined && d < axis; ++d) extent *= t.dims()[d];
-  if (g.block_size == 0 || extent == 0) return extent;
-  return t.size() / extent * ((extent + g.block_size - 1) / g.block_size);
-}
-
 // An estimate for a plan that has not been placed: what its weights become smaller by. `seen`: those that
 // were counted, and the type that they get.
 using Seen = std::set<std::pair<TensorKey, DType>>;
@@ -88,6 +79,15 @@ size_t spared_bytes(const JobState& state) {
 }
 
 }  // namespace
+
+int64_t scale_count(const Tensor& t, const Grouping& g) {
+  if (g.axis < 0) return 1;
+  const auto axis = static_cast<size_t>(g.axis);
+  int64_t extent = t.dims()[axis];
+  for (size_t d = 0; g.joined && d < axis; ++d) extent *= t.dims()[d];
+  if (g.block_size == 0 || extent == 0) return extent;
+  return t.size() / extent * ((extent + g.block_size - 1) / g.block_size);
+}
 
 Graph with_shapes(const Graph& prepared, const std::map<ValueId, Shape>& fed) {
   Graph graph = clone(prepared);

@@ -13,6 +13,9 @@ namespace zp::quant {
 // feeds: as it is.
 Graph with_shapes(const Graph& prepared, const std::map<ValueId, Shape>& fed);
 
+// How many scales a weight gets.
+int64_t scale_count(const Tensor& t, const Grouping& g);
+
 // Works for a job that only got as far as its plan, too: what is not known yet stays empty.
 Report build_report(const JobState& state);
 

@@ -164,6 +164,10 @@ void RoundingStage::set_up(int64_t q) {
   RoundingProblem& p = *problem_;
   p.scales_move = scales_move_;
   p.rows = product_.rows, p.depth = product_.depth;
+  // Weights of a large layer take hundreds of megabytes: not twice as many while they grow.
+  const auto weights = static_cast<size_t>(p.rows * p.depth);
+  for (std::vector<float>* v : {&p.w, &p.scale}) v->reserve(weights);
+  for (std::vector<int32_t>* v : {&p.least, &p.most, &p.code}) v->reserve(weights);
   for (int64_t r = 0; r < p.rows; ++r)
     for (int64_t k = 0; k < p.depth; ++k) {
       const size_t e = product_.element(q * p.rows + r, k);

@@ -57,6 +57,9 @@ struct JobState {
   std::map<ValueId, Shape> fed;  // shapes of the first sample's feeds, and of values that were observed
 };
 
+class Workload;    // quant/estimate.h
+struct StageCost;  // likewise
+
 class Stage {
  public:
   virtual ~Stage() = default;
@@ -103,6 +106,8 @@ struct StageDef {
   bool (*runs)(const Config&, const Scheme&) = nullptr;
   // What it needs samples for. Null: never.
   bool (*needs_samples)(const Config&, const Scheme&) = nullptr;
+  // What it takes of memory and time. Null: nothing worth counting.
+  void (*cost)(const Workload&, const Options&, StageCost&) = nullptr;
   std::vector<OptionSpec> options = {};
   // The state outlives the stage.
   std::unique_ptr<Stage> (*make)(JobState&, Options) = nullptr;

@@ -7,9 +7,10 @@
 
 namespace zp::runtime {
 
-void throw_too_large(uint64_t bytes) {
+void throw_too_large(uint64_t bytes, uint64_t limit) {
   throw_error(ErrorCode::kOutOfMemory,
-              {"the model needs more than ", bytes >> 20, " MiB of working memory for these shapes"},
+              {"the model needs ", bytes >> 20,
+               " MiB of working memory or more for these shapes, and may have ", limit >> 20, " MiB"},
               {.hint = "use a smaller input or batch"});
 }
 
@@ -77,7 +78,7 @@ void Plan::place_arena(size_t limit) {
       offset = std::max(offset, o.offset + other.size);
     }
     if (offset + block.size > most) {
-      throw_too_large(offset + block.size);
+      throw_too_large(offset + block.size, most);
     }
     b.offset = static_cast<size_t>(offset);
     arena_bytes_ = std::max(arena_bytes_, static_cast<size_t>(offset + block.size));

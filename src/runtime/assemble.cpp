@@ -109,7 +109,7 @@ void Assembler::add_node(const PlanNode& n) {
   // Before a kernel makes its tables for what no memory will hold.
   for (int b : step.outputs)
     if (b >= 0 && request_.memory_limit > 0 && buffer(b).bytes() > request_.memory_limit)
-      throw_too_large(buffer(b).bytes());
+      throw_too_large(buffer(b).bytes(), request_.memory_limit);
   NodeIo io;
   for (size_t i = 0; i < n.node.inputs.size(); ++i) io.in.push_back(buffer_or_null(step.inputs[i]));
   for (int b : step.outputs) io.out.push_back(buffer_or_null(b));

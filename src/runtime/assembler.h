@@ -16,7 +16,7 @@
 
 namespace zp::runtime {
 
-[[noreturn]] void throw_too_large(uint64_t bytes);
+[[noreturn]] void throw_too_large(uint64_t bytes, uint64_t limit);
 
 class Assembler {
  public:

@@ -255,6 +255,16 @@ export function decibels(value: number): string {
 
 export const milliseconds = (value: number): string => `${value.toFixed(value < 10 ? 2 : 1)} ms`;
 
+/** A time as one says it: to two digits. */
+export function duration(seconds: number): string {
+  if (seconds < 1) return 'less than a second';
+  if (seconds < 90) return `${Number(seconds.toPrecision(2))} s`;
+  const minutes = seconds / 60;
+  return minutes < 90
+    ? `${Number(minutes.toPrecision(2))} min`
+    : `${Number((minutes / 60).toPrecision(2))} h`;
+}
+
 export function shape({ type, dims: sizes }: ValueInfo): string {
   return `${type} ${sizes ? `[${sizes.join(', ')}]` : '[...]'}`;
 }

@@ -21,6 +21,8 @@ export const addProgressOption = (command: Command): Command =>
 export interface Terminal {
   progress(progress: Progress): void;
   warn(text: string): void;
+  /** What is good to know, and nothing wrong. */
+  note(text: string): void;
   /** Takes the bar away. */
   end(): void;
 }
@@ -41,6 +43,16 @@ export function terminal({ quiet, progress: form }: CommonOptions, count = 0, of
   let bar: SingleBar | undefined;
   let [phaseBefore, saidAt] = ['', 0];
   let isSaid = true;
+  const say = (kind: 'note' | 'warning', text: string) => {
+    if (quiet) return;
+    bar?.stop();
+    bar = undefined;
+    process.stderr.write(
+      how === 'json'
+        ? json({ [kind]: { ...(of !== undefined && { model: of }), message: text } }, 0)
+        : `${kind === 'note' ? '' : `${kind}: `}${about}${plain(text)}\n`,
+    );
+  };
   return {
     progress({ phase, done, total, training }) {
       if (!shows) return;
@@ -85,16 +97,8 @@ export function terminal({ quiet, progress: form }: CommonOptions, count = 0, of
       const share = most > 0 ? ` ${Math.floor(100 * Math.min(done / most, 1))} %` : '';
       process.stderr.write(`progress: ${about}${phase}${share}${more}\n`);
     },
-    warn(text) {
-      if (quiet) return;
-      bar?.stop();
-      bar = undefined;
-      process.stderr.write(
-        how === 'json'
-          ? json({ warning: { ...(of !== undefined && { model: of }), message: text } }, 0)
-          : `warning: ${about}${plain(text)}\n`,
-      );
-    },
+    warn: (text) => say('warning', text),
+    note: (text) => say('note', text),
     end() {
       bar?.stop();
       bar = undefined;

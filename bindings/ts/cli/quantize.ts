@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { Command, type Command as CommandType } from 'commander';
 import type { Schema } from '../engine/module.ts';
-import type { FileOptions, Model, QuantizeReport, Recipe, SchemeOptions } from '../node.ts';
+import type { FileOptions, Model, QuantizeEstimate, QuantizeReport, Recipe, SchemeOptions } from '../node.ts';
 import { recipeText } from '../recipe.ts';
 import { dimsOf } from '../samples/synthetic.ts';
 import { byItself } from '../schema.ts';
@@ -12,10 +12,12 @@ import {
   bytes,
   type CommonOptions,
   decibels,
+  duration,
   exitCodes,
   groups,
   interrupted,
   isStream,
+  json,
   print,
   sizeChange,
   table,
@@ -28,6 +30,7 @@ import {
   digestOf,
   inputsOf,
   loadModel,
+  modelsAt,
   modelsWords,
   writeModelFiles,
   writeOutput,
@@ -55,6 +58,7 @@ import {
 
 interface Options extends CommonOptions, SampleArguments {
   output: string;
+  estimate?: boolean;
   checkpoint?: string;
   calibration?: string;
   labels?: string;
@@ -70,10 +74,11 @@ export function quantizeCommand(schema: Schema | undefined): CommandType {
     .description('make smaller, faster models')
     .argument('<models...>', modelsWords)
     .optionsGroup(groups.files)
-    .requiredOption(
+    .option(
       '-o, --output <path>',
       'where the quantized model goes: a file, a folder (with a / at its end, or one that is there), or - for standard output',
     )
+    .option('--estimate', 'say what memory and time it would take, and do nothing: needs no -o')
     .option('--calibration <path>', 'samples: a folder or file of images, .npy, .npz or .wav')
     .option(
       '--labels <file>',
@@ -112,6 +117,8 @@ Examples:
 Many models, and the standard streams:
   $ zeropoint quantize models/ "more/*.onnx" -o small/ --mode dynamic
   $ curl -s https://example.org/model.onnx | zeropoint quantize - -o - --mode dynamic > small.onnx
+What it would take of memory and time:
+  $ zeropoint quantize model.onnx --estimate --calibration samples/ --preset imagenet
 Again, and what became of the answers:
   $ zeropoint quantize model.onnx -o small.onnx --calibration samples/ --preset imagenet --save-recipe recipe.json
   $ zeropoint quantize model.onnx -o again.onnx --calibration samples/ --config recipe.json
@@ -197,7 +204,10 @@ async function quantize(
   command: CommandType,
 ): Promise<void> {
   begin(options);
+  if (options.output === undefined && !options.estimate)
+    throw new WrongCall('-o, --output <path> is missing: it says where the quantized model goes');
   const task = await taskOf(schema, options, command);
+  if (options.estimate) return estimateAll(task, words);
   const jobs = await jobsOf(words, options, {
     recipe: { flag: '--save-recipe', path: options.saveRecipe, ending: '.recipe.json' },
     report: { flag: '--report', path: options.report, ending: '.report.html' },
@@ -223,8 +233,107 @@ async function reportSamples(model: Model, calibration: string | undefined, samp
   };
 }
 
+type Given = Awaited<ReturnType<typeof samplesFor>> | undefined;
+
+/** Samples to quantize from, where the settings or the call ask for some. */
+async function samplesOf(
+  { scheme, samples, options }: Task,
+  model: Model,
+  warn: (text: string) => void,
+): Promise<Given> {
+  const { calibration } = options;
+  if (calibration === undefined && !(await model.needsSamples(scheme))) return undefined;
+  return await samplesFor(model.inputs, calibration, samples, {
+    synthetic: 8,
+    warn,
+    cost: 'Ranges of activations found from noise are rarely those of real data: expect less accuracy, and give --calibration before you use the model.',
+  });
+}
+
+/** The settings of one model. */
+const schemeOf = ({ scheme, recipe }: Task, given: Given): SchemeOptions => ({
+  ...scheme,
+  // Noise has means and outliers of its own, which are nothing to repair.
+  ...(given?.synthetic && !recipe && scheme.repairs === undefined ? { repairs: [] } : {}),
+});
+
+/** What a quantization will take. The first sample says how large all are. */
+async function estimateOf(task: Task, model: Model, given: Given): Promise<QuantizeEstimate> {
+  const { dims, shape } = task.samples;
+  let shapes: Record<string, readonly number[]> | undefined = shape;
+  if (given && !given.synthetic)
+    for await (const feeds of given.samples()) {
+      shapes = Object.fromEntries(
+        model.inputs.flatMap(({ name }) => {
+          const sizes = (feeds[name] as { dims?: readonly number[] } | undefined)?.dims;
+          return sizes ? [[name, [...sizes]]] : [];
+        }),
+      );
+      break;
+    }
+  return model.estimate({ ...schemeOf(task, given), samples: given?.count ?? 0, dims, shapes });
+}
+
+async function estimateAll(task: Task, words: readonly string[]): Promise<void> {
+  const { options } = task;
+  const models = await modelsAt(words, '-');
+  const found: object[] = [];
+  for (const { path } of models) {
+    const model = await loadModel(path);
+    try {
+      const given = await samplesOf(task, model, terminal(options).warn);
+      const estimate = await estimateOf(task, model, given);
+      found.push({ ...(models.length > 1 && { model: path }), ...estimate });
+      if (options.json !== undefined) continue;
+      if (models.length > 1) print(path);
+      printEstimate(estimate);
+    } finally {
+      await model.dispose();
+    }
+  }
+  const result = models.length > 1 ? { models: found } : found[0];
+  if (typeof options.json === 'string') await writeOutput(options.json, json(result));
+  if (options.json === true) process.stdout.write(json(result));
+}
+
+function printEstimate(estimate: QuantizeEstimate): void {
+  const { peakBytes, limitBytes, seconds, sizeAfter, phases, fits, complete, instead } = estimate;
+  print(
+    table([
+      ['memory', `about ${bytes(peakBytes)} of ${bytes(limitBytes)}${fits ? '' : ': it does not fit'}`],
+      ['time', `about ${duration(seconds)}`],
+      ['size', `about ${bytes(sizeAfter)}`],
+      ...phases.map((phase) => [`  ${phase.name}`, `${bytes(phase.bytes)}, ${duration(phase.seconds)}`]),
+    ]),
+  );
+  if (!complete) print('sizes of some values follow from what the model computes: it may take more');
+  if (instead)
+    print(
+      `this would fit, with about ${bytes(instead.peakBytes)}: ${Object.entries(instead.options)
+        .map(([name, value]) => `${name} ${Array.isArray(value) ? value.join(',') || 'none' : String(value)}`)
+        .join(', ')}`,
+    );
+}
+
+/** Work that is said to be long before it begins: seconds, and bytes of memory. */
+const [longSeconds, longBytes] = [30, 1e9];
+/** Bytes of a model, times its samples, below which nothing is long. */
+const worthAnEstimate = 2 ** 28;
+
+async function sayWhatIsLong(
+  task: Task,
+  model: Model,
+  given: Given,
+  say: (text: string) => void,
+): Promise<void> {
+  if (model.size * (given?.count ?? 1) < worthAnEstimate) return;
+  const { seconds, peakBytes } = await estimateOf(task, model, given);
+  if (seconds >= longSeconds || peakBytes >= longBytes)
+    say(`this takes about ${duration(seconds)} and ${bytes(peakBytes)} of memory`);
+}
+
 async function quantizeOne(task: Task, job: Job<'recipe' | 'report'>): Promise<Record<string, unknown>> {
-  const { schema, options, recipe, scheme: chosen, file, samples: sampleArgs, mode } = task;
+  const { schema, options, recipe, file, samples: sampleArgs, mode } = task;
   const { calibration, labels, checkpoint } = options;
   const { path } = job.source;
   const model = await loadModel(path);
@@ -239,14 +348,7 @@ async function quantizeOne(task: Task, job: Job<'recipe' | 'report'>): Promise<R
   const early = terminal(options, 0, job.of);
   if (recipe?.model.sha256 !== undefined && digest !== recipe.model.sha256 && job.of === undefined)
     early.warn(`the recipe was made with another file (${recipe.model.name}): the result is not the same`);
-  const given =
-    calibration !== undefined || (await model.needsSamples(chosen))
-      ? await samplesFor(model.inputs, calibration, sampleArgs, {
-          synthetic: 8,
-          warn: early.warn,
-          cost: 'Ranges of activations found from noise are rarely those of real data: expect less accuracy, and give --calibration before you use the model.',
-        })
-      : undefined;
+  const given = await samplesOf(task, model, early.warn);
   if (!given && job.also.report === undefined) {
     const ignored = (['samples', 'dims', 'shape', 'seed'] as const).find(
       (name) => options[name] !== undefined,
@@ -254,11 +356,7 @@ async function quantizeOne(task: Task, job: Job<'recipe' | 'report'>): Promise<R
     if (ignored)
       throw new WrongCall(`${flagNamed(ignored)} does nothing in mode ${mode}, which reads no samples`);
   }
-  const scheme = {
-    ...chosen,
-    // Noise has means and outliers of its own, which are nothing to repair.
-    ...(given?.synthetic && !recipe && chosen.repairs === undefined ? { repairs: [] } : {}),
-  };
+  const scheme = schemeOf(task, given);
   const shown = terminal(options, given?.count, job.of);
   // Ctrl-C ends training with the best so far, and all other work without a result.
   const [cancel, stop] = [new AbortController(), new AbortController()];
@@ -267,6 +365,7 @@ async function quantizeOne(task: Task, job: Job<'recipe' | 'report'>): Promise<R
   if (interrupted.aborted) end();
   interrupted.addEventListener('abort', end);
   try {
+    if (!options.quiet) await sayWhatIsLong(task, model, given, shown.note);
     const { model: small, report } = await model.quantize({
       ...scheme,
       ...file,

@@ -57,6 +57,8 @@ export class Client {
   #end: ZeropointError | undefined;
   #uses = 0;
   #retired = false;
+  /** What to do when its memory did not suffice. */
+  onFull: () => void = () => {};
 
   constructor(transport: Transport, info: HostInfo, threads: number) {
     this.#transport = transport;
@@ -124,6 +126,7 @@ export class Client {
     const { code, message, details, fatal } = result.error;
     const error = new ZeropointError(code as ErrorCode, message, details);
     if (fatal) this.end(lost(`it stopped in a call: ${message}`));
+    if (code === 'out-of-memory') this.onFull();
     throw error;
   }
 
@@ -334,9 +337,18 @@ export async function engine(): Promise<Client> {
   }
   const mine = open(config);
   opening = mine;
-  mine.catch(() => {
-    if (opening === mine) opening = undefined; // a later call may find the files
-  });
+  mine.then(
+    (client) => {
+      // WebAssembly memory never shrinks: what has grown so far goes with its engine, and the next model gets a new one.
+      client.onFull = () => {
+        if (opening === mine) opening = undefined;
+        client.retire();
+      };
+    },
+    () => {
+      if (opening === mine) opening = undefined; // a later call may find the files
+    },
+  );
   return mine;
 }
 
@@ -416,8 +428,10 @@ export interface EngineInfo {
   fusedMultiplyAdd: boolean;
   platform: 'node' | 'browser';
   cores: number;
-  /** Bytes of WebAssembly memory: what is reserved (it only grows), and what is allocated in it. */
-  memory: { reserved: number; used: number };
+  /**
+   * Bytes of WebAssembly memory: what is reserved (it only grows), what is allocated in it, and what it can have at most.
+   */
+  memory: { reserved: number; used: number; limit: number };
 }
 
 async function infoOf(client: Client): Promise<EngineInfo> {

@@ -6,8 +6,11 @@ import type {
   ComparisonResult,
   Conclusions,
   ConfigIn,
+  EngineMemory,
   EngineModule,
   EngineReport,
+  EstimateOut,
+  ExpectedIn,
   FeedingIn,
   FileForm,
   MeasuredReport,
@@ -16,6 +19,7 @@ import type {
   QuantizerState,
   Range,
   Schema,
+  SpeedOut,
   Unworded,
   WrittenHandle,
 } from './module.ts';
@@ -32,6 +36,9 @@ import {
 
 /** Bytes that are copied out of the engine in one go. */
 const writtenAtOnce = 2 ** 24;
+
+/** How often, and how long each time, the engine's speed is measured. */
+const [speedLooks, speedMilliseconds] = [8, 8];
 
 export class EngineHost extends RunHost<EngineModule> {
   #quantizer = (id: Id) => this.get<QuantizerHandle>(id);
@@ -91,6 +98,31 @@ export class EngineHost extends RunHost<EngineModule> {
 
   needsSamples(model: Id, config: ConfigIn): boolean {
     return unwrap(this.module.needsSamples(this.model(model), { ...config, resume: null }));
+  }
+
+  /** What this machine does in a millisecond. */
+  async measureSpeed(threads: number): Promise<SpeedOut> {
+    return withWorkers(this.module, threads - 1, () => {
+      // The engine's code becomes fast while it runs: the best of some short looks.
+      let best: SpeedOut = { macs: 0, touched: 0 };
+      for (let i = 0; i < speedLooks; ++i) {
+        const { macs, touched } = unwrap(this.module.measureSpeed(speedMilliseconds, threads));
+        best = { macs: Math.max(best.macs, macs), touched: Math.max(best.touched, touched) };
+      }
+      return best;
+    });
+  }
+
+  estimate(
+    model: Id,
+    config: ConfigIn,
+    expected: ExpectedIn,
+    speed: SpeedOut,
+  ): EstimateOut & { memory: EngineMemory } {
+    const of = unwrap(
+      this.module.estimateOf(this.model(model), { ...config, resume: null }, expected, speed),
+    );
+    return { ...of, memory: this.module.memory() };
   }
 
   async createQuantizer(

@@ -591,6 +591,14 @@ export interface EngineModule extends RunModule {
     feeding: FeedingIn,
   ): Answer<QuantizerHandle>;
   needsSamples(model: ModelHandle, config: ConfigIn): Answer<boolean>;
+  /** What this machine does in a millisecond, measured for about so many. */
+  measureSpeed(milliseconds: number, threads: number): Answer<SpeedOut>;
+  estimateOf(
+    model: ModelHandle,
+    config: ConfigIn,
+    expected: ExpectedIn,
+    speed: SpeedOut,
+  ): Answer<EstimateOut>;
   /** `layers`: compare the outputs of layers too. */
   createComparison(
     reference: ModelHandle,
@@ -602,10 +610,38 @@ export interface EngineModule extends RunModule {
   schema(): Answer<string>;
 }
 
-/** Bytes of WebAssembly memory: what is reserved (it only grows) and what is allocated in it. */
+/** src/quant/quant.h: Expected. */
+export interface ExpectedIn {
+  samples: number;
+  layerErrors: number;
+  /** A sample that was given cannot be given again. */
+  once: boolean;
+  /** Dimensions of a sample, by the name of the input. */
+  dims: Readonly<Record<string, readonly number[]>>;
+}
+
+/** src/quant/quant.h: Speed. */
+export interface SpeedOut {
+  macs: number;
+  touched: number;
+}
+
+/** src/quant/quant.h: Estimate. Bytes are beside what the model takes as it was read. */
+export interface EstimateOut {
+  phases: { name: string; bytes: number; milliseconds: number }[];
+  weightBytesBefore: number;
+  weightBytesAfter: number;
+  /** False: some values' sizes do not follow from the shapes of samples, and count nothing. */
+  whole: boolean;
+}
+
+/**
+ * Bytes of WebAssembly memory: what is reserved (it only grows), what is allocated in it, and what it can have at most.
+ */
 export interface EngineMemory {
   reserved: number;
   used: number;
+  limit: number;
 }
 
 /** The part of Emscripten's thread library that starts workers ahead. */

@@ -114,9 +114,6 @@ export type WeightPlace = 'auto' | 'memory' | 'files';
 /** Weights of more bytes stay in their files, where they can. */
 const mostInMemory = 2 ** 29;
 
-/** What the engine's memory can hold. */
-const addressSpace = 2 ** 32;
-
 /** A model that is about to be read. */
 class Opened implements Handle {
   sources: readonly DataSource[] = [];
@@ -295,11 +292,11 @@ export class RunHost<M extends RunModule = RunModule> {
       opened.files = new OpenWeights(opened.pieces, sources, await scratchFile());
       return 0;
     }
-    const { used } = this.module.memory();
-    if (used + total > addressSpace) {
+    const { used, limit } = this.module.memory();
+    if (used + total > limit) {
       throw new ZeropointError(
         'out-of-memory',
-        `the weights take ${gigabytes(total)}, and the engine's memory has ${gigabytes(addressSpace - used)} left of ${gigabytes(addressSpace)}`,
+        `the weights take ${gigabytes(total)}, and the engine's memory has ${gigabytes(limit - used)} left of ${gigabytes(limit)}`,
         { hint: "weights can stay in their files: pass Node's paths, or Files in a page (weights: 'files')" },
       );
     }

@@ -21,6 +21,7 @@
 
 #include "core/decimal.h"
 #include "core/stopwatch.h"
+#include "quant/estimate.h"
 #include "quant/matrix.h"
 #include "quant/rounding.h"
 
@@ -203,6 +204,13 @@ const RegisterStage kAdaRound({
     .corrects_means = true,
     .worth_trying = [](const Config&) { return true; },
     .needs_samples = layerwise_needs_samples,
+    .cost =
+        [](const Workload& w, const Options& options, StageCost& cost) {
+          add_rounding(
+              w, static_cast<size_t>(options[kSamples]), static_cast<size_t>(options[kPatches]),
+              {.per_weight = 32, .per_pair = 4, .scalar = 2, .macs = std::max(options[kIterations], 1.0)},
+              cost);
+        },
     .options = {{.name = kSamples,
                  .owner = kName,
                  .otherwise = 32,

@@ -19,6 +19,7 @@
 #include "ops/infer.h"
 #include "ops/op.h"
 #include "quant/bias.h"
+#include "quant/estimate.h"
 #include "quant/layerwise.h"
 #include "quant/product_layer.h"
 
@@ -341,6 +342,11 @@ const RegisterStage kBiasCorrection({
     .corrects_means = true,
     .worth_trying = [](const Config&) { return true; },
     .needs_samples = layerwise_needs_samples,
+    .cost =
+        [](const Workload& w, const Options& options, StageCost& cost) {
+          add_layerwise(w, static_cast<size_t>(options[kSamples]), cost);
+          cost.touched *= 2;
+        },
     .options = {{.name = kSamples,
                  .owner = kName,
                  .otherwise = 16,

@@ -39,11 +39,15 @@
 #include "ops/infer.h"
 #include "ops/op.h"
 #include "quant/bias.h"
+#include "quant/estimate.h"
 #include "quant/layerwise.h"
 #include "quant/stage.h"
 
 namespace zp::quant {
 namespace {
+
+// Scales that are tried for each channel, about: see best_scales().
+constexpr double kTriesOfScales = 32;
 
 constexpr std::string_view kName = "equalization";
 constexpr int kMostRounds = 40;
@@ -615,6 +619,17 @@ const RegisterStage kEqualize({
     // Scales for each channel leave channels of 8-bit weights little to be equal in.
     .worth_trying = [](const Config& c) { return !c.per_channel || bits_of(c.weights) != 8; },
     .needs_samples = [](const Config&, const Scheme& scheme) { return scheme.needs_calibration; },
+    .cost =
+        [](const Workload& w, const Options&, StageCost& cost) {
+          const auto samples = static_cast<double>(w.expected.samples);
+          cost.bytes = w.session();
+          cost.macs = samples * w.macs;
+          cost.touched = 4 * samples * w.values;
+          for (const WeightedLayer& l : w.layers) {
+            cost.held += 4 * l.elements();
+            cost.touched += kTriesOfScales * l.elements();
+          }
+        },
     .make = [](JobState& s, Options) -> std::unique_ptr<Stage> { return std::make_unique<Equalize>(s); },
 });
 

@@ -22,6 +22,7 @@
 #include "core/decimal.h"
 #include "core/sort.h"
 #include "core/stopwatch.h"
+#include "quant/estimate.h"
 #include "quant/rounding.h"
 
 namespace zp::quant {
@@ -242,6 +243,11 @@ const RegisterStage kGptq({
     .corrects_means = true,
     .worth_trying = [](const Config& c) { return bits_of(c.weights) != 8; },
     .needs_samples = layerwise_needs_samples,
+    .cost =
+        [](const Workload& w, const Options& options, StageCost& cost) {
+          add_rounding(w, static_cast<size_t>(options[kSamples]), static_cast<size_t>(options[kPatches]),
+                       {.per_weight = 8, .per_pair = 8, .scalar = 4}, cost);
+        },
     .options = {{.name = kSamples,
                  .owner = kName,
                  .otherwise = 32,

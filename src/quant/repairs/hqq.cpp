@@ -23,6 +23,7 @@
 #include <string>
 
 #include "core/decimal.h"
+#include "quant/estimate.h"
 #include "quant/stage.h"
 
 namespace zp::quant {
@@ -216,6 +217,12 @@ const RegisterStage kHqq({.name = kName,
                           .checkable = true,
                           .doubtful = true,
                           .rounds_weights = true,
+                          .cost =
+                              [](const Workload& w, const Options&, StageCost& cost) {
+                                cost.bytes = (sizeof(uint32_t) + sizeof(int32_t)) * w.largest_weight;
+                                cost.touched =
+                                    2 * kRounds * static_cast<double>(kStarts.size()) * w.quantized;
+                              },
                           .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
                             return std::make_unique<Hqq>(s, std::move(o));
                           }});

@@ -27,6 +27,7 @@
 #include "core/sort.h"
 #include "core/text.h"
 #include "ops/op.h"
+#include "quant/estimate.h"
 #include "quant/matrix.h"
 #include "quant/spread.h"
 #include "quant/stage.h"
@@ -536,6 +537,27 @@ const RegisterStage kSmooth({
     .by_default = [](const Config&, const Scheme& scheme) { return scheme.needs_calibration; },
     .worth_trying = [](const Config&) { return true; },
     .needs_samples = [](const Config&, const Scheme&) { return true; },
+    .cost =
+        [](const Workload& w, const Options& options, StageCost& cost) {
+          double channels = 0;
+          for (const WeightedLayer& l : w.layers) channels += l.rank == 2 ? l.depth : 0;
+          const double row_bytes = 4.0 * kMostRows * channels;
+          cost.bytes = w.session() + std::min(kRowBytes, row_bytes);
+          cost.macs = static_cast<double>(w.expected.samples) * w.macs;
+          cost.touched = static_cast<double>(w.expected.samples) * w.values;
+          const double tries = options[kStrength] > 0 ? 0 : 2 + static_cast<double>(kStrengths.size());
+          double matrices = 0;
+          for (const WeightedLayer& l : w.layers) {
+            if (l.rank != 2) continue;
+            cost.held += 4 * l.elements();  // weights that channels were moved into
+            const double columns = std::min(l.rows, static_cast<double>(kMostColumns));
+            cost.macs += tries * kMostRows * columns * l.depth;
+            cost.touched += tries * (kMostRows + columns) * l.depth;
+            matrices = std::max(matrices, 4 * l.elements());
+          }
+          cost.bytes += matrices;
+          if (matrices == 0) cost = {};
+        },
     .options = {{.name = kStrength,
                  .owner = kName,
                  .otherwise = 0,

@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "core/stopwatch.h"
 #include "quant/scheme.h"
+#include "quant/stage.h"
 
 namespace zp::quant {
 namespace {
@@ -149,6 +150,42 @@ Progress Search::progress() const {
   Progress p{.phase = phase_, .done = tried_, .total = std::max(expected_, tried_ + 1)};
   if (job_) p.training = job_->progress().training;
   return p;
+}
+
+// All candidates are taken to be like the first; effects of layers are measured where they may be asked for.
+Estimate Search::estimate(const Expected& expected) {
+  Expected one = expected;
+  one.samples = std::min(expected.samples, config_.target_drop > 0 ? kMostSamplesForDrop : kMostSamples);
+  const double held_out = std::ceil(0.25 * static_cast<double>(one.samples));
+  one.samples = std::min(one.samples - std::min(one.samples, held_out_of(one.samples)), kMostCalibrating);
+  one.layer_errors = 0;
+  Estimate e = make_pipeline(source_, plain(), threads_)->estimate(one);
+
+  double candidates = 1 + static_cast<double>(by_default_.size());
+  if (auto_ && one.samples > 0) {
+    constexpr double kSettings = 3;  // two observers, products in float; see plan_settings()
+    candidates += kSettings;
+    for (const StageDef* d : all_stages())
+      candidates += d->repair && d->worth_trying && d->worth_trying(config_) &&
+                    std::ranges::find(config_.repairs, d->name) == config_.repairs.end();
+  }
+  const bool layers = auto_ || config_.sensitivity || has_target();
+  const double runs_of_layers =
+      layers ? static_cast<double>(e.layers * (only_a_few() ? kQuickSamples : kSensitivitySamples)) : 0;
+  const double kept = std::min(kMostBytes, static_cast<double>(expected.samples) * e.sample_bytes);
+  double most = 0;
+  for (Estimate::Phase& p : e.phases) {
+    p.macs *= candidates, p.touched *= candidates;
+    p.bytes += kept + e.result_bytes;  // samples, and the best so far
+    most = std::max(most, p.bytes);
+  }
+  const double runs = held_out * (1 + candidates) + runs_of_layers;
+  e.phases.push_back(
+      {.name = "search",
+       .bytes = most,
+       .macs = runs * e.run_macs,
+       .touched = runs * e.run_values + (layers ? static_cast<double>(e.layers) * e.result_bytes : 0)});
+  return e;
 }
 
 Config Search::plain() const {

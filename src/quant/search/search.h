@@ -58,6 +58,8 @@ inline constexpr double kOfBytes = 48, kOfTime = 24;
 inline constexpr double kFloatTime = 2.5;
 
 inline constexpr std::string_view kSmooth = "smooth";
+// Samples that the effect of a layer is measured on; where only a few layers are looked for.
+inline constexpr size_t kSensitivitySamples = 6, kQuickSamples = 2;
 
 struct Candidate {
   std::string what;
@@ -105,6 +107,7 @@ class Search : public Job {
 
   void stop() override;
   bool done() const override { return done_; }
+  Estimate estimate(const Expected& expected) override;
   Progress progress() const override;
   std::shared_ptr<const Model> result() const override { return finished().model; }
   const Report& report() const override { return finished().report; }

@@ -11,9 +11,6 @@
 namespace zp::quant {
 namespace {
 
-constexpr size_t kSensitivitySamples = 6;
-constexpr size_t kQuickSamples = 2;  // where only a few layers are looked for
-
 // Bytes that float16 weights add to a layer.
 double bytes_in_half(const LayerReport& l) {
   return l.weight ? static_cast<double>(l.weight->elements) * (2.0 - bits_of(l.weight->dtype) / 8.0) : 0;

@@ -14,6 +14,7 @@
 
 #include "core/error.h"
 #include "core/text.h"
+#include "quant/estimate.h"
 #include "quant/runnable.h"
 #include "quant/stage.h"
 
@@ -419,6 +420,14 @@ const RegisterStage kCalibrate({
     .name = "calibrate",
     .order = 300,
     .needs_samples = [](const Config&, const Scheme& scheme) { return scheme.needs_calibration; },
+    .cost =
+        [](const Workload& w, const Options&, StageCost& cost) {
+          if (w.layers.empty() && w.quantized == 0) return;
+          const auto samples = static_cast<double>(w.expected.samples);
+          cost.bytes = w.session();
+          cost.macs = samples * w.macs;
+          cost.touched = 3 * samples * w.values;  // ranges, masks, and what an observer counts
+        },
     .options = {{.name = kPatience,
                  .owner = "calibrate",
                  .otherwise = 0,

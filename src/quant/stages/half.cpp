@@ -9,6 +9,7 @@
 #include "core/decimal.h"
 #include "core/text.h"
 #include "ops/infer.h"
+#include "quant/estimate.h"
 #include "quant/report.h"
 #include "quant/runnable.h"
 #include "quant/spread.h"
@@ -52,6 +53,14 @@ class MeasureHalf : public Stage {
         see(v, {reinterpret_cast<const float*>(view.data), static_cast<size_t>(element_count(view.dims))},
             view.dims);
     });
+  }
+
+  static void cost(const Workload& w, const Options&, StageCost& cost) {
+    const auto samples = static_cast<double>(w.expected.samples);
+    cost = cost_of_layer_errors(w, kKept);
+    cost.bytes += w.kept_samples(kKept, kKeptBytes);
+    cost.macs = kRounds * cost.macs + samples * w.macs;
+    cost.touched = kRounds * cost.touched + 4 * samples * w.values;
   }
 
   bool wants_samples() const override { return step_ == Step::kCollect; }
@@ -222,6 +231,7 @@ const RegisterStage kMeasure({.name = "measure",
                               .order = 350,
                               .runs = has_samples,
                               .needs_samples = has_samples,
+                              .cost = MeasureHalf::cost,
                               .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
                                 return std::make_unique<MeasureHalf>(s, std::move(o));
                               }});

@@ -1,6 +1,7 @@
 // Builds the quantized graph, a node at a time: quantizing a weight is what takes long.
 #include <optional>
 
+#include "quant/estimate.h"
 #include "quant/hoist.h"
 #include "quant/stage.h"
 
@@ -72,6 +73,14 @@ class Place : public PiecewiseStage {
 
 const RegisterStage kPlace({.name = "place",
                             .order = 400,
+                            .cost =
+                                [](const Workload& w, const Options&, StageCost& cost) {
+                                  // Of the largest weight: its codes as 32 bits, and itself where it comes
+                                  // out of a file; its result, where that goes into one.
+                                  cost.bytes = (w.streams ? 12 : 4) * w.largest_weight;
+                                  cost.held = w.streams ? 0 : w.placed;
+                                  cost.touched = w.passes;
+                                },
                             .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
                               return std::make_unique<Place>(s, std::move(o));
                             }});

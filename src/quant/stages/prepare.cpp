@@ -2,6 +2,7 @@
 #include "runtime/prepare.h"
 
 #include "ops/infer.h"
+#include "quant/estimate.h"
 #include "quant/stage.h"
 
 namespace zp::quant {
@@ -38,6 +39,11 @@ class Prepare : public PiecewiseStage {
 
 const RegisterStage kPrepare({.name = "prepare",
                               .order = 0,
+                              .cost =
+                                  [](const Workload& w, const Options&, StageCost& cost) {
+                                    cost.held = w.folded;
+                                    cost.touched = w.folded / 4;
+                                  },
                               .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
                                 return std::make_unique<Prepare>(s, std::move(o));
                               }});

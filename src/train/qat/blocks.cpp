@@ -8,6 +8,7 @@
 #include "core/stopwatch.h"
 #include "ops/infer.h"
 #include "ops/op.h"
+#include "quant/estimate.h"
 #include "quant/piecewise_run.h"
 #include "quant/stage.h"
 #include "train/backward.h"
@@ -247,6 +248,15 @@ const quant::RegisterStage kTrainBlocks({
     .name = "train blocks",
     .order = 790,
     .needs_samples = trains_blocks,
+    .cost =
+        [](const quant::Workload& w, const quant::Options&, quant::StageCost& cost) {
+          const quant::Training& t = w.config.training;
+          const auto samples = static_cast<double>(w.expected.samples);
+          cost.bytes = std::min(t.memory_limit, samples * (w.sample_bytes + 2 * w.largest_value) +
+                                                    20 * w.largest_weight + t.batch * 8 * w.largest_value);
+          cost.macs = 2 * samples * w.macs + 3 * samples * t.epochs * w.macs;
+          cost.touched = 12 * samples * t.epochs * w.values;
+        },
     .make = [](quant::JobState& s, quant::Options) -> std::unique_ptr<quant::Stage> {
       return std::make_unique<TrainBlocks>(s);
     },

@@ -8,6 +8,7 @@
 
 #include "core/decimal.h"
 #include "core/error.h"
+#include "quant/estimate.h"
 #include "train/qat/learned.h"
 
 namespace zp::train {
@@ -301,6 +302,18 @@ class Train : public quant::Stage {
   std::unique_ptr<Trainer> trainer_;
 };
 
+void cost_of_training(const quant::Workload& w, const quant::Options&, quant::StageCost& cost) {
+  const quant::Training& t = w.config.training;
+  const auto samples = static_cast<double>(w.expected.samples);
+  const double passes = samples * t.epochs * (1 + t.validation);
+  // Values, the best of them, gradients and moments; of a batch every value with its gradient.
+  const double parameters = (t.optimizer == "adam" ? 5 : 4) * 4 * w.quantized;
+  const double batch = std::min<double>(t.batch, std::max(samples, 1.0)) * (8 * w.values + w.sample_bytes);
+  cost.bytes = std::max(w.session(), std::min(t.memory_limit, samples * w.sample_bytes + parameters + batch));
+  cost.macs = samples * w.macs + 3 * passes * w.macs;
+  cost.touched = 12 * passes * w.values + 10 * passes / t.batch * w.quantized;
+}
+
 const quant::RegisterStage kNarrow({
     .name = "narrow",
     .order = 480,
@@ -313,6 +326,7 @@ const quant::RegisterStage kTrain({
     .order = 800,
     .takes_targets = true,
     .needs_samples = trains,
+    .cost = cost_of_training,
     .make = [](quant::JobState& s, quant::Options) -> std::unique_ptr<quant::Stage> {
       return std::make_unique<Train>(s);
     },
