@@ -266,7 +266,7 @@ class SmallFloatPair {
     const SymShape* scale = c.shape(1);
     if (block_ == 0 && scale && (scale->empty() || (scale->size() == 1 && (*scale)[0] == Dim(1)))) return;
     const SymShape* x = c.shape(0);
-    if (!scale || !x) fail("scales and values of unknown shape");
+    if (!scale || !x) c.wait("the shapes of scales and values are not known");
     rank_ = static_cast<int64_t>(x->size());
     axis_ = c.node.int_attribute("axis", 1);
     if (axis_ < -rank_ || axis_ >= rank_ || block_ < 0)
@@ -278,7 +278,8 @@ class SmallFloatPair {
         c.fail(ErrorCode::kShapeMismatch, {"scales ", *scale, " do not fit ", *x});
       return;
     }
-    if (!length.known() || length.value() % block_ != 0) fail("blocks that are cut off");
+    if (!length.known()) c.wait("the length of the dimension with blocks is not known");
+    if (length.value() % block_ != 0) fail("blocks that are cut off");
     SymShape expected = *x;
     expected[static_cast<size_t>(axis_)] = Dim(length.value() / block_);
     if (*scale != expected)
@@ -287,7 +288,8 @@ class SmallFloatPair {
     bool unknown = false;
     for (int64_t d = 0; d < rank_; ++d) {
       const Dim& dim = (*x)[static_cast<size_t>(d)];
-      if (d > axis_ && !dim.known() && std::exchange(unknown, true)) fail("unknown dimensions behind blocks");
+      if (d > axis_ && !dim.known() && std::exchange(unknown, true))
+        c.wait("dimensions behind the one with blocks are not known");
       const int64_t same = d < axis_ ? 0 : dim.known() ? dim.value() : -1;
       whole_.push_back(same);
       if (d == axis_) blocks_.push_back(length.value() / block_);
