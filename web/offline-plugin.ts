@@ -89,10 +89,10 @@ async function serviceWorker(files: Kept[]): Promise<string> {
   return output[0].code;
 }
 
-/** Files of the package by their contents: what a page in the package needs not bring again. */
+/** The whole engines of the package by their contents: what a page in the package needs not bring again. */
 function filesOfPackage(): Map<string, string> {
   const folder = join(here, '..', 'dist', 'wasm');
-  const names = readdirSync(folder).filter((name) => name.endsWith('.wasm'));
+  const names = readdirSync(folder).filter((name) => /^(?!run-).*\.wasm$/.test(name));
   return new Map(names.map((name) => [hashOf(readFileSync(join(folder, name))), `wasm/${name}`]));
 }
 
