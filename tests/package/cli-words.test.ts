@@ -34,6 +34,7 @@ describe('help', () => {
       'Output and machine:',
       'Examples:',
       'Many models, and the standard streams:',
+      'What it would take of memory and time:',
       'Again, and what became of the answers:',
     ]);
   });
