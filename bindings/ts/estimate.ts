@@ -21,7 +21,7 @@ export interface EstimateOptions extends SchemeOptions {
   threads?: number | undefined;
 }
 
-/** What quantize() will take, about: memory within a factor of two, time within a factor of three. */
+/** What quantize() will take, about: memory within a factor of two, time of long work within a factor of four. */
 export interface QuantizeEstimate {
   /** Bytes of the engine's memory when it has most in it, with what is in it now. */
   peakBytes: number;
