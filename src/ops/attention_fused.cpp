@@ -247,7 +247,8 @@ struct SelfInputs {
 // Whether MultiHeadAttention, behind the products with the weights, says the rest of this node.
 bool is_multi_head(const Canonicalize& c, const SelfInputs& in) {
   const Node& n = c.node;
-  if (n.int_attribute("past_present_share_buffer", 0) != 0 || !c.shape(0)) return false;
+  if (n.int_attribute("past_present_share_buffer", 0) != 0) return false;
+  if (!c.shape(0) || c.shape(0)->size() != 3) return false;
   if (n.input(in.mask) == kNoValue) return true;
   if (rank_of(c, in.mask) != 1) return rank_of(c, in.mask) <= 3;
   const auto given = known_dim(c, in.mask, 0), batch = known_dim(c, 0, 0);

@@ -242,11 +242,15 @@ std::optional<Divisor> divisor_of(const RewriteContext& r, ValueId v) {
   return std::nullopt;
 }
 
+// A scale of longer rows would be memory for what a file may only say of itself.
+constexpr int64_t kLongestRow = int64_t{1} << 20;
+
 // Replaces the node, which divides rows of x, and what scales and shifts its result by constants.
 bool write_norm(RewriteContext& r, ValueId x, float epsilon, bool centred) {
   const std::optional<SymShape> shape = r.graph[x].shape;
   if (r.graph[x].dtype != DType::kFloat32 || !shape || shape->empty() || !shape->back().known()) return false;
   const int64_t length = shape->back().value();
+  if (length < 1 || length > kLongestRow) return false;
   std::vector<int32_t> removed{r.at()};
   std::vector<float> scale(static_cast<size_t>(length), 1.0f);
   std::optional<std::vector<float>> bias;
@@ -376,7 +380,7 @@ ValueId add_normalized_axes(Canonicalize& c) {
   const auto rank = static_cast<int64_t>(shape->size());
   const int64_t axis = c.node.int_attribute("axis", -1);
   std::vector<int64_t> along;
-  for (int64_t d = axis < 0 ? axis + rank : axis; d < rank; ++d) along.push_back(d);
+  for (int64_t d = std::max<int64_t>(axis < 0 ? axis + rank : axis, 0); d < rank; ++d) along.push_back(d);
   return add_ints(c, along);
 }
 

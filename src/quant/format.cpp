@@ -134,12 +134,15 @@ void pick_all_rows(Graph& graph) {
 // The DequantizeLinear whose values an operator that only moves values gives, one scale for all; nullptr:
 // none.
 const Node* moved_from(const Graph& graph, const GraphIndex& index, const Node& node) {
-  const OpDef* def = find_op(node);
-  if (!def || def->quant.kind != QuantRule::Kind::kSameScale) return nullptr;
-  const Node* maker = producer_of(graph, index, node.input(0));
-  if (!maker || !is_dequantize(*maker)) return maker ? moved_from(graph, index, *maker) : nullptr;
-  const Tensor* scale = graph.constant(maker->input(1));
-  return scale && scale->size() == 1 && maker->int_attribute("block_size", 0) == 0 ? maker : nullptr;
+  const Node* at = &node;
+  while (at && !is_dequantize(*at)) {
+    const OpDef* def = find_op(*at);
+    if (!def || def->quant.kind != QuantRule::Kind::kSameScale) return nullptr;
+    at = producer_of(graph, index, at->input(0));
+  }
+  if (!at || at == &node) return nullptr;
+  const Tensor* scale = graph.constant(at->input(1));
+  return scale && scale->size() == 1 && at->int_attribute("block_size", 0) == 0 ? at : nullptr;
 }
 
 // ONNX Runtime moves a DequantizeLinear behind operators that only move values, and its process ends where a
