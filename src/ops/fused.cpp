@@ -34,6 +34,15 @@ size_t pieces_from(const Graph& graph, size_t first) {
 
 }  // namespace
 
+bool has_pieces(const Graph& graph) {
+  return std::ranges::any_of(graph.nodes, [](const Node& node) {
+    return node.fused || std::ranges::any_of(node.attributes, [](const auto& entry) {
+             const auto* sub = std::get_if<std::shared_ptr<Graph>>(&entry.second);
+             return sub && has_pieces(**sub);
+           });
+  });
+}
+
 bool join_fused(Graph& graph, std::string_view why, FunctionRef<bool(const Node&)> takes) {
   bool any = any_subgraph(graph, [&](Graph& inner) { return join_fused(inner, why, takes); });
   std::vector<Node> nodes;

@@ -7,6 +7,8 @@
 
 namespace zp {
 
+// Whether a node of the graph, subgraphs included, is a piece.
+bool has_pieces(const Graph& graph);
 // Puts nodes of the file in the place of their pieces, subgraphs included, where all pieces are there and
 // `takes` gives true; such a node has a Refusal whose `fused` is true, with `why`. True: there was one.
 bool join_fused(Graph& graph, std::string_view why, FunctionRef<bool(const Node&)> takes);

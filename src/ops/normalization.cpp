@@ -422,16 +422,13 @@ constexpr OpDef kLayerNorm = with_expand(
                    rows_gradient<true>),
                1, 2),
     spell_out_rows);
-constexpr OpDef kRmsNorm = with_expand(
-    with_gamma(differentiable(normalization(kRmsName, "X scale", "23Fb", infer_rows, prepare_rows<true>),
-                              rows_gradient<false>),
-               1, -1),
-    spell_out_rms);
-constexpr OpDef kSimplified = with_gamma(
-    differentiable(
-        normalization("SimplifiedLayerNormalization", "X scale", "7F", infer_rows, prepare_rows<true>),
-        rows_gradient<false>),
-    1, -1);
+constexpr OpDef rms_norm(std::string_view name, std::string_view inputs, std::string_view opsets) {
+  return with_gamma(differentiable(normalization(name, inputs, opsets, infer_rows, prepare_rows<true>),
+                                   rows_gradient<false>),
+                    1, -1);
+}
+constexpr OpDef kRmsNorm = with_expand(rms_norm(kRmsName, "X scale", "23Fb"), spell_out_rms);
+constexpr OpDef kSimplified = rms_norm("SimplifiedLayerNormalization", "X scale", "7F");
 constexpr OpDef kInstanceNorm = with_canonicalize(
     normalization("InstanceNormalization", "input scale B", "7F 22b", infer_same, prepare_channels<false>),
     drop_consumed_inputs);

@@ -26,7 +26,7 @@ namespace {
 // The model with the operators whole that its runtime computes as one.
 std::shared_ptr<const Model> with_fused(std::shared_ptr<const Model> model, const Config& config) {
   const RuntimeRules& rules = runtime_named(config.runtime);
-  if (!rules.fused) return model;
+  if (!rules.fused || !has_pieces(model->graph)) return model;
   Graph graph = clone(model->graph);
   const std::string why =
       "it stays whole, in float: " + std::string(rules.title) + " computes it as one operator";
