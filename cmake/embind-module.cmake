@@ -16,7 +16,7 @@ function(zeropoint_run_part part)
   set(objects "$<FILTER:$<TARGET_OBJECTS:${part}>,EXCLUDE,${not_for_runs}>")
   add_custom_command(OUTPUT ${list}
     COMMAND ${ZEROPOINT_NODE} ${CMAKE_SOURCE_DIR}/tools/run-objects.mjs ${list} "${objects}"
-    DEPENDS ${CMAKE_SOURCE_DIR}/tools/run-objects.mjs "${objects}"
+    DEPENDS ${CMAKE_SOURCE_DIR}/tools/run-objects.mjs ${CMAKE_SOURCE_DIR}/tools/wasm-reader.mjs "${objects}"
     COMMENT "What runs need of ${part}"
     COMMAND_EXPAND_LISTS VERBATIM)
   add_custom_target(${part}.run DEPENDS ${list})

@@ -10,6 +10,7 @@
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { WasmReader } from './wasm-reader.mjs';
 
 /** What the rules take, as compilers spell it in names: zp::Gradient&, zp::KnownRange's const RangeContext&, ... */
 const onlyTaken = /RK?(?:NS_|N2zp)(?:8Gradient|4Fold|6Pieces|7Respell|12RangeContext)E$/;
@@ -20,36 +21,6 @@ const namedSymbol = 0x40;
 const tableIndex = 2; // R_WASM_TABLE_INDEX_I32
 /** Relocations that have an addend: addresses in memory, offsets in functions and sections. */
 const withAddend = new Set([3, 4, 5, 8, 9, 11, 14, 15, 16, 17, 21, 22, 23, 25]);
-
-/** Reads a module from a place on. */
-class Reader {
-  constructor(bytes, at) {
-    this.bytes = bytes;
-    this.at = at;
-  }
-  byte() {
-    return this.bytes[this.at++];
-  }
-  /** LEB128; of signed ones only the length is right. */
-  number() {
-    let value = 0;
-    for (let shift = 0; ; shift += 7) {
-      const byte = this.byte();
-      value += (byte & 127) * 2 ** shift;
-      if (byte < 128) return value;
-    }
-  }
-  text() {
-    const length = this.number();
-    this.at += length;
-    return this.bytes.toString('utf8', this.at - length, this.at);
-  }
-  limits() {
-    const flags = this.byte();
-    this.number();
-    if (flags & 1) this.number();
-  }
-}
 
 const encoded = (value) => {
   const bytes = [];
@@ -62,7 +33,7 @@ const encoded = (value) => {
 /** [{ kind, start, from, to, name }]: where each section starts, and from where to where its content is. */
 function sectionsOf(bytes) {
   const found = [];
-  for (const reader = new Reader(bytes, 8); reader.at < bytes.length; ) {
+  for (const reader = new WasmReader(bytes, 8); reader.at < bytes.length; ) {
     const start = reader.at;
     const kind = reader.byte();
     const length = reader.number();
@@ -74,33 +45,9 @@ function sectionsOf(bytes) {
   return found;
 }
 
-/** The names of the functions that an object imports. */
-function importedFunctions(bytes, { from }) {
-  const reader = new Reader(bytes, from);
-  const names = [];
-  for (let left = reader.number(); left > 0; --left) {
-    reader.text();
-    const name = reader.text();
-    const kind = reader.byte();
-    if (kind === 0) {
-      names.push(name);
-      reader.number();
-    } else if (kind === 1) {
-      reader.byte();
-      reader.limits();
-    } else if (kind === 2) {
-      reader.limits();
-    } else {
-      reader.byte(); // a global's type and whether it changes, or a tag's attribute and type
-      reader.number();
-    }
-  }
-  return names;
-}
-
 /** For each symbol the name, where it is a function's. */
 function functionSymbols(bytes, linking, imported) {
-  const reader = new Reader(bytes, linking.content);
+  const reader = new WasmReader(bytes, linking.content);
   const version = reader.number();
   if (version !== 2) throw new Error(`symbols of version ${version} are not known`);
   while (reader.at < linking.to) {
@@ -138,9 +85,13 @@ export function withoutRules(bytes) {
   const relocations = sections.find(({ name }) => name === 'reloc.DATA');
   if (!linking || !relocations) return { bytes, rules: 0 };
   const imports = sections.find(({ kind }) => kind === 2);
-  const symbols = functionSymbols(bytes, linking, imports ? importedFunctions(bytes, imports) : []);
+  const symbols = functionSymbols(
+    bytes,
+    linking,
+    imports ? new WasmReader(bytes, imports.from).importedFunctions() : [],
+  );
 
-  const reader = new Reader(bytes, relocations.content);
+  const reader = new WasmReader(bytes, relocations.content);
   const data = sections[reader.number()];
   const count = reader.number();
   const changed = Buffer.from(bytes);

@@ -5,62 +5,12 @@ import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
+import { WasmReader } from '../../tools/wasm-reader.mjs';
 
 const run = promisify(execFile);
 const large = { maxBuffer: 2 ** 28 };
 
-/** Reads what a module's sections hold; see https://webassembly.github.io/spec/core/binary/modules.html. */
-class Bytes {
-  constructor(bytes, at = 0) {
-    this.bytes = bytes;
-    this.at = at;
-  }
-  byte() {
-    return this.bytes[this.at++];
-  }
-  number() {
-    let value = 0;
-    for (let shift = 0; ; shift += 7) {
-      const byte = this.byte();
-      value += (byte & 127) * 2 ** shift;
-      if (byte < 128) return value;
-    }
-  }
-  text() {
-    const length = this.number();
-    this.at += length;
-    return this.bytes.toString('utf8', this.at - length, this.at);
-  }
-  limits() {
-    const flags = this.byte();
-    this.number();
-    if (flags & 1) this.number();
-  }
-}
-
 const sections = { import: 2, code: 10, data: 11, custom: 0 };
-
-function importedFunctions(bytes) {
-  let functions = 0;
-  for (let left = bytes.number(); left > 0; --left) {
-    bytes.text();
-    bytes.text();
-    const kind = bytes.byte();
-    if (kind === 0) {
-      ++functions;
-      bytes.number();
-    } else if (kind === 1) {
-      bytes.byte();
-      bytes.limits();
-    } else if (kind === 2) {
-      bytes.limits();
-    } else {
-      bytes.byte();
-      bytes.byte();
-    }
-  }
-  return functions;
-}
 
 function functionNames(bytes, end) {
   const names = new Map();
@@ -77,7 +27,7 @@ function functionNames(bytes, end) {
 
 /** The functions of a module with names, { name, bytes }, and the bytes of its data. */
 function readModule(file) {
-  const bytes = new Bytes(readFileSync(file), 8);
+  const bytes = new WasmReader(readFileSync(file), 8);
   let imported = 0;
   let data = 0;
   const lengths = [];
@@ -85,7 +35,7 @@ function readModule(file) {
   while (bytes.at < bytes.bytes.length) {
     const section = bytes.byte();
     const end = bytes.number() + bytes.at;
-    if (section === sections.import) imported = importedFunctions(bytes);
+    if (section === sections.import) imported = bytes.importedFunctions().length;
     if (section === sections.data) data = end - bytes.at;
     if (section === sections.code) {
       for (let left = bytes.number(); left > 0; --left) {

@@ -74,3 +74,6 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
 }
 
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+
+/** Memory, as errors about it say it. */
+export const gigabytes = (bytes: number): string => `${(bytes / 1e9).toFixed(bytes < 1e9 ? 2 : 1)} GB`;

@@ -2,9 +2,9 @@
 import type { Client } from './engine/client.ts';
 import type { ConfigIn, EstimateOut, SpeedOut, ValueInfo } from './engine/module.ts';
 import type { Id } from './engine/run-host.ts';
-import { ZeropointError } from './errors.ts';
+import { gigabytes, ZeropointError } from './errors.ts';
 import * as check from './options.ts';
-import { concreteDims } from './samples/synthetic.ts';
+import { concreteDims, sizeChecks } from './samples/synthetic.ts';
 import type { SchemeOptions } from './scheme-options.ts';
 
 /** Settings, and what is known of the samples that there will be. */
@@ -44,8 +44,7 @@ export interface QuantizeEstimate {
 
 export const estimateChecks: Record<string, check.Check> = {
   samples: check.integer(0, 1_000_000_000),
-  dims: check.recordOf(check.integer(0, 2 ** 31)),
-  shapes: check.recordOf(check.listOf(check.integer(0, 2 ** 31 - 1))),
+  ...sizeChecks,
   layerErrors: check.integer(0, 4),
   threads: check.integer(1, 64),
 };
@@ -165,8 +164,6 @@ export async function estimateOf(engine: Client, model: Id, work: Work): Promise
     instead: fits ? null : await insteadOf(engine, model, work, speed),
   };
 }
-
-const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e9 ? 2 : 1)} GB`;
 
 /** Settings as a caller writes them. */
 const inWords = (options: SchemeOptions) =>

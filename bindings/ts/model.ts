@@ -17,7 +17,7 @@ import {
   quantizeModel,
   schemeChecks,
 } from './quantize.ts';
-import { dimsOf, syntheticChecks } from './samples/synthetic.ts';
+import { dimsOf, sizeChecks } from './samples/synthetic.ts';
 import { byItself } from './schema.ts';
 import type { FileOptions, SchemeOptions } from './scheme-options.ts';
 import type { ModelSource } from './source.ts';
@@ -99,9 +99,6 @@ function sizesOf(inputs: readonly ValueInfo[], { dims, shapes = {} }: SizeOption
     ),
   };
 }
-
-const { dims: dimsCheck, shapes: shapesCheck } = syntheticChecks;
-const sizeChecks = { dims: dimsCheck, shapes: shapesCheck } as Record<keyof SizeOptions, check.Check>;
 
 const noPlan: EngineReport = {
   mode: '',

@@ -1,11 +1,13 @@
 // Worker threads of Node's, in the shape of a browser's.
 import { existsSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { Worker } from 'node:worker_threads';
 import { type Build, builds } from './builds.ts';
-import { platform, type Thread } from './platform.ts';
+import { nodeFiles } from './node-files.ts';
+import { type Platform, platform, type Thread } from './platform.ts';
 
 /**
  * The address of one of the package's files. A bundler may have moved this code away from them, or dropped the address of
@@ -27,7 +29,7 @@ export function packageFile(name: string): URL {
 }
 
 /** Where the WebAssembly of each build is. */
-export function wasmOfPackage(): Record<Build, string> {
+function wasmOfPackage(): Record<Build, string> {
   const { prefix = '' } = platform();
   const files = builds.map((build) => [build, packageFile(`wasm/${prefix}${build}.wasm`).href]);
   return Object.fromEntries(files) as Record<Build, string>;
@@ -81,3 +83,12 @@ class NodeThread implements Thread {
 }
 
 export const startNodeThread = (): Thread => new NodeThread();
+
+/** What every entry of the package has in Node: files, threads and the WebAssembly. */
+export const nodePlatform = {
+  ...nodeFiles,
+  cores: availableParallelism,
+  startThread: startNodeThread,
+  startHelper: startNodeThread,
+  wasmFiles: wasmOfPackage,
+} satisfies Partial<Platform>;

@@ -1,9 +1,7 @@
 // The package in Node: the same as in browsers, with files, sharp for images, and worker threads.
-import { availableParallelism } from 'node:os';
 import * as local from './engine/local.ts';
 import { messageOf, ZeropointError } from './errors.ts';
-import { nodeFiles } from './node-files.ts';
-import { startNodeThread, wasmOfPackage } from './node-threads.ts';
+import { nodePlatform } from './node-threads.ts';
 import { type RgbaImage, setPlatform } from './platform.ts';
 
 /** npx puts packages in a folder of its own, where what is installed in the project is not found. */
@@ -34,14 +32,6 @@ async function decodeImage(bytes: Uint8Array): Promise<RgbaImage> {
   return { data, width: info.width, height: info.height };
 }
 
-setPlatform({
-  ...nodeFiles,
-  decodeImage,
-  cores: availableParallelism,
-  startThread: startNodeThread,
-  startHelper: startNodeThread,
-  wasmFiles: wasmOfPackage,
-  loadLocal: () => local,
-});
+setPlatform({ ...nodePlatform, decodeImage, loadLocal: () => local });
 
 export * from './api.ts';

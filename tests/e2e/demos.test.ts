@@ -1,33 +1,23 @@
 // The demos that hear and that write: each shows the original and the quantized model side by side.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Browser, Locator, Page } from 'playwright-core';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import type { Locator, Page } from 'playwright-core';
+import { describe, expect, test } from 'vitest';
 import { first, play } from '../../web/src/demos/voice/sound.ts';
 import { wavOf } from '../../web/src/samples/wav.ts';
-import { servePage, startChromium, temporaryFolder } from './browsers.ts';
+import { temporaryFolder } from './browsers.ts';
+import { served } from './served.ts';
 import { chooseGoal, goTo, patient, textOf, violationsOn } from './visitor.ts';
 
 const folder = temporaryFolder();
 
-let server: Awaited<ReturnType<typeof servePage>>;
-let browser: Browser;
-
-beforeAll(async () => {
-  server = await servePage();
-  browser = await startChromium(['--use-fake-device-for-media-stream']);
-});
-
-afterAll(async () => {
-  await browser?.close();
-  await server?.close();
-});
+const site = served(['--use-fake-device-for-media-stream']);
 
 async function openDemo(name: RegExp, permissions: string[] = []): Promise<Page> {
-  const context = await browser.newContext({ permissions, viewport: { width: 1280, height: 900 } });
+  const context = await site.browser.newContext({ permissions, viewport: { width: 1280, height: 900 } });
   const page = await context.newPage();
   page.setDefaultTimeout(120_000);
-  await page.goto(server.url);
+  await page.goto(site.url);
   await page.getByRole('button', { name }).click();
   return page;
 }

@@ -3,14 +3,14 @@ import type { Browser } from 'playwright-core';
 import { afterAll, beforeAll } from 'vitest';
 import { servePage, startChromium } from './browsers.ts';
 
-/** Both are there while the tests of the file run that calls it. */
-export function served(): { readonly url: string; readonly browser: Browser } {
+/** Both are there while the tests of the file run that calls it. `flags`: of Chromium. */
+export function served(flags: string[] = []): { readonly url: string; readonly browser: Browser } {
   let server: Awaited<ReturnType<typeof servePage>>;
   let browser: Browser;
 
   beforeAll(async () => {
     server = await servePage();
-    browser = await startChromium();
+    browser = await startChromium(flags);
   });
 
   afterAll(async () => {

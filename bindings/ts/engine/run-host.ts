@@ -12,7 +12,7 @@ import {
   type WasmSource,
   withWorkers,
 } from '../builds.ts';
-import { messageOf, ZeropointError } from '../errors.ts';
+import { gigabytes, messageOf, ZeropointError } from '../errors.ts';
 import type { DataSource } from '../external.ts';
 import type { Taken } from '../feeds.ts';
 import { cores, platform, type Thread } from '../platform.ts';
@@ -134,8 +134,6 @@ class Opened implements Handle {
 
 /** More threads than the machine runs at once only wait for each other; a few are always allowed. */
 const mostThreads = () => Math.min(64, Math.max(4, cores()));
-
-const gigabytes = (bytes: number) => `${(bytes / 1e9).toFixed(bytes < 1e9 ? 2 : 1)} GB`;
 
 /** The threads that the engine computes with, beside the one that it is in. */
 class Helpers {

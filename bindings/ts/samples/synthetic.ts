@@ -20,13 +20,18 @@ export interface SyntheticOptions {
   shapes?: Readonly<Record<string, readonly number[]>> | undefined;
 }
 
+/** Sizes of inputs, by the names of dimensions and by those of inputs. */
+export const sizeChecks = {
+  dims: check.recordOf(check.integer(0, 2 ** 31 - 1)),
+  shapes: check.recordOf(check.listOf(check.integer(0, 2 ** 31 - 1))),
+};
+
 export const syntheticChecks: Record<string, check.Check> = {
   count: check.integer(1, 1_000_000),
   seed: check.integer(0, 2 ** 32 - 1),
   distribution: check.oneOf(['normal', 'uniform']),
   integers: check.integer(1, 2 ** 31 - 1),
-  dims: check.recordOf(check.integer(0, 2 ** 31 - 1)),
-  shapes: check.recordOf(check.listOf(check.integer(0, 2 ** 31 - 1))),
+  ...sizeChecks,
 };
 
 /** sfc32 by Chris Doty-Humphrey: small, fast, and passes PractRand. */

@@ -1,8 +1,8 @@
-import { useEffect, useState } from 'preact/hooks';
-import type { Model } from 'zeropoint';
+import type { Model, Session } from 'zeropoint';
 import { milliseconds } from '../../format.ts';
 import type { DemoViewProps } from '../demo.ts';
 import { useKept } from '../use-kept.ts';
+import { useWork } from '../use-work.ts';
 import { unknownIn } from './characters.ts';
 import { type Wanted, written } from './write.ts';
 
@@ -18,40 +18,24 @@ interface Writing {
 }
 
 /** What a model writes, as far as it is. */
-function useWriting(model: Model | undefined, wanted: Wanted) {
-  const [writing, setWriting] = useState<{ of: Model; wanted: Wanted; now: Writing } | undefined>();
-  const [problem, setProblem] = useState('');
-  useEffect(() => {
-    setProblem('');
-    if (!model) return;
-    const leaving = new AbortController();
-    const { signal } = leaving;
-    const write = async () => {
-      const session = await model.createSession();
-      try {
-        let [text, spent, count, shownAt] = ['', 0, 0, 0];
-        const show = (isDone: boolean) => {
-          shownAt = performance.now();
-          const now = { text, isDone, milliseconds: spent / Math.max(1, count - 1) };
-          if (!signal.aborted) setWriting({ of: model, wanted, now });
-        };
-        for await (const { character, milliseconds: time } of written(session, wanted, signal)) {
-          text += character;
-          // The first run reads the prompt, and plans.
-          if (count++ > 0) spent += time;
-          if (performance.now() - shownAt >= pace) show(false);
-        }
-        show(true);
-      } finally {
-        await session.dispose();
-      }
-    };
-    write().catch((error: unknown) => {
-      if (!signal.aborted) setProblem(error instanceof Error ? error.message : String(error));
-    });
-    return () => leaving.abort();
-  }, [model, wanted]);
-  return { writing: writing?.of === model && writing?.wanted === wanted ? writing?.now : undefined, problem };
+async function write(
+  session: Session,
+  wanted: Wanted,
+  signal: AbortSignal,
+  show: (writing: Writing) => void,
+): Promise<void> {
+  let [text, spent, count, shownAt] = ['', 0, 0, 0];
+  const tell = (isDone: boolean) => {
+    shownAt = performance.now();
+    show({ text, isDone, milliseconds: spent / Math.max(1, count - 1) });
+  };
+  for await (const { character, milliseconds: time } of written(session, wanted, signal)) {
+    text += character;
+    // The first run reads the prompt, and plans.
+    if (count++ > 0) spent += time;
+    if (performance.now() - shownAt >= pace) tell(false);
+  }
+  tell(true);
 }
 
 /** How many characters two texts have in common before they part. */
@@ -117,8 +101,8 @@ export default function GptView({ original, quantized, memory }: DemoViewProps) 
   const [wanted, setWanted] = useKept<Wanted>(memory, 'wanted', start);
   const [prompt, setPrompt] = useKept(memory, 'prompt', start.prompt);
   const [temperature, setTemperature] = useKept(memory, 'temperature', start.temperature);
-  const before = useWriting(original, wanted);
-  const after = useWriting(quantized, wanted);
+  const before = useWork(original, wanted, write);
+  const after = useWork(quantized, wanted, write);
   const unknown = unknownIn(prompt);
   return (
     <div class="gpt">
@@ -156,14 +140,22 @@ export default function GptView({ original, quantized, memory }: DemoViewProps) 
         {unknown.length > 0 && ` It knows no ${unknown.slice(0, 6).join(' ')}: left out.`}
       </p>
       <div class="sides">
-        <Side title="Original" waiting="" model={original} prompt={wanted.prompt} {...before} />
+        <Side
+          title="Original"
+          waiting=""
+          model={original}
+          prompt={wanted.prompt}
+          writing={before.found}
+          problem={before.problem}
+        />
         <Side
           title="Quantized"
           waiting="Quantize the model to see what this one writes."
           model={quantized}
           prompt={wanted.prompt}
-          other={before.writing}
-          {...after}
+          other={before.found}
+          writing={after.found}
+          problem={after.problem}
         />
       </div>
     </div>

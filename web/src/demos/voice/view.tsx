@@ -1,11 +1,12 @@
 import { useEffect, useMemo, useState } from 'preact/hooks';
-import type { Model } from 'zeropoint';
+import type { Model, Session } from 'zeropoint';
 import { milliseconds, percent } from '../../format.ts';
 import { Microphone } from '../../parts/capture.tsx';
 import { decodeSound, soundRate } from '../../samples/sound.ts';
 import { wavOf } from '../../samples/wav.ts';
 import type { DemoViewProps } from '../demo.ts';
 import { useKept } from '../use-kept.ts';
+import { useWork } from '../use-work.ts';
 import { heard, type Stretch, stepSeconds, stretches } from './listen.ts';
 import { first, play } from './sound.ts';
 
@@ -35,35 +36,20 @@ interface Listened {
 }
 
 /** What a model hears in a sound. */
-function useListening(model: Model | undefined, sound: Sound) {
-  const [found, setFound] = useState<{ of: Model; sound: Sound; listened: Listened } | undefined>();
-  const [problem, setProblem] = useState('');
-  useEffect(() => {
-    setProblem('');
-    if (!model) return;
-    const leaving = new AbortController();
-    const listen = async () => {
-      const session = await model.createSession();
-      try {
-        const shares: number[] = [];
-        const times: number[] = [];
-        for await (const each of heard(session, sound.values, leaving.signal)) {
-          shares.push(each.share);
-          times.push(each.milliseconds);
-        }
-        const middle = times.sort((a, b) => a - b)[times.length >> 1] ?? 0;
-        const listened = { shares, spoken: stretches(shares), milliseconds: middle };
-        if (!leaving.signal.aborted) setFound({ of: model, sound, listened });
-      } finally {
-        await session.dispose();
-      }
-    };
-    listen().catch((error: unknown) => {
-      if (!leaving.signal.aborted) setProblem(error instanceof Error ? error.message : String(error));
-    });
-    return () => leaving.abort();
-  }, [model, sound]);
-  return { listened: found?.of === model && found?.sound === sound ? found?.listened : undefined, problem };
+async function listen(
+  session: Session,
+  sound: Sound,
+  signal: AbortSignal,
+  show: (listened: Listened) => void,
+): Promise<void> {
+  const shares: number[] = [];
+  const times: number[] = [];
+  for await (const each of heard(session, sound.values, signal)) {
+    shares.push(each.share);
+    times.push(each.milliseconds);
+  }
+  const middle = times.sort((a, b) => a - b)[times.length >> 1] ?? 0;
+  show({ shares, spoken: stretches(shares), milliseconds: middle });
 }
 
 const secondsOf = (stretch: Stretch) => stretch.map((at) => at.toFixed(1)).join('–');
@@ -211,8 +197,8 @@ export default function VoiceView({ original, quantized, memory }: DemoViewProps
   const [sound, setSound] = useKept<Sound>(memory, 'sound', madeUp());
   const [problem, setProblem] = useState('');
   const [address, setAddress] = useState<string | undefined>();
-  const before = useListening(original, sound);
-  const after = useListening(quantized, sound);
+  const before = useWork(original, sound, listen);
+  const after = useWork(quantized, sound, listen);
 
   useEffect(() => {
     const url = URL.createObjectURL(new Blob([wavOf(sound.values, soundRate)], { type: 'audio/wav' }));
@@ -238,7 +224,7 @@ export default function VoiceView({ original, quantized, memory }: DemoViewProps
         {sound.name}, {(sound.values.length / soundRate).toFixed(1)} s
         {sound.isCut && `: the first ${longest} seconds of it`}.
       </p>
-      <Track sound={sound} original={before.listened} quantized={after.listened} />
+      <Track sound={sound} original={before.found} quantized={after.found} />
       {/* biome-ignore lint/a11y/useMediaCaption: what is said in it is not known, or means nothing */}
       <audio controls src={address} aria-label="The sound" />
       <div class="actions">
@@ -266,13 +252,14 @@ export default function VoiceView({ original, quantized, memory }: DemoViewProps
         </p>
       )}
       <div class="sides">
-        <Side title="Original" waiting="" model={original} {...before} />
+        <Side title="Original" waiting="" model={original} listened={before.found} problem={before.problem} />
         <Side
           title="Quantized"
           waiting="Quantize the model to see what this one hears."
           model={quantized}
-          other={before.listened}
-          {...after}
+          other={before.found}
+          listened={after.found}
+          problem={after.problem}
         />
       </div>
     </div>

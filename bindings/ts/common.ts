@@ -1,0 +1,26 @@
+// What every entry of the package gives: what loads and runs models.
+export type { Build } from './builds.ts';
+export {
+  configure,
+  createEngine,
+  Engine,
+  type EngineConfig,
+  type EngineInfo,
+  engineInfo,
+} from './engine/client.ts';
+export type { Dim, StepInfo, ValueInfo } from './engine/module.ts';
+export { type ErrorCode, type ErrorDetails, errorCodes, ZeropointError } from './errors.ts';
+export type { ExternalData } from './external.ts';
+export type { LoadOptions } from './loaded.ts';
+export type { Progress } from './quantize.ts';
+export type { Fetches, Outputs, RunOptions, Session, SessionOptions } from './session.ts';
+export type { ModelSource } from './source.ts';
+export {
+  type AnyTensor,
+  type Feeds,
+  Tensor,
+  type TensorData,
+  type TensorLike,
+  type TensorType,
+} from './tensor.ts';
+export { version } from './version.ts';
