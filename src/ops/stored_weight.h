@@ -28,4 +28,14 @@ std::optional<StoredWeight> stored_weight(const Graph& graph, const GraphIndex& 
 // all, which stay one tensor. Whether there was any.
 bool take_stored_weights(const Graph& graph, const GraphIndex& index, Graph& inner);
 
+// The same floats from Cast, Sub and Mul by constants, whose last node makes what the DequantizeLinear made.
+// ONNX Runtime's constant folding leaves a DequantizeLinear alone (core/optimizer/constant_folding.cc), and
+// does these when it loads the file. Empty: integers of another width than 8 bits, blocks, or other scales
+// than float32.
+std::vector<Node> spelled_weight(Graph& graph, const Node& dequantize);
+
+// The other way, for weights of operators that multiply and add, and of subgraphs. Subgraphs are searched
+// too. Whether there was any.
+bool find_spelled_weights(Graph& graph);
+
 }  // namespace zp

@@ -16,6 +16,7 @@
 #include "ops/gather.h"
 #include "ops/infer.h"
 #include "ops/op.h"
+#include "ops/stored_weight.h"
 #include "quant/hoist.h"
 #include "quant/numbers.h"
 #include "quant/qdq.h"
@@ -226,6 +227,50 @@ bool is_uncalibrated(const Fold& fold, const GraphIndex& index) {
   });
 }
 
+// Weights that the runtime would make floats of in each run become floats once, when the file is loaded.
+class SpellFloatWeights {
+ public:
+  explicit SpellFloatWeights(const RuntimeRules& rules) : rules_(rules) {}
+
+  void run(Graph& graph) const {
+    for_branches(graph, [&](Graph& branch) { run(branch); });
+    const GraphIndex index(graph);
+    const std::vector<Node> before = graph.nodes;
+    std::vector<Node> nodes;
+    for (const Node& node : before) {
+      std::vector<Node> spelled;
+      if (stored_weight(graph, index, node) && is_read_as_floats(graph, index, node.output(0)))
+        spelled = spelled_weight(graph, node);
+      if (spelled.empty()) {
+        nodes.push_back(node);
+      } else {
+        std::ranges::move(spelled, std::back_inserter(nodes));
+      }
+    }
+    graph.nodes = std::move(nodes);
+  }
+
+ private:
+  // Whoever reads it, moved or not, has no use for integers.
+  bool is_read_as_floats(Graph& graph, const GraphIndex& index, ValueId weight) const {
+    return std::ranges::all_of(index.consumers[static_cast<size_t>(weight)], [&](int32_t r) {
+      const Node& reader = graph.nodes[static_cast<size_t>(r)];
+      const OpDef* def = find_op(reader);
+      if (def && def->quant.kind == QuantRule::Kind::kSameScale &&
+          !is_read_as_floats(graph, index, reader.output(0)))
+        return false;
+      const bool matrix = graph[weight].shape && graph[weight].shape->size() == 2;
+      if (role_of(reader) != QdqRole::kNone || (matrix && rules_.joins_weight(reader))) return false;
+      const Fold fold = fold_of(graph, index, reader);
+      return !fold.output && std::ranges::all_of(fold.inputs, [&](const auto& edge) {
+        return !edge || (!edge->dynamic && is_stored(graph, index, edge->quantized));
+      });
+    });
+  }
+
+  const RuntimeRules& rules_;
+};
+
 class FoldLayers {
  public:
   // `pairs`: only layers of branches are folded that have no calibrated range, and what shares weights with
@@ -329,14 +374,16 @@ Model in_format(const Model& model, std::string_view format, std::string_view ru
   out.graph = clone(model.graph);
   // What nobody changed since it was read is written as it was read.
   if (runtime.empty()) join_fused(out.graph, "", [](const Node&) { return true; });
-  const bool whole = !runtime.empty() && runtime_named(runtime).whole_tables;
+  const RuntimeRules* rules = runtime.empty() ? nullptr : &runtime_named(runtime);
+  const bool each_run = rules && rules->dequantizes_in_runs;
   const bool operators = format == kQoperator;
   if (!operators) drop_all_clamps(out.graph);
-  if (operators || whole) {
+  if (operators || each_run) {
     sink_shared_weights(out.graph);
     FoldLayers(!operators).run(out.graph);
-    if (whole) pick_all_rows(out.graph);
+    if (each_run) pick_all_rows(out.graph);
     hoist_shared_weights(out.graph);
+    if (each_run) SpellFloatWeights(*rules).run(out.graph);
   }
   close_moved_pairs(out.graph);
   if (has_pairs(out.graph)) out.least_opset = kOpsetOfPairs;

@@ -27,6 +27,7 @@ constexpr std::string_view kIntegerOperators =
 constexpr std::string_view kOnnxRuntimeFuses =
     " Conv MatMul Gemm Add Mul AveragePool GlobalAveragePool LeakyRelu Sigmoid Softmax Where";
 constexpr std::string_view kOnnxRuntimeLeaves = " MatMul Gemm ConvTranspose";
+constexpr std::string_view kOnnxRuntimeJoins = " MatMul";
 
 // clang-format off
 const std::vector<RuntimeRules> kRuntimes{
@@ -35,13 +36,13 @@ const std::vector<RuntimeRules> kRuntimes{
     {.name = "onnxruntime", .title = "ONNX Runtime (CPU, 1.20 and newer)",
      .checked = "run in ONNX Runtime 1.32 on Linux, x86-64", .otherwise = "the file is refused",
      .opset = 27, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
-     .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .whole_tables = true, .fused = true, .falls_back = false,
+     .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .dequantizes_in_runs = true, .joins_weights = kOnnxRuntimeJoins, .fused = true, .falls_back = false,
      .fuses = kOnnxRuntimeFuses, .leaves_floats = kOnnxRuntimeLeaves},
     // The same kernels as WebAssembly; the newest opset as tried with 1.30.
     {.name = "onnxruntime-web", .title = "ONNX Runtime Web (WebAssembly), transformers.js",
      .checked = "run in ONNX Runtime Web 1.30 in Node.js", .otherwise = "the file is refused",
      .opset = 26, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
-     .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .whole_tables = true, .fused = true, .falls_back = false,
+     .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .dequantizes_in_runs = true, .joins_weights = kOnnxRuntimeJoins, .fused = true, .falls_back = false,
      .fuses = kOnnxRuntimeFuses, .leaves_floats = kOnnxRuntimeLeaves},
     // onnxruntime's js/web/docs/webgpu-operators.md: of the operators of quantization there are DequantizeLinear,
     // MatMulNBits and GatherBlockQuantized; all others run on the CPU between copies of their values. Its
@@ -52,7 +53,7 @@ const std::vector<RuntimeRules> kRuntimes{
      .symmetric = false, .symmetric_weights = false, .blocks = true, .int32_bias = true,
      .without = " QuantizeLinear ConvInteger MatMulInteger QLinearConv QLinearMatMul DynamicQuantizeLinear",
      .contrib = " MatMulNBits GatherBlockQuantized Gelu FastGelu QuickGelu BiasGelu BiasAdd FusedConv Attention "
-                "MultiHeadAttention GroupQueryAttention SkipLayerNormalization RotaryEmbedding", .whole_tables = true, .fused = true, .falls_back = true},
+                "MultiHeadAttention GroupQueryAttention SkipLayerNormalization RotaryEmbedding", .dequantizes_in_runs = true, .joins_weights = kOnnxRuntimeJoins, .fused = true, .falls_back = true},
     // openvino's src/frontends/onnx/docs/supported_ops.md: the newest form of an operator is that of opset 23, of
     // QuantizeLinear and DequantizeLinear that of 21; as tried, 2026.4 takes those of newer files for the same. Its
     // src/frontends/onnx/frontend/src/op, and what it says of our files: it opens neither QLinearConv nor
@@ -253,6 +254,10 @@ bool RuntimeRules::rounds(const Node& node) const {
   return leaves_floats != "*" && !(node.domain.empty() && lists(leaves_floats, node.op_type));
 }
 
+bool RuntimeRules::joins_weight(const Node& node) const {
+  return node.domain.empty() && lists(joins_weights, node.op_type);
+}
+
 std::vector<std::string> RuntimeRules::in_words() const {
   std::string operators = "all";
   if (!without.empty()) operators = "none of" + std::string(without);
@@ -297,7 +302,7 @@ std::vector<std::string> broken_rules(const RuntimeRules& rules, const Model& wr
   Walk walk(rules);
   walk.look(written.graph);
   std::vector<std::string> all = walk.sentences();
-  if (const auto whole = hoisted_weights(written.graph); rules.whole_tables && !whole.empty()) {
+  if (const auto whole = hoisted_weights(written.graph); rules.dequantizes_in_runs && !whole.empty()) {
     all.push_back(
         "runtime " + quoted(rules.name) +
         " makes floats, in every run, of weights that graphs share (the branches of an If, the body "

@@ -42,9 +42,11 @@ struct RuntimeRules {
   // own.
   std::string_view contrib;
 
-  // It makes floats, in each run, of all of a table that is behind a DequantizeLinear, before it picks rows;
-  // and of weights that branches read.
-  bool whole_tables = false;
+  // It makes floats, in each run, of constants behind a DequantizeLinear that no operator on integers takes:
+  // weights of layers in float, tables before rows are picked, and weights that branches read.
+  bool dequantizes_in_runs = false;
+  // Operators of which it makes one node with the pair of a matrix of weights, beside floats; after spaces.
+  std::string_view joins_weights = "";
 
   // It computes attention as one operator, faster than its products in integers and what is between them.
   bool fused = false;
@@ -62,6 +64,7 @@ struct RuntimeRules {
   bool fuses_it(const Node& node) const;
   // It computes a product in integers only where the result is rounded.
   bool rounds(const Node& node) const;
+  bool joins_weight(const Node& node) const;
   // In sentences, for tables.
   std::vector<std::string> in_words() const;
 };

@@ -115,7 +115,9 @@ void Assembler::add_node(const PlanNode& n) {
   for (int b : step.outputs) io.out.push_back(buffer_or_null(b));
   step.kernel_name = kernel_name(n, io.in.empty() || !io.in[0] ? DType::kUndefined : io.in[0]->dtype,
                                  io.out.empty() || !io.out[0] ? DType::kUndefined : io.out[0]->dtype);
-  if (n.table.empty()) {
+  if (is_empty_and_wide(step.outputs)) {
+    step.run = [](const RunContext&) {};
+  } else if (n.table.empty()) {
     prepare(n, std::move(io), step);
   } else {
     step.run = table_kernel(n, io);
@@ -128,6 +130,20 @@ void Assembler::add_node(const PlanNode& n) {
     }
   }
   if (step.run || !step.taps.empty()) plan_.steps_.push_back(std::move(step));
+}
+
+// Results without elements, one of whose dimensions is so large that a kernel's table for each of its places
+// (Pad, Resize) would take the memory that the result does not.
+bool Assembler::is_empty_and_wide(const std::vector<int>& outputs) const {
+  constexpr int64_t kWide = int64_t{1} << 20;
+  bool wide = false;
+  for (const int b : outputs) {
+    if (b < 0) continue;
+    const Shape& dims = plan_.buffers_[static_cast<size_t>(b)].dims;
+    if (element_count(dims) > 0) return false;
+    wide = wide || std::ranges::any_of(dims, [](int64_t d) { return d > kWide; });
+  }
+  return wide;
 }
 
 void Assembler::prepare(const PlanNode& n, NodeIo io, Step& step) {

@@ -44,6 +44,7 @@ class Assembler {
   int add_scratch(size_t bytes);
   void add_node(const PlanNode& n);
   void prepare(const PlanNode& n, NodeIo io, Step& step);
+  bool is_empty_and_wide(const std::vector<int>& outputs) const;
   void tap(ValueId v, int b);
 
   // orders.cpp

@@ -648,8 +648,9 @@ bool makes_half(const Graph& graph) {
 
 void prepare(Graph& graph, bool keep_fused) {
   if (!keep_fused) split_fused(graph);
+  bool changed = find_spelled_weights(graph);
   Folder folder(graph);
-  bool changed = folder.fold(graph);
+  changed = folder.fold(graph) || changed;
   changed = Widening::run(graph) || changed;
   if (changed) infer_shapes(graph);
   for (changed = true; changed;) {

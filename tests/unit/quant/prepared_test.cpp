@@ -584,6 +584,114 @@ TEST(Prepared, WhatIsQuantizedAlreadyIsKeptAndTheRestQuantized) {
   EXPECT_THROW(quantize(all, config_of("weight-only")), Error);
 }
 
+size_t count_of(const Graph& graph, std::string_view type) {
+  return static_cast<size_t>(
+      std::ranges::count_if(graph.nodes, [&](const Node& n) { return n.op_type == type; }));
+}
+
+// ONNX Runtime makes floats of what is behind a DequantizeLinear in every run, and folds Cast and Mul once.
+TEST(Prepared, WeightsOfLayersInFloatAreCastAndScaledWhereRuntimesFoldThat) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {1, 8, 6, 6});
+  const ValueId c = b.add("Conv", "conv", {x, b.constant("w", ramp({16, 8, 3, 3}))});
+  b.output(b.add("ConvTranspose", "up", {c, b.constant("v", ramp({16, 4, 2, 2}, 2))}));
+  const auto model = b.build();
+  const auto feeds = samples_of("x", {1, 8, 6, 6})[0];
+  const Quantized q = quantize(model, config_of("weight-only"));
+  const std::vector<float> want = run(q.model, feeds);
+  for (const std::string_view format : {quant::kQdq, quant::kQoperator}) {
+    SCOPED_TRACE(format);
+    const Model written = quant::in_format(*q.model, format, "onnxruntime");
+    EXPECT_EQ(count_of(written.graph, "DequantizeLinear"), 0u);
+    EXPECT_EQ(count_of(written.graph, "Cast"), 2u);
+    EXPECT_LT(written.least_opset, quant::kOpsetOfPairs);
+    EXPECT_LT(size_of(written), (16u * 8 * 9 + 16 * 4 * 4) + 3000);
+    // A file that is read again is quantized, and computes the same.
+    const auto again = runtime::prepared(saved(written));
+    EXPECT_TRUE(quant::is_quantized(again->graph));
+    EXPECT_EQ(count_of(again->graph, "DequantizeLinear"), 2u);
+    EXPECT_EQ(count_of(again->graph, "Cast"), 0u);
+    EXPECT_EQ(run(again, feeds), want);
+    // Pairs that a runtime needs stay.
+    EXPECT_EQ(count_of(quant::in_format(*q.model, format, "openvino").graph, "DequantizeLinear"), 2u);
+  }
+}
+
+// ONNX Runtime makes one node of a product and its weight's pair (its DQMatMulToMatMulNBits).
+TEST(Prepared, PairsOfMatricesStayWhereRuntimesJoinThem) {
+  GraphBuilder b;
+  const ValueId m = b.add("MatMul", "m", {b.input("x", {2, 64}), b.constant("w", ramp({64, 64}))});
+  b.output(b.add("MatMul", "y", {m, b.constant("v", ramp({1, 64, 32}, 2))}));
+  const Quantized q = quantize(b.build(), config_of("weight-only"));
+  const Model written = quant::in_format(*q.model, quant::kQdq, "onnxruntime");
+  EXPECT_EQ(count_of(written.graph, "DequantizeLinear"), q.layer("y").quantized ? 1u : 2u);
+}
+
+TEST(Prepared, PairsOfLayersInIntegersAreNotCast) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {1, 8, 6, 6});
+  const ValueId c = b.add("Conv", "conv", {x, b.constant("w", ramp({16, 8, 3, 3}))});
+  b.output(b.add("Relu", "y", {b.add("Conv", "last", {c, b.constant("v", ramp({4, 16, 1, 1}, 2))})}));
+  const Samples samples = samples_of("x", {1, 8, 6, 6});
+  const Quantized q = quantize(b.build(), config_of("static"), samples);
+  const Model written = quant::in_format(*q.model, quant::kQdq, "onnxruntime");
+  EXPECT_EQ(count_of(written.graph, "Cast"), 0u);
+  EXPECT_EQ(count_of(written.graph, "DequantizeLinear"), q.count(QdqRole::kDequantize));
+}
+
+TEST(Prepared, CastAndScaledWeightsOfStrangersAreStoredIntegers) {
+  Tensor integers(DType::kUint8, {16, 8, 1, 1});
+  for (size_t i = 0; i < 128; ++i) integers.mutable_data<uint8_t>()[i] = static_cast<uint8_t>(2 * i);
+  const auto model_of = [&](const std::optional<Tensor>& zero, const Tensor& scale) {
+    GraphBuilder b;
+    const ValueId x = b.input("x", {1, 8, 2, 2});
+    ValueId w = b.add("Cast", "float", {b.constant("w", integers)}, {{"to", int64_t{1}}});
+    if (zero) w = b.add("Sub", "centred", {w, b.constant("zero", *zero)});
+    b.output(b.add("Conv", "y", {x, b.add("Mul", "scaled", {b.constant("scale", scale), w})}));
+    return b.build();
+  };
+  const Tensor one = Tensor::scalar(0.5f), channels = ramp({16, 1, 1, 1});
+  Tensor points(DType::kFloat32, {16, 1, 1, 1});
+  for (size_t i = 0; i < 16; ++i) points.mutable_data<float>()[i] = static_cast<float>(i * 10);
+  const auto feeds = samples_of("x", {1, 8, 2, 2})[0];
+  struct Case {
+    std::optional<Tensor> zero;
+    Tensor scale;
+    bool found;
+  };
+  const std::vector<Case> cases{
+      {{}, one, true},
+      {{}, channels, true},
+      {Tensor::scalar(128.0f), channels, true},
+      {points, channels, true},
+      {Tensor::scalar(127.5f), channels, false},  // no zero point of these integers
+      {Tensor::scalar(300.0f), channels, false},
+      {Tensor::scalar(std::numeric_limits<float>::quiet_NaN()), one, false},
+      {points, one, false},         // a DequantizeLinear has as many of both
+      {{}, ramp({8, 1, 1}), true},  // of inputs
+      {{}, ramp({16, 8, 1, 1}), false},
+  };
+  for (size_t i = 0; i < cases.size(); ++i) {
+    SCOPED_TRACE(i);
+    const auto& [zero, scale, found] = cases[i];
+    const auto model = model_of(zero, scale);
+    EXPECT_EQ(quant::is_quantized(runtime::prepared(model)->graph), found);
+    EXPECT_THAT(run(model, feeds),
+                testing::Pointwise(testing::NanSensitiveFloatEq(), Session(model).run(feeds)[0].floats()));
+  }
+}
+
+TEST(Prepared, MasksThatAreCastAndScaledAreNoWeights) {
+  Tensor mask(DType::kUint8, {64, 64});
+  for (size_t i = 0; i < 64 * 64; ++i) mask.mutable_data<uint8_t>()[i] = i % 64 > i / 64;
+  GraphBuilder b;
+  const ValueId hidden = b.add("Mul", "scaled",
+                               {b.add("Cast", "float", {b.constant("mask", mask)}, {{"to", int64_t{1}}}),
+                                b.constant("far", Tensor::scalar(-1e4f))});
+  b.output(b.add("Softmax", "y", {b.add("Add", "masked", {b.input("x", {64, 64}), hidden})}));
+  EXPECT_FALSE(quant::is_quantized(runtime::prepared(b.build())->graph));
+}
+
 TEST(Prepared, DenormalWeightsBecomeZeros) {
   Tensor w = ramp({4, 8});
   const std::span<float> values = w.mutable_data<float>();

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "core/error.h"
+#include "runtime/prepare.h"
 #include "unit/graph/graph_builder.h"
 
 namespace zp {
@@ -274,6 +275,24 @@ TEST(Session, ListsEveryOperatorThatCannotRun) {
 TEST(Session, RefusesAPlanThatDoesNotFit) {
   Session session(conv_relu_model(), {.memory_limit = 1 << 20});
   EXPECT_EQ(code_of([&] { session.begin({{"x", ramp({1, 3, 400, 400})}}); }), ErrorCode::kOutOfMemory);
+}
+
+TEST(Session, AResultWithoutElementsTakesNoTables) {
+  constexpr int64_t kWide = int64_t{1} << 38;
+  const auto pads = [&](GraphBuilder& b) {
+    return b.constant("pads", Tensor::of<int64_t>({4}, {0, 0, 0, kWide}));
+  };
+  GraphBuilder fed;
+  fed.output(fed.add("Pad", "y", {fed.input("x", {Dim::symbol("n"), 4}), pads(fed)}));
+  EXPECT_EQ(Session(fed.build()).run({{"x", Tensor(DType::kFloat32, {0, 4})}})[0].dims(),
+            (Shape{0, 4 + kWide}));
+  GraphBuilder folded;
+  const ValueId none = folded.constant("none", Tensor(DType::kFloat32, {0, 4}));
+  const ValueId x = folded.input("x", {Dim::symbol("n"), 4 + kWide});
+  folded.output(
+      folded.add("Concat", "y", {folded.add("Pad", "p", {none, pads(folded)}), x}, {{"axis", int64_t{0}}}));
+  const auto model = runtime::prepared(folded.build());
+  EXPECT_EQ(Session(model).run({{"x", Tensor(DType::kFloat32, {0, 4 + kWide})}})[0].size(), 0);
 }
 
 }  // namespace
