@@ -100,43 +100,48 @@ bool has_integer(const PrepareContext& c) {
          same_quantization(*c.quant(0), *c.out_quant()) && (!c.has_input(2) || c.constant(2)) && !c.quant(2);
 }
 
-// Which element of the input stands at each place of the output along one axis; -1: the padding value.
-std::vector<int64_t> sources(const PrepareContext& c, std::string_view mode, int64_t size, int64_t begin,
-                             int64_t end) {
-  const int64_t first = std::max<int64_t>(0, -begin),
-                last = size - std::max<int64_t>(0, -end);  // what is not cut
-  const int64_t left = last - first;
-  std::vector<int64_t> from;
-  const int64_t before = std::max<int64_t>(0, begin), after = std::max<int64_t>(0, end);
-  if (mode ==
-      "constant") {  // what is cut at one end may be more than the data: then it cuts the other's padding
-    from.reserve(static_cast<size_t>(size + begin + end));
-    for (int64_t i = -begin; i < size + end; ++i) from.push_back(i < 0 || i >= size ? -1 : i);
-    return from;
+// Which element of the input stands at a place of the output along one axis; -1: the padding value. Computed
+// where it is asked for: a table would be larger than the output.
+class Sources {
+ public:
+  Sources(const PrepareContext& c, std::string_view mode, int64_t size, int64_t begin, int64_t end)
+      : mode_(mode == "edge"   ? Mode::kEdge
+              : mode == "wrap" ? Mode::kWrap
+                               : (mode == "constant" ? Mode::kConstant : Mode::kReflect)),
+        size_(size),
+        begin_(begin),
+        first_(std::max<int64_t>(0, -begin)),
+        left_(size - std::max<int64_t>(0, -end) - first_) {
+    if (mode_ != Mode::kConstant && left_ <= 0 && std::max(begin, end) > 0)
+      c.fail(ErrorCode::kShapeMismatch, "there is nothing to repeat in the padding");
   }
-  if (left <= 0 && before + after > 0) {
-    c.fail(ErrorCode::kShapeMismatch, "there is nothing to repeat in the padding");
-  }
-  for (int64_t i = -before; i < std::max<int64_t>(0, left) + after; ++i) {
-    int64_t at = i;
-    if (i < 0 || i >= left) {
-      if (mode == "edge") {
-        at = std::clamp<int64_t>(i, 0, left - 1);
-      } else if (mode == "wrap") {
-        at = (i % left + left) % left;
-      } else {  // reflect, over and over where the padding is wider than the data
-        const int64_t period = std::max<int64_t>(1, 2 * (left - 1));
-        at = (i % period + period) % period;
-        at = at < left ? at : period - at;
+
+  int64_t operator()(int64_t place) const {
+    const int64_t source = place - begin_;
+    // A cut of more than there is cuts the padding at the other end.
+    if (mode_ == Mode::kConstant) return source < 0 || source >= size_ ? -1 : source;
+    const int64_t i = source - first_;  // among what is not cut
+    if (i >= 0 && i < left_) return source;
+    switch (mode_) {
+      case Mode::kEdge:
+        return first_ + std::clamp<int64_t>(i, 0, left_ - 1);
+      case Mode::kWrap:
+        return first_ + (i % left_ + left_) % left_;
+      default: {  // over and over where the padding is wider than the data
+        const int64_t period = std::max<int64_t>(1, 2 * (left_ - 1)), at = (i % period + period) % period;
+        return first_ + (at < left_ ? at : period - at);
       }
     }
-    from.push_back(first + at);
   }
-  return from;
-}
+
+ private:
+  enum class Mode : uint8_t { kConstant, kEdge, kWrap, kReflect };
+  Mode mode_;
+  int64_t size_, begin_, first_, left_;
+};
 
 struct PadPlan {
-  std::vector<std::vector<int64_t>> from;  // by axis; the last has elements
+  std::vector<Sources> from;  // by axis; the last has elements
   std::vector<int64_t> in_strides;
   std::vector<int64_t> out;
   int64_t run_first = 0, run_count = 0;  // along the last axis: the part that is copied as it is
@@ -171,7 +176,7 @@ Kernel prepare_pad(PrepareContext& c) {
   plan->in_strides.assign(axes, bytes);
   for (size_t i = axes; i-- > 1;) plan->in_strides[i - 1] = plan->in_strides[i] * dims[i];
   for (size_t i = 0; i < axes; ++i) {
-    plan->from.push_back(sources(c, mode, dims[i], begin[i], end[i]));
+    plan->from.emplace_back(c, mode, dims[i], begin[i], end[i]);
     plan->out.push_back(out[i]);
   }
   const size_t last = axes - 1;
@@ -187,20 +192,20 @@ Kernel prepare_pad(PrepareContext& c) {
     } else {
       std::memcpy(element.data(), run.inputs[2], static_cast<size_t>(unit));
     }
-    const std::vector<int64_t>& columns = plan->from[last];
-    const auto width = static_cast<int64_t>(columns.size());
+    const Sources& columns = plan->from[last];
+    const int64_t width = plan->out[last];
     const int64_t row_bytes = width * bytes;
     const auto row = [&](int64_t r) {
       std::byte* to = run.outputs[0] + r * row_bytes;
       const std::byte* in = run.inputs[0];
       int64_t rest = r;
       for (size_t d = last; d-- > 0; rest /= plan->out[d]) {
-        const int64_t from = plan->from[d][static_cast<size_t>(rest % plan->out[d])];
+        const int64_t from = plan->from[d](rest % plan->out[d]);
         if (from < 0) return kernels::fill(to, row_bytes / unit, element.data(), static_cast<size_t>(unit));
         in += from * plan->in_strides[d];
       }
       const auto one = [&](int64_t i) {
-        const int64_t from = columns[static_cast<size_t>(i)];
+        const int64_t from = columns(i);
         if (from < 0)
           return kernels::fill(to + i * bytes, bytes / unit, element.data(), static_cast<size_t>(unit));
         std::memcpy(to + i * bytes, in + from * bytes, static_cast<size_t>(bytes));
@@ -208,7 +213,7 @@ Kernel prepare_pad(PrepareContext& c) {
       const int64_t first = plan->run_first, behind = first + plan->run_count;
       for (int64_t i = 0; i < first; ++i) one(i);
       if (plan->run_count > 0) {
-        std::memcpy(to + first * bytes, in + columns[static_cast<size_t>(first)] * bytes,
+        std::memcpy(to + first * bytes, in + columns(first) * bytes,
                     static_cast<size_t>(plan->run_count * bytes));
       }
       for (int64_t i = behind; i < width; ++i) one(i);

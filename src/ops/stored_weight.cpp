@@ -82,7 +82,8 @@ bool is_read_as_weight(const Graph& graph, const GraphIndex& index, const Tensor
          std::ranges::all_of(readers, [&](int32_t r) {
            const Node& reader = graph.nodes[static_cast<size_t>(r)];
            const OpDef* def = find_op(reader);
-           return def && (def->macs || std::ranges::any_of(reader.attributes, [](const auto& entry) {
+           return def && (def->macs || def->quant.channel_axis ||
+                          std::ranges::any_of(reader.attributes, [](const auto& entry) {
                             return std::holds_alternative<std::shared_ptr<Graph>>(entry.second);
                           }));
          });

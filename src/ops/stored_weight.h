@@ -34,8 +34,8 @@ bool take_stored_weights(const Graph& graph, const GraphIndex& index, Graph& inn
 // than float32.
 std::vector<Node> spelled_weight(Graph& graph, const Node& dequantize);
 
-// The other way, for weights of operators that multiply and add, and of subgraphs. Subgraphs are searched
-// too. Whether there was any.
+// The other way, for weights of operators that multiply and add, for tables, and for what subgraphs read.
+// Subgraphs are searched too. Whether there was any.
 bool find_spelled_weights(Graph& graph);
 
 }  // namespace zp

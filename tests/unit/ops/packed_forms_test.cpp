@@ -186,13 +186,14 @@ TEST(PackedForms, InPairsRowsArePickedAsIntegersWhereARuntimeMakesWholeTables) {
     std::vector<std::string> ops;
   };
   const std::vector<std::string> rows{"Gather", "Cast", "Gather", "Mul"}, one{"Gather", "DequantizeLinear"},
-      pairs{"DequantizeLinear", "Gather"};
+      pairs{"DequantizeLinear", "Gather"}, whole{"Cast", "Mul", "Gather"},  // once, when it is loaded
+      centred{"Cast", "Sub", "Mul", "Gather"};
   const Case cases[] = {{{}, rows},
                         {{.dims = {7, 3, 40}}, rows},
                         {{.single = true}, one},
                         {{.type = DType::kUint8, .single = true, .points = true}, one},
-                        {{.points = true}, pairs},
-                        {{.axis = 1}, pairs},
+                        {{.points = true}, centred},
+                        {{.axis = 1}, whole},
                         {{.type = DType::kInt4, .axis = 1, .block = 16}, pairs}};
   const Tensor x = Tensor::of<int64_t>({4}, {3, 0, 6, -1});
   for (const auto& [table, ops] : cases) {
