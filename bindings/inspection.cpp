@@ -9,6 +9,7 @@
 #include <variant>
 
 #include "core/dtype.h"
+#include "graph/subgraphs.h"
 #include "model.h"
 #include "onnx/onnx.h"
 #include "ops/infer.h"
@@ -39,9 +40,7 @@ struct Totals {
       ++operators[qualified_name(node)];
       const OpDef* op = find_op(node);
       quantized |= op && op->role != QdqRole::kNone;
-      for (const auto& [key, attribute] : node.attributes) {
-        if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) add(**sub);
-      }
+      for (const Graph& sub : subgraphs(node)) add(sub);
     }
   }
 };

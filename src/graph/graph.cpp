@@ -6,6 +6,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "graph/subgraphs.h"
 
 namespace zp {
 namespace {
@@ -73,17 +74,6 @@ T attribute_or(const Node& node, std::string_view key, T fallback) {
   if (const T* v = std::get_if<T>(a)) return *v;
   throw_error(ErrorCode::kInvalidModel, {"attribute '", key, "' has the wrong type"},
               {.node = node.name, .op = qualified_name(node)});
-}
-
-// Values that a node needs: its inputs, and what its subgraphs capture.
-template <class F>
-void for_each_use(const Node& node, F&& f) {
-  for (ValueId v : node.inputs)
-    if (v != kNoValue) f(v);
-  for (const auto& [key, attribute] : node.attributes) {
-    if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
-      for (const Capture& c : (*sub)->captures) f(c.outer);
-  }
 }
 
 }  // namespace
@@ -168,7 +158,7 @@ GraphIndex::GraphIndex(const Graph& graph)
     const auto index = static_cast<int32_t>(n);
     for (ValueId v : graph.nodes[n].outputs)
       if (v != kNoValue) producer[static_cast<size_t>(v)] = index;
-    for_each_use(graph.nodes[n], [&](ValueId v) { consumers[static_cast<size_t>(v)].push_back(index); });
+    for_each_read(graph.nodes[n], [&](ValueId v) { consumers[static_cast<size_t>(v)].push_back(index); });
   }
 }
 
@@ -189,7 +179,7 @@ void sort_topologically(Graph& graph) {
   std::vector<int> waiting(count, 0);
   std::vector<std::vector<int32_t>> readers(count);
   for (size_t n = 0; n < count; ++n) {
-    for_each_use(graph.nodes[n], [&](ValueId v) {
+    for_each_read(graph.nodes[n], [&](ValueId v) {
       const int32_t p = producer[static_cast<size_t>(v)];
       if (p < 0) return;
       readers[static_cast<size_t>(p)].push_back(static_cast<int32_t>(n));
@@ -271,13 +261,9 @@ std::vector<Node> spliced(Graph& graph, const Node& node, const Graph& body) {
 
 std::vector<std::string> all_warnings(const Graph& graph) {
   std::vector<std::string> all = graph.warnings;
-  for (const Node& node : graph.nodes) {
-    for (const auto& [key, attribute] : node.attributes) {
-      const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute);
-      if (!sub || !*sub) continue;
-      for (std::string& warning : all_warnings(**sub)) all.push_back(std::move(warning));
-    }
-  }
+  for (const Node& node : graph.nodes)
+    for (const Graph& sub : subgraphs(node))
+      for (std::string& warning : all_warnings(sub)) all.push_back(std::move(warning));
   return all;
 }
 
@@ -289,7 +275,7 @@ void remove_unused(Graph& graph) {
     const Node& node = graph.nodes[n];
     keep[n] = std::any_of(node.outputs.begin(), node.outputs.end(),
                           [&](ValueId v) { return v != kNoValue && needed[static_cast<size_t>(v)]; });
-    if (keep[n]) for_each_use(node, [&](ValueId v) { needed[static_cast<size_t>(v)] = true; });
+    if (keep[n]) for_each_read(node, [&](ValueId v) { needed[static_cast<size_t>(v)] = true; });
   }
   size_t to = 0;
   for (size_t n = 0; n < graph.nodes.size(); ++n) {

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "graph/subgraphs.h"
 #include "onnx/reading.h"
 #include "ops/gradient.h"
 #include "ops/infer.h"
@@ -42,13 +43,7 @@ std::vector<bool> values_read(const Graph& graph) {
   const auto add = [&](ValueId v) {
     if (v != kNoValue) read[static_cast<size_t>(v)] = true;
   };
-  for (const Node& node : graph.nodes) {
-    for (ValueId v : node.inputs) add(v);
-    for (const auto& [key, attribute] : node.attributes) {
-      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
-        for (const Capture& c : (*sub)->captures) add(c.outer);
-    }
-  }
+  for (const Node& node : graph.nodes) for_each_read(node, add);
   for (ValueId v : graph.outputs) add(v);
   return read;
 }
@@ -70,10 +65,7 @@ void Canonicalizer::bring(Graph& graph, bool branch) {
 }
 
 void Canonicalizer::bring_node(Graph& graph, Node node, const Values& read, bool branch) {
-  for (auto& [key, attribute] : node.attributes) {
-    const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute);
-    if (!sub) continue;
-    Graph& inner = **sub;
+  for (Graph& inner : subgraphs(node)) {
     for (const Capture& c : inner.captures) {
       inner[c.inner].dtype = graph[c.outer].dtype;
       inner[c.inner].shape = graph[c.outer].shape;

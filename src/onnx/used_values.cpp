@@ -1,9 +1,9 @@
 #include "onnx/used_values.h"
 
 #include <map>
-#include <memory>
 #include <string_view>
-#include <variant>
+
+#include "graph/subgraphs.h"
 
 namespace zp::onnx {
 
@@ -37,9 +37,7 @@ std::vector<bool> used_values(const Graph& graph) {
   for (const Node& node : graph.nodes) {
     for (ValueId v : node.inputs) mark(v);
     for (ValueId v : node.outputs) mark(v);
-    for (const auto& [key, attribute] : node.attributes) {
-      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) mark_subgraph(**sub);
-    }
+    for (const Graph& sub : subgraphs(node)) mark_subgraph(sub);
   }
   return used;
 }

@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <iterator>
-#include <memory>
 #include <string>
 #include <string_view>
 #include <utility>
-#include <variant>
 #include <vector>
 
 #include "core/error.h"
+#include "graph/subgraphs.h"
 #include "onnx/onnx.h"
 #include "onnx/schema.h"
 #include "onnx/used_values.h"
@@ -26,20 +25,12 @@ namespace {
 constexpr int8_t kIrVersions[] = {4, 4, 4, 5, 6, 7, 7, 7, 8, 8, 8, 8, 9, 9, 10, 10, 11, 12, 13, 13, 13, 14};
 static_assert(std::size(kIrVersions) == kNewestOpset - kOldestOpset + 1);
 
-template <class F>
-void for_subgraphs(const Node& node, F&& f) {
-  for (const auto& [key, attribute] : node.attributes)
-    if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) f(**sub);
-}
-
 bool is_fused(const Node& node) { return node.refusal && node.refusal->fused; }
 bool is_unknown(const Node& node) { return node.domain.empty() && !find_op(node) && !is_fused(node); }
 
 bool has_unknown(const Graph& graph) {
   return std::ranges::any_of(graph.nodes, [](const Node& node) {
-    bool has = is_unknown(node);
-    for_subgraphs(node, [&](const Graph& sub) { has |= has_unknown(sub); });
-    return has;
+    return is_unknown(node) || std::ranges::any_of(subgraphs(node), has_unknown);
   });
 }
 
@@ -49,9 +40,8 @@ const Node* bound_elsewhere(const Graph& graph, int64_t opset) {
     if (node.refusal && !is_fused(node) && node.domain.empty() && node.refusal->version != opset &&
         find_op(node.domain, node.op_type)->canonicalize)
       return &node;
-    const Node* inner = nullptr;
-    for_subgraphs(node, [&](const Graph& sub) { inner = inner ? inner : bound_elsewhere(sub, opset); });
-    if (inner) return inner;
+    for (const Graph& sub : subgraphs(node))
+      if (const Node* inner = bound_elsewhere(sub, opset)) return inner;
   }
   return nullptr;
 }
@@ -67,7 +57,7 @@ class Respeller {
     graph.nodes.clear();
     for (Node& node : nodes) {
       add(graph, std::move(node));
-      for_subgraphs(graph.nodes.back(), [&](Graph& sub) { run(sub); });
+      for (Graph& sub : subgraphs(graph.nodes.back())) run(sub);
     }
   }
   // The opset that all of it needs, and the first node that needs it.
@@ -136,7 +126,7 @@ int64_t ir_of_types(const Graph& graph) {
       if (type >= from) ir = std::max(ir, version);
   }
   for (const Node& node : graph.nodes)
-    for_subgraphs(node, [&](const Graph& sub) { ir = std::max(ir, ir_of_types(sub)); });
+    for (const Graph& sub : subgraphs(node)) ir = std::max(ir, ir_of_types(sub));
   return ir;
 }
 

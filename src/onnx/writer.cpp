@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "graph/subgraphs.h"
 #include "onnx/onnx.h"
 #include "onnx/schema.h"
 #include "onnx/used_values.h"
@@ -159,8 +160,7 @@ void Writer::find_shared(const Graph& graph) {
     ++s.graphs;
   }
   for (const Node& node : graph.nodes)
-    for (const auto& [name, attribute] : node.attributes)
-      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) find_shared(**sub);
+    for (const Graph& sub : subgraphs(node)) find_shared(sub);
 }
 
 size_t Writer::tensor_bytes(const Graph& graph) {
@@ -174,8 +174,8 @@ size_t Writer::tensor_bytes(const Graph& graph) {
     add(128);
     for (const auto& [key, attribute] : node.attributes) {
       if (const auto* tensor = std::get_if<Tensor>(&attribute)) add(tensor->bytes());
-      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) add(tensor_bytes(**sub));
     }
+    for (const Graph& sub : subgraphs(node)) add(tensor_bytes(sub));
   }
   return bytes;
 }

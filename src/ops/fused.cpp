@@ -4,9 +4,9 @@
 #include <memory>
 #include <string>
 #include <utility>
-#include <variant>
 #include <vector>
 
+#include "graph/subgraphs.h"
 #include "ops/infer.h"
 #include "ops/op.h"
 
@@ -17,8 +17,7 @@ template <class F>
 bool any_subgraph(Graph& graph, F&& f) {
   bool any = false;
   for (Node& node : graph.nodes)
-    for (auto& [key, attribute] : node.attributes)
-      if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) any = f(**sub) || any;
+    for (Graph& sub : subgraphs(node)) any = f(sub) || any;
   return any;
 }
 
@@ -36,10 +35,7 @@ size_t pieces_from(const Graph& graph, size_t first) {
 
 bool has_pieces(const Graph& graph) {
   return std::ranges::any_of(graph.nodes, [](const Node& node) {
-    return node.fused || std::ranges::any_of(node.attributes, [](const auto& entry) {
-             const auto* sub = std::get_if<std::shared_ptr<Graph>>(&entry.second);
-             return sub && has_pieces(**sub);
-           });
+    return node.fused || std::ranges::any_of(subgraphs(node), has_pieces);
   });
 }
 

@@ -3,6 +3,8 @@
 #include <map>
 #include <set>
 
+#include "graph/subgraphs.h"
+
 namespace zp {
 
 DType GraphInferContext::dtype(size_t i) const {
@@ -23,13 +25,12 @@ namespace {
 
 // What was found of a graph that was given something else.
 void forget_shapes(Graph& graph) {
-  for (const Node& node : graph.nodes) {
+  for (Node& node : graph.nodes) {
     const OpDef* def = find_op(node);
     if (!def || !def->infer) continue;
     for (ValueId v : node.outputs)
       if (v != kNoValue) graph[v].shape.reset();
-    for (const auto& [key, attribute] : node.attributes)
-      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) forget_shapes(**sub);
+    for (Graph& sub : subgraphs(node)) forget_shapes(sub);
   }
 }
 
@@ -141,8 +142,7 @@ void collect(const Graph& graph, Which which, ForeignOps& found) {
                                                : may_run(node);
     if (!ours) found.emplace(qualified_name(node), Foreign{node.name, node.refusal ? node.refusal->why : ""});
     if (which == Which::kCertain && def && def->taken) continue;  // which branch runs, only the run decides
-    for (const auto& [key, attribute] : node.attributes)
-      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) collect(**sub, which, found);
+    for (const Graph& sub : subgraphs(node)) collect(sub, which, found);
   }
 }
 

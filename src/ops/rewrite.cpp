@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "graph/subgraphs.h"
 #include "ops/infer.h"
 
 namespace zp {
@@ -105,8 +106,7 @@ bool simplified_branch(Graph& branch) {
 bool simplify(Graph& graph) {
   bool any = false;
   for (Node& node : graph.nodes)
-    for (auto& [key, attribute] : node.attributes)
-      if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) any = simplified_branch(**sub) || any;
+    for (Graph& sub : subgraphs(node)) any = simplified_branch(sub) || any;
   remove_unused(graph);
   const std::vector<std::optional<SymShape>> declared = forget_declared(graph);
   for (bool changed = true; changed;) {

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "core/stopwatch.h"
+#include "graph/subgraphs.h"
 #include "ops/infer.h"
 #include "quant/matrix.h"
 #include "quant/qdq.h"
@@ -125,8 +126,7 @@ void Workload::look_at_values(const JobState& state) {
     const OpDef* def = find_op(node);
     const GraphInferContext context(graph, node);
     if (def && def->macs) macs += def->macs(context);
-    for (const auto& [key, attribute] : node.attributes)
-      whole = whole && !std::holds_alternative<std::shared_ptr<Graph>>(attribute);
+    whole = whole && subgraphs(node).empty();
     for (const ValueId v : node.outputs) {
       if (v == kNoValue) continue;
       const double elements = elements_of(graph[v]), bytes = bytes_of_value(graph[v]);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "core/error.h"
+#include "graph/subgraphs.h"
 #include "ops/fused.h"
 #include "ops/gather.h"
 #include "ops/infer.h"
@@ -77,19 +78,16 @@ void drop_clamps(Graph& graph) {
 
 bool has_pairs(const Graph& graph) {
   return std::ranges::any_of(graph.nodes, [](const Node& node) {
-    return role_of(node) != QdqRole::kNone || std::ranges::any_of(node.attributes, [](const auto& entry) {
-             const auto* sub = std::get_if<std::shared_ptr<Graph>>(&entry.second);
-             return sub && has_pairs(**sub);
-           });
+    return role_of(node) != QdqRole::kNone || std::ranges::any_of(subgraphs(node), has_pairs);
   });
 }
 
-// Calls `what` with the branches of a graph.
+// Calls `what` with the branches of a graph, but for those of nodes that are passed through as they are.
 template <class What>
 void for_branches(Graph& graph, const What& what) {
   for (Node& node : graph.nodes)
-    for (auto& [key, attribute] : node.attributes)
-      if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute); sub && find_op(node)) what(**sub);
+    if (find_op(node))
+      for (Graph& branch : subgraphs(node)) what(branch);
 }
 
 // Other runtimes fuse an operator with the Q right behind it.

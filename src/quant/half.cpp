@@ -8,6 +8,7 @@
 
 #include "core/decimal.h"
 #include "core/text.h"
+#include "graph/subgraphs.h"
 #include "ops/cast.h"
 #include "ops/infer.h"
 #include "quant/qdq.h"
@@ -594,9 +595,8 @@ class Halver {
     for (Node& node : graph.nodes) {
       for (ValueId& v : node.inputs) put(v);
       for (ValueId& v : node.outputs) put(v);
-      for (auto& [key, attribute] : node.attributes)
-        if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
-          for (Capture& c : (*sub)->captures) put(c.outer);
+      for (Graph& sub : subgraphs(node))
+        for (Capture& c : sub.captures) put(c.outer);
     }
   }
 

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "graph/subgraphs.h"
 #include "ops/op.h"
 #include "ops/stored_weight.h"
 #include "quant/qdq.h"
@@ -36,18 +37,15 @@ class Hoist {
     for (const Node& node : graph.nodes) {
       const auto weight = stored_weight(graph, index, node);
       if (weight && here.insert(weight->key).second) ++graphs_[weight->key];
-      for (const auto& [name, attribute] : node.attributes)
-        if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) count(**sub);
+      for (const Graph& sub : subgraphs(node)) count(sub);
     }
   }
 
   void visit_subgraphs(std::vector<Graph*>& path) {
     for (Node& node : path.back()->nodes) {
       if (!find_op(node)) continue;  // passed through as it is
-      for (auto& [name, attribute] : node.attributes) {
-        auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute);
-        if (!sub) continue;
-        path.push_back(sub->get());
+      for (Graph& sub : subgraphs(node)) {
+        path.push_back(&sub);
         visit(path);
         path.pop_back();
       }
@@ -115,10 +113,9 @@ class Hoist {
     std::replace(graph.outputs.begin(), graph.outputs.end(), from, to);
     for (Node& node : graph.nodes) {
       std::replace(node.inputs.begin(), node.inputs.end(), from, to);
-      for (auto& [name, attribute] : node.attributes)
-        if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
-          for (Capture& c : (*sub)->captures)
-            if (c.outer == from) c.outer = to;
+      for (Graph& sub : subgraphs(node))
+        for (Capture& c : sub.captures)
+          if (c.outer == from) c.outer = to;
     }
   }
 
@@ -133,11 +130,9 @@ void sink(Graph& graph) {
   const GraphIndex index(graph);
   for (Node& node : graph.nodes) {
     if (!find_op(node)) continue;  // passed through as it is
-    for (auto& [name, attribute] : node.attributes) {
-      const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute);
-      if (!sub) continue;
-      take_stored_weights(graph, index, **sub);
-      sink(**sub);
+    for (Graph& sub : subgraphs(node)) {
+      take_stored_weights(graph, index, sub);
+      sink(sub);
     }
   }
 }
@@ -154,9 +149,8 @@ void sink_shared_weights(Graph& main) {
 std::vector<const Node*> hoisted_weights(const Graph& main) {
   std::set<ValueId> captured;
   for (const Node& node : main.nodes)
-    for (const auto& [name, attribute] : node.attributes)
-      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
-        for (const Capture& c : (*sub)->captures) captured.insert(c.outer);
+    for (const Graph& sub : subgraphs(node))
+      for (const Capture& c : sub.captures) captured.insert(c.outer);
   const GraphIndex index(main);
   std::vector<const Node*> found;
   for (const Node& node : main.nodes)

@@ -7,6 +7,7 @@
 #include "core/decimal.h"
 #include "core/error.h"
 #include "core/sort.h"
+#include "graph/subgraphs.h"
 #include "ops/op.h"
 #include "quant/format.h"
 #include "quant/observer.h"
@@ -277,8 +278,7 @@ void take(Config& c, const OptionValue& chosen, bool training) {
 void operators_of(const Graph& graph, std::set<std::string, std::less<>>& all) {
   for (const Node& n : graph.nodes) {
     all.insert(qualified_name(n));
-    for (const auto& [key, attribute] : n.attributes)
-      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) operators_of(**sub, all);
+    for (const Graph& sub : subgraphs(n)) operators_of(sub, all);
   }
 }
 

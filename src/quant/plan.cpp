@@ -5,6 +5,7 @@
 #include <set>
 
 #include "core/error.h"
+#include "graph/subgraphs.h"
 #include "ops/infer.h"
 #include "quant/qdq.h"
 
@@ -26,8 +27,7 @@ struct Names {
     for (const Value& v : graph.values) values.insert(v.name);
     for (const Node& n : graph.nodes) {
       nodes.insert(n.name);
-      for (const auto& [key, attribute] : n.attributes)
-        if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) add(**sub);
+      for (const Graph& sub : subgraphs(n)) add(sub);
     }
   }
 };

@@ -1,12 +1,12 @@
 #include "quant/qdq.h"
 
 #include <algorithm>
-#include <memory>
 #include <set>
 #include <tuple>
 #include <vector>
 
 #include "core/error.h"
+#include "graph/subgraphs.h"
 
 namespace zp::quant {
 
@@ -45,14 +45,8 @@ namespace {
 void add_stored(const Graph& graph, std::set<TensorKey>& seen, std::vector<Tensor>& stored) {
   std::set<ValueId> used(graph.outputs.begin(), graph.outputs.end());
   for (const Node& node : graph.nodes) {
-    for (ValueId v : node.inputs)
-      if (v != kNoValue) used.insert(v);
-    for (const auto& [key, attribute] : node.attributes) {
-      if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) {
-        add_stored(**sub, seen, stored);
-        for (const Capture& c : (*sub)->captures) used.insert(c.outer);
-      }
-    }
+    for_each_read(node, [&](ValueId v) { used.insert(v); });
+    for (const Graph& sub : subgraphs(node)) add_stored(sub, seen, stored);
   }
   for (ValueId v : used)
     if (const Tensor* t = graph.constant(v); t && seen.insert(key_of(*t)).second) stored.push_back(*t);

@@ -2,26 +2,16 @@
 
 #include <algorithm>
 
+#include "graph/subgraphs.h"
 #include "ops/infer.h"
 
 namespace zp::quant {
 namespace {
 
 bool known(const Node& node) {
-  if (!may_run(node)) return false;
-  return std::all_of(node.attributes.begin(), node.attributes.end(), [](const auto& entry) {
-    const auto* sub = std::get_if<std::shared_ptr<Graph>>(&entry.second);
-    return !sub || unsupported_operators(**sub).empty();
-  });
-}
-
-template <class F>
-void for_each_read(const Node& node, F&& f) {
-  for (ValueId v : node.inputs)
-    if (v != kNoValue) f(v);
-  for (const auto& [key, attribute] : node.attributes)
-    if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
-      for (const Capture& c : (*sub)->captures) f(c.outer);
+  return may_run(node) && std::ranges::all_of(subgraphs(node), [](const Graph& sub) {
+           return unsupported_operators(sub).empty();
+         });
 }
 
 bool runs(const Node& node, const std::vector<bool>& computed) {

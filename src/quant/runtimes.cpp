@@ -4,6 +4,7 @@
 #include <map>
 
 #include "core/error.h"
+#include "graph/subgraphs.h"
 #include "onnx/onnx.h"
 #include "ops/op.h"
 #include "quant/format.h"
@@ -187,8 +188,7 @@ class Walk {
     for (const Node& n : graph.nodes) {
       if (!rules_.takes(n)) note("does not take " + qualified_name(n), n);
       if (is_quantize(n) || is_dequantize(n)) look_at_pair(graph, n);
-      for (const auto& [key, attribute] : n.attributes)
-        if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) look(**sub);
+      for (const Graph& sub : subgraphs(n)) look(sub);
     }
   }
   void note(const std::string& rule, const Node& n) { broken_[rule].push_back(&n); }

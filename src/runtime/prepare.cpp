@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "graph/subgraphs.h"
 #include "ops/cast.h"
 #include "ops/fused.h"
 #include "ops/infer.h"
@@ -24,14 +25,7 @@ namespace {
 template <class F>
 void for_each_subgraph(Graph& graph, F&& f) {
   for (Node& node : graph.nodes)
-    for (auto& [key, attribute] : node.attributes)
-      if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) f(node, **sub);
-}
-
-bool has_subgraph(const Node& node) {
-  return std::any_of(node.attributes.begin(), node.attributes.end(), [](const auto& entry) {
-    return std::holds_alternative<std::shared_ptr<Graph>>(entry.second);
-  });
+    for (Graph& sub : subgraphs(node)) f(node, sub);
 }
 
 bool known_operator(const Node& node) {
@@ -106,9 +100,7 @@ class Folder {
     for (const Value& v : graph.values)
       if (v.constant && seen.insert(v.constant->identity()).second) bytes += v.constant->bytes();
     for (const Node& node : graph.nodes)
-      for (const auto& [key, attribute] : node.attributes)
-        if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
-          bytes += constants_of(**sub, seen);
+      for (const Graph& sub : subgraphs(node)) bytes += constants_of(sub, seen);
     return bytes;
   }
 
@@ -127,7 +119,7 @@ class Folder {
       const Node& node = graph.nodes[n];
       const OpDef* def = find_op(node);
       fixed[n] = def && def->prepare && def->role == QdqRole::kNone && def->deterministic &&
-                 !node.inputs.empty() && !has_subgraph(node) &&
+                 !node.inputs.empty() && subgraphs(node).empty() &&
                  std::all_of(node.inputs.begin(), node.inputs.end(),
                              [&](ValueId v) { return v == kNoValue || known[static_cast<size_t>(v)]; });
       if (!fixed[n]) continue;
@@ -352,9 +344,7 @@ class Widening {
   static bool has_double_product(const Graph& graph) {
     return std::any_of(graph.nodes.begin(), graph.nodes.end(), [&](const Node& node) {
       const OpDef* def = find_op(node);
-      for (const auto& [key, attribute] : node.attributes)
-        if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
-          if (has_double_product(**sub)) return true;
+      if (std::ranges::any_of(subgraphs(node), has_double_product)) return true;
       const bool any = std::any_of(node.inputs.begin(), node.inputs.end(), [&](ValueId v) {
         return v != kNoValue && graph[v].dtype == DType::kFloat64;
       });
@@ -431,9 +421,8 @@ class Widening {
                     [&](const Value& v) { return narrow(v.dtype); }))
       return true;
     return std::any_of(graph.nodes.begin(), graph.nodes.end(), [&](const Node& node) {
-      for (const auto& [key, attribute] : node.attributes)
-        if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
-          if (finds_any(**sub)) return true;
+      for (const Graph& sub : subgraphs(node))
+        if (finds_any(sub)) return true;
       return false;
     });
   }
@@ -489,9 +478,8 @@ class Widening {
       if (computes_wide(node)) continue;
       for (ValueId v : node.inputs) keep(v);
       for (ValueId v : node.outputs) keep(v);
-      for (const auto& [key, attribute] : node.attributes)
-        if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
-          for (const Capture& c : (*sub)->captures) keep(c.outer);
+      for (const Graph& sub : subgraphs(node))
+        for (const Capture& c : sub.captures) keep(c.outer);
     }
     std::map<ValueId, ValueId> twin;  // in float32, of an edge
     const auto twin_of = [&](ValueId v) {
@@ -573,8 +561,7 @@ class Widening {
 void round_halves(Graph& graph, const OpDef& round) {
   std::vector<Node> nodes;
   for (Node& node : graph.nodes) {
-    for (auto& [key, attribute] : node.attributes)
-      if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) round_halves(**sub, round);
+    for (Graph& sub : subgraphs(node)) round_halves(sub, round);
     const OpDef* def = find_op(node);
     const bool computes =
         def && def->prepare && (def->quant.kind != QuantRule::Kind::kSameScale || def->quant.blends);
@@ -639,10 +626,7 @@ bool makes_half(const Graph& graph) {
   return std::any_of(graph.nodes.begin(), graph.nodes.end(), [&](const Node& node) {
     return std::any_of(node.outputs.begin(), node.outputs.end(),
                        [&](ValueId v) { return v != kNoValue && graph[v].dtype == DType::kFloat16; }) ||
-           std::any_of(node.attributes.begin(), node.attributes.end(), [](const auto& entry) {
-             const auto* sub = std::get_if<std::shared_ptr<Graph>>(&entry.second);
-             return sub && makes_half(**sub);
-           });
+           std::ranges::any_of(subgraphs(node), makes_half);
   });
 }
 

@@ -3,6 +3,7 @@
 // so is everything behind it.
 #include <algorithm>
 
+#include "graph/subgraphs.h"
 #include "ops/infer.h"
 #include "runtime/plan.h"
 
@@ -30,25 +31,8 @@ void check_supported(const PlanNode& n) {
   throw_error(ErrorCode::kUnsupportedOperator, {"operator ", qualified_name(n.node), " is not supported"});
 }
 
-bool has_subgraph(const Node& node) {
-  return std::any_of(node.attributes.begin(), node.attributes.end(), [](const auto& entry) {
-    return std::holds_alternative<std::shared_ptr<Graph>>(entry.second);
-  });
-}
-
 // Work for a run, not for planning.
-bool is_layer(const PlanNode& n) { return n.def->macs || has_subgraph(n.node); }
-
-// Inputs, and what subgraphs capture.
-template <class F>
-void for_each_read(const Node& node, F&& f) {
-  for (ValueId v : node.inputs)
-    if (v != kNoValue) f(v);
-  for (const auto& [key, attribute] : node.attributes) {
-    if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
-      for (const Capture& c : (*sub)->captures) f(c.outer);
-  }
-}
+bool is_layer(const PlanNode& n) { return n.def->macs || !subgraphs(n.node).empty(); }
 
 const std::shared_ptr<Graph>& subgraph_of(const Node& node, std::string_view attribute) {
   const Attribute* a = node.attribute(attribute);
@@ -332,7 +316,7 @@ class Specializer {
     if (known && !n.node.outputs.empty()) return true;
     // A DQ of weights stays: the operator after it may want the integers.
     if (n.def->role != QdqRole::kNone || !n.def->deterministic || n.node.inputs.empty() ||
-        has_subgraph(n.node))
+        !subgraphs(n.node).empty())
       return false;
     bool from_content = false;
     for (ValueId v : n.node.inputs) {

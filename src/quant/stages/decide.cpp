@@ -1,6 +1,7 @@
 // The scheme's plan of what becomes of each node.
 #include "core/decimal.h"
 #include "core/error.h"
+#include "graph/subgraphs.h"
 #include "ops/infer.h"
 #include "quant/qdq.h"
 #include "quant/runnable.h"
@@ -29,13 +30,11 @@ class Decide : public PiecewiseStage {
   void decide_branches(Graph& graph) {
     for (Node& node : graph.nodes) {
       if (!find_op(node)) continue;  // passed through as it is
-      for (auto& [key, attribute] : node.attributes) {
-        auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute);
-        if (!sub) continue;
-        Planner planner(**sub, state_.config);
+      for (Graph& sub : subgraphs(node)) {
+        Planner planner(sub, state_.config);
         scheme_of_branches(*state_.scheme, state_.config).decide(planner);
-        state_.branches[sub->get()] = std::move(planner.plan);
-        decide_branches(**sub);
+        state_.branches[&sub] = std::move(planner.plan);
+        decide_branches(sub);
       }
     }
   }

@@ -3,6 +3,7 @@
 #include <bit>
 #include <cstring>
 
+#include "graph/subgraphs.h"
 #include "ops/cast.h"
 #include "quant/qdq.h"
 #include "quant/stage.h"
@@ -31,8 +32,7 @@ class Store : public PiecewiseStage {
       brain_ = brain_ || v.constant->dtype() == DType::kBfloat16;
     }
     for (const Node& node : graph.nodes)
-      for (const auto& [key, attribute] : node.attributes)
-        if (const auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) look_for(**sub);
+      for (const Graph& sub : subgraphs(node)) look_for(sub);
   }
 
   // The tensor in 16 bits, if that keeps every number as it is.
@@ -83,8 +83,7 @@ class Store : public PiecewiseStage {
     remove_unused(graph);
     for (Node& node : graph.nodes) {
       if (!find_op(node)) continue;
-      for (auto& [key, attribute] : node.attributes)
-        if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute)) store(**sub);
+      for (Graph& sub : subgraphs(node)) store(sub);
     }
   }
 
