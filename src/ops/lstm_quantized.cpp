@@ -72,13 +72,13 @@ void canonicalize(Canonicalize& c) {
   c.nodes.push_back(std::move(lstm));
 }
 
-// Weights of both directions whose scales go along one dimension have a Reshape behind them: what is before
-// it.
-struct StoredWeights {
+// The integers of W or R. Weights of both directions whose scales go along one dimension have a Reshape
+// behind their DequantizeLinear.
+struct GateWeights {
   std::optional<QuantizedEdge> edge;
   Shape dims;  // [directions, 4 hidden, inputs]
 };
-StoredWeights stored_weights(const Fold& f, size_t at) {
+GateWeights gate_weights(const Fold& f, size_t at) {
   const Graph& g = f.graph;
   const auto maker = [&](ValueId v) {
     const auto found = std::find_if(g.nodes.begin(), g.nodes.end(), [&](const Node& n) {
@@ -109,12 +109,12 @@ StoredWeights stored_weights(const Fold& f, size_t at) {
 }
 
 // Whether each row of both directions has a scale.
-bool has_rows(const Graph& g, const StoredWeights& w) {
+bool has_rows(const Graph& g, const GateWeights& w) {
   return g.constant(w.edge->quantized)->dims().size() == 2 && g.constant(w.edge->scale)->size() > 1;
 }
 
 // What ONNX Runtime takes for weights: 8 bits; zero points of channels are all the same, those of int8 zero.
-bool fits(const Graph& g, const StoredWeights& w) {
+bool fits(const Graph& g, const GateWeights& w) {
   const std::optional<QuantizedEdge>& e = w.edge;
   if (!e || e->dynamic || e->block_size != 0 || !is_8_bit_value(g, e->quantized)) return false;
   const Tensor *t = g.constant(e->quantized), *scale = g.constant(e->scale),
@@ -133,7 +133,7 @@ bool fits(const Graph& g, const StoredWeights& w) {
                      [&](int64_t z) { return z == zeros[0] && (z == 0 || t->dtype() == DType::kUint8); });
 }
 
-void put_weights(Fold& f, Node& n, const StoredWeights& w, size_t at, size_t scale_at) {
+void put_weights(Fold& f, Node& n, const GateWeights& w, size_t at, size_t scale_at) {
   Graph& g = f.graph;
   const QuantizedEdge& e = *w.edge;
   const Tensor &t = *g.constant(e.quantized), &scale = *g.constant(e.scale);
@@ -168,7 +168,7 @@ const RegisterOps kRegistered({&kDynamicQuantizeLstm});
 
 bool fold_lstm(Fold& f) {
   if (f.inputs.size() <= kR || !f.inputs[kX] || !f.inputs[kX]->dynamic) return false;
-  const StoredWeights w = stored_weights(f, kW), r = stored_weights(f, kR);
+  const GateWeights w = gate_weights(f, kW), r = gate_weights(f, kR);
   if (!fits(f.graph, w) || !fits(f.graph, r)) return false;
   const auto made = std::find_if(f.graph.nodes.begin(), f.graph.nodes.end(),
                                  [&](const Node& n) { return n.output(0) == f.inputs[kX]->quantized; });

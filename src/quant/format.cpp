@@ -283,26 +283,31 @@ class FoldLayers {
   }
 
  private:
+  using Weights = std::vector<const void*>;  // by their memory
+
   void fold_branch(Graph& branch) {
     for_branches(branch, [&](Graph& inner) { fold_branch(inner); });
     const size_t before = branch.values.size();
-    fold(branch, /*branch=*/true);
-    if (pairs_) fold(branch, /*branch=*/true);  // tables that a layer behind them is made of
+    const Weights left = fold(branch, /*branch=*/true);
+    if (are_in_branches(left)) fold(branch, /*branch=*/true);  // tables that a layer behind them is made of
     shared_.take(branch, before);
   }
 
-  bool wanted(const Fold& fold, const GraphIndex& index, bool branch) const {
+  bool are_in_branches(const Weights& weights) const {
+    return std::ranges::any_of(weights, [&](const void* w) { return in_branches_.contains(w); });
+  }
+
+  bool wanted(const Fold& fold, const GraphIndex& index, const Weights& weights, bool branch) const {
     if (!pairs_) return true;
     if (!is_uncalibrated(fold, index)) return false;
-    const auto weights = weights_of(fold, index);
-    if (std::ranges::any_of(weights, [&](const void* w) { return in_branches_.contains(w); })) return true;
+    if (are_in_branches(weights)) return true;
     // Rows of a table are picked as integers: more versions take that than the operator that it is folded to.
     return branch && find_op(fold.node)->quant.kind != QuantRule::Kind::kSameScale;
   }
 
-  // By their memory, wherever they are moved.
-  static std::vector<const void*> weights_of(const Fold& fold, const GraphIndex& index) {
-    std::vector<const void*> weights;
+  // Wherever they are moved.
+  static Weights weights_of(const Fold& fold, const GraphIndex& index) {
+    Weights weights;
     for (const auto& edge : fold.inputs) {
       if (!edge) continue;
       ValueId v = edge->quantized;
@@ -316,9 +321,10 @@ class FoldLayers {
     return weights;
   }
 
-  // The graph's own layers.
-  void fold(Graph& graph, bool branch) {
+  // The graph's own layers. Gives the weights of those that stay pairs.
+  Weights fold(Graph& graph, bool branch) {
     drop_clamps(graph);
+    Weights left;
     const GraphIndex index(graph);
     std::vector<Node> nodes;
     std::vector<bool> gone(graph.nodes.size(), false);  // Q nodes that were folded
@@ -335,14 +341,15 @@ class FoldLayers {
       const Node* q = only_reader(graph, index, node.output(0));
       const bool any =
           std::any_of(fold.inputs.begin(), fold.inputs.end(), [](const auto& e) { return e.has_value(); });
-      if (!any || !wanted(fold, index, branch) || !def->fold(fold) || fold.nodes.empty()) {
+      const Weights weights = pairs_ || branch ? weights_of(fold, index) : Weights();
+      if (!any || !wanted(fold, index, weights, branch) || !def->fold(fold) || fold.nodes.empty()) {
+        if (pairs_) std::ranges::copy(weights, std::back_inserter(left));
         nodes.push_back(node);
         continue;
       }
       const bool alone =  // in a form of their own: integer products read the same integers as pairs
           std::ranges::none_of(fold.inputs, [](const auto& edge) { return edge && edge->dynamic; });
-      if (branch && alone)
-        std::ranges::copy(weights_of(fold, index), std::inserter(in_branches_, in_branches_.end()));
+      if (branch && alone) std::ranges::copy(weights, std::inserter(in_branches_, in_branches_.end()));
       // The fold may make the integers, and then Q is done, or the float value.
       if (q && fold.output && fold.nodes.back().output(0) == fold.output->quantized)
         gone[static_cast<size_t>(q - graph.nodes.data())] = true;
@@ -351,6 +358,7 @@ class FoldLayers {
     graph.nodes = std::move(nodes);
     sort_topologically(graph);
     remove_unused(graph);
+    return left;
   }
 
   bool pairs_;
