@@ -271,9 +271,10 @@ std::string_view next_word(std::string_view& row) {
 
 // The number behind a mark: of "pads:11" and ':' 11, of "axis<6" and '<' 6. Without the mark: 0.
 int64_t version_behind(std::string_view word, char mark) {
+  const size_t at = word.find(mark);
+  if (at == std::string_view::npos) return 0;
   int64_t version = 0;
-  for (size_t i = word.find(mark); i != std::string_view::npos && ++i < word.size();)
-    version = version * 10 + word[i] - '0';
+  for (const char digit : word.substr(at + 1)) version = version * 10 + digit - '0';
   return version;
 }
 

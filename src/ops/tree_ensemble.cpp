@@ -331,7 +331,8 @@ const Leaf& leaf_of(const Forest& forest, int32_t at, const T* row) {
     const auto x = static_cast<double>(row[n.feature]);
     at = holds(forest, n, x) || (n.missing_is_true && std::isnan(x)) ? n.yes : n.no;
   }
-  return forest.leaves[static_cast<size_t>(~at)];
+  const int32_t leaf = ~at;
+  return forest.leaves[static_cast<size_t>(leaf)];
 }
 
 // What the trees say of a row: sums in the type of the input, as in ONNX Runtime, because classes follow from

@@ -388,11 +388,11 @@ class Halver {
     find_readers(level);
     for (size_t v = 0; v < level.floats.size(); ++v)
       if (level.floats[v] && !graph.values[v].constant) level.wide[v] = static_cast<ValueId>(v);
-    if (level.main) {
-      take_inputs(level);
-    } else {
+    if (edges) {
       for (const auto& [v, half] : edges->captured)
         if (half) level.make_half(v);
+    } else {
+      take_inputs(level);
     }
     for (Node& node : graph.nodes) convert(level, std::move(node));
     if (!level.main) {

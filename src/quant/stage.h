@@ -1,6 +1,6 @@
 // A job is a row of stages that hand a JobState on. The built-in ones prepare the graph, decide, calibrate,
 // place and report; a repair (equalisation, bias correction, learned rounding, ...) is one more stage between
-// two of them. To add one, add a file to stages/ that registers it.
+// two of them. To add one, add a file to repairs/ that registers it.
 //
 //   order    stage       leaves in the state
 //   0        prepare     `prepared`: the simplified float graph
@@ -20,6 +20,8 @@
 #include <map>
 #include <memory>
 #include <string_view>
+#include <type_traits>
+#include <utility>
 #include <vector>
 
 #include "quant/observer.h"
@@ -67,7 +69,8 @@ class Stage {
   virtual bool advance(double milliseconds) = 0;
   // For stages that look at samples. After end_samples(), advance() is called again.
   virtual bool wants_samples() const { return false; }
-  virtual void begin_sample(std::vector<runtime::Feed>) {}
+  // Who keeps the feeds moves them.
+  virtual void begin_sample(std::vector<runtime::Feed>) {}  // NOLINT(performance-unnecessary-value-param)
   // Whether the sample that is next would be looked at. One that is not may be left out: skip_sample().
   virtual bool wants_next() const { return true; }
   virtual void skip_sample() {}
@@ -114,6 +117,16 @@ struct StageDef {
 
   bool changes_graph() const { return repair && order < kDecideOrder; }
 };
+
+// For StageDef::make: T is made of the state, and of the options if it reads some.
+template <class T>
+std::unique_ptr<Stage> make_stage(JobState& state, Options options) {
+  if constexpr (std::is_constructible_v<T, JobState&, Options>) {
+    return std::make_unique<T>(state, std::move(options));
+  } else {
+    return std::make_unique<T>(state);
+  }
+}
 
 class RegisterStage {
  public:

@@ -630,7 +630,7 @@ const RegisterStage kEqualize({
             cost.touched += kTriesOfScales * l.elements();
           }
         },
-    .make = [](JobState& s, Options) -> std::unique_ptr<Stage> { return std::make_unique<Equalize>(s); },
+    .make = make_stage<Equalize>,
 });
 
 }  // namespace

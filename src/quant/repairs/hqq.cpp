@@ -57,7 +57,7 @@ double power(double x) {
 
 class Hqq : public PiecewiseStage {
  public:
-  Hqq(JobState& state, Options) : state_(state) {}
+  explicit Hqq(JobState& state) : state_(state) {}
 
  private:
   size_t start() override {
@@ -223,9 +223,7 @@ const RegisterStage kHqq({.name = kName,
                                 cost.touched =
                                     2 * kRounds * static_cast<double>(kStarts.size()) * w.quantized;
                               },
-                          .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
-                            return std::make_unique<Hqq>(s, std::move(o));
-                          }});
+                          .make = make_stage<Hqq>});
 
 }  // namespace
 }  // namespace zp::quant

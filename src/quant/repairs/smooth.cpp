@@ -492,7 +492,7 @@ class Smooth : public Stage {
     if (!read_elsewhere_.empty()) {
       double bytes = 0;
       for (const ValueId w : read_elsewhere_) bytes += static_cast<double>(graph().constant(w)->bytes());
-      state_.repaired.push_back(Text({"SmoothQuant left alone what reads ", read_elsewhere_.size(),
+      state_.repaired.push_back(Text({"SmoothQuant skipped the layers of ", read_elsewhere_.size(),
                                       read_elsewhere_.size() == 1 ? " weight" : " weights",
                                       " that other nodes read too: ", decimal(std::round(bytes / 1e5) / 10),
                                       " MB would be needed twice"})
@@ -564,7 +564,7 @@ const RegisterStage kSmooth({
                  .min = 0,
                  .max = 1,
                  .sentence = "How much of an outlier goes into the weights; 0: each value finds it out."}},
-    .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> { return std::make_unique<Smooth>(s, o); },
+    .make = make_stage<Smooth>,
 });
 
 }  // namespace

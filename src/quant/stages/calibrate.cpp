@@ -434,9 +434,7 @@ const RegisterStage kCalibrate({
                  .min = 0,
                  .max = 1e6,
                  .sentence = "Calibration ends after so many samples that change no range; 0: it sees all."}},
-    .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
-      return std::make_unique<Calibrate>(s, std::move(o));
-    },
+    .make = make_stage<Calibrate>,
 });
 
 }  // namespace

@@ -12,7 +12,7 @@ namespace {
 
 class Decide : public PiecewiseStage {
  public:
-  Decide(JobState& state, Options) : state_(state) {}
+  explicit Decide(JobState& state) : state_(state) {}
 
  private:
   size_t start() override { return 1; }
@@ -74,11 +74,7 @@ class Decide : public PiecewiseStage {
   JobState& state_;
 };
 
-const RegisterStage kDecide({.name = "decide",
-                             .order = kDecideOrder,
-                             .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
-                               return std::make_unique<Decide>(s, std::move(o));
-                             }});
+const RegisterStage kDecide({.name = "decide", .order = kDecideOrder, .make = make_stage<Decide>});
 
 }  // namespace
 }  // namespace zp::quant

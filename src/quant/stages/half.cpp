@@ -30,7 +30,7 @@ HalfPlans plans_of(const JobState& state) {
 // once or more, until the outputs are good or no such layer is left. What gains nothing is taken back.
 class MeasureHalf : public Stage {
  public:
-  MeasureHalf(JobState& state, Options) : state_(state), keeper_(kKept, 0, kKeptBytes) {
+  explicit MeasureHalf(JobState& state) : state_(state), keeper_(kKept, 0, kKeptBytes) {
     Graph& graph = state_.prepared->graph;
     facts_.largest.assign(graph.values.size(), 0);
     facts_.kept_db.assign(graph.values.size(), std::numeric_limits<double>::quiet_NaN());
@@ -200,7 +200,7 @@ class MeasureHalf : public Stage {
       for (const ValueId v : node.inputs)
         if (const auto it = left.find(v); it != left.end()) before = std::min(before, it->second);
       if (before - left[out] < kCostly) continue;
-      const std::string why = Text({"rounding what '", node.name, "' reads leaves it ",
+      const std::string why = Text({"with rounded inputs, '", node.name, "' keeps ",
                                     decimal(std::round(left[out])), " dB of its result"})
                                   .str();
       for (const ValueId v : node.inputs)
@@ -232,13 +232,11 @@ const RegisterStage kMeasure({.name = "measure",
                               .runs = has_samples,
                               .needs_samples = has_samples,
                               .cost = MeasureHalf::cost,
-                              .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
-                                return std::make_unique<MeasureHalf>(s, std::move(o));
-                              }});
+                              .make = make_stage<MeasureHalf>});
 
 class Halve : public PiecewiseStage {
  public:
-  Halve(JobState& state, Options) : state_(state) {}
+  explicit Halve(JobState& state) : state_(state) {}
 
  private:
   size_t start() override { return 1; }
@@ -276,9 +274,7 @@ class Halve : public PiecewiseStage {
 const RegisterStage kHalve({.name = "halve",
                             .order = 850,
                             .runs = [](const Config&, const Scheme& scheme) { return scheme.halves; },
-                            .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
-                              return std::make_unique<Halve>(s, std::move(o));
-                            }});
+                            .make = make_stage<Halve>});
 
 }  // namespace
 }  // namespace zp::quant

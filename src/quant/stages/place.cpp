@@ -10,7 +10,7 @@ namespace {
 
 class Place : public PiecewiseStage {
  public:
-  Place(JobState& state, Options) : state_(state) {}
+  explicit Place(JobState& state) : state_(state) {}
 
  private:
   size_t start() override {
@@ -81,9 +81,7 @@ const RegisterStage kPlace({.name = "place",
                                   cost.held = w.streams ? 0 : w.placed;
                                   cost.touched = w.passes;
                                 },
-                            .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
-                              return std::make_unique<Place>(s, std::move(o));
-                            }});
+                            .make = make_stage<Place>});
 
 }  // namespace
 }  // namespace zp::quant

@@ -10,7 +10,7 @@ namespace {
 
 class Prepare : public PiecewiseStage {
  public:
-  Prepare(JobState& state, Options) : state_(state) {}
+  explicit Prepare(JobState& state) : state_(state) {}
 
  private:
   size_t start() override {
@@ -44,9 +44,7 @@ const RegisterStage kPrepare({.name = "prepare",
                                     cost.held = w.folded;
                                     cost.touched = w.folded / 4;
                                   },
-                              .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
-                                return std::make_unique<Prepare>(s, std::move(o));
-                              }});
+                              .make = make_stage<Prepare>});
 
 }  // namespace
 }  // namespace zp::quant

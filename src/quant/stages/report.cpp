@@ -7,7 +7,7 @@ namespace {
 
 class MakeReport : public PiecewiseStage {
  public:
-  MakeReport(JobState& state, Options) : state_(state) {}
+  explicit MakeReport(JobState& state) : state_(state) {}
 
  private:
   size_t start() override { return 1; }
@@ -16,11 +16,7 @@ class MakeReport : public PiecewiseStage {
   JobState& state_;
 };
 
-const RegisterStage kReport({.name = "report",
-                             .order = 900,
-                             .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
-                               return std::make_unique<MakeReport>(s, std::move(o));
-                             }});
+const RegisterStage kReport({.name = "report", .order = 900, .make = make_stage<MakeReport>});
 
 }  // namespace
 }  // namespace zp::quant

@@ -16,7 +16,7 @@ constexpr int64_t kWorth = 256;
 
 class Store : public PiecewiseStage {
  public:
-  Store(JobState& state, Options) : state_(state) {}
+  explicit Store(JobState& state) : state_(state) {}
 
  private:
   size_t start() override {
@@ -94,11 +94,7 @@ class Store : public PiecewiseStage {
   std::map<std::pair<const void*, Shape>, Tensor> stored_;
 };
 
-const RegisterStage kStore({.name = "store",
-                            .order = 890,
-                            .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
-                              return std::make_unique<Store>(s, std::move(o));
-                            }});
+const RegisterStage kStore({.name = "store", .order = 890, .make = make_stage<Store>});
 
 }  // namespace
 }  // namespace zp::quant

@@ -257,9 +257,7 @@ const quant::RegisterStage kTrainBlocks({
           cost.macs = 2 * samples * w.macs + 3 * samples * t.epochs * w.macs;
           cost.touched = 12 * samples * t.epochs * w.values;
         },
-    .make = [](quant::JobState& s, quant::Options) -> std::unique_ptr<quant::Stage> {
-      return std::make_unique<TrainBlocks>(s);
-    },
+    .make = quant::make_stage<TrainBlocks>,
 });
 
 }  // namespace

@@ -317,9 +317,7 @@ void cost_of_training(const quant::Workload& w, const quant::Options&, quant::St
 const quant::RegisterStage kNarrow({
     .name = "narrow",
     .order = 480,
-    .make = [](quant::JobState& s, quant::Options) -> std::unique_ptr<quant::Stage> {
-      return std::make_unique<Narrow>(s);
-    },
+    .make = quant::make_stage<Narrow>,
 });
 const quant::RegisterStage kTrain({
     .name = "train",
@@ -327,9 +325,7 @@ const quant::RegisterStage kTrain({
     .takes_targets = true,
     .needs_samples = trains,
     .cost = cost_of_training,
-    .make = [](quant::JobState& s, quant::Options) -> std::unique_ptr<quant::Stage> {
-      return std::make_unique<Train>(s);
-    },
+    .make = quant::make_stage<Train>,
 });
 
 }  // namespace
