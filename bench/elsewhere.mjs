@@ -185,6 +185,7 @@ function stateOf(dist, chosen, runtimes) {
     join(dist, 'wasm', 'simd.wasm'),
     here('elsewhere/model.mjs'),
     here('elsewhere/runtimes.py'),
+    here('lib/answering.py'),
     here('lib/rival_quantizer.py'),
   ]) {
     hash.update(readFileSync(file));

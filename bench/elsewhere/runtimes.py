@@ -14,7 +14,6 @@ may be {"error": text} instead.
 
 import collections
 import importlib.metadata
-import json
 import os
 import pathlib
 import statistics
@@ -27,6 +26,7 @@ import numpy as np
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent.parent / "lib"))
 import rival_quantizer
+from answering import answer_commands
 from rival_quantizer import feeds_of
 
 
@@ -327,20 +327,5 @@ def forget(_):
 COMMANDS = {"about": about, "quantize": quantize, "run": run, "race": race, "optimized": optimized, "forget": forget}
 
 
-def main():
-    # What libraries print must not get between the answers.
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    for line in sys.stdin:
-        command = json.loads(line)
-        try:
-            answer = COMMANDS[command["do"]](command)
-        except Exception as error:
-            text = " ".join((str(error).split("Stack backtrace")[0].strip() or repr(error)).split())
-            answer = {"error": f"{type(error).__name__}: {text}"[:600]}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-
 if __name__ == "__main__":
-    main()
+    answer_commands(COMMANDS)

@@ -11,7 +11,6 @@
 thread and are kept until `forget`. An answer may be {"error": text} instead.
 """
 
-import json
 import os
 import pathlib
 import statistics
@@ -24,6 +23,7 @@ import onnxruntime
 BENCH = pathlib.Path(__file__).parent.parent
 sys.path[:0] = [str(BENCH / "lib"), str(BENCH.parent / "tests" / "judge")]
 import rival_quantizer
+from answering import answer_commands
 from rival_quantizer import feeds_of
 
 onnxruntime.set_default_logger_severity(4)
@@ -122,20 +122,5 @@ def forget(_):
 COMMANDS = {"about": about, "inputs": inputs, "run": run, "time": timed, "quantize": quantize, "forget": forget}
 
 
-def main():
-    # What libraries print must not get between the answers.
-    answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
-    for line in sys.stdin:
-        command = json.loads(line)
-        try:
-            answer = COMMANDS[command["do"]](command)
-        except Exception as error:
-            text = str(error).strip() or repr(error)
-            answer = {"error": f"{type(error).__name__}: {text}"[:600]}
-        answers.write(json.dumps(answer) + "\n")
-        answers.flush()
-
-
 if __name__ == "__main__":
-    main()
+    answer_commands(COMMANDS)

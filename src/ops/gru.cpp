@@ -104,22 +104,7 @@ Kernel prepare(PrepareContext& c) {
   return [gru = std::make_shared<const Gru>(std::move(gru))](const RunContext& run) { gru->run(run); };
 }
 
-void canonicalize(Canonicalize& c) { canonicalize_recurrent(c, {kInitialH}); }
-
-constexpr OpDef kGru = {.name = "GRU",
-                        .inputs = "X W R B? sequence_lens? initial_h?",
-                        .opsets = "7F 22b layout:14",
-                        .types = "TTTTiT",
-                        .infer = infer_recurrent,
-                        .prepare = prepare,
-                        .macs = macs_of_recurrent,
-                        .weights = {1, 2},
-                        .biases = {3},
-                        .quant = {.kind = QuantRule::Kind::kFloat,
-                                  .channel_axis = [](const Node&, int rank) { return rank == 3 ? 1 : -1; },
-                                  .leading_channels = true,
-                                  .why_float = "errors of 8 bits add up from step to step of a recurrence"},
-                        .canonicalize = canonicalize};
+constexpr OpDef kGru = recurrent_op("GRU", prepare);
 const RegisterOps kRegistered({&kGru});
 
 }  // namespace

@@ -121,11 +121,7 @@ constexpr OpDef kLstm = {.name = "LSTM",
                          .macs = macs_of_recurrent,
                          .weights = {1, 2, 7},
                          .biases = {3},
-                         // A scale for each row of a gate, in W and R.
-                         .quant = {.kind = QuantRule::Kind::kFloat,
-                                   .channel_axis = [](const Node&, int rank) { return rank == 3 ? 1 : -1; },
-                                   .leading_channels = true,
-                                   .why_float = "errors of 8 bits add up from step to step of a recurrence"},
+                         .quant = kRecurrentQuant,
                          .canonicalize = canonicalize,
                          .fold = fold_lstm,
                          .gradient = lstm_gradient};

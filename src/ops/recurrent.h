@@ -147,4 +147,26 @@ void canonicalize_recurrent(Canonicalize& c, std::initializer_list<size_t> state
 void infer_recurrent(InferContext& c);
 double macs_of_recurrent(const InferContext& c);
 
+// Weights have a scale for each row of a gate, in W and R.
+inline constexpr QuantRule kRecurrentQuant = {
+    .kind = QuantRule::Kind::kFloat,
+    .channel_axis = [](const Node&, int rank) { return rank == 3 ? 1 : -1; },
+    .leading_channels = true,
+    .why_float = "errors of 8 bits add up from step to step of a recurrence"};
+
+// An operator with one state, h.
+constexpr OpDef recurrent_op(std::string_view name, Kernel (*prepare)(PrepareContext&)) {
+  return {.name = name,
+          .inputs = "X W R B? sequence_lens? initial_h?",
+          .opsets = "7F 22b layout:14",
+          .types = "TTTTiT",
+          .infer = infer_recurrent,
+          .prepare = prepare,
+          .macs = macs_of_recurrent,
+          .weights = {1, 2},
+          .biases = {3},
+          .quant = kRecurrentQuant,
+          .canonicalize = [](Canonicalize& c) { canonicalize_recurrent(c, {Recurrent::kInitialH}); }};
+}
+
 }  // namespace zp

@@ -58,22 +58,7 @@ Kernel prepare(PrepareContext& c) {
   return [rnn = std::make_shared<const Rnn>(std::move(rnn))](const RunContext& run) { rnn->run(run); };
 }
 
-void canonicalize(Canonicalize& c) { canonicalize_recurrent(c, {kInitialH}); }
-
-constexpr OpDef kRnn = {.name = "RNN",
-                        .inputs = "X W R B? sequence_lens? initial_h?",
-                        .opsets = "7F 22b layout:14",
-                        .types = "TTTTiT",
-                        .infer = infer_recurrent,
-                        .prepare = prepare,
-                        .macs = macs_of_recurrent,
-                        .weights = {1, 2},
-                        .biases = {3},
-                        .quant = {.kind = QuantRule::Kind::kFloat,
-                                  .channel_axis = [](const Node&, int rank) { return rank == 3 ? 1 : -1; },
-                                  .leading_channels = true,
-                                  .why_float = "errors of 8 bits add up from step to step of a recurrence"},
-                        .canonicalize = canonicalize};
+constexpr OpDef kRnn = recurrent_op("RNN", prepare);
 const RegisterOps kRegistered({&kRnn});
 
 }  // namespace

@@ -86,9 +86,36 @@ void require_types(const InferContext& c) {
   }
 }
 
-void start(const RunContext& run, size_t bytes) {  // the copy, unless the output is the input
-  if (run.outputs[0] != run.inputs[0]) std::memcpy(run.outputs[0], run.inputs[0], bytes);
-}
+// Elements of input 2, on their way into a copy of input 0.
+struct Updates {
+  bool wide = false;  // the indices are int64
+  int64_t bytes = 0;  // of an element
+  size_t total = 0;   // of input 0, in bytes
+  Reduction reduction = Reduction::kNone;
+  Update update = nullptr;
+
+  static Updates of(PrepareContext& c) {
+    Updates u{.wide = c.dtype(1) == DType::kInt64,
+              .bytes = static_cast<int64_t>(element_bytes(c, 0)),
+              .reduction = reduction_of(c)};
+    u.update = update_for(c, u.reduction);
+    u.total = static_cast<size_t>(element_count(c.dims(0)) * u.bytes);
+    c.in_place(0);
+    return u;
+  }
+  void start(const RunContext& run) const {  // the copy, unless the output is the input
+    if (run.outputs[0] != run.inputs[0]) std::memcpy(run.outputs[0], run.inputs[0], total);
+  }
+  void put(const RunContext& run, int64_t to, int64_t from, int64_t count) const {
+    std::byte* target = run.outputs[0] + to * bytes;
+    const std::byte* source = run.inputs[2] + from * bytes;
+    if (update) {
+      update(target, source, count, reduction);
+    } else {
+      std::memcpy(target, source, static_cast<size_t>(count * bytes));
+    }
+  }
+};
 
 // ---- ScatterND
 
@@ -118,27 +145,16 @@ Kernel prepare_scatter_nd(PrepareContext& c) {
   if (count > 0 && element_count(sizes, 0, depth) == 0)
     c.fail(ErrorCode::kShapeMismatch, "there is nothing to write to");
   check_constant_indices(c, 1, sizes);
-  const bool wide = c.dtype(1) == DType::kInt64;
-  const auto bytes = static_cast<int64_t>(element_bytes(c, 0));
-  const Reduction reduction = reduction_of(c);
-  const Update update = update_for(c, reduction);
-  const auto total = static_cast<size_t>(element_count(dims) * bytes);
-  c.in_place(0);
+  const Updates updates = Updates::of(c);
   return [=](const RunContext& run) {
-    start(run, total);
-    const Indices indices = Indices::of(run, 1, wide);
+    updates.start(run);
+    const Indices indices = Indices::of(run, 1, updates.wide);
     for (int64_t i = 0; i < count; ++i) {
       int64_t to = 0;
       for (size_t d = 0; d < depth; ++d) {
         to = to * sizes[d] + indices.at(i * static_cast<int64_t>(depth) + static_cast<int64_t>(d), sizes[d]);
       }
-      std::byte* target = run.outputs[0] + to * block * bytes;
-      const std::byte* source = run.inputs[2] + i * block * bytes;
-      if (update) {
-        update(target, source, block, reduction);
-      } else {
-        std::memcpy(target, source, static_cast<size_t>(block * bytes));
-      }
+      updates.put(run, to * block, i * block, block);
     }
   };
 }
@@ -170,24 +186,15 @@ Kernel prepare_scatter_elements(PrepareContext& c) {
   check_constant_indices(c, 1, {dims[axis]});
   Shape strides(dims.size(), 1);
   for (size_t i = dims.size(); i-- > 1;) strides[i - 1] = strides[i] * dims[i];
-  const bool wide = c.dtype(1) == DType::kInt64;
-  const auto bytes = static_cast<int64_t>(element_bytes(c, 0));
-  const Reduction reduction = reduction_of(c);
-  const Update update = update_for(c, reduction);
-  const auto total = static_cast<size_t>(element_count(dims) * bytes);
-  c.in_place(0);
+  const Updates updates = Updates::of(c);
   return [=](const RunContext& run) {
-    start(run, total);
-    const Indices indices = Indices::of(run, 1, wide);
+    updates.start(run);
+    const Indices indices = Indices::of(run, 1, updates.wide);
     for (int64_t i = 0; i < count; ++i) {
       int64_t rest = i, to = indices.at(i, dims[axis]) * strides[axis];
       for (size_t d = at.size(); d-- > 0; rest /= at[d])
         if (d != axis) to += rest % at[d] * strides[d];
-      if (update) {
-        update(run.outputs[0] + to * bytes, run.inputs[2] + i * bytes, 1, reduction);
-      } else {
-        std::memcpy(run.outputs[0] + to * bytes, run.inputs[2] + i * bytes, static_cast<size_t>(bytes));
-      }
+      updates.put(run, to, i, 1);
     }
   };
 }

@@ -45,6 +45,24 @@ FeedsOfSamples take_first(FeedsOfSamples& from, size_t count) {
 
 }  // namespace
 
+OptionSpec samples_option(std::string_view name, std::string_view repair, double otherwise) {
+  return {.name = name,
+          .owner = repair,
+          .otherwise = otherwise,
+          .min = 1,
+          .max = 1024,
+          .sentence = "The most samples that it looks at."};
+}
+
+OptionSpec patches_option(std::string_view name, std::string_view repair, double otherwise) {
+  return {.name = name,
+          .owner = repair,
+          .otherwise = otherwise,
+          .min = 16,
+          .max = 65536,
+          .sentence = "The most rows of a layer's inputs that it keeps."};
+}
+
 ChannelView::ChannelView(std::span<const int64_t> dims, int channel_dim) {
   const int rank = static_cast<int>(dims.size());
   const int at = channel_dim < 0 ? channel_dim + rank : channel_dim;

@@ -61,6 +61,19 @@ ColumnTerms prepare_terms(const Output& output, int begin, int count, void* scra
   return terms;
 }
 
+// The first `count` of eight columns of four bytes each.
+template <class T>
+inline void store_columns(T* y, int count, v128_t lo, v128_t hi) {
+  static_assert(sizeof(T) == 4);
+  if (count >= kColumnTile) {
+    wasm_v128_store(y, lo);
+    wasm_v128_store(y + 4, hi);
+  } else {
+    store_bytes(y, lo, static_cast<std::size_t>(count) * 4);
+    if (count > 4) store_bytes(y + 4, hi, static_cast<std::size_t>(count - 4) * 4);
+  }
+}
+
 template <class Output>
 struct Epilogue;
 
@@ -77,14 +90,7 @@ struct Epilogue<Int32Output> {
   Columns columns(int) const { return {}; }
 
   void store(std::ptrdiff_t at, const Columns&, int count, v128_t lo, v128_t hi) const {
-    std::int32_t* y = data + at;
-    if (count >= kColumnTile) {
-      wasm_v128_store(y, lo);
-      wasm_v128_store(y + 4, hi);
-    } else {
-      store_bytes(y, lo, static_cast<std::size_t>(count) * 4);
-      if (count > 4) store_bytes(y + 4, hi, static_cast<std::size_t>(count - 4) * 4);
-    }
+    store_columns(data + at, count, lo, hi);
   }
 };
 
@@ -153,16 +159,7 @@ struct Epilogue<FloatOutput> {
     return wasm_f32x4_pmin(wasm_f32x4_pmax(x, lo_bound), hi_bound);
   }
   void store(std::ptrdiff_t at, const Columns& columns, int count, v128_t lo, v128_t hi) const {
-    float* y = data + at;
-    lo = finish(lo, columns, 0);
-    hi = finish(hi, columns, 1);
-    if (count >= kColumnTile) {
-      wasm_v128_store(y, lo);
-      wasm_v128_store(y + 4, hi);
-    } else {
-      store_bytes(y, lo, static_cast<std::size_t>(count) * 4);
-      if (count > 4) store_bytes(y + 4, hi, static_cast<std::size_t>(count - 4) * 4);
-    }
+    store_columns(data + at, count, finish(lo, columns, 0), finish(hi, columns, 1));
   }
 };
 

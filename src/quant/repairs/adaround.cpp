@@ -211,25 +211,15 @@ const RegisterStage kAdaRound({
               {.per_weight = 32, .per_pair = 4, .scalar = 2, .macs = std::max(options[kIterations], 1.0)},
               cost);
         },
-    .options = {{.name = kSamples,
-                 .owner = kName,
-                 .otherwise = 32,
-                 .min = 1,
-                 .max = 1024,
-                 .sentence = "The most samples that it looks at."},
-                {.name = kPatches,
-                 .owner = kName,
-                 .otherwise = 2048,
-                 .min = 16,
-                 .max = 65536,
-                 .sentence = "The most rows of a layer's inputs that it keeps."},
+    .options = {samples_option(kSamples, kName, 32),
+                patches_option(kPatches, kName, 2048),
                 {.name = kIterations,
                  .owner = kName,
                  .otherwise = 200,
                  .min = 0,
                  .max = 20000,
                  .sentence = "Steps of learning for each layer."}},
-    .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> { return std::make_unique<AdaRound>(s, o); },
+    .make = make_stage<AdaRound>,
 });
 
 }  // namespace

@@ -36,7 +36,7 @@ const QuantRule& rule_of(const Node& node) { return find_op(node)->quant; }
 // something to correct.
 class MakeRoom : public PiecewiseStage {
  public:
-  MakeRoom(JobState& state, Options) : state_(state) {}
+  explicit MakeRoom(JobState& state) : state_(state) {}
 
  private:
   size_t start() override {
@@ -300,9 +300,9 @@ class BiasCorrection : public LayerwiseStage {
   void conclude() override {
     if (corrected_ == 0) return;
     state().repaired.push_back("bias correction: the biases of " + counted(corrected_, "layer") +
-                               " were moved by what their outputs' means " +
-                               (analytic_ ? "shift as their weights are rounded" : "had shifted") +
-                               ", over " + counted(samples(), "sample"));
+                               " took back the shift of their outputs' means" +
+                               (analytic_ ? " that rounding the weights makes" : "") + ", over " +
+                               counted(samples(), "sample"));
   }
 
   bool analytic_;
@@ -325,11 +325,7 @@ class BiasCorrection : public LayerwiseStage {
   enum class Step : uint8_t { kMeasure, kProve, kMove } step_ = Step::kMeasure;
 };
 
-const RegisterStage kMakeRoom({.name = "bias-slots",
-                               .order = 150,
-                               .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
-                                 return std::make_unique<MakeRoom>(s, std::move(o));
-                               }});
+const RegisterStage kMakeRoom({.name = "bias-slots", .order = 150, .make = make_stage<MakeRoom>});
 const RegisterStage kBiasCorrection({
     .name = kName,
     .title = "Correct biases",
@@ -347,21 +343,14 @@ const RegisterStage kBiasCorrection({
           add_layerwise(w, static_cast<size_t>(options[kSamples]), cost);
           cost.touched *= 2;
         },
-    .options = {{.name = kSamples,
-                 .owner = kName,
-                 .otherwise = 16,
-                 .min = 1,
-                 .max = 1024,
-                 .sentence = "The most samples that it looks at."},
+    .options = {samples_option(kSamples, kName, 16),
                 {.name = kAnalytic,
                  .owner = kName,
                  .otherwise = 0,
                  .min = 0,
                  .max = 1,
                  .sentence = "1: the shift is computed from the means of the float model, not measured."}},
-    .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> {
-      return std::make_unique<BiasCorrection>(s, o);
-    },
+    .make = make_stage<BiasCorrection>,
 });
 
 }  // namespace

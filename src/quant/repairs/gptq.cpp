@@ -248,19 +248,8 @@ const RegisterStage kGptq({
           add_rounding(w, static_cast<size_t>(options[kSamples]), static_cast<size_t>(options[kPatches]),
                        {.per_weight = 8, .per_pair = 8, .scalar = 4}, cost);
         },
-    .options = {{.name = kSamples,
-                 .owner = kName,
-                 .otherwise = 32,
-                 .min = 1,
-                 .max = 1024,
-                 .sentence = "The most samples that it looks at."},
-                {.name = kPatches,
-                 .owner = kName,
-                 .otherwise = 4096,
-                 .min = 16,
-                 .max = 65536,
-                 .sentence = "The most rows of a layer's inputs that it keeps."}},
-    .make = [](JobState& s, Options o) -> std::unique_ptr<Stage> { return std::make_unique<Gptq>(s, o); },
+    .options = {samples_option(kSamples, kName, 32), patches_option(kPatches, kName, 4096)},
+    .make = make_stage<Gptq>,
 });
 
 }  // namespace

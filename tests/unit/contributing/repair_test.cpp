@@ -45,9 +45,7 @@ const RegisterStage kRegistered({.name = "example-prune",
                                  .sentence = "Weights that round to -1 or 1 become 0.",
                                  .order = 580,
                                  .repair = true,
-                                 .make = [](JobState& state, Options) -> std::unique_ptr<Stage> {
-                                   return std::make_unique<Prune>(state);
-                                 }});
+                                 .make = make_stage<Prune>});
 
 }  // namespace
 }  // namespace quant

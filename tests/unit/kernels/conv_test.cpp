@@ -50,42 +50,31 @@ struct ConvCase {
   }
   ConvGeometry geometry() const {
     ConvGeometry g;
-    g.batch = batch;
-    g.in_height = in_height;
-    g.in_width = in_width;
-    g.channels = channels;
-    g.pixel_stride = std::ptrdiff_t{channels} * groups;
-    g.kernel_height = kernel_height;
-    g.kernel_width = kernel_width;
-    g.stride_height = stride_height;
-    g.stride_width = stride_width;
-    g.dilation_height = dilation_height;
-    g.dilation_width = dilation_width;
-    g.pad_top = pad_top;
-    g.pad_left = pad_left;
-    g.out_height = out_height();
-    g.out_width = out_width();
+    set_window(g, out_height(), out_width());
     return g;
   }
   TransposedConvGeometry transposed() const {
     TransposedConvGeometry g;
-    g.batch = batch;
-    g.in_height = in_height;
-    g.in_width = in_width;
-    g.channels = channels;
-    g.pixel_stride = std::ptrdiff_t{channels} * groups;
-    g.kernel_height = kernel_height;
-    g.kernel_width = kernel_width;
-    g.stride_height = stride_height;
-    g.stride_width = stride_width;
-    g.dilation_height = dilation_height;
-    g.dilation_width = dilation_width;
-    g.pad_top = pad_top;
-    g.pad_left = pad_left;
-    g.out_height = transposed_height();
-    g.out_width = transposed_width();
+    set_window(g, transposed_height(), transposed_width());
     g.out_pixel_stride = std::ptrdiff_t{columns} * groups;
     return g;
+  }
+  void set_window(ConvWindow& w, int height, int width) const {
+    w.batch = batch;
+    w.in_height = in_height;
+    w.in_width = in_width;
+    w.channels = channels;
+    w.pixel_stride = std::ptrdiff_t{channels} * groups;
+    w.kernel_height = kernel_height;
+    w.kernel_width = kernel_width;
+    w.stride_height = stride_height;
+    w.stride_width = stride_width;
+    w.dilation_height = dilation_height;
+    w.dilation_width = dilation_width;
+    w.pad_top = pad_top;
+    w.pad_left = pad_left;
+    w.out_height = height;
+    w.out_width = width;
   }
 };
 

@@ -14,6 +14,14 @@
 
 namespace zp::test {
 
+// Lengths of sequences: from nothing to all steps.
+inline Tensor lengths_of_batch(int64_t batch, int64_t steps) {
+  Tensor t(DType::kInt32, {batch});
+  for (int64_t b = 0; b < batch; ++b)
+    t.mutable_data<int32_t>()[static_cast<size_t>(b)] = static_cast<int32_t>((b + steps) % (steps + 1));
+  return t;
+}
+
 struct LstmCase {
   const char* name;
   std::string direction = "forward";
@@ -24,12 +32,7 @@ struct LstmCase {
   int64_t steps = 4, batch = 3, features = 3, hidden = 5;
 
   int64_t directions() const { return direction == "bidirectional" ? 2 : 1; }
-  Tensor lengths_of_batch() const {
-    Tensor t(DType::kInt32, {batch});
-    for (int64_t b = 0; b < batch; ++b)  // from nothing to all steps
-      t.mutable_data<int32_t>()[static_cast<size_t>(b)] = static_cast<int32_t>((b + steps) % (steps + 1));
-    return t;
-  }
+  Tensor lengths_of_batch() const { return zp::test::lengths_of_batch(batch, steps); }
   // x, w, r, and those of bias, h, c and p that there are.
   std::map<std::string, Tensor> values() const {
     const int64_t d = directions();

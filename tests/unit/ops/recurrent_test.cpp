@@ -9,6 +9,7 @@
 #include "onnx/onnx.h"
 #include "runtime/session.h"
 #include "unit/graph/graph_builder.h"
+#include "unit/ops/lstm_case.h"
 
 namespace zp::test {
 namespace {
@@ -26,12 +27,7 @@ struct Case {
   bool gru() const { return std::string_view{op} == "GRU"; }
   int64_t gates() const { return gru() ? 3 : 1; }
   int64_t directions() const { return direction == "bidirectional" ? 2 : 1; }
-  Tensor lengths_of_batch() const {
-    Tensor t(DType::kInt32, {batch});
-    for (int64_t b = 0; b < batch; ++b)  // from nothing to all steps
-      t.mutable_data<int32_t>()[static_cast<size_t>(b)] = static_cast<int32_t>((b + steps) % (steps + 1));
-    return t;
-  }
+  Tensor lengths_of_batch() const { return zp::test::lengths_of_batch(batch, steps); }
   std::map<std::string, Tensor> values() const {
     const int64_t d = directions(), g = gates() * hidden;
     std::map<std::string, Tensor> v{{"x", ramp({steps, batch, features}, 1.5f)},

@@ -123,7 +123,7 @@ TEST(BiasCorrection, CanBeComputedFromTheMeansOfInputs) {
   const Quantized corrected = quantize(model, config, seen);
   EXPECT_GT(worst_shift(model, plain.model, held_out), 5 * worst_shift(model, corrected.model, held_out));
   EXPECT_GT(gain(model, plain, corrected, held_out), 1);
-  EXPECT_NE(corrected.report.repairs.at(0).find("as their weights are rounded"), std::string::npos);
+  EXPECT_NE(corrected.report.repairs.at(0).find("that rounding the weights makes"), std::string::npos);
 }
 
 TEST(BiasCorrection, OfAProductWithoutABiasGoesIntoTheSumBehindIt) {
