@@ -7,6 +7,7 @@
 #include "quant/integer_io.h"
 #include "quant/report.h"
 #include "runtime/prepare.h"
+#include "runtime/widening.h"
 
 namespace zp::quant {
 namespace {

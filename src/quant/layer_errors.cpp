@@ -13,6 +13,7 @@
 #include "quant/qdq.h"
 #include "quant/report.h"
 #include "runtime/prepare.h"
+#include "runtime/widening.h"
 
 namespace zp::quant {
 namespace {

@@ -2,17 +2,7 @@
 // comparisons, plans for reports, training. What follows from initializers alone is folded, so that a weight
 // is a constant wherever the exporter left it (behind a Cast, a Transpose, the pieces of a weight
 // normalization); half precision is computed in float32; registered rewrites are applied; every node has a
-// name of its own.
-//
-// What is folded, and what not:
-// - The DequantizeLinear of a weight stays (the operator after it wants the integers), and so does what is
-//   random.
-// - A folded tensor replaces its sources where nobody else reads them. It may be four times as large as they
-//   are (int8 to float32). Growth beyond that (an Expand or ConstantOfShape of a mask) is allowed up to a
-//   sixteenth of the model's weights and 16 KiB, all together: the rest stays computed.
-// - The same operation on the same constants gives one tensor, in branches too.
-// - A large weight that is also read as it stands, and turned for a product (tied embeddings), stays behind
-//   its Transpose: one tensor serves both.
+// name of its own. What is folded: runtime/folding.h.
 #pragma once
 
 #include <memory>
@@ -32,8 +22,6 @@ std::shared_ptr<const Model> prepared_anew(const Model& model);
 // as where runtimes compute with float16 and sum in float32. Not for saving: the roundings are no standard
 // operators.
 std::shared_ptr<const Model> prepared_with_roundings(const Model& model);
-// Whether there is anything to round.
-bool makes_half(const Graph& graph);
 
 // The model that a prepared one was made from, while somebody holds it; any other model itself. Initializers
 // that are inputs too are folded like others: a run that is fed one starts again from here.

@@ -8,6 +8,7 @@
 #include "core/stopwatch.h"
 #include "quant/qdq.h"
 #include "runtime/prepare.h"
+#include "runtime/widening.h"
 
 namespace zp::quant {
 
