@@ -1,4 +1,5 @@
 import type { Client } from './engine/client.ts';
+import type { EngineHost } from './engine/host.ts';
 import type {
   ConfigIn,
   EngineReport,
@@ -249,60 +250,12 @@ export async function quantizeModel(
         },
       );
     }
-    const hashed = new SamplesHash();
-    const run = driver(engine, job, options);
-    for (;;) {
-      const state = await run();
-      if (state.finished) break;
-      if (state.measures) {
-        await engine.call('measureLayers', [job, threads]);
-        continue;
-      }
-      const sample = await reader.read(state.wanted, options.signal);
-      if (!sample) {
-        if (sweeps > 0 && state.wanted === 0) {
-          throw new ZeropointError('invalid-argument', 'calibration: there is not one sample');
-        }
-        await engine.call('endSamples', [job]);
-        continue;
-      }
-      const taken = take(sample.feeds, inputs);
-      work.dims = Object.fromEntries(taken.map(([name, { dims }]) => [name, dims]));
-      if (sweeps > 0 && state.sweep === 0) hashed.add(taken);
-      await engine.call('beginSample', [job, taken], buffersOf(taken));
-    }
+    const hashed = await feedJob(engine, { job, sweeps, threads, inputs }, options, reader, work);
     const result = await engine.call('quantizerResult', [job]);
     try {
-      const { report, conclusions, ranges } = result;
-      const made = await provenanceOf(told ?? options, report, report.format, source, hashed);
+      const made = await provenanceOf(told ?? options, result.report, result.report.format, source, hashed);
       await engine.call('addMetadata', [result.model.id, provenanceKey, made]);
-      const target = typeof options.target === 'string' ? options.target : byItself(schema, 'runtime');
-      const runtime = options.runtime ?? target;
-      const { files, opset, broken } = await engine.call('measureModel', [
-        result.model.id,
-        formOf(report.format, options),
-        runtime,
-      ]);
-      const sizeAfter = files.reduce((sum, { size }) => sum + size, 0);
-      const findings = report.layers.map((layer) => worded(schema, layer, layer.findings));
-      return {
-        model: result.model,
-        report: {
-          ...report,
-          warnings: [...report.warnings, ...broken, ...conclusions.losses],
-          layers: report.layers.map(({ error, ...layer }) => ({
-            ...withTexts<LayerReport>(schema, layer),
-            ...(error && { error: withTexts<LayerError>(schema, error) }),
-          })),
-          findings: conclusions.order.flatMap((layer) => findings[layer] ?? []),
-          tradeoff: conclusions.tradeoff.flatMap((trial) => report.trials[trial] ?? []),
-          opset,
-          sizeBefore,
-          sizeAfter,
-          files,
-          ranges,
-        },
-      };
+      return { model: result.model, report: await reportOf(engine, result, options, sizeBefore) };
     } catch (error) {
       engine.release(result.model.id);
       throw error;
@@ -317,6 +270,75 @@ export async function quantizeModel(
     endJob();
     await reader.close();
   }
+}
+
+/** Gives the job the samples that it asks for, until it is done. Answers their hash; the last shapes go into `work`. */
+async function feedJob(
+  engine: Client,
+  {
+    job,
+    sweeps,
+    threads,
+    inputs,
+  }: { job: Id; sweeps: number; threads: number; inputs: readonly ValueInfo[] },
+  options: QuantizeOptions,
+  reader: SampleReader,
+  work: Work,
+): Promise<SamplesHash> {
+  const hashed = new SamplesHash();
+  const run = driver(engine, job, options);
+  for (;;) {
+    const state = await run();
+    if (state.finished) return hashed;
+    if (state.measures) {
+      await engine.call('measureLayers', [job, threads]);
+      continue;
+    }
+    const sample = await reader.read(state.wanted, options.signal);
+    if (!sample) {
+      if (sweeps > 0 && state.wanted === 0) {
+        throw new ZeropointError('invalid-argument', 'calibration: there is not one sample');
+      }
+      await engine.call('endSamples', [job]);
+      continue;
+    }
+    const taken = take(sample.feeds, inputs);
+    work.dims = Object.fromEntries(taken.map(([name, { dims }]) => [name, dims]));
+    if (sweeps > 0 && state.sweep === 0) hashed.add(taken);
+    await engine.call('beginSample', [job, taken], buffersOf(taken));
+  }
+}
+
+/** The engine's report in words, with the sizes of the file. */
+async function reportOf(
+  engine: Client,
+  { model, report, conclusions, ranges }: QuantizerResult,
+  options: QuantizeOptions,
+  sizeBefore: number,
+): Promise<QuantizeReport> {
+  const { schema } = engine;
+  const target = typeof options.target === 'string' ? options.target : byItself(schema, 'runtime');
+  const { files, opset, broken } = await engine.call('measureModel', [
+    model.id,
+    formOf(report.format, options),
+    options.runtime ?? target,
+  ]);
+  const findings = report.layers.map((layer) => worded(schema, layer, layer.findings));
+  return {
+    ...report,
+    warnings: [...report.warnings, ...broken, ...conclusions.losses],
+    layers: report.layers.map(({ error, ...layer }) => ({
+      ...withTexts<LayerReport>(schema, layer),
+      ...(error && { error: withTexts<LayerError>(schema, error) }),
+    })),
+    findings: conclusions.order.flatMap((layer) => findings[layer] ?? []),
+    tradeoff: conclusions.tradeoff.flatMap((trial) => report.trials[trial] ?? []),
+    opset,
+    sizeBefore,
+    sizeAfter: files.reduce((sum, { size }) => sum + size, 0),
+    files,
+    ranges,
+  };
 }
 
 /** Drives the job until there is something to do for its caller, and tells of its progress. */
@@ -347,3 +369,4 @@ function driver(engine: Client, job: Id, options: QuantizeOptions): () => Promis
 }
 
 type Driven = QuantizerState & { idle: boolean };
+type QuantizerResult = ReturnType<EngineHost['quantizerResult']>;

@@ -1,6 +1,7 @@
 #include "onnx/tensor_reader.h"
 
 #include <algorithm>
+#include <array>
 #include <cstring>
 #include <limits>
 #include <vector>
@@ -171,7 +172,10 @@ uint64_t data_bytes(DType type, const Shape& dims, const std::string& tensor) {
   return (static_cast<uint64_t>(elements) * static_cast<uint64_t>(bits_of(type)) + 7) / 8;
 }
 
-NamedTensor read_tensor_message(Message message, const File& file, const std::string& otherwise_named) {
+namespace {
+
+// A TensorProto as it lies in the file, unchecked.
+struct TensorFields {
   std::string name;
   Shape dims;
   int64_t data_type = 0;
@@ -179,6 +183,23 @@ NamedTensor read_tensor_message(Message message, const File& file, const std::st
   std::string_view raw;
   ExternalFields external;
   bool has_raw = false, segment = false, dims_whole = true, two_raws = false;
+
+  explicit TensorFields(Message message);
+  struct Numbers {
+    uint32_t field;
+    const Blocks& blocks;
+  };
+  std::array<Numbers, 6> numbers() const {
+    return {{{tensor_field::kFloatData, float_data},
+             {tensor_field::kInt32Data, int32_data},
+             {tensor_field::kStringData, string_data},
+             {tensor_field::kInt64Data, int64_data},
+             {tensor_field::kDoubleData, double_data},
+             {tensor_field::kUint64Data, uint64_data}}};
+  }
+};
+
+TensorFields::TensorFields(Message message) {
   while (message.next()) {
     switch (message.tag()) {
       case tensor_field::kDims:
@@ -226,86 +247,95 @@ NamedTensor read_tensor_message(Message message, const File& file, const std::st
         message.skip();
     }
   }
-  const std::string& shown = name.empty() ? otherwise_named : name;
-  if (!valid_utf8(name)) fail(printable(name), "has a name that is not UTF-8");
-  if (segment)
-    fail(shown, "is only a segment of a tensor, which is not supported",
-         "save the model with its weights in one piece");
-  if (two_raws || !dims_whole)
-    fail(shown, two_raws ? "has its data twice" : "has a dimension that is cut off");
-  const DType type = element_type(data_type, shown);
-  const uint64_t bytes = data_bytes(type, dims, shown);
-  const auto count = static_cast<uint64_t>(element_count(dims));
+}
 
-  if (type == DType::kString) {
-    if (external.given()) fail(shown, "is made of strings, which cannot lie in another file");
-    if (string_data.size() != count) {
-      fail(shown,
-           {"should have ", count, " strings by its dimensions ", dims, ", but has ", string_data.size()});
-    }
-    return {std::move(name), Tensor::of_strings(std::move(dims), {string_data.begin(), string_data.end()})};
-  }
-
-  if (bytes > std::numeric_limits<size_t>::max() / 2) fail(shown, {"is too large: ", dims});
+// The numbers in the field of the type. Throws where another field has some, or raw data are there too.
+const Blocks& numbers_of(const TensorFields& t, DType type, const std::string& shown) {
   const uint32_t field = typed_field(type);
-  const struct {
-    uint32_t field;
-    const Blocks& blocks;
-  } lists[] = {{tensor_field::kFloatData, float_data},   {tensor_field::kInt32Data, int32_data},
-               {tensor_field::kStringData, string_data}, {tensor_field::kInt64Data, int64_data},
-               {tensor_field::kDoubleData, double_data}, {tensor_field::kUint64Data, uint64_data}};
   const Blocks* typed = nullptr;
-  for (const auto& list : lists) {
+  for (const auto& list : t.numbers()) {
     if (list.field == field) typed = &list.blocks;
     const bool filled = std::ranges::any_of(list.blocks, [](std::string_view b) { return !b.empty(); });
-    if (filled && (has_raw || list.field != field)) {
-      fail(shown,
-           has_raw ? "has its data twice, raw and as numbers"
-                   : "of type " + std::string(name_of(type)) + " has its data in the field of another type");
+    if (filled && (t.has_raw || list.field != field)) {
+      fail(shown, t.has_raw ? "has its data twice, raw and as numbers"
+                            : "of type " + std::string(name_of(type)) +
+                                  " has its data in the field of another type");
     }
   }
+  return *typed;
+}
 
+Tensor in_another_file(TensorFields& t, DType type, uint64_t bytes, const File& file,
+                       const std::string& shown) {
+  const bool here =
+      t.has_raw || std::ranges::any_of(t.numbers(), [](const auto& list) { return !list.blocks.empty(); });
+  if (here) fail(shown, "has its data twice, in the model and in another file");
+  const ExternalPiece piece = t.external.piece(shown, bytes);
+  if (bytes == 0) return {type, std::move(t.dims)};
+  if (!file.external) fail(shown, {"lies in the file '", printable(piece.location), "', which is not there"});
+  Tensor tensor = file.external->tensor(piece, type, std::move(t.dims));
+  // Others may have the same bytes.
+  return type == DType::kBool ? normalized_bools(Tensor::copy_of(tensor.view())) : tensor;
+}
+
+// `bytes`: of the type and the dimensions. `begin`: of the message.
+Tensor in_this_file(TensorFields& t, DType type, uint64_t bytes, const Blocks& numbers, const char* begin,
+                    const File& file, const std::string& shown) {
   const auto require_bytes = [&](uint64_t found) {
     if (found != bytes) {
-      fail(shown, {"should have ", bytes, " bytes by its type ", name_of(type), " and dimensions ", dims,
+      fail(shown, {"should have ", bytes, " bytes by its type ", name_of(type), " and dimensions ", t.dims,
                    ", but has ", found});
     }
   };
-  Tensor tensor;
-  if (external.given()) {
-    const bool here =
-        has_raw || std::ranges::any_of(lists, [](const auto& list) { return !list.blocks.empty(); });
-    if (here) fail(shown, "has its data twice, in the model and in another file");
-    const ExternalPiece piece = external.piece(shown, bytes);
-    if (bytes == 0) return {std::move(name), Tensor(type, std::move(dims))};
-    if (!file.external)
-      fail(shown, {"lies in the file '", printable(piece.location), "', which is not there"});
-    tensor = file.external->tensor(piece, type, std::move(dims));
-    // Others may have the same bytes.
-    if (type == DType::kBool) tensor = normalized_bools(Tensor::copy_of(tensor.view()));
-  } else if (has_raw) {
-    require_bytes(raw.size());
-    tensor = place(type, std::move(dims), message.begin(), raw, file);
-    if (type == DType::kBool) tensor = normalized_bools(std::move(tensor));
-  } else if (type == DType::kFloat32 || type == DType::kFloat64) {
-    uint64_t found = 0;
-    for (std::string_view block : *typed) found += block.size();
-    require_bytes(found);
-    if (typed->size() == 1) {
-      tensor = place(type, std::move(dims), message.begin(), typed->front(), file);
-    } else {
-      tensor = Tensor(type, std::move(dims));
-      std::byte* to = tensor.mutable_raw();
-      for (std::string_view block : *typed) {
-        std::memcpy(to, block.data(), block.size());
-        to += block.size();
-      }
-    }
-  } else {
-    const bool packed = bits_of(type) < 8;
-    tensor = from_varints(type, std::move(dims), *typed, static_cast<size_t>(packed ? bytes : count), shown);
+  if (t.has_raw) {
+    require_bytes(t.raw.size());
+    Tensor tensor = place(type, std::move(t.dims), begin, t.raw, file);
+    return type == DType::kBool ? normalized_bools(std::move(tensor)) : tensor;
   }
-  return {std::move(name), std::move(tensor)};
+  if (type == DType::kFloat32 || type == DType::kFloat64) {
+    uint64_t found = 0;
+    for (std::string_view block : numbers) found += block.size();
+    require_bytes(found);
+    if (numbers.size() == 1) return place(type, std::move(t.dims), begin, numbers.front(), file);
+    Tensor tensor(type, std::move(t.dims));
+    std::byte* to = tensor.mutable_raw();
+    for (std::string_view block : numbers) {
+      std::memcpy(to, block.data(), block.size());
+      to += block.size();
+    }
+    return tensor;
+  }
+  const uint64_t entries = bits_of(type) < 8 ? bytes : static_cast<uint64_t>(element_count(t.dims));
+  return from_varints(type, std::move(t.dims), numbers, static_cast<size_t>(entries), shown);
+}
+
+}  // namespace
+
+NamedTensor read_tensor_message(Message message, const File& file, const std::string& otherwise_named) {
+  TensorFields t(message);
+  const std::string& shown = t.name.empty() ? otherwise_named : t.name;
+  if (!valid_utf8(t.name)) fail(printable(t.name), "has a name that is not UTF-8");
+  if (t.segment)
+    fail(shown, "is only a segment of a tensor, which is not supported",
+         "save the model with its weights in one piece");
+  if (t.two_raws || !t.dims_whole)
+    fail(shown, t.two_raws ? "has its data twice" : "has a dimension that is cut off");
+  const DType type = element_type(t.data_type, shown);
+  const uint64_t bytes = data_bytes(type, t.dims, shown);
+  if (type == DType::kString) {
+    if (t.external.given()) fail(shown, "is made of strings, which cannot lie in another file");
+    if (const auto count = static_cast<uint64_t>(element_count(t.dims)); t.string_data.size() != count) {
+      fail(shown, {"should have ", count, " strings by its dimensions ", t.dims, ", but has ",
+                   t.string_data.size()});
+    }
+    return {std::move(t.name),
+            Tensor::of_strings(std::move(t.dims), {t.string_data.begin(), t.string_data.end()})};
+  }
+  if (bytes > std::numeric_limits<size_t>::max() / 2) fail(shown, {"is too large: ", t.dims});
+  const Blocks& numbers = numbers_of(t, type, shown);
+  Tensor tensor = t.external.given() ? in_another_file(t, type, bytes, file, shown)
+                                     : in_this_file(t, type, bytes, numbers, message.begin(), file, shown);
+  return {std::move(t.name), std::move(tensor)};
 }
 
 Tensor read_tensor(std::shared_ptr<std::byte> bytes, size_t size) {

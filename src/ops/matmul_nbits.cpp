@@ -203,50 +203,76 @@ ValueId add_nbits(Canonicalize& c, const NBits& layout, const std::string& base,
                {{"axis", int64_t{0}}, {"block_size", block}});
 }
 
-bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool transposed, ValueId bias) {
-  Graph& g = f.graph;
+namespace {
+
+// Weights [k, n], or [n, k] where transposed, that MatMulNBits can have: in blocks along k, the last of which
+// is stored whole.
+struct NbitsLayout {
+  int64_t k, n, block, blocks;
+  bool transposed;
+  bool blocked;  // so are their scales; else there is one for each column, or for all
+
+  // Of a matrix with `rows` in place of k.
+  size_t element(int64_t column, int64_t row, int64_t rows) const {
+    return static_cast<size_t>(transposed ? column * rows + row : row * n + column);
+  }
+};
+
+std::optional<NbitsLayout> nbits_layout(const Graph& g, const QuantizedEdge& b, bool transposed) {
   const Tensor *weights = g.constant(b.quantized), *scales = g.constant(b.scale),
                *points = g.constant(b.zero_point);
   if (!weights || !scales || weights->dims().size() != 2 || (b.zero_point != kNoValue && !points) ||
       b.dynamic)
-    return false;
-  if (scales->dtype() != DType::kFloat32) return false;
+    return std::nullopt;
+  if (scales->dtype() != DType::kFloat32) return std::nullopt;
   const DType type = weights->dtype();
   if (type != DType::kInt8 && type != DType::kUint8 && type != DType::kInt4 && type != DType::kUint4)
-    return false;
-  const int64_t stored_bits = bits_of(type);
+    return std::nullopt;
   const int depth_axis = transposed ? 1 : 0;
   const int axis = b.axis < 0 ? b.axis + 2 : b.axis;
   const int64_t k = weights->dims()[static_cast<size_t>(depth_axis)],
                 n = weights->dims()[static_cast<size_t>(1 - depth_axis)];
-  if (k < 1) return false;
+  if (k < 1) return std::nullopt;
   // Blocks as they are, or one scale for each column (or for all), which serves all blocks of a column.
   int64_t block = b.block_size;
   const bool blocked = block > 0;
   if (!blocked) {
-    if (stored_bits != 8 || (scales->size() != 1 && (axis == depth_axis || scales->size() != n)))
-      return false;
-    // The last block of a column is stored whole, and each has a scale: 192 rows are three blocks of 64.
+    if (bits_of(type) != 8 || (scales->size() != 1 && (axis == depth_axis || scales->size() != n)))
+      return std::nullopt;
+    // Each block has a scale: 192 rows are three blocks of 64.
     const auto bytes = [k](int64_t of) { return (k + of - 1) / of * (of + int64_t{sizeof(float)}); };
     block = k <= 16 ? 16 : std::ranges::min({int64_t{128}, int64_t{64}, int64_t{32}}, {}, bytes);
   }
-  if (block < 16 || !std::has_single_bit(static_cast<uint64_t>(block))) return false;
+  if (block < 16 || !std::has_single_bit(static_cast<uint64_t>(block))) return std::nullopt;
   const int64_t blocks = (k + block - 1) / block;
-  if (blocked && (axis != depth_axis || scales->size() != n * blocks)) return false;
-  if (points && points->size() != scales->size()) return false;
+  if (blocked && (axis != depth_axis || scales->size() != n * blocks)) return std::nullopt;
+  if (points && points->size() != scales->size()) return std::nullopt;
+  return NbitsLayout{
+      .k = k, .n = n, .block = block, .blocks = blocks, .transposed = transposed, .blocked = blocked};
+}
 
-  // Codes are unsigned there: all move by as much as makes the least of them 0, or, where the zero points are
-  // all the same, those the default. Four neighbouring integers are 2 bits.
-  const Glance at_weights(*weights), at_scales(*scales);
-  std::vector<int16_t> integers(static_cast<size_t>(weights->size()));
+std::vector<int16_t> small_integers(const Tensor& t) {
+  std::vector<int16_t> integers(static_cast<size_t>(t.size()));
   std::array<int64_t, 4096> part;
   for (size_t i = 0; i < integers.size(); i += part.size()) {
     const size_t count = std::min(part.size(), integers.size() - i);
-    load_elements(weights->raw(), type, static_cast<int64_t>(i), static_cast<int64_t>(count), part.data());
+    load_elements(t.raw(), t.dtype(), static_cast<int64_t>(i), static_cast<int64_t>(count), part.data());
     std::transform(part.begin(), part.begin() + static_cast<std::ptrdiff_t>(count), integers.data() + i,
                    [](int64_t q) { return static_cast<int16_t>(q); });
   }
-  const std::vector<int64_t> zeros = points ? points->integers() : std::vector<int64_t>{0};
+  return integers;
+}
+
+// Codes are unsigned there: all integers move by `base`.
+struct NbitsCodes {
+  int64_t bits, base;
+  bool default_points;  // the zero point that a file need not name, in all columns
+};
+
+// Their least becomes 0, or, where the zero points are all the same, those become the default. Four
+// neighbouring integers are 2 bits.
+NbitsCodes nbits_codes(DType type, const std::vector<int16_t>& integers, const std::vector<int64_t>& zeros) {
+  const int64_t stored_bits = bits_of(type);
   const auto [least, most] = std::minmax_element(integers.begin(), integers.end());
   const auto [lowest, highest] = std::minmax_element(zeros.begin(), zeros.end());
   const int64_t from = std::min<int64_t>(*least, *lowest), to = std::max<int64_t>(*most, *highest);
@@ -257,42 +283,13 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool transposed, ValueId bia
   } else if (stored_bits == 4 && to - from < 4) {
     bits = 2, base = from;
   }
-  const auto element = [&](int64_t column, int64_t row, int64_t rows) {
-    return static_cast<size_t>(transposed ? column * rows + row : row * n + column);
-  };
-  const auto scale_at = [&](int64_t column, int64_t block_index) {
-    if (blocked) return element(column, block_index, blocks);
-    return scales->size() == 1 ? size_t{0} : static_cast<size_t>(column);
-  };
-  Tensor codes(DType::kUint8, {n, blocks, block * bits / 8});
-  Tensor turned_scales(DType::kFloat32, {n, blocks});
-  const int64_t point_bytes = (blocks * bits + 7) / 8;
-  Tensor zero_points(DType::kUint8, {n, point_bytes});
-  const std::vector<float> steps = scales->floats();
-  // Some columns side by side: a row of weights holds their neighbours.
-  constexpr int64_t kSide = 32;
-  for (int64_t left = 0; left < n; left += kSide) {
-    const int64_t right = std::min(left + kSide, n);
-    for (int64_t i = 0; i < k; ++i)
-      for (int64_t column = left; column < right; ++column)
-        add_code(codes.mutable_raw(), column * blocks * block + i, bits,
-                 integers[element(column, i, k)] - base);
-  }
-  for (int64_t column = 0; column < n; ++column) {
-    for (int64_t block_index = 0; block_index < blocks; ++block_index) {
-      const size_t at = scale_at(column, block_index);
-      turned_scales.mutable_data<float>()[static_cast<size_t>(column * blocks + block_index)] = steps[at];
-      add_code(zero_points.mutable_raw() + column * point_bytes, block_index, bits,
-               zeros[points ? at : 0] - base);
-    }
-  }
-  const bool default_points = one_point && *lowest - base == int64_t{1} << (bits - 1);
-  const std::string name = g[b.quantized].name;
-  std::vector<ValueId> inputs{
-      f.node.input(0), g.add_constant(name + "_nbits", kept_beside(*weights, std::move(codes))),
-      g.add_constant(name + "_nbits_scales", kept_beside(*weights, std::move(turned_scales)))};
-  if (!default_points) inputs.push_back(g.add_constant(name + "_nbits_zero_points", std::move(zero_points)));
-  // Its bias has the shape [N] and no other. What is not so is added behind it.
+  return {
+      .bits = bits, .base = base, .default_points = one_point && *lowest - base == int64_t{1} << (bits - 1)};
+}
+
+// The node, with a bias. Its own bias has the shape [N] and no other: another one is added behind it.
+void add_nbits_node(Fold& f, std::vector<ValueId> inputs, int64_t n, ValueId bias, Attributes attributes) {
+  Graph& g = f.graph;
   ValueId added = bias;
   if (bias != kNoValue && known_size(g, bias) == n) {
     const Tensor* values = g.constant(bias);
@@ -305,18 +302,64 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool transposed, ValueId bia
       added = kNoValue;
     }
   }
+  if (added == kNoValue) {
+    f.nodes.push_back(folded_node(f.node.name, "MatMulNBits", kMicrosoft, std::move(inputs),
+                                  f.node.outputs[0], std::move(attributes)));
+    return;
+  }
+  const ValueId product = f.add("MatMulNBits", inputs, std::move(attributes), kMicrosoft);
+  f.nodes.push_back(folded_node(f.node.name, "Add", "", {product, added}, f.node.outputs[0]));
+}
+
+}  // namespace
+
+bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool transposed, ValueId bias) {
+  Graph& g = f.graph;
+  const std::optional<NbitsLayout> layout = nbits_layout(g, b, transposed);
+  if (!layout) return false;
+  const int64_t k = layout->k, n = layout->n, block = layout->block, blocks = layout->blocks;
+  const Tensor *weights = g.constant(b.quantized), *scales = g.constant(b.scale),
+               *points = g.constant(b.zero_point);
+  const Glance at_weights(*weights), at_scales(*scales);
+  const std::vector<int16_t> integers = small_integers(*weights);
+  const std::vector<int64_t> zeros = points ? points->integers() : std::vector<int64_t>{0};
+  const auto [bits, base, default_points] = nbits_codes(weights->dtype(), integers, zeros);
+
+  Tensor codes(DType::kUint8, {n, blocks, block * bits / 8});
+  Tensor turned_scales(DType::kFloat32, {n, blocks});
+  const int64_t point_bytes = (blocks * bits + 7) / 8;
+  Tensor zero_points(DType::kUint8, {n, point_bytes});
+  const std::vector<float> steps = scales->floats();
+  // Some columns side by side: a row of weights holds their neighbours.
+  constexpr int64_t kSide = 32;
+  for (int64_t left = 0; left < n; left += kSide) {
+    const int64_t right = std::min(left + kSide, n);
+    for (int64_t i = 0; i < k; ++i)
+      for (int64_t column = left; column < right; ++column)
+        add_code(codes.mutable_raw(), column * blocks * block + i, bits,
+                 integers[layout->element(column, i, k)] - base);
+  }
+  for (int64_t column = 0; column < n; ++column) {
+    for (int64_t block_index = 0; block_index < blocks; ++block_index) {
+      const size_t at = layout->blocked       ? layout->element(column, block_index, blocks)
+                        : scales->size() == 1 ? size_t{0}
+                                              : static_cast<size_t>(column);
+      turned_scales.mutable_data<float>()[static_cast<size_t>(column * blocks + block_index)] = steps[at];
+      add_code(zero_points.mutable_raw() + column * point_bytes, block_index, bits,
+               zeros[points ? at : 0] - base);
+    }
+  }
+  const std::string name = g[b.quantized].name;
+  std::vector<ValueId> inputs{
+      f.node.input(0), g.add_constant(name + "_nbits", kept_beside(*weights, std::move(codes))),
+      g.add_constant(name + "_nbits_scales", kept_beside(*weights, std::move(turned_scales)))};
+  if (!default_points) inputs.push_back(g.add_constant(name + "_nbits_zero_points", std::move(zero_points)));
   Attributes attributes{{"K", k}, {"N", n}, {"bits", bits}, {"block_size", block}};
   // With activations in float ONNX Runtime has kernels for 4 bits alone. Of others it makes floats of all
   // weights in each run, unless it may round activations to 8 bits in blocks, as it does with Q/DQ by itself.
   // OpenVINO's reader wants the attribute to be there.
   attributes.emplace_back("accuracy_level", int64_t{bits == 4 ? 0 : 4});
-  if (added == kNoValue) {
-    f.nodes.push_back(folded_node(f.node.name, "MatMulNBits", kMicrosoft, std::move(inputs),
-                                  f.node.outputs[0], std::move(attributes)));
-    return true;
-  }
-  const ValueId product = f.add("MatMulNBits", inputs, std::move(attributes), kMicrosoft);
-  f.nodes.push_back(folded_node(f.node.name, "Add", "", {product, added}, f.node.outputs[0]));
+  add_nbits_node(f, std::move(inputs), n, bias, std::move(attributes));
   return true;
 }
 

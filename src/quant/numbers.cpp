@@ -211,68 +211,111 @@ Tensor pack_integers(DType dtype, Shape dims, std::span<const int32_t> values) {
   return out;
 }
 
-QuantizedWeight quantize_weight(const Tensor& w, const WeightSpec& spec) {
-  const std::span<const float> x = w.data<float>();
-  const Groups groups(w.dims(), spec.grouping);
-  const auto count = static_cast<size_t>(groups.count());
-  const IntegerRange codes = weight_codes(spec);
-  const int32_t center =
-      spec.reduce_range && bits_of(spec.dtype) == 8 ? (codes.min < 0 ? 0 : 64) : middle(spec.dtype);
+namespace {
 
-  std::vector<Range> ranges(count);  // start at [0, 0]: a range always holds 0
+// A try at the scale of a group: of the range that the largest weight asks for, or in symmetric types of one
+// with so many steps more.
+struct Start {
+  double part = 1, steps = 0;
+  int32_t moved = 0;      // the zero point
+  bool centered = false;  // in the middle of the type
+};
+constexpr std::array<Start, 1> kWide{{{}}};
+// Steps around the middle are wider, but the largest weight is exact, and of a few weights that can be more.
+constexpr std::array<Start, 2> kWideAsymmetric{{{}, {.centered = true}}};
+// In few bits -8 is worth having, and a little clipping often costs less than wide steps: try a few.
+constexpr std::array<Start, 5> kSymmetric{{{}, {1, 0.5}, {1, 1}, {1, 1.5}, {1, 2}}};
+constexpr std::array<Start, 6> kAsymmetric{{{}, {1, 0, -1}, {1, 0, 1}, {0.85}, {0.85, 0, -1}, {0.85, 0, 1}}};
+
+bool is_narrow(const WeightSpec& spec) { return bits_of(spec.dtype) < 8; }
+
+std::span<const Start> starts_of(const WeightSpec& spec) {
+  if (is_narrow(spec)) {
+    if (spec.symmetric) return kSymmetric;
+    return kAsymmetric;
+  }
+  if (spec.symmetric) return kWide;
+  return kWideAsymmetric;
+}
+
+// Of the groups. They start at [0, 0]: a range always holds 0.
+std::vector<Range> ranges_of(std::span<const float> x, const Groups& groups) {
+  std::vector<Range> ranges(static_cast<size_t>(groups.count()));
   // Denormal weights are zeros: no product with them is seen, and kernels are slow on them.
   groups.for_each([&](size_t g, size_t e) {
     if (std::fabs(x[e]) < std::numeric_limits<float>::min()) return;
     ranges[g].min = std::min(ranges[g].min, x[e]);
     ranges[g].max = std::max(ranges[g].max, x[e]);
   });
+  return ranges;
+}
 
-  std::vector<float> scales(count);
-  std::vector<int32_t> zeros(count, center);
-  const auto bounded = [&](double scale, size_t g) {
-    float s = std::max(static_cast<float>(scale), std::numeric_limits<float>::min());
-    if (!spec.min_scale.empty()) s = std::max(s, spec.min_scale[spec.min_scale.size() == 1 ? 0 : g]);
-    return s;
-  };
-  // A group of zeros takes the widest scale of the others: all are exact for it, and its bias stays precise.
-  float widest = 0;
-  const auto is_zero = [&](size_t g) { return ranges[g].min == 0 && ranges[g].max == 0; };
-  // Of the range that the largest weight asks for, or in symmetric types of one with so many steps more.
-  struct Start {
-    double part = 1, steps = 0;
-    int32_t moved = 0;      // the zero point
-    bool centered = false;  // in the middle of the type
-  };
-  static constexpr std::array<Start, 1> kWide{{{}}};
-  // Steps around the middle are wider, but the largest weight is exact, and of a few weights that can be
-  // more.
-  static constexpr std::array<Start, 2> kWideAsymmetric{{{}, {.centered = true}}};
-  // In few bits -8 is worth having, and a little clipping often costs less than wide steps: try a few.
-  static constexpr std::array<Start, 5> kSymmetric{{{}, {1, 0.5}, {1, 1}, {1, 1.5}, {1, 2}}};
-  static constexpr std::array<Start, 6> kAsymmetric{
-      {{}, {1, 0, -1}, {1, 0, 1}, {0.85}, {0.85, 0, -1}, {0.85, 0, 1}}};
-  const bool narrow = bits_of(spec.dtype) < 8;
-  const std::span<const Start> starts = !narrow && spec.symmetric ? std::span<const Start>(kWide)
-                                        : !narrow                 ? std::span<const Start>(kWideAsymmetric)
-                                        : spec.symmetric          ? std::span<const Start>(kSymmetric)
-                                                                  : std::span<const Start>(kAsymmetric);
-  // From each start the codes, and then the scale that fits them best, in turn.
-  const int turns = narrow && !spec.symmetric ? 3 : 1;
+// The choice of a scale and a zero point for each group.
+class ScaleChoice {
+ public:
+  std::vector<Range> ranges;
+  std::vector<float> scales;
+  std::vector<int32_t> zeros;
+  IntegerRange codes;
+
+  ScaleChoice(const WeightSpec& spec, std::vector<Range> of)
+      : ranges(std::move(of)),
+        scales(ranges.size()),
+        codes(weight_codes(spec)),
+        spec_(spec),
+        center_(spec.reduce_range && bits_of(spec.dtype) == 8 ? (codes.min < 0 ? 0 : 64)
+                                                              : middle(spec.dtype)) {
+    zeros.assign(ranges.size(), center_);
+  }
+
+  void choose(std::span<const float> x, const Groups& groups) {
+    const std::span<const Start> starts = starts_of(spec_);
+    std::vector<float> tried(scales.size());
+    std::vector<int32_t> points = zeros;
+    if (starts.size() == 1) {
+      begin(starts[0], tried, points);
+      scales = std::move(tried), zeros = std::move(points);
+    } else {
+      // From each start the codes, and then the scale that fits them best, in turn.
+      const int turns = is_narrow(spec_) && !spec_.symmetric ? 3 : 1;
+      std::vector<Sums> sums(scales.size());
+      std::vector<double> best(scales.size(), std::numeric_limits<double>::infinity());
+      for (const Start& start : starts) {
+        begin(start, tried, points);
+        for (int turn = 0; turn < turns; ++turn) {
+          measure(x, groups, tried, points, codes, sums);
+          for (size_t g = 0; g < sums.size(); ++g) {
+            const Sums& of = sums[g];
+            if (of.error < best[g]) best[g] = of.error, scales[g] = tried[g], zeros[g] = points[g];
+            if (of.dot > 0 && !is_zero(g)) tried[g] = bounded(of.dot / of.square, g);
+          }
+        }
+      }
+    }
+    choose_for_zeros();
+  }
+
+ private:
+  // Of a group: squared errors, and products of the weights and their codes, from the zero point on.
   struct Sums {
     double error = 0, dot = 0, square = 0;
   };
-  std::vector<Sums> sums(count);
-  std::vector<double> best(count, std::numeric_limits<double>::infinity());
-  std::vector<float> tried(count);
-  std::vector<int32_t> points(count, center);
-  for (const Start& start : starts) {
-    for (size_t g = 0; g < count; ++g) {
+
+  bool is_zero(size_t g) const { return ranges[g].min == 0 && ranges[g].max == 0; }
+  float bounded(double scale, size_t g) const {
+    const float s = std::max(static_cast<float>(scale), std::numeric_limits<float>::min());
+    const std::vector<float>& least = spec_.min_scale;
+    return least.empty() ? s : std::max(s, least[least.size() == 1 ? 0 : g]);
+  }
+
+  void begin(const Start& start, std::span<float> tried, std::span<int32_t> points) const {
+    for (size_t g = 0; g < tried.size(); ++g) {
       const double lo = ranges[g].min, hi = ranges[g].max;
       tried[g] = 1;
       if (is_zero(g)) continue;
-      if (spec.symmetric || start.centered) {
-        points[g] = center;
-        tried[g] = bounded(std::max(-lo, hi) / (codes.max - center + start.steps), g);
+      if (spec_.symmetric || start.centered) {
+        points[g] = center_;
+        tried[g] = bounded(std::max(-lo, hi) / (codes.max - center_ + start.steps), g);
         continue;
       }
       tried[g] = bounded((hi - lo) * start.part / (codes.max - codes.min), g);
@@ -280,34 +323,47 @@ QuantizedWeight quantize_weight(const Tensor& w, const WeightSpec& spec) {
           std::clamp(std::nearbyint(codes.min - lo / static_cast<double>(tried[g])) + start.moved,
                      static_cast<double>(codes.min), static_cast<double>(codes.max)));
     }
-    if (starts.size() == 1) {
-      scales = tried, zeros = points;
-      break;
-    }
-    for (int turn = 0; turn < turns; ++turn) {
-      std::fill(sums.begin(), sums.end(), Sums{});
-      groups.for_each([&](size_t g, size_t e) {
-        const double c = quantize_to(x[e], tried[g], points[g], codes) - points[g];
-        const auto w = static_cast<double>(x[e]);
-        const double d = w - c * static_cast<double>(tried[g]);
-        sums[g].error += d * d;
-        sums[g].dot += w * c;
-        sums[g].square += c * c;
-      });
-      for (size_t g = 0; g < count; ++g) {
-        const Sums& of = sums[g];
-        if (of.error < best[g]) best[g] = of.error, scales[g] = tried[g], zeros[g] = points[g];
-        if (of.dot > 0 && !is_zero(g)) tried[g] = bounded(of.dot / of.square, g);
-      }
+  }
+
+  static void measure(std::span<const float> x, const Groups& groups, std::span<const float> tried,
+                      std::span<const int32_t> points, IntegerRange codes, std::vector<Sums>& sums) {
+    std::fill(sums.begin(), sums.end(), Sums{});
+    groups.for_each([&](size_t g, size_t e) {
+      const double c = quantize_to(x[e], tried[g], points[g], codes) - points[g];
+      const auto w = static_cast<double>(x[e]);
+      const double d = w - c * static_cast<double>(tried[g]);
+      sums[g].error += d * d;
+      sums[g].dot += w * c;
+      sums[g].square += c * c;
+    });
+  }
+
+  // A group of zeros takes the widest scale of the others: all are exact for it, and its bias stays precise.
+  void choose_for_zeros() {
+    float widest = 0;
+    for (size_t g = 0; g < scales.size(); ++g)
+      if (!is_zero(g)) widest = std::max(widest, scales[g]);
+    for (size_t g = 0; g < scales.size(); ++g) {
+      if (!is_zero(g)) continue;
+      scales[g] = bounded(widest > 0 ? widest : 1.0 / (codes.max - center_), g);
+      zeros[g] = center_;
     }
   }
-  for (size_t g = 0; g < count; ++g)
-    if (!is_zero(g)) widest = std::max(widest, scales[g]);
-  for (size_t g = 0; g < count; ++g) {
-    if (!is_zero(g)) continue;
-    scales[g] = bounded(widest > 0 ? widest : 1.0 / (codes.max - center), g);
-    zeros[g] = center;
-  }
+
+  const WeightSpec& spec_;
+  int32_t center_;
+};
+
+}  // namespace
+
+QuantizedWeight quantize_weight(const Tensor& w, const WeightSpec& spec) {
+  const std::span<const float> x = w.data<float>();
+  const Groups groups(w.dims(), spec.grouping);
+  ScaleChoice choice(spec, ranges_of(x, groups));
+  choice.choose(x, groups);
+  const std::vector<float>& scales = choice.scales;
+  const std::vector<int32_t>& zeros = choice.zeros;
+  const IntegerRange codes = choice.codes;
 
   QuantizedWeight out;
   std::vector<int32_t> q(x.size());
@@ -323,7 +379,7 @@ QuantizedWeight quantize_weight(const Tensor& w, const WeightSpec& spec) {
   out.scale = Tensor::of<float>(groups.scale_dims, scales);
   if (std::any_of(zeros.begin(), zeros.end(), [](int32_t z) { return z != 0; }))
     out.zero_point = pack_integers(spec.dtype, groups.scale_dims, zeros);
-  for (const Range& r : ranges) out.range.include(r);
+  for (const Range& r : choice.ranges) out.range.include(r);
   out.sqnr_db = noise > 0 ? 10 * std::log10(signal / noise) : std::numeric_limits<double>::infinity();
   return out;
 }

@@ -346,6 +346,29 @@ Placement::Weight Placement::weights_into(int32_t i, Node& n, ValueId bias, floa
   return first;
 }
 
+namespace {
+
+// A channel of small weights under a large bias: the bias decides, and the weights can afford wider steps.
+std::vector<float> least_scales(const Tensor& bias, size_t scales, float input_scale) {
+  std::vector<float> least(scales, 0.f);
+  const std::span<const float> values = bias.data<float>();
+  for (size_t k = 0; k < values.size(); ++k) {
+    float& l = least[k % least.size()];
+    l = std::max(l,
+                 static_cast<float>(std::fabs(values[k]) / (kBiasLimit * static_cast<double>(input_scale))));
+  }
+  return least;
+}
+
+bool any_below(const Tensor& scale, const std::vector<float>& least) {
+  const std::span<const float> s = scale.data<float>();
+  for (size_t k = 0; k < least.size(); ++k)
+    if (s[s.size() == 1 ? 0 : k] < least[k]) return true;
+  return false;
+}
+
+}  // namespace
+
 Placement::Weight Placement::weight(int32_t i, ValueId w, ValueId bias, float input_scale) {
   const NodePlan& p = plan.nodes[static_cast<size_t>(i)];
   if (p.weights == DType::kFloat16) return {.value = half_weight(w, p.turned), .scale = {}};
@@ -369,75 +392,63 @@ Placement::Weight Placement::weight(int32_t i, ValueId w, ValueId bias, float in
                   .reduce_range = config.reduce_range,
                   .grouping = grouping,
                   .min_scale = {}};
-  const bool blocked = grouping.block_size > 0;
   const Tensor* b = bias == kNoValue ? nullptr : prepared_.constant(bias);
   const size_t scales =
       grouping.axis < 0 ? 1 : static_cast<size_t>(tensor.dims()[static_cast<size_t>(grouping.axis)]);
-  const bool wants_bias = b && !blocked && input_scale > 0 && has_integer_form(node(i), tensor, *b, scales);
-  // A channel of small weights under a large bias: the bias decides, and the weights can afford wider steps.
+  const bool wants_bias =
+      b && grouping.block_size == 0 && input_scale > 0 && has_integer_form(node(i), tensor, *b, scales);
   if (wants_bias) {
-    std::vector<float> least(scales, 0.f);
-    const std::span<const float> values = b->data<float>();
-    for (size_t k = 0; k < values.size(); ++k) {
-      float& l = least[k % least.size()];
-      l = std::max(
-          l, static_cast<float>(std::fabs(values[k]) / (kBiasLimit * static_cast<double>(input_scale))));
-    }
-    spec.min_scale = std::move(least);
+    // Where the bias asks for no wider steps than the weight has anyway, layers that share the weight share
+    // its integers too, whatever their biases are.
+    std::vector<float> least = least_scales(*b, scales, input_scale);
+    if (any_below(pool_->quantized(tensor, spec).quantized.scale, least)) spec.min_scale = std::move(least);
   }
-  // Where the bias asks for no wider steps than the weight has anyway, layers that share the weight share its
-  // integers too, whatever their biases are.
-  const std::vector<float> least = std::exchange(spec.min_scale, {});
-  const auto narrow = [&](const Tensor& scale) {
-    const std::span<const float> s = scale.data<float>();
-    for (size_t k = 0; k < least.size(); ++k)
-      if (s[s.size() == 1 ? 0 : k] < least[k]) return true;
-    return false;
-  };
-  if (narrow(pool_->quantized(tensor, spec).quantized.scale)) spec.min_scale = least;
+  const PlacedWeight& placed = place_weight(i, w, tensor, spec);
+  Weight out;
+  out.scale = graph.constant(placed.scale)->floats();
+  out.bias_fits = wants_bias;
+  if (p.turned < 0) {
+    out.value =
+        dequantize(placed.integers, placed.scale, placed.zero_point, name, symbolic(tensor.dims()), grouping);
+    if (p.grouping.joined) out.value = reshape(out.value, as_read.dims());
+    return out;
+  }
+  const ValueId scale = placed.scale, zero = placed.zero_point;
+  const ValueId integers = turn(p.turned, placed.integers);
+  // The scales go along another dimension of what was turned.
+  const OpDef& def = op_of(node(p.turned));
+  const int rank = static_cast<int>(tensor.dims().size());
+  for (int axis = 0; axis < rank && p.grouping.axis >= 0; ++axis)
+    if (def.moved_axis(node(p.turned), rank, axis) == p.grouping.axis) grouping.axis = axis;
+  out.value = dequantize(integers, scale, zero, name, graph[integers].shape, grouping);
+  return out;
+}
+
+const PlacedWeight& Placement::place_weight(int32_t i, ValueId w, const Tensor& tensor,
+                                            const WeightSpec& spec) {
   constexpr int kJoined = -2;  // stored with other dimensions
-  const int axis_of_key = p.grouping.joined ? kJoined : spec.grouping.axis;
+  const int axis_of_key = plan.nodes[static_cast<size_t>(i)].grouping.joined ? kJoined : spec.grouping.axis;
   const WeightKey key{w, spec.dtype, axis_of_key, spec.grouping.block_size, spec.min_scale};
   const auto [it, added] = shared_weights_.try_emplace(key, weights.size());
-  if (added) {
-    const Pool::Entry& entry = pool_->quantized(tensor, spec);
-    const QuantizedWeight& q = entry.quantized;
-    PlacedWeight placed{.node = i, .weight = w, .spec = spec, .range = q.range, .sqnr_db = q.sqnr_db};
-    placed.integers = constant(name + "_quantized", q.integers);
-    placed.scale = constant(name + "_scale", q.scale);
-    // QLinear and Integer operators, and older readers, want the zero point even where it is zero.
-    // But not ONNX Runtime's products of batches: it makes them MatMulInteger, and that takes no vector
-    // there.
-    const bool batched =
-        tensor.dims().size() > 2 && q.scale.size() > 1 && op_of(node(i)).quant.channel_dim < 0;
-    if ((!blocked && !batched) || q.zero_point.defined())
-      placed.zero_point = constant(name + "_zero_point", entry.zero_point);
-    weights.push_back(std::move(placed));
-  } else {
+  if (!added) {
     PlacedWeight again = weights[it->second];
     again.node = i;
     weights.push_back(std::move(again));
+    return weights[it->second];
   }
-  const PlacedWeight& placed = weights[it->second];
-  Weight out;
-  out.scale = graph.constant(placed.scale)->floats();
-  ValueId integers = placed.integers;
-  if (p.turned >= 0) {
-    const ValueId scale = placed.scale, zero = placed.zero_point;
-    integers = turn(p.turned, integers);
-    // The scales go along another dimension of what was turned.
-    const OpDef& def = op_of(node(p.turned));
-    const int rank = static_cast<int>(tensor.dims().size());
-    for (int axis = 0; axis < rank && p.grouping.axis >= 0; ++axis)
-      if (def.moved_axis(node(p.turned), rank, axis) == p.grouping.axis) grouping.axis = axis;
-    out.value = dequantize(integers, scale, zero, name, graph[integers].shape, grouping);
-  } else {
-    out.value =
-        dequantize(integers, placed.scale, placed.zero_point, name, symbolic(tensor.dims()), grouping);
-    if (p.grouping.joined) out.value = reshape(out.value, as_read.dims());
-  }
-  out.bias_fits = wants_bias;
-  return out;
+  const std::string name = graph[w].name;
+  const Pool::Entry& entry = pool_->quantized(tensor, spec);
+  const QuantizedWeight& q = entry.quantized;
+  PlacedWeight placed{.node = i, .weight = w, .spec = spec, .range = q.range, .sqnr_db = q.sqnr_db};
+  placed.integers = constant(name + "_quantized", q.integers);
+  placed.scale = constant(name + "_scale", q.scale);
+  // QLinear and Integer operators, and older readers, want the zero point even where it is zero. But not ONNX
+  // Runtime's products of batches: it makes them MatMulInteger, and that takes no vector there.
+  const bool batched = tensor.dims().size() > 2 && q.scale.size() > 1 && op_of(node(i)).quant.channel_dim < 0;
+  if ((spec.grouping.block_size == 0 && !batched) || q.zero_point.defined())
+    placed.zero_point = constant(name + "_zero_point", entry.zero_point);
+  weights.push_back(std::move(placed));
+  return weights.back();
 }
 
 ValueId Placement::bias(int32_t i, ValueId b, float input_scale, const Weight& weight) {

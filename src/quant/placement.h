@@ -97,6 +97,8 @@ class Placement {
   // A small constant of which there is one, whoever reads it.
   ValueId shared(std::string_view name, const Tensor& t);
   Node notation(QdqRole role, const std::string& name, std::vector<ValueId> inputs, ValueId output) const;
+  // The integers and scales of a weight, `tensor`, for node i: those that another node had of it, if any.
+  const PlacedWeight& place_weight(int32_t i, ValueId w, const Tensor& tensor, const WeightSpec& spec);
   ValueId half_weight(ValueId w, int32_t turned);
   ValueId without_nan(ValueId v);
   // What node `turned` of the prepared graph makes of a constant that took the place of its own.

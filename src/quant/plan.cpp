@@ -53,8 +53,10 @@ void require_known_names(const Graph& graph, const Config& config) {
   known.add(graph);
   const auto require = [](const auto& names, const std::string& name, std::string_view what) {
     if (names.contains(name)) return;
-    throw_error(ErrorCode::kInvalidArgument, {"the model has no ", what, " '", name, "'"},
-                {.hint = "names are those of the simplified model, as the plan and the report list them"});
+    throw_error(
+        ErrorCode::kInvalidArgument, {"the model has no ", what, " '", name, "'"},
+        {.hint =
+             "take a name that the plan or the report lists: they have the names of the simplified model"});
   };
   for (const auto& list : {config.include_nodes, config.exclude_nodes})
     for (const std::string& name : list) require(known.nodes, name, "node");
@@ -80,83 +82,89 @@ Planner::Planner(Graph& graph, const Config& config, const std::vector<bool>& ob
     kinds_.push_back(d && why_not.back().empty() ? d->quant.kind : QuantRule::Kind::kFloat);
   }
   find_logarithms();
+  for (int32_t i = 0; i < count(); ++i) {
+    precision_.push_back(choose_precision(i));
+    find_weights(i);
+    at(i).kept = quantized_already(i);
+    std::string& why = at(i).why;
+    why = why_not_chosen(i);
+    chosen_.push_back(why.empty());
+    if (why.empty()) why = why_not[static_cast<size_t>(i)];
+    if (why.empty()) why = why_in_float(i, observed);
+    allowed_.push_back(why.empty());
+  }
+}
+
+Precision Planner::choose_precision(int32_t i) {
+  const auto own = config.precision.find(node(i).name);
+  if (own != config.precision.end()) {
+    logarithms_[static_cast<size_t>(i)] = false;
+    return own->second;
+  }
+  return {before_logarithm(i) ? DType::kUndefined : config.activations, config.weights};
+}
+
+void Planner::find_weights(int32_t i) {
+  const Node& n = node(i);
+  const OpDef* d = def(i);
+  NodePlan& p = at(i);
+  p.data = find_data(i);
+  p.weight = weight(i);
+  p.turned = turned(i);
+  if (p.weight != kNoValue) p.weight_slot = d->quant.weight;
+  if (const ValueId t = table(i); t != kNoValue) p.weight_slot = 0, p.weight = t;
+  if (std::vector<int> slots = stored(i); !slots.empty()) {
+    p.weight_slot = slots[0];
+    p.weight = n.inputs[static_cast<size_t>(slots[0])];
+    p.more_slots.assign(slots.begin() + 1, slots.end());
+  }
+  if (weight(i) != kNoValue && p.turned < 0 && d->quant.bias >= 0 &&
+      graph.constant(n.input(static_cast<size_t>(d->quant.bias))))
+    p.bias_slot = d->quant.bias;
+}
+
+std::string Planner::why_not_chosen(int32_t i) const {
+  const Node& n = node(i);
+  const OpDef* d = def(i);
+  if (!d) {
+    return !n.refusal         ? "no operator that is known here: passed through as it is"
+           : n.refusal->fused ? n.refusal->why
+                              : "passed through as it is: " + n.refusal->why;
+  }
+  if (d->role != QdqRole::kNone) return "quantization that the model had already";
+  if (kept(i)) return "quantized in the model already: kept as it is";
+  if (lists(config.exclude_nodes, n.name)) return "excluded by its name";
+  if (lists_op(config.exclude_ops, n)) return "excluded by its operator";
+  if (!config.include_nodes.empty() && !lists(config.include_nodes, n.name))
+    return "not among the nodes that were chosen";
+  if (!config.include_ops.empty() && !lists_op(config.include_ops, n))
+    return "its operator is not among those that were chosen";
+  if (precision(i).activations == DType::kUndefined && precision(i).weights == DType::kUndefined)
+    return "kept in float by its own precision";
+  const auto left = config.left_float.find(n.name);
+  return left == config.left_float.end() ? "" : left->second;
+}
+
+std::string Planner::why_in_float(int32_t i, const std::vector<bool>& observed) {
+  const Node& n = node(i);
+  const OpDef& d = *def(i);
+  if (d.quant.kind == QuantRule::Kind::kFloat && at(i).weight == kNoValue)
+    return d.quant.why_float.empty() ? "has no integer form" : std::string(d.quant.why_float);
+  if (at(i).data.empty()) {
+    const ValueId v = n.input(0);
+    const DType type = v == kNoValue ? DType::kFloat32 : graph[v].dtype;
+    if (type == DType::kUndefined) return "reads what an operator makes that is not known here";
+    if (is_float(type) && type != DType::kFloat32)
+      return "its values are " + in_words(type) + "; only float32 is quantized";
+    return "works on integers already (shapes, indices)";
+  }
   const auto unseen = [&](ValueId v) {
     return v != kNoValue && !observed.empty() && !graph.constant(v) && !observed[static_cast<size_t>(v)];
   };
-  for (int32_t i = 0; i < count(); ++i) {
-    const Node& n = node(i);
-    Precision precision{config.activations, config.weights};
-    const auto own = config.precision.find(n.name);
-    if (own != config.precision.end()) {
-      precision = own->second;
-      logarithms_[static_cast<size_t>(i)] = false;
-    } else if (before_logarithm(i)) {
-      precision.activations = DType::kUndefined;
-    }
-    precision_.push_back(precision);
-
-    at(i).data = find_data(i);
-    const OpDef* d = def(i);
-    at(i).weight = weight(i);
-    at(i).turned = turned(i);
-    if (at(i).weight != kNoValue) at(i).weight_slot = d->quant.weight;
-    if (const ValueId t = table(i); t != kNoValue) at(i).weight_slot = 0, at(i).weight = t;
-    if (std::vector<int> slots = stored(i); !slots.empty()) {
-      at(i).weight_slot = slots[0];
-      at(i).weight = n.inputs[static_cast<size_t>(slots[0])];
-      at(i).more_slots.assign(slots.begin() + 1, slots.end());
-    }
-    if (weight(i) != kNoValue && at(i).turned < 0 && d->quant.bias >= 0 &&
-        graph.constant(n.input(static_cast<size_t>(d->quant.bias))))
-      at(i).bias_slot = d->quant.bias;
-    at(i).kept = quantized_already(i);
-    std::string& why = at(i).why;
-    const auto left = config.left_float.find(n.name);
-    if (!d) {
-      why = !n.refusal         ? "no operator that is known here: passed through as it is"
-            : n.refusal->fused ? n.refusal->why
-                               : "passed through as it is: " + n.refusal->why;
-    } else if (d->role != QdqRole::kNone) {
-      why = "quantization that the model had already";
-    } else if (at(i).kept) {
-      why = "quantized in the model already: kept as it is";
-    } else if (lists(config.exclude_nodes, n.name)) {
-      why = "excluded by its name";
-    } else if (lists_op(config.exclude_ops, n)) {
-      why = "excluded by its operator";
-    } else if (!config.include_nodes.empty() && !lists(config.include_nodes, n.name)) {
-      why = "not among the nodes that were chosen";
-    } else if (!config.include_ops.empty() && !lists_op(config.include_ops, n)) {
-      why = "its operator is not among those that were chosen";
-    } else if (precision.activations == DType::kUndefined && precision.weights == DType::kUndefined) {
-      why = "kept in float by its own precision";
-    } else if (left != config.left_float.end()) {
-      why = left->second;
-    }
-    chosen_.push_back(why.empty());
-    if (!why.empty()) {
-      // Nothing else is asked.
-    } else if (!why_not[static_cast<size_t>(i)].empty()) {
-      why = why_not[static_cast<size_t>(i)];
-    } else if (d->quant.kind == QuantRule::Kind::kFloat && at(i).weight == kNoValue) {
-      why = d->quant.why_float.empty() ? "has no integer form" : std::string(d->quant.why_float);
-    } else if (at(i).data.empty()) {
-      const ValueId v = n.input(0);
-      const bool other = v != kNoValue && is_float(graph[v].dtype) && graph[v].dtype != DType::kFloat32;
-      const bool unknown = v != kNoValue && graph[v].dtype == DType::kUndefined;
-      why = unknown ? "reads what an operator makes that is not known here"
-            : other ? "its values are " + in_words(graph[v].dtype) + "; only float32 is quantized"
-                    : "works on integers already (shapes, indices)";
-    } else if (std::any_of(n.inputs.begin(), n.inputs.end(), unseen) ||
-               std::any_of(n.outputs.begin(), n.outputs.end(), unseen)) {
-      why = "comes after an operator that is not known here, so that its values cannot be observed";
-    } else if (turns_weights(i)) {
-      why = "turns a weight that is stored once for all who read it";
-    } else {
-      why = unfit_constant(i);
-    }
-    allowed_.push_back(why.empty());
-  }
+  if (std::ranges::any_of(n.inputs, unseen) || std::ranges::any_of(n.outputs, unseen))
+    return "comes after an operator that is not known here, so that its values cannot be observed";
+  if (turns_weights(i)) return "turns a weight that is stored once for all who read it";
+  return unfit_constant(i);
 }
 
 // What measures sound takes the power of each frequency, sums and then logarithms of it. 8 bits are steps of

@@ -1,4 +1,4 @@
-// What is to be quantized, decided before any number is known: which nodes, which values, and which values
+// The plan of a quantization, decided before any number is known: which nodes, which values, and which values
 // share a scale. A scheme fills a Plan with the help of a Planner, which knows every operator by its
 // QuantRule alone.
 #pragma once
@@ -160,6 +160,12 @@ class Planner {
   void find_logarithms();
   bool keeps_shape(int32_t i, ValueId from) const;
   std::vector<ValueId> find_data(int32_t i) const;
+  Precision choose_precision(int32_t i);
+  void find_weights(int32_t i);  // and the inputs beside them
+  // Why the node stays as it is, in a sentence; empty: nothing speaks against it. By the configuration and by
+  // what the model has already; then by what it computes.
+  std::string why_not_chosen(int32_t i) const;
+  std::string why_in_float(int32_t i, const std::vector<bool>& observed);
   // Why a constant that this node reads has no integers; empty: all have.
   std::string unfit_constant(int32_t i);
   std::vector<const OpDef*> defs_;
