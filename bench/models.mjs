@@ -1,5 +1,5 @@
-// npm run bench:models: every real model in every scheme. What quantization does to its size, to its outputs, to the time
-// that it takes here and in ONNX Runtime Web, and whether ONNX Runtime opens the file and computes the same.
+// npm run bench:models: every real model in every scheme. It measures the effect of quantization on the size, on the
+// outputs and on the time here and in ONNX Runtime Web, and tries whether ONNX Runtime opens the file and computes the same.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import { onnxRuntime, zeropoint } from './lib/engines.mjs';

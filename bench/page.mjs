@@ -1,4 +1,4 @@
-// npm run bench:page: what the page asks of a visitor and of their browser. It builds and serves the page, or looks at one
+// npm run bench:page: the page's cost for a visitor and their browser. It builds and serves the page, or looks at one
 // that is served, and does in Chromium what visitors do.
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';

@@ -1,4 +1,4 @@
-// What all of the Embind surface speaks in: answers, JavaScript objects and arrays, bytes.
+// The common language of the Embind surface: answers, JavaScript objects and arrays, bytes.
 //
 // No call throws into JavaScript: each answers { value } or { error: { code, message, node, op, tensor, hint
 // } }.

@@ -1,4 +1,4 @@
-// What a model is, without running it.
+// A description of a model, without a run.
 #include <emscripten/bind.h>
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What the engine finds out about the machine, and takes of it.
+// Facts about the machine under the engine, and the memory that it takes of it.
 #include "kernels/machine.h"
 
 #include <emscripten/bind.h>

@@ -1,4 +1,4 @@
-// What jobs found, as JavaScript sees it.
+// The findings of jobs, as JavaScript sees them.
 #pragma once
 
 #include <vector>

@@ -1,4 +1,4 @@
-// Which of npm's packages went into what a bundler made, by the paths of its modules: lists for tools/sbom.mjs.
+// The npm packages that a bundler put into its output, by the paths of its modules: lists for tools/sbom.mjs.
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative, resolve } from 'node:path';
 

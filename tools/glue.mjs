@@ -1,6 +1,6 @@
-// What Emscripten makes to go with a WebAssembly module, changed so that it runs wherever JavaScript does. As it comes, it
-// finds out by itself where it is, imports Node's modules there, and starts its own file as a worker, which bundlers do not
-// take. Changed, it is told all that: `instantiateWasm`, `startThread` and `isThread` (bindings/ts/builds.ts, Factory).
+// Emscripten's JavaScript for a WebAssembly module, changed so that it runs wherever JavaScript does. Unchanged, it finds
+// out by itself where it is, imports Node's modules there, and starts its own file as a worker, which bundlers do not take.
+// Changed, it is told all that: `instantiateWasm`, `startThread` and `isThread` (bindings/ts/builds.ts, Factory).
 // It also frees objects that garbage collection finds. The engine's host frees its own, and those of an engine that was
 // lost must not be freed: a session would wait for ever for its threads that are gone.
 import { parseAst } from 'rolldown/parseAst';

@@ -1,11 +1,11 @@
 // node tools/judge.mjs [options]: native ONNX Runtime as the judge of what we write. Small graphs (tests/judge/graphs.py)
 // and real models are quantized in every scheme, form and target; ONNX's checker looks at each file, ONNX Runtime opens and
-// runs it, and what comes out is compared with our run of the file and with the float model.
+// runs it, and its outputs are compared with our run of the file and with the float model.
 //   --only TEXT     graphs whose name has it; several, with commas
 //   --schemes a,b   schemes whose name has it (tests/judge/cases.mjs)
 //   --targets a,b   targets whose name has it
 //   --build NAME    one of the four WebAssembly builds (default: the best)
-// The files that were judged stay in build/judge, and build/judge/rows.json says what was found.
+// The files that were judged stay in build/judge, with the results in build/judge/rows.json.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,4 +1,4 @@
-// docs/OPERATORS.md: what the engine's registry says of each operator, and what ONNX's cases say of it.
+// docs/OPERATORS.md: the engine's registry of operators beside the results of ONNX's cases.
 
 /** The one operator that the reader itself replaces, and no file of src/ops. */
 const constant = { domain: 'ai.onnx', name: 'Constant', since: 1, kernel: false };

@@ -1,4 +1,4 @@
-// What the engine's operators say of inputs and opsets (OpDef::inputs and opsets in src/ops/op.h), beside ONNX's own
+// The inputs and opsets of the engine's operators (OpDef::inputs and opsets in src/ops/op.h), beside ONNX's own
 // schemas.
 
 /** ONNX's names of element types, by letter. */

@@ -1,4 +1,4 @@
-// What the system must have, and how apt gives it. Systems without apt are told what to install.
+// Programs and libraries that the system must have, and how apt gives them. Systems without apt are told what to install.
 import { existsSync, readFileSync } from 'node:fs';
 import { commandPath, Failure, outputOf, run, step } from './process.mjs';
 

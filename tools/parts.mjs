@@ -1,5 +1,5 @@
-// What is in the npm package that others made, and that no bundler sees: what the linker puts into the WebAssembly, and data
-// of the page. One row for each: add one with what it brings. tools/sbom.mjs makes the lists and license texts from it.
+// Parts of the npm package that others made and no bundler sees: libraries that the linker puts into the WebAssembly, and
+// data of the page. Each has a row: add one with a new part. tools/sbom.mjs makes the lists and license texts from it.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { root } from './process.mjs';

@@ -1,10 +1,10 @@
 // node tools/run-objects.mjs LIST OBJECT…: makes objects of the engine ready to be linked into a module that only runs
 // models, and writes their names into LIST, a response file for the linker.
 //
-// An operator's definition (src/ops/op.h, OpDef) holds the addresses of all its rules, and a linker keeps what an address
-// is taken of. Of the rules that only training, the quantizer and the writer call, the addresses become null here: the
-// linker then leaves them out, with all that only they need. They are known by what they take, so that a new rule needs no
-// mention. Objects without such rules stay as they are, the others are copied beside LIST.
+// An operator's definition (src/ops/op.h, OpDef) holds the addresses of all its rules, and a linker keeps every function
+// whose address is taken. This program sets to null the addresses of rules that only training, the quantizer and the writer
+// call: the linker then leaves them out, with all that only they need. It knows them by their parameter, so that a new rule
+// needs no mention. Objects without such rules stay as they are, the others are copied beside LIST.
 //
 // The format: https://github.com/WebAssembly/tool-conventions/blob/main/Linking.md
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

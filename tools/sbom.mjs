@@ -1,4 +1,4 @@
-// node tools/sbom.mjs: what is in dist/ that others made. dist/sbom.cdx.json lists it for programs (CycloneDX), and
+// node tools/sbom.mjs: the parts of dist/ that others made. dist/sbom.cdx.json lists it for programs (CycloneDX), and
 // dist/THIRD-PARTY.txt has the license of each. npm tells of its packages, the bundlers which of them are in
 // (tools/bundled.mjs), and tools/parts.mjs has the rest. The same build gives the same files: there is no time in them.
 import { existsSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';

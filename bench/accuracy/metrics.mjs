@@ -1,6 +1,6 @@
-// What outputs are worth. A metric takes the outputs of a model over all test samples (one Float32Array each, with
-// dims) and the float model's, and gives plain numbers; `main` is what summaries compare. Without a truth, what the float
-// model says counts as right.
+// Measures of a model's outputs. A metric takes the outputs over all test samples (one Float32Array each, with dims) and
+// the float model's, and gives plain numbers; summaries compare `main`. Where nobody knows the right answers, the float
+// model's answers count as right.
 
 const argmax = (x, from = 0, to = x.length) => {
   let best = from;

@@ -1,4 +1,4 @@
-// ONNX Runtime's quantizer, driven by rival.py; what it measured is kept beside the samples.
+// ONNX Runtime's quantizer, driven by rival.py; its measurements are kept beside the samples.
 import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

@@ -1,5 +1,5 @@
-// The samples of a model: made by samples.py and kept. Without Python those that plain JavaScript draws, for the models
-// that have such; what is right about them is then what the float model says.
+// The samples of a model: made by samples.py and kept. Without Python, plain JavaScript draws samples for some models;
+// the float model's answers to them then count as right.
 import { execFile } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';

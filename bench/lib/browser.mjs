@@ -1,4 +1,4 @@
-// What the bench does in a page or in a worker of it. The server's folders: /dist/, /ort/, /litert/, /bench/, /jobs/.
+// The bench's work in a page or in a worker of it. The server's folders: /dist/, /ort/, /litert/, /bench/, /jobs/.
 import { runJobs } from './contest.mjs';
 import { liteRt, onnxRuntime, zeropoint } from './engines.mjs';
 import { copyRates } from './measure.mjs';

@@ -1,5 +1,5 @@
-// Runs jobs: files that several engines run on the same inputs. Outputs are compared first; what differs is said, and not
-// compared by its time. Works in Node and in browsers; `load(name)` gives the bytes of a file of the jobs'.
+// Runs jobs: files that several engines run on the same inputs. Outputs are compared first; an engine whose outputs differ
+// is named, and not timed. Works in Node and in browsers; `load(name)` gives the bytes of a file of the jobs'.
 //
 // job: { id, entrants: [{ name, engine, file }], feeds: { input: { type, dims, file } }, pairs: [[name, name]], tolerance }
 // Entrants may have feeds of their own. `pairs` are to agree: to `tolerance.relative` of the largest magnitude, or to

@@ -1,4 +1,4 @@
-// What is measured: single products, layers and convolutions as files of one layer, and the real models. Every maker
+// The jobs that are measured: single products, layers and convolutions as files of one layer, and the real models. Every maker
 // writes its files into a folder and answers with the jobs that contest.mjs runs.
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

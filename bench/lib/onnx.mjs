@@ -1,5 +1,5 @@
-// ONNX files written here: of one layer, for timing single kernels through both engines' public interfaces, and what else
-// is put together by hand.
+// ONNX files written here: of one layer, for timing single kernels through both engines' public interfaces, and other
+// files that are put together by hand.
 import protobuf from 'protobufjs';
 import { noise } from './measure.mjs';
 

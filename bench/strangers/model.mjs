@@ -1,5 +1,5 @@
-// One model in all modes, here and in ONNX Runtime. Its results are kept in a file after each step: what is there already is
-// not measured again.
+// One model in all modes, here and in ONNX Runtime. Its results are kept in a file after each step: a later run measures
+// only the missing ones.
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';

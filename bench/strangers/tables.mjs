@@ -1,4 +1,4 @@
-// The results of bench/strangers as tables, and what they add up to.
+// The results of bench/strangers as tables, and their sums.
 import { geometricMean } from '../lib/measure.mjs';
 import { db, kb, ms, table } from '../lib/table.mjs';
 import { modes, theirModes } from './model.mjs';

@@ -1,4 +1,4 @@
-// What the package's entries give.
+// The interface that the package's entries share.
 export { choices } from './choices.ts';
 export * from './common.ts';
 export { type CompareOptions, type Comparison, compare } from './compare.ts';

@@ -1,4 +1,4 @@
-// What pages and workers have: a worker beside this file, and the WebAssembly in wasm/. Bundlers find both by the form
+// The platform of pages and workers: a worker beside this file, and the WebAssembly in wasm/. Bundlers find both by the form
 // `new URL('…', import.meta.url)`.
 import type { Platform } from './platform.ts';
 import { startBrowserThread } from './spawn.ts';

@@ -1,4 +1,4 @@
-// What every entry of the package gives: what loads and runs models.
+// The part of the interface that every entry of the package has: models, loaded and run.
 export type { Build } from './builds.ts';
 export {
   configure,

@@ -1,4 +1,4 @@
-// What callers feed, and series of it.
+// Feeds of callers, and series of them.
 import type { ValueInfo } from './engine/module.ts';
 import { cancelled, messageOf, ZeropointError } from './errors.ts';
 import { type Feeds, type TakenTensor, takenFrom } from './tensor.ts';

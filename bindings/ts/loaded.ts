@@ -1,4 +1,4 @@
-// A model in the engine that can be run: what the Model of each entry begins with.
+// A model in the engine that can be run: the base of each entry's Model.
 import { Owned } from './disposal.ts';
 import { asyncDispose } from './dispose-symbol.ts';
 import { type Client, Engine, engineInternals, engine as theEngine } from './engine/client.ts';

@@ -1,5 +1,5 @@
-// The table of everything that can be set, which the engine brings along: checks of values, values out of text, and what
-// the engine is given. An option that is a row there needs nothing here.
+// The table of everything that can be set, which the engine brings along: checks of values, values out of text, and the
+// values for the engine. An option that is a row there needs nothing here.
 import type { OptionRow, Schema } from './engine/module.ts';
 import * as check from './options.ts';
 

@@ -53,7 +53,7 @@ void hold_files(const Graph& graph) {
         ErrorCode::kOutOfMemory,
         {"all weights are needed at once, and there is no memory for them: they take ", bytes, " bytes"},
         {.hint = "quantize the model in a mode that needs no samples (weight-only, dynamic, float16), which "
-                 "takes weights one after the other, and run what comes out; or use a smaller model"});
+                 "takes weights one after the other, and run the result; or use a smaller model"});
   };
   if (bytes > std::numeric_limits<size_t>::max()) no_room();
   size_t read = 0;

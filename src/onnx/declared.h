@@ -1,4 +1,4 @@
-// What a file declares of values. Of inputs that is the only thing known; of all others it is hearsay.
+// The file's declarations of values. Of inputs nothing else is known; of other values they are hearsay.
 #pragma once
 
 #include <cstdint>

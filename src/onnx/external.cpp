@@ -195,7 +195,7 @@ ExternalPiece ExternalFields::piece(std::string_view tensor, uint64_t bytes) con
                   length, " of the file '", printable(*path), "' are its own"});
     }
   }
-  if (piece.offset > kMostBytes - bytes) fail_piece(tensor, {"ends beyond what a file can have"});
+  if (piece.offset > kMostBytes - bytes) fail_piece(tensor, {"ends beyond the largest possible file"});
   return piece;
 }
 

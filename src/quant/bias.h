@@ -1,5 +1,5 @@
-// What is a bias, and where what a layer adds to each of its channels stands in the quantized graph, for
-// repairs that move it.
+// Biases: what counts as one, and where the quantized graph has the constants that a layer adds to each of
+// its channels, for repairs that move them.
 #pragma once
 
 #include <cstdint>

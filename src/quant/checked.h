@@ -1,8 +1,8 @@
-// A repair of integers and biases that nobody asked for by name has to prove itself: the model's outputs are
-// compared with the float model's with it and without it, on samples that it has not seen, and it is taken
-// back where it does not help. Where it helps, it is done once more from all samples, those held out among
-// them, since a repair is as good as what it has seen; the first one stays if the second does worse on them.
-// What it was worth, or that it was taken back, is said in the report.
+// A repair of integers and biases that runs by default has to prove itself. The outputs of the model with it
+// and without it are compared with the float model's, on samples that it has not seen. A repair that does not
+// help is taken back. A repair that helps is done once more from all samples, since more samples make it
+// better; the first result stays if the second does worse on the samples held out. The report says how much
+// the repair helped, or that it was taken back.
 #pragma once
 
 #include <memory>

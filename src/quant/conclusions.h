@@ -1,4 +1,4 @@
-// What a report comes down to: where to look first, what there is to choose between, and what was lost.
+// The sum of a report: where to look first, which trials are worth a choice, and which outputs were lost.
 #pragma once
 
 #include <cstddef>

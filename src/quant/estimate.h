@@ -1,8 +1,8 @@
-// What a job takes of memory and time, from what is known before it begins: the prepared graph, the plan, and
-// the shapes that samples will have. Each stage counts for itself (StageDef::cost); the job adds up.
+// The memory and time that a job takes, from facts that are known before it begins: the prepared graph, the
+// plan, and the shapes of samples. Each stage counts for itself (StageDef::cost); the job adds up.
 //
-// Counted is what grows with a model: weights and copies of them, values of a run, samples that are kept,
-// matrices of repairs. Left out are the graph itself, reports and what is there for a moment.
+// The count has everything that grows with a model: weights and copies of them, values of a run, samples that
+// are kept, matrices of repairs. It leaves out the graph itself, reports and short-lived buffers.
 #pragma once
 
 #include <cstddef>

@@ -1,11 +1,11 @@
-// The one road of samples into a job. Each is asked for once and kept where a later sweep may want it; what
-// is kept is handed on by its number, which counts from 0 in the order of the caller's series. Those who keep
-// samples for themselves, for a stage or for a search, share the memory.
+// The one road of samples into a job. A job asks for each sample once, keeps it where a later sweep may want
+// it, and hands it on by its number, which counts from 0 in the order of the caller's series. Stages and
+// searches that keep samples for themselves share the memory.
 //
-// What is kept is bounded: 256 MB, and of samples that can be given again 256 of them, more than any stage
-// keeps. They are spread over the series as spread.h has it, so that a stage that looks at a few finds those
-// few here, and nothing is asked for again. Stages that look at all samples ask again for those that are not
-// here.
+// It keeps at most 256 MB, and at most 256 samples that can be given again, which is more than any stage
+// keeps. They are spread over the series by the rule of spread.h. A stage that looks at a few samples chooses
+// them by the same rule: it finds them here, and nobody is asked again. Stages that look at all samples ask
+// again for the rest.
 #pragma once
 
 #include <cstddef>

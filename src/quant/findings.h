@@ -1,5 +1,5 @@
-// What is wrong with a layer, and the options that help, as data: rules over the numbers of its report. The
-// package has the words (bindings/ts/findings.ts).
+// Findings: faults of a layer, and the options that help, as data. They are rules over the numbers of its
+// report. The package has the words (bindings/ts/findings.ts).
 #pragma once
 
 #include <cstdint>

@@ -1,14 +1,14 @@
 // Graphs whose values are float16, not their weights alone: which nodes compute in it, and the graph with
 // Casts where float16 meets float32.
 //
-// By rules, a node stays float32 where its operator has no form for float16, where a constant that it reads
-// is beyond what float16 holds or vanishes in it (with what relies on that constant: the division after an
-// epsilon), where its result becomes an integer or an argument that is float32, and where it is a function of
-// an angle. What only moves values has the type that its input has, and a small node between float32 layers
-// stays as they are, so that no value goes to float16 and back for nothing.
+// By rules, a node stays float32 where its operator has no form for float16, where float16 cannot hold a
+// constant that it reads, or loses it (with nodes that rely on that constant: the division after an epsilon),
+// where its result becomes an integer or an argument that is float32, and where it is a function of an angle.
+// A node that only moves values has the type of its input. A small node between float32 layers is float32 as
+// well, so that no value goes to float16 and back for nothing.
 //
-// By samples, so do nodes with values that are too large for float16 or so small that little is left of them,
-// nodes whose sums may be too large inside, and those that make large errors of small ones.
+// By samples, a node stays float32 too where its values are too large for float16, or so small that little is
+// left of them, where its sums may be too large inside, and where it makes large errors of small ones.
 #pragma once
 
 #include <map>

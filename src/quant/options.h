@@ -1,7 +1,7 @@
-// What a user can set: a row for each option, and what the options have to choose from. The package checks
-// what it is given with these rows and takes its types from them, the command line its flags and their help,
-// the page its controls, docs/OPTIONS.md its table. To add an option, add a row beside what it is of: here,
-// with the training (train/qat/options.cpp), or with the observer, repair or stage that reads it (its
+// Everything that a user can set: a row for each option, and the choices that options have. The rows serve
+// the package to check values and for its types, the command line for its flags and their help, the page for
+// its controls, and docs/OPTIONS.md for its table. An option's row stands beside the thing it belongs to:
+// here, with the training (train/qat/options.cpp), or with the observer, repair or stage that reads it (its
 // `options`).
 #pragma once
 

@@ -1,4 +1,4 @@
-// What was done to a model, layer by layer, and what it cost: reports, per-layer errors, agreement of two
+// Reports: each layer of a model, its quantization and the cost of it; errors of layers; the agreement of two
 // models.
 #pragma once
 

@@ -1,5 +1,5 @@
-// What of a model can be run, where it has operators that are not known here: calibration goes as far as they
-// let it.
+// The part of a model that can be run, where it has unknown operators: calibration goes as far as they let
+// it.
 #pragma once
 
 #include <memory>

@@ -1,5 +1,5 @@
-// Where a quantized file is to run, and what that takes. The one table of it is in runtimes.cpp: to add a
-// runtime, add a row.
+// The runtimes that a quantized file can be for, and their rules. Their one table is in runtimes.cpp: to add
+// a runtime, add a row.
 #pragma once
 
 #include <cstdint>

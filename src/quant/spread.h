@@ -1,11 +1,11 @@
-// Which samples of a series are kept where there is room for a few: as many as fit, spread over all of it,
-// though nobody knows how long it is before its end. A folder is often in order (by class, by length, by
-// day), and what comes first stands for itself alone.
+// The samples of a series that are kept where there is room for a few: as many as fit, spread over all of it,
+// though nobody knows its length before its end. A folder is often in order (by class, by length, by day):
+// its first samples stand for themselves alone.
 //
-// Each index has a rank, the fractional part of index * golden ratio, and those with the smallest ranks are
+// Each index has a rank, the fractional part of index * golden ratio; the samples with the smallest ranks are
 // kept. They are a Kronecker sequence: between neighbours there are at most three different distances, the
-// longest at most 2.7 times the shortest, and no period of the series falls in step with them. What has the
-// smallest ranks of those that are kept is spread as evenly: the samples to hold out.
+// longest at most 2.7 times the shortest, and no period of the series falls in step with them. The kept
+// samples with the smallest ranks are spread as evenly: these are held out.
 #pragma once
 
 #include <cstddef>

@@ -1,5 +1,5 @@
-// What a session keeps between runs: packed weights, and plans. Both are bounded by bytes; what is used
-// longest ago goes first, and what is in use stays. Internal to runtime/.
+// Packed weights and plans, which a session keeps between runs. Both are bounded by bytes: the entry that was
+// used longest ago goes first, and an entry in use stays. Internal to runtime/.
 #pragma once
 
 #include <cstddef>

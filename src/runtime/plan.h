@@ -1,13 +1,13 @@
 // A plan: one graph made ready to run for one set of input shapes. Internal to runtime/.
 //
-//   specialize   every shape a number, what follows from shapes alone evaluated      specialize.cpp
+//   specialize   every shape a number, values that follow from shapes evaluated      specialize.cpp
 //   lower        DQ -> op -> Q and activations absorbed into operators' kernels      lower.cpp
 //   assemble     order of dimensions, kernels, arena                                 assembler.h
 //
-// Some shapes follow from values that only a run computes (the lengths that a speech synthesizer chooses).
-// There the plan ends: it computes those values and all that does not depend on them, and says what is left
-// (Rest), which is planned when the values are there (runner.h). Some operators run between two plans (a
-// Loop, all that has to do with sequences): a plan ends before them, too.
+// Some shapes follow from values that only a run computes (the lengths that a speech synthesizer chooses). A
+// plan ends at such values: it computes them and everything that does not depend on them, and leaves the rest
+// (Rest), which is planned when the values are there (runner.h). A plan also ends before an operator that
+// runs between two plans (a Loop, operators on sequences).
 #pragma once
 
 #include <map>

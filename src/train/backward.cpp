@@ -64,7 +64,7 @@ std::vector<ValueId> add_gradients(Graph& graph, ValueId loss, const std::vector
     throw_error(ErrorCode::kUnsupportedOperator, "these operators cannot be trained through: " + list,
                 {.node = first.name,
                  .op = qualified_name(first),
-                 .hint = "freeze what comes before them, or use post-training quantization"});
+                 .hint = "freeze the layers before them, or use post-training quantization"});
   }
   const Ways ways(graph, loss, of);
   const size_t forward = graph.nodes.size();

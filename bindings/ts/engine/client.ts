@@ -1,4 +1,4 @@
-// What the rest of the package holds of the engine: typed calls into a host that is here or in a worker.
+// The engine as the rest of the package sees it: typed calls into a host that is here or in a worker.
 import { type Build, builds, canShareMemory, hasThreads, takesMemory, type WasmSource } from '../builds.ts';
 import { asyncDispose } from '../dispose-symbol.ts';
 import { type ErrorCode, messageOf, throwIfAborted, ZeropointError } from '../errors.ts';

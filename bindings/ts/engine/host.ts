@@ -1,4 +1,4 @@
-// What the engine does beside running models: it writes them, quantizes and compares them.
+// The host of the whole engine: beside running models, it writes, quantizes and compares them.
 import { type Glue, withWorkers } from '../builds.ts';
 import type { Taken } from '../feeds.ts';
 import type {

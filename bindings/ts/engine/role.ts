@@ -1,4 +1,4 @@
-// What a thread of the package's becomes: the engine, or one of the threads that the engine computes with. Both are started
+// The role of one of the package's threads: the engine, or one of the threads that the engine computes with. Both are started
 // with the same script, so that bundlers have to find one worker only.
 import { type Endpoint, expose } from 'comlink';
 import type { Build, Glue } from '../builds.ts';

@@ -1,6 +1,6 @@
 // The engine behind one flat, message-shaped face: objects are numbers, arguments and results can be cloned between
 // threads, every call is short. It runs in the caller's thread or in a worker (worker.ts), and the two look the same to
-// engine/client.ts. Here is what running models takes, and in host.ts all else.
+// engine/client.ts. Calls that run models are here, all others in host.ts.
 
 import {
   type Build,

@@ -1,4 +1,4 @@
-// What zeropoint/run gives: of the package's interface what loads and runs models.
+// The interface of zeropoint/run: the part of the package's interface that loads and runs models.
 export * from '../common.ts';
 export { readNpy } from '../samples/npy.ts';
 export { readNpz } from '../samples/npz.ts';

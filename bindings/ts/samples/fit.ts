@@ -1,4 +1,4 @@
-// Whether a tensor is what an input of the model takes, and what can be done without a doubt to make it so.
+// Whether a tensor fits an input of the model, and the changes that make it fit without a doubt.
 import type { Dim, ValueInfo } from '../engine/module.ts';
 import { ZeropointError } from '../errors.ts';
 import { Tensor, type TensorType } from '../tensor.ts';

@@ -1,4 +1,4 @@
-// Samples out of what people have: arrays, images, sound, or nothing.
+// Samples out of people's files: arrays, images, sound, or nothing.
 export {
   decodeImage,
   type ImageOptions,

@@ -2,30 +2,30 @@
 //
 // Mode "auto" starts from static quantization with the default settings and changes one thing at a time (a
 // default repair left out, the observer, how strongly activations are smoothed, products of two computed
-// factors left in float, each repair), keeping what is worth it on samples that calibration has not seen. It
-// is what people get who ask for nothing: it takes a few times as long as one quantization, and measures
+// factors left in float, each repair). It keeps a change that is worth it on samples that calibration has not
+// seen. "auto" is the default with samples: it takes a few times as long as one quantization, and measures
 // layers only where it may leave some in float and the outputs are not good yet.
 //
-// The best is so in accuracy, size and speed together. With those of the first candidate as the measure, a
-// candidate is worth
+// Accuracy, size and speed together make the best candidate. The size and time of the first one are the
+// measure: a candidate is worth
 //
 //   min(signal to noise of the outputs, 40 dB) - 48 dB * bytes / its bytes - 24 dB * time / its time
 //
 // A byte has to pay what bits pay: an eighth more of them (nine bits for eight) makes 6 dB where everything
-// goes well, and less is not worth having. What makes one of several outputs worse by more than 3 dB beside
-// all of them together is not kept. Time is counted in multiplications, those of floats as 2.5; twice the
+// goes well, and less is not worth having. A change that makes one of several outputs worse by more than 3 dB
+// beside all of them together is not kept. Time is counted in multiplications, of floats as 2.5; twice the
 // time has to bring 24 dB. Above 40 dB nobody sees a difference, so that only size and speed count. The bytes
-// of small models count as part of 100 kB. What quantized nothing is worth nothing. Layers that "auto" leaves
+// of small models count as part of 100 kB. A try without integers is worth nothing. Layers that "auto" leaves
 // in float by itself get float16 weights, and have no more than 5 % of the bytes and of the multiplications.
 //
 // Then, for "auto" and where a target or sensitivities are asked for, each layer is quantized alone and its
 // effect on the outputs measured. The errors of different layers hardly correlate, so that their noise adds
 // up, and the layers to spare for a target are found from that list: for a quality, as few of the worst ones
-// as reach it (bisected, each step measured); for a size, those that spare the most noise for their bytes.
+// as reach it (bisected, each step measured); for a size, the ones that spare the most noise for their bytes.
 //
 // A layer that is spared costs time (16-bit activations have no integer kernels: as float ones they run on
-// float kernels) and bytes, of which float16 weights take half of what float weights do at an error of 2^-11,
-// and 16-bit activations none. So those come first where they are enough, and float weights last.
+// float kernels) and bytes: float16 weights take half the bytes of float weights, at an error of 2^-11, and
+// 16-bit activations take none. So 16-bit activations come first where they suffice, and float weights last.
 #pragma once
 
 #include <cstddef>
