@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/dtype.h"
+#include "graph/subgraphs.h"
 #include "ops/op.h"
 
 namespace zp {
@@ -82,10 +83,7 @@ bool is_read_as_weight(const Graph& graph, const GraphIndex& index, const Tensor
          std::ranges::all_of(readers, [&](int32_t r) {
            const Node& reader = graph.nodes[static_cast<size_t>(r)];
            const OpDef* def = find_op(reader);
-           return def && (def->macs || def->quant.channel_axis ||
-                          std::ranges::any_of(reader.attributes, [](const auto& entry) {
-                            return std::holds_alternative<std::shared_ptr<Graph>>(entry.second);
-                          }));
+           return def && (def->macs || def->quant.channel_axis || !subgraphs(reader).empty());
          });
 }
 
@@ -237,9 +235,7 @@ std::vector<Node> spelled_weight(Graph& graph, const Node& dequantize) {
 bool find_spelled_weights(Graph& graph) {
   bool any = false;
   for (Node& node : graph.nodes)
-    for (auto& [key, attribute] : node.attributes)
-      if (auto* sub = std::get_if<std::shared_ptr<Graph>>(&attribute))
-        any = find_spelled_weights(**sub) || any;
+    for (Graph& sub : subgraphs(node)) any = find_spelled_weights(sub) || any;
   const GraphIndex index(graph);
   std::map<ValueId, Node> found;  // by the value that they make
   for (const Node& node : graph.nodes)

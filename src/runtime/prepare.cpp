@@ -9,6 +9,7 @@
 #include "ops/fused.h"
 #include "ops/infer.h"
 #include "ops/rewrite.h"
+#include "ops/stored_weight.h"
 #include "runtime/folding.h"
 #include "runtime/widening.h"
 
