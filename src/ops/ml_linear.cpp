@@ -45,8 +45,8 @@ int64_t features_of(const Canonicalize& c, int64_t outputs, int64_t count) {
   }
   const int64_t columns = shape->back().value();
   if (columns > all) {
-    c.fail(ErrorCode::kInvalidModel, {count, " coefficients for ", outputs, " outputs are too few for ", columns,
-                                      " columns of '", c.graph[c.node.inputs[0]].name, "'"});
+    c.fail(ErrorCode::kInvalidModel, {count, " coefficients for ", outputs, " outputs are too few for ",
+                                      columns, " columns of '", c.graph[c.node.inputs[0]].name, "'"});
   }
   return columns;
 }
@@ -64,8 +64,8 @@ ValueId scores_of(Canonicalize& c, int64_t outputs) {
     for (int64_t f = 0; f < features; ++f)
       to[static_cast<size_t>(f * outputs + o)] = coefficients[static_cast<size_t>(o * features + f)];
   // The product comes first: it finds an X of other columns, whose rows a Reshape would cut anew.
-  ValueId scores = c.add(
-      "MatMul", {as_float(c, c.node.inputs[0]), c.constant_value(c.node.name + "_weight", weight)});
+  ValueId scores =
+      c.add("MatMul", {as_float(c, c.node.inputs[0]), c.constant_value(c.node.name + "_weight", weight)});
   const std::vector<float> intercepts = c.node.floats_attribute("intercepts");
   if (!intercepts.empty()) {
     if (static_cast<int64_t>(intercepts.size()) != outputs)

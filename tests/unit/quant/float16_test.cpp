@@ -443,5 +443,43 @@ TEST(Float16, WeightsAlone) {
   EXPECT_LT(plan.weight_bytes_after, plan.weight_bytes_before);
 }
 
+// ONNX Runtime's MatmulTransposeFusion ends the process where it meets these in float16: what
+// nn.MultiheadAttention does to a batch that comes first.
+TEST(Float16, ATransposeThatOnnxRuntimeJoinsWithAProductStaysFloat) {
+  const auto type_behind = [](std::vector<int64_t> perm, bool constant) {
+    GraphBuilder net;
+    const ValueId x = net.input("x", {4, 4, 4});
+    const ValueId t = net.add("Transpose", "t", {net.add("Relu", "r", {x})}, {{"perm", std::move(perm)}});
+    const ValueId w = constant ? net.constant("w", ramp({4, 4})) : net.input("w", {4, 4});
+    net.output(net.add("MatMul", "m", {t, w}));
+    const Quantized q = quantize(net.build(), float16());
+    EXPECT_TRUE(q.layer("m").quantized);
+    EXPECT_TRUE(q.layer("r").quantized);
+    return q.layer("t").quantized;
+  };
+  EXPECT_FALSE(type_behind({1, 0, 2}, true));
+  EXPECT_FALSE(type_behind({1, 2, 0}, true));
+  EXPECT_TRUE(type_behind({0, 2, 1}, true));
+  EXPECT_TRUE(type_behind({1, 0, 2}, false));
+}
+
+// Its kernels for scattered sums take float16, and fail in the run.
+TEST(Float16, ReductionsOfScattersStayFloat) {
+  for (const char* op : {"ScatterElements", "ScatterND"}) {
+    for (const char* reduction : {"none", "add", "mul", "max", "min"}) {
+      GraphBuilder net;
+      const ValueId x = net.add("Relu", "r", {net.input("x", {4, 4})});
+      const bool nd = op == std::string("ScatterND");
+      const ValueId at = net.constant("at", nd ? Tensor::of<int64_t>({4, 1}, std::vector<int64_t>{0, 1, 2, 3})
+                                               : Tensor::of<int64_t>({4, 4}, std::vector<int64_t>(16, 1)));
+      net.output(
+          net.add("Relu", "last", {net.add(op, "s", {x, at, x}, {{"reduction", std::string(reduction)}})}));
+      const Quantized q = quantize(net.build(), float16());
+      EXPECT_EQ(q.layer("s").quantized, reduction == std::string("none")) << op << " " << reduction;
+      EXPECT_TRUE(q.layer("r").quantized);
+    }
+  }
+}
+
 }  // namespace
 }  // namespace zp::test
