@@ -73,7 +73,6 @@ void Search::end_samples() {
   if (anew_) return job_->end_samples();
   collecting_ = false;
   const size_t all = samples_.size();
-  more_ = seen_ > all;
   single_ = all == 1;
   HeldOut split =
       hold_out(samples_.release(), std::max(held_out_of(all), all - std::min(all, kMostCalibrating)));
@@ -102,6 +101,7 @@ void Search::end_samples() {
     calibration_.push_back(std::move(s.feeds));
     numbers_.push_back(s.index + 1);
   }
+  more_ = seen_ > calibration_.size();
   for (auto& feeds : held_out) std::erase_if(feeds, [](const runtime::Feed& f) { return is_target(f.name); });
   errors_ = std::make_unique<OutputErrors>(source_, std::move(held_out), std::move(labels), threads_);
   measuring_ = true;
@@ -163,7 +163,7 @@ Estimate Search::estimate(const Expected& expected) {
 
   double candidates = 1 + static_cast<double>(by_default_.size());
   if (auto_ && one.samples > 0) {
-    constexpr double kSettings = 3;  // two observers, products in float; see plan_settings()
+    constexpr double kSettings = 4;  // two observers, products in float; the last one, from all samples
     candidates += kSettings;
     for (const StageDef* d : all_stages())
       candidates += d->repair && d->worth_trying && d->worth_trying(config_) &&

@@ -94,7 +94,7 @@ class Search : public Job {
  public:
   Search(std::shared_ptr<const Model> model, Config config, int threads);
 
-  // The last ones only where there are more samples than are kept.
+  // The last ones only where there are more samples than what is tried is made from.
   size_t sweeps() const override;
   bool wants_samples() const override;
   void begin_sample(std::vector<runtime::Feed> feeds) override;
@@ -129,8 +129,8 @@ class Search : public Job {
   // The best so far with one thing changed; what it is called says what it has.
   Candidate changed(const std::string& what) const;
   void next();
-  // What was chosen by some of the samples, from all of them: the widest range may be in one that was not
-  // kept. Unless those held out, which it has seen by then, say that it has become worse.
+  // What was chosen by some of the samples, from all of them: the widest range may be in one that was held
+  // out or not kept. Unless those held out, which it has seen by then, say that it has become worse.
   void make_anew();
   void feed();
   void finish_candidate();
@@ -197,7 +197,7 @@ class Search : public Job {
   bool auto_ = false;
   std::vector<std::string> by_default_;  // repairs that run because nobody named any
 
-  bool more_ = false, anew_ = false;  // samples than were kept; it is made from all of them
+  bool more_ = false, anew_ = false;  // samples than calibrate; it is made from all of them
   bool collecting_ = true, single_ = false, stopped_ = false, done_ = false;
   SampleKeeper samples_{1};
   size_t seen_ = 0;

@@ -209,18 +209,20 @@ TEST(Quantizer, ABadSampleIsAnErrorAndTheJobCanBeDropped) {
   EXPECT_FALSE(job.wants_samples());
 }
 
-// Mode auto holds samples out, and still calls each by the number that it came with.
+// Mode auto holds samples out, the sixth for one, and makes what it chose from all of them.
 TEST(Quantizer, WarningsNameTheSampleThatTheyMean) {
   for (const char* mode : {"static", "auto"}) {
     Samples s = samples(7);
-    for (const size_t odd : {6, 5})  // 5 is held out
-      if (odd == 6 || std::string_view(mode) == "auto")
+    const bool searches = std::string_view(mode) == "auto";
+    for (const size_t odd : {6, 5})
+      if (odd == 6 || searches)
         s[odd][0].tensor.mutable_data<float>()[17] = std::numeric_limits<float>::quiet_NaN();
     Config config;
     config.mode = mode;
     const Quantized q = quantize(small_net(), config, s);
-    EXPECT_TRUE(std::any_of(q.report.warnings.begin(), q.report.warnings.end(), [](const std::string& w) {
-      return w.find("NaN or infinite, first in 'x' in sample 7") != std::string::npos;
+    const std::string first = "NaN or infinite, first in 'x' in sample " + std::to_string(searches ? 6 : 7);
+    EXPECT_TRUE(std::any_of(q.report.warnings.begin(), q.report.warnings.end(), [&](const std::string& w) {
+      return w.find(first) != std::string::npos;
     })) << mode;
     const auto unseen = samples(20)[19];
     EXPECT_GT(sqnr(run(small_net(), unseen), run(q.model, unseen)), 30) << mode;
@@ -508,6 +510,24 @@ TEST(Search, WhatItChoseHasSeenAllSamples) {
   const Quantized q = quantize(net.build(), config, samples);
   EXPECT_EQ(q.report.samples, 200U);
   EXPECT_GT(q.ranges.at("x").max - q.ranges.at("x").min, 2.1f);
+}
+
+// Those held out judge what is tried. The widest values may be in one of them, wherever it stands.
+TEST(Search, WhatItChoseHasSeenTheSamplesHeldOut) {
+  GraphBuilder net;
+  const ValueId x = net.input("x", {2, 4});
+  net.output(net.add("MatMul", "y", {x, net.constant("w", noise({4, 4}, 1))}));
+  const auto model = net.build();
+  quant::Config config;
+  config.mode = "auto";
+  for (size_t wide = 0; wide < 8; ++wide) {
+    Samples samples;
+    for (size_t i = 0; i < 8; ++i) samples.push_back({{"x", noise({2, 4}, static_cast<uint32_t>(i))}});
+    samples[wide][0].tensor.mutable_data<float>()[3] = 1.1f;
+    const Quantized q = quantize(model, config, samples);
+    EXPECT_EQ(q.report.samples, 8U) << wide;
+    EXPECT_NEAR(q.ranges.at("x").max, 1.1f, 1e-2f) << wide;
+  }
 }
 }  // namespace
 }  // namespace zp::test
