@@ -211,6 +211,13 @@ void respell(Respell& r) {
   if (reduction == "max" || reduction == "min") r.need(18);
 }
 
+// ONNX Runtime's kernels of both take float16, and fail in the run where there is something to compute.
+std::string_view fails_in_half(const Graph&, const Node& node, const std::vector<const Node*>&) {
+  return node.string_attribute("reduction", "none") == "none"
+             ? ""
+             : "ONNX Runtime does not compute its reduction in float16";
+}
+
 constexpr OpDef kScatterNd = {.name = "ScatterND",
                               .inputs = "data indices updates",
                               .opsets = "11A 13b reduction=none:16",
@@ -219,6 +226,7 @@ constexpr OpDef kScatterNd = {.name = "ScatterND",
                               .infer = infer_scatter_nd,
                               .prepare = prepare_scatter_nd,
                               .quant = {.why_float = kWhyFloat},
+                              .half = {.fails = fails_in_half},
                               .respell = respell};
 constexpr OpDef kScatterElements = {.name = "ScatterElements",
                                     .inputs = "data indices updates",
@@ -228,6 +236,7 @@ constexpr OpDef kScatterElements = {.name = "ScatterElements",
                                     .infer = infer_scatter_elements,
                                     .prepare = prepare_scatter_elements,
                                     .quant = {.why_float = kWhyFloat},
+                                    .half = {.fails = fails_in_half},
                                     .respell = respell};
 constexpr OpDef kScatter = {
     .name = "Scatter", .inputs = "data indices updates", .since = 9, .canonicalize = rename};

@@ -126,6 +126,25 @@ void gradient(Gradient& g) {
 
 const RegisterRewrite kMerge({.name = "merge two transpositions", .apply = merge});
 const RegisterRewrite kPassFunction({.name = "function between two transpositions", .apply = pass_function});
+// ONNX Runtime joins a Transpose that makes one of the last two dimensions of the first with the product
+// behind it (core/optimizer/matmul_transpose_fusion.cc). Where it casts float16 to float32 between them, and
+// the other factor is a constant matrix, its process ends: nn.MultiheadAttention is written so.
+std::string_view fails_in_half(const Graph& graph, const Node& node,
+                               const std::vector<const Node*>& readers) {
+  const std::vector<int64_t> perm = node.ints_attribute("perm");
+  const size_t rank = perm.size();
+  if (rank < 3 || (perm[rank - 1] != 0 && perm[rank - 2] != 0)) return {};
+  const auto joins = [&](const Node* reader) {
+    return reader->is("MatMul") && std::ranges::any_of(reader->inputs, [&](ValueId v) {
+             const Tensor* t = graph.constant(v);
+             return t && t->dims().size() == 2;
+           });
+  };
+  return std::ranges::any_of(readers, joins)
+             ? "ONNX Runtime ends when it joins it with the product that reads it, in float16"
+             : "";
+}
+
 constexpr OpDef kTranspose = {.name = "Transpose",
                               .opsets = "7A 13b 21qQG 23m 24e 25pP",
                               .infer = infer_transpose,
@@ -133,6 +152,7 @@ constexpr OpDef kTranspose = {.name = "Transpose",
                               .layout = transpose_layout,
                               .moved_axis = moved_axis,
                               .quant = {.kind = QuantRule::Kind::kSameScale},
+                              .half = {.fails = fails_in_half},
                               .canonicalize = [](Canonicalize& c) { keep_unpacked(c, {0}); },
                               .gradient = gradient};
 const RegisterOps kRegistered({&kTranspose});

@@ -53,42 +53,6 @@ bool moves(const OpDef& def) { return def.quant.kind == QuantRule::Kind::kSameSc
 // Its result is made of single elements, so that huge ones in its inputs stay huge.
 bool passes_on(const OpDef& def) { return moves(def) || def.unary || def.broadcasts || def.half.selects; }
 
-// The kernels of ONNX Runtime for these take float16, and fail in the run where there is something to
-// compute.
-std::string_view why_not_reduced(const Node& node) {
-  return node.string_attribute("reduction", "none") == "none"
-             ? ""
-             : "ONNX Runtime does not compute its reduction in float16";
-}
-
-// ONNX Runtime joins a Transpose that makes one of the last two dimensions of the first with the product
-// behind it (MatmulTransposeFusion). Where it casts float16 to float32 between them and the other factor is a
-// constant matrix, it ends the whole process: nn.MultiheadAttention is written so.
-std::string_view why_not_joined(const Graph& graph, const Node& node,
-                                const std::vector<const Node*>& readers) {
-  const std::vector<int64_t> perm = node.ints_attribute("perm");
-  const size_t rank = perm.size();
-  if (rank < 3 || (perm[rank - 1] != 0 && perm[rank - 2] != 0)) return {};
-  const auto joins = [&](const Node* reader) {
-    return reader->is("MatMul") && std::any_of(reader->inputs.begin(), reader->inputs.end(), [&](ValueId v) {
-             const Tensor* t = graph.constant(v);
-             return t && t->dims().size() == 2;
-           });
-  };
-  return std::any_of(readers.begin(), readers.end(), joins)
-             ? "ONNX Runtime ends when it joins it with the product that reads it, in float16"
-             : "";
-}
-
-// Why ONNX Runtime 1.32 does not run this node in float16 though it says so; empty: it does. What it has no
-// float16 kernel for needs no reason: it casts by itself. `readers`: of output 0.
-std::string_view why_not_in_onnx_runtime(const Graph& graph, const Node& node,
-                                         const std::vector<const Node*>& readers) {
-  if (node.is("ScatterElements") || node.is("ScatterND")) return why_not_reduced(node);
-  if (node.is("Transpose")) return why_not_joined(graph, node, readers);
-  return {};
-}
-
 class HalfPlanner {
  public:
   HalfPlanner(Planner& planner, const HalfFacts& facts)
@@ -150,7 +114,7 @@ class HalfPlanner {
     if (p_.precision(i).activations == DType::kUndefined) keep(i, "kept in float by its own precision");
     if (!concerns(i)) return keep(i, "works on integers already (shapes, indices)");
     if (!takes_half(def)) keep(i, "its operator has no form for float16");
-    if (const std::string_view why = runtime_reason(i); !why.empty()) keep(i, std::string(why));
+    if (const std::string_view why = why_it_fails(i); !why.empty()) keep(i, std::string(why));
     if (def.half.fine) keep(i, "small differences of its inputs count, of which float16 keeps too little");
     for (size_t k = 0; k < n.inputs.size(); ++k) {
       const ValueId v = n.inputs[k];
@@ -169,11 +133,13 @@ class HalfPlanner {
     look_at_samples(i);
   }
 
-  std::string_view runtime_reason(int32_t i) const {
+  std::string_view why_it_fails(int32_t i) const {
+    const OpDef* def = find_op(p_.node(i));
+    if (!def || !def->half.fails) return {};
     std::vector<const Node*> readers;
     if (const ValueId y = p_.node(i).output(0); y != kNoValue)
       for (const int32_t r : p_.consumers(y)) readers.push_back(&p_.node(r));
-    return why_not_in_onnx_runtime(graph(), p_.node(i), readers);
+    return def->half.fails(graph(), p_.node(i), readers);
   }
 
   static constexpr const char* kBecomesInteger = "its result becomes integers, which float16 would change";

@@ -30,7 +30,7 @@ void check(const Config& c) {
             {"the repair '", d->name, "' knows all integers of a type only"},
             "train without it, or leave weightBits out");
   require(!t.blocks || (t.loss != "kl" && t.loss != "cross-entropy" && t.intermediate.empty()),
-          "blocks are trained towards the float model's values at their ends, and nothing else",
+          "blocks are trained towards what the float model makes at their ends alone",
           "leave loss and intermediate out, or do not train in blocks");
   require(!t.blocks || (t.scales != "moving-average" && !t.learn_zero_points),
           "in blocks, scales of activations and zero points stay as they are",
