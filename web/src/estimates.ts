@@ -1,53 +1,93 @@
-// What each goal would probably bring for this model: its size, speed and the time that it takes, from what is known so far.
+// What each goal would probably bring for this model: what the package expects of its size, memory and time, and how fast it
+// may be. What was measured in a run takes the place of what is expected.
+import type { Model, ModelReport, QuantizeEstimate, SchemeOptions } from 'zeropoint';
 import { bytes, seconds, times } from './format.ts';
-import { type Goal, goalOf, goals, type Settings } from './settings.ts';
+import type { SampleSet } from './samples/sample-set.ts';
+import { type Goal, goalOf, goals, initial, type Settings, toOptions } from './settings.ts';
 import type { Run } from './work.ts';
 
-/** What the engine would make of a model. */
-export interface GoalPlan {
-  weightBytesBefore: number;
-  weightBytesAfter: number;
-  layersQuantized: number;
-  /** The part of its work that integers would do, 0...1. */
+/** What is expected of a goal. */
+export interface Expected {
+  estimate: Pick<
+    QuantizeEstimate,
+    'sizeAfter' | 'seconds' | 'complete' | 'peakBytes' | 'limitBytes' | 'fits'
+  >;
+  /** The part of the model's work that integers would do, 0...1. */
   integerShare: number;
+}
+
+/** What these settings would make of the model, with samples of the sizes that there are. */
+export async function inspected(
+  model: Model,
+  scheme: SchemeOptions,
+  samples: SampleSet | undefined,
+  dims: Readonly<Record<string, number>>,
+): Promise<ModelReport> {
+  try {
+    if (samples) return await model.inspect({ ...scheme, shapes: await shapesOf(samples) });
+    return await model.inspect({ ...scheme, dims });
+  } catch {
+    // Sizes that are guessed need not suit each other, and samples may be wrong, which quantizing says.
+    return model.inspect(scheme);
+  }
+}
+
+/** Asks the engine; undefined: these settings change nothing of the model. */
+export async function expectedOf(
+  model: Model,
+  { settings }: Goal,
+  samples: SampleSet | undefined,
+  dims: Readonly<Record<string, number>>,
+): Promise<Expected | undefined> {
+  const { format: _, ...scheme } = toOptions({ ...initial(undefined), ...settings } as Settings);
+  const { plan, problem } = await inspected(model, scheme, samples, dims);
+  if (problem || !(plan.weightBytesAfter > 0)) return undefined;
+  const estimate = await model.estimate({
+    ...scheme,
+    ...(samples ? { samples: samples.count, shapes: await shapesOf(samples) } : { dims }),
+  });
+  const { macs, macsQuantized, layers, layersQuantized } = plan;
+  const share = macs > 0 ? macsQuantized / macs : layersQuantized / Math.max(1, layers.length);
+  return { estimate, integerShare: usesIntegers(settings) ? share : 0 };
+}
+
+const shapesKnown = new WeakMap<SampleSet, Record<string, readonly number[]>>();
+
+/** Of the first sample. */
+async function shapesOf(samples: SampleSet): Promise<Record<string, readonly number[]>> {
+  const known = shapesKnown.get(samples);
+  if (known) return known;
+  const found: Record<string, readonly number[]> = {};
+  for await (const feeds of samples.feeds(1)) {
+    for (const [name, { dims }] of Object.entries(feeds)) found[name] = dims;
+    break;
+  }
+  shapesKnown.set(samples, found);
+  return found;
 }
 
 export interface Known {
   /** Bytes of the model. */
   size: number;
-  plans: Readonly<Record<string, GoalPlan | undefined>>;
-  /** Milliseconds of a run of the original on a sample, here; undefined: not measured. */
-  runTime: number | undefined;
-  /** How many samples there are; undefined: none. */
-  samples: number | undefined;
+  expected: Readonly<Record<string, Expected | undefined>>;
+  /** The estimates are of the samples that there are. */
+  hasSamples: boolean;
   runs: readonly Pick<Run, 'number' | 'settings' | 'report' | 'latency' | 'milliseconds'>[];
 }
 
 /** How much faster integer kernels are in the middle of many models: int8ModelsVsOwnFloat in docs/PERFORMANCE.md. */
 const integerSpeed = 1.7;
-/** How often samples are run, about, before both models are compared; and milliseconds that are spent in any case. */
-const passes: Readonly<Record<string, number>> = { auto: 25, static: 5 };
-const [comparedOutputs, comparedAnswers, always] = [16, 64, 4000];
-
-/** What the nodes and scales of a quantized layer take in a file, about. */
-const [layerBytes, weightLayerBytes] = [700, 250];
 
 const usesIntegers = ({ mode }: Partial<Settings>) => mode === 'static' || mode === 'auto';
 
-function expectedTime({ settings }: Goal, { runTime, samples }: Known): number | undefined {
-  if (runTime === undefined || samples === undefined) return undefined;
-  const quantizing = (passes[settings.mode ?? ''] ?? 0) * samples;
-  const comparing = 2 * (Math.min(samples, comparedOutputs) + Math.min(samples, comparedAnswers));
-  return runTime * (quantizing + comparing) + always;
-}
-
 /** Rounded as a guess is. */
-function roughly(milliseconds: number): string {
-  const minutes = milliseconds / 60_000;
-  if (minutes < 0.9) return minutes < 0.4 ? 'about half a minute or less' : 'about a minute';
-  return minutes < 90 ? `about ${counted(Math.round(minutes))}` : `about ${Math.round(minutes / 60)} hours`;
+function roughly(seconds: number): string {
+  if (seconds < 10) return 'a few seconds';
+  if (seconds < 45) return 'about half a minute';
+  const minutes = Math.max(1, Math.round(seconds / 60));
+  if (minutes >= 90) return `about ${Math.round(minutes / 60)} hours`;
+  return minutes === 1 ? 'about a minute' : `about ${minutes} minutes`;
 }
-const counted = (minutes: number) => `${minutes} ${minutes === 1 ? 'minute' : 'minutes'}`;
 
 const speedWords = (ratio: number) =>
   Math.abs(ratio - 1) < 0.05
@@ -56,8 +96,8 @@ const speedWords = (ratio: number) =>
       ? `${times(ratio)} as fast`
       : `${times(1 / ratio)} slower`;
 
-function wordsOf(goal: Goal, known: Known): string[] {
-  const done = known.runs.filter(({ settings }) => goalOf(settings) === goal.id).at(-1);
+function wordsOf(goal: Goal, { size, expected, hasSamples, runs }: Known): string[] {
+  const done = runs.filter(({ settings }) => goalOf(settings) === goal.id).at(-1);
   if (done) {
     const { report, latency, milliseconds, number } = done;
     return [
@@ -66,22 +106,20 @@ function wordsOf(goal: Goal, known: Known): string[] {
       ...(milliseconds === undefined ? [] : [`took ${seconds(milliseconds / 1000)}`]),
     ];
   }
-  const plan = known.plans[goal.id];
-  const time = expectedTime(goal, known);
-  if (!plan) return [];
-  const added =
-    plan.layersQuantized *
-    (usesIntegers(goal.settings) ? layerBytes : goal.settings.mode === 'weight-only' ? weightLayerBytes : 0);
-  const size = known.size - plan.weightBytesBefore + plan.weightBytesAfter + added;
-  const share = usesIntegers(goal.settings) ? plan.integerShare : 0;
-  const ratio = 1 / (1 - share + share / integerSpeed);
-  return [
-    `estimate: ${bytes(size)} of ${bytes(known.size)}`,
-    `here perhaps ${speedWords(ratio)}`,
-    ...(time === undefined ? [] : [`takes ${roughly(time)}`]),
+  const found = expected[goal.id];
+  if (!found) return [];
+  const { estimate, integerShare: share } = found;
+  const words = [
+    `about ${bytes(estimate.sizeAfter)} of ${bytes(size)}`,
+    `perhaps ${speedWords(1 / (1 - share + share / integerSpeed))} here`,
   ];
+  if (!estimate.fits)
+    words.push(`needs ${bytes(estimate.peakBytes)} of memory, and there are ${bytes(estimate.limitBytes)}`);
+  else if (hasSamples && estimate.complete)
+    words.push(`quantizing takes ${roughly(estimate.seconds)}, ${bytes(estimate.peakBytes)} of memory`);
+  return words;
 }
 
-/** Of each goal, by its id: a few words each. What was measured in a run takes the place of what is guessed. */
+/** Of each goal, by its id: a few words each. */
 export const estimatesOf = (known: Known): Record<string, readonly string[]> =>
   Object.fromEntries(goals.map((goal) => [goal.id, wordsOf(goal, known)]));

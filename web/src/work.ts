@@ -336,19 +336,6 @@ async function rightAnswers(
   return { original: before, quantized: await count(quantized), of: test.what };
 }
 
-/** Milliseconds of a run on the first sample: of the second one, when all is planned. */
-export async function runTime(model: Model, samples: SampleSet, signal: AbortSignal): Promise<number> {
-  const session = await model.createSession();
-  try {
-    for await (const feeds of samples.feeds(1)) {
-      for (let run = 0; run < 2; ++run) await session.run(feeds, { signal });
-    }
-    return session.lastRunMs;
-  } finally {
-    await session.dispose();
-  }
-}
-
 /** How long each step of a run takes: of the last of three, when all is planned and compiled. */
 export async function stepTimes(model: Model, samples: SampleSet): Promise<StepInfo[]> {
   const session = await model.createSession();

@@ -1,7 +1,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { Choices, Model, ModelReport, ZeropointError } from 'zeropoint';
 import type { Demo, DemoMemory } from '../demos/demo.ts';
-import { estimatesOf, type GoalPlan } from '../estimates.ts';
+import { type Expected, estimatesOf, expectedOf, inspected } from '../estimates.ts';
 import { bytes } from '../format.ts';
 import { forgetRunning, noteRunning, takeInterrupted } from '../interrupted.ts';
 import {
@@ -29,7 +29,7 @@ import {
 import { openRun, useRunModel } from '../use-run-model.ts';
 import { type Samples, type SavedSamples, useSamples } from '../use-samples.ts';
 import { summaryOf } from '../verdict.ts';
-import { judgeAgain, quantizeAndCompare, type Run, runTime, type Step, stepTimes } from '../work.ts';
+import { judgeAgain, quantizeAndCompare, type Run, type Step, stepTimes } from '../work.ts';
 import { ErrorBox } from './error-box.tsx';
 import { LazyGraph } from './lazy-graph.tsx';
 import { ModelCard } from './model-card.tsx';
@@ -116,8 +116,11 @@ export function Workspace({
   const [runs, setRuns] = useState<readonly Run[]>(saved.runs ?? []);
   const [kind, setKind] = useState(saved.kind);
   const [report, setReport] = useState<ModelReport | undefined>();
-  const [plans, setPlans] = useState<Record<string, GoalPlan>>({});
-  const [timed, setTimed] = useState<{ of: string; milliseconds: number } | undefined>();
+  /** What each goal would bring with some samples, by its id. */
+  const [expected, setExpected] = useState<{ of: string; goals: Record<string, Expected> }>({
+    of: '',
+    goals: {},
+  });
   const [needsSamples, setNeedsSamples] = useState(true);
   const [job, setJob] = useState<Job | undefined>();
   const [isTraining, setTraining] = useState(false);
@@ -279,8 +282,7 @@ export function Workspace({
     const timer = setTimeout(async () => {
       try {
         const { format: _, opset: __, externalData: ___, chunkSize: ____, ...scheme } = toOptions(settings);
-        const given = Object.keys(samples.dims).length ? { dims: samples.dims } : {};
-        const found = await model.inspect({ ...scheme, ...given });
+        const found = await inspected(model, scheme, samples.set, samples.dims);
         if (!isCurrent) return;
         setReport(found);
         setNeedsSamples(found.problem ? true : await model.needsSamples(scheme));
@@ -292,28 +294,7 @@ export function Workspace({
       isCurrent = false;
       clearTimeout(timer);
     };
-  }, [model, settings, samples.dims]);
-
-  // What each goal would make of the weights, once.
-  useEffect(() => {
-    let isCurrent = true;
-    const measure = async () => {
-      for (const goal of goals) {
-        const { format: _, ...scheme } = toOptions({ ...initial(undefined), ...goal.settings } as Settings);
-        const { plan, problem } = await model.inspect(scheme);
-        const { weightBytesBefore, weightBytesAfter, macs, macsQuantized, layers, layersQuantized } = plan;
-        if (!isCurrent) return;
-        if (problem || !(weightBytesAfter > 0)) continue;
-        const integerShare = macs > 0 ? macsQuantized / macs : layersQuantized / Math.max(1, layers.length);
-        const found = { weightBytesBefore, weightBytesAfter, layersQuantized, integerShare };
-        setPlans((all) => ({ ...all, [goal.id]: found }));
-      }
-    };
-    measure().catch(() => undefined); // the plan above says what is wrong
-    return () => {
-      isCurrent = false;
-    };
-  }, [model]);
+  }, [model, settings, samples.set, samples.dims]);
 
   // ---- the long work
 
@@ -401,20 +382,29 @@ export function Workspace({
     });
   };
 
-  // How long the original takes here, when somebody looks at what to choose and nothing else is done.
-  const latest = runs.at(-1)?.latency;
+  // What each goal would bring, when somebody looks at what to choose and nothing else is done.
   const isChoosing = step === 'goal' && !hidden && !busy && report?.problem === null;
-  const timedWith = usable && (usable.identity ?? usable.label);
-  const timeHere = timed && timed.of === timedWith ? timed.milliseconds : undefined;
+  const asked = JSON.stringify([samples.set?.identity ?? samples.set?.label, samples.dims]);
+  const expectedHere = expected.of === asked ? expected.goals : {};
   useEffect(() => {
-    if (!isChoosing || !usable || timedWith === undefined || timeHere !== undefined || latest?.runs) return;
-    const leaving = new AbortController();
-    runTime(model, usable, leaving.signal).then(
-      (milliseconds) => !leaving.signal.aborted && setTimed({ of: timedWith, milliseconds }),
-      () => undefined, // no estimate, then: quantizing says what is wrong
-    );
-    return () => leaving.abort();
-  }, [isChoosing, timedWith, latest, timeHere]);
+    if (!isChoosing || samples.isPreparing) return;
+    let isCurrent = true;
+    const ask = async () => {
+      let found = expectedHere;
+      for (const goal of goals) {
+        if (found[goal.id]) continue;
+        // Of what cannot be estimated nothing is said: quantizing says what is wrong.
+        const each = await expectedOf(model, goal, samples.set, samples.dims).catch(() => undefined);
+        if (!isCurrent) return;
+        if (each) found = { ...found, [goal.id]: each };
+        setExpected({ of: asked, goals: found });
+      }
+    };
+    void ask();
+    return () => {
+      isCurrent = false;
+    };
+  }, [model, isChoosing, asked, samples.isPreparing]);
 
   // ---- where the visitor is
 
@@ -578,9 +568,8 @@ export function Workspace({
             disabled={busy}
             estimates={estimatesOf({
               size: model.size,
-              plans,
-              runTime: latest?.runs ? latest.original : timeHere,
-              samples: usable?.count,
+              expected: expectedHere,
+              hasSamples: samples.set !== undefined,
               runs,
             })}
             onChange={setSettings}
