@@ -9,7 +9,7 @@ import { build } from '../tools/build.mjs';
 import { withChromium, withPage } from '../tools/page.mjs';
 import { root } from '../tools/process.mjs';
 import { setUp } from '../tools/setup.mjs';
-import { chooseGoal, goTo } from '../tools/visit.mjs';
+import { chooseGoal, goTo, watchTasks } from '../tools/visit.mjs';
 import { model } from './lib/onnx.mjs';
 import { table } from './lib/table.mjs';
 
@@ -55,31 +55,6 @@ async function open(browser, url) {
   page.setDefaultTimeout(patience);
   await page.goto(url);
   return page;
-}
-
-/**
- * The tasks of the page's own thread from now on: how long the longest one kept the processor, in milliseconds, and how many
- * kept it for more than 50. On a busy machine the clock would tell of other programs.
- */
-async function watchTasks(browser, page) {
-  await browser.startTracing(page, { categories: ['toplevel', '__metadata'] });
-  return async () => {
-    const { traceEvents } = JSON.parse((await browser.stopTracing()).toString());
-    const isPage = new Set(
-      traceEvents
-        .filter(({ name, args }) => name === 'thread_name' && args.name === 'CrRendererMain')
-        .map(({ pid, tid }) => `${pid} ${tid}`),
-    );
-    const durations = traceEvents
-      .filter(({ name, pid, tid }) => /RunTask$/.test(name) && isPage.has(`${pid} ${tid}`))
-      .map(({ tdur = 0 }) => tdur / 1000);
-    if (durations.length === 0) throw new Error('the trace has no tasks');
-    return {
-      longest: Math.max(...durations),
-      count: durations.filter((each) => each > 50).length,
-      durations,
-    };
-  };
 }
 
 /** From the drop of a model and photographs to the downloaded file: seconds, and clicks after the drop. */

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
+import { watchTasks } from '../../tools/visit.mjs';
 import { node, small } from '../package/handmade.ts';
 import { digitsFolder, modelPath, temporaryFolder } from './browsers.ts';
 import { served } from './served.ts';
@@ -17,8 +18,14 @@ const wakeWordPath = fileURLToPath(
 
 const site = served();
 
+/** Milliseconds: where others want the processor too, what takes 50 takes longer, because they take its memory. */
+const mostAtATime = 90;
+
 /** The page with the graph of a model; what the policy of the page refuses is an error. */
-async function openGraph(path: string): Promise<Page> {
+async function openGraph(
+  path: string,
+  watch: (page: Page) => Promise<() => Promise<void>> = async () => async () => {},
+): Promise<Page> {
   const page = await site.browser.newPage({ viewport: { width: 1280, height: 900 } });
   page.setDefaultTimeout(120_000);
   const refused: string[] = [];
@@ -27,9 +34,11 @@ async function openGraph(path: string): Promise<Page> {
   });
   await page.goto(site.url);
   await loadModel(page, path);
+  const watched = await watch(page);
   await goTo(page, 'Model');
   await page.getByRole('application').waitFor();
   await page.getByText('With the chosen settings').waitFor();
+  await watched();
   expect(refused).toEqual([]);
   return page;
 }
@@ -162,7 +171,22 @@ describe('the graph', () => {
         : node(i % 3 ? 'Relu' : 'Sigmoid', [from], [to]);
     });
     writeFileSync(path, small([4], ...nodes));
-    const page = await openGraph(path);
+    const page = await openGraph(path, async (page) => {
+      const tasks = await watchTasks(site.browser, page);
+      return async () => {
+        await page.waitForTimeout(3000); // the last operators are drawn
+        const { longest } = await tasks();
+        console.log(`drawing: ${longest.toFixed(0)} ms of the processor at a time`);
+        expect(longest).toBeLessThan(mostAtATime);
+      };
+    });
+    const tasks = await watchTasks(site.browser, page);
+    await page.getByLabel('Find operators or tensors').fill('Relu');
+    await page.getByText(/^\d+ operators found$/).waitFor();
+    await page.waitForTimeout(2000);
+    const { longest } = await tasks();
+    console.log(`searching: ${longest.toFixed(0)} ms of the processor at a time`);
+    expect(longest).toBeLessThan(mostAtATime);
     await page.getByLabel('Find operators or tensors').fill('_of_v2500');
     await page.getByText('1 operator found', { exact: true }).waitFor();
     await page.keyboard.press('Enter'); // to it

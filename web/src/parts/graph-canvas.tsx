@@ -10,7 +10,15 @@ const noStyle = '__________cytoscape_stylesheet';
 const many = 1500;
 
 /** So long a frame may be kept from what else is to be done, in milliseconds; and what is done between two looks at the clock. */
-const [slice, portion] = [10, 40];
+const [slice, portion] = [7, 30];
+
+/**
+ * Computes the styles of elements that changed: the library would do that for all of them in the next frame, which no
+ * slice counts.
+ */
+function settle(elements: Iterable<{ numericStyle(property: string): unknown }>): void {
+  for (const each of elements) each.numericStyle('opacity');
+}
 
 /** Does a part of the work in each frame: thousands of operators at once would hold the page up. Gives what ends it. */
 function inSlices<T>(
@@ -28,9 +36,13 @@ function inSlices<T>(
     if (at < items.length) frame = requestAnimationFrame(next);
     else onDone?.();
   };
-  next();
+  // Not with what asks for it, which takes its own time.
+  frame = requestAnimationFrame(next);
   return () => cancelAnimationFrame(frame);
 }
+
+/** Above the first row and below the last one. And: as small as this, labels are read without effort. */
+const [margin, readable] = [44, 0.7];
 
 const idOf = (shape: number) => `n${shape}`;
 
@@ -172,15 +184,17 @@ export default function GraphCanvas({
     });
     drawn.current = cy;
     painted.current = [fills, theme];
-    // A network is far longer than it is wide: its beginning is shown, so large that it can be read.
+    // A network is far longer than it is wide: its beginning is shown, so large that it can be read; of a short one all.
     const first = shapes.reduce((top, shape) => (shape.y < top.y ? shape : top), { x: 0, y: Infinity });
-    cy.pan({ x: element.clientWidth / 2 - first.x, y: 44 - first.y });
+    const [top, bottom] = [first.y - margin, Math.max(...shapes.map(({ y }) => y)) + margin];
+    const whole = element.clientHeight / (bottom - top);
+    const zoom = whole < 1 && whole > readable ? whole : 1;
+    cy.viewport({ zoom, pan: { x: element.clientWidth / 2 - zoom * first.x, y: -zoom * top } });
     const stop = inSlices(
       elements,
-      (part) => void cy.add([...part]),
+      (part) => settle(cy.add([...part])),
       () => setWhole(picture),
     );
-    const [top, bottom] = [first.y - 40, Math.max(...shapes.map(({ y }) => y)) + 40];
     let width = element.clientWidth;
     // A wheel goes along the graph, and on along the page at its end; with Ctrl, or two fingers, it zooms.
     const roll = (event: WheelEvent) => {
@@ -222,15 +236,16 @@ export default function GraphCanvas({
     if (!cy || !isWhole || (before === fills && shown === theme)) return;
     painted.current = [fills, theme];
     if (shown !== theme) cy.style(styleOf(picture.shapes.length > many));
-    return inSlices([...fills.entries()], (part) =>
+    return inSlices([...fills.entries()], (part) => {
+      const nodes = part.map(([i]) => cy.getElementById(idOf(i)));
       cy.batch(() => {
-        for (const [i, fill] of part) {
-          const node = cy.getElementById(idOf(i));
-          if (fill === undefined) node.removeData('fill ink');
-          else node.data(filled(fill));
-        }
-      }),
-    );
+        part.forEach(([, fill], i) => {
+          if (fill === undefined) nodes[i]?.removeData('fill ink');
+          else nodes[i]?.data(filled(fill));
+        });
+      });
+      settle(nodes);
+    });
   }, [isWhole, fills, theme]);
 
   useEffect(() => {
@@ -242,11 +257,12 @@ export default function GraphCanvas({
       const kind = wanted(node);
       return node.hasClass('found') !== (kind === 'found') || node.hasClass('faint') !== (kind === 'faint');
     });
-    return inSlices(changed.toArray() as cytoscape.NodeSingular[], (part) =>
+    return inSlices(changed.toArray() as cytoscape.NodeSingular[], (part) => {
       cy.batch(() => {
         for (const node of part) node.removeClass('found faint').addClass(wanted(node));
-      }),
-    );
+      });
+      settle(part);
+    });
   }, [isWhole, found]);
 
   useEffect(() => {

@@ -12,6 +12,7 @@ import type { GraphFace } from '../graph/worker.ts';
 import { asError, counted } from '../samples/sample-set.ts';
 import type { Settings } from '../settings.ts';
 import { useTheme } from '../theme.ts';
+import { Folded, mostRows } from './folded.tsx';
 import GraphCanvas from './graph-canvas.tsx';
 import { NodeDetail } from './node-detail.tsx';
 import { ScrollRegion } from './scroll-region.tsx';
@@ -29,9 +30,6 @@ export interface GraphViewProps {
   disabled: boolean;
   onChange?: (settings: Settings) => void;
 }
-
-/** Rows of the table that are shown at once. */
-const mostRows = 200;
 
 /** A branch that is looked into. */
 interface Step {
@@ -133,7 +131,6 @@ function Drawn({
   const [opened, setOpened] = useState<number | undefined>();
   const [times, setTimes] = useState<readonly StepInfo[] | undefined>();
   const [remark, setRemark] = useState('');
-  const [isListed, setListed] = useState(false);
   const frame = useRef<HTMLDivElement>(null);
   const theme = useTheme();
 
@@ -282,51 +279,54 @@ function Drawn({
         {at && `${atNode ? `${atNode.op} ${atNode.name}` : `${at.kind} ${at.label}`}`}
         {atNode && paint?.says[atNode.id] ? `, ${paint.says[atNode.id]}` : ''}
       </p>
-      <details onToggle={(event) => setListed(event.currentTarget.open)}>
-        <summary>
-          {matching
+      <Folded
+        summary={
+          matching
             ? `The ${counted(matching.length, 'operator')} found, as a table`
-            : `All ${nodes.length} operators as a table`}
-        </summary>
-        {isListed && (
-          <ScrollRegion label="Operators of the model">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">Name</th>
-                  <th scope="col">Operator</th>
-                  <th scope="col">Weights</th>
-                  {times && <th scope="col">Time</th>}
-                  <th scope="col">What becomes of it</th>
-                </tr>
-              </thead>
-              <tbody>
-                {rows.slice(0, mostRows).map((each) => {
-                  const layer = known.layers(each);
-                  const size = weightBytes(each, tensors);
-                  const time = timeOf(each.id);
-                  return (
-                    <tr key={each.id}>
-                      <td>
-                        <button type="button" class="link tall" onClick={() => open(each.id)}>
-                          {each.name || each.outputs[0]}
-                        </button>
-                      </td>
-                      <td>{each.op}</td>
-                      <td>{size ? bytes(size) : ''}</td>
-                      {times && <td>{time === undefined ? '–' : milliseconds(time)}</td>}
-                      <td>{layer?.why ?? 'part of another layer'}</td>
-                    </tr>
-                  );
-                })}
-              </tbody>
-            </table>
-          </ScrollRegion>
+            : `All ${nodes.length} operators as a table`
+        }
+      >
+        {() => (
+          <>
+            <ScrollRegion label="Operators of the model">
+              <table>
+                <thead>
+                  <tr>
+                    <th scope="col">Name</th>
+                    <th scope="col">Operator</th>
+                    <th scope="col">Weights</th>
+                    {times && <th scope="col">Time</th>}
+                    <th scope="col">What becomes of it</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {rows.slice(0, mostRows).map((each) => {
+                    const layer = known.layers(each);
+                    const size = weightBytes(each, tensors);
+                    const time = timeOf(each.id);
+                    return (
+                      <tr key={each.id}>
+                        <td>
+                          <button type="button" class="link tall" onClick={() => open(each.id)}>
+                            {each.name || each.outputs[0]}
+                          </button>
+                        </td>
+                        <td>{each.op}</td>
+                        <td>{size ? bytes(size) : ''}</td>
+                        {times && <td>{time === undefined ? '–' : milliseconds(time)}</td>}
+                        <td>{layer?.why ?? 'part of another layer'}</td>
+                      </tr>
+                    );
+                  })}
+                </tbody>
+              </table>
+            </ScrollRegion>
+            {rows.length > mostRows && (
+              <p class="note">The first {mostRows} are shown: look for a name to see others.</p>
+            )}
+          </>
         )}
-        {rows.length > mostRows && (
-          <p class="note">The first {mostRows} are shown: look for a name to see others.</p>
-        )}
-      </details>
+      </Folded>
     </div>
   );
 }

@@ -1,6 +1,7 @@
 import { useMemo, useState } from 'preact/hooks';
 import type { ModelReport } from 'zeropoint';
 import { bytes, count, dims } from '../format.ts';
+import { Folded, mostRows } from './folded.tsx';
 import { ScrollRegion } from './scroll-region.tsx';
 
 const short = (op: string) => op.replace(/^ai\.onnx\./, '');
@@ -53,39 +54,49 @@ export function ModelCard({ report }: { report: ModelReport }) {
           </p>
         ))}
       {layers.length > 0 && (
-        <details>
-          <summary>
-            With the chosen settings, {quantized} of {layers.length} layers would be quantized: which, and why
-          </summary>
-          {layers.length > 12 && (
-            <label class="filter">
-              Find a layer
-              <input type="search" value={filter} onInput={(event) => setFilter(event.currentTarget.value)} />
-            </label>
+        <Folded
+          summary={`With the chosen settings, ${quantized} of ${layers.length} layers would be quantized: which, and why`}
+        >
+          {() => (
+            <>
+              {layers.length > 12 && (
+                <label class="filter">
+                  Find a layer
+                  <input
+                    type="search"
+                    value={filter}
+                    onInput={(event) => setFilter(event.currentTarget.value)}
+                  />
+                </label>
+              )}
+              <ScrollRegion label="Layers of the model">
+                <table>
+                  <thead>
+                    <tr>
+                      <th scope="col">Layer</th>
+                      <th scope="col">Operator</th>
+                      <th scope="col">Quantized</th>
+                      <th scope="col">Why</th>
+                    </tr>
+                  </thead>
+                  <tbody>
+                    {shown.slice(0, mostRows).map((layer) => (
+                      <tr key={layer.output}>
+                        <td class="name">{layer.node}</td>
+                        <td>{short(layer.op)}</td>
+                        <td>{layer.quantized ? 'yes' : 'no'}</td>
+                        <td>{layer.why}</td>
+                      </tr>
+                    ))}
+                  </tbody>
+                </table>
+              </ScrollRegion>
+              {shown.length > mostRows && (
+                <p class="note">The first {mostRows} are shown: look for a name to see others.</p>
+              )}
+            </>
           )}
-          <ScrollRegion label="Layers of the model">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">Layer</th>
-                  <th scope="col">Operator</th>
-                  <th scope="col">Quantized</th>
-                  <th scope="col">Why</th>
-                </tr>
-              </thead>
-              <tbody>
-                {shown.map((layer) => (
-                  <tr key={layer.output}>
-                    <td class="name">{layer.node}</td>
-                    <td>{short(layer.op)}</td>
-                    <td>{layer.quantized ? 'yes' : 'no'}</td>
-                    <td>{layer.why}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </ScrollRegion>
-        </details>
+        </Folded>
       )}
     </div>
   );
