@@ -11,7 +11,14 @@ import { chooseGoal, goTo, patient, textOf, violationsOn } from './visitor.ts';
 
 const folder = temporaryFolder();
 
-const site = served(['--use-fake-device-for-media-stream']);
+/** What the microphone hears, again and again. */
+const heardSound = join(folder, 'heard.wav');
+writeFileSync(heardSound, wavOf(play(first, 11), 16_000));
+
+const site = served([
+  '--use-fake-device-for-media-stream',
+  `--use-file-for-fake-audio-capture=${heardSound}`,
+]);
 
 async function openDemo(name: RegExp, permissions: string[] = []): Promise<Page> {
   const context = await site.browser.newContext({ permissions, viewport: { width: 1280, height: 900 } });
@@ -89,6 +96,57 @@ describe('the demo that hears speech', () => {
     await page.context().close();
   });
 
+  test('listens live, shows what it hears, and lets the microphone go', async () => {
+    const page = await openDemo(/Hear speech/, ['microphone']);
+    const refused: string[] = [];
+    page.on('console', (message) => {
+      if (/Content Security Policy/.test(message.text())) refused.push(message.text());
+    });
+    await page.evaluate(() => {
+      const { mediaDevices } = navigator;
+      const open = mediaDevices.getUserMedia.bind(mediaDevices);
+      mediaDevices.getUserMedia = async (wanted) => {
+        const stream = await open(wanted);
+        Object.assign(globalThis, { opened: stream });
+        return stream;
+      };
+    });
+    const isLive = () =>
+      page.evaluate(() =>
+        (globalThis as unknown as { opened: MediaStream }).opened
+          .getTracks()
+          .some(({ readyState }) => readyState === 'live'),
+      );
+    // By keyboard: the button that starts is the one that stops.
+    await page.getByRole('button', { name: 'Listen live' }).focus();
+    await page.keyboard.press('Enter');
+    await page.getByText(/^The microphone is on/).waitFor();
+    const said = sideOf(page, 'original').locator('.read-text');
+    await expect.poll(() => textOf(said), patient).toMatch(/^Speech, \d+ %$/);
+    await expect.poll(() => textOf(said), patient).toMatch(/^No speech, \d+ %$/);
+    const track = page.getByRole('img', { name: /^The microphone, 10\.0 s: the original hears/ });
+    await track.waitFor();
+    await page.emulateMedia({ reducedMotion: 'reduce' });
+    expect(await violationsOn(page)).toEqual([]);
+    expect(await isLive()).toBe(true);
+    await page.keyboard.press('Enter');
+    await page.getByText(/^Your microphone, \d+\.\d s\.$/).waitFor();
+    expect(await isLive()).toBe(false);
+    await expect.poll(() => textOf(said), patient).toMatch(/^Speech at /);
+    // Whoever goes elsewhere is not listened to.
+    await page.keyboard.press('Enter');
+    await page.getByText(/^The microphone is on/).waitFor();
+    await goTo(page, 'Model');
+    await expect.poll(isLive, patient).toBe(false);
+    expect(refused).toEqual([]);
+    await page.context().close();
+
+    const silent = await openDemo(/Hear speech/);
+    await silent.getByRole('button', { name: 'Listen live' }).click();
+    await silent.getByText('The browser does not let this page use the microphone.').waitFor();
+    await silent.context().close();
+  });
+
   test('takes a recording, and says where the browser gives no microphone', async () => {
     const page = await openDemo(/Hear speech/, ['microphone']);
     await page.getByRole('button', { name: 'Record sound' }).click();
@@ -124,7 +182,7 @@ test('the demo that writes goes on from words with floats and with 4-bit weights
   await page.getByRole('button', { name: 'Quantize', exact: true }).click();
   const result = page.getByTestId('result');
   await result.waitFor();
-  await page.getByText('int4 weights alone').first().waitFor();
+  await page.getByText('4-bit weights').first().waitFor();
   const [, after, float] =
     /^Right answers: ([\d.]+) %, the original ([\d.]+) %, of 400 next characters/.exec(
       (await textOf(result.getByTestId('right-answers'))) ?? '',
@@ -142,7 +200,7 @@ test('the demo that writes goes on from words with floats and with 4-bit weights
   await page.emulateMedia({ reducedMotion: 'reduce' });
   expect(await violationsOn(page)).toEqual([]);
 
-  await page.getByLabel('It goes on from').fill('JULIET:\nÉ 7');
+  await page.getByLabel('Your words').fill('JULIET:\nÉ 7');
   await page.getByText('It knows no É 7: left out.').waitFor();
   await page.getByRole('button', { name: 'Write' }).click();
   await isDone(original);

@@ -1,6 +1,7 @@
 // What the page decides without a browser: labels out of tables, how images are prepared, words for a result, addresses.
 import { describe, expect, test } from 'vitest';
 import { Judge } from '../../web/src/answers/index.ts';
+import { Pieces } from '../../web/src/demos/voice/pieces.ts';
 import { estimatesOf, type Known } from '../../web/src/estimates.ts';
 import { graphOf } from '../../web/src/graph/onnx.ts';
 import { spreadOf } from '../../web/src/graph/weights.ts';
@@ -132,32 +133,46 @@ test('goals are named for what they do', () => {
 });
 
 test('goals say what they would probably bring, and what a run did', () => {
-  const plan = { weightBytesBefore: 9e6, weightBytesAfter: 2.5e6, layersQuantized: 100, integerShare: 1 };
+  const estimate = {
+    sizeAfter: 3.6e6,
+    seconds: 25,
+    complete: true,
+    peakBytes: 120e6,
+    limitBytes: 2e9,
+    fits: true,
+  };
   const known: Known = {
     size: 10e6,
-    plans: { auto: plan, integers: plan, weights8: { ...plan, integerShare: 0 } },
-    runTime: 100,
-    samples: 32,
+    expected: {
+      auto: { estimate: { ...estimate, seconds: 250 }, integerShare: 1 },
+      integers: { estimate, integerShare: 1 },
+      weights8: { estimate: { ...estimate, seconds: 0.2 }, integerShare: 0 },
+      weights4: { estimate: { ...estimate, peakBytes: 4e9, fits: false }, integerShare: 0 },
+    },
+    hasSamples: true,
     runs: [],
   };
   const all = estimatesOf(known);
   expect(all.integers).toEqual([
-    'estimate: 3.6 MB of 10.0 MB',
-    'here perhaps 1.70× as fast',
-    expect.stringMatching(/^takes about /),
+    'about 3.6 MB of 10.0 MB',
+    'perhaps 1.70× as fast here',
+    'quantizing takes about half a minute, 120 MB of memory',
   ]);
-  expect(all.weights8?.[1]).toBe('here perhaps as fast as the original');
+  expect(all.auto?.[2]).toBe('quantizing takes about 4 minutes, 120 MB of memory');
+  expect(all.weights8?.slice(1)).toEqual([
+    'perhaps as fast as the original here',
+    'quantizing takes a few seconds, 120 MB of memory',
+  ]);
+  expect(all.weights4?.[2]).toBe('needs 4.0 GB of memory, and there are 2.0 GB');
   expect(all.float16).toEqual([]); // nothing is known of it
-  const minutes = (words: readonly string[] = []) =>
-    Number(/takes about (\d+) min/.exec(words.join())?.[1] ?? 0.5);
-  expect(minutes(all.auto)).toBeGreaterThan(minutes(all.integers));
-  // Without a time or samples nothing is said of it.
-  expect(estimatesOf({ ...known, runTime: undefined }).integers).toHaveLength(2);
-  expect(estimatesOf({ ...known, samples: undefined }).integers).toHaveLength(2);
+  // Without samples, and where sizes follow from what the model computes, nothing is said of the time.
+  expect(estimatesOf({ ...known, hasSamples: false }).integers).toHaveLength(2);
+  const incomplete = { estimate: { ...estimate, complete: false }, integerShare: 0.5 };
   // Half of the work in integers: 1 / (0.5 + 0.5 / 1.7).
-  expect(estimatesOf({ ...known, plans: { integers: { ...plan, integerShare: 0.5 } } }).integers?.[1]).toBe(
-    'here perhaps 1.26× as fast',
-  );
+  expect(estimatesOf({ ...known, expected: { integers: incomplete } }).integers).toEqual([
+    'about 3.6 MB of 10.0 MB',
+    'perhaps 1.26× as fast here',
+  ]);
   const run = {
     number: 3,
     settings: { ...defaults, mode: 'static' },
@@ -170,6 +185,27 @@ test('goals say what they would probably bring, and what a run did', () => {
     '2.50× as fast',
     'took 21 s',
   ]);
+});
+
+test('sound of a microphone is cut into pieces of a lower rate', () => {
+  const cut = (ratio: number, sound: Float32Array, step: number) => {
+    const pieces = new Pieces(ratio, 4);
+    const parts: number[][] = [];
+    for (let at = 0; at < sound.length; at += step) {
+      for (const piece of pieces.take(sound.subarray(at, at + step))) parts.push([...piece]);
+    }
+    return parts;
+  };
+  expect(cut(1, Float32Array.of(1, 2, 3, 4, 5, 6, 7, 8, 9), 2)).toEqual([
+    [1, 2, 3, 4],
+    [5, 6, 7, 8],
+  ]);
+  expect(cut(2.5, Float32Array.of(1, 1, 4, 2, 2, 0, 0, 10, 0, 0), 3)).toEqual([
+    [(1 + 1 + 2) / 2.5, (2 + 2 + 2) / 2.5, 5 / 2.5, 5 / 2.5].map(Math.fround),
+  ]);
+  // 44.1 kHz: as many pieces as there is time for, and none is lost to rounding.
+  const second = Float32Array.from({ length: 44_100 }, (_, i) => Math.sin(i / 20));
+  expect(cut(44_100 / 16_000, second, 1024)).toHaveLength(4000);
 });
 
 test('a layer is set by options that there are, and by nothing else', () => {

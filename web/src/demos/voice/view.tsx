@@ -7,7 +7,8 @@ import { wavOf } from '../../samples/wav.ts';
 import type { DemoViewProps } from '../demo.ts';
 import { useKept } from '../use-kept.ts';
 import { useWork } from '../use-work.ts';
-import { heard, type Stretch, stepSeconds, stretches } from './listen.ts';
+import { heard, type Listened, listenedOf, type Stretch, stepSeconds, stepsOf } from './listen.ts';
+import { useLive } from './live.ts';
 import { first, play } from './sound.ts';
 
 /** Of a longer sound, so many seconds are listened to. */
@@ -27,14 +28,6 @@ const madeUp = (): Sound => {
   return made;
 };
 
-interface Listened {
-  /** Of every step: how sure the model is that somebody speaks. */
-  shares: readonly number[];
-  spoken: readonly Stretch[];
-  /** Of a run: the median. */
-  milliseconds: number;
-}
-
 /** What a model hears in a sound. */
 async function listen(
   session: Session,
@@ -44,18 +37,22 @@ async function listen(
 ): Promise<void> {
   const shares: number[] = [];
   const times: number[] = [];
-  for await (const each of heard(session, sound.values, signal)) {
+  for await (const each of heard(session, stepsOf(sound.values), signal)) {
     shares.push(each.share);
     times.push(each.milliseconds);
   }
   const middle = times.sort((a, b) => a - b)[times.length >> 1] ?? 0;
-  show({ shares, spoken: stretches(shares), milliseconds: middle });
+  show(listenedOf(shares, middle));
 }
 
 const secondsOf = (stretch: Stretch) => stretch.map((at) => at.toFixed(1)).join('–');
 
 const spokenWords = ({ spoken }: Listened): string =>
   spoken.length ? `${spoken.map(secondsOf).join(', ')}\u00a0s` : 'no speech';
+
+/** Whether somebody speaks at the end of it. */
+const isSpeaking = ({ shares, spoken }: Listened): boolean =>
+  (spoken.at(-1)?.[1] ?? 0) >= (shares.length - 5) * stepSeconds;
 
 const [width, waveHeight, curveHeight, barHeight] = [1000, 70, 90, 12];
 
@@ -65,7 +62,7 @@ function Track({
   original,
   quantized,
 }: {
-  sound: Sound;
+  sound: Pick<Sound, 'name' | 'values'>;
   original: Listened | undefined;
   quantized: Listened | undefined;
 }) {
@@ -92,9 +89,10 @@ function Track({
   const top = waveHeight + 8;
   const curve = ({ shares }: Listened) =>
     shares
-      .map(
-        (share, i) =>
-          `${i ? 'L' : 'M'}${x((i + 0.5) * stepSeconds).toFixed(1)} ${top + curveHeight * (1 - share)}`,
+      .map((share, i) =>
+        Number.isNaN(share)
+          ? ''
+          : `${Number.isNaN(shares[i - 1] ?? Number.NaN) ? 'M' : 'L'}${x((i + 0.5) * stepSeconds).toFixed(1)} ${(top + curveHeight * (1 - share)).toFixed(1)}`,
       )
       .join('');
   const bars = ({ spoken }: Listened, row: number) =>
@@ -150,6 +148,7 @@ function Side({
   listened,
   problem,
   other,
+  isLive,
 }: {
   title: string;
   waiting: string;
@@ -158,14 +157,16 @@ function Side({
   problem: string;
   /** What it is compared with. */
   other?: Listened | undefined;
+  /** It listens now: what it hears at this moment is said. */
+  isLive: boolean;
 }) {
-  const steps = Math.min(listened?.shares.length ?? 0, other?.shares.length ?? 0);
-  const apart = Array.from({ length: steps }, (_, i) =>
-    Math.abs((listened?.shares[i] as number) - (other?.shares[i] as number)),
-  );
-  const same = apart.filter(
-    (_, i) => (listened?.shares[i] as number) >= 0.5 === (other?.shares[i] as number) >= 0.5,
-  ).length;
+  const pairs = (listened?.shares ?? []).flatMap((share, i) => {
+    const theirs = other?.shares[i] ?? Number.NaN;
+    return Number.isNaN(share) || Number.isNaN(theirs) ? [] : [[share, theirs] as const];
+  });
+  const apart = pairs.map(([share, theirs]) => Math.abs(share - theirs));
+  const same = pairs.filter(([share, theirs]) => share >= 0.5 === theirs >= 0.5).length;
+  const now = listened?.shares.findLast((share) => !Number.isNaN(share)) ?? 0;
   return (
     <div class="reading" data-testid={`reading-${title.toLowerCase()}`}>
       <h3 class="label">{title}</h3>
@@ -174,15 +175,29 @@ function Side({
       ) : listened ? (
         <>
           <p class="read-text">
-            {listened.spoken.length ? `Speech at ${spokenWords(listened)}` : 'No speech'}
+            {isLive
+              ? `${now >= 0.5 ? 'Speech' : 'No speech'}, ${percent(now, 0)}`
+              : listened.spoken.length === 0
+                ? 'No speech'
+                : 'Speech at '}
+            {!isLive &&
+              listened.spoken.map((stretch, i) => (
+                <span key={stretch[0]}>
+                  {i > 0 && ', '}
+                  <span class="in-one-line">
+                    {secondsOf(stretch)}
+                    {i === listened.spoken.length - 1 && '\u00a0s'}
+                  </span>
+                </span>
+              ))}
           </p>
           <p class="note">
             {milliseconds(listened.milliseconds)} for each {Math.round(1000 * stepSeconds)} ms of sound
           </p>
-          {steps > 0 && (
+          {pairs.length > 0 && (
             <p class="note" data-testid="agreement">
-              {same} of {steps} answers are the original’s; the shares are {percent(Math.max(...apart))} apart
-              at most.
+              {same} of {pairs.length} answers are the original’s; the shares are{' '}
+              {percent(Math.max(...apart))} apart at most.
             </p>
           )}
         </>
@@ -199,6 +214,17 @@ export default function VoiceView({ original, quantized, memory }: DemoViewProps
   const [address, setAddress] = useState<string | undefined>();
   const before = useWork(original, sound, listen);
   const after = useWork(quantized, sound, listen);
+  const live = useLive(original, quantized, longest, (values) =>
+    setSound({ name: 'Your microphone', values, isCut: false }),
+  );
+  const { now } = live;
+  const track = now
+    ? {
+        sound: { name: 'The microphone', values: now.values },
+        original: now.original,
+        quantized: now.quantized,
+      }
+    : { sound, original: before.found, quantized: after.found };
 
   useEffect(() => {
     const url = URL.createObjectURL(new Blob([wavOf(sound.values, soundRate)], { type: 'audio/wav' }));
@@ -221,45 +247,79 @@ export default function VoiceView({ original, quantized, memory }: DemoViewProps
   return (
     <div class="voice">
       <p class="note" role="status">
-        {sound.name}, {(sound.values.length / soundRate).toFixed(1)} s
-        {sound.isCut && `: the first ${longest} seconds of it`}.
+        {live.isOn ? (
+          'The microphone is on: the graph shows its last 10 seconds. The sound stays on this machine.'
+        ) : (
+          <>
+            {sound.name}, {(sound.values.length / soundRate).toFixed(1)} s
+            {sound.isCut && `: the first ${longest} seconds of it`}.
+          </>
+        )}
       </p>
-      <Track sound={sound} original={before.found} quantized={after.found} />
-      {/* biome-ignore lint/a11y/useMediaCaption: what is said in it is not known, or means nothing */}
-      <audio controls src={address} aria-label="The sound" />
+      <Track {...track} />
+      {!live.isOn && (
+        // biome-ignore lint/a11y/useMediaCaption: what is said in it is not known, or means nothing
+        <audio controls src={address} aria-label="The sound" />
+      )}
       <div class="actions">
-        {navigator.mediaDevices && <Microphone disabled={false} onFiles={([file]) => void take(file)} />}
-        <label class="file-button">
-          Your sound file
-          <input
-            type="file"
-            accept="audio/*,.wav"
-            onChange={(event) => {
-              void take(event.currentTarget.files?.[0]);
-              event.currentTarget.value = '';
-            }}
-          />
-        </label>
-        {sound !== made && (
-          <button type="button" class="quiet" onClick={() => setSound(madeUp())}>
-            Made-up speech
+        {navigator.mediaDevices && (
+          <button
+            type="button"
+            class={live.isOn ? 'primary' : ''}
+            onClick={live.isOn ? live.stop : live.start}
+          >
+            {live.isOn ? 'Stop listening' : 'Listen live'}
           </button>
         )}
+        {!live.isOn && (
+          <>
+            {navigator.mediaDevices && <Microphone disabled={false} onFiles={([file]) => void take(file)} />}
+            <label class="file-button">
+              Your sound file
+              <input
+                type="file"
+                accept="audio/*,.wav"
+                onChange={(event) => {
+                  void take(event.currentTarget.files?.[0]);
+                  event.currentTarget.value = '';
+                }}
+              />
+            </label>
+            {sound !== made && (
+              <button type="button" class="quiet" onClick={() => setSound(madeUp())}>
+                Made-up speech
+              </button>
+            )}
+          </>
+        )}
       </div>
-      {problem && (
+      {(problem || live.problem) && (
         <p class="problem" role="alert">
-          {problem}
+          {problem || live.problem}
+        </p>
+      )}
+      {live.isOn && (
+        <p class="visually-hidden" role="status">
+          {now?.original && (isSpeaking(now.original) ? 'Speech' : 'No speech')}
         </p>
       )}
       <div class="sides">
-        <Side title="Original" waiting="" model={original} listened={before.found} problem={before.problem} />
+        <Side
+          title="Original"
+          waiting=""
+          model={original}
+          listened={track.original}
+          problem={live.isOn ? '' : before.problem}
+          isLive={live.isOn}
+        />
         <Side
           title="Quantized"
           waiting="Quantize the model to see what this one hears."
           model={quantized}
-          other={before.found}
-          listened={after.found}
-          problem={after.problem}
+          other={track.original}
+          listened={track.quantized}
+          problem={live.isOn ? '' : after.problem}
+          isLive={live.isOn}
         />
       </div>
     </div>
