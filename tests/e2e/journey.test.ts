@@ -107,7 +107,7 @@ describe('in Chromium', () => {
     const result = page.getByTestId('result');
     expect(await result.textContent()).toMatch(/[\d.]+× smaller/);
     await expect.poll(() => result.locator('canvas').count(), patient).toBeGreaterThan(0);
-    const report = JSON.parse((await download(page, 'Download the report')).toString());
+    const report = JSON.parse((await download(page, 'Report as JSON')).toString());
     expect(report.report.layersQuantized).toBeGreaterThan(10);
     expect(report.report.sizeAfter).toBe(file.byteLength);
     expect(file.byteLength).toBeLessThan(readFileSync(angle).byteLength / 2);
@@ -298,7 +298,7 @@ describe('in Chromium', () => {
     await page.getByTestId('result').waitFor();
     await expect
       .poll(() => page.evaluate(() => document.activeElement?.textContent?.trim()), patient)
-      .toBe('Result 1. int8 weights alone');
+      .toBe('Result 1. 8-bit weights');
     await page.context().close();
   });
 

@@ -58,6 +58,9 @@ export function timeLeft(startedAt: number, share: number): string | undefined {
   return `about ${seconds((spent / share) * (1 - share))} left`;
 }
 
+/** With a capital, as a sentence begins. */
+export const sentence = (words: string): string => words.slice(0, 1).toUpperCase() + words.slice(1);
+
 /** A name for something that is kept, which no other has. */
 export const newId = (): string =>
   Date.now().toString(36) + Math.random().toString(36).slice(2, 10).padEnd(8, '0');

@@ -327,7 +327,8 @@ const modeWords: Readonly<Record<string, (settings: Settings) => string>> = {
   static: () => '8-bit integers',
   dynamic: () => '8-bit integers, ranges found in each run',
   float16: () => '16-bit floats',
-  'weight-only': ({ weights }) => `${weights} weights alone`,
+  'weight-only': ({ weights }) =>
+    weights.startsWith('int') ? `${weights.slice(3)}-bit weights` : `${weights} weights`,
   qat: () => 'trained',
 };
 

@@ -1,4 +1,4 @@
-import { percent } from '../format.ts';
+import { percent, sentence } from '../format.ts';
 
 const [width, height] = [320, 72];
 
@@ -61,7 +61,7 @@ export function HistogramPicture({ histogram, covered }: { histogram: Histogram;
           ))}
       </svg>
       <figcaption class="note">
-        {words} (logarithmic{clip && '; shaded: what the integers cover'})
+        {sentence(words)} (logarithmic{clip && '; shaded: what the integers cover'})
       </figcaption>
     </figure>
   );

@@ -2,8 +2,9 @@ import type { ComponentChildren } from 'preact';
 import { useMemo, useRef, useState } from 'preact/hooks';
 import uPlot from 'uplot';
 import { type Finding, type QuantizeReport, type Remedy, type Schema, wordsOf } from 'zeropoint';
-import { decibels, percent, relativeError } from '../format.ts';
+import { decibels, percent, relativeError, sentence } from '../format.ts';
 import { actionOf, named } from '../settings.ts';
+import { Folded } from './folded.tsx';
 import { HistogramPicture } from './histogram-picture.tsx';
 import { ScrollRegion } from './scroll-region.tsx';
 import { axis, useChart } from './use-chart.ts';
@@ -112,35 +113,36 @@ export function LayerChart({
           onRemedy={onRemedy}
         />
       </LayerDetail>
-      <details>
-        <summary>All {layers.length} layers as a table</summary>
-        <ScrollRegion label="Errors of all layers">
-          <table>
-            <thead>
-              <tr>
-                <th scope="col">Layer</th>
-                <th scope="col">Operator</th>
-                <th scope="col">SQNR</th>
-                <th scope="col">Own rounding</th>
-                <th scope="col">Weights</th>
-                <th scope="col">Out of range</th>
-              </tr>
-            </thead>
-            <tbody>
-              {layers.map((row) => (
-                <tr key={row.output}>
-                  <td class="name">{row.node}</td>
-                  <td>{short(row.op)}</td>
-                  <td>{decibels(row.error.sqnr)}</td>
-                  <td>{row.error.quantized ? decibels(row.error.ownSqnr) : 'float'}</td>
-                  <td>{row.weight ? decibels(row.weight.sqnr) : '–'}</td>
-                  <td>{row.error.quantized ? percent(row.error.saturated, 2) : '–'}</td>
+      <Folded summary={`All ${layers.length} layers as a table`}>
+        {() => (
+          <ScrollRegion label="Errors of all layers">
+            <table>
+              <thead>
+                <tr>
+                  <th scope="col">Layer</th>
+                  <th scope="col">Operator</th>
+                  <th scope="col">SQNR</th>
+                  <th scope="col">Own rounding</th>
+                  <th scope="col">Weights</th>
+                  <th scope="col">Out of range</th>
                 </tr>
-              ))}
-            </tbody>
-          </table>
-        </ScrollRegion>
-      </details>
+              </thead>
+              <tbody>
+                {layers.map((row) => (
+                  <tr key={row.output}>
+                    <td class="name">{row.node}</td>
+                    <td>{short(row.op)}</td>
+                    <td>{decibels(row.error.sqnr)}</td>
+                    <td>{row.error.quantized ? decibels(row.error.ownSqnr) : 'float'}</td>
+                    <td>{row.weight ? decibels(row.weight.sqnr) : '–'}</td>
+                    <td>{row.error.quantized ? percent(row.error.saturated, 2) : '–'}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </ScrollRegion>
+        )}
+      </Folded>
     </div>
   );
 }
@@ -179,7 +181,7 @@ function LayerDetail({
       </p>
       {children}
       <HistogramPicture histogram={error.histogram} covered={error} />
-      <p class="note">{layer.why}</p>
+      <p class="note">{sentence(layer.why)}</p>
     </div>
   );
 }

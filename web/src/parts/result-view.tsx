@@ -1,12 +1,12 @@
 import type { ComponentChildren } from 'preact';
-import { useState } from 'preact/hooks';
 import type { Remedy, Schema, Trial } from 'zeropoint';
 import type { SampleAnswers } from '../answers/index.ts';
-import { bytes, decibels, milliseconds, percent } from '../format.ts';
+import { bytes, decibels, milliseconds, percent, sentence } from '../format.ts';
 import { isCalibrated } from '../settings.ts';
 import { isUntouched, summaryOf } from '../verdict.ts';
 import { type Run, worstCosine, worstSqnr } from '../work.ts';
 import { AnswersView } from './answers-view.tsx';
+import { Folded } from './folded.tsx';
 import { Findings, LayerChart } from './layer-chart.tsx';
 import { ScrollRegion } from './scroll-region.tsx';
 import { TakeAway } from './take-away.tsx';
@@ -71,7 +71,6 @@ export function ResultView({
   const { report, comparison, judgement, settings } = run;
   const summary = summaryOf(run);
   const isSame = isUntouched(run);
-  const [isDrawn, setDrawn] = useState(false);
   return (
     <div class="result" data-testid="result">
       <section class={`verdict ${summary.grade}`} role={isSame ? 'alert' : undefined}>
@@ -85,9 +84,9 @@ export function ResultView({
                 : headings[summary.grade]}
         </p>
         <p class="verdict-change">{summary.change}</p>
-        {summary.answers.map((sentence) => (
-          <p key={sentence} data-testid={sentence.startsWith('Right answers') ? 'right-answers' : undefined}>
-            {sentence}
+        {summary.answers.map((words) => (
+          <p key={words} data-testid={words.startsWith('Right answers') ? 'right-answers' : undefined}>
+            {words}
           </p>
         ))}
         <Bars run={run} />
@@ -127,8 +126,8 @@ export function ResultView({
         </dl>
         {report.repairs.length > 0 && (
           <ul class="note">
-            {report.repairs.map((sentence) => (
-              <li key={sentence}>{sentence}</li>
+            {report.repairs.map((words) => (
+              <li key={words}>{sentence(words)}</li>
             ))}
           </ul>
         )}
@@ -146,10 +145,7 @@ export function ResultView({
             </details>
           )}
           <LayerChart report={report} schema={schema} onRemedy={onRemedy} />
-          <details onToggle={(event) => setDrawn(event.currentTarget.open)}>
-            <summary>The graph, coloured by error</summary>
-            {isDrawn && graph}
-          </details>
+          <Folded summary="The graph, coloured by error">{() => graph}</Folded>
         </section>
       )}
       {isCalibrated(settings) && !isSame && <section class="wide">{training}</section>}
@@ -218,7 +214,7 @@ function Warnings({ run }: { run: Run }) {
         .filter((warning) => !(isUntouched(run) && warning.startsWith('nothing '))) // said above
         .map((warning) => (
           <p class="warning" key={warning}>
-            {warning}
+            {sentence(warning)}
           </p>
         ))}
     </>

@@ -102,7 +102,7 @@ export function RunsTable({
                 <td>{decibels(worstSqnr(run))}</td>
                 <td class="differences">
                   {run === baseline
-                    ? 'is compared with'
+                    ? runs.length > 1 && 'the others are compared with it'
                     : different.length
                       ? different.join('; ')
                       : 'nothing'}

@@ -58,8 +58,9 @@ export function StartScreen({
           onFiles={onFiles}
         >
           <p>
-            Drop everything anywhere on this page: the .onnx file, its weights if those are in other files,
-            photographs, sounds or arrays, a table with right answers. Together, as a folder or as a zip.
+            Drop files, a folder or a zip anywhere on this page: the .onnx file, its weights if other files
+            have them, and samples, which are photographs, sounds or arrays. A table can give the right
+            answers.
           </p>
         </DropZone>
       </section>

@@ -71,7 +71,7 @@ export function TakeAway({
             );
           }}
         >
-          Download the report
+          Report as JSON
         </button>
         <button
           type="button"

@@ -12,6 +12,27 @@ function stored(): Theme {
   }
 }
 
+/** A sun, a moon, or a disc that is half of each. */
+function Sign({ theme }: { theme: Theme }) {
+  return (
+    <svg viewBox="0 0 20 20" width="18" height="18" fill="none" stroke="currentColor" aria-hidden="true">
+      {theme === 'dark' ? (
+        <path d="M16 12.5A7 7 0 0 1 7.5 4a7 7 0 1 0 8.5 8.500z" fill="currentColor" stroke-linejoin="round" />
+      ) : (
+        <circle cx="10" cy="10" r={theme === 'light' ? 3.6 : 7} stroke-width="1.6" />
+      )}
+      {theme === 'auto' && <path d="M10 3a7 7 0 0 1 0 14z" fill="currentColor" stroke="none" />}
+      {theme === 'light' && (
+        <path
+          d="M10 1.500v2M10 16.500v2M1.5 10h2M16.5 10h2M4 4l1.4 1.400M14.6 14.600l1.4 1.400M4 16l1.4-1.400M14.6 5.400L16 4"
+          stroke-width="1.6"
+          stroke-linecap="round"
+        />
+      )}
+    </svg>
+  );
+}
+
 export function ThemeButton() {
   const [theme, setTheme] = useState<Theme>(stored);
   useEffect(() => {
@@ -26,11 +47,13 @@ export function ThemeButton() {
   return (
     <button
       type="button"
-      class="quiet"
+      class="quiet theme"
       onClick={() => setTheme(next)}
       aria-label={`Colours: ${theme}. Change to ${next}.`}
+      title={`Colours: ${theme}. Change to ${next}.`}
     >
-      {theme === 'auto' ? 'Auto' : theme === 'light' ? 'Light' : 'Dark'}
+      <Sign theme={theme} />
+      <span class="theme-name">{theme === 'auto' ? 'Auto' : theme === 'light' ? 'Light' : 'Dark'}</span>
     </button>
   );
 }

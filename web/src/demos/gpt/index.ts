@@ -44,7 +44,7 @@ export const gpt: Demo = {
   id: 'gpt',
   title: 'Write like Shakespeare',
   summary:
-    'A character GPT, 1.3 MB: it goes on from your words, the original and its 4‑bit weights side by side.',
+    'A character GPT, 1.3 MB: it continues your words, with its original weights and with weights of 4 bits, side by side.',
   licence:
     'The network was trained for zeropoint (Apache-2.0) on plays by William Shakespeare, which belong to everybody.',
   goal: 'weights4',

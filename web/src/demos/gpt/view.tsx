@@ -113,8 +113,8 @@ export default function GptView({ original, quantized, memory }: DemoViewProps) 
           setWanted({ prompt, length, temperature, seed: wanted.seed + 1 });
         }}
       >
-        <label class="grow">
-          It goes on from
+        <label class="words">
+          Your words
           <textarea
             rows={2}
             maxLength={200}
