@@ -1,7 +1,9 @@
-// node tools/pictures.mjs: the README's pictures, docs/pictures/*.webp. It builds the page, serves it, and does in Chromium
-// what a visitor does: opens the demo that reads text, quantizes it, and looks at the result.
+// node tools/pictures.mjs [--url ADDRESS] [quantize] [demos]: the README's pictures, docs/pictures/*.webp, all or those named.
+// It builds and serves the page, or looks at one that is served, and does in Chromium what a visitor does: opens the demo that
+// reads text, quantizes it, and looks at the result (quantize); tries the demos that hear and that write (demos).
 import { mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { parseArgs } from 'node:util';
 import sharp from 'sharp';
 import { build } from './build.mjs';
 import { goTo, withChromium, withPage } from './page.mjs';
@@ -78,8 +80,61 @@ const takePictures = (url) =>
     await write('page', sharp(await page.screenshot()), { quality: 80 });
   });
 
+/** The demos that hear and that write, with both models, side by side. */
+const takeDemos = (url) =>
+  withChromium(async (browser) => {
+    const pictures = [];
+    for (const { demo, goal, isDone } of [
+      { demo: /Hear speech/, goal: '8-bit integers', isDone: /answers are the original’s/ },
+      {
+        demo: /Write like Shakespeare/,
+        goal: '4-bit weights',
+        isDone: /what differs is marked|Every character/,
+      },
+    ]) {
+      const page = await browser.newPage({ viewport: size, colorScheme: 'light', reducedMotion: 'reduce' });
+      page.setDefaultTimeout(180_000);
+      await page.goto(url);
+      await page.getByRole('button', { name: demo }).click();
+      await goTo(page, 'Goal');
+      await chooseGoal(page, goal);
+      await page.getByRole('button', { name: 'Quantize', exact: true }).click();
+      await page.getByTestId('result').waitFor();
+      await goTo(page, 'Try it');
+      await page.getByTestId('reading-quantized').getByText(isDone).waitFor();
+      const region = page.getByRole('region', { name: 'Try it' });
+      pictures.push(
+        await sharp(await region.screenshot())
+          .resize({ width: smallWidth })
+          .png()
+          .toBuffer(),
+      );
+      await page.close();
+    }
+    await write(
+      'demos',
+      sharp(pictures, { join: { across: 2, shim: 16, background: '#f6f4ee', valign: 'top' } }),
+      {
+        quality: 80,
+      },
+    );
+  });
+
+const takers = { quantize: takePictures, demos: takeDemos };
+
 await runMain(async () => {
-  await build(await setUp());
+  const { values, positionals } = parseArgs({
+    options: { url: { type: 'string' } },
+    allowPositionals: true,
+  });
+  const unknown = positionals.filter((name) => !Object.hasOwn(takers, name));
+  if (unknown.length) throw new Failure(`no such picture: ${unknown}; there are ${Object.keys(takers)}`);
   mkdirSync(folder, { recursive: true });
-  await withPage((url) => step('pictures', () => takePictures(url)));
+  const take = async (url) => {
+    for (const name of positionals.length ? positionals : Object.keys(takers))
+      await step(name, () => takers[name](url));
+  };
+  if (values.url) return take(values.url);
+  await build(await setUp());
+  await withPage(take);
 });
