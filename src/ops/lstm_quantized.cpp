@@ -1,6 +1,6 @@
 // DynamicQuantizeLSTM (com.microsoft): an LSTM with weights of 8 bits whose input becomes uint8 in each run.
 // In memory it is DynamicQuantizeLinear and DequantizeLinear before an LSTM. ONNX Runtime rounds the hidden
-// state to 8 bits before each step as well, which nothing in ONNX says: a difference 52 to 66 dB below the
+// state to 8 bits before each step as well, which nothing in ONNX says: a difference 36 to 66 dB below the
 // output, where rounding the input costs about 40 dB.
 #include <algorithm>
 
