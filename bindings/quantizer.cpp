@@ -200,6 +200,7 @@ val estimate_of(const ModelHandle& model, const val& config, const val& expected
           }));
     o.set("weightBytesBefore", e.weight_bytes_before);
     o.set("weightBytesAfter", e.weight_bytes_after);
+    o.set("nodeBytes", e.node_bytes);
     o.set("whole", e.whole);
     return o;
   });

@@ -145,7 +145,7 @@ const ask = (engine: Client, model: Id, work: Work, speed: SpeedOut): Promise<An
 export async function estimateOf(engine: Client, model: Id, work: Work): Promise<QuantizeEstimate> {
   const speed = await speedOf(engine, work.threads);
   const answer = await ask(engine, model, work, speed);
-  const { phases, memory, weightBytesBefore, weightBytesAfter, whole } = answer;
+  const { phases, memory, weightBytesBefore, weightBytesAfter, nodeBytes, whole } = answer;
   const peakBytes = peakOf(answer);
   const fits = peakBytes <= memory.limit;
   return {
@@ -154,7 +154,7 @@ export async function estimateOf(engine: Client, model: Id, work: Work): Promise
     limitBytes: memory.limit,
     fits,
     seconds: phases.reduce((sum, { milliseconds }) => sum + milliseconds, 0) / 1000,
-    sizeAfter: Math.max(0, work.size - weightBytesBefore) + weightBytesAfter,
+    sizeAfter: Math.max(0, work.size - weightBytesBefore) + weightBytesAfter + nodeBytes,
     phases: phases.map(({ name, bytes, milliseconds }) => ({
       name,
       bytes: memory.used + bytes,

@@ -70,6 +70,18 @@ void check(const Config& c, const Scheme& scheme) {
   if (scheme.check) scheme.check(c);
 }
 
+// Fitted to the files of seven networks (names of 20 to 60 letters), by mode.
+double node_bytes_of(const Report& report) {
+  constexpr double kRecord = 1000, kOfWeight = 250, kOfActivation = 400;
+  double bytes = kRecord;
+  for (const LayerReport& l : report.layers)
+    if (l.quantized) {
+      bytes += kOfActivation * static_cast<double>(l.activations.size());
+      if (l.weight) bytes += kOfWeight;
+    }
+  return bytes;
+}
+
 class Pipeline : public Job {
  public:
   Pipeline(std::shared_ptr<const Model> model, Config config, int threads, std::vector<size_t> numbers = {}) {
@@ -189,6 +201,7 @@ class Pipeline : public Job {
     const Report report = build_report(state_);
     e.weight_bytes_before = report.weight_bytes_before;
     e.weight_bytes_after = report.weight_bytes_after;
+    e.node_bytes = node_bytes_of(report);
     if (expected.layer_errors > 0 && has_samples())
       e.add("errors", held, cost_of_layer_errors(w, expected.layer_errors));
     return e;

@@ -193,6 +193,7 @@ struct Estimate {
   std::vector<Phase> phases;                               // in order; of a search, all runs of each together
   double result_bytes = 0;                                 // of constants that the result has for itself
   size_t weight_bytes_before = 0, weight_bytes_after = 0;  // as Report has them
+  double node_bytes = 0;  // that a file gains for nodes, their names, and the record of how it was made
   double sample_bytes = 0;
   double run_macs = 0, run_values = 0;  // of a run of the model: numbers that it computes
   size_t layers = 0;                    // whose weights become integers

@@ -79,6 +79,21 @@ describe('an estimate of memory', () => {
     await small.dispose();
   });
 
+  // Where weights are few, nodes and their names are much of the file.
+  test.each(['static', 'dynamic', 'weight-only'] as const)(
+    'knows the size of a small file: %s',
+    async (mode) => {
+      await using model = await Model.load(models.angle.path);
+      const [feeds] = zeropoint.syntheticSamples(model.inputs, { count: 1 });
+      const calibration = mode === 'static' && feeds ? [feeds] : undefined;
+      const { sizeAfter } = await model.estimate({ mode, repairs: [], samples: calibration ? 1 : 0 });
+      const { model: small, report } = await model.quantize({ mode, repairs: [], calibration });
+      expect(sizeAfter / report.sizeAfter).toBeGreaterThan(0.85);
+      expect(sizeAfter / report.sizeAfter).toBeLessThan(1.15);
+      await small.dispose();
+    },
+  );
+
   test('is that of weights one by one where they stay in their files', async () => {
     const estimates = [];
     for (const weights of ['memory', 'files'] as const) {

@@ -631,6 +631,8 @@ export interface EstimateOut {
   phases: { name: string; bytes: number; milliseconds: number }[];
   weightBytesBefore: number;
   weightBytesAfter: number;
+  /** Bytes that the file gains for nodes, their names, and the record of how it was made. */
+  nodeBytes: number;
   /** False: some values' sizes do not follow from the shapes of samples, and count nothing. */
   whole: boolean;
 }
