@@ -436,10 +436,6 @@ struct HalfRule {
   bool selects = false;  // gives elements of its inputs as they are
   bool scales = false;   // multiplies elements: a mask of 0 and 1 with what masked ones become
   bool drowns = false;   // what is far below the other elements counts for nothing (Softmax)
-  // Why ONNX Runtime 1.32 fails on this node in float16, though it has a kernel for it; empty: it does not.
-  // (It casts for kernels that it does not have.) `readers`: of output 0.
-  std::string_view (*fails)(const Graph& graph, const Node& node,
-                            const std::vector<const Node*>& readers) = nullptr;
 };
 
 // The inputs and attributes of a node that is being made.
@@ -609,6 +605,10 @@ struct OpDef {
   QuantRule quant = {};
   HalfRule half = {};
   QdqRole role = QdqRole::kNone;
+  // Why ONNX Runtime 1.32 fails on this node in float16, though it has a kernel for it; empty: it does not.
+  // (It casts for kernels that it does not have.) `readers`: of output 0.
+  std::string_view (*fails_in_half)(const Graph& graph, const Node& node,
+                                    const std::vector<const Node*>& readers) = nullptr;
   void (*canonicalize)(Canonicalize&) = nullptr;  // null: keep as it is
   // It becomes pieces that have no weights, and runtimes that know it compute it faster as one: a file for
   // those keeps it whole (ops/fused.h).

@@ -226,7 +226,7 @@ constexpr OpDef kScatterNd = {.name = "ScatterND",
                               .infer = infer_scatter_nd,
                               .prepare = prepare_scatter_nd,
                               .quant = {.why_float = kWhyFloat},
-                              .half = {.fails = fails_in_half},
+                              .fails_in_half = fails_in_half,
                               .respell = respell};
 constexpr OpDef kScatterElements = {.name = "ScatterElements",
                                     .inputs = "data indices updates",
@@ -236,7 +236,7 @@ constexpr OpDef kScatterElements = {.name = "ScatterElements",
                                     .infer = infer_scatter_elements,
                                     .prepare = prepare_scatter_elements,
                                     .quant = {.why_float = kWhyFloat},
-                                    .half = {.fails = fails_in_half},
+                                    .fails_in_half = fails_in_half,
                                     .respell = respell};
 constexpr OpDef kScatter = {
     .name = "Scatter", .inputs = "data indices updates", .since = 9, .canonicalize = rename};

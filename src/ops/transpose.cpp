@@ -152,7 +152,7 @@ constexpr OpDef kTranspose = {.name = "Transpose",
                               .layout = transpose_layout,
                               .moved_axis = moved_axis,
                               .quant = {.kind = QuantRule::Kind::kSameScale},
-                              .half = {.fails = fails_in_half},
+                              .fails_in_half = fails_in_half,
                               .canonicalize = [](Canonicalize& c) { keep_unpacked(c, {0}); },
                               .gradient = gradient};
 const RegisterOps kRegistered({&kTranspose});

@@ -135,11 +135,11 @@ class HalfPlanner {
 
   std::string_view why_it_fails(int32_t i) const {
     const OpDef* def = find_op(p_.node(i));
-    if (!def || !def->half.fails) return {};
+    if (!def || !def->fails_in_half) return {};
     std::vector<const Node*> readers;
     if (const ValueId y = p_.node(i).output(0); y != kNoValue)
       for (const int32_t r : p_.consumers(y)) readers.push_back(&p_.node(r));
-    return def->half.fails(graph(), p_.node(i), readers);
+    return def->fails_in_half(graph(), p_.node(i), readers);
   }
 
   static constexpr const char* kBecomesInteger = "its result becomes integers, which float16 would change";
