@@ -162,6 +162,12 @@ GraphIndex::GraphIndex(const Graph& graph)
   }
 }
 
+const Node* only_reader(const Graph& graph, const GraphIndex& index, ValueId value) {
+  if (value == kNoValue || graph.is_output(value)) return nullptr;
+  const auto& readers = index.consumers[static_cast<size_t>(value)];
+  return readers.size() == 1 ? &graph.nodes[static_cast<size_t>(readers[0])] : nullptr;
+}
+
 void sort_topologically(Graph& graph) {
   const size_t count = graph.nodes.size();
   std::vector<int32_t> producer(graph.values.size(), -1);

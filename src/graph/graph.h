@@ -151,6 +151,9 @@ struct GraphIndex {
       consumers;  // by value: indices of nodes, once for each use (captures included)
 };
 
+// The only reader of a value that nobody else sees; nullptr: there are more, none, or it is an output.
+const Node* only_reader(const Graph& graph, const GraphIndex& index, ValueId value);
+
 struct Model {
   Graph graph;
   std::map<std::string, int64_t> opsets;  // as the file had them, domain ("" for ai.onnx) to version

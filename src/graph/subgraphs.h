@@ -25,7 +25,7 @@ class Subgraphs {
 
     Iterator() = default;
     Iterator(Position at, Position end) : at_(at), end_(end) { find(); }
-    AnyGraph& operator*() const { return *graph_; }
+    AnyGraph& operator*() const { return *std::get<std::shared_ptr<Graph>>(at_->second); }
     Iterator& operator++() {
       ++at_;
       find();
@@ -41,17 +41,13 @@ class Subgraphs {
    private:
     // The next attribute that is a graph.
     void find() {
-      for (graph_ = nullptr; at_ != end_; ++at_) {
+      for (; at_ != end_; ++at_) {
         const auto* graph = std::get_if<std::shared_ptr<Graph>>(&at_->second);
-        if (graph && *graph) {
-          graph_ = graph->get();
-          return;
-        }
+        if (graph && *graph) return;
       }
     }
 
     Position at_{}, end_{};
-    AnyGraph* graph_ = nullptr;
   };
 
   explicit Subgraphs(AnyNode& node)

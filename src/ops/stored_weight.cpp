@@ -26,11 +26,6 @@ std::string move_of(const Node& node) {
   return move;
 }
 
-const Node* only_reader(const Graph& graph, const GraphIndex& index, ValueId v) {
-  const auto& readers = index.consumers[static_cast<size_t>(v)];
-  return readers.size() == 1 && !graph.is_output(v) ? &graph.nodes[static_cast<size_t>(readers[0])] : nullptr;
-}
-
 bool is_byte(DType type) { return type == DType::kInt8 || type == DType::kUint8; }
 
 // The constant operand of a node with two.
@@ -75,7 +70,7 @@ std::optional<Tensor> points_of(const Steps& zeros, const Steps& scales, DType t
   return Tensor::of<uint8_t>(dims, std::vector<uint8_t>(points.begin(), points.end()));
 }
 
-// Masks of few elements are cast and scaled too.
+// A mask, or a constant of few elements, may be cast and scaled too, and is no weight.
 bool is_read_as_weight(const Graph& graph, const GraphIndex& index, const Tensor& integers, ValueId floats) {
   constexpr int64_t kFewest = 64;
   const auto& readers = index.consumers[static_cast<size_t>(floats)];
@@ -87,7 +82,8 @@ bool is_read_as_weight(const Graph& graph, const GraphIndex& index, const Tensor
          });
 }
 
-// What a Cast of 8-bit constants begins, as a DequantizeLinear. The nodes between are left to nobody.
+// The DequantizeLinear that gives the same as a Cast of 8-bit constants and the nodes behind it. nullopt:
+// none does.
 std::optional<Node> dequantize_of(Graph& graph, const GraphIndex& index, const Node& cast) {
   const Tensor* integers = cast.is("Cast") ? graph.constant(cast.input(0)) : nullptr;
   if (!integers || !is_byte(integers->dtype()) || graph[cast.output(0)].dtype != DType::kFloat32)

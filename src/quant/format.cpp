@@ -31,13 +31,6 @@ const Node* producer_of(const Graph& graph, const GraphIndex& index, ValueId v) 
   return p < 0 ? nullptr : &graph.nodes[static_cast<size_t>(p)];
 }
 
-// The only reader of a value that nobody else sees; nullptr otherwise.
-const Node* only_reader(const Graph& graph, const GraphIndex& index, ValueId v) {
-  if (v == kNoValue || graph.is_output(v)) return nullptr;
-  const auto& readers = index.consumers[static_cast<size_t>(v)];
-  return readers.size() == 1 ? &graph.nodes[static_cast<size_t>(readers[0])] : nullptr;
-}
-
 QuantizedEdge edge_of(const Graph& graph, const GraphIndex& index, const Node& qdq, ValueId integers) {
   QuantizedEdge e{.quantized = integers,
                   .scale = qdq.input(1),
