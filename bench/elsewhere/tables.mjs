@@ -1,7 +1,10 @@
 // What bench/elsewhere found, as tables, a summary of plain numbers, and docs/ELSEWHERE.md.
+import { fileURLToPath } from 'node:url';
 import { geometricMean } from '../lib/measure.mjs';
 import { ms, table, times } from '../lib/table.mjs';
 import { native, web } from './model.mjs';
+
+const root = fileURLToPath(new URL('../../', import.meta.url));
 
 /** Beyond this a time is another one: medians of a quiet machine differ by less. */
 const slack = 1.05;
@@ -117,7 +120,8 @@ function leftOf(operators) {
   };
 }
 
-const reasonOf = (text) => text.replaceAll('|', '\\|');
+// Without the folders of this machine.
+const reasonOf = (text) => text.replaceAll('|', '\\|').replaceAll(root, '');
 
 function listing(title, rows) {
   if (rows.length === 0) return [];
@@ -136,7 +140,7 @@ export function summaryText(summary, { machine, versions, missing, left }) {
     '',
   );
   for (const [name, why] of Object.entries(missing)) lines.push(`- ${name}: not installed here: ${why}`);
-  for (const { name, why } of left) lines.push(`- left out: ${name}: ${why}`);
+  for (const { name, why } of left) lines.push(`- left out: ${name}: ${reasonOf(why)}`);
   lines.push('');
   lines.push(
     table(
