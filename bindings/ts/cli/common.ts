@@ -265,6 +265,10 @@ export function duration(seconds: number): string {
     : `${Number((minutes / 60).toPrecision(2))} h`;
 }
 
+/** The same of a time that is an estimate. */
+export const roughDuration = (seconds: number): string =>
+  seconds < 1 ? duration(seconds) : `about ${duration(seconds)}`;
+
 export function shape({ type, dims: sizes }: ValueInfo): string {
   return `${type} ${sizes ? `[${sizes.join(', ')}]` : '[...]'}`;
 }

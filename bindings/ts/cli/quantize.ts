@@ -19,6 +19,7 @@ import {
   isStream,
   json,
   print,
+  roughDuration,
   sizeChange,
   table,
   WrongCall,
@@ -301,7 +302,7 @@ function printEstimate(estimate: QuantizeEstimate): void {
   print(
     table([
       ['memory', `about ${bytes(peakBytes)} of ${bytes(limitBytes)}${fits ? '' : ': it does not fit'}`],
-      ['time', `about ${duration(seconds)}`],
+      ['time', roughDuration(seconds)],
       ['size', `about ${bytes(sizeAfter)}`],
       ...phases.map((phase) => [`  ${phase.name}`, `${bytes(phase.bytes)}, ${duration(phase.seconds)}`]),
     ]),
@@ -329,7 +330,7 @@ async function sayWhatIsLong(
   if (model.size * (given?.count ?? 1) < worthAnEstimate) return;
   const { seconds, peakBytes } = await estimateOf(task, model, given);
   if (seconds >= longSeconds || peakBytes >= longBytes)
-    say(`this takes about ${duration(seconds)} and ${bytes(peakBytes)} of memory`);
+    say(`this takes ${roughDuration(seconds)} and ${bytes(peakBytes)} of memory`);
 }
 
 async function quantizeOne(task: Task, job: Job<'recipe' | 'report'>): Promise<Record<string, unknown>> {
