@@ -25,12 +25,16 @@ struct Totals {
   size_t weight_bytes = 0;
   bool quantized = false;
 
-  explicit Totals(const Graph& graph) {
-    for (const Tensor& t : quant::stored_constants(graph)) {
+  explicit Totals(const Model& model) {
+    for (const Tensor& t : quant::stored_constants(model.graph)) {
       parameters += t.size();
       if (t.dtype() != DType::kString) weight_bytes += t.bytes();
     }
-    add(graph);
+    add(model.graph);
+    if (model.operators.empty()) return;
+    operators = model.operators;
+    nodes = 0;
+    for (const auto& [name, count] : operators) nodes += count;
   }
 
  private:
@@ -48,7 +52,7 @@ struct Totals {
 val inspect_model(const ModelHandle& model) {
   return answer([&] {
     const Model& m = *model.shared();
-    const Totals totals(m.graph);
+    const Totals totals(m);
     Object d;
     d.set("name", m.graph.name);
     d.set("producer", m.producer_name);

@@ -159,6 +159,9 @@ struct Model {
   std::map<std::string, int64_t> opsets;  // as the file had them, domain ("" for ai.onnx) to version
   std::string producer_name, producer_version, doc_string;
   std::vector<std::pair<std::string, std::string>> metadata;
+  // How many of each operator the file has, in branches too, before any of them becomes another here. Empty:
+  // the model comes from no file as it is.
+  std::map<std::string, int64_t> operators;
   int64_t least_opset = 0;  // of ai.onnx, of a file that is written: for the sake of those who are to read it
   bool keeps_fused = false;  // what became one operator again (ops/fused.h) stays so when it is prepared
 };

@@ -1,6 +1,7 @@
 #include "onnx/canonicalize.h"
 
 #include <algorithm>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -136,9 +137,17 @@ std::vector<Node> Canonicalizer::in_our_form(Graph& graph, const OpDef& def, Nod
   return nodes;
 }
 
+void count_operators(const Graph& graph, std::map<std::string, int64_t>& counts) {
+  for (const Node& node : graph.nodes) {
+    ++counts[qualified_name(node)];
+    for (const Graph& sub : subgraphs(node)) count_operators(sub, counts);
+  }
+}
+
 }  // namespace
 
 void canonicalize(Model& model, const DeclaredShapes& shapes, const NodeVersions& versions) {
+  count_operators(model.graph, model.operators);
   Canonicalizer(model, shapes, versions).bring(model.graph, false);
 }
 

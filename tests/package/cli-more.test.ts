@@ -152,6 +152,33 @@ describe('simplify', () => {
     expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining('quantized already') });
   });
 
+  test('operators are those of the files, not those that they become here', async () => {
+    const fused = modelOf(
+      [
+        ...node('QuickGelu', ['x'], ['a'], 'com.microsoft'),
+        ...node('Identity', ['a'], ['y']),
+        ...valueInfo(11, 'x', [2, 3]),
+        ...valueInfo(12, 'y', [2, 3]),
+      ],
+      ['com.microsoft'],
+    );
+    writeFileSync(at('fused.onnx'), fused);
+    const { stdout } = await cli(['inspect', 'fused.onnx', '--json'], here);
+    expect(JSON.parse(stdout)).toMatchObject({
+      nodes: 2,
+      operators: [
+        { op: 'ai.onnx.Identity', count: 1 },
+        { op: 'com.microsoft.QuickGelu', count: 1 },
+      ],
+    });
+    const { stdout: simplified } = await cli(
+      ['simplify', 'fused.onnx', '-o', 'unfused.onnx', '--json'],
+      here,
+    );
+    expect(JSON.parse(simplified)).toMatchObject({ nodesBefore: 2 });
+    expect(JSON.parse(simplified).operators).toContainEqual({ op: 'ai.onnx.Identity', before: 1, after: 0 });
+  });
+
   test('the package has it: Model.simplify()', async () => {
     const model = await Model.load(
       small(['N', 3], node('Identity', ['x'], ['a']), node('Relu', ['a'], ['y'])),

@@ -101,6 +101,7 @@ export interface ModelFacts {
   producer: string;
   producerVersion: string;
   description: string;
+  /** How many operators it has, in branches too. */
   nodes: number;
   /** Whether something in it is quantized already. */
   quantized: boolean;
@@ -110,6 +111,7 @@ export interface ModelFacts {
   parameters: number;
   /** Bytes of all constants. */
   weightBytes: number;
+  /** Of a model that was loaded: those of the file, some of which become several here. Else those that it has here. */
   operators: { op: string; count: number }[];
   /** As the file had them; the engine works with the newest form it knows. */
   opsets: { domain: string; version: number }[];
