@@ -224,6 +224,7 @@ constexpr OpDef kAttention = {.name = "Attention",
                               .inputs = "Q K V attn_mask? past_key? past_value? nonpad_kv_seqlen?",
                               .since = 23,
                               .types = "*",
+                              .half = {.drowns = true},
                               .canonicalize = expand,
                               .fused = true};
 const RegisterOps kRegistered({&kAttention});

@@ -395,6 +395,7 @@ constexpr OpDef kMultiHead = {.domain = kMicrosoft,
                                   "query key? value? bias? key_padding_mask? attention_bias? past_key? "
                                   "past_value? past_sequence_length? cache_indirection?",
                               .types = "*",
+                              .half = {.drowns = true},
                               .canonicalize = expand_multi_head,
                               .fused = true};
 constexpr OpDef kAttention = {
@@ -410,6 +411,7 @@ constexpr OpDef kDecoder = {
         "query key? value? mask_index? attention_bias? past_key? past_value? past_sequence_length? "
         "beam_width? cache_indirection? bias?",
     .types = "*",
+    .half = {.drowns = true},
     .canonicalize = expand_decoder,
     .fused = true};
 constexpr OpDef kQuantized = {

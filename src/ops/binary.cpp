@@ -477,10 +477,15 @@ constexpr OpDef kSub = with_bytes(
     differentiable(arithmetic("Sub", "7FiIlL 13b 14cCsS", prepare_or_bytes<Binary::kSub, ByteFunction::kSub>),
                    sub_gradient),
     nullptr, difference_range);
-constexpr OpDef kDiv =
-    in_float(differentiable(arithmetic("Div", "7FiIlL 13b 14cCsS", prepare<Binary::kDiv>), div_gradient),
-             "a quotient's range depends on how near to zero its divisor comes", upgrade_legacy_broadcast,
-             quotient_range);
+constexpr OpDef quotient() {
+  OpDef def =
+      in_float(differentiable(arithmetic("Div", "7FiIlL 13b 14cCsS", prepare<Binary::kDiv>), div_gradient),
+               "a quotient's range depends on how near to zero its divisor comes", upgrade_legacy_broadcast,
+               quotient_range);
+  def.half.inverts = 1;
+  return def;
+}
+constexpr OpDef kDiv = quotient();
 constexpr OpDef kPow =
     power(in_float(differentiable(arithmetic("Pow", "7F 12il 13b", prepare<Binary::kPow>), pow_gradient),
                    "powers stretch small differences of their input", canonicalize_pow));

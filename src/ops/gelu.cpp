@@ -207,12 +207,24 @@ constexpr OpDef kGelu = {
               .why_float = "between float products, a quantized Gelu costs accuracy and saves nothing"},
     .expand = spell_out,
     .gradient = gradient};
-constexpr OpDef kMicrosoftGelu = {.domain = kMicrosoft, .name = "Gelu", .canonicalize = expand_gelu};
-constexpr OpDef kBiasGelu = {
-    .domain = kMicrosoft, .name = "BiasGelu", .inputs = "A B", .canonicalize = expand_bias_gelu};
-constexpr OpDef kFastGelu = {
-    .domain = kMicrosoft, .name = "FastGelu", .inputs = "X bias?", .canonicalize = expand_fast_gelu};
-constexpr OpDef kQuickGelu = {.domain = kMicrosoft, .name = "QuickGelu", .canonicalize = expand_quick_gelu};
+constexpr OpDef of_microsoft(std::string_view name, std::string_view inputs,
+                             void (*canonicalize)(Canonicalize&)) {
+  return {.domain = kMicrosoft,
+          .name = name,
+          .inputs = inputs,
+          .canonicalize = canonicalize,
+          .fused = true,
+          .pieces_have_ranges = true};
+}
+constexpr OpDef microsoft_gelu() {
+  OpDef def = of_microsoft("Gelu", "X", expand_gelu);
+  def.opsets = "9F";  // ONNX Runtime has a kernel for float32 alone, else a function with Erf
+  return def;
+}
+constexpr OpDef kMicrosoftGelu = microsoft_gelu();
+constexpr OpDef kBiasGelu = of_microsoft("BiasGelu", "A B", expand_bias_gelu);
+constexpr OpDef kFastGelu = of_microsoft("FastGelu", "X bias?", expand_fast_gelu);
+constexpr OpDef kQuickGelu = of_microsoft("QuickGelu", "X", expand_quick_gelu);
 const RegisterOps kRegistered({&kGelu, &kMicrosoftGelu, &kBiasGelu, &kFastGelu, &kQuickGelu});
 
 }  // namespace

@@ -201,6 +201,7 @@ constexpr OpDef kGroupQuery = {
         "position_ids? attention_bias? head_sink? k_scale? v_scale? q_norm_weight? k_norm_weight? "
         "query_seqlens?",
     .types = "*",
+    .half = {.drowns = true},
     .canonicalize = expand,
     .fused = true};
 const RegisterOps kRegistered({&kGroupQuery});

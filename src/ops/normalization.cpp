@@ -1,5 +1,7 @@
 // LayerNormalization, RMSNormalization, InstanceNormalization, GroupNormalization, LpNormalization, and
 // MeanVarianceNormalization.
+#include "ops/normalization.h"
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -416,12 +418,16 @@ constexpr OpDef with_expand(OpDef def, void (*expand)(Canonicalize&)) {
   return def;
 }
 
-constexpr OpDef kLayerNorm = with_expand(
-    with_gamma(differentiable(
-                   normalization("LayerNormalization", "X Scale B?", "17Fb", infer_rows, prepare_rows<false>),
-                   rows_gradient<true>),
-               1, 2),
-    spell_out_rows);
+constexpr OpDef layer_norm() {
+  OpDef def = with_expand(with_gamma(differentiable(normalization("LayerNormalization", "X Scale B?", "17Fb",
+                                                                  infer_rows, prepare_rows<false>),
+                                                    rows_gradient<true>),
+                                     1, 2),
+                          spell_out_rows);
+  def.fails_in_half = moments_fail_in_half;
+  return def;
+}
+constexpr OpDef kLayerNorm = layer_norm();
 constexpr OpDef rms_norm(std::string_view name, std::string_view inputs, std::string_view opsets) {
   return with_gamma(differentiable(normalization(name, inputs, opsets, infer_rows, prepare_rows<true>),
                                    rows_gradient<false>),
@@ -441,4 +447,10 @@ const RegisterOps kRegistered({&kLayerNorm, &kRmsNorm, &kSimplified, &kInstanceN
                                &kMeanVariance});
 
 }  // namespace
+
+std::string_view moments_fail_in_half(const Graph&, const Node& node, const std::vector<const Node*>&) {
+  const bool moments = node.output(1) != kNoValue || node.output(2) != kNoValue;
+  return moments ? "it gives the mean or the deviation, which are float32" : "";
+}
+
 }  // namespace zp

@@ -435,7 +435,9 @@ struct HalfRule {
   Sum sum = Sum::kNone;
   bool selects = false;  // gives elements of its inputs as they are
   bool scales = false;   // multiplies elements: a mask of 0 and 1 with what masked ones become
-  bool drowns = false;   // what is far below the other elements counts for nothing (Softmax)
+  bool drowns = false;   // what is far below the other elements counts for nothing (Softmax, attention)
+  bool roots = false;    // its result of x is the root of x
+  int8_t inverts = -1;   // the input that it divides by
 };
 
 // The inputs and attributes of a node that is being made.
@@ -610,9 +612,10 @@ struct OpDef {
   std::string_view (*fails_in_half)(const Graph& graph, const Node& node,
                                     const std::vector<const Node*>& readers) = nullptr;
   void (*canonicalize)(Canonicalize&) = nullptr;  // null: keep as it is
-  // It becomes pieces that have no weights, and runtimes that know it compute it faster as one: a file for
-  // those keeps it whole (ops/fused.h).
-  bool fused = false;
+  // It becomes pieces, and runtimes that know it compute it faster as one: a file for those keeps it whole
+  // (ops/fused.h). With `pieces_have_ranges` only where no ranges of activations are made: else its pieces
+  // are quantized, and repairs put factors into them (a normalization's).
+  bool fused = false, pieces_have_ranges = false;
   // Brings a node to the form of an older opset, beyond what `opsets` says. Null: nothing is beyond.
   void (*respell)(Respell&) = nullptr;
   // Spells a node out in operators that came earlier, for files that are too old for it. May leave `nodes`

@@ -144,7 +144,12 @@ std::optional<int64_t> takes_since(const OpDef& def, DType type) {
 }
 
 int64_t respell(Graph& graph, Node& node, int64_t opset) {
-  const OpDef* def = node.domain.empty() ? find_op(node) : nullptr;
+  // A fused operator of another domain: the row is about the function that says it, by which a runtime
+  // computes it where it has no kernel.
+  const bool whole = node.refusal && node.refusal->fused && !node.domain.empty();
+  const OpDef* def = whole                 ? find_op(node.domain, node.op_type)
+                     : node.domain.empty() ? find_op(node)
+                                           : nullptr;
   if (!def || def->opsets.empty()) return kOldestOpset;
   Respell r{.graph = graph, .node = node, .opset = opset};
   std::string_view row = def->opsets;

@@ -1,6 +1,7 @@
 // Normalizations of sums, as optimizers of transformers write them (com.microsoft): SkipLayerNormalization,
 // SkipSimplifiedLayerNormalization and EmbedLayerNormalization. They become sums and normalizations.
 #include "ops/expansion.h"
+#include "ops/normalization.h"
 
 namespace zp {
 namespace {
@@ -67,12 +68,17 @@ constexpr OpDef kSkip = {.domain = kMicrosoft,
                          .name = "SkipLayerNormalization",
                          .inputs = "input skip gamma beta? bias?",
                          .types = "*",
-                         .canonicalize = expand_skip};
+                         .fails_in_half = moments_fail_in_half,
+                         .canonicalize = expand_skip,
+                         .fused = true,
+                         .pieces_have_ranges = true};
 constexpr OpDef kSkipSimplified = {.domain = kMicrosoft,
                                    .name = "SkipSimplifiedLayerNormalization",
                                    .inputs = "input skip gamma bias?",
                                    .types = "*",
-                                   .canonicalize = expand_skip_simplified};
+                                   .canonicalize = expand_skip_simplified,
+                                   .fused = true,
+                                   .pieces_have_ranges = true};
 constexpr OpDef kEmbed = {.domain = kMicrosoft,
                           .name = "EmbedLayerNormalization",
                           .inputs =

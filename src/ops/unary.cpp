@@ -237,18 +237,21 @@ constexpr OpDef smooth(std::string_view name, std::string_view opsets, Kernel (*
           .gradient = gradient};
 }
 
-// A function of an angle, of which float16 has few numbers between one turn and the next.
-constexpr OpDef of_angle(OpDef def) {
-  def.half.fine = true;
+constexpr OpDef of_half(OpDef def, HalfRule rule) {
+  def.half = rule;
   return def;
 }
+// A function of an angle, of which float16 has few numbers between one turn and the next.
+constexpr OpDef of_angle(OpDef def) { return of_half(def, {.fine = true}); }
 
 using enum kernels::Unary;
 constexpr OpDef kExpOp = smooth("Exp", "7F 13b", prepare_or_double<kExp, std::exp>, exp_gradient);
 constexpr OpDef kLogOp = smooth("Log", "7F 13b", prepare_or_double<kLog, std::log>, log_gradient, kMagnifies);
 constexpr OpDef kSqrtOp =
-    smooth("Sqrt", "7F 13b", prepare_or_double<kSqrt, std::sqrt>, sqrt_gradient, kKeepsSmall);
-constexpr OpDef kReciprocalOp = smooth("Reciprocal", "7F 13b", prepare<kReciprocal>, reciprocal_gradient);
+    of_half(smooth("Sqrt", "7F 13b", prepare_or_double<kSqrt, std::sqrt>, sqrt_gradient, kKeepsSmall),
+            {.roots = true});
+constexpr OpDef kReciprocalOp =
+    of_half(smooth("Reciprocal", "7F 13b", prepare<kReciprocal>, reciprocal_gradient), {.inverts = 0});
 constexpr OpDef kErfOp = smooth("Erf", "9N 13b", prepare_or_double<kErf, std::erf>, erf_gradient, kWithinOne);
 constexpr OpDef kAbsOp = smooth("Abs", "7N 13b", prepare_abs, abs_gradient, kKeepsSmall);
 constexpr OpDef kNegOp = smooth("Neg", "7Fcsil 13b", prepare_neg, neg_gradient, kKeepsSmall);

@@ -385,6 +385,7 @@ Model in_format(const Model& model, std::string_view format, std::string_view ru
     if (each_run) SpellFloatWeights(*rules).run(out.graph);
   }
   close_moved_pairs(out.graph);
+  if (rules) out.least_opset = std::max(out.least_opset, rules->least_opset);
   if (has_pairs(out.graph)) out.least_opset = kOpsetOfPairs;
   return out;
 }

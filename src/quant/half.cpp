@@ -42,8 +42,18 @@ bool is_half_slot(const Graph& graph, const OpDef& def, const Node& node, size_t
   return letter != 'f' && !(letter != 'T' && t && t->size() == 0);
 }
 
-// By ONNX's text, up to the opset of files. Rows of operators with other types are about those.
+// A fused operator that its runtime computes as one (ops/fused.h).
+bool is_whole(const Node& node) { return node.refusal && node.refusal->fused; }
+
+// Of nodes that have a form in memory, in pieces or not.
+const OpDef* op_of_file(const Node& node) {
+  return is_whole(node) ? find_op(node.domain, node.op_type) : find_op(node);
+}
+
+// By ONNX's text, up to the opset of files. Rows of operators with other types are about those. Fused ones
+// have one type for all their floats.
 bool takes_half(const OpDef& def) {
+  if (def.fused) return true;
   if (!def.domain.empty() || def.role != QdqRole::kNone || !def.prepare) return false;
   const auto half = takes_since(def, DType::kFloat16);
   return half ? *half <= kOpset : !takes_since(def, DType::kFloat32);
@@ -83,6 +93,9 @@ class HalfPlanner {
   std::string& reason(int32_t i) { return reasons_[static_cast<size_t>(i)]; }
   const std::string& name(ValueId v) const { return graph()[v].name; }
 
+  const OpDef* def(int32_t i) const { return op_of_file(p_.node(i)); }
+  bool chosen(int32_t i) const { return is_whole(p_.node(i)) ? p_.why_left(i).empty() : p_.chosen(i); }
+
   void keep(int32_t i, const std::string& why) {
     if (reason(i).empty()) reason(i) = why;
   }
@@ -100,17 +113,17 @@ class HalfPlanner {
     const Node& n = p_.node(i);
     if (makes_float(i)) return true;
     for (size_t k = 0; k < n.inputs.size(); ++k)
-      if (p_.def(i) && is_float(graph(), n.inputs[k]) && is_half_slot(graph(), *p_.def(i), n, k)) return true;
+      if (def(i) && is_float(graph(), n.inputs[k]) && is_half_slot(graph(), *def(i), n, k)) return true;
     return false;
   }
 
   void look_at(int32_t i) {
     const Node& n = p_.node(i);
-    if (!p_.chosen(i)) {
-      keep(i, p_.at(i).why);
+    if (const std::string why = is_whole(n) ? p_.why_left(i) : p_.at(i).why; !chosen(i)) {
+      keep(i, why);
       return;
     }
-    const OpDef& def = *p_.def(i);
+    const OpDef& def = *this->def(i);
     if (p_.precision(i).activations == DType::kUndefined) keep(i, "kept in float by its own precision");
     if (!concerns(i)) return keep(i, "works on integers already (shapes, indices)");
     if (!takes_half(def)) keep(i, "its operator has no form for float16");
@@ -134,7 +147,7 @@ class HalfPlanner {
   }
 
   std::string_view why_it_fails(int32_t i) const {
-    const OpDef* def = find_op(p_.node(i));
+    const OpDef* def = this->def(i);
     if (!def || !def->fails_in_half) return {};
     std::vector<const Node*> readers;
     if (const ValueId y = p_.node(i).output(0); y != kNoValue)
@@ -153,7 +166,7 @@ class HalfPlanner {
     const int32_t i = p_.producer(v);
     if (i < 0 || !wide_[static_cast<size_t>(v)].empty()) return;
     keep_value(v, why);
-    const OpDef* def = p_.def(i);
+    const OpDef* def = this->def(i);
     if (!def || def->macs || !passes_on(*def)) return;
     for (const ValueId from : p_.node(i).inputs)
       if (is_float(graph(), from) && !graph().constant(from)) keep_exact(from, why);
@@ -161,6 +174,7 @@ class HalfPlanner {
 
   struct ConstantFacts {
     bool finite = true, beyond = false, below = false, vanishes = false, poor = false;
+    float least = 0;  // of a few: the smallest positive one
   };
   const ConstantFacts& facts_of(ValueId v) {
     const auto [it, added] = constants_.try_emplace(v);
@@ -178,6 +192,7 @@ class HalfPlanner {
         const float error = half_to_float(float_to_half(x)) - x;
         signal += static_cast<double>(x) * static_cast<double>(x);
         noise += static_cast<double>(error) * static_cast<double>(error);
+        if (t.size() <= kFew && x > 0 && (f.least == 0 || x < f.least)) f.least = x;
         f.vanishes = f.vanishes || (t.size() <= kFew && std::fabs(error) > kVanishes * std::fabs(x));
       }
     }
@@ -189,7 +204,7 @@ class HalfPlanner {
     const ConstantFacts& f = facts_of(v);
     if (!f.finite && v == p_.at(i).weight) keep(i, "its weight holds NaN or infinity");
     const bool mask =
-        f.below && !f.beyond && p_.def(i)->half.scales ? drowns_behind(i) : f.below && only_drowns(i);
+        f.below && !f.beyond && def(i)->half.scales ? drowns_behind(i) : f.below && only_drowns(i);
     if (mask) mark_mask(i);
     if (f.beyond || (f.below && !mask)) {
       keep(i, Text({"reads '", name(v), "', which holds numbers beyond what float16 does (65504)"}).str());
@@ -199,7 +214,10 @@ class HalfPlanner {
       const std::string why = Text({"'", name(v), "', which it reads, as good as vanishes in float16"}).str();
       keep(i, why);
       keep_guarded(i, name(v));
-    } else if (f.poor) {
+    } else if (f.least > 0) {
+      keep_inverse(i, f.least, name(v));
+    }
+    if (f.poor) {
       keep(i, Text({"reads '", name(v), "', whose numbers are so small that float16 keeps little of them"})
                   .str());
     }
@@ -207,15 +225,40 @@ class HalfPlanner {
 
   // What divides by a result that an epsilon keeps from 0, after a root or what moves it.
   void keep_guarded(int32_t i, const std::string& epsilon) {
-    if (!p_.def(i) || !passes_on(*p_.def(i))) return;
+    if (!def(i) || !passes_on(*def(i))) return;
     const std::string why = "relies on '" + epsilon + "', which as good as vanishes in float16";
     for (const ValueId v : p_.node(i).outputs) {
       if (!is_float(graph(), v)) continue;
       for (const int32_t r : p_.consumers(v)) {
-        if (!reason(r).empty() || !p_.chosen(r)) continue;
+        if (!reason(r).empty() || !chosen(r)) continue;
         keep(r, why);
-        if (moves(*p_.def(r)) || p_.def(r)->unary) keep_guarded(r, epsilon);
+        if (moves(*def(r)) || def(r)->unary) keep_guarded(r, epsilon);
       }
+    }
+  }
+
+  // What divides by a result that this constant keeps from 0: by so little that float16 has no number for it.
+  // Samples may not come that near to 0.
+  void keep_inverse(int32_t i, float constant, const std::string& name) {
+    if (constant * kLargestHalf >= 1 || !def(i) || !passes_on(*def(i))) return;
+    const ValueId v = p_.node(i).output(0);
+    if (!is_float(graph(), v)) return;
+    for (const int32_t r : p_.consumers(v)) {
+      const OpDef* reader = def(r);
+      if (!reader || !chosen(r)) continue;
+      const Node& n = p_.node(r);
+      if (reader->half.roots || moves(*reader))
+        keep_inverse(r, reader->half.roots ? std::sqrt(constant) : constant, name);
+      const int8_t slot = reader->half.inverts;
+      if (slot < 0 || n.input(static_cast<size_t>(slot)) != v) continue;
+      if (const KnownRange known = p_.known.of(n.output(0));
+          known.lo >= -kLargestHalf && known.hi <= kLargestHalf)
+        continue;
+      const std::string why = Text({"divides by as little as '", name, "', ", decimal(constant),
+                                    ": its result may be beyond what float16 holds (65504)"})
+                                  .str();
+      keep_value(v, why);
+      keep_value(n.output(0), why);
     }
   }
 
@@ -223,7 +266,7 @@ class HalfPlanner {
   // before a Softmax. kMasked does the same there as any lower number does, and where all are masked, none is
   // infinite.
   bool only_drowns(int32_t i) const {
-    const OpDef& def = *p_.def(i);
+    const OpDef& def = *this->def(i);
     return (def.half.selects || def.quant.sums || moves(def)) && drowns_behind(i);
   }
   bool drowns_behind(int32_t i) const {
@@ -231,7 +274,7 @@ class HalfPlanner {
       if (v == kNoValue) continue;
       if (graph().is_output(v) || p_.consumers(v).empty()) return false;
       for (const int32_t r : p_.consumers(v)) {
-        const OpDef* reader = p_.def(r);
+        const OpDef* reader = def(r);
         if (!reader || !(reader->half.drowns || only_drowns(r))) return false;
       }
     }
@@ -244,7 +287,7 @@ class HalfPlanner {
       if (v == kNoValue || mask_[static_cast<size_t>(v)]) continue;
       mask_[static_cast<size_t>(v)] = true;
       for (const int32_t r : p_.consumers(v))
-        if (!p_.def(r)->half.drowns) mark_mask(r);
+        if (!def(r)->half.drowns) mark_mask(r);
     }
   }
 
@@ -265,7 +308,7 @@ class HalfPlanner {
     const Node& n = p_.node(i);
     const bool reads = std::any_of(n.inputs.begin(), n.inputs.end(),
                                    [&](ValueId v) { return v != kNoValue && huge_[static_cast<size_t>(v)]; });
-    if (reads && passes_on(*p_.def(i))) mark_huge(i);
+    if (reads && passes_on(*def(i))) mark_huge(i);
   }
 
   void look_at_samples(int32_t i) {
@@ -273,7 +316,7 @@ class HalfPlanner {
     for (const std::vector<ValueId>* values : {&n.inputs, &n.outputs})
       for (const ValueId v : *values)
         if (is_float(graph(), v) && !graph().constant(v)) look_at_value(v);
-    const HalfRule::Sum sum = p_.def(i)->half.sum;
+    const HalfRule::Sum sum = def(i)->half.sum;
     const ValueId x = n.input(0), y = n.output(0);
     if (facts_.largest.empty() || sum == HalfRule::Sum::kNone || x == kNoValue || y == kNoValue) return;
     const auto largest = static_cast<double>(facts_.largest[static_cast<size_t>(y)]);
@@ -317,7 +360,7 @@ class HalfPlanner {
       if (!is_float(graph(), v)) continue;
       if (graph().is_output(v)) any = true;
       for (const int32_t r : p_.consumers(v)) {
-        if (p_.chosen(r) && !concerns(r)) continue;  // it asks for a shape, or hands the value to a branch
+        if (chosen(r) && !concerns(r)) continue;  // it asks for a shape, or hands the value to a branch
         any = true;
         if (reason(r).empty()) return false;
       }
@@ -329,7 +372,7 @@ class HalfPlanner {
     bool changed = false;
     for (int32_t i = 0; i < p_.count(); ++i) {
       if (!reason(i).empty()) continue;
-      const OpDef& def = *p_.def(i);
+      const OpDef& def = *this->def(i);
       size_t computed = 0, floats = 0;
       for (const ValueId v : p_.node(i).inputs) {
         if (!is_float(graph(), v) || graph().constant(v)) continue;
@@ -359,7 +402,7 @@ class HalfPlanner {
     n.weights = DType::kUndefined;
     if (!reason(i).empty()) {
       n.why = reason(i);
-      if (p_.chosen(i) && p_.precision(i).activations == DType::kUndefined && n.weight != kNoValue &&
+      if (chosen(i) && p_.precision(i).activations == DType::kUndefined && n.weight != kNoValue &&
           p_.precision(i).weights == DType::kFloat16)
         p_.quantize_weights(i, DType::kFloat16, {}, "activations stay float32, as chosen for it");
       return;
@@ -460,7 +503,7 @@ class Halver {
   void find_readers(Level& level) {
     const Graph& graph = level.graph;
     for (const Node& node : graph.nodes) {
-      const OpDef* def = find_op(node);
+      const OpDef* def = op_of_file(node);
       const bool half = def && is_half(node);
       for (size_t k = 0; k < node.inputs.size(); ++k) {
         if (!level.is_float(node.inputs[k])) continue;
@@ -530,7 +573,7 @@ class Halver {
 
   void convert(Level& level, Node node) {
     Graph& graph = level.graph;
-    const OpDef* def = find_op(node);
+    const OpDef* def = op_of_file(node);
     const bool half = def && is_half(node) && !widens(graph, node);
     const ValueId widened = widens(graph, node) ? node.input(0) : kNoValue;
     std::vector<bool> slots(node.inputs.size());

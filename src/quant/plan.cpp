@@ -133,6 +133,11 @@ std::string Planner::why_not_chosen(int32_t i) const {
   }
   if (d->role != QdqRole::kNone) return "quantization that the model had already";
   if (kept(i)) return "quantized in the model already: kept as it is";
+  return why_left(i);
+}
+
+std::string Planner::why_left(int32_t i) const {
+  const Node& n = node(i);
   if (lists(config.exclude_nodes, n.name)) return "excluded by its name";
   if (lists_op(config.exclude_ops, n)) return "excluded by its operator";
   if (!config.include_nodes.empty() && !lists(config.include_nodes, n.name))

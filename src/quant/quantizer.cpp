@@ -14,10 +14,12 @@
 #include "onnx/onnx.h"
 #include "ops/fused.h"
 #include "ops/infer.h"
+#include "ops/op.h"
 #include "quant/feeder.h"
 #include "quant/quant.h"
 #include "quant/quantization_job.h"
 #include "quant/runtimes.h"
+#include "quant/scheme.h"
 
 namespace zp::quant {
 
@@ -30,7 +32,12 @@ std::shared_ptr<const Model> with_fused(std::shared_ptr<const Model> model, cons
   Graph graph = clone(model->graph);
   const std::string why =
       "it stays whole, in float: " + std::string(rules.title) + " computes it as one operator";
-  if (!join_fused(graph, why, [&](const Node& node) { return rules.takes(node); })) return model;
+  const bool ranges = config.mode == kAuto || scheme_named(config.mode).needs_calibration;
+  const auto whole = [&](const Node& node) {
+    const OpDef* def = find_op(node);
+    return rules.takes(node) && !(ranges && def && def->pieces_have_ranges);
+  };
+  if (!join_fused(graph, why, whole)) return model;
   auto own = std::make_shared<Model>(*model);
   own->graph = std::move(graph);
   own->keeps_fused = true;

@@ -29,6 +29,9 @@ constexpr std::string_view kOnnxRuntimeFuses =
     " Conv MatMul Gemm Add Mul AveragePool GlobalAveragePool LeakyRelu Sigmoid Softmax Where";
 constexpr std::string_view kOnnxRuntimeLeaves = " MatMul Gemm ConvTranspose";
 constexpr std::string_view kOnnxRuntimeJoins = " MatMul";
+// Before opset 9 its optimizer finds no Transpose before a MatMul
+// (core/optimizer/matmul_transpose_fusion.cc).
+constexpr int64_t kOnnxRuntimeLeast = 9;
 
 // clang-format off
 const std::vector<RuntimeRules> kRuntimes{
@@ -36,25 +39,26 @@ const std::vector<RuntimeRules> kRuntimes{
     // 28, but has no kernel for their QuantizeLinear.
     {.name = "onnxruntime", .title = "ONNX Runtime (CPU, 1.20 and newer)",
      .checked = "run in ONNX Runtime 1.32 on Linux, x86-64", .otherwise = "the file is refused",
-     .opset = 27, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
+     .opset = 27, .least_opset = kOnnxRuntimeLeast, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
      .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .dequantizes_in_runs = true, .joins_weights = kOnnxRuntimeJoins, .fused = true, .falls_back = false,
      .fuses = kOnnxRuntimeFuses, .leaves_floats = kOnnxRuntimeLeaves},
     // The same kernels as WebAssembly; the newest opset as tried with 1.30.
     {.name = "onnxruntime-web", .title = "ONNX Runtime Web (WebAssembly), transformers.js",
      .checked = "run in ONNX Runtime Web 1.30 in Node.js", .otherwise = "the file is refused",
-     .opset = 26, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
+     .opset = 26, .least_opset = kOnnxRuntimeLeast, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
      .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .dequantizes_in_runs = true, .joins_weights = kOnnxRuntimeJoins, .fused = true, .falls_back = false,
      .fuses = kOnnxRuntimeFuses, .leaves_floats = kOnnxRuntimeLeaves},
-    // onnxruntime's js/web/docs/webgpu-operators.md: of the operators of quantization there are DequantizeLinear,
-    // MatMulNBits and GatherBlockQuantized; all others run on the CPU between copies of their values. Its
-    // DequantizeLinear takes 8 and 4 bits, and no zero point with int32.
+    // onnxruntime's js/web/docs/webgpu-operators.md and onnxruntime/contrib_ops/webgpu/webgpu_contrib_kernels.cc: of
+    // the operators of quantization there are DequantizeLinear, MatMulNBits and GatherBlockQuantized; all others run
+    // on the CPU between copies of their values. Its DequantizeLinear takes 8 and 4 bits, and no zero
+    // point with int32.
     {.name = "webgpu", .title = "ONNX Runtime Web (WebGPU)",
      .checked = "by these rules alone", .otherwise = "they run on the CPU, with copies from and to the GPU",
-     .opset = 26, .activations = {}, .weights = {DType::kInt8, DType::kUint8, DType::kInt4, DType::kUint4, DType::kInt2, DType::kUint2},
+     .opset = 26, .least_opset = kOnnxRuntimeLeast, .activations = {}, .weights = {DType::kInt8, DType::kUint8, DType::kInt4, DType::kUint4, DType::kInt2, DType::kUint2},
      .symmetric = false, .symmetric_weights = false, .blocks = true, .int32_bias = true,
      .without = " QuantizeLinear ConvInteger MatMulInteger QLinearConv QLinearMatMul DynamicQuantizeLinear",
-     .contrib = " MatMulNBits GatherBlockQuantized Gelu FastGelu QuickGelu BiasGelu BiasAdd FusedConv Attention "
-                "MultiHeadAttention GroupQueryAttention SkipLayerNormalization RotaryEmbedding", .dequantizes_in_runs = true, .joins_weights = kOnnxRuntimeJoins, .fused = true, .falls_back = true},
+     .contrib = " MatMulNBits GatherBlockQuantized Gelu FastGelu QuickGelu BiasGelu BiasSplitGelu BiasAdd FusedConv Attention "
+                "MultiHeadAttention GroupQueryAttention SkipLayerNormalization SkipSimplifiedLayerNormalization RotaryEmbedding", .dequantizes_in_runs = true, .joins_weights = kOnnxRuntimeJoins, .fused = true, .falls_back = true},
     // openvino's src/frontends/onnx/docs/supported_ops.md: the newest form of an operator is that of opset 23, of
     // QuantizeLinear and DequantizeLinear that of 21; as tried, 2026.4 takes those of newer files for the same. Its
     // src/frontends/onnx/frontend/src/op, and what it says of our files: it opens neither QLinearConv nor
@@ -262,14 +266,16 @@ std::vector<std::string> RuntimeRules::in_words() const {
   std::string operators = "all";
   if (!without.empty()) operators = "none of" + std::string(without);
   std::string contribs = contrib.empty() ? "none" : contrib == "*" ? "all" : std::string(contrib.substr(1));
-  return {std::string("opset up to ") + std::to_string(opset),
-          "activations: " + activations.in_words() + (symmetric ? ", symmetric" : ""),
-          "weights: " + weights.in_words() + (symmetric_weights ? ", symmetric" : ""),
-          blocks ? "blocks" : "no blocks",
-          int32_bias ? "biases of int32" : "biases stay float",
-          "operators of integers: " + operators,
-          "com.microsoft: " + contribs,
-          fused ? "fused attention stays whole, in float" : "fused attention becomes its parts"};
+  const std::string newest = std::to_string(opset);
+  return {
+      least_opset == 0 ? "opset up to " + newest : "opset " + std::to_string(least_opset) + " to " + newest,
+      "activations: " + activations.in_words() + (symmetric ? ", symmetric" : ""),
+      "weights: " + weights.in_words() + (symmetric_weights ? ", symmetric" : ""),
+      blocks ? "blocks" : "no blocks",
+      int32_bias ? "biases of int32" : "biases stay float",
+      "operators of integers: " + operators,
+      "com.microsoft: " + contribs,
+      fused ? "fused operators stay whole, in float32 or float16" : "fused operators become their parts"};
 }
 
 const std::vector<RuntimeRules>& all_runtimes() { return kRuntimes; }

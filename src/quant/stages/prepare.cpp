@@ -25,10 +25,9 @@ class Prepare : public PiecewiseStage {
     state_.prepared = std::move(own);
   }
 
-  // Where all that computes is float16, or learns, the pieces of fused operators do so too.
+  // Where all that computes learns, the pieces of fused operators do so too.
   std::shared_ptr<const Model> prepared() const {
-    const bool pieces = state_.scheme->halves || state_.scheme->trains;
-    if (!pieces || !state_.source->keeps_fused) return runtime::prepared(state_.source);
+    if (!state_.scheme->trains || !state_.source->keeps_fused) return runtime::prepared(state_.source);
     Model split = *state_.source;
     split.keeps_fused = false;
     return runtime::prepared_anew(split);

@@ -1,3 +1,5 @@
+#include <gmock/gmock.h>
+
 #include <cmath>
 #include <cstring>
 
@@ -227,6 +229,35 @@ TEST(Float16, ConstantsBeyondFloat16AndThoseThatVanish) {
   Tensor zeros(DType::kFloat32, {2, 8});
   for (const Tensor& t : runtime::Session(runtime::prepared_with_roundings(*q.model)).run({{"x", zeros}}))
     for (const float v : t.floats()) EXPECT_TRUE(std::isfinite(v));
+}
+
+TEST(Float16, WhatASmallNumberKeepsFromZeroIsNotInvertedInHalfPrecision) {
+  for (const bool quotient : {false, true}) {
+    GraphBuilder net;
+    const ValueId x = net.input("x", {2, 8});
+    const auto inverse = [&](const std::string& name, ValueId of) {
+      return quotient ? net.add("Div", name, {x, of}) : net.add("Reciprocal", name, {of});
+    };
+    const auto product = [&](const std::string& name, ValueId of) {
+      net.output(net.add("MatMul", name, {of, net.constant(name + "_w", ramp({8, 4}))}));
+    };
+    const ValueId above = net.add("Clip", "above", {x, net.constant("least", Tensor::scalar(1e-6f))});
+    product("y", inverse("inverse", above));
+    // A root of it, and a number that is large enough.
+    const ValueId square = net.add("Mul", "square", {x, x});
+    const ValueId more = net.add("Add", "more", {square, net.constant("eps", Tensor::scalar(1e-6f))});
+    product("z", inverse("of_root", net.add("Sqrt", "root", {more})));
+    const ValueId far = net.add("Clip", "far", {x, net.constant("enough", Tensor::scalar(1e-3f))});
+    product("t", inverse("of_far", far));
+    const std::shared_ptr<Model> model = net.build();
+    const Quantized q = quantize(model, float16());
+    EXPECT_THAT(q.layer("inverse").why, testing::HasSubstr("divides by as little as 'least'"));
+    for (const char* layer : {"of_root", "of_far", "z", "t"})
+      EXPECT_EQ(q.layer(layer).why, "computes in float16") << layer;
+    Tensor zeros(DType::kFloat32, {2, 8});
+    for (const Tensor& t : runtime::Session(runtime::prepared_with_roundings(*q.model)).run({{"x", zeros}}))
+      for (const float v : t.floats()) EXPECT_TRUE(std::isfinite(v));
+  }
 }
 
 TEST(Float16, MasksAreCutOffWhereThatChangesNothing) {

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -27,10 +29,10 @@ using Names = std::vector<std::string>;
 
 constexpr int64_t kWidth = 16;
 
-Proto weight(std::string_view name, int64_t rows, int64_t columns, uint32_t seed) {
-  const Tensor t = noise({rows, columns}, seed, 0.4f);
+Proto weight(std::string_view name, std::initializer_list<int64_t> dims, uint32_t seed) {
+  const Tensor t = noise(dims, seed, 0.4f);
   const std::string_view raw(reinterpret_cast<const char*>(t.raw()), t.bytes());
-  return raw_tensor(name, DType::kFloat32, {rows, columns}, raw);
+  return raw_tensor(name, DType::kFloat32, dims, raw);
 }
 
 std::shared_ptr<const Model> read_shared(std::string_view bytes) {
@@ -43,8 +45,8 @@ std::shared_ptr<const Model> model_of(const Proto& attention, int64_t opset) {
   g.inputs = {value("x", DType::kFloat32, {2, "steps", kWidth})};
   g.outputs = {value("y", DType::kFloat32, {2, "steps", kWidth})};
   for (const std::string_view w : {"wq", "wk", "wv", "wo"})
-    g.initializers.push_back(weight(w, kWidth, kWidth, static_cast<uint32_t>(w[1])));
-  g.initializers.push_back(weight("packed", kWidth, 3 * kWidth, 7));
+    g.initializers.push_back(weight(w, {kWidth, kWidth}, static_cast<uint32_t>(w[1])));
+  g.initializers.push_back(weight("packed", {kWidth, 3 * kWidth}, 7));
   g.nodes = {node(":MatMul", {"x", "wq"}, {"q"}, {}, "query"), node(":MatMul", {"x", "wk"}, {"k"}, {}, "key"),
              node(":MatMul", {"x", "wv"}, {"v"}, {}, "value"), attention,
              node(":MatMul", {"a", "wo"}, {"y"}, {}, "out")};
@@ -151,9 +153,99 @@ INSTANTIATE_TEST_SUITE_P(Modes, Fused, testing::Values("static", "dynamic", "wei
                            return name;
                          });
 
-TEST(FusedGraph, HalfPrecisionAndLearnedWeightsReachThePieces) {
-  EXPECT_THAT(written(quantized(multi_head(), "float16", "onnxruntime"), "onnxruntime").operators,
-              Contains("Softmax"));
+// x -> a product -> SkipLayerNormalization and x -> QuickGelu -> a product -> y
+std::shared_ptr<const Model> normalized() {
+  GraphSpec g;
+  g.inputs = {value("x", DType::kFloat32, {2, 5, kWidth})};
+  g.outputs = {value("y", DType::kFloat32, {2, 5, kWidth})};
+  g.initializers = {weight("w", {kWidth, kWidth}, 1), weight("v", {kWidth, kWidth}, 2),
+                    weight("gamma", {kWidth}, 3), weight("beta", {kWidth}, 4)};
+  g.nodes = {node(":MatMul", {"x", "w"}, {"p"}, {}, "first"),
+             node("com.microsoft:SkipLayerNormalization", {"p", "x", "gamma", "beta"}, {"n"}, {}, "norm"),
+             node("com.microsoft:QuickGelu", {"n"}, {"a"}, {}, "gelu"),
+             node(":MatMul", {"a", "v"}, {"y"}, {}, "second")};
+  Proto file = onnx::test::model(g, 17);
+  file.message(onnx::model_field::kOpsetImport, onnx::test::opset("com.microsoft", 1));
+  return read_shared(file.bytes);
+}
+
+TEST(FusedGraph, WhatRangesAndRepairsNeedStaysWholeWithoutThem) {
+  for (const char* mode : {"dynamic", "weight-only", "float16", "static"}) {
+    const Written file = written(quantized(normalized(), mode, "onnxruntime"), "onnxruntime");
+    for (const char* op : {"SkipLayerNormalization", "QuickGelu"})
+      EXPECT_EQ(std::ranges::count(file.operators, op), mode == std::string("static") ? 0 : 1) << mode << op;
+  }
+  for (const char* runtime : {"openvino", "zeropoint"}) {
+    const Written file = written(quantized(normalized(), "weight-only", runtime), runtime);
+    EXPECT_THAT(file.operators, Not(Contains("SkipLayerNormalization"))) << runtime;
+  }
+}
+
+// The type of a value in the file.
+DType type_of(const Quantized& q, std::string_view value) {
+  return q.model->graph[q.model->graph.find(value)].dtype;
+}
+
+TEST(FusedGraph, ComputesInHalfPrecisionAsAWhole) {
+  const Quantized q = quantized(multi_head(), "float16", "onnxruntime");
+  EXPECT_EQ(q.layer("attention").why, "computes in float16");
+  const Written file = written(q, "onnxruntime");
+  EXPECT_THAT(file.operators, Contains("MultiHeadAttention"));
+  EXPECT_THAT(file.operators, Not(Contains("Softmax")));
+  EXPECT_EQ(type_of(q, "q"), DType::kFloat16);
+  EXPECT_EQ(type_of(q, "a"), DType::kFloat16);
+  EXPECT_THAT(file.values, testing::Pointwise(testing::FloatNear(0.02f), in_memory(multi_head())));
+
+  const Quantized own = quantized(multi_head(), "float16", "zeropoint");
+  EXPECT_THAT(written(own, "zeropoint").operators, Contains("Softmax"));
+}
+
+TEST(FusedGraph, StaysInFloatWhereSomebodyAsksForIt) {
+  Config c;
+  c.mode = "float16";
+  c.runtime = "onnxruntime";
+  c.exclude_nodes = {"attention"};
+  const Quantized q = quantize(multi_head(), c, samples());
+  EXPECT_EQ(q.layer("attention").why, "excluded by its name");
+  EXPECT_THAT(written(q, "onnxruntime").operators, Contains("MultiHeadAttention"));
+  EXPECT_EQ(type_of(q, "a"), DType::kFloat32);
+}
+
+TEST(FusedGraph, MasksOfLowestNumbersDoNotKeepItInFloat) {
+  GraphSpec g;
+  g.inputs = {value("x", DType::kFloat32, {2, 5, kWidth}), value("seen", DType::kBool, {2, 1, 5, 5})};
+  g.outputs = {value("y", DType::kFloat32, {2, 5, kWidth})};
+  g.initializers = {weight("wq", {kWidth, kWidth}, 1), weight("wo", {kWidth, kWidth}, 2),
+                    tensor("zero", {}, {0.0f}), tensor("lowest", {}, {-3.4028235e38f})};
+  g.nodes = {node(":MatMul", {"x", "wq"}, {"q"}, {}, "query"),
+             node(":Where", {"seen", "zero", "lowest"}, {"bias"}, {}, "mask"),
+             node("com.microsoft:MultiHeadAttention", {"q", "q", "q", "", "", "bias"}, {"a"},
+                  {int_attribute("num_heads", 4)}, "attention"),
+             node(":MatMul", {"a", "wo"}, {"y"}, {}, "out")};
+  Proto file = onnx::test::model(g, 17);
+  file.message(onnx::model_field::kOpsetImport, onnx::test::opset("com.microsoft", 1));
+  Config c;
+  c.mode = "float16";
+  c.runtime = "onnxruntime";
+  Tensor seen(DType::kBool, {2, 1, 5, 5});
+  for (size_t i = 0; i < 50; ++i) reinterpret_cast<bool*>(seen.mutable_raw())[i] = i % 5 <= i / 5 % 5;
+  const Quantized q =
+      quantize(read_shared(file.bytes), c, {{{"x", noise({2, 5, kWidth}, 1)}, {"seen", seen}}});
+  EXPECT_EQ(q.layer("mask").why, "computes in float16");
+  EXPECT_EQ(q.layer("attention").why, "computes in float16");
+}
+
+TEST(FusedGraph, LearnedWeightsReachThePieces) {
+  const Quantized q = quantized(multi_head(), "qat", "onnxruntime");
+  EXPECT_THAT(written(q, "onnxruntime").operators, Contains("Softmax"));
+}
+
+TEST(FusedGraph, AModelKnowsTheOperatorsOfItsFile) {
+  const std::shared_ptr<const Model> model = multi_head();
+  const std::map<std::string, int64_t> expected{{"ai.onnx.MatMul", 4},
+                                                {"com.microsoft.MultiHeadAttention", 1}};
+  EXPECT_EQ(model->operators, expected);
+  EXPECT_TRUE(runtime::prepared(model)->operators.empty());  // another graph
 }
 
 TEST(FusedGraph, PiecesThatAreNotAllThereAreNotJoined) {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "core/error.h"
+#include "onnx/onnx.h"
 #include "quant/format.h"
 #include "unit/quant/quantize.h"
 
@@ -51,6 +52,19 @@ TEST(Runtimes, WhatComesOutOfDefaultsBreaksNoRuleWhereNothingFallsBack) {
       EXPECT_THAT(broken(std::string(rules.name).c_str(), q), testing::IsEmpty()) << mode;
     }
   }
+}
+
+TEST(Runtimes, FilesAreAsNewAsOptimizersNeed) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {6, 4});
+  const ValueId t = b.add("Transpose", "t", {x}, {{"perm", std::vector<int64_t>{1, 0}}});
+  b.output(b.add("MatMul", "m", {t, x}));
+  const std::shared_ptr<Model> model = b.build();
+  const auto opset = [&](std::string_view runtime) {
+    return onnx::versions_of(quant::in_format(*model, "qdq", runtime)).opset;
+  };
+  for (const char* runtime : {"onnxruntime", "onnxruntime-web", "webgpu"}) EXPECT_EQ(opset(runtime), 9);
+  for (const char* runtime : {"openvino", "zeropoint", ""}) EXPECT_LT(opset(runtime), 9) << runtime;
 }
 
 TEST(Runtimes, TensorRTHasSymmetricInt8AndFloatBiases) {
