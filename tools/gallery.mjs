@@ -107,6 +107,7 @@ async function takeGallery(page, url, wanted) {
   await shoot('runs');
 
   for (const [name, title] of [
+    ['try-faces', /Find faces/],
     ['try-voice', /Hear speech/],
     ['try-gpt', /Write like Shakespeare/],
   ]) {

@@ -53,7 +53,13 @@ export interface Samples {
 }
 
 export function useSamples(model: Model, name: string, demo: Demo | undefined, saved: SavedSamples): Samples {
-  const guess = useMemo(() => guessPreparation(model, name), [model, name]);
+  const guess = useMemo(
+    (): PreparationGuess =>
+      demo?.image
+        ? { image: demo.image, because: 'the demo prepares its own pictures so', sure: true }
+        : guessPreparation(model, name),
+    [model, name, demo],
+  );
   const [source, setSource] = useState<Source>(saved.source ?? (demo ? 'demo' : 'files'));
   const [files, setFiles] = useState<readonly File[]>(saved.files ?? []);
   const [image, setImage] = useState<ImageOptions>(saved.image ?? guess.image);
