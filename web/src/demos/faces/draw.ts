@@ -66,10 +66,8 @@ function drawPerson({ data, width, height }: RgbaImage, person: Person): void {
   const { size, tilt, turn, skin, hair, clothes, long, open, light } = person;
   const [cos, sin] = [Math.cos(tilt), Math.sin(tilt)];
   const edge = 1 / size;
-  // A body that leans leaves the middle.
-  const reach = 2.1 * size + Math.abs(Math.tan(tilt)) * Math.max(0, height - person.y);
-  const left = Math.max(0, Math.floor(person.x - reach));
-  const right = Math.min(width, Math.ceil(person.x + reach));
+  const left = Math.max(0, Math.floor(person.x - 2 * size));
+  const right = Math.min(width, Math.ceil(person.x + 2 * size));
   const top = Math.max(0, Math.floor(person.y - 1.7 * size));
   const pixel: [number, number, number] = [0, 0, 0];
   const put = (colour: Colour, share: number, shade = 1) => {
@@ -85,8 +83,8 @@ function drawPerson({ data, width, height }: RgbaImage, person: Person): void {
       for (let c = 0; c < 3; ++c) pixel[c] = data[at + c] as number;
 
       const fold = 0.94 + 0.06 * Math.sin(6 * u + 2 * v);
-      // Shoulders, hair behind the face, neck.
-      const body = v < 2.75 ? ellipse(u, v - 2.75, 1.85, 1.35) : Math.abs(u) - 1.85;
+      // Shoulders, which do not lean with the head, hair behind the face, neck.
+      const body = dy < 2.75 ? ellipse(dx, dy - 2.75, 1.85, 1.35) : Math.abs(dx) - 1.85;
       put(clothes, inside(body, edge), fold * (0.8 + 0.2 * light * u));
       const back = Math.min(
         ellipse(u, v + 0.2, 0.88, 1.02),

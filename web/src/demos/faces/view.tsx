@@ -185,16 +185,16 @@ export default function FacesView({ original, quantized, memory }: DemoViewProps
               }`
             : 'Drawing people…'}
       </p>
-      {!live.isOn && (
-        <DropZone
-          label="Choose a photograph"
-          accept="image/*"
-          onFiles={([file]) => file && void take(pictures().open(file), file.name)}
-        >
-          <p class="note">Drop a photograph with faces here. It stays on this machine.</p>
-        </DropZone>
-      )}
       <div class="actions">
+        {!live.isOn && (
+          <DropZone
+            label="Choose a photograph"
+            accept="image/*"
+            onFiles={([file]) => file && void take(pictures().open(file), file.name)}
+          >
+            <span class="note">Drop a photograph with faces here. It stays on this machine.</span>
+          </DropZone>
+        )}
         {navigator.mediaDevices && (
           <button
             type="button"
