@@ -11,6 +11,7 @@ import {
   ranges,
   takesImages,
   takesSound,
+  titleOf,
   whole,
 } from '../samples/preprocessing.ts';
 import { counted } from '../samples/sample-set.ts';
@@ -264,7 +265,7 @@ function Preparing({ samples, disabled }: { samples: Samples; disabled: boolean 
       <p class="note" data-testid="guess">
         {isGuess ? (
           <>
-            Guessed: <strong>{presetTitles[guess.image.preset ?? 'unit']}</strong>, because {guess.because}.{' '}
+            Guessed: <strong>{titleOf(guess.image)}</strong>, because {guess.because}.{' '}
             {!guess.sure && 'Look at this first: wrong numbers make every answer wrong.'}
           </>
         ) : (

@@ -144,6 +144,13 @@ export const whole = (image: ImageOptions): ImageOptions => ({
   ...image,
 });
 
+/** What a way of preparing is called. */
+export function titleOf(image: ImageOptions): string {
+  const { preset = 'unit' } = image;
+  const range = ranges.find(({ id }) => id === rangeOf(image));
+  return preset === 'unit' && range ? `Numbers from ${range.title}` : presetTitles[preset];
+}
+
 export function rangeOf(image: ImageOptions): string | undefined {
   const { mean = 0, std = 1 } = whole(image);
   const text = JSON.stringify([mean, std]);

@@ -74,6 +74,28 @@ export function syntheticSet(model: Model, dims: Record<string, number>, count =
   };
 }
 
+/** Samples of a series as the network sees them. Each is made once: a later one would else bring all before it again. */
+function picturesOf(series: () => AsyncIterable<Feeds>, image: ImageOptions) {
+  let made: Promise<Blob | undefined>[] = [];
+  let rest: AsyncIterator<Feeds> | undefined;
+  const next = async () => {
+    try {
+      rest ??= series()[Symbol.asyncIterator]();
+      const { value } = (await rest.next()) as { value: Feeds | undefined };
+      const [tensor] = Object.values(value ?? {});
+      return tensor && (await pictureOf(tensor as Parameters<typeof pictureOf>[0], image));
+    } catch (error) {
+      [made, rest] = [[], undefined]; // who comes later tries again
+      throw error;
+    }
+  };
+  return (index: number): Promise<Blob | undefined> => {
+    const before = made;
+    while (before.length <= index) before.push(next());
+    return before[index] as Promise<Blob | undefined>;
+  };
+}
+
 export function demoSet(demo: Demo, model: Model): SampleSet {
   const { image } = demo;
   return {
@@ -86,16 +108,7 @@ export function demoSet(demo: Demo, model: Model): SampleSet {
     names: demo.names,
     image,
     feeds: (limit = demo.sampleCount) => demo.samples(model, Math.min(limit, demo.sampleCount)),
-    ...(image && {
-      async picture(index: number) {
-        let at = 0;
-        for await (const feeds of demo.samples(model, index + 1)) {
-          const [tensor] = Object.values(feeds);
-          if (at++ === index && tensor) return pictureOf(tensor as Parameters<typeof pictureOf>[0], image);
-        }
-        return undefined;
-      },
-    }),
+    ...(image && { picture: picturesOf(() => demo.samples(model, demo.sampleCount), image) }),
     nameOf: (index) => `sample ${index + 1}`,
   };
 }

@@ -12,7 +12,7 @@ export const faces: Demo = {
   summary:
     'UltraFace, 1.2 MB: drop a photograph or use the camera, and see which faces the original and the quantized model find.',
   licence:
-    'UltraFace (RFB, 320 × 240) by Linzaer (MIT), from the npm package faceplugin-face-recognition-js (MIT). The people are drawn.',
+    'UltraFace is a design by Linzaer (MIT). This network of it is from the npm package faceplugin-face-recognition-js (MIT).',
   goal: 'integers',
   load: modelAt(modelUrl, 'UltraFace-RFB-320.onnx'),
   samplesLabel: `${count} pictures of drawn people`,

@@ -1,4 +1,4 @@
-// How the network takes a picture: UltraFace subtracts 127 and divides by 128.
+// How the network takes a picture.
 import type { ImageOptions } from 'zeropoint';
 
 export const networkWidth = 320;
@@ -7,7 +7,7 @@ export const networkHeight = 240;
 export const preparation: ImageOptions = {
   preset: 'unit',
   size: [networkHeight, networkWidth],
-  mean: 127 / 255,
-  std: 128 / 255,
+  mean: 0.5,
+  std: 0.5,
   resize: 'contain',
 };

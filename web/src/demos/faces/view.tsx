@@ -181,7 +181,7 @@ export default function FacesView({ original, quantized, memory }: DemoViewProps
           ? 'The camera is on. Its pictures stay on this machine.'
           : picture
             ? `${picture.name}, ${picture.whole.width} × ${picture.whole.height}.${
-                picture.name === drawnName ? ' They do not exist: a photograph would show somebody.' : ''
+                picture.name === drawnName ? ' None of them exists.' : ''
               }`
             : 'Drawing people…'}
       </p>
@@ -192,7 +192,7 @@ export default function FacesView({ original, quantized, memory }: DemoViewProps
             accept="image/*"
             onFiles={([file]) => file && void take(pictures().open(file), file.name)}
           >
-            <span class="note">Drop a photograph with faces here. It stays on this machine.</span>
+            <span class="note">Drop a photograph here. It stays on this machine.</span>
           </DropZone>
         )}
         {navigator.mediaDevices && (
