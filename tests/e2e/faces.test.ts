@@ -117,7 +117,8 @@ describe('the demo that finds faces', () => {
     await page.getByText('one.jpg, 3000 × 4000.').waitFor();
     await expect.poll(() => saidBy(page, 'original'), patient).toBe('1 face');
     const tasks = await page.evaluate(() => (globalThis as unknown as { tasks: number[] }).tasks);
-    expect(Math.max(0, ...tasks)).toBeLessThan(200);
+    // Decoding here would take seconds; other programs may want the processor too.
+    expect(Math.max(0, ...tasks)).toBeLessThan(500);
 
     const text = join(folder, 'text.png');
     writeFileSync(text, 'no picture');
