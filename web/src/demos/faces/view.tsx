@@ -77,6 +77,9 @@ function agreementWords(original: Seen, quantized: Seen): string {
   const { both, lost, added, overlap, shift } = differenceOf(original.faces, quantized.faces);
   const all = both + lost + added;
   if (all === 0) return 'Neither model finds a face.';
+  if (all === 1 && both === 1) {
+    return `Both find the face. Its boxes overlap by ${percent(overlap)} (IoU), and its scores are ${percent(shift)} apart.`;
+  }
   const parts = [
     `${both} of ${all} ${all === 1 ? 'face is' : 'faces are'} found by both`,
     ...(lost ? [`${lost} only by the original`] : []),
