@@ -25,7 +25,6 @@ namespace {
 constexpr int8_t kIrVersions[] = {4, 4, 4, 5, 6, 7, 7, 7, 8, 8, 8, 8, 9, 9, 10, 10, 11, 12, 13, 13, 13, 14};
 static_assert(std::size(kIrVersions) == kNewestOpset - kOldestOpset + 1);
 
-bool is_fused(const Node& node) { return node.refusal && node.refusal->fused; }
 bool is_unknown(const Node& node) { return node.domain.empty() && !find_op(node) && !is_fused(node); }
 
 bool has_unknown(const Graph& graph) {

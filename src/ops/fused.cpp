@@ -77,7 +77,7 @@ bool split_fused(Graph& graph) {
   std::vector<Node> nodes;
   for (Node& node : std::exchange(graph.nodes, {})) {
     std::vector<Node> pieces;
-    if (node.refusal && node.refusal->fused) pieces = pieces_of_fused(graph, node);
+    if (is_fused(node)) pieces = pieces_of_fused(graph, node);
     any = any || !pieces.empty();
     if (pieces.empty()) pieces.push_back(std::move(node));
     std::ranges::move(pieces, std::back_inserter(nodes));

@@ -7,6 +7,8 @@
 
 namespace zp {
 
+// Whether the node stands for its pieces.
+inline bool is_fused(const Node& node) { return node.refusal && node.refusal->fused; }
 // Whether a node of the graph, subgraphs included, is a piece.
 bool has_pieces(const Graph& graph);
 // Puts nodes of the file in the place of their pieces, subgraphs included, where all pieces are there and

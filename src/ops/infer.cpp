@@ -4,6 +4,7 @@
 #include <set>
 
 #include "graph/subgraphs.h"
+#include "ops/fused.h"
 
 namespace zp {
 
@@ -138,8 +139,7 @@ enum class Which : uint8_t {
 void collect(const Graph& graph, Which which, ForeignOps& found) {
   for (const Node& node : graph.nodes) {
     const OpDef* def = find_op(node);
-    const bool ours = which == Which::kForeign ? (def && def->runs()) || (node.refusal && node.refusal->fused)
-                                               : may_run(node);
+    const bool ours = which == Which::kForeign ? (def && def->runs()) || is_fused(node) : may_run(node);
     if (!ours) found.emplace(qualified_name(node), Foreign{node.name, node.refusal ? node.refusal->why : ""});
     if (which == Which::kCertain && def && def->taken) continue;  // which branch runs, only the run decides
     for (const Graph& sub : subgraphs(node)) collect(sub, which, found);

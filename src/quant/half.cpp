@@ -10,6 +10,7 @@
 #include "core/text.h"
 #include "graph/subgraphs.h"
 #include "ops/cast.h"
+#include "ops/fused.h"
 #include "ops/infer.h"
 #include "quant/qdq.h"
 
@@ -42,12 +43,9 @@ bool is_half_slot(const Graph& graph, const OpDef& def, const Node& node, size_t
   return letter != 'f' && !(letter != 'T' && t && t->size() == 0);
 }
 
-// A fused operator that its runtime computes as one (ops/fused.h).
-bool is_whole(const Node& node) { return node.refusal && node.refusal->fused; }
-
 // Of nodes that have a form in memory, in pieces or not.
 const OpDef* op_of_file(const Node& node) {
-  return is_whole(node) ? find_op(node.domain, node.op_type) : find_op(node);
+  return is_fused(node) ? find_op(node.domain, node.op_type) : find_op(node);
 }
 
 // By ONNX's text, up to the opset of files. Rows of operators with other types are about those. Fused ones
@@ -94,7 +92,7 @@ class HalfPlanner {
   const std::string& name(ValueId v) const { return graph()[v].name; }
 
   const OpDef* def(int32_t i) const { return op_of_file(p_.node(i)); }
-  bool chosen(int32_t i) const { return is_whole(p_.node(i)) ? p_.why_left(i).empty() : p_.chosen(i); }
+  bool chosen(int32_t i) const { return is_fused(p_.node(i)) ? p_.why_left(i).empty() : p_.chosen(i); }
 
   void keep(int32_t i, const std::string& why) {
     if (reason(i).empty()) reason(i) = why;
@@ -119,7 +117,7 @@ class HalfPlanner {
 
   void look_at(int32_t i) {
     const Node& n = p_.node(i);
-    if (const std::string why = is_whole(n) ? p_.why_left(i) : p_.at(i).why; !chosen(i)) {
+    if (const std::string why = is_fused(n) ? p_.why_left(i) : p_.at(i).why; !chosen(i)) {
       keep(i, why);
       return;
     }

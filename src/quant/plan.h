@@ -83,9 +83,9 @@ class Planner {
   QuantRule::Kind kind(int32_t i) const { return kinds_[static_cast<size_t>(i)]; }
   // The configuration lets this node be quantized, and its values are float32. If not, `why` has been set.
   bool allowed(int32_t i) const { return allowed_[static_cast<size_t>(i)]; }
-  // The configuration lets this node be changed, and its operator is known. If not, `why` has been set.
   // Why somebody asked to leave this node as it is; empty: nobody did.
   std::string why_left(int32_t i) const;
+  // The configuration lets this node be changed, and its operator is known. If not, `why` has been set.
   bool chosen(int32_t i) const { return chosen_[static_cast<size_t>(i)]; }
   // Its result goes into a logarithm, so that rounding what it reads would cost much: see find_logarithms().
   bool before_logarithm(int32_t i) const { return logarithms_[static_cast<size_t>(i)]; }

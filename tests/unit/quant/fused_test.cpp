@@ -39,6 +39,12 @@ std::shared_ptr<const Model> read_shared(std::string_view bytes) {
   return std::make_shared<const Model>(onnx::read(onnx::test::buffer(bytes), bytes.size()));
 }
 
+std::shared_ptr<const Model> with_microsoft(const GraphSpec& g, int64_t opset) {
+  Proto file = onnx::test::model(g, opset);
+  file.message(onnx::model_field::kOpsetImport, onnx::test::opset("com.microsoft", 1));
+  return read_shared(file.bytes);
+}
+
 // x [2, steps, 16] -> products -> `attention` -> a product -> y
 std::shared_ptr<const Model> model_of(const Proto& attention, int64_t opset) {
   GraphSpec g;
@@ -50,9 +56,7 @@ std::shared_ptr<const Model> model_of(const Proto& attention, int64_t opset) {
   g.nodes = {node(":MatMul", {"x", "wq"}, {"q"}, {}, "query"), node(":MatMul", {"x", "wk"}, {"k"}, {}, "key"),
              node(":MatMul", {"x", "wv"}, {"v"}, {}, "value"), attention,
              node(":MatMul", {"a", "wo"}, {"y"}, {}, "out")};
-  Proto file = onnx::test::model(g, opset);
-  file.message(onnx::model_field::kOpsetImport, onnx::test::opset("com.microsoft", 1));
-  return read_shared(file.bytes);
+  return with_microsoft(g, opset);
 }
 
 std::shared_ptr<const Model> multi_head() {
@@ -164,9 +168,7 @@ std::shared_ptr<const Model> normalized() {
              node("com.microsoft:SkipLayerNormalization", {"p", "x", "gamma", "beta"}, {"n"}, {}, "norm"),
              node("com.microsoft:QuickGelu", {"n"}, {"a"}, {}, "gelu"),
              node(":MatMul", {"a", "v"}, {"y"}, {}, "second")};
-  Proto file = onnx::test::model(g, 17);
-  file.message(onnx::model_field::kOpsetImport, onnx::test::opset("com.microsoft", 1));
-  return read_shared(file.bytes);
+  return with_microsoft(g, 17);
 }
 
 TEST(FusedGraph, WhatRangesAndRepairsNeedStaysWholeWithoutThem) {
@@ -222,15 +224,12 @@ TEST(FusedGraph, MasksOfLowestNumbersDoNotKeepItInFloat) {
              node("com.microsoft:MultiHeadAttention", {"q", "q", "q", "", "", "bias"}, {"a"},
                   {int_attribute("num_heads", 4)}, "attention"),
              node(":MatMul", {"a", "wo"}, {"y"}, {}, "out")};
-  Proto file = onnx::test::model(g, 17);
-  file.message(onnx::model_field::kOpsetImport, onnx::test::opset("com.microsoft", 1));
   Config c;
   c.mode = "float16";
   c.runtime = "onnxruntime";
   Tensor seen(DType::kBool, {2, 1, 5, 5});
   for (size_t i = 0; i < 50; ++i) reinterpret_cast<bool*>(seen.mutable_raw())[i] = i % 5 <= i / 5 % 5;
-  const Quantized q =
-      quantize(read_shared(file.bytes), c, {{{"x", noise({2, 5, kWidth}, 1)}, {"seen", seen}}});
+  const Quantized q = quantize(with_microsoft(g, 17), c, {{{"x", noise({2, 5, kWidth}, 1)}, {"seen", seen}}});
   EXPECT_EQ(q.layer("mask").why, "computes in float16");
   EXPECT_EQ(q.layer("attention").why, "computes in float16");
 }
