@@ -7,7 +7,7 @@ import { first, play } from '../../web/src/demos/voice/sound.ts';
 import { wavOf } from '../../web/src/samples/wav.ts';
 import { temporaryFolder } from './browsers.ts';
 import { served } from './served.ts';
-import { chooseGoal, goTo, patient, textOf, violationsOn } from './visitor.ts';
+import { chooseGoal, goTo, patient, textOf, violationsOn, watchedDevice } from './visitor.ts';
 
 const folder = temporaryFolder();
 
@@ -102,21 +102,7 @@ describe('the demo that hears speech', () => {
     page.on('console', (message) => {
       if (/Content Security Policy/.test(message.text())) refused.push(message.text());
     });
-    await page.evaluate(() => {
-      const { mediaDevices } = navigator;
-      const open = mediaDevices.getUserMedia.bind(mediaDevices);
-      mediaDevices.getUserMedia = async (wanted) => {
-        const stream = await open(wanted);
-        Object.assign(globalThis, { opened: stream });
-        return stream;
-      };
-    });
-    const isLive = () =>
-      page.evaluate(() =>
-        (globalThis as unknown as { opened: MediaStream }).opened
-          .getTracks()
-          .some(({ readyState }) => readyState === 'live'),
-      );
+    const isLive = await watchedDevice(page);
     // By keyboard: the button that starts is the one that stops.
     await page.getByRole('button', { name: 'Listen live' }).focus();
     await page.keyboard.press('Enter');

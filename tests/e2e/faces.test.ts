@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest';
 import { drawGroup, drawSample } from '../../web/src/demos/faces/draw.ts';
 import { temporaryFolder } from './browsers.ts';
 import { served } from './served.ts';
-import { chooseGoal, goTo, patient, tabTo, textOf, violationsOn } from './visitor.ts';
+import { chooseGoal, goTo, patient, tabTo, textOf, violationsOn, watchedDevice } from './visitor.ts';
 
 const folder = temporaryFolder();
 const [width, height] = [640, 360];
@@ -145,21 +145,7 @@ describe('the demo that finds faces', () => {
     const { page } = await openDemo({ permissions: ['camera'] });
     await start(page).click();
     await expect.poll(() => saidBy(page, 'original'), patient).toBe('5 faces');
-    await page.evaluate(() => {
-      const { mediaDevices } = navigator;
-      const open = mediaDevices.getUserMedia.bind(mediaDevices);
-      mediaDevices.getUserMedia = async (wanted) => {
-        const stream = await open(wanted);
-        Object.assign(globalThis, { opened: stream });
-        return stream;
-      };
-    });
-    const isLive = () =>
-      page.evaluate(() =>
-        (globalThis as unknown as { opened: MediaStream }).opened
-          .getTracks()
-          .some(({ readyState }) => readyState === 'live'),
-      );
+    const isLive = await watchedDevice(page);
     await page.getByRole('button', { name: 'Use the camera' }).focus();
     await page.keyboard.press('Enter');
     await page.getByText(/^The camera is on/).waitFor();

@@ -36,3 +36,22 @@ export async function tabTo(page: Page, name: string | RegExp): Promise<void> {
   }
   throw new Error(`no amount of tabbing comes to '${name}'`);
 }
+
+/** From here on: whether the microphone or camera that the page opened last is on. */
+export async function watchedDevice(page: Page): Promise<() => Promise<boolean>> {
+  await page.evaluate(() => {
+    const { mediaDevices } = navigator;
+    const open = mediaDevices.getUserMedia.bind(mediaDevices);
+    mediaDevices.getUserMedia = async (wanted) => {
+      const stream = await open(wanted);
+      Object.assign(globalThis, { opened: stream });
+      return stream;
+    };
+  });
+  return () =>
+    page.evaluate(() =>
+      (globalThis as unknown as { opened: MediaStream }).opened
+        .getTracks()
+        .some(({ readyState }) => readyState === 'live'),
+    );
+}
