@@ -27,20 +27,43 @@ async function quantizing(browser: Browser): Promise<Page> {
   return page;
 }
 
+/** Why Chromium did not keep a page that was left; nothing where it did. */
+function notKept(page: Page): Promise<string | null> {
+  return page.evaluate(() => {
+    if ('mark' in globalThis) {
+      return null;
+    }
+    const [navigation] = performance.getEntriesByType('navigation');
+    return JSON.stringify((navigation as { notRestoredReasons?: unknown }).notRestoredReasons ?? 'no reason');
+  });
+}
+
 test('a browser that keeps the page goes on with it', async () => {
-  const browser = await startChromium([], ['--disable-back-forward-cache']);
-  try {
-    const page = await quantizing(browser);
-    await page.evaluate(() => Object.assign(globalThis, { mark: 1 }));
-    await page.goto(`${server.url}icon.svg`);
-    await page.waitForTimeout(500);
-    await page.evaluate(() => history.back());
-    await page.getByTestId('progress').or(page.getByTestId('result')).first().waitFor();
-    expect(await page.evaluate(() => 'mark' in globalThis)).toBe(true);
-    await page.getByTestId('result').waitFor();
-  } finally {
-    await browser.close();
+  // A busy Chromium gives the page up now and then ("masked": two of five beside six other programs): the page says so.
+  const reasons: string[] = [];
+  for (let round = 0; round < 6; round++) {
+    const browser = await startChromium([], ['--disable-back-forward-cache']);
+    try {
+      const page = await quantizing(browser);
+      await page.evaluate(() => Object.assign(globalThis, { mark: 1 }));
+      await page.goto(`${server.url}icon.svg`);
+      await page.waitForTimeout(500);
+      await page.evaluate(() => history.back());
+      const interrupted = page.getByText(/^Quantizing was interrupted when this page was left\./);
+      await page.getByTestId('progress').or(page.getByTestId('result')).or(interrupted).first().waitFor();
+      const reason = await notKept(page);
+      if (reason === null) {
+        await page.getByTestId('result').waitFor();
+        expect(await interrupted.count()).toBe(0);
+        return;
+      }
+      await interrupted.waitFor();
+      reasons.push(reason);
+    } finally {
+      await browser.close();
+    }
   }
+  expect(reasons, 'the page was never kept').toEqual([]);
 });
 
 test('one that does not says that it was interrupted, and what was done before is there', async () => {
