@@ -392,19 +392,19 @@ ValueId add_root(Canonicalize& c, ValueId square, ValueId axes) {
   return c.add("Sqrt", {c.add("Add", {mean, c.number(c.node.float_attribute("epsilon", kEpsilon))})});
 }
 
-// For opsets before 17.
+// For opsets before 17. Of this and of the next, ONNX Runtime makes one node where the square is a Pow
+// (core/optimizer/layer_norm_fusion.cc).
 void spell_out_rows(Canonicalize& c) {
   const Node& n = c.node;
   if (n.output(1) != kNoValue || n.output(2) != kNoValue || !c.shape(0)) return;
   const ValueId axes = add_normalized_axes(c), x = n.input(0);
   const ValueId centred = c.add("Sub", {x, c.add("ReduceMean", {x, axes})});
-  const ValueId normalized = c.add("Div", {centred, add_root(c, c.add("Mul", {centred, centred}), axes)});
+  const ValueId normalized = c.add("Div", {centred, add_root(c, c.add("Pow", {centred, c.number(2)}), axes)});
   if (n.input(2) == kNoValue) return c.finish("Mul", {normalized, n.input(1)});
   c.finish("Add", {c.add("Mul", {normalized, n.input(1)}), n.input(2)});
 }
 
-// For opsets before 23. ONNX Runtime makes one node of it where the square is a Pow
-// (core/optimizer/layer_norm_fusion.cc).
+// For opsets before 23.
 void spell_out_rms(Canonicalize& c) {
   const Node& n = c.node;
   if (!c.shape(0)) return;
