@@ -25,26 +25,23 @@ struct Totals {
   size_t weight_bytes = 0;
   bool quantized = false;
 
-  explicit Totals(const Model& model) {
+  // The file's own operators where they are known, which others may have taken the place of here.
+  explicit Totals(const Model& model) : operators(model.operators) {
     for (const Tensor& t : quant::stored_constants(model.graph)) {
       parameters += t.size();
       if (t.dtype() != DType::kString) weight_bytes += t.bytes();
     }
-    add(model.graph);
-    if (model.operators.empty()) return;
-    operators = model.operators;
-    nodes = 0;
+    look_at(model.graph, /*count=*/operators.empty());
     for (const auto& [name, count] : operators) nodes += count;
   }
 
  private:
-  void add(const Graph& graph) {
+  void look_at(const Graph& graph, bool count) {
     for (const Node& node : graph.nodes) {
-      ++nodes;
-      ++operators[qualified_name(node)];
+      if (count) ++operators[qualified_name(node)];
       const OpDef* op = find_op(node);
       quantized |= op && op->role != QdqRole::kNone;
-      for (const Graph& sub : subgraphs(node)) add(sub);
+      for (const Graph& sub : subgraphs(node)) look_at(sub, count);
     }
   }
 };

@@ -168,6 +168,11 @@ const Node* only_reader(const Graph& graph, const GraphIndex& index, ValueId val
   return readers.size() == 1 ? &graph.nodes[static_cast<size_t>(readers[0])] : nullptr;
 }
 
+const Node* producer_of(const Graph& graph, const GraphIndex& index, ValueId value) {
+  const int32_t made_by = value == kNoValue ? -1 : index.producer[static_cast<size_t>(value)];
+  return made_by < 0 ? nullptr : &graph.nodes[static_cast<size_t>(made_by)];
+}
+
 void sort_topologically(Graph& graph) {
   const size_t count = graph.nodes.size();
   std::vector<int32_t> producer(graph.values.size(), -1);

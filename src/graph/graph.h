@@ -153,6 +153,8 @@ struct GraphIndex {
 
 // The only reader of a value that nobody else sees; nullptr: there are more, none, or it is an output.
 const Node* only_reader(const Graph& graph, const GraphIndex& index, ValueId value);
+// The node that makes a value; nullptr: none in this graph does.
+const Node* producer_of(const Graph& graph, const GraphIndex& index, ValueId value);
 
 struct Model {
   Graph graph;

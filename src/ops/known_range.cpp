@@ -84,10 +84,6 @@ DType RangeContext::dtype(size_t input) const {
   return v == kNoValue ? DType::kUndefined : ranges_.graph_[v].dtype;
 }
 
-const Node* RangeContext::producer(ValueId v) const {
-  if (v == kNoValue) return nullptr;
-  const int32_t i = ranges_.index_.producer[static_cast<size_t>(v)];
-  return i < 0 ? nullptr : &ranges_.graph_.nodes[static_cast<size_t>(i)];
-}
+const Node* RangeContext::producer(ValueId v) const { return producer_of(ranges_.graph_, ranges_.index_, v); }
 
 }  // namespace zp

@@ -27,6 +27,7 @@ std::string move_of(const Node& node) {
 }
 
 bool is_byte(DType type) { return type == DType::kInt8 || type == DType::kUint8; }
+bool is_nibble(DType type) { return type == DType::kInt4 || type == DType::kUint4; }
 
 // The constant operand of a node with two.
 const Tensor* constant_beside(const Graph& graph, const Node& node, ValueId operand) {
@@ -82,25 +83,90 @@ bool is_read_as_weight(const Graph& graph, const GraphIndex& index, const Tensor
          });
 }
 
-// The DequantizeLinear that gives the same as a Cast of 8-bit constants and the nodes behind it. nullopt:
-// none does.
-std::optional<Node> dequantize_of(Graph& graph, const GraphIndex& index, const Node& cast) {
-  const Tensor* integers = cast.is("Cast") ? graph.constant(cast.input(0)) : nullptr;
-  if (!integers || !is_byte(integers->dtype()) || graph[cast.output(0)].dtype != DType::kFloat32)
+// The one that reads a value, if it is an operator of this kind whose first input that is, or whose second
+// where both may change places.
+const Node* next_of(const Graph& graph, const GraphIndex& index, ValueId value, std::string_view op) {
+  const Node* next = only_reader(graph, index, value);
+  return next && next->is(op) && (next->input(0) == value || op == "Mul") ? next : nullptr;
+}
+
+// The constant that a Cast to float32 makes floats of.
+ValueId cast_constant(const Graph& graph, const Node& node) {
+  const bool fits = node.is("Cast") && graph.constant(node.input(0)) != nullptr &&
+                    graph[node.output(0)].dtype == DType::kFloat32;
+  return fits ? node.input(0) : kNoValue;
+}
+
+// A DequantizeLinear in the place of `last`, the node whose value it makes.
+Node dequantize_in_place(const Node& last, std::vector<ValueId> inputs, std::optional<int64_t> axis,
+                         int64_t block) {
+  Node dequantize = last;
+  dequantize.op_type = "DequantizeLinear";
+  dequantize.attributes.clear();
+  if (axis) dequantize.attributes.emplace("axis", *axis);
+  if (block != 0) dequantize.attributes.emplace("block_size", block);
+  dequantize.inputs = std::move(inputs);
+  return dequantize;
+}
+
+// Blocks, as spelled_weight() writes them: `sub` may be null, `mul` takes their scales.
+std::optional<Node> blocks_of(Graph& graph, const GraphIndex& index, ValueId blocked, const Node* sub,
+                              const Node& mul, ValueId floats) {
+  const Node* reshape = next_of(graph, index, mul.output(0), "Reshape");
+  const Tensor* to = reshape ? graph.constant(reshape->input(1)) : nullptr;
+  const Tensor *scale = constant_beside(graph, mul, floats), *integers = graph.constant(blocked);
+  if (!to || to->dtype() != DType::kInt64 || !scale || scale->dtype() != DType::kFloat32) return std::nullopt;
+  const Shape apart = integers->dims(), whole = to->integers();
+  if (whole.size() < 2 || apart.size() != whole.size() + 1) return std::nullopt;
+  size_t axis = 0;
+  while (axis < whole.size() && whole[axis] == apart[axis]) ++axis;
+  if (axis == whole.size() || whole[axis] != apart[axis] * apart[axis + 1] ||
+      !std::equal(whole.begin() + static_cast<int64_t>(axis) + 1, whole.end(),
+                  apart.begin() + static_cast<int64_t>(axis) + 2))
     return std::nullopt;
+  Shape each = apart, steps = whole;
+  each[axis + 1] = 1;
+  steps[axis] = apart[axis];
+  if (scale->dims() != each) return std::nullopt;
+  const Tensor* zeros = nullptr;
+  if (sub) {
+    const Node* cast = producer_of(graph, index, sub->input(1));
+    const ValueId points = cast ? cast_constant(graph, *cast) : kNoValue;
+    zeros = graph.constant(points);
+    if (!zeros || zeros->dtype() != integers->dtype() || zeros->dims() != each) return std::nullopt;
+  }
+  const Tensor weight = integers->reshaped(whole), scales = scale->reshaped(steps);
+  if (!is_read_as_weight(graph, index, weight, reshape->output(0))) return std::nullopt;
+  const std::optional<Tensor> points = zeros ? std::optional(zeros->reshaped(steps)) : std::nullopt;
+  const std::string name = graph[blocked].name;
+  std::vector<ValueId> inputs{graph.add_constant(name + "_whole", weight),
+                              graph.add_constant(name + "_scale", scales)};
+  if (points) inputs.push_back(graph.add_constant(name + "_zero_point", *points));
+  return dequantize_in_place(*reshape, std::move(inputs), static_cast<int64_t>(axis), apart[axis + 1]);
+}
+
+// The DequantizeLinear that gives the same as a Cast of constants of 8 or 4 bits and the nodes behind it.
+// nullopt: none does.
+std::optional<Node> dequantize_of(Graph& graph, const GraphIndex& index, const Node& cast) {
+  const ValueId given = cast_constant(graph, cast);
+  const Tensor* integers = graph.constant(given);
+  if (!integers || !(is_byte(integers->dtype()) || is_nibble(integers->dtype()))) return std::nullopt;
   ValueId floats = cast.output(0);
-  const Node* next = only_reader(graph, index, floats);
+  const Node* sub = next_of(graph, index, floats, "Sub");
+  if (sub) floats = sub->output(0);
+  const Node* mul = next_of(graph, index, floats, "Mul");
+  if (!mul) return std::nullopt;
+  if (std::optional<Node> blocks = blocks_of(graph, index, given, sub, *mul, floats)) return blocks;
+  if (!is_byte(integers->dtype())) return std::nullopt;
   std::optional<Steps> zeros;
-  if (next && next->is("Sub") && next->input(0) == floats) {
-    const Tensor* subtracted = constant_beside(graph, *next, floats);
+  if (sub) {
+    const Tensor* subtracted = constant_beside(graph, *sub, cast.output(0));
     zeros = subtracted ? steps_of(*subtracted, integers->dims()) : std::nullopt;
     if (!zeros) return std::nullopt;
-    floats = next->output(0);
-    next = only_reader(graph, index, floats);
   }
-  const Tensor* scale = next && next->is("Mul") ? constant_beside(graph, *next, floats) : nullptr;
+  const Tensor* scale = constant_beside(graph, *mul, floats);
   const std::optional<Steps> scales = scale ? steps_of(*scale, integers->dims()) : std::nullopt;
-  if (!scales || !is_read_as_weight(graph, index, *integers, next->output(0))) return std::nullopt;
+  if (!scales || !is_read_as_weight(graph, index, *integers, mul->output(0))) return std::nullopt;
   std::optional<Tensor> points;
   if (zeros) {
     points = points_of(*zeros, *scales, integers->dtype());
@@ -108,15 +174,12 @@ std::optional<Node> dequantize_of(Graph& graph, const GraphIndex& index, const N
   }
   const auto count = static_cast<int64_t>(scales->values.size());
   const Shape dims = count == 1 ? Shape{} : Shape{count};
-  const std::string name = graph[cast.input(0)].name;
-  Node dequantize = *next;
-  dequantize.op_type = "DequantizeLinear";
-  dequantize.attributes.clear();
-  if (count > 1) dequantize.attributes.emplace("axis", scales->axis);
-  dequantize.inputs = {cast.input(0),
-                       graph.add_constant(name + "_scale", Tensor::of<float>(dims, scales->values))};
-  if (points) dequantize.inputs.push_back(graph.add_constant(name + "_zero_point", *std::move(points)));
-  return dequantize;
+  const std::string name = graph[given].name;
+  std::vector<ValueId> inputs{given,
+                              graph.add_constant(name + "_scale", Tensor::of<float>(dims, scales->values))};
+  if (points) inputs.push_back(graph.add_constant(name + "_zero_point", *std::move(points)));
+  return dequantize_in_place(*mul, std::move(inputs), count > 1 ? std::optional(scales->axis) : std::nullopt,
+                             0);
 }
 
 }  // namespace
@@ -147,13 +210,11 @@ std::optional<StoredWeight> stored_weight(const Graph& graph, const GraphIndex& 
   StoredWeight weight;
   std::string move;
   if (!integers) {
-    const int32_t maker = index.producer[static_cast<size_t>(node.input(0))];
-    if (maker < 0) return std::nullopt;
-    const Node& mover = graph.nodes[static_cast<size_t>(maker)];
-    move = move_of(mover);
-    integers = move.empty() ? nullptr : graph.constant(mover.inputs[0]);
+    const Node* mover = producer_of(graph, index, node.input(0));
+    move = mover ? move_of(*mover) : "";
+    integers = move.empty() ? nullptr : graph.constant(mover->inputs[0]);
     if (!integers) return std::nullopt;
-    weight.nodes.push_back(&mover);
+    weight.nodes.push_back(mover);
   }
   weight.nodes.push_back(&node);
   weight.key = {integers->identity(),
@@ -168,9 +229,8 @@ std::optional<StoredWeight> stored_weight(const Graph& graph, const GraphIndex& 
 bool take_stored_weights(const Graph& graph, const GraphIndex& index, Graph& inner) {
   std::vector<Node> nodes;
   std::erase_if(inner.captures, [&](const Capture& c) {
-    const int32_t maker = index.producer[static_cast<size_t>(c.outer)];
-    if (maker < 0) return false;
-    const auto weight = stored_weight(graph, index, graph.nodes[static_cast<size_t>(maker)]);
+    const Node* maker = producer_of(graph, index, c.outer);
+    const auto weight = maker ? stored_weight(graph, index, *maker) : std::nullopt;
     if (!weight) return false;
     for (Node& n : weight->moved(graph, inner)) nodes.push_back(std::move(n));
     nodes.back().outputs = {c.inner};
@@ -181,24 +241,46 @@ bool take_stored_weights(const Graph& graph, const GraphIndex& index, Graph& inn
 }
 
 std::vector<Node> spelled_weight(Graph& graph, const Node& dequantize) {
-  const ValueId integers = dequantize.input(0);
+  ValueId integers = dequantize.input(0);
   const auto constant = [&](size_t i) {
     const Tensor* t = graph.constant(dequantize.input(i));
     return t ? std::optional(*t) : std::nullopt;
   };
   const std::optional<Tensor> scale = constant(1), point = constant(2);
-  const std::optional<SymShape> shape = graph[integers].shape;
+  std::optional<SymShape> shape = graph[integers].shape;
   const DType type = graph[integers].dtype;
-  if (!scale || scale->dtype() != DType::kFloat32 || !shape || !is_byte(type) ||
-      dequantize.int_attribute("block_size", 0) != 0 || (dequantize.input(2) != kNoValue && !point))
+  if (!scale || scale->dtype() != DType::kFloat32 || !shape ||
+      !(is_byte(type) || (is_nibble(type) && dequantize.int_attribute("block_size", 0) != 0)) ||
+      (dequantize.input(2) != kNoValue && !point))
     return {};
-  // Of as many dimensions as the integers from the axis on, so that they broadcast.
   const auto rank = static_cast<int64_t>(shape->size());
   const int64_t given = dequantize.int_attribute("axis", 1), axis = given < 0 ? given + rank : given;
-  if (scale->size() != 1 && (axis < 0 || axis >= rank)) return {};
-  Shape dims(scale->size() == 1 ? size_t{0} : static_cast<size_t>(rank - axis), 1);
-  if (!dims.empty()) dims[0] = scale->size();
+  const int64_t block = dequantize.int_attribute("block_size", 0);
+  if ((scale->size() != 1 || block != 0) && (axis < 0 || axis >= rank)) return {};
   const std::string name = graph[integers].name;
+  Shape dims, whole;  // of the scales, so that they broadcast; of the weight
+  if (block != 0) {
+    const std::optional<Tensor> blocked = constant(0);
+    const auto at = static_cast<size_t>(axis);
+    dims = scale->dims();
+    if (!blocked || static_cast<int64_t>(dims.size()) != rank || dims[at] * block != blocked->dims()[at])
+      return {};
+    whole = blocked->dims();
+    Shape apart = whole;
+    apart[at] = block;
+    apart.insert(apart.begin() + axis, dims[at]);
+    dims.insert(dims.begin() + axis + 1, 1);
+    const ValueId there = graph.find(name + "_blocks");  // of another reader
+    const Tensor* same = there == kNoValue ? nullptr : graph.constant(there);
+    integers = same && same->identity() == blocked->identity() && same->dims() == apart
+                   ? there
+                   : graph.add_constant(name + "_blocks", blocked->reshaped(apart));
+    shape = SymShape(apart.begin(), apart.end());
+  } else {
+    // Of as many dimensions as the integers from the axis on.
+    dims = Shape(scale->size() == 1 ? size_t{0} : static_cast<size_t>(rank - axis), 1);
+    if (!dims.empty()) dims[0] = scale->size();
+  }
   std::vector<Node> nodes;
   const auto add = [&](std::string_view op, std::vector<ValueId> inputs, ValueId output) {
     Node node;
@@ -207,23 +289,33 @@ std::vector<Node> spelled_weight(Graph& graph, const Node& dequantize) {
     node.inputs = std::move(inputs);
     node.outputs = {output};
     nodes.push_back(std::move(node));
+    return output;
   };
-  ValueId floats = graph.add_value(name + "_float", DType::kFloat32, shape);
-  add("Cast", {integers}, floats);
-  nodes.back().attributes.emplace("to", static_cast<int64_t>(DType::kFloat32));
+  const auto value = [&](std::string_view what) {
+    return graph.add_value(name + std::string(what), DType::kFloat32, shape);
+  };
+  const auto cast = [&](ValueId from, ValueId to) {
+    add("Cast", {from}, to);
+    nodes.back().attributes.emplace("to", static_cast<int64_t>(DType::kFloat32));
+    return to;
+  };
+  ValueId floats = cast(integers, value("_float"));
   const std::vector<int64_t> zeros = point ? point->integers() : std::vector<int64_t>{};
   if (std::ranges::any_of(zeros, [](int64_t z) { return z != 0; })) {
-    const Shape as = point->size() == 1 ? Shape{} : dims;
-    const ValueId centred = graph.add_value(name + "_centred", DType::kFloat32, shape);
-    add("Sub",
-        {floats, graph.add_constant(name + "_zero",
-                                    Tensor::of<float>(as, std::vector<float>(zeros.begin(), zeros.end())))},
-        centred);
-    floats = centred;
+    const Shape as = point->size() == 1 && block == 0 ? Shape{} : dims;
+    // As many as there are blocks: they stay as small as they are.
+    const ValueId zero =
+        block == 0 ? graph.add_constant(name + "_zero", Tensor::of<float>(as, point->floats()))
+                   : cast(graph.add_constant(name + "_zero_blocks", point->reshaped(as)),
+                          graph.add_value(name + "_zero", DType::kFloat32, SymShape(as.begin(), as.end())));
+    floats = add("Sub", {floats, zero}, value("_centred"));
   }
-  const std::vector<float> steps = scale->floats();
-  add("Mul", {floats, graph.add_constant(name + "_step", Tensor::of<float>(dims, steps))},
-      dequantize.output(0));
+  const ValueId step = graph.add_constant(name + "_step", Tensor::of<float>(dims, scale->floats()));
+  floats = add("Mul", {floats, step}, block == 0 ? dequantize.output(0) : value("_apart"));
+  if (block != 0) {
+    const ValueId as = graph.add_constant(name + "_shape", Tensor::of<int64_t>({rank}, whole));
+    add("Reshape", {floats, as}, dequantize.output(0));
+  }
   nodes.back().name = dequantize.name;
   return nodes;
 }

@@ -30,8 +30,9 @@ bool take_stored_weights(const Graph& graph, const GraphIndex& index, Graph& inn
 
 // The same floats from Cast, Sub and Mul by constants, whose last node makes what the DequantizeLinear made.
 // ONNX Runtime's constant folding leaves a DequantizeLinear alone (core/optimizer/constant_folding.cc), and
-// does these when it loads the file. Empty: integers of another width than 8 bits, blocks, or other scales
-// than float32.
+// does these when it loads the file. Blocks are dimensions of their own until a Reshape at the end. Empty:
+// integers of other widths than 8 and 4 bits, blocks that do not divide their dimension, or other scales than
+// float32.
 std::vector<Node> spelled_weight(Graph& graph, const Node& dequantize);
 
 // The other way, for weights of operators that multiply and add, for tables, and for what subgraphs read.

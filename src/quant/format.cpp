@@ -26,11 +26,6 @@
 namespace zp::quant {
 namespace {
 
-const Node* producer_of(const Graph& graph, const GraphIndex& index, ValueId v) {
-  const int32_t p = v == kNoValue ? -1 : index.producer[static_cast<size_t>(v)];
-  return p < 0 ? nullptr : &graph.nodes[static_cast<size_t>(p)];
-}
-
 QuantizedEdge edge_of(const Graph& graph, const GraphIndex& index, const Node& qdq, ValueId integers) {
   QuantizedEdge e{.quantized = integers,
                   .scale = qdq.input(1),
@@ -221,7 +216,22 @@ bool is_uncalibrated(const Fold& fold, const GraphIndex& index) {
 // Weights that the runtime would make floats of in each run become floats once, when the file is loaded.
 class SpellFloatWeights {
  public:
-  explicit SpellFloatWeights(const RuntimeRules& rules) : rules_(rules) {}
+  // `joins`: the runtime keeps the integers of matrices that it makes one node of with their products.
+  SpellFloatWeights(const RuntimeRules& rules, bool joins) : rules_(rules), joins_(joins) {}
+
+  // Bytes of the floats that all of them make.
+  double float_bytes(Graph& graph) const {
+    double bytes = 0;
+    for_branches(graph, [&](Graph& branch) { bytes += float_bytes(branch); });
+    const GraphIndex index(graph);
+    for (const Node& node : graph.nodes) {
+      const auto weight = stored_weight(graph, index, node);
+      if (!weight || !is_read_as_floats(graph, index, node.output(0))) continue;
+      const Tensor& integers = *graph.constant(weight->nodes.front()->input(0));
+      bytes += 4.0 * static_cast<double>(integers.size());
+    }
+    return bytes;
+  }
 
   void run(Graph& graph) const {
     for_branches(graph, [&](Graph& branch) { run(branch); });
@@ -251,7 +261,8 @@ class SpellFloatWeights {
           !is_read_as_floats(graph, index, reader.output(0)))
         return false;
       const bool matrix = graph[weight].shape && graph[weight].shape->size() == 2;
-      if (role_of(reader) != QdqRole::kNone || (matrix && rules_.joins_weight(reader))) return false;
+      if (role_of(reader) != QdqRole::kNone || (joins_ && matrix && rules_.joins_weight(reader)))
+        return false;
       const Fold fold = fold_of(graph, index, reader);
       return !fold.output && std::ranges::all_of(fold.inputs, [&](const auto& edge) {
         return !edge || (!edge->dynamic && is_stored(graph, index, edge->quantized));
@@ -260,18 +271,28 @@ class SpellFloatWeights {
   }
 
   const RuntimeRules& rules_;
+  bool joins_;
+};
+
+// The layers that FoldLayers is for.
+enum class Folded : uint8_t {
+  kAll,
+  // Layers of branches without a calibrated range, and those that share weights with them, which the file
+  // then has in one form. Others stay pairs.
+  kBranches,
+  kBranchesAndBlocks,  // and layers with weights in blocks
+  kRounding,           // layers of branches that round floats in each run
 };
 
 class FoldLayers {
  public:
-  // `pairs`: only layers of branches are folded that have no calibrated range, and what shares weights with
-  // them, which the file then has in one form. Others stay pairs.
-  explicit FoldLayers(bool pairs) : pairs_(pairs) {}
+  explicit FoldLayers(Folded folded) : folded_(folded), pairs_(folded != Folded::kAll) {}
 
   void run(Graph& main) {
     for_branches(main, [&](Graph& branch) { fold_branch(branch); });
     const size_t before = main.values.size();
-    if (!pairs_ || !in_branches_.empty()) fold(main, /*branch=*/false);
+    if (!pairs_ || folded_ == Folded::kBranchesAndBlocks || !in_branches_.empty())
+      fold(main, /*branch=*/false);
     if (!in_branches_.empty()) shared_.take(main, before);
   }
 
@@ -293,6 +314,12 @@ class FoldLayers {
   bool wanted(const Fold& fold, const GraphIndex& index, const Weights& weights, bool branch) const {
     if (!pairs_) return true;
     if (!is_uncalibrated(fold, index)) return false;
+    const auto any = [&](auto&& is) {
+      return std::ranges::any_of(fold.inputs, [&](const auto& edge) { return edge && is(*edge); });
+    };
+    if (folded_ == Folded::kRounding && !any([](const QuantizedEdge& e) { return e.dynamic; })) return false;
+    if (folded_ == Folded::kBranchesAndBlocks && any([](const QuantizedEdge& e) { return e.block_size > 0; }))
+      return true;
     if (are_in_branches(weights)) return true;
     // Rows of a table are picked as integers: more versions take that than the operator that it is folded to.
     return branch && find_op(fold.node)->quant.kind != QuantRule::Kind::kSameScale;
@@ -354,10 +381,22 @@ class FoldLayers {
     return left;
   }
 
+  Folded folded_;
   bool pairs_;
   std::set<const void*> in_branches_;  // weights that were folded there, by their memory
   SharedConstants shared_;
 };
+
+// Weights become floats when the file is loaded, all of them.
+bool fits_as_floats(Graph& graph, const RuntimeRules& rules) {
+  return rules.floats_at_load > 0 && SpellFloatWeights(rules, /*joins=*/false).float_bytes(graph) <=
+                                         static_cast<double>(rules.floats_at_load);
+}
+
+Folded folded_beside_pairs(const RuntimeRules& rules, bool as_floats) {
+  if (as_floats) return Folded::kRounding;
+  return rules.floats_at_load > 0 ? Folded::kBranchesAndBlocks : Folded::kBranches;
+}
 
 }  // namespace
 
@@ -368,21 +407,25 @@ void require_format(std::string_view format) {
 }
 
 Model in_format(const Model& model, std::string_view format, std::string_view runtime) {
+  return in_format(model, format, runtime.empty() ? nullptr : &runtime_named(runtime));
+}
+
+Model in_format(const Model& model, std::string_view format, const RuntimeRules* rules) {
   require_format(format);
   Model out = model;
   out.graph = clone(model.graph);
   // What nobody changed since it was read is written as it was read.
-  if (runtime.empty()) join_fused(out.graph, "", [](const Node&) { return true; });
-  const RuntimeRules* rules = runtime.empty() ? nullptr : &runtime_named(runtime);
+  if (!rules) join_fused(out.graph, "", [](const Node&) { return true; });
   const bool each_run = rules && rules->dequantizes_in_runs;
   const bool operators = format == kQoperator;
   if (!operators) drop_all_clamps(out.graph);
   if (operators || each_run) {
     sink_shared_weights(out.graph);
-    FoldLayers(!operators).run(out.graph);
+    const bool as_floats = !operators && fits_as_floats(out.graph, *rules);
+    FoldLayers(operators ? Folded::kAll : folded_beside_pairs(*rules, as_floats)).run(out.graph);
     if (each_run) pick_all_rows(out.graph);
     hoist_shared_weights(out.graph);
-    if (each_run) SpellFloatWeights(*rules).run(out.graph);
+    if (each_run) SpellFloatWeights(*rules, !as_floats).run(out.graph);
   }
   close_moved_pairs(out.graph);
   if (rules) out.least_opset = std::max(out.least_opset, rules->least_opset);

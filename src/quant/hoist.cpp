@@ -77,10 +77,8 @@ class Hoist {
       const Node& reader = graph.nodes[static_cast<size_t>(r)];
       return std::all_of(reader.inputs.begin(), reader.inputs.end(), [&](ValueId v) {
         if (v == kNoValue || v == weight) return true;
-        const int32_t maker = index.producer[static_cast<size_t>(v)];
-        if (maker < 0) return true;
-        const Node& other = graph.nodes[static_cast<size_t>(maker)];
-        return !is_dequantize(other) || stored_weight(graph, index, other).has_value();
+        const Node* other = producer_of(graph, index, v);
+        return !other || !is_dequantize(*other) || stored_weight(graph, index, *other).has_value();
       });
     });
   }

@@ -151,10 +151,8 @@ std::optional<int> channel_dim(const Graph& graph, const GraphIndex& index, cons
     if (!def) return std::nullopt;
     if (def->quant.kind == QuantRule::Kind::kProduct) return def->quant.channel_dim;
     if (def->quant.kind != QuantRule::Kind::kRescaled && def->role == QdqRole::kNone) return std::nullopt;
-    const ValueId v = n->input(0);
-    const int32_t made_by = v == kNoValue ? -1 : index.producer[static_cast<size_t>(v)];
-    if (made_by < 0) return std::nullopt;
-    n = &graph.nodes[static_cast<size_t>(made_by)];
+    n = producer_of(graph, index, n->input(0));
+    if (!n) return std::nullopt;
   }
   return std::nullopt;
 }

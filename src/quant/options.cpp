@@ -163,7 +163,8 @@ constexpr Option kRows[] = {
      .more = ZP_MORE("How toBytes() writes the result: `qdq`, Q/DQ pairs, or `qoperator`, operators that take integers "
                      "where there are such (`QLinearConv`, `MatMulInteger`, `MatMulNBits`, ...) and Q/DQ elsewhere. By "
                      "default what ONNX Runtime computes fastest: operators for `dynamic` and for `weight-only` with 4 "
-                     "or 2 bits, Q/DQ for all others. Q/DQ has no type for 2 bits."),
+                     "or 2 bits, Q/DQ for all others and for 4 bits in ONNX Runtime Web. Q/DQ has no type for "
+                     "2 bits."),
      .choices = "qdq qoperator", .otherwise = "what ONNX Runtime computes fastest", .field = &Config::format},
     {.name = "opset", .group = OptionGroup::kFile, .kind = OptionKind::kInteger, .title = "Opset",
      .sentence = "The opset of ai.onnx that is written.",

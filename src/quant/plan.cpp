@@ -7,6 +7,7 @@
 #include "core/error.h"
 #include "graph/subgraphs.h"
 #include "ops/infer.h"
+#include "quant/format.h"
 #include "quant/qdq.h"
 
 namespace zp::quant {
@@ -34,6 +35,18 @@ struct Names {
 
 // Smaller ones are no weights worth a scale.
 constexpr int64_t kSmallestStored = 64;
+
+// The longest block of `most` numbers or fewer that divides so many; one of whole vectors, where there is
+// one. 0: none of a length that is worth its scale.
+int64_t whole_block(int64_t count, int64_t most) {
+  constexpr int64_t kVector = 16, kLeast = 8;
+  if (count <= most) return count;
+  for (int64_t block = most / kVector * kVector; block > 0; block -= kVector)
+    if (count % block == 0) return block;
+  for (int64_t block = most; block >= kLeast; --block)
+    if (count % block == 0) return block;
+  return 0;
+}
 
 }  // namespace
 
@@ -431,7 +444,12 @@ std::optional<Grouping> Planner::blocks(int32_t i) const {
   const int rank = static_cast<int>(graph.constant(weight(i))->dims().size());
   const int axis = def(i)->quant.block_axis(node(i), rank);
   if (axis < 0 || axis >= rank) return std::nullopt;
-  return Grouping{.axis = axis, .block_size = config.block_size};
+  int64_t block = config.block_size;
+  if (rules.whole_blocks && config.format == kQdq) {
+    block = whole_block(graph.constant(weight(i))->dims()[static_cast<size_t>(axis)], block);
+    if (block == 0) return std::nullopt;
+  }
+  return Grouping{.axis = axis, .block_size = block};
 }
 
 void Planner::quantize_weights(int32_t i, DType dtype, const Grouping& grouping,

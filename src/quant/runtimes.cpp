@@ -32,6 +32,8 @@ constexpr std::string_view kOnnxRuntimeJoins = " MatMul";
 // Before opset 9 its optimizer finds no Transpose before a MatMul
 // (core/optimizer/matmul_transpose_fusion.cc).
 constexpr int64_t kOnnxRuntimeLeast = 9;
+// A page has 4 GiB of memory at most, and ONNX Runtime has weights twice while it packs them.
+constexpr int64_t kFloatsOfPage = int64_t{512} << 20;
 
 // clang-format off
 const std::vector<RuntimeRules> kRuntimes{
@@ -42,11 +44,12 @@ const std::vector<RuntimeRules> kRuntimes{
      .opset = 27, .least_opset = kOnnxRuntimeLeast, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
      .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .dequantizes_in_runs = true, .joins_weights = kOnnxRuntimeJoins, .fused = true, .falls_back = false,
      .fuses = kOnnxRuntimeFuses, .leaves_floats = kOnnxRuntimeLeaves},
-    // The same kernels as WebAssembly; the newest opset as tried with 1.30.
+    // The same kernels as WebAssembly; the newest opset as tried with 1.30. Its MatMulNBits took 3.3 times as long as its
+    // MatMul with 16 rows, of 8 bits as of 4 (npm run bench:elsewhere, minilm16).
     {.name = "onnxruntime-web", .title = "ONNX Runtime Web (WebAssembly), transformers.js",
      .checked = "run in ONNX Runtime Web 1.30 in Node.js", .otherwise = "the file is refused",
      .opset = 26, .least_opset = kOnnxRuntimeLeast, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
-     .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .dequantizes_in_runs = true, .joins_weights = kOnnxRuntimeJoins, .fused = true, .falls_back = false,
+     .blocks = true, .whole_blocks = true, .int32_bias = true, .without = "", .contrib = "*", .dequantizes_in_runs = true, .joins_weights = kOnnxRuntimeJoins, .floats_at_load = kFloatsOfPage, .fused = true, .falls_back = false,
      .fuses = kOnnxRuntimeFuses, .leaves_floats = kOnnxRuntimeLeaves},
     // onnxruntime's js/web/docs/webgpu-operators.md and onnxruntime/contrib_ops/webgpu/webgpu_contrib_kernels.cc: of
     // the operators of quantization there are DequantizeLinear, MatMulNBits and GatherBlockQuantized; all others run
@@ -63,11 +66,11 @@ const std::vector<RuntimeRules> kRuntimes{
     // QuantizeLinear and DequantizeLinear that of 21; as tried, 2026.4 takes those of newer files for the same. Its
     // src/frontends/onnx/frontend/src/op, and what it says of our files: it opens neither QLinearConv nor
     // QLinearMatMul with scalar scales. Its MatMulNBits adds the bias to the weights in some versions, so that blocks are
-    // written as Q/DQ.
+    // written as Q/DQ. They have to divide the dimension (op/dequantize_linear.cpp).
     {.name = "openvino", .title = "OpenVINO",
      .checked = "Q/DQ of every mode run in OpenVINO 2026.4 on a CPU", .otherwise = "the file is refused",
      .opset = 23, .activations = kWhole, .weights = {DType::kInt8, DType::kUint8, DType::kInt16, DType::kUint16, DType::kInt4, DType::kUint4},
-     .symmetric = false, .symmetric_weights = false, .blocks = true, .int32_bias = true,
+     .symmetric = false, .symmetric_weights = false, .blocks = true, .whole_blocks = true, .int32_bias = true,
      .without = " QLinearConv QLinearMatMul",
      .contrib = " Attention BiasAdd BiasGelu DynamicQuantizeLSTM DynamicQuantizeMatMul EmbedLayerNormalization FastGelu "
                 "FusedConv FusedGemm FusedMatMul GatherBlockQuantized Gelu GroupNorm GroupQueryAttention MatMulIntegerToFloat "
@@ -79,7 +82,7 @@ const std::vector<RuntimeRules> kRuntimes{
     {.name = "tensorrt", .title = "TensorRT 10",
      .checked = "by these rules alone", .otherwise = "the file is refused",
      .opset = 24, .activations = {DType::kInt8}, .weights = {DType::kInt8, DType::kInt4}, .symmetric = true,
-     .symmetric_weights = true, .blocks = true, .int32_bias = false, .without = kIntegerOperators, .contrib = "", .falls_back = false},
+     .symmetric_weights = true, .blocks = true, .whole_blocks = true, .int32_bias = false, .without = kIntegerOperators, .contrib = "", .falls_back = false},
     // ONNX Runtime's documentation of the QNN provider: Q/DQ with uint8 or uint16 activations and 8-bit weights, int4
     // since 1.19; a scale per channel where zero points are 0. What it does not take runs on the CPU. The opset is that of
     // Qualcomm's own list, "Supported ONNX Ops" (80-63442-10): QuantizeLinear and DequantizeLinear of 10 to 24.
@@ -271,7 +274,9 @@ std::vector<std::string> RuntimeRules::in_words() const {
       least_opset == 0 ? "opset up to " + newest : "opset " + std::to_string(least_opset) + " to " + newest,
       "activations: " + activations.in_words() + (symmetric ? ", symmetric" : ""),
       "weights: " + weights.in_words() + (symmetric_weights ? ", symmetric" : ""),
-      blocks ? "blocks" : "no blocks",
+      !blocks        ? "no blocks"
+      : whole_blocks ? "blocks that divide the dimension"
+                     : "blocks",
       int32_bias ? "biases of int32" : "biases stay float",
       "operators of integers: " + operators,
       "com.microsoft: " + contribs,

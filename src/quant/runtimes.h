@@ -37,6 +37,7 @@ struct RuntimeRules {
   bool symmetric;               // zero points are 0, or in the middle of the type, of activations...
   bool symmetric_weights;       // ...and of weights
   bool blocks;                  // DequantizeLinear of blocks (opset 21)
+  bool whole_blocks = false;    // ...which have to divide the dimension that they lie along
   bool int32_bias;              // DequantizeLinear of an int32 bias, which has no zero point anywhere
   std::string_view without;     // operators of ai.onnx that it does not take, after spaces
   // Operators of com.microsoft that it takes, after spaces; "*": all. Of other domains it takes none but its
@@ -48,6 +49,10 @@ struct RuntimeRules {
   bool dequantizes_in_runs = false;
   // Operators of which it makes one node with the pair of a matrix of weights, beside floats; after spaces.
   std::string_view joins_weights = "";
+
+  // It multiplies floats faster than floats with integers. So weights become floats when a file is loaded, as
+  // long as all of a model's are no more than so many bytes of floats then; beyond, products keep integers.
+  int64_t floats_at_load = 0;
 
   // It computes attention as one operator, faster than its products in integers and what is between them.
   bool fused = false;

@@ -5,6 +5,7 @@
 #include <bit>
 
 #include "core/error.h"
+#include "quant/runtimes.h"
 #include "quant/scheme.h"
 
 namespace zp::quant {
@@ -86,7 +87,11 @@ void place(Placement& placement, int32_t i) {
 // ONNX Runtime multiplies floats by 4 bits in kernels of its own. Weights of 8 bits it makes floats in each
 // run, or rounds activations too, as a setting of the session's says, and the same with those of Q/DQ, which
 // all of its versions open: MatMulNBits had 4 bits alone for long.
-std::string_view form(const Config& c) { return has_fewer_bits(c, 8) ? kQoperator : kQdq; }
+// Where floats are faster, Q/DQ become floats when the file is loaded, unless they have 2 bits.
+std::string_view form(const Config& c) {
+  const bool floats = runtime_named(c.runtime).floats_at_load > 0;
+  return has_fewer_bits(c, floats ? 4 : 8) ? kQoperator : kQdq;
+}
 
 const RegisterScheme kWeightOnly(
     {.name = "weight-only",

@@ -204,10 +204,7 @@ void Learned::find_activations() {
 
 // Made of nothing but activations of the same group, by an operator that only moves them.
 bool Learned::only_moved(const Activation& a, const GraphIndex& index) const {
-  const auto made_by = [&](ValueId v) -> const Node* {
-    const int32_t n = v == kNoValue ? -1 : index.producer[static_cast<size_t>(v)];
-    return n < 0 ? nullptr : &graph().nodes[static_cast<size_t>(n)];
-  };
+  const auto made_by = [&](ValueId v) { return producer_of(graph(), index, v); };
   const Node* maker = made_by(a.x);
   if (!maker) return false;
   const OpDef* def = find_op(*maker);

@@ -314,6 +314,12 @@ TEST(Prepared, LayersInBranchesAreQuantizedCountedAndShareTheirWeights) {
       EXPECT_LT(size_of(written), 3 * 64 * 64 * bytes + 6000);
       for (const auto& feeds : samples) EXPECT_GT(sqnr(run(model, feeds), run(saved(written), feeds)), 30);
     }
+    const Model page = quant::in_format(*q.model, quant::kQdq, "onnxruntime-web");
+    EXPECT_EQ(count_in_branches(page.graph, "MatMulNBits"), 0u);
+    EXPECT_EQ(count_in_branches(page.graph, "MatMulInteger"),
+              mode == "static" || mode == "dynamic" ? 4u : 0u);
+    EXPECT_LT(size_of(page), 3 * 64 * 64 * bytes + 6000);
+    for (const auto& feeds : samples) EXPECT_GT(sqnr(run(model, feeds), run(saved(page), feeds)), 30);
     const Model elsewhere = quant::in_format(*q.model, quant::kQdq, "openvino");
     EXPECT_EQ(quant::hoisted_weights(elsewhere.graph).size(), weights ? 1u : 0u);
     const auto broken = quant::broken_rules(quant::runtime_named("onnxruntime"), elsewhere);
@@ -625,6 +631,50 @@ TEST(Prepared, PairsOfMatricesStayWhereRuntimesJoinThem) {
   const Quantized q = quantize(b.build(), config_of("weight-only"));
   const Model written = quant::in_format(*q.model, quant::kQdq, "onnxruntime");
   EXPECT_EQ(count_of(written.graph, "DequantizeLinear"), q.layer("y").quantized ? 1u : 2u);
+}
+
+// ONNX Runtime Web multiplies floats faster than floats with integers.
+TEST(Prepared, WeightsOfProductsBecomeFloatsWhereThoseAreFaster) {
+  GraphBuilder b;
+  const ValueId x = b.input("x", {2, 64});
+  const ValueId m = b.add("MatMul", "m", {x, b.constant("w", ramp({64, 48}))});
+  const ValueId g = b.add("Gemm", "g", {m, b.constant("v", ramp({32, 48}, 2))}, {{"transB", int64_t{1}}});
+  b.output(b.add("Relu", "y", {g}));
+  const auto model = b.build();
+  const auto feeds = samples_of("x", {2, 64})[0];
+  const quant::RuntimeRules& web = quant::runtime_named("onnxruntime-web");
+  quant::RuntimeRules small = web;
+  small.floats_at_load = 4 * (64 * 48 + 32 * 48) - 1;
+  for (const DType weights : {DType::kInt8, DType::kUint8, DType::kInt4, DType::kUint4}) {
+    for (const bool symmetric : {true, false}) {
+      SCOPED_TRACE(std::string(name_of(weights)) + (symmetric ? ", symmetric" : ""));
+      Config config = config_of("weight-only");
+      config.runtime = "onnxruntime-web";
+      config.weights = weights;
+      config.symmetric_weights = symmetric;
+      const Quantized q = quantize(model, config);
+      EXPECT_EQ(q.report.format, quant::kQdq);
+      const std::vector<float> want = run(q.model, feeds);
+      const Model written = quant::in_format(*q.model, quant::kQdq, &web);
+      EXPECT_EQ(count_of(written.graph, "DequantizeLinear"), 0u);
+      EXPECT_EQ(count_of(written.graph, "MatMulNBits"), 0u);
+      const size_t blocks = bits_of(weights) == 4 ? 2 : 0;
+      EXPECT_EQ(count_of(written.graph, "Reshape"), blocks);
+      EXPECT_LT(size_of(written), (64u * 48 + 32 * 48) * static_cast<size_t>(bits_of(weights)) / 8 + 4500);
+      const auto again = runtime::prepared(saved(written));
+      EXPECT_EQ(count_of(again->graph, "DequantizeLinear"), 2u);
+      EXPECT_EQ(count_of(again->graph, "Reshape"), 0u);
+      EXPECT_EQ(run(again, feeds), want);
+      EXPECT_EQ(count_of(runtime::prepared(saved(quant::in_format(*again, quant::kQdq, &web)))->graph,
+                         "DequantizeLinear"),
+                2u);
+      // Beyond what a page has room for, integers stay: as pairs that are joined, or in blocks as one
+      // operator.
+      const Model large = quant::in_format(*q.model, quant::kQdq, &small);
+      EXPECT_EQ(count_of(large.graph, "MatMulNBits"), blocks);
+      EXPECT_GT(sqnr(want, run(saved(large), feeds)), 100);
+    }
+  }
 }
 
 TEST(Prepared, PairsOfLayersInIntegersAreNotCast) {

@@ -102,6 +102,7 @@ TEST(Runtimes, WhatIsChosenIsRefusedAndWhatIsNotIsChanged) {
 TEST(Runtimes, BlocksOfFourBitsAreWrittenAsTheRuntimeHasThem) {
   for (const auto& [runtime, format] : {std::pair{"onnxruntime", "qoperator"},
                                         {"webgpu", "qoperator"},
+                                        {"onnxruntime-web", "qdq"},
                                         {"openvino", "qdq"},
                                         {"tensorrt", "qdq"}}) {
     Config c = config_for(runtime, "weight-only");
@@ -111,6 +112,30 @@ TEST(Runtimes, BlocksOfFourBitsAreWrittenAsTheRuntimeHasThem) {
     EXPECT_EQ(q.report.format, format) << runtime;
     EXPECT_EQ(q.dq("m", 1)->inputs.size(), std::string_view(runtime) == "tensorrt" ? 2u : 3u);
     EXPECT_THAT(broken(runtime, q), testing::IsEmpty());
+  }
+}
+
+// OpenVINO refuses others; those that become floats have to be cut without a rest.
+TEST(Runtimes, BlocksDivideTheirDimensionWhereTheyHaveTo) {
+  // 8 bits in one block where no shorter one is worth its scale.
+  for (const auto& [rows, block] :
+       std::vector<std::pair<int64_t, int64_t>>{{64, 32}, {48, 16}, {200, 25}, {20, 20}, {257, 0}}) {
+    SCOPED_TRACE(rows);
+    GraphBuilder b;
+    b.output(b.add("MatMul", "m", {b.input("x", {2, rows}), b.constant("w", ramp({rows, 32}))}));
+    const auto model = b.build();
+    for (const char* runtime : {"openvino", "tensorrt", "onnxruntime-web", "onnxruntime"}) {
+      Config c = config_for(runtime, "weight-only");
+      c.weights = DType::kInt4;
+      const Quantized q = quantize(model, c);
+      const int64_t given = q.dq("m", 1)->int_attribute("block_size", 0);
+      EXPECT_EQ(given, std::string_view(runtime) == "onnxruntime" ? 32 : block) << runtime;
+      EXPECT_EQ(q.report.warnings.empty(), given != 0);
+    }
+    Config chosen = config_for("onnxruntime-web", "weight-only");
+    chosen.weights = DType::kInt4;
+    chosen.format = "qoperator";
+    EXPECT_EQ(quantize(model, chosen).dq("m", 1)->int_attribute("block_size", 0), 32);
   }
 }
 
