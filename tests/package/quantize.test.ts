@@ -391,6 +391,39 @@ describe('calibration', () => {
     expect(uint2).toBeLessThan(int4);
   });
 
+  test('weights for ONNX Runtime Web become floats when it loads the file, and are integers when read again', async () => {
+    const { path, feeds } = models.recognition;
+    await using model = await Model.load(path);
+    const unseen = noisyFeeds(feeds, 1000);
+    for (const weights of ['int8', 'int4'] as const) {
+      const { model: small, report } = await model.quantize({
+        mode: 'weight-only',
+        weights,
+        runtime: 'onnxruntime-web',
+        layerErrors: 0,
+      });
+      expect(report.format).toBe('qdq');
+      expect(report.layers.some(({ weight }) => weight?.type === weights)).toBe(true);
+      const bytes = await small.toBytes();
+      for (const operator of ['MatMulNBits', 'DequantizeLinear'])
+        expect(Buffer.from(bytes).includes(operator)).toBe(false);
+
+      await using session = await small.createSession();
+      const ours = await session.run(unseen);
+      const theirs = await inOnnxRuntime(bytes, unseen);
+      for (const [name, { data }] of Object.entries(ours))
+        expect(relativeError(data as Float32Array, theirs[name]?.data as Float32Array)).toBeLessThan(1e-4);
+
+      await using again = await Model.load(bytes);
+      expect((await again.inspect()).operators.some(({ op }) => op.endsWith('Cast'))).toBe(true);
+      await using read = await again.createSession();
+      const same = await read.run(unseen);
+      for (const [name, { data }] of Object.entries(ours)) expect(same[name]?.data).toEqual(data);
+      expect(Buffer.from(await small.toBytes({ format: 'qoperator' })).includes('MatMulNBits')).toBe(true);
+      await small.dispose();
+    }
+  });
+
   test('static quantization without samples is an error that says so', async () => {
     await using model = await Model.load(path);
     const error = await errorOf(() => model.quantize({ mode: 'static' }), 'invalid-argument');
