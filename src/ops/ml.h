@@ -1,8 +1,12 @@
 // What operators of ai.onnx.ml share.
 #pragma once
 
+#include <algorithm>
+#include <iterator>
 #include <optional>
+#include <string>
 #include <string_view>
+#include <variant>
 #include <vector>
 
 #include "ops/op.h"
@@ -19,5 +23,40 @@ ValueId vector_of(Canonicalize& c, std::string_view name, const std::vector<floa
 Tensor class_labels(const Node& node);
 // Adds what `post_transform` makes of scores (one row each). Refuses those that no exporter writes.
 ValueId transformed(Canonicalize& c, ValueId scores);
+
+// ---- attributes, in shape rules and where kernels are prepared: whoever calls those names the node
+
+// The file contradicts itself, or ONNX.
+[[noreturn]] void fail_ml(const Text& message);
+void require_size(std::string_view key, size_t size, size_t wanted);
+
+// A list; empty where there is none.
+template <class T>
+const std::vector<T>& list_of(const Node& node, std::string_view key) {
+  static const std::vector<T> none;
+  const Attribute* a = node.attribute(key);
+  if (!a) return none;
+  const auto* list = std::get_if<std::vector<T>>(a);
+  if (!list) fail_ml({"attribute '", key, "' has the wrong type"});
+  return *list;
+}
+
+// One of a list, by its name or, in TreeEnsemble-5, by its place.
+template <class T, size_t kCount>
+T choice_of(const Node& node, std::string_view key, const std::string_view (&names)[kCount], T otherwise) {
+  const Attribute* a = node.attribute(key);
+  if (!a) return otherwise;
+  if (const auto* number = std::get_if<int64_t>(a)) {
+    if (*number < 0 || *number >= std::ssize(names)) fail_ml({"attribute '", key, "' is ", *number});
+    return static_cast<T>(*number);
+  }
+  const std::string name = node.string_attribute(key, "");
+  const auto* const found = std::find(std::begin(names), std::end(names), name);
+  if (found == std::end(names)) fail_ml({"attribute '", key, "' is '", name, "'"});
+  return static_cast<T>(found - std::begin(names));
+}
+
+// How many rows X has: a list is one.
+Dim rows_of(InferContext& c);
 
 }  // namespace zp

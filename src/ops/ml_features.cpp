@@ -1,5 +1,7 @@
 // Operators of ai.onnx.ml that prepare features, spelled in ordinary ones: Scaler, Normalizer, Binarizer,
-// ArrayFeatureExtractor. Numbers of all types become float32, as in ONNX Runtime.
+// ArrayFeatureExtractor, Imputer, FeatureVectorizer. Numbers of all types become float32, as in ONNX Runtime,
+// but for those that are moved alone.
+#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -70,12 +72,98 @@ void extract(Canonicalize& c) {
   c.finish("Gather", {x, columns}, {{"axis", int64_t{-1}}});
 }
 
+// A value for all columns, or one for each. One for each is a vector that goes along the last dimension: of
+// more than two, ONNX Runtime counts along the second.
+template <class T>
+void impute(Canonicalize& c, std::string_view key, T missing, bool missing_is_nan) {
+  const std::vector<T>& values = list_of<T>(c.node, key);
+  const auto count = static_cast<int64_t>(values.size());
+  if (count == 0) {
+    c.fail(ErrorCode::kInvalidModel,
+           {"attribute '", key, "' has no elements, and the input is ",
+            name_of(c.graph[c.node.inputs[0]].dtype)},
+           "give the values for the type of the input, and no others");
+  }
+  if (count > 1) {
+    const SymShape* shape = c.shape(0);
+    if (!shape || shape->empty() || !shape->back().known()) c.wait("the number of columns is not known");
+    if (shape->back().value() != count) {
+      c.fail(ErrorCode::kInvalidModel,
+             {"attribute '", key, "' has ", count, " elements for an input of shape ", *shape},
+             "give one value, or one for each column");
+    }
+    if (shape->size() > 2)
+      c.fail(ErrorCode::kUnsupportedOperator, {"values for each column of an input of shape ", *shape});
+  }
+  const ValueId x = c.node.inputs[0];
+  const DType type = c.graph[x].dtype;
+  // Numbers of the attribute in the type of the input.
+  const auto numbers = [&](std::string_view name, Shape dims, const std::vector<T>& of) {
+    const ValueId v = c.constant_value(name, Tensor::of<T>(std::move(dims), of));
+    if (type == DType::kFloat32 || type == DType::kInt64) return v;
+    return c.add("Cast", {v}, {{"to", static_cast<int64_t>(type)}});
+  };
+  const ValueId found =
+      missing_is_nan ? c.add("IsNaN", {x}) : c.add("Equal", {x, numbers("missing", {}, {missing})});
+  c.finish("Where", {found, numbers("imputed", count == 1 ? Shape{} : Shape{count}, values), x});
+}
+
+void impute(Canonicalize& c) {
+  const DType type = c.graph[c.node.inputs[0]].dtype;
+  if (type == DType::kUndefined) c.wait("the type of the input is not known");
+  if (type == DType::kFloat32 || type == DType::kFloat64) {
+    const float missing = c.node.float_attribute("replaced_value_float", 0);
+    impute<float>(c, "imputed_value_floats", missing, std::isnan(missing));
+  } else if (type == DType::kInt64 || type == DType::kInt32) {
+    impute<int64_t>(c, "imputed_value_int64s", c.node.int_attribute("replaced_value_int64", 0), false);
+  } else {
+    c.fail(ErrorCode::kUnsupportedType, {"the input is ", name_of(type)});
+  }
+}
+
+// Rows side by side. An input that has more columns than are asked for loses the last, and one that has fewer
+// gets zeros, as in ONNX Runtime.
+void vectorize(Canonicalize& c) {
+  const std::vector<int64_t>& columns = list_of<int64_t>(c.node, "inputdimensions");
+  require_size("inputdimensions", columns.size(), c.node.inputs.size());
+  std::vector<ValueId> parts;
+  for (size_t i = 0; i < columns.size(); ++i) {
+    const SymShape* shape = c.shape(i);
+    if (!shape) c.wait("the ranks of the inputs are not known");
+    if (shape->empty() || shape->size() > 2) {
+      c.fail(ErrorCode::kShapeMismatch, {"input ", i, " has ", shape->size(), " dimensions, not one or two"});
+    }
+    if (!shape->back().known()) c.wait("the numbers of columns are not known");
+    const int64_t has = shape->back().value();
+    constexpr int64_t kMost = int64_t{1} << 31;
+    if (columns[i] < 0 || columns[i] > kMost) {
+      c.fail(ErrorCode::kInvalidModel, {"attribute 'inputdimensions' has the element ", columns[i]},
+             "give the number of columns of each input");
+    }
+    ValueId part = c.node.inputs[i];
+    if (shape->size() == 1)
+      part = c.add("Reshape", {part, c.constant_value("row", Tensor::of<int64_t>({2}, {1, has}))});
+    const auto number = [&](int64_t v) { return c.constant_value("columns", Tensor::of<int64_t>({1}, {v})); };
+    if (has > columns[i]) part = c.add("Slice", {part, number(0), number(columns[i]), number(1)});
+    part = as_float(c, part);
+    if (has < columns[i]) {
+      const std::vector<int64_t> pads{0, 0, 0, columns[i] - has};
+      part = c.add("Pad", {part, c.constant_value("pads", Tensor::of<int64_t>({4}, pads))});
+    }
+    parts.push_back(part);
+  }
+  c.finish("Concat", parts, {{"axis", int64_t{1}}});
+}
+
+constexpr OpDef kImputer = {.domain = kMl, .name = "Imputer", .types = "*", .canonicalize = impute};
+constexpr OpDef kVectorizer = {
+    .domain = kMl, .name = "FeatureVectorizer", .inputs = "X*", .types = "*", .canonicalize = vectorize};
 constexpr OpDef kScaler = {.domain = kMl, .name = "Scaler", .types = "*", .canonicalize = scale};
 constexpr OpDef kNormalizer = {.domain = kMl, .name = "Normalizer", .types = "*", .canonicalize = normalize};
 constexpr OpDef kBinarizer = {.domain = kMl, .name = "Binarizer", .types = "*", .canonicalize = binarize};
 constexpr OpDef kExtractor = {
     .domain = kMl, .name = "ArrayFeatureExtractor", .inputs = "X Y", .types = "*", .canonicalize = extract};
-const RegisterOps kRegistered({&kScaler, &kNormalizer, &kBinarizer, &kExtractor});
+const RegisterOps kRegistered({&kScaler, &kNormalizer, &kBinarizer, &kExtractor, &kImputer, &kVectorizer});
 
 }  // namespace
 }  // namespace zp

@@ -19,6 +19,7 @@
 
 #include "core/grain.h"
 #include "ops/ml.h"
+#include "ops/ml_scores.h"
 #include "ops/op.h"
 
 namespace zp {
@@ -29,8 +30,6 @@ constexpr std::string_view kModes[] = {"BRANCH_LEQ", "BRANCH_LT",  "BRANCH_GTE",
                                        "BRANCH_EQ",  "BRANCH_NEQ", "BRANCH_MEMBER"};
 constexpr std::string_view kAggregates[] = {"AVERAGE", "SUM", "MIN", "MAX"};
 enum class Aggregate : uint8_t { kAverage, kSum, kMin, kMax };
-constexpr std::string_view kTransforms[] = {"NONE", "SOFTMAX", "LOGISTIC", "SOFTMAX_ZERO", "PROBIT"};
-enum class Transform : uint8_t { kNone, kSoftmax, kLogistic, kSoftmaxZero, kProbit };
 
 // Children are nodes where they are not negative, and leaf ~child otherwise.
 struct TreeNode {
@@ -60,8 +59,6 @@ struct Forest {
   bool one_class = false, all_positive = true;
 };
 
-[[noreturn]] void fail(const Text& message) { throw_error(ErrorCode::kInvalidModel, message); }
-
 // A list of numbers, given as such or as a tensor.
 std::vector<double> numbers(const Node& node, std::string_view key) {
   const Attribute* a = node.attribute(key);
@@ -75,28 +72,9 @@ std::vector<double> numbers(const Node& node, std::string_view key) {
   } else if (t && t->dtype() != DType::kString) {
     for (const float v : t->floats()) values.push_back(static_cast<double>(v));
   } else {
-    fail({"attribute '", key, "' has the wrong type"});
+    fail_ml({"attribute '", key, "' has the wrong type"});
   }
   return values;
-}
-
-void require_size(std::string_view key, size_t size, size_t wanted) {
-  if (size != wanted) fail({"attribute '", key, "' has ", size, " elements, not ", wanted});
-}
-
-// One of a list, by its name or, in version 5, by its place.
-template <class T, size_t kCount>
-T choice_of(const Node& node, std::string_view key, const std::string_view (&names)[kCount], T otherwise) {
-  const Attribute* a = node.attribute(key);
-  if (!a) return otherwise;
-  if (const auto* number = std::get_if<int64_t>(a)) {
-    if (*number < 0 || *number >= std::ssize(names)) fail({key, " is ", *number});
-    return static_cast<T>(*number);
-  }
-  const std::string name = node.string_attribute(key, "");
-  const auto* const found = std::find(std::begin(names), std::end(names), name);
-  if (found == std::end(names)) fail({key, " is '", name, "'"});
-  return static_cast<T>(found - std::begin(names));
 }
 
 bool is_classifier(const Node& node) { return node.op_type == "TreeEnsembleClassifier"; }
@@ -104,15 +82,15 @@ bool is_classifier(const Node& node) { return node.op_type == "TreeEnsembleClass
 int64_t targets_of(const Node& node) {
   const int64_t targets =
       is_classifier(node) ? class_labels(node).size() : node.int_attribute("n_targets", 1);
-  if (is_classifier(node) && targets == 0) fail("the classifier names no classes");
+  if (is_classifier(node) && targets == 0) fail_ml("the classifier names no classes");
   constexpr int64_t kMost = int64_t{1} << 20;
-  if (targets < 1 || targets > kMost) fail({"n_targets is ", targets});
+  if (targets < 1 || targets > kMost) fail_ml({"n_targets is ", targets});
   return targets;
 }
 
 int64_t target_of(const Forest& forest, int64_t target) {
   if (target < 0 || target >= forest.targets)
-    fail({"a leaf adds to target ", target, " of ", forest.targets});
+    fail_ml({"a leaf adds to target ", target, " of ", forest.targets});
   return target;
 }
 
@@ -133,7 +111,7 @@ void require_trees(const Forest& forest) {
       seen[at] = kOpen;
       for (const int32_t child : {forest.nodes[at].yes, forest.nodes[at].no}) {
         if (child < 0) continue;
-        if (seen[static_cast<size_t>(child)] == kOpen) fail("a tree has a node that is below itself");
+        if (seen[static_cast<size_t>(child)] == kOpen) fail_ml("a tree has a node that is below itself");
         if (seen[static_cast<size_t>(child)] == kNew) open.push_back(child);
       }
     }
@@ -152,18 +130,9 @@ std::vector<Place> places_of(const Node& node, std::string_view trees, std::stri
   return places;
 }
 
-template <class T>
-std::vector<T> list_of(const Node& node, std::string_view key) {
-  const Attribute* a = node.attribute(key);
-  if (!a) return {};
-  const auto* list = std::get_if<std::vector<T>>(a);
-  if (!list) fail({"attribute '", key, "' has the wrong type"});
-  return *list;
-}
-
 Mode mode_named(std::string_view name) {
   const auto* const found = std::find(std::begin(kModes), std::end(kModes) - 1, name);
-  if (found == std::end(kModes) - 1) fail({"a node has the mode '", name, "'"});
+  if (found == std::end(kModes) - 1) fail_ml({"a node has the mode '", name, "'"});
   return static_cast<Mode>(found - std::begin(kModes));
 }
 
@@ -210,7 +179,7 @@ Forest forest_of_places(const Node& node) {
     const bool leaf = modes[i] == "LEAF";
     const auto number = static_cast<int32_t>(leaf ? forest.leaves.size() : forest.nodes.size());
     if (!child.emplace(places[i], leaf ? ~number : number).second)
-      fail({"tree ", places[i].first, " has two nodes ", places[i].second});
+      fail_ml({"tree ", places[i].first, " has two nodes ", places[i].second});
     if (!leaf) {
       forest.nodes.push_back({.feature = features[i],
                               .mode = mode_named(modes[i]),
@@ -226,7 +195,7 @@ Forest forest_of_places(const Node& node) {
   }
   const auto child_at = [&](size_t i, int64_t id) {
     const auto place = child.find({places[i].first, id});
-    if (place == child.end()) fail({"tree ", places[i].first, " has no node ", id});
+    if (place == child.end()) fail_ml({"tree ", places[i].first, " has no node ", id});
     return place->second;
   };
   size_t next = 0;
@@ -273,7 +242,7 @@ Forest forest_of_ensemble(const Node& node) {
   require_size("nodes_missing_value_tracks_true", missing.size(), count);
   const auto child = [&](int64_t id, int64_t is_leaf) {
     const size_t most = is_leaf != 0 ? forest.leaves.size() : count;
-    if (id < 0 || static_cast<uint64_t>(id) >= most) fail({"a node has the child ", id, " of ", most});
+    if (id < 0 || static_cast<uint64_t>(id) >= most) fail_ml({"a node has the child ", id, " of ", most});
     return is_leaf != 0 ? ~static_cast<int32_t>(id) : static_cast<int32_t>(id);
   };
   // Sets of members, a NaN behind each.
@@ -281,7 +250,7 @@ Forest forest_of_ensemble(const Node& node) {
   size_t member = 0;
   for (size_t i = 0; i < count; ++i) {
     if (!(modes[i] >= 0 && modes[i] < std::ssize(kModes)))
-      fail({"a node has the mode ", static_cast<int64_t>(modes[i])});
+      fail_ml({"a node has the mode ", static_cast<int64_t>(modes[i])});
     TreeNode n{.feature = features[i],
                .mode = static_cast<Mode>(modes[i]),
                .missing_is_true = missing[i] != 0,
@@ -358,44 +327,6 @@ void sum_up(const Forest& forest, const T* row, std::span<T> sums, std::span<uin
   }
   if (forest.aggregate == Aggregate::kAverage && !forest.roots.empty())
     for (T& sum : sums) sum /= static_cast<T>(forest.roots.size());
-}
-
-template <class T>
-T logistic(T x) {
-  const T v = 1 / (1 + std::exp(-std::abs(x)));
-  return x < 0 ? 1 - v : v;
-}
-
-// The approximation of ONNX Runtime.
-template <class T>
-T probit(T x) {
-  constexpr T kA = T(0.147);
-  const T y = 2 * x - 1, log = std::log((1 - y) * (1 + y));
-  const T half = 2 / (std::numbers::pi_v<T> * kA) + log / 2;
-  return std::copysign(std::numbers::sqrt2_v<T> * std::sqrt(std::sqrt(half * half - log / kA) - half), y);
-}
-
-// SOFTMAX_ZERO leaves out what is 0.
-template <class T>
-void softmax(std::span<T> scores, bool skips_zero) {
-  const T most = *std::max_element(scores.begin(), scores.end());
-  T sum = 0;
-  for (T& v : scores) {
-    if (skips_zero && std::abs(v) <= T(1e-7)) {
-      v *= std::exp(-most);
-    } else {
-      sum += v = std::exp(v - most);
-    }
-  }
-  for (T& v : scores) v /= sum;
-}
-
-template <class T>
-void transform(Transform how, std::span<T> scores) {
-  if (how == Transform::kSoftmax || how == Transform::kSoftmaxZero)
-    return softmax(scores, how == Transform::kSoftmaxZero);
-  if (how == Transform::kNone) return;
-  for (T& v : scores) v = how == Transform::kLogistic ? logistic(v) : probit(v);
 }
 
 // A single target stays as it is but for PROBIT, as in ONNX Runtime.
@@ -476,13 +407,6 @@ Kernel classify_rows(const PrepareContext& c, std::shared_ptr<const Forest> fore
       }
     });
   };
-}
-
-Dim rows_of(InferContext& c) {
-  const SymShape* x = c.shape(0);
-  if (x && x->size() != 1 && x->size() != 2)
-    c.fail(ErrorCode::kShapeMismatch, {"the input has ", x->size(), " dimensions, not one or two"});
-  return !x ? Dim() : x->size() == 2 ? (*x)[0] : Dim(1);
 }
 
 // Scores are float32, but for version 5, where they are what the input is.

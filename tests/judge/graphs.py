@@ -334,6 +334,40 @@ def recurrent():
     yield b.output(y)
 
 
+ML = "ai.onnx.ml"
+
+
+def numbers(b, *dims, scale=1.0):
+    """An attribute's list of numbers."""
+    return [float(v) for v in b.random.normal(size=dims).ravel() * scale]
+
+
+@graph
+def pipelines():
+    """Operators of ai.onnx.ml behind and before a product, as pipelines of scikit-learn have them."""
+    vectors = {"kernel_type": "RBF", "kernel_params": [0.05, 0.0, 0.0]}
+    for name, chances in (("svm-classifier", {}), ("svm-chances", {"prob_a": [-1.5, -2.0, -1.0], "prob_b": [0.1, -0.2, 0.3]})):
+        b = Build(name)
+        x = b.add("MatMul", b.input("x", [5, 16]), b.weight(16, 8, scale=0.25))
+        vectors |= {"support_vectors": numbers(b, 9, 8), "vectors_per_class": [4, 2, 3]}
+        facts = {"coefficients": numbers(b, 2, 9), "rho": numbers(b, 3, scale=0.2), "classlabels_strings": ["a", "b", "c"]}
+        _, scores = b.add("SVMClassifier", x, outputs=2, domain=ML, **vectors, **facts, **chances)
+        yield b.output(scores, [5, 3])
+    b = Build("svm-regressor")
+    x = b.add("MatMul", b.input("x", [5, 16]), b.weight(16, 8, scale=0.25))
+    vectors = {"kernel_type": "POLY", "kernel_params": [0.2, 1.0, 2.0], "n_supports": 6, "support_vectors": numbers(b, 6, 8)}
+    y = b.add("SVMRegressor", x, domain=ML, coefficients=numbers(b, 6), rho=[0.3], **vectors)
+    yield b.output(y, [5, 1])
+    b = Build("features")
+    x = b.input("x", [5, 6], lambda random, dims: np.where(random.random(dims) < 0.2, -9, random.normal(size=dims)))
+    x = b.add("Imputer", x, domain=ML, replaced_value_float=-9.0, imputed_value_floats=numbers(b, 6))
+    category = b.input("category", [5, 1], lambda random, dims: random.integers(0, 4, dims), kind=np.int64)
+    encoded = b.add("OneHotEncoder", category, domain=ML, cats_int64s=[0, 1, 3])
+    encoded = b.add("Reshape", encoded, b.constant(np.int64([5, 3])))
+    x = b.add("FeatureVectorizer", x, encoded, domain=ML, inputdimensions=[6, 3])
+    yield b.output(b.add("MatMul", x, b.weight(9, 7)), [5, 7])
+
+
 MICROSOFT = "com.microsoft"
 
 

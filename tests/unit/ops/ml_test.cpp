@@ -297,5 +297,271 @@ TEST(Ml, MapsBecomeTheirScores) {
   EXPECT_TRUE(error_of(zipped({1, 3}, {1, 0, 0}), Given::kFed));
 }
 
+// ---- SVMs: three rows, five support vectors. ONNX Runtime 1.32 made the numbers.
+
+const Tensor kPoints = floats({3, 2}, {1, 2, -1, .5f, .25f, -2});
+const Floats kVectors{1, 0, 0, 1, -1, 2, .5f, -1, 2, 2};
+
+std::vector<Tensor> three_classes(const char* kernel, GraphBuilder::Attributes more = {}) {
+  const GraphBuilder::Attributes all{
+      {"kernel_type", std::string(kernel)},
+      {"kernel_params", Floats{.5f, .25f, 3}},
+      {"support_vectors", kVectors},
+      {"vectors_per_class", Longs{2, 1, 2}},
+      {"coefficients", Floats{.5f, -1, .75f, 1, -.25f, .3f, .6f, -.9f, -.4f, .2f}},
+      {"rho", Floats{.1f, -.2f, .3f}},
+      {"classlabels_strings", Strings{"a", "b", "c"}}};
+  more.insert(more.end(), all.begin(), all.end());
+  return run(ml("SVMClassifier", kPoints, std::move(more), 2));
+}
+
+TEST(Ml, ClassifiesWithEachKernelFunction) {
+  auto y = three_classes("LINEAR");
+  EXPECT_EQ(y[0].strings(), (Strings{"c", "c", "b"}));
+  expect_floats(y[1], {3, 3}, {.85f, -1.7f, -.6f, .6f, -.95f, -1.3f, -.9625f, 1.675f, 2.575f}, 1e-5f);
+  y = three_classes("POLY");
+  EXPECT_EQ(y[0].strings(), (Strings{"a", "c", "b"}));
+  expect_floats(y[1], {3, 3},
+                {2.3773437f, -7.6085939f, 2.3921876f, 1.4320313f, -.14140625f, -1.4546875f, -4.3956056f,
+                 2.6674316f, 4.6532226f},
+                1e-5f);
+  y = three_classes("RBF");
+  EXPECT_EQ(y[0].strings(), (Strings{"b", "a", "a"}));
+  expect_floats(y[1], {3, 3},
+                {-.098710343f, -.080500744f, .29558295f, -.13205561f, .26148435f, -.033625577f, .1404262f,
+                 .42495877f, .064728431f},
+                1e-6f);
+  y = three_classes("SIGMOID");
+  EXPECT_EQ(y[0].strings(), (Strings{"c", "c", "a"}));
+  expect_floats(y[1], {3, 3},
+                {.27532253f, -.21185169f, -.16299158f, .15163621f, -.17989428f, -.41447154f, .1987938f,
+                 .61761147f, .63164842f},
+                1e-6f);
+  expect_floats(three_classes("RBF", {after("SOFTMAX")})[1], {3, 3},
+                {.28557462f, .29082245f, .42360297f, .27888903f, .41337445f, .30773652f, .30710298f,
+                 .40818301f, .28471404f},
+                1e-6f);
+}
+
+TEST(Ml, ChancesOfClassesAreThoseOfPairs) {
+  const auto y = three_classes("RBF", {{"prob_a", Floats{-1, -2, -.5f}}, {"prob_b", Floats{.1f, .2f, -.3f}}});
+  EXPECT_EQ(y[0].strings(), (Strings{"b", "a", "a"}));
+  expect_floats(y[1], {3, 3},
+                {.27912045f, .40981996f, .31105971f, .33800989f, .39154419f, .27044594f, .40506381f,
+                 .3615557f, .23338048f},
+                1e-6f);
+}
+
+TEST(Ml, OneScoreOfTwoClassesIsOfTheFirst) {
+  const auto two = [](GraphBuilder::Attributes more) {
+    const GraphBuilder::Attributes all{{"kernel_type", std::string("RBF")},
+                                       {"kernel_params", Floats{.5f, 0, 0}},
+                                       {"support_vectors", Floats{1, 0, 0, 1, -1, 2}},
+                                       {"vectors_per_class", Longs{2, 1}},
+                                       {"coefficients", Floats{.5f, 1, -1.2f}},
+                                       {"rho", Floats{.1f}},
+                                       {"classlabels_ints", Longs{3, 7}}};
+    more.insert(more.end(), all.begin(), all.end());
+    const auto y = run(ml("SVMClassifier", kPoints, std::move(more), 2));
+    EXPECT_EQ(y[0].integers(), (Longs{3, 3, 3}));
+    return y[1];
+  };
+  expect_floats(two({}), {3, 2}, {-.37314475f, .37314475f, -.30539498f, .30539498f, -.16166112f, .16166112f},
+                1e-6f);
+  expect_floats(two({after("SOFTMAX")}), {3, 2},
+                {.62685525f, .37314475f, .69460499f, .30539498f, .83833885f, .16166112f}, 1e-6f);
+  expect_floats(two({after("LOGISTIC")}), {3, 2},
+                {.40778136f, .59221864f, .42423916f, .57576084f, .45967251f, .54032749f}, 1e-6f);
+  expect_floats(two({{"prob_a", Floats{-1.5f}}, {"prob_b", Floats{.2f}}}), {3, 2},
+                {.58858752f, .41141242f, .56405318f, .43594679f, .51062119f, .48937875f}, 1e-6f);
+}
+
+// Of two classes ONNX Runtime takes the second as soon as any score is high.
+TEST(Ml, SvmsWithoutVectorsAreLinear) {
+  const auto linear = [](const Floats& coefficients, const char* transform) {
+    return run(ml("SVMClassifier", kPoints,
+                  {{"coefficients", coefficients},
+                   {"rho", Floats{.1f}},
+                   {"classlabels_ints", Longs{3, 7}},
+                   after(transform)},
+                  2));
+  };
+  auto y = linear({.5f, -1, .25f, .75f}, "NONE");
+  EXPECT_EQ(y[0].integers(), (Longs{7, 7, 7}));
+  expect_floats(y[1], {3, 2}, {-1.4f, 1.85f, -.9f, .225f, 2.225f, -1.3375f}, 1e-6f);
+  y = linear({.5f, -1, .25f, .75f}, "LOGISTIC");
+  expect_floats(y[1], {3, 2}, {.1978161f, .8641271f, .28905052f, .55601388f, .9024722f, .2079215f}, 1e-6f);
+  y = linear({.5f, .1f, .25f, .75f}, "NONE");
+  EXPECT_EQ(y[0].integers(), (Longs{7, 7, 3}));
+}
+
+OneNode regression(const char* kernel, GraphBuilder::Attributes more = {}) {
+  const GraphBuilder::Attributes all{{"kernel_type", std::string(kernel)},
+                                     {"kernel_params", Floats{.5f, .25f, 2}},
+                                     {"support_vectors", kVectors},
+                                     {"n_supports", int64_t{5}},
+                                     {"coefficients", Floats{.5f, -1, .75f, 1, -.25f}},
+                                     {"rho", Floats{.1f}}};
+  more.insert(more.end(), all.begin(), all.end());
+  return ml("SVMRegressor", kPoints, std::move(more));
+}
+
+TEST(Ml, RegressesWithSupportVectors) {
+  const auto y = [](const char* kernel, GraphBuilder::Attributes more = {}) {
+    return run(regression(kernel, std::move(more)))[0];
+  };
+  expect_floats(y("LINEAR"), {3, 1}, {-2.15f, -.15f, 2.0375f}, 1e-6f);
+  expect_floats(y("POLY"), {3, 1}, {-1.275f, 1.1f, 3.4046874f}, 1e-6f);
+  expect_floats(y("RBF"), {3, 1}, {-.24053937f, -.027558021f, .72827774f}, 1e-6f);
+  expect_floats(y("SIGMOID"), {3, 1}, {-.43604413f, -.032052748f, 1.2899874f}, 1e-6f);
+  expect_floats(y("RBF", {{"one_class", int64_t{1}}}), {3, 1}, {-1, -1, 1});
+  expect_floats(y("RBF", {{"n_supports", int64_t{0}}, {"coefficients", Floats{.5f, -1}}}), {3, 1},
+                {-1.4f, -.9f, 2.225f}, 1e-6f);
+}
+
+// Many rows go through in blocks, and those of several threads are the same.
+TEST(Ml, SvmsOfManyRows) {
+  Floats numbers;
+  for (int i = 0; i < 2 * 500; ++i) numbers.push_back(kPoints.data<float>()[static_cast<size_t>(i % 6)]);
+  OneNode one = regression("RBF");
+  one.inputs[0] = floats({500, 2}, numbers);
+  const Tensor y = run(one)[0];
+  EXPECT_NEAR(y.data<float>()[498], -.24053937f, 1e-6f);
+  EXPECT_NEAR(y.data<float>()[497], .72827774f, 1e-6f);
+}
+
+TEST(Ml, SvmsThatDoNotFitTogetherAreRefused) {
+  const auto refused = [](std::string_view key, Attribute value, std::string_view words) {
+    GraphBuilder::Attributes more;
+    more.emplace_back(key, std::move(value));
+    const auto error = error_of(regression("RBF", std::move(more)), Given::kFed);
+    ASSERT_TRUE(error.has_value()) << key;
+    EXPECT_EQ(error->code(), ErrorCode::kInvalidModel) << key;
+    EXPECT_THAT(error->what(), testing::HasSubstr(words)) << key;
+    EXPECT_EQ(error->details().node, "the SVMRegressor") << key;
+    EXPECT_THAT(error->details().op, testing::HasSubstr("SVMRegressor")) << key;
+    EXPECT_FALSE(error->details().hint.empty()) << key;
+  };
+  refused("n_supports", int64_t{4}, "'support_vectors' has 10 elements, which are no 4 rows");
+  refused("n_supports", int64_t{-1}, "'n_supports' is -1");
+  refused("n_supports", std::numeric_limits<int64_t>::max(), "'n_supports'");
+  refused("coefficients", Floats{1, 2}, "'coefficients' has 2 elements, and should have 5");
+  refused("coefficients", Longs{1, 2}, "'coefficients' has the wrong type");
+  refused("rho", Floats{}, "'rho' has 0 elements");
+  refused("kernel_params", Floats{1, 2}, "'kernel_params' has 2 elements, not 3");
+  refused("kernel_type", std::string("CUBE"), "'kernel_type' is 'CUBE'");
+  OneNode narrow = regression("RBF");
+  narrow.inputs[0] = floats({2, 3}, {1, 2, 3, 4, 5, 6});
+  EXPECT_THAT(error_of(narrow, Given::kFed)->what(), testing::HasSubstr("rows should have 2 numbers"));
+
+  const auto classifier = [](GraphBuilder::Attributes more) {
+    const GraphBuilder::Attributes all{{"support_vectors", kVectors},
+                                       {"vectors_per_class", Longs{2, 1, 2}},
+                                       {"coefficients", Floats(10, 1.0f)},
+                                       {"rho", Floats(3, 1.0f)},
+                                       {"classlabels_ints", Longs{0, 1, 2}}};
+    more.insert(more.end(), all.begin(), all.end());
+    return error_of(ml("SVMClassifier", kPoints, std::move(more), 2), Given::kFed);
+  };
+  EXPECT_FALSE(classifier({}));
+  EXPECT_TRUE(classifier({{"vectors_per_class", Longs{2, 3}}}));
+  EXPECT_TRUE(classifier({{"vectors_per_class", Longs{2, -1, 4}}}));
+  EXPECT_TRUE(classifier({{"vectors_per_class", Longs(3, std::numeric_limits<int64_t>::max())}}));
+  EXPECT_TRUE(classifier({{"classlabels_ints", Longs{}}}));
+  EXPECT_TRUE(classifier({{"coefficients", Floats(9, 1.0f)}}));
+  EXPECT_TRUE(classifier({{"rho", Floats(2, 1.0f)}}));
+  EXPECT_TRUE(classifier({{"prob_a", Floats(3, 1.0f)}}));
+  EXPECT_TRUE(classifier({{"prob_a", Floats(2, 1.0f)}, {"prob_b", Floats(2, 1.0f)}}));
+  EXPECT_TRUE(classifier({{"vectors_per_class", Longs{5}}, {"classlabels_ints", Longs{0}}}));
+  EXPECT_TRUE(
+      classifier({{"classlabels_ints", Longs{0, 1}}, {"vectors_per_class", Longs{2, 3}}, after("PROBIT")}));
+}
+
+// ---- categories and what is missing
+
+// Of equal categories the last counts; numbers lose their fractions. The numbers are ONNX Runtime's.
+TEST(Ml, EncodesCategories) {
+  const auto of_numbers = [](Tensor x, GraphBuilder::Attributes more = {}) {
+    more.emplace_back("cats_int64s", Longs{1, 2, 1, 5});
+    return ml("OneHotEncoder", std::move(x), std::move(more));
+  };
+  expect_floats(run(of_numbers(floats({2, 2}, {1.9f, 5, -1, 2})))[0], {2, 2, 4},
+                {0, 0, 1, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 1, 0, 0});
+  const auto names = [](GraphBuilder::Attributes more) {
+    more.emplace_back("cats_strings", Strings{"red", "blue"});
+    return ml("OneHotEncoder", Tensor::of_strings({3}, {"blue", "red", "green"}), std::move(more));
+  };
+  expect_floats(run(names({}))[0], {3, 2}, {0, 1, 1, 0, 0, 0});
+  const auto error = error_of(names({{"zeros", int64_t{0}}}), Given::kFed);
+  ASSERT_TRUE(error.has_value());
+  EXPECT_THAT(error->what(), testing::HasSubstr("element 2 is none of 2 categories"));
+  EXPECT_TRUE(error_of(names({{"cats_int64s", Longs{1}}}), Given::kFed));
+  EXPECT_TRUE(error_of(of_numbers(Tensor::of_strings({1}, {"1"})), Given::kFed));
+  EXPECT_TRUE(error_of(ml("OneHotEncoder", longs({1}, {1}), {}), Given::kFed));
+}
+
+TEST(Ml, ImputesWhatIsMissing) {
+  const float nan = std::numeric_limits<float>::quiet_NaN();
+  const Tensor x = floats({2, 3}, {1, nan, 3, nan, -1, nan});
+  const auto imputed = [](Tensor of, Floats values, float missing) {
+    return ml("Imputer", std::move(of),
+              {{"imputed_value_floats", std::move(values)}, {"replaced_value_float", missing}});
+  };
+  expect_floats(run(imputed(x, {7}, nan))[0], {2, 3}, {1, 7, 3, 7, -1, 7});
+  expect_floats(run(imputed(x, {7, 8, 9}, nan))[0], {2, 3}, {1, 8, 3, 7, -1, 9});
+  expect_floats(run(imputed(x, {7, 8, 9}, -1))[0], {2, 3}, {1, nan, 3, nan, 8, nan});
+  const std::vector<double> wide{0, .1};
+  EXPECT_EQ(run(imputed(Tensor::of<double>({2}, wide), {7}, 0))[0].data<double>()[1], .1);
+  EXPECT_EQ(run(ml("Imputer", longs({2, 2}, {-1, 2, 3, -1}),
+                   {{"imputed_value_int64s", Longs{5, 6}}, {"replaced_value_int64", int64_t{-1}}}))[0]
+                .integers(),
+            (Longs{5, 2, 3, 6}));
+  const auto error = error_of(imputed(x, {7, 8}, nan), Given::kFed);
+  ASSERT_TRUE(error.has_value());
+  EXPECT_THAT(error->what(), testing::HasSubstr("'imputed_value_floats' has 2 elements"));
+  EXPECT_TRUE(error_of(imputed(x, {}, nan), Given::kFed));
+  EXPECT_TRUE(error_of(imputed(longs({1}, {1}), {7}, nan), Given::kFed));
+}
+
+// ONNX Runtime cuts columns that are too many, and fills up with zeros.
+TEST(Ml, VectorizesFeatures) {
+  OneNode one =
+      ml("FeatureVectorizer", longs({2, 3}, {1, 2, 3, 4, 5, 6}), {{"inputdimensions", Longs{2, 2, 2}}});
+  one.inputs.push_back(longs({2, 1}, {7, 8}));
+  one.inputs.push_back(longs({2, 2}, {9, 10, 11, 12}));
+  expect_floats(run(one)[0], {2, 6}, {1, 2, 7, 0, 9, 10, 4, 5, 8, 0, 11, 12});
+  one.inputs[1] = longs({1, 1}, {7});
+  EXPECT_TRUE(error_of(one, Given::kFed));
+  one.inputs.pop_back();
+  EXPECT_THAT(error_of(one, Given::kFed)->what(),
+              testing::HasSubstr("'inputdimensions' has 3 elements, not 2"));
+  expect_floats(run(ml("FeatureVectorizer", floats({2}, {1, 2}), {{"inputdimensions", Longs{2}}}))[0], {1, 2},
+                {1, 2});
+}
+
+// Of equal keys the last counts in CategoryMapper and in the first version of LabelEncoder.
+TEST(Ml, MapsCategoriesBothWays) {
+  const Strings names{"a", "b", "a"};
+  const GraphBuilder::Attributes map{{"cats_strings", names}, {"cats_int64s", Longs{1, 2, 3}}};
+  const Tensor x = Tensor::of_strings({3}, {"a", "b", "z"});
+  EXPECT_EQ(run(ml("CategoryMapper", x, map))[0].integers(), (Longs{3, 2, -1}));
+  EXPECT_EQ(run(ml("CategoryMapper", longs({3}, {1, 2, 9}),
+                   {{"cats_strings", Strings{"a", "b", "c"}},
+                    {"cats_int64s", Longs{1, 2, 1}},
+                    {"default_string", std::string("?")}}))[0]
+                .strings(),
+            (Strings{"c", "b", "?"}));
+  EXPECT_THAT(
+      error_of(ml("CategoryMapper", x, {{"cats_strings", names}, {"cats_int64s", Longs{1}}}), Given::kFed)
+          ->what(),
+      testing::HasSubstr("'cats_int64s' has 1 elements, not 3"));
+  EXPECT_TRUE(error_of(ml("CategoryMapper", floats({1}, {1}), map), Given::kFed));
+  OneNode first = ml("LabelEncoder", x, {{"classes_strings", names}});
+  first.version = 1;
+  EXPECT_EQ(run(first)[0].integers(), (Longs{2, 1, -1}));
+  first.inputs[0] = longs({2}, {1, 3});
+  EXPECT_EQ(run(first)[0].strings(), (Strings{"b", "_Unused"}));
+}
+
 }  // namespace
 }  // namespace zp::test
