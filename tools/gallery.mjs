@@ -110,6 +110,7 @@ async function takeGallery(page, url, wanted) {
     ['try-faces', /Find faces/],
     ['try-voice', /Hear speech/],
     ['try-gpt', /Write like Shakespeare/],
+    ['try-search', /Search by meaning/],
   ]) {
     if (wanted.length > 0 && !wanted.includes(name)) continue;
     await page.getByRole('link', { name: 'zeropoint: to the start' }).click();

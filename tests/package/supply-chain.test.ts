@@ -22,10 +22,13 @@ const named = (name: string) => components.filter((component) => component.name 
 const placesOf = ({ properties }: Component) =>
   properties.flatMap(({ name, value }) => (name === 'zeropoint:in' ? value.split(' ') : []));
 
+/** Sources of demos that the page in the package does not have. */
+const isLeftOut = (name: string) => /^demos[\\/](?!digits)\w+[\\/]/.test(name);
+
 /** Packages that sources take something from, but for types alone. */
 function packagesIn(folder: string): string[] {
   const sources = readdirSync(join(root, folder), { recursive: true, encoding: 'utf8' })
-    .filter((name) => /\.tsx?$/.test(name) && !name.endsWith('.d.ts'))
+    .filter((name) => /\.tsx?$/.test(name) && !name.endsWith('.d.ts') && !isLeftOut(name))
     .map((name) => readFileSync(join(root, folder, name), 'utf8'));
   const found = sources.flatMap((source) => [
     ...[...source.matchAll(/^(?:import|export)\b(?! type\b)[^;]*?\bfrom '([^'.][^']*)'/gm)].map(
