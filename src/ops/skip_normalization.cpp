@@ -46,12 +46,12 @@ void expand_embed(Canonicalize& c) {
   if (positions == kNoValue)
     positions = c.add("Range", {add_int(c, 0), add_length(c, ids, 1), add_int(c, 1)});
   const ValueId words = c.add("Gather", {n.inputs[2], ids});
-  ValueId sum = c.add("Add", {words, c.add("Gather", {n.inputs[3], positions})});
+  const ValueId placed = c.add("Add", {words, c.add("Gather", {n.inputs[3], positions})});
   if (n.input(1) != kNoValue) {
     need_inputs(c, {4});
-    sum = c.add("Add", {sum, c.add("Gather", {n.inputs[4], n.inputs[1]})});
+    c.add("Add", {placed, c.add("Gather", {n.inputs[4], n.inputs[1]})});
   }
-  sum = gives_output(c, 2);
+  const ValueId sum = gives_output(c, 2);
   if (n.output(1) != kNoValue) {
     ValueId counts = n.input(7);
     if (counts == kNoValue) {  // zeros [batch]

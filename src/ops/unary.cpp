@@ -61,7 +61,10 @@ W apply(Each f, const EachParameters& p, W v) {
       if constexpr (kInteger) return static_cast<W>(uint64_t{0} - static_cast<uint64_t>(v));
       return -v;
     case Each::kSign:
-      return v != v ? v : static_cast<W>((v > 0) - (v < 0));
+      if constexpr (!kInteger) {
+        if (std::isnan(v)) return v;
+      }
+      return static_cast<W>((v > 0) - (v < 0));
     case Each::kBitwiseNot:
       if constexpr (kInteger) return ~v;
       return v;

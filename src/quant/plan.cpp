@@ -124,7 +124,7 @@ void Planner::find_weights(int32_t i) {
   p.data = find_data(i);
   p.weight = weight(i);
   p.turned = turned(i);
-  if (p.weight != kNoValue) p.weight_slot = d->quant.weight;
+  if (p.weight != kNoValue) p.weight_slot = static_cast<int>(d->quant.weight);
   if (const ValueId t = table(i); t != kNoValue) p.weight_slot = 0, p.weight = t;
   if (std::vector<int> slots = stored(i); !slots.empty()) {
     p.weight_slot = slots[0];
@@ -133,7 +133,7 @@ void Planner::find_weights(int32_t i) {
   }
   if (weight(i) != kNoValue && p.turned < 0 && d->quant.bias >= 0 &&
       graph.constant(n.input(static_cast<size_t>(d->quant.bias))))
-    p.bias_slot = d->quant.bias;
+    p.bias_slot = static_cast<int>(d->quant.bias);
 }
 
 std::string Planner::why_not_chosen(int32_t i) const {
@@ -258,7 +258,7 @@ std::vector<ValueId> Planner::find_data(int32_t i) const {
   if (rule.data.all()) {
     for (ValueId v : n.inputs) take(v);
   } else {
-    for (int k : rule.data) take(n.input(static_cast<size_t>(k)));
+    for (const auto k : rule.data) take(n.input(static_cast<size_t>(k)));
     const bool listed = rule.data.has(rule.weight);
     if (rule.kind == QuantRule::Kind::kProduct && rule.weight >= 0 && !listed && weight(i) == kNoValue)
       take(n.input(static_cast<size_t>(rule.weight)));
@@ -311,7 +311,7 @@ bool Planner::is_also_table(int32_t i) const {
 std::vector<int> Planner::stored(int32_t i) const {
   std::vector<int> slots;
   if (!def(i) || kind(i) != QuantRule::Kind::kFloat || !def(i)->quant.channel_axis) return slots;
-  for (int k : def(i)->weights) {
+  for (const auto k : def(i)->weights) {
     const Tensor* t = graph.constant(node(i).input(static_cast<size_t>(k)));
     if (!t || t->dtype() != DType::kFloat32 || t->size() < kSmallestStored) continue;
     if (def(i)->quant.channel_axis(node(i), static_cast<int>(t->dims().size())) >= 0) slots.push_back(k);
