@@ -7,6 +7,9 @@
 #include "ops/lstm.h"
 
 #include <algorithm>
+#include <array>
+
+#include "kernels/elementwise/quantize.h"
 
 namespace zp {
 
@@ -21,6 +24,7 @@ Lstm Lstm::of(const PrepareContext& c) {
   Lstm l;
   static_cast<Recurrent&>(l) = Recurrent::of(c, kForm);
   l.input_forget = c.node().int_attribute("input_forget", 0) != 0;
+  l.rounds_state = c.node().int_attribute(kRoundsState, 0) != 0;
   return l;
 }
 
@@ -54,17 +58,39 @@ void Lstm::step(const RecurrentActivation* act, const float* peephole, float* ga
   for (size_t k = 0; k < n; ++k) h[k] = out[k] * scratch[k];
 }
 
+// The states before step `s`, as DynamicQuantizeLinear of all that are made by the step before makes them:
+// those of sequences that end there, too.
+void Lstm::round_states(const RunContext& run, int64_t d, int64_t s, const float* h, float* to) const {
+  const auto n = static_cast<size_t>(hidden);
+  kernels::Extent all;
+  for (int64_t b = 0; b < batch; ++b) {
+    if (s > 0 && !place(run, d, s - 1, b).inside) continue;
+    const kernels::Extent one = kernels::extent_with_zero<>(h + b * hidden, n);
+    all = {std::min(all.min, one.min), std::max(all.max, one.max)};
+  }
+  const auto [scale, zero] = kernels::dynamic_scale(all);
+  std::array<uint8_t, 256> piece;
+  const auto count = static_cast<size_t>(state());
+  for (size_t at = 0; at < count; at += piece.size()) {
+    const size_t some = std::min(piece.size(), count - at);
+    kernels::quantize<>(h + at, scale, zero, DType::kUint8, piece.data(), 0, some);
+    kernels::dequantize<>(piece.data(), DType::kUint8, scale, zero, to + at, 0, some);
+  }
+}
+
 void Lstm::run(const RunContext& run, int64_t d, const kernels::FloatWeights& w,
                const kernels::FloatWeights& r, const Pass& p) const {
   input_products(run, d, w, p.gates, blocks);
   start(run, kInitialH, d, p.h);
   start(run, kInitialC, d, p.c);
   const bool together = !has[kLengths];  // all elements of the batch are at the same time
-  for_blocks(run, [&](int64_t first, int64_t last) {
+  const float* factor = p.rounded ? p.rounded : p.h;
+  const auto go = [&](int64_t first, int64_t last) {
     for (int64_t s = 0; s < steps; ++s) {
+      if (p.rounded) round_states(run, d, s, p.h, p.rounded);
       if (together)
-        add_products(p.h + first * hidden, hidden, r, p.gates, place(run, d, s, first).time * batch + first,
-                     last - first);
+        add_products(factor + first * hidden, hidden, r, p.gates,
+                     place(run, d, s, first).time * batch + first, last - first);
       for (int64_t b = first; b < last; ++b) {
         const auto [time, inside] = place(run, d, s, b);
         const int64_t row = time * batch + b;
@@ -74,7 +100,7 @@ void Lstm::run(const RunContext& run, int64_t d, const kernels::FloatWeights& w,
           if (to) std::fill_n(to, hidden, 0.0f);
           continue;
         }
-        if (!together) add_products(h, hidden, r, p.gates, row, 1);
+        if (!together) add_products(factor + b * hidden, hidden, r, p.gates, row, 1);
         if (p.h_before) {
           std::copy_n(h, hidden, p.h_before + row * hidden);
           std::copy_n(c, hidden, p.c_before + row * hidden);
@@ -84,7 +110,10 @@ void Lstm::run(const RunContext& run, int64_t d, const kernels::FloatWeights& w,
         if (to) std::copy_n(h, hidden, to);
       }
     }
-  });
+  };
+  // Rounded states have one scale, for which each step waits.
+  if (p.rounded) return go(0, batch);
+  for_blocks(run, go);
 }
 
 namespace {
@@ -93,14 +122,19 @@ Kernel prepare(PrepareContext& c) {
   const Lstm l = Lstm::of(c);
   ScratchPieces scratch;
   const size_t gates_at = scratch.floats(l.rows() * l.gates()), h_at = scratch.floats(l.state()),
-               c_at = scratch.floats(l.state()), t_at = scratch.floats(l.state());
+               c_at = scratch.floats(l.state()), t_at = scratch.floats(l.state()),
+               rounded_at = l.rounds_state ? scratch.floats(l.state()) : 0;
   const Lstm::Weights w = l.input_weights(c, scratch), r = l.recurrent_weights(c, scratch);
   c.scratch(scratch.total());
   const bool has_output[] = {c.has_output(0), c.has_output(1), c.has_output(2)};
   const auto run_all = [=](const RunContext& run) {
     l.check_lengths(run);
-    const Lstm::Pass pass{run.scratch<float>(gates_at), run.scratch<float>(h_at), run.scratch<float>(c_at),
-                          run.scratch<float>(t_at), has_output[0] ? run.out<float>(0) : nullptr};
+    const Lstm::Pass pass{.gates = run.scratch<float>(gates_at),
+                          .h = run.scratch<float>(h_at),
+                          .c = run.scratch<float>(c_at),
+                          .scratch = run.scratch<float>(t_at),
+                          .y = has_output[0] ? run.out<float>(0) : nullptr,
+                          .rounded = l.rounds_state ? run.scratch<float>(rounded_at) : nullptr};
     for (int64_t d = 0; d < l.directions; ++d) {
       l.run(run, d, w.of(run, d), r.of(run, d), pass);
       if (has_output[1]) std::copy_n(pass.h, l.state(), run.out<float>(1) + d * l.state());
@@ -110,7 +144,13 @@ Kernel prepare(PrepareContext& c) {
   return run_all;
 }
 
-void canonicalize(Canonicalize& c) { canonicalize_recurrent(c, {kInitialH, kInitialC}); }
+void canonicalize(Canonicalize& c) {
+  c.node.attributes.erase(std::string(Lstm::kRoundsState));
+  canonicalize_recurrent(c, {kInitialH, kInitialC});
+}
+
+// As a node of ONNX it has no such attribute, and its states stay float.
+void respell(Respell& r) { r.node.attributes.erase(std::string(Lstm::kRoundsState)); }
 
 constexpr OpDef kLstm = {.name = "LSTM",
                          .inputs = "X W R B? sequence_lens? initial_h? initial_c? P?",
@@ -123,6 +163,7 @@ constexpr OpDef kLstm = {.name = "LSTM",
                          .biases = {3},
                          .quant = kRecurrentQuant,
                          .canonicalize = canonicalize,
+                         .respell = respell,
                          .fold = fold_lstm,
                          .gradient = lstm_gradient};
 const RegisterOps kRegistered({&kLstm});

@@ -15,6 +15,9 @@ struct Lstm : Recurrent {
   static const RecurrentForm kForm;
 
   bool input_forget = false;
+  // The state becomes uint8 before each step: ops/lstm_quantized.cpp. An attribute that no file has.
+  static constexpr std::string_view kRoundsState = "rounds_state";
+  bool rounds_state = false;
 
   static Lstm of(const PrepareContext& c);
   static Activations activations_of(const Node& node) { return Recurrent::activations_of(node, kForm); }
@@ -26,6 +29,7 @@ struct Lstm : Recurrent {
     float* scratch;      // likewise
     float* y = nullptr;  // Y of all directions
     float *h_before = nullptr, *c_before = nullptr;  // [steps, batch, hidden]: the states before each step
+    float* rounded = nullptr;  // [batch, hidden]: what stands for the state in products; null: itself
   };
   void run(const RunContext& run, int64_t direction, const kernels::FloatWeights& w,
            const kernels::FloatWeights& r, const Pass& pass) const;
@@ -37,6 +41,7 @@ struct Lstm : Recurrent {
  private:
   void step(const RecurrentActivation* act, const float* peephole, float* gate, float* h, float* c,
             float* scratch) const;
+  void round_states(const RunContext& run, int64_t direction, int64_t s, const float* h, float* to) const;
 };
 
 void lstm_gradient(Gradient& g);

@@ -1,7 +1,8 @@
-// DynamicQuantizeLSTM (com.microsoft): an LSTM with weights of 8 bits whose input becomes uint8 in each run.
-// In memory it is DynamicQuantizeLinear and DequantizeLinear before an LSTM. ONNX Runtime rounds the hidden
-// state to 8 bits before each step as well, which nothing in ONNX says: a difference 36 to 66 dB below the
-// output, where rounding the input costs about 40 dB.
+// DynamicQuantizeLSTM (com.microsoft): an LSTM with weights of 8 bits whose input becomes uint8 in each run,
+// and its hidden state before each step. In memory it is DynamicQuantizeLinear and DequantizeLinear before an
+// LSTM that rounds its states so (Lstm::kRoundsState). ONNX Runtime has one scale for the states of all
+// sequences, or, with several threads, for those that a thread goes through: ours are as with one thread. Of
+// steps behind the longest sequence it does not look at the input, and we do.
 #include <algorithm>
 
 #include "ops/lstm.h"
@@ -64,6 +65,7 @@ void canonicalize(Canonicalize& c) {
   Node lstm = c.node;
   lstm.domain.clear();
   lstm.op_type = "LSTM";
+  lstm.attributes.insert_or_assign(std::string(Lstm::kRoundsState), int64_t{1});
   lstm.inputs.resize(kInputs, kNoValue);
   lstm.inputs[kX] = add_dynamic_quantize(c, c.node.input(kX));
   lstm.inputs[kW] = weights(c, kW, kWScale);
@@ -176,6 +178,7 @@ bool fold_lstm(Fold& f) {
   Node n = f.node;
   n.domain = kMicrosoft;
   n.op_type = "DynamicQuantizeLSTM";
+  n.attributes.erase(std::string(Lstm::kRoundsState));
   n.inputs.resize(kAll, kNoValue);
   n.inputs[kX] = made->input(0);  // which it quantizes itself
   put_weights(f, n, w, kW, kWScale);

@@ -6,6 +6,7 @@
 #include <random>
 
 #include "onnx/onnx.h"
+#include "ops/op.h"
 #include "quant/format.h"
 #include "quant/qdq.h"
 #include "runtime/session.h"
@@ -68,6 +69,7 @@ struct Recurrence {
   int axis = 1;  // of the scales; -1: one
   std::optional<Tensor> zero_point = std::nullopt;
   bool dynamic = true;
+  bool rounds_state = true;  // as what is read from DynamicQuantizeLSTM does
 };
 
 std::shared_ptr<Model> lstm(const Recurrence& r) {
@@ -92,6 +94,7 @@ std::shared_ptr<Model> lstm(const Recurrence& r) {
   const ValueId bias = b.constant("bias", ramp({r.directions, 8 * kHidden}, 0.3f));
   b.output(b.add("LSTM", "y", {x, w, h, bias},
                  {{"hidden_size", kHidden},
+                  {"rounds_state", int64_t{r.rounds_state}},
                   {"direction", std::string(r.directions == 2 ? "bidirectional" : "forward")}}));
   return b.build();
 }
@@ -120,10 +123,59 @@ TEST(PackedForms, ALstmThatOnnxRuntimeWouldRefuseStaysQdq) {
   const Tensor x = ramp({4, 2, 5});
   Tensor different = all(DType::kUint8, {12}, 128);
   different.mutable_raw()[3] = std::byte{127};
-  const Recurrence cases[] = {{.zero_point = all(DType::kInt8, {12}, 1)},
-                              {.type = DType::kUint8, .zero_point = different},
-                              {.dynamic = false}};
+  const Recurrence cases[] = {{.zero_point = all(DType::kInt8, {12}, 1), .rounds_state = false},
+                              {.type = DType::kUint8, .zero_point = different, .rounds_state = false},
+                              {.dynamic = false, .rounds_state = false}};
   for (const Recurrence& r : cases) EXPECT_THAT(folded(lstm(r), x), Contains("LSTM"));
+}
+
+// Its hidden state becomes uint8 before each step. ONNX Runtime 1.32 made the numbers, with one thread.
+TEST(PackedForms, DynamicQuantizeLstmRoundsItsStates) {
+  const std::vector<float> want{-0.046687335f, -0.037806634f, -0.0011501029f, 0.00046363802f,
+                                0.49858454f,   0.55138999f,   -0.010702101f,  -0.012790432f,
+                                -0.1323569f,   -0.070044234f, 0.0063054613f,  0.027777879f};
+  for (const bool lengths : {false, true}) {
+    Tensor w(DType::kInt8, {1, 2, 8}), r(DType::kInt8, {1, 2, 8});
+    for (int i = 0; i < 16; ++i) {
+      w.mutable_data<int8_t>()[static_cast<size_t>(i)] = static_cast<int8_t>((i - 8) * 14);
+      r.mutable_data<int8_t>()[static_cast<size_t>(i)] =
+          static_cast<int8_t>(i < 8 ? -5 * (i + 1) : 75 - 5 * i);
+    }
+    const Tensor x = Tensor::of<float>(
+        {3, 2, 2}, std::vector<float>{.5f, -1, 1.5f, .25f, -.75f, 2, 1, -.5f, .125f, -1.5f, .875f, .625f});
+    GraphBuilder b;
+    Node n;
+    n.op_type = "DynamicQuantizeLSTM";
+    n.domain = "com.microsoft";
+    const auto one = [&](const char* name, float v) { return b.constant(name, Tensor::of<float>({1}, {v})); };
+    const auto zero = [&](const char* name) { return b.constant(name, all(DType::kInt8, {1}, 0)); };
+    const ValueId of_batch = lengths ? b.constant("lengths", Tensor::of<int32_t>({2}, {3, 2})) : kNoValue;
+    n.inputs = {b.input("x", {3, 2, 2}),
+                b.constant("w", w),
+                b.constant("r", r),
+                kNoValue,
+                of_batch,
+                kNoValue,
+                kNoValue,
+                kNoValue,
+                one("ws", .02f),
+                zero("wz"),
+                one("rs", .03f),
+                zero("rz")};
+    n.outputs = {b.graph().add_value("y")};
+    n.attributes.emplace("hidden_size", int64_t{2});
+    b.output(n.outputs[0]);
+    b.graph().nodes = form_in_memory(*find_op(n.domain, n.op_type), b.graph(), std::move(n), 1);
+    const auto model = b.build();
+    const std::vector<float> y = runtime::Session(model, {.threads = 1}).run({{"x", x}})[0].floats();
+    EXPECT_EQ(y, runtime::Session(model, {.threads = 3}).run({{"x", x}})[0].floats());
+    for (size_t i = 0; i < y.size(); ++i) EXPECT_NEAR(y[i], lengths && i >= 10 ? 0 : want[i], 1e-6f) << i;
+    // As an LSTM of ONNX it has no attribute that says so.
+    const Model file = quant::in_format(*reopened(*model), "qoperator");
+    EXPECT_THAT(ops_of(file), ElementsAre("DynamicQuantizeLSTM"));
+    const auto pairs = reopened(*model);
+    for (const Node& node : pairs->graph.nodes) EXPECT_FALSE(node.attribute("rounds_state"));
+  }
 }
 
 // ---- Gather
