@@ -66,7 +66,7 @@ const std::vector<RuntimeRules> kRuntimes{
     // QuantizeLinear and DequantizeLinear that of 21; as tried, 2026.4 takes those of newer files for the same. Its
     // src/frontends/onnx/frontend/src/op, and what it says of our files: it opens neither QLinearConv nor
     // QLinearMatMul with scalar scales. Its MatMulNBits adds the bias to the weights in some versions, so that blocks are
-    // written as Q/DQ. They have to divide the dimension (op/dequantize_linear.cpp).
+    // written as Q/DQ. They have to divide the dimension, as it says of others.
     {.name = "openvino", .title = "OpenVINO",
      .checked = "Q/DQ of every mode run in OpenVINO 2026.4 on a CPU", .otherwise = "the file is refused",
      .opset = 23, .activations = kWhole, .weights = {DType::kInt8, DType::kUint8, DType::kInt16, DType::kUint16, DType::kInt4, DType::kUint4},
@@ -78,7 +78,8 @@ const std::vector<RuntimeRules> kRuntimes{
                 "RotaryEmbedding SimplifiedLayerNormalization SkipLayerNormalization SkipSimplifiedLayerNormalization", .falls_back = false},
     // NVIDIA's "Working with Quantized Types": symmetric alone, int8 for both, int4 for weights in blocks. onnx-tensorrt's
     // docs/operators.md: opsets 9 to 24 (10.15; of 10.0, 9 to 20); zero points are 0; no QLinear..., ...Integer,
-    // DynamicQuantizeLinear; DequantizeLinear takes int8, so that biases stay float.
+    // DynamicQuantizeLinear; DequantizeLinear takes int8, so that biases stay float. Whether blocks may
+    // leave a rest is said nowhere: ours leave none.
     {.name = "tensorrt", .title = "TensorRT 10",
      .checked = "by these rules alone", .otherwise = "the file is refused",
      .opset = 24, .activations = {DType::kInt8}, .weights = {DType::kInt8, DType::kInt4}, .symmetric = true,
