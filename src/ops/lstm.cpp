@@ -127,7 +127,7 @@ Kernel prepare(PrepareContext& c) {
   const Lstm::Weights w = l.input_weights(c, scratch), r = l.recurrent_weights(c, scratch);
   c.scratch(scratch.total());
   const bool has_output[] = {c.has_output(0), c.has_output(1), c.has_output(2)};
-  const auto run_all = [=](const RunContext& run) {
+  auto run_all = [=](const RunContext& run) {
     l.check_lengths(run);
     const Lstm::Pass pass{.gates = run.scratch<float>(gates_at),
                           .h = run.scratch<float>(h_at),
