@@ -67,9 +67,9 @@ struct Recurrence {
   DType type = DType::kInt8;
   int64_t directions = 1;
   int axis = 1;  // of the scales; -1: one
-  std::optional<Tensor> zero_point = std::nullopt;
   bool dynamic = true;
   bool rounds_state = true;  // as what is read from DynamicQuantizeLSTM does
+  std::optional<Tensor> zero_point = std::nullopt;
 };
 
 std::shared_ptr<Model> lstm(const Recurrence& r) {
@@ -123,8 +123,8 @@ TEST(PackedForms, ALstmThatOnnxRuntimeWouldRefuseStaysQdq) {
   const Tensor x = ramp({4, 2, 5});
   Tensor different = all(DType::kUint8, {12}, 128);
   different.mutable_raw()[3] = std::byte{127};
-  const Recurrence cases[] = {{.zero_point = all(DType::kInt8, {12}, 1), .rounds_state = false},
-                              {.type = DType::kUint8, .zero_point = different, .rounds_state = false},
+  const Recurrence cases[] = {{.rounds_state = false, .zero_point = all(DType::kInt8, {12}, 1)},
+                              {.type = DType::kUint8, .rounds_state = false, .zero_point = different},
                               {.dynamic = false, .rounds_state = false}};
   for (const Recurrence& r : cases) EXPECT_THAT(folded(lstm(r), x), Contains("LSTM"));
 }
