@@ -1,9 +1,8 @@
 // What operators of ai.onnx.ml share.
 #pragma once
 
-#include <algorithm>
-#include <iterator>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -42,18 +41,11 @@ const std::vector<T>& list_of(const Node& node, std::string_view key) {
 }
 
 // One of a list, by its name or, in TreeEnsemble-5, by its place.
-template <class T, size_t kCount>
-T choice_of(const Node& node, std::string_view key, const std::string_view (&names)[kCount], T otherwise) {
-  const Attribute* a = node.attribute(key);
-  if (!a) return otherwise;
-  if (const auto* number = std::get_if<int64_t>(a)) {
-    if (*number < 0 || *number >= std::ssize(names)) fail_ml({"attribute '", key, "' is ", *number});
-    return static_cast<T>(*number);
-  }
-  const std::string name = node.string_attribute(key, "");
-  const auto* const found = std::find(std::begin(names), std::end(names), name);
-  if (found == std::end(names)) fail_ml({"attribute '", key, "' is '", name, "'"});
-  return static_cast<T>(found - std::begin(names));
+int64_t place_of_choice(const Node& node, std::string_view key, std::span<const std::string_view> names,
+                        int64_t otherwise);
+template <class T>
+T choice_of(const Node& node, std::string_view key, std::span<const std::string_view> names, T otherwise) {
+  return static_cast<T>(place_of_choice(node, key, names, static_cast<int64_t>(otherwise)));
 }
 
 // How many rows X has: a list is one.

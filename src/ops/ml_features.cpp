@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "ops/cast.h"
 #include "ops/ml.h"
 #include "ops/op.h"
 
@@ -72,16 +73,22 @@ void extract(Canonicalize& c) {
   c.finish("Gather", {x, columns}, {{"axis", int64_t{-1}}});
 }
 
-// A value for all columns, or one for each. One for each is a vector that goes along the last dimension: of
-// more than two, ONNX Runtime counts along the second.
-template <class T>
-void impute(Canonicalize& c, std::string_view key, T missing, bool missing_is_nan) {
-  const std::vector<T>& values = list_of<T>(c.node, key);
-  const auto count = static_cast<int64_t>(values.size());
+// A value for all columns, or one for each. Those are a vector that goes along the last dimension; of more
+// than two, ONNX Runtime counts along the second.
+void impute(Canonicalize& c) {
+  const ValueId x = c.node.inputs[0];
+  const DType type = c.graph[x].dtype;
+  if (type == DType::kUndefined) c.wait("the type of the input is not known");
+  const bool floats = type == DType::kFloat32 || type == DType::kFloat64;
+  if (!floats && type != DType::kInt64 && type != DType::kInt32)
+    c.fail(ErrorCode::kUnsupportedType, {"the input is ", name_of(type)});
+  const std::string_view key = floats ? "imputed_value_floats" : "imputed_value_int64s";
+  const std::vector<float>& some = list_of<float>(c.node, "imputed_value_floats");
+  const std::vector<int64_t>& others = list_of<int64_t>(c.node, "imputed_value_int64s");
+  const auto count = static_cast<int64_t>(floats ? some.size() : others.size());
   if (count == 0) {
     c.fail(ErrorCode::kInvalidModel,
-           {"attribute '", key, "' has no elements, and the input is ",
-            name_of(c.graph[c.node.inputs[0]].dtype)},
+           {"attribute '", key, "' has no elements, and the input is ", name_of(type)},
            "give the values for the type of the input, and no others");
   }
   if (count > 1) {
@@ -95,30 +102,19 @@ void impute(Canonicalize& c, std::string_view key, T missing, bool missing_is_na
     if (shape->size() > 2)
       c.fail(ErrorCode::kUnsupportedOperator, {"values for each column of an input of shape ", *shape});
   }
-  const ValueId x = c.node.inputs[0];
-  const DType type = c.graph[x].dtype;
-  // Numbers of the attribute in the type of the input.
-  const auto numbers = [&](std::string_view name, Shape dims, const std::vector<T>& of) {
-    const ValueId v = c.constant_value(name, Tensor::of<T>(std::move(dims), of));
-    if (type == DType::kFloat32 || type == DType::kInt64) return v;
-    return c.add("Cast", {v}, {{"to", static_cast<int64_t>(type)}});
-  };
-  const ValueId found =
-      missing_is_nan ? c.add("IsNaN", {x}) : c.add("Equal", {x, numbers("missing", {}, {missing})});
-  c.finish("Where", {found, numbers("imputed", count == 1 ? Shape{} : Shape{count}, values), x});
-}
-
-void impute(Canonicalize& c) {
-  const DType type = c.graph[c.node.inputs[0]].dtype;
-  if (type == DType::kUndefined) c.wait("the type of the input is not known");
-  if (type == DType::kFloat32 || type == DType::kFloat64) {
-    const float missing = c.node.float_attribute("replaced_value_float", 0);
-    impute<float>(c, "imputed_value_floats", missing, std::isnan(missing));
-  } else if (type == DType::kInt64 || type == DType::kInt32) {
-    impute<int64_t>(c, "imputed_value_int64s", c.node.int_attribute("replaced_value_int64", 0), false);
+  const Shape dims = count == 1 ? Shape{} : Shape{count};
+  const auto in_type = [&](std::string_view name, Tensor t) { return c.constant_value(name, cast(t, type)); };
+  const float missing = c.node.float_attribute("replaced_value_float", 0);
+  ValueId found = kNoValue;
+  if (floats && std::isnan(missing)) {
+    found = c.add("IsNaN", {x});
   } else {
-    c.fail(ErrorCode::kUnsupportedType, {"the input is ", name_of(type)});
+    Tensor of =
+        floats ? Tensor::scalar(missing) : Tensor::scalar(c.node.int_attribute("replaced_value_int64", 0));
+    found = c.add("Equal", {x, in_type("missing", std::move(of))});
   }
+  const Tensor values = floats ? Tensor::of<float>(dims, some) : Tensor::of<int64_t>(dims, others);
+  c.finish("Where", {found, in_type("imputed", values), x});
 }
 
 // Rows side by side. An input that has more columns than are asked for loses the last, and one that has fewer
