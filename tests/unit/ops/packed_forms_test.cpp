@@ -64,12 +64,12 @@ Tensor all(DType type, const Shape& dims, int value) {
 // ---- LSTM
 
 struct Recurrence {
-  DType type = DType::kInt8;
   int64_t directions = 1;
+  std::optional<Tensor> zero_point = std::nullopt;
   int axis = 1;  // of the scales; -1: one
+  DType type = DType::kInt8;
   bool dynamic = true;
   bool rounds_state = true;  // as what is read from DynamicQuantizeLSTM does
-  std::optional<Tensor> zero_point = std::nullopt;
 };
 
 std::shared_ptr<Model> lstm(const Recurrence& r) {
@@ -107,12 +107,12 @@ TEST(PackedForms, ALstmWhoseInputBecomesIntegersIsDynamicQuantizeLstm) {
         {.directions = directions, .axis = 0},
         {.directions = directions, .axis = -1},
         {.directions = directions, .zero_point = all(DType::kInt8, {12}, 0)},
-        {.directions = directions, .axis = -1, .zero_point = all(DType::kInt8, {}, 7)},
-        {.type = DType::kUint8,
-         .directions = directions,
+        {.directions = directions, .zero_point = all(DType::kInt8, {}, 7), .axis = -1},
+        {.directions = directions,
+         .zero_point = all(DType::kUint8, {}, 131),
          .axis = -1,
-         .zero_point = all(DType::kUint8, {}, 131)},
-        {.type = DType::kUint8, .directions = directions, .zero_point = all(DType::kUint8, {12}, 128)}};
+         .type = DType::kUint8},
+        {.directions = directions, .zero_point = all(DType::kUint8, {12}, 128), .type = DType::kUint8}};
     for (const Recurrence& r : cases) EXPECT_THAT(folded(lstm(r), x), ElementsAre("DynamicQuantizeLSTM"));
   }
 }
@@ -123,8 +123,8 @@ TEST(PackedForms, ALstmThatOnnxRuntimeWouldRefuseStaysQdq) {
   const Tensor x = ramp({4, 2, 5});
   Tensor different = all(DType::kUint8, {12}, 128);
   different.mutable_raw()[3] = std::byte{127};
-  const Recurrence cases[] = {{.rounds_state = false, .zero_point = all(DType::kInt8, {12}, 1)},
-                              {.type = DType::kUint8, .rounds_state = false, .zero_point = different},
+  const Recurrence cases[] = {{.zero_point = all(DType::kInt8, {12}, 1), .rounds_state = false},
+                              {.zero_point = different, .type = DType::kUint8, .rounds_state = false},
                               {.dynamic = false, .rounds_state = false}};
   for (const Recurrence& r : cases) EXPECT_THAT(folded(lstm(r), x), Contains("LSTM"));
 }
@@ -165,7 +165,8 @@ TEST(PackedForms, DynamicQuantizeLstmRoundsItsStates) {
     n.outputs = {b.graph().add_value("y")};
     n.attributes.emplace("hidden_size", int64_t{2});
     b.output(n.outputs[0]);
-    b.graph().nodes = form_in_memory(*find_op(n.domain, n.op_type), b.graph(), std::move(n), 1);
+    const OpDef& op = *find_op(n.domain, n.op_type);
+    b.graph().nodes = form_in_memory(op, b.graph(), std::move(n), 1);
     const auto model = b.build();
     const std::vector<float> y = runtime::Session(model, {.threads = 1}).run({{"x", x}})[0].floats();
     EXPECT_EQ(y, runtime::Session(model, {.threads = 3}).run({{"x", x}})[0].floats());
@@ -181,10 +182,10 @@ TEST(PackedForms, DynamicQuantizeLstmRoundsItsStates) {
 // ---- Gather
 
 struct Table {
-  DType type = DType::kInt8;
+  int64_t block = 0;
   Shape dims = {7, 40};
   int axis = 0;
-  int64_t block = 0;
+  DType type = DType::kInt8;
   bool single = false;  // one scale
   bool points = false;  // other zero points than the middle
 };
@@ -214,12 +215,12 @@ TEST(PackedForms, AQuantizedTableIsPickedFromInBlocks) {
                          {.points = true},
                          {.type = DType::kUint8, .points = true},
                          {.single = true},
-                         {.axis = 1, .block = 16},
-                         {.axis = 1, .block = 32, .points = true},
-                         {.type = DType::kInt4, .axis = 1, .block = 16},
-                         {.type = DType::kUint4, .axis = 1, .block = 32, .points = true},
-                         {.type = DType::kInt4, .axis = 1, .block = 16, .points = true},
-                         {.type = DType::kInt4, .dims = {7, 3, 40}, .axis = 2, .block = 16, .points = true}};
+                         {.block = 16, .axis = 1},
+                         {.block = 32, .axis = 1, .points = true},
+                         {.block = 16, .axis = 1, .type = DType::kInt4},
+                         {.block = 32, .axis = 1, .type = DType::kUint4, .points = true},
+                         {.block = 16, .axis = 1, .type = DType::kInt4, .points = true},
+                         {.block = 16, .dims = {7, 3, 40}, .axis = 2, .type = DType::kInt4, .points = true}};
   const Tensor x = Tensor::of<int64_t>({4}, {3, 0, 6, -1});
   for (const Table& t : cases) {
     const auto model = picked(t);
@@ -246,7 +247,7 @@ TEST(PackedForms, InPairsRowsArePickedAsIntegersWhereARuntimeMakesWholeTables) {
                         {{.type = DType::kUint8, .single = true, .points = true}, one},
                         {{.points = true}, centred},
                         {{.axis = 1}, whole},
-                        {{.type = DType::kInt4, .axis = 1, .block = 16}, pairs}};
+                        {{.block = 16, .axis = 1, .type = DType::kInt4}, pairs}};
   const Tensor x = Tensor::of<int64_t>({4}, {3, 0, 6, -1});
   for (const auto& [table, ops] : cases) {
     const auto model = picked(table);
@@ -309,7 +310,7 @@ TEST(PackedForms, ATableThatIsAlsoTheLastLayersWeightIsStoredOnce) {
 TEST(PackedForms, OtherTablesStayQdq) {
   const Tensor x = Tensor::of<int64_t>({4}, {3, 0, 6, -1});
   EXPECT_THAT(folded(picked({.axis = 1}), x), Contains("Gather"));  // columns
-  EXPECT_THAT(folded(picked({.type = DType::kInt4, .axis = 0, .block = 16}), x), Contains("Gather"));
+  EXPECT_THAT(folded(picked({.block = 16, .axis = 0, .type = DType::kInt4}), x), Contains("Gather"));
 }
 
 }  // namespace
