@@ -103,7 +103,9 @@ void impute(Canonicalize& c) {
       c.fail(ErrorCode::kUnsupportedOperator, {"values for each column of an input of shape ", *shape});
   }
   const Shape dims = count == 1 ? Shape{} : Shape{count};
-  const auto in_type = [&](std::string_view name, Tensor t) { return c.constant_value(name, cast(t, type)); };
+  const auto in_type = [&](std::string_view name, const Tensor& t) {
+    return c.constant_value(name, cast(t, type));
+  };
   const float missing = c.node.float_attribute("replaced_value_float", 0);
   ValueId found = kNoValue;
   if (floats && std::isnan(missing)) {
