@@ -111,9 +111,9 @@ void impute(Canonicalize& c) {
   if (floats && std::isnan(missing)) {
     found = c.add("IsNaN", {x});
   } else {
-    Tensor of =
+    const Tensor of =
         floats ? Tensor::scalar(missing) : Tensor::scalar(c.node.int_attribute("replaced_value_int64", 0));
-    found = c.add("Equal", {x, in_type("missing", std::move(of))});
+    found = c.add("Equal", {x, in_type("missing", of)});
   }
   const Tensor values = floats ? Tensor::of<float>(dims, some) : Tensor::of<int64_t>(dims, others);
   c.finish("Where", {found, in_type("imputed", values), x});
