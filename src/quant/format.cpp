@@ -286,17 +286,20 @@ enum class Folded : uint8_t {
 
 class FoldLayers {
  public:
-  explicit FoldLayers(Folded folded) : folded_(folded), pairs_(folded != Folded::kAll) {}
+  explicit FoldLayers(Folded folded) : folded_(folded) {}
 
   void run(Graph& main) {
     for_branches(main, [&](Graph& branch) { fold_branch(branch); });
     const size_t before = main.values.size();
-    if (!pairs_ || folded_ == Folded::kBranchesAndBlocks || !in_branches_.empty())
+    if (!leaves_pairs() || folded_ == Folded::kBranchesAndBlocks || !in_branches_.empty())
       fold(main, /*branch=*/false);
     if (!in_branches_.empty()) shared_.take(main, before);
   }
 
  private:
+  // What is not folded stays pairs.
+  bool leaves_pairs() const { return folded_ != Folded::kAll; }
+
   using Weights = std::vector<const void*>;  // by their memory
 
   void fold_branch(Graph& branch) {
@@ -312,7 +315,7 @@ class FoldLayers {
   }
 
   bool wanted(const Fold& fold, const GraphIndex& index, const Weights& weights, bool branch) const {
-    if (!pairs_) return true;
+    if (!leaves_pairs()) return true;
     if (!is_uncalibrated(fold, index)) return false;
     const auto any = [&](auto&& is) {
       return std::ranges::any_of(fold.inputs, [&](const auto& edge) { return edge && is(*edge); });
@@ -361,9 +364,9 @@ class FoldLayers {
       const Node* q = only_reader(graph, index, node.output(0));
       const bool any =
           std::any_of(fold.inputs.begin(), fold.inputs.end(), [](const auto& e) { return e.has_value(); });
-      const Weights weights = pairs_ || branch ? weights_of(fold, index) : Weights();
+      const Weights weights = leaves_pairs() || branch ? weights_of(fold, index) : Weights();
       if (!any || !wanted(fold, index, weights, branch) || !def->fold(fold) || fold.nodes.empty()) {
-        if (pairs_) std::ranges::copy(weights, std::back_inserter(left));
+        if (leaves_pairs()) std::ranges::copy(weights, std::back_inserter(left));
         nodes.push_back(node);
         continue;
       }
@@ -382,7 +385,6 @@ class FoldLayers {
   }
 
   Folded folded_;
-  bool pairs_;
   std::set<const void*> in_branches_;  // weights that were folded there, by their memory
   SharedConstants shared_;
 };
