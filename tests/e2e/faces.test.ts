@@ -6,7 +6,7 @@ import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
 import { drawGroup, drawSample } from '../../web/src/demos/faces/draw.ts';
 import { temporaryFolder } from './browsers.ts';
-import { served } from './served.ts';
+import { openPage, served } from './served.ts';
 import { chooseGoal, goTo, patient, tabTo, textOf, violationsOn, watchedDevice } from './visitor.ts';
 
 const folder = temporaryFolder();
@@ -40,23 +40,13 @@ function filmOf(): string {
 
 const site = served(['--use-fake-device-for-media-stream', `--use-file-for-fake-video-capture=${filmOf()}`]);
 
-async function openDemo(options: object = {}): Promise<{ page: Page; requests: string[] }> {
-  const context = await site.browser.newContext({ viewport: { width: 1280, height: 900 }, ...options });
-  const page = await context.newPage();
-  page.setDefaultTimeout(120_000);
-  const requests: string[] = [];
-  page.on('request', (request) => requests.push(request.url()));
-  await page.goto(site.url);
-  return { page, requests };
-}
-
 const start = (page: Page) => page.getByRole('button', { name: /Find faces/ });
 const saidBy = (page: Page, side: 'original' | 'quantized') =>
   textOf(page.getByTestId(`reading-${side}`).locator('.read-text'));
 
 describe('the demo that finds faces', () => {
   test('finds drawn people with both models, and says how they differ', async () => {
-    const { page, requests } = await openDemo();
+    const { page, requests } = await openPage(site);
     await start(page).waitFor();
     const isModel = (url: string) => url.includes('fr_detect');
     expect(requests.filter(isModel)).toEqual([]); // before anybody wants it
@@ -96,7 +86,7 @@ describe('the demo that finds faces', () => {
   });
 
   test('takes photographs, without a long task, and refuses what is none', async () => {
-    const { page } = await openDemo();
+    const { page } = await openPage(site);
     await start(page).click();
     await expect.poll(() => saidBy(page, 'original'), patient).toBe('5 faces');
     const { data, width, height } = drawSample(6, 480, 640);
@@ -142,7 +132,7 @@ describe('the demo that finds faces', () => {
   });
 
   test('looks through the camera, and lets it go', async () => {
-    const { page } = await openDemo({ permissions: ['camera'] });
+    const { page } = await openPage(site, { permissions: ['camera'] });
     await start(page).click();
     await expect.poll(() => saidBy(page, 'original'), patient).toBe('5 faces');
     const isLive = await watchedDevice(page);
@@ -165,7 +155,7 @@ describe('the demo that finds faces', () => {
     await expect.poll(isLive, patient).toBe(false);
     await page.context().close();
 
-    const refused = await openDemo();
+    const refused = await openPage(site);
     await start(refused.page).click();
     await refused.page.getByRole('button', { name: 'Use the camera' }).click();
     await refused.page.getByText('The browser does not let this page use the camera.').waitFor();

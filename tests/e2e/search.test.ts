@@ -5,21 +5,11 @@ import type { Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
 import { watchTasks } from '../../tools/visit.mjs';
 import { temporaryFolder } from './browsers.ts';
-import { served } from './served.ts';
+import { openPage, served } from './served.ts';
 import { goTo, patient, tabTo, textOf, violationsOn } from './visitor.ts';
 
 const folder = temporaryFolder();
 const site = served();
-
-async function openPage(): Promise<{ page: Page; requests: string[] }> {
-  const context = await site.browser.newContext({ viewport: { width: 1280, height: 900 } });
-  const page = await context.newPage();
-  page.setDefaultTimeout(120_000);
-  const requests: string[] = [];
-  page.on('request', (request) => requests.push(request.url()));
-  await page.goto(site.url);
-  return { page, requests };
-}
 
 const start = (page: Page) => page.getByRole('button', { name: /Search by meaning/ });
 const sideOf = (page: Page, side: 'original' | 'quantized') => page.getByTestId(`reading-${side}`);
@@ -36,7 +26,7 @@ const owls = 'Owls hunt at night and hear a mouse under the snow.';
 
 describe('the demo that searches by meaning', () => {
   test('finds what means the nearest thing with both models, and marks what moved', async () => {
-    const { page, requests } = await openPage();
+    const { page, requests } = await openPage(site);
     await start(page).waitFor();
     const isModel = (url: string) => /sentences-.*\.onnx/.test(url);
     expect(requests.filter(isModel)).toEqual([]); // before anybody wants it
@@ -91,7 +81,7 @@ describe('the demo that searches by meaning', () => {
   });
 
   test('searches a text of the visitor’s, without a long task, and says what it leaves out', async () => {
-    const { page } = await openPage();
+    const { page } = await openPage(site);
     await start(page).click();
     await isRead(page, 'original');
     await page.getByText('Search a text of your own').click();
