@@ -12,6 +12,7 @@
 #include "onnx/onnx.h"
 #include "onnx/schema.h"
 #include "onnx/used_values.h"
+#include "ops/fold.h"
 #include "ops/fused.h"
 #include "ops/infer.h"
 #include "ops/op.h"
@@ -137,6 +138,7 @@ int64_t file_opset(const Model& model) {
 LowestOpset lowest_opset(const Model& model, bool expand) {
   Respeller respeller(kOldestOpset, expand);
   Graph copy = clone(model.graph);
+  fold_unsayable(copy);
   respeller.run(copy);
   const int64_t file = file_opset(model);
   if (file > respeller.lowest.opset && has_unknown(model.graph)) return {file, {}, {}};

@@ -622,6 +622,9 @@ struct OpDef {
   // empty: it cannot. Null: nothing says the same.
   void (*expand)(Canonicalize&) = nullptr;
   bool (*fold)(Fold&) = nullptr;
+  // The operator of com.microsoft that alone says what the node computes: files have it, by `fold`, in every
+  // format. Empty: ONNX's operator says it. Null: it always does.
+  std::string_view (*only_as)(const Node&) = nullptr;
   // For runtimes that have an integer kernel for the pieces but none for the operator. Null: nothing says the
   // same.
   void (*pieces)(Pieces&) = nullptr;

@@ -13,6 +13,7 @@
 
 #include "core/error.h"
 #include "graph/subgraphs.h"
+#include "ops/fold.h"
 #include "ops/fused.h"
 #include "ops/gather.h"
 #include "ops/infer.h"
@@ -25,20 +26,6 @@
 
 namespace zp::quant {
 namespace {
-
-QuantizedEdge edge_of(const Graph& graph, const GraphIndex& index, const Node& qdq, ValueId integers) {
-  QuantizedEdge e{.quantized = integers,
-                  .scale = qdq.input(1),
-                  .zero_point = qdq.input(2),
-                  .axis = static_cast<int>(qdq.int_attribute("axis", 1)),
-                  .block_size = qdq.int_attribute("block_size", 0),
-                  .dynamic = false};
-  const Node* maker = producer_of(graph, index, integers);
-  e.dynamic = maker && role_of(*maker) == QdqRole::kDynamicQuantize;
-  const SymShape* shape = graph[qdq.output(0)].shape ? &*graph[qdq.output(0)].shape : nullptr;
-  if (e.axis < 0 && shape) e.axis += static_cast<int>(shape->size());
-  return e;
-}
 
 // A clamp before a Q that saturates there anyway does nothing: dropped, so that what is before it can be
 // folded.
@@ -82,22 +69,6 @@ void for_branches(Graph& graph, const What& what) {
 void drop_all_clamps(Graph& graph) {
   for_branches(graph, drop_all_clamps);
   drop_clamps(graph);
-}
-
-// A node with the pairs around it.
-Fold fold_of(Graph& graph, const GraphIndex& index, const Node& node) {
-  Fold fold{.graph = graph, .node = node, .inputs = {}, .output = {}, .nodes = {}};
-  for (ValueId v : node.inputs) {
-    const Node* dq = producer_of(graph, index, v);
-    if (dq && is_dequantize(*dq)) {
-      fold.inputs.push_back(edge_of(graph, index, *dq, dq->input(0)));
-    } else {
-      fold.inputs.push_back(std::nullopt);
-    }
-  }
-  const Node* q = only_reader(graph, index, node.output(0));
-  if (q && is_quantize(*q)) fold.output = edge_of(graph, index, *q, q->output(0));
-  return fold;
 }
 
 // Rows of tables are picked as integers.
@@ -430,6 +401,7 @@ Model in_format(const Model& model, std::string_view format, const RuntimeRules*
     if (each_run) SpellFloatWeights(*rules, !as_floats).run(out.graph);
   }
   close_moved_pairs(out.graph);
+  fold_unsayable(out.graph);
   if (rules) out.least_opset = std::max(out.least_opset, rules->least_opset);
   if (has_pairs(out.graph)) out.least_opset = kOpsetOfPairs;
   return out;
