@@ -53,17 +53,22 @@ class Respeller {
   Respeller(int64_t opset, bool expand) : opset_(opset), expand_(expand) {}
 
   void run(Graph& graph) {
-    std::vector<Node> nodes = std::move(graph.nodes);
-    graph.nodes.clear();
-    for (Node& node : nodes) {
-      add(graph, std::move(node));
-      for (Graph& sub : subgraphs(graph.nodes.back())) run(sub);
-    }
+    fold_unsayable(graph);
+    respell_nodes(graph);
   }
   // The opset that all of it needs, and the first node that needs it.
   LowestOpset lowest{.opset = kOldestOpset, .node = {}, .op = {}};
 
  private:
+  void respell_nodes(Graph& graph) {
+    std::vector<Node> nodes = std::move(graph.nodes);
+    graph.nodes.clear();
+    for (Node& node : nodes) {
+      add(graph, std::move(node));
+      for (Graph& sub : subgraphs(graph.nodes.back())) respell_nodes(sub);
+    }
+  }
+
   void add(Graph& graph, Node node) {
     Node spelled = node;
     int64_t needed = respell(graph, spelled, opset_);
@@ -138,7 +143,6 @@ int64_t file_opset(const Model& model) {
 LowestOpset lowest_opset(const Model& model, bool expand) {
   Respeller respeller(kOldestOpset, expand);
   Graph copy = clone(model.graph);
-  fold_unsayable(copy);
   respeller.run(copy);
   const int64_t file = file_opset(model);
   if (file > respeller.lowest.opset && has_unknown(model.graph)) return {file, {}, {}};

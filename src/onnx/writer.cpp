@@ -19,7 +19,6 @@
 #include "onnx/schema.h"
 #include "onnx/used_values.h"
 #include "onnx/versions.h"
-#include "ops/fold.h"
 #include "ops/op.h"
 
 namespace protozero {
@@ -497,7 +496,6 @@ void Writer::write_type(Pbf& type, const Value& value, ValueKind kind) {
 std::vector<WrittenFile> write_files(const Model& model, const WriteOptions& options) {
   const Versions versions = versions_of(model, options.opset);
   Graph graph = clone(model.graph);
-  fold_unsayable(graph);
   respell_graph(graph, versions.opset);
   return Writer(model, graph, versions, options).write();
 }

@@ -10,10 +10,7 @@
 namespace zp {
 namespace {
 
-QdqRole role_of(const Node* node) {
-  const OpDef* def = node ? find_op(*node) : nullptr;
-  return def ? def->role : QdqRole::kNone;
-}
+bool has_role(const Node* node, QdqRole role) { return node && role_of(*node) == role; }
 
 QuantizedEdge edge_of(const Graph& graph, const GraphIndex& index, const Node& qdq, ValueId integers) {
   QuantizedEdge e{.quantized = integers,
@@ -21,8 +18,7 @@ QuantizedEdge edge_of(const Graph& graph, const GraphIndex& index, const Node& q
                   .zero_point = qdq.input(2),
                   .axis = static_cast<int>(qdq.int_attribute("axis", 1)),
                   .block_size = qdq.int_attribute("block_size", 0),
-                  .dynamic = false};
-  e.dynamic = role_of(producer_of(graph, index, integers)) == QdqRole::kDynamicQuantize;
+                  .dynamic = has_role(producer_of(graph, index, integers), QdqRole::kDynamicQuantize)};
   const SymShape* shape = graph[qdq.output(0)].shape ? &*graph[qdq.output(0)].shape : nullptr;
   if (e.axis < 0 && shape) e.axis += static_cast<int>(shape->size());
   return e;
@@ -30,7 +26,7 @@ QuantizedEdge edge_of(const Graph& graph, const GraphIndex& index, const Node& q
 
 bool is_unsayable(const Node& node) {
   const OpDef* def = find_op(node);
-  return def && def->only_as && !def->only_as(node).empty();
+  return def && def->unsayable && def->unsayable(node);
 }
 
 }  // namespace
@@ -39,14 +35,14 @@ Fold fold_of(Graph& graph, const GraphIndex& index, const Node& node) {
   Fold fold{.graph = graph, .node = node, .inputs = {}, .output = {}, .nodes = {}};
   for (ValueId v : node.inputs) {
     const Node* dq = producer_of(graph, index, v);
-    if (role_of(dq) == QdqRole::kDequantize) {
+    if (has_role(dq, QdqRole::kDequantize)) {
       fold.inputs.push_back(edge_of(graph, index, *dq, dq->input(0)));
     } else {
       fold.inputs.push_back(std::nullopt);
     }
   }
   const Node* q = only_reader(graph, index, node.output(0));
-  if (role_of(q) == QdqRole::kQuantize) fold.output = edge_of(graph, index, *q, q->output(0));
+  if (has_role(q, QdqRole::kQuantize)) fold.output = edge_of(graph, index, *q, q->output(0));
   return fold;
 }
 

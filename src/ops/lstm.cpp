@@ -149,9 +149,7 @@ void canonicalize(Canonicalize& c) {
   canonicalize_recurrent(c, {kInitialH, kInitialC});
 }
 
-std::string_view only_as(const Node& node) {
-  return node.int_attribute(Lstm::kRoundsState, 0) != 0 ? "DynamicQuantizeLSTM" : "";
-}
+bool unsayable(const Node& node) { return node.int_attribute(Lstm::kRoundsState, 0) != 0; }
 
 // As a node of ONNX it has no such attribute, and its states stay float.
 void respell(Respell& r) { r.node.attributes.erase(std::string(Lstm::kRoundsState)); }
@@ -169,7 +167,7 @@ constexpr OpDef kLstm = {.name = "LSTM",
                          .canonicalize = canonicalize,
                          .respell = respell,
                          .fold = fold_lstm,
-                         .only_as = only_as,
+                         .unsayable = unsayable,
                          .gradient = lstm_gradient};
 const RegisterOps kRegistered({&kLstm});
 

@@ -40,6 +40,11 @@ const OpDef* find_op(std::string_view domain, std::string_view name) {
 
 const OpDef* find_op(const Node& node) { return node.refusal ? nullptr : find_op(node.domain, node.op_type); }
 
+QdqRole role_of(const Node& node) {
+  const OpDef* def = find_op(node);
+  return def ? def->role : QdqRole::kNone;
+}
+
 bool may_run(const Node& node) {
   const OpDef* def = find_op(node);
   return node.refusal ? node.refusal->waits : def && def->runs();

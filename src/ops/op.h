@@ -622,9 +622,9 @@ struct OpDef {
   // empty: it cannot. Null: nothing says the same.
   void (*expand)(Canonicalize&) = nullptr;
   bool (*fold)(Fold&) = nullptr;
-  // The operator of com.microsoft that alone says what the node computes: files have it, by `fold`, in every
-  // format. Empty: ONNX's operator says it. Null: it always does.
-  std::string_view (*only_as)(const Node&) = nullptr;
+  // Whether no operators of ONNX say what the node computes: files of every format have what `fold` makes.
+  // Null: they always do.
+  bool (*unsayable)(const Node&) = nullptr;
   // For runtimes that have an integer kernel for the pieces but none for the operator. Null: nothing says the
   // same.
   void (*pieces)(Pieces&) = nullptr;
@@ -651,6 +651,7 @@ std::optional<SymShape> common_shape(const std::optional<SymShape>& a, const std
 const OpDef* find_op(std::string_view domain, std::string_view name);
 // The same, and nullptr where it does not handle this form of it (Node::refusal).
 const OpDef* find_op(const Node& node);
+QdqRole role_of(const Node& node);  // kNone: of other and of unknown operators
 // Whether a run can do what the node says, as far as is known before shapes are.
 bool may_run(const Node& node);
 // find_op, or kUnsupportedOperator naming the node.

@@ -10,11 +10,6 @@
 
 namespace zp::quant {
 
-QdqRole role_of(const Node& node) {
-  const OpDef* def = find_op(node);
-  return def ? def->role : QdqRole::kNone;
-}
-
 std::string_view operator_of(QdqRole role) {
   for (const OpDef* def : all_ops())
     if (def->role == role && def->domain.empty()) return def->name;

@@ -14,7 +14,6 @@
 
 namespace zp::quant {
 
-QdqRole role_of(const Node& node);
 inline bool is_quantize(const Node& n) {
   return role_of(n) == QdqRole::kQuantize;
 }  // x, scale, zero_point -> integers

@@ -194,6 +194,13 @@ TEST(PackedForms, DynamicQuantizeLstmRoundsItsStates) {
   }
 }
 
+// As an LSTM of ONNX it has no attribute that says so.
+TEST(PackedForms, ALstmThatDoesNotFitDynamicQuantizeLstmIsPlain) {
+  const auto plain = reopened(*lstm({.zero_point = all(DType::kInt8, {12}, 1)}));
+  EXPECT_THAT(ops_of(*plain), Contains("LSTM"));
+  for (const Node& node : plain->graph.nodes) EXPECT_FALSE(node.attribute("rounds_state"));
+}
+
 // ---- Gather
 
 struct Table {

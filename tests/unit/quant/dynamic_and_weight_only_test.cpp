@@ -32,7 +32,7 @@ TEST(Dynamic, ActivationsAreQuantizedInTheRun) {
   ASSERT_TRUE(q.dq("m", 0));
   const Node* dynamic = q.producer(q.dq("m", 0)->input(0));
   ASSERT_TRUE(dynamic);
-  EXPECT_EQ(quant::role_of(*dynamic), QdqRole::kDynamicQuantize);
+  EXPECT_EQ(role_of(*dynamic), QdqRole::kDynamicQuantize);
   EXPECT_EQ(q.dq("m", 0)->input(1), dynamic->output(1));
   EXPECT_EQ(q.dq("m", 0)->input(2), dynamic->output(2));
   EXPECT_EQ(q.count(QdqRole::kDynamicQuantize), 2u);

@@ -67,7 +67,7 @@ struct Quantized {
   }
   size_t count(QdqRole role) const {
     return static_cast<size_t>(std::count_if(graph().nodes.begin(), graph().nodes.end(),
-                                             [&](const Node& n) { return quant::role_of(n) == role; }));
+                                             [&](const Node& n) { return role_of(n) == role; }));
   }
 };
 
