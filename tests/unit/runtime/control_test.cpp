@@ -556,6 +556,28 @@ TEST(Sequences, AreFedAndGiven) {
   EXPECT_THROW(session.begin({{"s", floats({1}, {1})}}), Error);
 }
 
+// Files of strangers name outputs that the operator has not.
+TEST(Sequences, OutputsThatAnOperatorDoesNotGiveAreNamed) {
+  for (const std::string_view op : {"SequenceErase", "SequenceLength", "SequenceAt", "OptionalHasElement"}) {
+    GraphBuilder b;
+    const ValueId x = b.input("x", {2}), at = b.input("at", {}, DType::kInt64);
+    const ValueId made = b.add("SequenceConstruct", "made", {x, x});
+    std::vector<ValueId> inputs{made};
+    if (op.ends_with("At")) inputs.push_back(at);
+    const std::vector<ValueId> y = add(b, op, std::move(inputs), 2, {});
+    b.output(b.add("Neg", "negated", {y[1]}));
+    try {
+      Session(b.build()).run({{"x", floats({2}, {1, 2})}, {"at", Tensor::scalar(int64_t{0})}});
+      FAIL() << op;
+    } catch (const Error& e) {
+      EXPECT_EQ(e.code(), ErrorCode::kInvalidModel);
+      EXPECT_THAT(e.what(), HasSubstr("does not give this output"));
+      EXPECT_EQ(e.details().tensor, std::string(op) + "1");
+      EXPECT_EQ(e.details().node, "the " + std::string(op));
+    }
+  }
+}
+
 // ---- optionals
 
 TEST(Optionals, HoldSomethingOrNothing) {
