@@ -3,21 +3,31 @@
 // node tools/options.mjs writes them, after a build of the preset native or native-dev; with --check it says whether they
 // are as they would be written.
 import { execFileSync } from 'node:child_process';
-import { existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Failure, nodeBin, outputOf, root, runMain } from './process.mjs';
 
 export const typesFile = join(root, 'bindings', 'ts', 'scheme-options.ts');
 export const documentFile = join(root, 'docs', 'OPTIONS.md');
 
-/** Everything that can be set, with the texts that builds for the web leave out. */
-export function readSchema(builds = ['native-dev', 'native', 'native-release']) {
-  const [program] = builds
+/** Everything that can be set, with the texts that builds for the web leave out; from a build of these sources only. */
+function readSchema() {
+  const changed = (file) => statSync(file).mtimeMs;
+  const [program] = ['native-dev', 'native', 'native-release']
     .map((build) => join(root, 'build', build, 'zeropoint_schema'))
     .filter(existsSync)
-    .sort((a, b) => statSync(b).mtimeMs - statSync(a).mtimeMs); // the build of today
+    .sort((a, b) => changed(b) - changed(a));
   if (!program) throw new Failure('build the preset native or native-dev first');
+  const newer = readdirSync(join(root, 'src'), { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => join(entry.parentPath, entry.name))
+    .find((file) => changed(file) > changed(program));
+  if (newer) {
+    throw new Failure(
+      `${relative(root, program)} is older than ${relative(root, newer)}: build the preset native or native-dev again`,
+    );
+  }
   return JSON.parse(outputOf(program, []));
 }
 

@@ -244,8 +244,8 @@ export interface FileOptions {
    * Q/DQ pairs, or operators that take integers where there are such. How toBytes() writes the result: `qdq`, Q/DQ
    * pairs, or `qoperator`, operators that take integers where there are such (`QLinearConv`, `MatMulInteger`,
    * `MatMulNBits`, ...) and Q/DQ elsewhere. By default what ONNX Runtime computes fastest: operators for `dynamic` and
-   * for `weight-only` with 4 or 2 bits, Q/DQ for all others. Q/DQ has no type for 2 bits. Default: what ONNX Runtime
-   * computes fastest.
+   * for `weight-only` with 4 or 2 bits, Q/DQ for all others and for 4 bits in ONNX Runtime Web. Q/DQ has no type for 2
+   * bits. Default: what ONNX Runtime computes fastest.
    */
   format?: ModelFormat | undefined;
   /**
