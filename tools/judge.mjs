@@ -350,7 +350,7 @@ const placeOf = ({ graph, scheme, form, target }) =>
 
 const has = (list) => (name) => !list || list.split(',').some((text) => (name ?? '').includes(text));
 
-/** Runs the suite: { passed, failed }. */
+/** Runs the suite: { passed, failed, skipped, failures: a line each }. */
 export async function judge({ only, schemes: some, targets: these, build } = {}) {
   const python = await pythonWith(requirements);
   const zp = await import(pathToFileURL(join(root, 'dist', 'node.js')).href);
@@ -450,7 +450,8 @@ export async function judge({ only, schemes: some, targets: these, build } = {})
   const skipped = new Set([...refused, ...excepted]);
   for (const row of failing) skipped.delete(row);
   const passed = rows.length - failing.size - skipped.size;
-  return { passed, failed: Math.max(failing.size, lines.length > 0 ? 1 : 0), skipped: skipped.size };
+  const failed = Math.max(failing.size, lines.length > 0 ? 1 : 0);
+  return { passed, failed, skipped: skipped.size, failures: lines };
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {

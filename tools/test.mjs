@@ -1,7 +1,7 @@
 // node tools/test.mjs [SUITE…]: sets up, builds, runs every suite (or those named), and sums them up.
 // The last line is `N passed, N failed, N skipped`. ZEROPOINT_FUZZ_SECONDS sets how long the fuzzers run (60).
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs';
-import { join } from 'node:path';
+import { join, relative } from 'node:path';
 import { build, buildPreset } from './build.mjs';
 import { conformance } from './conformance.mjs';
 import { judge } from './judge.mjs';
@@ -22,12 +22,21 @@ import { setUp } from './setup.mjs';
 
 const results = join(root, 'build', 'results');
 
+/** What failed, in the order of the run: named again below the table, since the end of a long log is what is read. */
+const failures = [];
+
+/** A count of what only passes or fails. */
+function passOrFail(name, passed) {
+  if (!passed) failures.push(name);
+  return { passed: passed ? 1 : 0, failed: passed ? 0 : 1 };
+}
+
 /** What a report says, or one failure where there is none: the program died before it wrote it. */
-function readReport(file, count) {
+function readReport(name, file, count) {
   try {
     return count(JSON.parse(readFileSync(file, 'utf8')));
   } catch {
-    return { passed: 0, failed: 1 };
+    return passOrFail(`${name} wrote no report`, false);
   }
 }
 
@@ -42,7 +51,10 @@ const sum = (counts) =>
   );
 
 /** A count that agrees with the exit code: a program that fails without a failed test has failed all the same. */
-const agreeing = (count, code) => ({ ...count, failed: code !== 0 && count.failed === 0 ? 1 : count.failed });
+const agreeing = (name, count, code) =>
+  code !== 0 && count.failed === 0
+    ? sum([count, passOrFail(`${name} ended with ${code}, and no test of it failed`, false)])
+    : count;
 
 /** Runs a GoogleTest program, one shard per core. */
 async function googleTest(name, command, args = [], env = process.env) {
@@ -60,14 +72,16 @@ async function googleTest(name, command, args = [], env = process.env) {
       },
     );
     if (code !== 0) console.log(output);
-    const count = readReport(report, ({ testsuites }) => {
+    const shard = `${name}, shard ${index}`;
+    const count = readReport(shard, report, ({ testsuites }) => {
       const tests = testsuites.flatMap(({ testsuite }) => testsuite);
       const completed = tests.filter(({ result }) => result === 'COMPLETED');
       const skipped = tests.filter(({ result }) => result === 'SKIPPED').length;
-      const failed = completed.filter(({ failures }) => failures?.length).length;
-      return { passed: completed.length - failed, failed, skipped };
+      const failed = completed.filter((test) => test.failures?.length);
+      for (const test of failed) failures.push(`${name}: ${test.classname}.${test.name}`);
+      return { passed: completed.length - failed.length, failed: failed.length, skipped };
     });
-    return agreeing(count, code);
+    return agreeing(shard, count, code);
   });
   return sum(counts);
 }
@@ -81,7 +95,7 @@ async function nativeUnitTests(environment, preset = 'native') {
   });
   if (code !== 0) console.log(output);
   return sum([
-    { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1 }, // the types and the document of options
+    passOrFail('tools/options.mjs --check', code === 0), // the types and the document of options
     await googleTest(preset, join(root, 'build', preset, 'zeropoint_tests')),
   ]);
 }
@@ -116,12 +130,14 @@ async function vitest(name, env = {}) {
     ['run', '--project', name, '--reporter=default', '--reporter=json', `--outputFile.json=${report}`],
     { env: { ...process.env, ...env }, mayFail: true },
   );
-  const count = readReport(report, ({ numPassedTests, numFailedTests, numPendingTests, numTodoTests }) => ({
-    passed: numPassedTests,
-    failed: numFailedTests,
-    skipped: numPendingTests + numTodoTests,
-  }));
-  return agreeing(count, code);
+  const count = readReport(name, report, (found) => {
+    const { testResults, numPassedTests, numFailedTests, numPendingTests, numTodoTests } = found;
+    for (const { name: file, assertionResults } of testResults)
+      for (const { status, fullName } of assertionResults)
+        if (status === 'failed') failures.push(`${name}: ${relative(root, file)}: ${fullName}`);
+    return { passed: numPassedTests, failed: numFailedTests, skipped: numPendingTests + numTodoTests };
+  });
+  return agreeing(name, count, code);
 }
 
 /** Random graphs under ThreadSanitizer, which each run with one thread and with two. */
@@ -139,7 +155,7 @@ async function threadTests(environment) {
     mayFail: true,
   });
   console.log(graphs.code === 0 ? `  ${graphs.output.trim().split('\n').at(-1)}` : graphs.output);
-  return sum([units, { passed: graphs.code === 0 ? 1 : 0, failed: graphs.code === 0 ? 0 : 1 }]);
+  return sum([units, passOrFail('native-tsan: random graphs', graphs.code === 0)]);
 }
 
 /** Runs programs that only pass or fail. */
@@ -147,8 +163,7 @@ async function checks(commands) {
   const counts = [];
   for (const [command, ...args] of commands) {
     const { code } = await run(nodeBin(command), args, { mayFail: true });
-    if (code !== 0) console.log(`FAILED: ${command} ${args.join(' ')}`);
-    counts.push({ passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1 });
+    counts.push(passOrFail([command, ...args].join(' '), code === 0));
   }
   return sum(counts);
 }
@@ -205,20 +220,18 @@ async function fuzz(environment) {
     );
     if (code !== 0) console.log(output);
     else console.log(`  ${target}: ${output.match(/number_of_executed_units:\s*(\d+)/)?.[1]} inputs`);
-    return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1 };
+    return passOrFail(target, code === 0);
   });
-  const programs = [graphs, memory].map(({ code }) => ({
-    passed: code === 0 ? 1 : 0,
-    failed: code === 0 ? 0 : 1,
-  }));
-  return sum([...counts, ...programs]);
+  return sum([
+    ...counts,
+    passOrFail('random graphs', graphs.code === 0),
+    passOrFail('memory that runs out', memory.code === 0),
+  ]);
 }
 
 async function lintChecks(environment) {
   const outcome = await lint(environment);
-  for (const [name, passed] of outcome) if (!passed) console.log(`FAILED: ${name}`);
-  const passed = outcome.filter(([, ok]) => ok).length;
-  return { passed, failed: outcome.length - passed };
+  return sum(outcome.map(([name, passed]) => passOrFail(name, passed)));
 }
 
 /**
@@ -265,9 +278,10 @@ await runMain(async () => {
     let count;
     try {
       count = await step(suites[name].title, () => suites[name].work(environment));
+      for (const failure of count.failures ?? []) failures.push(`${name}: ${failure}`);
     } catch (error) {
       console.error(error instanceof Failure ? error.message : error);
-      count = { passed: 0, failed: 1 };
+      count = passOrFail(`${suites[name].title}: ${error.message}`, false);
     }
     rows.push({ name, ...count, seconds: (performance.now() - start) / 1000 });
   }
@@ -280,6 +294,7 @@ await runMain(async () => {
       `${name.padEnd(13)}${`${passed}`.padStart(8)}${`${failed}`.padStart(8)}${`${skipped}`.padStart(9)}${seconds.toFixed(1).padStart(10)}`,
     );
   }
+  if (failures.length) console.log(`\n${failures.map((name) => `FAILED: ${name}`).join('\n')}`);
   const { passed, failed, skipped } = sum(rows);
   console.log(`\n${passed} passed, ${failed} failed, ${skipped} skipped`);
   return failed === 0 && passed > 0 ? 0 : 1;
