@@ -1,12 +1,12 @@
 # The WebAssembly modules: bindings/*.cpp over the engine, each an ES module with its .wasm beside it. Two for each
 # variant: all of it, and what only runs models (`zeropoint/run`).
 file(GLOB_RECURSE binding_sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/bindings/*.cpp)
-zeropoint_compile(zeropoint-bindings "zeropoint_options;protozero" "${binding_sources}")
+zeropoint_compile(zeropoint-bindings "zeropoint_options;protozero" "${binding_sources}" "")
 
 # What no run needs. The rest of it goes when nothing refers to it any more (tools/run-objects.mjs): writing files, and
 # the operators' own rules for gradients, older opsets and operator formats.
 set(not_for_runs "/src/(quant|train)/|/src/kernels/gradient/|/src/ops/([a-z_]+_gradient|fake_quantize)\\.cpp")
-string(APPEND not_for_runs "|/bindings/(comparison|inspection|quantizer|reports|writing)\\.cpp")
+string(APPEND not_for_runs "|/bindings/(comparison|inspection|quantizer|reports|writing)\\.cpp|cmake_pch")
 find_program(ZEROPOINT_NODE node REQUIRED)
 mark_as_advanced(ZEROPOINT_NODE)
 

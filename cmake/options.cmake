@@ -48,7 +48,7 @@ else()
 endif()
 
 # With the time of its headers in it, a precompiled header would be another one after each checkout.
-if(ZEROPOINT_PRECOMPILED AND NOT EMSCRIPTEN)
+if(ZEROPOINT_PRECOMPILED)
   add_compile_options("SHELL:-Xclang -fno-pch-timestamp")
 endif()
 

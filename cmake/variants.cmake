@@ -54,10 +54,10 @@ endfunction()
 
 file(GLOB_RECURSE zeropoint_headers CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/src/*.h ${CMAKE_SOURCE_DIR}/tests/*.h)
 
-# zeropoint_compile(<name> <libraries> <sources>): object libraries of the sources, and for each variant a library
-# <name>-<variant> that brings its objects to whatever links it. Sets <name>_PARTS to the object libraries, and
-# <name>_PARTS_<variant> to those of a variant.
-function(zeropoint_compile name libraries sources)
+# zeropoint_compile(<name> <libraries> <sources> <headers>): object libraries of the sources, and for each variant a
+# library <name>-<variant> that brings its objects to whatever links it. Each object library parses the headers once, if
+# ZEROPOINT_PRECOMPILED is set. Sets <name>_PARTS to the object libraries, and <name>_PARTS_<variant> to those of a variant.
+function(zeropoint_compile name libraries sources headers)
   zeropoint_mentioning(ZEROPOINT_RELAXED relaxed "${sources};${zeropoint_headers}")
   zeropoint_mentioning("ZEROPOINT_THREADS|<emscripten/(bind|val)\\.h>" threads "${sources};${zeropoint_headers}")
   set(shared ${sources})
@@ -78,6 +78,9 @@ function(zeropoint_compile name libraries sources)
       target_link_libraries(${name}.${part} PRIVATE ${libraries})
       target_compile_definitions(${name}.${part} PRIVATE ${PART_DEFINITIONS})
       target_compile_options(${name}.${part} PRIVATE ${PART_OPTIONS})
+      if(ZEROPOINT_PRECOMPILED AND headers)
+        target_precompile_headers(${name}.${part} PRIVATE ${headers})
+      endif()
     endif()
   endfunction()
   zeropoint_part(all SOURCES ${shared} OPTIONS -pthread)

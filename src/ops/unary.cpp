@@ -10,6 +10,7 @@
 
 #include "core/elements.h"
 #include "core/grain.h"
+#include "kernels/elementwise/unary.h"
 #include "kernels/elementwise/wide.h"
 #include "ops/gradient.h"
 #include "ops/known_range.h"

@@ -1,7 +1,7 @@
 // What the operators that work on each element alone have in common.
 #pragma once
 
-#include "kernels/elementwise/unary.h"
+#include "kernels/elementwise/function.h"
 #include "ops/op.h"
 
 namespace zp {
