@@ -142,7 +142,7 @@ describe('the command line', () => {
     const { code, stdout } = await cli(['quantize', path, '--estimate', '--mode', 'static']);
     expect(code).toBe(0);
     expect(stdout).toMatch(/^memory +about [\d.]+ MB of 4\.29 GB$/m);
-    expect(stdout).toMatch(/^time +about /m);
+    expect(stdout).toMatch(/^time +(about \d|less than a second$)/m); // the machine decides
     expect(stdout).toMatch(/^ {2}calibrate +/m);
     const asJson = await cli(['quantize', path, '--estimate', '--mode', 'dynamic', '--json']);
     expect(JSON.parse(asJson.stdout)).toMatchObject({ fits: true, instead: null });
