@@ -141,4 +141,26 @@ describe('the demo that searches by meaning', () => {
     await expect.poll(() => hitsOf(page, 'original'), patient).toEqual([]);
     await page.context().close();
   });
+
+  test('a thread that cannot start is said, and is started again', async () => {
+    const { page } = await openPage(site);
+    await start(page).waitFor();
+    await page.evaluate(() => {
+      const { Worker } = globalThis;
+      globalThis.Worker = class extends Worker {
+        constructor(url: string | URL, options?: WorkerOptions) {
+          // The engine's has a name.
+          super(options?.name ? url : '/none.js', options);
+          if (!options?.name) globalThis.Worker = Worker;
+        }
+      };
+    });
+    await start(page).click();
+    const alert = page.getByRole('alert').getByText('A part of the page could not be started');
+    await alert.waitFor();
+    await page.getByText('Search a text of your own').click();
+    await page.getByRole('button', { name: 'Everyday sentences' }).click();
+    await page.getByText('Everyday sentences: 246 sentences.').waitFor();
+    expect(await alert.count()).toBe(0);
+  });
 });

@@ -1,5 +1,5 @@
 // The graph of a model: coloured, searched, opened operator by operator, and as a table.
-import * as Comlink from 'comlink';
+import type * as Comlink from 'comlink';
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { StepInfo } from 'zeropoint';
 import { bytes, milliseconds } from '../format.ts';
@@ -12,6 +12,7 @@ import type { GraphFace } from '../graph/worker.ts';
 import { asError, counted } from '../samples/sample-set.ts';
 import type { Settings } from '../settings.ts';
 import { useTheme } from '../theme.ts';
+import { faceOf } from '../threads.ts';
 import { Folded, mostRows } from './folded.tsx';
 import GraphCanvas from './graph-canvas.tsx';
 import { NodeDetail } from './node-detail.tsx';
@@ -58,7 +59,7 @@ function usePicture(file: GraphViewProps['file']) {
     );
   useEffect(() => {
     const worker = new Worker(new URL('../graph/worker.ts', import.meta.url), { type: 'module' });
-    const remote = Comlink.wrap<GraphFace>(worker);
+    const remote = faceOf<GraphFace>(worker);
     setReader(() => remote);
     void show(
       remote,

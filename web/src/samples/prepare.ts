@@ -1,11 +1,12 @@
 // Files that become samples, in workers, each once for each way of preparing.
-import * as Comlink from 'comlink';
+import type * as Comlink from 'comlink';
 import { type ImageOptions, type ValueInfo, ZeropointError } from 'zeropoint';
+import { faceOf } from '../threads.ts';
 import type { Prepared, PrepareFace, Sample } from './worker.ts';
 
 interface Thread {
-  worker: Worker;
   face: Comlink.Remote<PrepareFace>;
+  hasFailed: boolean;
 }
 
 /** Decoding takes 200 MB for a photograph of 12 megapixels: more threads would be no kindness. */
@@ -23,15 +24,27 @@ async function thread(): Promise<Thread> {
   const cores = navigator.hardwareConcurrency || 1;
   if (started < Math.min(mostThreads, Math.max(1, cores - 1))) {
     started += 1;
-    const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
-    return { worker, face: Comlink.wrap<PrepareFace>(worker) };
+    return begun();
   }
   return new Promise((resolve) => waiting.push(resolve));
 }
 
+function begun(): Thread {
+  const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
+  const thread: Thread = {
+    face: faceOf<PrepareFace>(worker, () => {
+      thread.hasFailed = true;
+    }),
+    hasFailed: false,
+  };
+  return thread;
+}
+
+/** One that failed makes room for another, so that the files behind it are tried too. */
 function giveBack(thread: Thread): void {
   const next = waiting.shift();
-  if (next) next(thread);
+  if (next) next(thread.hasFailed ? begun() : thread);
+  else if (thread.hasFailed) started -= 1;
   else idle.push(thread);
 }
 

@@ -5,6 +5,7 @@ import { Painting } from '../../answers/painting.tsx';
 import { bytes, milliseconds, percent } from '../../format.ts';
 import { Divided } from '../../parts/divided.tsx';
 import { DropZone } from '../../parts/drop-zone.tsx';
+import { asError } from '../../samples/sample-set.ts';
 import type { DemoViewProps } from '../demo.ts';
 import { useKept } from '../use-kept.ts';
 import { useWork } from '../use-work.ts';
@@ -146,11 +147,14 @@ export default function FacesView({ original, quantized, memory }: DemoViewProps
       ? undefined
       : picture && { picture, original: before.found, quantized: after.found };
 
-  const take = async (reading: Promise<Picture | undefined>, name: string) => {
-    const found = await reading;
-    if (found) setPicture(found);
-    setProblem(found ? '' : `${name} is no picture that this browser can read.`);
-  };
+  const take = (reading: Promise<Picture | undefined>, name: string) =>
+    reading.then(
+      (found) => {
+        if (found) setPicture(found);
+        setProblem(found ? '' : `${name} is no picture that this browser can read.`);
+      },
+      (error) => setProblem(asError(error).message),
+    );
   useEffect(() => {
     if (!picture) void take(pictures().group(drawnName), drawnName);
   }, []);
@@ -186,7 +190,7 @@ export default function FacesView({ original, quantized, memory }: DemoViewProps
             ? `${picture.name}, ${picture.whole.width} × ${picture.whole.height}.${
                 picture.name === drawnName ? ' None of them exists.' : ''
               }`
-            : 'Drawing people…'}
+            : !problem && 'Drawing people…'}
       </p>
       <div class="actions">
         {!live.isOn && (

@@ -1,12 +1,7 @@
 // The thread that reads texts: one for the page.
-import * as Comlink from 'comlink';
+import { sharedThread } from '../../threads.ts';
 import type { ReaderFace } from './worker.ts';
 
-let thread: Comlink.Remote<ReaderFace> | undefined;
-
-export function reader(): Comlink.Remote<ReaderFace> {
-  thread ??= Comlink.wrap<ReaderFace>(
-    new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' }),
-  );
-  return thread;
-}
+export const reader = sharedThread<ReaderFace>(
+  () => new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' }),
+);

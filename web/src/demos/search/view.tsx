@@ -2,6 +2,7 @@ import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { Model, Session } from 'zeropoint';
 import { bytes, milliseconds } from '../../format.ts';
 import { DropZone } from '../../parts/drop-zone.tsx';
+import { asError } from '../../samples/sample-set.ts';
 import type { DemoViewProps } from '../demo.ts';
 import { useKept } from '../use-kept.ts';
 import { useWork } from '../use-work.ts';
@@ -225,8 +226,10 @@ export default function SearchView({ original, quantized, memory }: DemoViewProp
   const before = useAnswer(original, text, asked);
   const after = useAnswer(quantized, text, asked);
 
-  const take = async (reading: Promise<Text | undefined>, name: string) => {
-    const found = await reading;
+  const fail = (error: unknown) => setProblem(asError(error).message);
+  const take = (reading: Promise<Text | undefined>, name: string) =>
+    reading.then((found) => taken(found, name), fail);
+  const taken = (found: Text | undefined, name: string) => {
     if (found?.sentences.length) setText(found);
     setProblem(
       found?.sentences.length
@@ -250,7 +253,7 @@ export default function SearchView({ original, quantized, memory }: DemoViewProp
     if (wanted.current === searched) setAsked(searched ? { query: searched, ids } : undefined);
   };
   useEffect(() => {
-    const timer = setTimeout(() => void find(words), asked ? rest : 0);
+    const timer = setTimeout(() => find(words).catch(fail), asked ? rest : 0);
     return () => clearTimeout(timer);
   }, [words]);
 
@@ -264,7 +267,7 @@ export default function SearchView({ original, quantized, memory }: DemoViewProp
           class="fields"
           onSubmit={(event) => {
             event.preventDefault();
-            void find(words);
+            find(words).catch(fail);
           }}
         >
           <label class="words">
@@ -291,7 +294,7 @@ export default function SearchView({ original, quantized, memory }: DemoViewProp
       </search>
       <p class="note" role="status">
         {!text
-          ? 'Reading the text…'
+          ? !problem && 'Reading the text…'
           : `${text.name}: ${counted(text.sentences.length)}.${limitWords(text)}${
               !words
                 ? ' Type something to search for.'
@@ -347,7 +350,7 @@ export default function SearchView({ original, quantized, memory }: DemoViewProp
             <button type="submit" disabled={!pasted.trim()}>
               Search this text
             </button>
-            {text && text.name !== everydayName && (
+            {(text ? text.name !== everydayName : problem) && (
               <button type="button" class="quiet" onClick={() => void takeEveryday()}>
                 {everydayName}
               </button>
