@@ -26,7 +26,7 @@ export default defineConfig({
           testTimeout: 300_000,
           hookTimeout: 300_000,
           fileParallelism: false, // each file has a browser of its own
-          retry: process.env.CI ? 1 : 0, // a machine that others use too: the log says which test passed at the second try
+          retry: process.env.CI ? 1 : 0, // other programs use the machine too: the run names what passed at the second try
         },
       },
     ],

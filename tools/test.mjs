@@ -24,6 +24,8 @@ const results = join(root, 'build', 'results');
 
 /** What failed, in the order of the run: named again below the table, since the end of a long log is what is read. */
 const failures = [];
+/** What failed at the first try, and passed at the second. */
+const secondTries = [];
 
 /** A count of what only passes or fails. */
 function passOrFail(name, passed) {
@@ -133,8 +135,9 @@ async function vitest(name, env = {}) {
   const count = readReport(name, report, (found) => {
     const { testResults, numPassedTests, numFailedTests, numPendingTests, numTodoTests } = found;
     for (const { name: file, assertionResults } of testResults)
-      for (const { status, fullName } of assertionResults)
+      for (const { status, fullName, failureMessages } of assertionResults)
         if (status === 'failed') failures.push(`${name}: ${relative(root, file)}: ${fullName}`);
+        else if (failureMessages.length) secondTries.push(`${name}: ${relative(root, file)}: ${fullName}`);
     return { passed: numPassedTests, failed: numFailedTests, skipped: numPendingTests + numTodoTests };
   });
   return agreeing(name, count, code);
@@ -294,6 +297,8 @@ await runMain(async () => {
       `${name.padEnd(13)}${`${passed}`.padStart(8)}${`${failed}`.padStart(8)}${`${skipped}`.padStart(9)}${seconds.toFixed(1).padStart(10)}`,
     );
   }
+  if (secondTries.length)
+    console.log(`\n${secondTries.map((name) => `PASSED AT THE SECOND TRY: ${name}`).join('\n')}`);
   if (failures.length) console.log(`\n${failures.map((name) => `FAILED: ${name}`).join('\n')}`);
   const { passed, failed, skipped } = sum(rows);
   console.log(`\n${passed} passed, ${failed} failed, ${skipped} skipped`);

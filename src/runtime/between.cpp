@@ -102,12 +102,14 @@ bool Between::advance(std::map<ValueId, Item>& values, ThreadPool* pool, double 
   try {
     Context context(*this, values, pool, until);
     done = def_.between(context);
-    if (!done) state_ = std::move(context.state);
-    for (size_t i = 0; done && i < node_.outputs.size(); ++i) {
-      const ValueId v = node_.outputs[i];
-      if (v == kNoValue || values.contains(v)) continue;
-      throw_error(ErrorCode::kInvalidModel, "the operator does not give this output",
-                  {.tensor = (*rest_->graph)[v].name});
+    if (!done) {
+      state_ = std::move(context.state);
+    } else {
+      for (ValueId v : node_.outputs) {
+        if (v == kNoValue || values.contains(v)) continue;
+        throw_error(ErrorCode::kInvalidModel, "the operator does not give this output",
+                    {.tensor = (*rest_->graph)[v].name});
+      }
     }
   } catch (Error& e) {
     const ValueId about = e.input() < 0 ? kNoValue : node_.input(static_cast<size_t>(e.input()));

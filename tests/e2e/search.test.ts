@@ -162,5 +162,6 @@ describe('the demo that searches by meaning', () => {
     await page.getByRole('button', { name: 'Everyday sentences' }).click();
     await page.getByText('Everyday sentences: 246 sentences.').waitFor();
     expect(await alert.count()).toBe(0);
+    await page.context().close();
   });
 });

@@ -37,8 +37,8 @@ export function faceOf<Face>(worker: Worker, onFailure: () => void = () => {}): 
   });
 }
 
-/** One thread for the page, begun with the first call, and again after a failure. */
-export function sharedThread<Face>(start: () => Worker): () => Comlink.Remote<Face> {
+/** A thread, begun with the first call, and again after a failure. */
+export function lastingThread<Face>(start: () => Worker): () => Comlink.Remote<Face> {
   let face: Comlink.Remote<Face> | undefined;
   return () => {
     face ??= faceOf<Face>(start(), () => {

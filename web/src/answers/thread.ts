@@ -1,7 +1,7 @@
 // The thread that reads and compares answers: one for the page.
-import { sharedThread } from '../threads.ts';
+import { lastingThread } from '../threads.ts';
 import type { JudgeFace } from './worker.ts';
 
-export const judgeThread = sharedThread<JudgeFace>(
+export const judgeThread = lastingThread<JudgeFace>(
   () => new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' }),
 );

@@ -1,13 +1,10 @@
 // Files that become samples, in workers, each once for each way of preparing.
 import type * as Comlink from 'comlink';
 import { type ImageOptions, type ValueInfo, ZeropointError } from 'zeropoint';
-import { faceOf } from '../threads.ts';
+import { lastingThread } from '../threads.ts';
 import type { Prepared, PrepareFace, Sample } from './worker.ts';
 
-interface Thread {
-  face: Comlink.Remote<PrepareFace>;
-  hasFailed: boolean;
-}
+type Thread = () => Comlink.Remote<PrepareFace>;
 
 /** Decoding takes 200 MB for a photograph of 12 megapixels: more threads would be no kindness. */
 const mostThreads = 2;
@@ -24,27 +21,16 @@ async function thread(): Promise<Thread> {
   const cores = navigator.hardwareConcurrency || 1;
   if (started < Math.min(mostThreads, Math.max(1, cores - 1))) {
     started += 1;
-    return begun();
+    return lastingThread<PrepareFace>(
+      () => new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' }),
+    );
   }
   return new Promise((resolve) => waiting.push(resolve));
 }
 
-function begun(): Thread {
-  const worker = new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' });
-  const thread: Thread = {
-    face: faceOf<PrepareFace>(worker, () => {
-      thread.hasFailed = true;
-    }),
-    hasFailed: false,
-  };
-  return thread;
-}
-
-/** One that failed makes room for another, so that the files behind it are tried too. */
 function giveBack(thread: Thread): void {
   const next = waiting.shift();
-  if (next) next(thread.hasFailed ? begun() : thread);
-  else if (thread.hasFailed) started -= 1;
+  if (next) next(thread);
   else idle.push(thread);
 }
 
@@ -57,7 +43,7 @@ async function prepared(
   const free = await thread();
   try {
     if (!isWanted()) return undefined;
-    const answer = await free.face.prepare(file, inputs, options);
+    const answer = await free().prepare(file, inputs, options);
     if ('code' in answer) throw new ZeropointError(answer.code, answer.message, answer.details);
     return answer;
   } finally {

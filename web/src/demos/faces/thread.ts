@@ -1,7 +1,7 @@
 // The thread that draws and decodes: one for the page.
-import { sharedThread } from '../../threads.ts';
+import { lastingThread } from '../../threads.ts';
 import type { PicturesFace } from './worker.ts';
 
-export const pictures = sharedThread<PicturesFace>(
+export const pictures = lastingThread<PicturesFace>(
   () => new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' }),
 );

@@ -147,14 +147,15 @@ export default function FacesView({ original, quantized, memory }: DemoViewProps
       ? undefined
       : picture && { picture, original: before.found, quantized: after.found };
 
-  const take = (reading: Promise<Picture | undefined>, name: string) =>
-    reading.then(
-      (found) => {
-        if (found) setPicture(found);
-        setProblem(found ? '' : `${name} is no picture that this browser can read.`);
-      },
-      (error) => setProblem(asError(error).message),
-    );
+  const take = async (reading: Promise<Picture | undefined>, name: string) => {
+    try {
+      const found = await reading;
+      if (found) setPicture(found);
+      setProblem(found ? '' : `${name} is no picture that this browser can read.`);
+    } catch (error) {
+      setProblem(asError(error).message);
+    }
+  };
   useEffect(() => {
     if (!picture) void take(pictures().group(drawnName), drawnName);
   }, []);

@@ -1,7 +1,7 @@
 // The thread that reads texts: one for the page.
-import { sharedThread } from '../../threads.ts';
+import { lastingThread } from '../../threads.ts';
 import type { ReaderFace } from './worker.ts';
 
-export const reader = sharedThread<ReaderFace>(
+export const reader = lastingThread<ReaderFace>(
   () => new Worker(new URL('./worker.ts', import.meta.url), { type: 'module' }),
 );

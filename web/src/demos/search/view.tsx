@@ -223,21 +223,25 @@ export default function SearchView({ original, quantized, memory }: DemoViewProp
   const [pasted, setPasted] = useKept(memory, 'pasted', '');
   const [asked, setAsked] = useState<Asked | undefined>();
   const [problem, setProblem] = useState('');
+  const [failure, setFailure] = useState(''); // of the last search
   const before = useAnswer(original, text, asked);
   const after = useAnswer(quantized, text, asked);
 
-  const fail = (error: unknown) => setProblem(asError(error).message);
-  const take = (reading: Promise<Text | undefined>, name: string) =>
-    reading.then((found) => taken(found, name), fail);
-  const taken = (found: Text | undefined, name: string) => {
-    if (found?.sentences.length) setText(found);
-    setProblem(
-      found?.sentences.length
-        ? ''
-        : found
-          ? `There is no sentence in ${name}.`
-          : `${name} is no text, or has more than ${bytes(most.bytes)}.`,
-    );
+  const take = async (reading: Promise<Text | undefined>, name: string) => {
+    try {
+      const found = await reading;
+      setFailure('');
+      if (found?.sentences.length) setText(found);
+      setProblem(
+        found?.sentences.length
+          ? ''
+          : found
+            ? `There is no sentence in ${name}.`
+            : `${name} is no text, or has more than ${bytes(most.bytes)}.`,
+      );
+    } catch (error) {
+      setProblem(asError(error).message);
+    }
   };
   const takeEveryday = () => take(reader().read(everydayName, everyday), everydayName);
   useEffect(() => {
@@ -248,12 +252,17 @@ export default function SearchView({ original, quantized, memory }: DemoViewProp
   const wanted = useRef(words);
   wanted.current = words;
   const find = async (searched: string) => {
-    const [ids = []] = searched ? await reader().encode([searched]) : [];
-    // Something else may have been typed by now.
-    if (wanted.current === searched) setAsked(searched ? { query: searched, ids } : undefined);
+    try {
+      const [ids = []] = searched ? await reader().encode([searched]) : [];
+      setFailure('');
+      // Something else may have been typed by now.
+      if (wanted.current === searched) setAsked(searched ? { query: searched, ids } : undefined);
+    } catch (error) {
+      setFailure(asError(error).message);
+    }
   };
   useEffect(() => {
-    const timer = setTimeout(() => find(words).catch(fail), asked ? rest : 0);
+    const timer = setTimeout(() => void find(words), asked ? rest : 0);
     return () => clearTimeout(timer);
   }, [words]);
 
@@ -267,7 +276,7 @@ export default function SearchView({ original, quantized, memory }: DemoViewProp
           class="fields"
           onSubmit={(event) => {
             event.preventDefault();
-            find(words).catch(fail);
+            void find(words);
           }}
         >
           <label class="words">
@@ -368,9 +377,9 @@ export default function SearchView({ original, quantized, memory }: DemoViewProp
           </span>
         </DropZone>
       </details>
-      {problem && (
+      {(problem || failure) && (
         <p class="problem" role="alert">
-          {problem}
+          {problem || failure}
         </p>
       )}
     </div>
