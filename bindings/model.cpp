@@ -46,6 +46,7 @@ val ModelHandle::describe() const {
     d.set("inputs", values_of(graph, graph.inputs));
     d.set("outputs", values_of(graph, graph.outputs));
     d.set("optionalInputs", values_of(graph, graph.defaults));
+    d.set("folded", model_->folded);
     return d;
   });
 }

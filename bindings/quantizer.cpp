@@ -35,6 +35,7 @@ quant::OptionValue value_of(const val& v) {
 quant::Config config_of(const ModelHandle& model, const val& v) {
   quant::Config c = quant::config_from(value_of(v["options"]), model.shared()->graph);
   c.default_repairs = field<bool>(v, "defaultRepairs") && !c.chosen.contains("repairs");
+  c.only_prepares = field<bool>(v, "onlyPrepares");
   c.has_samples = field<bool>(v, "hasSamples");
   c.labels = emscripten::convertJSArrayToNumberVector<int32_t>(v["labels"]);
   c.training.checkpoints = field<bool>(v, "checkpoints");

@@ -118,7 +118,7 @@ const noPlan: EngineReport = {
 
 /** An ONNX model: a float one, or one that is already quantized. */
 export class Model extends LoadedModel {
-  /** How toBytes() writes unless told otherwise. */
+  /** How toBytes() writes unless told otherwise: as the model was quantized, or as the file had it. */
   readonly format: Format;
   /** The opset of ai.onnx that toBytes() writes unless told otherwise; undefined: the lowest that can say the model. */
   readonly opset: number | undefined;
@@ -148,7 +148,7 @@ export class Model extends LoadedModel {
     const loaded = await loadModel(source, options, (bytes) => {
       hash = sha256(bytes);
     });
-    return new Model(loaded, 'qdq', { source: hash });
+    return new Model(loaded, loaded.described.folded ? 'qoperator' : 'qdq', { source: hash });
   }
 
   /** What the model is, and what quantization with these options would do to it, layer by layer. Runs nothing. */
@@ -229,7 +229,8 @@ export class Model extends LoadedModel {
 
   /**
    * The model as quantize() prepares it, and nothing of it quantized: constants are computed, layers that follow each other
-   * become one, and what does nothing is gone. Takes float models. The result is a new model.
+   * become one, and what does nothing is gone. What the model has as integers stays so, in
+   * the file's own format; what it has in half precision is computed in float32 then. The result is a new model.
    */
   async simplify({ dims, shapes, ...options }: SimplifyOptions = {}): Promise<Model> {
     const { engine, id } = internals.of(this);
@@ -237,22 +238,14 @@ export class Model extends LoadedModel {
     const sizes = sizesOf(this.inputs, { dims, shapes });
     const bound = await this.#sized(sizes);
     try {
-      const of = bound ?? id;
-      const mode = 'weight-only';
-      const { layers } = await engine.call('planOf', [of, configFrom(engine.schema, { mode }), false]);
-      const exclude = layers.flatMap(({ quantized, node, op }) => (quantized ? [node || op] : []));
       const { model, report } = await quantizeModel(
         engine,
-        of,
+        bound ?? id,
         this,
-        { ...options, mode, exclude },
+        { ...options, mode: 'weight-only' }, // whose weights may come out of files one by one
         this.#source,
         { ...options, ...sizes, simplified: true },
       );
-      if (report.layersQuantized > 0) {
-        engine.release(model.id);
-        throw new ZeropointError('internal', 'layers were quantized that were to stay as they are');
-      }
       const { opset, externalData, chunkSize } = options;
       return new Model({ engine, described: model, size: report.sizeAfter }, report.format, {
         files: { opset, externalData, chunkSize },

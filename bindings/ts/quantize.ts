@@ -172,12 +172,13 @@ export async function estimateQuantization(
 export function configFrom(
   schema: Schema,
   options: QuantizeOptions,
-  { hasSamples = false, defaultRepairs = false } = {},
+  { hasSamples = false, defaultRepairs = false, onlyPrepares = false } = {},
 ): ConfigIn {
   return {
     options: chosenOf(schema, optionsOf(schema, 'scheme', 'file'), { ...options }),
     defaultRepairs,
     hasSamples,
+    onlyPrepares,
     labels: options.labels ?? [],
     checkpoints: options.training?.onCheckpoint !== undefined,
     resume: options.training?.resume ?? null,
@@ -193,8 +194,8 @@ export async function needsSamples(engine: Client, model: Id, given: SchemeOptio
 }
 
 /**
- * Quantizes a model of the engine's. The caller owns the model that is answered. `told`: what the file says that it was made
- * by, where that is not the options.
+ * Quantizes a model of the engine's. The caller owns the model that is answered. `simplified`: nothing is quantized, and
+ * the file says that it was made by this.
  */
 export async function quantizeModel(
   engine: Client,
@@ -202,7 +203,7 @@ export async function quantizeModel(
   { size: sizeBefore, inputs }: { size: number; inputs: readonly ValueInfo[] },
   given: QuantizeOptions,
   source?: Promise<string | undefined>,
-  told?: Readonly<Record<string, unknown>>,
+  simplified?: Readonly<Record<string, unknown>>,
 ): Promise<{ model: ModelDescription; report: QuantizeReport }> {
   const options = check.taken(given, ['calibration']); // whose samples are taken one by one
   const { schema } = engine;
@@ -212,6 +213,7 @@ export async function quantizeModel(
   const config = configFrom(schema, options, {
     hasSamples: calibration !== undefined,
     defaultRepairs: true,
+    onlyPrepares: simplified !== undefined,
   });
   const reader = new SampleReader(calibration ?? []);
   const feeding = { once: reader.once, layerErrors };
@@ -253,7 +255,13 @@ export async function quantizeModel(
     const hashed = await feedJob(engine, { job, sweeps, threads, inputs }, options, reader, work);
     const result = await engine.call('quantizerResult', [job]);
     try {
-      const made = await provenanceOf(told ?? options, result.report, result.report.format, source, hashed);
+      const made = await provenanceOf(
+        simplified ?? options,
+        result.report,
+        result.report.format,
+        source,
+        hashed,
+      );
       await engine.call('addMetadata', [result.model.id, provenanceKey, made]);
       return { model: result.model, report: await reportOf(engine, result, options, sizeBefore) };
     } catch (error) {

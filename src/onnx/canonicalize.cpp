@@ -1,6 +1,7 @@
 #include "onnx/canonicalize.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <string>
@@ -22,6 +23,7 @@ class Canonicalizer {
       : model_(model), shapes_(shapes), versions_(versions) {}
   // `branch`: a subgraph, which a run may not take.
   void bring(Graph& graph, bool branch);
+  bool met_folded() const { return met_folded_; }  // see Model::folded
 
  private:
   using Values = std::vector<bool>;  // by value
@@ -36,7 +38,19 @@ class Canonicalizer {
   const Model& model_;
   const DeclaredShapes& shapes_;
   const NodeVersions& versions_;
+  bool met_folded_ = false;
 };
+
+// Pairs came out of another operator, or it is a product of integers.
+bool was_folded(const Graph& graph, const std::vector<Node>& pieces) {
+  if (pieces.size() != 1)
+    return std::ranges::any_of(pieces, [](const Node& n) { return role_of(n) == QdqRole::kDequantize; });
+  const auto is_8_bit = [&](ValueId v) {
+    return v != kNoValue && (graph[v].dtype == DType::kInt8 || graph[v].dtype == DType::kUint8);
+  };
+  const Node& node = pieces.front();
+  return is_8_bit(node.input(0)) && is_8_bit(node.input(1)) && graph[node.output(0)].dtype == DType::kInt32;
+}
 
 // By value: some node, subgraph or the graph's list of outputs reads it.
 std::vector<bool> values_read(const Graph& graph) {
@@ -83,7 +97,9 @@ void Canonicalizer::bring_node(Graph& graph, Node node, const Values& read, bool
   const int64_t version = own != versions_.end() ? own->second : version_of(model_, node.domain);
   auto refusal = std::make_shared<Refusal>();
   try {
-    for (Node& n : in_our_form(graph, *def, node, version, read, branch)) graph.nodes.push_back(std::move(n));
+    std::vector<Node> pieces = in_our_form(graph, *def, node, version, read, branch);
+    met_folded_ = met_folded_ || was_folded(graph, pieces);
+    std::ranges::move(pieces, std::back_inserter(graph.nodes));
     return;
   } catch (const NotKnownYet& e) {
     *refusal = {.why = e.what(), .hint = e.details().hint, .version = version, .waits = true};
@@ -148,7 +164,9 @@ void count_operators(const Graph& graph, std::map<std::string, int64_t>& counts)
 
 void canonicalize(Model& model, const DeclaredShapes& shapes, const NodeVersions& versions) {
   count_operators(model.graph, model.operators);
-  Canonicalizer(model, shapes, versions).bring(model.graph, false);
+  Canonicalizer canonicalizer(model, shapes, versions);
+  canonicalizer.bring(model.graph, false);
+  model.folded = canonicalizer.met_folded();
 }
 
 }  // namespace zp::onnx

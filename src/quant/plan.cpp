@@ -151,6 +151,7 @@ std::string Planner::why_not_chosen(int32_t i) const {
 
 std::string Planner::why_left(int32_t i) const {
   const Node& n = node(i);
+  if (config.only_prepares) return "the model is only simplified";
   if (lists(config.exclude_nodes, n.name)) return "excluded by its name";
   if (lists_op(config.exclude_ops, n)) return "excluded by its operator";
   if (!config.include_nodes.empty() && !lists(config.include_nodes, n.name))

@@ -96,7 +96,8 @@ class Pipeline : public Job {
     state_.config = with_default_repairs(std::move(state_.config));
     std::string& format = state_.config.format;
     if (format.empty()) {
-      format = state_.scheme->form ? state_.scheme->form(state_.config) : kQdq;
+      format = state_.config.only_prepares ? (state_.source->folded ? kQoperator : kQdq)
+               : state_.scheme->form ? state_.scheme->form(state_.config) : kQdq;
       if (!takes_form(runtime_named(state_.config.runtime), state_.config.mode, format)) format = kQdq;
     }
     check(state_.config, *state_.scheme);

@@ -69,6 +69,8 @@ struct Config {
   std::vector<std::string> adapted;
   // Nodes by name and operators by type. An empty include list includes all; exclusion wins.
   std::vector<std::string> include_nodes, exclude_nodes, include_ops, exclude_ops;
+  // Nothing is quantized: the result is the model as it is prepared, and what it had as integers stays so.
+  bool only_prepares = false;
   // Nodes that nobody excluded, but a search or a repair leaves in float: by name, with the reason in words.
   std::map<std::string, std::string, std::less<>> left_float;
   std::map<std::string, Precision, std::less<>> precision;  // by node name

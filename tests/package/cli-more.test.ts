@@ -1,9 +1,12 @@
 // simplify, completion, and images without sharp.
 import { execFileSync } from 'node:child_process';
 import { copyFileSync, cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import * as ort from 'onnxruntime-web';
 import sharp from 'sharp';
 import { describe, expect, test } from 'vitest';
+import type { Feeds, QuantizeOptions } from 'zeropoint';
 import { initializer, modelOf, node, small, valueInfo } from './handmade.ts';
 import {
   cli,
@@ -18,6 +21,9 @@ import {
 } from './helpers.ts';
 
 const { Model } = zeropoint;
+
+ort.env.wasm.numThreads = 1;
+ort.env.logLevel = 'error';
 
 const folder = temporaryFolder();
 const at = (name: string) => join(folder, name);
@@ -142,14 +148,60 @@ describe('simplify', () => {
     });
   });
 
-  test('of branches nothing is quantized either; a quantized model is refused', async () => {
+  test('of branches nothing is quantized either', async () => {
     const { code, stdout } = await cli(['simplify', models.wakeWord.path, '-o', 'wake.onnx', '--json'], here);
     expect(code).toBe(0);
     const operators: { op: string }[] = JSON.parse(stdout).operators;
     expect(operators.filter(({ op }) => /QuantizeLinear/.test(op))).toEqual([]);
-    await cli(['quantize', models.wakeWord.path, '-o', 'q.onnx', '--mode', 'weight-only'], here);
-    const refused = await cli(['simplify', 'q.onnx', '-o', 'never.onnx'], here);
-    expect(refused).toMatchObject({ code: 2, stderr: expect.stringContaining('quantized already') });
+  });
+
+  const calibration = [1, 2, 3].map((seed) => noisyFeeds(models.angle.feeds, seed));
+  test.each<[string, QuantizeOptions, RegExp]>([
+    ['pairs', { mode: 'static', calibration }, /\.(De)?[qQ]uantizeLinear$/],
+    ['operators', { mode: 'static', format: 'qoperator', calibration }, /\.QLinear/],
+    ['operators that round in each run', { mode: 'dynamic' }, /Integer$|\.DynamicQuantizeLinear$/],
+    ['pairs that round in each run', { mode: 'dynamic', format: 'qdq' }, /QuantizeLinear$/],
+    ['blocks', { mode: 'weight-only', weights: 'int4' }, /\.MatMulNBits$/],
+    ['weights', { mode: 'weight-only' }, /\.(Cast|Sub|Mul)$/],
+    ['some layers', { mode: 'weight-only', include: ['Conv'] }, /\.(Cast|Sub|Mul)$/],
+  ])('a quantized file keeps its integers and their form: %s', async (_, options, operator) => {
+    const model = await Model.load(models.angle.path);
+    const { model: quantized } = await model.quantize(options);
+    await writeFile(at('quantized.onnx'), quantized.toBytes());
+    const { code, stdout, stderr } = await cli(
+      ['simplify', 'quantized.onnx', '-o', 'simple-quantized.onnx', '--json', '--force'],
+      here,
+    );
+    expect({ code, stderr }).toEqual({ code: 0, stderr: '' });
+    const { operators, sizeBefore, sizeAfter } = JSON.parse(stdout);
+    const ofIntegers = operators.filter(({ op }: { op: string }) => operator.test(op));
+    expect(ofIntegers.length).toBeGreaterThan(0);
+    expect(sizeAfter).toBeLessThan(1.05 * sizeBefore);
+    const files = await Promise.all(
+      ['quantized.onnx', 'simple-quantized.onnx'].map((name) => Model.load(at(name))),
+    );
+    expect(files[0]?.format).toBe(files[1]?.format);
+    const feeds = calibration[0] as Feeds;
+    const [a, b] = await Promise.all(
+      files.map(async (file) => {
+        const outputs = await (await file.createSession()).run(feeds);
+        return Object.values(outputs)[0]?.data as Float32Array;
+      }),
+    );
+    expect(relativeError(a as Float32Array, b as Float32Array)).toBeLessThan(1e-4);
+    // And it says the same where others read it.
+    const [input = ''] = model.inputs.map(({ name }) => name);
+    const fed = feeds[input] as { dims: readonly number[]; data: Float32Array };
+    const [c, d] = await Promise.all(
+      ['quantized.onnx', 'simple-quantized.onnx'].map(async (name) => {
+        const session = await ort.InferenceSession.create(readFileSync(at(name)), {
+          graphOptimizationLevel: 'disabled',
+        });
+        const outputs = await session.run({ [input]: new ort.Tensor('float32', fed.data, fed.dims) });
+        return Object.values(outputs)[0]?.data as Float32Array;
+      }),
+    );
+    expect(relativeError(c as Float32Array, d as Float32Array)).toBeLessThan(1e-4);
   });
 
   test('operators are those of the files, not those that they become here', async () => {

@@ -53,7 +53,13 @@ export interface Steps {
 }
 
 export interface ModelHandle extends Handle {
-  describe(): Answer<{ inputs: ValueInfo[]; optionalInputs: ValueInfo[]; outputs: ValueInfo[] }>;
+  /** `folded`: the file has operators of integers that Q/DQ pairs were folded into. */
+  describe(): Answer<{
+    inputs: ValueInfo[];
+    optionalInputs: ValueInfo[];
+    outputs: ValueInfo[];
+    folded: boolean;
+  }>;
 }
 
 /** How a model is written. */
@@ -160,6 +166,8 @@ export interface ConfigIn {
   /** Repairs that suit the configuration too, where none were chosen. */
   defaultRepairs: boolean;
   hasSamples: boolean;
+  /** Nothing is quantized: the result is the model as it is prepared. */
+  onlyPrepares: boolean;
   labels: readonly number[];
   /** Whether training makes checkpoints. */
   checkpoints: boolean;

@@ -52,6 +52,7 @@ export interface ModelDescription {
   inputs: ValueInfo[];
   optionalInputs: ValueInfo[];
   outputs: ValueInfo[];
+  folded: boolean;
 }
 
 /** Where a sliced job stands; `spent` is the time the engine worked, in milliseconds. */

@@ -59,8 +59,8 @@ class Decide : public PiecewiseStage {
     };
     count(state_.plan);
     for (const auto& [graph, plan] : state_.branches) count(plan);
-    if (!is_quantized(state_.prepared->graph)) return;
     const Config& c = state_.config;
+    if (c.only_prepares || !is_quantized(state_.prepared->graph)) return;
     const bool chosen = !c.include_nodes.empty() || !c.exclude_nodes.empty() || !c.include_ops.empty() ||
                         !c.exclude_ops.empty();
     if (quantized == 0 && !chosen) {
