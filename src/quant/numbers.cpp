@@ -7,6 +7,7 @@
 
 #include "core/element_types.h"
 #include "core/error.h"
+#include "kernels/elementwise/fit.h"
 #include "ops/cast.h"
 
 namespace zp::quant {
@@ -67,21 +68,43 @@ struct Groups {
   }
 
   int64_t count() const { return whole ? 1 : block > 0 ? outer * blocks * inner : extent; }
-  // The group of (o, c, 0), and by how much it grows with i.
-  int64_t first(int64_t o, int64_t c) const {
-    return whole ? 0 : block > 0 ? (o * blocks + c / block) * inner : c;
-  }
-  int64_t step() const { return !whole && block > 0 ? 1 : 0; }
 
+  // Elements that follow each other in memory: all of one group, or each of the next one.
+  struct Run {
+    size_t group, element, count;
+    bool each;
+    size_t group_of(size_t k) const { return each ? group + k : group; }
+  };
+  // f(run) for all elements, in order.
+  template <class F>
+  void for_each_run(F&& f) const {
+    int64_t e = 0;
+    const auto run = [&](int64_t group, int64_t count, bool each) {
+      f(Run{static_cast<size_t>(group), static_cast<size_t>(e), static_cast<size_t>(count), each});
+      e += count;
+    };
+    for (int64_t o = 0; o < outer; ++o) {
+      if (whole) {
+        run(0, inner, false);
+      } else if (block == 0) {
+        if (inner == 1) {
+          run(0, extent, true);
+        } else {
+          for (int64_t c = 0; c < extent; ++c) run(c, inner, false);
+        }
+      } else if (inner == 1) {
+        for (int64_t b = 0; b < blocks; ++b) run(o * blocks + b, std::min(block, extent - b * block), false);
+      } else {
+        for (int64_t c = 0; c < extent; ++c) run((o * blocks + c / block) * inner, inner, true);
+      }
+    }
+  }
   // f(group, element index) for all elements, in order.
   template <class F>
   void for_each(F&& f) const {
-    int64_t e = 0;
-    for (int64_t o = 0; o < outer; ++o)
-      for (int64_t c = 0; c < extent; ++c) {
-        const int64_t g = first(o, c), s = step();
-        for (int64_t i = 0; i < inner; ++i, ++e) f(static_cast<size_t>(g + i * s), static_cast<size_t>(e));
-      }
+    for_each_run([&](const Run& r) {
+      for (size_t k = 0; k < r.count; ++k) f(r.group_of(k), r.element + k);
+    });
   }
 };
 
@@ -199,9 +222,7 @@ Tensor pack_integers(DType dtype, Shape dims, std::span<const int32_t> values) {
   dtype = stored_as(dtype);
   Tensor out(dtype, std::move(dims));
   if (bits_of(dtype) == 4) {
-    std::byte* to = out.mutable_raw();
-    for (size_t i = 0; i < values.size(); ++i)
-      to[i / 2] |= static_cast<std::byte>((values[i] & 15) << (i % 2 ? 4 : 0));
+    kernels::pack_nibbles(values.data(), values.size(), reinterpret_cast<uint8_t*>(out.mutable_raw()));
     return out;
   }
   with_integer_type(dtype, [&]<class T>(T) {
@@ -242,10 +263,16 @@ std::span<const Start> starts_of(const WeightSpec& spec) {
 std::vector<Range> ranges_of(std::span<const float> x, const Groups& groups) {
   std::vector<Range> ranges(static_cast<size_t>(groups.count()));
   // Denormal weights are zeros: no product with them is seen, and kernels are slow on them.
-  groups.for_each([&](size_t g, size_t e) {
-    if (std::fabs(x[e]) < std::numeric_limits<float>::min()) return;
-    ranges[g].min = std::min(ranges[g].min, x[e]);
-    ranges[g].max = std::max(ranges[g].max, x[e]);
+  const auto seen = [](float v) { return std::fabs(v) < std::numeric_limits<float>::min() ? 0.0F : v; };
+  groups.for_each_run([&](const Groups::Run& r) {
+    const float* w = x.data() + r.element;
+    Range* to = ranges.data() + r.group;
+    if (r.each) {
+      for (size_t k = 0; k < r.count; ++k) to[k].include({seen(w[k]), seen(w[k])});
+      return;
+    }
+    const kernels::Ends ends = kernels::ends_of(w, r.count);
+    to->include({ends.min, ends.max});
   });
   return ranges;
 }
@@ -278,16 +305,15 @@ class ScaleChoice {
     } else {
       // From each start the codes, and then the scale that fits them best, in turn.
       const int turns = is_narrow(spec_) && !spec_.symmetric ? 3 : 1;
-      std::vector<Sums> sums(scales.size());
+      Sums sums;
       std::vector<double> best(scales.size(), std::numeric_limits<double>::infinity());
       for (const Start& start : starts) {
         begin(start, tried, points);
         for (int turn = 0; turn < turns; ++turn) {
           measure(x, groups, tried, points, codes, sums);
-          for (size_t g = 0; g < sums.size(); ++g) {
-            const Sums& of = sums[g];
-            if (of.error < best[g]) best[g] = of.error, scales[g] = tried[g], zeros[g] = points[g];
-            if (of.dot > 0 && !is_zero(g)) tried[g] = bounded(of.dot / of.square, g);
+          for (size_t g = 0; g < tried.size(); ++g) {
+            if (sums.error[g] < best[g]) best[g] = sums.error[g], scales[g] = tried[g], zeros[g] = points[g];
+            if (sums.dot[g] > 0 && !is_zero(g)) tried[g] = bounded(sums.dot[g] / sums.square[g], g);
           }
         }
       }
@@ -296,9 +322,9 @@ class ScaleChoice {
   }
 
  private:
-  // Of a group: squared errors, and products of the weights and their codes, from the zero point on.
+  // By group: squared errors, and products of the weights and their codes, from the zero point on.
   struct Sums {
-    double error = 0, dot = 0, square = 0;
+    std::vector<double> error, dot, square;
   };
 
   bool is_zero(size_t g) const { return ranges[g].min == 0 && ranges[g].max == 0; }
@@ -326,15 +352,20 @@ class ScaleChoice {
   }
 
   static void measure(std::span<const float> x, const Groups& groups, std::span<const float> tried,
-                      std::span<const int32_t> points, IntegerRange codes, std::vector<Sums>& sums) {
-    std::fill(sums.begin(), sums.end(), Sums{});
-    groups.for_each([&](size_t g, size_t e) {
-      const double c = quantize_to(x[e], tried[g], points[g], codes) - points[g];
-      const auto w = static_cast<double>(x[e]);
-      const double d = w - c * static_cast<double>(tried[g]);
-      sums[g].error += d * d;
-      sums[g].dot += w * c;
-      sums[g].square += c * c;
+                      std::span<const int32_t> points, IntegerRange codes, Sums& sums) {
+    for (std::vector<double>* all : {&sums.error, &sums.dot, &sums.square}) all->assign(tried.size(), 0);
+    groups.for_each_run([&](const Groups::Run& r) {
+      const size_t g = r.group;
+      const float* w = x.data() + r.element;
+      if (r.each) {
+        kernels::add_fit_each(w, tried.data() + g, points.data() + g, codes, r.count, sums.error.data() + g,
+                              sums.dot.data() + g, sums.square.data() + g);
+        return;
+      }
+      const kernels::Fit of = kernels::fit(w, tried[g], points[g], codes, r.count);
+      sums.error[g] += of.error;
+      sums.dot[g] += of.dot;
+      sums.square[g] += of.square;
     });
   }
 
@@ -368,12 +399,14 @@ QuantizedWeight quantize_weight(const Tensor& w, const WeightSpec& spec) {
   QuantizedWeight out;
   std::vector<int32_t> q(x.size());
   double signal = 0, noise = 0;
-  groups.for_each([&](size_t g, size_t e) {
-    q[e] = quantize_to(x[e], scales[g], zeros[g], codes);
-    const double d =
-        static_cast<double>(x[e]) - static_cast<double>(static_cast<float>(q[e] - zeros[g]) * scales[g]);
-    signal += static_cast<double>(x[e]) * static_cast<double>(x[e]);
-    noise += d * d;
+  groups.for_each_run([&](const Groups::Run& r) {
+    const float* w = x.data() + r.element;
+    int32_t* to = q.data() + r.element;
+    const kernels::Noise of =
+        r.each ? kernels::encode_each(w, scales.data() + r.group, zeros.data() + r.group, codes, r.count, to)
+               : kernels::encode(w, scales[r.group], zeros[r.group], codes, r.count, to);
+    signal += of.signal;
+    noise += of.noise;
   });
   out.integers = pack_integers(spec.dtype, w.dims(), q);
   out.scale = Tensor::of<float>(groups.scale_dims, scales);

@@ -1,0 +1,57 @@
+// The codes of weights, and how far the weights lie from them.
+//
+//   steps = clamp(round_half_even(x / scale), codes - zero_point)      code = zero_point + steps
+//
+// Codes have 16 bits at most. Sums are doubles in four lanes: the k-th element of a call goes into lane k
+// % 4. So they are the same bits in every instruction set.
+
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/dtype.h"
+
+namespace zp::kernels {
+
+// Relaxed SIMD has nothing for it, so that the callers of these kernels are compiled once.
+struct Scalar;
+struct Simd128;
+
+// The smallest and the largest of the weights and 0. Denormal numbers count as zeros, and NaNs are passed
+// over.
+struct Ends {
+  float min = 0, max = 0;
+};
+template <class Isa = Simd128>
+Ends ends_of(const float* x, size_t count);
+
+// Of weights with one scale: the squared errors, the products of weights and steps, and the squared steps.
+struct Fit {
+  double error = 0, dot = 0, square = 0;
+};
+template <class Isa = Simd128>
+Fit fit(const float* x, float scale, int32_t zero_point, IntegerRange codes, size_t count);
+// Adds the same of element `i`, with the scale scales[i] and the zero point zero_points[i], to error[i],
+// dot[i] and square[i].
+template <class Isa = Simd128>
+void add_fit_each(const float* x, const float* scales, const int32_t* zero_points, IntegerRange codes,
+                  size_t count, double* error, double* dot, double* square);
+
+// The squared weights, and the squared errors of their codes, computed as DequantizeLinear does.
+struct Noise {
+  double signal = 0, noise = 0;
+};
+// Writes the codes of elements with one scale.
+template <class Isa = Simd128>
+Noise encode(const float* x, float scale, int32_t zero_point, IntegerRange codes, size_t count, int32_t* to);
+// Of elements with a scale and a zero point each.
+template <class Isa = Simd128>
+Noise encode_each(const float* x, const float* scales, const int32_t* zero_points, IntegerRange codes,
+                  size_t count, int32_t* to);
+
+// Packs integers of 4 bits, two to a byte, the first one in the low half.
+template <class Isa = Simd128>
+void pack_nibbles(const int32_t* x, size_t count, uint8_t* to);
+
+}  // namespace zp::kernels
