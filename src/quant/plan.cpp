@@ -351,6 +351,17 @@ bool Planner::quantized_already(int32_t i) const {
       if (reads_dequantized(i, k)) return true;
     return false;
   }
+  // A recurrence, which computes in float with weights that are integers.
+  const auto is_stored = [&](int8_t slot) {
+    int32_t maker =
+        n.input(static_cast<size_t>(slot)) == kNoValue ? -1 : producer(n.input(static_cast<size_t>(slot)));
+    while (maker >= 0 && def(maker) && kind(maker) == QuantRule::Kind::kSameScale &&
+           !node(maker).inputs.empty())
+      maker = producer(node(maker).inputs[0]);
+    return maker >= 0 && def(maker) && def(maker)->role == QdqRole::kDequantize &&
+           graph.constant(node(maker).input(0));
+  };
+  if (kind(i) == QuantRule::Kind::kFloat && std::ranges::any_of(def(i)->weights, is_stored)) return true;
   const auto is_q = [&](int32_t r) { return def(r) && def(r)->role == QdqRole::kQuantize; };
   const ValueId out = n.output(0);
   const bool quantized_after = out != kNoValue && !consumers(out).empty() &&

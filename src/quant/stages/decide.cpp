@@ -67,8 +67,10 @@ class Decide : public PiecewiseStage {
       throw_error(ErrorCode::kInvalidArgument, "the model is quantized already",
                   {.hint = "start from the float model it was made from"});
     }
-    warnings.push_back("the model is quantized in part already: " + std::to_string(kept) +
-                       (kept == 1 ? " layer is" : " layers are") + " kept as in the file");
+    warnings.push_back(
+        "the model is quantized in part already: " +
+        (kept == 0 ? "its integers stay as they are"
+                   : counted(kept, "layer") + (kept == 1 ? " is" : " are") + " kept as in the file"));
   }
 
   JobState& state_;

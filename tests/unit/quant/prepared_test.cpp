@@ -456,6 +456,12 @@ TEST(Prepared, EachDirectionOfARecurrenceHasScalesOfItsOwn) {
     EXPECT_EQ(q.layer("lstm").weight->scales, kDirections * kRows);
     // With one scale for the rows of both, the small weights are all zero: 0 dB.
     EXPECT_GT(sqnr(backward(model), backward(saved(*q.model))), 30);
+    // Such a file has nothing left to quantize, and its plan says why.
+    Config simplified = config_of("weight-only");
+    simplified.only_prepares = true;
+    const Quantized again = quantize(saved(*q.model), simplified);
+    EXPECT_THAT(again.layer("lstm").why, testing::HasSubstr("already"));
+    EXPECT_EQ(run(saved(*again.model), samples[0]), run(saved(*q.model), samples[0]));
   }
   // In operator format they are the scales of DynamicQuantizeLSTM.
   const Quantized q = quantize(model, config_of("dynamic"), samples);
