@@ -1,26 +1,36 @@
 #include "ops/matmul_nbits.h"
 
 #include <algorithm>
-#include <array>
 #include <bit>
 #include <cstring>
 
-#include "core/elements.h"
+#include "kernels/elementwise/codes.h"
 #include "ops/product/qdq.h"
 
 namespace zp {
 namespace {
 
-// Writes a code of `bits` bits where all are 0, the first in the lowest bits.
+// Where the code at `index` of 2, 4 or 8 bits lies, the first in the lowest bits: no division, since there
+// are millions.
+struct CodePlace {
+  int64_t byte;
+  int shift;
+  CodePlace(int64_t index, int64_t bits) {
+    const int log = std::countr_zero(static_cast<uint64_t>(bits)), per_byte = 8 >> log;
+    byte = index >> (3 - log);
+    shift = static_cast<int>(index & (per_byte - 1)) << log;
+  }
+};
+
+// Writes a code where all are 0.
 void add_code(std::byte* data, int64_t index, int64_t bits, int64_t value) {
-  const int64_t per_byte = 8 / bits;
-  data[index / per_byte] |= static_cast<std::byte>(value << (index % per_byte * bits));
+  const CodePlace at(index, bits);
+  data[at.byte] |= static_cast<std::byte>(value << at.shift);
 }
 
-// The code at `index` of `bits`-bit numbers, the first in the lowest bits.
 int code_at(const std::byte* data, int64_t index, int bits) {
-  const int64_t per_byte = 8 / bits;
-  return std::to_integer<int>(data[index / per_byte]) >> (index % per_byte * bits) & ((1 << bits) - 1);
+  const CodePlace at(index, bits);
+  return std::to_integer<int>(data[at.byte]) >> at.shift & ((1 << bits) - 1);
 }
 
 int64_t required(const Canonicalize& c, std::string_view key) {
@@ -88,10 +98,11 @@ Tensor dequantized(const Canonicalize& c, const Blocks& l, const Tensor& codes, 
 
 // Whether all blocks of a column have the same element of `t` [N, blocks].
 bool same_in_blocks(const Tensor& t, int64_t n, int64_t blocks) {
+  const std::byte* const all = t.raw();
+  if (!all || t.size() != n * blocks) return false;
   const auto size = static_cast<int64_t>(t.bytes()) / (n * blocks);
-  if (t.size() != n * blocks) return false;
   for (int64_t i = 0; i < n * blocks; ++i)
-    if (std::memcmp(t.raw() + i * size, t.raw() + i / blocks * blocks * size, static_cast<size_t>(size)) != 0)
+    if (std::memcmp(all + i * size, all + i / blocks * blocks * size, static_cast<size_t>(size)) != 0)
       return false;
   return true;
 }
@@ -170,14 +181,20 @@ ValueId add_nbits(Canonicalize& c, const NBits& layout, const std::string& base,
 
   // B as DequantizeLinear has it: [K, N], with scales [blocks, N].
   const DType type = bits == 8 ? DType::kUint8 : DType::kUint4;
-  const auto put = [&](Tensor& t, int64_t index, int value) {
-    add_code(t.mutable_raw(), index, bits_of(type), value);
-  };
   Tensor weights(type, {k, n}), zero_points(type, {blocks, n}), turned_scales(DType::kFloat32, {blocks, n});
-  for (int64_t row = 0; row < n; ++row) {
-    for (int64_t i = 0; i < k; ++i) {
-      put(weights, i * n + row, code_at(codes.raw(), row * blocks * block + i, bits));
-    }
+  const auto put_point = [&, to = zero_points.mutable_raw()](int64_t index, int value) {
+    add_code(to, index, bits_of(type), value);
+  };
+  {
+    const auto count = static_cast<size_t>(k * n);
+    std::vector<uint8_t> unpacked(bits_of(type) == 8 ? 0 : count);
+    uint8_t* const bytes_of_weights = reinterpret_cast<uint8_t*>(weights.mutable_raw());
+    uint8_t* const to = unpacked.empty() ? bytes_of_weights : unpacked.data();
+    kernels::unpack_columns(reinterpret_cast<const uint8_t*>(codes.raw()),
+                            static_cast<size_t>(blocks * block * bits / 8), bits,
+                            {.rows = static_cast<size_t>(k), .columns = static_cast<size_t>(n)}, to);
+    if (!unpacked.empty())
+      kernels::pack_columns(to, {.rows = count, .columns = 1}, 4, bytes_of_weights, (count + 1) / 2);
   }
   const std::vector<float> from = scales.floats();
   for (int64_t row = 0; row < n; ++row) {
@@ -188,12 +205,12 @@ ValueId add_nbits(Canonicalize& c, const NBits& layout, const std::string& base,
   }
   const int middle = 1 << (bits - 1);
   if (!points) {
-    for (int64_t i = 0; i < n * blocks; ++i) put(zero_points, i, middle);
+    for (int64_t i = 0; i < n * blocks; ++i) put_point(i, middle);
   } else {
     const int64_t row_bytes = point_bytes(c, *points, n, blocks, bits);
     for (int64_t row = 0; row < n; ++row)
       for (int64_t b = 0; b < blocks; ++b)
-        put(zero_points, b * n + row, code_at(points->raw() + row * row_bytes, b, bits));
+        put_point(b * n + row, code_at(points->raw() + row * row_bytes, b, bits));
   }
 
   return c.add("DequantizeLinear",
@@ -232,7 +249,7 @@ std::optional<NbitsLayout> nbits_layout(const Graph& g, const QuantizedEdge& b, 
   const int axis = b.axis < 0 ? b.axis + 2 : b.axis;
   const int64_t k = weights->dims()[static_cast<size_t>(depth_axis)],
                 n = weights->dims()[static_cast<size_t>(1 - depth_axis)];
-  if (k < 1) return std::nullopt;
+  if (k < 1 || n < 1) return std::nullopt;
   // Blocks as they are, or one scale for each column (or for all), which serves all blocks of a column.
   int64_t block = b.block_size;
   const bool blocked = block > 0;
@@ -251,16 +268,21 @@ std::optional<NbitsLayout> nbits_layout(const Graph& g, const QuantizedEdge& b, 
       .k = k, .n = n, .block = block, .blocks = blocks, .transposed = transposed, .blocked = blocked};
 }
 
-std::vector<int16_t> small_integers(const Tensor& t) {
-  std::vector<int16_t> integers(static_cast<size_t>(t.size()));
-  std::array<int64_t, 4096> part;
-  for (size_t i = 0; i < integers.size(); i += part.size()) {
-    const size_t count = std::min(part.size(), integers.size() - i);
-    load_elements(t.raw(), t.dtype(), static_cast<int64_t>(i), static_cast<int64_t>(count), part.data());
-    std::transform(part.begin(), part.begin() + static_cast<std::ptrdiff_t>(count), integers.data() + i,
-                   [](int64_t q) { return static_cast<int16_t>(q); });
+// The least integer of a type of weights, which is the code 0.
+int64_t first_of(DType type) { return is_signed_integer(type) ? -(int64_t{1} << (bits_of(type) - 1)) : 0; }
+
+// How far integers of 4 or 8 bits lie from that.
+std::vector<uint8_t> unsigned_codes(const Tensor& t) {
+  std::vector<uint8_t> codes(static_cast<size_t>(t.size()));
+  const auto* from = reinterpret_cast<const uint8_t*>(t.raw());
+  const auto flipped = static_cast<uint8_t>(-first_of(t.dtype()));  // the sign
+  if (bits_of(t.dtype()) == 4) {
+    kernels::unpack_nibbles(from, codes.size(), flipped, codes.data());
+  } else {
+    std::transform(from, from + codes.size(), codes.data(),
+                   [flipped](uint8_t q) { return static_cast<uint8_t>(q ^ flipped); });
   }
-  return integers;
+  return codes;
 }
 
 // Codes are unsigned there: all integers move by `base`.
@@ -271,13 +293,16 @@ struct NbitsCodes {
 
 // Their least becomes 0, or, where the zero points are all the same, those become the default. Four
 // neighbouring integers are 2 bits.
-NbitsCodes nbits_codes(DType type, const std::vector<int16_t>& integers, const std::vector<int64_t>& zeros) {
-  const int64_t stored_bits = bits_of(type);
-  const auto [least, most] = std::minmax_element(integers.begin(), integers.end());
+NbitsCodes nbits_codes(DType type, const std::vector<uint8_t>& codes, const std::vector<int64_t>& zeros) {
+  const int64_t stored_bits = bits_of(type), first = first_of(type);
   const auto [lowest, highest] = std::minmax_element(zeros.begin(), zeros.end());
-  const int64_t from = std::min<int64_t>(*least, *lowest), to = std::max<int64_t>(*most, *highest);
   const bool one_point = *lowest == *highest;
-  int64_t bits = stored_bits, base = is_signed_integer(type) ? -(int64_t{1} << (bits - 1)) : 0;
+  int64_t bits = stored_bits, base = first;
+  int64_t from = *lowest, to = *highest;
+  if (stored_bits == 4) {
+    const auto [least, most] = std::minmax_element(codes.begin(), codes.end());
+    from = std::min<int64_t>(first + *least, from), to = std::max<int64_t>(first + *most, to);
+  }
   if (stored_bits == 4 && one_point && from >= *lowest - 2 && to < *lowest + 2) {
     bits = 2, base = *lowest - 2;
   } else if (stored_bits == 4 && to - from < 4) {
@@ -321,24 +346,22 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool transposed, ValueId bia
   const Tensor *weights = g.constant(b.quantized), *scales = g.constant(b.scale),
                *points = g.constant(b.zero_point);
   const Glance at_weights(*weights), at_scales(*scales);
-  const std::vector<int16_t> integers = small_integers(*weights);
+  std::vector<uint8_t> unpacked = unsigned_codes(*weights);
   const std::vector<int64_t> zeros = points ? points->integers() : std::vector<int64_t>{0};
-  const auto [bits, base, default_points] = nbits_codes(weights->dtype(), integers, zeros);
+  const auto [bits, base, default_points] = nbits_codes(weights->dtype(), unpacked, zeros);
 
   Tensor codes(DType::kUint8, {n, blocks, block * bits / 8});
   Tensor turned_scales(DType::kFloat32, {n, blocks});
   const int64_t point_bytes = (blocks * bits + 7) / 8;
   Tensor zero_points(DType::kUint8, {n, point_bytes});
   const std::vector<float> steps = scales->floats();
-  // Some columns side by side: a row of weights holds their neighbours.
-  constexpr int64_t kSide = 32;
-  for (int64_t left = 0; left < n; left += kSide) {
-    const int64_t right = std::min(left + kSide, n);
-    for (int64_t i = 0; i < k; ++i)
-      for (int64_t column = left; column < right; ++column)
-        add_code(codes.mutable_raw(), column * blocks * block + i, bits,
-                 integers[layout->element(column, i, k)] - base);
-  }
+  if (const auto moved = static_cast<uint8_t>(base - first_of(weights->dtype())))
+    for (uint8_t& code : unpacked) code = static_cast<uint8_t>(code - moved);
+  kernels::pack_columns(
+      unpacked.data(),
+      {.rows = static_cast<size_t>(k), .columns = static_cast<size_t>(n), .transposed = transposed},
+      static_cast<int>(bits), reinterpret_cast<uint8_t*>(codes.mutable_raw()),
+      static_cast<size_t>(blocks * block * bits / 8));
   for (int64_t column = 0; column < n; ++column) {
     for (int64_t block_index = 0; block_index < blocks; ++block_index) {
       const size_t at = layout->blocked       ? layout->element(column, block_index, blocks)

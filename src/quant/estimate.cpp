@@ -23,7 +23,7 @@ constexpr double kFedBytes = 256.0 * 1024 * 1024;
 constexpr size_t kFedSamples = 256;
 // Work on a weight, in looks at it: one of few bits has scales tried, and zero points with them
 // (numbers.cpp).
-constexpr double kTries = 20, kTriesWithZeroPoint = 60, kPlain = 4;
+constexpr double kTries = 8, kTriesWithZeroPoint = 20, kPlain = 1.7;
 
 double elements_of(const Value& v) {
   const std::optional<Shape> dims = v.shape ? concrete(*v.shape) : std::nullopt;

@@ -7,7 +7,7 @@
 
 #include "core/element_types.h"
 #include "core/error.h"
-#include "kernels/elementwise/fit.h"
+#include "kernels/elementwise/codes.h"
 #include "ops/cast.h"
 
 namespace zp::quant {

@@ -124,7 +124,7 @@ void Planner::find_weights(int32_t i) {
   p.data = find_data(i);
   p.weight = weight(i);
   p.turned = turned(i);
-  if (p.weight != kNoValue) p.weight_slot = static_cast<int>(d->quant.weight);
+  if (p.weight != kNoValue) p.weight_slot = d->quant.weight;  // NOLINT(bugprone-signed-char-misuse): a number
   if (const ValueId t = table(i); t != kNoValue) p.weight_slot = 0, p.weight = t;
   if (std::vector<int> slots = stored(i); !slots.empty()) {
     p.weight_slot = slots[0];
@@ -133,7 +133,7 @@ void Planner::find_weights(int32_t i) {
   }
   if (weight(i) != kNoValue && p.turned < 0 && d->quant.bias >= 0 &&
       graph.constant(n.input(static_cast<size_t>(d->quant.bias))))
-    p.bias_slot = static_cast<int>(d->quant.bias);
+    p.bias_slot = d->quant.bias;  // NOLINT(bugprone-signed-char-misuse): a number
 }
 
 std::string Planner::why_not_chosen(int32_t i) const {

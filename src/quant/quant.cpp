@@ -97,7 +97,8 @@ class Pipeline : public Job {
     std::string& format = state_.config.format;
     if (format.empty()) {
       format = state_.config.only_prepares ? (state_.source->folded ? kQoperator : kQdq)
-               : state_.scheme->form ? state_.scheme->form(state_.config) : kQdq;
+               : state_.scheme->form       ? state_.scheme->form(state_.config)
+                                           : kQdq;
       if (!takes_form(runtime_named(state_.config.runtime), state_.config.mode, format)) format = kQdq;
     }
     check(state_.config, *state_.scheme);

@@ -113,16 +113,16 @@ struct StageDef {
   void (*cost)(const Workload&, const Options&, StageCost&) = nullptr;
   std::vector<OptionSpec> options = {};
   // The state outlives the stage.
-  std::unique_ptr<Stage> (*make)(JobState&, Options) = nullptr;
+  std::unique_ptr<Stage> (*make)(JobState&, const Options&) = nullptr;
 
   bool changes_graph() const { return repair && order < kDecideOrder; }
 };
 
 // For StageDef::make: T is made of the state, and of the options if it reads some.
 template <class T>
-std::unique_ptr<Stage> make_stage(JobState& state, Options options) {
+std::unique_ptr<Stage> make_stage(JobState& state, const Options& options) {
   if constexpr (std::is_constructible_v<T, JobState&, Options>) {
-    return std::make_unique<T>(state, std::move(options));
+    return std::make_unique<T>(state, options);
   } else {
     return std::make_unique<T>(state);
   }

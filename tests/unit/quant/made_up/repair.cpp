@@ -32,7 +32,7 @@ const quant::RegisterStage kMadeUp({.name = "made-up-repair",
                                                  .max = 11,
                                                  .sentence = "How loud it says so."}},
                                     .make = [](quant::JobState& s,
-                                               quant::Options o) -> std::unique_ptr<quant::Stage> {
+                                               const quant::Options& o) -> std::unique_ptr<quant::Stage> {
                                       return std::make_unique<Boast>(s, o["made-up-loudness"]);
                                     }});
 

@@ -1,4 +1,4 @@
-#include "kernels/elementwise/fit.h"
+#include "kernels/elementwise/codes.h"
 
 #include <algorithm>
 #include <cmath>
@@ -34,7 +34,7 @@ double steps_of(float x, float scale, int32_t zero, IntegerRange codes) {
                     static_cast<double>(codes.max) - zero);
 }
 
-TEST(FitKernels, CodesAreThoseOfTheDefinition) {
+TEST(CodesKernels, CodesAreThoseOfTheDefinition) {
   for (const IntegerRange codes : kCodes) {
     const Weights w(codes);
     std::vector<int32_t> one(kCount), each(kCount);
@@ -48,7 +48,7 @@ TEST(FitKernels, CodesAreThoseOfTheDefinition) {
 }
 
 // Bit for bit, for every length of a tail.
-TEST(FitKernels, SumsAreTheSameInEveryInstructionSet) {
+TEST(CodesKernels, SumsAreTheSameInEveryInstructionSet) {
   for (const IntegerRange codes : kCodes) {
     const Weights w(codes);
     for (const size_t count : {size_t{0}, size_t{1}, size_t{2}, size_t{3}, size_t{4}, size_t{7}, kCount}) {
@@ -75,7 +75,7 @@ TEST(FitKernels, SumsAreTheSameInEveryInstructionSet) {
   }
 }
 
-TEST(FitKernels, SumsAreThoseOfTheDefinition) {
+TEST(CodesKernels, SumsAreThoseOfTheDefinition) {
   for (const IntegerRange codes : kCodes) {
     Weights w(codes);
     w.x[50] = w.x[51] = 3;
@@ -92,7 +92,7 @@ TEST(FitKernels, SumsAreThoseOfTheDefinition) {
   }
 }
 
-TEST(FitKernels, EndsPassOverDenormalNumbersAndNaNs) {
+TEST(CodesKernels, EndsPassOverDenormalNumbersAndNaNs) {
   const float nan = std::numeric_limits<float>::quiet_NaN(), inf = std::numeric_limits<float>::infinity();
   Padded<float> x(11);
   for (size_t i = 0; i < 11; ++i) x[i] = i % 2 ? 1e-40f : nan;
@@ -113,7 +113,7 @@ TEST(FitKernels, EndsPassOverDenormalNumbersAndNaNs) {
   }
 }
 
-TEST(FitKernels, PacksNibbles) {
+TEST(CodesKernels, PacksNibbles) {
   std::vector<int32_t> x(37);
   for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<int32_t>(i % 16) - 8;
   for (size_t count = 0; count <= x.size(); ++count) {
@@ -123,6 +123,47 @@ TEST(FitKernels, PacksNibbles) {
     ASSERT_EQ(a, b) << count;
     for (size_t i = 0; i < count; ++i) ASSERT_EQ((a[i / 2] >> (i % 2 * 4)) & 15, x[i] & 15);
     ASSERT_EQ(a[(count + 1) / 2], 0xEE) << "it wrote beyond " << count;
+  }
+}
+
+TEST(CodesKernels, UnpacksNibbles) {
+  const Padded<uint8_t> packed = random_bytes(40);
+  for (const uint8_t flipped : {0, 8}) {
+    for (const size_t count : {size_t{0}, size_t{1}, size_t{31}, size_t{32}, size_t{79}}) {
+      std::vector<uint8_t> a(81, 0xEE), b = a;
+      unpack_nibbles<Scalar>(packed.data(), count, flipped, a.data());
+      unpack_nibbles<Simd128>(packed.data(), count, flipped, b.data());
+      ASSERT_EQ(a, b);
+      for (size_t i = 0; i < count; ++i) ASSERT_EQ(a[i], ((packed[i / 2] >> (i % 2 * 4)) & 15) ^ flipped);
+      ASSERT_EQ(a[count], 0xEE);
+    }
+  }
+}
+
+TEST(CodesKernels, PacksColumns) {
+  for (const int bits : {2, 4, 8}) {
+    for (const bool transposed : {false, true}) {
+      for (const size_t rows : {1, 3, 4, 33}) {
+        for (const size_t columns : {1, 5, 70}) {
+          const CodeMatrix m{.rows = rows, .columns = columns, .transposed = transposed};
+          const size_t stride = (rows * static_cast<size_t>(bits) + 7) / 8 + 2;
+          Padded<uint8_t> codes = random_bytes(rows * columns);
+          for (uint8_t& c : codes.storage) c = static_cast<uint8_t>(c & ((1 << bits) - 1));
+          std::vector<uint8_t> packed(columns * stride, 0xEE), back(rows * columns);
+          pack_columns(codes.data(), m, bits, packed.data(), stride);
+          for (size_t column = 0; column < columns; ++column) {
+            for (size_t row = 0; row < rows; ++row) {
+              const size_t bit = row * static_cast<size_t>(bits);
+              const int code = (packed[column * stride + bit / 8] >> (bit % 8)) & ((1 << bits) - 1);
+              ASSERT_EQ(code, codes[transposed ? column * rows + row : row * columns + column]);
+            }
+            ASSERT_EQ(packed[column * stride + stride - 2], 0xEE);
+          }
+          unpack_columns(packed.data(), stride, bits, m, back.data());
+          ASSERT_EQ(back, codes.values());
+        }
+      }
+    }
   }
 }
 

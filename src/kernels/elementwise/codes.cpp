@@ -1,4 +1,4 @@
-#include "kernels/elementwise/fit.h"
+#include "kernels/elementwise/codes.h"
 
 #include <algorithm>
 #include <cmath>
@@ -148,6 +148,83 @@ void pack_nibbles(const int32_t* x, size_t count, uint8_t* to) {
 }
 
 template <class Isa>
+void unpack_nibbles(const uint8_t* x, size_t count, uint8_t flipped, uint8_t* to) {
+  size_t i = 0;
+  if constexpr (Isa::kVector) {
+    const v128_t nibble = wasm_i8x16_splat(15), flip = wasm_i8x16_splat(static_cast<int8_t>(flipped));
+    for (; i + 32 <= count; i += 32) {
+      const v128_t pairs = wasm_v128_load(x + i / 2);
+      const v128_t low = wasm_v128_xor(wasm_v128_and(pairs, nibble), flip),
+                   high = wasm_v128_xor(wasm_u8x16_shr(pairs, 4), flip);
+      wasm_v128_store(to + i,
+                      wasm_i8x16_shuffle(low, high, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23));
+      wasm_v128_store(to + i + 16, wasm_i8x16_shuffle(low, high, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29,
+                                                      14, 30, 15, 31));
+    }
+  }
+  for (; i < count; ++i) to[i] = static_cast<uint8_t>(((x[i / 2] >> (i % 2 * 4)) & 15) ^ flipped);
+}
+
+namespace {
+
+// f(row, column) for rows `step` apart, some columns side by side, whose bytes share lines of the cache.
+template <class F>
+void for_each_in_tiles(const CodeMatrix& m, size_t step, F&& f) {
+  constexpr size_t kSide = 32;
+  for (size_t left = 0; left < m.columns; left += kSide) {
+    const size_t right = std::min(left + kSide, m.columns);
+    for (size_t row = 0; row < m.rows; row += step)
+      for (size_t column = left; column < right; ++column) f(row, column);
+  }
+}
+
+// Where the code of a row and a column lies.
+struct Steps {
+  size_t row, column;
+  explicit Steps(const CodeMatrix& m)
+      : row(m.transposed ? 1 : m.columns), column(m.transposed ? m.rows : 1) {}
+};
+
+template <int kBits>
+void pack(const uint8_t* codes, const CodeMatrix& m, uint8_t* to, size_t stride) {
+  constexpr size_t kEach = 8 / kBits;
+  const Steps by(m);
+  const auto pack_byte = [&](size_t row, size_t column, size_t count) {
+    const uint8_t* from = codes + row * by.row + column * by.column;
+    unsigned byte = 0;
+    for (size_t k = 0; k < count; ++k) byte |= static_cast<unsigned>(from[k * by.row]) << (k * kBits);
+    to[column * stride + row / kEach] = static_cast<uint8_t>(byte);
+  };
+  const size_t left = m.rows % kEach, whole = m.rows - left;
+  for_each_in_tiles({.rows = whole, .columns = m.columns}, kEach,
+                    [&](size_t row, size_t column) { pack_byte(row, column, kEach); });
+  for (size_t column = 0; left > 0 && column < m.columns; ++column) pack_byte(whole, column, left);
+}
+
+template <int kBits>
+void unpack(const uint8_t* packed, size_t stride, const CodeMatrix& m, uint8_t* codes) {
+  constexpr size_t kEach = 8 / kBits;
+  constexpr unsigned kMask = (1U << kBits) - 1;
+  const Steps by(m);
+  for_each_in_tiles(m, kEach, [&](size_t row, size_t column) {
+    const unsigned byte = packed[column * stride + row / kEach];
+    uint8_t* to = codes + row * by.row + column * by.column;
+    const size_t count = std::min(kEach, m.rows - row);
+    for (size_t k = 0; k < count; ++k) to[k * by.row] = static_cast<uint8_t>((byte >> (k * kBits)) & kMask);
+  });
+}
+
+}  // namespace
+
+void pack_columns(const uint8_t* codes, const CodeMatrix& m, int bits, uint8_t* to, size_t stride) {
+  (bits == 2 ? pack<2> : bits == 4 ? pack<4> : pack<8>)(codes, m, to, stride);
+}
+
+void unpack_columns(const uint8_t* packed, size_t stride, int bits, const CodeMatrix& m, uint8_t* codes) {
+  (bits == 2 ? unpack<2> : bits == 4 ? unpack<4> : unpack<8>)(packed, stride, m, codes);
+}
+
+template <class Isa>
 Fit fit(const float* x, float scale, int32_t zero_point, IntegerRange codes, size_t count) {
   Lanes error, dot, square;
   size_t i = 0;
@@ -215,6 +292,7 @@ Noise encode_each(const float* x, const float* scales, const int32_t* zero_point
 #define ZP_INSTANTIATE(Isa)                                                                                  \
   template Ends ends_of<Isa>(const float*, size_t);                                                          \
   template void pack_nibbles<Isa>(const int32_t*, size_t, uint8_t*);                                         \
+  template void unpack_nibbles<Isa>(const uint8_t*, size_t, uint8_t, uint8_t*);                              \
   template Fit fit<Isa>(const float*, float, int32_t, IntegerRange, size_t);                                 \
   template void add_fit_each<Isa>(const float*, const float*, const int32_t*, IntegerRange, size_t, double*, \
                                   double*, double*);                                                         \

@@ -1,4 +1,4 @@
-// The codes of weights, and how far the weights lie from them.
+// The codes of weights, how far the weights lie from them, and how they are packed.
 //
 //   steps = clamp(round_half_even(x / scale), codes - zero_point)      code = zero_point + steps
 //
@@ -53,5 +53,19 @@ Noise encode_each(const float* x, const float* scales, const int32_t* zero_point
 // Packs integers of 4 bits, two to a byte, the first one in the low half.
 template <class Isa = Simd128>
 void pack_nibbles(const int32_t* x, size_t count, uint8_t* to);
+// The reverse, into a byte each: `flipped` ^ the code.
+template <class Isa = Simd128>
+void unpack_nibbles(const uint8_t* x, size_t count, uint8_t flipped, uint8_t* to);
+
+// A matrix of codes, a byte each, as packed codes of 2, 4 or 8 bits: each column in `stride` bytes, its first
+// code in the lowest bits.
+struct CodeMatrix {
+  size_t rows, columns;
+  bool transposed = false;  // the bytes are [columns, rows]
+};
+// Writes the bytes that the rows take, the last one with zeros behind its codes.
+void pack_columns(const uint8_t* codes, const CodeMatrix& m, int bits, uint8_t* to, size_t stride);
+// The reverse.
+void unpack_columns(const uint8_t* packed, size_t stride, int bits, const CodeMatrix& m, uint8_t* codes);
 
 }  // namespace zp::kernels
