@@ -12,29 +12,48 @@ const many = 1500;
 /** So long a frame may be kept from what else is to be done, in milliseconds; and what is done between two looks at the clock. */
 const [slice, portion] = [7, 30];
 
+/** What the library's types leave out. */
+type Drawing = cytoscape.Core & { notifications(on: boolean): void; notify(event: 'add' | 'draw'): void };
+
 /**
- * Computes the styles of elements that changed: the library would do that for all of them in the next frame, which no
- * slice counts.
+ * Adds or changes elements and does not have the picture drawn again: to draw it, the library looks at all elements, which
+ * takes longer than a slice. What it would compute for the next picture of these, their styles and places, is computed here:
+ * of all together that would take longer still.
  */
-function settle(elements: Iterable<{ numericStyle(property: string): unknown }>): void {
-  for (const each of elements) each.numericStyle('opacity');
+function unseen(
+  cy: cytoscape.Core,
+  work: () => Iterable<cytoscape.SingularElementArgument & { numericStyle(property: string): unknown }>,
+): void {
+  const drawing = cy as Drawing;
+  drawing.notifications(false);
+  try {
+    for (const each of work()) {
+      each.numericStyle('opacity');
+      each.boundingBox();
+    }
+  } finally {
+    drawing.notifications(true);
+  }
 }
 
-/** Does a part of the work in each frame: thousands of operators at once would hold the page up. Gives what ends it. */
+/**
+ * Does a part of the work in each frame: thousands of operators at once would hold the page up. Gives what ends it. `draw`
+ * is called when the first part is done, and when all are.
+ */
 function inSlices<T>(
   items: readonly T[],
   work: (part: readonly T[]) => void,
-  onDone?: () => void,
+  draw: (isAll: boolean) => void,
 ): () => void {
   let [at, frame] = [0, 0];
   const next = () => {
-    const start = performance.now();
+    const [start, first] = [performance.now(), at];
     do {
       work(items.slice(at, at + portion));
       at += portion;
     } while (at < items.length && performance.now() - start < slice);
     if (at < items.length) frame = requestAnimationFrame(next);
-    else onDone?.();
+    if (first === 0 || at >= items.length) draw(at >= items.length);
   };
   // Not with what asks for it, which takes its own time.
   frame = requestAnimationFrame(next);
@@ -45,6 +64,27 @@ function inSlices<T>(
 const [margin, readable] = [44, 0.7];
 
 const idOf = (shape: number) => `n${shape}`;
+const shapeOf = (node: cytoscape.NodeSingular) => Number(node.id().slice(1));
+
+/** Changes how nodes look, in slices. Those that are to be seen come first. */
+function repaint(
+  cy: cytoscape.Core,
+  nodes: readonly cytoscape.NodeSingular[],
+  change: (node: cytoscape.NodeSingular) => void,
+): () => void {
+  if (nodes.length === 0) return () => {};
+  const { y1, y2 } = cy.extent();
+  const isSeen = (node: cytoscape.NodeSingular) => node.position().y > y1 && node.position().y < y2;
+  return inSlices(
+    [...nodes.filter(isSeen), ...nodes.filter((node) => !isSeen(node))],
+    (part) =>
+      unseen(cy, () => {
+        cy.batch(() => part.forEach(change));
+        return part;
+      }),
+    () => (cy as Drawing).notify('draw'),
+  );
+}
 
 function inkOn(fill: string): string {
   const [r, g, b] = rgbOf(fill);
@@ -155,22 +195,32 @@ export default function GraphCanvas({
     const element = host.current;
     if (!element) return;
     const { shapes, wires } = picture;
+    const top = ({ y }: { y: number } = { y: 0 }) => y;
+    // From above to below, so that the first slice has what is seen first; a wire after both of its ends.
     const elements: cytoscape.ElementDefinition[] = [
       ...shapes.map(({ x, y, width, height, label, kind }, i) => ({
-        group: 'nodes' as const,
-        data: { id: idOf(i), width, height, label, kind, ...filled(fills[i]) },
-        position: { x, y },
-      })),
-      ...wires.map(({ from, to, span, side }) => ({
-        group: 'edges' as const,
-        data: {
-          source: idOf(from),
-          target: idOf(to),
-          // What passes rows by goes around them.
-          ...(span > 1 && { bend: Math.min(40 + 14 * span, 240) * -side }),
+        at: y,
+        element: {
+          group: 'nodes' as const,
+          data: { id: idOf(i), width, height, label, kind, ...filled(fills[i]) },
+          position: { x, y },
         },
       })),
-    ];
+      ...wires.map(({ from, to, span, side }) => ({
+        at: Math.max(top(shapes[from]), top(shapes[to])),
+        element: {
+          group: 'edges' as const,
+          data: {
+            source: idOf(from),
+            target: idOf(to),
+            // What passes rows by goes around them.
+            ...(span > 1 && { bend: Math.min(40 + 14 * span, 240) * -side }),
+          },
+        },
+      })),
+    ]
+      .sort((a, b) => a.at - b.at)
+      .map(({ element }) => element);
     const cy = cytoscape({
       container: element,
       style: styleOf(shapes.length > many),
@@ -186,14 +236,17 @@ export default function GraphCanvas({
     painted.current = [fills, theme];
     // A network is far longer than it is wide: its beginning is shown, so large that it can be read; of a short one all.
     const first = shapes.reduce((top, shape) => (shape.y < top.y ? shape : top), { x: 0, y: Infinity });
-    const [top, bottom] = [first.y - margin, Math.max(...shapes.map(({ y }) => y)) + margin];
-    const whole = element.clientHeight / (bottom - top);
+    const [above, bottom] = [first.y - margin, Math.max(...shapes.map(({ y }) => y)) + margin];
+    const whole = element.clientHeight / (bottom - above);
     const zoom = whole < 1 && whole > readable ? whole : 1;
-    cy.viewport({ zoom, pan: { x: element.clientWidth / 2 - zoom * first.x, y: -zoom * top } });
+    cy.viewport({ zoom, pan: { x: element.clientWidth / 2 - zoom * first.x, y: -zoom * above } });
     const stop = inSlices(
       elements,
-      (part) => settle(cy.add([...part])),
-      () => setWhole(picture),
+      (part) => unseen(cy, () => cy.add([...part])),
+      (isAll) => {
+        (cy as Drawing).notify('add');
+        if (isAll) setWhole(picture);
+      },
     );
     let width = element.clientWidth;
     // A wheel goes along the graph, and on along the page at its end; with Ctrl, or two fingers, it zooms.
@@ -201,14 +254,14 @@ export default function GraphCanvas({
       if (event.ctrlKey || event.metaKey) return;
       event.stopPropagation();
       const { y1, y2 } = cy.extent();
-      const isAtEnd = event.deltaY > 0 ? y2 > bottom : y1 < top;
+      const isAtEnd = event.deltaY > 0 ? y2 > bottom : y1 < above;
       if (isAtEnd && event.deltaX === 0) return;
       event.preventDefault();
       const step = event.deltaMode === WheelEvent.DOM_DELTA_LINE ? 16 : 1;
       cy.panBy({ x: -event.deltaX * step, y: -event.deltaY * step });
     };
     element.addEventListener('wheel', roll, { capture: true, passive: false });
-    cy.on('tap', 'node', ({ target }) => open.current(Number(target.id().slice(1))));
+    cy.on('tap', 'node', ({ target }) => open.current(shapeOf(target)));
     cy.on('mouseover', 'node', () => {
       element.style.cursor = 'pointer';
     });
@@ -236,15 +289,11 @@ export default function GraphCanvas({
     if (!cy || !isWhole || (before === fills && shown === theme)) return;
     painted.current = [fills, theme];
     if (shown !== theme) cy.style(styleOf(picture.shapes.length > many));
-    return inSlices([...fills.entries()], (part) => {
-      const nodes = part.map(([i]) => cy.getElementById(idOf(i)));
-      cy.batch(() => {
-        part.forEach(([, fill], i) => {
-          if (fill === undefined) nodes[i]?.removeData('fill ink');
-          else nodes[i]?.data(filled(fill));
-        });
-      });
-      settle(nodes);
+    const nodes = cy.nodes('[kind = "operator"]').toArray() as cytoscape.NodeSingular[];
+    return repaint(cy, nodes, (node) => {
+      const fill = fills[shapeOf(node)];
+      if (fill === undefined) node.removeData('fill ink');
+      else node.data(filled(fill));
     });
   }, [isWhole, fills, theme]);
 
@@ -252,17 +301,14 @@ export default function GraphCanvas({
     const cy = drawn.current;
     if (!cy || !isWhole) return;
     const wanted = (node: cytoscape.NodeSingular) =>
-      !found ? '' : found.has(Number(node.id().slice(1))) ? 'found' : 'faint';
+      !found ? '' : found.has(shapeOf(node)) ? 'found' : 'faint';
     const changed = cy.nodes().filter((node) => {
       const kind = wanted(node);
       return node.hasClass('found') !== (kind === 'found') || node.hasClass('faint') !== (kind === 'faint');
     });
-    return inSlices(changed.toArray() as cytoscape.NodeSingular[], (part) => {
-      cy.batch(() => {
-        for (const node of part) node.removeClass('found faint').addClass(wanted(node));
-      });
-      settle(part);
-    });
+    return repaint(cy, changed.toArray() as cytoscape.NodeSingular[], (node) =>
+      node.removeClass('found faint').addClass(wanted(node)),
+    );
   }, [isWhole, found]);
 
   useEffect(() => {
