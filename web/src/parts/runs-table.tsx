@@ -37,6 +37,8 @@ export function RunsTable({
     (a, b) => Number(b.pinned ?? false) - Number(a.pinned ?? false) || a.number - b.number,
   );
   const [baseline] = order;
+  // One run differs from none.
+  const others = baseline && runs.length > 1 ? `Differs from run ${baseline.number}` : undefined;
   const latency = runs[0]?.latency.original ?? 0;
   return (
     <ScrollRegion label="Runs">
@@ -51,7 +53,7 @@ export function RunsTable({
             <th scope="col">
               <Term of="SQNR">SQNR</Term>
             </th>
-            <th scope="col">What differs from {baseline ? `run ${baseline.number}` : 'the first'}</th>
+            {others && <th scope="col">{others}</th>}
             <th scope="col">
               <span class="visually-hidden">Actions</span>
             </th>
@@ -60,9 +62,9 @@ export function RunsTable({
         <tbody>
           <tr class="original">
             <td>The original</td>
-            <td>{bytes(size)}</td>
-            <td>{latency ? milliseconds(latency) : '–'}</td>
-            <td colSpan={4} />
+            <td data-label="Size">{bytes(size)}</td>
+            <td data-label="Time">{latency ? milliseconds(latency) : '–'}</td>
+            <td colSpan={others ? 4 : 3} />
           </tr>
           {order.map((run) => {
             const { grade, short } = summaryOf(run);
@@ -94,19 +96,29 @@ export function RunsTable({
                   )}
                   {run.pinned && <span class="chip">pinned</span>}
                 </td>
-                <td>{bytes(run.report.sizeAfter)}</td>
-                <td>{run.latency.runs ? milliseconds(run.latency.quantized) : '–'}</td>
-                <td>
-                  <span class={`dot ${grade}`} aria-hidden="true" /> {short}
+                <td class="fact-cell" data-label="Size">
+                  {bytes(run.report.sizeAfter)}
                 </td>
-                <td>{decibels(worstSqnr(run))}</td>
-                <td class="differences">
-                  {run === baseline
-                    ? runs.length > 1 && 'the others are compared with it'
-                    : different.length
-                      ? different.join('; ')
-                      : 'nothing'}
+                <td class="fact-cell" data-label="Time">
+                  {run.latency.runs ? milliseconds(run.latency.quantized) : '–'}
                 </td>
+                <td class="fact-cell" data-label="Answers">
+                  <span>
+                    <span class={`dot ${grade}`} aria-hidden="true" /> {short}
+                  </span>
+                </td>
+                <td class="fact-cell" data-label="SQNR">
+                  {decibels(worstSqnr(run))}
+                </td>
+                {others && (
+                  <td class="differences" data-label={others}>
+                    {run === baseline
+                      ? 'the others are compared with it'
+                      : different.length
+                        ? different.join('; ')
+                        : 'nothing'}
+                  </td>
+                )}
                 <td class="row-actions">
                   <button type="button" class="quiet" onClick={() => setNaming(run.id)}>
                     Name<span class="visually-hidden"> run {run.number}</span>

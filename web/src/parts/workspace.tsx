@@ -66,6 +66,9 @@ interface Job {
   controller: AbortController;
 }
 
+/** Begins what is said of a run that ended. */
+const done = 'Done.';
+
 const titles: Record<StepName, string> = {
   try: 'Try it',
   model: 'Model',
@@ -129,7 +132,7 @@ export function Workspace({
   const [error, setError] = useState<ZeropointError | undefined>();
   const [status, setStatus] = useState('');
   const heading = useRef<HTMLHeadingElement>(null);
-  const steps = useRef<HTMLOListElement>(null);
+  const rail = useRef<HTMLElement>(null);
   const button = useRef<HTMLButtonElement>(null);
   const busy = job !== undefined || isTraining;
   const shown =
@@ -310,7 +313,7 @@ export function Workspace({
   const show = useCallback((run: Run) => {
     change(run);
     const { change: words } = summaryOf(run);
-    setStatus(`Done. ${words}`);
+    setStatus(`${done} ${words}`);
     go(hashOf(work.id, 'result', run.number));
   }, []);
 
@@ -417,8 +420,8 @@ export function Workspace({
     }
     isNew.current = false;
     heading.current?.focus({ preventScroll: true });
-    // On a phone the steps are wider than the screen.
-    steps.current?.querySelector('[aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' });
+    // On a phone the steps, and the results, are wider than the screen.
+    rail.current?.querySelector('[aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' });
     scrollTo({ top: 0 });
   }, [step, shown?.id, hidden]);
   // What stands in the way comes before anything else.
@@ -460,8 +463,8 @@ export function Workspace({
   );
   return (
     <div class="workspace" hidden={hidden}>
-      <nav class="rail" aria-label="Steps">
-        <ol class="steps" ref={steps}>
+      <nav class="rail" aria-label="Steps" ref={rail}>
+        <ol class="steps">
           {demo && <StepLink id={work.id} step="try" current={step} says={demo.title} />}
           <StepLink
             id={work.id}
@@ -665,7 +668,7 @@ export function Workspace({
                 {runs.length ? 'Quantize again' : 'Quantize'}
               </button>
             </div>
-            {status && <p class="note">{status}</p>}
+            {status && <p class={`note ${status.startsWith(done) ? 'done' : ''}`}>{status}</p>}
           </>
         )}
       </div>
