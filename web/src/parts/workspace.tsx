@@ -66,8 +66,11 @@ interface Job {
   controller: AbortController;
 }
 
-/** Begins what is said of a run that ended. */
-const done = 'Done.';
+/** What is said of the work under way, or of what came of it. */
+interface Status {
+  words: string;
+  isDone?: boolean;
+}
 
 const titles: Record<StepName, string> = {
   try: 'Try it',
@@ -130,7 +133,7 @@ export function Workspace({
   /** Quantize was pressed while samples were prepared. */
   const [isWaiting, setWaiting] = useState<number | undefined>();
   const [error, setError] = useState<ZeropointError | undefined>();
-  const [status, setStatus] = useState('');
+  const [status, setStatus] = useState<Status>({ words: '' });
   const heading = useRef<HTMLHeadingElement>(null);
   const rail = useRef<HTMLElement>(null);
   const button = useRef<HTMLButtonElement>(null);
@@ -313,7 +316,7 @@ export function Workspace({
   const show = useCallback((run: Run) => {
     change(run);
     const { change: words } = summaryOf(run);
-    setStatus(`${done} ${words}`);
+    setStatus({ words: `Done. ${words}`, isDone: true });
     go(hashOf(work.id, 'result', run.number));
   }, []);
 
@@ -325,7 +328,7 @@ export function Workspace({
     const startedAt = performance.now();
     let since = { label: '', at: startedAt };
     setError(undefined);
-    setStatus('');
+    setStatus({ words: '' });
     setJob({ step: { label, share: undefined }, startedAt, controller });
     try {
       await make((step) => {
@@ -337,7 +340,7 @@ export function Workspace({
       const found = asError(problem);
       setJob(undefined);
       if (found.code !== 'cancelled') return setError(found);
-      setStatus('Cancelled. Nothing was changed.');
+      setStatus({ words: 'Cancelled. Nothing was changed.' });
       requestAnimationFrame(() => button.current?.focus());
     }
   };
@@ -527,7 +530,7 @@ export function Workspace({
         </div>
         {error && <ErrorBox error={error} onClose={() => setError(undefined)} />}
         <p class="visually-hidden" role="status">
-          {status}
+          {status.words}
         </p>
         {step === 'try' && tried}
         {step === 'model' &&
@@ -603,7 +606,7 @@ export function Workspace({
               setSettings(withRemedy(settings, remedy, shown.report.repairsRun));
               if (choices) {
                 const text = `Set: ${actionOf(choices.schema, remedy)}. Quantize again.`;
-                setStatus(text);
+                setStatus({ words: text });
                 onToast({ text });
               }
             }}
@@ -668,7 +671,7 @@ export function Workspace({
                 {runs.length ? 'Quantize again' : 'Quantize'}
               </button>
             </div>
-            {status && <p class={`note ${status.startsWith(done) ? 'done' : ''}`}>{status}</p>}
+            {status.words && <p class={`note ${status.isDone ? 'done' : ''}`}>{status.words}</p>}
           </>
         )}
       </div>
