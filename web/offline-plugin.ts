@@ -78,11 +78,11 @@ const headersFile = () => {
   return `/*\n${lines.join('')}\n/assets/*\n  Cache-Control: public, max-age=31536000, immutable\n`;
 };
 
-async function serviceWorker(files: Kept[]): Promise<string> {
+async function serviceWorker(files: Kept[], bundled: 'page' | 'site'): Promise<string> {
   const bundle = await rolldown({
     input: join(here, 'src', 'offline', 'service-worker.ts'),
     platform: 'browser',
-    plugins: [listPackages('page')],
+    plugins: [listPackages(bundled)],
     transform: { define: { FILES: JSON.stringify(files), 'process.env.NODE_ENV': '"production"' } },
   });
   const { output } = await bundle.generate({ format: 'iife', minify: true });
@@ -101,6 +101,7 @@ function filesOfPackage(): Map<string, string> {
  * (bindings/ts/cli/serve.ts) with the engines that the package has already.
  */
 export function site({ packed = false } = {}): Plugin[] {
+  const bundled = packed ? 'page' : 'site';
   const folder: Plugin = {
     name: 'offline-site',
     apply: 'build',
@@ -137,7 +138,7 @@ export function site({ packed = false } = {}): Plugin[] {
           integrity: hashOf(source),
           first: fileName === 'index.html' || start.includes(`"./${fileName}"`),
         }));
-        emit('sw.js', await serviceWorker(files));
+        emit('sw.js', await serviceWorker(files, bundled));
         if (packed) {
           const there = filesOfPackage();
           const shared: Record<string, string> = {};
@@ -159,7 +160,7 @@ export function site({ packed = false } = {}): Plugin[] {
       },
     },
   };
-  return packed ? [folder, listPackages('page')] : [folder];
+  return [folder, listPackages(bundled)];
 }
 
 /** Leaves builds of the engine out of a page that is a file: what names them gets an address of nothing. */

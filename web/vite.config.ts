@@ -29,7 +29,10 @@ export default defineConfig(({ mode }) => ({
     ],
   },
   // Chromium starts no module worker from a page that is a file.
-  worker: { format: mode === 'single' ? 'iife' : 'es', plugins: () => [listPackages('page')] },
+  worker: {
+    format: mode === 'single' ? 'iife' : 'es',
+    plugins: () => [listPackages(mode === 'packed' ? 'page' : 'site')],
+  },
   assetsInclude: ['**/*.onnx'],
   build: { target: 'es2022', assetsInlineLimit: 0, chunkSizeWarningLimit: 1500 },
   server: { headers: { ...headers, 'Content-Security-Policy': developing } },
