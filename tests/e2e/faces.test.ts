@@ -7,10 +7,22 @@ import { describe, expect, test } from 'vitest';
 import { drawGroup, drawSample } from '../../web/src/demos/faces/draw.ts';
 import { temporaryFolder } from './browsers.ts';
 import { openPage, served } from './served.ts';
-import { chooseGoal, goTo, patient, tabTo, textOf, violationsOn, watchedDevice } from './visitor.ts';
+import {
+  chooseGoal,
+  goTo,
+  longestTask,
+  patient,
+  tabTo,
+  textOf,
+  violationsOn,
+  watchedDevice,
+} from './visitor.ts';
 
 const folder = temporaryFolder();
 const [width, height] = [640, 360];
+
+/** Milliseconds of the processor: decoding a photograph of 12 megapixels here would take far more. */
+const mostAtATime = 100;
 
 /** A film of one picture, as Chromium's camera plays it: YUV 4:2:0 between lines of text. */
 function filmOf(): string {
@@ -95,20 +107,18 @@ describe('the demo that finds faces', () => {
       .resize(3000, 4000)
       .jpeg()
       .toFile(photograph);
-    await page.evaluate(() => {
-      const tasks: number[] = [];
-      Object.assign(globalThis, { tasks });
-      new PerformanceObserver((list) => {
-        for (const { duration } of list.getEntries()) tasks.push(duration);
-      }).observe({ type: 'longtask' });
-    });
     const choice = page.getByLabel('Choose a photograph');
-    await choice.last().setInputFiles(photograph);
-    await page.getByText('one.jpg, 3000 × 4000.').waitFor();
-    await expect.poll(() => saidBy(page, 'original'), patient).toBe('1 face');
-    const tasks = await page.evaluate(() => (globalThis as unknown as { tasks: number[] }).tasks);
-    // Decoding here would take seconds; other programs may want the processor too.
-    expect(Math.max(0, ...tasks)).toBeLessThan(500);
+    const longest = await longestTask(site.browser, page, mostAtATime, async (attempt) => {
+      if (attempt > 0) {
+        await page.getByRole('button', { name: 'Drawn people' }).click();
+        await expect.poll(() => saidBy(page, 'original'), patient).toBe('5 faces');
+      }
+      await choice.last().setInputFiles(photograph);
+      await page.getByText('one.jpg, 3000 × 4000.').waitFor();
+      await expect.poll(() => saidBy(page, 'original'), patient).toBe('1 face');
+    });
+    console.log(`a photograph: ${longest.toFixed(0)} ms of the processor at a time`);
+    expect(longest).toBeLessThan(mostAtATime);
 
     const text = join(folder, 'text.png');
     writeFileSync(text, 'no picture');

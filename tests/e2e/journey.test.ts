@@ -13,7 +13,7 @@ import { accuracyOf, digits, digitsNetwork, samplesOf } from '../../bench/digits
 import { modelOf, node, small, valueInfo } from '../package/handmade.ts';
 import { digitsFolder, modelPath, startFirefox, temporaryFolder } from './browsers.ts';
 import { served } from './served.ts';
-import { chooseGoal, goTo, loadModel, patient, tabTo, textOf, violationsOn } from './visitor.ts';
+import { chooseGoal, goTo, loadModel, longestTask, patient, tabTo, textOf, violationsOn } from './visitor.ts';
 
 const angle = modelPath('ch_ppocr_mobile_v2.0_cls_infer');
 const folder = temporaryFolder();
@@ -749,21 +749,16 @@ describe('in Chromium', () => {
     );
     const page = await openPage();
     await loadModel(page, angle);
-    await page.evaluate(() => {
-      const durations: number[] = [];
-      Object.assign(globalThis, { longTasks: durations });
-      new PerformanceObserver((list) => {
-        for (const { duration } of list.getEntries()) durations.push(duration);
-      }).observe({ type: 'longtask' });
+    const most = 50;
+    const longest = await longestTask(site.browser, page, most, async (attempt) => {
+      if (attempt > 0) await page.getByRole('button', { name: 'Remove all' }).click();
+      await page.getByLabel('Choose sample files').setInputFiles(photographs);
+      // How far it is, and no button that would do without them.
+      await page.getByText(/Preparing the files: \d+ of 20/).waitFor();
+      await page.getByText('20 samples from 20 files.', { exact: true }).waitFor({ timeout: 240_000 });
     });
-    await page.getByLabel('Choose sample files').setInputFiles(photographs);
-    // How far it is, and no button that would do without them.
-    await page.getByText(/Preparing the files: \d+ of 20/).waitFor();
-    await page.getByText('20 samples from 20 files.', { exact: true }).waitFor({ timeout: 240_000 });
-    const long = await page.evaluate(() => (globalThis as unknown as { longTasks: number[] }).longTasks);
-    // A task of 50 ms takes longer where other programs want the processor: what decodes here takes seconds.
-    console.log(`longest task: ${Math.max(0, ...long)} ms`);
-    expect(long.filter((duration) => duration > 500)).toEqual([]);
+    console.log(`longest task: ${longest.toFixed(0)} ms of the processor`);
+    expect(longest).toBeLessThan(most);
     await expect.poll(() => page.locator('.grid img').count(), patient).toBe(20);
     // As the network sees them.
     const { width, height } = await page

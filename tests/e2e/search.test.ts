@@ -3,10 +3,9 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Page } from 'playwright-core';
 import { describe, expect, test } from 'vitest';
-import { watchTasks } from '../../tools/visit.mjs';
 import { temporaryFolder } from './browsers.ts';
 import { openPage, served } from './served.ts';
-import { goTo, patient, tabTo, textOf, violationsOn } from './visitor.ts';
+import { goTo, longestTask, patient, tabTo, textOf, violationsOn } from './visitor.ts';
 
 const folder = temporaryFolder();
 const site = served();
@@ -20,6 +19,9 @@ const isRead = (page: Page, side: 'original' | 'quantized') =>
   sideOf(page, side)
     .getByText(/ a sentence, a file of /)
     .waitFor();
+
+/** Milliseconds of the processor: reading such a text here would take seconds. */
+const mostAtATime = 200;
 
 const dentist = 'See the dentist twice a year, even if nothing hurts.';
 const owls = 'Owls hunt at night and hear a mouse under the snow.';
@@ -98,23 +100,25 @@ describe('the demo that searches by meaning', () => {
     await page.emulateMedia({ reducedMotion: 'reduce' });
     expect(await violationsOn(page)).toEqual([]);
 
-    const long = join(folder, 'long.txt');
     const words = 'The ship sailed over the sea to a town that nobody knew';
-    writeFileSync(
-      long,
-      Array.from({ length: 6000 }, (_, i) => `${words}, on day number ${i} of the year.`).join('\n'),
-    );
-    const tasks = await watchTasks(site.browser, page);
+    const lines = Array.from({ length: 6000 }, (_, i) => `${words}, on day number ${i} of the year.`);
     const file = page.getByLabel('Choose a text file').last();
-    await file.setInputFiles(long);
-    await page
-      .getByText('long.txt: 5000 sentences. Only the first 5000 are searched: 1000 more are left out.')
-      .waitFor();
-    await isRead(page, 'original');
-    await ask(page, 'a boat on the water');
-    await expect.poll(async () => (await hitsOf(page, 'original'))[0], patient).toMatch(/^The ship sailed/);
-    const { longest, durations } = await tasks();
-    expect(longest, `${durations.length} tasks`).toBeLessThan(200);
+    const longest = await longestTask(site.browser, page, mostAtATime, async (attempt) => {
+      const long = join(folder, `long-${attempt}.txt`);
+      writeFileSync(long, lines.join('\n'));
+      await ask(page, 'a meal in the evening');
+      await file.setInputFiles(long);
+      await page
+        .getByText(
+          `long-${attempt}.txt: 5000 sentences. Only the first 5000 are searched: 1000 more are left out.`,
+        )
+        .waitFor();
+      await isRead(page, 'original');
+      await ask(page, 'a boat on the water');
+      await expect.poll(async () => (await hitsOf(page, 'original'))[0], patient).toMatch(/^The ship sailed/);
+    });
+    console.log(`reading 5000 sentences: ${longest.toFixed(0)} ms of the processor at a time`);
+    expect(longest).toBeLessThan(mostAtATime);
 
     const short = join(folder, 'short.txt');
     writeFileSync(short, `${'word '.repeat(90)}.`);
