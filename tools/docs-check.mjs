@@ -49,6 +49,7 @@ const elsewhere = new Set([
   'classes.csv',
   'report.json',
   'THIRD-PARTY.txt',
+  'sbom.cdx.json',
   'CMakeCache.txt',
   'compile_commands.json', // biome-ignore format: a list
 ]);
