@@ -60,7 +60,7 @@ void Plan::place_arena(size_t limit) {
   for (size_t i = 0; i < buffers_.size(); ++i) {
     const Buffer& b = buffers_[i];
     if (b.place != Buffer::Place::kArena || b.alias_of >= 0 || b.first < 0) continue;
-    const uint64_t size = (uint64_t{b.bytes()} + kReadSlack + 63) / 64 * 64;
+    const uint64_t size = (uint64_t{b.bytes()} + kReadSlack + kAlignment - 1) / kAlignment * kAlignment;
     blocks.push_back({static_cast<int>(i), size});
   }
   sort_small(blocks, [](const Block& a, const Block& b) {

@@ -25,13 +25,13 @@ struct Scratch {
   Scratch(const ConvWeightGradient& gradient, const ConvWeightGradientRange& range) {
     const int depth = gradient.depth(), most = pixels_at_once(depth);
     const auto room = [&](std::size_t rows, std::size_t columns) {
-      return round_up(rows * columns * sizeof(float) + kReadSlack, 64);
+      return round_up(rows * columns * sizeof(float) + kReadSlack, kAlignment);
     };
     transposed = room(static_cast<std::size_t>(gradient.columns), static_cast<std::size_t>(most));
     patches = gradient.conv.is_pointwise()
                   ? 0
                   : room(static_cast<std::size_t>(most), static_cast<std::size_t>(depth));
-    tiles = round_up(packed_float_weights_bytes(packed(range, most, depth)), 64);
+    tiles = round_up(packed_float_weights_bytes(packed(range, most, depth)), kAlignment);
   }
 };
 
