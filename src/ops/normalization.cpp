@@ -183,8 +183,9 @@ void expand_mean_variance(Canonicalize& c) {
   c.finish("Div", {centred, c.add("Add", {c.add("Sqrt", {variance}), epsilon})});
 }
 
-// ---- the rewrites: (x - mean) / sqrt(mean((x - mean)^2) + epsilon) [* scale + bias], and the same without
-// the mean and the bias
+// ---- rewrites
+
+// (x - mean) / sqrt(mean((x - mean)^2) + epsilon) [* scale + bias], with and without the mean and the bias.
 
 // The one axis, the last, of a ReduceMean that keeps its dimension.
 bool is_mean_of_rows(const RewriteContext& r, const Node& n) {

@@ -14,13 +14,11 @@
 
 namespace zp::quant {
 
-inline bool is_quantize(const Node& n) {
-  return role_of(n) == QdqRole::kQuantize;
-}  // x, scale, zero_point -> integers
-inline bool is_dequantize(const Node& n) {
-  return role_of(n) == QdqRole::kDequantize;
-}  // integers, scale, zero_point -> x
-inline bool is_notation(const Node& n) { return role_of(n) != QdqRole::kNone; }
+// x, scale, zero_point -> integers
+inline bool is_quantize(const Node& n) { return role_of(n) == QdqRole::kQuantize; }
+// integers, scale, zero_point -> x
+inline bool is_dequantize(const Node& n) { return role_of(n) == QdqRole::kDequantize; }
+inline bool is_of_qdq_pair(const Node& n) { return role_of(n) != QdqRole::kNone; }
 // The operator of the default domain that has this role.
 std::string_view operator_of(QdqRole role);
 

@@ -255,8 +255,9 @@ TEST(FusedAttention, KeepsWhatIsAnOutput) {
   EXPECT_FALSE(has(ops, "Attention"));
 }
 
-// ---- Attention and RotaryEmbedding of ai.onnx, in files that say nothing of sizes. ONNX Runtime 1.32 made
-// the numbers.
+// ---- Attention and RotaryEmbedding of ai.onnx, in files that say nothing of sizes
+
+// ONNX Runtime 1.32 made the expected numbers.
 
 // A node of opset 23 whose inputs have so many dimensions, of which none is known.
 std::vector<Tensor> of_unknown_sizes(std::string_view op, const std::vector<Tensor>& inputs,
