@@ -184,7 +184,7 @@ void require_bytes(const BetweenContext& c, size_t input, const Tensor& t) {
 
 namespace {
 
-Tensor turned(const Tensor& t, const std::vector<int>& order) {
+Tensor transposed(const Tensor& t, const std::vector<int>& order) {
   Shape dims;
   for (int d : order) dims.push_back(t.dims()[static_cast<size_t>(d)]);
   Tensor to(t.dtype(), std::move(dims));
@@ -205,13 +205,13 @@ std::vector<int> in_order(const Tensor& t) {
 Tensor to_front(const Tensor& t, int axis) {
   std::vector<int> order = in_order(t);
   std::rotate(order.begin(), order.begin() + axis, order.begin() + axis + 1);
-  return turned(t, order);
+  return transposed(t, order);
 }
 
 Tensor from_front(const Tensor& t, int axis) {
   std::vector<int> order = in_order(t);
   std::rotate(order.begin(), order.begin() + 1, order.begin() + axis + 1);
-  return turned(t, order);
+  return transposed(t, order);
 }
 
 Tensor reversed(const Tensor& t) {

@@ -12,7 +12,7 @@ namespace {
 
 bool has_role(const Node* node, QdqRole role) { return node && role_of(*node) == role; }
 
-QuantizedEdge edge_of(const Graph& graph, const GraphIndex& index, const Node& qdq, ValueId integers) {
+QuantizedEdge quantized_edge(const Graph& graph, const GraphIndex& index, const Node& qdq, ValueId integers) {
   QuantizedEdge e{.quantized = integers,
                   .scale = qdq.input(1),
                   .zero_point = qdq.input(2),
@@ -36,13 +36,13 @@ Fold fold_of(Graph& graph, const GraphIndex& index, const Node& node) {
   for (ValueId v : node.inputs) {
     const Node* dq = producer_of(graph, index, v);
     if (has_role(dq, QdqRole::kDequantize)) {
-      fold.inputs.push_back(edge_of(graph, index, *dq, dq->input(0)));
+      fold.inputs.push_back(quantized_edge(graph, index, *dq, dq->input(0)));
     } else {
       fold.inputs.push_back(std::nullopt);
     }
   }
   const Node* q = only_reader(graph, index, node.output(0));
-  if (has_role(q, QdqRole::kQuantize)) fold.output = edge_of(graph, index, *q, q->output(0));
+  if (has_role(q, QdqRole::kQuantize)) fold.output = quantized_edge(graph, index, *q, q->output(0));
   return fold;
 }
 

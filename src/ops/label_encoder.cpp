@@ -47,7 +47,7 @@ Tensor values_of(const Node& node) {
 }
 
 // What a value is that has no key, as one element.
-Tensor otherwise_of(const Node& node, DType type) {
+Tensor fallback_of(const Node& node, DType type) {
   if (Tensor t = attribute_list(node, "default_tensor"); t.defined()) return t;
   if (type == DType::kString)
     return list_tensor<std::string>({node.string_attribute("default_string", "_Unused")});
@@ -62,7 +62,7 @@ Tensor otherwise_of(const Node& node, DType type) {
 
 // What a node looks up. The values are as many as the keys.
 struct Lookup {
-  Tensor keys, values, otherwise;
+  Tensor keys, values, fallback;
   Keys::Counts counts = Keys::Counts::kFirst;
 };
 
@@ -83,7 +83,7 @@ Lookup both_ways(const Node& node, DType input) {
   Tensor integers = mapper ? list_tensor(list_of<int64_t>(node, "cats_int64s")) : places(names.size());
   if (mapper) require_size("cats_int64s", static_cast<size_t>(integers.size()), names.size());
   if (input != DType::kString) std::swap(strings, integers);
-  return {strings, integers, otherwise_of(node, integers.dtype()), Keys::Counts::kLast};
+  return {strings, integers, fallback_of(node, integers.dtype()), Keys::Counts::kLast};
 }
 
 bool goes_both_ways(const Node& node) {
@@ -95,8 +95,8 @@ Lookup lookup_of(const Node& node, DType input) {
   Lookup found{keys_of(node), values_of(node), {}};
   if (!found.keys.defined() || !found.values.defined() || found.keys.size() != found.values.size())
     fail_ml({found.keys.size(), " keys for ", found.values.size(), " values"});
-  found.otherwise = otherwise_of(node, found.values.dtype());
-  if (found.otherwise.dtype() != found.values.dtype() || found.otherwise.size() != 1)
+  found.fallback = fallback_of(node, found.values.dtype());
+  if (found.fallback.dtype() != found.values.dtype() || found.fallback.size() != 1)
     fail_ml("the default is not one value of the type of the others");
   return found;
 }
@@ -113,14 +113,14 @@ void infer_labels(InferContext& c) {
 Kernel prepare_labels(PrepareContext& c) {
   const DType type = c.dtype(0);
   const Lookup found = lookup_of(c.node(), type);
-  const Tensor values = found.values, otherwise = found.otherwise;
+  const Tensor values = found.values, fallback = found.fallback;
   const auto keys = std::make_shared<const Keys>(found.keys, found.counts);
   const int64_t count = element_count(c.dims(0));
   const size_t bytes = bytes_of(values.dtype(), 1);
-  return [values, otherwise, keys, type, count, bytes](const RunContext& r) {
+  return [values, fallback, keys, type, count, bytes](const RunContext& r) {
     for (int64_t i = 0; i < count; ++i) {
       const int64_t at = keys->find(type, r.inputs[0], i);
-      const std::byte* from = at < 0 ? otherwise.raw() : values.raw() + static_cast<size_t>(at) * bytes;
+      const std::byte* from = at < 0 ? fallback.raw() : values.raw() + static_cast<size_t>(at) * bytes;
       std::memcpy(r.outputs[0] + static_cast<size_t>(i) * bytes, from, bytes);
     }
   };

@@ -18,7 +18,7 @@ using enum Lstm::More;
 enum Parameters : size_t { kWScale = kInputs, kWZeroPoint, kRScale, kRZeroPoint, kAll };
 
 // [a, b, c] as [a, c, b], of bytes.
-Tensor turned(const Tensor& t) {
+Tensor transposed(const Tensor& t) {
   const Shape& dims = t.dims();
   Tensor out(t.dtype(), {dims[0], dims[2], dims[1]});
   const std::byte* from = t.raw();
@@ -44,7 +44,7 @@ ValueId weights(Canonicalize& c, size_t at, size_t scale_at) {
            {"scales of shape ", scale->dims(), " do not fit weights of shape ", t->dims()});
   }
   const std::string name = c.graph[c.node.inputs[at]].name;
-  Tensor stored = turned(*t);
+  Tensor stored = transposed(*t);
   const Shape dims = stored.dims();
   // One list of scales serves one dimension: those of two directions are one where there is one of both.
   int64_t axis = 0, count = scale->size();
@@ -153,7 +153,7 @@ void put_weights(Fold& f, Node& n, const GateWeights& w, size_t at, size_t scale
     return to;
   };
   const std::string name = g[e.quantized].name;
-  n.inputs[at] = g.add_constant(name + "_turned", turned(t.reshaped(w.dims)));
+  n.inputs[at] = g.add_constant(name + "_turned", transposed(t.reshaped(w.dims)));
   n.inputs[scale_at] = g.add_constant(name + "_scales", spread(scale));
   const Tensor* zero = g.constant(zero_point_or_zeros(g, e));
   n.inputs[scale_at + 1] = g.add_constant(name + "_zero_points", spread(*zero));

@@ -16,9 +16,9 @@ void require_size(std::string_view key, size_t size, size_t wanted) {
 }
 
 int64_t place_of_choice(const Node& node, std::string_view key, std::span<const std::string_view> names,
-                        int64_t otherwise) {
+                        int64_t fallback) {
   const Attribute* a = node.attribute(key);
-  if (!a) return otherwise;
+  if (!a) return fallback;
   if (const auto* number = std::get_if<int64_t>(a)) {
     if (*number < 0 || *number >= std::ssize(names)) fail_ml({"attribute '", key, "' is ", *number});
     return *number;

@@ -42,10 +42,10 @@ const std::vector<T>& list_of(const Node& node, std::string_view key) {
 
 // One of a list, by its name or, in TreeEnsemble-5, by its place.
 int64_t place_of_choice(const Node& node, std::string_view key, std::span<const std::string_view> names,
-                        int64_t otherwise);
+                        int64_t fallback);
 template <class T>
-T choice_of(const Node& node, std::string_view key, std::span<const std::string_view> names, T otherwise) {
-  return static_cast<T>(place_of_choice(node, key, names, static_cast<int64_t>(otherwise)));
+T choice_of(const Node& node, std::string_view key, std::span<const std::string_view> names, T fallback) {
+  return static_cast<T>(place_of_choice(node, key, names, static_cast<int64_t>(fallback)));
 }
 
 // How many rows X has: a list is one.

@@ -12,7 +12,7 @@ NewAttributes attributes_of(const Canonicalize& c) {
   return {{"axis", int64_t{-1}}, {"epsilon", c.node.float_attribute("epsilon", kEpsilon)}};
 }
 
-// Inputs: x, skip, scale, then (Simplified: without) shift, then a bias. Outputs: y, mean and inverse
+// Inputs: x, skip, gamma, then (Simplified: without) beta, then a bias. Outputs: y, mean and inverse
 // deviation, the sum.
 ValueId sum_of(Canonicalize& c, size_t bias) {
   ValueId sum = c.add("Add", {c.node.inputs[0], c.node.inputs[1]});
@@ -37,7 +37,7 @@ void expand_skip_simplified(Canonicalize& c) {
   gives_output(c, 0);
 }
 
-// Inputs: ids and segment ids [batch, steps]; tables of words, positions and segments; scale, shift; a mask
+// Inputs: ids and segment ids [batch, steps]; tables of words, positions and segments; gamma, beta; a mask
 // [batch, steps]; position ids. Outputs: y, how many ones a row of the mask has, the sum.
 void expand_embed(Canonicalize& c) {
   const Node& n = c.node;

@@ -28,13 +28,13 @@ double width(const Range& r) {
 void share_scales(const Planner& planner, Plan& plan, std::vector<Range>& ranges) {
   const size_t count = plan.groups.size();
   const auto group_of = [&](ValueId v) { return v == kNoValue ? -1 : plan.group[static_cast<size_t>(v)]; };
-  std::vector<std::set<size_t>> into(count);  // groups that are joined from this one
-  std::vector<bool> otherwise(count, false);  // whether others read its integers
+  std::vector<std::set<size_t>> into(count);       // groups that are joined from this one
+  std::vector<bool> read_elsewhere(count, false);  // whether others read its integers
   std::vector<int32_t> made(count, std::numeric_limits<int32_t>::max());  // by which node, at first
   for (size_t g = 0; g < count; ++g) {
     for (const ValueId v : plan.groups[g].members) {
       made[g] = std::min(made[g], planner.producer(v));
-      if (plan.integer[static_cast<size_t>(v)] && planner.graph.is_output(v)) otherwise[g] = true;
+      if (plan.integer[static_cast<size_t>(v)] && planner.graph.is_output(v)) read_elsewhere[g] = true;
       for (const int32_t i : planner.consumers(v)) {
         const bool integers = planner.reads_integers(plan, i, v);
         if (!integers && !plan.integer[static_cast<size_t>(v)]) continue;
@@ -42,7 +42,7 @@ void share_scales(const Planner& planner, Plan& plan, std::vector<Range>& ranges
                                ? group_of(planner.node(i).output(0))
                                : -1;
         if (to < 0) {
-          otherwise[g] = true;
+          read_elsewhere[g] = true;
         } else if (static_cast<size_t>(to) != g) {
           into[g].insert(static_cast<size_t>(to));
         }
@@ -65,7 +65,7 @@ void share_scales(const Planner& planner, Plan& plan, std::vector<Range>& ranges
     const size_t to = root(*std::min_element(into[g].begin(), into[g].end(), [&](size_t a, size_t b) {
       return width(ranges[root(a)]) < width(ranges[root(b)]);
     }));
-    if (otherwise[g] && width(ranges[to]) > kAlike * width(ranges[g])) continue;
+    if (read_elsewhere[g] && width(ranges[to]) > kAlike * width(ranges[g])) continue;
     one[g] = to;
     ranges[to].include(ranges[g]);
   }

@@ -256,7 +256,7 @@ void LayerErrors::Impl::find_pairs(const Graph& reference, const Graph& quantize
   inputs_ = integer_inputs(quantized);
   Graph scratch = clone(quantized);  // rules look at a graph through a context that may write to it
   for (const Node& node : quantized.nodes) {
-    if (is_notation(node) || node.output(0) == kNoValue) continue;
+    if (is_of_qdq_pair(node) || node.output(0) == kNoValue) continue;
     const ValueId v = node.output(0);
     if (quantized[v].dtype != DType::kFloat32) continue;
     std::string name = quantized[v].name;

@@ -130,7 +130,7 @@ ValueId Placement::zero_constant(const QParams& p, const std::string& name) {
   return constant(name + "_zero_point", pack_integers(p.dtype, {}, zero));
 }
 
-Node Placement::notation(QdqRole role, const std::string& name, std::vector<ValueId> inputs,
+Node Placement::qdq_node(QdqRole role, const std::string& name, std::vector<ValueId> inputs,
                          ValueId output) const {
   Node n;
   n.name = name;
@@ -144,7 +144,7 @@ Node Placement::notation(QdqRole role, const std::string& name, std::vector<Valu
 ValueId Placement::dequantize(ValueId integers, ValueId scale, ValueId zero, const std::string& base,
                               const std::optional<SymShape>& shape, const Grouping& grouping) {
   const ValueId out = graph.add_value(base + "_dequantized", DType::kFloat32, shape);
-  Node n = notation(QdqRole::kDequantize, graph[out].name, {integers, scale, zero}, out);
+  Node n = qdq_node(QdqRole::kDequantize, graph[out].name, {integers, scale, zero}, out);
   if (grouping.axis >= 0) n.attributes["axis"] = static_cast<int64_t>(grouping.axis);
   if (grouping.block_size > 0) n.attributes["block_size"] = grouping.block_size;
   emit(std::move(n));
@@ -182,7 +182,7 @@ ValueId Placement::dequantized(ValueId v) {
   if (added) {
     const ValueId scale = scale_constant(*p, name), zero = zero_constant(*p, name);
     const ValueId integers = graph.add_value(name + "_quantized", p->dtype, graph[v].shape);
-    emit(notation(QdqRole::kQuantize, graph[integers].name, {v, scale, zero}, integers));
+    emit(qdq_node(QdqRole::kQuantize, graph[integers].name, {v, scale, zero}, integers));
     it->second = {integers, scale, zero};
   }
   const Quantized q = it->second;
@@ -262,7 +262,7 @@ bool Placement::in_pieces(int32_t i) {
       const ValueId scale = shared("pieces_scale", Tensor::scalar<float>(p.scale));
       const ValueId zero = shared("pieces_zero_point", Tensor::scalar(static_cast<uint8_t>(p.zero_point)));
       const ValueId integers = graph.add_value(name + "_quantized", p.dtype, graph[n.input(0)].shape);
-      emit(notation(QdqRole::kQuantize, graph[integers].name, {result, scale, zero}, integers));
+      emit(qdq_node(QdqRole::kQuantize, graph[integers].name, {result, scale, zero}, integers));
       const float read_at = r.as == kNoValue ? p.scale * r.factor : out->scale;
       const Quantized q{integers, shared("pieces_scale", Tensor::scalar<float>(read_at)), zero};
       (r.as == kNoValue ? made[result] : quantized_[r.as]) = q;
@@ -297,7 +297,7 @@ ValueId Placement::dynamically_quantized(ValueId v, bool may_be_nan) {
     const ValueId scale = graph.add_value(name + "_scale", DType::kFloat32, SymShape{});
     const ValueId zero = graph.add_value(name + "_zero_point", DType::kUint8, SymShape{});
     const ValueId numbers = may_be_nan ? without_nan(v) : v;
-    Node n = notation(QdqRole::kDynamicQuantize, graph[integers].name, {numbers}, integers);
+    Node n = qdq_node(QdqRole::kDynamicQuantize, graph[integers].name, {numbers}, integers);
     n.outputs = {integers, scale, zero};
     emit(std::move(n));
     it->second = {integers, scale, zero};
@@ -528,7 +528,7 @@ void Placement::finish() {
       });
       input = q.integers;
       if (read || graph.is_output(as_float)) {
-        Node n = notation(QdqRole::kDequantize, graph[as_float].name, {q.integers, q.scale, q.zero_point},
+        Node n = qdq_node(QdqRole::kDequantize, graph[as_float].name, {q.integers, q.scale, q.zero_point},
                           as_float);
         graph.nodes.insert(graph.nodes.begin(), std::move(n));
       }

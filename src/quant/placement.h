@@ -96,7 +96,7 @@ class Placement {
   void round_outputs();
   // A small constant of which there is one, whoever reads it.
   ValueId shared(std::string_view name, const Tensor& t);
-  Node notation(QdqRole role, const std::string& name, std::vector<ValueId> inputs, ValueId output) const;
+  Node qdq_node(QdqRole role, const std::string& name, std::vector<ValueId> inputs, ValueId output) const;
   // The integers and scales of a weight, `tensor`, for node i: those that another node had of it, if any.
   const PlacedWeight& place_weight(int32_t i, ValueId w, const Tensor& tensor, const WeightSpec& spec);
   ValueId half_weight(ValueId w, int32_t turned);

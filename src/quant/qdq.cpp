@@ -13,7 +13,7 @@ namespace zp::quant {
 std::string_view operator_of(QdqRole role) {
   for (const OpDef* def : all_ops())
     if (def->role == role && def->domain.empty()) return def->name;
-  throw_error(ErrorCode::kInternal, "an operator of the Q/DQ notation is not registered");
+  throw_error(ErrorCode::kInternal, "an operator of Q/DQ pairs is not registered");
 }
 
 std::optional<QParams> constant_params(const Graph& graph, const Node& node) {
@@ -32,7 +32,7 @@ std::optional<QParams> constant_params(const Graph& graph, const Node& node) {
 }
 
 bool is_quantized(const Graph& graph) {
-  return std::any_of(graph.nodes.begin(), graph.nodes.end(), is_notation);
+  return std::any_of(graph.nodes.begin(), graph.nodes.end(), is_of_qdq_pair);
 }
 
 namespace {

@@ -5,7 +5,7 @@
 //
 //   s_j = max|x_j|^a / max|w_j|^(1 - a)        x_j / s_j        w_j * s_j
 //
-// The division goes into the gain of the normalization that makes x where nobody else reads it; elsewhere it
+// The division goes into the gamma of the normalization that makes x where nobody else reads it; elsewhere it
 // becomes a node of its own, which has to be worth more.
 //
 // How much is moved (a) is chosen for each value: on rows of it that are kept, its layers are computed in
@@ -455,8 +455,8 @@ class Smooth : public Stage {
     added_.emplace(s.readers[0].node, std::move(n));
   }
 
-  // Inputs of the normalization that makes the value, where nobody else reads it: its gain and shift. Empty:
-  // no.
+  // Inputs of the normalization that makes the value, where nobody else reads it: its gamma and beta.
+  // Empty: no.
   std::vector<size_t> slots_of_maker(const Smoothed& s) {
     Graph& g = graph();
     const GraphIndex index(g);

@@ -56,7 +56,7 @@ class Store : public PiecewiseStage {
     const size_t count = graph.nodes.size();
     for (size_t i = 0; i < count; ++i) {
       // Scales stay: kernels look for constants there.
-      if (is_notation(graph.nodes[i])) continue;
+      if (is_of_qdq_pair(graph.nodes[i])) continue;
       for (size_t k = 0; k < graph.nodes[i].inputs.size(); ++k) {
         const ValueId v = graph.nodes[i].inputs[k];
         const Tensor* t = graph.constant(v);

@@ -769,7 +769,7 @@ TEST(Smooth, MovesOutlierChannelsIntoTheWeights) {
     EXPECT_GT(test::gain(model, plain, smooth, held_out), 6);
     const auto nodes = [](const Quantized& m) {
       return std::count_if(m.graph().nodes.begin(), m.graph().nodes.end(),
-                           [](const Node& node) { return !quant::is_notation(node); });
+                           [](const Node& node) { return !quant::is_of_qdq_pair(node); });
     };
     EXPECT_EQ(nodes(smooth), nodes(plain) + (alone ? 0 : 1));
   }

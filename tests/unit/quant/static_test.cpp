@@ -577,7 +577,7 @@ TEST(Static, FunctionsAreSpelledInPiecesThatARuntimeFuses) {
   }
   // Everything stands between pairs.
   for (const Node& n : q.graph().nodes) {
-    if (quant::is_notation(n)) continue;
+    if (quant::is_of_qdq_pair(n)) continue;
     for (size_t i = 0; i < n.inputs.size(); ++i) EXPECT_TRUE(q.dq(n.name, i)) << n.name;
   }
   // By itself: what it makes is what 8 bits make of it.
