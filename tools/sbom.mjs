@@ -1,6 +1,7 @@
 // node tools/sbom.mjs: the parts of dist/ that others made. dist/sbom.cdx.json lists it for programs (CycloneDX), and
-// dist/THIRD-PARTY.txt has the license of each. A site gets both too, with the models of all its demos. npm tells of its packages, the bundlers which of them are in
-// (tools/bundled.mjs), and tools/parts.mjs has the rest. The same build gives the same files: there is no time in them.
+// dist/THIRD-PARTY.txt has the license of each. A site gets both too, with the models of all its demos. npm tells of its
+// packages, the bundlers tell which of them are in (tools/bundled.mjs), and tools/parts.mjs has the rest. The same build gives
+// the same files: there is no time in them.
 import { existsSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -229,8 +229,8 @@ export class Model extends LoadedModel {
 
   /**
    * The model as quantize() prepares it, and nothing of it quantized: constants are computed, layers that follow each other
-   * become one, and what does nothing is gone. What the model has as integers stays so, in
-   * the file's own format; what it has in half precision is computed in float32 then. The result is a new model.
+   * become one, and nodes without effect are gone. Integers of the model stay integers, in the file's own format. Values in
+   * half precision are computed in float32 afterwards. The result is a new model.
    */
   async simplify({ dims, shapes, ...options }: SimplifyOptions = {}): Promise<Model> {
     const { engine, id } = internals.of(this);

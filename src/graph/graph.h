@@ -164,8 +164,7 @@ struct Model {
   // How many of each operator the file has, in branches too, before any of them becomes another here. Empty:
   // the model comes from no file as it is.
   std::map<std::string, int64_t> operators;
-  // The file has operators that pairs were folded into (OpDef::fold): QLinearConv, ConvInteger, MatMulNBits,
-  // ...
+  // The file has operators that pairs were folded into (OpDef::fold), such as QLinearConv or MatMulNBits.
   bool folded = false;
   int64_t least_opset = 0;  // of ai.onnx, of a file that is written: for the sake of those who are to read it
   bool keeps_fused = false;  // what became one operator again (ops/fused.h) stays so when it is prepared

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/element_types.h"
 #include "graph/subgraphs.h"
 #include "onnx/reading.h"
 #include "ops/gradient.h"
@@ -45,11 +46,12 @@ class Canonicalizer {
 bool was_folded(const Graph& graph, const std::vector<Node>& pieces) {
   if (pieces.size() != 1)
     return std::ranges::any_of(pieces, [](const Node& n) { return role_of(n) == QdqRole::kDequantize; });
-  const auto is_8_bit = [&](ValueId v) {
-    return v != kNoValue && (graph[v].dtype == DType::kInt8 || graph[v].dtype == DType::kUint8);
-  };
   const Node& node = pieces.front();
-  return is_8_bit(node.input(0)) && is_8_bit(node.input(1)) && graph[node.output(0)].dtype == DType::kInt32;
+  const auto reads_8_bit = [&](size_t input) {
+    const ValueId v = node.input(input);
+    return v != kNoValue && is_8_bit(graph[v].dtype);
+  };
+  return reads_8_bit(0) && reads_8_bit(1) && graph[node.output(0)].dtype == DType::kInt32;
 }
 
 // By value: some node, subgraph or the graph's list of outputs reads it.

@@ -353,8 +353,8 @@ bool Planner::quantized_already(int32_t i) const {
   }
   // A recurrence, which computes in float with weights that are integers.
   const auto is_stored = [&](int8_t slot) {
-    int32_t maker =
-        n.input(static_cast<size_t>(slot)) == kNoValue ? -1 : producer(n.input(static_cast<size_t>(slot)));
+    const ValueId v = n.input(static_cast<size_t>(slot));
+    int32_t maker = v == kNoValue ? -1 : producer(v);
     while (maker >= 0 && def(maker) && kind(maker) == QuantRule::Kind::kSameScale &&
            !node(maker).inputs.empty())
       maker = producer(node(maker).inputs[0]);

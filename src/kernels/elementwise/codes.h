@@ -2,8 +2,8 @@
 //
 //   steps = clamp(round_half_even(x / scale), codes - zero_point)      code = zero_point + steps
 //
-// Codes have 16 bits at most. Sums are doubles in four lanes: the k-th element of a call goes into lane k
-// % 4. So they are the same bits in every instruction set.
+// Codes have 16 bits at most. Sums are doubles in four lanes: element i of a call goes into lane i % 4. So
+// they are the same bits in every instruction set.
 
 #pragma once
 
@@ -14,7 +14,7 @@
 
 namespace zp::kernels {
 
-// Relaxed SIMD has nothing for it, so that the callers of these kernels are compiled once.
+// Relaxed SIMD would gain nothing. So the default is Simd128 in all builds, and callers are compiled once.
 struct Scalar;
 struct Simd128;
 
