@@ -58,8 +58,8 @@ const registered = (schema, option) =>
 
 const isEverywhere = (schema, { modes = [] }) => modes.length === schema.modes.length;
 
-function defaultOf({ default: value, otherwise, choices, kind }) {
-  if (otherwise) return otherwise === 'none' ? undefined : otherwise;
+function defaultOf({ default: value, fallback, choices, kind }) {
+  if (fallback) return fallback === 'none' ? undefined : fallback;
   if (value === undefined || Array.isArray(value)) return undefined;
   if (kind === 'bytes') return `${value / 2 ** 30} GiB`;
   return typeof value === 'string' && choices ? `\`${value}\`` : String(value);
@@ -179,11 +179,11 @@ ${members('file')}
   });
 }
 
-const flagOf = ({ name, flag, kind, flagSets, otherwise, default: value }) => {
+const flagOf = ({ name, flag, kind, flagSets, fallback, default: value }) => {
   if (kind === 'options') return '';
   const long = `--${flag || name.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
   const without =
-    kind === 'flag' && !flagSets && (otherwise || value === true) ? `, \`--no-${long.slice(2)}\`` : '';
+    kind === 'flag' && !flagSets && (fallback || value === true) ? `, \`--no-${long.slice(2)}\`` : '';
   return `\`${long}\`${without}`;
 };
 

@@ -264,8 +264,8 @@ export function fromText(option: OptionRow, text: string): unknown {
 }
 
 /** The words for what holds where nobody chose. */
-export function defaultOf({ kind, default: value, otherwise }: OptionRow): string | undefined {
-  if (otherwise !== undefined) return otherwise;
+export function defaultOf({ kind, default: value, fallback }: OptionRow): string | undefined {
+  if (fallback !== undefined) return fallback;
   if (kind === 'bytes') return `${Number(value) / 2 ** 30} GiB`;
   return Array.isArray(value) ? (value.length ? value.join(', ') : undefined) : value?.toString();
 }

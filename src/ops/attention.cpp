@@ -53,8 +53,8 @@ ValueId Attend::add(float scale, std::optional<int64_t> size, bool guard) {
     const ValueId length = c.add("CastLike", {add_length(c, q, 3), q});
     factor = c.add("Reciprocal", {c.add("Sqrt", {length})});
   }
-  const ValueId turned = c.add("Transpose", {k}, {{"perm", std::vector<int64_t>{0, 1, 3, 2}}});
-  c.add("MatMul", {c.add("Mul", {q, factor}), turned});
+  const ValueId transposed = c.add("Transpose", {k}, {{"perm", std::vector<int64_t>{0, 1, 3, 2}}});
+  c.add("MatMul", {c.add("Mul", {q, factor}), transposed});
   reached(Point::kProduct);
   if (softcap == 0) reached(Point::kCapped);
   ValueId scores = c.nodes.back().outputs[0];

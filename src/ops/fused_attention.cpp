@@ -57,10 +57,10 @@ View seen_through(const FusionContext& f, ValueId value, const Fits& fits) {
     View next = view;
     if (const Node* same = f.maker(view.value, "Identity")) {
       next.value = same->inputs[0];
-    } else if (const Node* turn = f.maker(view.value, "Transpose")) {
-      const std::vector<int64_t> perm = order_of(*turn, rank);
+    } else if (const Node* transpose = f.maker(view.value, "Transpose")) {
+      const std::vector<int64_t> perm = order_of(*transpose, rank);
       for (int64_t& d : next.order) d = perm[static_cast<size_t>(d)];
-      next.value = turn->inputs[0];
+      next.value = transpose->inputs[0];
     } else if (const Node* pick = f.maker(view.value, "Gather"); pick && rank >= 3 && view.times == 1) {
       int64_t axis = pick->int_attribute("axis", 0);
       if (axis < 0) axis += static_cast<int64_t>(rank);
@@ -78,7 +78,7 @@ View seen_through(const FusionContext& f, ValueId value, const Fits& fits) {
 }
 
 struct Pattern {
-  ValueId q, k_turned, v;
+  ValueId q, k_transposed, v;
   ValueId shown = kNoValue, bias = kNoValue;
   float scale = 1, softcap = 0, hidden = 0;
   bool shows = true;
@@ -117,7 +117,7 @@ bool match_scores(const FusionContext& f, ValueId scores, Pattern& p) {
     if (!f.read_once(scores) || f.dims(scores) != over) return false;
     if (const Node* product = f.maker(scores, "MatMul")) {
       p.q = product->inputs[0];
-      p.k_turned = product->inputs[1];
+      p.k_transposed = product->inputs[1];
       return true;
     }
     if (const Node* add = f.maker(scores, "Add"); add && stage == kBiased) {
@@ -273,16 +273,16 @@ std::optional<Node> match(const FusionContext& f, int at) {
   Pattern p;
   p.v = product->inputs[1];
   if (!match_probabilities(f, product->inputs[0], p)) return std::nullopt;
-  for (const ValueId v : {p.q, p.k_turned, p.v})
+  for (const ValueId v : {p.q, p.k_transposed, p.v})
     if (f.constant(v) || f.dims(v).size() != rank || f.dtype(v) != DType::kFloat32) return std::nullopt;
-  for (const ValueId v : {p.k_turned, p.v})
+  for (const ValueId v : {p.k_transposed, p.v})
     for (size_t d = 0; d + 2 < rank; ++d)
       if (f.dims(v)[d] != f.dims(y)[d]) return std::nullopt;
   for (size_t d = 0; d + 2 < rank; ++d)
     if (f.dims(p.q)[d] != f.dims(y)[d]) return std::nullopt;
 
   // A number that the query or the keys are multiplied by multiplies the scores as well.
-  for (ValueId* v : {&p.q, &p.k_turned}) {
+  for (ValueId* v : {&p.q, &p.k_transposed}) {
     while (const Node* times = f.inner(*v, "Mul")) {
       const auto factor = number_operand(f, *times, true);
       if (!factor || f.dims(factor->other) != f.dims(*v) || f.constant(factor->other)) break;
@@ -293,7 +293,7 @@ std::optional<Node> match(const FusionContext& f, int at) {
   const auto last_is_last = [](const View& v) { return is_last(v, v.rank() - 1); };
   const auto plain = [&](const View& v) { return v.times == 1 && last_is_last(v); };
   const View q = seen_through(f, p.q, plain), v = seen_through(f, p.v, last_is_last);
-  View k = seen_through(f, p.k_turned, [](const View& view) {
+  View k = seen_through(f, p.k_transposed, [](const View& view) {
     return is_last(view, view.rank() - 1) || is_last(view, view.rank() - 2);
   });
   std::swap(k.order[rank - 2], k.order[rank - 1]);  // [..., steps, size]

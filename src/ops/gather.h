@@ -15,8 +15,8 @@ bool fold_gather(Fold& f);
 // Mul with the scales of the rows. false: it is no such node.
 bool pick_rows(Fold& f);
 
-// A product of floats with such a table, turned, as MatMulNBits with the table's own bytes: it is stored
+// A product of floats with such a table, transposed, as MatMulNBits with the table's own bytes: it is stored
 // once, where rows are whole blocks of 16 or more. `b`: input 1 of f.node.
-bool fold_turned_table(Fold& f, const QuantizedEdge& b);
+bool fold_transposed_table(Fold& f, const QuantizedEdge& b);
 
 }  // namespace zp

@@ -109,7 +109,7 @@ Tensor packed(const Tensor& integers, int64_t base, int bits, Shape dims) {
   return out;
 }
 
-// ---- a table that serves twice: turned, it is the last layer's weight
+// ---- a table that serves twice: transposed, it is the last layer's weight
 
 template <class F>
 bool all_readers(const Graph& g, ValueId v, F&& fits) {
@@ -133,13 +133,13 @@ int64_t head_block(const Tensor& table) {
 
 // Nothing but products of floats reads what a Transpose makes of a table of 8 bits, through a
 // DequantizeLinear with one scale, or one for each row of the table.
-bool is_head(const Graph& g, const Node& turn) {
-  const Tensor* table = g.constant(turn.input(0));
-  if (!turn.is("Transpose") || !table || table->dims().size() != 2 || bits_of(table->dtype()) != 8)
+bool is_head(const Graph& g, const Node& transpose) {
+  const Tensor* table = g.constant(transpose.input(0));
+  if (!transpose.is("Transpose") || !table || table->dims().size() != 2 || bits_of(table->dtype()) != 8)
     return false;
-  if (turn.ints_attribute("perm", {1, 0}) != std::vector<int64_t>{1, 0} || head_block(*table) == 0)
+  if (transpose.ints_attribute("perm", {1, 0}) != std::vector<int64_t>{1, 0} || head_block(*table) == 0)
     return false;
-  return all_readers(g, turn.output(0), [&](const Node& dq) {
+  return all_readers(g, transpose.output(0), [&](const Node& dq) {
     const Tensor *scale = g.constant(dq.input(1)), *zero = g.constant(dq.input(2));
     if (!is_dequantize(&dq) || !scale || scale->dtype() != DType::kFloat32 ||
         dq.int_attribute("block_size", 0) != 0)
@@ -264,11 +264,11 @@ bool pick_rows(Fold& f) {
   return true;
 }
 
-bool fold_turned_table(Fold& f, const QuantizedEdge& b) {
+bool fold_transposed_table(Fold& f, const QuantizedEdge& b) {
   Graph& g = f.graph;
-  const Node* turn = maker_of(g, b.quantized);
-  if (!turn || f.inputs[0] || !is_head(g, *turn) || !replaces(g, turn->input(0))) return false;
-  const ValueId integers = turn->input(0);
+  const Node* transpose = maker_of(g, b.quantized);
+  if (!transpose || f.inputs[0] || !is_head(g, *transpose) || !replaces(g, transpose->input(0))) return false;
+  const ValueId integers = transpose->input(0);
   const Tensor& table = *g.constant(integers);
   const Tensor& scales = *g.constant(b.scale);
   const Tensor* points = g.constant(b.zero_point);

@@ -185,7 +185,7 @@ bool from_left(RewriteContext& r) {
   const int64_t rows = w->dims()[ta ? 1 : 0];
   Node product = node;
   const std::string name = r.graph[node.outputs[0]].name;
-  const auto turn = [&](ValueId from, const std::string& called, ValueId to) {
+  const auto transpose = [&](ValueId from, const std::string& called, ValueId to) {
     Node t;
     t.name = called;
     t.op_type = "Transpose";
@@ -198,7 +198,7 @@ bool from_left(RewriteContext& r) {
   product.inputs = {x, node.inputs[0]};
   if (!tb) {
     product.inputs[0] = r.graph.add_value(r.graph[x].name + "_transposed", DType::kFloat32);
-    made.push_back(turn(x, node.name + "_input", product.inputs[0]));
+    made.push_back(transpose(x, node.name + "_input", product.inputs[0]));
   }
   ValueId c = node.input(2), added = kNoValue;
   if (c != kNoValue) {
@@ -226,14 +226,14 @@ bool from_left(RewriteContext& r) {
   if (added != kNoValue) product.attributes.erase("beta");
   made.push_back(std::move(product));
   if (added == kNoValue) {
-    made.push_back(turn(sums, node.name + "_output", node.outputs[0]));
+    made.push_back(transpose(sums, node.name + "_output", node.outputs[0]));
   } else {
-    const ValueId turned_back = r.graph.add_value(name + "_sums", DType::kFloat32);
-    made.push_back(turn(sums, node.name + "_output", turned_back));
+    const ValueId transposed_back = r.graph.add_value(name + "_sums", DType::kFloat32);
+    made.push_back(transpose(sums, node.name + "_output", transposed_back));
     Node add;
     add.name = node.name + "_added";
     add.op_type = "Add";
-    add.inputs = {turned_back, added};
+    add.inputs = {transposed_back, added};
     add.outputs = {node.outputs[0]};
     made.push_back(std::move(add));
   }
@@ -266,7 +266,7 @@ bool fold(Fold& f) {
     if (f.output || ta || alpha != 1 || !weights) return false;
     if (bias != kNoValue && f.inputs.size() > 2 && f.inputs[2]) return false;  // a bias of integers
     const ValueId matrix =
-        tb ? g.add_constant(g[b.quantized].name + "_turned", transposed_bytes(*weights)) : b.quantized;
+        tb ? g.add_constant(g[b.quantized].name + "_transposed", transposed_bytes(*weights)) : b.quantized;
     const ValueId sums =
         f.add("MatMulInteger", {a.quantized, matrix, zero_point_or_zeros(g, a), zero_point_or_zeros(g, b)});
     fold_dynamic_tail(f, sums, a.scale, b.scale, bias);

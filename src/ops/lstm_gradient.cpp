@@ -226,7 +226,8 @@ void lstm_gradient(Gradient& g) {
   given.resize(kDPeepholes + 1, kNoValue);
   given.push_back(g.add("Transpose", {given[kGates]}, {{"perm", std::vector<int64_t>{0, 2, 1}}}));
   given.push_back(g.add("Flatten", {g.in(Lstm::kX)}, {{"axis", int64_t{2}}}));
-  // p to t: the outputs above; u: gates turned; v: rows of x; w, x, z: axes and times. y is the LSTM's own.
+  // p to t: the outputs above; u: gates transposed; v: rows of x; w, x, z: axes and times. y is the LSTM's
+  // own.
   for (std::vector<int64_t> v : {std::vector<int64_t>{0}, {1}, {}, {1, 2, 1}}) given.push_back(g.integers(v));
   g.give_formulas(
       {"Reshape(ReduceSum(MatMul(p, b), w), Shape(a))", "MatMul(u, v)", "MatMul(u, s)",

@@ -52,7 +52,7 @@ ValueId weights(Canonicalize& c, size_t at, size_t scale_at) {
   if (channels && directions > 1) stored = stored.reshaped({directions * gates, dims[2]});
   const bool flat = channels && directions > 1;
   const Shape of_scale = count == 1 ? Shape{} : Shape{count};
-  const ValueId integers = c.constant_value(name + "_turned", std::move(stored)),
+  const ValueId integers = c.constant_value(name + "_transposed", std::move(stored)),
                 scales = c.constant_value(name + "_scales", scale->reshaped(of_scale)),
                 zeros = zero ? c.constant_value(name + "_zero_points", zero->reshaped(of_scale)) : kNoValue;
   const ValueId floats = c.add("DequantizeLinear", {integers, scales, zeros}, {{"axis", axis}});
@@ -153,7 +153,7 @@ void put_weights(Fold& f, Node& n, const GateWeights& w, size_t at, size_t scale
     return to;
   };
   const std::string name = g[e.quantized].name;
-  n.inputs[at] = g.add_constant(name + "_turned", transposed(t.reshaped(w.dims)));
+  n.inputs[at] = g.add_constant(name + "_transposed", transposed(t.reshaped(w.dims)));
   n.inputs[scale_at] = g.add_constant(name + "_scales", spread(scale));
   const Tensor* zero = g.constant(zero_point_or_zeros(g, e));
   n.inputs[scale_at + 1] = g.add_constant(name + "_zero_points", spread(*zero));

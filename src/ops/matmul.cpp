@@ -125,7 +125,7 @@ bool fold(Fold& f) {
   Graph& g = f.graph;
   if (f.inputs.size() < 2 || !f.inputs[1]) return false;
   const QuantizedEdge& b = *f.inputs[1];
-  if (!f.inputs[0]) return fold_to_nbits(f, b, false, kNoValue) || fold_turned_table(f, b);
+  if (!f.inputs[0]) return fold_to_nbits(f, b, false, kNoValue) || fold_transposed_table(f, b);
   const QuantizedEdge& a = *f.inputs[0];
   const auto& b_shape = g[b.quantized].shape;
   if (!is_8_bit_value(g, a.quantized) || !is_8_bit_value(g, b.quantized) || !is_single(g, a.scale) ||
@@ -205,7 +205,7 @@ bool from_left(RewriteContext& r) {
   const bool vector = rank == 1;
   if (rows * dims.back() != w->size() || rank == 0 || dims.size() > std::max<size_t>(rank, 2)) return false;
 
-  const auto turn = [&](ValueId from, size_t of_rank, const std::string& name, ValueId to) {
+  const auto transpose = [&](ValueId from, size_t of_rank, const std::string& name, ValueId to) {
     std::vector<int64_t> perm(of_rank);
     for (size_t i = 0; i < of_rank; ++i) perm[i] = static_cast<int64_t>(i);
     std::swap(perm[of_rank - 1], perm[of_rank - 2]);
@@ -219,20 +219,20 @@ bool from_left(RewriteContext& r) {
   };
   const auto value = [&](const std::string& name) { return r.graph.add_value(name, DType::kFloat32); };
   const std::string name = r.graph[node.outputs[0]].name;
-  const ValueId turned_weight = value(r.graph[node.inputs[0]].name + "_transposed");
-  std::vector<Node> made{turn(node.inputs[0], dims.size(), node.name + "_weight", turned_weight)};
+  const ValueId transposed_weight = value(r.graph[node.inputs[0]].name + "_transposed");
+  std::vector<Node> made{transpose(node.inputs[0], dims.size(), node.name + "_weight", transposed_weight)};
   std::vector<int32_t> gone{r.at()};
   Node product = node;
   if (vector) {
-    product.inputs = {x, turned_weight};
+    product.inputs = {x, transposed_weight};
     made.push_back(std::move(product));
     r.replace(std::move(gone), std::move(made));
     return true;
   }
-  const ValueId turned_x = value(r.graph[x].name + "_transposed");
-  made.push_back(turn(x, rank, node.name + "_input", turned_x));
+  const ValueId transposed_x = value(r.graph[x].name + "_transposed");
+  made.push_back(transpose(x, rank, node.name + "_input", transposed_x));
   ValueId sums = value(name + "_transposed");
-  product.inputs = {turned_x, turned_weight};
+  product.inputs = {transposed_x, transposed_weight};
   product.outputs = {sums};
   made.push_back(std::move(product));
   ValueId result = node.outputs[0];
@@ -256,7 +256,7 @@ bool from_left(RewriteContext& r) {
       gone.push_back(next);
     }
   }
-  made.push_back(turn(sums, rank, node.name + "_output", result));
+  made.push_back(transpose(sums, rank, node.name + "_output", result));
   r.replace(std::move(gone), std::move(made));
   return true;
 }

@@ -181,7 +181,8 @@ ValueId add_nbits(Canonicalize& c, const NBits& layout, const std::string& base,
 
   // B as DequantizeLinear has it: [K, N], with scales [blocks, N].
   const DType type = bits == 8 ? DType::kUint8 : DType::kUint4;
-  Tensor weights(type, {k, n}), zero_points(type, {blocks, n}), turned_scales(DType::kFloat32, {blocks, n});
+  Tensor weights(type, {k, n}), zero_points(type, {blocks, n}),
+      transposed_scales(DType::kFloat32, {blocks, n});
   const auto put_point = [&, to = zero_points.mutable_raw()](int64_t index, int value) {
     add_code(to, index, bits_of(type), value);
   };
@@ -199,7 +200,7 @@ ValueId add_nbits(Canonicalize& c, const NBits& layout, const std::string& base,
   const std::vector<float> from = scales.floats();
   for (int64_t row = 0; row < n; ++row) {
     for (int64_t b = 0; b < blocks; ++b) {
-      turned_scales.mutable_data<float>()[static_cast<size_t>(b * n + row)] =
+      transposed_scales.mutable_data<float>()[static_cast<size_t>(b * n + row)] =
           from[static_cast<size_t>(row * blocks + b)];
     }
   }
@@ -215,7 +216,7 @@ ValueId add_nbits(Canonicalize& c, const NBits& layout, const std::string& base,
 
   return c.add("DequantizeLinear",
                {g.add_constant(base + "_blocks", std::move(weights)),
-                g.add_constant(base + "_scales", std::move(turned_scales)),
+                g.add_constant(base + "_scales", std::move(transposed_scales)),
                 g.add_constant(base + "_zero_points", std::move(zero_points))},
                {{"axis", int64_t{0}}, {"block_size", block}});
 }
@@ -351,7 +352,7 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool transposed, ValueId bia
   const auto [bits, base, default_points] = nbits_codes(weights->dtype(), unpacked, zeros);
 
   Tensor codes(DType::kUint8, {n, blocks, block * bits / 8});
-  Tensor turned_scales(DType::kFloat32, {n, blocks});
+  Tensor transposed_scales(DType::kFloat32, {n, blocks});
   const int64_t point_bytes = (blocks * bits + 7) / 8;
   Tensor zero_points(DType::kUint8, {n, point_bytes});
   const std::vector<float> steps = scales->floats();
@@ -367,7 +368,7 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool transposed, ValueId bia
       const size_t at = layout->blocked       ? layout->element(column, block_index, blocks)
                         : scales->size() == 1 ? size_t{0}
                                               : static_cast<size_t>(column);
-      turned_scales.mutable_data<float>()[static_cast<size_t>(column * blocks + block_index)] = steps[at];
+      transposed_scales.mutable_data<float>()[static_cast<size_t>(column * blocks + block_index)] = steps[at];
       add_code(zero_points.mutable_raw() + column * point_bytes, block_index, bits,
                zeros[points ? at : 0] - base);
     }
@@ -375,7 +376,7 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool transposed, ValueId bia
   const std::string name = g[b.quantized].name;
   std::vector<ValueId> inputs{
       f.node.input(0), g.add_constant(name + "_nbits", kept_beside(*weights, std::move(codes))),
-      g.add_constant(name + "_nbits_scales", kept_beside(*weights, std::move(turned_scales)))};
+      g.add_constant(name + "_nbits_scales", kept_beside(*weights, std::move(transposed_scales)))};
   if (!default_points) inputs.push_back(g.add_constant(name + "_nbits_zero_points", std::move(zero_points)));
   Attributes attributes{{"K", k}, {"N", n}, {"bits", bits}, {"block_size", block}};
   // With activations in float ONNX Runtime has kernels for 4 bits alone. Of others it makes floats of all

@@ -601,7 +601,7 @@ struct OpDef {
   // Inputs that multiply and shift each channel (the last dimension) of output 0, last of all that is done to
   // it: a normalization's. A factor of the output can go into them when they are constants.
   int gamma = -1, beta = -1;
-  // Inputs that training moves where they are constants, besides gain, shift and those that `quant` names.
+  // Inputs that training moves where they are constants, besides gamma, beta and those that `quant` names.
   QuantRule::Inputs weights = {}, biases = {};
 
   QuantRule quant = {};

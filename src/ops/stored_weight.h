@@ -11,7 +11,7 @@
 
 namespace zp {
 
-// A DequantizeLinear of constants. Its integers may be moved before: a table that is also read turned.
+// A DequantizeLinear of constants. Its integers may be moved before: a table that is also read transposed.
 struct StoredWeight {
   // Tells weights apart: constants by their memory, the node that moves the integers, axis and block size.
   std::tuple<const void*, Shape, const void*, std::string, int64_t, int64_t> key;

@@ -99,14 +99,14 @@ bool pass_function(RewriteContext& r) {
   if (before < 0 || after < 0 || !r.node(before).is("Transpose") || !r.node(after).is("Transpose") ||
       r.only_consumer(function.input(0)) != r.at())
     return false;
-  Node first = function, turn = r.node(before);
-  const ValueId x = turn.input(0);
+  Node first = function, transpose = r.node(before);
+  const ValueId x = transpose.input(0);
   first.inputs[0] = x;
   first.outputs[0] = r.graph.add_value(r.graph[function.outputs[0]].name + "_transposed",
                                        r.graph[function.outputs[0]].dtype);
-  turn.inputs[0] = first.outputs[0];
-  turn.outputs[0] = function.outputs[0];
-  r.replace({before, r.at()}, {std::move(first), std::move(turn)});
+  transpose.inputs[0] = first.outputs[0];
+  transpose.outputs[0] = function.outputs[0];
+  r.replace({before, r.at()}, {std::move(first), std::move(transpose)});
   return true;
 }
 

@@ -45,19 +45,19 @@ FeedsOfSamples take_first(FeedsOfSamples& from, size_t count) {
 
 }  // namespace
 
-OptionSpec samples_option(std::string_view name, std::string_view repair, double otherwise) {
+OptionSpec samples_option(std::string_view name, std::string_view repair, double fallback) {
   return {.name = name,
           .owner = repair,
-          .otherwise = otherwise,
+          .fallback = fallback,
           .min = 1,
           .max = 1024,
           .sentence = "The most samples that it looks at."};
 }
 
-OptionSpec patches_option(std::string_view name, std::string_view repair, double otherwise) {
+OptionSpec patches_option(std::string_view name, std::string_view repair, double fallback) {
   return {.name = name,
           .owner = repair,
-          .otherwise = otherwise,
+          .fallback = fallback,
           .min = 16,
           .max = 65536,
           .sentence = "The most rows of a layer's inputs that it keeps."};
@@ -79,8 +79,8 @@ LayerwiseStage::LayerwiseStage(JobState& state, size_t samples, Stand stand)
     const Node& node = state_.prepared->graph.nodes[static_cast<size_t>(w.node)];
     const OpDef* def = find_op(node);
     if (!def || def->quant.kind != QuantRule::Kind::kProduct || !seen.insert(w.node).second) continue;
-    // A weight that is turned first is also another node's: it is left to that one.
-    if (state_.plan.nodes[static_cast<size_t>(w.node)].turned >= 0) continue;
+    // A weight that is transposed first is also another node's: it is left to that one.
+    if (state_.plan.nodes[static_cast<size_t>(w.node)].transposed_by >= 0) continue;
     const int32_t placed = index.producer[static_cast<size_t>(node.output(0))];
     if (placed >= 0) layers_.push_back({w.node, placed, i, node.output(0)});
   }

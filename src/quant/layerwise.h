@@ -76,8 +76,8 @@ struct ChannelView {
 };
 
 // Rows of options: on how many samples such a repair looks, and how many rows of a layer's inputs it keeps.
-OptionSpec samples_option(std::string_view name, std::string_view repair, double otherwise);
-OptionSpec patches_option(std::string_view name, std::string_view repair, double otherwise);
+OptionSpec samples_option(std::string_view name, std::string_view repair, double fallback);
+OptionSpec patches_option(std::string_view name, std::string_view repair, double fallback);
 
 // Whether a job that these repairs belong to has samples to give: all but those that calibrate nothing do.
 inline bool layerwise_needs_samples(const Config&, const Scheme&) { return true; }

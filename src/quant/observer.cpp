@@ -8,7 +8,7 @@ namespace zp::quant {
 Options::Options(std::vector<OptionSpec> specs, const std::map<std::string, double, std::less<>>& given) {
   for (const OptionSpec& s : specs) {
     const auto it = given.find(s.name);
-    values_.emplace(s.name, it == given.end() ? s.otherwise : it->second);
+    values_.emplace(s.name, it == given.end() ? s.fallback : it->second);
   }
 }
 

@@ -97,7 +97,7 @@ constexpr Option kRows[] = {
      .more = ZP_MORE("False for unsigned types, whose zero point is stored anyway, and for `weight-only` with 4 or 2 "
                      "bits, where one for each block is worth its half (or quarter) byte; else true, and in mode "
                      "`dynamic`, since `ConvInteger` takes one zero point only."),
-     .otherwise = "as suits the type and the mode", .field = &Config::symmetric_weights,
+     .fallback = "as suits the type and the mode", .field = &Config::symmetric_weights,
      .unchosen = set_symmetric_weights, .applies = has_integers},
     {.name = "reduceRange", .kind = OptionKind::kFlag, .title = "7-bit weights",
      .sentence = "7-bit weights. On x86 processors without VNNI, ONNX Runtime's products of 8 bits saturate; those "
@@ -127,9 +127,9 @@ constexpr Option kRows[] = {
      .sentence = "Another precision for single nodes, by name.",
      .more = ZP_MORE("8 or 16 bits or `float` for activations, 4 or 8 bits (`weight-only`: or 2) or `float` for "
                      "weights, which may be `float16` where activations are `float`."),
-     .otherwise = "none", .set = set_precision},
+     .fallback = "none", .set = set_precision},
     {.name = "ranges", .kind = OptionKind::kRanges, .title = "Ranges of single values",
-     .sentence = "Ranges by value name, used as they are instead of observed.", .otherwise = "none", .set = set_ranges,
+     .sentence = "Ranges by value name, used as they are instead of observed.", .fallback = "none", .set = set_ranges,
      .applies = calibrates},
     {.name = "runtime", .kind = OptionKind::kChoice, .title = "Where it is to run",
      .sentence = "Where the file is to run; docs/RUNTIMES.md has what each takes.",
@@ -142,13 +142,13 @@ constexpr Option kRows[] = {
                      "activations where they are enough (a quality or drop), float activations with float16 weights, or "
                      "float. The report's layers say which; its `tradeoff` has the points between. Needs samples. A "
                      "runtime's name says the same as `runtime`."),
-     .otherwise = "none", .set = set_target},
+     .fallback = "none", .set = set_target},
     {.name = "sensitivity", .kind = OptionKind::kFlag, .title = "Measure each layer alone",
      .sentence = "Measure what quantizing each layer alone does to the outputs. Needs samples.",
      .more = ZP_MORE("Targets do so anyway, and `auto` for a few."),
      .field = &Config::sensitivity},
     {.name = "parameters", .kind = OptionKind::kParameters, .title = "Parameters",
-     .sentence = "Numbers that observers and repairs take, by name.", .otherwise = "theirs", .flag = "parameter",
+     .sentence = "Numbers that observers and repairs take, by name.", .fallback = "theirs", .flag = "parameter",
      .set = set_parameters},
     {.name = "repairs", .kind = OptionKind::kNames, .title = "Win accuracy back",
      .sentence = "Repairs of lost accuracy.",
@@ -156,7 +156,7 @@ constexpr Option kRows[] = {
                      "their time for everyone: `smooth` and `bias-correction` where activations are calibrated, `gptq` "
                      "for weights of 4 or 2 bits if there are samples. Those that run by default are checked on samples "
                      "held out and taken back where they do not help; the report's `repairs` says so. `[]`: none."),
-     .registered = repairs, .otherwise = "those that are worth their time for everyone", .flag = "repair",
+     .registered = repairs, .fallback = "those that are worth their time for everyone", .flag = "repair",
      .field = &Config::repairs},
     {.name = "format", .group = OptionGroup::kFile, .kind = OptionKind::kChoice, .title = "File format",
      .sentence = "Q/DQ pairs, or operators that take integers where there are such.",
@@ -165,23 +165,23 @@ constexpr Option kRows[] = {
                      "default what ONNX Runtime computes fastest: operators for `dynamic` and for `weight-only` with 4 "
                      "or 2 bits, Q/DQ for all others and for 4 bits in ONNX Runtime Web. Q/DQ has no type for "
                      "2 bits."),
-     .choices = "qdq qoperator", .otherwise = "what ONNX Runtime computes fastest", .field = &Config::format},
+     .choices = "qdq qoperator", .fallback = "what ONNX Runtime computes fastest", .field = &Config::format},
     {.name = "opset", .group = OptionGroup::kFile, .kind = OptionKind::kInteger, .title = "Opset",
      .sentence = "The opset of ai.onnx that is written.",
      .more = ZP_MORE("By default the lowest that can say the result, so that old runtimes take it: see "
                      "`QuantizeReport.opset`. One that is too low is an error which names a node that needs more."),
-     .min = 7, .max = 28, .otherwise = "the lowest that can say the result"},
+     .min = 7, .max = 28, .fallback = "the lowest that can say the result"},
     {.name = "externalData", .group = OptionGroup::kFile, .kind = OptionKind::kFlag, .title = "Weights beside the model",
      .sentence = "Weights lie in files of their own beside the model.",
      .more = ZP_MORE("toFiles() then gives `model.onnx`, `model.onnx_data` and, beyond `chunkSize`, `model.onnx_data_1`, "
                      "...: names that Transformers.js and others look for. A model that would be larger than 2 GiB is "
                      "always written so, unless this is `false`: then it is an error."),
-     .otherwise = "for models that one file cannot hold"},
+     .fallback = "for models that one file cannot hold"},
     {.name = "chunkSize", .group = OptionGroup::kFile, .kind = OptionKind::kBytes, .title = "Largest file of weights",
      .sentence = "The most that a file of weights takes, in bytes or as '500MB'.",
      .more = ZP_MORE("What does not fit goes into a further one. A tensor is never divided: a larger one has a file of "
                      "its own."),
-     .otherwise = "2 GiB less 64 KiB"},
+     .fallback = "2 GiB less 64 KiB"},
 };
 // clang-format on
 
@@ -383,8 +383,8 @@ void write_option(Json& json, const Option& o) {
   json.entry("title", o.title);
   json.entry("sentence", o.sentence);
   json.entry("more", o.more);
-  if (*o.otherwise)
-    json.entry("otherwise", o.otherwise);
+  if (*o.fallback)
+    json.entry("fallback", o.fallback);
   else if (o.kind != OptionKind::kOptions)
     write_default(json, o);
   json.entry("flag", o.flag);
@@ -460,7 +460,7 @@ void check_options(const Config& config, std::span<const Option> rows) {
       if (std::ranges::find(choices, v.text) == choices.end())
         throw_error(ErrorCode::kInvalidArgument, {"unknown ", in_words(o.name), " '", v.text, "'"},
                     {.hint = {"one of ", o.choices}});
-    } else if (o.min < o.max && !(*o.otherwise && v.number == 0)) {  // 0: nobody chose
+    } else if (o.min < o.max && !(*o.fallback && v.number == 0)) {  // 0: nobody chose
       if (!(v.number >= o.min && v.number <= o.max) || (o.above && v.number == o.min) ||
           (o.below && v.number == o.max))
         throw_error(ErrorCode::kInvalidArgument,
@@ -501,7 +501,7 @@ std::string schema_json() {
     json.entry("title", s.name);
     json.entry("sentence", s.sentence);
     json.entry("owner", s.owner);
-    json.entry_raw("default", decimal(s.otherwise));
+    json.entry_raw("default", decimal(s.fallback));
     json.entry_raw("min", decimal(s.min));
     json.entry_raw("max", decimal(s.max));
     json.close('}');

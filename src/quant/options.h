@@ -67,7 +67,7 @@ struct Option {
   double min = 0, max = 0;
   bool above = false, below = false;  // `min`, or `max`, is itself too small or too large
   // What holds where nobody chose, in words, where that is no one value. Else it is what Config{} has.
-  const char* otherwise = "";
+  const char* fallback = "";
   // The command line's flag where it is not the name with hyphens, and the value that it sets if it takes
   // none.
   const char* flag = "";

@@ -306,31 +306,32 @@ ValueId Placement::dynamically_quantized(ValueId v, bool may_be_nan) {
   return dequantize(q.integers, q.scale, q.zero_point, name, graph[v].shape, {});
 }
 
-ValueId Placement::turn(int32_t turned, ValueId constant) {
-  const auto [it, added] = turned_.try_emplace({turned, constant}, kNoValue);
+ValueId Placement::transposed(int32_t transposed_by, ValueId constant) {
+  const auto [it, added] = transposed_.try_emplace({transposed_by, constant}, kNoValue);
   if (!added) return it->second;
-  Node n = node(turned);
-  n.name = graph[constant].name + "_turned";
+  Node n = node(transposed_by);
+  n.name = graph[constant].name + "_transposed";
   n.inputs[0] = constant;
-  n.outputs = {graph.add_value(n.name, graph[constant].dtype, prepared_[node(turned).outputs[0]].shape)};
+  n.outputs = {
+      graph.add_value(n.name, graph[constant].dtype, prepared_[node(transposed_by).outputs[0]].shape)};
   it->second = n.outputs[0];
   emit(std::move(n));
   return it->second;
 }
 
-ValueId Placement::half_weight(ValueId w, int32_t turned) {
-  const auto known = halves_.find({w, turned});
+ValueId Placement::half_weight(ValueId w, int32_t transposed_by) {
+  const auto known = halves_.find({w, transposed_by});
   if (known != halves_.end()) return known->second;
   const std::string name = graph[w].name;
   ValueId& stored = halves_.try_emplace({w, -2}, kNoValue).first->second;  // the constant itself
   if (stored == kNoValue) stored = constant(name + "_float16", pool_->half(*prepared_.constant(w)));
   Node cast;
-  cast.inputs = {turned < 0 ? stored : turn(turned, stored)};
+  cast.inputs = {transposed_by < 0 ? stored : transposed(transposed_by, stored)};
   cast.outputs = {graph.add_value(name + "_float32", DType::kFloat32, graph[cast.inputs[0]].shape)};
   cast.name = graph[cast.outputs[0]].name;
   cast.op_type = "Cast";
   cast.attributes.emplace("to", int64_t{1});  // TensorProto.FLOAT
-  const ValueId made = halves_[{w, turned}] = cast.outputs[0];
+  const ValueId made = halves_[{w, transposed_by}] = cast.outputs[0];
   emit(std::move(cast));
   return made;
 }
@@ -371,7 +372,7 @@ bool any_below(const Tensor& scale, const std::vector<float>& least) {
 
 Placement::Weight Placement::weight(int32_t i, ValueId w, ValueId bias, float input_scale) {
   const NodePlan& p = plan.nodes[static_cast<size_t>(i)];
-  if (p.weights == DType::kFloat16) return {.value = half_weight(w, p.turned), .scale = {}};
+  if (p.weights == DType::kFloat16) return {.value = half_weight(w, p.transposed_by), .scale = {}};
   const Tensor& as_read = *prepared_.constant(w);
   // DequantizeLinear has scales along one dimension.
   const auto along = static_cast<size_t>(std::max(p.grouping.axis, 0));
@@ -407,19 +408,19 @@ Placement::Weight Placement::weight(int32_t i, ValueId w, ValueId bias, float in
   Weight out;
   out.scale = graph.constant(placed.scale)->floats();
   out.bias_fits = wants_bias;
-  if (p.turned < 0) {
+  if (p.transposed_by < 0) {
     out.value =
         dequantize(placed.integers, placed.scale, placed.zero_point, name, symbolic(tensor.dims()), grouping);
     if (p.grouping.joined) out.value = reshape(out.value, as_read.dims());
     return out;
   }
   const ValueId scale = placed.scale, zero = placed.zero_point;
-  const ValueId integers = turn(p.turned, placed.integers);
-  // The scales go along another dimension of what was turned.
-  const OpDef& def = op_of(node(p.turned));
+  const ValueId integers = transposed(p.transposed_by, placed.integers);
+  // The scales go along another dimension of what was transposed.
+  const OpDef& def = op_of(node(p.transposed_by));
   const int rank = static_cast<int>(tensor.dims().size());
   for (int axis = 0; axis < rank && p.grouping.axis >= 0; ++axis)
-    if (def.moved_axis(node(p.turned), rank, axis) == p.grouping.axis) grouping.axis = axis;
+    if (def.moved_axis(node(p.transposed_by), rank, axis) == p.grouping.axis) grouping.axis = axis;
   out.value = dequantize(integers, scale, zero, name, graph[integers].shape, grouping);
   return out;
 }

@@ -17,7 +17,8 @@ namespace zp::quant {
 
 // A weight as it was placed, for the report and for repairs that choose other integers (bias correction,
 // learned rounding): `integers` is a constant of the quantized graph that they may replace by one of the same
-// type and shape. Where the node does not read the weight as it stands (NodePlan::turned), they leave it.
+// type and shape. Where the node does not read the weight as it stands (NodePlan::transposed_by), they leave
+// it.
 struct PlacedWeight {
   int32_t node = -1;          // in the prepared graph
   ValueId weight = kNoValue;  // the float weight, in the prepared graph
@@ -99,10 +100,10 @@ class Placement {
   Node qdq_node(QdqRole role, const std::string& name, std::vector<ValueId> inputs, ValueId output) const;
   // The integers and scales of a weight, `tensor`, for node i: those that another node had of it, if any.
   const PlacedWeight& place_weight(int32_t i, ValueId w, const Tensor& tensor, const WeightSpec& spec);
-  ValueId half_weight(ValueId w, int32_t turned);
+  ValueId half_weight(ValueId w, int32_t transposed_by);
   ValueId without_nan(ValueId v);
-  // What node `turned` of the prepared graph makes of a constant that took the place of its own.
-  ValueId turn(int32_t turned, ValueId constant);
+  // What node `transposed_by` of the prepared graph makes of a constant that took the place of its own.
+  ValueId transposed(int32_t transposed_by, ValueId constant);
   ValueId dequantize(ValueId integers, ValueId scale, ValueId zero, const std::string& base,
                      const std::optional<SymShape>& shape, const Grouping& grouping);
   // A constant's DQ under the dimensions that a node wants.
@@ -120,7 +121,7 @@ class Placement {
       constants_;  // by float constant and group (-1 - dtype: of its own)
   std::map<std::pair<ValueId, int32_t>, ValueId>
       halves_;  // by float weight and what turns it: after its Cast
-  std::map<std::pair<int32_t, ValueId>, ValueId> turned_;  // by node and constant
+  std::map<std::pair<int32_t, ValueId>, ValueId> transposed_;  // by node and constant
   using WeightKey = std::tuple<ValueId, DType, int, int64_t, std::vector<float>>;
   std::map<WeightKey, size_t> shared_weights_;  // one weight read by several nodes is stored once
 };

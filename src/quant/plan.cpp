@@ -123,7 +123,7 @@ void Planner::find_weights(int32_t i) {
   NodePlan& p = at(i);
   p.data = find_data(i);
   p.weight = weight(i);
-  p.turned = turned(i);
+  p.transposed_by = transposed_by(i);
   if (p.weight != kNoValue) p.weight_slot = d->quant.weight;  // NOLINT(bugprone-signed-char-misuse): a number
   if (const ValueId t = table(i); t != kNoValue) p.weight_slot = 0, p.weight = t;
   if (std::vector<int> slots = stored(i); !slots.empty()) {
@@ -131,7 +131,7 @@ void Planner::find_weights(int32_t i) {
     p.weight = n.inputs[static_cast<size_t>(slots[0])];
     p.more_slots.assign(slots.begin() + 1, slots.end());
   }
-  if (weight(i) != kNoValue && p.turned < 0 && d->quant.bias >= 0 &&
+  if (weight(i) != kNoValue && p.transposed_by < 0 && d->quant.bias >= 0 &&
       graph.constant(n.input(static_cast<size_t>(d->quant.bias))))
     p.bias_slot = d->quant.bias;  // NOLINT(bugprone-signed-char-misuse): a number
 }
@@ -182,7 +182,7 @@ std::string Planner::why_in_float(int32_t i, const std::vector<bool>& observed) 
   };
   if (std::ranges::any_of(n.inputs, unseen) || std::ranges::any_of(n.outputs, unseen))
     return "comes after an operator that is not known here, so that its values cannot be observed";
-  if (turns_weights(i)) return "turns a weight that is stored once for all who read it";
+  if (transposes_weights(i)) return "transposes a weight that is stored once for all who read it";
   return unfit_constant(i);
 }
 
@@ -271,12 +271,12 @@ std::vector<ValueId> Planner::find_data(int32_t i) const {
 ValueId Planner::weight(int32_t i) const {
   if (kind(i) != QuantRule::Kind::kProduct || def(i)->quant.weight < 0) return kNoValue;
   ValueId v = node(i).input(static_cast<size_t>(def(i)->quant.weight));
-  if (const int32_t t = turned(i); t >= 0) v = node(t).input(0);
+  if (const int32_t t = transposed_by(i); t >= 0) v = node(t).input(0);
   const Tensor* t = graph.constant(v);
   return t && t->dtype() == DType::kFloat32 && t->size() > 0 ? v : kNoValue;
 }
 
-int32_t Planner::turned(int32_t i) const {
+int32_t Planner::transposed_by(int32_t i) const {
   if (kind(i) != QuantRule::Kind::kProduct || def(i)->quant.weight < 0) return -1;
   const ValueId v = node(i).input(static_cast<size_t>(def(i)->quant.weight));
   const int32_t maker = v == kNoValue ? -1 : producer(v);
@@ -285,16 +285,16 @@ int32_t Planner::turned(int32_t i) const {
 }
 
 // Nothing but products reads what it makes, each as its weight.
-bool Planner::turns_weights(int32_t i) const {
+bool Planner::transposes_weights(int32_t i) const {
   if (!def(i) || !def(i)->moved_axis || !graph.constant(node(i).input(0))) return false;
   const ValueId v = node(i).output(0);
   const std::vector<int32_t>& readers = consumers(v);
   return !graph.is_output(v) && !readers.empty() &&
-         std::all_of(readers.begin(), readers.end(), [&](int32_t r) { return turned(r) == i; });
+         std::all_of(readers.begin(), readers.end(), [&](int32_t r) { return transposed_by(r) == i; });
 }
 
 ValueId Planner::table(int32_t i) const {
-  if (kind(i) != QuantRule::Kind::kSameScale || turns_weights(i)) return kNoValue;
+  if (kind(i) != QuantRule::Kind::kSameScale || transposes_weights(i)) return kNoValue;
   const ValueId v = node(i).input(0);
   const Tensor* t = graph.constant(v);
   return t && t->dtype() == DType::kFloat32 && t->size() >= kTable ? v : kNoValue;
@@ -435,7 +435,7 @@ Grouping Planner::channels(int32_t i) const {
   const int rank = static_cast<int>(graph.constant(w)->dims().size());
   int axis = def(i)->quant.channel_axis(node(i), rank);
   // As the constant has it, which other nodes read as it stands.
-  if (const int32_t t = turned(i); t >= 0 && axis >= 0) axis = def(t)->moved_axis(node(t), rank, axis);
+  if (const int32_t t = transposed_by(i); t >= 0 && axis >= 0) axis = def(t)->moved_axis(node(t), rank, axis);
   if (axis < 0 || axis >= rank) return {};
   const Shape& dims = graph.constant(w)->dims();
   bool joined = false;
@@ -452,7 +452,7 @@ Grouping Planner::integer_channels(int32_t i) const {
 }
 
 std::optional<Grouping> Planner::blocks(int32_t i) const {
-  if (weight(i) == kNoValue || turned(i) >= 0 || !def(i)->quant.block_axis) return std::nullopt;
+  if (weight(i) == kNoValue || transposed_by(i) >= 0 || !def(i)->quant.block_axis) return std::nullopt;
   const int rank = static_cast<int>(graph.constant(weight(i))->dims().size());
   const int axis = def(i)->quant.block_axis(node(i), rank);
   if (axis < 0 || axis >= rank) return std::nullopt;
@@ -468,7 +468,7 @@ void Planner::quantize_weights(int32_t i, DType dtype, const Grouping& grouping,
                                const std::string& activations) {
   NodePlan& p = at(i);
   // A table that serves twice is stored once, as tables are.
-  if ((p.turned >= 0 || is_also_table(i)) && bits_of(dtype) < 8)
+  if ((p.transposed_by >= 0 || is_also_table(i)) && bits_of(dtype) < 8)
     return quantize_weights(i, DType::kInt8, channels(i), activations);
   if (dtype == DType::kFloat16) {
     constexpr float kLargest = 65504;  // IEEE 754-2008, binary16

@@ -37,8 +37,8 @@ struct NodePlan {
   std::vector<ValueId> data = {};        // float32 activations, constants among them
   int weight_slot = -1, bias_slot = -1;  // inputs that are a constant weight (or table) and its constant bias
   ValueId weight = kNoValue;             // the constant that holds that weight
-  int32_t turned = -1;                   // the node that turns it for this one; -1: it is read as it stands
-  std::vector<int> more_slots = {};      // inputs with further weights, quantized alike (of a recurrence)
+  int32_t transposed_by = -1;        // the node that transposes it for this one; -1: it is read as it stands
+  std::vector<int> more_slots = {};  // inputs with further weights, quantized alike (of a recurrence)
 };
 
 // Values with one scale: the inputs and outputs of nodes that only move values. What is joined from several
@@ -104,7 +104,7 @@ class Planner {
   // only turns (a table that serves twice: runtime/prepare.h) counts as well.
   ValueId weight(int32_t i) const;
   // The node that turns the weight; -1: none does.
-  int32_t turned(int32_t i) const;
+  int32_t transposed_by(int32_t i) const;
   // Inputs that an operator with float sums (a recurrence) multiplies with, where they are float32 constants.
   std::vector<int> stored(int32_t i) const;
   // A float32 constant of this many elements or more that a kSameScale node picks from: an embedding's table.
@@ -155,7 +155,7 @@ class Planner {
   bool kept(int32_t i) const { return plan.nodes[static_cast<size_t>(i)].kept; }
 
  private:
-  bool turns_weights(int32_t i) const;
+  bool transposes_weights(int32_t i) const;
   bool is_also_table(int32_t i) const;
   bool reads_dequantized(int32_t i, size_t input) const;
   bool quantized_already(int32_t i) const;

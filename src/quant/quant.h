@@ -231,7 +231,7 @@ std::vector<std::string_view> repair_names();
 // A number of Config::options.
 struct OptionSpec {
   std::string_view name, owner;  // owner: the observer or stage that reads it
-  double otherwise, min, max;
+  double fallback, min, max;
   std::string_view sentence = {};  // what it does
 };
 std::vector<OptionSpec> option_specs();

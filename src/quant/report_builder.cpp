@@ -188,7 +188,7 @@ class Builder {
         weight.sqnr_db = placed->sqnr_db;
         const int rank = static_cast<int>(t.dims().size());
         int axis = def->quant.channel_axis ? def->quant.channel_axis(node, rank) : -1;
-        if (p.turned >= 0) axis = p.grouping.axis;
+        if (p.transposed_by >= 0) axis = p.grouping.axis;
         if (axis >= 0 && axis < rank) weight.spread = spread_of(largest_along(t, axis));
         const int64_t group = node.int_attribute("group", 1);
         layer.findings =

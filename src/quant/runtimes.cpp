@@ -40,14 +40,14 @@ const std::vector<RuntimeRules> kRuntimes{
     // Opened and run here. Its kernels: onnxruntime's docs/OperatorKernels.md. As tried with 1.32, it opens files of opset
     // 28, but has no kernel for their QuantizeLinear.
     {.name = "onnxruntime", .title = "ONNX Runtime (CPU, 1.20 and newer)",
-     .checked = "run in ONNX Runtime 1.32 on Linux, x86-64", .otherwise = "the file is refused",
+     .checked = "run in ONNX Runtime 1.32 on Linux, x86-64", .fallback = "the file is refused",
      .opset = 27, .least_opset = kOnnxRuntimeLeast, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
      .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .dequantizes_in_runs = true, .joins_weights = kOnnxRuntimeJoins, .fused = true, .falls_back = false,
      .fuses = kOnnxRuntimeFuses, .leaves_floats = kOnnxRuntimeLeaves},
     // The same kernels as WebAssembly; the newest opset as tried with 1.30. Its MatMulNBits took 3.3 times as long as its
     // MatMul with 16 rows, of 8 bits as of 4 (npm run bench:elsewhere, minilm16).
     {.name = "onnxruntime-web", .title = "ONNX Runtime Web (WebAssembly), transformers.js",
-     .checked = "run in ONNX Runtime Web 1.30 in Node.js", .otherwise = "the file is refused",
+     .checked = "run in ONNX Runtime Web 1.30 in Node.js", .fallback = "the file is refused",
      .opset = 26, .least_opset = kOnnxRuntimeLeast, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
      .blocks = true, .whole_blocks = true, .int32_bias = true, .without = "", .contrib = "*", .dequantizes_in_runs = true, .joins_weights = kOnnxRuntimeJoins, .floats_at_load = kFloatsOfPage, .fused = true, .falls_back = false,
      .fuses = kOnnxRuntimeFuses, .leaves_floats = kOnnxRuntimeLeaves},
@@ -56,7 +56,7 @@ const std::vector<RuntimeRules> kRuntimes{
     // on the CPU between copies of their values. Its DequantizeLinear takes 8 and 4 bits, and no zero
     // point with int32.
     {.name = "webgpu", .title = "ONNX Runtime Web (WebGPU)",
-     .checked = "by these rules alone", .otherwise = "they run on the CPU, with copies from and to the GPU",
+     .checked = "by these rules alone", .fallback = "they run on the CPU, with copies from and to the GPU",
      .opset = 26, .least_opset = kOnnxRuntimeLeast, .activations = {}, .weights = {DType::kInt8, DType::kUint8, DType::kInt4, DType::kUint4, DType::kInt2, DType::kUint2},
      .symmetric = false, .symmetric_weights = false, .blocks = true, .int32_bias = true,
      .without = " QuantizeLinear ConvInteger MatMulInteger QLinearConv QLinearMatMul DynamicQuantizeLinear",
@@ -68,7 +68,7 @@ const std::vector<RuntimeRules> kRuntimes{
     // QLinearMatMul with scalar scales. Its MatMulNBits adds the bias to the weights in some versions, so that blocks are
     // written as Q/DQ. They have to divide the dimension, as it says of others.
     {.name = "openvino", .title = "OpenVINO",
-     .checked = "Q/DQ of every mode run in OpenVINO 2026.4 on a CPU", .otherwise = "the file is refused",
+     .checked = "Q/DQ of every mode run in OpenVINO 2026.4 on a CPU", .fallback = "the file is refused",
      .opset = 23, .activations = kWhole, .weights = {DType::kInt8, DType::kUint8, DType::kInt16, DType::kUint16, DType::kInt4, DType::kUint4},
      .symmetric = false, .symmetric_weights = false, .blocks = true, .whole_blocks = true, .int32_bias = true,
      .without = " QLinearConv QLinearMatMul",
@@ -81,20 +81,20 @@ const std::vector<RuntimeRules> kRuntimes{
     // DynamicQuantizeLinear; DequantizeLinear takes int8, so that biases stay float. Whether blocks may
     // leave a rest is said nowhere: ours leave none.
     {.name = "tensorrt", .title = "TensorRT 10",
-     .checked = "by these rules alone", .otherwise = "the file is refused",
+     .checked = "by these rules alone", .fallback = "the file is refused",
      .opset = 24, .activations = {DType::kInt8}, .weights = {DType::kInt8, DType::kInt4}, .symmetric = true,
      .symmetric_weights = true, .blocks = true, .whole_blocks = true, .int32_bias = false, .without = kIntegerOperators, .contrib = "", .falls_back = false},
     // ONNX Runtime's documentation of the QNN provider: Q/DQ with uint8 or uint16 activations and 8-bit weights, int4
     // since 1.19; a scale per channel where zero points are 0. What it does not take runs on the CPU. The opset is that of
     // Qualcomm's own list, "Supported ONNX Ops" (80-63442-10): QuantizeLinear and DequantizeLinear of 10 to 24.
     {.name = "qnn", .title = "ONNX Runtime with QNN (Qualcomm HTP)",
-     .checked = "by these rules alone", .otherwise = "they run on the CPU",
+     .checked = "by these rules alone", .fallback = "they run on the CPU",
      .opset = 24, .activations = {DType::kUint8, DType::kUint16}, .weights = {DType::kInt8, DType::kUint8, DType::kInt4},
      .symmetric = false, .symmetric_weights = true, .blocks = false, .int32_bias = true, .without = kIntegerOperators,
      .contrib = "", .falls_back = true},
     // This package: reads all that it writes.
     {.name = "zeropoint", .title = "this package",
-     .checked = "run here", .otherwise = "the file is refused",
+     .checked = "run here", .fallback = "the file is refused",
      .opset = 28, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
      .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .falls_back = false},
 };
@@ -204,7 +204,7 @@ class Walk {
   std::vector<std::string> sentences() const {
     std::vector<std::string> all;
     for (const auto& [rule, nodes] : broken_) {
-      all.push_back("runtime " + quoted(rules_.name) + " " + rule + ": " + std::string(rules_.otherwise) +
+      all.push_back("runtime " + quoted(rules_.name) + " " + rule + ": " + std::string(rules_.fallback) +
                     in_brackets(nodes));
     }
     return all;

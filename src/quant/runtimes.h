@@ -30,7 +30,7 @@ struct RuntimeRules {
   std::string_view name;        // as Config::runtime has it
   std::string_view title;       // what it is called
   std::string_view checked;     // what our files were checked with for it
-  std::string_view otherwise;   // what becomes of a node that it does not take
+  std::string_view fallback;    // what becomes of a node that it does not take
   int64_t opset;                // of ai.onnx: the newest that it opens
   int64_t least_opset = 0;      // the oldest whose operators all its optimizations know
   DTypes activations, weights;  // integers of Q and DQ, of values that are computed and of constants

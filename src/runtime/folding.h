@@ -6,7 +6,8 @@
 //   are (int8 to float32). Growth beyond that (an Expand or ConstantOfShape of a mask) is allowed up to a
 //   sixteenth of the model's weights and 16 KiB, all together: the rest stays computed.
 // - The same operation on the same constants gives one tensor, in branches too.
-// - A large weight that is also read as it stands, and turned for a product (tied embeddings), stays behind
+// - A large weight that is also read as it stands, and transposed for a product (tied embeddings), stays
+// behind
 //   its Transpose: one tensor serves both.
 #pragma once
 

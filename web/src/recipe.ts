@@ -57,7 +57,7 @@ function flagsOf(
     if (row.flagSets !== undefined) return String(value) === row.flagSets ? [flagOf(row)] : [];
     if (row.kind === 'flag') {
       if (value === true) return [flagOf(row)];
-      return row.otherwise !== undefined || row.default === true ? [`--no-${flagOf(row).slice(2)}`] : [];
+      return row.fallback !== undefined || row.default === true ? [`--no-${flagOf(row).slice(2)}`] : [];
     }
     return [`${flagOf(row)} ${quoted(argumentOf(row, value))}`];
   });

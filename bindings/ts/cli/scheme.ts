@@ -85,7 +85,7 @@ export function flagsOf(schema: Schema, option: OptionRow): Option[] {
   if (option.flagSets !== undefined) return [new Option(flag, help)];
   if (option.kind === 'flag') {
     const flags = [new Option(flag, help)];
-    if (option.otherwise !== undefined || option.default === true)
+    if (option.fallback !== undefined || option.default === true)
       flags.push(new Option(`--no-${flag.slice(2)}`, `the opposite of ${flag}`));
     return flags;
   }

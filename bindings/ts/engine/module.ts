@@ -520,7 +520,7 @@ export interface OptionRow extends Described {
   /** What holds where nobody chose. */
   default?: boolean | number | string | readonly string[];
   /** The same in words, where it is no one value. */
-  otherwise?: string;
+  fallback?: string;
   choices?: readonly string[];
   /** What an error says beside the choices. */
   refused?: string;

@@ -3,8 +3,8 @@
 //   dw[m, k] = sum over output pixels r of dy[r, m] * patch[r, k]          k = (tap, channel), channel
 //   fastest
 //
-// The sum runs over pixels, a few at a time: dy is turned, and patches are gathered and packed as the float
-// product takes its weights.
+// The sum runs over pixels, a few at a time: dy is transposed, and patches are gathered and packed as the
+// float product takes its weights.
 
 #pragma once
 

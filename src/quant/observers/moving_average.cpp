@@ -32,7 +32,7 @@ const RegisterObserver kMovingAverage({
     .sentence = "A moving average of each sample's smallest and largest value.",
     .options = {{.name = "momentum",
                  .owner = "moving-average",
-                 .otherwise = 0.99,
+                 .fallback = 0.99,
                  .min = 0,
                  .max = 0.9999,
                  .sentence = "The weight of the samples before, beside a new one."}},

@@ -45,7 +45,7 @@ const RegisterObserver kPercentile({
     .sentence = "The range of all but the outermost values: `percentile` says how many.",
     .options = {{.name = "percentile",
                  .owner = "percentile",
-                 .otherwise = 99.999,
+                 .fallback = 99.999,
                  .min = 50,
                  .max = 100,
                  .sentence = "The share of the values that the range covers, in percent."}},

@@ -215,7 +215,7 @@ const RegisterStage kAdaRound({
                 patches_option(kPatches, kName, 2048),
                 {.name = kIterations,
                  .owner = kName,
-                 .otherwise = 200,
+                 .fallback = 200,
                  .min = 0,
                  .max = 20000,
                  .sentence = "Steps of learning for each layer."}},

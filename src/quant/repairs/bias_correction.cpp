@@ -346,7 +346,7 @@ const RegisterStage kBiasCorrection({
     .options = {samples_option(kSamples, kName, 16),
                 {.name = kAnalytic,
                  .owner = kName,
-                 .otherwise = 0,
+                 .fallback = 0,
                  .min = 0,
                  .max = 1,
                  .sentence = "1: the shift is computed from the means of the float model, not measured."}},

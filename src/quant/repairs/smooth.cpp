@@ -560,7 +560,7 @@ const RegisterStage kSmooth({
         },
     .options = {{.name = kStrength,
                  .owner = kName,
-                 .otherwise = 0,
+                 .fallback = 0,
                  .min = 0,
                  .max = 1,
                  .sentence = "How much of an outlier goes into the weights; 0: each value finds it out."}},

@@ -430,7 +430,7 @@ const RegisterStage kCalibrate({
         },
     .options = {{.name = kPatience,
                  .owner = "calibrate",
-                 .otherwise = 0,
+                 .fallback = 0,
                  .min = 0,
                  .max = 1e6,
                  .sentence = "Calibration ends after so many samples that change no range; 0: it sees all."}},

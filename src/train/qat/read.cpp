@@ -127,8 +127,8 @@ void Learned::find_weights() {
     if (op_of(state_.prepared->graph.nodes[static_cast<size_t>(p.node)]).quant.kind !=
         QuantRule::Kind::kProduct)
       continue;
-    // Nor one that is turned first: it serves as a table too.
-    if (state_.plan.nodes[static_cast<size_t>(p.node)].turned >= 0) continue;
+    // Nor one that is transposed first: it serves as a table too.
+    if (state_.plan.nodes[static_cast<size_t>(p.node)].transposed_by >= 0) continue;
     Weight w;
     w.placed = i;
     w.value = *state_.prepared->graph.constant(p.weight);

@@ -36,7 +36,7 @@ std::vector<double> definition(const Attention& a, int row) {
 }
 
 struct Case {
-  Case(int rows, int steps, int size, int value_size, bool turned = false)
+  Case(int rows, int steps, int size, int value_size, bool transposed = false)
       : rows(rows),
         q(random_floats(static_cast<size_t>(rows * (size + 3)), -2, 2, 1)),
         k(random_floats(static_cast<size_t>(steps * (size + 5)), -2, 2, 2)),
@@ -49,8 +49,8 @@ struct Case {
     a.q = q.data();
     a.q_row = size + 3;
     a.k = k.data();
-    a.k_step = turned ? 1 : size + 5;
-    a.k_element = turned ? steps : 1;
+    a.k_step = transposed ? 1 : size + 5;
+    a.k_element = transposed ? steps : 1;
     a.v = v.data();
     a.v_step = value_size + 1;
     a.y = y.data();

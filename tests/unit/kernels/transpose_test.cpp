@@ -86,10 +86,10 @@ TEST(Transpose, FiveDimensionsOfAttention) { check_all({2, 17, 3, 4, 32}, {2, 0,
 
 TEST(Transpose, MergesWhatStaysTogether) {
   const std::vector<int64_t> dims{1, 6, 10, 4};
-  const std::vector<int> keep{0, 1, 2, 3}, ones{1, 0, 2, 3}, turned{0, 2, 3, 1};
+  const std::vector<int> keep{0, 1, 2, 3}, ones{1, 0, 2, 3}, transposed{0, 2, 3, 1};
   EXPECT_TRUE(TransposePlan(dims, keep, 4).is_copy());
   EXPECT_TRUE(TransposePlan(dims, ones, 4).is_copy());  // only a dimension of 1 moves
-  const TransposePlan plan(dims, turned, 4);
+  const TransposePlan plan(dims, transposed, 4);
   EXPECT_FALSE(plan.is_copy());
   EXPECT_EQ(plan.outer(), 40);
   EXPECT_EQ(plan.outer_bytes(), 24);

@@ -191,8 +191,10 @@ Pieces pieces(const std::function<ValueId(GraphBuilder&, ValueId scores)>& betwe
   p.scores = net.add("MatMul", "scores", {p.q, p.k});
   p.probabilities = net.add("Softmax", "probabilities", {between(net, p.scores)}, {{"axis", int64_t{-1}}});
   const ValueId y = net.add("MatMul", "y", {p.probabilities, p.v});
-  const ValueId turned = net.add("Transpose", "turned", {y}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
-  net.output(net.add("Reshape", "joined", {turned, net.constant("joined_shape", longs({3}, {0, 0, 12}))}));
+  const ValueId transposed =
+      net.add("Transpose", "transposed", {y}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
+  net.output(
+      net.add("Reshape", "joined", {transposed, net.constant("joined_shape", longs({3}, {0, 0, 12}))}));
   return p;
 }
 

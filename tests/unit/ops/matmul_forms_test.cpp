@@ -126,10 +126,10 @@ TEST(OperatorFormat, MatMul) {
 }
 
 TEST(OperatorFormat, Gemm) {
-  for (const int64_t turned : {0, 1}) {
+  for (const int64_t transposed : {0, 1}) {
     StaticModel b({5, 12});
-    const ValueId w = b.weights(turned ? Shape{7, 12} : Shape{12, 7}, turned ? 0 : 1, steps(7));
-    const ValueId y = b.add("Gemm", "product", {b.x, w, b.bias(steps(7))}, {{"transB", turned}});
+    const ValueId w = b.weights(transposed ? Shape{7, 12} : Shape{12, 7}, transposed ? 0 : 1, steps(7));
+    const ValueId y = b.add("Gemm", "product", {b.x, w, b.bias(steps(7))}, {{"transB", transposed}});
     EXPECT_THAT(folded(b.finish(y), ramp({5, 12}, 2)),
                 ElementsAre("QuantizeLinear", "QGemm", "DequantizeLinear"));
   }
@@ -188,12 +188,12 @@ TEST(OperatorFormat, DynamicProducts) {
 // Both matrices quantized in the run: attention.
 TEST(OperatorFormat, DynamicProductOfTwo) {
   DynamicModel b({2, 5, 5});
-  const ValueId turned =
-      b.add("Transpose", "turned", {b.graph().inputs[0]}, {{"perm", std::vector<int64_t>{0, 2, 1}}});
+  const ValueId transposed =
+      b.add("Transpose", "transposed", {b.graph().inputs[0]}, {{"perm", std::vector<int64_t>{0, 2, 1}}});
   Node n;
   n.op_type = "DynamicQuantizeLinear";
-  n.name = "quantize_turned";
-  n.inputs = {turned};
+  n.name = "quantize_transposed";
+  n.inputs = {transposed};
   n.outputs = {b.graph().add_value("tq"), b.graph().add_value("ts"), b.graph().add_value("tz")};
   const std::vector<ValueId> t = n.outputs;
   b.graph().nodes.push_back(std::move(n));
@@ -203,15 +203,16 @@ TEST(OperatorFormat, DynamicProductOfTwo) {
 
 TEST(OperatorFormat, BlocksOfFourBits) {
   for (const DType type : {DType::kInt4, DType::kUint4}) {
-    for (const bool turned : {false, true}) {
+    for (const bool transposed : {false, true}) {
       GraphBuilder b;
       const ValueId x = b.input("x", {3, 80});
-      const Shape dims = turned ? Shape{6, 80} : Shape{80, 6}, blocks = turned ? Shape{6, 3} : Shape{3, 6};
+      const Shape dims = transposed ? Shape{6, 80} : Shape{80, 6},
+                  blocks = transposed ? Shape{6, 3} : Shape{3, 6};
       std::vector<ValueId> w{b.constant("w", bytes(type, dims, 1)), b.constant("s", ramp(blocks))};
       if (type == DType::kUint4) w.push_back(b.constant("z", bytes(type, blocks, 2)));
       const ValueId dq =
-          b.add("DequantizeLinear", "w_dq", w, {{"axis", int64_t{turned}}, {"block_size", int64_t{32}}});
-      if (turned) {
+          b.add("DequantizeLinear", "w_dq", w, {{"axis", int64_t{transposed}}, {"block_size", int64_t{32}}});
+      if (transposed) {
         b.output(b.add("Gemm", "y", {x, dq, b.constant("c", ramp({6}))}, {{"transB", int64_t{1}}}));
       } else {
         b.output(b.add("MatMul", "y", {x, dq}));
@@ -247,20 +248,21 @@ TEST(OperatorFormat, FourNeighbouringIntegersAreTwoBits) {
   };
   for (size_t i = 0; i < cases.size(); ++i) {
     for (const int64_t block : {16, 32, 64, 128}) {
-      for (const bool turned : {false, true}) {
-        SCOPED_TRACE(testing::Message() << "case " << i << ", blocks of " << block << ", turned " << turned);
+      for (const bool transposed : {false, true}) {
+        SCOPED_TRACE(testing::Message()
+                     << "case " << i << ", blocks of " << block << ", transposed " << transposed);
         const Case& c = cases[i];
         GraphBuilder b;
         const ValueId x = b.input("x", {3, 80});
         const int64_t blocks = (80 + block - 1) / block;
-        const Shape dims = turned ? Shape{6, 80} : Shape{80, 6},
-                    scales = turned ? Shape{6, blocks} : Shape{blocks, 6};
+        const Shape dims = transposed ? Shape{6, 80} : Shape{80, 6},
+                    scales = transposed ? Shape{6, blocks} : Shape{blocks, 6};
         std::vector<ValueId> w{b.constant("w", few(c.type, dims, c.codes)), b.constant("s", ramp(scales))};
         if (!c.points.empty()) w.push_back(b.constant("z", few(c.type, scales, c.points)));
         const ValueId dq =
-            b.add("DequantizeLinear", "w_dq", w, {{"axis", int64_t{turned}}, {"block_size", block}});
-        b.output(turned ? b.add("Gemm", "y", {x, dq}, {{"transB", int64_t{1}}})
-                        : b.add("MatMul", "y", {x, dq}));
+            b.add("DequantizeLinear", "w_dq", w, {{"axis", int64_t{transposed}}, {"block_size", block}});
+        b.output(transposed ? b.add("Gemm", "y", {x, dq}, {{"transB", int64_t{1}}})
+                            : b.add("MatMul", "y", {x, dq}));
         const auto model = b.build();
         EXPECT_THAT(folded(model, ramp({3, 80}), 1e-6f), ElementsAre("MatMulNBits"));
         const Graph file = quant::in_format(*model, "qoperator").graph;

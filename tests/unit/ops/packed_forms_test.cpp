@@ -287,7 +287,7 @@ TEST(PackedForms, InPairsRowsArePickedAsIntegersWhereARuntimeMakesWholeTables) {
               ElementsAre("GatherBlockQuantized"));
 }
 
-// Picked from, and turned the last layer's weight: x -> Gather -> MatMul.
+// Picked from, and transposed the last layer's weight: x -> Gather -> MatMul.
 std::shared_ptr<Model> tied(DType type, int64_t columns, bool points) {
   GraphBuilder b;
   constexpr int64_t kRows = 24;
@@ -302,8 +302,10 @@ std::shared_ptr<Model> tied(DType type, int64_t columns, bool points) {
     return b.add("DequantizeLinear", name, in, {{"axis", axis}});
   };
   const ValueId rows = b.add("Gather", "rows", {dequantized("dq", table, 0), x});
-  const ValueId turned = b.add("Transpose", "turned", {table}, {{"perm", std::vector<int64_t>{1, 0}}});
-  b.output(b.add("MatMul", "y", {b.add("Tanh", "tanh", {rows}), dequantized("turned_dq", turned, 1)}));
+  const ValueId transposed =
+      b.add("Transpose", "transposed", {table}, {{"perm", std::vector<int64_t>{1, 0}}});
+  b.output(
+      b.add("MatMul", "y", {b.add("Tanh", "tanh", {rows}), dequantized("transposed_dq", transposed, 1)}));
   return b.build();
 }
 

@@ -132,7 +132,7 @@ TEST(Options, WhatIsRegisteredIsThere) {
               HasSubstr(R"({"name":"made-up-repair","title":"Boast","sentence":"Says that it ran."})"));
   EXPECT_THAT(schema,
               HasSubstr(R"({"name":"madeUpLimit","group":"scheme","kind":"number","title":"Made-up limit",)"
-                        R"("sentence":"A number that tests set.","otherwise":"none","min":0,"max":10,)"
+                        R"("sentence":"A number that tests set.","fallback":"none","min":0,"max":10,)"
                         R"("modes":["made-up"]})"));
   EXPECT_THAT(schema, HasSubstr(R"("sentence":"How loud it says so.","owner":"made-up-repair","default":3,)"
                                 R"("min":1,"max":11})"));

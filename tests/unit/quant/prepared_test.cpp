@@ -76,8 +76,9 @@ TEST(Prepared, OneTableServesTheEmbeddingAndTheLastProduct) {
   const ValueId ids = b.input("ids", {Dim::symbol("b"), 3}, DType::kInt64);
   const ValueId table = b.constant("table", ramp({160, 64}));
   const ValueId rows = b.add("Gather", "rows", {table, ids});
-  const ValueId turned = b.add("Transpose", "turned", {table}, {{"perm", std::vector<int64_t>{1, 0}}});
-  b.output(b.add("MatMul", "head", {b.add("Tanh", "t", {rows}), turned}));
+  const ValueId transposed =
+      b.add("Transpose", "transposed", {table}, {{"perm", std::vector<int64_t>{1, 0}}});
+  b.output(b.add("MatMul", "head", {b.add("Tanh", "t", {rows}), transposed}));
   const auto model = b.build();
   const Samples samples = samples_of("ids", {2, 3}, DType::kInt64);
   const std::vector<float> want = run(model, samples[0]);
@@ -137,7 +138,7 @@ TEST(Prepared, AWeightOnTheLeftHasAScaleForEachRow) {
 }
 
 // A Gemm that becomes a product with its weight on the right computes what it did, and is quantized.
-void expect_turned(GraphBuilder& b, const std::vector<runtime::Feed>& feeds) {
+void expect_transposed(GraphBuilder& b, const std::vector<runtime::Feed>& feeds) {
   const auto model = b.build();
   const std::vector<float> want = Session(model).run(feeds)[0].floats(), got = run(model, feeds);
   for (size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 1e-4);
@@ -152,7 +153,7 @@ TEST(Prepared, GemmWithItsWeightOnTheLeft) {
       const ValueId w = b.constant("w", ramp(ta ? Shape{32, 40} : Shape{40, 32}));
       const ValueId c = b.constant("c", ramp({40, 1}));
       b.output(b.add("Gemm", "y", {w, x, c}, {{"transA", ta}, {"transB", tb}, {"beta", 0.5f}}));
-      expect_turned(b, {{"x", ramp(tb ? Shape{7, 32} : Shape{32, 7})}});
+      expect_transposed(b, {{"x", ramp(tb ? Shape{7, 32} : Shape{32, 7})}});
     }
   }
 }
@@ -162,7 +163,7 @@ TEST(Prepared, GemmOnTheLeftWithACThatIsNoBias) {
   const ValueId x = b.input("x", {64, 7});
   const ValueId w = b.constant("w", ramp({48, 64})), c = b.constant("c", ramp({7}, 3));
   b.output(b.add("Gemm", "y", {w, x, c}, {{"alpha", 0.5f}, {"beta", 2.0f}}));
-  expect_turned(b, {{"x", ramp({64, 7})}});
+  expect_transposed(b, {{"x", ramp({64, 7})}});
 }
 
 TEST(Prepared, IntegersThatAreThereAreNotRoundedAgain) {
@@ -335,7 +336,7 @@ TEST(Prepared, LayersInBranchesAreQuantizedCountedAndShareTheirWeights) {
   EXPECT_FALSE(quantize(model, exclude).layer("b_own").quantized);
 }
 
-// Branches that share the weights of a recurrence, two in one node, and a table, as it stands and turned.
+// Branches that share the weights of a recurrence, two in one node, and a table, as it stands and transposed.
 std::shared_ptr<const Model> model_with_shared_tables() {
   const Tensor w = ramp({1, 64, 32}), r = ramp({1, 64, 16}, 0.3f), table = ramp({48, 32}, 0.5f);
   const auto branch = [&](const std::string& name) {
@@ -361,9 +362,9 @@ std::shared_ptr<const Model> model_with_shared_tables() {
     const ValueId half = sub->add_constant("dims", Tensor::of<int64_t>({2}, {5, 16}));
     const ValueId rows = add("Reshape", {h, half}, {Dim(5), Dim(16)});
     const ValueId wide = add("Concat", {rows, rows}, {Dim(5), Dim(32)}, {{"axis", int64_t{1}}});
-    const ValueId turned =
+    const ValueId transposed =
         add("Transpose", {words}, {Dim(32), Dim(48)}, {{"perm", std::vector<int64_t>{1, 0}}});
-    ValueId y = add("MatMul", {wide, turned}, {Dim(5), Dim(48)});
+    ValueId y = add("MatMul", {wide, transposed}, {Dim(5), Dim(48)});
     if (name == "b") y = add("Neg", {y}, {Dim(5), Dim(48)});
     sub->outputs = {y};
     return sub;

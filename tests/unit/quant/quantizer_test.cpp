@@ -440,7 +440,7 @@ TEST(StoredConstants, AreWhatAFileHas) {
   const ValueId z = net.add("Mul", "product", {y, net.constant("same", eight)});
   net.constant("unused", noise({100}, 2));
   net.output(net.add("Reshape", "flat", {z, net.constant("to", Tensor::of<int64_t>({1}, {8}))}));
-  net.output(net.add("Neg", "turned", {net.constant("view", eight.reshaped({8}))}));
+  net.output(net.add("Neg", "transposed", {net.constant("view", eight.reshaped({8}))}));
   EXPECT_EQ(quant::stored_constants(net.graph()).size(), 3u);
   EXPECT_EQ(quant::constant_bytes(net.graph()), 32u + 32u + 8u);
 }

@@ -195,15 +195,16 @@ TEST(Ranges, WhatTheSamplesHaveNoElementOfStaysFloat) {
   const ValueId past = net.input("past", {Dim::symbol("past"), 8});
   const ValueId k = net.add("MatMul", "k", {x, net.constant("wk", noise({8, 8}, 1))});
   const ValueId present = net.add("Concat", "present", {past, k}, {{"axis", int64_t{0}}});
-  const ValueId turned = net.add("Transpose", "turned", {present}, {{"perm", ints({1, 0})}});
-  const ValueId scores = net.add("MatMul", "scores", {x, turned});
+  const ValueId transposed = net.add("Transpose", "transposed", {present}, {{"perm", ints({1, 0})}});
+  const ValueId scores = net.add("MatMul", "scores", {x, transposed});
   net.output(scores);
   net.output(present);
   const auto model = net.build();
   const Quantized q =
       quantize(model, {}, {{{"x", noise({4, 8}, 3)}, {"past", Tensor(DType::kFloat32, {0, 8})}}});
   EXPECT_TRUE(q.layer("k").quantized);
-  for (const char* layer : {"present", "turned", "scores"}) EXPECT_FALSE(q.layer(layer).quantized) << layer;
+  for (const char* layer : {"present", "transposed", "scores"})
+    EXPECT_FALSE(q.layer(layer).quantized) << layer;
   EXPECT_TRUE(says(q.report.warnings, "without elements in every sample")) << q.report.warnings.front();
   EXPECT_TRUE(says(q.report.warnings, "'past'"));
   const std::vector<runtime::Feed> later{{"x", noise({4, 8}, 4)}, {"past", noise({5, 8}, 5, 50)}};

@@ -39,8 +39,8 @@ TEST(Prepare, FoldsChainsOfConstants) {
   const ValueId wide = b.add("Cast", "wide", {w}, {{"to", one(DType::kFloat32)}});
   const ValueId flat =
       b.add("Reshape", "flat", {wide, b.constant("shape", Tensor::of<int64_t>({2}, {6, 4}))});
-  const ValueId turned = b.add("Transpose", "turned", {flat}, {{"perm", std::vector<int64_t>{1, 0}}});
-  b.output(b.add("MatMul", "y", {x, turned}));
+  const ValueId transposed = b.add("Transpose", "transposed", {flat}, {{"perm", std::vector<int64_t>{1, 0}}});
+  b.output(b.add("MatMul", "y", {x, transposed}));
   const auto ready = prepared(b.build());
   EXPECT_THAT(operators(ready->graph), testing::ElementsAre("MatMul"));
   const Tensor* folded = ready->graph.constant(ready->graph.nodes[0].input(1));
@@ -86,8 +86,9 @@ TEST(Prepare, ATableThatServesTwiceStaysOne) {
   const ValueId ids = b.input("ids", {1, 2}, DType::kInt64);
   const ValueId table = b.constant("table", ramp({128, 64}));
   const ValueId rows = b.add("Gather", "rows", {table, ids});
-  const ValueId turned = b.add("Transpose", "turned", {table}, {{"perm", std::vector<int64_t>{1, 0}}});
-  b.output(b.add("MatMul", "y", {rows, turned}));
+  const ValueId transposed =
+      b.add("Transpose", "transposed", {table}, {{"perm", std::vector<int64_t>{1, 0}}});
+  b.output(b.add("MatMul", "y", {rows, transposed}));
   const auto ready = prepared(b.build());
   EXPECT_THAT(operators(ready->graph), testing::UnorderedElementsAre("Gather", "Transpose", "MatMul"));
 }
@@ -111,12 +112,12 @@ TEST(Prepare, BranchesAreFoldedAndShare) {
     const ValueId x = sub->add_value(std::string(name) + "_x", DType::kFloat32);
     sub->captures.push_back({0, x});
     const ValueId w = sub->add_constant("w", weight);
-    const ValueId turned = sub->add_value(std::string(name) + "_turned");
+    const ValueId transposed = sub->add_value(std::string(name) + "_transposed");
     const ValueId y = sub->add_value(std::string(name) + "_y");
     Node t, m;
-    t.op_type = "Transpose", t.name = "turn", t.inputs = {w}, t.outputs = {turned};
+    t.op_type = "Transpose", t.name = "turn", t.inputs = {w}, t.outputs = {transposed};
     t.attributes.emplace("perm", std::vector<int64_t>{1, 0});
-    m.op_type = "MatMul", m.name = "product", m.inputs = {x, turned}, m.outputs = {y};
+    m.op_type = "MatMul", m.name = "product", m.inputs = {x, transposed}, m.outputs = {y};
     sub->nodes = {t, m};
     sub->outputs = {y};
     return sub;

@@ -89,14 +89,14 @@ TEST(Session, PlansOnceForEachShape) {
     EXPECT_EQ(got.dims(), (Shape{dims[0], 8, dims[2], dims[3]}));
     EXPECT_EQ(largest_difference(got, Session(model).run({{"x", x}})[0]), 0.0f);
   };
-  const Shape small{1, 3, 4, 4}, large{2, 3, 9, 6}, turned{2, 3, 6, 9};
+  const Shape small{1, 3, 4, 4}, large{2, 3, 9, 6}, transposed{2, 3, 6, 9};
   EXPECT_EQ(session.plans_kept(), 0u);
   size_t plans = 0;
-  for (const Shape& dims : {small, large, turned}) {
+  for (const Shape& dims : {small, large, transposed}) {
     expect_right(dims);
     EXPECT_EQ(session.plans_kept(), ++plans);
   }
-  for (const Shape& dims : {small, turned, large, small}) {
+  for (const Shape& dims : {small, transposed, large, small}) {
     expect_right(dims);
     EXPECT_EQ(session.plans_kept(), plans);
   }

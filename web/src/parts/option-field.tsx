@@ -69,10 +69,10 @@ function OptionField({
   };
   const described = { 'aria-describedby': id };
   const byItself = `${defaultOf(option) ?? 'none'}`;
-  const choices = kind === 'flag' && option.otherwise !== undefined ? ['true', 'false'] : option.choices;
+  const choices = kind === 'flag' && option.fallback !== undefined ? ['true', 'false'] : option.choices;
   return (
     <div class="option">
-      {kind === 'flag' && option.otherwise === undefined ? (
+      {kind === 'flag' && option.fallback === undefined ? (
         <label class="check">
           <input
             type="checkbox"

@@ -15,7 +15,7 @@ constexpr quant::Option kRows[] = {
      .sentence = "A number that tests set.",
      .min = 0,
      .max = 10,
-     .otherwise = "none",
+     .fallback = "none",
      .set = [](quant::Config&, const quant::OptionValue& v) { made_up_limit = v.number; },
      .applies = [](const quant::Scheme& s) { return s.name == "made-up"; }},
 };
