@@ -35,6 +35,71 @@ double bytes_of_value(const Value& v) {
   return elements < 0 ? 0 : elements * std::max(bits_of(v.dtype), 8) / 8;
 }
 
+// What a run of a graph computes.
+struct RunCost {
+  double macs = 0, values = 0;    // multiply-accumulates; numbers
+  double largest = 0, arena = 0;  // bytes: of one value, and of all that are needed at a time
+  bool whole = true;              // nothing in it is unknown
+  // One of two runs: at most so much.
+  void include(const RunCost& other) {
+    macs = std::max(macs, other.macs), values = std::max(values, other.values);
+    largest = std::max(largest, other.largest), arena = std::max(arena, other.arena);
+    whole = whole && other.whole;
+  }
+};
+
+RunCost cost_of_run(Graph& graph) {
+  RunCost run;
+  const auto count = static_cast<int32_t>(graph.nodes.size());
+  std::vector<int32_t> last(graph.values.size(), -1);
+  for (int32_t i = 0; i < count; ++i)
+    for_each_read(graph.nodes[static_cast<size_t>(i)], [&](ValueId v) {
+      if (v != kNoValue) last[static_cast<size_t>(v)] = i;
+    });
+  for (const ValueId v : graph.outputs) last[static_cast<size_t>(v)] = count;
+  std::vector<bool> in_arena(graph.values.size(), false);
+  double live = 0;
+  for (int32_t i = 0; i < count; ++i) {
+    Node& node = graph.nodes[static_cast<size_t>(i)];
+    const OpDef* def = find_op(node);
+    const GraphInferContext context(graph, node);
+    if (def && def->macs) run.macs += def->macs(context);
+    // Of branches the one that takes most; how often a body runs is not known.
+    RunCost inner;
+    for (Graph& sub : subgraphs(node)) inner.include(cost_of_run(sub));
+    run.macs += inner.macs;
+    run.values += inner.values;
+    run.largest = std::max(run.largest, inner.largest);
+    run.arena = std::max(run.arena, live + inner.arena);
+    run.whole = run.whole && inner.whole && (subgraphs(node).empty() || (def && def->taken));
+    for (const ValueId v : node.outputs) {
+      if (v == kNoValue) continue;
+      const double elements = elements_of(graph[v]), bytes = bytes_of_value(graph[v]);
+      run.whole = run.whole && elements >= 0;
+      run.values += std::max(elements, 0.0);
+      run.largest = std::max(run.largest, bytes);
+      // What works on each element alone is written over its input, and other dimensions are no other memory.
+      const ValueId from = node.input(0);
+      const bool over = def && from != kNoValue && in_arena[static_cast<size_t>(from)] &&
+                        last[static_cast<size_t>(from)] == i && bytes == bytes_of_value(graph[from]) &&
+                        (def->unary || def->broadcasts ||
+                         (def->quant.kind == QuantRule::Kind::kSameScale && !def->moved_axis));
+      if (over) in_arena[static_cast<size_t>(from)] = false;
+      if (!over) live += bytes;
+      in_arena[static_cast<size_t>(v)] = true;
+    }
+    run.arena = std::max(run.arena, live);
+    const auto leave = [&](ValueId v) {
+      if (v == kNoValue || !in_arena[static_cast<size_t>(v)] || last[static_cast<size_t>(v)] > i) return;
+      in_arena[static_cast<size_t>(v)] = false;
+      live -= bytes_of_value(graph[v]);
+    };
+    for_each_read(node, leave);
+    for (const ValueId v : node.outputs) leave(v);  // that nobody reads
+  }
+  return run;
+}
+
 // What models reach of the speed of one product that fits the caches.
 constexpr double kOfPeak = 0.6;
 
@@ -113,52 +178,15 @@ void Workload::look_at_values(const JobState& state) {
   Graph graph = with_shapes(prepared, fed);
   for (const ValueId v : graph.inputs) sample_bytes += bytes_of_value(graph[v]);
 
-  const auto count = static_cast<int32_t>(graph.nodes.size());
-  std::vector<int32_t> last(graph.values.size(), -1);
-  for (int32_t i = 0; i < count; ++i)
-    for (const ValueId v : graph.nodes[static_cast<size_t>(i)].inputs)
-      if (v != kNoValue) last[static_cast<size_t>(v)] = i;
-  for (const ValueId v : graph.outputs) last[static_cast<size_t>(v)] = count;
-  std::vector<bool> in_arena(graph.values.size(), false);
-  double live = 0;
-  for (int32_t i = 0; i < count; ++i) {
-    const Node& node = graph.nodes[static_cast<size_t>(i)];
-    const OpDef* def = find_op(node);
-    const GraphInferContext context(graph, node);
-    if (def && def->macs) macs += def->macs(context);
-    whole = whole && subgraphs(node).empty();
-    for (const ValueId v : node.outputs) {
-      if (v == kNoValue) continue;
-      const double elements = elements_of(graph[v]), bytes = bytes_of_value(graph[v]);
-      whole = whole && elements >= 0;
-      values += std::max(elements, 0.0);
-      largest_value = std::max(largest_value, bytes);
-      // What works on each element alone is written over its input, and other dimensions are no other memory.
-      const ValueId from = node.input(0);
-      const bool over = def && from != kNoValue && in_arena[static_cast<size_t>(from)] &&
-                        last[static_cast<size_t>(from)] == i && bytes == bytes_of_value(graph[from]) &&
-                        (def->unary || def->broadcasts ||
-                         (def->quant.kind == QuantRule::Kind::kSameScale && !def->moved_axis));
-      if (over) in_arena[static_cast<size_t>(from)] = false;
-      if (!over) live += bytes;
-      in_arena[static_cast<size_t>(v)] = true;
-    }
-    arena_ = std::max(arena_, live);
-    const auto leave = [&](ValueId v) {
-      if (v == kNoValue || !in_arena[static_cast<size_t>(v)] || last[static_cast<size_t>(v)] > i) return;
-      in_arena[static_cast<size_t>(v)] = false;
-      live -= bytes_of_value(graph[v]);
-    };
-    for (const ValueId v : node.inputs) leave(v);
-    for (const ValueId v : node.outputs) leave(v);  // that nobody reads
-  }
+  const RunCost run = cost_of_run(graph);
+  macs = run.macs, values = run.values, largest_value = run.largest, arena_ = run.arena, whole = run.whole;
 
   for (size_t i = 0; i < state.plan.nodes.size(); ++i) {
     const NodePlan& p = state.plan.nodes[i];
     const Node& node = prepared.nodes[i];
     const OpDef* def = find_op(node);
-    if (!def || def->quant.kind != QuantRule::Kind::kProduct || p.weight == kNoValue || p.turned >= 0 ||
-        p.weights == DType::kUndefined || p.weights == DType::kFloat16)
+    if (!def || def->quant.kind != QuantRule::Kind::kProduct || p.weight == kNoValue ||
+        p.transposed_by >= 0 || p.weights == DType::kUndefined || p.weights == DType::kFloat16)
       continue;
     const Tensor& t = *prepared.constant(p.weight);
     const int rank = static_cast<int>(t.dims().size());

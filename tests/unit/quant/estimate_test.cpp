@@ -94,6 +94,34 @@ TEST(Estimate, OfASearchIsThatOfManyJobs) {
   EXPECT_GE(all.worst()->bytes, one.worst()->bytes);
 }
 
+// An If takes one of its branches: the one that takes most counts.
+TEST(Estimate, CountsTheBranchThatTakesMost) {
+  GraphBuilder net;
+  const ValueId x = net.input("x", {kRows, kWidth});
+  const ValueId which = net.input("which", {}, DType::kBool);
+  const auto branch = [&](const std::string& name, int layers) {
+    auto sub = std::make_shared<Graph>();
+    ValueId v = sub->add_value(name + "/x", DType::kFloat32, SymShape{kRows, kWidth});
+    sub->captures.push_back({.outer = x, .inner = v});
+    for (int i = 0; i < layers; ++i) {
+      const std::string own = name + std::to_string(i);
+      Node n;
+      n.op_type = "MatMul", n.name = own;
+      n.inputs = {v,
+                  sub->add_constant(own + "_w", noise({kWidth, kWidth}, static_cast<uint32_t>(i) + 1, 0.1F))};
+      v = sub->add_value(own + "_y", DType::kFloat32, SymShape{kRows, kWidth});
+      n.outputs = {v};
+      sub->nodes.push_back(std::move(n));
+    }
+    sub->outputs = {v};
+    return sub;
+  };
+  net.output(net.add("If", "y", {which}, {{"then_branch", branch("a", 1)}, {"else_branch", branch("b", 3)}}));
+  const quant::Estimate e = quant::estimate(net.build(), mode("weight-only"), {});
+  EXPECT_TRUE(e.whole);
+  EXPECT_EQ(e.run_macs, 3.0 * kRows * kWidth * kWidth);
+}
+
 TEST(Estimate, SaysWhatItDoesNotKnow) {
   GraphBuilder net;
   const ValueId x = net.input("x", {kRows, kWidth});
