@@ -1,6 +1,7 @@
 // BitwiseAnd, BitwiseOr, BitwiseXor and BitShift, of integers.
 #include <type_traits>
 
+#include "core/element_types.h"
 #include "core/grain.h"
 #include "ops/binary.h"
 #include "ops/unary.h"
@@ -34,7 +35,7 @@ T apply(Bits f, T a, T b) {
 }
 
 template <class T>
-Kernel of_width(Bits f, const Broadcast& shape) {
+Kernel of_type(Bits f, const Broadcast& shape) {
   return [=](const RunContext& r) {
     r.parallel_range(shape.size(), grain_for({.work = 1}), [&](int64_t begin, int64_t end) {
       const int64_t step_a = shape.inner_moves(0), step_b = shape.inner_moves(1);
@@ -47,42 +48,13 @@ Kernel of_width(Bits f, const Broadcast& shape) {
   };
 }
 
-bool is_signed(DType type) {
-  return type == DType::kInt8 || type == DType::kInt16 || type == DType::kInt32 || type == DType::kInt64;
-}
-bool is_unsigned(DType type) {
-  return type == DType::kUint8 || type == DType::kUint16 || type == DType::kUint32 || type == DType::kUint64;
-}
-
-Kernel of_signed(Bits f, DType type, const Broadcast& shape) {
-  switch (bits_of(type)) {
-    case 8:
-      return of_width<int8_t>(f, shape);
-    case 16:
-      return of_width<int16_t>(f, shape);
-    case 32:
-      return of_width<int32_t>(f, shape);
-    default:
-      return of_width<int64_t>(f, shape);
-  }
-}
-
 Kernel prepare(PrepareContext& c, Bits f) {
   require_same_type(c);
-  const DType type = c.dtype(0);
-  if (!is_unsigned(type) && !is_signed(type)) fail_type(c);
   const Broadcast shape = broadcast_of(c);
-  if (f == Bits::kRight && is_signed(type)) return of_signed(f, type, shape);
-  switch (bits_of(type)) {
-    case 8:
-      return of_width<uint8_t>(f, shape);
-    case 16:
-      return of_width<uint16_t>(f, shape);
-    case 32:
-      return of_width<uint32_t>(f, shape);
-    default:
-      return of_width<uint64_t>(f, shape);
-  }
+  Kernel kernel;
+  if (!visit(c.dtype(0), IntegerTypes(), [&]<class T>(Element<T>) { kernel = of_type<T>(f, shape); }))
+    fail_type(c);
+  return kernel;
 }
 
 template <Bits kFunction>

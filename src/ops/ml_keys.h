@@ -7,7 +7,9 @@
 #include <limits>
 #include <map>
 #include <string>
+#include <type_traits>
 
+#include "core/element_types.h"
 #include "core/error.h"
 #include "core/tensor.h"
 
@@ -20,29 +22,21 @@ struct Keys {
   std::map<int64_t, int64_t> numbers;
 
   static int64_t number(DType type, const std::byte* data, int64_t i) {
-    const auto at = [&]<class T>(T) {
+    int64_t key = 0;
+    const auto of_type = [&]<class T>(Element<T>) {
       T v;
       std::memcpy(&v, data + static_cast<size_t>(i) * sizeof(T), sizeof(T));
-      return v;
+      if constexpr (std::is_floating_point_v<T>) {
+        double wide = v;
+        if (std::isnan(wide)) wide = std::numeric_limits<double>::quiet_NaN();  // a NaN is as good as another
+        key = std::bit_cast<int64_t>(wide == 0 ? 0.0 : wide);
+      } else {
+        key = v;
+      }
     };
-    const auto bits = [](double v) {
-      if (std::isnan(v)) v = std::numeric_limits<double>::quiet_NaN();  // a NaN is as good as another
-      return std::bit_cast<int64_t>(v == 0 ? 0.0 : v);
-    };
-    switch (type) {
-      case DType::kInt64:
-        return at(int64_t{});
-      case DType::kInt32:
-        return at(int32_t{});
-      case DType::kInt16:
-        return at(int16_t{});
-      case DType::kFloat32:
-        return bits(static_cast<double>(at(float{})));
-      case DType::kFloat64:
-        return bits(at(double{}));
-      default:
-        throw_error(ErrorCode::kUnsupportedType, {"keys are ", name_of(type)});
-    }
+    if (!visit(type, ElementTypes<int64_t, int32_t, int16_t, float, double>(), of_type))
+      throw_error(ErrorCode::kUnsupportedType, {"keys are ", name_of(type)});
+    return key;
   }
 
   // -1: there is none.

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <type_traits>
 
+#include "core/element_types.h"
 #include "core/grain.h"
 #include "ops/product/product.h"
 #include "ops/unary.h"
@@ -63,19 +64,18 @@ Kernel plain_product(PrepareContext& c, const Product& product, double beta) {
     if (c.dtype(0) == DType::kFloat64 || whole) continue;
     c.fail(ErrorCode::kUnsupportedOperator, "alpha and beta of a product of integers should be integers");
   }
-  switch (c.dtype(0)) {
-    case DType::kFloat64:
-      return product_of<double>(c, product, beta);
-    case DType::kInt32:
-    case DType::kUint32:
-      return product_of<uint32_t>(c, product, beta);
-    case DType::kInt64:
-    case DType::kUint64:
-      return product_of<uint64_t>(c, product, beta);
-    default:
-      c.fail(ErrorCode::kUnsupportedType, {"products of ", name_of(c.dtype(0)), " are not supported"},
-             "convert the model to float32");
+  Kernel kernel;
+  const auto of_type = [&]<class T>(Element<T>) {
+    // Sums of integers wrap around, which only unsigned ones may.
+    using Sum = std::conditional_t<std::is_same_v<T, int32_t>, uint32_t,
+                                   std::conditional_t<std::is_same_v<T, int64_t>, uint64_t, T>>;
+    kernel = product_of<Sum>(c, product, beta);
+  };
+  if (!visit(c.dtype(0), ElementTypes<double, int32_t, uint32_t, int64_t, uint64_t>(), of_type)) {
+    c.fail(ErrorCode::kUnsupportedType, {"products of ", name_of(c.dtype(0)), " are not supported"},
+           "convert the model to float32");
   }
+  return kernel;
 }
 
 }  // namespace zp
