@@ -86,6 +86,12 @@ class WeightFiles {
     if (made.isString()) throw_error(ErrorCode::kIo, made.as<std::string>());
     return made.as<int>();
   }
+  // Null, or a list of what `note` was given: it comes out of a file, and may be anything.
+  val noted(int piece, const std::string& how) const { return files_.call<val>("noted", piece, how); }
+  void note(int piece, const std::string& how, const val& made) const {
+    const auto problem = files_.call<std::string>("note", piece, how, made);
+    if (!problem.empty()) throw_error(ErrorCode::kIo, problem);
+  }
 
  private:
   val files_;
@@ -98,6 +104,38 @@ class PieceInFile : public FileBytes {
   std::shared_ptr<const FileBytes> put(std::span<const std::byte> bytes) const override {
     const int made = files_->put(bytes);
     return made < 0 ? nullptr : std::make_shared<PieceInFile>(files_, made, bytes.size());
+  }
+  std::vector<Tensor> noted(const std::string& how) const override {
+    std::vector<Tensor> tensors;
+    const val found = files_->noted(piece_, how);
+    if (!found.isArray()) return tensors;
+    const auto count = field<unsigned>(found, "length");
+    for (unsigned i = 0; i < count; ++i) {
+      const val each = found[i];
+      const DType dtype = dtype_named(field<std::string>(each, "type"));
+      Shape dims = shape_of(each[property("dims")]);
+      const auto bytes = static_cast<size_t>(field<double>(each, "bytes"));
+      if (dtype == DType::kUndefined || bytes_of(dtype, element_count(dims)) != bytes) return {};
+      tensors.emplace_back(dtype, std::move(dims),
+                           std::make_shared<const PieceInFile>(files_, field<int>(each, "piece"), bytes));
+    }
+    return tensors;
+  }
+  void note(const std::string& how, std::span<const Tensor> made) const override {
+    Array all;
+    for (const Tensor& t : made) {
+      // All that is in a file here is a piece of the same files.
+      const int piece =
+          t.file() ? static_cast<const PieceInFile&>(*t.file()).piece_ : files_->put({t.raw(), t.bytes()});
+      if (piece < 0) return;
+      Object o;
+      o.set("type", name_of(t.dtype()));
+      o.set("dims", array_of(t.dims(), [](int64_t d) { return static_cast<double>(d); }));
+      o.set("piece", piece);
+      o.set("bytes", static_cast<double>(t.bytes()));
+      all.push(o);
+    }
+    files_->note(piece_, how, all);
   }
 
  protected:

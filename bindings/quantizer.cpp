@@ -168,10 +168,7 @@ quant::Expected expected_of(const val& v) {
                     .dims = {},
                     .layer_errors = field<size_t>(v, "layerErrors"),
                     .once = field<bool>(v, "once")};
-  for_entries(v["dims"], [&](const std::string& name, const val& dims) {
-    for (const double d : emscripten::convertJSArrayToNumberVector<double>(dims))
-      e.dims[name].push_back(static_cast<int64_t>(d));
-  });
+  for_entries(v["dims"], [&](const std::string& name, const val& dims) { e.dims[name] = shape_of(dims); });
   return e;
 }
 

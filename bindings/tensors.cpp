@@ -13,6 +13,13 @@ std::vector<std::string> strings_of(const val& object, Name key) {
   return emscripten::vecFromJSArray<std::string>(object[property(key)]);
 }
 
+Shape shape_of(const val& list) {
+  Shape dims;
+  for (const double d : emscripten::convertJSArrayToNumberVector<double>(list))
+    dims.push_back(static_cast<int64_t>(d));
+  return dims;
+}
+
 std::vector<runtime::Feed> feeds_of(const val& list) {
   std::vector<runtime::Feed> feeds;
   const auto count = field<unsigned>(list, "length");
@@ -22,10 +29,7 @@ std::vector<runtime::Feed> feeds_of(const val& list) {
     feed.name = field<std::string>(item, "name");
     const auto type = field<std::string>(item, "type");
     const DType dtype = dtype_named(type);
-    Shape dims;
-    for (const double d : emscripten::convertJSArrayToNumberVector<double>(item[property("dims")])) {
-      dims.push_back(static_cast<int64_t>(d));
-    }
+    Shape dims = shape_of(item[property("dims")]);
     if (dtype == DType::kUndefined) {
       throw_error(ErrorCode::kUnsupportedType, {"'", type, "' is not an element type"},
                   {.tensor = feed.name});

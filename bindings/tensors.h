@@ -31,6 +31,8 @@ class Buffer {
 };
 
 std::vector<std::string> strings_of(const val& object, Name key);
+// Of a list of numbers.
+Shape shape_of(const val& list);
 // [{ name, type, dims, bytes } | { name, type: 'string', dims, strings }]
 std::vector<runtime::Feed> feeds_of(const val& list);
 val tensor_of(std::string_view name, const TensorView& tensor);

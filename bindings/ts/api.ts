@@ -26,6 +26,7 @@ export type { ModelFile } from './files.ts';
 export { type Finding, type Remedy, wordsOf } from './findings.ts';
 export {
   type InspectOptions,
+  type LoadOptions,
   Model,
   type ModelProblem,
   type ModelReport,

@@ -13,8 +13,8 @@ export type ExternalData =
   | readonly File[]
   | ((name: string) => ModelSource | undefined | Promise<ModelSource | undefined>);
 
-/** A file of weights, as it can be sent to the engine's thread. */
-export type DataSource = { name: string; size: number } & (
+/** A file of weights, as it can be sent to the engine's thread. `changed`: when, where that is known. */
+export type DataSource = { name: string; size: number; changed?: number | undefined } & (
   | { blob: Blob }
   | { bytes: Uint8Array }
   | { path: string }
@@ -106,7 +106,8 @@ async function sourceOf(
       );
     const path = pathOf(source);
     if (path !== undefined) return await fileSource(path, name);
-    if (isBlob(source)) return { name, size: source.size, blob: source };
+    if (isBlob(source))
+      return { name, size: source.size, blob: source, changed: (source as Partial<File>).lastModified };
     const bytes = await bytesFrom(source, signal);
     return { name, size: bytes.byteLength, bytes };
   } catch (error) {

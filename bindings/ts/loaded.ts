@@ -29,19 +29,26 @@ export interface LoadOptions {
   engine?: Engine | undefined;
 }
 
+/** Of entries that quantize: see Model.load(). */
+export interface ScratchOption {
+  scratch?: string | undefined;
+}
+
 /** A model that the engine has. */
 export interface Loaded {
   engine: Client;
   described: ModelDescription;
   size: number;
   externalData?: readonly { name: string; size: number }[];
+  /** Results of a program that was stopped. */
+  left?: number;
 }
 
 async function read(
   engine: Client,
   source: ModelSource,
   bytes: Uint8Array,
-  { externalData, weights = 'auto', onProgress, signal }: LoadOptions,
+  { externalData, weights = 'auto', scratch, onProgress, signal }: LoadOptions & ScratchOption,
 ): Promise<Loaded> {
   const size = bytes.byteLength;
   const moved = bytes.buffer instanceof ArrayBuffer ? [bytes.buffer] : [];
@@ -49,9 +56,11 @@ async function read(
   try {
     const sources = await sourcesOf(source, externalData, pieces, signal);
     const total = pieces.reduce((sum, piece) => sum + piece.bytes, 0);
+    let left = 0;
     if (pieces.length > 0) {
-      const count = await engine.call('takeSources', [id, sources, weights]);
-      for (let i = 0, done = 0; i < count; ++i) {
+      const { toRead, left: found } = await engine.call('takeSources', [id, sources, weights, scratch]);
+      left = found;
+      for (let i = 0, done = 0; i < toRead; ++i) {
         await engine.breathe(signal);
         await engine.call('readPiece', [id, i]);
         done += pieces[i]?.bytes ?? 0;
@@ -63,6 +72,7 @@ async function read(
       described: await engine.call('readModel', [id]),
       size: size + total,
       externalData: sources.map(({ name, size: length }) => ({ name, size: length })),
+      left,
     };
   } catch (error) {
     engine.release(id);
@@ -70,13 +80,20 @@ async function read(
   }
 }
 
-/** Reads a model: see Model.load(). `look` sees the bytes of the file before they move to the engine. */
+/**
+ * Reads a model: see Model.load(). `look` sees the bytes of the file before they move to the engine. `more`: options that
+ * the entry has beside LoadOptions.
+ */
 export async function loadModel(
   source: ModelSource,
-  options: LoadOptions,
-  look?: (bytes: Uint8Array) => void,
+  options: LoadOptions & ScratchOption,
+  {
+    look,
+    more = {},
+  }: { look?: (bytes: Uint8Array) => void; more?: Readonly<Record<string, check.Check>> } = {},
 ): Promise<Loaded> {
   check.checkOptions(options, {
+    ...more,
     externalData: checkExternalData,
     weights: check.oneOf(['auto', 'memory', 'files']),
     onProgress: check.func,

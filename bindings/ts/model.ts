@@ -3,8 +3,15 @@ import { type ErrorCode, type ErrorDetails, ZeropointError } from './errors.ts';
 import type { EstimateOptions, QuantizeEstimate } from './estimate.ts';
 import { bytesOfModel, checkName, filesOf, formOf, type ModelFile } from './files.ts';
 import { withTexts } from './findings.ts';
-import { internals, type Loaded, LoadedModel, type LoadOptions, loadModel } from './loaded.ts';
+import {
+  type LoadOptions as BaseLoadOptions,
+  internals,
+  type Loaded,
+  LoadedModel,
+  loadModel,
+} from './loaded.ts';
 import * as check from './options.ts';
+import { isNode } from './platform.ts';
 import { sha256 } from './provenance.ts';
 import {
   configFrom,
@@ -73,6 +80,21 @@ export interface ModelReport extends ModelFacts {
   plan: EngineReport;
 }
 
+/** How Model.load() reads a model. */
+export interface LoadOptions extends BaseLoadOptions {
+  /**
+   * Of weights that stay in files: a name for the file that holds what is made of them, so that work which was stopped
+   * can go on. A program that is killed, or a page that is reloaded, leaves the file. `Model.load` of the same files under
+   * the same name finds it (`left`), and what these settings need of it is not made again. In Node a path; in browsers a
+   * file's name in the private file system of the page's origin. It goes with the last model that has it: dispose of all.
+   * Sources whose time of change is not known (bytes, Blobs that are no Files) leave nothing. Default: a file without a name, which nobody finds.
+   */
+  scratch?: string | undefined;
+}
+
+const checkPath: check.Check = (value) =>
+  typeof value === 'string' && value !== '' ? undefined : 'a path is needed';
+
 /** An error that says what a model cannot do here; all others are thrown on. */
 function problemOf(error: unknown): ModelProblem {
   if (error instanceof ZeropointError && /^unsupported-/.test(error.code)) {
@@ -124,6 +146,8 @@ export class Model extends LoadedModel {
   readonly opset: number | undefined;
   /** How toFiles() writes unless told otherwise. */
   readonly #files: FileOptions;
+  /** How many results of a program that was stopped were in `scratch`. */
+  readonly left: number;
   /** The hash of the file that the model was read from. */
   readonly #source: Promise<string | undefined> | undefined;
 
@@ -136,6 +160,7 @@ export class Model extends LoadedModel {
     this.format = format;
     this.opset = files.opset;
     this.#files = files;
+    this.left = loaded.left ?? 0;
     this.#source = source;
   }
 
@@ -145,8 +170,11 @@ export class Model extends LoadedModel {
    */
   static async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
     let hash: Promise<string | undefined> | undefined;
-    const loaded = await loadModel(source, options, (bytes) => {
-      hash = sha256(bytes);
+    const loaded = await loadModel(source, options, {
+      look: (bytes) => {
+        hash = sha256(bytes);
+      },
+      more: { scratch: isNode ? checkPath : checkName },
     });
     return new Model(loaded, loaded.described.folded ? 'qoperator' : 'qdq', { source: hash });
   }

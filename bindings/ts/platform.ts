@@ -17,11 +17,24 @@ export interface OpenFile {
   close(): void;
 }
 
-/** A file of the program's own, that goes when it is closed. */
-export interface ScratchFile extends OpenFile {
+/** A file of the program's own. */
+export interface ScratchHandle {
+  size(): number;
+  read(at: number, into: Uint8Array): void;
+  write(at: number, bytes: Uint8Array): void;
+  truncate(size: number): void;
+  /** What was written is in the file, whatever becomes of the machine. */
+  flush(): void;
+}
+
+/** See engine/scratch.ts. */
+export interface OpenScratch {
   readonly name: string;
-  /** Says where they begin. */
-  append(bytes: Uint8Array): number;
+  data: ScratchHandle;
+  /** Where the file has a name, and stays if the program is stopped. */
+  notes?: ScratchHandle | undefined;
+  /** The files go. */
+  close(): void;
 }
 
 /** A thread, in the shape of a browser's Worker. */
@@ -39,17 +52,25 @@ export interface LocalEngine {
   callHost(host: RunHost, method: HostMethod, args: unknown[]): Promise<Result<unknown>>;
 }
 
+export interface FoundFile {
+  path: string;
+  size: number;
+  /** When it was last written: milliseconds since 1970. */
+  changed: number;
+}
+
 export interface Platform {
   /** What the names of the entry's workers and WebAssembly begin with. By default nothing. */
   prefix?: string;
   /** Reads a file by path or file: URL. Browsers have none. */
   readFile?(path: string | URL): Promise<Uint8Array>;
   /** How long a file is; throws where it is none. */
-  sizeOfFile?(path: string | URL): Promise<{ path: string; size: number }>;
+  sizeOfFile?(path: string | URL): Promise<FoundFile>;
   /** A file that a model names. Throws where it is not there, or not in the model's folder. */
-  besideModel?(model: string | URL, name: string): Promise<{ path: string; size: number }>;
+  besideModel?(model: string | URL, name: string): Promise<FoundFile>;
   openFile?(path: string): OpenFile;
-  scratch?(): ScratchFile;
+  /** Takes over what a program that was stopped has left under the path. Without a path: a file that nobody else sees. */
+  scratch?(path?: string): OpenScratch;
   /** Decodes an image file. Throws what its library throws. */
   decodeImage?(bytes: Uint8Array): Promise<RgbaImage>;
   /** Starts the entry's worker, in the form that bundlers look for. */

@@ -65,6 +65,22 @@ Tensor kept_beside(const Tensor& source, Tensor made) {
   return {made.dtype(), made.dims(), std::move(file)};
 }
 
+std::vector<Tensor> FileBytes::noted(const std::string&) const { return {}; }
+void FileBytes::note(const std::string&, std::span<const Tensor>) const {}
+
+std::vector<Tensor> made_beside(const Tensor& source, std::string_view how,
+                                FunctionRef<std::vector<Tensor>()> make) {
+  if (!source.file()) return make();
+  const std::string name =
+      std::string(how).append(" of ").append(name_of(source.dtype())) + to_string(source.dims());
+  std::vector<Tensor> made = source.file()->noted(name);
+  if (!made.empty()) return made;
+  made = make();
+  for (Tensor& t : made) t = kept_beside(source, std::move(t));
+  source.file()->note(name, made);
+  return made;
+}
+
 Tensor Tensor::of_strings(Shape dims, std::vector<std::string> values) {
   Tensor t(DType::kString, std::move(dims));
   values.resize(static_cast<size_t>(t.size_));

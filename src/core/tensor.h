@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/dtype.h"
+#include "core/function.h"
 #include "core/memory.h"
 
 namespace zp {
@@ -34,6 +35,8 @@ std::string_view string_at(const std::byte* data, int64_t i);
 // The strings of a view of such, in order.
 std::vector<std::string> strings_of(const TensorView& view);
 
+class Tensor;
+
 // Bytes of a tensor that lie in a file, and are read when somebody looks at them.
 class FileBytes {
  public:
@@ -46,6 +49,11 @@ class FileBytes {
   }
   // Puts other bytes into a file of the same kind, for what is made from these. Null: there is no such file.
   virtual std::shared_ptr<const FileBytes> put(std::span<const std::byte> bytes) const = 0;
+  // The tensors that a program which was stopped had made of these bytes, in the way that `how` names, and
+  // noted; empty: none.
+  virtual std::vector<Tensor> noted(const std::string& how) const;
+  // Notes them for the next program, should this one be stopped.
+  virtual void note(const std::string& how, std::span<const Tensor> made) const;
 
  protected:
   // Aligned, with kReadSlack behind them.
@@ -164,6 +172,10 @@ class Glance {
 
 // `made`, with its data in a file beside those of `source` where these are in one, and `made` is large.
 Tensor kept_beside(const Tensor& source, Tensor made);
+// The tensors that `make` makes of `source` alone, kept beside it. `how` names the work and all that it
+// depends on: of a source in a file, the same work that a stopped program has noted is not done again.
+std::vector<Tensor> made_beside(const Tensor& source, std::string_view how,
+                                FunctionRef<std::vector<Tensor>()> make);
 
 // Aligned bytes with kReadSlack behind them, zero-filled unless the caller fills them itself. Throws
 // kOutOfMemory.

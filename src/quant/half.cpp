@@ -559,12 +559,15 @@ class Halver {
   Tensor narrow(const Tensor& t) {
     const auto [it, added] = tensors_.try_emplace({t.identity(), t.dims()});
     if (!added) return it->second.second;
-    const Glance glance(t);
-    Tensor half(DType::kFloat16, t.dims());
-    auto* to = reinterpret_cast<uint16_t*>(half.mutable_raw());
-    for (const float v : t.data<float>())
-      *to++ = float_to_half(std::isfinite(v) && v < -kLargestHalf ? kMasked : v);
-    it->second = {t, kept_beside(t, std::move(half))};
+    std::vector<Tensor> made = made_beside(t, "float16, masked", [&]() -> std::vector<Tensor> {
+      const Glance glance(t);
+      Tensor half(DType::kFloat16, t.dims());
+      auto* to = reinterpret_cast<uint16_t*>(half.mutable_raw());
+      for (const float v : t.data<float>())
+        *to++ = float_to_half(std::isfinite(v) && v < -kLargestHalf ? kMasked : v);
+      return {std::move(half)};
+    });
+    it->second = {t, std::move(made[0])};
     it->second.first.forget();
     return it->second.second;
   }

@@ -1,11 +1,13 @@
 #include "quant/placement.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <set>
 #include <utility>
 
 #include "core/error.h"
+#include "core/fnv.h"
 #include "ops/infer.h"
 #include "quant/bias.h"
 #include "quant/qdq.h"
@@ -35,6 +37,37 @@ Tensor joined(const Tensor& t, size_t last) {
   return t.reshaped(std::move(dims));
 }
 
+// All that the result depends on beside the weight.
+std::string name_of_work(const WeightSpec& spec) {
+  Fnv1a least;
+  least.add(spec.min_scale.data(), spec.min_scale.size() * sizeof(float));
+  const Grouping& g = spec.grouping;
+  return Text({name_of(spec.dtype), spec.symmetric ? " symmetric" : "", spec.reduce_range ? " reduced" : "",
+               g.joined ? " joined" : "", " along ", int64_t{g.axis}, " by ", g.block_size, " from ",
+               static_cast<int64_t>(least.value)})
+      .str();
+}
+
+// A quantized weight as tensors, so that a program that was stopped leaves it to the next one.
+QuantizedWeight quantized_beside(const Tensor& weight, const WeightSpec& spec) {
+  std::vector<Tensor> made = made_beside(weight, name_of_work(spec), [&]() -> std::vector<Tensor> {
+    QuantizedWeight q = quantize_weight(weight, spec);
+    std::vector<Tensor> all{std::move(q.integers), std::move(q.scale),
+                            Tensor::of<float>({2}, std::array{q.range.min, q.range.max}),
+                            Tensor::of<double>({}, std::array{q.sqnr_db})};
+    if (q.zero_point.defined()) all.push_back(std::move(q.zero_point));
+    return all;
+  });
+  if (made.size() < 4 || made[2].size() != 2 || made[3].size() != 1)
+    throw_error(ErrorCode::kIo, "what an earlier program left unfinished is something else");
+  const std::span<const float> range = made[2].data<float>();
+  return {.integers = std::move(made[0]),
+          .scale = std::move(made[1]),
+          .zero_point = made.size() > 4 ? std::move(made[4]) : Tensor(),
+          .range = {range[0], range[1]},
+          .sqnr_db = made[3].data<double>()[0]};
+}
+
 }  // namespace
 
 // Weights quantized so far, by the memory of the float ones: what a graph and its branches read alike is
@@ -53,9 +86,7 @@ class Placement::Pool {
     Entry& e = it->second;
     if (added) {
       e.weight = weight;
-      e.quantized = quantize_weight(weight, spec);
-      for (Tensor* made : {&e.quantized.integers, &e.quantized.scale, &e.quantized.zero_point})
-        *made = kept_beside(weight, std::move(*made));
+      e.quantized = quantized_beside(weight, spec);
       e.zero_point = e.quantized.zero_point.defined()
                          ? e.quantized.zero_point
                          : Tensor(stored_as(spec.dtype), e.quantized.scale.dims());
@@ -67,11 +98,13 @@ class Placement::Pool {
     Halves& h = halves_[{weight.identity(), weight.dims()}];
     if (!h.half.defined()) {
       h.weight = weight;
-      h.half = Tensor(DType::kFloat16, weight.dims());
-      auto* to = reinterpret_cast<uint16_t*>(h.half.mutable_raw());
-      const Glance glance(weight);
-      for (float v : weight.data<float>()) *to++ = float_to_half(v);
-      h.half = kept_beside(weight, std::move(h.half));
+      h.half = std::move(made_beside(weight, "float16", [&]() -> std::vector<Tensor> {
+        Tensor half(DType::kFloat16, weight.dims());
+        auto* to = reinterpret_cast<uint16_t*>(half.mutable_raw());
+        const Glance glance(weight);
+        for (float v : weight.data<float>()) *to++ = float_to_half(v);
+        return {std::move(half)};
+      })[0]);
       h.weight.forget();
     }
     return h.half;

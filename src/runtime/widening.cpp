@@ -126,10 +126,11 @@ class Widening {
   Tensor wide(const Tensor& t) {
     const auto known = tensors_.find(t.identity());
     if (known != tensors_.end() && known->second.size() == t.size()) return known->second.reshaped(t.dims());
-    const Glance glance(t);
-    Tensor made = kept_beside(t, cast(t, DType::kFloat32));
-    tensors_[t.identity()] = made;
-    return made;
+    std::vector<Tensor> made = made_beside(t, "float32", [&]() -> std::vector<Tensor> {
+      const Glance glance(t);
+      return {cast(t, DType::kFloat32)};
+    });
+    return tensors_[t.identity()] = std::move(made[0]);
   }
 
   // What operators make that are not known here often has no declared type. Where a known operator takes it

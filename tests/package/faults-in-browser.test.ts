@@ -32,6 +32,12 @@ beforeEach(async () => {
     };
   });
   await page.goto(`${server.url}/check.js`); // shown as text: a page without a script
+  await addPackage();
+});
+
+afterEach(() => page.close());
+
+async function addPackage(): Promise<void> {
   // Not import() in the test: Vitest makes another call of it.
   const address = '/node_modules/zeropoint/dist/index.js';
   await page.addScriptTag({
@@ -39,9 +45,7 @@ beforeEach(async () => {
     content: `import * as zeropoint from '${address}'; globalThis.zeropoint = zeropoint;`,
   });
   await page.waitForFunction(() => 'zeropoint' in globalThis);
-});
-
-afterEach(() => page.close());
+}
 
 /** Has the page quantize for as long as it can, and gives the code of the error that ends that, and what comes after. */
 function work(): Promise<{ codes: string[]; again: number; workers: number }> {
@@ -117,4 +121,43 @@ test.each<[string, () => Promise<unknown>]>([
   expect(codes).toEqual(['engine-lost', 'engine-lost', 'engine-lost', 'done']);
   expect(again).toBe(1);
   expect(workers).toBe(2);
+});
+
+test('a page that was left in the middle of large weights goes on with them', async () => {
+  const quantize = (isLeft: boolean) =>
+    page.evaluate(async (left) => {
+      const { Model } = (globalThis as unknown as { zeropoint: typeof import('zeropoint') }).zeropoint;
+      const whole = await Model.load('/model.onnx');
+      const files = await Promise.all(
+        (await whole.toFiles({ name: 'm.onnx', externalData: true })).map(
+          async (file) => new File([await file.bytes()], file.name, { lastModified: 1 }),
+        ),
+      );
+      const [file, ...externalData] = files;
+      const model = await Model.load(file as File, { externalData, weights: 'files', scratch: 'work' });
+      const { model: small } = await model.quantize({ mode: 'weight-only', weights: 'int4' });
+      const bytes = [...(await small.toBytes())];
+      if (!left) {
+        await small.dispose();
+        await model.dispose();
+        await whole.dispose();
+      }
+      return { found: model.left, bytes };
+    }, isLeft);
+  const names = () =>
+    page.evaluate(async () => {
+      const all: string[] = [];
+      const folder = await navigator.storage.getDirectory();
+      for await (const name of (folder as unknown as { keys(): AsyncIterable<string> }).keys())
+        all.push(name);
+      return all.sort();
+    });
+  const first = await quantize(true);
+  expect(first.found).toBe(0);
+  await page.reload();
+  await addPackage();
+  const second = await quantize(false);
+  expect(second.found).toBeGreaterThan(0);
+  expect(second.bytes).toEqual(first.bytes);
+  await expect.poll(names).toEqual([]);
 });

@@ -22,8 +22,13 @@ import { type Work, Workspace } from './parts/workspace.tsx';
 import { go, hashOf, useRoute } from './route.ts';
 import { asError } from './samples/sample-set.ts';
 import { type Understood, understand } from './samples/understood.ts';
+import { forgetUnfinished, scratchOf } from './unfinished.ts';
 
 /** A demo's work has one place: whoever comes back finds it. */
+/** `weights`: the files beside the model's own. */
+const loadModel = async (source: File | Uint8Array, weights: File[], digest?: string): Promise<Model> =>
+  Model.load(source, weights.length ? { externalData: weights, scratch: await scratchOf(digest) } : {});
+
 const idOfDemo = ({ id }: Demo) => `demo_${id}`;
 
 interface Dropped {
@@ -119,7 +124,7 @@ export function App() {
     const source = demo ? (await demo.load(new AbortController().signal)).bytes : file;
     if (!source) return gone;
     const digest = await sha256(source instanceof File ? new Uint8Array(await source.arrayBuffer()) : source);
-    const model = await Model.load(source, weights.length ? { externalData: weights } : {});
+    const model = await loadModel(source, weights, digest);
     const { source: from, image, dims, columns, kind, settings } = kept;
     await replace({
       id,
@@ -138,7 +143,7 @@ export function App() {
     if (!found) return;
     const { file, others, name } = found;
     const digest = await sha256(new Uint8Array(await file.arrayBuffer()));
-    const model = await Model.load(file, others.length ? { externalData: others } : {});
+    const model = await loadModel(file, others, digest);
     const id = newId();
     const files = [file, ...others];
     await replace({ id, name, model, digest, demo: undefined, files, isKept: false, saved: {} });
@@ -221,6 +226,7 @@ export function App() {
     projects().then(
       (found) => {
         setLeft(found);
+        if (found.length === 0) void forgetUnfinished();
         if (!work) setUnkept(undefined);
       },
       (problem: unknown) => {
@@ -256,7 +262,7 @@ export function App() {
   const forgetAll = () => {
     if (!confirm('Forget all models, samples, runs and settings that this browser keeps of zeropoint?'))
       return;
-    forgetEverything().then(
+    Promise.all([forgetEverything(), forgetUnfinished()]).then(
       () => {
         location.hash = '#/';
         location.reload();

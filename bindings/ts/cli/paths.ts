@@ -20,6 +20,7 @@ import { pipeline } from 'node:stream/promises';
 import { glob, isDynamicPattern } from 'tinyglobby';
 import { cancelled, messageOf } from '../errors.ts';
 import { Model, type ModelFile, ZeropointError } from '../node.ts';
+import { isAlive } from '../node-process.ts';
 import { interrupted, isStream, WrongCall } from './common.ts';
 
 // ---- what goes in
@@ -71,7 +72,10 @@ export async function readBytes(path: string, what: string): Promise<Uint8Array>
 export const inputsOf = (path: string, model: Model): string[] =>
   isStream(path) ? [] : [path, ...model.externalData.map(({ name }) => join(dirname(path), name))];
 
-export async function loadModel(path: string): Promise<Model> {
+export async function loadModel(
+  path: string,
+  { scratch }: { scratch?: string | undefined } = {},
+): Promise<Model> {
   const name = isStream(path) ? 'standard input' : path;
   if (!isStream(path)) {
     const found = await stat(path).catch((error: NodeJS.ErrnoException) => {
@@ -83,7 +87,7 @@ export async function loadModel(path: string): Promise<Model> {
   }
   const source = isStream(path) ? await readBytes(path, 'a model') : resolve(path);
   try {
-    return await Model.load(source, { signal: interrupted });
+    return await Model.load(source, { scratch, signal: interrupted });
   } catch (error) {
     if (error instanceof ZeropointError) {
       throw new ZeropointError(error.code, `${name}: ${error.message}`, { file: name, ...error.details });
@@ -248,14 +252,9 @@ export async function writeModelFiles(
 /** What the name of an unfinished file begins with, before the process that writes it. */
 const unfinishedName = (path: string) => `.${basename(path, extname(path))}.`;
 
-const isAlive = (pid: number): boolean => {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
-  }
-};
+/** Where tensors of large models are while this file is made of them; undefined: nowhere with a name. */
+export const scratchFor = (path: string): string | undefined =>
+  isStream(path) ? undefined : join(dirname(resolve(path)), `${unfinishedName(path)}scratch`);
 
 /** Removes what a process that was killed left unfinished of this file: nothing can go on with it. */
 async function removeUnfinished(path: string): Promise<void> {

@@ -33,6 +33,7 @@ import {
   loadModel,
   modelsAt,
   modelsWords,
+  scratchFor,
   writeModelFiles,
   writeOutput,
 } from './paths.ts';
@@ -334,10 +335,22 @@ async function sayWhatIsLong(
 }
 
 async function quantizeOne(task: Task, job: Job<'recipe' | 'report'>): Promise<Record<string, unknown>> {
+  const model = await loadModel(job.source.path, { scratch: scratchFor(job.output) });
+  try {
+    return await quantizeLoaded(task, job, model);
+  } finally {
+    await model.dispose();
+  }
+}
+
+async function quantizeLoaded(
+  task: Task,
+  job: Job<'recipe' | 'report'>,
+  model: Model,
+): Promise<Record<string, unknown>> {
   const { schema, options, recipe, file, samples: sampleArgs, mode } = task;
   const { calibration, labels, checkpoint } = options;
   const { path } = job.source;
-  const model = await loadModel(path);
   const inputs = inputsOf(path, model);
   await checkOutput(job.output, inputs, options.force, true);
   // A mistake is said before the work.
@@ -367,6 +380,10 @@ async function quantizeOne(task: Task, job: Job<'recipe' | 'report'>): Promise<R
   interrupted.addEventListener('abort', end);
   try {
     if (!options.quiet) await sayWhatIsLong(task, model, given, shown.note);
+    if (model.left > 0 && !options.quiet)
+      shown.note(
+        `a call that was stopped left ${model.left} tensors: those that these settings need are not made again`,
+      );
     const { model: small, report } = await model.quantize({
       ...scheme,
       ...file,
@@ -435,7 +452,6 @@ async function quantizeOne(task: Task, job: Job<'recipe' | 'report'>): Promise<R
   } finally {
     interrupted.removeEventListener('abort', end);
     shown.end();
-    await model.dispose();
   }
 }
 

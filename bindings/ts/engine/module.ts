@@ -98,7 +98,19 @@ export interface WeightFiles {
   read(piece: number, into: Uint8Array): string;
   /** Keeps bytes: the number of the piece that they are, -1 where there is no place for them, or what is wrong. */
   put(bytes: Uint8Array): number | string;
+  /** The tensors that a program which was stopped had made of the piece, in this way; null: none. */
+  noted(piece: number, how: string): NotedTensor[] | null;
+  /** Notes them for the next one; says what is wrong. */
+  note(piece: number, how: string, tensors: readonly NotedTensor[]): string;
   close(): void;
+}
+
+/** A tensor in a piece. */
+export interface NotedTensor {
+  type: string;
+  dims: readonly number[];
+  piece: number;
+  bytes: number;
 }
 
 /** What a model's file says of itself. */

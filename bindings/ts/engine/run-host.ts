@@ -35,7 +35,8 @@ import type {
   TensorOut,
   ValueInfo,
 } from './module.ts';
-import { fill, OpenWeights, readsAtOnce, scratchFile } from './weights.ts';
+import { openScratch } from './scratch.ts';
+import { fill, OpenWeights, readsAtOnce, workOn } from './weights.ts';
 
 /** An object in the host. */
 export type Id = number;
@@ -274,8 +275,16 @@ export class RunHost<M extends RunModule = RunModule> {
     }
   }
 
-  /** The files of the pieces. How many of them are to be read now: those that do not stay where they are. */
-  async takeSources(id: Id, sources: readonly DataSource[], place: WeightPlace): Promise<number> {
+  /**
+   * The files of the pieces. `toRead`: how many of them are to be read now, those that do not stay where they are;
+   * `left`: how many results of a program that was stopped are in the scratch file of that name.
+   */
+  async takeSources(
+    id: Id,
+    sources: readonly DataSource[],
+    place: WeightPlace,
+    scratch: string | undefined,
+  ): Promise<{ toRead: number; left: number }> {
     const opened = this.get<Opened>(id);
     const total = opened.pieces.reduce((sum, { bytes }) => sum + bytes, 0);
     const canStay = sources.every(readsAtOnce);
@@ -288,8 +297,9 @@ export class RunHost<M extends RunModule = RunModule> {
     }
     opened.sources = sources;
     if (place === 'files' || (place === 'auto' && canStay && total > mostInMemory)) {
-      opened.files = new OpenWeights(opened.pieces, sources, await scratchFile());
-      return 0;
+      const file = await openScratch(scratch, workOn(opened.pieces, sources));
+      opened.files = new OpenWeights(opened.pieces, sources, file);
+      return { toRead: 0, left: file?.size ?? 0 };
     }
     const { used, limit } = this.module.memory();
     if (used + total > limit) {
@@ -299,7 +309,7 @@ export class RunHost<M extends RunModule = RunModule> {
         { hint: "weights can stay in their files: pass Node's paths, or Files in a page (weights: 'files')" },
       );
     }
-    return opened.pieces.length;
+    return { toRead: opened.pieces.length, left: 0 };
   }
 
   /** Reads a piece into the engine's memory: one after the other. */

@@ -2,8 +2,10 @@
 // and read piece by piece (engine/module.ts, WeightFiles).
 import { messageOf } from '../errors.ts';
 import type { DataSource } from '../external.ts';
-import { type OpenFile, platform, type ScratchFile } from '../platform.ts';
-import type { PieceInfo, WeightFiles } from './module.ts';
+import { type OpenFile, platform } from '../platform.ts';
+import { version } from '../version.ts';
+import type { NotedTensor, PieceInfo, WeightFiles } from './module.ts';
+import type { Kept, Scratch } from './scratch.ts';
 
 /** Read in one go: memory holds it twice. */
 const stretch = 2 ** 26;
@@ -15,6 +17,16 @@ interface SyncReader {
 declare const FileReaderSync: { new (): SyncReader } | undefined;
 
 const canReadBlobs = () => typeof FileReaderSync !== 'undefined';
+
+/**
+ * What tensors are made of, and by which version: a line that is equal only where they would be equal. Undefined where
+ * nothing tells whether a source has changed.
+ */
+export function workOn(pieces: readonly PieceInfo[], sources: readonly DataSource[]): string | undefined {
+  if (sources.some(({ changed }) => changed === undefined)) return undefined;
+  const files = sources.map(({ name, size, changed }) => ({ name, size, changed }));
+  return JSON.stringify({ version, files, pieces });
+}
 
 /** Whether a source can be read without waiting: only then weights can stay in it. */
 export function readsAtOnce(source: DataSource): boolean {
@@ -47,23 +59,21 @@ function openSource(source: DataSource): OpenFile {
 
 /** Reads pieces when the engine asks, and takes new ones. */
 export class OpenWeights implements WeightFiles {
-  readonly #pieces: { file: OpenFile; name: string; offset: number }[];
+  /** `key`: what notes call it. Made tensors without a note have none: the next program cannot know them. */
+  readonly #pieces: { file: OpenFile; name: string; offset: number; key?: string }[];
   readonly #files: OpenFile[];
-  readonly #scratch: ScratchFile | undefined;
+  readonly #scratch: Scratch | undefined;
   #closed = false;
 
-  constructor(
-    pieces: readonly PieceInfo[],
-    sources: readonly DataSource[],
-    scratch: ScratchFile | undefined,
-  ) {
+  constructor(pieces: readonly PieceInfo[], sources: readonly DataSource[], scratch: Scratch | undefined) {
     const byName = new Map(sources.map((source) => [source.name, openSource(source)]));
     this.#files = [...byName.values()];
     this.#scratch = scratch;
-    this.#pieces = pieces.map(({ location, offset }) => ({
+    this.#pieces = pieces.map(({ location, offset }, index) => ({
       file: byName.get(location) as OpenFile,
       name: location,
       offset,
+      key: `${index}`,
     }));
   }
 
@@ -83,6 +93,38 @@ export class OpenWeights implements WeightFiles {
     try {
       const offset = this.#scratch.append(bytes);
       return this.#pieces.push({ file: this.#scratch, name: this.#scratch.name, offset }) - 1;
+    } catch (error) {
+      return `'${this.#scratch.name}', which holds results while they are made, could not be written: ${messageOf(error)}`;
+    }
+  }
+
+  noted(piece: number, how: string): NotedTensor[] | null {
+    const of = this.#pieces[piece]?.key;
+    if (of === undefined || !this.#scratch) return null;
+    const file = this.#scratch;
+    const key = `${of} ${how}`;
+    const found = file.noted(key);
+    if (!found) return null;
+    return found.map(({ offset, ...rest }, index) => {
+      const number = this.#pieces.push({ file, name: file.name, offset, key: `${key} ${index}` }) - 1;
+      return { ...rest, piece: number };
+    });
+  }
+
+  note(piece: number, how: string, tensors: readonly NotedTensor[]): string {
+    const of = this.#pieces[piece]?.key;
+    if (of === undefined || !this.#scratch) return '';
+    const key = `${of} ${how}`;
+    const kept: Kept[] = [];
+    for (const [index, { piece: number, ...rest }] of tensors.entries()) {
+      const made = this.#pieces[number];
+      if (made?.file !== this.#scratch) return '';
+      made.key = `${key} ${index}`;
+      kept.push({ ...rest, offset: made.offset });
+    }
+    try {
+      this.#scratch.note(key, kept);
+      return '';
     } catch (error) {
       return `'${this.#scratch.name}', which holds results while they are made, could not be written: ${messageOf(error)}`;
     }
@@ -117,48 +159,4 @@ export async function fill(
     const part = await source.blob.slice(offset + done, offset + end).arrayBuffer();
     view().set(new Uint8Array(part), done);
   }
-}
-
-/** A file for results, which nobody else sees and which goes with the program. Undefined where there is none. */
-export async function scratchFile(): Promise<ScratchFile | undefined> {
-  const { scratch } = platform();
-  if (scratch) return scratch();
-  if (!canReadBlobs() || typeof navigator === 'undefined' || !navigator.storage?.getDirectory)
-    return undefined;
-  try {
-    const folder = await navigator.storage.getDirectory();
-    const name = `zeropoint-${crypto.randomUUID()}`;
-    const file = await folder.getFileHandle(name, { create: true });
-    const handle = await (
-      file as unknown as { createSyncAccessHandle(): Promise<SyncHandle> }
-    ).createSyncAccessHandle();
-    let size = 0;
-    return {
-      name,
-      append(bytes) {
-        const at = size;
-        // A view of shared memory cannot be written.
-        size += handle.write(bytes.buffer instanceof ArrayBuffer ? bytes : bytes.slice(), { at });
-        if (size < at + bytes.byteLength) throw new Error('there is no room');
-        return at;
-      },
-      read(at, into) {
-        const own = into.buffer instanceof ArrayBuffer ? into : new Uint8Array(into.byteLength);
-        if (handle.read(own, { at }) < own.byteLength) throw new Error('it ends too early');
-        if (own !== into) into.set(own);
-      },
-      close() {
-        handle.close();
-        void folder.removeEntry(name).catch(() => {});
-      },
-    };
-  } catch {
-    return undefined; // a page without storage: results stay in memory
-  }
-}
-
-interface SyncHandle {
-  read(into: Uint8Array, options: { at: number }): number;
-  write(bytes: Uint8Array, options: { at: number }): number;
-  close(): void;
 }

@@ -205,6 +205,14 @@ class CountedBytes : public FileBytes {
         std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size())));
     return made.back();
   }
+  std::vector<Tensor> noted(const std::string& how) const override {
+    const auto it = notes.find(how);
+    return it == notes.end() ? std::vector<Tensor>() : it->second;
+  }
+  void note(const std::string& how, std::span<const Tensor> tensors) const override {
+    notes[how].assign(tensors.begin(), tensors.end());
+  }
+  mutable std::map<std::string, std::vector<Tensor>> notes;
 
  protected:
   std::shared_ptr<const std::byte> read_all() const override {
@@ -248,6 +256,30 @@ TEST(TensorInFile, WhatIsMadeOfItGoesIntoAFileWhereItIsLarge) {
   EXPECT_FALSE(large.in_memory());
   EXPECT_EQ(large.floats()[5], 8);
   EXPECT_EQ(kept_beside(counted({1}, 0), counted({1 << 15}, 3)).file(), nullptr);
+}
+
+TEST(TensorInFile, WorkThatIsNotedIsDoneOnce) {
+  const auto file = std::make_shared<CountedBytes>(raw_bytes<float>({1, 2}));
+  const Tensor t(DType::kFloat32, {2}, std::shared_ptr<const FileBytes>(file));
+  int times = 0;
+  const auto twice = [&]() -> std::vector<Tensor> {
+    ++times;
+    return {counted({1 << 15}, times), counted({1}, times)};
+  };
+  const std::vector<Tensor> first = made_beside(t, "twice", twice), again = made_beside(t, "twice", twice);
+  EXPECT_EQ(times, 1);
+  ASSERT_EQ(again.size(), 2U);
+  EXPECT_FALSE(again[0].in_memory());
+  EXPECT_EQ(again[0].floats(), first[0].floats());
+  EXPECT_EQ(again[1].floats(), first[1].floats());
+  // Other work, other dimensions.
+  made_beside(t, "thrice", twice);
+  made_beside(t.reshaped({2, 1}), "twice", twice);
+  EXPECT_EQ(times, 3);
+  // What is in memory has no notes.
+  made_beside(counted({1}, 0), "twice", twice);
+  made_beside(counted({1}, 0), "twice", twice);
+  EXPECT_EQ(times, 5);
 }
 
 }  // namespace

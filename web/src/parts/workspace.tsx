@@ -266,7 +266,10 @@ export function Workspace({
   useEffect(() => {
     const what = takeInterrupted(work.id);
     if (what) {
-      onToast({ text: `${what} was interrupted when this page was left. What was done before is here.` });
+      const goesOn = model.left > 0 ? ' Start it again: weights that were quantized are not made again.' : '';
+      onToast({
+        text: `${what} was interrupted when this page was left. What was done before is here.${goesOn}`,
+      });
     }
   }, []);
   useEffect(() => {
