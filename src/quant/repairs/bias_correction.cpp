@@ -329,7 +329,7 @@ const RegisterStage kMakeRoom({.name = "bias-slots", .order = 150, .make = make_
 const RegisterStage kBiasCorrection({
     .name = kName,
     .title = "Correct biases",
-    .sentence = "Biases take back the shift of channel means.",
+    .sentence = "Corrects biases by the shift that quantization gives to channel means.",
     .more = ZP_MORE("Nagel et al. 2019. A default where activations are calibrated."),
     .order = 700,
     .repair = true,

@@ -613,7 +613,7 @@ const RegisterStage kEqualize({
     .name = kName,
     .title = "Equalize channels of neighbouring layers",
     .sentence = "Scales channels between layers so that weights and activations round well.",
-    .more = ZP_MORE("After Nagel et al. 2019. With 4-bit weights above all."),
+    .more = ZP_MORE("After Nagel et al. 2019. It helps 4-bit weights most."),
     .order = 100,
     .repair = true,
     // Scales for each channel leave channels of 8-bit weights little to be equal in.

@@ -210,8 +210,8 @@ class Hqq : public PiecewiseStage {
 
 const RegisterStage kHqq({.name = kName,
                           .title = "HQQ: scales that suit most weights",
-                          .sentence = "Weights alone: scales that suit the many weights, not the outliers.",
-                          .more = ZP_MORE("Badri and Shaji 2023. The one repair that needs no samples."),
+                          .sentence = "Chooses scales that suit most weights, not the outliers.",
+                          .more = ZP_MORE("Badri and Shaji 2023. The only repair that needs no samples."),
                           .order = 550,
                           .repair = true,
                           .checkable = true,

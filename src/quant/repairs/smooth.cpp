@@ -530,7 +530,7 @@ class Smooth : public Stage {
 const RegisterStage kSmooth({
     .name = kName,
     .title = "SmoothQuant: move outliers from activations into weights",
-    .sentence = "For transformers: outlier channels of activations go into the weights.",
+    .sentence = "For transformers: moves outlier channels of activations into the weights.",
     .more = ZP_MORE("Xiao et al. 2023. A default where activations are calibrated."),
     .order = 120,
     .repair = true,
@@ -563,7 +563,8 @@ const RegisterStage kSmooth({
                  .otherwise = 0,
                  .min = 0,
                  .max = 1,
-                 .sentence = "How much of an outlier goes into the weights; 0: each value finds it out."}},
+                 .sentence =
+                     "How much of an outlier goes into the weights; 0: a search chooses for each value."}},
     .make = make_stage<Smooth>,
 });
 

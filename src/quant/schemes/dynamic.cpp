@@ -123,7 +123,7 @@ void place(Placement& placement, int32_t i) {
 const RegisterScheme kDynamic(
     {.name = "dynamic",
      .title = "ranges at run time",
-     .sentence = "Integer weights; activations are quantized in each run, with the range they then have.",
+     .sentence = "Weights become integers. Each run quantizes activations, with the ranges that it sees.",
      .dynamic = true,
      .form = [](const Config&) { return kQoperator; },
      .check = check,

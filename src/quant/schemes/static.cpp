@@ -311,7 +311,8 @@ void place(Placement& placement, int32_t i) {
 const RegisterScheme kStatic(
     {.name = "static",
      .title = "calibrated integers",
-     .sentence = "Integer weights and activations, with ranges from calibration; runs on integer kernels.",
+     .sentence =
+         "Weights and activations become integers, with ranges from calibration. Integer kernels run them.",
      .needs_calibration = true,
      .check = check,
      .decide = decide,

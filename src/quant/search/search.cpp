@@ -355,9 +355,10 @@ std::unique_ptr<Job> make_search(std::shared_ptr<const Model> model, Config conf
 Named about_auto() {
   return {
       kAuto, "the best of several",
-      "Tries other observers, each repair and a few float layers, and keeps what is best.",
-      ZP_MORE("Starts from `static`, and judges by a quarter of the samples that calibration does not see. "
-              "The report's `trials` say what was tried. Takes several times as long.")};
+      "Tries other observers, each repair and a few float layers, and keeps the best result.",
+      ZP_MORE(
+          "It starts from `static`, and judges by a quarter of the samples, which calibration does not see. "
+          "The report's `trials` list the tries. It takes several times as long.")};
 }
 
 }  // namespace zp::quant

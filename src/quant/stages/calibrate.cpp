@@ -433,7 +433,8 @@ const RegisterStage kCalibrate({
                  .otherwise = 0,
                  .min = 0,
                  .max = 1e6,
-                 .sentence = "Calibration ends after so many samples that change no range; 0: it sees all."}},
+                 .sentence = "Calibration ends after this many samples in a row that change no range; 0: it "
+                             "reads all samples."}},
     .make = make_stage<Calibrate>,
 });
 
