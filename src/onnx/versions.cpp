@@ -171,8 +171,9 @@ Versions versions_of(const Model& model, int64_t opset) {
   const int64_t file = file_opset(model);
   if (written > std::max<int64_t>(file, kOpset) && has_unknown(model.graph)) {
     throw_error(ErrorCode::kInvalidArgument,
-                {"operators that are not known here have the form of opset ", file, ", not of opset ", opset},
-                {.hint = {"the model can be written as opset ", file}});
+                {"the model has operators that are not known here, in the form of opset ", file,
+                 ", not of opset ", opset},
+                {.hint = {"write the model as opset ", file}});
   }
   if (written < lowest.opset) {
     const std::string who = lowest.node.empty() ? std::string("an operator that is not known here")
@@ -181,7 +182,7 @@ Versions versions_of(const Model& model, int64_t opset) {
                 {"the model cannot be written as opset ", opset, ": ", who, " needs opset ", lowest.opset},
                 {.node = lowest.node,
                  .op = lowest.op,
-                 .hint = {"the lowest opset that can say this model is ", lowest.opset}});
+                 .hint = {"the lowest opset that can hold this model is ", lowest.opset}});
   }
   if (const Node* node = bound_elsewhere(model.graph, written)) {
     throw_error(

@@ -70,7 +70,7 @@ class Checked : public Stage {
     HeldOut split = hold_out(samples_, std::min(kMostHeldOut, held_out_of(samples_.size())));
     if (split.out.empty()) {
       state_.repaired.push_back(std::string(def_.name) +
-                                " was left out: one sample cannot show whether it helps");
+                                " did not run: one sample cannot show whether it helps");
       step_ = Step::kDone;
       return;
     }
@@ -223,7 +223,7 @@ class Checked : public Stage {
     const bool better = with_all <= with_ && state_.repaired.size() == proven_.repaired.size();
     if (!better) go_back_to(std::move(proven_));
     state_.repaired.back() += proof_;
-    if (better) state_.repaired.back() += "; it was then made anew from these and the rest";
+    if (better) state_.repaired.back() += "; it then ran again on all samples, the held-out ones too";
   }
 
   JobState& state_;

@@ -90,7 +90,7 @@ class Planner {
   // Its result goes into a logarithm, so that rounding what it reads would cost much: see find_logarithms().
   bool before_logarithm(int32_t i) const { return logarithms_[static_cast<size_t>(i)]; }
   static constexpr std::string_view kBeforeLogarithm =
-      "activations stay float32: a logarithm follows, which would make much of small errors";
+      "activations stay float32: a logarithm follows, which would enlarge small errors";
   // Without activations, where a logarithm follows, unless the configuration names the node.
   Precision precision(int32_t i) const { return precision_[static_cast<size_t>(i)]; }
 

@@ -40,10 +40,10 @@ RoundingStage::RoundingStage(JobState& state, size_t samples, size_t patches)
       pool_(runtime::shared_pool(state.threads)) {}
 
 std::string RoundingStage::in_words() const {
-  if (layers_ == 0) return "no layer has weights that it could round";
+  if (layers_ == 0) return "it can round the weights of no layer";
   const int percent = weights_ > 0 ? static_cast<int>(std::lround(100 * moved_ / weights_)) : 0;
   return std::to_string(percent) + " % of the weights of " + counted(layers_, "layer") +
-         " are not rounded to the nearest";
+         " are not rounded to the nearest integer";
 }
 
 bool RoundingStage::begin(const Layer& layer) {

@@ -179,7 +179,8 @@ class Specializer {
       for_each_read(n.node, [&](ValueId v) {
         if (there(v) == There::kItem) {
           throw_error(ErrorCode::kInvalidModel,
-                      {"'", name(v), "' is no tensor, and the operator takes tensors"}, {.tensor = name(v)});
+                      {"'", name(v), "' is not a tensor, and the operator takes tensors"},
+                      {.tensor = name(v)});
         }
       });
       check_inputs(*n.def, context);

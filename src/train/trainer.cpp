@@ -35,8 +35,8 @@ class Random {
 };
 
 [[noreturn]] void refuse_checkpoint() {
-  throw_error(ErrorCode::kInvalidArgument, "the checkpoint is not one of this training",
-              {.hint = "go on with the model, samples and settings that it was saved with"});
+  throw_error(ErrorCode::kInvalidArgument, "the checkpoint belongs to another training",
+              {.hint = "resume with the model, samples and settings that it was saved with"});
 }
 
 // Writes numbers, or reads them back in the same order: one description of a checkpoint for both.
@@ -175,8 +175,7 @@ class Trainer::Impl {
       if (gradients[i] != kNoValue) graph.outputs.push_back(gradients[i]);
     }
     if (trained.empty()) {
-      throw_error(ErrorCode::kInvalidArgument,
-                  "there is nothing to train: no parameter has an influence on the loss");
+      throw_error(ErrorCode::kInvalidArgument, "there is nothing to train: no parameter changes the loss");
     }
     parameters_ = std::move(trained);
     idle_ = std::move(idle);
@@ -258,9 +257,9 @@ class Trainer::Impl {
     const double left = settings_.memory_limit - fixed;
     const auto refuse = [&](double least) {
       throw_error(ErrorCode::kOutOfMemory,
-                  {"training needs more than ", static_cast<int64_t>(least) >> 20, " MiB of memory, ",
+                  {"training needs more than ", static_cast<int64_t>(least) >> 20, " MiB of memory, and ",
                    static_cast<int64_t>(settings_.memory_limit) >> 20, " MiB are allowed"},
-                  {.hint = "train on fewer or smaller samples, or allow more"});
+                  {.hint = "train on fewer or smaller samples, or raise memoryLimit"});
     };
     if (left <= 0) refuse(fixed);
     const runtime::SessionOptions options{

@@ -710,7 +710,7 @@ describe('in Chromium', () => {
     await page.evaluate(spoilCheckpoints);
     await page.reload();
     await goOn.click();
-    await panel.getByText(/^Training starts over: the checkpoint is not one of this training/).waitFor();
+    await panel.getByText(/^Training starts over: the checkpoint belongs to another training/).waitFor();
     await expect.poll(() => textOf(facts), { timeout: 120_000 }).toMatch(/^Epoch \d+ of 1000/);
 
     // Ended, there is nothing to go on with.

@@ -300,8 +300,8 @@ class BiasCorrection : public LayerwiseStage {
   void conclude() override {
     if (corrected_ == 0) return;
     state().repaired.push_back("bias correction: the biases of " + counted(corrected_, "layer") +
-                               " took back the shift of their outputs' means" +
-                               (analytic_ ? " that rounding the weights makes" : "") + ", over " +
+                               " were corrected by the shift of their outputs' means" +
+                               (analytic_ ? " that rounded weights cause" : "") + ", over " +
                                counted(samples(), "sample"));
   }
 

@@ -195,7 +195,7 @@ class Hqq : public PiecewiseStage {
 
   void end() override {
     state_.repaired.push_back(weights_ > 0 ? "HQQ: new scales for " + counted(weights_, "weight")
-                                           : "HQQ: no weight has scales that it could choose");
+                                           : "HQQ: it can choose scales for no weight of this model");
   }
 
   JobState& state_;

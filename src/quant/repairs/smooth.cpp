@@ -451,7 +451,7 @@ class Smooth : public Stage {
     n.inputs = {s.value, inverse};
     n.outputs = {g.add_value(n.name, DType::kFloat32, g[s.value].shape)};
     for (const Reader& r : s.readers) g.nodes[static_cast<size_t>(r.node)].inputs[0] = n.outputs[0];
-    state_.config.left_float.emplace(n.name, "makes channels alike: rounding before it would undo that");
+    state_.config.left_float.emplace(n.name, "makes channels alike: rounding its input would undo this");
     added_.emplace(s.readers[0].node, std::move(n));
   }
 
@@ -494,15 +494,15 @@ class Smooth : public Stage {
       for (const ValueId w : read_elsewhere_) bytes += static_cast<double>(graph().constant(w)->bytes());
       state_.repaired.push_back(Text({"SmoothQuant skipped the layers of ", read_elsewhere_.size(),
                                       read_elsewhere_.size() == 1 ? " weight" : " weights",
-                                      " that other nodes read too: ", decimal(std::round(bytes / 1e5) / 10),
-                                      " MB would be needed twice"})
+                                      " that other nodes read too: a second copy would take ",
+                                      decimal(std::round(bytes / 1e5) / 10), " MB"})
                                     .str());
     }
     if (absorbed_ + nodes_ == 0) return;
     const auto of_hundred = [](double s) { return decimal(std::round(100 * s) / 100); };
     state_.repaired.push_back(
         Text({"SmoothQuant: ", absorbed_ + nodes_, " of ", values_.size(), " activations were smoothed, ",
-              absorbed_, " of them by the normalization that makes them, with strengths of ",
+              absorbed_, " of them inside the normalization before them, with strengths of ",
               of_hundred(least_), least_ == most_ ? "" : " to " + of_hundred(most_)})
             .str());
   }

@@ -131,12 +131,12 @@ class StaticPlanner {
           p_.quantize_weights(i, precision.weights, p_.integer_channels(i), words);
         } else {
           n.quantized = true;
-          n.why = words + ": both factors are computed";
+          n.why = words + ", for two computed factors";
         }
       } else if (!has_ranges(p_.data(i)) && p_.precision(i).activations != DType::kUndefined) {
-        n.why = "reads a value of which calibration found no range";
+        n.why = "reads a value that calibration found no range for";
       } else if (!has_ranges(p_.node(i).outputs)) {
-        n.why = "makes a value that no range serves";
+        n.why = "makes a value that has no range";
       } else if (p_.kind(i) == Kind::kProduct) {
         if (p_.weight(i) != kNoValue && precision.weights != DType::kUndefined) {
           p_.quantize_weights(i, precision.weights, p_.channels(i),

@@ -250,7 +250,7 @@ class Halve : public PiecewiseStage {
     if (kept_ > 0 && kept_ < all_)
       state_.plan.warnings.push_back(
           Text({kept_, " of ", all_, " layers that compute with floats ", kept_ == 1 ? "stays" : "stay",
-                " float32; the report says of each why"})
+                " float32; the report gives the reason for each"})
               .str());
   }
 

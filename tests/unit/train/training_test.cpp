@@ -468,7 +468,7 @@ TEST(Training, GoesOnFromACheckpointToTheSameBits) {
     }
     return std::string();
   };
-  const std::string message = "the checkpoint is not one of this training";
+  const std::string message = "the checkpoint belongs to another training";
   for (const size_t bytes : {size_t{0}, size_t{5}, middle->size() / 2, middle->size() - 1})
     EXPECT_EQ(refused(config, bytes), message) << bytes;
   quant::Config other = config;
