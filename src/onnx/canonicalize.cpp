@@ -33,7 +33,7 @@ class Canonicalizer {
   // kUnsupportedType where ours does not take the file's form.
   std::vector<Node> in_our_form(Graph& graph, const OpDef& def, Node node, int64_t version,
                                 const Values& read, bool branch) const;
-  // What the file declares is all that is known of what such a node makes.
+  // Of the outputs of this node only the file's declarations are known.
   void keep_form(Graph& graph, Node node) const;
 
   const Model& model_;

@@ -46,8 +46,8 @@ const Node* bound_elsewhere(const Graph& graph, int64_t opset) {
   return nullptr;
 }
 
-// Brings the nodes of a graph to the form of an opset. With `expand`, what the opset has not is spelled out
-// where that can be.
+// Brings the nodes of a graph to the form of an opset. With `expand`, operators that the opset does not have
+// are spelled in its operators, if possible.
 class Respeller {
  public:
   Respeller(int64_t opset, bool expand) : opset_(opset), expand_(expand) {}
@@ -73,7 +73,7 @@ class Respeller {
     Node spelled = node;
     int64_t needed = respell(graph, spelled, opset_);
     const OpDef* def = find_op(node);
-    // What is whole has the form of the file's opset; in others it goes to pieces.
+    // A fused operator has the form of the file's opset; for other opsets it becomes its pieces.
     if (is_fused(node) && node.domain.empty()) {
       if (expand_ && opset_ != node.refusal->version) {
         std::vector<Node> pieces = pieces_of_fused(graph, node);

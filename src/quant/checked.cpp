@@ -211,7 +211,7 @@ class Checked : public Stage {
       state_.repaired.back() += proof_;
       return Step::kDone;
     }
-    // It has proven itself: what the samples held out know is now worth more in it than as its judge.
+    // It has proven itself: the held-out samples now help more as its input than as its judge.
     proven_ = here();
     go_back_to(std::move(before_));
     start(std::move(samples_));

@@ -559,7 +559,7 @@ class Halver {
     return wide;
   }
 
-  // What is beyond float16 is a mask here.
+  // Only masks hold numbers beyond float16 here.
   Tensor narrow(const Tensor& t) {
     const auto [it, added] = tensors_.try_emplace({t.identity(), t.dims()});
     if (!added) return it->second.second;
@@ -610,7 +610,7 @@ class Halver {
     for (const auto& [from, to] : ends) level.nodes.push_back(cast_node(graph, from, to));
   }
 
-  // A branch has what it captures in the type in which it is made, and gives what its node gives.
+  // A branch captures values in the type that they are made in, and gives outputs in the types of its node.
   void branch(Level& level, const Node& node, bool known, bool half, Graph& inner) {
     Edges edges;
     for (Capture& c : inner.captures) {

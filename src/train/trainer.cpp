@@ -167,7 +167,7 @@ class Trainer::Impl {
     for (const Parameter& p : parameters_) values.push_back(graph.find(p.name));
     if (settings_.freeze) freeze(graph, loss, values);
     const std::vector<ValueId> gradients = add_gradients(graph, loss, values);
-    // What the loss does not depend on is not trained.
+    // Parameters that do not change the loss are not trained.
     std::vector<Parameter> trained, idle;
     graph.outputs = {loss};
     for (size_t i = 0; i < parameters_.size(); ++i) {
@@ -210,7 +210,7 @@ class Trainer::Impl {
     return taken;
   }
 
-  // At first, what the scales cover that there are.
+  // At first, the ranges that the present scales cover.
   Followed ranges_of(const Following& f) const {
     Followed r{.how = f, .low = {}, .high = {}};
     const auto find = [&](const std::string& name) {

@@ -12,8 +12,8 @@
 // way, the ones with the least squared error are kept. Only for up to 4 bits, and where activations stay
 // float: there no bias hangs on the scale.
 //
-// A smaller error of the weights is not always a smaller one of the outputs, at 2 bits least of all: where
-// there are samples it is taken back if those say so.
+// A smaller error of the weights does not always mean a smaller error of the outputs, least of all at 2 bits.
+// If there are samples and they show a larger error, it is taken back.
 #include <algorithm>
 #include <array>
 #include <cmath>

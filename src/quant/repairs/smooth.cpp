@@ -10,11 +10,11 @@
 //
 // How much is moved (a) is chosen for each value: on rows of it that are kept, its layers are computed in
 // integers for each a and for none, with factors and ranges of the other half of the samples. Channels that
-// are small in few samples need not be so in others; that shows there, and where nothing helps nothing is
-// done. No channel counts as smaller than the tenth part of the channels' (as NNCF has it).
+// are small in few samples may be large in others; the other half shows it, and a value that no a helps stays
+// as it is. No channel counts as smaller than the tenth part of the channels' (as NNCF has it).
 //
 // Values whose layers share weights (a block that is run several times) are smoothed alike, so that the
-// weights stay shared. A weight that others read too would be needed twice: what reads it is left alone.
+// weights stay shared. A weight that others read too would be needed twice: its layers are left alone.
 #include <algorithm>
 #include <array>
 #include <cmath>

@@ -1,6 +1,6 @@
 // Values as float16, weights and activations: half the size and half the memory, where runtimes compute with
-// float16 (WebGPU). Which layers stay float32, and where the Casts are: quant/half.h. What is placed here are
-// float16 weights of layers that are to compute in float32; all others follow in stages/half.cpp.
+// float16 (WebGPU). quant/half.h says which layers stay float32, and where the Casts are. Here float16
+// weights of layers that compute in float32 are placed; all others follow in stages/half.cpp.
 #include "quant/half.h"
 #include "quant/scheme.h"
 

@@ -1,7 +1,7 @@
 // Q and DQ on weights and activations, with ranges from calibration.
 //
-// Which values become integers: the inputs of products (Conv, MatMul, ...), and what flows between two
-// products through nodes that have an integer form. A value that no integer node reads is left in float: the
+// The values that become integers: the inputs of products (Conv, MatMul, ...), and values between two
+// products, behind nodes that have an integer form. A value that no integer node reads is left in float: the
 // integer sums of a product are dequantized straight into it, which is as fast and rounds once less.
 #include <algorithm>
 #include <map>

@@ -2,8 +2,8 @@
 // are seen once and not kept.
 //
 // A range is observed or known, never assumed. NaN and infinity are left out, and so are the huge numbers of
-// masks (kMask). A value of which nothing is left stays float, and so does a masked one where a float
-// operator would read it as integers: a mask that saturates masks no longer. Then the plan is made again
+// masks (kMask). A value stays float if nothing of it is left, and a masked value if a float operator would
+// read it as integers: a mask that saturates masks no longer. Then the plan is made again
 // without those values.
 #include <algorithm>
 #include <cmath>

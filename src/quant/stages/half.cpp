@@ -26,8 +26,8 @@ HalfPlans plans_of(const JobState& state) {
 }
 
 // Ranges come from all samples. Then the graph in float16 runs beside the float one over a few of them, and
-// where a layer makes a large error of what rounding costs the values that it reads, these stay float32: so
-// once or more, until the outputs are good or no such layer is left. What gains nothing is taken back.
+// if rounding a layer's inputs makes a large error of its outputs, the inputs stay float32. This repeats
+// until the outputs are good or no layer of this kind is left. A change that gains nothing is taken back.
 class MeasureHalf : public Stage {
  public:
   explicit MeasureHalf(JobState& state) : state_(state), keeper_(kKept, 0, kKeptBytes) {

@@ -1,6 +1,6 @@
-// What training adds to a job: fewer bits, where asked for, as soon as Q and DQ are placed; and last of all,
-// so that it goes on from what repairs have made, the stage that trains: keeps the samples with what the
-// float model makes of them, trains the placed graph on them, and writes what it learned into it.
+// Training adds two stages to a job. The first gives weights and activations fewer bits, if asked, as soon as
+// Q and DQ are placed. The second comes after all repairs: it keeps the samples with the float model's
+// outputs, trains the placed graph on them, and writes the result into the graph.
 #include "quant/stage.h"
 
 #include <algorithm>
