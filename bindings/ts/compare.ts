@@ -78,7 +78,7 @@ export async function compare(
       );
       count += 1;
     }
-    if (count === 0) throw new ZeropointError('invalid-argument', 'samples: there is not one sample');
+    if (count === 0) throw new ZeropointError('invalid-argument', 'samples: there is no sample');
     const result = await engine.call('comparisonResult', [job]);
     const { samples: seen, outputs, referenceMs, candidateMs } = result;
     const layers = result.layers.map((layer) => withTexts<LayerError>(engine.schema, layer));

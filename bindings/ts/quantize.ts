@@ -248,7 +248,7 @@ export async function quantizeModel(
         'invalid-argument',
         `calibration: mode '${options.mode ?? byItself(schema, 'mode')}' needs samples`,
         {
-          hint: 'pass samples like those the model will see, or use the modes dynamic or weight-only',
+          hint: 'pass samples like the data that the model will see, or use mode dynamic or weight-only',
         },
       );
     }
@@ -305,7 +305,7 @@ async function feedJob(
     const sample = await reader.read(state.wanted, options.signal);
     if (!sample) {
       if (sweeps > 0 && state.wanted === 0) {
-        throw new ZeropointError('invalid-argument', 'calibration: there is not one sample');
+        throw new ZeropointError('invalid-argument', 'calibration: there is no sample');
       }
       await engine.call('endSamples', [job]);
       continue;

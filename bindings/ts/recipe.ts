@@ -60,7 +60,7 @@ export const recipeText = (recipe: Recipe): string => `${JSON.stringify(recipe, 
 /** Reads the text of a recipe's file. `schema`: that of choices(). Throws where the text is no recipe. */
 export function readRecipe(text: string, schema: Schema): Recipe {
   const wrong = (what: string) => {
-    const hint = 'a recipe is what the page saves as “Recipe”, and the command line with --save-recipe';
+    const hint = 'use a recipe that the page saved as “Recipe”, or the command line with --save-recipe';
     return new ZeropointError('invalid-argument', `the recipe cannot be read: ${what}`, { hint });
   };
   let found: unknown;

@@ -44,7 +44,7 @@ function filled(into: TensorLike, { name, type, data, dims }: NamedTensor): AnyT
   if (!fits) {
     throw new ZeropointError(
       'shape-mismatch',
-      `output '${name}' is ${type} [${dims.join(', ')}], and the tensor for it ${into.type} [${into.dims.join(', ')}]`,
+      `output '${name}' is ${type} [${dims.join(', ')}], and the given tensor is ${into.type} [${into.dims.join(', ')}]`,
       { tensor: name },
     );
   }

@@ -41,7 +41,7 @@ async function readStandardInput(what: string): Promise<Uint8Array> {
     throw new WrongCall(`standard input is ${takenFor} already: it cannot be ${what} as well`);
   takenFor = what;
   if (process.stdin.isTTY)
-    throw new WrongCall(`${what} is to come from standard input, which is a terminal: send a file into it`);
+    throw new WrongCall(`${what} comes from standard input, which is a terminal: send a file into it`);
   try {
     const bytes = await buffer(addAbortSignal(interrupted, process.stdin));
     streamDigest = createHash('sha256').update(bytes).digest('hex');
@@ -126,7 +126,7 @@ export async function modelsAt(words: readonly string[], output: string): Promis
         throw new WrongCall(
           names.length === 0
             ? `${word}: there is no .onnx file in this folder`
-            : `${word}: results go to ${output}, and no model is outside of that: name another folder`,
+            : `${word}: results go to ${output}, and all models are inside of it: name another folder`,
         );
       for (const name of own.sort(inOrder)) add(join(word, name), name);
     } else if (!what && isDynamicPattern(word)) {

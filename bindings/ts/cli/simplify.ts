@@ -29,7 +29,7 @@ interface Options extends JobOptions {
 export function simplifyCommand(schema: Schema | undefined): Command {
   const command = new Command('simplify')
     .description(
-      'compute constants, join layers, leave out what does nothing: all that is done before quantization',
+      'compute constants, join layers, remove nodes that do nothing: the steps before quantization',
     )
     .argument('<models...>', modelsWords)
     .optionsGroup(groups.files)

@@ -292,7 +292,7 @@ async function open(config: EngineConfig): Promise<Client> {
       throw error;
     }
   }
-  if (config.worker) throw invalid('worker: there are none here');
+  if (config.worker) throw invalid('worker: there are no workers here');
   if (!loadLocal) throw new ZeropointError('internal', 'this entry of the package has no engine');
   const { openHost, callHost } = await loadLocal();
   let host: RunHost | undefined = await openHost(options);

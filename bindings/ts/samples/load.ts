@@ -94,7 +94,7 @@ function soundSamples(
   if (options.sampleRate !== undefined && sampleRate !== options.sampleRate) {
     throw new ZeropointError(
       'invalid-sample',
-      `${name}: ${sampleRate} samples a second, ${options.sampleRate} are wanted`,
+      `${name}: the sound has ${sampleRate} samples a second, and ${options.sampleRate} are needed`,
       {
         file: name,
         hint: 'resample the file, with ffmpeg -ar for instance',

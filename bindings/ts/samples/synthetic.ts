@@ -58,7 +58,7 @@ function usualSize(axis: number, rank: number, isFloat: boolean): number {
   return rank === 3 && axis === 1 ? 128 : 224;
 }
 
-/** What is wrong with the name of a dimension that no input has. */
+/** The error for the name of a dimension that no input has. */
 function noSuchDim(inputs: readonly ValueInfo[], dim: string): ZeropointError {
   const open = new Set(inputs.flatMap(({ dims }) => (dims ?? []).filter((d) => typeof d === 'string')));
   const nameless = inputs.find(({ dims }) => dims?.includes('?') ?? true);
@@ -87,7 +87,10 @@ export function dimsOf(
   for (const [name, shape] of Object.entries(shapes)) {
     const input = inputs.find((value) => value.name === name);
     if (!input)
-      throw wrong(name, `there is no such input; there are ${inputs.map((i) => i.name).join(', ')}`);
+      throw wrong(
+        name,
+        `the model has no such input; its inputs are ${inputs.map((i) => i.name).join(', ')}`,
+      );
     const { dims } = input;
     if (!dims) continue;
     const fits =
