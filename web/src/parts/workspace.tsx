@@ -266,7 +266,7 @@ export function Workspace({
   useEffect(() => {
     const what = takeInterrupted(work.id);
     if (what) {
-      onToast({ text: `${what} was interrupted when this page was left. What was done before is here.` });
+      onToast({ text: `${what} was interrupted when this page was left. The work before it is here.` });
     }
   }, []);
   useEffect(() => {
@@ -690,7 +690,7 @@ function actionNote(
   usable: SampleSet | undefined,
   report: ModelReport | undefined,
 ): string {
-  if (report?.problem) return 'This model cannot run here: the step Model says why.';
+  if (report?.problem) return 'This model cannot run here: the step Model gives the reason.';
   if (samples.isPreparing) return 'Your samples are being prepared: quantizing begins when they are ready.';
   if (!usable) return 'Add samples first, or choose made-up ones: these settings need them.';
   if (!samples.set) return `${describe(settings)}. Without samples: its answers are not compared.`;
