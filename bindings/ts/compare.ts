@@ -29,7 +29,7 @@ export interface Comparison {
   layers: LayerError[];
 }
 
-/** Runs a model and its quantized form on the same samples, and says how far their outputs agree. */
+/** Runs a model and its quantized form on the same samples, and measures how far their outputs agree. */
 export async function compare(
   reference: Model,
   candidate: Model,

@@ -3,24 +3,24 @@
 import type { EngineFinding, EngineRemedy, OptionRow, Schema, Unworded } from './engine/module.ts';
 import { fromText } from './schema.ts';
 
-/** An option that helps, and the value that it should have: of a list, what should be in it too. */
+/** An option that helps, and its value; for a list, the entries to add to it. */
 export interface Remedy {
   /** A name of SchemeOptions. */
   option: string;
   value: unknown;
 }
 
-/** What is wrong with a layer, and what helps. */
+/** A fault of a layer, and the options that help. */
 export interface Finding {
   node: string;
   op: string;
   /** The layer's output, by its name in the float model. */
   output: string;
-  /** What is wrong: `unequal-weights`, `poor-weights`, `cut-off`, `unequal-values`, `outliers`, ... */
+  /** The fault: `unequal-weights`, `poor-weights`, `cut-off`, `unequal-values`, `outliers`, ... */
   code: string;
-  /** What was measured, by name. */
+  /** The measured numbers, by name. */
   numbers: Readonly<Record<string, number>>;
-  /** What helps: one of these. */
+  /** Options that help: choose one. */
   remedies: readonly Remedy[];
   /** The finding as a sentence, with the command line's names of options. */
   text: string;

@@ -46,7 +46,7 @@ function said<T extends object>(options: T): T {
   return Object.fromEntries(kept);
 }
 
-/** The recipe of a quantization. What nobody chose is not in it. */
+/** The recipe of a quantization. Options that nobody chose are not in it. */
 export const recipeOf = ({ model, samples, options }: Omit<Recipe, 'zeropoint'>): Recipe => ({
   zeropoint: version,
   model: said(model),

@@ -154,7 +154,7 @@ constexpr Option kRows[] = {
      .set = set_parameters},
     {.name = "repairs", .kind = OptionKind::kNames, .title = "Win accuracy back",
      .sentence = "Corrections that win back accuracy that quantization lost.",
-     .more = ZP_MORE("All repairs but `hqq` need samples, and read them more than once. By default the repairs run that "
+     .more = ZP_MORE("All repairs but `hqq` need samples, and read them more than once. The default repairs "
                      "are worth their time for every model: `smooth` and `bias-correction` where activations are "
                      "calibrated, `gptq` for weights of 4 or 2 bits if there are samples. Repairs that run by default "
                      "are checked on held-out samples, and taken back where they do not help; the report's `repairs` "

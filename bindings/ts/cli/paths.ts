@@ -257,7 +257,7 @@ const isAlive = (pid: number): boolean => {
   }
 };
 
-/** Removes what a process that was killed left unfinished of this file: nothing can go on with it. */
+/** Removes unfinished parts of this file that a killed process left: nothing can resume from them. */
 async function removeUnfinished(path: string): Promise<void> {
   const folder = dirname(resolve(path));
   const begin = unfinishedName(path);

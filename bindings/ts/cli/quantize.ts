@@ -258,7 +258,7 @@ const schemeOf = ({ scheme, recipe }: Task, given: Given): SchemeOptions => ({
   ...(given?.synthetic && !recipe && scheme.repairs === undefined ? { repairs: [] } : {}),
 });
 
-/** What a quantization will take. The first sample says how large all are. */
+/** The estimate of a quantization. The first sample stands for the sizes of all. */
 async function estimateOf(task: Task, model: Model, given: Given): Promise<QuantizeEstimate> {
   const { dims, shape } = task.samples;
   let shapes: Record<string, readonly number[]> | undefined = shape;
@@ -340,7 +340,7 @@ async function quantizeOne(task: Task, job: Job<'recipe' | 'report'>): Promise<R
   const model = await loadModel(path);
   const inputs = inputsOf(path, model);
   await checkOutput(job.output, inputs, options.force, true);
-  // A mistake is said before the work.
+  // Mistakes are reported before the work.
   if (calibration === undefined) dimsOf(model.inputs, sampleArgs.dims, sampleArgs.shape);
   const digest =
     recipe || job.also.recipe !== undefined || job.also.report !== undefined

@@ -85,8 +85,8 @@ export function addSampleOptions(command: Command): Command {
 }
 
 /**
- * Throws for options that would do nothing: those of files where there are none, those of made-up samples where there are
- * files. `files`: the flag that names samples.
+ * Throws for options that would do nothing: options of files without files, and options of made-up samples with files.
+ * `files`: the flag that names samples.
  */
 export function checkSampleOptions(options: SampleArguments, path: string | undefined, files: string): void {
   const [ignored, why] =

@@ -83,7 +83,7 @@ async function simplify(schema: Schema, job: Job, options: Options & SchemeArgum
     shown.end();
     const files = await simple.toFiles({ name: isStream(job.output) ? 'model.onnx' : basename(job.output) });
     await writeModelFiles(job.output, files, inputs, options.force);
-    // What is in the file counts: an operator that the file's opset does not have is written as several.
+    // Counts the nodes of the file: an operator that the file's opset does not have is written as several.
     const [first] = files;
     const written = await (first && isStream(job.output)
       ? Model.load(await first.bytes())

@@ -4,7 +4,7 @@ import { ZeropointError } from '../errors.ts';
 import * as check from '../options.ts';
 import { dataLength, Tensor, type TensorType } from '../tensor.ts';
 
-/** How many samples of noise there are, and of which sizes. */
+/** The number and the sizes of samples of noise. */
 export interface SyntheticOptions {
   /** How many samples. Default: 8. */
   count?: number | undefined;
@@ -50,7 +50,7 @@ function randomFrom(seed: number): () => number {
   return next;
 }
 
-/** What a named or unknown dimension is taken to be: images of 224 rows, a second of sound, 128 tokens. */
+/** The size of a named or unknown dimension: images of 224 rows, a second of sound, 128 tokens. */
 function usualSize(axis: number, rank: number, isFloat: boolean): number {
   if (axis === 0) return 1;
   if (rank === 4 || rank === 5) return 224;

@@ -22,10 +22,10 @@ bool trains(const quant::Scheme& s) { return s.trains; }
 constexpr Option kScheme[] = {
     {.name = "weightBits", .kind = OptionKind::kInteger, .title = "Bits of a weight",
      .sentence = "Fewer bits for weights than their type has.", .min = 2, .max = 8,
-     .otherwise = "those of the type", .field = &Training::weight_bits, .applies = trains},
+     .otherwise = "the bits of the type", .field = &Training::weight_bits, .applies = trains},
     {.name = "activationBits", .kind = OptionKind::kInteger, .title = "Bits of an activation",
      .sentence = "Fewer bits for activations than their type has: they are clipped to the integers of these bits.",
-     .min = 2, .max = 8, .otherwise = "those of the type", .field = &Training::activation_bits, .applies = trains},
+     .min = 2, .max = 8, .otherwise = "the bits of the type", .field = &Training::activation_bits, .applies = trains},
     {.name = "training", .kind = OptionKind::kOptions, .title = "Training", .sentence = "How mode `qat` trains.",
      .applies = trains},
 };
