@@ -647,7 +647,7 @@ TEST(Gptq, TakesMoreSamplesOnceValuesAreSmaller) {
   config.repairs = {"gptq"};
   config.options["gptq-samples"] = 6;
   const Quantized q = quantize(net.build(), config, samples({1, 1, 512, 512}, 6, 1));
-  EXPECT_NE(q.report.repairs.at(0).find("2 layers are not rounded to the nearest, over 6 samples"),
+  EXPECT_NE(q.report.repairs.at(0).find("2 layers are not rounded to the nearest integer, over 6 samples"),
             std::string::npos)
       << q.report.repairs.at(0);
 }
