@@ -127,10 +127,10 @@ export interface SchemeOptions {
   parameters?: Readonly<Record<string, number>> | undefined;
   /**
    * Corrections that win back accuracy that quantization lost. All repairs but `hqq` need samples, and read them more
-   * than once. By default the repairs run that are worth their time for every model: `smooth` and `bias-correction`
-   * where activations are calibrated, `gptq` for weights of 4 or 2 bits if there are samples. Repairs that run by
-   * default are checked on held-out samples, and taken back where they do not help; the report's `repairs` says so.
-   * `[]` means no repair.
+   * than once. The default repairs are worth their time for every model: `smooth` and `bias-correction` where
+   * activations are calibrated, `gptq` for weights of 4 or 2 bits if there are samples. Repairs that run by default
+   * are checked on held-out samples, and taken back where they do not help; the report's `repairs` says so. `[]` means
+   * no repair.
    *
    * - `equalization`: Scales channels between layers so that weights and activations round well. After Nagel et al.
    *   2019. It helps 4-bit weights most.
@@ -149,11 +149,11 @@ export interface SchemeOptions {
   repairs?:
     | readonly ('equalization' | 'smooth' | 'hqq' | 'adaround' | 'gptq' | 'bias-correction' | (string & {}))[]
     | undefined;
-  /** Fewer bits for weights than their type has. Default: those of the type. 2 to 8. Mode `qat`. */
+  /** Fewer bits for weights than their type has. Default: the bits of the type. 2 to 8. Mode `qat`. */
   weightBits?: number | undefined;
   /**
-   * Fewer bits for activations than their type has: they are clipped to the integers of these bits. Default: those of
-   * the type. 2 to 8. Mode `qat`.
+   * Fewer bits for activations than their type has: they are clipped to the integers of these bits. Default: the bits
+   * of the type. 2 to 8. Mode `qat`.
    */
   activationBits?: number | undefined;
   /** How mode `qat` trains. Mode `qat`. */
