@@ -119,7 +119,7 @@ val bind_dims(const ModelHandle& model, const val& dims, const val& shapes) {
     bound.graph = with_dims(bound.graph, by_name);
     for_entries(shapes, [&](const std::string& name, const val& sizes) {
       const ValueId id = bound.graph.find(name);
-      if (id == kNoValue) throw_error(ErrorCode::kInvalidArgument, {"there is no input '", name, "'"});
+      if (id == kNoValue) throw_error(ErrorCode::kInvalidArgument, {"the model has no input '", name, "'"});
       SymShape shape(field<unsigned>(sizes, "length"));
       for (unsigned i = 0; i < shape.size(); ++i) shape[i] = static_cast<int64_t>(sizes[i].as<double>());
       bound.graph[id].shape = std::move(shape);

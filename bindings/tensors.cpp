@@ -38,7 +38,7 @@ std::vector<runtime::Feed> feeds_of(const val& list) {
     if (dtype == DType::kString) {
       auto strings = strings_of(item, "strings");
       if (static_cast<int64_t>(strings.size()) != elements) {
-        throw_error(ErrorCode::kInvalidFeed, {"as many strings as ", dims, " has elements are needed"},
+        throw_error(ErrorCode::kInvalidFeed, {"a string for each element of ", dims, " is needed"},
                     {.tensor = feed.name});
       }
       feed.tensor = Tensor::of_strings(std::move(dims), std::move(strings));

@@ -63,7 +63,7 @@ function documentOf(rows, browser) {
 
 zeropoint ${version}, as npm packs it, was put into a project for each of these ([tests/ecosystem/](../tests/ecosystem/projects.mjs)),
 built, and run: it loaded a model, ran it, quantized it (but with \`zeropoint/run\`), and had to answer the same as everywhere.
-Pages ran in ${versionOf('browser', browser)}, once isolated across origins and once not; this says what they did when isolated (the
+Pages ran in ${versionOf('browser', browser)}, once isolated across origins and once not; the table is for isolated pages (the
 others have one thread). Linux on x64, ${new Date().toISOString().slice(0, 10)}.
 [The guide](GUIDE.md#in-bundlers-and-on-servers) says what to do in each.
 

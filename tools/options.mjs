@@ -51,7 +51,7 @@ function wrapped(text, width) {
   });
 }
 
-/** What there is to choose from, with a sentence for each, where that is registered. */
+/** The choices of an option, with a sentence for each, if they are registered. */
 const registered = (schema, option) =>
   (option.open && { mode: schema.modes, observer: schema.observers, repairs: schema.repairs }[option.name]) ||
   [];
@@ -131,7 +131,7 @@ const named = {
   mode: { type: 'QuantizeMode', words: 'A mode by its name: see `mode` of the options.' },
   format: {
     type: 'ModelFormat',
-    words: 'How a quantized model is written: pairs of Q and DQ, or operators that take integers.',
+    words: 'The form of a quantized model in its file: Q/DQ pairs, or operators that take integers.',
   },
 };
 
@@ -157,7 +157,7 @@ import type { Target } from './schema.ts';
 
 ${alias.join('\n')}
 
-/** What is to be quantized, and how. */
+/** What is quantized, and how. */
 export interface SchemeOptions {
 ${members('scheme')}
 }
@@ -187,7 +187,7 @@ const flagOf = ({ name, flag, kind, flagSets, fallback, default: value }) => {
   return `\`${long}\`${without}`;
 };
 
-/** What the values of options are, where neither choices nor a range say it. */
+/** The values of options that have neither choices nor a range. */
 const forms = {
   flag: 'true, false',
   integer: 'an integer',
@@ -235,9 +235,9 @@ export function documentOf(schema) {
     .join('\n\n');
   return `# Options
 
-Everything that can be set for a quantization. The names are those of \`model.quantize()\`; the flags are those of
-\`zeropoint quantize\` and \`zeropoint inspect\`; the page has all of them under “Options”. An option that the mode does not
-know does nothing; the command line refuses it.
+These are all options of a quantization: their names in \`model.quantize()\`, and their flags in \`zeropoint quantize\` and
+\`zeropoint inspect\`. The page has them under “Options”. An option that the mode does not know does nothing; the command line
+refuses it. [GLOSSARY.md](GLOSSARY.md) explains the words.
 
 ## What is quantized, and how
 
@@ -245,11 +245,11 @@ ${table('scheme')}
 
 ## Training
 
-Entries of \`training\`, for mode \`qat\`. [TRAINING.md](TRAINING.md) says how training goes.
+Entries of \`training\`, for mode \`qat\`. [TRAINING.md](TRAINING.md) explains training.
 
 ${table('training')}
 
-In JavaScript there are three more: \`onCheckpoint\`, \`resume\` and \`stop\`.
+JavaScript has three more options: \`onCheckpoint\`, \`resume\` and \`stop\`.
 
 ## The file
 
@@ -269,7 +269,7 @@ ${described(schema.repairs)}
 
 ## Runtimes
 
-[RUNTIMES.md](RUNTIMES.md) has what each takes.
+[RUNTIMES.md](RUNTIMES.md) lists what each takes.
 
 ${schema.runtimes.map(({ name, title }) => `- \`${name}\`: ${title}`).join('\n')}
 
@@ -286,11 +286,11 @@ ${groups(schema, 'parameters')
   )
   .join('\n')}
 
-## More about some
+## More about some options
 
 ${details}
 
-This page is written by \`node tools/options.mjs\`.
+\`node tools/options.mjs\` writes this page.
 `;
 }
 

@@ -12,7 +12,7 @@ export const documentFile = join(root, 'docs', 'RUNTIMES.md');
 export const documentOf = (runtimes) => `# Where files run
 
 A quantized file runs in many programs (runtimes), and each takes other types and operators. The option \`runtime\`
-(\`--runtime\`; “Where it is to run” in the page) names the one that your file is for:
+(\`--runtime\`; “Where the file runs” in the page) names the one that your file is for:
 
     zeropoint quantize model.onnx -o small.onnx --calibration samples/ --runtime tensorrt
 

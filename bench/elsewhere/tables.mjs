@@ -240,17 +240,17 @@ export function modelTable(model) {
 
 export const docsOf = (sets, facts) => `# Elsewhere
 
-\`npm run bench:elsewhere -- --docs\` writes this file. What zeropoint writes is for other runtimes first. For each model and
-scheme three files are opened and run: the float model, ours (made for that runtime, in its default form), and what the
-rival's own quantizer makes of it: ONNX Runtime's \`quantize_static\` (Q/DQ, per channel), \`quantize_dynamic\` and
+\`npm run bench:elsewhere -- --docs\` writes this file. zeropoint's files are for other runtimes first. For each model and
+scheme three files are opened and run: the float model, ours (made for that runtime, in its default form), and the file of the
+rival's own quantizer: ONNX Runtime's \`quantize_static\` (Q/DQ, per channel), \`quantize_dynamic\` and
 \`MatMulNBitsQuantizer\` (8 and 4 bits in blocks of 32). Eight samples calibrate, four others are measured, one thread.
 
-- dB: against the float model in ${native} without optimizations; "=": equal numbers; ✗: it does not run (why stands below
-  the table); "not made": the quantizer refused.
+- dB: against the float model in ${native} without optimizations; "=": equal numbers; ✗: it does not run (the reason stands
+  below the table); "not made": the quantizer refused the model.
 - ms: medians; all files of a model take turns. In brackets, and in the summary: how many times faster than float.
 - Slower: by more than ${((slack - 1) * 100).toFixed(0)} %.
 
-What files were checked with: those for \`onnxruntime\` in ${native}, \`onnxruntime-web\` in ${web} (WebAssembly, in Node), \`openvino\`
+The runtimes that checked the files: files for \`onnxruntime\` in ${native}, \`onnxruntime-web\` in ${web} (WebAssembly, in Node), \`openvino\`
 in OpenVINO's CPU plugin. tract and rten run the files for \`onnxruntime\`. TensorRT, QNN and WebGPU are on no machine here: files for
 them are checked by their rules alone.
 

@@ -80,7 +80,7 @@ export async function loadBuild<M extends RunModule>(
   try {
     const factory = glue[build];
     if (!factory) throw new Error('it is not part of this package entry');
-    if (!wasm.module && address === undefined) throw new Error('nobody said where its WebAssembly is');
+    if (!wasm.module && address === undefined) throw new Error('the address of its WebAssembly is missing');
     const module = wasm.module ?? (await compile(address as string));
     return await new Promise<M>((resolve, reject) => {
       factory({
@@ -97,7 +97,7 @@ export async function loadBuild<M extends RunModule>(
       `the engine (build '${build}') could not be loaded: ${messageOf(error)}`,
       {
         ...(address === undefined ? {} : { file: address }),
-        hint: 'serve the files of dist/wasm and say where they are: configure({ wasmBase }), or give what you compiled: configure({ wasmModule })',
+        hint: 'serve the files of dist/wasm and give their address: configure({ wasmBase }), or give the compiled module: configure({ wasmModule })',
       },
       { cause: error },
     );

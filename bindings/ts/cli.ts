@@ -41,7 +41,7 @@ Each command says more: zeropoint quantize --help`,
 // Commander's own exits become errors, so that there is one place that ends the process.
 const withoutExit = (command: Command): void => {
   const name = command === program ? '' : ` ${command.name()}`;
-  command.exitOverride().showHelpAfterError(`(zeropoint${name} --help says more)`);
+  command.exitOverride().showHelpAfterError(`(more: zeropoint${name} --help)`);
   command.commands.forEach(withoutExit);
 };
 

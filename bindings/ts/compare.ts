@@ -29,7 +29,7 @@ export interface Comparison {
   layers: LayerError[];
 }
 
-/** Runs a model and its quantized form on the same samples, and says how far their outputs agree. */
+/** Runs a model and its quantized form on the same samples, and measures how far their outputs agree. */
 export async function compare(
   reference: Model,
   candidate: Model,
@@ -78,7 +78,7 @@ export async function compare(
       );
       count += 1;
     }
-    if (count === 0) throw new ZeropointError('invalid-argument', 'samples: there is not one sample');
+    if (count === 0) throw new ZeropointError('invalid-argument', 'samples: there is no sample');
     const result = await engine.call('comparisonResult', [job]);
     const { samples: seen, outputs, referenceMs, candidateMs } = result;
     const layers = result.layers.map((layer) => withTexts<LayerError>(engine.schema, layer));

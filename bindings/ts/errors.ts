@@ -36,11 +36,11 @@ export const errorCodes = [
 /** What went wrong: one of `errorCodes`. */
 export type ErrorCode = (typeof errorCodes)[number];
 
-/** Where an error happened and what to do about it. Only what is known is there. */
+/** Where an error happened and what to do about it. Unknown details are missing. */
 export interface ErrorDetails {
   /** The node's name in the model. */
   node?: string;
-  /** The operator with its domain and, where known, version: `ai.onnx.Conv-11`. */
+  /** The operator with its domain and, if known, its version: `ai.onnx.Conv-11`. */
   op?: string;
   /** The name of the tensor (or model input). */
   tensor?: string;

@@ -26,7 +26,7 @@ export function checkExternalData(value: unknown): string | undefined {
   if (Array.isArray(value))
     return value.every((file) => typeof (file as Partial<File> | undefined)?.name === 'string')
       ? undefined
-      : 'Files, which have names, are needed';
+      : 'a list of Files is needed, because their names are needed';
   return typeof value === 'object' && value !== null
     ? undefined
     : 'files by name, a list of Files, or a function is needed';
@@ -70,7 +70,7 @@ function pathOf(source: ModelSource): string | URL | undefined {
 
 async function fileSource(path: string | URL, name: string): Promise<DataSource> {
   const { sizeOfFile } = platform();
-  if (!sizeOfFile) throw new ZeropointError('io', `'${path}': there are no files here`, { file: name });
+  if (!sizeOfFile) throw new ZeropointError('io', `'${path}': files cannot be read here`, { file: name });
   return { name, ...(await sizeOfFile(path)) };
 }
 
@@ -92,7 +92,7 @@ async function sourceOf(
     if (data !== undefined) {
       source = await given(data, name);
       if (source === undefined)
-        throw missing('is not among those that were given', `give it as externalData, by the name '${name}'`);
+        throw missing('is not among the given files', `give it as externalData, by the name '${name}'`);
     } else {
       const path = pathOf(model);
       const { besideModel } = platform();
@@ -114,7 +114,7 @@ async function sourceOf(
     throwIfAborted(signal);
     if (error instanceof ZeropointError && error.details.tensor === tensor) throw error;
     throw missing(
-      `could not be had: ${messageOf(error)}`,
+      `could not be loaded: ${messageOf(error)}`,
       'it belongs to the model: keep the two together',
       error,
     );
@@ -136,7 +136,7 @@ export async function sourcesOf(
     if (offset + bytes > source.size) {
       throw new ZeropointError(
         'invalid-model',
-        `tensor '${tensor}' should be bytes ${offset} to ${offset + bytes} of the file '${location}', which has ${source.size}`,
+        `tensor '${tensor}' should be bytes ${offset} to ${offset + bytes} of the file '${location}', which has ${source.size} bytes`,
         {
           tensor,
           file: location,

@@ -34,7 +34,7 @@ export function formOf(
   if (!files && externalData) {
     throw new ZeropointError(
       'invalid-argument',
-      'externalData: the bytes of one file have no other beside them',
+      'externalData: toBytes() gives one file, without files beside it',
       {
         hint: 'toFiles() gives all files',
       },

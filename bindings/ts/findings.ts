@@ -3,26 +3,26 @@
 import type { EngineFinding, EngineRemedy, OptionRow, Schema, Unworded } from './engine/module.ts';
 import { fromText } from './schema.ts';
 
-/** An option that helps, and the value that it should have: of a list, what should be in it too. */
+/** An option that helps, and its value; for a list, the entries to add to it. */
 export interface Remedy {
   /** A name of SchemeOptions. */
   option: string;
   value: unknown;
 }
 
-/** What is wrong with a layer, and what helps. */
+/** A fault of a layer, and the options that help. */
 export interface Finding {
   node: string;
   op: string;
   /** The layer's output, by its name in the float model. */
   output: string;
-  /** What is wrong: `unequal-weights`, `poor-weights`, `cut-off`, `unequal-values`, `outliers`, ... */
+  /** The fault: `unequal-weights`, `poor-weights`, `cut-off`, `unequal-values`, `outliers`, ... */
   code: string;
-  /** What was measured, by name. */
+  /** The measured numbers, by name. */
   numbers: Readonly<Record<string, number>>;
-  /** What helps: one of these. */
+  /** Options that help: choose one. */
   remedies: readonly Remedy[];
-  /** All of it as a sentence, with the command line's names of options. */
+  /** The finding as a sentence, with the command line's names of options. */
   text: string;
 }
 
@@ -44,27 +44,27 @@ const sentences: Record<
     `channel ${channel} of this ${depthwise ? 'depthwise ' : ''}${op} spans ${few(ratio)} times the median range, ` +
     `and all channels share one scale: use a scale for each channel (${r[0]}), or ${r[1]}`,
   'poor-weights': ({ sqnr = 0, bits = 8 }, _, r) =>
-    `rounding leaves the weights ${few(sqnr)} dB, ${bits} bits usually more: a few large weights set the scale of all: ${
+    `rounding leaves the weights ${few(sqnr)} dB, less than ${bits} bits usually leave, because a few large weights set the scale of all: ${
       bits === 8
-        ? `${r[0]} leaves such layers in float where they matter, ${r[1]} this one alone`
+        ? `${r[0]} leaves layers like this in float if they matter, ${r[1]} leaves this one`
         : r.length === 3
-          ? `${r[0]}, or ${r[1]} if there are no samples, or ${r[2]}`
-          : `${r[0]}, or ${r[1]}`
+          ? `use ${r[0]}, or ${r[1]} if there are no samples, or ${r[2]}`
+          : `use ${r[0]}, or ${r[1]}`
     }`,
   'cut-off': ({ share = 0, min = 0, max = 0 }, _, r) =>
     `${percent(share)} of this value lies outside the calibrated range of ${few(min)} to ${few(max)} and is cut off: ` +
     `calibrate with more samples like these, or with ${r[0]}`,
   'unequal-values': ({ channel, ratio = 0, left = 0, steps = 0 }, _, r) =>
-    `channel ${channel} of this value spans ${few(ratio)} times the median channel, which is left ${few(left)} of ` +
-    `${few(steps)} steps: ${r[0]}, or ${r[1]} in a transformer`,
+    `channel ${channel} of this value spans ${few(ratio)} times the median channel, which has ${few(left)} of ` +
+    `${few(steps)} steps left: use ${r[0]}, or ${r[1]} in a transformer`,
   outliers: ({ left = 0, steps = 0 }, _, r, v) =>
-    `a few outliers stretch the range: half of the values share ${few(left)} of ${few(steps)} steps: ${r[0]} or ` +
+    `a few outliers stretch the range, so that half of the values share ${few(left)} of ${few(steps)} steps: use ${r[0]} or ` +
     `${v[1]}, or ${r[2]}`,
   'beyond-float16': ({ count }, _, r) =>
-    `${count} ${count === 1 ? 'element' : 'elements'} of this value are beyond what float16 holds (65504): give such ` +
-    `samples, or ${r[0]} this layer`,
+    `${count} ${count === 1 ? 'element of this value is' : 'elements of this value are'} beyond the largest number of float16 (65504): ` +
+    `calibrate with samples like these, or ${r[0]} this layer`,
   'shifted-means': ({ share = 0 }, _, r) =>
-    `${percent(share)} of the error here is a shift of channel means, which a bias can take back: ${r[0]}`,
+    `${percent(share)} of the error here is a shift of channel means, which a bias can correct: use ${r[0]}`,
 };
 
 const textOf = (value: unknown): string =>

@@ -13,19 +13,19 @@ import { bytesFrom, type ModelSource } from './source.ts';
 /** How Model.load() reads a model. */
 export interface LoadOptions {
   /**
-   * The files that the model keeps weights in, where they lie in files of their own. By default they are looked for beside
-   * a model that has a path or an address. What is given is all that is read.
+   * The files with the model's weights, if it has weights in other files. By default they are found beside a model that has
+   * a path or an address. If you give files, no others are read.
    */
   externalData?: ExternalData | undefined;
   /**
-   * Where such weights are kept: `memory`, or `files`, out of which they are read whenever they are needed. That takes
-   * Node's paths, or Blobs and an engine in a worker. Default: `files` for those of more than 512 MiB, where they can be.
+   * Where weights of other files are kept: `memory`, or `files`, from which they are read whenever they are needed. `files`
+   * needs paths in Node, or Blobs and an engine in a worker. Default: `files` for more than 512 MiB, if possible.
    */
   weights?: 'auto' | 'memory' | 'files' | undefined;
-  /** Of weights that are read into memory: phase `read`, in bytes. */
+  /** Progress of reading weights into memory: phase `read`, in bytes. */
   onProgress?: ((progress: Progress) => unknown) | undefined;
   signal?: AbortSignal | undefined;
-  /** The engine that the model is in: see createEngine(). By default the one that configure() is about. */
+  /** The engine of the model: see createEngine(). By default the engine that configure() sets up. */
   engine?: Engine | undefined;
 }
 
@@ -126,9 +126,9 @@ export class LoadedModel {
   /** Inputs that have a value in the file (as weights had before IR version 4): a run may be fed another one. */
   readonly optionalInputs: readonly ValueInfo[];
   readonly outputs: readonly ValueInfo[];
-  /** Bytes of the file that the model was read from, or that it would be written to; and of weights in other files. */
+  /** Bytes of the file that the model was read from, or would be written to, and of weights in other files. */
   readonly size: number;
-  /** The files that the model was read from beside its own, by the names that it has for them. */
+  /** The other files that the model was read from, by the names that the model has for them. */
   readonly externalData: readonly { name: string; size: number }[];
   readonly #owned: Owned;
 
@@ -159,7 +159,7 @@ export class LoadedModel {
     return new Session(engine, session, this.inputs, this.outputs);
   }
 
-  /** Gives the model's memory back. Sessions and quantized models made from it live on. */
+  /** Frees the model's memory. Sessions and quantized models made from it live on. */
   async dispose(): Promise<void> {
     await this.#owned.dispose();
   }

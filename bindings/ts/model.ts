@@ -39,13 +39,13 @@ export interface SizeOptions {
   shapes?: Readonly<Record<string, readonly number[]>> | undefined;
 }
 
-/** What Model.inspect() is to look at: a scheme, and sizes, without which a model of dynamic shape has no count of operations. */
+/** The scheme and the sizes that Model.inspect() looks at. Without sizes, a model of dynamic shape has no count of operations. */
 export interface InspectOptions extends SchemeOptions, SizeOptions {
-  /** Also quantize every weight to say what that costs: layers then have `weight.sqnr`. Default: false. */
+  /** Also quantize every weight, to measure the loss: layers then have `weight.sqnr`. Default: false. */
   measureWeights?: boolean | undefined;
 }
 
-/** What stands in the way of running a model: the error that createSession() throws. */
+/** The reason why a model cannot run: the error that createSession() throws. */
 export interface ModelProblem extends ErrorDetails {
   code: ErrorCode;
   message: string;
@@ -53,29 +53,29 @@ export interface ModelProblem extends ErrorDetails {
 
 /** How a model is written into files. */
 export interface ToFilesOptions extends FileOptions {
-  /** The name of the model's file; those of its weights are called after it. Default: `model.onnx`. */
+  /** The name of the model's file; files of its weights are named after it. Default: `model.onnx`. */
   name?: string | undefined;
 }
 
-/** What Model.simplify() does. Sizes are fixed: of inputs, and wherever they follow from those. */
+/** The options of Model.simplify(). It fixes these sizes of inputs, and all sizes that follow from them. */
 export interface SimplifyOptions extends FileOptions, SizeOptions {
   onProgress?: ((progress: Progress) => unknown) | undefined;
   signal?: AbortSignal | undefined;
 }
 
-/** What a model is, and what quantization would do to it. */
+/** A description of a model, and of the effect that quantization would have on it. */
 export interface ModelReport extends ModelFacts {
   inputs: readonly ValueInfo[];
   outputs: readonly ValueInfo[];
   /** Bytes of the file, and of the weights in others. */
   size: number;
-  /** Multiply-accumulates of one run; 0 where shapes are not known. */
+  /** Multiply-accumulates of one run; 0 if shapes are not known. */
   macs: number;
   /** Why the model cannot run here: it names all operators that are not supported. Null: nothing is known against it. */
   problem: ModelProblem | null;
   /**
-   * What would be quantized, what not, and why: layer by layer, for the scheme that was asked about. Where nothing is
-   * left to quantize, or a `problem` stands in the way of that too, there are no layers, and a warning that says so.
+   * Which layers would be quantized, which not, and why, for the scheme in the call. If nothing is left to quantize, or
+   * a `problem` prevents that too, there are no layers, and a warning says so.
    */
   plan: EngineReport;
 }
@@ -140,11 +140,11 @@ const noPlan: EngineReport = {
 
 /** An ONNX model: a float one, or one that is already quantized. */
 export class Model extends LoadedModel {
-  /** How toBytes() writes unless told otherwise: as the model was quantized, or as the file had it. */
+  /** The form that toBytes() writes by default: as the model was quantized, or as the file had it. */
   readonly format: Format;
-  /** The opset of ai.onnx that toBytes() writes unless told otherwise; undefined: the lowest that can say the model. */
+  /** The opset of ai.onnx that toBytes() writes by default; undefined: the lowest that can hold the model. */
   readonly opset: number | undefined;
-  /** How toFiles() writes unless told otherwise. */
+  /** The form that toFiles() writes by default. */
   readonly #files: FileOptions;
   /** How many results of a program that was stopped were in `scratch`. */
   readonly left: number;
@@ -166,7 +166,7 @@ export class Model extends LoadedModel {
 
   /**
    * Reads a model from bytes, a Blob or File, a Response, a URL or (in Node) a file's path. Bytes are copied in the call and stay the
-   * caller's. Weights in other files are found beside a path or an address; else they are given as `externalData`.
+   * caller's. Weights in other files are found beside a path or an address; else give them as `externalData`.
    */
   static async load(source: ModelSource, options: LoadOptions = {}): Promise<Model> {
     let hash: Promise<string | undefined> | undefined;
@@ -179,7 +179,7 @@ export class Model extends LoadedModel {
     return new Model(loaded, loaded.described.folded ? 'qoperator' : 'qdq', { source: hash });
   }
 
-  /** What the model is, and what quantization with these options would do to it, layer by layer. Runs nothing. */
+  /** Describes the model, and the effect of quantization with these options, layer by layer. Runs nothing. */
   async inspect(given: InspectOptions = {}): Promise<ModelReport> {
     const { engine, id } = internals.of(this);
     const options = check.taken(given);
@@ -224,8 +224,8 @@ export class Model extends LoadedModel {
   }
 
   /**
-   * What quantize() with these settings would take of memory and time, in numbers, before it begins. Prepares the model as
-   * quantize() does, and runs nothing of it.
+   * The memory and time that quantize() with these settings would take. Prepares the model as quantize() does, and does not
+   * run it.
    */
   async estimate(options: EstimateOptions = {}): Promise<QuantizeEstimate> {
     const { engine, id } = internals.of(this);
@@ -284,9 +284,9 @@ export class Model extends LoadedModel {
   }
 
   /**
-   * The model as the bytes of one ONNX file: at most 2 GiB, see toFiles(). Await it, or pass it on as it is to what takes
-   * an AsyncIterable, as Node's `writeFile` does. `opset`: that of ai.onnx, from 7 to 28; throws for one that is too low, naming a node that needs
-   * more.
+   * The model as the bytes of one ONNX file: at most 2 GiB, see toFiles(). Await it, or pass it to a function that takes an
+   * AsyncIterable, as Node's `writeFile` does. `opset`: of ai.onnx, from 7 to 28. An opset that is too low throws an error,
+   * which names a node that needs a higher one.
    */
   toBytes(
     options: FileOptions = {},
@@ -306,8 +306,8 @@ export class Model extends LoadedModel {
   }
 
   /**
-   * The model as files, its own first: one, or where it would be larger than the 2 GiB that such a file can have, and where
-   * `externalData` asks for it, further ones with its weights: `model.onnx_data`, `model.onnx_data_1`, ... Keep them in
+   * The model as files, the model's own file first. If the model is larger than the 2 GiB that one file can have, or if
+   * `externalData` asks for it, further files have its weights: `model.onnx_data`, `model.onnx_data_1`, ... Keep them in
    * one folder.
    */
   async toFiles(options: ToFilesOptions = {}): Promise<ModelFile[]> {

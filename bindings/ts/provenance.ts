@@ -7,18 +7,18 @@ export const provenanceKey = 'zeropoint';
 
 /**
  * How a model was made: the entry `zeropoint` of a written file's metadata_props, as JSON. The same model, options and
- * samples give the same text: there is no time in it, and the keys of each object are in the order of the alphabet.
+ * samples give the same text: it has no time in it, and the keys of each object are in alphabetical order.
  */
 export interface Provenance {
   version: string;
   /**
-   * What quantize() was told, and what it chose where that was left to it (`mode`, `format`). Of simplify(): `simplified`,
+   * The options of quantize(), and its own choices where the caller left them open (`mode`, `format`). Of simplify(): `simplified`,
    * `dims` and `shapes`.
    */
   settings: Record<string, unknown>;
   /** The repairs that ran. */
   repairs: readonly string[];
-  /** The file that the model was read from. Not there where the platform cannot hash (a page without https). */
+  /** The file that the model was read from. Missing if the platform cannot hash (a page without https). */
   source?: { sha256: string };
   /** Those that calibration read. `sha256`: of the list of theirs, in order. */
   samples?: { count: number; sha256?: string };

@@ -36,10 +36,10 @@ import type { EngineTrainingOptions, FileOptions, SchemeOptions } from './scheme
 export interface Progress {
   /** `prepare`, `calibrate`, `place`, `measure`, ... */
   phase: string;
-  /** Steps of the phase, or samples where it goes through samples. */
+  /** Steps of the phase, or samples if it goes through samples. */
   done: number;
   total: number;
-  /** While a model is trained (mode `qat`), and of the training that was. */
+  /** The state of training (mode `qat`), during it and after it. */
   training?: TrainingProgress;
 }
 
@@ -49,19 +49,19 @@ export interface Progress {
  * shaped as the output.
  */
 export interface TrainingOptions extends EngineTrainingOptions {
-  /** Gets the state of training after each epoch, for `resume`. Training waits for what it promises. */
+  /** Gets the state of training after each epoch, for `resume`. Training waits for the promise that it returns. */
   onCheckpoint?: ((checkpoint: Uint8Array<ArrayBuffer>) => void | Promise<void>) | undefined;
-  /** Go on from a checkpoint of the same model, samples and settings: to the model that one run would have made. */
+  /** Continues from a checkpoint of the same model, samples and settings, to the same model that one run would make. */
   resume?: Uint8Array | undefined;
-  /** Ends training when it fires; the best so far is the result. (`signal` throws everything away.) */
+  /** Ends training when it fires; the best epoch so far is the result. (`signal` throws everything away.) */
   stop?: AbortSignal | undefined;
 }
 
-/** How a model is quantized, and from what. */
+/** How a model is quantized, and from which samples. */
 export interface QuantizeOptions extends SchemeOptions, FileOptions {
   /**
    * Samples that show which values occur; `static` needs them, `float16` and repairs use them. Read one at a time. The
-   * engine keeps some of them for repairs, and asks again for what it does not have: see Samples.
+   * engine keeps some of them for repairs, and asks again for the others: see Samples.
    */
   calibration?: Samples | undefined;
   /**
@@ -76,31 +76,31 @@ export interface QuantizeOptions extends SchemeOptions, FileOptions {
   layerErrors?: number | undefined;
   /** Threads to calibrate with. By default what configure() said. */
   threads?: number | undefined;
-  /** The work goes on when what it promises is fulfilled: a pause is a promise that is fulfilled later. */
+  /** The work continues when the promise that it returns is fulfilled: a pause is a promise that is fulfilled later. */
   onProgress?: ((progress: Progress) => unknown) | undefined;
   /** Stops the work; quantize() then throws a ZeropointError with the code `cancelled`. */
   signal?: AbortSignal | undefined;
 }
 
-/** What was done to a model, layer by layer, and what it cost. */
+/** How a model was quantized, layer by layer, and how much it lost. */
 export interface QuantizeReport extends EngineReport {
-  /** The layers, in the order of the graph; `error` where it was measured. */
+  /** The layers, in the order of the graph; with `error` if it was measured. */
   layers: (LayerReport & { error?: LayerError })[];
-  /** What is wrong, and what helps: the findings of all layers, those that lose most by themselves first. */
+  /** Faults, and options that help: the findings of all layers. Layers that lose most by themselves come first. */
   findings: Finding[];
   /**
-   * The trials that no other one beats in both bytes and quality, the smallest first. To pick another point than the one
-   * that was kept: `model.quantize({ ...options, ...report.tradeoff[i].options })`.
+   * The trials that no other trial beats in both bytes and quality, the smallest first. To choose another point than the
+   * kept one: `model.quantize({ ...options, ...report.tradeoff[i].options })`.
    */
   tradeoff: Trial[];
   /** The opset of ai.onnx that the file has. */
   opset: number;
-  /** Bytes of the file and of those with its weights, before and after. */
+  /** Bytes of the file and of the files with its weights, before and after. */
   sizeBefore: number;
   sizeAfter: number;
   /** The files that toFiles() writes, under their names there. */
   files: readonly { name: string; size: number }[];
-  /** What calibration found, by value name: for SchemeOptions.ranges of another run. */
+  /** The ranges that calibration found, by value name: for SchemeOptions.ranges of another run. */
   ranges: Record<string, Range>;
 }
 
@@ -141,7 +141,7 @@ const leastOf = ({ usedBytes, peakBytes }: QuantizeEstimate) =>
 const mostOf = ({ usedBytes, peakBytes }: QuantizeEstimate) =>
   usedBytes + (peakBytes - usedBytes) * estimateFactor;
 
-/** What quantize() would take. */
+/** The memory and time that quantize() would take. */
 export async function estimateQuantization(
   engine: Client,
   model: Id,
@@ -248,7 +248,7 @@ export async function quantizeModel(
         'invalid-argument',
         `calibration: mode '${options.mode ?? byItself(schema, 'mode')}' needs samples`,
         {
-          hint: 'pass samples like those the model will see, or use the modes dynamic or weight-only',
+          hint: 'pass samples like the data that the model will see, or use mode dynamic or weight-only',
         },
       );
     }
@@ -305,7 +305,7 @@ async function feedJob(
     const sample = await reader.read(state.wanted, options.signal);
     if (!sample) {
       if (sweeps > 0 && state.wanted === 0) {
-        throw new ZeropointError('invalid-argument', 'calibration: there is not one sample');
+        throw new ZeropointError('invalid-argument', 'calibration: there is no sample');
       }
       await engine.call('endSamples', [job]);
       continue;

@@ -46,7 +46,7 @@ function said<T extends object>(options: T): T {
   return Object.fromEntries(kept);
 }
 
-/** The recipe of a quantization. What nobody chose is not in it. */
+/** The recipe of a quantization. Options that nobody chose are not in it. */
 export const recipeOf = ({ model, samples, options }: Omit<Recipe, 'zeropoint'>): Recipe => ({
   zeropoint: version,
   model: said(model),
@@ -60,7 +60,7 @@ export const recipeText = (recipe: Recipe): string => `${JSON.stringify(recipe, 
 /** Reads the text of a recipe's file. `schema`: that of choices(). Throws where the text is no recipe. */
 export function readRecipe(text: string, schema: Schema): Recipe {
   const wrong = (what: string) => {
-    const hint = 'a recipe is what the page saves as “Recipe”, and the command line with --save-recipe';
+    const hint = 'use a recipe that the page saved as “Recipe”, or the command line with --save-recipe';
     return new ZeropointError('invalid-argument', `the recipe cannot be read: ${what}`, { hint });
   };
   let found: unknown;

@@ -4,7 +4,7 @@ import type { OptionRow, Schema } from './engine/module.ts';
 import * as check from './options.ts';
 
 /**
- * What mixed precision is to reach:
+ * The goal of mixed precision:
  *
  * - `sqnr`: a quality of the outputs, in dB
  * - `drop`: the share of right answers that may be lost, 0...1 (0.005: half a percent). Without `labels` an answer is

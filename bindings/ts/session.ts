@@ -14,7 +14,7 @@ export interface SessionOptions {
   threads?: number | undefined;
   /**
    * Whether quantized operators run on integer kernels (the default). False: every QuantizeLinear and DequantizeLinear
-   * by itself, in floating point; to see what the integers change.
+   * runs by itself, in floating point. The difference shows what the integers change.
    */
   integer?: boolean | undefined;
 }
@@ -38,13 +38,13 @@ export type Fetches = readonly string[] | Readonly<Record<string, TensorLike | n
 
 const toTensor = ({ type, data, dims }: NamedTensor) => new Tensor(type, data as never, dims) as AnyTensor;
 
-/** Writes an output into what the caller has for it. */
+/** Writes an output into the caller's tensor. */
 function filled(into: TensorLike, { name, type, data, dims }: NamedTensor): AnyTensor {
   const fits = into.type === type && into.data.length === data.length && into.dims.join() === dims.join();
   if (!fits) {
     throw new ZeropointError(
       'shape-mismatch',
-      `output '${name}' is ${type} [${dims.join(', ')}], and the tensor for it ${into.type} [${into.dims.join(', ')}]`,
+      `output '${name}' is ${type} [${dims.join(', ')}], and the given tensor is ${into.type} [${into.dims.join(', ')}]`,
       { tensor: name },
     );
   }
@@ -81,7 +81,7 @@ export class Session {
    * have their turn.
    */
   run(feeds: Feeds, options?: RunOptions): Promise<Outputs>;
-  /** The same, for some of the outputs: `fetches` says which, and may bring tensors to write them into. */
+  /** The same, for some of the outputs: `fetches` names them, and may hold tensors to write them into. */
   run(feeds: Feeds, fetches: Fetches, options?: RunOptions): Promise<Outputs>;
   async run(feeds: Feeds, second: Fetches | RunOptions = {}, third?: RunOptions): Promise<Outputs> {
     const fetches = this.#fetchesOf(second, third);
@@ -152,8 +152,8 @@ export class Session {
   }
 
   /**
-   * What was odd about what was fed and found so far, each said once: a batch of 3 where the model declares 1, an output
-   * whose declared shape is wrong.
+   * Warnings about feeds and outputs so far, each once: a batch of 3 where the model declares 1, an output whose declared
+   * shape is wrong.
    */
   async warnings(): Promise<string[]> {
     return this.#owned.engine.call('sessionWarnings', [this.#owned.id]);
@@ -164,7 +164,7 @@ export class Session {
     return this.#owned.engine.call('arenaBytes', [this.#owned.id]);
   }
 
-  /** Gives the session's memory back. */
+  /** Frees the session's memory. */
   async dispose(): Promise<void> {
     await this.#owned.dispose();
   }

@@ -41,7 +41,7 @@ export const isBlob = (value: unknown): value is Blob => ['Blob', 'File'].includ
 export async function readPath(path: string | URL): Promise<Uint8Array> {
   const file = String(path);
   const { readFile } = platform();
-  if (!readFile) throw new ZeropointError('io', `'${file}': there are no files here`, { file });
+  if (!readFile) throw new ZeropointError('io', `'${file}': files cannot be read here`, { file });
   try {
     return await readFile(path);
   } catch (error) {

@@ -227,7 +227,7 @@ function numbersOf(type: Exclude<TensorType, 'string'>, list: readonly unknown[]
     if (holds(v)) return isWide ? BigInt(v) : Number(v);
     throw new ZeropointError(
       'invalid-argument',
-      `data: entry ${i} is ${show(v)}, and not a number that '${type}' holds`,
+      `data: entry ${i} is ${show(v)}, which is not a number of type '${type}'`,
     );
   });
   return storages[type].array.from(numbers as unknown as ArrayLike<never>);

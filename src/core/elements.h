@@ -16,10 +16,10 @@ template <class W>
 void load_elements(const std::byte* x, DType type, int64_t begin, int64_t count, W* out);
 
 // Writes elements [begin, begin + count) of `y`. Integers wrap, anything but 0 is true; a double that becomes
-// an integer is cut. What ONNX leaves open is as in ONNX Runtime on x86: NaN and doubles that the integer
-// cannot hold become the lowest number of 32 bits (of 64 for types of 64 bits), of which smaller types keep
-// the low bits, and unsigned ones all; one above the highest unsigned number becomes 0. Ranges of packed
-// types start at an element that is the first of its byte.
+// an integer is cut. ONNX leaves some cases open; here they are as in ONNX Runtime on x86: NaN and doubles
+// that the integer cannot hold become the lowest number of 32 bits (of 64 for types of 64 bits). Smaller
+// types keep its low bits, and unsigned types all its bits. A number above the highest unsigned one becomes
+// 0. Ranges of packed types start at an element that is the first of its byte.
 template <class W>
 void store_elements(const W* in, std::byte* y, DType type, int64_t begin, int64_t count, Fit fit = {});
 

@@ -1,4 +1,4 @@
-// FNV-1a (Fowler, Noll, Vo): a quick hash for what nobody attacks.
+// FNV-1a (Fowler, Noll, Vo): a quick hash, for keys that no attacker chooses.
 #pragma once
 
 #include <cstddef>

@@ -11,8 +11,8 @@ namespace zp {
 
 using Sequence = std::vector<Tensor>;
 
-// Cheap to copy: copies share the data. An optional that holds something is what it holds; one that holds
-// nothing is nothing.
+// Cheap to copy: copies share the data. An optional that holds a value is that value; an empty one is
+// nothing.
 struct Item {
   Item() = default;
   Item(Tensor t) : tensor(std::move(t)) {}  // NOLINT(google-explicit-constructor): nearly every item is one

@@ -13,8 +13,8 @@ constexpr bool is_small_float(DType type) {
          type == DType::kFloat8E8M0;
 }
 
-// Cast's `saturate` and `round_mode`. What is too large for the type becomes its largest number, or, where it
-// does not saturate, infinity or NaN, as the type has it; float4e2m1 always saturates.
+// Cast's `saturate` and `round_mode`. A number that is too large for the type becomes the largest number of
+// the type. Without `saturate` it becomes infinity or NaN, as the type has it; float4e2m1 always saturates.
 struct Fit {
   enum class Round : uint8_t { kUp, kDown, kNearest };
   bool saturate = true;

@@ -50,10 +50,10 @@ void hold_files(const Graph& graph) {
   });
   const auto no_room = [&] {
     throw_error(
-        ErrorCode::kOutOfMemory,
-        {"all weights are needed at once, and there is no memory for them: they take ", bytes, " bytes"},
-        {.hint = "quantize the model in a mode that needs no samples (weight-only, dynamic, float16), which "
-                 "takes weights one after the other, and run the result; or use a smaller model"});
+        ErrorCode::kOutOfMemory, {"there is no memory for all weights at once: they take ", bytes, " bytes"},
+        {.hint =
+             "quantize in a mode that needs no samples (weight-only, dynamic, float16): it takes one weight "
+             "after the other; then run the result; or use a smaller model"});
   };
   if (bytes > std::numeric_limits<size_t>::max()) no_room();
   size_t read = 0;

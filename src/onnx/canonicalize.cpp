@@ -33,7 +33,7 @@ class Canonicalizer {
   // kUnsupportedType where ours does not take the file's form.
   std::vector<Node> in_our_form(Graph& graph, const OpDef& def, Node node, int64_t version,
                                 const Values& read, bool branch) const;
-  // What the file declares is all that is known of what such a node makes.
+  // Of the outputs of this node only the file's declarations are known.
   void keep_form(Graph& graph, Node node) const;
 
   const Model& model_;
@@ -125,8 +125,8 @@ std::vector<Node> Canonicalizer::in_our_form(Graph& graph, const OpDef& def, Nod
                                              const Values& read, bool branch) const {
   if (version < def.since) {
     throw_error(ErrorCode::kUnsupportedOperator,
-                {"it is supported since version ", def.since, " of its operator set; the model uses version ",
-                 version},
+                {"the operator is supported since version ", def.since,
+                 " of its operator set; the model uses version ", version},
                 {.hint = "export the model again, for a newer opset"});
   }
   const std::vector<ValueId> outputs = node.outputs;
@@ -141,7 +141,7 @@ std::vector<Node> Canonicalizer::in_our_form(Graph& graph, const OpDef& def, Nod
         nodes, [&](const Node& n) { return std::ranges::find(n.outputs, v) != n.outputs.end(); });
     if (made || v == kNoValue || !read[static_cast<size_t>(v)]) continue;
     throw_error(ErrorCode::kUnsupportedOperator,
-                {"its output ", quoted(graph[v].name), " is supported in other forms of it alone"},
+                {"its output ", quoted(graph[v].name), " is supported in other forms of the operator only"},
                 {.tensor = graph[v].name});
   }
   for (const Node& n : nodes) {

@@ -176,7 +176,7 @@ void GraphReader::finish_outputs(const PendingGraph& pending, Scope& scope) {
       fail({"the graph output ", quoted(output.name), " is listed twice"}, {.tensor = output.name});
     }
     const bool is_input = std::ranges::find(graph.inputs, id) != graph.inputs.end();
-    // What an input is, its own declaration says.
+    // An input has a declaration of its own.
     if (!is_input) declare(graph, id, output, main_graph ? As::kOutput : As::kInner, shapes_);
     graph.outputs.push_back(id);
   }

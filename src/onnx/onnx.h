@@ -47,8 +47,8 @@ struct Versions {
 Versions versions_of(const Model& model, int64_t opset = 0);
 
 // How a model is written. With a chunk above 0, tensors of 1 KiB and more may lie in files beside the model,
-// `name`_data, `name`_data_1, ..., each of no more bytes than a chunk (but for a tensor that is larger):
-// where they are asked for (`external`), and where the model would be larger than the 2 GiB that a protobuf
+// `name`_data, `name`_data_1, ..., each of no more bytes than a chunk, or with one larger tensor:
+// if the caller asks for them (`external`), and if the model would be larger than the 2 GiB that a protobuf
 // message can have.
 struct WriteOptions {
   int64_t opset = 0;

@@ -1,4 +1,4 @@
-// What a file that is not ONNX is instead, by its first bytes.
+// Names the kind of a file that is not ONNX, by its first bytes.
 #pragma once
 
 #include <string_view>

@@ -316,7 +316,7 @@ NamedTensor read_tensor_message(Message message, const File& file, const std::st
   const std::string& shown = t.name.empty() ? otherwise_named : t.name;
   if (!valid_utf8(t.name)) fail(printable(t.name), "has a name that is not UTF-8");
   if (t.segment)
-    fail(shown, "is only a segment of a tensor, which is not supported",
+    fail(shown, "is a segment of a tensor, which is not supported",
          "save the model with its weights in one piece");
   if (t.two_raws || !t.dims_whole)
     fail(shown, t.two_raws ? "has its data twice" : "has a dimension that is cut off");

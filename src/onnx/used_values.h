@@ -1,4 +1,4 @@
-// What of a graph goes into a file.
+// The values of a graph that go into a file.
 #pragma once
 
 #include <vector>

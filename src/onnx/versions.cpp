@@ -46,8 +46,8 @@ const Node* bound_elsewhere(const Graph& graph, int64_t opset) {
   return nullptr;
 }
 
-// Brings the nodes of a graph to the form of an opset. With `expand`, what the opset has not is spelled out
-// where that can be.
+// Brings the nodes of a graph to the form of an opset. With `expand`, operators that the opset does not have
+// are spelled in its operators, if possible.
 class Respeller {
  public:
   Respeller(int64_t opset, bool expand) : opset_(opset), expand_(expand) {}
@@ -73,7 +73,7 @@ class Respeller {
     Node spelled = node;
     int64_t needed = respell(graph, spelled, opset_);
     const OpDef* def = find_op(node);
-    // What is whole has the form of the file's opset; in others it goes to pieces.
+    // A fused operator has the form of the file's opset; for other opsets it becomes its pieces.
     if (is_fused(node) && node.domain.empty()) {
       if (expand_ && opset_ != node.refusal->version) {
         std::vector<Node> pieces = pieces_of_fused(graph, node);
@@ -171,8 +171,9 @@ Versions versions_of(const Model& model, int64_t opset) {
   const int64_t file = file_opset(model);
   if (written > std::max<int64_t>(file, kOpset) && has_unknown(model.graph)) {
     throw_error(ErrorCode::kInvalidArgument,
-                {"operators that are not known here have the form of opset ", file, ", not of opset ", opset},
-                {.hint = {"the model can be written as opset ", file}});
+                {"the model has operators that are not known here, in the form of opset ", file,
+                 ", not of opset ", opset},
+                {.hint = {"write the model as opset ", file}});
   }
   if (written < lowest.opset) {
     const std::string who = lowest.node.empty() ? std::string("an operator that is not known here")
@@ -181,7 +182,7 @@ Versions versions_of(const Model& model, int64_t opset) {
                 {"the model cannot be written as opset ", opset, ": ", who, " needs opset ", lowest.opset},
                 {.node = lowest.node,
                  .op = lowest.op,
-                 .hint = {"the lowest opset that can say this model is ", lowest.opset}});
+                 .hint = {"the lowest opset that can hold this model is ", lowest.opset}});
   }
   if (const Node* node = bound_elsewhere(model.graph, written)) {
     throw_error(

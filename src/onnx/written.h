@@ -1,5 +1,4 @@
-// A file that is to be written: bytes of its own, and those of tensors, which are copied where they are
-// wanted.
+// A file to write: bytes of its own, and bytes of tensors, which are copied when the file is read.
 #pragma once
 
 #include <cstddef>
@@ -17,8 +16,8 @@ class WrittenFile {
   explicit WrittenFile(std::string name) : name_(std::move(name)) {}
   const std::string& name() const { return name_; }
   uint64_t size() const { return size_; }
-  // Bytes from `from` on, which has to leave as many. What a tensor has in a file is read, and forgotten once
-  // its last byte was copied.
+  // Bytes from `from` on, which has to leave as many. Tensors in files are read, and forgotten after their
+  // last byte was copied.
   void read(uint64_t from, std::span<std::byte> to) const;
 
   // At the end:

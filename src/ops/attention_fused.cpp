@@ -77,7 +77,7 @@ void add_bias_input(Canonicalize& c, Attend& a, size_t input, bool shared) {
   a.add_bias(shared ? add_padded_bias(c, bias, rank_of(c, input), a.k, 0) : bias);
 }
 
-// Hides what a buffer of keys has behind the steps.
+// Hides the part of a buffer of keys after the last step.
 void hide_unused(Canonicalize& c, Attend& a, ValueId steps) {
   a.allow(c.add("Less", {a.all_steps(), c.add("Add", {a.past, steps})}),
           -std::numeric_limits<float>::infinity());

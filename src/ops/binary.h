@@ -1,4 +1,4 @@
-// What the operators that broadcast their inputs against each other have in common.
+// The common part of operators that broadcast their inputs against each other.
 #pragma once
 
 #include "kernels/elementwise/binary.h"

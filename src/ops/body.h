@@ -16,8 +16,9 @@ namespace zp {
 inline constexpr std::string_view kBody = "body";
 
 // Infers the body of a node whose outputs from `made` on become, for the next iteration, its inputs from
-// `given` on, `count` of them; it has `outputs` outputs. `inputs`: what the first iteration gets; becomes
-// what holds in all of them. Shapes that change from one to the next are unknown.
+// `given` on, `count` of them; it has `outputs` outputs. `inputs`: facts about the inputs of the first
+// iteration; become the facts that hold in all iterations. Shapes that change from one to the next are
+// unknown.
 std::vector<InferContext::Inferred> infer_iterations(InferContext& c,
                                                      std::vector<InferContext::Inferred>& inputs,
                                                      size_t given, size_t made, size_t count);
@@ -48,8 +49,8 @@ class Stack {
   std::vector<std::string> strings_;
 };
 
-// A run of a body, again and again. What it carries from one iteration to the next, and what it stacks, are
-// the last outputs of the body, from `first` on.
+// Runs a body again and again. The outputs of the body from `first` on are the values that an iteration hands
+// to the next, then the values that are stacked.
 struct Iterations : BetweenContext::State {
   explicit Iterations(size_t first) : first(first) {}
 
@@ -62,12 +63,12 @@ struct Iterations : BetweenContext::State {
   virtual bool goes_on() const = 0;  // to another iteration
   virtual void begin(BetweenContext& c, SubRun& body) = 0;
   virtual void end(BetweenContext& c, const SubRun& body);
-  // OpDef::between, but for what comes before and behind: true when no iteration is left.
+  // The middle of OpDef::between: true when no iteration is left.
   bool run(BetweenContext& c, SubRun& body);
 };
 
-// What an output of a body is that never ran: its type, and what is known of its shape; 0 for what is not, as
-// ONNX Runtime has it.
+// An output of a body that never ran: its type and its shape, with 0 for unknown dimensions, as ONNX Runtime
+// has it.
 std::pair<DType, Shape> never_made(const BetweenContext& c, const Graph& body, size_t output);
 
 // Elements of whole bytes; throws kUnsupportedType.

@@ -1,4 +1,4 @@
-// What a bound of a clamp bounds. Clip's default is the largest finite number, not infinity.
+// The bounds of a clamp. Clip's default is the largest finite number, not infinity.
 #pragma once
 
 #include <limits>

@@ -25,8 +25,8 @@ Axis transposed_axis(const ConvAttributes& a, size_t d, int64_t in, int64_t kern
     const ConvPads pads = conv_pads(a, d, in, kernel);
     return {full - pads.begin - pads.end, pads.begin};
   }
-  // What the kernel does not reach is not made up for: a kernel of 1 at stride 2 gives 3 of 2, not 4 (as in
-  // ONNX Runtime; the text of the operator has no such case).
+  // No outputs are added beyond the reach of the kernel: a kernel of 1 at stride 2 makes 3 of 2, not 4. ONNX
+  // Runtime does the same; the text of the operator does not have this case.
   const int64_t out = a.output_shape.empty() ? std::min(in * stride, full) : a.output_shape[d];
   const int64_t total = std::max<int64_t>(0, full - out);
   // The text of the operator: the smaller half goes first with SAME_UPPER, last otherwise.
@@ -130,8 +130,9 @@ Product transposed_conv_product(const kernels::TransposedConvGeometry& g, int64_
 
 namespace {
 
-// A single output channel and a kernel that meets each output once, as a map at twice the size is made: what
-// the taps of a line give lies side by side, and they are the columns of one product instead of a phase each.
+// A single output channel and a kernel that meets each output once, as in doubling the size of a map: the
+// results of the taps of a line lie side by side. So the taps become columns of one product, not a phase
+// each.
 std::optional<Product> product_of_tap_lines(const kernels::TransposedConvGeometry& g, int64_t group,
                                             const Shape& weights) {
   const bool once = g.is_flat() && g.kernel_height == g.stride_height && g.kernel_width == g.stride_width &&

@@ -1,5 +1,6 @@
-// Groups of nodes that one kernel computes without what the nodes would keep between them. A plan alone knows
-// them: files have the nodes, schemes quantize the nodes, and where they have, a group is no group any more.
+// Groups of nodes that one kernel computes without what the nodes would keep between them. Only a plan has
+// them: files have the nodes, and schemes quantize the nodes. After a scheme quantized one, there is no
+// group.
 #pragma once
 
 #include <optional>

@@ -131,8 +131,8 @@ int64_t head_block(const Tensor& table) {
   return block >= kSmallestBlock ? block : 0;
 }
 
-// Nothing but products of floats reads what a Transpose makes of a table of 8 bits, through a
-// DequantizeLinear with one scale, or one for each row of the table.
+// Only products of floats read this Transpose of a table of 8 bits, through a DequantizeLinear with one
+// scale, or one for each row of the table.
 bool is_head(const Graph& g, const Node& transpose) {
   const Tensor* table = g.constant(transpose.input(0));
   if (!transpose.is("Transpose") || !table || table->dims().size() != 2 || bits_of(table->dtype()) != 8)
@@ -252,7 +252,7 @@ bool pick_rows(Fold& f) {
   }
   if (e.axis != 0 || scales->size() != dims[0]) return false;
   if (points && std::ranges::any_of(points->integers(), [](int64_t z) { return z != 0; })) return false;
-  // One for each row, in as many dimensions, so that what is picked of them fits what is picked of the table.
+  // One scale for each row, with as many dimensions as the table, so that picked scales fit picked rows.
   Shape column(dims.size(), 1);
   column[0] = dims[0];
   const ValueId steps =

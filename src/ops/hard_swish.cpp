@@ -118,7 +118,7 @@ void spell_out(Canonicalize& c) {
   c.finish("Mul", {x, c.add("HardSigmoid", {x}, {{"alpha", 1.0f / 6}, {"beta", 0.5f}})});
 }
 
-// What an 8-bit value over 0 to 6 saturates at is what Clip(x + 3, 0, 6) is for, and a scale divides it by 6.
+// An 8-bit value over 0 to 6 saturates as Clip(x + 3, 0, 6) does, and another scale divides it by 6.
 void spell_in_pieces(Pieces& p) {
   const ValueId x = p.to.node.input(0);
   const ValueId gate = p.to.add("Add", {x, p.to.number(3)});

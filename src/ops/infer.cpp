@@ -90,7 +90,7 @@ void GraphInferContext::set_output(size_t i, DType dtype, std::optional<SymShape
     if (d.known() && d.value() > kLargestDim)
       fail(ErrorCode::kShapeMismatch, {"output of shape ", *shape, " is too large"}, {.tensor = value.name});
   }
-  // What was known before (declared, or inferred when less was known) is refined, or else wrong.
+  // An earlier shape (declared, or inferred from less) is refined, if it fits; else it was wrong.
   if (value.shape && fits(*value.shape, *shape)) refine(*shape, *value.shape);
   value.shape = std::move(shape);
 }

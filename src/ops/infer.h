@@ -39,9 +39,8 @@ std::string unsupported_operators(const Graph& graph);
 // is.
 std::string foreign_operators(const Graph& graph);
 
-// What every operator of the model has, and what none of ours handles: all of them, before anything runs.
-// Throws kUnsupportedOperator that lists each with a node that uses it. Not of branches that a run may not
-// take: planning says it of those that are.
+// Throws kUnsupportedOperator before anything runs: it lists each operator that no file handles, with a node
+// that uses it. Branches that a run may not take are left out: planning refuses them when they are taken.
 void require_supported(const Graph& graph);
 
 }  // namespace zp

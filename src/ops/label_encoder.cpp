@@ -46,7 +46,7 @@ Tensor values_of(const Node& node) {
   return {};
 }
 
-// What a value is that has no key, as one element.
+// The result for values that are no key, as one element.
 Tensor fallback_of(const Node& node, DType type) {
   if (Tensor t = attribute_list(node, "default_tensor"); t.defined()) return t;
   if (type == DType::kString)

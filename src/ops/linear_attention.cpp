@@ -107,7 +107,7 @@ struct Recurrence {
   bool past, present;
 
   int64_t state() const { return size * of_value; }
-  // What a head's state and the values that it is changed by take in scratch, in floats.
+  // Scratch of a head, in floats: its state, and the values that change it.
   int64_t scratch() const { return (present ? 0 : state()) + of_value; }
   void run(const RunContext& r, int64_t head, int thread) const;
 };

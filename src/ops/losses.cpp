@@ -1,5 +1,5 @@
-// NegativeLogLikelihoodLoss and SoftmaxCrossEntropyLoss: what the probability of the right class falls short
-// of one, as a logarithm. They become operators that gather and sum.
+// NegativeLogLikelihoodLoss and SoftmaxCrossEntropyLoss: the negative logarithm of the probability
+// of the right class. They become operators that gather and sum.
 #include "ops/expansion.h"
 
 namespace zp {

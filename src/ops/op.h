@@ -226,8 +226,8 @@ class PreparedCache {
     size_t bytes;
   };
   virtual ~PreparedCache() = default;
-  // What was made for the same key from the same constants (compared by their elements), or else what `make`
-  // makes.
+  // The object that was made for the same key from the same constants (compared by their elements); else
+  // `make` makes it.
   virtual std::shared_ptr<const void> find_or_make(const std::string& key, std::span<const Source> sources,
                                                    FunctionRef<Made()> make) = 0;
 };
@@ -327,9 +327,9 @@ class PrepareContext {
   // Output 0 is this input under other dimensions: no kernel runs; return {} after it.
   void alias(size_t input) { alias_ = static_cast<int>(input); }
 
-  // Made once per session for what this node is (operator, attributes, types, quantized edges, constants with
-  // their dimensions) and `kind`, whatever the dimensions of what is computed: packed weights, tables. `make`
-  // returns a std::shared_ptr<T>; T has a member `bytes`, what it takes in memory.
+  // Made once per session for `kind` and this node (operator, attributes, types, quantized edges, constants
+  // with their dimensions), whatever the dimensions of its inputs: packed weights, tables. `make` returns a
+  // std::shared_ptr<T>; the member `bytes` of T is its size in memory.
   template <class T, class Make>
   std::shared_ptr<const T> cached(std::string_view kind, Make&& make) const {
     return std::static_pointer_cast<const T>(
@@ -418,15 +418,15 @@ struct QuantRule {
   // Why this very node stays float though its operator has a form for integers (a cubic Resize overshoots the
   // range of its input). Empty: it need not. Null: none has to.
   std::string_view (*why_not)(const InferContext&) = nullptr;
-  // What is known of output 0 without looking at samples: see ops/known_range.h. Null: of what clamps or only
-  // moves values, what follows from its inputs; of others, nothing.
+  // The range of output 0 that is known without samples: see ops/known_range.h. Null: for operators that
+  // clamp or only move values it follows from the inputs; for others nothing is known.
   KnownRange (*range)(const RangeContext&) = nullptr;
   // What becomes of an error that is large beside small values alone: it stays one (kKept; kSameScale and
   // products do that too), it becomes large beside all values (a logarithm's), or neither.
   enum class OfSmall : uint8_t { kLost, kKept, kMagnified } of_small = OfSmall::kLost;
 };
 
-// What becomes of an operator whose values are float16 (quant/half.h). Whether it takes any, `opsets` says.
+// What becomes of an operator whose values are float16 (quant/half.h). `opsets` says whether it takes any.
 struct HalfRule {
   bool fine = false;  // small differences of large inputs count (Sin of an angle): inputs stay float32
   // What it sums before the result is small again: as many numbers as the mean is of, or squares of which it
@@ -485,11 +485,11 @@ struct Canonicalize {
 // A function of one element, spelled in operators for which more runtimes have integer kernels, with 8-bit
 // pairs between them.
 struct Pieces {
-  // What is between lo and hi saturates there when it is rounded, and is read times `factor`.
+  // Rounding saturates the value at lo and hi; its readers see it times `factor`.
   struct Rounded {
     ValueId value;
     float lo, hi, factor;
-    // As what it is read: another value; kNoValue: as itself.
+    // The value that readers see in its place; kNoValue: itself.
     ValueId as = kNoValue;
   };
   Canonicalize to;  // the node, and the operators in its stead, in order

@@ -265,7 +265,7 @@ Kernel weighted_kernel(PrepareContext& c, const Target& t, const std::vector<siz
   std::vector<size_t> logical(dims.size());
   for (size_t i = 0; i < dims.size(); ++i) logical[physical[i]] = i;
   size_t scratch = 0, from = 0;
-  // ONNX Runtime casts what it makes of integers by linear interpolation, and rounds what it antialiases.
+  // ONNX Runtime cuts integers after linear interpolation, and rounds them after antialiasing.
   // Between quantized edges the interpolation is one of floats.
   const bool cut = !c.quant(0) && c.node().string_attribute("mode", "nearest") == "linear" &&
                    c.node().int_attribute("antialias", 0) == 0;
@@ -430,7 +430,7 @@ void canonicalize_resize(Canonicalize& c) {
       c.node.string_attribute("mode", "nearest") != "linear") {
     return c.keep();
   }
-  // Integers that are no quantized values: what is made of them is cut, as ONNX Runtime cuts it.
+  // Integers that are not quantized values: the results are cut, as ONNX Runtime cuts them.
   const auto to = [](DType type) { return NewAttributes{{"to", static_cast<int64_t>(type)}}; };
   Node resize = c.node;
   resize.inputs[0] = c.add("Cast", {c.node.input(0)}, to(DType::kFloat32));

@@ -131,7 +131,7 @@ void Respell::need_type(DType type) {
     last = number_of(word);
     if (lists(word, type)) break;
   }
-  // A type that no opset has here: what is written is no worse than what was read.
+  // A type that no opset has here: the written file is no worse than the file that was read.
   if (type != DType::kUndefined) need(last);
 }
 

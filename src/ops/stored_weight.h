@@ -24,8 +24,8 @@ struct StoredWeight {
 // nullopt: `node` is no such DequantizeLinear. The pointers in it are good as long as the graph's nodes stay.
 std::optional<StoredWeight> stored_weight(const Graph& graph, const GraphIndex& index, const Node& node);
 
-// What `inner` reads of such weights of `graph`, the one around it, it has itself from now on, integers and
-// all, which stay one tensor. Whether there was any.
+// Gives `inner` its own nodes for the stored weights that it reads from `graph`, the graph around it. Their
+// integers stay one tensor. True if there was one.
 bool take_stored_weights(const Graph& graph, const GraphIndex& index, Graph& inner);
 
 // The same floats from Cast, Sub and Mul by constants, whose last node makes what the DequantizeLinear made.

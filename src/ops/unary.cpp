@@ -173,7 +173,7 @@ Kernel prepare_float_test(PrepareContext& c, FloatTest test) {
   };
 }
 
-// Of a small float, what it means is tested.
+// A small float is tested as the float32 number that it means.
 void canonicalize_test(Canonicalize& c) {
   if (is_small_float(c.graph[c.node.inputs[0]].dtype))
     c.node.inputs[0] = c.add("Cast", {c.node.inputs[0]}, {{"to", static_cast<int64_t>(DType::kFloat32)}});

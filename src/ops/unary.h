@@ -1,4 +1,4 @@
-// What the operators that work on each element alone have in common.
+// The common part of operators that work on each element alone.
 #pragma once
 
 #include "kernels/elementwise/function.h"

@@ -70,7 +70,7 @@ class Checked : public Stage {
     HeldOut split = hold_out(samples_, std::min(kMostHeldOut, held_out_of(samples_.size())));
     if (split.out.empty()) {
       state_.repaired.push_back(std::string(def_.name) +
-                                " was left out: one sample cannot show whether it helps");
+                                " did not run: one sample cannot show whether it helps");
       step_ = Step::kDone;
       return;
     }
@@ -211,7 +211,7 @@ class Checked : public Stage {
       state_.repaired.back() += proof_;
       return Step::kDone;
     }
-    // It has proven itself: what the samples held out know is now worth more in it than as its judge.
+    // It has proven itself: the held-out samples now help more as its input than as its judge.
     proven_ = here();
     go_back_to(std::move(before_));
     start(std::move(samples_));
@@ -223,7 +223,7 @@ class Checked : public Stage {
     const bool better = with_all <= with_ && state_.repaired.size() == proven_.repaired.size();
     if (!better) go_back_to(std::move(proven_));
     state_.repaired.back() += proof_;
-    if (better) state_.repaired.back() += "; it was then made anew from these and the rest";
+    if (better) state_.repaired.back() += "; it then ran again on all samples, the held-out ones too";
   }
 
   JobState& state_;

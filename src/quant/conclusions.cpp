@@ -72,12 +72,13 @@ std::vector<std::string> losses_of(const Report& report, const Graph& result) {
     if (output && (!worst || l.error->cosine < worst->cosine)) worst = &*l.error;
   }
   if (!worst) return {};
-  return {
-      "output '" + worst->output + "' has lost what the float model says: their cosine on the samples is " +
-      fixed(worst->cosine, 3) + " (" + fixed(worst->sqnr_db, 1) +
-      " dB). The first layer whose result is that far off is '" + first->node + "' (" + first->op +
-      "): a target (sqnr: 20) or mode auto keeps such layers in float, or exclude it and the layers before "
-      "it"};
+  return {"output '" + worst->output +
+          "' has lost the float model's answers: the cosine of the two outputs on the samples is " +
+          fixed(worst->cosine, 3) + " (" + fixed(worst->sqnr_db, 1) +
+          " dB). The first layer with so large an error is '" + first->node + "' (" + first->op +
+          "). Set a target (sqnr: 20) or mode auto, which keep such layers in float, or exclude this layer "
+          "and the "
+          "layers before it"};
 }
 
 }  // namespace zp::quant

@@ -387,7 +387,7 @@ Model in_format(const Model& model, std::string_view format, const RuntimeRules*
   require_format(format);
   Model out = model;
   out.graph = clone(model.graph);
-  // What nobody changed since it was read is written as it was read.
+  // Fused operators that nobody changed are written as they were read.
   if (!rules) join_fused(out.graph, "", [](const Node&) { return true; });
   const bool each_run = rules && rules->dequantizes_in_runs;
   const bool operators = format == kQoperator;

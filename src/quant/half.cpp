@@ -126,13 +126,13 @@ class HalfPlanner {
     if (!concerns(i)) return keep(i, "works on integers already (shapes, indices)");
     if (!takes_half(def)) keep(i, "its operator has no form for float16");
     if (const std::string_view why = why_it_fails(i); !why.empty()) keep(i, std::string(why));
-    if (def.half.fine) keep(i, "small differences of its inputs count, of which float16 keeps too little");
+    if (def.half.fine) keep(i, "small differences of its inputs count, and float16 keeps too little of them");
     for (size_t k = 0; k < n.inputs.size(); ++k) {
       const ValueId v = n.inputs[k];
       if (v != kNoValue && graph()[v].dtype == DType::kUndefined)
-        keep(i, "reads what an operator makes that is not known here");
+        keep(i, "reads a value of an operator that is not known here");
       if (is_float(graph(), v) && type_letter(def, k) == 'f' && !graph().constant(v))
-        keep_exact(v, "an argument that has to be float32 follows from it");
+        keep_exact(v, "an argument that has to be float32 is computed from it");
       if (is_float(graph(), v) && graph().constant(v) && is_half_slot(graph(), def, n, k))
         look_at_constant(i, v);
     }
@@ -205,11 +205,12 @@ class HalfPlanner {
         f.below && !f.beyond && def(i)->half.scales ? drowns_behind(i) : f.below && only_drowns(i);
     if (mask) mark_mask(i);
     if (f.beyond || (f.below && !mask)) {
-      keep(i, Text({"reads '", name(v), "', which holds numbers beyond what float16 does (65504)"}).str());
+      keep(i,
+           Text({"reads '", name(v), "', which holds numbers beyond the largest of float16 (65504)"}).str());
       mark_huge(i);
     }
     if (f.vanishes) {
-      const std::string why = Text({"'", name(v), "', which it reads, as good as vanishes in float16"}).str();
+      const std::string why = Text({"reads '", name(v), "', which is almost 0 in float16"}).str();
       keep(i, why);
       keep_guarded(i, name(v));
     } else if (f.least > 0) {
@@ -224,7 +225,7 @@ class HalfPlanner {
   // What divides by a result that an epsilon keeps from 0, after a root or what moves it.
   void keep_guarded(int32_t i, const std::string& epsilon) {
     if (!def(i) || !passes_on(*def(i))) return;
-    const std::string why = "relies on '" + epsilon + "', which as good as vanishes in float16";
+    const std::string why = "relies on '" + epsilon + "', which is almost 0 in float16";
     for (const ValueId v : p_.node(i).outputs) {
       if (!is_float(graph(), v)) continue;
       for (const int32_t r : p_.consumers(v)) {
@@ -253,7 +254,7 @@ class HalfPlanner {
           known.lo >= -kLargestHalf && known.hi <= kLargestHalf)
         continue;
       const std::string why = Text({"divides by as little as '", name, "', ", decimal(constant),
-                                    ": its result may be beyond what float16 holds (65504)"})
+                                    ": its result may be beyond the largest number of float16 (65504)"})
                                   .str();
       keep_value(v, why);
       keep_value(n.output(0), why);
@@ -297,8 +298,9 @@ class HalfPlanner {
       if (r.lo >= -kLargestHalf && r.hi <= kLargestHalf) continue;
       if (!facts_.largest.empty() && facts_.largest[static_cast<size_t>(v)] <= kLargestHalf / kRoom) continue;
       huge_[static_cast<size_t>(v)] = true;
-      keep_value(
-          v, Text({"'", name(v), "' may hold numbers beyond what float16 does (65504), as masks do"}).str());
+      keep_value(v,
+                 Text({"'", name(v), "' may hold numbers beyond the largest of float16 (65504), as masks do"})
+                     .str());
     }
   }
   // Nodes come in order, so that what they read has been looked at.
@@ -322,7 +324,8 @@ class HalfPlanner {
     const double inside =
         sum == HalfRule::Sum::kSquares ? largest * largest : of(x) / std::max(of(y), 1.0) * largest;
     if (inside > kLargestHalf)
-      keep(i, Text({"sums up to ", rounded(inside), " inside, beyond what float16 holds (65504)"}).str());
+      keep(i, Text({"sums up to ", rounded(inside), " inside, beyond the largest number of float16 (65504)"})
+                  .str());
   }
 
   static std::string rounded(double x) {
@@ -335,9 +338,10 @@ class HalfPlanner {
     if (const auto it = facts_.wide.find(v); it != facts_.wide.end()) keep_value(v, it->second);
     if (facts_.largest.empty() || mask_[at]) return;
     if (facts_.largest[at] > kLargestHalf / kRoom) {
-      keep_value(v, Text({"'", name(v), "' reaches ", rounded(static_cast<double>(facts_.largest[at])),
-                          " in the samples; float16 holds 65504, and other inputs may make it larger"})
-                        .str());
+      keep_value(v,
+                 Text({"'", name(v), "' reaches ", rounded(static_cast<double>(facts_.largest[at])),
+                       " in the samples; float16 ends at 65504, and other inputs may make the value larger"})
+                     .str());
     } else if (facts_.kept_db[at] < kEnough) {  // not where it is NaN
       keep_value(v, Text({"'", name(v), "' is so small in the samples that float16 keeps ",
                           decimal(std::round(facts_.kept_db[at])), " dB of it"})
@@ -382,7 +386,7 @@ class HalfPlanner {
         if (all_readers_float(i)) keep(i, "only layers that stay float32 read it");
       } else if (computed > 0 && floats == computed && !def.macs &&
                  (moves(def) || !makes_float(i) || all_readers_float(i))) {
-        keep(i, moves(def) ? "moves values that are float32" : "stands between layers that stay float32");
+        keep(i, moves(def) ? "moves float32 values" : "stands between layers that stay float32");
       }
       changed = changed || !reason(i).empty();
     }
@@ -555,7 +559,7 @@ class Halver {
     return wide;
   }
 
-  // What is beyond float16 is a mask here.
+  // Only masks hold numbers beyond float16 here.
   Tensor narrow(const Tensor& t) {
     const auto [it, added] = tensors_.try_emplace({t.identity(), t.dims()});
     if (!added) return it->second.second;
@@ -609,7 +613,7 @@ class Halver {
     for (const auto& [from, to] : ends) level.nodes.push_back(cast_node(graph, from, to));
   }
 
-  // A branch has what it captures in the type in which it is made, and gives what its node gives.
+  // A branch captures values in the type that they are made in, and gives outputs in the types of its node.
   void branch(Level& level, const Node& node, bool known, bool half, Graph& inner) {
     Edges edges;
     for (Capture& c : inner.captures) {

@@ -279,7 +279,7 @@ void LayerErrors::Impl::find_pairs(const Graph& reference, const Graph& quantize
       break;
     }
     if (!params && readers.size() == 1 && !quantized.is_output(v)) {
-      // What a clamp finishes is not a value of its own in the quantized model.
+      // A value before a clamp does not exist in the quantized model.
       const Node& next = quantized.nodes[static_cast<size_t>(readers[0])];
       const OpDef* def = find_op(next);
       if (def && def->as_clamp && def->as_clamp(GraphInferContext(scratch, next))) continue;

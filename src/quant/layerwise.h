@@ -1,5 +1,6 @@
-// Repairs that go through the quantized layers one after the other, with what the float model and the model
-// quantized and repaired so far compute up to there, over the same few samples, spread over the series.
+// Repairs that go through the quantized layers one after the other. For each layer they have its values in
+// the float model, and in the model that is quantized and repaired so far, over the same few samples, which
+// are spread over the series.
 #pragma once
 
 #include <memory>

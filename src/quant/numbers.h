@@ -51,7 +51,7 @@ void dequantize(const std::byte* integers, size_t count, const QParams& params, 
 // The smallest and the largest element; [0, 0] when there are none. `finite` becomes false on a NaN or an
 // infinity.
 Range range_of(std::span<const float> x, bool* finite = nullptr);
-// Of float32. What lies in a file is read, and forgotten again.
+// Of float32. A tensor in a file is read, and forgotten again.
 Range range_of(const Tensor& x, bool* finite = nullptr);
 
 // What a mask adds to attention scores or writes over them so that they count for nothing: -1e4, -65504,

@@ -74,49 +74,49 @@ void set_symmetric_weights(Config& c) {
 // clang-format off
 constexpr Option kRows[] = {
     {.name = "mode", .kind = OptionKind::kChoice, .title = "Scheme",
-     .sentence = "What becomes integers or float16, and how ranges of activations are found.",
+     .sentence = "Which values become integers or float16, and how ranges of activations are found.",
      .registered = modes, .field = &Config::mode},
     {.name = "activations", .kind = OptionKind::kChoice, .title = "Activations",
      .sentence = "The type of quantized activations.",
      .choices = "uint8 int8 uint16 int16", .field = &Config::activations, .applies = calibrates},
     {.name = "weights", .kind = OptionKind::kChoice, .title = "Weights",
      .sentence = "The type of quantized weights.",
-     .more = ZP_MORE("Those of 4 and 2 bits are for `weight-only`, which has them in blocks, and so is float16; 4 bits "
-                     "also for `static` and `qat`. There are no 3 bits: ONNX has no such type, and `MatMulNBits` does "
-                     "not take them."),
+     .more = ZP_MORE("`weight-only` takes all of these types, and has weights of 4 and 2 bits in blocks. `static` and "
+                     "`qat` take 4 and 8 bits. ONNX has no type of 3 bits, and `MatMulNBits` does not take 3 bits."),
      .choices = "int8 uint8 int4 uint4 int2 uint2 float16",
-     .refused = "files have no place for 3 bits, which would take as much as 4", .field = &Config::weights},
+     .refused = "files have no place for 3 bits: they would take as much as 4 bits", .field = &Config::weights},
     {.name = "perChannel", .kind = OptionKind::kFlag, .title = "A scale for each output channel",
-     .sentence = "Weights: one scale for each output channel, else one for a whole tensor.",
+     .sentence = "Weights have one scale for each output channel, not one for a whole tensor.",
      .flag = "per-tensor", .flag_sets = "false", .field = &Config::per_channel, .applies = has_integers},
     {.name = "symmetric", .kind = OptionKind::kFlag, .title = "Symmetric activations",
-     .sentence = "Activations: the zero point in the middle of the type, not wherever the range puts it.",
+     .sentence = "The zero point of activations is the middle of their type, not where the range puts it.",
      .field = &Config::symmetric_activations, .applies = calibrates},
     {.name = "symmetricWeights", .kind = OptionKind::kFlag, .title = "Symmetric weights",
-     .sentence = "Weights: the zero point in the middle of the type.",
-     .more = ZP_MORE("False for unsigned types, whose zero point is stored anyway, and for `weight-only` with 4 or 2 "
-                     "bits, where one for each block is worth its half (or quarter) byte; else true, and in mode "
-                     "`dynamic`, since `ConvInteger` takes one zero point only."),
-     .fallback = "as suits the type and the mode", .field = &Config::symmetric_weights,
+     .sentence = "The zero point of weights is the middle of their type.",
+     .more = ZP_MORE("By default false for unsigned types, because files store their zero points anyway, and for "
+                     "`weight-only` with 4 or 2 bits, because the zero point of a block is worth the half or quarter "
+                     "byte that it takes. Else true. Mode `dynamic` has true for unsigned types too, because "
+                     "`ConvInteger` takes one zero point only."),
+     .fallback = "depends on the type and the mode", .field = &Config::symmetric_weights,
      .unchosen = set_symmetric_weights, .applies = has_integers},
     {.name = "reduceRange", .kind = OptionKind::kFlag, .title = "7-bit weights",
-     .sentence = "7-bit weights. On x86 processors without VNNI, ONNX Runtime's products of 8 bits saturate; those "
-                 "of 7 bits do not.",
+     .sentence = "Weights of 7 bits. On x86 processors without VNNI, ONNX Runtime's products of 8-bit weights "
+                 "saturate, and products of 7-bit weights do not.",
      .field = &Config::reduce_range, .applies = has_integers},
     {.name = "blockSize", .kind = OptionKind::kInteger, .title = "Values per scale",
-     .sentence = "Elements that share a scale in weights of 4 and 2 bits.",
+     .sentence = "How many weights of 4 or 2 bits share one scale.",
      .choices = "16 32 64 128 256", .field = &Config::block_size,
      .applies = [](const Scheme& s) { return s.blocks; }},
     {.name = "inputs", .kind = OptionKind::kChoice, .title = "Inputs",
-     .sentence = "What the model takes where its inputs are quantized (mode `float16`: float16).",
+     .sentence = "The type of inputs that are quantized: float, or their quantized type (mode `float16`: float16).",
      .choices = "float quantized", .flag = "quantized-inputs", .flag_sets = "quantized",
      .field = &Config::quantized_inputs, .applies = has_edges},
     {.name = "outputs", .kind = OptionKind::kChoice, .title = "Outputs",
-     .sentence = "What the model gives where its outputs are quantized (mode `float16`: float16).",
+     .sentence = "The type of outputs that are quantized: float, or their quantized type (mode `float16`: float16).",
      .choices = "float quantized", .flag = "quantized-outputs", .flag_sets = "quantized",
      .field = &Config::quantized_outputs, .applies = has_edges},
     {.name = "observer", .kind = OptionKind::kChoice, .title = "Ranges from samples by",
-     .sentence = "How ranges are found from samples.", .registered = observers, .field = &Config::observer,
+     .sentence = "How calibration finds ranges of activations from samples.", .registered = observers, .field = &Config::observer,
      .applies = calibrates},
     {.name = "include", .kind = OptionKind::kNames, .title = "Quantize only these",
      .sentence = "Quantize only these nodes, by name, and operators, by type.", .field = &Config::include_nodes},
@@ -125,62 +125,67 @@ constexpr Option kRows[] = {
      .field = &Config::exclude_nodes},
     {.name = "precision", .kind = OptionKind::kPrecision, .title = "Precision of single nodes",
      .sentence = "Another precision for single nodes, by name.",
-     .more = ZP_MORE("8 or 16 bits or `float` for activations, 4 or 8 bits (`weight-only`: or 2) or `float` for "
-                     "weights, which may be `float16` where activations are `float`."),
+     .more = ZP_MORE("Activations take 8 or 16 bits or `float`. Weights take 4 or 8 bits (`weight-only`: also 2) or "
+                     "`float`, and `float16` where activations are `float`."),
      .fallback = "none", .set = set_precision},
     {.name = "ranges", .kind = OptionKind::kRanges, .title = "Ranges of single values",
-     .sentence = "Ranges by value name, used as they are instead of observed.", .fallback = "none", .set = set_ranges,
+     .sentence = "Ranges of values, by name. They replace the ranges that calibration finds.", .fallback = "none", .set = set_ranges,
      .applies = calibrates},
-    {.name = "runtime", .kind = OptionKind::kChoice, .title = "Where it is to run",
-     .sentence = "Where the file is to run; docs/RUNTIMES.md has what each takes.",
-     .more = ZP_MORE("Options that nobody chose become what it takes, and those that it does not take are an error; the "
-                     "report's warnings say what was changed, and which nodes of the file it does not take."),
+    {.name = "runtime", .kind = OptionKind::kChoice, .title = "Where the file runs",
+     .sentence = "The runtime that the file is for; docs/RUNTIMES.md lists what each runtime takes.",
+     .more = ZP_MORE("Options that you leave open are set to suit the runtime. An option that you choose and that the "
+                     "runtime does not take is an error. The report's warnings name the changed options, and the "
+                     "nodes of the file that the runtime does not take."),
      .registered = runtimes, .field = &Config::runtime},
-    {.name = "target", .kind = OptionKind::kTarget, .title = "More bits for the layers that are harmed, until",
-     .sentence = "Gives more than 8 bits to the layers that quantization harms most, until this is reached.",
-     .more = ZP_MORE("As few layers as a quality needs, or as many as fit a size. Each gets what costs least: 16-bit "
-                     "activations where they are enough (a quality or drop), float activations with float16 weights, or "
-                     "float. The report's layers say which; its `tradeoff` has the points between. Needs samples. A "
-                     "runtime's name says the same as `runtime`."),
+    {.name = "target", .kind = OptionKind::kTarget, .title = "More bits for the layers that lose most, until",
+     .sentence = "Gives more than 8 bits to the layers that quantization harms most, until the target is reached.",
+     .more = ZP_MORE("For `sqnr` and `drop` these are as few layers as the quality needs, for `size` as many as fit. "
+                     "Each layer gets the cheapest form that helps: 16-bit activations where they are enough (`sqnr` "
+                     "and `drop`), float activations with float16 weights, or float. The report's layers name the "
+                     "form; its `tradeoff` lists the points between. Needs samples. The name of a runtime here means "
+                     "the option `runtime`."),
      .fallback = "none", .set = set_target},
     {.name = "sensitivity", .kind = OptionKind::kFlag, .title = "Measure each layer alone",
-     .sentence = "Measure what quantizing each layer alone does to the outputs. Needs samples.",
-     .more = ZP_MORE("Targets do so anyway, and `auto` for a few."),
+     .sentence = "Measure how far the outputs change when one layer alone is quantized. Needs samples.",
+     .more = ZP_MORE("Targets measure it anyway, and `auto` measures it for a few layers."),
      .field = &Config::sensitivity},
     {.name = "parameters", .kind = OptionKind::kParameters, .title = "Parameters",
-     .sentence = "Numbers that observers and repairs take, by name.", .fallback = "theirs", .flag = "parameter",
+     .sentence = "Numbers that observers and repairs take, by name.", .fallback = "their own defaults", .flag = "parameter",
      .set = set_parameters},
     {.name = "repairs", .kind = OptionKind::kNames, .title = "Win accuracy back",
-     .sentence = "Repairs of lost accuracy.",
-     .more = ZP_MORE("All but `hqq` need samples, which are then read more than once. By default those that are worth "
-                     "their time for everyone: `smooth` and `bias-correction` where activations are calibrated, `gptq` "
-                     "for weights of 4 or 2 bits if there are samples. Those that run by default are checked on samples "
-                     "held out and taken back where they do not help; the report's `repairs` says so. `[]`: none."),
-     .registered = repairs, .fallback = "those that are worth their time for everyone", .flag = "repair",
+     .sentence = "Corrections that win back accuracy that quantization lost.",
+     .more = ZP_MORE("All repairs but `hqq` need samples, and read them more than once. The default repairs "
+                     "are worth their time for every model: `smooth` and `bias-correction` where activations are "
+                     "calibrated, `gptq` for weights of 4 or 2 bits if there are samples. Repairs that run by default "
+                     "are checked on held-out samples, and taken back where they do not help; the report's `repairs` "
+                     "says so. `[]` means no repair."),
+     .registered = repairs, .fallback = "the repairs that are worth their time for every model", .flag = "repair",
      .field = &Config::repairs},
     {.name = "format", .group = OptionGroup::kFile, .kind = OptionKind::kChoice, .title = "File format",
-     .sentence = "Q/DQ pairs, or operators that take integers where there are such.",
-     .more = ZP_MORE("How toBytes() writes the result: `qdq`, Q/DQ pairs, or `qoperator`, operators that take integers "
-                     "where there are such (`QLinearConv`, `MatMulInteger`, `MatMulNBits`, ...) and Q/DQ elsewhere. By "
-                     "default what ONNX Runtime computes fastest: operators for `dynamic` and for `weight-only` with 4 "
-                     "or 2 bits, Q/DQ for all others and for 4 bits in ONNX Runtime Web. Q/DQ has no type for "
-                     "2 bits."),
-     .choices = "qdq qoperator", .fallback = "what ONNX Runtime computes fastest", .field = &Config::format},
+     .sentence = "Q/DQ pairs, or operators that take integers.",
+     .more = ZP_MORE("toBytes() writes the result in this form. `qdq` writes Q/DQ pairs: QuantizeLinear and "
+                     "DequantizeLinear around float operators. `qoperator` writes operators that take integers "
+                     "(`QLinearConv`, `MatMulInteger`, `MatMulNBits`, ...) where ONNX has them, and Q/DQ pairs "
+                     "elsewhere. The default is the form that ONNX Runtime computes fastest: `qoperator` for `dynamic` "
+                     "and for `weight-only` with 4 or 2 bits, `qdq` for all others and for 4 bits in ONNX Runtime Web. "
+                     "Q/DQ pairs have no weights of 2 bits."),
+     .choices = "qdq qoperator", .fallback = "the form that ONNX Runtime computes fastest", .field = &Config::format},
     {.name = "opset", .group = OptionGroup::kFile, .kind = OptionKind::kInteger, .title = "Opset",
-     .sentence = "The opset of ai.onnx that is written.",
-     .more = ZP_MORE("By default the lowest that can say the result, so that old runtimes take it: see "
-                     "`QuantizeReport.opset`. One that is too low is an error which names a node that needs more."),
-     .min = 7, .max = 28, .fallback = "the lowest that can say the result"},
+     .sentence = "The opset of the file: the version of ONNX's own operators (ai.onnx).",
+     .more = ZP_MORE("The default is the lowest opset that can hold the result, so that old runtimes open the file: see "
+                     "`QuantizeReport.opset`. An opset that is too low is an error, which names a node that needs a "
+                     "higher one."),
+     .min = 7, .max = 28, .fallback = "the lowest that can hold the result"},
     {.name = "externalData", .group = OptionGroup::kFile, .kind = OptionKind::kFlag, .title = "Weights beside the model",
      .sentence = "Weights lie in files of their own beside the model.",
      .more = ZP_MORE("toFiles() then gives `model.onnx`, `model.onnx_data` and, beyond `chunkSize`, `model.onnx_data_1`, "
                      "...: names that Transformers.js and others look for. A model that would be larger than 2 GiB is "
-                     "always written so, unless this is `false`: then it is an error."),
+                     "always written in this way; with `false` it is an error."),
      .fallback = "for models that one file cannot hold"},
     {.name = "chunkSize", .group = OptionGroup::kFile, .kind = OptionKind::kBytes, .title = "Largest file of weights",
-     .sentence = "The most that a file of weights takes, in bytes or as '500MB'.",
-     .more = ZP_MORE("What does not fit goes into a further one. A tensor is never divided: a larger one has a file of "
-                     "its own."),
+     .sentence = "The largest size of a file of weights, in bytes or as '500MB'.",
+     .more = ZP_MORE("Weights that do not fit go into a further file. A tensor is never divided: a larger tensor has a "
+                     "file of its own."),
      .fallback = "2 GiB less 64 KiB"},
 };
 // clang-format on

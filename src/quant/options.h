@@ -62,7 +62,7 @@ struct Option {
   const char* more = "";     // ZP_MORE: what else there is to know, in Markdown
   const char* choices = "";  // between single spaces
   const char* refused = "";  // what the error says beside the choices
-  // What is registered for it to name, in place of `choices`.
+  // The registered things that it can name, in place of `choices`.
   std::vector<Named> (*registered)() = nullptr;
   double min = 0, max = 0;
   bool above = false, below = false;  // `min`, or `max`, is itself too small or too large
@@ -88,8 +88,8 @@ class RegisterOptions {
 std::vector<const Option*> all_options();  // by group
 
 // The configuration that these choices make, by name; those of training are entries of `training`. Names
-// under `include` and `exclude` that are operators of the graph are meant as such, all others as nodes.
-// Throws kInvalidArgument for an option that there is not; what the values are, the quantizer checks.
+// under `include` and `exclude` that are operators of the graph mean operators, all others mean nodes. Throws
+// kInvalidArgument for an unknown option; the quantizer checks the values.
 Config config_from(const OptionValue& chosen, const Graph& graph);
 
 // Throws kInvalidArgument where a value is not what its row allows.

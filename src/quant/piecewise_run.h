@@ -1,5 +1,5 @@
 // Runs a graph over several samples piece by piece, so that its constants can be changed between two pieces:
-// what comes later sees the change, what came before is not computed again. Only values that are still needed
+// later pieces see the change, and earlier pieces are not computed again. Only values that are still needed
 // are held.
 #pragma once
 

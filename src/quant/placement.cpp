@@ -70,8 +70,8 @@ QuantizedWeight quantized_beside(const Tensor& weight, const WeightSpec& spec) {
 
 }  // namespace
 
-// Weights quantized so far, by the memory of the float ones: what a graph and its branches read alike is
-// quantized once, and one tensor.
+// Weights quantized so far, by the memory of the float ones: a weight that a graph and its branches read is
+// quantized once and stays one tensor.
 class Placement::Pool {
  public:
   struct Entry {
@@ -133,7 +133,8 @@ Placement::Placement(const Graph& prepared, const Plan& the_plan, const Config& 
       params_(std::move(params)),
       pool_(pool ? std::move(pool) : std::make_shared<Pool>()) {
   graph.nodes.clear();
-  // What the model has as integers already is read as it is: rounding it twice would gain nothing.
+  // Values that are integers in the model already are read as they are: rounding them twice would gain
+  // nothing.
   for (const Node& n : prepared_.nodes) {
     const auto known = is_dequantize(n) && !params_.empty() ? constant_params(prepared_, n) : std::nullopt;
     const ValueId v = n.output(0);
@@ -259,8 +260,8 @@ bool Placement::in_pieces(int32_t i) {
   if (!fits(in) || !fits(out) || !plan.integer[static_cast<size_t>(n.output(0))]) return false;
   Pieces pieces{.to = {graph, n, kOpset, {}}, .rounded = {}};
   def.pieces(pieces);
-  // What stands for the result has its integers, and saturates where that does: at the lower end of them, and
-  // at the upper one or beyond it.
+  // The value in place of the result has the result's integers, and saturates where it does: at the lower end
+  // of the integers, and at the upper end or beyond it.
   for (const Pieces::Rounded& r : pieces.rounded) {
     if (r.as == kNoValue) continue;
     const Range all = covered(*out);
@@ -511,7 +512,7 @@ ValueId Placement::bias(int32_t i, ValueId b, float input_scale, const Weight& w
                     per_tensor ? Grouping{} : Grouping{.axis = 0});
 }
 
-// An output that a rounding layer makes is what its integers stand for, under the name that callers know.
+// An output of a rounding layer is its integers, dequantized, under the name that callers know.
 void Placement::round_outputs() {
   std::set<ValueId> rounded;
   for (size_t i = 0; i < plan.nodes.size(); ++i) {

@@ -80,10 +80,10 @@ class Placement {
   // A bias as int32 and DQ, or kNoValue where it has no such form.
   ValueId bias(int32_t i, ValueId b, float input_scale, const Weight& weight);
 
-  // Gives back the memory of what lies in files, of node i of the prepared graph and of what was emitted
-  // since there were `since` nodes.
+  // Frees the memory of tensors in files: those of node i of the prepared graph, and those of nodes that were
+  // emitted since there were `since` nodes.
   void forget_files(int32_t i, size_t since) const;
-  // Integers at the model's edges, where asked; then what nobody reads is dropped.
+  // Puts integers at the model's edges, if asked; then drops values that nobody reads.
   void finish();
 
   std::vector<PlacedWeight> weights;
@@ -95,7 +95,7 @@ class Placement {
   ValueId scale_constant(const QParams& p, const std::string& name);
   ValueId zero_constant(const QParams& p, const std::string& name);
   void round_outputs();
-  // A small constant of which there is one, whoever reads it.
+  // A small constant that all its readers share.
   ValueId shared(std::string_view name, const Tensor& t);
   Node qdq_node(QdqRole role, const std::string& name, std::vector<ValueId> inputs, ValueId output) const;
   // The integers and scales of a weight, `tensor`, for node i: those that another node had of it, if any.

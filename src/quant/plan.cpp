@@ -68,8 +68,7 @@ void require_known_names(const Graph& graph, const Config& config) {
     if (names.contains(name)) return;
     throw_error(
         ErrorCode::kInvalidArgument, {"the model has no ", what, " '", name, "'"},
-        {.hint =
-             "take a name that the plan or the report lists: they have the names of the simplified model"});
+        {.hint = "use a name from the plan or the report, which list the names of the simplified model"});
   };
   for (const auto& list : {config.include_nodes, config.exclude_nodes})
     for (const std::string& name : list) require(known.nodes, name, "node");
@@ -140,11 +139,11 @@ std::string Planner::why_not_chosen(int32_t i) const {
   const Node& n = node(i);
   const OpDef* d = def(i);
   if (!d) {
-    return !n.refusal         ? "no operator that is known here: passed through as it is"
+    return !n.refusal         ? "its operator is not known here: passed through as it is"
            : n.refusal->fused ? n.refusal->why
                               : "passed through as it is: " + n.refusal->why;
   }
-  if (d->role != QdqRole::kNone) return "quantization that the model had already";
+  if (d->role != QdqRole::kNone) return "quantization that was in the model already";
   if (kept(i)) return "quantized in the model already: kept as it is";
   return why_left(i);
 }
@@ -172,7 +171,7 @@ std::string Planner::why_in_float(int32_t i, const std::vector<bool>& observed) 
   if (at(i).data.empty()) {
     const ValueId v = n.input(0);
     const DType type = v == kNoValue ? DType::kFloat32 : graph[v].dtype;
-    if (type == DType::kUndefined) return "reads what an operator makes that is not known here";
+    if (type == DType::kUndefined) return "reads a value of an operator that is not known here";
     if (is_float(type) && type != DType::kFloat32)
       return "its values are " + in_words(type) + "; only float32 is quantized";
     return "works on integers already (shapes, indices)";
@@ -182,7 +181,7 @@ std::string Planner::why_in_float(int32_t i, const std::vector<bool>& observed) 
   };
   if (std::ranges::any_of(n.inputs, unseen) || std::ranges::any_of(n.outputs, unseen))
     return "comes after an operator that is not known here, so that its values cannot be observed";
-  if (transposes_weights(i)) return "transposes a weight that is stored once for all who read it";
+  if (turns_weights(i)) return "turns a weight that is stored once for all its readers";
   return unfit_constant(i);
 }
 
@@ -232,13 +231,13 @@ std::string Planner::unfit_constant(int32_t i) {
     const auto [it, added] = finite_.try_emplace(v, true);
     if (added) range_of(*t, &it->second);
     if (it->second && v == inserted && beyond(range_of(*t), kMask))
-      return "'" + graph[v].name + "', which it pads with, lies far beyond what a scale can cover";
+      return "pads with '" + graph[v].name + "', which lies far beyond the range that a scale can cover";
     if (it->second) continue;
     // Masks hold infinity on purpose; weights do not.
     if (added && v == at(i).weight)
       plan.warnings.push_back("weight '" + graph[v].name + "' holds NaN or infinity: '" + node(i).name +
                               "' stays float");
-    return "'" + graph[v].name + "', which it reads, holds NaN or infinity";
+    return "reads '" + graph[v].name + "', which holds NaN or infinity";
   }
   return "";
 }
@@ -330,9 +329,9 @@ void Planner::quantize_stored() {
       continue;
     }
     const DType dtype = bits_of(precision(i).weights) == 8 ? precision(i).weights : DType::kInt8;
-    quantize_weights(
-        i, dtype, channels(i),
-        table(i) != kNoValue ? "what is read from the table is float32" : "it computes in float32");
+    quantize_weights(i, dtype, channels(i),
+                     table(i) != kNoValue ? "the rows that it reads from the table are float32"
+                                          : "it computes in float32");
   }
 }
 
@@ -478,7 +477,7 @@ void Planner::quantize_weights(int32_t i, DType dtype, const Grouping& grouping,
       const Glance glance(*graph.constant(w));
       const std::span<const float> values = graph.constant(w)->data<float>();
       if (std::any_of(values.begin(), values.end(), [](float v) { return !(std::fabs(v) <= kLargest); })) {
-        p.why = "has weights beyond what float16 holds";
+        p.why = "has weights beyond the largest number of float16";
         return;
       }
     }

@@ -41,8 +41,8 @@ struct NodePlan {
   std::vector<int> more_slots = {};  // inputs with further weights, quantized alike (of a recurrence)
 };
 
-// Values with one scale: the inputs and outputs of nodes that only move values. What is joined from several
-// values (Concat) has a group of its own until its parts' ranges are known: see share_scales().
+// Values with one scale: the inputs and outputs of nodes that only move values. The result of
+// a Concat has a group of its own until the ranges of its parts are known: see share_scales().
 struct Group {
   DType dtype = DType::kUndefined;
   std::vector<ValueId> members;
@@ -90,7 +90,7 @@ class Planner {
   // Its result goes into a logarithm, so that rounding what it reads would cost much: see find_logarithms().
   bool before_logarithm(int32_t i) const { return logarithms_[static_cast<size_t>(i)]; }
   static constexpr std::string_view kBeforeLogarithm =
-      "activations stay float32: a logarithm follows, which would make much of small errors";
+      "activations stay float32: a logarithm follows, which would enlarge small errors";
   // Without activations, where a logarithm follows, unless the configuration names the node.
   Precision precision(int32_t i) const { return precision_[static_cast<size_t>(i)]; }
 
@@ -148,8 +148,8 @@ class Planner {
   // Marks node i as one whose weight (or table) is quantized, or float16 if its values fit. `activations`:
   // what becomes of those, in words.
   void quantize_weights(int32_t i, DType dtype, const Grouping& grouping, const std::string& activations);
-  // What is stored as integers and computed in float is quantized alike by all schemes: the tables that
-  // embeddings are picked from, and the weights of recurrences. 8 bits, a scale for each row.
+  // All schemes quantize alike what is stored as integers and computed in float: tables of embeddings, and
+  // weights of recurrences. 8 bits, a scale for each row.
   void quantize_stored();
   // Products of two computed values, and of those whose weights are integers already, have no weight here.
   bool kept(int32_t i) const { return plan.nodes[static_cast<size_t>(i)].kept; }

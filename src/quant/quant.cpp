@@ -47,14 +47,15 @@ void check(const Config& c, const Scheme& scheme) {
     if ((!floats && !is_activation_type(p.activations)) ||
         (p.weights != DType::kUndefined && !is_weight_type(p.weights, scheme) &&
          !(floats && p.weights == DType::kFloat16)))
-      refuse(
-          "the precision of node '" + node + "' is not possible",
-          "8 or 16 bits for activations, 4 or 8 (mode 'weight-only': or 2) for weights, or float for both; "
-          "float16 weights with float activations");
+      refuse("the precision of node '" + node + "' is not possible",
+             "use 8 or 16 bits for activations and 4 or 8 bits (mode 'weight-only': also 2) for weights, or "
+             "float "
+             "for both; float16 weights need float activations");
   }
   for (const auto& [value, r] : c.ranges)
     if (!std::isfinite(r.min) || !std::isfinite(r.max) || r.min > r.max)
-      refuse("the range of value '" + value + "' is not possible", "finite numbers, the smaller one first");
+      refuse("the range of value '" + value + "' is not possible",
+             "give two finite numbers, the smaller one first");
   const std::vector<OptionSpec> specs = option_specs();
   for (const auto& [name, value] : c.options) {
     const auto spec =
@@ -66,7 +67,7 @@ void check(const Config& c, const Scheme& scheme) {
   const std::vector<std::string_view> repairs = repair_names();
   for (const std::string& r : c.repairs)
     if (std::ranges::find(repairs, r) == repairs.end())
-      refuse("unknown repair '" + r + "'", "see the list of repairs");
+      refuse("unknown repair '" + r + "'", "docs/OPTIONS.md lists the repairs");
   if (scheme.check) scheme.check(c);
 }
 
@@ -139,7 +140,7 @@ class Pipeline : public Job {
     if (!idle) return false;
     if (!left_out_.empty() && !state_.plan.nodes.empty()) {
       state_.plan.warnings.push_back(
-          "the model has operators that are not known here, or not in this form, so that it cannot be run: " +
+          "the model cannot be run, because it has operators that are not known here, or not in this form: " +
           std::exchange(left_out_, {}) + " did not run");
     }
     running_ = false;
@@ -168,7 +169,7 @@ class Pipeline : public Job {
   void end_samples() override {
     if (!wants_samples()) throw_error(ErrorCode::kInvalidArgument, "no samples are wanted now");
     if (samples_ == 0)
-      refuse("there was not one sample", "give at least one; a few dozen make better ranges");
+      refuse("there was no sample", "give at least one; a few dozen samples make better ranges");
     if (!stage_->enough()) state_.series = samples_;
     stage_->end_samples();
     samples_ = 0;

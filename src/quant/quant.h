@@ -147,8 +147,8 @@ class Quantizer {
   void end_samples();
   // Ends training after the step under way; the best so far is the result. Without effect on other work.
   void stop();
-  // What is left is to measure the errors of layers: the job waits for measure(), which starts the threads of
-  // two sessions.
+  // True if only the errors of layers are left to measure: the job waits for measure(), which starts the
+  // threads of two sessions.
   bool measures() const;
   void measure();
   bool done() const;
@@ -199,7 +199,7 @@ struct Estimate {
   double sample_bytes = 0;
   double run_macs = 0, run_values = 0;  // of a run of the model: numbers that it computes
   size_t layers = 0;                    // whose weights become integers
-  // Shapes of the samples do not say how large every value is: what is not known counts nothing.
+  // False: the shapes of samples do not give the size of every value. Unknown sizes count as nothing.
   bool whole = true;
   void add(std::string_view phase, double held, const StageCost& cost);
   const Phase* worst() const;  // the one with the most bytes; null: there are none
@@ -207,7 +207,7 @@ struct Estimate {
   double touched() const;
 };
 
-// Runs nothing but what prepares the graph and decides. Throws what the constructor of Quantizer throws.
+// Only prepares the graph and decides. Throws what the constructor of Quantizer throws.
 Estimate estimate(std::shared_ptr<const Model> model, Config config, const Expected& expected,
                   int threads = 1);
 
@@ -215,8 +215,8 @@ Estimate estimate(std::shared_ptr<const Model> model, Config config, const Expec
 struct Speed {
   double macs = 0, touched = 0;  // see Estimate::Phase
 };
-// Measures for about so many milliseconds. Engines of browsers compile code twice: what is asked for again is
-// the better answer.
+// Measures for about so many milliseconds. Engines of browsers compile code twice, so that the second
+// answer is the better one.
 Speed measure_speed(double milliseconds, int threads);
 // What a phase will take, about.
 double milliseconds_of(const Estimate::Phase& phase, const Speed& speed);

@@ -31,7 +31,7 @@ std::shared_ptr<const Model> with_fused(std::shared_ptr<const Model> model, cons
   if (!rules.fused || !has_pieces(model->graph)) return model;
   Graph graph = clone(model->graph);
   const std::string why =
-      "it stays whole, in float: " + std::string(rules.title) + " computes it as one operator";
+      "stays whole, in float: " + std::string(rules.title) + " computes it as one operator";
   const bool ranges = config.mode == kAuto || scheme_named(config.mode).needs_calibration;
   const auto whole = [&](const Node& node) {
     const OpDef* def = find_op(node);

@@ -122,7 +122,7 @@ class Builder {
     if (report_.layers_quantized == 0)
       report_.warnings.push_back(
           (state_.result ? "nothing was quantized, 0 of " : "nothing would be quantized, 0 of ") +
-          counted(report_.layers.size(), "layer") + "; the report says of each why");
+          counted(report_.layers.size(), "layer") + "; the report gives the reason for each");
     for (LayerReport& l : report_.layers) l.macs_share = report_.macs > 0 ? l.macs / report_.macs : 0;
     report_.weight_bytes_before = constant_bytes(state_.source->graph);
     if (state_.result) {

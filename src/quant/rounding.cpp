@@ -40,10 +40,10 @@ RoundingStage::RoundingStage(JobState& state, size_t samples, size_t patches)
       pool_(runtime::shared_pool(state.threads)) {}
 
 std::string RoundingStage::in_words() const {
-  if (layers_ == 0) return "no layer has weights that it could round";
+  if (layers_ == 0) return "it can round the weights of no layer";
   const int percent = weights_ > 0 ? static_cast<int>(std::lround(100 * moved_ / weights_)) : 0;
   return std::to_string(percent) + " % of the weights of " + counted(layers_, "layer") +
-         " are not rounded to the nearest";
+         " are not rounded to the nearest integer";
 }
 
 bool RoundingStage::begin(const Layer& layer) {
@@ -55,7 +55,7 @@ bool RoundingStage::begin(const Layer& layer) {
   const auto product = ProductLayer::of(node, w);
   if (!product || quantized().constant(data_input(layer))) return false;
   product_ = *product;
-  // What is added besides must be known, to be taken off what the layer makes.
+  // The bias must be known, to be taken off the layer's outputs.
   if (const int slot = op_of(node).quant.bias; slot >= 0) {
     const ValueId added = node.input(static_cast<size_t>(slot));
     const Tensor* bias = state().prepared->graph.constant(added);
@@ -109,7 +109,7 @@ void RoundingStage::read(size_t s) {
       slot < 0 ? nullptr : state().prepared->graph.constant(node.input(static_cast<size_t>(slot)));
   std::vector<float> b;
   if (bias) b = bias->floats();
-  // Another repair may have moved it: what is left to explain is relative to what it is by now.
+  // Another repair may have moved the bias: the rest of the error is relative to its present values.
   if (bias && bias_) b = bias_values(state(), *bias_);
   if (bias && b.size() == 1) b.assign(static_cast<size_t>(product_.channels()), b[0]);
   reader_->read(quantized_value(data_input(layer_), s), float_value(layer_.output, s),
@@ -133,7 +133,7 @@ void RoundingStage::start() {
   scales_move_ = scales_can_move();
 }
 
-// Where nothing but this layer's rows, each with one of its own, and its bias depend on the scales.
+// True if only this layer's rows (each with its own scale) and its bias depend on the scales.
 bool RoundingStage::scales_can_move() const {
   const PlacedWeight& placed = state().weights[layer_.weight];
   const auto same = [&](const PlacedWeight& other) { return other.integers == placed.integers; };

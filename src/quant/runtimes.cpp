@@ -123,28 +123,27 @@ class Adapter {
 
   void run() {
     if (!takes_mode(rules_, c_.mode))
-      refuse("mode", "cannot find ranges in the run", "mode: 'static', or 'weight-only'");
+      refuse("mode", "cannot find ranges in each run", "use mode 'static' or 'weight-only'");
     const bool integers = c_.mode == kAuto || scheme_named(c_.mode).needs_calibration;
-    // Where there is no such type at all, the written file is what is told about.
+    // If the runtime takes no type at all, the warning about the written file says so.
     const DType activations = instead_of(c_.activations, rules_.activations);
     if (integers && rules_.activations.has(activations) &&
         not_here(&RuntimeRules::activations, c_.activations))
       change("activations", c_.activations, activations,
-             "takes activations of the types " + rules_.activations.in_words() + " alone",
+             "takes only activations of the types " + rules_.activations.in_words(),
              "are " + std::string(name_of(activations)));
     if (integers && rules_.symmetric)
-      change("symmetric", c_.symmetric_activations, true, "takes zero points of 0 alone", "are symmetric",
+      change("symmetric", c_.symmetric_activations, true, "takes only zero points of 0", "are symmetric",
              "activations");
     const DType weights = instead_of(c_.weights, rules_.weights);
     if (not_here(&RuntimeRules::weights, c_.weights))
-      change("weights", c_.weights, weights,
-             "takes weights of the types " + rules_.weights.in_words() + " alone",
+      change("weights", c_.weights, weights, "takes only weights of the types " + rules_.weights.in_words(),
              "are " + std::string(name_of(weights)));
     if (rules_.symmetric_weights)
-      change("symmetricWeights", c_.symmetric_weights, true, "takes weights with zero points of 0 alone",
+      change("symmetricWeights", c_.symmetric_weights, true, "takes only weights with zero points of 0",
              "are symmetric", "weights");
     if (!c_.format.empty() && !takes_form(rules_, c_.mode, c_.format))
-      refuse("format", "does not take the operators of that form", "leave it out");
+      refuse("format", "does not take the operators of this form", "leave it out");
     for (const auto& [node, own] : c_.precision) {
       const auto fits = [](DType t, const DTypes& types) {
         return t == DType::kUndefined || t == DType::kFloat16 || types.has(t);
@@ -160,7 +159,7 @@ class Adapter {
     throw_error(ErrorCode::kInvalidArgument, {option, ": runtime ", quoted(rules_.name), " ", why},
                 {.hint = hint + ", or choose another runtime"});
   }
-  // A type that zeropoint has, and this runtime has not. Others are refused by the mode's own check.
+  // A type that zeropoint has and this runtime does not. The mode's own check refuses all others.
   bool not_here(DTypes RuntimeRules::* types, DType t) const {
     return (runtime_named("zeropoint").*types).has(t) && !(rules_.*types).has(t);
   }
@@ -187,7 +186,7 @@ std::string in_brackets(const std::vector<const Node*>& nodes) {
   return s + ")";
 }
 
-// Nodes that break a rule, and what the rule is.
+// Nodes that break a rule, by the rule.
 class Walk {
  public:
   explicit Walk(const RuntimeRules& rules) : rules_(rules) {}
@@ -317,14 +316,14 @@ std::vector<std::string> broken_rules(const RuntimeRules& rules, const Model& wr
   if (const auto whole = hoisted_weights(written.graph); rules.dequantizes_in_runs && !whole.empty()) {
     all.push_back(
         "runtime " + quoted(rules.name) +
-        " makes floats, in every run, of weights that graphs share (the branches of an If, the body "
-        "of a Loop), so that the file can be slower there than the float model" +
+        " turns weights that graphs share (the branches of an If, the body of a Loop) into floats in "
+        "every run, so that the file can be slower there than the float model" +
         in_brackets(whole));
   }
   const int64_t opset = onnx::versions_of(written, opset_chosen).opset;
   if (opset > rules.opset)
     all.push_back("the file has opset " + std::to_string(opset) + ", and runtime " + quoted(rules.name) +
-                  " opens those up to " + std::to_string(rules.opset));
+                  " opens opsets up to " + std::to_string(rules.opset));
   return all;
 }
 

@@ -76,7 +76,7 @@ struct RuntimeRules {
 };
 
 const std::vector<RuntimeRules>& all_runtimes();
-// Throws kInvalidArgument naming those there are.
+// Throws kInvalidArgument, which names the known ones.
 const RuntimeRules& runtime_named(std::string_view name);
 
 // The lowest opset of a file with Q/DQ pairs: ONNX Runtime's optimizer moves integers through operators
@@ -84,16 +84,16 @@ const RuntimeRules& runtime_named(std::string_view name);
 // (11).
 inline constexpr int64_t kOpsetOfPairs = 13;
 
-// Makes a configuration one whose results its runtime takes. What nobody chose is changed, and a sentence
-// about it goes to Config::adapted; of what was chosen (Config::chosen), kInvalidArgument is thrown.
+// Changes a configuration so that its runtime takes the results. Options that nobody chose are changed, and a
+// sentence about each goes to Config::adapted. Chosen options (Config::chosen) throw kInvalidArgument.
 void adapt_to_runtime(Config& config);
 // Whether it takes the operators that results of this mode, a scheme's or "auto", have in this form.
 bool takes_form(const RuntimeRules& rules, std::string_view mode, std::string_view format);
 // Whether it opens results of this mode.
 bool takes_mode(const RuntimeRules& rules, std::string_view mode);
 
-// What in a model, as it is to be written, the runtime does not take: a sentence for each rule that is
-// broken, naming nodes. Empty: nothing. `opset_chosen`: as for onnx::write().
+// The parts of a written model that the runtime does not take: a sentence for each broken rule, which names
+// nodes. Empty: none. `opset_chosen`: as for onnx::write().
 std::vector<std::string> broken_rules(const RuntimeRules& rules, const Model& written,
                                       int64_t opset_chosen = 0);
 

@@ -13,7 +13,7 @@
 //   500...   (repairs that change integers and biases, which are constants of `result`; see layerwise.h)
 //   790, 800 train       constants of `result`, from what the repairs left
 //   850      halve       nodes and values of `result`, where they are float16
-//   890      store       constants of `result`: what was half precision in the file is so again
+//   890      store       constants of `result`: those of half precision in the file are so again
 //   900      report      `report`
 #pragma once
 

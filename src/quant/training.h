@@ -1,5 +1,5 @@
-// What a user says about quantization-aware training, and what a run of it tells. The training itself is in
-// train/.
+// The user's options of quantization-aware training, and the progress that a run reports. The training itself
+// is in train/.
 #pragma once
 
 #include <cstddef>

@@ -66,7 +66,7 @@ class Assembler {
   void add_reorder(int source, int target, Layout layout);
 
   // tables.cpp
-  // What a node's steps make of each of the 256 values that its quantized input can have.
+  // The results of a node's steps for each of the 256 values of its quantized input.
   Kernel table_kernel(const PlanNode& n, const NodeIo& io);
 
   // arena.cpp

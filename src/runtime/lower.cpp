@@ -208,7 +208,7 @@ class Lowering {
     return open.size() == before || y.dims == dims;
   }
 
-  // The DequantizeLinear of one constant number: a number, but for the way it is written.
+  // The DequantizeLinear of one constant number, which is only another way to write it.
   bool makes_number(const PlanNode& p) {
     return p.def->role == QdqRole::kDequantize && value(p.node.inputs[0]).constant &&
            value(p.node.inputs[0]).constant->size() == 1 && fits_table(p, p.node.inputs[0]);
@@ -239,8 +239,8 @@ class Lowering {
     return true;
   }
 
-  // What the nodes make is read by them alone, so that nobody misses it. `last`: the one whose output is
-  // read. What dequantizes the start may have other readers.
+  // Only the nodes themselves read their results, so that nobody misses these. `last`: the one whose output
+  // is read. What dequantizes the start may have other readers.
   bool keeps_to_itself(const Function& f, size_t last) {
     return std::ranges::all_of(f.nodes, [&](size_t n) {
       if (n == last || f.from.contains(n) || makes_number(node(n))) return true;

@@ -23,8 +23,8 @@
 
 namespace zp::runtime {
 
-// What follows from the content of feeds, or of what was computed, is evaluated while planning only up to so
-// many elements.
+// Planning evaluates values that follow from the content of feeds or of computed values only up to so many
+// elements.
 inline constexpr int64_t kLargestShapeValue = 4096;
 
 // A value of the graph, with every dimension known.
@@ -36,7 +36,7 @@ struct PlanValue {
   bool from_file = false;          // the constant is an initializer: the same in every plan
   // The constant follows from the content of feeds or of what was computed, not from shapes alone.
   bool from_content = false;
-  // What a node that stays in the plan gives (a DequantizeLinear of constants), where a shape asked for it.
+  // The result of a node that stays in the plan (a DequantizeLinear of constants), if a shape asked for it.
   std::optional<Tensor> content;
 
   const Tensor* known_content() const { return constant ? &*constant : content ? &*content : nullptr; }

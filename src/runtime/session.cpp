@@ -128,7 +128,7 @@ class Session::Impl {
     if (view.dtype == DType::kUndefined) {
       throw_error(ErrorCode::kUnsupportedType,
                   {"output '", model_->graph[id].name, "' is ", name_of(model_->graph[id].kind),
-                   ", and only tensors can be given out"},
+                   ", and a run gives out tensors only"},
                   {.tensor = model_->graph[id].name});
     }
     return view;

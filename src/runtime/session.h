@@ -83,7 +83,7 @@ class Session {
   std::vector<StepInfo> steps() const;
   size_t arena_bytes() const;  // of the plans in use
   size_t plans_kept() const;   // for tests
-  // What is odd about what was fed and found so far, for the user; each is said once.
+  // Warnings for the user about feeds and results so far; each comes once.
   const std::vector<std::string>& warnings() const;
 
  private:

@@ -13,8 +13,8 @@ namespace {
 // A constant that is larger than this is computed in the run, not kept beside the model.
 constexpr int64_t kLargestFolded = int64_t{1} << 24;
 
-// Feeds with more elements than this do not decide shapes through other values: what they lead to is computed
-// in the run, so that it is the result that a plan is made for.
+// Feeds with more elements than this do not decide shapes through other values: the run
+// computes those values, and a plan is made for the results.
 constexpr int64_t kLargestShapeFeed = 64;
 
 // Thrown by a rule's shape_argument(): the content of a value that the plan computes.
@@ -179,7 +179,8 @@ class Specializer {
       for_each_read(n.node, [&](ValueId v) {
         if (there(v) == There::kItem) {
           throw_error(ErrorCode::kInvalidModel,
-                      {"'", name(v), "' is no tensor, and the operator takes tensors"}, {.tensor = name(v)});
+                      {"'", name(v), "' is not a tensor, and the operator takes tensors"},
+                      {.tensor = name(v)});
         }
       });
       check_inputs(*n.def, context);
@@ -347,7 +348,8 @@ class Specializer {
     return evaluate(n, inputs, outputs);
   }
 
-  // What a value that decides a shape is: known, or evaluated now, or asked of the caller, or of the run.
+  // The content of a value that decides a shape: known, or evaluated now, or asked of the caller or of the
+  // run.
   const Tensor* content_of(ValueId id) {
     if (const Tensor* known = value(id).known_content()) return known;
     // Nodes of small values that stay in the plan (DequantizeLinear), back to constants and feeds.

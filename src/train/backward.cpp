@@ -61,7 +61,7 @@ std::vector<ValueId> add_gradients(Graph& graph, ValueId loss, const std::vector
     std::string list;
     for (const std::string& name : names) list += (list.empty() ? "" : ", ") + name;
     const Node& first = graph.nodes[missing[0]];
-    throw_error(ErrorCode::kUnsupportedOperator, "these operators cannot be trained through: " + list,
+    throw_error(ErrorCode::kUnsupportedOperator, "these operators have no gradient: " + list,
                 {.node = first.name,
                  .op = qualified_name(first),
                  .hint = "freeze the layers before them, or use post-training quantization"});

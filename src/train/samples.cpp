@@ -19,9 +19,9 @@ bool is_stackable(const Graph& graph) {
 void check_memory(double bytes, double limit) {
   if (bytes <= limit) return;
   throw_error(ErrorCode::kOutOfMemory,
-              {"training keeps its samples, and they take more than the ", static_cast<int64_t>(limit) >> 20,
+              {"training keeps its samples, which take more than the ", static_cast<int64_t>(limit) >> 20,
                " MiB that are allowed"},
-              {.hint = "train on fewer samples, or allow more"});
+              {.hint = "train on fewer samples, or raise memoryLimit"});
 }
 
 Samples::Column& Samples::column_of(const std::string& feed) {
@@ -69,7 +69,7 @@ void Samples::add(const std::vector<runtime::Feed>& feeds) {
     }
     const Shape& dims = f.tensor.dims();
     if (dims.empty() || (rows >= 0 && dims[0] != rows)) {
-      throw_error(ErrorCode::kInvalidFeed, "the feeds of a sample do not have as many rows as each other",
+      throw_error(ErrorCode::kInvalidFeed, "the inputs of a sample have different numbers of rows",
                   {.tensor = f.name});
     }
     rows = dims[0];

@@ -35,8 +35,8 @@ class Random {
 };
 
 [[noreturn]] void refuse_checkpoint() {
-  throw_error(ErrorCode::kInvalidArgument, "the checkpoint is not one of this training",
-              {.hint = "go on with the model, samples and settings that it was saved with"});
+  throw_error(ErrorCode::kInvalidArgument, "the checkpoint belongs to another training",
+              {.hint = "resume with the model, samples and settings that it was saved with"});
 }
 
 // Writes numbers, or reads them back in the same order: one description of a checkpoint for both.
@@ -167,7 +167,7 @@ class Trainer::Impl {
     for (const Parameter& p : parameters_) values.push_back(graph.find(p.name));
     if (settings_.freeze) freeze(graph, loss, values);
     const std::vector<ValueId> gradients = add_gradients(graph, loss, values);
-    // What the loss does not depend on is not trained.
+    // Parameters that do not change the loss are not trained.
     std::vector<Parameter> trained, idle;
     graph.outputs = {loss};
     for (size_t i = 0; i < parameters_.size(); ++i) {
@@ -175,8 +175,7 @@ class Trainer::Impl {
       if (gradients[i] != kNoValue) graph.outputs.push_back(gradients[i]);
     }
     if (trained.empty()) {
-      throw_error(ErrorCode::kInvalidArgument,
-                  "there is nothing to train: no parameter has an influence on the loss");
+      throw_error(ErrorCode::kInvalidArgument, "there is nothing to train: no parameter changes the loss");
     }
     parameters_ = std::move(trained);
     idle_ = std::move(idle);
@@ -211,7 +210,7 @@ class Trainer::Impl {
     return taken;
   }
 
-  // At first, what the scales cover that there are.
+  // At first, the ranges that the present scales cover.
   Followed ranges_of(const Following& f) const {
     Followed r{.how = f, .low = {}, .high = {}};
     const auto find = [&](const std::string& name) {
@@ -258,9 +257,9 @@ class Trainer::Impl {
     const double left = settings_.memory_limit - fixed;
     const auto refuse = [&](double least) {
       throw_error(ErrorCode::kOutOfMemory,
-                  {"training needs more than ", static_cast<int64_t>(least) >> 20, " MiB of memory, ",
+                  {"training needs more than ", static_cast<int64_t>(least) >> 20, " MiB of memory, and ",
                    static_cast<int64_t>(settings_.memory_limit) >> 20, " MiB are allowed"},
-                  {.hint = "train on fewer or smaller samples, or allow more"});
+                  {.hint = "train on fewer or smaller samples, or raise memoryLimit"});
     };
     if (left <= 0) refuse(fixed);
     const runtime::SessionOptions options{

@@ -92,7 +92,7 @@ describe('the demo that hears speech', () => {
     const text = join(folder, 'text.wav');
     writeFileSync(text, 'no sound');
     await page.getByLabel('Your sound file').setInputFiles(text);
-    await page.getByText('text.wav is no sound that this browser can read.').waitFor();
+    await page.getByText('text.wav is not a sound that this browser can read.').waitFor();
     await page.context().close();
   });
 

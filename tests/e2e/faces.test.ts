@@ -123,7 +123,7 @@ describe('the demo that finds faces', () => {
     const text = join(folder, 'text.png');
     writeFileSync(text, 'no picture');
     await choice.last().setInputFiles(text);
-    await page.getByText('text.png is no picture that this browser can read.').waitFor();
+    await page.getByText('text.png is not a picture that this browser can read.').waitFor();
     // It is there again when the step is.
     await goTo(page, 'Model');
     await goTo(page, 'Try it');
@@ -136,7 +136,7 @@ describe('the demo that finds faces', () => {
     await page.getByLabel('Choose sample files').setInputFiles(photograph);
     await page.getByText('1 sample from 1 file.', { exact: true }).waitFor();
     await page
-      .getByText(/^Guessed: Numbers from −1 to 1, because the pictures of the demo are prepared so/)
+      .getByText(/^Guessed: Numbers from −1 to 1, because the demo prepares its pictures in this way/)
       .waitFor();
     await page.context().close();
   });

@@ -532,7 +532,7 @@ describe('in Chromium', () => {
       ) ?? [];
     expect(original).toBe((100 * expected).toFixed(1));
     expect(Math.abs(Number(quantized) - Number(original))).toBeLessThan(10);
-    await result.locator('summary', { hasText: 'What was tried' }).click();
+    await result.locator('summary', { hasText: 'The ways that were tried' }).click();
     await expect.poll(() => result.getByText(/ right answers$/).count(), patient).toBeGreaterThan(0);
     await page.context().close();
   });
@@ -710,7 +710,7 @@ describe('in Chromium', () => {
     await page.evaluate(spoilCheckpoints);
     await page.reload();
     await goOn.click();
-    await panel.getByText(/^Training starts over: the checkpoint is not one of this training/).waitFor();
+    await panel.getByText(/^Training starts over: the checkpoint belongs to another training/).waitFor();
     await expect.poll(() => textOf(facts), { timeout: 120_000 }).toMatch(/^Epoch \d+ of 1000/);
 
     // Ended, there is nothing to go on with.
@@ -845,7 +845,7 @@ describe('in Chromium', () => {
     const classes = page.getByLabel('Classes are in');
     expect(await classes.locator('option').allTextContents()).toEqual(['file', 'label', 'name']);
     await classes.selectOption('name');
-    await page.getByText('“upright” in “name” is no number of a class').waitFor();
+    await page.getByText('“upright” in “name” is not a class number').waitFor();
     await classes.selectOption('label');
     await page.getByText('3 right answers from labels.csv').waitFor();
     await goTo(page, 'Goal');

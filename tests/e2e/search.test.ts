@@ -131,7 +131,7 @@ describe('the demo that searches by meaning', () => {
     const picture = join(folder, 'picture.txt');
     writeFileSync(picture, Buffer.from([0x89, 0x50, 0, 0]));
     await file.setInputFiles(picture);
-    await page.getByText('picture.txt is no text, or has more than 8.0 MB.').waitFor();
+    await page.getByText('picture.txt is not a text, or has more than 8.0 MB.').waitFor();
     // It is there again when the step is.
     await goTo(page, 'Model');
     await goTo(page, 'Try it');

@@ -64,7 +64,7 @@ describe('many models', () => {
   test.each([
     ['into a file', ['models', '-o', 'one.onnx'], /2 models.*one\.onnx is one file.*-o one\.onnx\//],
     ['to standard output', ['models', '-o', '-'], /2 models.*standard output takes one/],
-    ['over themselves', ['models', '-o', 'models', '--force'], /no model is outside of that/],
+    ['over themselves', ['models', '-o', 'models', '--force'], /all models are inside of it/],
     [
       'over a model of theirs',
       ['models/a.onnx', '-o', 'models/', '--force'],

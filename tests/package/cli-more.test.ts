@@ -127,7 +127,11 @@ describe('simplify', () => {
     });
 
     test.each([
-      ['an input that is not there', ['--shape', 'q:1,4'], /q: there is no such input; there are x, z/],
+      [
+        'an input that is not there',
+        ['--shape', 'q:1,4'],
+        /q: the model has no such input; its inputs are x, z/,
+      ],
       ['another rank', ['--shape', 'x:1,4,1'], /\[1, 4, 1\] does not fit \[\?, 4\]/],
       ['another size', ['--shape', 'x:1,5'], /\[1, 5\] does not fit \[\?, 4\]/],
       ['two shapes', ['--shape', 'x:1,4', '--shape', 'x:2,4'], /x has the shape 1,4 already/],

@@ -201,7 +201,7 @@ describe('--shape', () => {
     expect(JSON.parse(stdout).outputs.y.dims).toEqual([5, 3]);
     for (const [shape, words] of [
       ['x:5,4', /\[5, 4\] does not fit \[\?, 3\]/],
-      ['z:5,3', /there is no such input; there are x/],
+      ['z:5,3', /the model has no such input; its inputs are x/],
       ['x', /NAME:SIZE/],
     ] as const) {
       const wrong = await cli(['run', 'open.onnx', '--shape', shape], here);

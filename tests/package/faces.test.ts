@@ -56,7 +56,7 @@ describe('faces in what the network gives', () => {
   });
 
   test('are not looked for in other outputs', () => {
-    expect(() => facesIn({}, whole)).toThrow('this is no detector of faces');
+    expect(() => facesIn({}, whole)).toThrow('this is not a face detector');
   });
 });
 

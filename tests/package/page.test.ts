@@ -48,7 +48,9 @@ describe('labels', () => {
     const { table, columns } = await read('file,label\nb.jpg,5\n');
     expect(labelsFrom(table, columns, files)).toEqual({ of: [undefined, 5, undefined], names: {} });
     expect(labelsFrom(table, columns, ['z.jpg'])).toMatch(/names one of the samples/);
-    expect(labelsFrom(table, { ...columns, label: 0 }, files)).toMatch(/“b\.jpg” in “file” is no number/);
+    expect(labelsFrom(table, { ...columns, label: 0 }, files)).toMatch(
+      /“b\.jpg” in “file” is not a class number/,
+    );
   });
 });
 

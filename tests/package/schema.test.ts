@@ -367,8 +367,8 @@ describe('findings', () => {
         ['target', 'sqnr=30'],
         ['exclude', ''],
       ],
-      'rounding leaves the weights 22 dB, 8 bits usually more: a few large weights set the scale of all: --target ' +
-        'sqnr=30 leaves such layers in float where they matter, --exclude this one alone',
+      'rounding leaves the weights 22 dB, less than 8 bits usually leave, because a few large weights set the scale of ' +
+        'all: --target sqnr=30 leaves layers like this in float if they matter, --exclude leaves this one',
     ],
     [
       'poor-weights',
@@ -377,8 +377,8 @@ describe('findings', () => {
         ['repairs', 'equalization,gptq'],
         ['weights', 'int8'],
       ],
-      'rounding leaves the weights 10 dB, 4 bits usually more: a few large weights set the scale of all: --repair ' +
-        'equalization,gptq, or --weights int8',
+      'rounding leaves the weights 10 dB, less than 4 bits usually leave, because a few large weights set the scale of ' +
+        'all: use --repair equalization,gptq, or --weights int8',
     ],
     [
       'poor-weights',
@@ -388,8 +388,8 @@ describe('findings', () => {
         ['repairs', 'hqq'],
         ['weights', 'int8'],
       ],
-      'rounding leaves the weights 10 dB, 4 bits usually more: a few large weights set the scale of all: --repair ' +
-        'gptq, or --repair hqq if there are no samples, or --weights int8',
+      'rounding leaves the weights 10 dB, less than 4 bits usually leave, because a few large weights set the scale of ' +
+        'all: use --repair gptq, or --repair hqq if there are no samples, or --weights int8',
     ],
     [
       'cut-off',
@@ -405,7 +405,7 @@ describe('findings', () => {
         ['repairs', 'equalization'],
         ['repairs', 'smooth'],
       ],
-      'channel 3 of this value spans 64 times the median channel, which is left 4 of 256 steps: --repair ' +
+      'channel 3 of this value spans 64 times the median channel, which has 4 of 256 steps left: use --repair ' +
         'equalization, or --repair smooth in a transformer',
     ],
     [
@@ -416,20 +416,21 @@ describe('findings', () => {
         ['observer', 'mse'],
         ['activations', 'uint16'],
       ],
-      'a few outliers stretch the range: half of the values share 4.6 of 256 steps: --observer percentile or mse, ' +
-        'or --activations uint16',
+      'a few outliers stretch the range, so that half of the values share 4.6 of 256 steps: use --observer percentile ' +
+        'or mse, or --activations uint16',
     ],
     [
       'beyond-float16',
       { count: 1 },
       [['exclude', '']],
-      '1 element of this value are beyond what float16 holds (65504): give such samples, or --exclude this layer',
+      '1 element of this value is beyond the largest number of float16 (65504): calibrate with samples like these, or ' +
+        '--exclude this layer',
     ],
     [
       'shifted-means',
       { share: 0.62 },
       [['repairs', 'bias-correction']],
-      '62 % of the error here is a shift of channel means, which a bias can take back: --repair bias-correction',
+      '62 % of the error here is a shift of channel means, which a bias can correct: use --repair bias-correction',
     ],
   ] as [string, Record<string, number>, [string, string][], string][])(
     '%s',

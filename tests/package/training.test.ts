@@ -157,7 +157,7 @@ describe('quantization-aware training', () => {
     expect(saved).toHaveLength(3);
     expect(await run({ resume: saved[1] })).toEqual(whole);
     const other = await errorOf(() => run({ resume: saved[1], seed: 5 }), 'invalid-argument');
-    expect(other.message).toMatch(/checkpoint is not one of this training/);
+    expect(other.message).toMatch(/checkpoint belongs to another training/);
     await errorOf(() => run({ resume: saved[1]?.subarray(0, 100) }), 'invalid-argument');
   });
 

@@ -167,14 +167,14 @@ export function withRemedy(
 export const targets: Readonly<
   Record<string, { title: string; short: string; unit: string; start: number | string }>
 > = {
-  sqnr: { title: 'the outputs agree by so many dB', short: 'reaching dB', unit: 'dB', start: 30 },
+  sqnr: { title: 'the outputs agree by this many dB', short: 'reaching dB', unit: 'dB', start: 30 },
   drop: {
-    title: 'so few answers are lost',
+    title: 'at most this share of answers is lost',
     short: 'answers lost at most',
     unit: 'share, 0.01 is 1 %',
     start: 0.01,
   },
-  size: { title: 'the weights fill a size', short: 'filling', unit: 'as in 2.5MB', start: '2.5MB' },
+  size: { title: 'the weights fill this size', short: 'filling', unit: 'as in 2.5MB', start: '2.5MB' },
 };
 
 /** Named for what they do: what comes of it is measured, and depends on the model. */
@@ -183,7 +183,7 @@ export const goals: readonly Goal[] = [
     id: 'auto',
     title: '8-bit integers, the best of several tries',
     summary:
-      'Weights and activations become integers. Several ways to win accuracy back are tried on samples held out, and the best is kept. Needs real samples, and the most time.',
+      'Weights and activations become integers. Several ways to win accuracy back are tried on held-out samples, and the best is kept. Needs real samples, and the most time.',
     settings: { mode: 'auto', weights: 'int8' },
   },
   {

@@ -56,7 +56,7 @@ export function useSamples(model: Model, name: string, demo: Demo | undefined, s
   const guess = useMemo(
     (): PreparationGuess =>
       demo?.image
-        ? { image: demo.image, because: 'the pictures of the demo are prepared so', sure: true }
+        ? { image: demo.image, because: 'the demo prepares its pictures in this way', sure: true }
         : guessPreparation(model, name),
     [model, name, demo],
   );

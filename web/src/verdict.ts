@@ -28,7 +28,7 @@ export function summaryOf(
     return {
       grade: 'poor',
       change: 'Nothing was quantized: this is the original.',
-      answers: ['The list of layers says why. Other settings may do more.'],
+      answers: ['The list of layers gives the reasons. Other settings may quantize more.'],
       short: 'nothing quantized',
     };
   }
@@ -48,7 +48,7 @@ export function summaryOf(
       grade: 'unknown',
       change,
       answers: [
-        'The samples are made up. Size and speed are real; what becomes of the answers to real inputs is not known.',
+        'The samples are made up. Size and speed are real; the answers to real inputs are not known.',
       ],
       short: 'made-up samples',
     };

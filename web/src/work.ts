@@ -96,7 +96,7 @@ const labels: Record<string, string> = {
   place: 'Placing scales',
   collect: 'Reading your samples',
   search: 'Trying ways to win accuracy back',
-  sensitivity: 'Quantizing each layer alone, to see what it harms',
+  sensitivity: 'Quantizing each layer alone, to measure its harm',
   'mixed precision': 'Finding the layers to leave in float',
   equalization: 'Equalizing channels',
   smooth: 'Moving outliers into weights',
@@ -292,7 +292,7 @@ export async function trainAndCompare(
       await pause.waiting;
     },
   );
-  if (!progress) throw new Error('training said nothing of itself');
+  if (!progress) throw new Error('training reported no progress');
   return {
     ...result,
     training: {

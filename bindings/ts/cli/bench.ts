@@ -28,17 +28,17 @@ export function benchCommand(): Command {
   const command = new Command('bench')
     .description('measure how long a model takes, or a model and its quantized form')
     .argument('<model>', 'an ONNX file; - is standard input')
-    .argument('[other]', 'another, run in turns with the first')
+    .argument('[other]', 'another model, run in turns with the first')
     .optionsGroup('Measuring:')
-    .option('--inputs <path>', 'samples; without them synthetic ones, which take as long')
+    .option('--inputs <path>', 'samples; without them synthetic samples, which take as long')
     .option('--runs <n>', 'measured runs of each model', parse.positiveInteger, 20)
     .option(
       '--warmup <n>',
-      'runs before measuring: the engine gets faster during its first ones',
+      'runs before measuring: the engine gets faster during its first runs',
       parse.positiveInteger,
       5,
     )
-    .option('--steps', 'also how long each step of the runs took: its node, operator and kernel')
+    .option('--steps', 'also the time of each step, with its node, operator and kernel')
     .addHelpText(
       'after',
       `

@@ -50,7 +50,7 @@ async function run(first: string, second: string, options: Options): Promise<voi
   const { samples, count, synthetic } = await samplesFor(model.inputs, options.inputs, options, {
     synthetic: 4,
     warn: quiet.warn,
-    cost: 'How models agree on noise says little about real data: give --inputs.',
+    cost: 'The agreement of models on noise says little about real data: give --inputs.',
   });
   const shown = terminal(options, count);
   try {
@@ -80,7 +80,7 @@ async function run(first: string, second: string, options: Options): Promise<voi
     for (const { output, otherShapes } of result.outputs) {
       if (otherShapes === 0) continue;
       print(
-        `\n${output} has another shape in the second model in ${otherShapes} of ${result.samples} samples, which are in none of its figures`,
+        `\n${output} has another shape in the second model in ${otherShapes} of ${result.samples} samples, which its figures leave out`,
       );
     }
     const { reference, candidate } = result.latency;

@@ -29,9 +29,9 @@ interface Options extends CommonOptions {
 /** `schema`: not there where another command is wanted. */
 export function inspectCommand(schema: Schema | undefined): Command {
   const command = new Command('inspect')
-    .description('say what a model is, and what quantization would do to it')
+    .description('describe a model, and what quantization would do to it')
     .argument('<model>', 'an ONNX file; - is standard input')
-    .optionsGroup('What is said:')
+    .optionsGroup('Description:')
     .option('--dims <names>', 'sizes of named dimensions, as in H=640,W=640, to count operations', parse.dims)
     .option(
       '--shape <input:sizes>',
@@ -113,7 +113,7 @@ async function inspect(
     table([
       ['file', `${isStream(path) ? 'standard input' : path}, ${bytes(report.size)}`],
       ['made by', [report.producer, report.producerVersion].filter(Boolean).join(' ') || '-'],
-      ['opsets', `${opsets} (ai.onnx ${report.lowestOpset} can say it)`],
+      ['opsets', `${opsets} (ai.onnx ${report.lowestOpset} is enough)`],
       ...model.inputs.map((value) => ['input', `${value.name}: ${shape(value)}`]),
       ...model.outputs.map((value) => ['output', `${value.name}: ${shape(value)}`]),
       ...report.metadata

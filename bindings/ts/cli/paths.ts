@@ -42,7 +42,7 @@ async function readStandardInput(what: string): Promise<Uint8Array> {
     throw new WrongCall(`standard input is ${takenFor} already: it cannot be ${what} as well`);
   takenFor = what;
   if (process.stdin.isTTY)
-    throw new WrongCall(`${what} is to come from standard input, which is a terminal: send a file into it`);
+    throw new WrongCall(`${what} comes from standard input, which is a terminal: send a file into it`);
   try {
     const bytes = await buffer(addAbortSignal(interrupted, process.stdin));
     streamDigest = createHash('sha256').update(bytes).digest('hex');
@@ -130,7 +130,7 @@ export async function modelsAt(words: readonly string[], output: string): Promis
         throw new WrongCall(
           names.length === 0
             ? `${word}: there is no .onnx file in this folder`
-            : `${word}: results go to ${output}, and no model is outside of that: name another folder`,
+            : `${word}: results go to ${output}, and all models are inside of it: name another folder`,
         );
       for (const name of own.sort(inOrder)) add(join(word, name), name);
     } else if (!what && isDynamicPattern(word)) {
@@ -256,7 +256,7 @@ const unfinishedName = (path: string) => `.${basename(path, extname(path))}.`;
 export const scratchFor = (path: string): string | undefined =>
   isStream(path) ? undefined : join(dirname(resolve(path)), `${unfinishedName(path)}scratch`);
 
-/** Removes what a process that was killed left unfinished of this file: nothing can go on with it. */
+/** Removes unfinished parts of this file that a killed process left: nothing can resume from them. */
 async function removeUnfinished(path: string): Promise<void> {
   const folder = dirname(resolve(path));
   const begin = unfinishedName(path);

@@ -80,24 +80,24 @@ export function quantizeCommand(schema: Schema | undefined): CommandType {
       '-o, --output <path>',
       'where the quantized model goes: a file, a folder (with a / at its end, or one that is there), or - for standard output',
     )
-    .option('--estimate', 'say what memory and time it would take, and do nothing: needs no -o')
+    .option('--estimate', 'print the memory and time that it would take, and do nothing: needs no -o')
     .option('--calibration <path>', 'samples: a folder or file of images, .npy, .npz or .wav')
     .option(
       '--labels <file>',
-      'the right classes, for --target drop and to train with: a line NAME,CLASS for each image, or CLASS for each sample; or .npy',
+      'the right classes, for --target drop and for training: a line NAME,CLASS for each image, or CLASS for each sample; or .npy',
     )
     .option(
       '--config <file>',
-      'a recipe, of --save-recipe or of the page: all that is not said here is as in it; - is standard input',
+      'a recipe of --save-recipe or of the page: flags given here replace its entries; - is standard input',
     )
-    .option('--save-recipe <path>', 'write a recipe that makes the same file of the same model and samples')
+    .option('--save-recipe <path>', 'write a recipe that makes the same file from the same model and samples')
     .option(
       '--report <path>',
       'write the report of the page, in one HTML file: your samples with the answers of both models, figures, layers',
     )
     .option(
       '--checkpoint <file>',
-      'qat: the state of training goes there after each epoch; if the file exists, training goes on from it',
+      'qat: the state of training is saved there after each epoch; if the file exists, training resumes from it',
     )
     .option('--force', 'overwrite outputs that exist')
     .addHelpText(
@@ -155,7 +155,7 @@ async function taskOf(
   const { calibration } = options;
   checkSampleOptions(options, calibration, '--calibration');
   if (options.labels !== undefined && calibration === undefined)
-    throw new WrongCall('--labels are those of --calibration');
+    throw new WrongCall('--labels are the classes of the samples of --calibration, which is missing');
   const recipe = options.config === undefined ? undefined : await readConfig(options.config, schema);
   const { training, ...scheme } = schemeFrom(schema, options);
   const file = fileOptionsFrom(schema, options);
@@ -215,7 +215,7 @@ async function quantize(
     report: { flag: '--report', path: options.report, ending: '.report.html' },
   });
   if (options.checkpoint !== undefined && jobs.length > 1)
-    throw new WrongCall(`--checkpoint is the state of one model, and there are ${jobs.length}`);
+    throw new WrongCall(`--checkpoint is the state of one model, and there are ${jobs.length} models`);
   await doJobs(jobs, options, 'quantized', (job) => quantizeOne(task, job));
 }
 
@@ -248,7 +248,7 @@ async function samplesOf(
   return await samplesFor(model.inputs, calibration, samples, {
     synthetic: 8,
     warn,
-    cost: 'Ranges of activations found from noise are rarely those of real data: expect less accuracy, and give --calibration before you use the model.',
+    cost: 'Ranges of activations from noise rarely fit real data: expect less accuracy, and give --calibration before you use the model.',
   });
 }
 
@@ -259,7 +259,7 @@ const schemeOf = ({ scheme, recipe }: Task, given: Given): SchemeOptions => ({
   ...(given?.synthetic && !recipe && scheme.repairs === undefined ? { repairs: [] } : {}),
 });
 
-/** What a quantization will take. The first sample says how large all are. */
+/** The estimate of a quantization. The first sample stands for the sizes of all. */
 async function estimateOf(task: Task, model: Model, given: Given): Promise<QuantizeEstimate> {
   const { dims, shape } = task.samples;
   let shapes: Record<string, readonly number[]> | undefined = shape;
@@ -308,7 +308,7 @@ function printEstimate(estimate: QuantizeEstimate): void {
       ...phases.map((phase) => [`  ${phase.name}`, `${bytes(phase.bytes)}, ${duration(phase.seconds)}`]),
     ]),
   );
-  if (!complete) print('sizes of some values follow from what the model computes: it may take more');
+  if (!complete) print('the model computes the sizes of some values: it may take more');
   if (instead)
     print(
       `this would fit, with about ${bytes(instead.peakBytes)}: ${Object.entries(instead.options)
@@ -353,7 +353,7 @@ async function quantizeLoaded(
   const { path } = job.source;
   const inputs = inputsOf(path, model);
   await checkOutput(job.output, inputs, options.force, true);
-  // A mistake is said before the work.
+  // Mistakes are reported before the work.
   if (calibration === undefined) dimsOf(model.inputs, sampleArgs.dims, sampleArgs.shape);
   const digest =
     recipe || job.also.recipe !== undefined || job.also.report !== undefined

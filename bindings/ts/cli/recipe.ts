@@ -14,7 +14,7 @@ export const readConfig = async (path: string, schema: Schema): Promise<Recipe> 
 const withoutUndefined = <T extends object>(object: T): T =>
   Object.fromEntries(Object.entries(object).filter(([, value]) => value !== undefined)) as T;
 
-/** What flags say wins over what a recipe says. */
+/** Flags win over the recipe. */
 export const mergedWith = <T extends object>(recipe: T | undefined, flags: T): T => ({
   ...(recipe as T),
   ...withoutUndefined(flags),

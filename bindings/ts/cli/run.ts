@@ -92,7 +92,7 @@ function writerFor(
 ): (found: Record<string, Tensor>) => Promise<Uint8Array> {
   if (isStream(output) || /\.npz$/i.test(output)) return writeNpz;
   if (!/\.npy$/i.test(output))
-    throw new WrongCall(`${output}: outputs are written as .npz, or as .npy where there is one`);
+    throw new WrongCall(`${output}: outputs are written as .npz, or as .npy if there is one output`);
   if (outputs.length !== 1)
     throw new WrongCall(
       `${output}: a .npy file holds one array, and the model has ${outputs.length} outputs (${outputs.map(({ name }) => name).join(', ')}): write .npz`,

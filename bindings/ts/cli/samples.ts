@@ -53,12 +53,12 @@ export function addSampleOptions(command: Command): Command {
       new Option('--preset <name>', 'images: how the model was trained').choices(Object.keys(imagePresets)),
     )
     .option('--size <n|HxW>', 'images: height and width', parse.size)
-    .option('--mean <n,n,n>', 'images: subtracted from each channel, which is 0...1', parse.numbers)
-    .option('--std <n,n,n>', 'images: each channel is divided by it', parse.numbers)
+    .option('--mean <n,n,n>', 'images: the mean that is subtracted from each channel of 0...1', parse.numbers)
+    .option('--std <n,n,n>', 'images: the deviation that each channel is divided by', parse.numbers)
     .addOption(new Option('--layout <order>', 'images: order of dimensions').choices(['nchw', 'nhwc']))
     .addOption(new Option('--channels <order>', 'images: order of channels').choices(['rgb', 'bgr', 'gray']))
     .addOption(
-      new Option('--resize <how>', 'images: how they come to their size').choices([
+      new Option('--resize <how>', 'images: how they get their size').choices([
         'stretch',
         'cover',
         'contain',
@@ -81,12 +81,12 @@ export function addSampleOptions(command: Command): Command {
     .optionsGroup(groups.madeUp)
     .option('--dims <names>', 'sizes of named dimensions, as in H=640,W=640', parse.dims)
     .option('--shape <input:sizes>', 'all sizes of an input, as in x:1,3,48,192', parse.shapes)
-    .option('--seed <n>', 'another seed gives others; also of training', parse.positiveInteger);
+    .option('--seed <n>', 'the seed of synthetic samples, and of training', parse.positiveInteger);
 }
 
 /**
- * Throws for options that would do nothing: those of files where there are none, those of made-up samples where there are
- * files. `files`: the flag that names samples.
+ * Throws for options that would do nothing: options of files without files, and options of made-up samples with files.
+ * `files`: the flag that names samples.
  */
 export function checkSampleOptions(options: SampleArguments, path: string | undefined, files: string): void {
   const [ignored, why] =
@@ -153,7 +153,7 @@ export async function samplesFor(
     const { dims, shape: shapes, seed } = options;
     const sizes = Object.fromEntries(concreteDims(inputs, dims, shapes));
     const words = Object.entries(sizes).map(([name, shape]) => `${name} [${shape.join(', ')}]`);
-    warn(`no samples were given: ${count} synthetic ones (normal noise, ${words.join('; ')}). ${cost}`);
+    warn(`no samples were given: ${count} synthetic samples (normal noise, ${words.join('; ')}). ${cost}`);
     const given = { count, dims, shapes, seed };
     return { samples: () => syntheticSamples(inputs, given), count, synthetic: true };
   }

@@ -22,7 +22,7 @@ const headings: Readonly<Partial<Record<OptionRow['group'], string>>> = {
 const rowsOf = (schema: Schema, of: readonly OptionRow['group'][]): OptionRow[] =>
   schema.options.filter(({ group, kind }) => of.includes(group) && kind !== 'options');
 
-/** What this command line does where a flag is left out, beyond what the package does. */
+/** Defaults of this command line that differ from the package's. */
 const remarks: Readonly<Record<string, string>> = {
   mode: 'auto for quantize with --calibration and without --observer and --repair, else static',
 };
@@ -35,7 +35,7 @@ export const trainingModes = (schema: Schema): readonly string[] =>
 const modesOf = (schema: Schema, { modes, group }: OptionRow): readonly string[] =>
   modes ?? (group === 'training' ? trainingModes(schema) : schema.modes.map(({ name }) => name));
 
-/** The same in words, where those are not all, or those that it does nothing in. */
+/** The same in words; nothing if the option works in all modes. A short list of the other modes stands after “not”. */
 function modesIn(schema: Schema, option: OptionRow): string {
   const { modes: all } = schema;
   const modes = modesOf(schema, option);
@@ -108,7 +108,7 @@ export function flagsOf(schema: Schema, option: OptionRow): Option[] {
 
 function addOptions(command: Command, schema: Schema, of: readonly OptionRow['group'][]): Command {
   const taken = new Set(command.options.map(({ long }) => long));
-  // What a command has of its own means the same: --seed.
+  // A flag that the command has itself means the same: --seed.
   for (const option of rowsOf(schema, of)) {
     for (const flag of flagsOf(schema, option)) {
       if (!taken.has(flag.long)) command.addOption(flag.helpGroup(headings[option.group] ?? ''));

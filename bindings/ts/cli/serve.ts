@@ -44,15 +44,15 @@ export function serveCommand(): Command {
     .optionsGroup('Address:')
     .option(
       '--port <n>',
-      `the port; 0 is any that is free (default: ${usualPorts[0]}, or the next that is free)`,
+      `the port; 0 takes any free port (default: ${usualPorts[0]}, or the next free port)`,
       portNumber,
     )
     .option('--host <address>', 'the address to listen at; 0.0.0.0 lets other machines in', '127.0.0.1')
     .optionsGroup('Browser:')
     .option('--open', 'open the page in the browser (default: on a terminal)')
-    .option('--no-open', 'only say where the page is')
+    .option('--no-open', 'only print the address of the page')
     .optionsGroup('Output:')
-    .option('--json', 'say where the page is as JSON, in one line')
+    .option('--json', 'print the address of the page as JSON, in one line')
     .helpOption('-h, --help', 'this text')
     .addHelpText(
       'after',
@@ -118,7 +118,7 @@ async function listen(server: Server, host: string, ports: readonly number[]): P
           `port ${port} is taken: name another after --port, or leave --port out`,
         );
       if (code === 'EACCES')
-        throw new ZeropointError('io', `port ${port} is not for everyone: name one of 1024 or more`);
+        throw new ZeropointError('io', `port ${port} needs special rights: name a port of 1024 or more`);
       if (code === 'ENOTFOUND' || code === 'EADDRNOTAVAIL')
         throw new WrongCall(`--host ${host}: this machine has no such address`);
       throw new ZeropointError(
@@ -129,7 +129,7 @@ async function listen(server: Server, host: string, ports: readonly number[]): P
       );
     }
   }
-  throw new Error('there are ports to try');
+  throw new Error('no port was tried');
 }
 
 /** Where browsers find the page: the machine's own address first. */
@@ -163,7 +163,7 @@ async function serve(options: Options): Promise<void> {
   else {
     print(`The page is at ${urls.join(' and ')}. Ctrl-C ends it.`);
     if (options.port === undefined && port !== usualPorts[0])
-      print(`Port ${usualPorts[0]} is taken. What the page kept at another port is not seen at this one.`);
+      print(`Port ${usualPorts[0]} is taken. This port does not show what the page kept at another port.`);
   }
   if (options.open ?? (process.stdout.isTTY === true && !options.json)) await openBrowser(urls[0] as string);
   if (!interrupted.aborted) await once(interrupted, 'abort');

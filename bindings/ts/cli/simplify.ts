@@ -29,7 +29,7 @@ interface Options extends JobOptions {
 export function simplifyCommand(schema: Schema | undefined): Command {
   const command = new Command('simplify')
     .description(
-      'compute constants, join layers, leave out what does nothing: all that is done before quantization',
+      'compute constants, join layers, remove nodes that do nothing: the steps before quantization',
     )
     .argument('<models...>', modelsWords)
     .optionsGroup(groups.files)
@@ -83,7 +83,7 @@ async function simplify(schema: Schema, job: Job, options: Options & SchemeArgum
     shown.end();
     const files = await simple.toFiles({ name: isStream(job.output) ? 'model.onnx' : basename(job.output) });
     await writeModelFiles(job.output, files, inputs, options.force);
-    // What is in the file counts: an operator that the file's opset does not have is written as several.
+    // Counts the nodes of the file: an operator that the file's opset does not have is written as several.
     const [first] = files;
     const written = await (first && isStream(job.output)
       ? Model.load(await first.bytes())

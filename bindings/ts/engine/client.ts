@@ -292,7 +292,7 @@ async function open(config: EngineConfig): Promise<Client> {
       throw error;
     }
   }
-  if (config.worker) throw invalid('worker: there are none here');
+  if (config.worker) throw invalid('worker: there are no workers here');
   if (!loadLocal) throw new ZeropointError('internal', 'this entry of the package has no engine');
   const { openHost, callHost } = await loadLocal();
   let host: RunHost | undefined = await openHost(options);
@@ -360,13 +360,13 @@ export const engineInternals: { of(engine: Engine): Client } = {
 };
 
 /**
- * An engine of one's own beside the one that models get by themselves: with its own memory and, in a page, its own worker.
- * A long quantization in one does not hold up runs in another. `await using` closes it.
+ * An engine beside the default engine of models, with its own memory and, in a page, its own worker. A long quantization in
+ * one engine does not delay runs in another. `await using` closes it.
  *
  * ```ts
  * const engine = await createEngine({ threads: 1 });
  * const model = await Model.load('model.onnx', { engine });
- * await engine.close(); // models and sessions of it are of no more use, and all its memory is given back
+ * await engine.close(); // its models and sessions are of no more use, and all its memory is freed
  * ```
  */
 export class Engine {
@@ -386,12 +386,12 @@ export class Engine {
     return this.#client.ended;
   }
 
-  /** What it is, and what it found out about the machine. Throws `disposed` or `engine-lost` after its end. */
+  /** A description of the engine and the machine. Throws `disposed` or `engine-lost` after its end. */
   async info(): Promise<EngineInfo> {
     return infoOf(this.#client);
   }
 
-  /** Ends its worker and gives its memory back, whatever it is doing: calls under way throw `disposed`. */
+  /** Ends its worker and frees its memory at once: calls under way throw `disposed`. */
   async close(): Promise<void> {
     this.#client.end(closed());
   }
@@ -401,13 +401,13 @@ export class Engine {
   }
 }
 
-/** Opens an engine of one's own. What is not said here is as configure() said. Throws `io` where its files are not found. */
+/** Opens an engine. Settings that are missing here are those of configure(). Throws `io` if its files are not found. */
 export async function createEngine(settings: EngineConfig = {}): Promise<Engine> {
   checkConfig(settings);
   return new Engine(await open({ ...config, ...settings }));
 }
 
-/** What the engine in use is, and what it found out about the machine. */
+/** A description of the engine in use, and of the machine. */
 export interface EngineInfo {
   /** Which of the four builds. */
   build: Build;
@@ -420,7 +420,7 @@ export interface EngineInfo {
   /** `simd128` or `relaxed`. */
   instructionSet: string;
   /**
-   * What the relaxed dot product multiplies here, as found by trying: `unsigned` or `signed` (exact, and used),
+   * The operands that the relaxed dot product multiplies here, as found by trying: `unsigned` or `signed` (exact, and used),
    * `saturating` (inexact, not used), or `absent`.
    */
   relaxedDot: string;
@@ -429,7 +429,7 @@ export interface EngineInfo {
   platform: 'node' | 'browser';
   cores: number;
   /**
-   * Bytes of WebAssembly memory: what is reserved (it only grows), what is allocated in it, and what it can have at most.
+   * Bytes of WebAssembly memory: reserved (this only grows), allocated in it, and the most that it can have.
    */
   memory: { reserved: number; used: number; limit: number };
 }
@@ -446,7 +446,7 @@ async function infoOf(client: Client): Promise<EngineInfo> {
   };
 }
 
-/** Loads the engine that models get by themselves, if that was not done yet, and says what it is. */
+/** Loads the default engine, if it is not loaded yet, and describes it. */
 export async function engineInfo(): Promise<EngineInfo> {
   return infoOf(await engine());
 }

@@ -15,7 +15,7 @@ export const lost = (why: string): ZeropointError =>
   });
 
 export const workerHint = (): string =>
-  `say where dist/${platform().prefix ?? ''}worker.js is: configure({ workerUrl }), or do without a worker: configure({ worker: false })`;
+  `give the address of dist/${platform().prefix ?? ''}worker.js: configure({ workerUrl }), or run without a worker: configure({ worker: false })`;
 
 /** A worker that failed before it said anything: its script was not found, is none, or may not be loaded. */
 const notStarted = (workerUrl: string | undefined, why: string | undefined): ZeropointError =>
@@ -55,7 +55,7 @@ export class Line {
       if (!this.#started && !isNode) this.end(notStarted(workerUrl, message));
       else this.end(lost(message ? `its thread failed: ${message}` : 'its thread did not start, or failed'));
     });
-    thread.addEventListener('messageerror', () => this.end(lost('what its thread answered cannot be read')));
+    thread.addEventListener('messageerror', () => this.end(lost('the answer of its thread cannot be read')));
     const role: Role = { role: 'engine' };
     thread.postMessage(role);
     this.#face = wrap<WorkerFace>(thread as Endpoint);

@@ -65,7 +65,7 @@ export interface ModelHandle extends Handle {
 /** How a model is written. */
 export interface FileForm {
   format: string;
-  /** 0: the lowest that can say the model. */
+  /** 0: the lowest that can hold the model. */
   opset: number;
   /** Of the model's file: those of its weights are called after it. */
   name: string;
@@ -123,7 +123,7 @@ export interface ModelFacts {
   nodes: number;
   /** Whether something in it is quantized already. */
   quantized: boolean;
-  /** Shapes and types that the file declares and its operators contradict: what the operators say counts. */
+  /** Shapes and types that the file declares and its operators contradict: the operators count. */
   warnings: string[];
   /** Elements of all constants. */
   parameters: number;
@@ -133,7 +133,7 @@ export interface ModelFacts {
   operators: { op: string; count: number }[];
   /** As the file had them; the engine works with the newest form it knows. */
   opsets: { domain: string; version: number }[];
-  /** The lowest opset of ai.onnx that can say the model: see QuantizeOptions.opset. */
+  /** The lowest opset of ai.onnx that can hold the model: see QuantizeOptions.opset. */
   lowestOpset: number;
   metadata: { key: string; value: string }[];
 }
@@ -150,7 +150,7 @@ export interface SessionHandle extends Handle {
   /** Goes on for about `milliseconds`. */
   advance(milliseconds: number): Answer<RunState>;
   steps(): Answer<StepInfo[]>;
-  /** What was odd about what was fed and found so far. */
+  /** Warnings about feeds and outputs so far. */
   warnings(): Answer<string[]>;
   /** Bytes of the arena of the plan in use. */
   arenaBytes(): number;
@@ -213,7 +213,7 @@ export interface TrainingProgress {
   firstLoss: number;
   stepMilliseconds: number;
   remainingMilliseconds: number;
-  /** What training takes: samples, parameters and the values of a step. Known before the first step. */
+  /** The memory that training takes: samples, parameters and the values of a step. Known before the first step. */
   memoryBytes: number;
   /** The epoch after which there is a checkpoint; 0: there is none. */
   savedEpoch: number;
@@ -289,7 +289,7 @@ export interface EngineFinding {
   remedies: EngineRemedy[];
 }
 
-/** What became of one layer, and why. */
+/** How one layer was quantized, and why. */
 export interface LayerReport {
   node: string;
   /** `Conv` or `com.microsoft.Gelu`. */
@@ -300,9 +300,9 @@ export interface LayerReport {
   /** One sentence in plain words. */
   why: string;
   /**
-   * What is wrong with this layer and which option helps, a sentence each, with the command line's names of options:
-   * "channel 17 of this depthwise Conv spans 40 times the median range, ...: use a scale for each channel". Of its
-   * weight, and where errors were measured of its output. Empty: nothing stands out.
+   * Faults of this layer and options that help, a sentence each, with the command line's names of options:
+   * "channel 17 of this depthwise Conv spans 40 times the median range, ...: use a scale for each channel". They are
+   * about its weight and, if errors were measured, about its output. Empty: it has no faults.
    */
   findings: string[];
   weight: WeightReport | null;
@@ -311,7 +311,7 @@ export interface LayerReport {
   macs: number;
   /** Of the model's, 0...1. */
   macsShare: number;
-  /** What quantizing this layer alone does to the model's outputs, where it was measured. */
+  /** The error of the model's outputs when this layer alone is quantized, if it was measured. */
   sensitivity?: { sqnr: number; cosine: number };
 }
 
@@ -331,8 +331,8 @@ export interface Trial {
   /** The smallest of any output. */
   cosine: number;
   /**
-   * Share of right answers lost against the float model where there are labels, else of answers that are not the float
-   * model's; an answer is the largest element of a row. NaN: no output has rows of two or more.
+   * With labels, the share of right answers that it loses against the float model; else the share of answers that differ
+   * from the float model's. An answer is the largest element of a row. NaN: no output has rows of two or more.
    */
   drop: number;
   /** Share of right answers; the float model's is `accuracy + drop`. NaN: no labels. */
@@ -344,7 +344,7 @@ export interface Trial {
   wideLayers: number;
   /** It was the best so far. The last one kept is the result. */
   kept: boolean;
-  /** What makes it again: `model.quantize({ ...yourOptions, ...trial.options })`. */
+  /** The options that make it again: `model.quantize({ ...yourOptions, ...trial.options })`. */
   options: TrialOptions;
 }
 
@@ -363,15 +363,15 @@ export interface TrialOptions {
 /** src/quant/report.h: Report. */
 export interface EngineReport {
   mode: string;
-  /** How toBytes() writes the result unless it is told: as chosen, or as suits the mode. */
+  /** The form that toBytes() writes by default: as chosen, or as suits the mode. */
   format: 'qdq' | 'qoperator';
   layers: LayerReport[];
   warnings: string[];
-  /** What each repair, and training, did, a sentence each. */
+  /** The effect of each repair and of training, a sentence each. */
   repairs: string[];
   /** The names of the repairs that ran. */
   repairsRun: string[];
-  /** What a search tried, in order; of mode `auto` and targets. */
+  /** The tries of a search, in order; of mode `auto` and targets. */
   trials: Trial[];
   layersQuantized: number;
   /** Of all constants, scales included. */
@@ -383,7 +383,7 @@ export interface EngineReport {
   samples: number;
 }
 
-/** The same, with what quantization did to the outputs of layers, where that was measured. */
+/** The same, with the errors of the outputs of layers, if they were measured. */
 export interface MeasuredReport extends EngineReport {
   layers: (LayerReport & { error?: LayerError })[];
 }
@@ -450,8 +450,8 @@ export interface OutputAgreement {
   top1: number;
   rows: number;
   /**
-   * Samples in which the output has other dimensions in the two models (a length that a layer computes). They are in
-   * none of the other figures, which are NaN where there is no other sample.
+   * Samples in which the output has other dimensions in the two models (a length that a layer computes). The other figures
+   * leave them out, and are NaN if there is no other sample.
    */
   otherShapes: number;
 }
@@ -466,7 +466,7 @@ export interface ComparisonResult {
   layers: Unworded<LayerError>[];
 }
 
-/** What quantization did to the output of one layer, over all samples. */
+/** The error of one layer's output, over all samples. */
 export interface LayerError {
   node: string;
   op: string;
@@ -481,17 +481,17 @@ export interface LayerError {
   maxAbs: number;
   /** Share of float values outside the covered range, 0...1. */
   saturated: number;
-  /** How many those are. */
+  /** The number of these values. */
   outside: number;
   /** Of the float values. */
   histogram: Histogram;
-  /** The range that the integers cover: what lies outside is cut off. Null: the value is not rounded. */
+  /** The range that the integers cover; values outside are cut off. Null: the value is not rounded. */
   clip: Range | null;
   /** Of the float values' channels. Null: they are not the channels of a product. */
   spread: ChannelSpread | null;
-  /** Share of the error's energy that is a shift of each channel's mean, 0...1: what a bias could take back. */
+  /** Share of the error's energy that is a shift of each channel's mean, 0...1: a bias could correct it. */
   shifted: number;
-  /** What is wrong with this value and which option helps, a sentence each. */
+  /** Faults of this value and options that help, a sentence each. */
   findings: string[];
 }
 
@@ -564,7 +564,7 @@ export interface Schema {
   options: readonly OptionRow[];
 }
 
-/** What can be chosen, as registered in the engine: names, and in `schema` all that is known of them. */
+/** The choices of options, as registered in the engine: their names, and in `schema` everything about them. */
 export interface Choices {
   modes: string[];
   observers: string[];

@@ -291,8 +291,8 @@ export class RunHost<M extends RunModule = RunModule> {
     if (place === 'files' && !canStay) {
       throw new ZeropointError(
         'invalid-argument',
-        "weights: they cannot stay in their files here: only files of Node's, and Blobs in a worker, can be read piece by piece",
-        { hint: 'leave the option out' },
+        "weights: 'files' is not possible here: only files in Node, and Blobs in a worker, can be read piece by piece",
+        { hint: 'leave the option weights out' },
       );
     }
     opened.sources = sources;
@@ -317,7 +317,7 @@ export class RunHost<M extends RunModule = RunModule> {
     const opened = this.get<Opened>(id);
     const piece = opened.pieces[index];
     const source = opened.sources.find(({ name }) => name === piece?.location);
-    if (!piece || !source) throw new ZeropointError('internal', 'a piece of weights is not there');
+    if (!piece || !source) throw new ZeropointError('internal', 'a piece of the weights is missing');
     const buffer = unwrap(this.module.allocate(piece.bytes));
     opened.buffers.push(buffer);
     try {

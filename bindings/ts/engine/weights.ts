@@ -79,7 +79,7 @@ export class OpenWeights implements WeightFiles {
 
   read(piece: number, into: Uint8Array): string {
     const found = this.#pieces[piece];
-    if (!found) return 'a piece of weights is not there';
+    if (!found) return 'a piece of the weights is missing';
     try {
       found.file.read(found.offset, into);
       return '';

@@ -7,24 +7,24 @@ import { crop, type Pixels, resize } from './resize.ts';
 
 /** How an image becomes a tensor: size, numbers, order of dimensions and channels. */
 export interface ImageOptions {
-  /** A named set of the options below; what is given besides wins. */
+  /** A named set of the options below. Options given beside it win. */
   preset?: ImagePreset | undefined;
-  /** Height and width, or one number for both. By default what the model's input says, else the image's own. */
+  /** Height and width, or one number for both. Default: the size of the model's input, else the image's own size. */
   size?: number | readonly [height: number, width: number] | undefined;
-  /** Subtracted from each channel after it was brought to 0...1: one number, or one for each channel. */
+  /** The mean that is subtracted from each channel of 0...1: one number, or one for each channel. */
   mean?: number | readonly number[] | undefined;
-  /** Each channel is divided by this afterwards. */
+  /** The deviation that each channel is divided by afterwards. */
   std?: number | readonly number[] | undefined;
-  /** The order of dimensions. By default what the model's input says. */
+  /** The order of dimensions. Default: the order of the model's input. */
   layout?: 'nchw' | 'nhwc' | undefined;
   /** The order of channels. Default: rgb. `gray`: one channel, weighted as in ITU-R BT.601. */
   channels?: 'rgb' | 'bgr' | 'gray' | undefined;
   /**
-   * How an image comes to its size.
+   * How an image gets its size.
    * - `stretch` (default): both sides, whatever the proportions
    * - `cover`: the shorter side, and the middle is cut out
    * - `contain`: the longer side, and the rest is filled, evenly on both sides
-   * - `fit-height`: the height; what is missing on the right is filled, what is too much is squeezed in
+   * - `fit-height`: the height; a narrow image is filled on the right, a wide image is squeezed in
    */
   resize?: 'stretch' | 'cover' | 'contain' | 'fit-height' | undefined;
   /** With `cover`: the shorter side is brought to the size divided by this. ImageNet's 224 out of 256 is 0.875. */

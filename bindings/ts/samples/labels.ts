@@ -23,7 +23,7 @@ export async function labelsInFile(
   if (isNpy(bytes)) {
     return Array.from(readNpy(bytes, name).data as ArrayLike<number | bigint>, (value) => {
       const label = classOf(String(value));
-      if (label === undefined) throw invalid(`${value} is not a class, which is 0 or more`);
+      if (label === undefined) throw invalid(`${value} is not a class: classes are integers of 0 or more`);
       return label;
     });
   }

@@ -18,7 +18,7 @@ export interface SampleFile {
 
 /** How files become samples. */
 export interface SampleOptions extends ImageOptions {
-  /** Sound: every value is multiplied by this. 32768: as models take it that were trained on 16-bit integers. */
+  /** Sound: every value is multiplied by this. 32768 is for models that were trained on 16-bit integers. */
   audioScale?: number | undefined;
   /** Sound: files of another sampling rate are an error. */
   sampleRate?: number | undefined;
@@ -48,7 +48,7 @@ function onlyInput(inputs: readonly ValueInfo[], file: string): ValueInfo {
   );
 }
 
-/** Options for an image, with what the model's input says where they are silent. */
+/** Options for an image; those that are missing come from the model's input. */
 export function imageOptionsFor(input: ValueInfo, options: ImageOptions): ImageOptions {
   const { dims } = input;
   if (dims?.length !== 4) return options;
@@ -94,7 +94,7 @@ function soundSamples(
   if (options.sampleRate !== undefined && sampleRate !== options.sampleRate) {
     throw new ZeropointError(
       'invalid-sample',
-      `${name}: ${sampleRate} samples a second, ${options.sampleRate} are wanted`,
+      `${name}: the sound has ${sampleRate} samples a second, and ${options.sampleRate} are needed`,
       {
         file: name,
         hint: 'resample the file, with ffmpeg -ar for instance',

@@ -126,7 +126,7 @@ export function readNpy(bytes: Uint8Array, name = '.npy'): Tensor {
   try {
     count = elementCount(dims);
   } catch {
-    throw fail(`the shape (${shape}) is not one`);
+    throw fail(`the shape (${shape}) is not valid`);
   }
   const unitBytes = kind === 'U' ? 4 : kind === 'S' ? 1 : Number(digits);
   const elementBytes = isText ? unitBytes * Number(digits) : unitBytes;
@@ -134,7 +134,7 @@ export function readNpy(bytes: Uint8Array, name = '.npy'): Tensor {
   const expected = count * elementBytes;
   const found = bytes.length - end;
   if (found !== expected) {
-    throw fail(`${descr} of shape [${dims.join(', ')}] takes ${expected} bytes, and ${found} are there`);
+    throw fail(`${descr} of shape [${dims.join(', ')}] takes ${expected} bytes, and the file has ${found}`);
   }
   let data = nativeBytes(bytes.subarray(end), unitBytes, endian === '>');
   if (order === 'True' && dims.length > 1) data = toRowMajor(data, dims, elementBytes);
@@ -143,7 +143,7 @@ export function readNpy(bytes: Uint8Array, name = '.npy'): Tensor {
   try {
     strings = stringsIn(data, kind, elementBytes, count);
   } catch {
-    throw fail('its strings have characters that are none');
+    throw fail('its strings have invalid characters');
   }
   return new Tensor<TensorType>(type, strings, dims);
 }

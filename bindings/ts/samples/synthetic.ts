@@ -4,7 +4,7 @@ import { ZeropointError } from '../errors.ts';
 import * as check from '../options.ts';
 import { dataLength, Tensor, type TensorType } from '../tensor.ts';
 
-/** How many samples of noise there are, and of which sizes. */
+/** The number and the sizes of samples of noise. */
 export interface SyntheticOptions {
   /** How many samples. Default: 8. */
   count?: number | undefined;
@@ -50,7 +50,7 @@ function randomFrom(seed: number): () => number {
   return next;
 }
 
-/** What a named or unknown dimension is taken to be: images of 224 rows, a second of sound, 128 tokens. */
+/** The size of a named or unknown dimension: images of 224 rows, a second of sound, 128 tokens. */
 function usualSize(axis: number, rank: number, isFloat: boolean): number {
   if (axis === 0) return 1;
   if (rank === 4 || rank === 5) return 224;
@@ -58,7 +58,7 @@ function usualSize(axis: number, rank: number, isFloat: boolean): number {
   return rank === 3 && axis === 1 ? 128 : 224;
 }
 
-/** What is wrong with the name of a dimension that no input has. */
+/** The error for the name of a dimension that no input has. */
 function noSuchDim(inputs: readonly ValueInfo[], dim: string): ZeropointError {
   const open = new Set(inputs.flatMap(({ dims }) => (dims ?? []).filter((d) => typeof d === 'string')));
   const nameless = inputs.find(({ dims }) => dims?.includes('?') ?? true);
@@ -87,7 +87,10 @@ export function dimsOf(
   for (const [name, shape] of Object.entries(shapes)) {
     const input = inputs.find((value) => value.name === name);
     if (!input)
-      throw wrong(name, `there is no such input; there are ${inputs.map((i) => i.name).join(', ')}`);
+      throw wrong(
+        name,
+        `the model has no such input; its inputs are ${inputs.map((i) => i.name).join(', ')}`,
+      );
     const { dims } = input;
     if (!dims) continue;
     const fits =

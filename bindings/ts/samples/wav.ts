@@ -52,7 +52,7 @@ export function readWav(bytes: Uint8Array, name = '.wav'): Wav {
       // Recorders that were cut off leave 0 or 0xffffffff here: what follows is the data.
       const rest = bytes.length - start;
       if (length > rest && length !== 0xffffffff)
-        throw fail(`${length} bytes of sound are announced, ${rest} are there`);
+        throw fail(`the header announces ${length} bytes of sound, and the file has ${rest}`);
       data = { at: start, length: Math.min(length, rest) };
     } else if (id === 'fmt ') {
       if (length < 16 || start + length > bytes.length) throw fail('the format chunk is malformed');

@@ -35,7 +35,7 @@ const RegisterObserver kMovingAverage({
                  .fallback = 0.99,
                  .min = 0,
                  .max = 0.9999,
-                 .sentence = "The weight of the samples before, beside a new one."}},
+                 .sentence = "The weight of earlier samples against a new one."}},
     .make = [](const ObserverSettings& s) -> std::unique_ptr<Observer> {
       return std::make_unique<MovingAverage>(s.options["momentum"]);
     },

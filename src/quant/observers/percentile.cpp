@@ -42,7 +42,8 @@ class Percentile : public Observer {
 const RegisterObserver kPercentile({
     .name = "percentile",
     .title = "without the outermost values",
-    .sentence = "The range of all but the outermost values: `percentile` says how many.",
+    .sentence =
+        "The range without the outermost values: `percentile` says what share of the values it covers.",
     .options = {{.name = "percentile",
                  .owner = "percentile",
                  .fallback = 99.999,

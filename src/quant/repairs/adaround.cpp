@@ -1,5 +1,5 @@
-// AdaRound: whether a weight is rounded up or down is learned, so that what a layer computes, not each
-// weight, stays near the float model (Nagel et al. 2020, "Up or Down? Adaptive Rounding for Post-Training
+// AdaRound learns whether each weight is rounded up or down, so that the layer's outputs stay near the float
+// model, not the weights (Nagel et al. 2020, "Up or Down? Adaptive Rounding for Post-Training
 // Quantization"). A weight becomes
 //
 //   w~ = s * clamp(floor(w / s) + h(v), lo, hi)        h(v) = clamp(1.2 sigmoid(v) - 0.1, 0, 1)
@@ -9,7 +9,7 @@
 // sees the inputs that the layers before it, already rounded, give, and aims at the float model's outputs.
 //
 // The layer is linear, so over a fixed set of patches X its squared error is a quadratic form: with E the
-// change of the weights and R what the float model's outputs differ by with these inputs,
+// change of the weights and R the difference of the float model's outputs with these inputs,
 //
 //   |X E - R|^2 = sum over E * (G E) - 2 E * C + const        G = X'X, C = X'R
 //

@@ -1,5 +1,5 @@
-// Bias correction: rounding weights and clipping activations moves the mean of a layer's outputs, and what
-// shifts a whole channel is worth more to the layers after it than noise of the same size. The shift is
+// Bias correction: rounding weights and clipping activations moves the mean of a layer's outputs, and a
+// shift of a whole channel harms the layers after it more than noise of the same size. The shift is
 // measured on samples, channel by channel, behind an added constant and a ReLU or another function of one
 // element where there is one, and taken off the bias if each sample is better off with what the others say;
 // layers in order, so that each one is measured behind corrected ones (Nagel et al. 2019, "Data-Free
@@ -137,7 +137,7 @@ class BiasCorrection : public LayerwiseStage {
     input_dims_ = x.dims();
   }
 
-  // The layer with W - W' as its weight, on inputs that are nothing but their means.
+  // The layer with W - W' as its weight, on inputs that are replaced by their means.
   std::vector<double> expected_shift() {
     const PlacedWeight& placed = state().weights[layer_.weight];
     const auto constant = [&](ValueId v) { return v == kNoValue ? Tensor() : *quantized().constant(v); };
@@ -175,8 +175,8 @@ class BiasCorrection : public LayerwiseStage {
         for (int64_t i = 0; i < view.inner; ++i, ++e) f(static_cast<size_t>(c), e);
   }
 
-  // What the layer's result goes through before anyone else sees it: a constant for each channel that is
-  // added, then a clamp or a function of one element.
+  // The operators between the layer and its other readers: the addition of a constant for each channel, then
+  // a clamp or a function of one element.
   void look_behind(const Layer& layer) {
     offset_.clear();
     clamp_ = {};
@@ -235,7 +235,7 @@ class BiasCorrection : public LayerwiseStage {
   }
 
   // By channel: sums of what others see more of the sample's float outputs than of the quantized ones, and of
-  // how many. What is clamped away in both is nobody's error, and no shift would change it.
+  // how many. An element that is clamped in both has no error, and no shift would change it.
   void measure(size_t s) {
     const Tensor x = seen_of(float_value(layer_.output, s)), y = seen_of(quantized_value(layer_.output, s));
     const ChannelView view(x.dims(), rule_of(placed_node(layer_)).channel_dim);
@@ -300,8 +300,8 @@ class BiasCorrection : public LayerwiseStage {
   void conclude() override {
     if (corrected_ == 0) return;
     state().repaired.push_back("bias correction: the biases of " + counted(corrected_, "layer") +
-                               " took back the shift of their outputs' means" +
-                               (analytic_ ? " that rounding the weights makes" : "") + ", over " +
+                               " were corrected by the shift of their outputs' means" +
+                               (analytic_ ? " that rounded weights cause" : "") + ", over " +
                                counted(samples(), "sample"));
   }
 
@@ -329,7 +329,7 @@ const RegisterStage kMakeRoom({.name = "bias-slots", .order = 150, .make = make_
 const RegisterStage kBiasCorrection({
     .name = kName,
     .title = "Correct biases",
-    .sentence = "Biases take back the shift of channel means.",
+    .sentence = "Corrects biases by the shift that quantization gives to channel means.",
     .more = ZP_MORE("Nagel et al. 2019. A default where activations are calibrated."),
     .order = 700,
     .repair = true,

@@ -150,7 +150,7 @@ class ReadingError {
     now_ = of(std::vector<double>(energy_.size(), 1));
   }
 
-  // As a part of what it is without scaling.
+  // As a share of the error without scaling.
   double relative(const std::vector<double>& s) const { return now_ > 0 ? of(s) / now_ : 1; }
   const std::vector<double>& energy() const { return energy_; }
   const Seen& seen() const { return *seen_; }
@@ -183,7 +183,7 @@ class ReadingError {
     const std::vector<float> scale(s.begin(), s.end());
     for (size_t c = 0; c < s.size(); ++c) {
       spread[c / inputs_] += counted_[c] / squared(s[c]);
-      // What is rounded to 0 errs by all that it is.
+      // A number that is rounded to 0 has an error as large as itself.
       error +=
           energy_[c] * std::min(of_value * squared(s[c]) * seen_->alive[c], seen_->squares[c]) / seen_->count;
     }
@@ -497,8 +497,8 @@ class Equalize : public Stage {
     };
     double least_error = kWorthIt * error(best);
 
-    // What a channel is to those that read it, each brought to a geometric mean of 1: largest weights,
-    // weights in the mean square, ranges.
+    // Facts about each channel in its readers, each with a geometric mean of 1: largest weights, weights in
+    // the mean square, ranges.
     std::array<std::vector<double>, 2> weights;
     std::vector<double> ranges(channels, 0);
     for (auto& w : weights) w.assign(channels, 0);
@@ -613,7 +613,7 @@ const RegisterStage kEqualize({
     .name = kName,
     .title = "Equalize channels of neighbouring layers",
     .sentence = "Scales channels between layers so that weights and activations round well.",
-    .more = ZP_MORE("After Nagel et al. 2019. With 4-bit weights above all."),
+    .more = ZP_MORE("After Nagel et al. 2019. It helps 4-bit weights most."),
     .order = 100,
     .repair = true,
     // Scales for each channel leave channels of 8-bit weights little to be equal in.

@@ -1,7 +1,7 @@
-// GPTQ: the weights of a row are rounded one after the other, and what rounding one does to the row's outputs
-// is made up for by the weights that are still to come (Frantar et al. 2022, "GPTQ: Accurate Post-Training
-// Quantization for Generative Pre-trained Transformers"). Made for 4 and 2 bits; there a row's scale, if it
-// has one for itself, is chosen by what comes out.
+// GPTQ: the weights of a row are rounded one after the other, and the weights that are still to come make up
+// for the error of each rounding in the row's outputs (Frantar et al. 2022, "GPTQ: Accurate Post-Training
+// Quantization for Generative Pre-trained Transformers"). Made for 4 and 2 bits; there the
+// error also chooses the scale of a row that has a scale of its own.
 //
 // With H = X'X of the layer's inputs, split as H = U U' (U upper triangular), the squared error of a row is
 // the sum over k of (U_kk e_k + sum over j < k of U_jk e_j)^2, so that weight k is best rounded from
@@ -10,10 +10,10 @@
 //
 // which is what the paper reaches through the inverse of H. Inputs with the most energy go first.
 //
-// The layers before have been rounded too, and R, what the float layer's outputs differ by from what its
-// weights make of these inputs, is not nothing. So it is not w that is rounded but w + R'X / H, the weights
-// that would make up for it, more damped (Li et al. 2025, "GPTAQ: Efficient Finetuning-Free Quantization for
-// Asymmetric Calibration").
+// The layers before are rounded too. So the float layer's outputs differ, by R, from the outputs that its
+// weights give for these inputs. Not w is rounded, but w + R'X / H, the weights that would make up for R,
+// with more damping (Li et al. 2025, "GPTAQ: Efficient Finetuning-Free Quantization for Asymmetric
+// Calibration").
 #include <algorithm>
 #include <cmath>
 #include <numeric>

@@ -12,8 +12,8 @@
 // way, the ones with the least squared error are kept. Only for up to 4 bits, and where activations stay
 // float: there no bias hangs on the scale.
 //
-// A smaller error of the weights is not always a smaller one of the outputs, at 2 bits least of all: where
-// there are samples it is taken back if those say so.
+// A smaller error of the weights does not always mean a smaller error of the outputs, least of all at 2 bits.
+// If there are samples and they show a larger error, it is taken back.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -195,7 +195,7 @@ class Hqq : public PiecewiseStage {
 
   void end() override {
     state_.repaired.push_back(weights_ > 0 ? "HQQ: new scales for " + counted(weights_, "weight")
-                                           : "HQQ: no weight has scales that it could choose");
+                                           : "HQQ: it can choose scales for no weight of this model");
   }
 
   JobState& state_;
@@ -210,8 +210,8 @@ class Hqq : public PiecewiseStage {
 
 const RegisterStage kHqq({.name = kName,
                           .title = "HQQ: scales that suit most weights",
-                          .sentence = "Weights alone: scales that suit the many weights, not the outliers.",
-                          .more = ZP_MORE("Badri and Shaji 2023. The one repair that needs no samples."),
+                          .sentence = "Chooses scales that suit most weights, not the outliers.",
+                          .more = ZP_MORE("Badri and Shaji 2023. The only repair that needs no samples."),
                           .order = 550,
                           .repair = true,
                           .checkable = true,

@@ -10,11 +10,11 @@
 //
 // How much is moved (a) is chosen for each value: on rows of it that are kept, its layers are computed in
 // integers for each a and for none, with factors and ranges of the other half of the samples. Channels that
-// are small in few samples need not be so in others; that shows there, and where nothing helps nothing is
-// done. No channel counts as smaller than the tenth part of the channels' (as NNCF has it).
+// are small in few samples may be large in others; the other half shows it, and a value that no a helps stays
+// as it is. No channel counts as smaller than the tenth part of the channels' (as NNCF has it).
 //
 // Values whose layers share weights (a block that is run several times) are smoothed alike, so that the
-// weights stay shared. A weight that others read too would be needed twice: what reads it is left alone.
+// weights stay shared. A weight that others read too would be needed twice: its layers are left alone.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -451,7 +451,7 @@ class Smooth : public Stage {
     n.inputs = {s.value, inverse};
     n.outputs = {g.add_value(n.name, DType::kFloat32, g[s.value].shape)};
     for (const Reader& r : s.readers) g.nodes[static_cast<size_t>(r.node)].inputs[0] = n.outputs[0];
-    state_.config.left_float.emplace(n.name, "makes channels alike: rounding before it would undo that");
+    state_.config.left_float.emplace(n.name, "makes channels alike: rounding its input would undo this");
     added_.emplace(s.readers[0].node, std::move(n));
   }
 
@@ -494,15 +494,15 @@ class Smooth : public Stage {
       for (const ValueId w : read_elsewhere_) bytes += static_cast<double>(graph().constant(w)->bytes());
       state_.repaired.push_back(Text({"SmoothQuant skipped the layers of ", read_elsewhere_.size(),
                                       read_elsewhere_.size() == 1 ? " weight" : " weights",
-                                      " that other nodes read too: ", decimal(std::round(bytes / 1e5) / 10),
-                                      " MB would be needed twice"})
+                                      " that other nodes read too: a second copy would take ",
+                                      decimal(std::round(bytes / 1e5) / 10), " MB"})
                                     .str());
     }
     if (absorbed_ + nodes_ == 0) return;
     const auto of_hundred = [](double s) { return decimal(std::round(100 * s) / 100); };
     state_.repaired.push_back(
         Text({"SmoothQuant: ", absorbed_ + nodes_, " of ", values_.size(), " activations were smoothed, ",
-              absorbed_, " of them by the normalization that makes them, with strengths of ",
+              absorbed_, " of them inside the normalization before them, with strengths of ",
               of_hundred(least_), least_ == most_ ? "" : " to " + of_hundred(most_)})
             .str());
   }
@@ -530,7 +530,7 @@ class Smooth : public Stage {
 const RegisterStage kSmooth({
     .name = kName,
     .title = "SmoothQuant: move outliers from activations into weights",
-    .sentence = "For transformers: outlier channels of activations go into the weights.",
+    .sentence = "For transformers: moves outlier channels of activations into the weights.",
     .more = ZP_MORE("Xiao et al. 2023. A default where activations are calibrated."),
     .order = 120,
     .repair = true,
@@ -563,7 +563,8 @@ const RegisterStage kSmooth({
                  .fallback = 0,
                  .min = 0,
                  .max = 1,
-                 .sentence = "How much of an outlier goes into the weights; 0: each value finds it out."}},
+                 .sentence =
+                     "How much of an outlier goes into the weights; 0: a search chooses for each value."}},
     .make = make_stage<Smooth>,
 });
 

@@ -16,7 +16,8 @@ void check(const Config& c) {
     throw_error(ErrorCode::kInvalidArgument, "weights of dynamic quantization have 8 bits",
                 {.hint = "weights: 'int8' or 'uint8'; for 4 bits use mode 'weight-only'"});
   if (c.activations != DType::kUint8)
-    throw_error(ErrorCode::kInvalidArgument, "DynamicQuantizeLinear gives uint8",
+    throw_error(ErrorCode::kInvalidArgument,
+                "activations of dynamic quantization are uint8, as DynamicQuantizeLinear gives them",
                 {.hint = "activations: 'uint8', or mode 'static'"});
   if (c.quantized_inputs || c.quantized_outputs)
     throw_error(ErrorCode::kInvalidArgument, "inputs and outputs have no fixed scale in dynamic quantization",
@@ -57,9 +58,9 @@ void guard_against_nan(Planner& p) {
   }
   if (guarded > 0)
     p.plan.warnings.push_back("'" + mask +
-                              "' holds infinity: where it masks a whole row, the model computes NaN; " +
+                              "' holds infinity: where it masks a whole row, the float model computes NaN; " +
                               counted(guarded, "layer") +
-                              (guarded == 1 ? " behind it reads" : " behind it read") + " 0 in place of NaN");
+                              (guarded == 1 ? " after it reads" : " after it read") + " 0 instead of NaN");
 }
 
 // A recurrence with integers for all that it multiplies with: W and R of an LSTM.
@@ -87,7 +88,7 @@ void decide(Planner& p) {
     if (p.kind(i) != Kind::kProduct) {
       n.why = "keeps float values: only layers with weights are quantized dynamically";
     } else if (p.weight(i) == kNoValue) {
-      n.why = "both factors are computed: rounding them in each run would gain nothing";
+      n.why = "has no constant weight: rounding two computed factors in each run would gain nothing";
     } else if (p.precision(i).weights == DType::kUndefined || bits_of(p.precision(i).weights) < 8) {
       n.why = "kept in float by its own precision";
     } else {
@@ -123,7 +124,7 @@ void place(Placement& placement, int32_t i) {
 const RegisterScheme kDynamic(
     {.name = "dynamic",
      .title = "ranges at run time",
-     .sentence = "Integer weights; activations are quantized in each run, with the range they then have.",
+     .sentence = "Weights become integers. Each run quantizes activations, with the ranges that it sees.",
      .dynamic = true,
      .form = [](const Config&) { return kQoperator; },
      .check = check,

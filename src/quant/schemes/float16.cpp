@@ -1,6 +1,6 @@
 // Values as float16, weights and activations: half the size and half the memory, where runtimes compute with
-// float16 (WebGPU). Which layers stay float32, and where the Casts are: quant/half.h. What is placed here are
-// float16 weights of layers that are to compute in float32; all others follow in stages/half.cpp.
+// float16 (WebGPU). quant/half.h says which layers stay float32, and where the Casts are. Here float16
+// weights of layers that compute in float32 are placed; all others follow in stages/half.cpp.
 #include "quant/half.h"
 #include "quant/scheme.h"
 
@@ -19,11 +19,12 @@ void place(Placement& placement, int32_t i) {
 const RegisterScheme kFloat16(
     {.name = "float16",
      .title = "half precision",
-     .sentence = "Values as float16, weights and activations: half the size and the memory.",
+     .sentence = "Weights and activations become float16: half the size and half the memory.",
      .more = ZP_MORE(
-         "As WebGPU computes. Layers that would overflow or lose much stay float32: by rules, and with "
-         "`calibration` by what the samples show; the report says which, and why. Weights alone as float16, "
-         "computed in float32: `weight-only` with `weights: 'float16'`."),
+         "WebGPU computes with float16. Layers that would overflow or lose much stay float32: rules find "
+         "them, "
+         "and with `calibration` the samples too. The report names them, and says why. For float16 weights "
+         "that are computed in float32, use `weight-only` with `weights: 'float16'`."),
      .halves = true,
      .decide = decide,
      .place = place});

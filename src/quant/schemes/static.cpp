@@ -1,7 +1,7 @@
 // Q and DQ on weights and activations, with ranges from calibration.
 //
-// Which values become integers: the inputs of products (Conv, MatMul, ...), and what flows between two
-// products through nodes that have an integer form. A value that no integer node reads is left in float: the
+// The values that become integers: the inputs of products (Conv, MatMul, ...), and values between two
+// products, behind nodes that have an integer form. A value that no integer node reads is left in float: the
 // integer sums of a product are dequantized straight into it, which is as fast and rounds once less.
 #include <algorithm>
 #include <map>
@@ -131,12 +131,12 @@ class StaticPlanner {
           p_.quantize_weights(i, precision.weights, p_.integer_channels(i), words);
         } else {
           n.quantized = true;
-          n.why = words + ": both factors are computed";
+          n.why = words + ", for two computed factors";
         }
       } else if (!has_ranges(p_.data(i)) && p_.precision(i).activations != DType::kUndefined) {
-        n.why = "reads a value of which calibration found no range";
+        n.why = "reads a value that calibration found no range for";
       } else if (!has_ranges(p_.node(i).outputs)) {
-        n.why = "makes a value that no range serves";
+        n.why = "makes a value that has no range";
       } else if (p_.kind(i) == Kind::kProduct) {
         if (p_.weight(i) != kNoValue && precision.weights != DType::kUndefined) {
           p_.quantize_weights(i, precision.weights, p_.channels(i),
@@ -311,7 +311,8 @@ void place(Placement& placement, int32_t i) {
 const RegisterScheme kStatic(
     {.name = "static",
      .title = "calibrated integers",
-     .sentence = "Integer weights and activations, with ranges from calibration; runs on integer kernels.",
+     .sentence =
+         "Weights and activations become integers, with ranges from calibration. Integer kernels run them.",
      .needs_calibration = true,
      .check = check,
      .decide = decide,

@@ -23,13 +23,13 @@ void check(const Config& c) {
   // What MatMulNBits takes; larger ones would be of little use.
   if (c.block_size < 16 || c.block_size > 256 || !std::has_single_bit(static_cast<uint64_t>(c.block_size)))
     throw_error(ErrorCode::kInvalidArgument, {"block size ", c.block_size, " is not possible"},
-                {.hint = "a power of two from 16 to 256"});
+                {.hint = "use a power of two from 16 to 256"});
   if (c.quantized_inputs || c.quantized_outputs)
     throw_error(ErrorCode::kInvalidArgument, "inputs and outputs stay float when only weights are quantized",
                 {.hint = "use mode 'static' for integer inputs and outputs"});
   if (c.format == kQdq && has_fewer_bits(c, 4))
     throw_error(ErrorCode::kInvalidArgument, "format: Q/DQ pairs have no weights of 2 bits",
-                {.hint = "leave it out, or use 'qoperator'; int4 weights can be Q/DQ pairs"});
+                {.hint = "leave format out, or use 'qoperator'; weights of 4 bits can be Q/DQ pairs"});
 }
 
 DType eight_bits(DType fewer) { return is_signed_integer(fewer) ? DType::kInt8 : DType::kUint8; }

@@ -86,9 +86,9 @@ void OutputErrors::count_answers(const Tensor& expected, const std::vector<float
     if (rows != 1)
       throw_error(ErrorCode::kInvalidArgument,
                   {"labels are for samples with one answer each: this output has ", rows, " rows of ", width},
-                  {.hint = "leave the labels out: answers are then compared with the float model's"});
+                  {.hint = "leave the labels out: then the float model's answers are the reference"});
     if (labels_[sample_] < 0 || labels_[sample_] >= width)
-      throw_error(ErrorCode::kInvalidArgument, {"a sample's label is ", labels_[sample_],
+      throw_error(ErrorCode::kInvalidArgument, {"a sample has the label ", labels_[sample_],
                                                 ", and the model knows the classes 0 to ", width - 1});
   }
   for (int64_t row = 0; row < rows; ++row) {

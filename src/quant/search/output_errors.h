@@ -1,4 +1,4 @@
-// What a search works with: outputs of a candidate against those of the float model.
+// The measure of a search: outputs of a candidate against those of the float model.
 #pragma once
 
 #include <memory>

@@ -17,7 +17,7 @@ Candidate Search::leaving(const std::vector<std::string>& nodes) const {
   // Nodes that the repairs of the graph removed or renamed do not occur: names come from their report.
   Candidate c = best_->candidate;
   for (const std::string& n : nodes)
-    c.config.left_float.emplace(n, "left in float by the search, which measured what rounding it costs");
+    c.config.left_float.emplace(n, "left in float by the search, which measured the cost of rounding it");
   c.what += " + " + std::to_string(nodes.size()) + (nodes.size() == 1 ? " layer" : " layers") + " in float";
   c.float_layers = nodes.size();
   return c;
@@ -122,7 +122,7 @@ void Search::take_mixed() {
   best_ = std::move(reached_);
   for (Trial& t : trials_) t.kept = t.what == best_->candidate.what;
   if (!reaches(*best_))
-    warnings_.push_back("the target was not reached, even with all layers that have weights in float");
+    warnings_.push_back("the target was not reached, even with float for all layers that have weights");
 }
 
 }  // namespace zp::quant

@@ -38,15 +38,15 @@ Search::Search(std::shared_ptr<const Model> model, Config config, int threads)
   int targets = 0;
   for (const double t : {config_.target_sqnr, config_.target_bytes, config_.target_drop}) {
     if (!(t >= 0) || !std::isfinite(t))
-      throw_error(ErrorCode::kInvalidArgument, "a target is a positive number");
+      throw_error(ErrorCode::kInvalidArgument, "target: a positive number is needed");
     targets += t > 0;
   }
   if (targets > 1)
-    throw_error(ErrorCode::kInvalidArgument, "a quality and a size are two targets",
-                {.hint = "give one; the report lists the points between"});
+    throw_error(ErrorCode::kInvalidArgument, "target: a quality and a size are two targets",
+                {.hint = "give one of them; the report lists the points between"});
   if (config_.target_drop >= 1)
-    throw_error(ErrorCode::kInvalidArgument, "a drop is a share of all answers",
-                {.hint = "0.005 is half a percent"});
+    throw_error(ErrorCode::kInvalidArgument, "target: drop is a share of all answers, below 1",
+                {.hint = "0.005 means half a percent"});
   samples_ = SampleKeeper(config_.target_drop > 0 ? kMostSamplesForDrop : kMostSamples, 0, kMostBytes);
 }
 
@@ -60,7 +60,7 @@ void Search::begin_sample(std::vector<runtime::Feed> feeds) {
   if (anew_) return job_->begin_sample(std::move(feeds));
   if (!config_.labels.empty() && seen_ >= config_.labels.size())
     throw_error(ErrorCode::kInvalidArgument, {"sample ", seen_ + 1, " has no label"},
-                {.hint = "give a label for each sample, in their order"});
+                {.hint = "give one label for each sample, in the order of the samples"});
   ++seen_;
   samples_.take(std::move(feeds));
 }
@@ -77,17 +77,15 @@ void Search::end_samples() {
   HeldOut split =
       hold_out(samples_.release(), std::max(held_out_of(all), all - std::min(all, kMostCalibrating)));
   if (single_) {
-    warnings_.push_back(
-        "one sample cannot show what helps: nothing was tried, and no repair was run by default");
+    warnings_.push_back("one sample cannot show what helps: auto tried nothing and ran no repair by default");
     split.out.push_back(split.rest[0]);
     for (const std::string& repair : by_default_) std::erase(config_.repairs, repair);
     by_default_.clear();
   } else if (all == kTooFew) {
     // Half of what ranges are made from is worth more than an honest judge.
     warnings_.push_back(
-        "of two samples none was held out: both made the ranges, and both measured what was tried, so that "
-        "the "
-        "model may do worse on others");
+        "no sample was held out, because there are two: both made the ranges and judged the tries, so that "
+        "the model may do worse on other samples");
     for (SampleKeeper::Kept& s : split.out) split.rest.push_back(std::move(s));
     split.out = split.rest;
   }
@@ -280,12 +278,14 @@ void Search::finish_candidate() {
 void Search::check_answers() {
   const auto answers = static_cast<double>(errors_->answers());
   if (answers == 0)
-    throw_error(ErrorCode::kInvalidArgument, "a drop needs answers, and no output has rows of two or more",
-                {.hint = "use a target of signal to noise (sqnr), of 30 dB say"});
+    throw_error(ErrorCode::kInvalidArgument,
+                "target: drop compares answers, and no output has rows of two or more numbers",
+                {.hint = "use a target of signal to noise, such as sqnr: 30"});
   if (answers * config_.target_drop < 1)
-    warnings_.push_back("only " + std::to_string(errors_->answers()) +
-                        " answers were compared: so few cannot show a drop as small as the target, and none "
-                        "at all was allowed; give more samples");
+    warnings_.push_back(
+        "only " + std::to_string(errors_->answers()) +
+        " answers were compared: so few cannot show a drop as small as the target, so that no "
+        "answer was allowed to change; give more samples");
 }
 
 void Search::keep_if_better(std::unique_ptr<Outcome> o, double gain) {
@@ -355,9 +355,10 @@ std::unique_ptr<Job> make_search(std::shared_ptr<const Model> model, Config conf
 Named about_auto() {
   return {
       kAuto, "the best of several",
-      "Tries other observers, each repair and a few float layers, and keeps what is best.",
-      ZP_MORE("Starts from `static`, and judges by a quarter of the samples that calibration does not see. "
-              "The report's `trials` say what was tried. Takes several times as long.")};
+      "Tries other observers, each repair and a few float layers, and keeps the best result.",
+      ZP_MORE(
+          "It starts from `static`, and judges by a quarter of the samples, which calibration does not see. "
+          "The report's `trials` list the tries. It takes several times as long.")};
 }
 
 }  // namespace zp::quant

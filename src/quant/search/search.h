@@ -1,4 +1,4 @@
-// Searches: several quantizations of one model, of which the best is kept.
+// Searches: they quantize a model several times and keep the best result.
 //
 // Mode "auto" starts from static quantization with the default settings and changes one thing at a time (a
 // default repair left out, the observer, how strongly activations are smoothed, products of two computed
@@ -94,7 +94,7 @@ class Search : public Job {
  public:
   Search(std::shared_ptr<const Model> model, Config config, int threads);
 
-  // The last ones only where there are more samples than what is tried is made from.
+  // The last one only if there are more samples than the tries use.
   size_t sweeps() const override;
   bool wants_samples() const override;
   void begin_sample(std::vector<runtime::Feed> feeds) override;
@@ -126,7 +126,7 @@ class Search : public Job {
 
   // search.cpp: candidates one after the other
   void plan_steps();
-  // The best so far with one thing changed; what it is called says what it has.
+  // The best so far with one thing changed; its name says what it has.
   Candidate changed(const std::string& what) const;
   void next();
   // What was chosen by some of the samples, from all of them: the widest range may be in one that was held
@@ -177,7 +177,7 @@ class Search : public Job {
   bool reaches(const Outcome& o) const;
   void for_quality();
   // Sparing more layers is never worse, as far as noise adds up: twice as many until the target is reached,
-  // then half the way between what reached it and what did not.
+  // then halfway between the number that reached it and the number that did not.
   void try_worst();
   // Each of the layers that have to be spared alone with 16-bit activations; then all those together for
   // which that is enough.

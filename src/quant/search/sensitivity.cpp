@@ -52,7 +52,7 @@ Config Search::on_float_source() const {
   for (const LayerReport& l : best_->report.layers)
     if (l.quantized || !l.by_name) known.insert(l.node);
   for (const Node& n : float_source_->graph.nodes)
-    if (!known.contains(n.name)) c.left_float.emplace(n.name, "a repair wants it left alone");
+    if (!known.contains(n.name)) c.left_float.emplace(n.name, "a repair needs it as it is");
   if (float_source_ == source_) c.left_float = best_->candidate.config.left_float;
   return c;
 }

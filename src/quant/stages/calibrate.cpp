@@ -2,8 +2,8 @@
 // are seen once and not kept.
 //
 // A range is observed or known, never assumed. NaN and infinity are left out, and so are the huge numbers of
-// masks (kMask). A value of which nothing is left stays float, and so does a masked one where a float
-// operator would read it as integers: a mask that saturates masks no longer. Then the plan is made again
+// masks (kMask). A value stays float if nothing of it is left, and a masked value if a float operator would
+// read it as integers: a mask that saturates masks no longer. Then the plan is made again
 // without those values.
 #include <algorithm>
 #include <cmath>
@@ -384,13 +384,13 @@ class Calibrate : public Stage {
     const auto say = [&](const std::vector<ValueId>& values, const std::string& what) {
       if (!values.empty()) state_.plan.warnings.push_back(what + ": " + named(values));
     };
-    say(never, "never computed in the samples, so that what reads it stays float");
-    say(empty, "without elements in every sample, so that what reads it stays float");
-    say(nowhere, "nowhere finite in the samples, so that what reads it stays float");
+    say(never, "values that no sample computed, so that their readers stay float");
+    say(empty, "values without elements in every sample, so that their readers stay float");
+    say(nowhere, "values that are nowhere finite in the samples, so that their readers stay float");
     say(masked_float,
-        "with a mask of huge numbers or infinity, which no scale covers beside others, so that it stays "
-        "float");
-    say(masked, "with a mask of huge numbers or infinity, which the range leaves out");
+        "values with a mask of huge numbers or infinity, which stay float: no scale covers a mask and other "
+        "numbers");
+    say(masked, "values with a mask of huge numbers or infinity, which their range leaves out");
     if (odd.empty()) return;
     const auto first = std::min_element(odd.begin(), odd.end(), [&](ValueId a, ValueId b) {
       return observed_.at(a).first_odd() < observed_.at(b).first_odd();
@@ -433,7 +433,8 @@ const RegisterStage kCalibrate({
                  .fallback = 0,
                  .min = 0,
                  .max = 1e6,
-                 .sentence = "Calibration ends after so many samples that change no range; 0: it sees all."}},
+                 .sentence = "Calibration ends after this many samples in a row that change no range; 0: it "
+                             "reads all samples."}},
     .make = make_stage<Calibrate>,
 });
 

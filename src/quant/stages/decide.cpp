@@ -42,9 +42,8 @@ class Decide : public PiecewiseStage {
   void warn() {
     std::vector<std::string>& warnings = state_.plan.warnings;
     if (const std::string unknown = foreign_operators(state_.prepared->graph); !unknown.empty())
-      warnings.push_back(
-          "operators that are not known here, or not in this form, are passed through as they are: " +
-          unknown);
+      warnings.push_back("operators that are not known here, or not in this form, pass through unchanged: " +
+                         unknown);
     const Scheme& inside = scheme_of_branches(*state_.scheme, state_.config);
     size_t inner = 0;
     for (const auto& [graph, plan] : state_.branches)
@@ -65,7 +64,7 @@ class Decide : public PiecewiseStage {
                         !c.exclude_ops.empty();
     if (quantized == 0 && !chosen) {
       throw_error(ErrorCode::kInvalidArgument, "the model is quantized already",
-                  {.hint = "start from the float model it was made from"});
+                  {.hint = "start from the float model that it was made from"});
     }
     warnings.push_back(
         "the model is quantized in part already: " +

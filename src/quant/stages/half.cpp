@@ -26,8 +26,8 @@ HalfPlans plans_of(const JobState& state) {
 }
 
 // Ranges come from all samples. Then the graph in float16 runs beside the float one over a few of them, and
-// where a layer makes a large error of what rounding costs the values that it reads, these stay float32: so
-// once or more, until the outputs are good or no such layer is left. What gains nothing is taken back.
+// if rounding a layer's inputs makes a large error of its outputs, the inputs stay float32. This repeats
+// until the outputs are good or no layer of this kind is left. A change that gains nothing is taken back.
 class MeasureHalf : public Stage {
  public:
   explicit MeasureHalf(JobState& state) : state_(state), keeper_(kKept, 0, kKeptBytes) {
@@ -250,7 +250,7 @@ class Halve : public PiecewiseStage {
     if (kept_ > 0 && kept_ < all_)
       state_.plan.warnings.push_back(
           Text({kept_, " of ", all_, " layers that compute with floats ", kept_ == 1 ? "stays" : "stay",
-                " float32; the report says of each why"})
+                " float32; the report gives the reason for each"})
               .str());
   }
 

@@ -1,4 +1,4 @@
-// Builds the quantized graph, a node at a time: quantizing a weight is what takes long.
+// Builds the quantized graph, a node at a time: quantizing a weight takes long.
 #include <optional>
 
 #include "quant/estimate.h"

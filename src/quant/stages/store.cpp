@@ -1,5 +1,5 @@
-// What the file had in half precision goes back to it where it stays float: the same numbers in half the
-// bytes, behind a Cast that runtimes do once.
+// Constants that were half precision in the file and stay float become half precision again: the same numbers
+// in half the bytes, behind a Cast that runtimes do once.
 #include <bit>
 #include <cstring>
 

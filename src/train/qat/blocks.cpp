@@ -151,8 +151,7 @@ class TrainBlocks : public quant::Stage {
     for (const Parameter& p : problem.parameters) of.push_back(problem.graph.find(p.name));
     const std::vector<ValueId> gradients = add_gradients(problem.graph, problem.loss, of);
     if (std::all_of(gradients.begin(), gradients.end(), [](ValueId v) { return v == kNoValue; }))
-      throw_error(ErrorCode::kInvalidArgument,
-                  "there is nothing to train: no parameter has an influence on the loss");
+      throw_error(ErrorCode::kInvalidArgument, "there is nothing to train: no parameter changes the loss");
   }
 
   // Where a block has nothing to learn, there is no trainer.

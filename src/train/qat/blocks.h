@@ -1,8 +1,7 @@
 // Where a model can be cut into blocks that are trained one after the other (Li et al. 2021, "BRECQ: Pushing
-// the Limit of Post-Training Quantization by Block Reconstruction"). Each one learns, with the inputs that
-// the blocks before it give, to make what the float model makes at its end: many numbers for each sample,
-// instead of the few that the model's outputs are, so that few samples teach many weights without being
-// learned by heart.
+// the Limit of Post-Training Quantization by Block Reconstruction"). Each one takes the outputs of the
+// blocks before it and learns to give the float model's values at its end. These are many numbers for each
+// sample, and the model's outputs are few, so that few samples teach many weights without overfitting.
 #pragma once
 
 #include <vector>

@@ -1,6 +1,6 @@
-// What training changes in a quantized model: float weights and biases behind the integers, and the scales.
-// Reads them from a job that has placed its Q and DQ, makes the graph that training runs, and writes what was
-// learned back as constants of the same Q/DQ graph.
+// The parameters of a quantized model that training changes: float weights and biases behind the integers,
+// and scales. Reads them from a job that has placed its Q and DQ, makes the graph that training runs, and
+// writes what was learned back as constants of the same Q/DQ graph.
 #pragma once
 
 #include <string>

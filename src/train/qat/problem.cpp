@@ -217,8 +217,8 @@ class Learned::Builder {
       if (scales[group] == kNoValue) {
         const std::string name = group_name(group);
         const std::vector<Activation>& all = learned_.activations_;
-        // What the samples themselves are has the scale that it was calibrated to: to learn it would take the
-        // gradient of the whole input.
+        // Activations that no trained parameter changes keep their calibrated scale: to learn it would take
+        // the gradient of the whole input.
         const bool moves = !block_ && std::any_of(all.begin(), all.end(), [&](const Activation& other) {
           return other.group == a.group && other.follows;
         });

@@ -84,8 +84,8 @@ std::vector<float> Learned::lower_codes(const Weight& w) const {
   return low;
 }
 
-// What the sigmoid is taken of, so that it gives how far up the weight is; where a repair has chosen the
-// integers, mostly what it chose.
+// The argument of the sigmoid that gives the weight's place between its two integers. After a repair that
+// chose the integers it lies near the chosen one.
 Tensor Learned::rounding(const Weight& w, const std::vector<float>& low) const {
   constexpr float kTowards = 0.8f, kMargin = 0.02f;
   const quant::PlacedWeight& placed = state_.weights[w.placed];
@@ -202,7 +202,7 @@ void Learned::find_activations() {
   for (Activation& a : activations_) a.moved = only_moved(a, index);
 }
 
-// Made of nothing but activations of the same group, by an operator that only moves them.
+// True if an operator that only moves values makes it, from activations of the same group.
 bool Learned::only_moved(const Activation& a, const GraphIndex& index) const {
   const auto made_by = [&](ValueId v) { return producer_of(graph(), index, v); };
   const Node* maker = made_by(a.x);

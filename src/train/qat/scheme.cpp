@@ -27,13 +27,13 @@ void check(const Config& c) {
   for (const quant::StageDef* d : quant::all_stages())
     require(!d->rounds_weights || t.weight_bits == 0 ||
                 std::find(c.repairs.begin(), c.repairs.end(), d->name) == c.repairs.end(),
-            {"the repair '", d->name, "' knows all integers of a type only"},
-            "train without it, or leave weightBits out");
+            {"the repair '", d->name, "' uses all integers of a type"},
+            "leave this repair or weightBits out");
   require(!t.blocks || (t.loss != "kl" && t.loss != "cross-entropy" && t.intermediate.empty()),
-          "blocks are trained towards what the float model makes at their ends alone",
+          "blocks are trained towards the float model's values at their ends, with no other loss",
           "leave loss and intermediate out, or do not train in blocks");
   require(!t.blocks || (t.scales != "moving-average" && !t.learn_zero_points),
-          "in blocks, scales of activations and zero points stay as they are",
+          "training in blocks changes neither scales of activations nor zero points",
           "leave scales and zeroPoints out, or do not train in blocks");
   require(!t.blocks || (!t.resume && !t.checkpoints), "training in blocks cannot be interrupted and resumed",
           "leave checkpoints out, or do not train in blocks");

@@ -1,6 +1,6 @@
-// What training adds to a job: fewer bits, where asked for, as soon as Q and DQ are placed; and last of all,
-// so that it goes on from what repairs have made, the stage that trains: keeps the samples with what the
-// float model makes of them, trains the placed graph on them, and writes what it learned into it.
+// Training adds two stages to a job. The first gives weights and activations fewer bits, if asked, as soon as
+// Q and DQ are placed. The second comes after all repairs: it keeps the samples with the float model's
+// outputs, trains the placed graph on them, and writes the result into the graph.
 #include "quant/stage.h"
 
 #include <algorithm>
@@ -54,7 +54,7 @@ std::string outcome(const quant::TrainingProgress& p) {
   const std::string steps = "training: " + counted(static_cast<uint64_t>(p.step), "step") + ", ";
   if (!(p.best_loss < p.first_loss))
     return steps +
-           "and no epoch did better on samples kept aside, so that the model is as it was before; "
+           "and no epoch did better on the samples kept aside, so that the model stays as before; "
            "try a smaller learning rate";
   const auto fallen = static_cast<int>(std::lround(100 * (1 - p.best_loss / p.first_loss)));
   return steps + "the loss fell by " + std::to_string(fallen) + " %";
@@ -178,9 +178,10 @@ class Train : public quant::Stage {
     const std::vector<int32_t>& labels = state_.config.labels;
     if (labels.empty() || outputs_.empty()) return;
     if (sample_ >= labels.size()) {
-      throw_error(ErrorCode::kInvalidArgument,
-                  {"there are more samples than labels, which are ", static_cast<int64_t>(labels.size())},
-                  {.hint = "give the right class of each sample"});
+      throw_error(
+          ErrorCode::kInvalidArgument,
+          {"there are more samples than labels: ", static_cast<int64_t>(labels.size()), " labels were given"},
+          {.hint = "give the right class of each sample, in their order"});
     }
     given_.push_back({outputs_[0].aim.feed, Tensor::of<int64_t>({1}, {labels[sample_++]})});
   }
@@ -199,8 +200,7 @@ class Train : public quant::Stage {
     if (!computed || (graph[v].dtype != DType::kFloat32 && graph[v].dtype != DType::kUndefined)) {
       throw_error(
           ErrorCode::kInvalidArgument, {"'", name, "' is not a float value that the model computes"},
-          {.tensor = name,
-           .hint = "intermediate values are named as in the simplified model: inspect() lists its layers"});
+          {.tensor = name, .hint = "use the names of the simplified model: inspect() lists its layers"});
     }
     return v;
   }
@@ -242,9 +242,9 @@ class Train : public quant::Stage {
     const bool fits = target && (target->dtype() == DType::kFloat32 ? target->size()
                                                                     : target->size() * classes) == y.size();
     if (!fits) {
-      throw_error(
-          ErrorCode::kInvalidFeed, {"a sample's target does not fit the output '", o.name, "'"},
-          {.tensor = o.aim.feed, .hint = {"class numbers for each row, or values shaped ", y.dims()}});
+      throw_error(ErrorCode::kInvalidFeed, {"a sample's target does not fit the output '", o.name, "'"},
+                  {.tensor = o.aim.feed,
+                   .hint = {"give a class number for each row, or values of shape ", y.dims()}});
     }
     const Tensor& t = *target;
     if (t.dtype() == DType::kFloat32) return t.reshaped(y.dims());
@@ -252,7 +252,8 @@ class Train : public quant::Stage {
     for (int64_t row = 0; row < t.size(); ++row) {
       const int64_t c = t.integer_at(row);
       if (c < 0 || c >= classes) {
-        throw_error(ErrorCode::kInvalidFeed, {"class ", c, " is not one of ", classes},
+        throw_error(ErrorCode::kInvalidFeed,
+                    {"class ", c, " is not one of the ", classes, " classes of output '", o.name, "'"},
                     {.tensor = o.aim.feed});
       }
       hot.mutable_data<float>()[static_cast<size_t>(row * classes + c)] = 1;

@@ -11,7 +11,7 @@
 namespace zp::kernels {
 namespace {
 
-// A tag: a name, and the constants that kernels ask for. What it does not say it has from Simd128.
+// A tag: a name, and the constants that kernels ask for. All others come from Simd128.
 struct Pairs : Simd128 {
   static constexpr const char* kName = "pairs";
   static constexpr bool kTwoVectors = true;
@@ -22,7 +22,7 @@ struct Pairs : Simd128 {
 template <class Isa>
 constexpr bool kHasTwoVectors = requires { requires Isa::kTwoVectors; };
 
-// The largest element; 0 where there is none.
+// The largest element; 0 without elements.
 template <class Isa>
 std::uint8_t largest(const std::uint8_t* x, std::size_t count) {
   std::size_t i = 0;

@@ -23,7 +23,7 @@ class FourSigma : public Observer {
     count_ += static_cast<double>(x.size());
   }
 
-  // Never beyond what was seen.
+  // Never beyond the values that were seen.
   Range range() const override {
     if (count_ == 0) return seen_;
     const double mean = sum_ / count_;

@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t kFew = 16;
 
-// What is quantized: fills the plan, and says of each other layer why it stays as it is.
+// Fills the plan: which layers are quantized, and why each other layer stays as it is.
 void decide(Planner& planner) {
   for (int32_t i = 0; i < planner.count(); ++i) {
     if (!planner.allowed(i)) continue;

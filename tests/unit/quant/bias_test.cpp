@@ -117,10 +117,12 @@ TEST(Report, SaysWhereNothingWasQuantized) {
   const auto model = net.build();
   const quant::Report plan = quant::plan_of(model, {});
   ASSERT_EQ(plan.warnings.size(), 1u);
-  EXPECT_EQ(plan.warnings[0], "nothing would be quantized, 0 of 1 layer; the report says of each why");
+  EXPECT_EQ(plan.warnings[0],
+            "nothing would be quantized, 0 of 1 layer; the report gives the reason for each");
   const Quantized q = quantize(model, {}, {{{"x", noise({8, 16}, 3)}}});
   ASSERT_EQ(q.report.warnings.size(), 1u);
-  EXPECT_EQ(q.report.warnings[0], "nothing was quantized, 0 of 1 layer; the report says of each why");
+  EXPECT_EQ(q.report.warnings[0],
+            "nothing was quantized, 0 of 1 layer; the report gives the reason for each");
 }
 
 }  // namespace

@@ -63,9 +63,10 @@ TEST(Dynamic, ARowThatAMaskHidesLeavesTheOthersAlone) {
   EXPECT_TRUE(quantize(masked(-10000), config).report.warnings.empty());
   const Quantized q = quantize(masked(-kInfinity), config);
   ASSERT_EQ(q.report.warnings.size(), 1u);
-  EXPECT_EQ(q.report.warnings[0],
-            "'mask' holds infinity: where it masks a whole row, the model computes NaN; 1 layer behind it "
-            "reads 0 in place of NaN");
+  EXPECT_EQ(
+      q.report.warnings[0],
+      "'mask' holds infinity: where it masks a whole row, the float model computes NaN; 1 layer after it "
+      "reads 0 instead of NaN");
   EXPECT_EQ(q.count(QdqRole::kDynamicQuantize), 2u);
   Tensor seen(DType::kFloat32, {4, 8});
   for (size_t i = 0; i < 32; ++i)

@@ -99,11 +99,12 @@ TEST(Float16, InputsAndOutputsWhereAsked) {
   EXPECT_EQ(type_of(q, "apart"), DType::kFloat32);
   EXPECT_EQ(type_of(q, "s"), DType::kFloat32);
   EXPECT_EQ(casts(q.graph()), 0u);
-  EXPECT_EQ(q.report.warnings,
-            (std::vector<std::string>{
-                "input 'apart' stays float32: no float16 layer reads it",
-                "output 's' stays float32: no float16 layer makes it",
-                "1 of 2 layers that compute with floats stays float32; the report says of each why"}));
+  EXPECT_EQ(
+      q.report.warnings,
+      (std::vector<std::string>{
+          "input 'apart' stays float32: no float16 layer reads it",
+          "output 's' stays float32: no float16 layer makes it",
+          "1 of 2 layers that compute with floats stays float32; the report gives the reason for each"}));
   // Feeds of the float model are brought to float16.
   quant::Agreement agreement(model, q.model);
   agreement.begin({{"x", noise({2, 8}, 1)}, {"apart", noise({2, 8}, 2)}});
@@ -187,7 +188,7 @@ TEST(Float16, WhatOverflowsInTheSamplesStaysFloat) {
   EXPECT_EQ(q.layer("root").why.find("'square' reaches "), 0u) << q.layer("root").why;
   EXPECT_EQ(casts(q.graph()), 4u);  // x, m, root, y
   EXPECT_EQ(q.report.warnings.back(),
-            "2 of 4 layers that compute with floats stay float32; the report says of each why");
+            "2 of 4 layers that compute with floats stay float32; the report gives the reason for each");
 }
 
 TEST(Float16, SumsInsideCount) {
@@ -199,7 +200,7 @@ TEST(Float16, SumsInsideCount) {
   Config config = float16();
   config.has_samples = true;
   const Quantized q = quantize(net.build(), config, {{{"x", ones}}});
-  EXPECT_EQ(q.layer("mean").why, "sums up to 130000 inside, beyond what float16 holds (65504)");
+  EXPECT_EQ(q.layer("mean").why, "sums up to 130000 inside, beyond the largest number of float16 (65504)");
 }
 
 TEST(Float16, ConstantsBeyondFloat16AndThoseThatVanish) {
@@ -219,12 +220,12 @@ TEST(Float16, ConstantsBeyondFloat16AndThoseThatVanish) {
   net.output(net.add("Add", "sum", {x, net.constant("c", Tensor::scalar(1e-5f))}));
   const std::shared_ptr<Model> model = net.build();
   const Quantized q = quantize(model, float16());
-  EXPECT_EQ(q.layer("huge").why, "reads 'h', which holds numbers beyond what float16 does (65504)");
+  EXPECT_EQ(q.layer("huge").why, "reads 'h', which holds numbers beyond the largest of float16 (65504)");
   EXPECT_TRUE(q.layer("sum").quantized);
   EXPECT_TRUE(q.layer("y").quantized);
-  EXPECT_EQ(q.layer("kept").why, "'eps', which it reads, as good as vanishes in float16");
+  EXPECT_EQ(q.layer("kept").why, "reads 'eps', which is almost 0 in float16");
   for (const char* layer : {"wide", "unit"})
-    EXPECT_EQ(q.layer(layer).why, "relies on 'eps', which as good as vanishes in float16") << layer;
+    EXPECT_EQ(q.layer(layer).why, "relies on 'eps', which is almost 0 in float16") << layer;
   // A vector of zeros gives zeros, no NaN.
   Tensor zeros(DType::kFloat32, {2, 8});
   for (const Tensor& t : runtime::Session(runtime::prepared_with_roundings(*q.model)).run({{"x", zeros}}))
@@ -357,7 +358,7 @@ TEST(Float16, NoCastsBackAndForth) {
   const ValueId b = net.add("Cos", "b", {small});
   net.output(net.add("MatMul", "y", {b, net.constant("w", ramp({4, 4}))}));
   const Quantized q = quantize(net.build(), float16());
-  EXPECT_EQ(q.layer("moved").why, "moves values that are float32");
+  EXPECT_EQ(q.layer("moved").why, "moves float32 values");
   EXPECT_EQ(q.layer("small").why, "stands between layers that stay float32");
   EXPECT_EQ(casts(q.graph()), 2u);  // b, y
 }

@@ -245,10 +245,10 @@ TEST(Ranges, OfWhatIsNowhereFiniteAreNone) {
   net.output(net.add("MatMul", "fine", {x, net.constant("v", noise({8, 4}, 2))}));
   const Quantized q = quantize(net.build(), {}, {{{"x", noise({2, 8}, 3)}}});
   EXPECT_FALSE(q.layer("lost").quantized);
-  EXPECT_EQ(q.layer("lost").why, "reads a value of which calibration found no range");
+  EXPECT_EQ(q.layer("lost").why, "reads a value that calibration found no range for");
   EXPECT_TRUE(q.layer("fine").quantized);
-  EXPECT_TRUE(
-      says(q.report.warnings, "nowhere finite in the samples, so that what reads it stays float: 'nan'"));
+  EXPECT_TRUE(says(q.report.warnings,
+                   "values that are nowhere finite in the samples, so that their readers stay float: 'nan'"));
 }
 
 TEST(Ranges, AWeightThatIsNotFiniteStaysFloat) {

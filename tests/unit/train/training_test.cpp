@@ -341,7 +341,8 @@ TEST(Training, MistakesAreErrors) {
   EXPECT_EQ(code(config, plain), "invalid-feed: cross-entropy needs labels, and a sample has none");
   Digits wrong = digits(40, 1);
   wrong.labels.mutable_data<int64_t>()[7] = 10;
-  EXPECT_EQ(code(config, wrong.feeds(true)), "invalid-feed: class 10 is not one of 10");
+  EXPECT_EQ(code(config, wrong.feeds(true)),
+            "invalid-feed: class 10 is not one of the 10 classes of output 'logits'");
   config.training.scales = "moving-average";
   config.symmetric_weights = false;
   EXPECT_EQ(code(config, plain),
@@ -468,7 +469,7 @@ TEST(Training, GoesOnFromACheckpointToTheSameBits) {
     }
     return std::string();
   };
-  const std::string message = "the checkpoint is not one of this training";
+  const std::string message = "the checkpoint belongs to another training";
   for (const size_t bytes : {size_t{0}, size_t{5}, middle->size() / 2, middle->size() - 1})
     EXPECT_EQ(refused(config, bytes), message) << bytes;
   quant::Config other = config;

@@ -305,7 +305,7 @@ export const boxes: Kind<Boxes> = {
       return {
         grade: 'unknown',
         words: 'Neither model finds a box in these samples.',
-        worst: 'Give samples in which there is something to find, or look at how they are prepared.',
+        worst: 'Give samples with something to find, or check how they are prepared.',
         short: 'no boxes',
       };
     }

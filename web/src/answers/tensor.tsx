@@ -29,7 +29,7 @@ const few = (value: number) => String(Number(value.toPrecision(3)));
 export const tensor: Kind<Numbers> = {
   id: 'tensor',
   title: 'numbers',
-  guess: () => ({ sure: 0.1, because: 'its numbers look like nothing that this page knows' }),
+  guess: () => ({ sure: 0.1, because: 'its numbers have no form that this page knows' }),
   read: ({ outputs }) => ({
     outputs: outputs.map(({ name, data }) => ({ name, values: Float32Array.from(data) })),
   }),
@@ -51,7 +51,7 @@ export const tensor: Kind<Numbers> = {
       words: `The numbers are off by ${percent(mean)} (root mean square), ${percent(relative)} in the worst sample.`,
       worst: worst.most
         ? `The largest error is ${few(worst.most)}, in ${worst.where}, whose values go from ${few(worst.low)} to ${few(worst.high)}.`
-        : 'There is no error at all.',
+        : 'There is no error.',
       short: `off by ${percent(mean)}`,
     };
   },

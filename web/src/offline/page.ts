@@ -110,7 +110,7 @@ function announceUpdate(waiting: ServiceWorker): void {
     if (others === 0) return;
     const tabs = others === 1 ? 'another tab shows' : `${others} other tabs show`;
     show('update', {
-      text: `A new version is ready, but ${tabs} the old one. Close what is open elsewhere first.`,
+      text: `A new version is ready, but ${tabs} the old one. Close the other tabs first.`,
       button: 'Update',
       act: () => void update(),
     });
@@ -138,7 +138,7 @@ function activeOf(registration: ServiceWorkerRegistration): Promise<ServiceWorke
     const look = () => {
       const { active, installing, waiting } = registration;
       if (active) resolve(active);
-      else if (!installing && !waiting) reject(new Error('a file did not arrive as it was built'));
+      else if (!installing && !waiting) reject(new Error('a file arrived damaged'));
     };
     const { installing, waiting } = registration;
     (installing ?? waiting)?.addEventListener('statechange', look);

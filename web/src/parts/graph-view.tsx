@@ -323,7 +323,7 @@ function Drawn({
               </table>
             </ScrollRegion>
             {rows.length > mostRows && (
-              <p class="note">The first {mostRows} are shown: look for a name to see others.</p>
+              <p class="note">The first {mostRows} are shown. Search for a name to see others.</p>
             )}
           </>
         )}

@@ -61,7 +61,7 @@ export function HistogramPicture({ histogram, covered }: { histogram: Histogram;
           ))}
       </svg>
       <figcaption class="note">
-        {sentence(words)} (logarithmic{clip && '; shaded: what the integers cover'})
+        {sentence(words)} (logarithmic{clip && '; shaded: the range that the integers cover'})
       </figcaption>
     </figure>
   );

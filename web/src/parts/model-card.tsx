@@ -92,7 +92,7 @@ export function ModelCard({ report }: { report: ModelReport }) {
                 </table>
               </ScrollRegion>
               {shown.length > mostRows && (
-                <p class="note">The first {mostRows} are shown: look for a name to see others.</p>
+                <p class="note">The first {mostRows} are shown. Search for a name to see others.</p>
               )}
             </>
           )}

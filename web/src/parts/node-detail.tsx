@@ -87,7 +87,7 @@ export function NodeDetail({
           </fieldset>
         ) : (
           <p class="note">
-            It is no layer of its own here: it becomes a part of a layer beside it, or is computed beforehand.
+            It is not a layer of its own here: it becomes a part of a neighbour, or is computed beforehand.
           </p>
         ))}
       {!settings && layer && (
@@ -200,7 +200,7 @@ function Weight({
 }
 
 function Numbers({ spread }: { spread: Spread | undefined }) {
-  if (!spread) return <p class="note">Its numbers are not in this file, or of a type that is not drawn.</p>;
+  if (!spread) return <p class="note">Its numbers are not in this file, or have a type that is not drawn.</p>;
   const { notFinite, counts, left } = spread;
   return (
     <>

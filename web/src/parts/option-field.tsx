@@ -92,7 +92,7 @@ function OptionField({
             value={value === undefined ? '' : String(value)}
             onChange={({ currentTarget }) => read(currentTarget.value)}
           >
-            <option value="">by itself: {byItself}</option>
+            <option value="">default: {byItself}</option>
             {choices.map((choice) => (
               <option key={choice} value={choice}>
                 {choice === 'true' ? 'yes' : choice === 'false' ? 'no' : choice}

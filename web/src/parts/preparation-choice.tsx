@@ -66,10 +66,10 @@ function Comparison({
   return (
     <>
       <p class="note">
-        The original answers to your first pictures. Where the numbers are wrong, its answers are unsure, or
-        make no sense.
+        The original answers to your first pictures. If the numbers are wrong, its answers are unsure, or make
+        no sense.
       </p>
-      {problem && <p class="problem">It cannot be compared: {problem}</p>}
+      {problem && <p class="problem">The ways cannot be compared: {problem}</p>}
       <ul class="candidates" aria-label="Ways to prepare images">
         {candidates.map((candidate) => (
           <CandidateView
@@ -133,7 +133,7 @@ function AnswerView({ prediction, kind, names }: { prediction: Prediction; kind:
   const { View, isSeen } = kindOf(kind);
   const answer =
     prediction.answer === undefined ? (
-      <p class="note">No answer that can be read.</p>
+      <p class="note">No readable answer.</p>
     ) : (
       <View answer={prediction.answer} picture={isSeen ? picture : undefined} names={names} />
     );

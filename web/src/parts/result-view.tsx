@@ -29,7 +29,7 @@ function headingOf(samples: readonly SampleAnswers[]): string {
   if (changed === 0) return headings.good;
   return changed <= samples.length / 10
     ? 'Nearly all answers are as before'
-    : 'Its answers are close to what they were';
+    : 'Its answers are close to the original’s';
 }
 
 /** What became of the model: in words, then the user's samples, then figures and layers. */
@@ -78,7 +78,7 @@ export function ResultView({
           {isSame
             ? `Nothing was quantized: 0 of ${report.layers.length} ${report.layers.length === 1 ? 'layer' : 'layers'}.`
             : run.synthetic
-              ? 'Smaller; what it answers is not known'
+              ? 'Smaller; its answers are not known'
               : summary.grade === 'good'
                 ? headingOf(judgement?.samples ?? [])
                 : headings[summary.grade]}
@@ -95,7 +95,7 @@ export function ResultView({
       {demo}
       {judgement && !isSame && (
         <section class="wide" aria-labelledby={`answers-${run.id}`}>
-          <h2 id={`answers-${run.id}`}>{run.synthetic ? 'What it makes of noise' : 'Your samples'}</h2>
+          <h2 id={`answers-${run.id}`}>{run.synthetic ? 'Its outputs for noise' : 'Your samples'}</h2>
           <AnswersView key={run.id} run={run} judgement={judgement} disabled={busy} onKind={onKind} />
         </section>
       )}
@@ -207,7 +207,7 @@ function Warnings({ run }: { run: Run }) {
         .map(({ output, otherShapes }) => (
           <p class="warning" key={output}>
             The output {output} has another shape than the original’s in {otherShapes} of {comparison.samples}{' '}
-            samples, which are in none of its figures.
+            samples. Its figures leave these samples out.
           </p>
         ))}
       {report.warnings
@@ -225,7 +225,7 @@ function Trials({ run: { report } }: { run: Run }) {
   if (report.trials.length === 0) return null;
   return (
     <details>
-      <summary>What was tried, on samples held out</summary>
+      <summary>The ways that were tried, on held-out samples</summary>
       <ScrollRegion label="Ways that were tried">
         <table>
           <thead>

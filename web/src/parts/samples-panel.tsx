@@ -266,7 +266,7 @@ function Preparing({ samples, disabled }: { samples: Samples; disabled: boolean 
         {isGuess ? (
           <>
             Guessed: <strong>{titleOf(guess.image)}</strong>, because {guess.because}.{' '}
-            {!guess.sure && 'Look at this first: wrong numbers make every answer wrong.'}
+            {!guess.sure && 'Check this first: wrong numbers make every answer wrong.'}
           </>
         ) : (
           <>
@@ -338,7 +338,7 @@ function Preparing({ samples, disabled }: { samples: Samples; disabled: boolean 
           value={numbers(std)}
           read={(text) => {
             const found = parseNumbers(text);
-            if (found && [found].flat().includes(0)) throw new Error('0 cannot be divided by');
+            if (found && [found].flat().includes(0)) throw new Error('the deviation cannot be 0');
             return found;
           }}
           onChange={(std) => set({ std: std ?? 1 })}
@@ -518,8 +518,8 @@ function MadeUp({ samples, disabled }: { samples: Samples; disabled: boolean }) 
   return (
     <>
       <p class="warning">
-        Random numbers show how small and how fast the model gets. They say nothing of its answers to real
-        inputs: <Term of="range">ranges</Term> found on noise are not those of your data.
+        Random numbers show how small and how fast the model gets. They do not show its answers to real
+        inputs: <Term of="range">ranges</Term> found on noise do not fit your data.
       </p>
       {Object.keys(dims).length > 0 && (
         <div class="fields">

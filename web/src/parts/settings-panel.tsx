@@ -131,7 +131,7 @@ export function SettingsPanel({
               label={title('format')}
               value={settings.format}
               options={[
-                ['auto', 'what ONNX Runtime computes fastest'],
+                ['auto', 'the form that ONNX Runtime computes fastest'],
                 ['qdq', 'QDQ: opens everywhere'],
                 ['qoperator', 'integer operators'],
               ]}
@@ -164,7 +164,7 @@ export function SettingsPanel({
                     checked={settings.repairs === undefined}
                     onChange={(event) => set({ repairs: event.currentTarget.checked ? undefined : [] })}
                   />
-                  With what is worth its time for every model
+                  With the repairs that are worth their time for every model
                 </label>
                 {schema.repairs.map(({ name: repair, title }) => (
                   <label class="check" key={repair}>

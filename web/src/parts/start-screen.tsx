@@ -59,8 +59,7 @@ export function StartScreen({
         >
           <p>
             Drop files, a folder or a zip anywhere on this page: the .onnx file, its weights if other files
-            have them, and samples, which are photographs, sounds or arrays. A table can give the right
-            answers.
+            have them, and samples: photographs, sounds or arrays. A table can give the right answers.
           </p>
         </DropZone>
       </section>

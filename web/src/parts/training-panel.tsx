@@ -269,7 +269,7 @@ export function TrainingPanel({
               </button>
               <span class="note">
                 A training with {kept.training.weightBits}-bit weights and {kept.training.activationBits}-bit
-                activations did not come to its end.
+                activations was interrupted.
               </span>
             </div>
           )}
@@ -316,7 +316,7 @@ function Recovered({ result, before }: { result: Run; before: NonNullable<Run['t
   ];
   return (
     <>
-      <ScrollRegion label="What training brought">
+      <ScrollRegion label="The effect of training">
         <table data-testid="recovered">
           <thead>
             <tr>

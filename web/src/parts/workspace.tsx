@@ -268,7 +268,7 @@ export function Workspace({
     if (what) {
       const goesOn = model.left > 0 ? ' Start it again: weights that were quantized are not made again.' : '';
       onToast({
-        text: `${what} was interrupted when this page was left. What was done before is here.${goesOn}`,
+        text: `${what} was interrupted when this page was left. The work before it is here.${goesOn}`,
       });
     }
   }, []);
@@ -693,7 +693,7 @@ function actionNote(
   usable: SampleSet | undefined,
   report: ModelReport | undefined,
 ): string {
-  if (report?.problem) return 'This model cannot run here: the step Model says why.';
+  if (report?.problem) return 'This model cannot run here: the step Model gives the reason.';
   if (samples.isPreparing) return 'Your samples are being prepared: quantizing begins when they are ready.';
   if (!usable) return 'Add samples first, or choose made-up ones: these settings need them.';
   if (!samples.set) return `${describe(settings)}. Without samples: its answers are not compared.`;

@@ -82,7 +82,7 @@ export function labelsFrom(table: Table, columns: Columns, files: readonly strin
   const wrong = rows.findIndex((row) => !isClass(cell(row, columns.label)));
   if (rows.length === 0) return 'the file is empty';
   if (wrong >= 0) {
-    return `“${cell(rows[wrong] as string[], columns.label)}” in “${table.columns[columns.label]}” is no number of a class, which is 0 or more: choose another column`;
+    return `“${cell(rows[wrong] as string[], columns.label)}” in “${table.columns[columns.label]}” is not a class number (0 or more): choose another column`;
   }
   const names: Record<number, string> = {};
   if (columns.name !== undefined) {

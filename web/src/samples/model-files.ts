@@ -32,7 +32,7 @@ async function unpacked(file: File): Promise<File[]> {
       reject(
         new ZeropointError(
           'io',
-          `${file.name} is no zip that can be read: ${error instanceof Error ? error.message : error}`,
+          `${file.name} cannot be read as a zip: ${error instanceof Error ? error.message : error}`,
           { file: file.name, hint: 'unpack it, and drop the folder' },
         ),
       );

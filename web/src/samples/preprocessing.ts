@@ -121,7 +121,7 @@ export function guessPreparation(model: Pick<Model, 'inputs' | 'outputs'>, name:
   if (a === 1) return { image: { preset: 'unit' }, because: 'it has one channel', sure: false };
   return {
     image: { preset: 'unit' },
-    because: 'the model does not say what it was trained with',
+    because: 'the model does not say how its images were prepared',
     sure: false,
   };
 }

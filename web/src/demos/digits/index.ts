@@ -27,7 +27,7 @@ export const digits: Demo = {
   load: modelAt(modelUrl, 'digits.onnx'),
   samplesLabel: `${count} handwritten digits`,
   samplesNote:
-    'Handwritten digits of the MNIST collection that the network was trained on: others than those it is tested with.',
+    'Handwritten digits of the MNIST collection, on which the network was trained. The test has other digits.',
   sampleCount: count,
   image: { preset: 'unit', channels: 'gray' },
   names: async () => Object.fromEntries(Array.from({ length: 10 }, (_, digit) => [digit, String(digit)])),

@@ -16,8 +16,7 @@ interface Size {
 /** Faces in what the network gave, the surest first, as shares of a picture of this size. */
 export function facesIn(outputs: Readonly<Record<string, TensorLike>>, { width, height }: Size): Box[] {
   const { scores, boxes } = outputs;
-  if (scores?.type !== 'float32' || boxes?.type !== 'float32')
-    throw new Error('this is no detector of faces');
+  if (scores?.type !== 'float32' || boxes?.type !== 'float32') throw new Error('this is not a face detector');
   const [told, corners] = [scores.data as Float32Array, boxes.data as Float32Array];
   // The picture is in the middle of what the network sees, as large as fits.
   const scale = Math.min(networkWidth / width, networkHeight / height);

@@ -151,7 +151,7 @@ export default function FacesView({ original, quantized, memory }: DemoViewProps
     try {
       const found = await reading;
       if (found) setPicture(found);
-      setProblem(found ? '' : `${name} is no picture that this browser can read.`);
+      setProblem(found ? '' : `${name} is not a picture that this browser can read.`);
     } catch (error) {
       setProblem(asError(error).message);
     }

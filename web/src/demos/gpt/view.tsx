@@ -136,7 +136,7 @@ export default function GptView({ original, quantized, memory }: DemoViewProps) 
         <button type="submit">Write</button>
       </form>
       <p class="note">
-        Both throw the same dice: they part where their odds differ.
+        Both throw the same dice, so that they differ only where their odds differ.
         {unknown.length > 0 && ` It knows no ${unknown.slice(0, 6).join(' ')}: left out.`}
       </p>
       <div class="sides">

@@ -14,7 +14,7 @@ export const ocr: Demo = {
   load: modelAt(modelUrl, 'PP-OCRv4-recognition.onnx'),
   samplesLabel: '24 drawn lines of text',
   samplesNote:
-    'Drawn in your browser, in several fonts, with noise: other lines than the one you read below.',
+    'Drawn in your browser, in several fonts, with noise. They are not the line that you read below.',
   sampleCount: 24,
   image: { preset: 'ppocr-rec' },
   names: async () => Object.fromEntries((await characters()).entries()),

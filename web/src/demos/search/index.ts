@@ -18,7 +18,7 @@ export const search: Demo = {
   id: 'search',
   title: 'Search by meaning',
   summary:
-    'A sentence embedding, 3.5 MB: ask a question, and see which sentences of a text mean the nearest thing to the original and to the quantized model.',
+    'A sentence embedding, 3.5 MB: ask a question, and see which sentences of a text the original and the quantized model find nearest in meaning.',
   licence:
     'The network was trained for zeropoint (Apache-2.0). Its teacher was all-MiniLM-L6-v2 (Apache-2.0); it learned from sentences of WordNet (Princeton University), of chatterbot-corpus (BSD) and of plays by Shakespeare. The text was written for this demo.',
   goal: 'integers',

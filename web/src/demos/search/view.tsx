@@ -237,7 +237,7 @@ export default function SearchView({ original, quantized, memory }: DemoViewProp
           ? ''
           : found
             ? `There is no sentence in ${name}.`
-            : `${name} is no text, or has more than ${bytes(most.bytes)}.`,
+            : `${name} is not a text, or has more than ${bytes(most.bytes)}.`,
       );
     } catch (error) {
       setProblem(asError(error).message);

@@ -36,7 +36,7 @@ export const voice: Demo = {
   load: modelAt(modelUrl, 'silero-vad.onnx'),
   samplesLabel: `${count} pieces of made-up sound`,
   samplesNote:
-    'Made up in your browser: syllables of several voices, chords, noise and silence, 32 ms each, with what the model remembers of the sound before.',
+    'Made up in your browser: syllables of several voices, chords, noise and silence, 32 ms each, with the model’s memory of the sound before.',
   sampleCount: count,
   names: async () => ({ 0: 'no speech', 1: 'speech' }),
   async *samples(model, limit) {

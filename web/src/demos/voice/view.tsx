@@ -240,7 +240,7 @@ export default function VoiceView({ original, quantized, memory }: DemoViewProps
       setSound({ name: file.name, values: values.slice(0, most), isCut: values.length > most });
       setProblem('');
     } catch {
-      setProblem(`${file.name} is no sound that this browser can read.`);
+      setProblem(`${file.name} is not a sound that this browser can read.`);
     }
   };
 
