@@ -380,6 +380,33 @@ describe('in Chromium', () => {
     await page.context().close();
   });
 
+  test('colours follow the system, or what was chosen', async () => {
+    const page = await openPage();
+    const [light, dark] = ['rgb(246, 244, 238)', 'rgb(16, 21, 19)'];
+    const look = () =>
+      page.evaluate(() => {
+        const { backgroundColor } = getComputedStyle(document.body);
+        return [backgroundColor, getComputedStyle(document.documentElement).colorScheme];
+      });
+    const button = page.getByRole('button', { name: /^Colours: / });
+    for (const [chosen, ofLight, ofDark] of [
+      ['auto', 'light', 'dark'],
+      ['light', 'light', 'light'],
+      ['dark', 'dark', 'dark'],
+    ]) {
+      await expect.poll(() => button.getAttribute('aria-label'), patient).toContain(`Colours: ${chosen}.`);
+      for (const [colorScheme, seen] of [
+        ['light', ofLight],
+        ['dark', ofDark],
+      ] as const) {
+        await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+        expect(await look(), `${chosen}, ${colorScheme}`).toEqual([seen === 'light' ? light : dark, seen]);
+      }
+      await button.click();
+    }
+    await page.context().close();
+  });
+
   test('all runs are in a chart, and each is a link to its result', async () => {
     const page = await openPage();
     await loadModel(page, angle);
