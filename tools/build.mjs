@@ -1,13 +1,23 @@
 // node tools/build.mjs [wasm] [package] [page] [served]: builds what is named, or everything, into dist/ and dist-page/.
 // `served` is the page in the package, dist/page/.
 // Only what changed is built again.
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs';
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { listOf } from './bundled.mjs';
 import { Failure, machineNode, nodeBin, root, run, runMain, step } from './process.mjs';
 import { describeParts } from './sbom.mjs';
 import { setUp } from './setup.mjs';
+import { emscriptenEnvironment } from './toolchain.mjs';
 
 const builds = ['simd', 'simd-threads', 'relaxed', 'relaxed-threads'];
 
@@ -119,8 +129,24 @@ async function buildServed(environment) {
   if (described < newest('dist/page', 'tools/parts.mjs', 'tools/sbom.mjs')) await describeParts(environment);
 }
 
-/** The page as one file. The package must be there. */
-export const buildSingle = () => buildPageInto(join(root, 'build', 'single'), 'single', 'page as one file');
+/** The page as one file, with the licenses of its parts below it. The package must be there. */
+export async function buildSingle() {
+  const folder = join(root, 'build', 'single');
+  const page = await buildPageInto(folder, 'single', 'page as one file');
+  const file = join(folder, 'zeropoint.html');
+  const built = statSync(file, { throwIfNoEntry: false })?.mtimeMs ?? 0;
+  if (built >= newest('build/single/index.html', 'tools/parts.mjs', 'tools/sbom.mjs', 'tools/build.mjs'))
+    return file;
+  await describeParts(await emscriptenEnvironment(), folder, 'single');
+  const text = readFileSync(join(folder, 'THIRD-PARTY.txt'), 'utf8');
+  const escaped = text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
+  const licenses = `<details class="licenses"><summary>Licenses</summary><pre>${escaped}</pre></details>`;
+  const document = readFileSync(page, 'utf8');
+  const end = document.indexOf('<noscript>');
+  if (end < 0) throw new Failure('the page has no place for the licenses');
+  writeFileSync(file, `${document.slice(0, end)}${licenses}\n    ${document.slice(end)}`);
+  return file;
+}
 
 /** Bytes of a file, or of all files in a folder. */
 export function sizeOf(path) {

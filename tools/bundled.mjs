@@ -4,8 +4,8 @@ import { dirname, join, relative, resolve } from 'node:path';
 
 const root = resolve(import.meta.dirname, '..');
 
-/** What each of these bundles is made of: `page` is the one in the package, `site` the one with all demos. */
-const bundles = ['package', 'page', 'site'];
+/** What each of these bundles is made of: `page` is the one in the package, `site` the one with all demos, `single` one file. */
+const bundles = ['package', 'page', 'site', 'single'];
 
 /** The file of a list: folders of packages, as JSON. */
 export const listOf = (bundle) => join(root, 'build', 'bundled', `${bundle}.json`);

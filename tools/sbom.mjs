@@ -1,5 +1,5 @@
 // node tools/sbom.mjs: the parts of dist/ that others made. dist/sbom.cdx.json lists it for programs (CycloneDX), and
-// dist/THIRD-PARTY.txt has the license of each. A site gets both too, with the models of all its demos. npm tells of its
+// dist/THIRD-PARTY.txt has the license of each. A site, and the page as one file, get both too, with the models of all demos. npm tells of its
 // packages, the bundlers tell which of them are in (tools/bundled.mjs), and tools/parts.mjs has the rest. The same build gives
 // the same files: there is no time in them.
 import { existsSync, readdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs';
@@ -27,13 +27,15 @@ function checkDemos() {
   }
 }
 
-/** The folders of all packages that are in dist/, or in a site, and what of it they are in. */
-function packagesInside(isSite) {
+/** The folders of all packages that are in dist/, or in a page with all demos, and what of it they are in. */
+function packagesInside(page) {
+  const isSite = page !== undefined;
   const places = new Map();
   const add = (folder, place) => places.set(folder, [...(places.get(folder) ?? []), place]);
-  for (const bundle of ['package', isSite ? 'site' : 'page']) {
+  for (const bundle of ['package', page ?? 'page']) {
     if (!existsSync(listOf(bundle))) {
-      if (isSite) throw new Failure(`${listOf(bundle)} is missing: remove dist-page, and build again`);
+      if (isSite)
+        throw new Failure(`${listOf(bundle)} is missing: remove dist-page and build/single, and build again`);
       continue; // not built
     }
     const place = isSite ? '.' : bundle === 'page' ? 'dist/page' : 'dist';
@@ -148,8 +150,11 @@ function protozeroFolder() {
   return found;
 }
 
-/** Writes both files. `environment`: the one with emcc. `site`: a folder with the page, instead of dist/. */
-export async function describeParts(environment, site) {
+/**
+ * Writes both files. `environment`: the one with emcc. `site`: a folder with the page, instead of dist/; `page`: the name of its
+ * list in tools/bundled.mjs.
+ */
+export async function describeParts(environment, site, page = 'site') {
   checkDemos();
   const emcc = commandPath('emcc', environment.PATH);
   if (!emcc) throw new Failure('emcc was not found: tools/setup.mjs sets it up');
@@ -160,9 +165,7 @@ export async function describeParts(environment, site) {
   };
   const { sbom, components } = await npmComponents();
   const all = [
-    ...[...packagesInside(site !== undefined)].map(([folder, places]) =>
-      npmComponent(folder, places, components),
-    ),
+    ...[...packagesInside(site && page)].map(([folder, places]) => npmComponent(folder, places, components)),
     ...native.map((part) => nativeComponent(part, files, site ? '.' : 'dist/wasm')),
     ...(site ? models.map(modelComponent) : []),
   ].sort((a, b) => (a.component['bom-ref'] < b.component['bom-ref'] ? -1 : 1));
@@ -197,7 +200,7 @@ export async function describeParts(environment, site) {
     texts.set(text, [...(texts.get(text) ?? []), `${component.name} ${component.version} (${own})`]);
   const notices = [...texts].map(([text, heads]) => `${heads.join('\n')}\n\n${text}`);
   const intro = site
-    ? 'This site was made with code, data and models of these.'
+    ? 'This page was made with code, data and models of these.'
     : 'dist/ contains code of these. sbom.cdx.json says which part of it each is in.';
   writeFileSync(
     join(folder, 'THIRD-PARTY.txt'),

@@ -222,13 +222,14 @@ export function single(): Plugin[] {
   return [
     oneThread,
     ownWorkers,
+    listPackages('single'),
     {
       name: 'offline-single',
       apply: 'build',
       config: () => ({
         publicDir: false,
         worker: {
-          plugins: () => [noEngine],
+          plugins: () => [noEngine, listPackages('single')],
           // Code of modules is strict; a worker that is no module has to say so.
           rolldownOptions: { output: { codeSplitting: false, strict: true } },
         },
@@ -264,6 +265,9 @@ export function single(): Plugin[] {
               return '';
             });
           styles += 'a[href="./api/"]{display:none}'; // the reference is a document of its own
+          // tools/build.mjs puts the licenses below the page.
+          styles +=
+            '.licenses{padding:0 clamp(14px,2.2vw,40px) 24px;color:var(--muted)}.licenses pre{white-space:pre-wrap}';
           const allowed = {
             ...sources,
             'script-src': `'${hashOf(scripts)}' 'wasm-unsafe-eval'`,

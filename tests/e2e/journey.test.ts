@@ -367,17 +367,100 @@ describe('in Chromium', () => {
     await result.getByRole('slider').press('ArrowRight');
     await expect.poll(() => picture.getAttribute('aria-label')).not.toBe(before);
 
-    const points = result.getByRole('group', { name: 'Size against agreement' }).getByRole('button');
+    const points = result.getByRole('list', { name: 'Size against agreement' }).getByRole('button');
     await expect.poll(() => points.count(), patient).toBeGreaterThan(1);
     await page.emulateMedia({ reducedMotion: 'reduce' });
     expect(await violationsOn(page)).toEqual([]);
-    const name = (await points.first().getAttribute('aria-label')) ?? '';
-    const [what = ''] = name.split(': ');
+    const [what = ''] = (await textOf(points.first()))?.split(': ') ?? [];
     await points.first().focus();
     await page.keyboard.press('Enter');
     await results(page)
       .filter({ hasText: `2. 8-bit integers, ${what}` })
       .waitFor();
+    await page.context().close();
+  });
+
+  test('colours follow the system, or what was chosen', async () => {
+    const page = await openPage();
+    const [light, dark] = ['rgb(246, 244, 238)', 'rgb(16, 21, 19)'];
+    const look = () =>
+      page.evaluate(() => {
+        const { backgroundColor } = getComputedStyle(document.body);
+        return [backgroundColor, getComputedStyle(document.documentElement).colorScheme];
+      });
+    const button = page.getByRole('button', { name: /^Colours: / });
+    for (const [chosen, ofLight, ofDark] of [
+      ['auto', 'light', 'dark'],
+      ['light', 'light', 'light'],
+      ['dark', 'dark', 'dark'],
+    ]) {
+      await expect.poll(() => button.getAttribute('aria-label'), patient).toContain(`Colours: ${chosen}.`);
+      for (const [colorScheme, seen] of [
+        ['light', ofLight],
+        ['dark', ofDark],
+      ] as const) {
+        await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+        expect(await look(), `${chosen}, ${colorScheme}`).toEqual([seen === 'light' ? light : dark, seen]);
+      }
+      await button.click();
+    }
+    await page.context().close();
+  });
+
+  test('all runs are in a chart, and each is a link to its result', async () => {
+    const page = await openPage();
+    await loadModel(page, angle);
+    await addSamples(page);
+    for (const [i, goal] of ['8-bit integers', '8-bit weights', '4-bit weights'].entries()) {
+      await goTo(page, 'Goal');
+      await chooseGoal(page, goal);
+      await page.getByRole('button', { name: /^Quantize( again)?$/ }).click();
+      await page.getByRole('heading', { name: `Result ${i + 1}.` }).waitFor();
+    }
+    await goTo(page, 'Runs');
+    const points = page.getByRole('list', { name: /^Size against / }).getByRole('link');
+    expect(await points.count()).toBe(3);
+    const baseline = points.filter({ hasText: '(baseline)' });
+    await expect.poll(() => textOf(baseline), patient).toMatch(/1\. 8-bit integers \(baseline\): .* KB, /);
+    // Each says what its row of the table says.
+    for (const point of await points.all()) {
+      const [, title, size, says] =
+        /(\d\. .*?)(?: \(baseline\))?: (.*?), (.*)$/.exec((await textOf(point)) ?? '') ?? [];
+      const row = page.getByRole('row').filter({ hasText: title as string });
+      for (const words of [size, says]) expect(await row.textContent()).toContain(words);
+    }
+    // The smaller, the more to the left.
+    const bytesOf = (label: string | undefined) => {
+      const [, number, unit] = /: ([\d.]+) (KB|MB),/.exec(label ?? '') ?? [];
+      return Number(number) * (unit === 'MB' ? 1e6 : 1e3);
+    };
+    const places = await Promise.all(
+      (await points.all()).map(async (point) => ({
+        size: bytesOf(await textOf(point)),
+        x: (await point.boundingBox())?.x ?? 0,
+      })),
+    );
+    const inOrder = [...places].sort((a, b) => a.x - b.x).map(({ size }) => size);
+    expect(inOrder).toEqual([...inOrder].sort((a, b) => a - b));
+    await page.getByRole('button', { name: 'Pin run 2' }).click();
+    await expect.poll(() => textOf(baseline), patient).toContain('2. 8-bit weights (baseline)');
+    for (const [width, colorScheme] of [
+      [390, 'dark'],
+      [1280, 'light'],
+    ] as const) {
+      await page.setViewportSize({ width, height: 900 });
+      await page.emulateMedia({ colorScheme, reducedMotion: 'reduce' });
+      expect(await violationsOn(page), `${width} pixels, ${colorScheme}`).toEqual([]);
+    }
+    await points.nth(2).focus();
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { name: 'Result 3.' }).waitFor();
+    await page.goBack();
+    await points.first().click();
+    await page.getByRole('heading', { name: 'Result 1.' }).waitFor();
+    await goTo(page, 'Runs');
+    for (const run of [1, 2]) await page.getByRole('button', { name: `Delete run ${run}` }).click();
+    await expect.poll(() => points.count(), patient).toBe(0); // one point is no chart
     await page.context().close();
   });
 

@@ -205,6 +205,14 @@ describe.each(browsers)('in %s', (_, open) => {
     await tab.goto(file);
     await readText(tab);
     expect(tab.requests.filter((request) => request !== file && !/^(blob|data):/.test(request))).toEqual([]);
+    // It names what others made, models of its demos too.
+    const licenses = await tab.evaluate(`(() => {
+      const details = document.querySelector('details.licenses');
+      details.querySelector('summary').click();
+      return details.innerText;
+    })()`);
+    for (const part of ['preact ', 'cytoscape ', 'musl ', 'PP-OCRv4 ', 'UltraFace-RFB-320 ', 'Silero-VAD '])
+      expect(licenses).toContain(part);
   });
 });
 

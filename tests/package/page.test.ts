@@ -6,6 +6,7 @@ import { estimatesOf, type Known } from '../../web/src/estimates.ts';
 import { graphOf } from '../../web/src/graph/onnx.ts';
 import { spreadOf } from '../../web/src/graph/weights.ts';
 import { layerChoiceOf, layerChoices, withLayerChoice } from '../../web/src/layer-choice.ts';
+import { places } from '../../web/src/parts/size-chart.tsx';
 import { hashOf, routeOf } from '../../web/src/route.ts';
 import { guessColumns, labelsFrom, tableOf } from '../../web/src/samples/labels.ts';
 import { guessPreparation } from '../../web/src/samples/preprocessing.ts';
@@ -261,6 +262,37 @@ test('addresses say where the visitor is', () => {
   expect(routeOf(hashOf('abc1', 'goal'))).toEqual({ project: 'abc1', step: 'goal', run: undefined });
   expect(routeOf(hashOf('demo_ocr', 'result', 12))).toEqual({ project: 'demo_ocr', step: 'result', run: 12 });
   expect(routeOf('#/abc/nonsense').step).toBe('model');
+});
+
+describe('a chart of sizes', () => {
+  const point = (size: number, value: number) => ({
+    size,
+    value,
+    name: `${size}, which is what it is called`,
+  });
+
+  test('has the smallest at the left, the best above, and what is exact above all', () => {
+    const found = places([point(9, Number.POSITIVE_INFINITY), point(1, 20), point(5, 40)], 600);
+    expect(found.map(({ x }) => x)).toEqual([576, 24, 300]);
+    expect(found.map(({ isNamed }) => isNamed)).toEqual([true, true, true]);
+    const [exact = 0, worst = 0, best = 0] = found.map(({ y }) => y);
+    expect(exact).toBeLessThan(best);
+    expect(best).toBeLessThan(worst);
+  });
+
+  test.each([280, 900])('covers no point with another one, %i pixels wide', (width) => {
+    const found = places(
+      Array.from({ length: 12 }, (_, i) => point(i < 6 ? 7 : i, 1)),
+      width,
+    );
+    for (const [i, a] of found.entries()) {
+      expect(a.x).toBeGreaterThan(0);
+      expect(a.x).toBeLessThan(width);
+      for (const b of found.slice(0, i)) {
+        expect(Math.max(Math.abs(a.x - b.x), Math.abs(a.y - b.y))).toBeGreaterThan(28);
+      }
+    }
+  });
 });
 
 describe('how weights are distributed', () => {

@@ -1,7 +1,7 @@
 // What became of a model, in words. Good is said only of answers that were compared on real samples.
 
 import { kindOf } from './answers/index.ts';
-import { type Grade, worse } from './answers/kind.ts';
+import { type Figure, type Grade, worse } from './answers/kind.ts';
 import { bytes, percent, sizeChange, times } from './format.ts';
 import type { Run } from './work.ts';
 
@@ -13,6 +13,8 @@ export interface Summary {
   answers: readonly string[];
   /** For a table. */
   short: string;
+  /** `short` as a number, where it is one. */
+  figure?: Figure | undefined;
 }
 
 export const isUntouched = ({ report }: Pick<Run, 'report'>): boolean => report.layersQuantized === 0;
@@ -57,17 +59,19 @@ export function summaryOf(
   let grade: Grade = verdict?.grade ?? 'unknown';
   const answers = verdict ? [verdict.words, verdict.worst] : ['The answers could not be compared.'];
   let short = verdict?.short ?? 'not compared';
+  let figure = verdict?.figure;
   if (accuracy) {
     const lost = accuracy.original - accuracy.quantized;
     answers.unshift(
       `Right answers: ${percent(accuracy.quantized)}, the original ${percent(accuracy.original)}, of ${accuracy.of}.`,
     );
     short = `${percent(accuracy.quantized)} right`;
+    figure = { name: 'right answers', value: accuracy.quantized };
     // What is known to be right counts more than what the original says.
     const byRight: Grade = lost <= fewLost ? 'good' : lost <= manyLost ? 'fair' : 'poor';
     grade = grade === 'unknown' ? byRight : worse(byRight, grade === 'poor' ? 'fair' : grade);
   }
-  return { grade, change, answers, short };
+  return { grade, change, answers, short, figure };
 }
 
 /** What the answers are, and why that is thought. */

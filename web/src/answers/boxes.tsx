@@ -322,6 +322,7 @@ export const boxes: Kind<Boxes> = {
         ? `The surest box that is lost scored ${percent(surest)}; the largest change of a score is ${percent(shift)}.`
         : `The least overlap is ${percent(Math.min(1, ...overlaps))}; the largest change of a score is ${percent(shift)}.`,
       short: `${again} of ${counted(again + lost)}`,
+      figure: { name: 'boxes that are found again', value: again / Math.max(1, again + lost) },
     };
   },
   View: BoxesView,

@@ -136,6 +136,7 @@ export const classes: Kind<Classes> = {
       words: countedWords(same, all, 'answer'),
       worst: `The largest change of a share is ${percent(most)}.`,
       short: `${same} of ${all} answers`,
+      figure: { name: 'answers that are the same', value: same / all },
     };
   },
   View({ answer, names }) {

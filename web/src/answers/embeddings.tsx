@@ -88,7 +88,13 @@ export const embeddings: Kind<Embedding> = {
     const said = `The least similar vector has a cosine of ${worst.toFixed(4)} with the original's.`;
     const byCosine = worst >= 0.99 ? 'good' : worst >= 0.95 ? 'fair' : 'poor';
     if (pairs.length < 3) {
-      return { grade: byCosine, words: said, worst: said, short: `cosine ${worst.toFixed(3)}` };
+      return {
+        grade: byCosine,
+        words: said,
+        worst: said,
+        short: `cosine ${worst.toFixed(3)}`,
+        figure: { name: 'cosine', value: worst },
+      };
     }
     const before = nearest(pairs.map(({ float }) => float.vector));
     const after = nearest(pairs.map(({ quantized }) => quantized.vector));
@@ -98,6 +104,7 @@ export const embeddings: Kind<Embedding> = {
       words: `${same} of ${pairs.length} samples keep their nearest neighbour (${percent(same / pairs.length, 0)}).`,
       worst: said,
       short: `${same} of ${pairs.length} neighbours`,
+      figure: { name: 'nearest neighbours that are the same', value: same / pairs.length },
     };
   },
   View({ answer }) {

@@ -45,6 +45,14 @@ export interface Verdict {
   worst: string;
   /** The figure of `words`: for tables. */
   short: string;
+  /** `short` as a number, for charts; undefined: there is none. */
+  figure?: Figure;
+}
+
+/** A number of which more is better. Two with the same name can be compared. */
+export interface Figure {
+  name: string;
+  value: number;
 }
 
 export interface Pair<A> {

@@ -169,6 +169,7 @@ export const masks: Kind<Mask> = {
       words: `The masks overlap by ${percent(iou)} (IoU). ${percent(same / all, 2)} of the pixels are the same.`,
       worst: `The worst mask overlaps by ${percent(worst)}${soft ? `; the largest change of a pixel's share is ${percent(soft)}` : ''}.`,
       short: `IoU ${percent(iou)}`,
+      figure: { name: 'overlap of the masks (IoU)', value: iou },
     };
   },
   paint: pixelsOf,

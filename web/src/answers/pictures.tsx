@@ -127,6 +127,7 @@ export const pictures: Kind<Picture> = {
       words: `The pictures agree by ${decibels(decibelsOf(mean))} (PSNR), by ${decibels(worst)} in the worst sample.`,
       worst: `A pixel changed by ${percent(Math.max(...all.map(({ most }) => most)))} of the whole range at most.`,
       short: `PSNR ${decibels(worst)}`,
+      figure: { name: 'agreement of the pictures (PSNR)', value: worst },
     };
   },
   paint: pixelsOf,

@@ -53,6 +53,7 @@ export const tensor: Kind<Numbers> = {
         ? `The largest error is ${few(worst.most)}, in ${worst.where}, whose values go from ${few(worst.low)} to ${few(worst.high)}.`
         : 'There is no error.',
       short: `off by ${percent(mean)}`,
+      figure: { name: 'error of the numbers', value: -mean },
     };
   },
   View({ answer }) {

@@ -104,6 +104,7 @@ export const text: Kind<Text> = {
       words: `${countedWords(same, pairs.length, 'text')} ${changed} of ${all} characters changed (${percent(changed / Math.max(1, all))}).`,
       worst: most ? `The worst text has ${most} changed characters.` : 'No text has a changed character.',
       short: `${same} of ${pairs.length} texts`,
+      figure: { name: 'texts that are the same', value: same / pairs.length },
     };
   },
   View({ answer, names }) {

@@ -71,6 +71,7 @@ export const waveform: Kind<Waveform> = {
       words: `The sound has noise of ${percent(mean)} of its strength, ${percent(worst)} in the worst sample.`,
       worst: `The largest error is ${percent(most)} of the loudest moment.`,
       short: `noise ${percent(worst)}`,
+      figure: { name: 'noise', value: -worst },
     };
   },
   View({ answer: { values } }) {

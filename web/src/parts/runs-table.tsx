@@ -11,6 +11,10 @@ import { Term } from './term.tsx';
 /** What a run is called. */
 export const titleOfRun = (run: Run): string => run.name || describe(run.settings);
 
+/** Pinned ones first: the first of all is the one that others are compared with. */
+export const inOrder = (runs: readonly Run[]): Run[] =>
+  [...runs].sort((a, b) => Number(b.pinned ?? false) - Number(a.pinned ?? false) || a.number - b.number);
+
 /** All runs of a model: to name, pin, delete, and to compare with the first one. */
 export function RunsTable({
   runs,
@@ -33,9 +37,7 @@ export function RunsTable({
   onDelete: (run: Run) => void;
 }) {
   const [naming, setNaming] = useState<string | undefined>();
-  const order = [...runs].sort(
-    (a, b) => Number(b.pinned ?? false) - Number(a.pinned ?? false) || a.number - b.number,
-  );
+  const order = inOrder(runs);
   const [baseline] = order;
   // One run differs from none.
   const others = baseline && runs.length > 1 ? `Differs from run ${baseline.number}` : undefined;

@@ -1,4 +1,4 @@
-import { useEffect, useState } from 'preact/hooks';
+import { useLayoutEffect, useState } from 'preact/hooks';
 
 type Theme = 'auto' | 'light' | 'dark';
 const order: readonly Theme[] = ['auto', 'light', 'dark'];
@@ -35,7 +35,8 @@ function Sign({ theme }: { theme: Theme }) {
 
 export function ThemeButton() {
   const [theme, setTheme] = useState<Theme>(stored);
-  useEffect(() => {
+  // Before anything is painted.
+  useLayoutEffect(() => {
     document.documentElement.dataset.theme = theme;
     try {
       localStorage.setItem('theme', theme);

@@ -35,6 +35,7 @@ import { LazyGraph } from './lazy-graph.tsx';
 import { ModelCard } from './model-card.tsx';
 import { ProgressView } from './progress-view.tsx';
 import { ResultView } from './result-view.tsx';
+import { RunsChart } from './runs-chart.tsx';
 import { RunsTable, titleOfRun } from './runs-table.tsx';
 import { SamplesPanel } from './samples-panel.tsx';
 import { SettingsPanel } from './settings-panel.tsx';
@@ -585,16 +586,19 @@ export function Workspace({
           />
         )}
         {step === 'runs' && (
-          <RunsTable
-            runs={runs}
-            project={work.id}
-            shown={undefined}
-            size={model.size}
-            schema={choices?.schema}
-            disabled={busy}
-            onChange={change}
-            onDelete={remove}
-          />
+          <>
+            <RunsTable
+              runs={runs}
+              project={work.id}
+              shown={undefined}
+              size={model.size}
+              schema={choices?.schema}
+              disabled={busy}
+              onChange={change}
+              onDelete={remove}
+            />
+            <RunsChart runs={runs} project={work.id} />
+          </>
         )}
         {step === 'result' && shown && (
           <ResultView
