@@ -130,7 +130,7 @@ class PieceInFile : public FileBytes {
       if (piece < 0) return;
       Object o;
       o.set("type", name_of(t.dtype()));
-      o.set("dims", array_of(t.dims(), [](int64_t d) { return static_cast<double>(d); }));
+      o.set("dims", array_of(t.dims(), number));
       o.set("piece", piece);
       o.set("bytes", static_cast<double>(t.bytes()));
       all.push(o);

@@ -181,7 +181,7 @@ std::string Planner::why_in_float(int32_t i, const std::vector<bool>& observed) 
   };
   if (std::ranges::any_of(n.inputs, unseen) || std::ranges::any_of(n.outputs, unseen))
     return "comes after an operator that is not known here, so that its values cannot be observed";
-  if (turns_weights(i)) return "turns a weight that is stored once for all its readers";
+  if (transposes_weights(i)) return "transposes a weight that is stored once for all its readers";
   return unfit_constant(i);
 }
 
