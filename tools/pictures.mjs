@@ -25,6 +25,14 @@ async function write(name, image, options) {
   if (bytes > largest) throw new Failure(`${file} is larger than ${largest / 1000} KB`);
 }
 
+/** Waits until the page says that it works with the network off, and dismisses that: it would lie over pictures. */
+async function open(page, url) {
+  await page.goto(url);
+  await page.getByTestId('works-offline').waitFor();
+  const notices = page.locator('.notice').getByRole('button', { name: 'Dismiss' });
+  while (await notices.count()) await notices.first().click();
+}
+
 const takePictures = (url) =>
   withChromium(async (browser) => {
     const page = await browser.newPage({ viewport: size, colorScheme: 'light', reducedMotion: 'reduce' });
@@ -39,7 +47,7 @@ const takePictures = (url) =>
       await page.waitForTimeout(200);
     };
 
-    await page.goto(url);
+    await open(page, url);
     const demo = page.getByRole('button', { name: /Read text/ });
     await demo.waitFor();
     await page.waitForTimeout(8000); // the demo on the start has read its digits
@@ -94,7 +102,7 @@ const takeDemos = (url) =>
     ]) {
       const page = await browser.newPage({ viewport: size, colorScheme: 'light', reducedMotion: 'reduce' });
       page.setDefaultTimeout(180_000);
-      await page.goto(url);
+      await open(page, url);
       await page.getByRole('button', { name: demo }).click();
       await goTo(page, 'Goal');
       await chooseGoal(page, goal);
