@@ -36,7 +36,7 @@ async function quantized(model: ModelType, options: QuantizeOptions = settings) 
 }
 async function expected(options?: QuantizeOptions) {
   await using model = await load();
-  return quantized(model, options);
+  return await quantized(model, options);
 }
 
 let count = 0;
@@ -50,8 +50,10 @@ async function leftByAKilledProcess() {
     const model = await Model.load(${JSON.stringify(path)}, { weights: 'files', scratch: ${JSON.stringify(scratch)} });
     await model.quantize(${JSON.stringify(settings)});
     process.kill(process.pid, 'SIGKILL');`;
+  const file = join(folder, 'killed.mjs');
+  writeFileSync(file, program);
   const signal = await new Promise((done) => {
-    execFile(process.execPath, ['--input-type=module', '-e', program], (error) => done(error?.signal));
+    execFile(process.execPath, [file], (error) => done(error?.signal));
   });
   expect(signal).toBe('SIGKILL');
   const [name = ''] = readdirSync(home);
