@@ -8,7 +8,7 @@ import { measuredInChild } from './lib/children.mjs';
 import { movedToCurrentNode, processor } from './lib/node.mjs';
 import { environment, reason } from './prepare/prepare.mjs';
 import { buildOf, measure, modes, resultsFile } from './strangers/model.mjs';
-import { strangers } from './strangers/packages.mjs';
+import { home, strangers } from './strangers/packages.mjs';
 import { docsOf, summaryOf, tables } from './strangers/tables.mjs';
 
 const here = (path) => fileURLToPath(new URL(path, import.meta.url));
@@ -138,7 +138,7 @@ async function main() {
   const summary = summaryOf(rows);
   console.log(tables(rows, summary, facts));
   if (options.json) writeFileSync(options.json, JSON.stringify({ ...facts, summary, models: rows }, null, 1));
-  if (options.docs) writeFileSync(here('../docs/STRANGERS.md'), docsOf(rows, summary, facts));
+  if (options.docs) writeFileSync(here('../docs/STRANGERS.md'), docsOf(rows, summary, facts).replaceAll(`${home}/`, ''));
 }
 
 await main();
