@@ -138,7 +138,8 @@ async function main() {
   const summary = summaryOf(rows);
   console.log(tables(rows, summary, facts));
   if (options.json) writeFileSync(options.json, JSON.stringify({ ...facts, summary, models: rows }, null, 1));
-  if (options.docs) writeFileSync(here('../docs/STRANGERS.md'), docsOf(rows, summary, facts).replaceAll(`${home}/`, ''));
+  if (options.docs)
+    writeFileSync(here('../docs/STRANGERS.md'), docsOf(rows, summary, facts).replaceAll(`${home}/`, ''));
 }
 
 await main();
