@@ -37,6 +37,10 @@ function wasmOfPackage(): Record<Build, string> {
 
 type Listener = (event: { data?: unknown; message?: string }) => void;
 
+/** A program that is a string (`node --input-type=module -e …`) has a flag that threads inherit and no file takes. */
+const flags = () =>
+  process.execArgv.some((flag) => flag.startsWith('--input-type')) ? { execArgv: [] } : undefined;
+
 class NodeThread implements Thread {
   /** Emscripten sets these. */
   onmessage: Listener | null = null;
@@ -46,7 +50,7 @@ class NodeThread implements Thread {
   #ended = false;
 
   constructor() {
-    const thread = new Worker(packageFile(`${platform().prefix ?? ''}thread.js`));
+    const thread = new Worker(packageFile(`${platform().prefix ?? ''}thread.js`), flags());
     this.#thread = thread;
     thread.on('message', (data) => this.#tell('message', { data }, this.onmessage));
     thread.on('messageerror', (error) => this.#tell('messageerror', error, null));

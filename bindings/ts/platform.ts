@@ -102,6 +102,10 @@ export const isNode: boolean =
   typeof process.versions?.node === 'string' &&
   (process as { type?: string }).type !== 'renderer';
 
+declare const FileReaderSync: unknown;
+/** Whether the caller is in a worker of a page, where files can be read and written without waiting. */
+export const isPageWorker = (): boolean => typeof FileReaderSync !== 'undefined';
+
 /** Whether the caller is a page's own thread, which must not be kept busy. */
 export const isWindow: boolean = !isNode && typeof window === 'object' && typeof document === 'object';
 

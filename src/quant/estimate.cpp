@@ -53,9 +53,7 @@ RunCost cost_of_run(Graph& graph) {
   const auto count = static_cast<int32_t>(graph.nodes.size());
   std::vector<int32_t> last(graph.values.size(), -1);
   for (int32_t i = 0; i < count; ++i)
-    for_each_read(graph.nodes[static_cast<size_t>(i)], [&](ValueId v) {
-      if (v != kNoValue) last[static_cast<size_t>(v)] = i;
-    });
+    for_each_read(graph.nodes[static_cast<size_t>(i)], [&](ValueId v) { last[static_cast<size_t>(v)] = i; });
   for (const ValueId v : graph.outputs) last[static_cast<size_t>(v)] = count;
   std::vector<bool> in_arena(graph.values.size(), false);
   double live = 0;
@@ -64,7 +62,7 @@ RunCost cost_of_run(Graph& graph) {
     const OpDef* def = find_op(node);
     const GraphInferContext context(graph, node);
     if (def && def->macs) run.macs += def->macs(context);
-    // Of branches the one that takes most; how often a body runs is not known.
+    // The branch that takes most counts. Nobody knows how often the body of a loop runs.
     RunCost inner;
     for (Graph& sub : subgraphs(node)) inner.include(cost_of_run(sub));
     run.macs += inner.macs;

@@ -59,7 +59,9 @@ QuantizedWeight quantized_beside(const Tensor& weight, const WeightSpec& spec) {
     return all;
   });
   if (made.size() < 4 || made[2].size() != 2 || made[3].size() != 1)
-    throw_error(ErrorCode::kIo, "what an earlier program left unfinished is something else");
+    throw_error(ErrorCode::kIo,
+                "the scratch file of an earlier program holds other tensors than its notes say",
+                {.hint = "remove the scratch file"});
   const std::span<const float> range = made[2].data<float>();
   return {.integers = std::move(made[0]),
           .scale = std::move(made[1]),

@@ -5,20 +5,31 @@ import { join } from 'node:path';
 import { expect, inject, test } from 'vitest';
 import { models } from './helpers.ts';
 
-/** Runs a program where the package is installed. */
-function run(name: string, program: string): Promise<{ code: unknown; stdout: string; stderr: string }> {
-  const script = join(inject('installation'), `${name}.mjs`);
-  writeFileSync(script, program);
+interface Ended {
+  code: unknown;
+  stdout: string;
+  stderr: string;
+}
+
+/** Runs Node where the package is installed. */
+function runNode(args: string[]): Promise<Ended> {
   return new Promise((done) => {
     execFile(
       process.execPath,
-      ['--expose-gc', script],
-      { timeout: 60_000, killSignal: 'SIGKILL' },
+      args,
+      { cwd: inject('installation'), timeout: 60_000, killSignal: 'SIGKILL' },
       (error, stdout, stderr) => {
         done({ code: error ? (error.code ?? error.signal) : 0, stdout, stderr });
       },
     );
   });
+}
+
+/** Runs a program in a file. */
+function run(name: string, program: string): Promise<Ended> {
+  const script = join(inject('installation'), `${name}.mjs`);
+  writeFileSync(script, program);
+  return runNode(['--expose-gc', script]);
 }
 
 /** Loads a model, and runs it. */
@@ -41,6 +52,18 @@ console.log(Object.keys(outputs).join());
   );
   expect(ended).toEqual({ code: 0, stdout: '53\n', stderr: '' });
 });
+
+test.each(['false', 'true'])(
+  'a program that is a string, with threads; the engine in a worker: %s',
+  async (worker) => {
+    const program = `import { configure, Model, Tensor } from 'zeropoint';
+configure({ worker: ${worker}, threads: 2 });
+${runsModel}
+console.log(Object.keys(outputs).join());`;
+    const ended = await runNode(['--input-type=module', '-e', program]);
+    expect(ended).toEqual({ code: 0, stdout: '53\n', stderr: '' });
+  },
+);
 
 test('an engine that lost its thread holds nothing up when it is collected as garbage', async () => {
   const ended = await run(

@@ -1,7 +1,6 @@
 // A file for tensors that are made of weights in files (engine/weights.ts). One with a name outlives a program that is
 // stopped: notes beside it say which tensors it holds, and the next program that works on the same files takes them.
-import type { OpenFile, OpenScratch, ScratchHandle } from '../platform.ts';
-import { platform } from '../platform.ts';
+import { isPageWorker, type OpenFile, type OpenScratch, platform, type ScratchHandle } from '../platform.ts';
 
 /** A tensor in the file. */
 export interface Kept {
@@ -40,6 +39,8 @@ function noteOf(line: string, size: number): [key: string, kept: Kept[]] | undef
   return undefined;
 }
 
+const lineOf = (text: string) => new TextEncoder().encode(`${text}\n`);
+
 function append(file: ScratchHandle, at: number, bytes: Uint8Array): number {
   file.write(at, bytes);
   return at + bytes.byteLength;
@@ -61,7 +62,7 @@ export class Scratch implements OpenFile {
     const [first, ...lines] = new TextDecoder().decode(text).split('\n');
     lines.pop(); // empty, or cut off
     if (first === work) {
-      this.#notesEnd = new TextEncoder().encode(`${work}\n`).byteLength;
+      this.#notesEnd = lineOf(work).byteLength;
       const size = data.size();
       for (const line of lines) {
         const note = noteOf(line, size);
@@ -69,10 +70,10 @@ export class Scratch implements OpenFile {
         const [key, kept] = note;
         this.#notes.set(key, kept);
         this.#end = Math.max(this.#end, ...kept.map(({ offset, bytes }) => offset + bytes));
-        this.#notesEnd += new TextEncoder().encode(`${line}\n`).byteLength;
+        this.#notesEnd += lineOf(line).byteLength;
       }
     } else {
-      this.#notesEnd = append(notes, 0, new TextEncoder().encode(`${work}\n`));
+      this.#notesEnd = append(notes, 0, lineOf(work));
     }
     notes.truncate(this.#notesEnd);
     data.truncate(this.#end);
@@ -107,8 +108,7 @@ export class Scratch implements OpenFile {
     const { data, notes } = this.#open;
     if (!notes) return;
     data.flush();
-    const line = new TextEncoder().encode(`${JSON.stringify([key, kept])}\n`);
-    this.#notesEnd = append(notes, this.#notesEnd, line);
+    this.#notesEnd = append(notes, this.#notesEnd, lineOf(JSON.stringify([key, kept])));
     this.#notes.set(key, [...kept]);
   }
 
@@ -186,10 +186,7 @@ async function openInBrowser(given: string | undefined): Promise<OpenScratch> {
 }
 
 const hasPrivateFiles = () =>
-  typeof FileReaderSync !== 'undefined' &&
-  typeof navigator !== 'undefined' &&
-  navigator.storage?.getDirectory !== undefined;
-declare const FileReaderSync: unknown;
+  isPageWorker() && typeof navigator !== 'undefined' && navigator.storage?.getDirectory !== undefined;
 
 /**
  * A file for results, which goes when it is closed. Undefined where there is none. With a `name`, and the `work` that

@@ -2,7 +2,7 @@
 // and read piece by piece (engine/module.ts, WeightFiles).
 import { messageOf } from '../errors.ts';
 import type { DataSource } from '../external.ts';
-import { type OpenFile, platform } from '../platform.ts';
+import { isPageWorker, type OpenFile, platform } from '../platform.ts';
 import { version } from '../version.ts';
 import type { NotedTensor, PieceInfo, WeightFiles } from './module.ts';
 import type { Kept, Scratch } from './scratch.ts';
@@ -14,9 +14,7 @@ const stretch = 2 ** 26;
 interface SyncReader {
   readAsArrayBuffer(blob: Blob): ArrayBuffer;
 }
-declare const FileReaderSync: { new (): SyncReader } | undefined;
-
-const canReadBlobs = () => typeof FileReaderSync !== 'undefined';
+declare const FileReaderSync: { new (): SyncReader };
 
 /**
  * What tensors are made of, and by which version: a line that is equal only where they would be equal. Undefined where
@@ -31,7 +29,7 @@ export function workOn(pieces: readonly PieceInfo[], sources: readonly DataSourc
 /** Whether a source can be read without waiting: only then weights can stay in it. */
 export function readsAtOnce(source: DataSource): boolean {
   if ('path' in source) return platform().openFile !== undefined;
-  return 'bytes' in source || canReadBlobs();
+  return 'bytes' in source || isPageWorker();
 }
 
 function openSource(source: DataSource): OpenFile {
@@ -44,7 +42,7 @@ function openSource(source: DataSource): OpenFile {
     const { bytes } = source;
     return { read: (at, into) => into.set(bytes.subarray(at, at + into.byteLength)), close() {} };
   }
-  const reader = new (FileReaderSync as NonNullable<typeof FileReaderSync>)();
+  const reader = new FileReaderSync();
   const { blob } = source;
   return {
     read(at, into) {
