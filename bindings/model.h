@@ -10,7 +10,8 @@
 
 namespace zp::bindings {
 
-// Of a model whose weights lie in files, what it was in the last format: packing them anew takes long.
+// What a model was in the last format. With weights in files it stays, because packing them anew takes long;
+// else it goes to the first who asks.
 struct FormatCache {
   std::string format;
   std::shared_ptr<const Model> model;
@@ -25,16 +26,16 @@ class ModelHandle {
   const std::string& runtime() const { return runtime_; }
   void replace(Model model) {
     model_ = std::make_shared<const Model>(std::move(model));
-    kept_ = {};
+    kept_ = std::make_shared<FormatCache>();
   }
-  FormatCache& kept() const { return kept_; }
+  const std::shared_ptr<FormatCache>& kept() const { return kept_; }
 
   val describe() const;
 
  private:
   std::shared_ptr<const Model> model_;
   std::string runtime_;
-  mutable FormatCache kept_;
+  std::shared_ptr<FormatCache> kept_ = std::make_shared<FormatCache>();
 };
 
 }  // namespace zp::bindings

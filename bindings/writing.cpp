@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -54,11 +55,50 @@ onnx::WriteOptions options_of(const val& form) {
 }
 
 std::shared_ptr<const Model> in_format(const ModelHandle& model, const std::string& format) {
-  FormatCache& kept = model.kept();
-  if (kept.model && kept.format == format) return kept.model;
-  auto made = std::make_shared<const Model>(quant::in_format(*model.shared(), format, model.runtime()));
-  if (has_files(made->graph)) kept = {format, made};
+  FormatCache& kept = *model.kept();
+  std::shared_ptr<const Model> made;
+  if (kept.model && kept.format == format) {
+    made = kept.model;
+  } else {
+    made = std::make_shared<const Model>(quant::in_format(*model.shared(), format, model.runtime()));
+  }
+  kept = has_files(made->graph) ? FormatCache{format, made} : FormatCache{};
   return made;
+}
+
+// Brings a model into a format, a few layers at a time: write_model() and measure_model() find it then.
+class FormingHandle {
+ public:
+  FormingHandle(const ModelHandle& model, std::string format)
+      : model_(model.shared()), kept_(model.kept()), format_(std::move(format)) {
+    if (kept_->model && kept_->format == format_) return;
+    const std::string& runtime = model.runtime();
+    forming_.emplace(*model_, format_, runtime.empty() ? nullptr : &quant::runtime_named(runtime));
+  }
+  val advance(double milliseconds) {
+    return answer([&] {
+      if (forming_ && forming_->advance(milliseconds)) {
+        done_ = forming_->done();
+        *kept_ = {format_, std::make_shared<const Model>(forming_->take())};
+        forming_.reset();
+      }
+      return val(!forming_);
+    });
+  }
+  val progress() const {
+    return forming_ ? progress_of(forming_->done(), forming_->total()) : progress_of(done_, done_);
+  }
+
+ private:
+  std::shared_ptr<const Model> model_;
+  std::shared_ptr<FormatCache> kept_;
+  std::string format_;
+  std::optional<quant::Formatting> forming_;
+  size_t done_ = 0;
+};
+
+val create_forming(const ModelHandle& model, const std::string& format) {
+  return answer([&] { return val(std::make_shared<FormingHandle>(model, format)); });
 }
 
 // A WrittenHandle. bindings/ts/engine/module.ts: FileForm.
@@ -106,6 +146,11 @@ EMSCRIPTEN_BINDINGS(writing) {
       .function("opset", &WrittenHandle::opset)
       .function("files", &WrittenHandle::files)
       .function("read", &WrittenHandle::read);
+  emscripten::class_<FormingHandle>("Forming")
+      .smart_ptr<std::shared_ptr<FormingHandle>>("FormingPointer")
+      .function("advance", &FormingHandle::advance)
+      .function("progress", &FormingHandle::progress);
+  emscripten::function("createForming", &create_forming);
   emscripten::function("writeModel", &write_model);
   emscripten::function("measureModel", &measure_model);
   emscripten::function("addMetadata", &add_metadata);

@@ -1,7 +1,7 @@
 // The files that a model is written into.
 import { Owned } from './disposal.ts';
 import type { Client } from './engine/client.ts';
-import type { FileForm } from './engine/module.ts';
+import type { FileForm, Steps } from './engine/module.ts';
 import type { Id } from './engine/run-host.ts';
 import { ZeropointError } from './errors.ts';
 import { bytesOfSize } from './schema.ts';
@@ -86,8 +86,28 @@ export class ModelFile {
   }
 }
 
+/** Brings a model into the format that its files have: of gigabytes of weights this takes seconds. */
+export async function bringInto(
+  engine: Client,
+  model: Id,
+  format: string,
+  signal?: AbortSignal,
+  onSteps?: (steps: Steps) => unknown, // where it takes more than a moment
+): Promise<void> {
+  const job = await engine.call('createForming', [model, format]);
+  try {
+    const advance = (milliseconds: number) => engine.call('advanceForming', [job, milliseconds]);
+    const tell = ({ finished, done, total }: Steps & { finished: boolean }) =>
+      finished ? undefined : onSteps?.({ done, total });
+    await engine.drive(advance, ({ finished }) => finished, signal, tell);
+  } finally {
+    engine.release(job);
+  }
+}
+
 /** The files that a model becomes; the model's first. They live as long as somebody holds one of them. */
 export async function filesOf(engine: Client, model: Id, form: FileForm): Promise<ModelFile[]> {
+  await bringInto(engine, model, form.format);
   const written = await engine.call('writeModel', [model, form]);
   const owner = {};
   const owned = new Owned(owner, 'file', engine, written.id);
@@ -106,6 +126,7 @@ export async function bytesOfModel(
   model: Id,
   form: FileForm,
 ): Promise<Uint8Array<ArrayBuffer>> {
+  await bringInto(engine, model, form.format);
   const { id, files } = await engine.call('writeModel', [model, form]);
   try {
     return await engine.call('readWritten', [id, 0, 0, files[0]?.size ?? 0]);

@@ -25,7 +25,7 @@ import {
   type Work,
 } from './estimate.ts';
 import { buffersOf, countOf, isSamples, SampleReader, type Samples, take } from './feeds.ts';
-import { formOf } from './files.ts';
+import { bringInto, formOf } from './files.ts';
 import { type Finding, withTexts, worded } from './findings.ts';
 import * as check from './options.ts';
 import { provenanceKey, provenanceOf, SamplesHash } from './provenance.ts';
@@ -326,6 +326,10 @@ async function reportOf(
 ): Promise<QuantizeReport> {
   const { schema } = engine;
   const target = typeof options.target === 'string' ? options.target : byItself(schema, 'runtime');
+  const { onProgress, signal } = options;
+  await bringInto(engine, model.id, report.format, signal, (steps) =>
+    onProgress?.({ phase: 'write', ...steps }),
+  );
   const { files, opset, broken } = await engine.call('measureModel', [
     model.id,
     formOf(report.format, options),

@@ -148,12 +148,14 @@ int64_t Tensor::integer_at(int64_t i) const {
 std::vector<int64_t> Tensor::integers() const {
   std::vector<int64_t> v(static_cast<size_t>(size_));
   if (v.empty()) return v;
+  const Glance glance(*this);
   v[0] = integer_at(0);  // or says that these are no integers
   load_elements(raw(), dtype_ == DType::kBool ? DType::kUint8 : dtype_, 0, size_, v.data());
   return v;
 }
 
 std::vector<float> Tensor::floats() const {
+  const Glance glance(*this);
   std::vector<float> v(static_cast<size_t>(size_));
   const auto convert = [&]<class T>(auto&& to_float, T) {
     for (size_t i = 0; i < v.size(); ++i) {

@@ -300,9 +300,12 @@ NbitsCodes nbits_codes(DType type, const std::vector<uint8_t>& codes, const std:
   const bool one_point = *lowest == *highest;
   int64_t bits = stored_bits, base = first;
   int64_t from = *lowest, to = *highest;
-  if (stored_bits == 4) {
-    const auto [least, most] = std::minmax_element(codes.begin(), codes.end());
-    from = std::min<int64_t>(first + *least, from), to = std::max<int64_t>(first + *most, to);
+  // Most weights show at once that they need 4 bits.
+  constexpr size_t kLook = 1024;
+  for (size_t i = 0; stored_bits == 4 && i < codes.size() && to - from < 4; i += kLook) {
+    const std::span<const uint8_t> part(codes.data() + i, std::min(kLook, codes.size() - i));
+    const auto [least, most] = std::ranges::minmax(part);
+    from = std::min<int64_t>(first + least, from), to = std::max<int64_t>(first + most, to);
   }
   if (stored_bits == 4 && one_point && from >= *lowest - 2 && to < *lowest + 2) {
     bits = 2, base = *lowest - 2;
@@ -346,7 +349,6 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool transposed, ValueId bia
   const int64_t k = layout->k, n = layout->n, block = layout->block, blocks = layout->blocks;
   const Tensor *weights = g.constant(b.quantized), *scales = g.constant(b.scale),
                *points = g.constant(b.zero_point);
-  const Glance at_weights(*weights), at_scales(*scales);
   std::vector<uint8_t> unpacked = unsigned_codes(*weights);
   const std::vector<int64_t> zeros = points ? points->integers() : std::vector<int64_t>{0};
   const auto [bits, base, default_points] = nbits_codes(weights->dtype(), unpacked, zeros);
@@ -374,9 +376,8 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool transposed, ValueId bia
     }
   }
   const std::string name = g[b.quantized].name;
-  std::vector<ValueId> inputs{
-      f.node.input(0), g.add_constant(name + "_nbits", kept_beside(*weights, std::move(codes))),
-      g.add_constant(name + "_nbits_scales", kept_beside(*weights, std::move(transposed_scales)))};
+  std::vector<ValueId> inputs{f.node.input(0), g.add_constant(name + "_nbits", std::move(codes)),
+                              g.add_constant(name + "_nbits_scales", std::move(transposed_scales))};
   if (!default_points) inputs.push_back(g.add_constant(name + "_nbits_zero_points", std::move(zero_points)));
   Attributes attributes{{"K", k}, {"N", n}, {"bits", bits}, {"block_size", block}};
   // With activations in float ONNX Runtime has kernels for 4 bits alone. Of others it makes floats of all

@@ -4,14 +4,20 @@
 #include <cmath>
 #include <cstring>
 #include <iterator>
+#include <limits>
+#include <list>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include "core/error.h"
+#include "core/fnv.h"
+#include "core/stopwatch.h"
 #include "graph/subgraphs.h"
 #include "ops/fold.h"
 #include "ops/fused.h"
@@ -148,11 +154,13 @@ class SharedConstants {
     for (size_t v = from; v < graph.values.size(); ++v) {
       std::optional<Tensor>& constant = graph.values[v].constant;
       if (!constant || constant->dtype() == DType::kString || constant->bytes() < kLeast) continue;
-      std::vector<Tensor>& alike = known_[{constant->dtype(), constant->dims()}];
-      const Glance at(*constant);
+      Tensor copy = *constant;  // what is not read yet is forgotten with it
+      Fnv1a hash;
+      hash.add(copy.raw(), copy.bytes());
+      std::vector<Tensor>& alike = known_[{copy.dtype(), copy.dims(), hash.value}];
       const auto same = std::ranges::find_if(alike, [&](const Tensor& t) {
         const Glance other(t);
-        return std::memcmp(t.raw(), constant->raw(), t.bytes()) == 0;
+        return std::memcmp(t.raw(), copy.raw(), t.bytes()) == 0;
       });
       if (same == alike.end()) {
         alike.push_back(*constant);
@@ -164,7 +172,7 @@ class SharedConstants {
 
  private:
   static constexpr size_t kLeast = 256;  // bytes: smaller ones are written where they are read
-  std::map<std::pair<DType, Shape>, std::vector<Tensor>> known_;
+  std::map<std::tuple<DType, Shape, uint64_t>, std::vector<Tensor>> known_;  // by the hash of their data
 };
 
 // A constant, or one whose elements are moved.
@@ -245,6 +253,47 @@ class SpellFloatWeights {
   bool joins_;
 };
 
+// A constant of the graph or of a branch whose data stay in a file; undefined: there is none.
+Tensor any_in_file(const Graph& graph) {
+  for (const Value& v : graph.values)
+    if (v.constant && v.constant->file()) return *v.constant;
+  for (const Node& node : graph.nodes)
+    for (const Graph& branch : subgraphs(node))
+      if (Tensor found = any_in_file(branch); found.defined()) return found;
+  return {};
+}
+
+// For as long as it lives, weights in files are read; then they are forgotten, and what was made of them goes
+// beside them: a graph has more weights than memory.
+class WhileFolding {
+ public:
+  // `in_file`: any tensor in a file; undefined: the graph has none.
+  WhileFolding(const Fold& fold, const Tensor& in_file)
+      : graph_(fold.graph), in_file_(in_file), before_(fold.graph.values.size()) {
+    if (!in_file.defined()) return;
+    for (const auto& edge : fold.inputs) {
+      if (!edge) continue;
+      for (const ValueId v : {edge->quantized, edge->scale, edge->zero_point})
+        if (const Tensor* t = graph_.constant(v); t && t->file()) read_.emplace_back(*t);
+    }
+  }
+  ~WhileFolding() = default;
+  WhileFolding(const WhileFolding&) = delete;
+  WhileFolding& operator=(const WhileFolding&) = delete;
+
+  void put_new() {
+    if (!in_file_.defined()) return;
+    for (size_t v = before_; v < graph_.values.size(); ++v)
+      if (std::optional<Tensor>& t = graph_.values[v].constant) t = kept_beside(in_file_, std::move(*t));
+  }
+
+ private:
+  Graph& graph_;
+  const Tensor& in_file_;
+  size_t before_;
+  std::list<Glance> read_;
+};
+
 // The layers that FoldLayers is for.
 enum class Folded : uint8_t {
   kAll,
@@ -259,13 +308,29 @@ class FoldLayers {
  public:
   explicit FoldLayers(Folded folded) : folded_(folded) {}
 
-  void run(Graph& main) {
+  // Folds the branches of a graph, which has to stay where it is; its own layers are for fold_next().
+  void start(Graph& main) {
+    in_file_ = any_in_file(main);
     for_branches(main, [&](Graph& branch) { fold_branch(branch); });
-    const size_t before = main.values.size();
+    before_ = main.values.size();
     if (!leaves_pairs() || folded_ == Folded::kBranchesAndBlocks || !in_branches_.empty())
-      fold(main, /*branch=*/false);
-    if (!in_branches_.empty()) shared_.take(main, before);
+      pass_.emplace(main, /*branch=*/false);
   }
+  // False: there is no layer left, and the graph is done.
+  bool fold_next() {
+    if (!pass_) return false;
+    if (pass_->at < pass_->before.size()) {
+      fold_layer(*pass_);
+      return true;
+    }
+    Graph& main = pass_->graph;
+    end(*pass_);
+    pass_.reset();
+    if (!in_branches_.empty()) shared_.take(main, before_);
+    return false;
+  }
+  size_t done() const { return pass_ ? pass_->at : 0; }
+  size_t total() const { return pass_ ? pass_->before.size() : 0; }
 
  private:
   // What is not folded stays pairs.
@@ -315,49 +380,79 @@ class FoldLayers {
     return weights;
   }
 
+  // On its way through the layers of a graph.
+  struct Pass {
+    Pass(Graph& of, bool is_branch)
+        : graph(without_clamps(of)),
+          branch(is_branch),
+          index(graph),
+          before(graph.nodes),
+          gone(before.size(), false) {}
+    static Graph& without_clamps(Graph& graph) {
+      drop_clamps(graph);
+      return graph;
+    }
+
+    Graph& graph;
+    bool branch;
+    GraphIndex index;
+    std::vector<Node> before, nodes;
+    std::vector<bool> gone;  // Q nodes that were folded
+    size_t at = 0;           // of `before`
+    Weights left;            // of layers that stay pairs
+  };
+
   // The graph's own layers. Gives the weights of those that stay pairs.
   Weights fold(Graph& graph, bool branch) {
-    drop_clamps(graph);
-    Weights left;
-    const GraphIndex index(graph);
-    std::vector<Node> nodes;
-    std::vector<bool> gone(graph.nodes.size(), false);  // Q nodes that were folded
-    const std::vector<Node> before = graph.nodes;
-    for (size_t i = 0; i < before.size(); ++i) {
-      if (gone[i]) continue;
-      const Node& node = before[i];
-      const OpDef* def = find_op(node);
-      if (!def || !def->fold || def->role != QdqRole::kNone) {
-        nodes.push_back(node);
-        continue;
-      }
-      Fold fold = fold_of(graph, index, node);
-      const Node* q = only_reader(graph, index, node.output(0));
-      const bool any =
-          std::any_of(fold.inputs.begin(), fold.inputs.end(), [](const auto& e) { return e.has_value(); });
-      const Weights weights = leaves_pairs() || branch ? weights_of(fold, index) : Weights();
-      if (!any || !wanted(fold, index, weights, branch) || !def->fold(fold) || fold.nodes.empty()) {
-        if (leaves_pairs()) std::ranges::copy(weights, std::back_inserter(left));
-        nodes.push_back(node);
-        continue;
-      }
-      const bool alone =  // in a form of their own: integer products read the same integers as pairs
-          std::ranges::none_of(fold.inputs, [](const auto& edge) { return edge && edge->dynamic; });
-      if (branch && alone) std::ranges::copy(weights, std::inserter(in_branches_, in_branches_.end()));
-      // The fold may make the integers, and then Q is done, or the float value.
-      if (q && fold.output && fold.nodes.back().output(0) == fold.output->quantized)
-        gone[static_cast<size_t>(q - graph.nodes.data())] = true;
-      for (Node& n : fold.nodes) nodes.push_back(std::move(n));
+    Pass pass(graph, branch);
+    while (pass.at < pass.before.size()) fold_layer(pass);
+    end(pass);
+    return std::move(pass.left);
+  }
+
+  void fold_layer(Pass& pass) {
+    const size_t i = pass.at++;
+    if (pass.gone[i]) return;
+    Graph& graph = pass.graph;
+    const Node& node = pass.before[i];
+    const OpDef* def = find_op(node);
+    if (!def || !def->fold || def->role != QdqRole::kNone) {
+      pass.nodes.push_back(node);
+      return;
     }
-    graph.nodes = std::move(nodes);
-    sort_topologically(graph);
-    remove_unused(graph);
-    return left;
+    Fold fold = fold_of(graph, pass.index, node);
+    const Node* q = only_reader(graph, pass.index, node.output(0));
+    const bool any =
+        std::any_of(fold.inputs.begin(), fold.inputs.end(), [](const auto& e) { return e.has_value(); });
+    const Weights weights = leaves_pairs() || pass.branch ? weights_of(fold, pass.index) : Weights();
+    WhileFolding folding(fold, in_file_);
+    if (!any || !wanted(fold, pass.index, weights, pass.branch) || !def->fold(fold) || fold.nodes.empty()) {
+      if (leaves_pairs()) std::ranges::copy(weights, std::back_inserter(pass.left));
+      pass.nodes.push_back(node);
+      return;
+    }
+    folding.put_new();
+    const bool alone =  // in a form of their own: integer products read the same integers as pairs
+        std::ranges::none_of(fold.inputs, [](const auto& edge) { return edge && edge->dynamic; });
+    if (pass.branch && alone) std::ranges::copy(weights, std::inserter(in_branches_, in_branches_.end()));
+    // The fold may make the integers, and then Q is done, or the float value.
+    if (q && fold.output && fold.nodes.back().output(0) == fold.output->quantized)
+      pass.gone[static_cast<size_t>(q - graph.nodes.data())] = true;
+    for (Node& n : fold.nodes) pass.nodes.push_back(std::move(n));
+  }
+
+  static void end(Pass& pass) {
+    pass.graph.nodes = std::move(pass.nodes);
+    sort_topologically(pass.graph);
+    remove_unused(pass.graph);
   }
 
   Folded folded_;
+  Tensor in_file_;
   std::set<const void*> in_branches_;  // weights that were folded there, by their memory
   SharedConstants shared_;
+  std::optional<Pass> pass_;  // through the main graph
+  size_t before_ = 0;         // values that it had
 };
 
 // Weights become floats when the file is loaded, all of them.
@@ -383,28 +478,73 @@ Model in_format(const Model& model, std::string_view format, std::string_view ru
   return in_format(model, format, runtime.empty() ? nullptr : &runtime_named(runtime));
 }
 
-Model in_format(const Model& model, std::string_view format, const RuntimeRules* rules) {
-  require_format(format);
-  Model out = model;
-  out.graph = clone(model.graph);
-  // Fused operators that nobody changed are written as they were read.
-  if (!rules) join_fused(out.graph, "", [](const Node&) { return true; });
-  const bool each_run = rules && rules->dequantizes_in_runs;
-  const bool operators = format == kQoperator;
-  if (!operators) drop_all_clamps(out.graph);
-  if (operators || each_run) {
-    sink_shared_weights(out.graph);
-    const bool as_floats = !operators && fits_as_floats(out.graph, *rules);
-    FoldLayers(operators ? Folded::kAll : folded_beside_pairs(*rules, as_floats)).run(out.graph);
-    if (each_run) pick_all_rows(out.graph);
-    hoist_shared_weights(out.graph);
-    if (each_run) SpellFloatWeights(*rules, !as_floats).run(out.graph);
+class Formatting::Steps {
+ public:
+  Steps(const Model& model, std::string_view format, const RuntimeRules* rules)
+      : out_(model),
+        rules_(rules),
+        operators_(format == kQoperator),
+        each_run_(rules && rules->dequantizes_in_runs) {
+    out_.graph = clone(model.graph);
+    // Fused operators that nobody changed are written as they were read.
+    if (!rules) join_fused(out_.graph, "", [](const Node&) { return true; });
+    if (!operators_) drop_all_clamps(out_.graph);
+    if (!operators_ && !each_run_) return;
+    sink_shared_weights(out_.graph);
+    as_floats_ = !operators_ && fits_as_floats(out_.graph, *rules);
+    layers_.emplace(operators_ ? Folded::kAll : folded_beside_pairs(*rules, as_floats_));
+    layers_->start(out_.graph);
+    total_ = layers_->total();
   }
-  close_moved_pairs(out.graph);
-  fold_unsayable(out.graph);
-  if (rules) out.least_opset = std::max(out.least_opset, rules->least_opset);
-  if (has_pairs(out.graph)) out.least_opset = kOpsetOfPairs;
-  return out;
+
+  bool advance(double milliseconds) {
+    if (ended_) return true;
+    const Stopwatch watch(milliseconds);
+    while (layers_ && layers_->fold_next())
+      if (watch.over()) return false;
+    end();
+    return ended_ = true;
+  }
+  size_t done() const { return ended_ ? total_ : layers_ ? layers_->done() : 0; }
+  size_t total() const { return total_; }
+  Model take() { return std::move(out_); }
+
+ private:
+  void end() {
+    if (layers_) {
+      if (each_run_) pick_all_rows(out_.graph);
+      hoist_shared_weights(out_.graph);
+      if (each_run_) SpellFloatWeights(*rules_, !as_floats_).run(out_.graph);
+    }
+    close_moved_pairs(out_.graph);
+    fold_unsayable(out_.graph);
+    if (rules_) out_.least_opset = std::max(out_.least_opset, rules_->least_opset);
+    if (has_pairs(out_.graph)) out_.least_opset = kOpsetOfPairs;
+  }
+
+  Model out_;
+  const RuntimeRules* rules_;
+  bool operators_, each_run_;  // each run makes floats of constants there (RuntimeRules)
+  bool as_floats_ = false, ended_ = false;
+  std::optional<FoldLayers> layers_;
+  size_t total_ = 0;
+};
+
+Formatting::Formatting(const Model& model, std::string_view format, const RuntimeRules* rules) {
+  require_format(format);
+  steps_ = std::make_unique<Steps>(model, format, rules);
+}
+Formatting::~Formatting() = default;
+bool Formatting::advance(double milliseconds) { return steps_->advance(milliseconds); }
+size_t Formatting::done() const { return steps_->done(); }
+size_t Formatting::total() const { return steps_->total(); }
+Model Formatting::take() { return steps_->take(); }
+
+Model in_format(const Model& model, std::string_view format, const RuntimeRules* rules) {
+  Formatting formatting(model, format, rules);
+  while (!formatting.advance(std::numeric_limits<double>::infinity())) {
+  }
+  return formatting.take();
 }
 
 }  // namespace zp::quant

@@ -106,6 +106,7 @@ const labels: Record<string, string> = {
   'bias-correction': 'Correcting biases',
   train: 'Training',
   report: 'Writing the report',
+  write: 'Packing the weights',
   measure: 'Measuring each layer',
   compare: 'Comparing outputs',
 };

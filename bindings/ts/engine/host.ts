@@ -13,6 +13,7 @@ import type {
   ExpectedIn,
   FeedingIn,
   FileForm,
+  FormingHandle,
   MeasuredReport,
   ModelFacts,
   QuantizerHandle,
@@ -20,6 +21,7 @@ import type {
   Range,
   Schema,
   SpeedOut,
+  Steps,
   Unworded,
   WrittenHandle,
 } from './module.ts';
@@ -55,6 +57,15 @@ export class EngineHost extends RunHost<EngineModule> {
   }
 
   /** The files that the model is written into: readWritten() gives their bytes. */
+  createForming(id: Id, format: string): Id {
+    return this.keep(unwrap(this.module.createForming(this.model(id), format)));
+  }
+
+  advanceForming(id: Id, milliseconds: number): Steps & { finished: boolean } {
+    const job = this.get<FormingHandle>(id);
+    return { finished: unwrap(job.advance(milliseconds)), ...job.progress() };
+  }
+
   writeModel(id: Id, form: FileForm): { id: Id; files: { name: string; size: number }[] } {
     const written = unwrap(this.module.writeModel(this.model(id), form));
     return { id: this.keep(written), files: written.files() };

@@ -495,6 +495,13 @@ export interface LayerError {
   findings: string[];
 }
 
+export interface FormingHandle extends Handle {
+  /** Works for about `milliseconds`; true when finished. */
+  advance(milliseconds: number): Answer<boolean>;
+  /** Layers. */
+  progress(): Steps;
+}
+
 export interface ComparisonHandle extends Handle {
   begin(feeds: FeedIn[]): Answer<undefined>;
   /** Works for about `milliseconds`; true when finished. */
@@ -597,6 +604,8 @@ export interface EngineModule extends RunModule {
     dims: Readonly<Record<string, number>>,
     shapes: Readonly<Record<string, readonly number[]>>,
   ): Answer<ModelHandle>;
+  /** What brings the model into a format, a few layers at a time: writeModel() and measureModel() find it then. */
+  createForming(model: ModelHandle, format: string): Answer<FormingHandle>;
   writeModel(model: ModelHandle, form: FileForm): Answer<WrittenHandle>;
   /** What writeModel() would write: its files, its opset, and what of it this runtime does not take, in sentences. */
   measureModel(

@@ -232,13 +232,14 @@ TEST(TensorInFile, IsReadWhenItIsLookedAtAndForgotten) {
   const Tensor copy = t.reshaped({1, 2});
   EXPECT_EQ(t.identity(), copy.identity());
   EXPECT_EQ(file->reads, 0);
-  EXPECT_THAT(t.floats(), ::testing::ElementsAre(1, 2));
+  EXPECT_THAT(t.data<float>(), ::testing::ElementsAre(1, 2));
   EXPECT_EQ(copy.raw(), t.raw());  // one copy for both
   EXPECT_EQ(file->reads, 1);
   t.forget();
   EXPECT_FALSE(t.in_memory());
   EXPECT_THAT(t.floats(), ::testing::ElementsAre(1, 2));
-  EXPECT_EQ(file->reads, 1);  // the copy still has them
+  EXPECT_EQ(file->reads, 1);    // the copy still has them
+  EXPECT_FALSE(t.in_memory());  // a list is made of them, and they are forgotten
   t.forget(), copy.forget();
   {
     const Glance glance(t);

@@ -8,6 +8,8 @@
 #include <vector>
 
 #include "onnx/onnx.h"
+#include "quant/format.h"
+#include "quant/runtimes.h"
 #include "unit/quant/quantize.h"
 
 namespace zp::test {
@@ -62,6 +64,18 @@ std::shared_ptr<Model> chain(int layers, const std::shared_ptr<Meter>& meter) {
   return net.build();
 }
 
+// What has weights in files keeps none in memory, nor what was made of them.
+void write(const Model& model) {
+  for (const Value& v : model.graph.values) {
+    if (v.constant && v.constant->bytes() >= kWidth * kWidth / 2)
+      EXPECT_TRUE(v.constant->file() && !v.constant->in_memory()) << v.name;
+  }
+  for (const auto& file : onnx::write_files(model, {.name = "m.onnx", .external = true, .chunk = 1 << 20})) {
+    std::vector<std::byte> bytes(file.size());
+    file.read(0, bytes);
+  }
+}
+
 struct Case {
   const char *name, *mode;
   DType weights;
@@ -76,10 +90,13 @@ TEST_P(Memory, DoesNotGrowWithTheModel) {
     config.weights = GetParam().weights;
     const Quantized q = quantize(chain(layers, meter), config);
     EXPECT_GT(meter->put, static_cast<size_t>(layers * kWidth * kWidth) / 4);
-    for (const auto& file :
-         onnx::write_files(*q.model, {.name = "m.onnx", .external = true, .chunk = 1 << 20})) {
-      std::vector<std::byte> bytes(file.size());
-      file.read(0, bytes);
+    // Every runtime's form, and that of weights which are too many to become floats when a file is loaded.
+    std::vector<quant::RuntimeRules> runtimes = quant::all_runtimes();
+    for (quant::RuntimeRules& rules : runtimes)
+      rules.floats_at_load = std::min<int64_t>(rules.floats_at_load, 1);
+    for (const char* format : {"qdq", "qoperator"}) {
+      for (const quant::RuntimeRules& rules : runtimes) write(quant::in_format(*q.model, format, &rules));
+      write(quant::in_format(*q.model, format, nullptr));
     }
     return meter->most;
   };
