@@ -1,5 +1,5 @@
 // The words of docs/GLOSSARY.md, which the page shows where they occur: there is one list.
-/** Its text, as data: the page shares no code with what lies outside of it. */
+/** Its text, as data: the page shares no code with files outside of it. */
 const [source = ''] = Object.values(
   import.meta.glob<string>('../../docs/GLOSSARY.md', { query: '?raw', import: 'default', eager: true }),
 );

@@ -72,7 +72,7 @@ export function useSamples(model: Model, name: string, demo: Demo | undefined, s
   const [, setDone] = useState(0);
   const preparation = useRef<{ key: string; now: Preparation } | undefined>(undefined);
 
-  // Begins in the same breath as the choice: no click can come between.
+  // Begins in the same task as the choice: no click can come between.
   const key = JSON.stringify(image);
   const current = preparation.current;
   if (!current || current.key !== key || current.now.files !== files) {

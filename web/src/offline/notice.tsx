@@ -7,7 +7,7 @@ function useChanging<T>(read: () => T): T {
   const [value, setValue] = useState(read);
   useEffect(() => {
     const update = () => setValue(read());
-    update(); // for what came between the first picture and now
+    update(); // for changes between the first picture and now
     return onNotices(update);
   }, []);
   return value;

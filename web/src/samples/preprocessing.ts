@@ -5,7 +5,7 @@ export interface PreparationGuess {
   image: ImageOptions;
   /** The reason, after “because”. */
   because: string;
-  /** Whether it is likely to be right; otherwise it is to be looked at. */
+  /** Whether it is likely to be right; otherwise the user should look at it. */
   sure: boolean;
 }
 
@@ -20,7 +20,7 @@ export const presetTitles: Readonly<Record<ImagePreset, string>> = {
 
 export const presets = Object.keys(imagePresets) as ImagePreset[];
 
-/** Whether a model takes an image: what it is given otherwise needs no preparing. */
+/** Whether a model takes an image: other inputs need no preparing. */
 export function takesImages(inputs: readonly ValueInfo[]): boolean {
   const dims = inputs[0]?.dims;
   return (
