@@ -62,7 +62,7 @@ export function App() {
     ]);
   }, []);
 
-  /** Takes the place of what is open, which is put aside. */
+  /** Takes the place of the open work, which is put aside. */
   const replace = async (next: Work) => {
     const before = work;
     setWork(next);

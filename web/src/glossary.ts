@@ -9,7 +9,7 @@ const entry = /^- ((?:\*\*[^*]+\*\*(?:, )?)+)(?: \([^)]*\))?: ([^\n]+(?:\n {2}[^
 
 const plain = (markdown: string) => markdown.replaceAll(/\s+/g, ' ').replaceAll(/[*`]/g, '');
 
-/** Terms in small letters, without what stands in brackets. */
+/** Terms in small letters, without the words in brackets. */
 export const glossary: ReadonlyMap<string, string> = new Map(
   [...source.matchAll(entry)].flatMap(([, terms = '', text = '']) =>
     plain(terms)

@@ -83,7 +83,10 @@ const placed = new Set([
 
 const hasNoPlace = ({ name, group }: OptionRow) => group === 'parameters' || !placed.has(name);
 
-/** What “Advanced” has: the options of this mode that have no place of their own, and the numbers of what is chosen. */
+/**
+ * The fields of “Advanced”: the options of this mode that have no place of their own, and the numbers of chosen observers and
+ * repairs.
+ */
 export function advancedOf(schema: Schema, settings: Settings): OptionRow[] {
   const { mode, observer, repairs } = settings;
   const isRead = (owner = '') =>

@@ -1,4 +1,4 @@
-// The page's colours, for what draws them itself: they follow the theme.
+// The page's colours, for code that draws: they follow the theme.
 import { useEffect, useState } from 'preact/hooks';
 
 export type Rgb = readonly [number, number, number];

@@ -89,7 +89,7 @@ export interface Kind<A> {
   compare(pair: Pair<A>, names: Names): Change;
   /** `changes`: those of the pairs, in their order. Never of nothing. */
   judge(pairs: readonly Pair<A>[], changes: readonly Change[]): Verdict;
-  /** Where the view draws on a canvas: what it draws. */
+  /** The pixels that the view draws, where it draws on a canvas. */
   paint?(answer: A): Pixels;
   View: ComponentType<AnswerViewProps<A>>;
 }

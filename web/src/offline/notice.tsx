@@ -2,7 +2,7 @@ import { useEffect, useState } from 'preact/hooks';
 import { currentNotices, dismiss, isKept, onNotices } from './page.ts';
 import './notice.css';
 
-/** What `read` answers, now and after each change of what there is to say. */
+/** The result of `read`, now and after each change of the notices. */
 function useChanging<T>(read: () => T): T {
   const [value, setValue] = useState(read);
   useEffect(() => {

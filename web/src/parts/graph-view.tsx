@@ -40,7 +40,7 @@ interface Step {
 
 interface Opened {
   picture: GraphPicture;
-  /** From the whole graph to what is shown; undefined: nobody has gone into a branch yet. */
+  /** The branches from the whole graph to the one that is shown; undefined: nobody has gone into a branch yet. */
   path: readonly Step[] | undefined;
   spread: (tensor: GraphTensor) => Promise<Spread | undefined>;
 }

@@ -392,7 +392,7 @@ export function Workspace({
     });
   };
 
-  // What each goal would bring, when somebody looks at what to choose and nothing else is done.
+  // What each goal would bring, when somebody looks at the choices and no other work runs.
   const isChoosing = step === 'goal' && !hidden && !busy && report?.problem === null;
   const asked = JSON.stringify([samples.set?.identity ?? samples.set?.label, samples.dims]);
   const expectedHere = expected.of === asked ? expected.goals : {};

@@ -1,4 +1,4 @@
-// Right answers out of a table: which column says the file, which the class, and which what the class is called.
+// Right answers out of a table: which column has the file, which the class, and which the name of the class.
 import type { Names } from '../answers/kind.ts';
 
 export interface Table {

@@ -1,4 +1,4 @@
-// How images are brought to what a model takes, guessed from the model: a guess that says why, and can be changed.
+// How images become a model's input, guessed from the model: a guess that says why, and can be changed.
 import { type ImageOptions, type ImagePreset, imagePresets, type Model, type ValueInfo } from 'zeropoint';
 
 export interface PreparationGuess {
@@ -138,7 +138,7 @@ export const ranges: readonly { id: string; title: string; image: Pick<ImageOpti
   { id: 'bytes', title: '0 to 255', image: { mean: 0, std: 1 / 255 } },
 ];
 
-/** With what the preset says. */
+/** With the values of the preset. */
 export const whole = (image: ImageOptions): ImageOptions => ({
   ...(image.preset && imagePresets[image.preset]),
   ...image,

@@ -36,7 +36,7 @@ const suggestions = [
 const pace = 60;
 /** A sentence that is being typed is searched for when nothing was typed for so long, in milliseconds. */
 const rest = 250;
-/** Below this likeness of the nearest sentence, the text hardly has what is asked for. */
+/** Below this likeness of the nearest sentence, the text hardly answers the question. */
 const near = 0.5;
 
 interface Reading {
