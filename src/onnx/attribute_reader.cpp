@@ -13,7 +13,7 @@ namespace {
 struct AttributeFields {
   std::string name;
   AttributeType type = AttributeType::kUndefined;
-  // By the field that is there: files before IR version 2 have no type.
+  // The type by the field that is set: files before IR version 2 name no type.
   AttributeType implied = AttributeType::kUndefined;
   bool mixed = false;  // fields of several types
   std::optional<float> real;
@@ -23,8 +23,8 @@ struct AttributeFields {
   std::vector<float> reals;
   std::vector<int64_t> integers;
   std::vector<std::string> texts;
-  std::string reference;          // the attribute of the call of its function that it is
-  const char* foreign = nullptr;  // what it is, where that is not supported
+  std::string reference;          // of a function: the attribute of the call whose value it takes
+  const char* foreign = nullptr;  // its kind, where that kind is not supported
   bool whole = true;              // no number is cut off
 
   void imply(AttributeType by_field) {
@@ -103,14 +103,15 @@ AttributeFields read_fields_of(Message message) {
   return a;
 }
 
-// The attribute of the call that one in its function refers to.
+// The attribute of the call that an attribute inside the function refers to.
 std::optional<Attribute> referred(const Scope& scope, const AttributeFields& a) {
-  if (!scope.call) fail({"attribute ", quoted(a.name), " refers to one of a function, and is in none"});
+  if (!scope.call)
+    fail({"attribute ", quoted(a.name), " refers to a function's attribute, but is in no function"});
   const auto found = scope.call->attributes.find(a.reference);
   if (found == scope.call->attributes.end()) return std::nullopt;
   const auto* graph = std::get_if<std::shared_ptr<Graph>>(&found->second);
   if (std::holds_alternative<RawAttribute>(found->second) &&
-      a.name != a.reference) {  // it has its name inside
+      a.name != a.reference) {  // its bytes contain its name
     throw_error(ErrorCode::kUnsupportedOperator, {"attribute ", quoted(a.name), " is ", quoted(a.reference),
                                                   " of a function, which is not supported"});
   }

@@ -33,7 +33,7 @@ class Canonicalizer {
   // kUnsupportedType where ours does not take the file's form.
   std::vector<Node> in_our_form(Graph& graph, const OpDef& def, Node node, int64_t version,
                                 const Values& read, bool branch) const;
-  // Of the outputs of this node only the file's declarations are known.
+  // Keeps the node as it is: only the file's declarations of its outputs are known.
   void keep_form(Graph& graph, Node node) const;
 
   const Model& model_;
@@ -42,7 +42,7 @@ class Canonicalizer {
   bool met_folded_ = false;
 };
 
-// Pairs came out of another operator, or it is a product of integers.
+// The node became Q/DQ pairs, or it is a product of integers.
 bool was_folded(const Graph& graph, const std::vector<Node>& pieces) {
   if (pieces.size() != 1)
     return std::ranges::any_of(pieces, [](const Node& n) { return role_of(n) == QdqRole::kDequantize; });

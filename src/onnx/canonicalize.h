@@ -7,8 +7,9 @@
 
 namespace zp::onnx {
 
-// All nodes of the model's graph, in order, with shapes inferred; what is declared of their outputs is
-// compared with what operators say. `versions`: of nodes whose version is not the model's.
+// All nodes of the model's graph, in order, with shapes inferred. Declared shapes of their outputs are
+// compared with the inferred ones. `versions`: the versions of nodes that have another version than the
+// model.
 void canonicalize(Model& model, const DeclaredShapes& shapes, const NodeVersions& versions);
 
 }  // namespace zp::onnx

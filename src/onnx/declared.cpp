@@ -48,7 +48,7 @@ SymShape read_shape(Message message, const std::string& name) {
 constexpr int kMostNested = 2;  // an optional sequence of tensors
 
 void read_type(Message message, Declared& declared, int depth = 0) {
-  // What is inside a sequence or an optional.
+  // The type of the elements of a sequence or an optional.
   const auto read_inner = [&](Message outer) {
     while (outer.next()) {
       if (outer.tag() == sequence_type_field::kElemType && depth < kMostNested) {
@@ -84,7 +84,7 @@ void read_type(Message message, Declared& declared, int depth = 0) {
       case type_field::kSequence:
         read_inner(message.message("TypeProto.Sequence"));
         if (declared.kind != ValueKind::kTensor || declared.foreign)
-          declared.foreign = "a sequence of what is no tensor";
+          declared.foreign = "a sequence of other values than tensors";
         declared.kind = ValueKind::kSequence;
         break;
       case type_field::kMap:
@@ -109,7 +109,8 @@ void read_type(Message message, Declared& declared, int depth = 0) {
   }
 }
 
-// What the operators say counts. None makes a map: ZipMap makes the tensor of what the maps would hold.
+// The operators' rules count. No operator makes a map: ZipMap makes a tensor of the scores that the maps
+// would hold.
 bool made_by_known_operator(const Graph& graph, ValueId id) {
   return std::ranges::any_of(graph.nodes, [&](const Node& node) {
     return std::ranges::find(node.outputs, id) != node.outputs.end() && find_op(node);

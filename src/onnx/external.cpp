@@ -168,7 +168,7 @@ void ExternalFields::add(Message entry) {
       entry.skip();
     }
   }
-  // Others, as checksums, say nothing about where the bytes are.
+  // Other keys, such as checksums, do not say where the bytes are.
   if (key == "location") location_ = value, has_location_ = true;
   if (key == "offset") offset_ = value;
   if (key == "length") length_ = value, has_length_ = true;
@@ -179,7 +179,7 @@ ExternalPiece ExternalFields::piece(std::string_view tensor, uint64_t bytes) con
   if (!has_location_) fail_piece(tensor, {"lies in another file, but the model does not say in which"});
   const std::optional<std::string> path = path_below(location_);
   if (!path) {
-    // Only as far as a text goes that ends at its first 0.
+    // The error shows the path up to its first byte of 0.
     fail_piece(
         tensor,
         {"lies in the file '", printable(location_.c_str()), "', which is not below the folder of the model"},
@@ -190,9 +190,8 @@ ExternalPiece ExternalFields::piece(std::string_view tensor, uint64_t bytes) con
   if (has_length_) {
     const uint64_t length = number_of(tensor, "length", length_);
     if (length != bytes) {
-      fail_piece(tensor,
-                 {"should have ", bytes, " bytes by its type and dimensions, but the model says that ",
-                  length, " of the file '", printable(*path), "' are its own"});
+      fail_piece(tensor, {"should have ", bytes, " bytes by its type and dimensions, but the model gives it ",
+                          length, " of the file '", printable(*path), "'"});
     }
   }
   if (piece.offset > kMostBytes - bytes) fail_piece(tensor, {"ends beyond the largest possible file"});
@@ -205,7 +204,7 @@ std::vector<ExternalPiece> external_pieces(const std::byte* bytes, size_t size) 
     scan.model({reinterpret_cast<const char*>(bytes), size, "ModelProto"});
   } catch (const Error& e) {
     if (!e.details().tensor.empty()) throw;
-    return {};  // read() knows better what such a file is
+    return {};  // read() tells what such a file is
   }
   std::ranges::sort(scan.pieces, [](const auto& a, const auto& b) { return a.place() < b.place(); });
   const auto rest =

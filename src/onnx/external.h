@@ -26,7 +26,8 @@ struct ExternalPiece {
 class ExternalSource {
  public:
   virtual ~ExternalSource() = default;
-  // A tensor with these bytes, which it may share with others. Throws kInvalidModel where nobody has them.
+  // A tensor with these bytes, which it may share with other tensors. Throws kInvalidModel where the bytes
+  // are missing.
   virtual Tensor tensor(const ExternalPiece& piece, DType dtype, Shape dims) = 0;
 };
 
@@ -37,7 +38,7 @@ class ExternalFields {
   void set_place(int64_t place) { place_ = place; }  // data_location
   bool given() const { return place_ != 0; }
   // The piece, for a tensor of so many bytes. Throws kInvalidModel for a location outside the model's folder,
-  // numbers that are none, and a length that is not the tensor's.
+  // an offset or length that is no number, and a length that is not the tensor's.
   ExternalPiece piece(std::string_view tensor, uint64_t bytes) const;
 
  private:
@@ -46,8 +47,8 @@ class ExternalFields {
   bool has_location_ = false, has_length_ = false;
 };
 
-// What of other files a model needs, each piece once, by file and offset. The file is looked through and not
-// changed. Throws kInvalidModel for what is wrong with a piece; what else is wrong, read() says.
+// The pieces of other files that a model needs, each once, by file and offset. Does not change the model's
+// file. Throws kInvalidModel for a wrong piece; read() reports all other faults.
 std::vector<ExternalPiece> external_pieces(const std::byte* bytes, size_t size);
 
 }  // namespace zp::onnx

@@ -1,4 +1,4 @@
-// FunctionProto: what a model defines itself. Calls are inlined when the model is read.
+// FunctionProto: a function that the model defines itself. Its calls are inlined when the model is read.
 #pragma once
 
 #include <map>
@@ -29,8 +29,8 @@ Function read_function(Message message);
 
 std::pair<std::string, int64_t> read_opset(Message message);
 
-// Versions of operators that a function imports in another than the model does, by the node's graph and first
-// output.
+// Versions of operators where a function imports another version than the model, by the node's graph and
+// first output.
 using NodeVersions = std::map<std::pair<const Graph*, ValueId>, int64_t>;
 ValueId first_output(const Node& node);
 

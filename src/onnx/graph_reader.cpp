@@ -34,7 +34,8 @@ std::optional<ValueId> resolve(Scope& scope, const std::string& name) {
   const std::optional<ValueId> outer = resolve(*scope.outer, name);
   if (!outer || *outer == kNoValue) return outer;
   const auto id = static_cast<ValueId>(scope.graph.values.size());
-  // A constant is one in here as well as out there (they share its data); only computed values are captured.
+  // A constant of the outer graph becomes a constant of this one (both share its data); only computed values
+  // are captured.
   scope.graph.values.push_back(scope.outer->graph[*outer]);
   if (!scope.graph[id].constant) scope.graph.captures.push_back({.outer = *outer, .inner = id});
   scope.ids.emplace(name, id);
@@ -251,7 +252,7 @@ void GraphReader::finish_node(PendingNode& pending, Scope& scope, int depth) {
     const std::optional<ValueId> id = input.empty() ? kNoValue : resolve(scope, input);
     if (!id) {
       fail({"node ", quoted(node.name), " (", printable(qualified_name(node)), ") reads ", quoted(input),
-            ", which is neither an input, an initializer, nor made by a node"},
+            ", but no input, initializer or node makes it"},
            {.tensor = input});
     }
     node.inputs.push_back(*id);
@@ -276,7 +277,7 @@ void GraphReader::inline_call(const Node& node, const Function& function, Scope&
   Call call{
       .function = function, .attributes = node.attributes, .depth = scope.call ? scope.call->depth + 1 : 1};
   if (call.depth > kMaxFunctionDepth)
-    fail({"functions are called deeper than ", kMaxFunctionDepth, " levels; one may call itself"});
+    fail({"functions are called deeper than ", kMaxFunctionDepth, " levels; a function may call itself"});
   inlined_ += static_cast<int64_t>(function.nodes.size());
   if (inlined_ > kMaxInlinedNodes)
     fail({"the functions that the model calls have more than ", kMaxInlinedNodes, " nodes in all"});
@@ -296,7 +297,7 @@ void GraphReader::inline_call(const Node& node, const Function& function, Scope&
   std::vector<PendingNode> nodes;
   for (const Message& message : function.nodes) nodes.push_back(read_node(message));
   name_nodes(nodes);
-  // A name in the function is one in the graph, behind the name of the call.
+  // Names in the function become names in the graph, with the name of the call in front.
   const std::string prefix = node.name + "/";
   for (PendingNode& pending : nodes) pending.node.name = prefix + pending.node.name;
   TextMap<ValueId> given;  // outputs, as the call has them

@@ -21,8 +21,8 @@ struct Call {
   int depth;                                                 // of calls
 };
 
-// A graph being read, and the names in it of what it makes itself or has captured so far. A function that is
-// inlined has a scope of its own, in the graph of the call, and sees nothing around it.
+// A graph being read, and the names of the values that it makes itself or has captured so far. An inlined
+// function has a scope of its own in the graph of the call, and does not see the values around it.
 struct Scope {
   Graph& graph;
   Scope* outer;
@@ -32,7 +32,7 @@ struct Scope {
 
 class GraphReader {
  public:
-  // `shapes` collects what is declared, `versions` those of nodes in functions.
+  // `shapes` collects declared shapes, `versions` the versions of nodes in functions.
   GraphReader(const File& file, const Model& model, const Functions& functions, DeclaredShapes& shapes,
               NodeVersions& versions)
       : file_(file), model_(model), functions_(functions), shapes_(shapes), versions_(versions) {}
@@ -58,14 +58,15 @@ class GraphReader {
   // Initializers are values of the scope already.
   PendingGraph read_fields(Message message, Scope& scope);
   void finish_inputs(const PendingGraph& pending, Scope& scope);
-  // `given`: values that are there for outputs of these names; the names of others get `prefix`.
+  // `given`: values that exist already for outputs of these names; the names of all other outputs get
+  // `prefix`.
   void define_outputs(std::vector<PendingNode>& nodes, Scope& scope, const std::string& prefix,
                       const TextMap<ValueId>& given);
   void finish_nodes(std::vector<PendingNode>& nodes, Scope& scope, int depth);
   void finish_outputs(const PendingGraph& pending, Scope& scope);
   void finish_node(PendingNode& pending, Scope& scope, int depth);
   void finish_constant(PendingNode& pending, Scope& scope);
-  // Puts the nodes of the function that a node calls into its graph.
+  // Puts the nodes of the function that a node calls into the node's graph.
   void inline_call(const Node& node, const Function& function, Scope& scope, int depth);
   // attribute_reader.cpp. nullopt: it refers to an attribute that the call of its function leaves out.
   std::optional<std::pair<std::string, Attribute>> read_attribute(Message message, Scope& scope, int depth);

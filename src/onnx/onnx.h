@@ -19,16 +19,16 @@ namespace zp::onnx {
 // inferred. Throws kInvalidModel (not ONNX, truncated, inconsistent), kUnsupportedOperator (a version or
 // form), kUnsupportedType (an element type, or a sequence), kShapeMismatch. Operators that no file in ops/
 // handles are kept as they are: ops/infer.h's require_supported lists them. `external` gives what
-// external_pieces() found in other files; null: what lies there is an error.
+// external_pieces() found in other files; null: a tensor in another file is an error.
 Model read(std::shared_ptr<std::byte> bytes, size_t size, ExternalSource* external = nullptr);
 
 // Reads a TensorProto (a .pb file of ONNX's own test cases); the result may point into `bytes`, as for
 // read(). Throws kInvalidModel, kUnsupportedType.
 Tensor read_tensor(std::shared_ptr<std::byte> bytes, size_t size);
 
-// The lowest opset of ai.onnx that can say what a model says, and a node that needs it (empty: none does).
-// Operators that can be spelled out in older ones (OpDef::expand) count as those.
-// Of models with operators that no file in ops/ handles at least their file's, whose form these have.
+// The lowest opset of ai.onnx that can hold a model, and a node that needs it (empty: no node does). An
+// operator that OpDef::expand spells in older operators counts as these. Operators that no file in ops/
+// handles keep the form of the file's opset, so that they need at least this one.
 struct LowestOpset {
   int64_t opset;
   std::string node, op;

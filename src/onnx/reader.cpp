@@ -68,7 +68,7 @@ Model Reader::read() {
   }
   check_versions();
   if (model_.opsets.empty()) model_.opsets[""] = 1;  // what files from before IR version 3 mean
-  // What functions import and the model does not, they bring.
+  // Operator sets that only functions import become imports of the model.
   for (const auto& [key, function] : functions_)
     model_.opsets.insert(function.opsets.begin(), function.opsets.end());
   DeclaredShapes shapes;

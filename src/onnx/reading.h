@@ -1,4 +1,4 @@
-// What all that read an ONNX file share: names, errors, and where a node comes from.
+// Shared by all code that reads an ONNX file: names, errors, and where a node comes from.
 #pragma once
 
 #include <cstdint>
@@ -23,7 +23,8 @@ using TextSet = std::set<std::string, std::less<>>;
 [[noreturn]] void fail(const Text& problem, const ErrorPlace& place = {});
 std::string quoted(std::string_view name);
 
-// A field that is a name. Throws kInvalidModel where it is not UTF-8, and says what the name is of (`what`).
+// A field that is a name. Throws kInvalidModel where it is not UTF-8; `what` tells in the error which name it
+// is.
 std::string name_field(Message& message, const char* what);
 // "" for ai.onnx.
 std::string domain_field(Message& message);

@@ -12,7 +12,7 @@ inline constexpr int64_t kNewestIrVersion = 14;
 // Subgraphs in subgraphs: real models have two or three. Work on a subgraph recurses.
 inline constexpr int kMaxSubgraphDepth = 16;
 // Functions in functions, and the nodes that all calls of a model become: a few functions that call each
-// other twice are as many nodes as one likes.
+// other twice can become any number of nodes.
 inline constexpr int kMaxFunctionDepth = 32;
 inline constexpr int64_t kMaxInlinedNodes = 250'000;
 

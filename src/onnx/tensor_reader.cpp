@@ -14,7 +14,7 @@
 namespace zp::onnx {
 namespace {
 
-// Types that ONNX has and the engine has not, by TensorProto.DataType.
+// Types of ONNX that the engine does not have, by TensorProto.DataType.
 constexpr std::pair<int64_t, const char*> kForeignTypes[] = {
     {14, "complex64"},
     {15, "complex128"},
@@ -249,7 +249,8 @@ TensorFields::TensorFields(Message message) {
   }
 }
 
-// The numbers in the field of the type. Throws where another field has some, or raw data are there too.
+// The numbers in the field of the type. Throws where another field has numbers, or where there is raw data
+// too.
 const Blocks& numbers_of(const TensorFields& t, DType type, const std::string& shown) {
   const uint32_t field = typed_field(type);
   const Blocks* typed = nullptr;
@@ -274,7 +275,7 @@ Tensor in_another_file(TensorFields& t, DType type, uint64_t bytes, const File& 
   if (bytes == 0) return {type, std::move(t.dims)};
   if (!file.external) fail(shown, {"lies in the file '", printable(piece.location), "', which is not there"});
   Tensor tensor = file.external->tensor(piece, type, std::move(t.dims));
-  // Others may have the same bytes.
+  // Other tensors may have the same bytes.
   return type == DType::kBool ? normalized_bools(Tensor::copy_of(tensor.view())) : tensor;
 }
 

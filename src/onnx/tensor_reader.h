@@ -15,11 +15,11 @@ class ExternalSource;
 struct File {
   std::shared_ptr<std::byte> bytes;
   size_t size;
-  ExternalSource* external = nullptr;  // of what lies in other files; null: nobody has it
+  ExternalSource* external = nullptr;  // of tensors in other files; null: these files are missing
 };
 
-// The DType of a TensorProto.DataType. Throws kUnsupportedType for types that ONNX has and this engine has
-// not, and kInvalidModel for numbers that mean nothing; errors name `tensor`.
+// The DType of a TensorProto.DataType. Throws kUnsupportedType for a type of ONNX that the engine does not
+// have, and kInvalidModel for a number that is no type; errors name `tensor`.
 DType element_type(int64_t data_type, const std::string& tensor);
 
 // The bytes that so many elements take. Throws kInvalidModel for dimensions that no tensor can have.

@@ -21,8 +21,8 @@
 namespace zp::onnx {
 namespace {
 
-// The IR version that came with each opset, from kOldestOpset on; at least 4, since which initializers need
-// not be inputs.
+// The IR version that came with each opset, from kOldestOpset on; at least 4, because older versions need
+// initializers to be inputs.
 constexpr int8_t kIrVersions[] = {4, 4, 4, 5, 6, 7, 7, 7, 8, 8, 8, 8, 9, 9, 10, 10, 11, 12, 13, 13, 13, 14};
 static_assert(std::size(kIrVersions) == kNewestOpset - kOldestOpset + 1);
 
@@ -56,7 +56,7 @@ class Respeller {
     fold_unsayable(graph);
     respell_nodes(graph);
   }
-  // The opset that all of it needs, and the first node that needs it.
+  // The opset that the whole model needs, and the first node that needs it.
   LowestOpset lowest{.opset = kOldestOpset, .node = {}, .op = {}};
 
  private:
@@ -103,7 +103,7 @@ class Respeller {
     try {
       for (const Node& n : c.nodes) infer_node(graph, n);
     } catch (const Error& e) {
-      // In a branch that does not fit, and may never be taken, it stays whole.
+      // The node may be in a branch that does not fit and is never taken: it stays whole.
       if (e.code() == ErrorCode::kOutOfMemory) throw;
       c.nodes.clear();
     }
@@ -149,8 +149,8 @@ LowestOpset lowest_opset(const Model& model, bool expand) {
   return respeller.lowest;
 }
 
-// What is written unless somebody says otherwise. Newer operators that were found in the file's pieces go
-// back to pieces rather than ask for a newer opset than the file had.
+// The opset that is written by default. A newer operator that a rewrite made of several nodes of the file
+// becomes these nodes again, rather than ask for a newer opset than the file had.
 int64_t usual_opset(const Model& model, int64_t lowest) {
   const int64_t whole = lowest_opset(model, false).opset;
   const int64_t least = has_unknown(model.graph) ? kOldestOpset : model.least_opset;

@@ -7,8 +7,8 @@
 
 namespace zp::onnx {
 
-// Brings the nodes of a graph to the form of an opset; what the opset has not is spelled out where that can
-// be.
+// Brings the nodes of a graph to the form of an opset. Operators that the opset does not have are spelled in
+// its operators where that is possible.
 void respell_graph(Graph& graph, int64_t opset);
 
 }  // namespace zp::onnx

@@ -60,10 +60,10 @@ using Draft = protozero::Draft;
 using Pbf = protozero::basic_pbf_writer<Draft>;
 
 constexpr size_t kLargestFile = (size_t{1} << 31) - 1;  // of a protobuf message
-// Smaller tensors are copied, and stay in the model wherever the others are: shapes and axes are among them,
-// which those who read the model want at once.
+// Smaller tensors are copied, and stay in the model's own file: they include shapes and axes, which readers
+// need at once.
 constexpr size_t kLeastOutside = 1024;
-// Readers map large tensors into memory, at multiples of what systems map.
+// Readers map large tensors into memory, which systems do at multiples of kMapped.
 constexpr size_t kLarge = size_t{1} << 20, kMapped = size_t{64} << 10, kAligned = 64;
 
 void add_text(Pbf& to, uint32_t tag, std::string_view text) { to.add_bytes(tag, text.data(), text.size()); }

@@ -61,8 +61,8 @@ std::optional<Clamp> relu_as_clamp(const InferContext& c) {
   return Clamp{.lo = 0, .hi = std::numeric_limits<float>::infinity()};
 }
 
-// An 8-bit value over 0 to 1 / alpha saturates at its ends, as x + beta / alpha is to, and a scale multiplies
-// it by alpha.
+// x + beta / alpha as an 8-bit value with the range 0 to 1 / alpha saturates where HardSigmoid does, and its
+// scale multiplies it by alpha.
 void hard_sigmoid_in_pieces(Pieces& p) {
   const Node& n = p.to.node;
   const float alpha = n.float_attribute("alpha", 0.2f), beta = n.float_attribute("beta", 0.5f);
@@ -124,8 +124,8 @@ constexpr OpDef relu() {
   return def;
 }
 
-// com.microsoft's QLinear forms of functions of one element:
-// x, x_scale, x_zero_point, y_scale, y_zero_point, of which zero points may be absent.
+// com.microsoft's QLinear forms of functions of one element: x, x_scale, x_zero_point, y_scale, y_zero_point.
+// Zero points may be absent.
 template <const char* kFloatName>
 void expand_qlinear(Canonicalize& c) {
   const ValueId x = c.add("DequantizeLinear", {c.node.input(0), c.node.input(1), c.node.input(2)});

@@ -35,7 +35,7 @@ ValueId Attend::in_window(int64_t before, int64_t after, ValueId first) {
   return allowed;
 }
 
-// With a sink: over one column more, which is then cut off.
+// With a sink, Softmax has one more column, which is cut off afterwards.
 ValueId Attend::add_softmax(ValueId scores) {
   const NewAttributes last = {{"axis", int64_t{-1}}};
   if (sink == kNoValue) return c.add("Softmax", {scores}, last);
@@ -164,7 +164,7 @@ void expand(Canonicalize& c) {
   if (rank != 3 && rank != 4)
     c.fail(ErrorCode::kInvalidModel, {"the inputs should have three or four dimensions, not ", rank});
   if ((n.input(kPastKey) == kNoValue) != (n.input(kPastValue) == kNoValue))
-    c.fail(ErrorCode::kInvalidModel, "past_key and past_value come together");
+    c.fail(ErrorCode::kInvalidModel, "past_key and past_value need each other");
   int64_t heads = n.int_attribute("q_num_heads", 0), shared = n.int_attribute("kv_num_heads", 0);
   std::optional<int64_t> size;
   Attend a(c);

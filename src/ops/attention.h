@@ -1,10 +1,10 @@
-// The nodes that attention is made of, for the operators that are it: Attention of ai.onnx, and Attention,
+// The nodes of attention, for the operators that consist of it: Attention of ai.onnx, and Attention,
 // MultiHeadAttention, DecoderMaskedMultiHeadAttention, GroupQueryAttention and QAttention of com.microsoft.
 //
 //   y = softmax(softcap(scale q k^T) + bias) v
 //
-// q is [batch, heads, steps, size], k and v [batch, heads, all, size], where "all" counts what is kept of
-// steps before these, too. A bias broadcasts to [batch, heads, steps, all]; -inf there hides a step.
+// q is [batch, heads, steps, size], k and v [batch, heads, all, size], where "all" also counts kept earlier
+// steps. A bias broadcasts to [batch, heads, steps, all]; -inf there hides a step.
 #pragma once
 
 #include "ops/expansion.h"
@@ -18,22 +18,22 @@ class Attend {
   ValueId q = kNoValue, k = kNoValue, v = kNoValue;
   ValueId past = kNoValue;  // how many steps came before these, a scalar; kNoValue: none
   float softcap = 0;        // 0: none
-  // What each head gives to nothing: a score beside those of the steps, [1, heads or 1, 1, 1]; kNoValue: none
+  // The sink: a score of each head beside those of the steps, [1, heads or 1, 1, 1]; kNoValue: none
   ValueId sink = kNoValue;
 
   // Adds to the bias.
   void add_bias(ValueId bias);
-  // Hides the steps that `allowed` (bool) does not allow: with `hidden`, or less.
+  // Hides the steps that `allowed` (bool) does not allow: their bias becomes `hidden`, or less.
   void allow(ValueId allowed, float hidden);
-  // Hides what comes later than a step.
+  // Hides from each step the steps after it.
   void hide_later(float hidden) { allow(in_window(-1, 0, kNoValue), hidden); }
-  // Which steps a step sees: `before` earlier and `after` later ones, -1: any number. `first`: where the
-  // first of q stands among all, as [batch, 1, 1, 1]; kNoValue: after the past.
+  // Which steps a step sees: `before` earlier and `after` later ones, -1: any number. `first`: the position
+  // of the first step of q among all steps, as [batch, 1, 1, 1]; kNoValue: after the past.
   ValueId in_window(int64_t before, int64_t after, ValueId first);
   // [1, all], the numbers of steps
   ValueId all_steps();
 
-  // What has been asked for on the way; the last node gives it.
+  // An intermediate result that is an output, too: the node that makes it gives the output.
   enum class Point : uint8_t { kProduct, kCapped, kBiased, kProbabilities };
   void gives(Point point, size_t output) {
     point_ = point;
@@ -60,18 +60,18 @@ class Attend {
 
 // Keys or values behind those of input `past`, [batch, heads, all, size]; output `present` has them.
 ValueId add_past(Canonicalize& c, ValueId x, size_t past, size_t present);
-// The buffers of keys and values that are as long before a step as behind it, or longer behind it.
+// Buffers of keys and values, which are as long after a step as before it, or longer.
 struct CacheSlots {
   ValueId first = kNoValue;   // where the new steps go: a scalar, or [batch, 1, 1, 1]
-  ValueId length = kNoValue;  // a scalar, of the buffers behind the step; kNoValue: as before it
+  ValueId length = kNoValue;  // of the buffers after the step, a scalar; kNoValue: as before it
 };
 // `buffer` with x [batch, heads, steps, size] written into it; the output has it.
 ValueId add_cached(Canonicalize& c, ValueId x, ValueId buffer, const CacheSlots& slots, size_t present);
 // Each of `heads` heads (dimension 1) `times` times, one copy beside the other.
 ValueId add_repeated_heads(Canonicalize& c, ValueId x, int64_t heads, int64_t times);
-// The same, as often as there are heads in `q`, where a run alone knows how many there are.
+// The same, for as many heads as `q` has, where only a run knows their number.
 ValueId add_shared_heads(Canonicalize& c, ValueId x, ValueId q);
-// A bias whose last dimension may end before `k`, with `behind` there.
+// A bias whose last dimension may be shorter than `k`, filled up with `behind`.
 ValueId add_padded_bias(Canonicalize& c, ValueId bias, int64_t rank, ValueId k, float behind);
 // [batch, heads, steps, size] as output 0, [batch, steps, heads * size].
 void finish_joined_heads(Canonicalize& c, ValueId y);

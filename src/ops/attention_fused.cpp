@@ -36,9 +36,8 @@ ValueId each_of(Canonicalize& c, ValueId mask, size_t batch_of) {
   return c.add("Reshape", {c.add("Cast", {mask}, {{"to", static_cast<int64_t>(DType::kInt64)}}), dims});
 }
 
-// What a mask of integers lets a step see. It has 0 for steps that are hidden, [batch, all] or [batch, steps,
-// all]; or it says where the steps of each sequence end, [batch], and behind that where they begin, [2
-// batch].
+// The steps that a mask of integers lets a step see. The mask has 0 for hidden steps, [batch, all] or [batch,
+// steps, all]; or it has the end of each sequence, [batch], perhaps followed by the starts, [2 batch].
 ValueId allowed_by(Canonicalize& c, Attend& a, size_t input, size_t batch_of) {
   const ValueId mask = c.node.inputs[input];
   const int64_t rank = rank_of(c, input);
@@ -63,7 +62,7 @@ ValueId allowed_by(Canonicalize& c, Attend& a, size_t input, size_t batch_of) {
                {seen, add_ints(c, rank == 2 ? std::vector<int64_t>{1, 2} : std::vector<int64_t>{1})});
 }
 
-// A mask of the steps that there are, where buffers of keys have more (`shared`).
+// Adds the mask, which may have fewer steps than buffers of keys (`shared`).
 void add_mask(Canonicalize& c, Attend& a, size_t input, const Common& common, size_t batch_of, bool shared) {
   if (c.node.input(input) == kNoValue) return;
   const ValueId bias =
@@ -108,11 +107,12 @@ ValueId unpacked(Canonicalize& c, ValueId x, int64_t index) {
   return c.add("Transpose", {part}, {{"perm", std::vector<int64_t>{0, 2, 1, 3}}});
 }
 
-// Keys and values behind those that were kept; with a length of the past, in buffers. Gives whether it is so.
+// Puts keys and values behind the kept ones, or into buffers where the past has a length. Returns whether
+// there are buffers.
 bool add_kept(Canonicalize& c, Attend& a, size_t past_key, size_t past_value, size_t past_length) {
   const Node& n = c.node;
   if ((n.input(past_key) == kNoValue) != (n.input(past_value) == kNoValue))
-    c.fail(ErrorCode::kInvalidModel, "past_key and past_value come together");
+    c.fail(ErrorCode::kInvalidModel, "past_key and past_value need each other");
   const bool past = n.input(past_key) != kNoValue, shared = past && n.input(past_length) != kNoValue;
   if (!shared) {
     a.k = add_past(c, a.k, past_key, 1);
@@ -148,7 +148,7 @@ void expand_multi_head(Canonicalize& c) {
     const auto width = known_dim(c, kQuery, 2);
     if (width) size = *width / common.heads;
     if (bias && !width) c.wait("the width of the query is not known");
-    // Those of the query, of keys, of values, one after the other.
+    // The biases of the query, of keys and of values follow one another.
     const auto biased = [&](size_t input, int64_t begin, int64_t end) {
       const ValueId x = n.inputs[input];
       return bias ? c.add("Add", {x, add_slice(c, n.inputs[kBias], 0, begin, end)}) : x;
@@ -204,11 +204,11 @@ void expand_decoder(Canonicalize& c) {
   Attend a(c);
   const auto width = known_dim(c, In::kQuery, 2);
   if (rank_of(c, In::kQuery) != 3)
-    c.fail(ErrorCode::kUnsupportedOperator, "a query that has not three dimensions is not supported");
+    c.fail(ErrorCode::kUnsupportedOperator, "only queries of three dimensions are supported");
   if (!width) c.wait("the width of the query is not known");
   const bool packed = n.input(In::kKey) == kNoValue;
   const int64_t w = packed ? *width / 3 : *width;
-  // A part of what is packed, or an input, with its part of the bias.
+  // A part of the packed input, or an input of its own, with its part of the bias.
   const auto part = [&](size_t input, int64_t begin, int64_t end) {
     ValueId x = packed ? add_slice(c, n.inputs[In::kQuery], 2, begin, end) : n.inputs[input];
     if (n.input(In::kBias) != kNoValue)
@@ -230,7 +230,7 @@ void expand_decoder(Canonicalize& c) {
   }
   add_mask(c, a, In::kMask, common, In::kQuery, shared);
   add_bias_input(c, a, In::kAttentionBias, shared);
-  // Buffers have scores of steps that there are not.
+  // Buffers also have scores of steps that do not exist.
   if (shared) refuse_output(c, 3, "qk");
   if (n.output(3) != kNoValue) a.gives(Attend::Point::kProduct, 3);
   finish_joined_heads(c, a.add(n.float_attribute("scale", 0), w / common.heads, false));
@@ -244,7 +244,7 @@ struct SelfInputs {
   size_t mask, past, extra_bias, past_length;
 };
 
-// Whether MultiHeadAttention, behind the products with the weights, says the rest of this node.
+// Whether the node is the products with the weights and a MultiHeadAttention behind them.
 bool is_multi_head(const Canonicalize& c, const SelfInputs& in) {
   const Node& n = c.node;
   if (n.int_attribute("past_present_share_buffer", 0) != 0) return false;
@@ -255,7 +255,7 @@ bool is_multi_head(const Canonicalize& c, const SelfInputs& in) {
   return given && batch && (*given == *batch || *given == 3 * *batch + 2);
 }
 
-// The same as MultiHeadAttention of `parts`, [batch, steps, width] each, in its pieces.
+// Becomes the pieces of a MultiHeadAttention of `parts`, [batch, steps, width] each.
 void finish_as_multi_head(Canonicalize& c, const SelfInputs& in, const ValueId (&parts)[3],
                           std::span<const int64_t> widths) {
   const Node& n = c.node;

@@ -1,6 +1,6 @@
 // BatchNormalization: y = x * factor + term, for each channel. In inference, with the statistics of the
-// model, it disappears into the product before it where it can, as do multiplications by constants of each
-// channel. In training mode the statistics are those of the batch.
+// model, a rewrite folds it into the product before it where possible, as another does with multiplications
+// by constants of each channel. In training mode the statistics are those of the batch.
 #include <algorithm>
 #include <cmath>
 
@@ -112,7 +112,7 @@ Kernel prepare(PrepareContext& c) {
 
 // ---- rewrites
 
-// For each channel: y = x * factor + term. One element each for all channels alike; no term for none.
+// For each channel: y = x * factor + term. One element serves all channels; an empty `term` adds nothing.
 struct Affine {
   std::vector<float> factor, term;
   bool scalar() const { return factor.size() == 1; }
@@ -182,7 +182,7 @@ std::optional<Node> scaled_product(RewriteContext& r, ValueId x, int32_t reader,
     made.inputs[static_cast<size_t>(bias_at)] = r.graph.add_constant(
         r.graph[x].name + "_bias", Tensor::of<float>({static_cast<int64_t>(channels)}, bias));
   }
-  // Everything else is settled: only now are the weights copied.
+  // Copies the weights last, when every other condition holds.
   const Tensor* weights = r.graph.constant(n.inputs[at_weight]);
   Tensor scaled(DType::kFloat32, dims);
   size_t inner = 1;
@@ -271,7 +271,7 @@ void gradient(Gradient& g) {
   std::vector<int64_t> dims(static_cast<size_t>(std::max(1, rank - 1)), 1), over{0};
   dims[0] = -1;
   for (int i = 2; i < rank; ++i) over.push_back(i);
-  // p: the shape of what there is for each channel; q: the other axes; r: epsilon.
+  // p: the shape in which values of channels broadcast; q: the other axes; r: epsilon.
   std::vector<ValueId> given{g.integers(dims), g.integers(over),
                              g.scalar(g.node.float_attribute("epsilon", kEpsilon))};
   for (const char* formula : {live ? "Sub(a, ReduceMean(a, q))" : "Sub(a, Reshape(d, p))",
@@ -289,7 +289,7 @@ void gradient(Gradient& g) {
   if (g.wanted(2)) g.give(2, channel_sums(g, g.dy()));
 }
 
-// Types of their own came to the statistics with opset 14, to scale and bias with opset 15.
+// The statistics may have types of their own since opset 14, scale and bias since opset 15.
 void respell(Respell& r) {
   if (r.dtype(3) != r.dtype(0)) r.need(14);
   if (r.dtype(1) != r.dtype(0)) r.need(15);

@@ -235,14 +235,13 @@ void canonicalize_pow(Canonicalize& c) {
   c.finish("Cast", {c.add("Pow", {wide, n.inputs[1]})}, {{"to", static_cast<int64_t>(base)}});
 }
 
-// Opset 28 rounds quotients of floats down, too; until then they are cut off (fmod). The remainder of the one
-// is that of the other, plus the divisor where the two have different signs; a zero has the divisor's sign.
+// Opset 28 rounds quotients of floats down, too; older opsets cut them off (fmod). The newer remainder is the
+// older one, plus the divisor where the two have different signs; a zero has the divisor's sign.
 void canonicalize_mod(Canonicalize& c) {
   const std::vector<ValueId>& in = c.node.inputs;
   const DType type = c.graph[in[0]].dtype;
   if (!is_float(type) || c.node.int_attribute("fmod", 0) != 0) return c.keep();
-  if (c.version < 28)
-    c.fail(ErrorCode::kInvalidModel, "fmod is 0, and before opset 28 that is for integers alone");
+  if (c.version < 28) c.fail(ErrorCode::kInvalidModel, "fmod 0 is for integers alone before opset 28");
   const ValueId zero = c.constant_value(c.node.name + "_zero", scalar_of(type, 0));
   const ValueId below_zero = c.constant_value(c.node.name + "_negative_zero", scalar_of(type, -0.0F));
   const ValueId cut = c.add("Mod", {in[0], in[1]}, {{"fmod", int64_t{1}}});
@@ -319,8 +318,8 @@ void prelu_gradient(Gradient& g) {
 
 // ---- known ranges
 
-// Both ends are met where one operand is a single number. Of two that change, or of different numbers for
-// different elements, nobody knows whether they meet.
+// The result reaches both ends where one operand is a single number. Where both vary, their ends need not
+// meet.
 KnownRange combined(const RangeContext& c, float (*f)(float, float)) {
   const KnownRange a = c.of(0), b = c.of(1);
   if (!a.bounded() || !b.bounded()) return {};
@@ -374,7 +373,7 @@ bool is_sum_of_squares(const RangeContext& c, ValueId v, ValueId x) {
 }
 
 bool at_least_norm_of(const RangeContext& c, ValueId v, ValueId x) {
-  // What makes it larger, or repeats it to the shape of x, comes between.
+  // Nodes between may make it larger, or repeat it to the shape of x.
   bool root = false;
   for (const Node* n = c.producer(v); n; n = c.producer(v)) {
     if (!root && (n->is("ReduceL2") || n->is("ReduceL1")))

@@ -17,7 +17,7 @@ void infer(InferContext& c) {
 }
 
 Kernel prepare(PrepareContext& c) {
-  if (c.out_dtype(0) == DType::kBool && c.dtype(0) != DType::kBool) {  // of which there are two values
+  if (c.out_dtype(0) == DType::kBool && c.dtype(0) != DType::kBool) {  // bool has two values
     const int64_t count = element_count(c.dims(0));
     return [count](const RunContext& r) {
       cast_elements(r.inputs[0], DType::kUint8, r.outputs[0], DType::kBool, 0, count);

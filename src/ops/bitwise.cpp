@@ -13,8 +13,8 @@ using kernels::Broadcast;
 
 enum class Bits : uint8_t { kAnd, kOr, kXor, kLeft, kRight };
 
-// A shift by as many bits as there are, by more, or by a negative number, leaves what the sign says: -1 of a
-// negative number to the right, else 0.
+// A shift by all bits of the type or more, or by a negative number, gives -1 for a negative number to the
+// right, else 0.
 template <class T>
 T apply(Bits f, T a, T b) {
   using Unsigned = std::make_unsigned_t<T>;
@@ -65,7 +65,7 @@ Kernel prepare_bitwise(PrepareContext& c) {
 Kernel prepare_shift(PrepareContext& c) {
   const std::string direction = c.node().string_attribute("direction", "");
   if (direction != "LEFT" && direction != "RIGHT")
-    c.fail(ErrorCode::kInvalidModel, {"direction is '", direction, "', neither LEFT nor RIGHT"});
+    c.fail(ErrorCode::kInvalidModel, {"direction is '", direction, "', not LEFT or RIGHT"});
   return prepare(c, direction == "LEFT" ? Bits::kLeft : Bits::kRight);
 }
 

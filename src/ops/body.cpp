@@ -78,7 +78,7 @@ bool read_from_outside(RewriteContext& c, const Carried& carried) {
 
 std::vector<Inferred> infer_iterations(InferContext& c, std::vector<Inferred>& inputs, size_t given,
                                        size_t made, size_t count) {
-  // What changes in the second round too may change in any way: then nothing is left that could.
+  // Where shapes change in the second round, too, all become unknown: then nothing is left that can change.
   for (int round = 0;; ++round) {
     std::vector<Inferred> found = c.infer_subgraph(kBody, inputs);
     if (found.size() < made + count) {
@@ -169,7 +169,7 @@ std::pair<DType, Shape> never_made(const BetweenContext& c, const Graph& body, s
   const Value& v = body[body.outputs[output]];
   if (v.dtype == DType::kUndefined || v.kind != ValueKind::kTensor) {
     c.fail(ErrorCode::kInvalidModel,
-           {"the body never runs, and nothing says of which type its output '", v.name, "' would be"});
+           {"the body never runs, and the type of its output '", v.name, "' is not known"});
   }
   Shape dims;
   if (v.shape)

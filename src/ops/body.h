@@ -15,29 +15,28 @@ namespace zp {
 
 inline constexpr std::string_view kBody = "body";
 
-// Infers the body of a node whose outputs from `made` on become, for the next iteration, its inputs from
-// `given` on, `count` of them; it has `outputs` outputs. `inputs`: facts about the inputs of the first
-// iteration; become the facts that hold in all iterations. Shapes that change from one to the next are
-// unknown.
+// Infers the body of a node. `count` outputs of the body, from `made` on, are its inputs from `given` on in
+// the next iteration. `inputs`: facts about the inputs of the first iteration; become the facts that hold in
+// all iterations. Shapes that change between iterations are unknown.
 std::vector<InferContext::Inferred> infer_iterations(InferContext& c,
                                                      std::vector<InferContext::Inferred>& inputs,
                                                      size_t given, size_t made, size_t count);
 
-// A rewrite: what a body hands on as it came, from the first iteration to the last, it reads from the graph
-// around it instead (loops of TensorFlow carry their weights like that). A constant then is one in the body
-// too. `given`, `inside`: the first carried input of the node, and of the body; `made`: the first carried
-// output of the body; `count`: how many are carried.
+// A rewrite: the body reads values that all iterations hand on unchanged from the graph around it instead
+// (loops of TensorFlow carry their weights like that). A constant then is a constant in the body, too.
+// `given`, `inside`: the first carried input of the node, and of the body; `made`: the first carried output
+// of the body; `count`: how many are carried.
 struct Carried {
   size_t given, inside, made, count;
 };
 bool read_from_outside(RewriteContext& c, const Carried& carried);
 
-// What the iterations give, one behind the other, along a new first dimension.
+// The values of all iterations, one behind the other, along a new first dimension.
 class Stack {
  public:
-  void add(const Tensor& t);  // throws kShapeMismatch where it is not like the first
+  void add(const Tensor& t);  // throws kShapeMismatch where `t` differs from the first
   bool empty() const { return count_ == 0; }
-  // Those of an empty stack say what its elements would be.
+  // An empty stack takes type and dimensions of its elements from `dtype` and `dims`.
   Tensor finish(DType dtype, const Shape& dims);
 
  private:

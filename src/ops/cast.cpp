@@ -33,7 +33,7 @@ bool castable(DType t) { return bits_of(t) > 0 && t != DType::kString; }
 
 void cast_elements(const std::byte* x, DType from, std::byte* y, DType to, int64_t begin, int64_t end,
                    Fit fit) {
-  // uint64 as int64 keeps the bits, which is what integers want; floats want its value.
+  // uint64 as int64 keeps the bits, as integers need them; floats need the value.
   if (is_float(from) || (is_float(to) && from == DType::kUint64))
     return cast_through<double>(x, from, y, to, begin, end, fit);
   cast_through<int64_t>(x, from, y, to, begin, end, fit);
@@ -188,7 +188,7 @@ bool drop_cast(RewriteContext& r) {
 const RegisterRewrite kDropCast({.name = "drop a cast to the same type", .apply = drop_cast, .order = -11});
 const RegisterRewrite kMergeCasts({.name = "merge two casts", .apply = merge_casts});
 
-// Integers in between cut what is behind the point off, which leads towards 0.
+// Integers in between cut off the fraction, which moves values towards 0.
 KnownRange range(const RangeContext& c) {
   if (is_small_float(type_to(c.node))) return {};  // rounding to few numbers leads out of a range
   if (c.dtype(0) == DType::kBool) return {.lo = 0, .hi = 1, .reached = true};

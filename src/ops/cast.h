@@ -9,9 +9,9 @@
 
 namespace zp {
 
-// Elements [begin, end) of `x` brought to type `to`. Floats lose their fraction where integers are wanted
-// (what does not fit 64 bits saturates, NaN gives 0), integers keep their low bits, anything but 0 is true.
-// Ranges start at the first element of a byte of `y`. Both types are numbers.
+// Elements [begin, end) of `x` brought to type `to`. Floats lose their fraction where they become integers
+// (values beyond 64 bits saturate, NaN gives 0), integers keep their low bits, anything but 0 is true. Ranges
+// start at the first element of a byte of `y`. Both types are numbers.
 void cast_elements(const std::byte* x, DType from, std::byte* y, DType to, int64_t begin, int64_t end,
                    Fit fit = {});
 // Throws kUnsupportedType for strings.

@@ -1,5 +1,5 @@
-// CausalConvWithState: a convolution of each channel with what came before, which a state brings from the
-// last call. It becomes Concat, Conv and Slice.
+// CausalConvWithState: a convolution of each channel with the steps before, some of which a state holds from
+// the last call. It becomes Concat, Conv and Slice.
 #include "ops/expansion.h"
 
 namespace zp {

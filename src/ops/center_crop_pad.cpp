@@ -28,7 +28,8 @@ void expand(Canonicalize& c) {
     axes = add_ints(c, given);
     lengths = c.add("Gather", {lengths, axes});
   }
-  // What is too short gets zeros on both sides, one more behind; what is then too long is cut.
+  // A dimension that is too short gets zeros on both sides, one more behind; a dimension that is too long is
+  // cut.
   const ValueId padded = c.add("Max", {lengths, wanted});
   const Split zeros = difference(c, padded, lengths), rest = difference(c, padded, wanted);
   const ValueId behind = c.add("Sub", {zeros.whole, zeros.half});

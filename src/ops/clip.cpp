@@ -76,8 +76,8 @@ Tensor half(float value) {
   return t;
 }
 
-// A bound that is computed, as Max and Min take it: a scalar, and the value that limits nothing where it is
-// NaN, as in Clip, since the extreme of NaN and anything is NaN.
+// A computed bound as Max and Min take it: a scalar. A NaN becomes the value that limits nothing, as in Clip:
+// Max and Min of NaN would be NaN.
 ValueId computed_bound(Canonicalize& c, size_t at) {
   ValueId bound = c.node.inputs[at];
   const DType type = c.graph[bound].dtype;

@@ -14,7 +14,7 @@ struct Side {
   int64_t image, kernel, stride, dilation, pad, blocks;
 };
 
-// Throws where they do not fit together.
+// Throws where image, blocks and attributes do not fit together.
 template <class Context>
 std::vector<Side> sides_of(const Context& c, const std::vector<int64_t>& image,
                            const std::vector<int64_t>& kernel) {
@@ -51,14 +51,16 @@ void infer(InferContext& c) {
   }
   int64_t block = 1, blocks = 1;
   for (const Side& s : sides_of(c, *image, *kernel)) {
-    c.require(block <= kLargestDim / s.kernel && blocks <= kLargestDim / s.blocks, "the blocks are too many");
+    c.require(block <= kLargestDim / s.kernel && blocks <= kLargestDim / s.blocks,
+              "there are too many blocks");
     block *= s.kernel;
     blocks *= s.blocks;
   }
   SymShape out{Dim(), Dim()};
   if (x) {
     const Dim rows = (*x)[1];
-    c.require(!rows.known() || rows.value() % block == 0, {rows.value(), " rows of blocks of ", *kernel});
+    c.require(!rows.known() || rows.value() % block == 0,
+              {rows.value(), " rows are no whole blocks of ", *kernel});
     c.require(!contradicts((*x)[2], Dim(blocks)),
               {(*x)[2].value(), " blocks, where an image of ", *image, " has ", blocks});
     out = {(*x)[0], rows.known() ? Dim(rows.value() / block) : Dim()};

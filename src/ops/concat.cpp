@@ -1,8 +1,8 @@
 // Concat, and com.microsoft's QLinearConcat, which is DequantizeLinear -> Concat -> QuantizeLinear in one
 // node.
 //
-// Quantized inputs whose scales differ from the output's are brought to it through a table of 256 entries,
-// made with ONNX's own formulas; ONNX Runtime does the same.
+// A table of 256 entries, made with ONNX's own formulas, brings quantized inputs with other scales to the
+// scale of the output; ONNX Runtime does the same.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -68,7 +68,7 @@ Table requantizing_table(const EdgeQuant& in, const EdgeQuant& out) {
     const int q = in.dtype == DType::kInt8 ? static_cast<int8_t>(i) : i;
     const float x = static_cast<float>(q - in.scalar_zero_point()) * in.scalar_scale();
     const float y = std::nearbyint(x / out.scalar_scale()) + static_cast<float>(out.scalar_zero_point());
-    // The bound first: of NaN it is the result, as QuantizeLinear's.
+    // The bound comes first, so that it is the result for NaN, as in QuantizeLinear.
     const float bounded = std::min(std::max(static_cast<float>(range.min), y), static_cast<float>(range.max));
     table[static_cast<size_t>(i)] = static_cast<uint8_t>(static_cast<int>(bounded));
   }

@@ -292,8 +292,8 @@ bool is_depthwise(const kernels::ConvGeometry& g, int64_t group, const Shape& in
 
 namespace {
 
-// Convolutions that are made line by line and not as products: what each kind has to say of itself. Weights
-// are packed as floats or as 8-bit integers; the scratch is that of one call.
+// Convolutions that run line by line and not as products: a struct describes each kind. Weights are packed as
+// floats or as 8-bit integers; the scratch is that of one call.
 
 // One output channel to one input channel.
 struct DepthwiseLines {
@@ -380,7 +380,7 @@ struct PackedLines {
   Weights view;
 };
 
-// Scratch: [what each thread needs][weights that are packed in each run].
+// Scratch: [memory of each thread][weights that are packed in each run].
 struct LinesScratch {
   size_t per_thread;
   size_t packed_at;
@@ -471,7 +471,7 @@ Kernel integer_lines_conv(PrepareContext& c, const Lines& lines, Operand8 input,
   };
 }
 
-// Calls `lines` with the kind of convolution that this is if one goes line by line, or `product`.
+// Calls `lines` with the kind of this convolution if it runs line by line, else `product`.
 template <class Suits, class LinesKernel, class ProductKernel>
 Kernel by_kind(const kernels::ConvGeometry& g, int64_t group, const Shape& input, const Shape& weights,
                Suits&& suits_direct, LinesKernel&& lines, ProductKernel&& product) {

@@ -38,7 +38,7 @@ ConvPads conv_pads(const ConvAttributes& a, size_t dimension, int64_t in, int64_
 void infer_conv(InferContext& c, size_t x, size_t w, DType type);
 double conv_macs(const InferContext& c);
 
-// Throws kUnsupportedOperator where a kernel or its padding is beyond what the kernels' int can say.
+// Throws kUnsupportedOperator where a kernel or its padding is beyond the kernels' int.
 int checked_pad(int64_t pad, int64_t kernel, int64_t dilation);
 // Groups and phases are products of their own: refuses numbers of them that no real model has.
 void check_parts(int64_t parts);

@@ -37,7 +37,7 @@ Kernel prepare_depthwise_input(PrepareContext& c, kernels::ConvGeometry g) {
 
 Kernel prepare_input(PrepareContext& c) {
   const int64_t group = c.node().int_attribute("group", 1);
-  // `x` is what is made here; the geometry is that of the convolution forward.
+  // `x` is the output here; the geometry is that of the forward convolution.
   const Shape &dy = c.dims(0), &weights = c.dims(1), &x = c.out_dims(0);
   const kernels::ConvGeometry forward = conv_geometry(c.node(), x, weights, dy);
   if (is_depthwise(forward, group, x, weights)) return prepare_depthwise_input(c, forward);

@@ -167,7 +167,7 @@ std::optional<Product> product_of_tap_lines(const kernels::TransposedConvGeometr
 Kernel prepare(PrepareContext& c) {
   const int64_t group = c.node().int_attribute("group", 1);
   const kernels::TransposedConvGeometry g = geometry_of(c.node(), c.dims(0), c.dims(1), c.out_dims(0));
-  if (!c.has_input(2) || c.constant(2)) {  // of a bias that comes with the run there is one copy only
+  if (!c.has_input(2) || c.constant(2)) {  // a bias that is an input of the run exists once
     std::optional<Product> lines = product_of_tap_lines(g, group, c.dims(1));
     if (lines) return any_product(c, std::move(*lines), g.kernel_width);
   }
@@ -190,8 +190,8 @@ double macs(const InferContext& c) {
   return n;  // each input pixel meets each weight of its group once
 }
 
-// The convolution whose transpose this is, of dy; and that one's weight gradient, with x and dy in each
-// other's place.
+// The gradient of x is the convolution of dy whose transpose this is. The gradient of the weights is that of
+// this convolution, with x and dy exchanged.
 void gradient(Gradient& g) {
   if (g.node.string_attribute("auto_pad", "NOTSET") != "NOTSET" || g.node.attribute("output_shape"))
     g.fail("padding that follows from the output's shape is not differentiated");
@@ -204,7 +204,7 @@ void gradient(Gradient& g) {
 }
 
 void respell(Respell& r) {
-  // What these mean changed with opset 11.
+  // Opset 11 changed the meaning of these values.
   if (r.node.string_attribute("auto_pad", "NOTSET").starts_with("SAME")) r.need(11);
 }
 

@@ -1,6 +1,6 @@
-// DeformConv: a convolution that takes each of its inputs from where an offset says (Dai et al. 2017),
-// perhaps times a mask (Zhu et al. 2019). It becomes a GridSample that gathers them and a Conv of one pixel,
-// so that its weights are quantized like those of any other product.
+// DeformConv: a convolution that reads each of its inputs at an offset (Dai et al. 2017), perhaps times a
+// mask (Zhu et al. 2019). It becomes a GridSample that gathers the inputs and a Conv of one pixel, so that
+// its weights are quantized like those of any other product.
 #include <algorithm>
 
 #include "ops/cast.h"

@@ -1,5 +1,5 @@
 // DFT: the discrete Fourier transform along one axis, and STFT: the same of frames of a signal. Complex
-// numbers are pairs in the last dimension. What a transform adds up is computed in double.
+// numbers are pairs in the last dimension. Sums are computed in double.
 #include <algorithm>
 
 #include "core/element_types.h"
@@ -29,9 +29,7 @@ std::optional<int64_t> number_of(const InferContext& c, size_t input, std::strin
 void require_parts(const InferContext& c, const Dim& last) {
   c.require(
       !last.known() || last.value() == 1 || last.value() == 2,
-      {"the last dimension of the input holds a real number, or the real and the imaginary part of one, "
-       "and not ",
-       last.value(), " numbers"});
+      {"the last dimension of the input should hold 1 number (real) or 2 (complex), not ", last.value()});
 }
 
 // `length` of a transform; more would not fit into memory.
@@ -48,7 +46,7 @@ std::shared_ptr<const Fft> fft_of(const PrepareContext& c, int64_t length) {
   return c.cached<Fft>("fft/" + std::to_string(length), [&] { return std::make_shared<Fft>(length); });
 }
 
-// The memory of a thread: what goes into a transform, what comes out, and what it needs besides.
+// The memory of a thread: input and output of a transform, and its scratch.
 struct Workspace {
   Complex *x, *y, *scratch;
 };
@@ -75,7 +73,7 @@ void for_each_transform(const RunContext& r, const Fft& fft, int64_t count, F&& 
 
 struct Sides {
   bool inverse, onesided;
-  // Of the two sides of a spectrum, one is given and a real signal is made.
+  // The input is one side of a spectrum, and the output a real signal.
   bool makes_real() const { return inverse && onesided; }
 };
 Sides sides_of(const Node& n) {
@@ -92,8 +90,8 @@ void infer_dft(InferContext& c) {
   require_parts(c, parts);
   if (sides.onesided) {
     c.require(!contradicts(parts, Dim(sides.inverse ? 2 : 1)),
-              sides.inverse ? "a side of a spectrum consists of complex numbers, and the input of real ones"
-                            : "one side of the spectrum stands for a real signal, and this is a complex one");
+              sides.inverse ? "one side of a spectrum should be complex, and the input is real"
+                            : "onesided needs a real signal, and the input is complex");
   }
   SymShape out = *x;
   out.back() = Dim(sides.makes_real() ? 1 : 2);
@@ -103,7 +101,7 @@ void infer_dft(InferContext& c) {
     return c.output(0, c.dtype(0), std::move(out));
   }
   const int at = c.axis(*axis, rank);
-  c.require(at != rank - 1, "the last dimension holds the parts of numbers and is not transformed");
+  c.require(at != rank - 1, "the axis should not be the last dimension, which holds the parts of numbers");
   Dim& size = out[static_cast<size_t>(at)];
   Dim length = size;
   if (c.has_input(1)) {
@@ -112,7 +110,7 @@ void infer_dft(InferContext& c) {
     length = given ? Dim(*given) : Dim();
   } else if (sides.makes_real()) {
     if (size.known())
-      c.require(size.value() > 1, {"a spectrum of ", size.value(), " elements is no side of one"});
+      c.require(size.value() > 1, {"one side of a spectrum should have more elements than ", size.value()});
     length = (size - Dim(1)) * Dim(2);
   }
   require_length(c, length);
@@ -141,12 +139,12 @@ Kernel dft(PrepareContext& c, size_t axis, Sides sides) {
         work.x[k] = {static_cast<double>(from[0]), parts > 1 ? static_cast<double>(from[1]) : 0.0};
       std::fill(work.x + given, work.x + length, Complex{0, 0});
       if (sides.makes_real()) {
-        // The other side mirrors this one, so what is its own mirror image is real.
+        // The other side mirrors this one, so that elements which mirror themselves are real.
         work.x[0].im = 0;
         if (length % 2 == 0) work.x[length / 2].im = 0;
         for (int64_t k = 1; k < (length + 1) / 2; ++k) work.x[length - k] = {work.x[k].re, -work.x[k].im};
       }
-      // The way back is the way there with the parts exchanged.
+      // The inverse transform is the forward one with real and imaginary parts exchanged.
       if (sides.inverse)
         for (int64_t k = 0; k < length; ++k) std::swap(work.x[k].re, work.x[k].im);
       fft->run(work.x, work.y, work.scratch);
@@ -180,7 +178,7 @@ Kernel prepare_dft(PrepareContext& c) {
   });
 }
 
-// Until opset 20 the axis was an attribute, and the second one if nothing was said.
+// Before opset 20 the axis was an attribute, by default 1.
 void canonicalize_dft(Canonicalize& c) {
   if (c.version < 20) {
     const int64_t axis = c.node.int_attribute("axis", 1);

@@ -1,6 +1,6 @@
 // Einsum: sums of products, as an equation says which dimensions belong together ("bqd,bkd->bqk"). It becomes
-// matrix products with what stands around them, operand by operand from the left, so that a factor that is
-// constant is quantized like the weight of any other product.
+// matrix products and operators around them, operand by operand from the left, so that a constant factor is
+// quantized like the weight of any other product.
 #include <algorithm>
 #include <map>
 #include <numeric>
@@ -12,7 +12,7 @@
 namespace zp {
 namespace {
 
-// A dimension: a letter, or what an ellipsis stands for, which are -1, -2, ... from the last.
+// A dimension: a letter, or -1, -2, ... from the last one for the dimensions of an ellipsis.
 using Label = int;
 using Labels = std::vector<Label>;
 constexpr Label kEllipsis = 0;  // until its dimensions are known
@@ -237,7 +237,7 @@ class Expansion {
     return c_.add("Shape", {c_.node.inputs[known.input]}, {{"start", at}, {"end", at + 1}});
   }
 
-  // Dimensions that are products of labels, as others that are.
+  // Brings dimensions that are products of labels to other such dimensions.
   ValueId reshaped(ValueId x, const std::vector<Labels>& from, const std::vector<Labels>& to) {
     if (from == to) return x;
     std::vector<int64_t> fixed;
@@ -278,7 +278,7 @@ class Expansion {
     return missing.empty() ? o.value : c_.add("Unsqueeze", {o.value, axes(missing)});
   }
 
-  // Whether products of matrices of this type are to be had.
+  // Whether MatMul takes this type.
   bool has_matrices() const {
     const DType t = c_.graph[c_.node.inputs[0]].dtype;
     return t == DType::kUndefined || is_float(t);

@@ -10,8 +10,8 @@ namespace zp {
 // A constant int64 vector.
 ValueId add_ints(Canonicalize& c, std::vector<int64_t> values);
 ValueId add_int(Canonicalize& c, int64_t value);  // a scalar
-// The last node of c.nodes gives output `output` of the original node, if that has one. Returns what its
-// output then is.
+// The last node of c.nodes gives output `output` of the original node, if that has one. Returns the last
+// node's output.
 ValueId gives_output(Canonicalize& c, size_t output);
 // [batch, steps, heads * size] as [batch, heads, steps, size].
 ValueId add_split_heads(Canonicalize& c, ValueId x, int64_t heads);

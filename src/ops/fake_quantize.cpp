@@ -1,7 +1,6 @@
-// FakeQuantize: the QuantizeLinear -> DequantizeLinear pairs of a graph as training sees them, in one step
-// and with the integers that may be used given by `low` and `high` (fewer than the type has, for 2, 3 or 4
-// bits). Its scales can be learned, and so can the zero point of a whole tensor, which is rounded where it is
-// used.
+// FakeQuantize: the QuantizeLinear -> DequantizeLinear pairs of a graph as training sees them, in one step.
+// `low` and `high` are the range of integers (fewer than the type has, for 2, 3 or 4 bits). Its scales can be
+// learned, and so can the zero point of a whole tensor, which is rounded where it is used.
 //
 // Inputs: x, scales, zero points (float). One scale, or one for each index along `axis`.
 #include <algorithm>

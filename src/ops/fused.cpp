@@ -21,8 +21,7 @@ bool any_subgraph(Graph& graph, F&& f) {
   return any;
 }
 
-// How many nodes from `first` on are pieces of the same node; 0: it is no piece, or not all of them are
-// there.
+// How many nodes from `first` on are pieces of the same node; 0: `first` is no piece, or a piece is missing.
 size_t pieces_from(const Graph& graph, size_t first) {
   const std::shared_ptr<const Fused>& fused = graph.nodes[first].fused;
   if (!fused || fused->pieces > graph.nodes.size() - first) return 0;

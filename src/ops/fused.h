@@ -1,5 +1,5 @@
 // Operators of files that become several nodes in memory, and that other runtimes compute faster as one
-// (attention). Files for those keep them whole, so that nothing in them is quantized.
+// (attention). Files for these runtimes keep them whole, so that nothing in them is quantized.
 #pragma once
 
 #include "core/function.h"

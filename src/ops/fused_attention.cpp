@@ -3,7 +3,7 @@
 //
 //   MatMul(Softmax(MatMul(q, k^T) with scale, cap, mask and bias), v)
 //
-// with Transpose before and after it, which need not be made: kernels read heads where they are.
+// with Transpose before and after it, which need not run: kernels read heads where they are.
 #include <algorithm>
 #include <numeric>
 #include <utility>
@@ -47,7 +47,7 @@ std::optional<int64_t> copies(const Tensor* indices, int64_t heads) {
   return times;
 }
 
-// The value behind what only moves it, as far as `fits` allows.
+// The value before nodes that only move it, as far as `fits` allows.
 template <class Fits>
 View seen_through(const FusionContext& f, ValueId value, const Fits& fits) {
   View view{.value = value, .order = std::vector<int64_t>(f.dims(value).size())};
@@ -98,7 +98,7 @@ std::optional<NumberAndOther> number_operand(const FusionContext& f, const Node&
   return std::nullopt;
 }
 
-// Whether a value of such dimensions, of scores [..., rows, steps], says something of each or of all of them.
+// Whether a value of these dimensions broadcasts to `over`: scores [..., rows, steps].
 bool spreads(const Shape& dims, const Shape& over) {
   if (dims.size() > over.size()) return false;
   for (size_t i = 0; i < dims.size(); ++i) {
@@ -108,8 +108,8 @@ bool spreads(const Shape& dims, const Shape& over) {
   return true;
 }
 
-// From the scores that Softmax has back to the product that they come from. Each thing happens once at most,
-// in the order in which the kernel does it.
+// Goes from the input of Softmax back to the product of q and k. Each step occurs once at most, in the
+// kernel's order.
 bool match_scores(const FusionContext& f, ValueId scores, Pattern& p) {
   const Shape over = f.dims(scores);
   enum Stage : uint8_t { kBiased, kMasked, kCapped, kScaled } stage = kBiased;
@@ -121,7 +121,7 @@ bool match_scores(const FusionContext& f, ValueId scores, Pattern& p) {
       return true;
     }
     if (const Node* add = f.maker(scores, "Add"); add && stage == kBiased) {
-      // The scores are what a product is behind.
+      // The scores are the operand that comes from a product.
       for (const size_t i : {size_t{0}, size_t{1}}) {
         Pattern with = p;
         with.bias = add->inputs[1 - i];
@@ -175,7 +175,7 @@ bool match_scores(const FusionContext& f, ValueId scores, Pattern& p) {
   }
 }
 
-// Whether a condition is that of rows which `bias` hides wholly.
+// Whether a condition is true exactly for rows that `bias` hides wholly.
 bool says_hidden(const FusionContext& f, ValueId condition, ValueId bias) {
   constexpr float kHidden = -std::numeric_limits<float>::infinity();
   if (bias == kNoValue) return false;
@@ -345,7 +345,7 @@ Strides strides_of(const Shape& dims, const std::vector<int64_t>& order, int64_t
   return s;
 }
 
-// Of what broadcasts to [batch..., rows, steps].
+// Of an operand that broadcasts to [batch..., rows, steps].
 Strides broadcast_strides(const Shape& dims, size_t rank) {
   Shape all(rank - dims.size(), 1);
   all.insert(all.end(), dims.begin(), dims.end());
@@ -448,7 +448,7 @@ Kernel prepare(PrepareContext& c) {
   };
 }
 
-// Planned only, never read: its shapes are those of the nodes in whose place it is.
+// It exists in plans alone: its shapes are those of the nodes that it replaces.
 constexpr OpDef kFused = {.domain = "zeropoint",
                           .name = "Attention",
                           .inputs = "q k v shown? bias? sink?",

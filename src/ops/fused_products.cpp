@@ -1,6 +1,6 @@
-// Products with what stands around them, as ONNX Runtime's optimizer writes them (com.microsoft): FusedMatMul
-// (TransposeMatMul, its older name), FusedGemm and FusedConv. They become the operators that they were made
-// of.
+// Products joined with operators around them, as ONNX Runtime's optimizer writes them (com.microsoft):
+// FusedMatMul (TransposeMatMul, its older name), FusedGemm and FusedConv. They become the operators that they
+// were made of.
 #include <numeric>
 
 #include "ops/expansion.h"
@@ -28,8 +28,7 @@ void expand_matmul(Canonicalize& c) {
   c.finish("Mul", {c.add("MatMul", {a, b}), c.number(alpha)});
 }
 
-// The function that is applied last, of what the last node gives. `parameters`: of com.microsoft's
-// attributes.
+// Applies the activation to the output of the last node. `parameters`: of com.microsoft's attributes.
 void finish_activation(Canonicalize& c, std::string_view name, ValueId x, std::vector<float> parameters) {
   struct Known {
     std::string_view name;
@@ -87,7 +86,7 @@ void expand_gemm(Canonicalize& c) {
   finish_activation(c, name, product, std::move(parameters));
 }
 
-// Inputs: x, w, bias, and what is added before the activation.
+// Inputs: x, w, bias, and a value that is added before the activation.
 void expand_conv(Canonicalize& c) {
   const std::string name = c.node.string_attribute("activation", "");
   const std::vector<float> parameters = c.node.floats_attribute("activation_params");

@@ -1,6 +1,5 @@
-// Groups of nodes that one kernel computes without what the nodes would keep between them. Only a plan has
-// them: files have the nodes, and schemes quantize the nodes. After a scheme quantized one, there is no
-// group.
+// Groups of nodes that one kernel computes without the values between them. They exist in plans alone: files
+// have the nodes, and schemes quantize the nodes. A quantized node is in no group.
 #pragma once
 
 #include <optional>
@@ -15,16 +14,15 @@ class FusionContext {
  public:
   virtual ~FusionContext() = default;
   virtual const Node& node(int at) const = 0;
-  // The node that makes a value as its own operator says, without pairs of Q and DQ or a clamp in it; -1:
-  // none, or not so.
+  // The node that makes a value, if no Q/DQ pair and no clamp was absorbed into it; -1: no such node.
   virtual int producer(ValueId value) const = 0;
-  // One node reads it, once, and nobody looks at it.
+  // One node reads it, once, and it is no output.
   virtual bool read_once(ValueId value) const = 0;
   virtual const Tensor* constant(ValueId value) const = 0;  // nullptr: the run makes it
   virtual const Shape& dims(ValueId value) const = 0;
   virtual DType dtype(ValueId value) const = 0;
 
-  // producer(), where it is a node of ai.onnx of this type; nullptr: not so.
+  // producer(), where it is a node of ai.onnx of this type; else nullptr.
   const Node* maker(ValueId value, std::string_view type) const;
   // The same, of a value that is read once.
   const Node* inner(ValueId value, std::string_view type) const {

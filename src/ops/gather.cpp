@@ -56,8 +56,8 @@ std::optional<ScaleOf> scale_of(const PrepareContext& c) {
   return of == rank - 1 ? std::optional(ScaleOf::kColumn) : std::nullopt;
 }
 
-// Integers are picked as they are, or become floats when they are picked: of an embedding's table, only those
-// rows.
+// Gather picks integers as they are, or makes floats of those that it picks: of an embedding's table, only
+// these rows.
 bool has_integer_gather(const PrepareContext& c) {
   if (!scale_of(c) || c.quant(1)) return false;
   return !c.out_quant() || (is_byte_edge(c.quant(0)) && is_byte_edge(c.out_quant()) &&

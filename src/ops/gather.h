@@ -11,7 +11,7 @@ namespace zp {
 bool fold_gather(Fold& f);
 
 // A Gather along dimension 0 of a constant table of 8 bits, spelled so that rows are picked before they
-// become floats: DequantizeLinear of what is picked, or, with a scale for each row (and zero points of 0), a
+// become floats: DequantizeLinear of the picked rows, or, with a scale for each row (and zero points of 0), a
 // Mul with the scales of the rows. false: it is no such node.
 bool pick_rows(Fold& f);
 

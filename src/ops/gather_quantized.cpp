@@ -294,7 +294,7 @@ bool fold_transposed_table(Fold& f, const QuantizedEdge& b) {
                               g.add_constant(name + "_head_scales", std::move(spread))};
   if (std::any_of(zeros.begin(), zeros.end(), [&](int64_t z) { return z - base != 128; }))
     inputs.push_back(g.add_constant(name + "_head_zero_points", std::move(all)));
-  // Without a level ONNX Runtime makes floats of all weights of 8 bits in each run.
+  // Without a level ONNX Runtime turns all 8-bit weights into floats in each run.
   f.nodes.push_back(folded_node(f.node.name, "MatMulNBits", kMicrosoft, std::move(inputs), f.node.outputs[0],
                                 {{"K", columns},
                                  {"N", rows},

@@ -1,7 +1,7 @@
 // Gradients. An operator that can be trained through says in its own file (OpDef::gradient) how the gradients
 // of its inputs follow from those of its outputs, by adding nodes: ordinary operators, and where those would
-// be slow or clumsy, kernels of the domain kOwn. train/backward.h strings them together; what comes out is a
-// graph like any other, which the runtime plans and runs.
+// be slow or clumsy, kernels of the domain kOwn. train/backward.h chains them: the result is a graph like any
+// other, which the runtime plans and runs.
 //
 // Shapes that only a run knows reach the added nodes through Shape nodes, which cost nothing in a plan.
 #pragma once
@@ -49,19 +49,19 @@ class Gradient {
                                 NewAttributes attributes = {}, std::string_view domain = "");
   // Adds the nodes of a formula, "Mul(dy, Sub(a, 1))", and gives its value. Names with parentheses are
   // operators; a, b, ... are the inputs; y is output 0 and dy its gradient; p, q, ... are the values `given`;
-  // digits are scalars. A string is a fraction of the code that calls would be.
+  // digits are scalars. A string takes a fraction of the code that calls would take.
   ValueId formula(std::string_view text, Ids given = {});
   ValueId scalar(float value);
   ValueId integers(std::vector<int64_t> values);
   ValueId shape_of(ValueId v) { return add("Shape", {v}); }
   // Elements of a value, as a float scalar.
   ValueId count_of(ValueId v);
-  // What `d` is after a step that only changed dimensions is undone.
+  // `d` with the dimensions of `like`: the gradient of a step that only changed dimensions.
   ValueId reshaped_like(ValueId d, ValueId like) { return add("Reshape", {d, shape_of(like)}); }
   // The sum of `d` over the dimensions along which `like` was broadcast to it.
   ValueId summed_to(ValueId d, ValueId like);
 
-  // The gradient of an input; of an input that stands twice, both are added up.
+  // The gradient of an input. Gradients of an input that occurs twice are added up.
   void give(size_t input, ValueId d) { given_[input] = d; }
   void give_summed(size_t input, ValueId d) { give(input, summed_to(d, in(input))); }
   // Gives each input that is wanted its formula (if there is one), summed where the input was broadcast.
@@ -76,8 +76,8 @@ class Gradient {
   std::vector<ValueId> given_;
 };
 
-// Of an operator that only moves values of input 0: runs it on their positions, and sums dy where they say.
-// `padding` is the input that holds what stands where nothing was moved to, if there is one.
+// For an operator that only moves values of input 0: runs it on their positions, and sums dy at these.
+// `padding` is the input that fills places where no value was moved to, if there is one.
 void give_moved(Gradient& g, int padding = -1);
 
 // Shape rule of operators with one output like input 0, whose shape is the value of input `shape`.

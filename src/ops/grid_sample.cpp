@@ -36,7 +36,7 @@ struct Sampler {
     const auto n = static_cast<float>(size[d]);
     return corners ? (at + 1) / 2 * (n - 1) : ((at + 1) * n - 1) / 2;
   }
-  // Brings a place into the image, as the padding says; what is no number becomes a place outside.
+  // Brings a place into the image, as the padding says; NaN becomes a place outside.
   float inside(float at, int d) const {
     const auto n = static_cast<float>(size[d]);
     if (size[d] == 0) return at;
@@ -165,7 +165,7 @@ Kernel prepare(PrepareContext& c) {
   };
 }
 
-// Until opset 20 there were images alone, and modes were called after them.
+// Before opset 20 there were images alone, and modes had names for images (bilinear, bicubic).
 constexpr std::pair<std::string_view, std::string_view> kOldModes[] = {{"bilinear", "linear"},
                                                                        {"bicubic", "cubic"}};
 

@@ -62,7 +62,7 @@ void check(const Canonicalize& c) {
              "Export the model with a float cache.");
   const auto together = [&](size_t a, size_t b, std::string_view names) {
     if ((n.input(a) == kNoValue) != (n.input(b) == kNoValue))
-      c.fail(ErrorCode::kInvalidModel, {names, " come together"});
+      c.fail(ErrorCode::kInvalidModel, {names, " need each other"});
   };
   together(kKey, kValue, "key and value");
   together(kPastKey, kPastValue, "past_key and past_value");
@@ -93,8 +93,8 @@ ValueId add_total(Canonicalize& c) {
   return c.add("Reshape", {total, add_ints(c, {})});
 }
 
-// The positions of steps, [batch or 1, steps]. Those that are given count as ONNX Runtime counts them: of a
-// first prompt, where nothing came before, the first one alone, from which all others go on.
+// The positions of steps, [batch or 1, steps]. Given positions count as in ONNX Runtime: of a first prompt,
+// without earlier steps, the first position alone counts, and all others go on from it.
 ValueId add_positions(Canonicalize& c, ValueId query, ValueId kept) {
   const ValueId given = c.node.input(kPositions), steps = add_length(c, query, 2);
   const ValueId range = c.add("Range", {add_int(c, 0), steps, add_int(c, 1)});

@@ -58,7 +58,7 @@ Node make(std::string_view type, const Node& like, ValueId x) {
   return n;
 }
 
-// Values that others read stay: their nodes are dropped by remove_unused only if nobody does.
+// Values that other nodes read stay: remove_unused drops only nodes whose values no node reads.
 bool find_hard_sigmoid(RewriteContext& r) {
   const Node& n = r.node();
   const auto from = shifted_relu6(r, divided_by_six(r, n));
@@ -118,7 +118,8 @@ void spell_out(Canonicalize& c) {
   c.finish("Mul", {x, c.add("HardSigmoid", {x}, {{"alpha", 1.0f / 6}, {"beta", 0.5f}})});
 }
 
-// An 8-bit value over 0 to 6 saturates as Clip(x + 3, 0, 6) does, and another scale divides it by 6.
+// An 8-bit value with the range 0 to 6 saturates as Clip(x + 3, 0, 6) does, and another scale divides it by
+// 6.
 void spell_in_pieces(Pieces& p) {
   const ValueId x = p.to.node.input(0);
   const ValueId gate = p.to.add("Add", {x, p.to.number(3)});

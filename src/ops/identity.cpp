@@ -15,7 +15,7 @@ Kernel alias(PrepareContext& c) {
 }
 
 // Without its second output (the mask) Dropout becomes Identity. The mask of inference is all true since
-// opset 12; what it was before, nobody said: ONNX Runtime gives zeros, before opset 10 of the type of the
+// opset 12. Older opsets do not define it: ONNX Runtime gives zeros, before opset 10 of the type of the
 // input.
 void canonicalize_dropout(Canonicalize& c) {
   const Tensor *ratio = c.constant(1), *training = c.constant(2);
@@ -66,7 +66,7 @@ void replace_uses(Graph& graph, ValueId from, ValueId to) {
   }
 }
 
-// Looking through the whole graph for each Identity is quadratic: not for graphs that only malice makes.
+// A search of the whole graph for each Identity is quadratic: graphs that only malice makes do without.
 constexpr size_t kMostNodes = 20000;
 
 bool remove_identity(RewriteContext& r) {
@@ -78,7 +78,7 @@ bool remove_identity(RewriteContext& r) {
     r.replace({r.at()}, {});
     return true;
   }
-  // An output keeps its name: the node before makes it, if nobody else needs what it makes.
+  // An output keeps its name: the node before makes it, if no other node reads that node's output.
   const int32_t before = r.producer(x);
   if (before < 0 || r.only_consumer(x) != r.at() || r.node(before).outputs.size() != 1) return false;
   Node maker = r.node(before);

@@ -1,7 +1,7 @@
 // If: one of two subgraphs. Where the condition is known (when the model is read, or when a plan is made),
 // the branch stands in the place of the node. Any other condition chooses in each run, between branches that
-// give the same shapes; where they do not, the plan ends at the condition, and what follows is planned for
-// it.
+// give the same shapes. Where the shapes differ, the plan ends at the condition, and the nodes after it are
+// planned for the branch.
 #include <cstring>
 #include <memory>
 #include <utility>
@@ -40,7 +40,7 @@ bool same(const Inferred& a, const Inferred& b) {
   return true;
 }
 
-// What both branches agree on.
+// The facts on which both branches agree.
 Inferred common(const Inferred& a, const Inferred& b) {
   Inferred both = a;
   for (size_t i = 0; i < a.size() && i < b.size(); ++i) {

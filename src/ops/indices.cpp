@@ -17,7 +17,7 @@ int64_t Indices::refuse(int64_t i, int64_t index, int64_t size) const {
 void require_index_type(const InferContext& c, size_t input) {
   const DType t = c.dtype(input);
   if (t != DType::kInt64 && t != DType::kInt32 && t != DType::kUndefined) {
-    c.fail(ErrorCode::kUnsupportedType, {"indices of type ", name_of(t)});
+    c.fail(ErrorCode::kUnsupportedType, {"indices of type ", name_of(t), " are not supported"});
   }
 }
 

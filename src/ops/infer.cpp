@@ -24,7 +24,7 @@ ValueKind GraphInferContext::kind(size_t i) const {
 
 namespace {
 
-// What was found of a graph that was given something else.
+// Drops shapes that were inferred from other inputs of the graph.
 void forget_shapes(Graph& graph) {
   for (Node& node : graph.nodes) {
     const OpDef* def = find_op(node);
@@ -126,14 +126,14 @@ void infer_shapes(Graph& graph) {
 namespace {
 
 struct Foreign {
-  std::string node, why;  // `why`: empty where nobody knows the operator
+  std::string node, why;  // `why`: empty for unknown operators
 };
 using ForeignOps = std::map<std::string, Foreign>;  // by operator: the first node that uses it
 
 enum class Which : uint8_t {
-  kNotRun,   // what a run does not do
+  kNotRun,   // operators that no run computes
   kCertain,  // the same, of nodes that every run comes to
-  kForeign,  // what has no form in memory, whether or not a run finds one
+  kForeign,  // operators without a form in memory, whether or not a run finds one
 };
 
 void collect(const Graph& graph, Which which, ForeignOps& found) {

@@ -32,8 +32,8 @@ class GraphInferContext : public InferContext {
   Graph* graph_;
 };
 
-// "ai.onnx.GRU (node 'gru'), ...": the operators that none of ours handles, or not in the form that they have
-// there, subgraphs included; empty: there are none.
+// "ai.onnx.GRU (node 'gru'), ...": the operators that no file in ops/ handles, or not in the form that they
+// have in the graph, subgraphs included; empty: there are none.
 std::string unsupported_operators(const Graph& graph);
 // The same, and those whose form a run alone finds (Refusal::waits): what the quantizer passes through as it
 // is.

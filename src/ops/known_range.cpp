@@ -35,7 +35,7 @@ KnownRanges::KnownRanges(Graph& graph, const GraphIndex& index)
   for (const Node& n : graph.nodes) {
     if (n.output(0) == kNoValue) continue;
     ranges_[static_cast<size_t>(n.output(0))] = find(n);
-    // What moves values to several outputs (Split) moves the same ones.
+    // An operator that moves values to several outputs (Split) gives all of them the same range.
     const OpDef* def = find_op(n);
     if (!def || def->quant.kind != QuantRule::Kind::kSameScale) continue;
     for (size_t k = 1; k < n.outputs.size(); ++k)

@@ -1,5 +1,5 @@
-// What is known of values before anything runs: a Sigmoid gives 0 to 1 whatever a few samples show. Operators
-// say so in their own files (QuantRule::range).
+// Ranges of values that are known before anything runs: a Sigmoid gives 0 to 1 whatever a few samples show.
+// Operators say so in their own files (QuantRule::range).
 #pragma once
 
 #include <cmath>
@@ -34,7 +34,7 @@ class KnownRanges {
   KnownRange find(const Node& node) const;
   Graph& graph_;
   const GraphIndex& index_;
-  // Constants are looked at when somebody asks.
+  // Constants are read on demand.
   mutable std::vector<KnownRange> ranges_;
   mutable std::vector<bool> found_;
 };
@@ -54,7 +54,7 @@ class RangeContext {
   const KnownRanges& ranges_;
 };
 
-// The rule of what always gives kLo to kHi, and comes near both.
+// The rule of an operator that always gives kLo to kHi, and comes near both.
 template <int kLo, int kHi>
 KnownRange always_within(const RangeContext&) {
   return {.lo = kLo, .hi = kHi, .reached = true};

@@ -60,7 +60,7 @@ Tensor fallback_of(const Node& node, DType type) {
   throw_error(ErrorCode::kUnsupportedType, {"values are ", name_of(type)});
 }
 
-// What a node looks up. The values are as many as the keys.
+// The keys and values of a node, as many of both.
 struct Lookup {
   Tensor keys, values, fallback;
   Keys::Counts counts = Keys::Counts::kFirst;
@@ -72,8 +72,8 @@ Tensor places(size_t count) {
   return list_tensor(list);
 }
 
-// CategoryMapper, and version 1 of LabelEncoder: strings and integers, whose type in the input says which are
-// the keys. Of equal ones the last counts, as in ONNX Runtime.
+// CategoryMapper, and version 1 of LabelEncoder: strings and integers. The type of the input tells which of
+// both are the keys. Of equal keys the last one counts, as in ONNX Runtime.
 Lookup both_ways(const Node& node, DType input) {
   const bool mapper = node.op_type == "CategoryMapper";
   const std::string_view key = mapper ? "cats_strings" : "classes_strings";
@@ -97,7 +97,7 @@ Lookup lookup_of(const Node& node, DType input) {
     fail_ml({found.keys.size(), " keys for ", found.values.size(), " values"});
   found.fallback = fallback_of(node, found.values.dtype());
   if (found.fallback.dtype() != found.values.dtype() || found.fallback.size() != 1)
-    fail_ml("the default is not one value of the type of the others");
+    fail_ml("the default should be one value of the type of the values");
   return found;
 }
 

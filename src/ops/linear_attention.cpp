@@ -88,12 +88,12 @@ void infer(InferContext& c) {
     return std::equal(shape->begin(), shape->end(), with.begin(), with.end(),
                       [](const Dim& a, const Dim& b) { return !contradicts(a, b); });
   };
-  c.require(agrees(kPast, state), {"the past state has not the shape ", state});
+  c.require(agrees(kPast, state), {"the past state should have the shape ", state});
   c.require(
       agrees(kDecay, {(*q)[0], (*q)[1], h.shared}) || agrees(kDecay, {(*q)[0], (*q)[1], size * h.shared}),
-      "the decay has neither a number for each head nor one for each of its rows");
+      "the decay should have a number for each head, or for each of its rows");
   c.require(agrees(kBeta, {(*q)[0], (*q)[1], h.shared}) || agrees(kBeta, {(*q)[0], (*q)[1], 1}),
-            "beta has not a number for each head, nor one");
+            "beta should have a number for each head, or one");
   c.output(kY, c.dtype(kQuery), {(*q)[0], (*q)[1], of_value * h.queries});
   c.output(kPresent, kept, state);
 }

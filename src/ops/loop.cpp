@@ -1,6 +1,6 @@
 // Loop: its body runs until the trip count is reached or the condition is false. Carried values may change
-// their shapes and be sequences; what else the body gives is stacked. It runs between plans, so that the body
-// has plans of its own, one for each set of shapes that comes up.
+// their shapes and be sequences; the other outputs of the body are stacked. It runs between plans, so that
+// the body has plans of its own, one for each set of shapes that comes up.
 //
 // As in ONNX Runtime, the condition that the body gives counts even where the node is given none.
 #include <limits>
@@ -31,7 +31,7 @@ SymShape shape_of_number(const Graph& body, size_t input) {
 std::optional<SymShape> shape_of_number(const Node& node, size_t input) {
   const Attribute* attribute = node.attribute("body");
   const auto* body = attribute ? std::get_if<std::shared_ptr<Graph>>(attribute) : nullptr;
-  if (!body || (*body)->inputs.size() <= input) return std::nullopt;  // an error, which others say
+  if (!body || (*body)->inputs.size() <= input) return std::nullopt;  // other checks report this error
   return shape_of_number(**body, input);
 }
 
@@ -146,7 +146,7 @@ bool carry_less(RewriteContext& c) {
   return n.is("Loop") &&
          read_from_outside(c, {.given = kFirst, .inside = kFirst, .made = 1, .count = carried(n)});
 }
-const RegisterRewrite kCarryLess({.name = "what a Loop carries and does not change", .apply = carry_less});
+const RegisterRewrite kCarryLess({.name = "values that a Loop carries unchanged", .apply = carry_less});
 
 constexpr OpDef kLoop = {
     .name = "Loop",

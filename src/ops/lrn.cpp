@@ -14,8 +14,8 @@ struct Lrn {
   int64_t before, after;    // neighbours of a channel
   float alpha, beta, bias;
 
-  // One position of `inner`, in all channels: the sum slides along. Double, so that what was added leaves
-  // again.
+  // One position of `inner`, in all channels: the sum slides along. It is double, so that a subtraction
+  // removes all that was added.
   void column(const float* x, float* y) const {
     double sum = 0;
     const auto square = [&](int64_t c) {

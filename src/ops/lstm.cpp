@@ -58,8 +58,8 @@ void Lstm::step(const RecurrentActivation* act, const float* peephole, float* ga
   for (size_t k = 0; k < n; ++k) h[k] = out[k] * scratch[k];
 }
 
-// The states before step `s`, as DynamicQuantizeLinear of all that are made by the step before makes them:
-// those of sequences that end there, too.
+// The states before step `s`, rounded as by one DynamicQuantizeLinear of all states that the step before
+// made, of sequences that end there, too.
 void Lstm::round_states(const RunContext& run, int64_t d, int64_t s, const float* h, float* to) const {
   const auto n = static_cast<size_t>(hidden);
   kernels::Extent all;

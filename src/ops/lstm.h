@@ -22,14 +22,14 @@ struct Lstm : Recurrent {
   static Lstm of(const PrepareContext& c);
   static Activations activations_of(const Node& node) { return Recurrent::activations_of(node, kForm); }
 
-  // Where one direction's pass puts what it computes.
+  // The results of one direction's pass.
   struct Pass {
     float* gates;        // [steps, batch, 4 hidden], as the activations leave them
     float *h, *c;        // [batch, hidden]: the states, at last those after the last step
     float* scratch;      // likewise
     float* y = nullptr;  // Y of all directions
     float *h_before = nullptr, *c_before = nullptr;  // [steps, batch, hidden]: the states before each step
-    float* rounded = nullptr;  // [batch, hidden]: what stands for the state in products; null: itself
+    float* rounded = nullptr;  // [batch, hidden]: the state that products read; null: the state itself
   };
   void run(const RunContext& run, int64_t direction, const kernels::FloatWeights& w,
            const kernels::FloatWeights& r, const Pass& pass) const;

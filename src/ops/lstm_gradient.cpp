@@ -1,6 +1,6 @@
 // The gradient of an LSTM: one kernel goes through time, forward once more and then backward, and gives the
-// gradients of what the gates took; those of weights, biases and the input are products of these for all
-// steps at once, which ordinary operators compute.
+// gradients of the gates' inputs. Ordinary operators make those of weights, biases and the input of them, as
+// products for all steps at once.
 #include <algorithm>
 #include <cmath>
 
@@ -14,7 +14,7 @@ namespace {
 using kernels::LstmDerivative;
 
 // Where the activation's input was clipped, its output is that of the clip. False: the output alone does not
-// say.
+// tell.
 bool find(LstmDerivative& d, const RecurrentActivation& activation, float clip) {
   using enum kernels::Unary;
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -55,7 +55,7 @@ bool find(LstmDerivative& d, const RecurrentActivation& activation, float clip) 
   return true;
 }
 
-// Of f, g and h of each direction, as far as there are any; h takes the cell as it is.
+// Derivatives of f, g and h of each direction, as far as there are any. The argument of h is the cell itself.
 struct LstmDerivatives {
   LstmDerivative of[6];
   size_t found = 0;
@@ -71,7 +71,7 @@ struct LstmDerivatives {
 
 // Inputs: an LSTM's, then the gradients of Y, Y_h and Y_c, any of which may be absent.
 enum : size_t { kDy = Lstm::kInputs, kDyH, kDyC };
-// Outputs: the gradients of what the gates took [directions, steps * batch, 4 hidden], of the initial states,
+// Outputs: the gradients of the gates' inputs [directions, steps * batch, 4 hidden], of the initial states,
 // the states before each step [directions, steps * batch, hidden], and the gradients of the peepholes
 // [directions, batch, 3 hidden].
 enum : size_t { kGates, kDh, kDc, kHBefore, kDPeepholes };
@@ -127,7 +127,7 @@ void Backward::run_direction(const RunContext& run, int64_t d) const {
       std::fill_n(to, state, 0.0f);
     }
   }
-  if (lstm.has[Lstm::kLengths]) {  // no state follows from one that nothing is made of
+  if (lstm.has[Lstm::kLengths]) {  // without a step, no output depends on the state
     for (int64_t b = 0; b < lstm.batch; ++b) {
       if (run.in<int32_t>(Lstm::kLengths)[b] > 0) continue;
       std::fill_n(pass.h + b * hidden, hidden, 0.0f);

@@ -1,8 +1,8 @@
 // DynamicQuantizeLSTM (com.microsoft): an LSTM with weights of 8 bits whose input becomes uint8 in each run,
 // and its hidden state before each step. In memory it is DynamicQuantizeLinear and DequantizeLinear before an
 // LSTM that rounds its states so (Lstm::kRoundsState). ONNX Runtime has one scale for the states of all
-// sequences, or, with several threads, for those that a thread goes through: ours are as with one thread. Of
-// steps behind the longest sequence it does not look at the input, and we do.
+// sequences, or with several threads one for the sequences of each thread: this operator has one for all.
+// Unlike ONNX Runtime, it also reads the input of steps behind the longest sequence.
 #include <algorithm>
 
 #include "ops/lstm.h"
@@ -36,7 +36,7 @@ ValueId weights(Canonicalize& c, size_t at, size_t scale_at) {
   if (!t || !scale || (c.node.input(scale_at + 1) != kNoValue && !zero))
     c.fail(ErrorCode::kUnsupportedOperator, "weights that are computed are not supported");
   if (t->dims().size() != 3 || (t->dtype() != DType::kInt8 && t->dtype() != DType::kUint8))
-    c.fail(ErrorCode::kInvalidModel, {"weights of shape ", t->dims(), " are not those of an LSTM"});
+    c.fail(ErrorCode::kInvalidModel, {"weights of shape ", t->dims(), " do not fit an LSTM"});
   const int64_t directions = t->dims()[0], gates = t->dims()[2];
   const bool channels = scale->size() == directions * gates && scale->dims().size() == 2;
   if ((!channels && scale->size() != directions) || (zero && zero->size() != scale->size())) {
@@ -46,7 +46,7 @@ ValueId weights(Canonicalize& c, size_t at, size_t scale_at) {
   const std::string name = c.graph[c.node.inputs[at]].name;
   Tensor stored = transposed(*t);
   const Shape dims = stored.dims();
-  // One list of scales serves one dimension: those of two directions are one where there is one of both.
+  // A list of scales serves one dimension: with scales of channels, two directions become one dimension.
   int64_t axis = 0, count = scale->size();
   if (channels && directions == 1) axis = 1;
   if (channels && directions > 1) stored = stored.reshaped({directions * gates, dims[2]});
@@ -115,7 +115,7 @@ bool has_rows(const Graph& g, const GateWeights& w) {
   return g.constant(w.edge->quantized)->dims().size() == 2 && g.constant(w.edge->scale)->size() > 1;
 }
 
-// What ONNX Runtime takes for weights: 8 bits; zero points of channels are all the same, those of int8 zero.
+// Weights that ONNX Runtime takes: 8 bits; zero points of channels are all the same, and zero for int8.
 bool fits(const Graph& g, const GateWeights& w) {
   const std::optional<QuantizedEdge>& e = w.edge;
   if (!e || e->dynamic || e->block_size != 0 || !is_8_bit_value(g, e->quantized)) return false;
@@ -143,7 +143,7 @@ void put_weights(Fold& f, Node& n, const GateWeights& w, size_t at, size_t scale
   const int axis = e.axis < 0 ? e.axis + 3 : e.axis;
   const bool channels = has_rows(g, w) || (scale.size() > 1 && axis == 1);
   const Shape dims = channels ? Shape{directions, gates} : Shape{directions};
-  // One for all directions, one for each, or those of a direction for each.
+  // `from` has one element for all directions, one for each, or the elements of one direction.
   const auto spread = [&](const Tensor& from) {
     Tensor to(from.dtype(), dims);
     const auto bytes = static_cast<size_t>(bits_of(from.dtype()) / 8);

@@ -52,8 +52,8 @@ int64_t point_bytes(const Canonicalize& c, const Tensor& points, int64_t n, int6
 
 using Blocks = NBits;
 
-// B [K, N] as floats, for what DequantizeLinear cannot say: rows whose blocks are not side by side (g_idx
-// [K]: the block of each), and zero points [N, blocks] that are no integers.
+// B [K, N] as floats, for forms that DequantizeLinear does not have: rows whose blocks are not side by side
+// (g_idx [K]: the block of each), and zero points [N, blocks] that are no integers.
 Tensor dequantized(const Canonicalize& c, const Blocks& l, const Tensor& codes, const Tensor& scales,
                    const Tensor* points, const Tensor* groups) {
   std::vector<float> zeros(static_cast<size_t>(l.n * l.blocks), static_cast<float>(1 << (l.bits - 1)));
@@ -108,7 +108,7 @@ bool same_in_blocks(const Tensor& t, int64_t n, int64_t blocks) {
 }
 
 // B of 8 bits with one scale for each column, as fold_to_nbits wrote it: int8 again where the zero points are
-// those that go without saying.
+// the default ones.
 ValueId by_column(Canonicalize& c, const Blocks& l, const std::string& base, const Tensor& codes,
                   const Tensor& scales, const Tensor* points) {
   Tensor zeros(DType::kUint8, {l.n}), steps(DType::kFloat32, {l.n});
@@ -272,7 +272,7 @@ std::optional<NbitsLayout> nbits_layout(const Graph& g, const QuantizedEdge& b, 
 // The least integer of a type of weights, which is the code 0.
 int64_t first_of(DType type) { return is_signed_integer(type) ? -(int64_t{1} << (bits_of(type) - 1)) : 0; }
 
-// How far integers of 4 or 8 bits lie from that.
+// The distance of integers of 4 or 8 bits from it.
 std::vector<uint8_t> unsigned_codes(const Tensor& t) {
   std::vector<uint8_t> codes(static_cast<size_t>(t.size()));
   const auto* from = reinterpret_cast<const uint8_t*>(t.raw());
@@ -380,9 +380,9 @@ bool fold_to_nbits(Fold& f, const QuantizedEdge& b, bool transposed, ValueId bia
                               g.add_constant(name + "_nbits_scales", std::move(transposed_scales))};
   if (!default_points) inputs.push_back(g.add_constant(name + "_nbits_zero_points", std::move(zero_points)));
   Attributes attributes{{"K", k}, {"N", n}, {"bits", bits}, {"block_size", block}};
-  // With activations in float ONNX Runtime has kernels for 4 bits alone. Of others it makes floats of all
-  // weights in each run, unless it may round activations to 8 bits in blocks, as it does with Q/DQ by itself.
-  // OpenVINO's reader wants the attribute to be there.
+  // With float activations ONNX Runtime has kernels for 4 bits alone. It turns all other weights into floats
+  // in each run, unless it may round activations to 8 bits in blocks, which it does for Q/DQ pairs by itself.
+  // OpenVINO's reader needs the attribute.
   attributes.emplace_back("accuracy_level", int64_t{bits == 4 ? 0 : 4});
   add_nbits_node(f, std::move(inputs), n, bias, std::move(attributes));
   return true;

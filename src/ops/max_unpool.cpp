@@ -11,7 +11,7 @@
 namespace zp {
 namespace {
 
-// What pooling made x from, if that had no dimension to spare.
+// The smallest shape from which pooling makes x.
 std::optional<SymShape> pooled_from(const InferContext& c) {
   const SymShape* x = c.shape(0);
   const std::vector<int64_t> kernel = c.node().ints_attribute("kernel_shape");

@@ -2,7 +2,7 @@
 //
 //   mel(f) = 2595 log10(1 + f / 700)
 //
-// It is a constant in all models that people have, so its arguments are taken as such.
+// It is a constant in all models that people have, so that its arguments have to be constants.
 #include <algorithm>
 #include <cmath>
 

@@ -20,7 +20,7 @@ ValueId vector_of(Canonicalize& c, std::string_view name, const std::vector<floa
 
 // The classes of a classifier, integers or strings; empty: it names none.
 Tensor class_labels(const Node& node);
-// Adds what `post_transform` makes of scores (one row each). Refuses those that no exporter writes.
+// Applies `post_transform` to scores, row by row. Refuses transforms that no exporter writes.
 ValueId transformed(Canonicalize& c, ValueId scores);
 
 // ---- attributes, in shape rules and where kernels are prepared: whoever calls those names the node

@@ -1,6 +1,6 @@
 // Operators of ai.onnx.ml that prepare features, spelled in ordinary ones: Scaler, Normalizer, Binarizer,
 // ArrayFeatureExtractor, Imputer, FeatureVectorizer. Numbers of all types become float32, as in ONNX Runtime,
-// but for those that are moved alone.
+// unless they are only moved.
 #include <cmath>
 #include <string>
 #include <utility>
@@ -31,7 +31,7 @@ void scale(Canonicalize& c) {
   c.finish("Mul", {moved, vector_of(c, "scale", scale)});
 }
 
-// Rows of which nothing is left to divide by stay as they are.
+// Rows with a norm of 0 stay as they are.
 void normalize(Canonicalize& c) {
   const std::string norm = c.node.string_attribute("norm", "MAX");
   const ValueId x = as_float(c, c.node.inputs[0]);
@@ -73,8 +73,8 @@ void extract(Canonicalize& c) {
   c.finish("Gather", {x, columns}, {{"axis", int64_t{-1}}});
 }
 
-// A value for all columns, or one for each. Those are a vector that goes along the last dimension; of more
-// than two, ONNX Runtime counts along the second.
+// A value for all columns, or one for each: a vector along the last dimension. With more than two dimensions
+// ONNX Runtime counts along the second.
 void impute(Canonicalize& c) {
   const ValueId x = c.node.inputs[0];
   const DType type = c.graph[x].dtype;

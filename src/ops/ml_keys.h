@@ -15,8 +15,8 @@
 
 namespace zp {
 
-// Keys of one kind, of which some may be the same; numbers as doubles or integers, of which each float and
-// integer is one.
+// Keys of one kind, some of which may be equal. Numbers are doubles or integers: each float and each integer
+// is one of these.
 struct Keys {
   std::map<std::string, int64_t, std::less<>> strings;
   std::map<int64_t, int64_t> numbers;

@@ -28,7 +28,7 @@ T probit(T x) {
   return std::copysign(std::numbers::sqrt2_v<T> * std::sqrt(std::sqrt(half * half - log / kA) - half), y);
 }
 
-// SOFTMAX_ZERO leaves out what is 0.
+// SOFTMAX_ZERO leaves out scores of 0.
 template <class T>
 void softmax(std::span<T> scores, bool skips_zero) {
   const T most = *std::max_element(scores.begin(), scores.end());

@@ -1,6 +1,6 @@
 // SVMClassifier and SVMRegressor of ai.onnx.ml. X is (rows, features). A kernel function compares each row
-// with each support vector, and coefficients add up what it gives; without support vectors the coefficients
-// are those of a linear model. Details that the specification leaves open are ONNX Runtime's.
+// with each support vector, and its values are summed with coefficients; without support vectors the
+// coefficients are those of a linear model. Details that the specification leaves open are ONNX Runtime's.
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -26,7 +26,7 @@ enum class Function : uint8_t { kLinear, kPoly, kRbf, kSigmoid };
 
 bool is_classifier(const Node& node) { return node.op_type == "SVMClassifier"; }
 
-// What a node says, and whether it fits together.
+// The attributes of a node, checked against each other.
 struct Svm {
   Function function = Function::kLinear;
   Transform transform = Transform::kNone;
@@ -45,7 +45,7 @@ struct Svm {
   int64_t columns() const { return vectors > 0 ? vectors : classes; }
 };
 
-// ONNX Runtime leaves out what is more, and so do we.
+// Like ONNX Runtime, this kernel ignores elements beyond these.
 void require_at_least(std::string_view key, size_t size, int64_t wanted) {
   if (static_cast<int64_t>(size) < wanted)
     fail_ml({"attribute '", key, "' has ", size, " elements, and should have ", wanted});
@@ -136,7 +136,7 @@ struct Kept {
   size_t bytes = 0;
 };
 
-// Makes `svm` look at what is kept.
+// Lets `svm` point to the kept numbers.
 std::shared_ptr<const Kept> keep(const PrepareContext& c, Svm& svm) {
   const auto kept = c.cached<Kept>("svm", [&] {
     const auto layout = kernels::WeightLayout::transposed_matrix(static_cast<int>(svm.features),
@@ -181,7 +181,7 @@ float power(float v, float degree) {
   return degree == 2 ? v * v : degree == 3 ? v * v * v : std::pow(v, degree);
 }
 
-// What the kernel function gives for `rows` rows and each vector; of a linear model, its scores.
+// The values of the kernel function for `rows` rows and each vector; for a linear model, its scores.
 void compare(const Svm& svm, const Kept& kept, const float* x, int64_t rows, float* to) {
   const auto* tiles = reinterpret_cast<const float*>(kept.tiles.get());
   const int64_t columns = svm.columns();
@@ -227,8 +227,8 @@ void score_pairs(const Svm& svm, const float* values, std::span<float> scores, s
   }
 }
 
-// Chances of classes from those of pairs: the second method of Wu, Lin and Weng, “Probability estimates for
-// multi-class classification by pairwise coupling” (2004), in the steps and to the error of LIBSVM, which
+// Probabilities of classes from those of pairs: the second method of Wu, Lin and Weng, “Probability estimates
+// for multi-class classification by pairwise coupling” (2004), in the steps and to the error of LIBSVM, which
 // stops early enough for these to be seen in the results. r: [classes, classes].
 void couple(std::span<const float> r, std::span<float> p, std::vector<float>& q, std::vector<float>& qp) {
   const size_t n = p.size();
@@ -277,7 +277,7 @@ struct Scratch {
   std::vector<float> r, q, qp;
 };
 
-// The class of a row and its scores, of what the kernel function gave.
+// The class of a row and its scores, from the values of the kernel function.
 size_t classify(const Svm& svm, const float* values, bool all_positive, Scratch& s) {
   if (svm.vectors == 0) {
     std::copy_n(values, s.scores.size(), s.scores.begin());
@@ -304,7 +304,7 @@ size_t classify(const Svm& svm, const float* values, bool all_positive, Scratch&
     }
     couple(s.r, s.scores, s.q, s.qp);
   } else if (svm.classes == 2) {
-    // One score says both. With a softmax ONNX Runtime takes it for a chance, as it is.
+    // One score serves both classes. With a softmax ONNX Runtime takes it for a probability, as it is.
     const float score = s.pairs[0];
     const bool chance = svm.transform == Transform::kSoftmax || svm.transform == Transform::kSoftmaxZero;
     s.scores[0] = chance ? 1 - score : -score;
@@ -318,7 +318,7 @@ size_t classify(const Svm& svm, const float* values, bool all_positive, Scratch&
   return best;
 }
 
-// body(rows of X from `row` on, `count` of them, what the kernel function gives for each).
+// body(rows of X from `row` on, `count` of them, the values of the kernel function for each).
 template <class Body>
 void for_rows(const RunContext& r, const Svm& svm, const Kept& kept, int64_t rows, Body&& body) {
   const int64_t columns = svm.columns();

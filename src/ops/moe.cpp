@@ -1,5 +1,5 @@
 // MoE and QMoE of com.microsoft, mixtures of experts: each row goes through the k experts that a router finds
-// likeliest, two or three matrices with a function between them, and what they make is added up with the
+// likeliest, two or three matrices with a function between them, and the results are added up with the
 // router's weights. They become the products of all experts, with weights of 0 for those that a row does not
 // go through.
 #include <cmath>
@@ -107,8 +107,7 @@ class Mixture {
              "2, 4 and 8 bits are");
     const Shape& dims = codes->dims();
     if (codes->dtype() != DType::kUint8 || dims.size() != 3 || dims[0] != experts_)
-      c.fail(ErrorCode::kInvalidModel,
-             {"weights of shape ", dims, " are not those of ", experts_, " experts"});
+      c.fail(ErrorCode::kInvalidModel, {"weights of shape ", dims, " do not fit ", experts_, " experts"});
     NBits layout{
         .k = dims[2] * 8 / bits, .n = dims[1], .block = 0, .blocks = 1, .bits = static_cast<int>(bits)};
     const int64_t block = c.node.int_attribute("block_size", 0);
@@ -119,7 +118,7 @@ class Mixture {
     const auto part = [&](const Tensor& all, std::string_view of) {  // the expert's
       if (all.dims().empty() || all.dims()[0] != experts_)
         c.fail(ErrorCode::kInvalidModel,
-               {of, " of shape ", all.dims(), " are not those of ", experts_, " experts"});
+               {of, " of shape ", all.dims(), " do not fit ", experts_, " experts"});
       Tensor one(all.dtype(), Shape(all.dims().begin() + 1, all.dims().end()));
       std::copy_n(all.raw() + static_cast<int64_t>(one.bytes()) * e, one.bytes(), one.mutable_raw());
       return one;
@@ -149,7 +148,7 @@ class Mixture {
                  {y, c.add("Gather", {c.node.inputs[layer.bias], add_int(c, e)}, {{"axis", int64_t{0}}})});
   }
 
-  // What the second product of expert `e` has.
+  // The input of the second product of expert `e`.
   ValueId add_activation(ValueId x, int64_t e) {
     ValueId y = add_product(x, in.first, e);
     const bool third = c.node.input(in.third.weights) != kNoValue;

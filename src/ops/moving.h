@@ -16,8 +16,8 @@ namespace zp {
 size_t element_bytes(const PrepareContext& c, size_t input);
 // A type of whole bytes with the numbers of a type that is packed below a byte; other types are their own.
 DType unpacked(DType type);
-// Canonical form of what moves elements: `c.node`, between casts of these inputs and of its output where they
-// are packed.
+// Canonical form of operators that move elements: `c.node`, between casts of these inputs and of its output
+// where they are packed.
 void keep_unpacked(Canonicalize& c, std::initializer_list<size_t> inputs);
 // `c.node`, whose output is cast to `type`.
 void keep_cast_to(Canonicalize& c, DType type);

@@ -51,7 +51,7 @@ Kernel prepare_rows(PrepareContext& c) {
   int64_t rows = 1, length = 1;
   for (size_t d = 0; d < x.size(); ++d)
     (static_cast<int64_t>(d) < (axis < 0 ? axis + rank : axis) ? rows : length) *= x[d];
-  // Scale and bias are one row each, or broadcast to the input: then they are applied to all rows at last.
+  // Scale and bias are one row each, or broadcast to the input: then they are applied to all rows last.
   std::optional<kernels::Broadcast> spread[3];
   for (size_t i = 0; i < c.inputs(); ++i) {
     if (!c.has_input(i)) continue;
@@ -161,11 +161,11 @@ void canonicalize_groups(Canonicalize& c) {
 
 void expand_lp(Canonicalize& c) {
   const int64_t axis = c.node.int_attribute("axis", -1), p = c.node.int_attribute("p", 2);
-  if (p != 1 && p != 2) c.fail(ErrorCode::kInvalidModel, "p is neither 1 nor 2");
+  if (p != 1 && p != 2) c.fail(ErrorCode::kInvalidModel, "p should be 1 or 2");
   const ValueId x = c.node.input(0);
   const ValueId axes = c.constant_value(c.node.name + "_axes", Tensor::of<int64_t>({1}, {axis}));
   const ValueId norm = c.add(p == 1 ? "ReduceL1" : "ReduceL2", {x, axes});
-  // Zeros stay zeros: the norm of nothing but zeros is taken as the smallest number there is.
+  // Zeros stay zeros: the norm of zeros alone counts as the smallest number of the type.
   constexpr float kLeastHalf = 0x1p-24f;
   const bool half = c.graph[x].dtype == DType::kFloat16;
   const ValueId least = c.number(half ? kLeastHalf : std::numeric_limits<float>::min());
@@ -245,10 +245,10 @@ std::optional<Divisor> divisor_of(const RewriteContext& r, ValueId v) {
   return std::nullopt;
 }
 
-// A scale of longer rows would be memory for what a file may only say of itself.
+// Longer rows are not rewritten: a file may claim any length, and the scale would take memory for it.
 constexpr int64_t kLongestRow = int64_t{1} << 20;
 
-// Replaces the node, which divides rows of x, and what scales and shifts its result by constants.
+// Replaces the node, which divides rows of x, and the nodes that scale and shift its result by constants.
 bool write_norm(RewriteContext& r, ValueId x, float epsilon, bool centred) {
   const std::optional<SymShape> shape = r.graph[x].shape;
   if (r.graph[x].dtype != DType::kFloat32 || !shape || shape->empty() || !shape->back().known()) return false;
@@ -281,7 +281,7 @@ bool write_norm(RewriteContext& r, ValueId x, float epsilon, bool centred) {
   norm.attributes.emplace("epsilon", epsilon);
   norm.inputs = {x, r.graph.add_constant(name + "_scale", Tensor::of<float>({length}, scale))};
   if (bias) norm.inputs.push_back(r.graph.add_constant(name + "_bias", Tensor::of<float>({length}, *bias)));
-  // What made the divisor is dropped when nobody else reads it.
+  // The nodes of the divisor are dropped when no other node reads them.
   r.replace(std::move(removed), {std::move(norm)});
   return true;
 }
@@ -344,8 +344,8 @@ constexpr OpDef with_canonicalize(OpDef def, void (*canonicalize)(Canonicalize&)
   return def;
 }
 
-// With n the normalized row and g = dy scale: dx = (g - mean(g) - n mean(g n)) / deviation; without the mean
-// of g where the mean was not taken off.
+// With n the normalized row and g = dy scale: dx = (g - mean(g) - n mean(g n)) / deviation; without mean(g)
+// where no mean was subtracted.
 void rows_gradient(Gradient& g, bool centred) {
   std::vector<int64_t> axes;
   for (int64_t a = g.axis("axis", -1); a < g.rank(0); ++a) axes.push_back(a);

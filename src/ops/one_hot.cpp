@@ -62,12 +62,12 @@ Kernel prepare_one_hot(PrepareContext& c) {
   const auto at = static_cast<size_t>(axis < 0 ? axis + rank : axis);
   const int64_t outer = element_count(out, 0, at), depth = out[at],
                 inner = element_count(out, at + 1, out.size());
-  if (element_count(c.dims(2)) != 2) c.fail(ErrorCode::kShapeMismatch, "values are not two");
+  if (element_count(c.dims(2)) != 2) c.fail(ErrorCode::kShapeMismatch, "values should be two numbers");
   const size_t bytes = element_bytes(c, 2);
   Kernel kernel;
   if (!visit(c.dtype(0), ElementTypes<int64_t, int32_t, float>(),
              [&]<class T>(Element<T>) { kernel = one_hot<T>(outer, depth, inner, bytes); })) {
-    c.fail(ErrorCode::kUnsupportedType, {"indices of type ", name_of(c.dtype(0))});
+    c.fail(ErrorCode::kUnsupportedType, {"indices of type ", name_of(c.dtype(0)), " are not supported"});
   }
   return kernel;
 }

@@ -15,7 +15,7 @@ Tensor categories_of(const Node& node) {
   const std::vector<std::string>& strings = list_of<std::string>(node, "cats_strings");
   const std::vector<int64_t>& integers = list_of<int64_t>(node, "cats_int64s");
   if (strings.empty() == integers.empty())
-    fail_ml("one of the attributes 'cats_strings' and 'cats_int64s' should have elements, and not both");
+    fail_ml("exactly one of the attributes 'cats_strings' and 'cats_int64s' should have elements");
   const Shape dims{static_cast<int64_t>(std::max(strings.size(), integers.size()))};
   return integers.empty() ? Tensor::of_strings(dims, strings) : Tensor::of<int64_t>(dims, integers);
 }

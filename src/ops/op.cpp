@@ -345,7 +345,7 @@ void check_inputs(const OpDef& def, const InferContext& c) {
     if (!same) same = i;
     if (c.dtype(*same) != type) {
       c.fail(ErrorCode::kInvalidModel, {"inputs ", *same, " and ", i, " are ", name_of(c.dtype(*same)),
-                                        " and ", name_of(type), ": they have one type"});
+                                        " and ", name_of(type), ": they should have one type"});
     }
   }
 }

@@ -39,8 +39,8 @@ namespace zp {
 // ---------------------------------------------------------------------------------------------------- shape
 // rules
 
-// What a shape rule sees. In a plan every input shape is known; when a model is only being looked at, shapes
-// may be partly or wholly unknown, and the rule gives what follows from what is known.
+// What a shape rule sees. In a plan every input shape is known; when a model is only being inspected, shapes
+// may be partly or wholly unknown, and the rule infers as much as it can.
 class InferContext {
  public:
   virtual ~InferContext() = default;
@@ -56,9 +56,9 @@ class InferContext {
   virtual const SymShape* shape(size_t input) const = 0;   // nullptr: unknown
   virtual const Tensor* constant(size_t input) const = 0;  // nullptr: not known before the run
   // Like constant(), for values that decide a shape (the shape input of Reshape). In a plan, a value that
-  // comes from a feed becomes part of what the plan is made for; where only a run can know it, the plan ends
-  // before this node, and what is left is planned when the value is computed. When a model is only being
-  // looked at, nullptr is possible: give the output no shape, or unknown dimensions.
+  // comes from a feed becomes part of the plan's key. Where only a run can know the value, the plan ends
+  // before this node, and the remaining nodes are planned once the value is computed. When a model is only
+  // being inspected, nullptr is possible: give the output no shape, or unknown dimensions.
   virtual const Tensor* shape_argument(size_t input) const = 0;
   // Infers a subgraph attribute that is given `inputs` (a branch is given none): type and shape of each of
   // its outputs.
@@ -74,7 +74,7 @@ class InferContext {
   void output(size_t i, DType dtype) {
     set_output(i, dtype, std::nullopt, {});
   }  // not even the rank is known
-  // What is no tensor has no shape.
+  // Only tensors have a shape.
   void output(size_t i, const Inferred& found) {
     set_output(i, found.dtype, found.kind == ValueKind::kTensor ? found.shape : std::nullopt, {});
     set_kind(i, found.kind);
@@ -158,14 +158,14 @@ struct Clamp {
   }
 };
 
-// What a kernel found wrong in values that only the run knows: an index that is fed, say. Kernels do not
-// throw, and there may be several threads in one: each reports and goes on with a value that is allowed. The
+// A fault that a kernel found in values that only the run knows, such as a fed index. Kernels do not throw,
+// and several threads may run in one kernel: each reports the fault and goes on with an allowed value. The
 // plan throws when the step is over.
 class RunFault {
  public:
   using Words = std::string (*)(int64_t value, int64_t limit);
-  // Of several reports the one at the lowest `position` (an element of `input`, which has the value) is told,
-  // so that the error does not depend on the number of threads.
+  // Of several reports the error tells the one at the lowest `position` (an element of `input`, which has the
+  // value), so that it does not depend on the number of threads.
   void report(size_t input, int64_t position, int64_t value, int64_t limit, Words words);
   // Throws kIndexOutOfRange with what was reported, if anything was.
   void check() const {
@@ -215,12 +215,12 @@ using Kernel = UniqueFunction<void(const RunContext&)>;
 // Packed weights and tables, made once and shared by all plans of a session. Internal to runtime/.
 class PreparedCache {
  public:
-  // A constant that something was made from. `held`: by the model, whether or not the cache holds it.
+  // A constant that an object was made from. `held`: the model holds it, whether or not the cache does.
   struct Source {
     Tensor tensor;
     bool held;
   };
-  // What was made, and the bytes that it takes.
+  // The object that was made, and the bytes that it takes.
   struct Made {
     std::shared_ptr<const void> object;
     size_t bytes;
@@ -246,7 +246,7 @@ class SubRun {
  public:
   virtual ~SubRun() = default;
   virtual const Graph& graph() const = 0;
-  // Starts a run: `inputs` as the subgraph's. What it captures is there already.
+  // Starts a run with values for the subgraph's inputs. Captured values are there already.
   virtual void begin(std::vector<Item> inputs) = 0;
   // Goes on with it; false when the time is over. Then call it again.
   virtual bool advance() = 0;
@@ -254,7 +254,7 @@ class SubRun {
   virtual Item output(size_t i) const = 0;
 };
 
-// What an operator sees that runs between plans: whole values, and no kernel.
+// What an operator between plans sees: whole values, and no kernel.
 class BetweenContext {
  public:
   virtual ~BetweenContext() = default;
@@ -271,7 +271,7 @@ class BetweenContext {
   virtual void give(size_t output, Item item) = 0;
 
   virtual SubRun& subgraph(std::string_view attribute) = 0;
-  // The time of this call is over: to return false soon.
+  // The time of this call is over: return false soon.
   virtual bool late() const = 0;
   // What an operator keeps until its run is over; null when it begins.
   struct State {
@@ -421,21 +421,21 @@ struct QuantRule {
   // The range of output 0 that is known without samples: see ops/known_range.h. Null: for operators that
   // clamp or only move values it follows from the inputs; for others nothing is known.
   KnownRange (*range)(const RangeContext&) = nullptr;
-  // What becomes of an error that is large beside small values alone: it stays one (kKept; kSameScale and
-  // products do that too), it becomes large beside all values (a logarithm's), or neither.
+  // The fate of an error that is large only beside small values: it stays so (kKept; kSameScale and products
+  // do that too), it becomes large beside all values (in a logarithm), or neither.
   enum class OfSmall : uint8_t { kLost, kKept, kMagnified } of_small = OfSmall::kLost;
 };
 
-// What becomes of an operator whose values are float16 (quant/half.h). `opsets` says whether it takes any.
+// How an operator behaves with float16 values (quant/half.h). `opsets` tells whether it takes them.
 struct HalfRule {
   bool fine = false;  // small differences of large inputs count (Sin of an angle): inputs stay float32
-  // What it sums before the result is small again: as many numbers as the mean is of, or squares of which it
-  // takes the root. Runtimes may sum in float16, too.
+  // The sum that it makes before its result is small again: of the numbers of a mean, or of squares before a
+  // root. Runtimes may sum in float16, too.
   enum class Sum : uint8_t { kNone, kMean, kSquares };
   Sum sum = Sum::kNone;
   bool selects = false;  // gives elements of its inputs as they are
-  bool scales = false;   // multiplies elements: a mask of 0 and 1 with what masked ones become
-  bool drowns = false;   // what is far below the other elements counts for nothing (Softmax, attention)
+  bool scales = false;   // multiplies elements: a mask of 0 and 1 with the value of masked elements
+  bool drowns = false;   // elements far below the others count for nothing (Softmax, attention)
   bool roots = false;    // its result of x is the root of x
   int8_t inverts = -1;   // the input that it divides by
 };
@@ -536,10 +536,9 @@ struct OpDef {
   std::string_view domain = "";
   std::string_view name;
   // The names of the inputs, with a word for each. "B?" may be left out, "inputs*" (the last) is one or more
-  // ("inputs*?": of which some may be left out),
-  // "pads:11" came with opset 11 (before, an attribute said it), "axis<6" (the last) went with opset 6.
-  // Whoever reads a node with an OpDef may rely on it: check_inputs() refuses other nodes first. ONNX's own
-  // schemas are the judge, as of `opsets`.
+  // ("inputs*?": of which some may be left out), "pads:11" came with opset 11 (before, an attribute said it),
+  // "axis<6" (the last) went with opset 6. Code that reads a node with an OpDef may rely on it:
+  // check_inputs() refuses other nodes first. ONNX's own schemas are the judge, as of `opsets`.
   std::string_view inputs = "X";
   // Of ai.onnx: which opsets have the operator in the form that it has in memory, and since when. Words:
   //   "13cC"          since opset 13 with these types of input 0: f float32, d float64, h float16, b
@@ -568,8 +567,8 @@ struct OpDef {
   // Chooses a kernel for concrete shapes, types, layouts, quantized edges. Null for operators that only
   // canonicalize.
   Kernel (*prepare)(PrepareContext&) = nullptr;
-  // For operators whose outputs nobody knows the shapes of before they ran (Loop), and for those of sequences
-  // and optionals: runs the node, between the plan that makes its inputs and the one that reads its outputs.
+  // For operators whose output shapes are not known before they ran (Loop), and for operators of sequences
+  // and optionals: runs the node, between the plan that makes its inputs and the plan that reads its outputs.
   // True: all outputs are given; false: time is over, and it is called again. With `prepare` too (Identity):
   // where an input is no tensor.
   bool (*between)(BetweenContext&) = nullptr;
@@ -601,7 +600,7 @@ struct OpDef {
   // Inputs that multiply and shift each channel (the last dimension) of output 0, last of all that is done to
   // it: a normalization's. A factor of the output can go into them when they are constants.
   int gamma = -1, beta = -1;
-  // Inputs that training moves where they are constants, besides gamma, beta and those that `quant` names.
+  // Inputs that training changes where they are constants, besides gamma, beta and inputs that `quant` names.
   QuantRule::Inputs weights = {}, biases = {};
 
   QuantRule quant = {};
@@ -612,21 +611,21 @@ struct OpDef {
   std::string_view (*fails_in_half)(const Graph& graph, const Node& node,
                                     const std::vector<const Node*>& readers) = nullptr;
   void (*canonicalize)(Canonicalize&) = nullptr;  // null: keep as it is
-  // It becomes pieces, and runtimes that know it compute it faster as one: a file for those keeps it whole
-  // (ops/fused.h). With `pieces_have_ranges` only where no ranges of activations are made: else its pieces
-  // are quantized, and repairs put factors into them (a normalization's).
+  // It becomes pieces, and runtimes that know it compute it faster as one: files for these runtimes keep it
+  // whole (ops/fused.h). With `pieces_have_ranges` only where activations get no ranges: else its pieces are
+  // quantized, and repairs put factors into them (a normalization's).
   bool fused = false, pieces_have_ranges = false;
-  // Brings a node to the form of an older opset, beyond what `opsets` says. Null: nothing is beyond.
+  // Brings a node to the form of an older opset where `opsets` does not suffice. Null: it suffices.
   void (*respell)(Respell&) = nullptr;
-  // Spells a node out in operators that came earlier, for files that are too old for it. May leave `nodes`
-  // empty: it cannot. Null: nothing says the same.
+  // Spells a node out in older operators, for files of opsets that do not have it. Leaves `nodes` empty where
+  // that is not possible. Null: it never is.
   void (*expand)(Canonicalize&) = nullptr;
   bool (*fold)(Fold&) = nullptr;
-  // Whether no operators of ONNX say what the node computes: files of every format have what `fold` makes.
-  // Null: they always do.
+  // Whether ONNX has no operators for what the node computes: files of every format then have the nodes that
+  // `fold` makes. Null: ONNX always has some.
   bool (*unsayable)(const Node&) = nullptr;
-  // For runtimes that have an integer kernel for the pieces but none for the operator. Null: nothing says the
-  // same.
+  // For runtimes that have an integer kernel for the pieces but none for the operator. Null: there are no
+  // such pieces.
   void (*pieces)(Pieces&) = nullptr;
   bool deterministic = true;  // false: never folded into a constant (RandomNormal)
   // The subgraph that stands for the node when input 0 is known (If); nullopt: none does.
@@ -638,7 +637,7 @@ struct OpDef {
   bool runs() const { return prepare || between; }  // it does not only canonicalize
 };
 
-// Definitions are constants: what is registered is where they are.
+// Definitions are constants: the registry keeps their addresses.
 class RegisterOps {
  public:
   explicit RegisterOps(std::initializer_list<const OpDef*> ops);
@@ -652,7 +651,7 @@ const OpDef* find_op(std::string_view domain, std::string_view name);
 // The same, and nullptr where it does not handle this form of it (Node::refusal).
 const OpDef* find_op(const Node& node);
 QdqRole role_of(const Node& node);  // kNone: of other and of unknown operators
-// Whether a run can do what the node says, as far as is known before shapes are.
+// Whether a run can compute the node, as far as that is known before shapes are.
 bool may_run(const Node& node);
 // find_op, or kUnsupportedOperator naming the node.
 const OpDef& op_of(const Node& node);
@@ -662,8 +661,8 @@ std::vector<const OpDef*> all_ops();  // by domain and name
 // row says.
 std::optional<int64_t> takes_since(const OpDef& def, DType type);
 
-// What a node of a file, in a version of its domain, is in memory: see OpDef::canonicalize. It makes
-// something. Throws what check_inputs() throws.
+// The nodes in memory for a node of a file, in a version of its domain: see OpDef::canonicalize. There is one
+// at least. Throws as check_inputs() does.
 std::vector<Node> form_in_memory(const OpDef& def, Graph& graph, Node node, int64_t version);
 
 // Thrown where a node cannot have its form in memory before more is known of its inputs.
@@ -673,7 +672,7 @@ class NotKnownYet : public Error {
 };
 
 // Throws kInvalidModel, with the input's name, where a node leaves out an input that OpDef::inputs requires
-// in this version of its domain, or has more than there are.
+// in this version of its domain, or has too many inputs.
 void check_inputs(const OpDef& def, const Node& node, int64_t version = kOpset);
 // The same, and where inputs have types that OpDef::types does not allow.
 void check_inputs(const OpDef& def, const InferContext& c);

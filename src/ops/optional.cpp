@@ -5,7 +5,7 @@
 namespace zp {
 namespace {
 
-constexpr std::string_view kWhyFloat = "an optional, of which only a run knows what it holds";
+constexpr std::string_view kWhyFloat = "an optional, whose content only a run knows";
 
 void infer_optional(InferContext& c) {
   if (!c.has_input(0)) return;  // the file says what it might hold

@@ -94,14 +94,14 @@ std::optional<std::array<std::byte, 8>> padding_element(const PrepareContext& c)
   return element;
 }
 
-// The integers can be padded as they are; what stands for the padding value among them depends on the scale.
+// The integers can be padded as they are; the integer of the padding value depends on the scale.
 bool has_integer(const PrepareContext& c) {
   return is_byte_edge(c.quant(0)) && is_byte_edge(c.out_quant()) &&
          same_quantization(*c.quant(0), *c.out_quant()) && (!c.has_input(2) || c.constant(2)) && !c.quant(2);
 }
 
 // Which element of the input stands at a place of the output along one axis; -1: the padding value. Computed
-// where it is asked for: a table would be larger than the output.
+// on demand: a table would be larger than the output.
 class Sources {
  public:
   Sources(const PrepareContext& c, std::string_view mode, int64_t size, int64_t begin, int64_t end)
@@ -118,7 +118,7 @@ class Sources {
 
   int64_t operator()(int64_t place) const {
     const int64_t source = place - begin_;
-    // A cut of more than there is cuts the padding at the other end.
+    // A cut that is longer than the data cuts the padding at the other end, too.
     if (mode_ == Mode::kConstant) return source < 0 || source >= size_ ? -1 : source;
     const int64_t i = source - first_;  // among what is not cut
     if (i >= 0 && i < left_) return source;
@@ -153,7 +153,7 @@ Kernel prepare_pad(PrepareContext& c) {
   const size_t rank = dims.size();
   const std::string mode = c.node().string_attribute("mode", "constant");
   if (mode != "constant" && mode != "reflect" && mode != "edge" && mode != "wrap") {
-    c.fail(ErrorCode::kUnsupportedOperator, {"padding mode '", mode, "'"});
+    c.fail(ErrorCode::kUnsupportedOperator, {"padding mode '", mode, "' is not supported"});
   }
   const Pads pads = pads_of(c, prepared_integers(c, 1), prepared_integers(c, 3), c.has_input(3), rank);
   if (std::all_of(pads.begin.begin(), pads.begin.end(), [](int64_t p) { return p == 0; }) &&
@@ -239,7 +239,7 @@ void pads_to_inputs(Canonicalize& c) {  // attributes before opset 11
         c.constant_value(c.node.name + "_value",
                          cast(Tensor::scalar(value), type == DType::kUndefined ? DType::kFloat32 : type));
   }
-  if (c.node.input(1) == kNoValue) c.fail(ErrorCode::kInvalidModel, "there are no pads");
+  if (c.node.input(1) == kNoValue) c.fail(ErrorCode::kInvalidModel, "the pads are missing");
   keep_unpacked(c, {0, 2});
 }
 
@@ -316,10 +316,10 @@ void respell(Respell& r) {
 
 void gradient(Gradient& g) { give_moved(g, 2); }
 
-// What it pads with must be known to lie in the range that its scale is for.
+// The padding value has to be known, and to lie in the range of the scale.
 std::string_view why_not(const InferContext& c) {
   if (!c.has_input(2) || c.node().string_attribute("mode", "constant") != "constant") return "";
-  return c.constant(2) ? "" : "the value that it pads with is computed";
+  return c.constant(2) ? "" : "its padding value is computed";
 }
 
 constexpr OpDef kPad = {.name = "Pad",

@@ -119,7 +119,8 @@ void infer_global(InferContext& c) {
 PoolGeometry geometry_of(const PrepareContext& c, bool planes, const Shape& dims) {
   const Attributes a = attributes_of(c);
   const size_t n = a.kernel.size();
-  if (n > 3) c.fail(ErrorCode::kUnsupportedOperator, "pooling over more than three dimensions");
+  if (n > 3)
+    c.fail(ErrorCode::kUnsupportedOperator, "pooling over more than three dimensions is not supported");
   PoolGeometry g;
   g.batch = planes ? dims[0] * dims[1] : dims[0];
   g.channels = planes ? 1 : dims.back();
@@ -146,8 +147,8 @@ PoolGeometry global_geometry(const PrepareContext& c, const Shape& dims) {
   g.batch = dims[0];
   g.channels = dims.back();
   if (dims.size() < 3) return g;  // nothing to pool over
-  // A window may have any number of dimensions when it is everything: they are one line, or lines of the last
-  // one.
+  // A window over everything may have any number of dimensions: they count as one line, or as lines of the
+  // last one.
   g.in[2] = g.kernel[2] = dims[dims.size() - 2];
   g.in[1] = g.kernel[1] = element_count(dims, 1, dims.size() - 2);
   if (g.in[1] * g.in[2] == 0)
@@ -203,7 +204,7 @@ Kernel max_of_type(const PrepareContext& c, const PoolGeometry& g) {
   Kernel kernel;
   if (!visit(c.dtype(0), ElementTypes<float, uint8_t, int8_t>(),
              [&]<class T>(Element<T>) { kernel = max_kernel<T>(c, g); })) {
-    c.fail(ErrorCode::kUnsupportedType, {"a maximum of ", name_of(c.dtype(0))});
+    c.fail(ErrorCode::kUnsupportedType, {"a maximum of ", name_of(c.dtype(0)), " is not supported"});
   }
   return kernel;
 }
@@ -211,7 +212,8 @@ Kernel max_of_type(const PrepareContext& c, const PoolGeometry& g) {
 Kernel prepare_max(PrepareContext& c) {
   if (!c.has_output(1)) return max_of_type(c, geometry_of(c, false));
   if (c.dtype(0) != DType::kFloat32) {
-    c.fail(ErrorCode::kUnsupportedType, {"indices of a maximum of ", name_of(c.dtype(0))});
+    c.fail(ErrorCode::kUnsupportedType,
+           {"indices of a maximum of ", name_of(c.dtype(0)), " are not supported"});
   }
   const bool column_major = c.node().int_attribute("storage_order", 0) != 0;
   return in_ranges(geometry_of(c, true), c.threads(),
@@ -257,11 +259,12 @@ Kernel quantized_mean(const PrepareContext& c, const PoolGeometry& g) {
 Kernel mean(const PrepareContext& c, const PoolGeometry& g) {
   if (c.quant(0)) {
     if (g.kernel[0] * g.kernel[1] * g.kernel[2] > int64_t{1} << 22) {
-      c.fail(ErrorCode::kUnsupportedOperator, "a mean of more than 2^22 quantized values");
+      c.fail(ErrorCode::kUnsupportedOperator, "a mean of more than 2^22 quantized values is not supported");
     }
     return quantized_mean(c, g);
   }
-  if (c.dtype(0) != DType::kFloat32) c.fail(ErrorCode::kUnsupportedType, {"a mean of ", name_of(c.dtype(0))});
+  if (c.dtype(0) != DType::kFloat32)
+    c.fail(ErrorCode::kUnsupportedType, {"a mean of ", name_of(c.dtype(0)), " is not supported"});
   return in_ranges(
       g, c.threads(), [](const RunContext& run, const PoolGeometry& geometry, const PoolRange& range) {
         kernels::average_pool<kernels::Best>(run.in<float>(0), run.out<float>(0), geometry, range);
@@ -276,7 +279,8 @@ Kernel prepare_global_average(PrepareContext& c) { return mean(c, global_geometr
 Kernel norm(const PrepareContext& c, const PoolGeometry& g) {
   const int64_t p = c.node().int_attribute("p", 2);
   if (p < 1) c.fail(ErrorCode::kInvalidModel, {"p is ", p});
-  if (c.dtype(0) != DType::kFloat32) c.fail(ErrorCode::kUnsupportedType, {"a norm of ", name_of(c.dtype(0))});
+  if (c.dtype(0) != DType::kFloat32)
+    c.fail(ErrorCode::kUnsupportedType, {"a norm of ", name_of(c.dtype(0)), " is not supported"});
   return in_ranges(g, c.threads(),
                    [p](const RunContext& run, const PoolGeometry& geometry, const PoolRange& range) {
                      kernels::lp_pool(run.in<float>(0), run.out<float>(0), p, geometry, range);

@@ -309,7 +309,7 @@ class SmallFloatPair {
     for (int64_t a = first; a < behind; ++a) axes.push_back(block_ > 0 ? a : a - axis_);
     return c_.add("Unsqueeze", {v, integers(axes)});
   }
-  // Whether there is a zero point that moves anything.
+  // Whether there is a zero point other than 0.
   bool shifts() const {
     if (c_.node.input(2) == kNoValue) return false;
     const Tensor* zero = c_.constant(2);
@@ -404,7 +404,7 @@ void canonicalize_dequantize(Canonicalize& c) {
   if (is_small_float(scale)) {
     if (type == DType::kUndefined)
       c.fail(ErrorCode::kInvalidModel,
-             {"scales of type ", name_of(scale), " need an output_dtype, which there is not"});
+             {"scales of type ", name_of(scale), " need the attribute output_dtype"});
     bring_to(c, 1, type);
     scale = type;
   }

@@ -1,6 +1,6 @@
 // RandomNormal, RandomUniform, RandomNormalLike, RandomUniformLike, Bernoulli, Multinomial.
 //
-// What is drawn is a function of three things alone: the stream of the node, the position of the element in
+// A drawn number is a function of three things alone: the stream of the node, the position of the element in
 // the output, and the parameters. The stream is attribute `seed` where there is one, else the name of the
 // node (so that two nodes draw different numbers). It follows that:
 //
@@ -97,7 +97,7 @@ Kernel prepare_draw(PrepareContext& c) {
   const auto number = [&](std::string_view key, float fallback) {
     return static_cast<double>(n.float_attribute(key, fallback));
   };
-  // first + second * what is drawn
+  // first + second * the drawn number
   const double first = kNormal ? number("mean", 0) : number("low", 0),
                second = kNormal ? number("scale", 1) : number("high", 1) - first;
   const Stream stream = Stream::of(n);

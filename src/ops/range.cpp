@@ -62,7 +62,7 @@ Kernel prepare_range(PrepareContext& c) {
   Kernel kernel;
   if (!visit(c.dtype(0), ElementTypes<float, double, int64_t, int32_t, int16_t>(),
              [&]<class T>(Element<T>) { kernel = range<T>(count); })) {
-    c.fail(ErrorCode::kUnsupportedType, {"a range of ", name_of(c.dtype(0))});
+    c.fail(ErrorCode::kUnsupportedType, {"a range of ", name_of(c.dtype(0)), " is not supported"});
   }
   return kernel;
 }
@@ -75,7 +75,7 @@ void canonicalize_range(Canonicalize& c) {
   const DType type = c.graph[c.node.input(0)].dtype;
   if (type != DType::kFloat16 && type != DType::kBfloat16) return c.keep();
   if (stash != static_cast<int64_t>(DType::kFloat32))
-    c.fail(ErrorCode::kUnsupportedOperator, {"stash_type is ", stash, ", and 1 (float32) is supported"});
+    c.fail(ErrorCode::kUnsupportedOperator, {"stash_type is ", stash, ": only 1 (float32) is supported"});
   std::vector<ValueId> wide;
   for (ValueId v : c.node.inputs)
     wide.push_back(c.add("Cast", {v}, {{"to", static_cast<int64_t>(DType::kFloat32)}}));

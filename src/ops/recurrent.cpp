@@ -109,7 +109,7 @@ Recurrent::Activations Recurrent::activations_of(const Node& n, const RecurrentF
     if (!names || (!names->empty() && names->size() != wanted))
       throw_error(ErrorCode::kInvalidModel, {"there should be ", wanted, " activations"}, place);
   }
-  // Those that take a parameter take the next one in the list.
+  // An activation with a parameter takes the next one in the list.
   const std::vector<float> alphas = n.floats_attribute("activation_alpha"),
                            betas = n.floats_attribute("activation_beta");
   auto alpha = alphas.begin(), beta = betas.begin();
@@ -154,7 +154,7 @@ Recurrent Recurrent::of(const PrepareContext& c, const RecurrentForm& form) {
   if (l.rows() > limit || l.features > limit || l.hidden > limit / 4) {
     c.fail(ErrorCode::kUnsupportedOperator, "the sequences are too long for the kernels");
   }
-  // What each input is shaped as, in the letters of these sizes.
+  // The shape of each input, in the letters of these sizes.
   const int64_t sizes[] = {l.steps,   l.batch,  l.features,    l.directions,
                            l.gates(), l.hidden, 2 * l.gates(), 3 * l.hidden};
   constexpr std::string_view kLetters = "sbfdghGp";

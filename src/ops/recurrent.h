@@ -73,7 +73,7 @@ struct Recurrent {
 
   // Reads and checks attributes, types and shapes of a node whose first inputs are as `form` says.
   static Recurrent of(const PrepareContext& c, const RecurrentForm& form);
-  // Those of the node, or the standard ones. Throws kUnsupportedOperator, kInvalidModel.
+  // The activations of the node, or the standard ones. Throws kUnsupportedOperator, kInvalidModel.
   static Activations activations_of(const Node& node, const RecurrentForm& form);
   static int64_t directions_of(const Node& node) {
     return node.string_attribute("direction", "forward") == "bidirectional" ? 2 : 1;
@@ -141,8 +141,8 @@ struct Recurrent {
   }
 };
 
-// Batch first (layout 1) is read as batch second, with transposes around it: ONNX Runtime knows only that,
-// too. `states`: inputs that are [batch, directions, hidden] there.
+// Batch first (layout 1) is read as batch second, with transposes around it: ONNX Runtime, too, has only
+// batch second. `states`: inputs that are [batch, directions, hidden] there.
 void canonicalize_recurrent(Canonicalize& c, std::initializer_list<size_t> states);
 void infer_recurrent(InferContext& c);
 double macs_of_recurrent(const InferContext& c);

@@ -193,7 +193,7 @@ void infer_arg(InferContext& c) {
   const SymShape* in = c.shape(0);
   if (!in) return c.output(0, DType::kInt64);
   const auto axis = static_cast<size_t>(c.axis(c.ints("axis", 0), static_cast<int>(in->size())));
-  c.require(!((*in)[axis] == Dim(0)), "there is no largest of no elements");
+  c.require(!((*in)[axis] == Dim(0)), "the axis has no elements");
   SymShape out = *in;
   if (c.ints("keepdims", 1) != 0) {
     out[axis] = Dim(1);

@@ -124,11 +124,11 @@ void gradient(Gradient& g) {
 
 void shape_to_input(Canonicalize& c) {  // an attribute before opset 5
   c.attribute_to_input("shape", 1);
-  if (c.node.inputs.size() < 2) c.fail(ErrorCode::kInvalidModel, "there is no shape to reshape to");
+  if (c.node.inputs.size() < 2) c.fail(ErrorCode::kInvalidModel, "the shape is missing");
   c.keep();
 }
 
-// Of two changes of dimensions the last one counts, unless it copies dimensions of what it gets.
+// Of two changes of dimensions the last one counts, unless it copies dimensions of its input.
 bool merge(RewriteContext& r) {
   const Node& second = r.node();
   if (!second.is("Reshape")) return false;

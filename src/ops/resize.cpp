@@ -126,7 +126,8 @@ void infer_resize(InferContext& c) {
     c.output(0, c.dtype(0), symbolic(target_of(c, *dims, scales, sizes, region).size));
     return;
   }
-  // Where dimensions are unknown: an axis with a factor of one keeps its own, one with a size gets that.
+  // Where dimensions are unknown: an axis with a factor of one keeps its dimension, an axis with a size gets
+  // this size.
   if (!region && !c.node().attribute("axes") &&
       c.node().string_attribute("keep_aspect_ratio_policy", "stretch") == "stretch") {
     for (size_t i = 0; i < out.size(); ++i) {
@@ -306,12 +307,12 @@ Kernel kernel_of(PrepareContext& c, const Target& t, const std::vector<size_t>& 
   Kernel kernel;
   if (!visit(c.dtype(0), ElementTypes<float, uint8_t, int8_t>(),
              [&]<class T>(Element<T>) { kernel = weighted_kernel<T>(c, t, physical); })) {
-    c.fail(ErrorCode::kUnsupportedType, {"interpolating ", name_of(c.dtype(0))});
+    c.fail(ErrorCode::kUnsupportedType, {"interpolating ", name_of(c.dtype(0)), " is not supported"});
   }
   return kernel;
 }
 
-// A region may reach beyond the input. What lies there has a value of its own.
+// A region may reach beyond the input. Elements there have a value of their own.
 Kernel with_outside(const PrepareContext& c, const Target& t, const std::vector<size_t>& physical,
                     Kernel inside) {
   struct Slice {
@@ -355,7 +356,7 @@ void require_one_of(const PrepareContext& c, std::string_view key, std::string_v
                     std::initializer_list<std::string_view> known) {
   const std::string is = c.node().string_attribute(key, fallback);
   if (std::ranges::find(known, is) == known.end())
-    c.fail(ErrorCode::kUnsupportedOperator, {"resizing with ", key, " '", is, "'"});
+    c.fail(ErrorCode::kUnsupportedOperator, {key, " '", is, "' is not supported"});
 }
 
 Kernel prepare_resize(PrepareContext& c) {
@@ -397,8 +398,8 @@ LayoutRule resize_layout(const InferContext& c) {
 
 // ---- older forms
 
-// Resize before opset 11 and Upsample know scales only, and no choice of coordinates. Which neighbour is the
-// nearest they do not say: the lower one, but along axes that shrink the upper one, as ONNX Runtime takes it.
+// Resize before opset 11 and Upsample have scales only, and no choice of coordinates. They do not define the
+// nearest neighbour: as in ONNX Runtime it is the lower one, and the upper one along axes that shrink.
 void expand_scales(Canonicalize& c, ValueId scales) {
   if (scales == kNoValue) c.fail(ErrorCode::kInvalidModel, "the scales are missing");
   std::string mode = c.node.string_attribute("mode", "nearest");
@@ -450,8 +451,8 @@ void canonicalize_upsample(Canonicalize& c) {
                                     Tensor::of<float>({static_cast<int64_t>(scales.size())}, scales)));
 }
 
-// Opset 10 has nothing but scales, and the coordinates that expand_scales says. Opset 11 wants all inputs
-// before the last; opset 18 brought attributes (see `opsets`), opset 19 symmetric coordinates.
+// Opset 10 has only scales, and the coordinates of expand_scales. Opset 11 wants all inputs before the last;
+// opset 18 brought attributes (see `opsets`), opset 19 symmetric coordinates.
 void respell(Respell& r) {
   Node& n = r.node;
   const std::string coordinates = n.string_attribute("coordinate_transformation_mode", "half_pixel");
@@ -534,7 +535,7 @@ std::string_view why_not(const InferContext& c) {
   if (c.node().string_attribute("mode", "nearest") == "cubic")
     return "cubic interpolation overshoots the range of its input";
   if (c.node().string_attribute("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize")
-    return "what lies outside its input has a value of its own";
+    return "elements outside its input have a value of their own";
   return "";
 }
 

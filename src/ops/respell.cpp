@@ -146,8 +146,8 @@ std::optional<int64_t> takes_since(const OpDef& def, DType type) {
 }
 
 int64_t respell(Graph& graph, Node& node, int64_t opset) {
-  // A fused operator of another domain: the row is about the function that says it, by which a runtime
-  // computes it where it has no kernel.
+  // A fused operator of another domain: the row describes the operator's function, which a runtime runs where
+  // it has no kernel.
   const bool whole = is_fused(node) && !node.domain.empty();
   const OpDef* def = whole                 ? find_op(node.domain, node.op_type)
                      : node.domain.empty() ? find_op(node)

@@ -77,8 +77,8 @@ std::optional<RewriteContext::ScalarAndOther> RewriteContext::scalar_operand(con
 
 namespace {
 
-// Takes away the shapes of values that nodes make and gives them back as they were: those that the operators'
-// rules do not confirm are only what a file declared, on which no rewrite may rely.
+// Takes away the shapes of values that nodes make, and gives them back as they were. A shape that the
+// operators' rules do not confirm is only a file's declaration: no rewrite may rely on it.
 std::vector<std::optional<SymShape>> forget_declared(Graph& graph) {
   std::vector<std::optional<SymShape>> shapes(graph.values.size());
   for (const Node& node : graph.nodes) {

@@ -64,8 +64,8 @@ class RegisterRewrite {
   explicit RegisterRewrite(const Rewrite& rewrite);
 };
 
-// Applies all rewrites until none applies, in subgraphs too, then removes what is unused and infers shapes of
-// what is new. True: something changed.
+// Applies all rewrites until none applies, in subgraphs too, then removes unused nodes and infers shapes of
+// new values. True: something changed.
 bool simplify(Graph& graph);
 
 }  // namespace zp

@@ -13,12 +13,12 @@ struct Rotation {
   // How many numbers of a head are rotated, an even number; nullopt: twice as many as a row of the tables
   // has.
   std::optional<int64_t> size;
-  bool whole;       // no others are there
-  bool neighbours;  // pairs are neighbours; otherwise the halves of what is rotated
+  bool whole;       // a head has no other numbers
+  bool neighbours;  // pairs are neighbours; otherwise the first half pairs with the second
 };
 // As a vector of one element.
 ValueId add_rotated_size(Canonicalize& c, const Rotation& r);
-// What gives x rotated, one behind the other in the last dimension.
+// The parts of the rotated x, one behind the other in the last dimension.
 std::vector<ValueId> rotated_parts(Canonicalize& c, ValueId x, const Rotation& r);
 
 }  // namespace zp

@@ -221,7 +221,7 @@ bool carry_less(RewriteContext& c) {
   const size_t states = n.inputs.size() - static_cast<size_t>(scanned);
   return read_from_outside(c, {.given = 0, .inside = 0, .made = 0, .count = states});
 }
-const RegisterRewrite kCarryLess({.name = "what a Scan carries and does not change", .apply = carry_less});
+const RegisterRewrite kCarryLess({.name = "values that a Scan carries unchanged", .apply = carry_less});
 
 constexpr OpDef kScan = {
     .name = "Scan",

@@ -1,7 +1,6 @@
 // ScatterND, ScatterElements and the Scatter that it replaced: a copy with some elements written over.
 //
-// Updates are made in order, in one thread: which of two updates of the same element wins is what the order
-// says.
+// Updates are made in order, in one thread: of two updates of the same element the later one wins.
 #include <algorithm>
 #include <cstring>
 
@@ -22,7 +21,7 @@ Reduction reduction_of(const PrepareContext& c) {
   if (r == "mul") return Reduction::kMul;
   if (r == "max") return Reduction::kMax;
   if (r == "min") return Reduction::kMin;
-  c.fail(ErrorCode::kUnsupportedOperator, {"reduction '", r, "'"});
+  c.fail(ErrorCode::kUnsupportedOperator, {"reduction '", r, "' is not supported"});
 }
 
 template <class T>
@@ -74,7 +73,7 @@ Update update_for(const PrepareContext& c, Reduction reduction) {
   Update made = nullptr;
   if (!visit(c.dtype(0), ElementTypes<float, double, int8_t, uint8_t, uint32_t, uint64_t, int32_t, int64_t>(),
              [&]<class T>(Element<T>) { made = update<T>; })) {
-    c.fail(ErrorCode::kUnsupportedType, {"a reduction of ", name_of(c.dtype(0))});
+    c.fail(ErrorCode::kUnsupportedType, {"a reduction of ", name_of(c.dtype(0)), " is not supported"});
   }
   return made;
 }

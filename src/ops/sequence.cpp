@@ -1,5 +1,5 @@
-// Sequences of tensors: what makes, changes and reads them. All of it runs between plans, since the shapes of
-// what is in a sequence follow from a run alone.
+// Sequences of tensors: operators that make, change and read them. All of them run between plans, since only
+// a run knows the shapes of the tensors in a sequence.
 #include <algorithm>
 #include <cstring>
 #include <memory>
@@ -21,7 +21,7 @@ void give_sequence(InferContext& c, size_t i, DType dtype) {
 }
 
 void require_sequence(const InferContext& c, size_t input) {
-  // Of optionals and of what branches give, only a run knows.
+  // Only a run knows the kind of optionals and of the outputs of branches.
   if (c.kind(input) == ValueKind::kTensor && c.shape(input))
     c.fail(ErrorCode::kInvalidModel, {"input ", input, " is a tensor, not a sequence"});
 }
@@ -140,7 +140,7 @@ std::vector<int64_t> parts_of(const BetweenContext& c, int64_t all) {
   int64_t sum = 0;
   for (const int64_t part : parts) {
     if (part < 0 || part > all - sum)
-      c.fail_input(1, ErrorCode::kShapeMismatch, {"the parts are not those of a dimension of ", all});
+      c.fail_input(1, ErrorCode::kShapeMismatch, {"the parts do not fit a dimension of ", all});
     sum += part;
   }
   if (sum != all)
@@ -255,7 +255,7 @@ bool map(BetweenContext& c) {
   const size_t count = c.sequence(0)->size(), outputs = c.node().outputs.size();
   if (!c.state) {
     if (body.graph().inputs.size() != c.node().inputs.size() || body.graph().outputs.size() < outputs)
-      c.fail(ErrorCode::kInvalidModel, "the inputs and outputs of the body are not those of the node");
+      c.fail(ErrorCode::kInvalidModel, "the inputs and outputs of the body do not fit the node");
     auto start = std::make_unique<Mapped>();
     start->made.resize(outputs);
     c.state = std::move(start);

@@ -21,7 +21,7 @@ std::optional<std::vector<Dim>> parts_of(const InferContext& c, const Dim& whole
               {"there are ", sizes->size(), " sizes for ", c.outputs(), " outputs"});
     int64_t sum = 0;
     for (int64_t s : *sizes) {
-      c.require(s >= 0 && s <= int64_t{1} << 40, {"sizes ", *sizes, " are not sizes"});
+      c.require(s >= 0 && s <= int64_t{1} << 40, {"sizes ", *sizes, " are negative or too large"});
       sum += s;
     }
     c.require(!contradicts(Dim(sum), whole), {"sizes ", *sizes, " do not add up to ", whole.value()});
@@ -71,7 +71,7 @@ Kernel prepare_split(PrepareContext& c) {
     int64_t offset, bytes;
   };
   std::vector<Part> parts;
-  // The sizes are those of the outputs; of outputs that nobody wants, those that the argument gives.
+  // The sizes are those of the outputs. For outputs that no node reads, the argument gives them.
   const std::vector<int64_t> sizes = prepared_integers(c, 1);
   const auto count = static_cast<int64_t>(c.outputs());
   int64_t offset = 0;

@@ -77,7 +77,7 @@ void axes_to_input(Canonicalize& c) {  // an attribute before opset 13
 
 void unsqueeze_axes_to_input(Canonicalize& c) {
   c.attribute_to_input("axes", 1);
-  if (c.node.input(1) == kNoValue) c.fail(ErrorCode::kInvalidModel, "there are no axes to insert");
+  if (c.node.input(1) == kNoValue) c.fail(ErrorCode::kInvalidModel, "the axes are missing");
   c.keep();
 }
 

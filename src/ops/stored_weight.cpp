@@ -83,8 +83,8 @@ bool is_read_as_weight(const Graph& graph, const GraphIndex& index, const Tensor
          });
 }
 
-// The one that reads a value, if it is an operator of this kind whose first input that is, or whose second
-// where both may change places.
+// The only reader of a value, if it is an operator of this kind that reads the value as its first input, or
+// as its second where both may change places.
 const Node* next_of(const Graph& graph, const GraphIndex& index, ValueId value, std::string_view op) {
   const Node* next = only_reader(graph, index, value);
   return next && next->is(op) && (next->input(0) == value || op == "Mul") ? next : nullptr;

@@ -1,5 +1,5 @@
-// Weights as files store them: constants behind a DequantizeLinear. Graphs around and inside of each other
-// hand them on.
+// Weights as files store them: constants behind a DequantizeLinear. A graph and its subgraphs hand them to
+// each other.
 #pragma once
 
 #include <optional>
@@ -35,8 +35,8 @@ bool take_stored_weights(const Graph& graph, const GraphIndex& index, Graph& inn
 // float32.
 std::vector<Node> spelled_weight(Graph& graph, const Node& dequantize);
 
-// The other way, for weights of operators that multiply and add, for tables, and for what subgraphs read.
-// Subgraphs are searched too. Whether there was any.
+// The other way, for weights of operators that multiply and add, for tables, and for constants that subgraphs
+// read. Searches subgraphs, too. True: there was one.
 bool find_spelled_weights(Graph& graph);
 
 }  // namespace zp

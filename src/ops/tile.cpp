@@ -48,7 +48,7 @@ void canonicalize(Canonicalize& c) {
     const SymShape* in = c.shape(0);
     const Tensor *tiles = c.constant(1), *axis = c.constant(2);
     if (!tiles || !axis || tiles->size() != 1 || axis->size() != 1)
-      c.fail(ErrorCode::kUnsupportedOperator, "tiles and axis are no constants");
+      c.fail(ErrorCode::kUnsupportedOperator, "tiles and axis should be constants");
     if (!in) c.wait("the rank of the input is not known");
     const float count = tiles->floats()[0], along = axis->floats()[0];
     const auto rank = static_cast<int64_t>(in->size());

@@ -57,7 +57,7 @@ void keys_of(const void* x, DType type, int64_t at, int64_t step, int64_t count,
 Kernel prepare_top_k(PrepareContext& c) {
   const DType type = c.dtype(0);
   if (type == DType::kString || type == DType::kBool || bits_of(type) < 8)
-    c.fail(ErrorCode::kUnsupportedType, {"the largest of ", name_of(type)});
+    c.fail(ErrorCode::kUnsupportedType, {"the largest of ", name_of(type), " are not supported"});
   const Shape& dims = c.dims(0);
   const auto axis =
       static_cast<size_t>(c.axis(c.node().int_attribute("axis", -1), static_cast<int>(dims.size())));
@@ -70,7 +70,8 @@ Kernel prepare_top_k(PrepareContext& c) {
     int64_t key, index;
   };
   const size_t per_thread = (static_cast<size_t>(size) * sizeof(Item) + 63) / 64 * 64;
-  if (size > int64_t{1} << 26) c.fail(ErrorCode::kShapeMismatch, {"an axis of ", size, " elements"});
+  if (size > int64_t{1} << 26)
+    c.fail(ErrorCode::kShapeMismatch, {"an axis of ", size, " elements is too long"});
   c.scratch(per_thread * threads);
   const auto element = static_cast<size_t>(bits_of(type) / 8);
   return [=](const RunContext& run) {
@@ -102,7 +103,7 @@ void k_to_input(Canonicalize& c) {  // an attribute before opset 10
     c.node.attributes.erase("k");
     c.node.inputs.push_back(c.constant_value(c.node.name + "_k", Tensor::of<int64_t>({1}, {k})));
   }
-  if (c.node.input(1) == kNoValue) c.fail(ErrorCode::kInvalidModel, "there is no k");
+  if (c.node.input(1) == kNoValue) c.fail(ErrorCode::kInvalidModel, "k is missing");
   c.keep();
 }
 

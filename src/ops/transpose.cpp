@@ -128,7 +128,7 @@ const RegisterRewrite kMerge({.name = "merge two transpositions", .apply = merge
 const RegisterRewrite kPassFunction({.name = "function between two transpositions", .apply = pass_function});
 // ONNX Runtime joins a Transpose that makes one of the last two dimensions of the first with the product
 // behind it (core/optimizer/matmul_transpose_fusion.cc). Where it casts float16 to float32 between them, and
-// the other factor is a constant matrix, its process ends: nn.MultiheadAttention is written so.
+// the other factor is a constant matrix, its process crashes: nn.MultiheadAttention has this form.
 std::string_view fails_in_half(const Graph& graph, const Node& node,
                                const std::vector<const Node*>& readers) {
   const std::vector<int64_t> perm = node.ints_attribute("perm");
@@ -141,7 +141,7 @@ std::string_view fails_in_half(const Graph& graph, const Node& node,
            });
   };
   return std::ranges::any_of(readers, joins)
-             ? "ONNX Runtime ends when it joins it with the product that reads it, in float16"
+             ? "ONNX Runtime crashes when it joins it with the product that reads it, in float16"
              : "";
 }
 

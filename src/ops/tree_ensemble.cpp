@@ -2,8 +2,8 @@
 // add to targets or classes.
 //
 // X is (rows, features), scores are (rows, targets or classes). All forms become one list of nodes when a
-// plan is made. What a file says of them is checked then: each child comes later than its parent in a walk
-// from the roots, so that a run ends.
+// plan is made. The nodes are checked then: each child comes later than its parent in a walk from the roots,
+// so that a run ends.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -55,7 +55,7 @@ struct Forest {
   Aggregate aggregate = Aggregate::kSum;
   Transform transform = Transform::kNone;
   int64_t targets = 1;
-  // Of a classifier: leaves add to one class alone, and none takes anything away.
+  // Of a classifier: leaves add to one class alone, and no weight is negative.
   bool one_class = false, all_positive = true;
 };
 
@@ -94,7 +94,7 @@ int64_t target_of(const Forest& forest, int64_t target) {
   return target;
 }
 
-// Nobody is its own descendant: then every walk ends. Nodes may be shared.
+// No node is its own descendant, so that every walk ends. Nodes may be shared.
 void require_trees(const Forest& forest) {
   enum : uint8_t { kNew, kOpen, kDone };
   std::vector<uint8_t> seen(forest.nodes.size(), kNew);
@@ -142,7 +142,7 @@ Forest forest_of_places(const Node& node) {
   forest.aggregate = choice_of(node, "aggregate_function", kAggregates, Aggregate::kSum);
   forest.transform = choice_of(node, "post_transform", kTransforms, Transform::kNone);
   forest.base = numbers(node, "base_values");
-  // A classifier of two classes may have one for the score that says both.
+  // A classifier of two classes may have one base value, for the score that serves both.
   if (!forest.base.empty() && !(is_classifier(node) && forest.targets == 2 && forest.base.size() == 1))
     require_size("base_values", forest.base.size(), static_cast<size_t>(forest.targets));
 
@@ -304,7 +304,7 @@ const Leaf& leaf_of(const Forest& forest, int32_t at, const T* row) {
   return forest.leaves[static_cast<size_t>(leaf)];
 }
 
-// What the trees say of a row: sums in the type of the input, as in ONNX Runtime, because classes follow from
+// The sums of the trees for a row, in the type of the input, as in ONNX Runtime, because classes follow from
 // them. `any`: whether a leaf added to the target.
 template <class T>
 void sum_up(const Forest& forest, const T* row, std::span<T> sums, std::span<uint8_t> any) {
@@ -335,9 +335,9 @@ void transform_targets(Transform how, std::span<T> scores) {
   if (scores.size() > 1 || how == Transform::kProbit) transform(how, scores);
 }
 
-// Makes scores of sums, and answers the class. Of more than two classes the one that scores highest, as the
-// specification has it. Of two, ONNX Runtime takes the second where its score is above 0; where one score
-// says both, and no weight takes anything away, above one half.
+// Makes scores of sums, and returns the class. Of more than two classes that is the one with the highest
+// score, as in the specification. Of two classes ONNX Runtime takes the second where its score is above 0;
+// above one half where one score serves both and no weight is negative.
 template <class T>
 size_t classify(const Forest& forest, std::span<T> scores, std::span<uint8_t> any) {
   const bool one_score = forest.one_class && scores.size() == 2;
@@ -409,7 +409,7 @@ Kernel classify_rows(const PrepareContext& c, std::shared_ptr<const Forest> fore
   };
 }
 
-// Scores are float32, but for version 5, where they are what the input is.
+// Scores are float32. In version 5 they have the type of the input.
 void infer_trees(InferContext& c) {
   const bool as_input = c.node().op_type == "TreeEnsemble";
   c.output(0, as_input ? c.dtype(0) : DType::kFloat32, {rows_of(c), Dim(targets_of(c.node()))});

@@ -20,7 +20,7 @@ struct EachParameters {
 Kernel prepare_each(PrepareContext& c, Each f, EachParameters parameters = {});
 [[noreturn]] void fail_type(const PrepareContext& c, size_t input = 0);
 
-// Opset 1 let nodes say which inputs they overwrite; nobody may.
+// Opset 1 let nodes name inputs that they overwrite. No node here may do that.
 void drop_consumed_inputs(Canonicalize& c);
 
 }  // namespace zp

@@ -114,7 +114,7 @@ Found find(const Tensor& x, const Node& n) {
       to += bytes;
     }
   }
-  // Strings are addresses: they need somebody who keeps them.
+  // Strings are addresses: they need an owner.
   if (x.dtype() == DType::kString) values = Tensor::copy_of(values.view());
   return {std::move(values), list_of(first), list_of(group), list_of(counts)};
 }
@@ -125,10 +125,11 @@ void infer(InferContext& c) {
   if (c.node().attribute("axis") && x) axis = static_cast<size_t>(c.axis(c.ints("axis", 0), c.rank(0)));
   if (const Tensor* value = c.shape_argument(0)) {
     if (bits_of(value->dtype()) < 8)
-      c.fail(ErrorCode::kUnsupportedType, {"elements of type ", name_of(value->dtype())});
+      c.fail(ErrorCode::kUnsupportedType,
+             {"elements of type ", name_of(value->dtype()), " are not supported"});
     // There may be any number of slices of nothing.
     c.require(value->size() > 0 || !axis || value->dims()[*axis] < int64_t{1} << 24,
-              {"an input of shape ", value->dims()});
+              {"an input of shape ", value->dims(), " has too many slices"});
     Found found = find(*value, c.node());
     for (size_t i = 0; i < kOutputs; ++i)
       if (c.has_output(i)) c.output(i, std::move(found[i]));

@@ -40,21 +40,21 @@ const std::vector<RuntimeRules> kRuntimes{
     // Opened and run here. Its kernels: onnxruntime's docs/OperatorKernels.md. As tried with 1.32, it opens files of opset
     // 28, but has no kernel for their QuantizeLinear.
     {.name = "onnxruntime", .title = "ONNX Runtime (CPU, 1.20 and newer)",
-     .checked = "run in ONNX Runtime 1.32 on Linux, x86-64", .fallback = "the file is refused",
+     .checked = "run in ONNX Runtime 1.32 on Linux, x86-64", .fallback = "it refuses the file",
      .opset = 27, .least_opset = kOnnxRuntimeLeast, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
      .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .dequantizes_in_runs = true, .joins_weights = kOnnxRuntimeJoins, .fused = true, .falls_back = false,
      .fuses = kOnnxRuntimeFuses, .leaves_floats = kOnnxRuntimeLeaves},
     // The same kernels as WebAssembly; the newest opset as tried with 1.30. Its MatMulNBits took 3.3 times as long as its
     // MatMul with 16 rows, of 8 bits as of 4 (npm run bench:elsewhere, minilm16).
     {.name = "onnxruntime-web", .title = "ONNX Runtime Web (WebAssembly), transformers.js",
-     .checked = "run in ONNX Runtime Web 1.30 in Node.js", .fallback = "the file is refused",
+     .checked = "run in ONNX Runtime Web 1.30 in Node.js", .fallback = "it refuses the file",
      .opset = 26, .least_opset = kOnnxRuntimeLeast, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
      .blocks = true, .whole_blocks = true, .int32_bias = true, .without = "", .contrib = "*", .dequantizes_in_runs = true, .joins_weights = kOnnxRuntimeJoins, .floats_at_load = kFloatsOfPage, .fused = true, .falls_back = false,
      .fuses = kOnnxRuntimeFuses, .leaves_floats = kOnnxRuntimeLeaves},
-    // onnxruntime's js/web/docs/webgpu-operators.md and onnxruntime/contrib_ops/webgpu/webgpu_contrib_kernels.cc: of
-    // the operators of quantization there are DequantizeLinear, MatMulNBits and GatherBlockQuantized; all others run
-    // on the CPU between copies of their values. Its DequantizeLinear takes 8 and 4 bits, and no zero
-    // point with int32.
+    // onnxruntime's js/web/docs/webgpu-operators.md and
+    // onnxruntime/contrib_ops/webgpu/webgpu_contrib_kernels.cc: of the operators of quantization it has
+    // DequantizeLinear, MatMulNBits and GatherBlockQuantized. All others run on the CPU, between copies of
+    // their values. Its DequantizeLinear takes 8 and 4 bits, and no zero point with int32.
     {.name = "webgpu", .title = "ONNX Runtime Web (WebGPU)",
      .checked = "by these rules alone", .fallback = "they run on the CPU, with copies from and to the GPU",
      .opset = 26, .least_opset = kOnnxRuntimeLeast, .activations = {}, .weights = {DType::kInt8, DType::kUint8, DType::kInt4, DType::kUint4, DType::kInt2, DType::kUint2},
@@ -62,13 +62,14 @@ const std::vector<RuntimeRules> kRuntimes{
      .without = " QuantizeLinear ConvInteger MatMulInteger QLinearConv QLinearMatMul DynamicQuantizeLinear",
      .contrib = " MatMulNBits GatherBlockQuantized Gelu FastGelu QuickGelu BiasGelu BiasSplitGelu BiasAdd FusedConv Attention "
                 "MultiHeadAttention GroupQueryAttention SkipLayerNormalization SkipSimplifiedLayerNormalization RotaryEmbedding", .dequantizes_in_runs = true, .joins_weights = kOnnxRuntimeJoins, .fused = true, .falls_back = true},
-    // openvino's src/frontends/onnx/docs/supported_ops.md: the newest form of an operator is that of opset 23, of
-    // QuantizeLinear and DequantizeLinear that of 21; as tried, 2026.4 takes those of newer files for the same. Its
-    // src/frontends/onnx/frontend/src/op, and what it says of our files: it opens neither QLinearConv nor
-    // QLinearMatMul with scalar scales. Its MatMulNBits adds the bias to the weights in some versions, so that blocks are
-    // written as Q/DQ. They have to divide the dimension, as it says of others.
+    // openvino's src/frontends/onnx/docs/supported_ops.md: it knows operators up to the form of opset 23,
+    // QuantizeLinear and DequantizeLinear up to 21. As tried, 2026.4 reads these of newer files as the form
+    // of 21. By its src/frontends/onnx/frontend/src/op and its errors for our files, it does not open
+    // QLinearConv and QLinearMatMul with scalar scales. Its MatMulNBits adds the bias to the weights in some
+    // versions, so that blocks are written as Q/DQ pairs. Blocks have to divide the dimension: its error for
+    // other blocks says so.
     {.name = "openvino", .title = "OpenVINO",
-     .checked = "Q/DQ of every mode run in OpenVINO 2026.4 on a CPU", .fallback = "the file is refused",
+     .checked = "Q/DQ of every mode run in OpenVINO 2026.4 on a CPU", .fallback = "it refuses the file",
      .opset = 23, .activations = kWhole, .weights = {DType::kInt8, DType::kUint8, DType::kInt16, DType::kUint16, DType::kInt4, DType::kUint4},
      .symmetric = false, .symmetric_weights = false, .blocks = true, .whole_blocks = true, .int32_bias = true,
      .without = " QLinearConv QLinearMatMul",
@@ -76,25 +77,27 @@ const std::vector<RuntimeRules> kRuntimes{
                 "FusedConv FusedGemm FusedMatMul GatherBlockQuantized Gelu GroupNorm GroupQueryAttention MatMulIntegerToFloat "
                 "MultiHeadAttention Pad QLinearAdd QLinearConcat QLinearLeakyRelu QLinearMul QLinearSigmoid QuickGelu Range "
                 "RotaryEmbedding SimplifiedLayerNormalization SkipLayerNormalization SkipSimplifiedLayerNormalization", .falls_back = false},
-    // NVIDIA's "Working with Quantized Types": symmetric alone, int8 for both, int4 for weights in blocks. onnx-tensorrt's
-    // docs/operators.md: opsets 9 to 24 (10.15; of 10.0, 9 to 20); zero points are 0; no QLinear..., ...Integer,
-    // DynamicQuantizeLinear; DequantizeLinear takes int8, so that biases stay float. Whether blocks may
-    // leave a rest is said nowhere: ours leave none.
+    // NVIDIA's "Working with Quantized Types": symmetric types alone, int8 for weights and activations, int4
+    // for weights in blocks. onnx-tensorrt's docs/operators.md: opsets 9 to 24 (10.15; of 10.0, 9 to 20);
+    // zero points are 0; no QLinear..., ...Integer, DynamicQuantizeLinear; DequantizeLinear takes int8, so
+    // that biases stay float. No document says whether the last block may be shorter: ours divide the
+    // dimension.
     {.name = "tensorrt", .title = "TensorRT 10",
-     .checked = "by these rules alone", .fallback = "the file is refused",
+     .checked = "by these rules alone", .fallback = "it refuses the file",
      .opset = 24, .activations = {DType::kInt8}, .weights = {DType::kInt8, DType::kInt4}, .symmetric = true,
      .symmetric_weights = true, .blocks = true, .whole_blocks = true, .int32_bias = false, .without = kIntegerOperators, .contrib = "", .falls_back = false},
-    // ONNX Runtime's documentation of the QNN provider: Q/DQ with uint8 or uint16 activations and 8-bit weights, int4
-    // since 1.19; a scale per channel where zero points are 0. What it does not take runs on the CPU. The opset is that of
-    // Qualcomm's own list, "Supported ONNX Ops" (80-63442-10): QuantizeLinear and DequantizeLinear of 10 to 24.
+    // ONNX Runtime's documentation of the QNN provider: Q/DQ with uint8 or uint16 activations and 8-bit
+    // weights, int4 since 1.19; a scale per channel where zero points are 0. Operators that it does not take
+    // run on the CPU. The opset is that of Qualcomm's own list, "Supported ONNX Ops" (80-63442-10):
+    // QuantizeLinear and DequantizeLinear of 10 to 24.
     {.name = "qnn", .title = "ONNX Runtime with QNN (Qualcomm HTP)",
      .checked = "by these rules alone", .fallback = "they run on the CPU",
      .opset = 24, .activations = {DType::kUint8, DType::kUint16}, .weights = {DType::kInt8, DType::kUint8, DType::kInt4},
      .symmetric = false, .symmetric_weights = true, .blocks = false, .int32_bias = true, .without = kIntegerOperators,
      .contrib = "", .falls_back = true},
-    // This package: reads all that it writes.
+    // This package: it reads all files that it writes.
     {.name = "zeropoint", .title = "this package",
-     .checked = "run here", .fallback = "the file is refused",
+     .checked = "run here", .fallback = "it refuses the file",
      .opset = 28, .activations = kWhole, .weights = kAll, .symmetric = false, .symmetric_weights = false,
      .blocks = true, .int32_bias = true, .without = "", .contrib = "*", .falls_back = false},
 };
@@ -267,18 +270,18 @@ bool RuntimeRules::joins_weight(const Node& node) const {
 
 std::vector<std::string> RuntimeRules::in_words() const {
   std::string operators = "all";
-  if (!without.empty()) operators = "none of" + std::string(without);
+  if (!without.empty()) operators = "all but" + std::string(without);
   std::string contribs = contrib.empty() ? "none" : contrib == "*" ? "all" : std::string(contrib.substr(1));
   const std::string newest = std::to_string(opset);
   return {
       least_opset == 0 ? "opset up to " + newest : "opset " + std::to_string(least_opset) + " to " + newest,
       "activations: " + activations.in_words() + (symmetric ? ", symmetric" : ""),
       "weights: " + weights.in_words() + (symmetric_weights ? ", symmetric" : ""),
-      !blocks        ? "no blocks"
-      : whole_blocks ? "blocks that divide the dimension"
-                     : "blocks",
+      !blocks        ? "no weights in blocks"
+      : whole_blocks ? "weights in blocks that divide the dimension"
+                     : "weights in blocks",
       int32_bias ? "biases of int32" : "biases stay float",
-      "operators of integers: " + operators,
+      "integer operators: " + operators,
       "com.microsoft: " + contribs,
       fused ? "fused operators stay whole, in float32 or float16" : "fused operators become their parts"};
 }

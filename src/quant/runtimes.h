@@ -29,7 +29,7 @@ class DTypes {
 struct RuntimeRules {
   std::string_view name;        // as Config::runtime has it
   std::string_view title;       // what it is called
-  std::string_view checked;     // what our files were checked with for it
+  std::string_view checked;     // how our files were checked for it
   std::string_view fallback;    // what becomes of a node that it does not take
   int64_t opset;                // of ai.onnx: the newest that it opens
   int64_t least_opset = 0;      // the oldest whose operators all its optimizations know
@@ -40,29 +40,31 @@ struct RuntimeRules {
   bool whole_blocks = false;    // ...which have to divide the dimension that they lie along
   bool int32_bias;              // DequantizeLinear of an int32 bias, which has no zero point anywhere
   std::string_view without;     // operators of ai.onnx that it does not take, after spaces
-  // Operators of com.microsoft that it takes, after spaces; "*": all. Of other domains it takes none but its
-  // own.
+  // Operators of com.microsoft that it takes, after spaces; "*": all. It takes operators of no other domain
+  // but its own.
   std::string_view contrib;
 
-  // It makes floats, in each run, of constants behind a DequantizeLinear that no operator on integers takes:
-  // weights of layers in float, tables before rows are picked, and weights that branches read.
+  // In each run it turns constants behind a DequantizeLinear into floats unless an operator on integers takes
+  // them: weights of float layers, tables before a Gather, and weights that branches read.
   bool dequantizes_in_runs = false;
-  // Operators of which it makes one node with the pair of a matrix of weights, beside floats; after spaces.
+  // Operators that it joins with the Q/DQ pair of their weight matrix into one node where the other input is
+  // float; after spaces.
   std::string_view joins_weights = "";
 
-  // It multiplies floats faster than floats with integers. So weights become floats when a file is loaded, as
-  // long as all of a model's are no more than so many bytes of floats then; beyond, products keep integers.
+  // It multiplies floats faster than floats with integers. So weights become floats when a file is loaded,
+  // unless all weights of a model would be more than so many bytes as floats: then products keep integers.
   int64_t floats_at_load = 0;
 
-  // It computes attention as one operator, faster than its products in integers and what is between them.
+  // It computes attention as one operator, faster than as products in integers with the Softmax between them.
   bool fused = false;
 
-  bool falls_back;  // it takes the file all the same: nodes of others run on the CPU
+  bool falls_back;  // it takes the file all the same: operators that it does not have run on the CPU
 
   // Operators that it computes in integers where 8-bit pairs stand around them, after spaces; "*": those that
-  // this package does. Others it computes in float between the pairs.
+  // this package does. It computes other operators in float between the pairs.
   std::string_view fuses = "*";
-  // Of the products among them, those that may leave floats: all others have to be rounded, or run in float.
+  // Products among them whose results may stay floats: all other products have to be rounded, or run in
+  // float.
   std::string_view leaves_floats = "*";
 
   bool takes(const Node& node) const;  // the operator
@@ -80,12 +82,12 @@ const std::vector<RuntimeRules>& all_runtimes();
 const RuntimeRules& runtime_named(std::string_view name);
 
 // The lowest opset of a file with Q/DQ pairs: ONNX Runtime's optimizer moves integers through operators
-// around pairs and adds others, as if the opset were one that has them so: DepthToSpace of uint8 (13), Round
-// (11).
+// around pairs and adds operators, whether or not the opset has them in this form: DepthToSpace of uint8
+// (13), Round (11).
 inline constexpr int64_t kOpsetOfPairs = 13;
 
-// Changes a configuration so that its runtime takes the results. Options that nobody chose are changed, and a
-// sentence about each goes to Config::adapted. Chosen options (Config::chosen) throw kInvalidArgument.
+// Changes a configuration so that its runtime takes the results. Options that nobody chose are changed, and
+// Config::adapted gets a sentence about each. Chosen options (Config::chosen) throw kInvalidArgument.
 void adapt_to_runtime(Config& config);
 // Whether it takes the operators that results of this mode, a scheme's or "auto", have in this form.
 bool takes_form(const RuntimeRules& rules, std::string_view mode, std::string_view format);

@@ -1,4 +1,4 @@
-// How many answers are right, where it is known which are.
+// How many answers are right, where the right ones are known.
 import { type Model, ZeropointError } from 'zeropoint';
 import type { LabelledSamples } from './samples/sample-set.ts';
 

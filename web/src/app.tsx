@@ -24,7 +24,7 @@ import { asError } from './samples/sample-set.ts';
 import { type Understood, understand } from './samples/understood.ts';
 import { forgetUnfinished, scratchOf } from './unfinished.ts';
 
-/** A demo's work has one place: whoever comes back finds it. */
+/** A demo's work has one place: visitors who come back find it. */
 /** `weights`: the files beside the model's own. */
 const loadModel = async (source: File | Uint8Array, weights: File[], digest?: string): Promise<Model> =>
   Model.load(source, weights.length ? { externalData: weights, scratch: await scratchOf(digest) } : {});
@@ -62,7 +62,7 @@ export function App() {
     ]);
   }, []);
 
-  /** Takes the place of what is open, which is put aside. */
+  /** Takes the place of the open work, which is put aside. */
   const replace = async (next: Work) => {
     const before = work;
     setWork(next);
@@ -104,7 +104,7 @@ export function App() {
     }
   };
 
-  /** Opens what was kept; otherwise says why it cannot. What cannot be read may be there all the same. */
+  /** Opens kept work, or says why it cannot. Work that cannot be read may be there all the same. */
   const restore = async (id: string): Promise<{ why: string; mayBeThere: boolean } | undefined> => {
     const gone = { why: 'That work is no longer here.', mayBeThere: false };
     let found: Awaited<ReturnType<typeof project>>;
@@ -220,7 +220,7 @@ export function App() {
     });
   }, [route.project]);
 
-  // What was left, whenever the start is shown.
+  // Lists the work that was left, whenever the start is shown.
   useEffect(() => {
     if (!isStart) return;
     projects().then(
@@ -251,7 +251,7 @@ export function App() {
     };
   }, [openFiles]);
 
-  // Work that would be lost is not left without a word.
+  // The browser asks before a visitor leaves work that would be lost.
   useEffect(() => {
     if (!busy && (isKept || !work)) return;
     const ask = (event: BeforeUnloadEvent) => event.preventDefault();

@@ -1,9 +1,9 @@
-// What a training that is not over is found by.
+// The key of a training that is not over.
 import { sha256 } from './digest.ts';
 import type { SampleSet } from './samples/sample-set.ts';
 import { type Settings, toOptions } from './settings.ts';
 
-/** Of its model, its samples, and what is quantized how, but not how it is trained. */
+/** Made of its model, its samples and its options of quantization, but not of those of training. */
 export async function checkpointKey(
   model: string | undefined,
   samples: SampleSet | undefined,

@@ -1,5 +1,5 @@
-// What each goal would probably bring for this model: what the package expects of its size, memory and time, and how fast it
-// may be. What was measured in a run takes the place of what is expected.
+// What each goal would probably bring for this model: the size, memory and time that the package expects, and how fast it may be.
+// Measurements of a run take the place of estimates.
 import type { Model, ModelReport, QuantizeEstimate, SchemeOptions } from 'zeropoint';
 import { bytes, seconds, times } from './format.ts';
 import type { SampleSet } from './samples/sample-set.ts';
@@ -27,7 +27,7 @@ export async function inspected(
     if (samples) return await model.inspect({ ...scheme, shapes: await shapesOf(samples) });
     return await model.inspect({ ...scheme, dims });
   } catch {
-    // Sizes that are guessed need not suit each other, and samples may be wrong, which quantizing says.
+    // Guessed sizes need not suit each other, and samples may be wrong: quantizing reports these.
     return model.inspect(scheme);
   }
 }

@@ -61,6 +61,6 @@ export function timeLeft(startedAt: number, share: number): string | undefined {
 /** With a capital, as a sentence begins. */
 export const sentence = (words: string): string => words.slice(0, 1).toUpperCase() + words.slice(1);
 
-/** A name for something that is kept, which no other has. */
+/** A name for something that is kept, unique among these names. */
 export const newId = (): string =>
   Date.now().toString(36) + Math.random().toString(36).slice(2, 10).padEnd(8, '0');

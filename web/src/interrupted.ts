@@ -1,5 +1,5 @@
-// A run that the page was left in the middle of. A browser that keeps the page goes on with it on the way back; one that does
-// not has lost it, and whoever comes back is told. The note is the tab's: another tab's run goes on.
+// A run that was going on when the visitor left the page. A browser that keeps the page goes on with it when the visitor comes
+// back. Other browsers have lost it, and the page says so. The note belongs to the tab: another tab's run goes on.
 const key = 'zeropoint-running';
 
 /** `what` is being done to a project. */
@@ -19,7 +19,7 @@ export function forgetRunning(): void {
   }
 }
 
-/** What was being done to the project when the page was left; undefined: nothing. It is said once. */
+/** The work on the project when the visitor left the page; undefined: none. Each call takes the note away. */
 export function takeInterrupted(project: string): string | undefined {
   try {
     const [noted, what] = JSON.parse(sessionStorage.getItem(key) ?? '[]') as string[];

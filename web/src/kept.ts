@@ -67,7 +67,7 @@ let isLate = false;
 
 const unanswered = () => new Error('its storage does not answer; close other tabs with this page');
 
-/** What it gives, or an error where it takes too long. */
+/** Its result, or an error where it takes too long. */
 async function inTime<T>(work: Promise<T>, onLate: () => void = () => {}): Promise<T> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -92,7 +92,7 @@ export function whyNotKept(error: unknown): string {
   return message;
 }
 
-/** Waits for all. Of several errors the one that says why is thrown; others are of requests that were given up with it. */
+/** Waits for all. Of several errors it throws the cause; the others are of requests that were given up with it. */
 async function all(work: readonly Promise<unknown>[]): Promise<void> {
   const results = await Promise.allSettled(work);
   const errors = results.flatMap((result) => (result.status === 'rejected' ? [result.reason] : []));
@@ -126,7 +126,7 @@ async function database(): Promise<IDBPDatabase<Schema>> {
     .finally(() => {
       isLate = false;
     });
-  // Who comes later does not wait as long again.
+  // Later calls do not wait as long again.
   if (isLate) throw unanswered();
   return inTime(opening, () => {
     isLate = true;
@@ -203,7 +203,7 @@ export async function forgetEverything(): Promise<void> {
 
 // ---- trainings that are not over
 
-/** Those beyond belong to trainings that nobody came back to. */
+/** Older ones belong to trainings that nobody came back to. */
 const mostCheckpoints = 3;
 
 export const findCheckpoint = async (key: string): Promise<Checkpoint | undefined> =>

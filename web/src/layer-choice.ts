@@ -35,7 +35,7 @@ function precisionOf(settings: Settings, id: LayerChoice['id']): { activations: 
   return { activations: isSigned ? 'int8' : 'uint8', weights: id === '4' ? 'int4' : eight };
 }
 
-/** What was chosen for a layer; undefined: something that none of these choices is. */
+/** The choice for a layer; undefined: its options are none of these choices. */
 export function layerChoiceOf(settings: Settings, layer: string): LayerChoice['id'] | undefined {
   if (excluded(settings).includes(layer)) return 'out';
   const own = precisions(settings)[layer];

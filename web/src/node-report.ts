@@ -8,7 +8,7 @@ import { longestSide, pixelsOf } from './samples/picture.ts';
 import type { SampleSet } from './samples/sample-set.ts';
 import type { Shown } from './work.ts';
 
-/** Pixels as the file of a picture; undefined where sharp is not there, which reads and writes images in Node. */
+/** Pixels as the file of a picture; undefined without sharp, which reads and writes images in Node. */
 async function fileOf({ data, width, height }: Pixels): Promise<Blob | undefined> {
   const { default: sharp } = await import('sharp').catch(() => ({ default: undefined }));
   if (!sharp) return undefined;

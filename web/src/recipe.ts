@@ -28,7 +28,7 @@ const flagOf = ({ name, flag }: OptionRow) => `--${flag || dashed(name)}`;
 export const quoted = (text: string): string =>
   /^[\w./=:,@%+-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 
-/** What a flag is given. */
+/** The argument of a flag. */
 function argumentOf({ kind }: OptionRow, value: unknown): string {
   if (Array.isArray(value)) return value.length ? value.join(',') : 'none';
   if (typeof value !== 'object' || value === null) return String(value);
@@ -52,7 +52,7 @@ function flagsOf(
     const row = schema.options.find((option) => option.name === name && option.group !== 'parameters');
     // An empty list leaves nothing out; of repairs it means that none is to run.
     if (!row || (Array.isArray(value) && value.length === 0 && name !== 'repairs')) return [];
-    // The command line refuses what does nothing.
+    // The command line refuses options that do nothing.
     if (mode !== undefined && row.modes && !row.modes.includes(mode)) return [];
     if (row.flagSets !== undefined) return String(value) === row.flagSets ? [flagOf(row)] : [];
     if (row.kind === 'flag') {
@@ -63,7 +63,7 @@ function flagsOf(
   });
 }
 
-/** The command line's names of what images are prepared by. */
+/** The command line's flags for the preparation of images. */
 function imageFlags(image: ImageOptions | undefined): string[] {
   return Object.entries(image ?? {}).flatMap(([name, value]) =>
     value === undefined

@@ -13,12 +13,12 @@ export interface Settings {
   repairs: readonly string[] | undefined;
   /** 'auto': what suits the mode. */
   format: 'auto' | 'qdq' | 'qoperator';
-  /** Where the file is to run: a name of choices().runtimes. */
+  /** Where the file runs: a name of choices().runtimes. */
   runtime: string;
   outputs: 'float' | 'quantized';
   /** Node names or operator types, separated by commas or lines. */
   exclude: string;
-  /** What layers that are harmed get more bits for. */
+  /** The target for which harmed layers get more bits. */
   target: Target | undefined;
   /** A point of a trade-off curve, by its name. */
   picked: { what: string; options: TrialOptions } | undefined;
@@ -83,7 +83,10 @@ const placed = new Set([
 
 const hasNoPlace = ({ name, group }: OptionRow) => group === 'parameters' || !placed.has(name);
 
-/** What “Advanced” has: the options of this mode that have no place of their own, and the numbers of what is chosen. */
+/**
+ * The fields of “Advanced”: the options of this mode that have no place of their own, and the numbers of chosen observers and
+ * repairs.
+ */
 export function advancedOf(schema: Schema, settings: Settings): OptionRow[] {
   const { mode, observer, repairs } = settings;
   const isRead = (owner = '') =>
@@ -112,7 +115,7 @@ export const modesOf = (schema: Schema): Schema['modes'] => {
 export const titleOf = (schema: Schema | undefined, option: string): string =>
   schema?.options.find(({ name }) => name === option)?.title ?? option;
 
-/** What is chosen before the user chooses: with samples of the user's own, what is best on them. */
+/** The settings before the user chooses: with samples of the user's own, mode `auto`, which finds the best on them. */
 export const initial = (samples: { synthetic: boolean } | undefined): Settings =>
   samples && !samples.synthetic ? { ...defaults, mode: 'auto' } : defaults;
 
@@ -177,7 +180,7 @@ export const targets: Readonly<
   size: { title: 'the weights fill this size', short: 'filling', unit: 'as in 2.5MB', start: '2.5MB' },
 };
 
-/** Named for what they do: what comes of it is measured, and depends on the model. */
+/** Goals are named for what they do: their effect is measured, and depends on the model. */
 export const goals: readonly Goal[] = [
   {
     id: 'auto',
@@ -266,8 +269,8 @@ export const excluded = (settings: Settings): string[] =>
 export const isOnlyForWeights = ({ weights }: Settings): boolean => weights !== 'int8' && weights !== 'uint8';
 
 /**
- * What is as the page has it from the start, nobody chose: a runtime may change it, and a recipe need not say it. The
- * page starts from what the engine does by itself.
+ * Nobody chose an option that is as the page has it from the start: a runtime may change it, and a recipe need not say it. The
+ * page starts from the engine's defaults.
  */
 export function toOptions(settings: Settings): QuantizeOptions {
   const chosen = Object.entries(optionsOf(settings)).filter(

@@ -1,4 +1,4 @@
-// The page's colours, for what draws them itself: they follow the theme.
+// The page's colours, for code that draws: they follow the theme.
 import { useEffect, useState } from 'preact/hooks';
 
 export type Rgb = readonly [number, number, number];
@@ -14,7 +14,7 @@ export function rgbOf(hex: string): Rgb {
 export const themeColour = (property: string): string =>
   getComputedStyle(document.documentElement).getPropertyValue(property).trim();
 
-/** Calls back whenever the theme is another one; gives what ends that. */
+/** Calls back whenever the theme changes; returns a function that ends that. */
 export function onThemeChange(callback: () => void): () => void {
   const dark = matchMedia('(prefers-color-scheme: dark)');
   dark.addEventListener('change', callback);

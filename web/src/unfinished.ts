@@ -1,5 +1,5 @@
-// What is made of large weights while a model is quantized lies in the browser's files of this page (LoadOptions.scratch of
-// the package). A page that is reloaded leaves it there, so that the work can go on.
+// Results for large weights, made while a model is quantized, lie in the browser's files of this page (LoadOptions.scratch of the
+// package). A page that is reloaded leaves them there, so that the work can go on.
 const prefix = 'unfinished-';
 
 async function folder(): Promise<

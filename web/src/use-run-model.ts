@@ -11,7 +11,7 @@ export async function openRun({ files }: Pick<Run, 'files'>): Promise<Model> {
   });
 }
 
-/** Undefined until it is open. `isWanted`: nobody looks otherwise. */
+/** Undefined until it is open. `isWanted`: somebody looks at the run. */
 export function useRunModel(run: Run | undefined, isWanted: boolean): Model | undefined {
   const [open, setOpen] = useState<{ of: string; model: Model } | undefined>();
   const id = isWanted ? run?.id : undefined;

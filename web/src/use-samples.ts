@@ -1,4 +1,4 @@
-// Where samples come from, and what has become of them: files that are prepared, labels that are read.
+// Where samples come from, and their state: files that are prepared, labels that are read.
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { ImageOptions, Model } from 'zeropoint';
 import type { Demo } from './demos/demo.ts';
@@ -15,7 +15,7 @@ import { type Entry, Preparation } from './samples/prepare.ts';
 import { guessPreparation, type PreparationGuess } from './samples/preprocessing.ts';
 import { asError, demoSet, fileSet, openDims, type SampleSet, syntheticSet } from './samples/sample-set.ts';
 
-/** What a visit begins with: nothing, or what an earlier one left. */
+/** The samples that a visit begins with: none, or those that an earlier visit left. */
 export interface SavedSamples {
   source?: Source | undefined;
   files?: readonly File[] | undefined;
@@ -72,7 +72,7 @@ export function useSamples(model: Model, name: string, demo: Demo | undefined, s
   const [, setDone] = useState(0);
   const preparation = useRef<{ key: string; now: Preparation } | undefined>(undefined);
 
-  // Begins in the same breath as the choice: no click can come between.
+  // Begins in the same task as the choice: no click can come between.
   const key = JSON.stringify(image);
   const current = preparation.current;
   if (!current || current.key !== key || current.now.files !== files) {

@@ -67,7 +67,7 @@ export function summaryOf(
     );
     short = `${percent(accuracy.quantized)} right`;
     figure = { name: 'right answers', value: accuracy.quantized };
-    // What is known to be right counts more than what the original says.
+    // Known right answers count more than the original's answers.
     const byRight: Grade = lost <= fewLost ? 'good' : lost <= manyLost ? 'fair' : 'poor';
     grade = grade === 'unknown' ? byRight : worse(byRight, grade === 'poor' ? 'fair' : grade);
   }

@@ -61,9 +61,9 @@ export interface Run {
   report: QuantizeReport;
   comparison: Comparison;
   latency: Latency;
-  /** What all of it took. */
+  /** The time that all of it took. */
   milliseconds?: number | undefined;
-  /** Where it is known what is right. */
+  /** Where right answers are known. */
   accuracy: Accuracy | undefined;
   /** What became of the answers; undefined: they cannot be read. */
   judgement: Judgement | undefined;
@@ -175,7 +175,7 @@ export async function quantizeAndCompare(
       synthetic: samples.synthetic,
     };
   } finally {
-    // What is shown of it is opened again from its file: one model at a time is enough memory.
+    // The view opens it again from its file, so that memory holds one model at a time.
     await model.dispose();
   }
 }

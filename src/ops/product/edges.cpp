@@ -198,7 +198,7 @@ Epilogue8 epilogue_of(const PrepareContext& c, float alpha, int columns) {
         const size_t at = bias_scales.size() == 1 ? 0 : i;
         const double q = static_cast<double>(constant->integer_at(static_cast<int64_t>(i))) - bias_points[at];
         const double ratio = bias_scales[at] / s;
-        // Nearly always the scale is s_x * s_w, up to the rounding of whoever multiplied.
+        // Nearly always the scale is s_x * s_w, up to the rounding of the exporter.
         e.bias_sums.push_back(saturated_int32(std::abs(ratio - 1) < 1e-5 ? q : q * ratio));
       }
     }

@@ -77,8 +77,7 @@ struct FloatBias {
   }
 };
 
-// What a product makes has the type of its inputs: where one of them has none that is known, that of the
-// other.
+// A product has the type of its inputs: where the type of one is not known, that of the other.
 inline DType type_of_product(const InferContext& c) {
   return c.dtype(0) == DType::kUndefined ? c.dtype(1) : c.dtype(0);
 }

@@ -48,7 +48,7 @@ std::shared_ptr<const PackedInt8> pack_int8(const Product& product, const Weight
   return packed;
 }
 
-// Scratch for weights that are only packed in the run, by whichever method that turns out to use.
+// Scratch for weights that are packed in the run, enough for whichever method the run uses.
 size_t gather_bytes_of(const kernels::WeightLayout& layout) {
   kernels::Int8Weights shape;
   shape.columns = layout.columns;

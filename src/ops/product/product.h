@@ -60,7 +60,7 @@ Kernel weight_only_product(PrepareContext& c, Product product, FloatBias bias);
 // Throws kUnsupportedType for others. C of Gemm: input 2, broadcast to [rows, columns] and multiplied by
 // `beta`.
 Kernel plain_product(PrepareContext& c, const Product& product, double beta = 1);
-// Whichever of these the types of the edges ask for.
+// The one of these that the types of the edges need.
 Kernel any_product(PrepareContext& c, Product product, int columns);
 
 // Throws kUnsupportedOperator where a size does not fit the kernels' int.

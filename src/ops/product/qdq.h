@@ -30,15 +30,15 @@ ValueId add_dynamic_quantize(Canonicalize& c, ValueId value);
 // a * b * alpha of scales: a constant where they are, nodes otherwise.
 ValueId add_scale_product(Canonicalize& c, ValueId a, ValueId b, float alpha = 1);
 
-// The zero point of an edge, or zeros like its scale: operator forms want it said.
+// The zero point of an edge, or zeros like its scale: operator forms need an explicit one.
 ValueId zero_point_or_zeros(Graph& graph, const QuantizedEdge& edge);
 // A node of a fold that makes `output`.
 Node folded_node(std::string name, std::string_view type, std::string_view domain,
                  std::vector<ValueId> inputs, ValueId output, Attributes attributes = {});
 
 bool is_8_bit_value(const Graph& graph, ValueId value);
-// What com.microsoft's QLinear operators take for an input or output: 8 bits, one constant scale, and a zero
-// point that is said. ONNX Runtime has their kernels for one type alone: all edges of a node have the same.
+// An input or output that com.microsoft's QLinear operators take: 8 bits, one constant scale, and an explicit
+// zero point. ONNX Runtime has their kernels for one type alone: all edges of a node have the same.
 bool is_plain_8_bit(const Graph& graph, const std::optional<QuantizedEdge>& edge);
 bool are_plain_8_bit(const Fold& f);  // all inputs and the output
 bool is_single(const Graph& graph, ValueId value);

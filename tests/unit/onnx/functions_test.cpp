@@ -209,7 +209,7 @@ TEST(Functions, ThatDoNotFitTheirCallAreRefused) {
   EXPECT_THAT(error_of({kTwice, kTwice}, {node("local:Twice", {"x"}, {"y"})}), HasSubstr("twice"));
   EXPECT_THAT(
       error_of({}, {node(":LeakyRelu", {"x"}, {"y"}, {reference("alpha", "a", AttributeType::kFloat)})}),
-      HasSubstr("refers to one of a function"));
+      HasSubstr("refers to a function's attribute"));
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Boxes around things, as detectors give them: raw, or after what overlaps was left out.
+// Boxes around things, as detectors give them: raw, or after overlapping boxes were left out.
 import { percent } from '../format.ts';
 import {
   type AnswerViewProps,
@@ -27,7 +27,7 @@ export interface Boxes {
   boxes: readonly Box[];
 }
 
-/** What a box must score to count. */
+/** The least score of a box that counts. */
 const leastScore = 0.4;
 /** Boxes of one class that overlap more are one. */
 const mostOverlap = 0.45;
@@ -115,7 +115,7 @@ function inTwo(outputs: readonly Output[]): Found | undefined {
     at: (row, column) => scores.data[row * width + column] as number,
   };
   const areSummed = width > 1 && areShares(scores.data, 0, width);
-  // What is no thing is the first class or the last: the one that most rows have.
+  // The background is the first class or the last one: the class of most rows.
   let background: number | undefined;
   if (areSummed) {
     let balance = 0;
@@ -140,7 +140,7 @@ function inOne(outputs: readonly Output[]): Found | undefined {
   const output = outputs.find(({ dims }) => dims.length === 3 && dims[0] === 1);
   if (!output) return undefined;
   const [, a = 0, b = 0] = output.dims;
-  // Without a score of its own, and the other way round.
+  // A transposed table, whose boxes have no score of their own.
   if (a >= 5 && a <= 300 && b >= 8 * a && b >= 100) {
     const table = tableOf(output, true);
     const score = score01(table, 4) ? (x: number) => x : sigmoid;
@@ -170,8 +170,8 @@ function inOne(outputs: readonly Output[]): Found | undefined {
 }
 
 /**
- * Other tables have as many numbers. Boxes have widths and heights, or corners in the picture: hardly one is negative. Rows of
- * shares are the classes of a text's columns.
+ * Tells boxes from other tables with as many numbers. Boxes have widths and heights, or corners in the picture: hardly one is
+ * negative. Rows of shares are the classes of a text's columns.
  */
 function areLikeBoxes(table: Table, outputs: readonly Output[]): boolean {
   if (outputs.some((output) => output.dims.length === 3 && areShares(output.data, 0, widthOf(output))))
@@ -194,7 +194,7 @@ function score01(table: Table, first: number): boolean {
 
 const found = ({ outputs }: Example) => inTwo(outputs) ?? inOne(outputs);
 
-/** Boxes that are no other's shadow, the likeliest first. */
+/** Boxes without those that overlap a likelier box of their class, the likeliest first. */
 function distinct(boxes: readonly Box[]): Box[] {
   const kept: Box[] = [];
   for (const box of [...boxes].sort((a, b) => b.score - a.score)) {
@@ -204,7 +204,7 @@ function distinct(boxes: readonly Box[]): Box[] {
   return kept;
 }
 
-/** Which box of the other model each one is, the likeliest first; undefined: it is lost. */
+/** For each box the same box of the other model, the likeliest first; undefined: it is lost. */
 export function matched(float: readonly Box[], quantized: readonly Box[]): (Box | undefined)[] {
   const left = new Set(quantized);
   return float.map((box) => {

@@ -32,8 +32,8 @@ const nameOf = (names: Names, index: number) => names[index] ?? `class ${index}`
 const saysYes = ({ data }: Output) => data.length > 0 && data.length <= 16 && within(data, 0, 1);
 
 /**
- * The first output with rows, unless one with a column of yes and no comes before: what follows that is what the network
- * remembers. Else any that says yes or no.
+ * The first output with rows, unless an output with a column of yes and no comes before it: then outputs after that one hold what
+ * the network remembers. Else any output that says yes or no.
  */
 function outputOf({ outputs }: Example): Output | undefined {
   return (
@@ -65,7 +65,7 @@ function rowOf(data: ArrayLike<number>, at: number, width: number): Classes['row
   return { best, top: order.slice(0, shown) };
 }
 
-/** The share of one class; what is not among the likeliest has less than the least of them. */
+/** The share of one class. A class that is not among the likeliest has less than the least of them. */
 const shareOf = ({ top }: Classes['rows'][number], index: number) =>
   top.find((each) => each.class === index)?.share ?? Math.min(0, top.at(-1)?.share ?? 0);
 

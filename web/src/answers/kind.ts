@@ -29,7 +29,7 @@ export interface Guess {
 export interface Change {
   /** For an order: 0 is no change, and more is worse. */
   size: number;
-  /** Whether the answer is the same for whoever uses it. */
+  /** Whether the answer is the same for users. */
   same: boolean;
   words: string;
 }
@@ -65,7 +65,7 @@ export interface AnswerViewProps<A> {
   /** The sample as the network sees it, where it is a picture. */
   picture: string | undefined;
   names: Names;
-  /** What `paint` gave, as the address of a picture: for reports, in which nothing draws. */
+  /** The pixels of `paint`, as the address of a picture: for reports, which cannot draw. */
   painted?: string | undefined;
 }
 
@@ -89,7 +89,7 @@ export interface Kind<A> {
   compare(pair: Pair<A>, names: Names): Change;
   /** `changes`: those of the pairs, in their order. Never of nothing. */
   judge(pairs: readonly Pair<A>[], changes: readonly Change[]): Verdict;
-  /** Where the view draws on a canvas: what it draws. */
+  /** The pixels that the view draws, where it draws on a canvas. */
   paint?(answer: A): Pixels;
   View: ComponentType<AnswerViewProps<A>>;
 }

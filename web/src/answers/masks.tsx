@@ -20,7 +20,7 @@ export interface Mask {
   /** 0 is the background, where there is one. */
   classes: Uint8Array;
   count: number;
-  /** How much of each pixel belongs to the thing, 0...65535: where there is but one. */
+  /** How much of each pixel belongs to the thing, 0...65535: where there is only one thing. */
   soft: Uint16Array | undefined;
 }
 
@@ -57,7 +57,7 @@ const isWhole = (data: ArrayLike<number>) => {
   return true;
 };
 
-/** Pixels that both have, and that one of them has, of each class but the background. */
+/** Pixels that both have, and pixels that one of them has, of each class but the background. */
 function overlap(a: Mask, b: Mask) {
   let [both, either, same] = [0, 0, 0];
   a.classes.forEach((x, i) => {

@@ -1,4 +1,4 @@
-// Pixels on a canvas, or as the picture of them that a report holds: nothing draws there.
+// Pixels on a canvas, or as a picture for a report, which cannot draw.
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import type { Pixels } from './kind.ts';
 

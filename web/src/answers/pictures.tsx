@@ -42,7 +42,7 @@ function planOf(output: Output): Plan | undefined {
 
 const found = ({ outputs }: Example) => outputs.map(planOf).find((plan) => plan !== undefined);
 
-/** From where to where the numbers of a picture go. */
+/** The range of a picture's numbers. */
 function rangeOf(data: ArrayLike<number>): readonly [number, number] {
   if (within(data, -0.1, 1.1)) return [0, 1];
   if (within(data, -1.1, 1.1)) return [-1, 1];
@@ -74,7 +74,7 @@ function difference(a: Picture, b: Picture) {
   return { meanSquare: sum / Math.max(1, a.values.length), most };
 }
 
-/** 40 dB is hardly seen, 30 dB is seen by who looks for it. */
+/** People hardly see 40 dB, and see 30 dB when they look for it. */
 const gradeOfPeak = (decibels: number): Grade => (decibels >= 38 ? 'good' : decibels >= 28 ? 'fair' : 'poor');
 
 export const pictures: Kind<Picture> = {

@@ -5,7 +5,7 @@ import type { Feeds, ImageOptions, Model } from 'zeropoint';
 import type { Names } from '../answers/kind.ts';
 import type { LabelledSamples } from '../samples/sample-set.ts';
 
-/** What a demo is packed with; `what` it is, in words, for who reads that it could not be loaded. */
+/** A file that a demo is packed with. `what`: the file in words, for the error when it cannot be loaded. */
 export async function packed(url: string, what: string, signal?: AbortSignal) {
   const response = await fetch(url, signal ? { signal } : {});
   if (!response.ok) throw new Error(`the demo's ${what} could not be loaded: ${response.status}`);
@@ -34,7 +34,7 @@ export interface Demo {
   summary: string;
   /** Whose the model and its data are, and under which licence, in a sentence. */
   licence: string;
-  /** What it is quantized to unless the visitor chooses: the id of a goal. Undefined: as any other model. */
+  /** The goal that it starts with unless the visitor chooses, by its id. Undefined: that of any other model. */
   goal?: string;
   /** The model's file, with its name. */
   load(signal: AbortSignal): Promise<{ name: string; bytes: Uint8Array<ArrayBuffer> }>;
@@ -45,13 +45,13 @@ export interface Demo {
   sampleCount: number;
   /** Samples like those that the view shows, but not the same. */
   samples(model: Model, limit: number): AsyncIterable<Feeds>;
-  /** How they are made of images, where they are: for looking at them. */
+  /** How they are made of images, if they are: to show them. */
   image?: ImageOptions;
   /** What its classes or characters are called. */
   names?(): Promise<Names>;
   /** The right class of each of them, if that is known. */
   labels?: LabelledSamples['labels'];
-  /** Samples that the model never saw, with labels: what right answers are counted on. */
+  /** Samples that the model never saw, with labels: right answers are counted on them. */
   test?(model: Model): LabelledSamples;
   /** Loaded when it is shown: by lazily(). */
   View: ComponentType<DemoViewProps>;

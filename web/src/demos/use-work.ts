@@ -2,7 +2,7 @@ import { useEffect, useState } from 'preact/hooks';
 import type { Model, Session } from 'zeropoint';
 
 /**
- * What a model makes of an input, shown as it grows; anew when either changes, and the earlier work ends then. `work` must
+ * A model's result for an input, shown as it grows. When either changes, the earlier work ends and new work begins. `work` must
  * be the same function in each call.
  */
 export function useWork<Input, Found>(

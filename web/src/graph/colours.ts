@@ -39,7 +39,7 @@ function mixed(from: string, to: string, share: number): string {
 /** Hues that are far apart; what is left over has the colour of paper. */
 const hues = [165, 265, 35, 205, 330, 95, 5, 60];
 
-/** As HSL, written as #rrggbb: dark in the light theme, and the other way round, so that text on it is read. */
+/** As HSL, written as #rrggbb: dark in the light theme, and the other way round, so that people can read text on it. */
 function hueColour(hue: number): string {
   const isDark = (rgbOf(themeColour('--card'))[0] ?? 0) < 128;
   const [saturation, lightness] = isDark ? [0.35, 0.3] : [0.6, 0.86];

@@ -1,5 +1,5 @@
-// Which layer of the engine's an operator of the file is: the engine puts operators together, and knows the last value of
-// what it made one.
+// Which layer of the engine an operator of the file belongs to: the engine joins operators to layers, and knows the last value of
+// each layer.
 import type { ModelReport, QuantizeReport } from 'zeropoint';
 import type { GraphNode } from './onnx.ts';
 

@@ -1,4 +1,4 @@
-// Where operators stand: each below those that it takes values from.
+// Where operators stand: each below the operators that it takes values from.
 import {
   coordGreedy,
   decrossTwoLayer,
@@ -26,13 +26,16 @@ export interface Wire {
 }
 
 /**
- * Wires beyond so many rows do not count for places: they cross everything on any way, and each row of them takes time.
- * Every box but those at the bottom has a wire to the row below, so that rows stay the same without them.
+ * Wires over more rows do not count for places: they cross everything on any way, and each row of them takes time. Every box but
+ * those at the bottom has a wire to the row below, so that rows stay the same without them.
  */
 const longest = 4;
 const gap = [26, 34] as const;
 
-/** How many wires lead from a box to the bottom at most: its row, counted from there. Boxes stand next to what needs them. */
+/**
+ * How many wires lead from a box to the bottom at most: its row, counted from there. Boxes stand next to the boxes that need
+ * them.
+ */
 function rowsOf(count: number, wires: readonly { from: number; to: number }[]): number[] {
   const rows = new Array<number>(count).fill(0);
   const waiting = new Array<number>(count).fill(0);
@@ -52,7 +55,7 @@ function rowsOf(count: number, wires: readonly { from: number; to: number }[]): 
   return rows;
 }
 
-/** What is farther away is in nobody's way. */
+/** Boxes farther away are in no wire's way. */
 const near = 240;
 
 /** On which side of the line between two boxes fewer others stand. */

@@ -1,5 +1,5 @@
-// What an ONNX file says of its graph: operators, attributes, and tensors without their numbers. The engine has a graph of its own, in
-// which operators are put together; people know the one of the file.
+// What an ONNX file says of its graph: operators, attributes, and tensors without their numbers. The engine has a graph of its
+// own, in which operators are put together; people know the graph of the file.
 import { PbfReader } from 'pbf';
 
 /** A tensor that the file holds. */

@@ -2,12 +2,12 @@ import { useEffect, useState } from 'preact/hooks';
 import { currentNotices, dismiss, isKept, onNotices } from './page.ts';
 import './notice.css';
 
-/** What `read` answers, now and after each change of what there is to say. */
+/** The result of `read`, now and after each change of the notices. */
 function useChanging<T>(read: () => T): T {
   const [value, setValue] = useState(read);
   useEffect(() => {
     const update = () => setValue(read());
-    update(); // for what came between the first picture and now
+    update(); // for changes between the first picture and now
     return onNotices(update);
   }, []);
   return value;

@@ -20,7 +20,7 @@ export function currentNotices(): [NoticeKind, Notice][] {
   return [...notices];
 }
 
-/** Calls `listener` after each change; the function that it answers ends that. */
+/** Calls `listener` after each change; the returned function ends that. */
 export function onNotices(listener: () => void): () => void {
   listeners.add(listener);
   return () => listeners.delete(listener);
@@ -148,7 +148,7 @@ function activeOf(registration: ServiceWorkerRegistration): Promise<ServiceWorke
 
 async function keepEverything(worker: ServiceWorker): Promise<void> {
   const { connection } = navigator as { connection?: { saveData?: boolean } };
-  if (connection?.saveData) return; // what is used is kept all the same
+  if (connection?.saveData) return; // files that are used are kept all the same
   const reply = await ask(worker, 'keep');
   if ('problem' in reply) {
     // With the network off, the next visit goes on.

@@ -12,7 +12,7 @@ declare const self: ServiceWorkerGlobalScope;
 /** A file of the page. */
 export interface Kept {
   url: string;
-  /** Of its content, where the name does not change with it. */
+  /** Of the file's content, where the name does not change with it. */
   revision: string | null;
   integrity: string;
   /** Whether the start page names it, or is it. */
@@ -38,7 +38,7 @@ function fileAt(address: string): string {
 async function answerWith(file: string, cacheKey: string, event: ExtendableEvent): Promise<Response> {
   const integrity = files.getIntegrityForCacheKey(cacheKey) ?? '';
   const [answer, done] = files.strategy.handleAll({
-    // What is not named for its content may be stale in the browser's own cache.
+    // A file whose name does not change with its content may be stale in the browser's own cache.
     request: new Request(file, { integrity, cache: file === cacheKey ? 'default' : 'reload' }),
     event,
     params: { cacheKey, integrity },

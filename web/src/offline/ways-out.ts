@@ -1,4 +1,4 @@
-// Ways out of the page that no Content-Security-Policy closes: what can be closed here. headers.ts closes all others.
+// Closes ways out of the page that no Content-Security-Policy closes, as far as that is possible. headers.ts closes all others.
 
 export function closeWaysOut(): void {
   // A connection to another browser, or to a server that mediates one.

@@ -20,7 +20,7 @@ function refusal(error: unknown, what: string): string {
 const nameOf = (what: string, count: number, ending: string) =>
   `${what}-${new Date().toISOString().slice(0, 19).replaceAll(':', '-')}-${count}.${ending}`;
 
-/** A camera or a microphone. It is let go when the step is left, and when another step is gone to. */
+/** A camera or a microphone. It is released when the visitor goes to another step. */
 export function useStream(what: string, wanted: MediaStreamConstraints) {
   const [stream, setStream] = useState<MediaStream | undefined>();
   const [problem, setProblem] = useState('');

@@ -53,7 +53,7 @@ export function DropZone({
   );
 }
 
-/** A button that opens the system's dialog for files. `kind`: what may be chosen there. */
+/** A button that opens the system's dialog for files. `kind`: the files that may be chosen there. */
 function Chooser({
   label,
   disabled,

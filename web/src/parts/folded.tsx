@@ -4,7 +4,7 @@ import { useState } from 'preact/hooks';
 /** Rows of a table that are shown at once: the layout of thousands would hold the page up. */
 export const mostRows = 200;
 
-/** What is made only when somebody opens it. */
+/** Content that is made when somebody opens it. */
 export function Folded({
   summary,
   children,

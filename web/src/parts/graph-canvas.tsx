@@ -9,16 +9,16 @@ const noStyle = '__________cytoscape_stylesheet';
 /** Beyond so many operators, wires are left out while the picture moves, and shapes are plain: they are drawn in half the time. */
 const many = 1500;
 
-/** So long a frame may be kept from what else is to be done, in milliseconds; and what is done between two looks at the clock. */
+/** How long work may hold up a frame, in milliseconds, and how many items it does between two looks at the clock. */
 const [slice, portion] = [7, 30];
 
 /** What the library's types leave out. */
 type Drawing = cytoscape.Core & { notifications(on: boolean): void; notify(event: 'add' | 'draw'): void };
 
 /**
- * Adds or changes elements and does not have the picture drawn again: to draw it, the library looks at all elements, which
- * takes longer than a slice. What it would compute for the next picture of these, their styles and places, is computed here:
- * of all together that would take longer still.
+ * Adds or changes elements without drawing the picture again: to draw it, the library looks at all elements, which takes longer
+ * than a slice. The styles and places of these elements, which it would compute for the next picture, are computed here: for all
+ * elements together that would take longer still.
  */
 function unseen(
   cy: cytoscape.Core,
@@ -37,8 +37,8 @@ function unseen(
 }
 
 /**
- * Does a part of the work in each frame: thousands of operators at once would hold the page up. Gives what ends it. `draw`
- * is called when the first part is done, and when all are.
+ * Does a part of the work in each frame: thousands of operators at once would hold the page up. Returns a function that ends it.
+ * Calls `draw` when the first part is done, and when all parts are.
  */
 function inSlices<T>(
   items: readonly T[],
@@ -55,7 +55,7 @@ function inSlices<T>(
     if (at < items.length) frame = requestAnimationFrame(next);
     if (first === 0 || at >= items.length) draw(at >= items.length);
   };
-  // Not with what asks for it, which takes its own time.
+  // Not in the caller's frame: the caller takes its own time.
   frame = requestAnimationFrame(next);
   return () => cancelAnimationFrame(frame);
 }
@@ -66,7 +66,7 @@ const [margin, readable] = [44, 0.7];
 const idOf = (shape: number) => `n${shape}`;
 const shapeOf = (node: cytoscape.NodeSingular) => Number(node.id().slice(1));
 
-/** Changes how nodes look, in slices. Those that are to be seen come first. */
+/** Changes how nodes look, in slices. Visible nodes come first. */
 function repaint(
   cy: cytoscape.Core,
   nodes: readonly cytoscape.NodeSingular[],
@@ -93,7 +93,7 @@ function inkOn(fill: string): string {
 
 const filled = (fill: string | undefined) => (fill === undefined ? {} : { fill, ink: inkOn(fill) });
 
-/** Colours of the theme, for all that has none of its own. `isLarge`: there are many operators. */
+/** Colours of the theme, for elements without colours of their own. `isLarge`: there are many operators. */
 const styleOf = (isLarge: boolean): cytoscape.StylesheetStyle[] => {
   const [card, line, muted, ink, accent] = ['--card', '--line', '--muted', '--ink', '--accent'].map(
     themeColour,
@@ -183,9 +183,9 @@ export default function GraphCanvas({
   const host = useRef<HTMLDivElement>(null);
   const drawn = useRef<cytoscape.Core | undefined>(undefined);
   const theme = useTheme();
-  /** With which colours it was drawn last: to draw thousands of operators again takes a moment. */
+  /** The colours of the last drawing: to draw thousands of operators again takes a moment. */
   const painted = useRef<[typeof fills, number]>([fills, theme]);
-  /** Of which picture everything is drawn. */
+  /** The picture of which everything is drawn. */
   const [whole, setWhole] = useState<GraphPicture | undefined>();
   const isWhole = whole === picture;
   const open = useRef(onOpen);
@@ -196,7 +196,7 @@ export default function GraphCanvas({
     if (!element) return;
     const { shapes, wires } = picture;
     const top = ({ y }: { y: number } = { y: 0 }) => y;
-    // From above to below, so that the first slice has what is seen first; a wire after both of its ends.
+    // From top to bottom, so that the first slice has the operators that are seen first; a wire after both of its ends.
     const elements: cytoscape.ElementDefinition[] = [
       ...shapes.map(({ x, y, width, height, label, kind }, i) => ({
         at: y,
@@ -213,7 +213,7 @@ export default function GraphCanvas({
           data: {
             source: idOf(from),
             target: idOf(to),
-            // What passes rows by goes around them.
+            // Wires that pass rows by go around them.
             ...(span > 1 && { bend: Math.min(40 + 14 * span, 240) * -side }),
           },
         },
@@ -234,7 +234,8 @@ export default function GraphCanvas({
     });
     drawn.current = cy;
     painted.current = [fills, theme];
-    // A network is far longer than it is wide: its beginning is shown, so large that it can be read; of a short one all.
+    // A network is far longer than it is wide: its beginning is shown, so large that people can read it. A short one is shown
+    // whole.
     const first = shapes.reduce((top, shape) => (shape.y < top.y ? shape : top), { x: 0, y: Infinity });
     const [above, bottom] = [first.y - margin, Math.max(...shapes.map(({ y }) => y)) + margin];
     const whole = element.clientHeight / (bottom - above);

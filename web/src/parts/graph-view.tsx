@@ -26,7 +26,7 @@ export interface GraphViewProps {
   colour: string;
   /** Runs the model once, and says how long each step took; undefined: that cannot be measured here. */
   measure?: (() => Promise<StepInfo[]>) | undefined;
-  /** What single layers are set in; undefined: they are only looked at. */
+  /** The settings that hold choices for single layers; undefined: layers are only shown. */
   settings?: Settings | undefined;
   disabled: boolean;
   onChange?: (settings: Settings) => void;
@@ -40,7 +40,7 @@ interface Step {
 
 interface Opened {
   picture: GraphPicture;
-  /** From the whole graph to what is shown; undefined: nobody has gone into a branch yet. */
+  /** The branches from the whole graph to the one that is shown; undefined: nobody has gone into a branch yet. */
   path: readonly Step[] | undefined;
   spread: (tensor: GraphTensor) => Promise<Spread | undefined>;
 }

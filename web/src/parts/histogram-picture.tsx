@@ -12,7 +12,7 @@ interface Histogram {
   zeros: number;
 }
 
-/** What integers cover of the values, and which share of these is outside, and saturates. */
+/** The range of values that integers cover, and the share of values outside, which saturate. */
 interface Covered {
   clip: { min: number; max: number } | null;
   outside: number;

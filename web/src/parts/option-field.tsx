@@ -45,7 +45,7 @@ function having(record: Readonly<Record<string, unknown>>, name: string, value: 
   return value === undefined ? rest : { ...rest, [name]: value };
 }
 
-/** One option. What is left as it is by itself is undefined. */
+/** One option. The value of an option that is left at its default is undefined. */
 function OptionField({
   option,
   value,

@@ -21,7 +21,7 @@ export function ProgressView({
 }) {
   const region = useRef<HTMLElement>(null);
   const [, tick] = useState(0);
-  // Focus comes along, but not onto the button that ends it: a second press of the key would.
+  // Focus comes along, but not onto Cancel: a second press of the key would cancel.
   useLayoutEffect(() => region.current?.focus({ preventScroll: true }), []);
   useLayoutEffect(() => {
     const onKey = (event: KeyboardEvent) => {

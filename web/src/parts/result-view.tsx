@@ -23,7 +23,7 @@ const headings = {
   unknown: 'Smaller; its answers are not known',
 } as const;
 
-/** Of good answers: they are never said to be more alike than they are. */
+/** The heading of good answers: it never says that they are more alike than they are. */
 function headingOf(samples: readonly SampleAnswers[]): string {
   const changed = samples.filter(({ change }) => !change.same).length;
   if (changed === 0) return headings.good;

@@ -39,7 +39,7 @@ export function RunsTable({
   const [naming, setNaming] = useState<string | undefined>();
   const order = inOrder(runs);
   const [baseline] = order;
-  // One run differs from none.
+  // A single run has no other to differ from.
   const others = baseline && runs.length > 1 ? `Differs from run ${baseline.number}` : undefined;
   const latency = runs[0]?.latency.original ?? 0;
   return (

@@ -218,7 +218,7 @@ function DemoGrid({ demo, model }: { demo: Demo; model: Model }) {
         if (picture) setPictures((before) => [...before, picture]);
       }
     };
-    draw().catch(() => undefined); // what cannot be loaded is said where it is used
+    draw().catch(() => undefined); // code that uses the samples reports a failure
     return () => {
       isCurrent = false;
       setPictures([]);
@@ -379,7 +379,7 @@ function parseNumbers(text: string): number | number[] | undefined {
   return found.length === 1 ? (found[0] as number) : found;
 }
 
-/** A text that counts when it is left, if it can be read. */
+/** A text field: its text counts when the field is left, if it can be read. */
 function TextField<T>({
   label,
   value,

@@ -13,7 +13,7 @@ export interface SizePoint {
   name: string;
   /** A few characters in the point. */
   mark?: string;
-  /** It stands out, for what the caption says. */
+  /** It stands out, for the reason that the caption gives. */
   isMarked: boolean;
   /** An address to go to, or what to do. */
   pick: string | (() => void);

@@ -26,7 +26,7 @@ export function StartScreen({
   onForget: (project: Project) => void;
 }) {
   const [Hero, setHero] = useState<{ View: ComponentType } | undefined>();
-  // After all that is needed first, and not where bytes cost money.
+  // It loads after all files that are needed first, and not where bytes cost money.
   useEffect(() => {
     const { connection } = navigator as { connection?: { saveData?: boolean } };
     if (connection?.saveData) return;

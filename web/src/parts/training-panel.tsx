@@ -370,7 +370,7 @@ function Count({
         value={value}
         min={min}
         max={max}
-        // What fits counts while it is typed; the rest is made to fit when the field is left.
+        // A number that fits counts while it is typed; any other is made to fit when the field is left.
         onInput={(event) => {
           const typed = event.currentTarget.valueAsNumber;
           if (Number.isInteger(typed) && typed >= min && typed <= max) onChange(typed);

@@ -67,7 +67,7 @@ interface Job {
   controller: AbortController;
 }
 
-/** What is said of the work under way, or of what came of it. */
+/** The message about the work under way, or about its result. */
 interface Status {
   words: string;
   isDone?: boolean;
@@ -82,7 +82,7 @@ const titles: Record<StepName, string> = {
   result: 'Result',
 };
 
-/** A run that is restored on Undo must not be written behind what replaced it: one write after the other. */
+/** One write after the other: a run that Undo restores must not be written after the run that replaced it. */
 let writing: Promise<unknown> = Promise.resolve();
 function inTurn(write: () => Promise<unknown>, onFailure: (error: unknown) => void): void {
   writing = writing.then(write).catch(onFailure);
@@ -237,7 +237,7 @@ export function Workspace({
   }, [samples.source, samples.image, samples.dims, samples.columns, kind, chosen, runs.length]);
   const isFirst = useRef(true);
   useEffect(() => {
-    // What was restored is there already.
+    // Restored samples are kept already.
     if (isFirst.current) {
       isFirst.current = false;
       if (saved.files?.length || saved.labelFile) return;
@@ -392,7 +392,7 @@ export function Workspace({
     });
   };
 
-  // What each goal would bring, when somebody looks at what to choose and nothing else is done.
+  // What each goal would bring, when somebody looks at the choices and no other work runs.
   const isChoosing = step === 'goal' && !hidden && !busy && report?.problem === null;
   const asked = JSON.stringify([samples.set?.identity ?? samples.set?.label, samples.dims]);
   const expectedHere = expected.of === asked ? expected.goals : {};
@@ -403,7 +403,7 @@ export function Workspace({
       let found = expectedHere;
       for (const goal of goals) {
         if (found[goal.id]) continue;
-        // Of what cannot be estimated nothing is said: quantizing says what is wrong.
+        // The page says nothing of a goal that cannot be estimated: quantizing says what is wrong.
         const each = await expectedOf(model, goal, samples.set, samples.dims).catch(() => undefined);
         if (!isCurrent) return;
         if (each) found = { ...found, [goal.id]: each };
@@ -431,7 +431,7 @@ export function Workspace({
     rail.current?.querySelector('[aria-current]')?.scrollIntoView({ inline: 'center', block: 'nearest' });
     scrollTo({ top: 0 });
   }, [step, shown?.id, hidden]);
-  // What stands in the way comes before anything else.
+  // A model that cannot be quantized: its problem is shown first.
   const isStuck = report?.problem != null;
   useEffect(() => {
     if (isStuck && !hidden) go(hashOf(work.id, 'model'), { replace: true });

@@ -15,7 +15,7 @@ export interface Candidate {
   isChosen: boolean;
 }
 
-/** Most are wrong in the range of the numbers: it cannot be seen in the model, and ruins every answer. */
+/** Most wrong ways have a wrong range of numbers: the model does not show it, and it ruins every answer. */
 const [most, files] = [3, 3];
 
 /** The chosen one first. */

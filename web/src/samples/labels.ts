@@ -1,4 +1,4 @@
-// Right answers out of a table: which column says the file, which the class, and which what the class is called.
+// Right answers out of a table: which column has the file, which the class, and which the name of the class.
 import type { Names } from '../answers/kind.ts';
 
 export interface Table {
@@ -38,7 +38,7 @@ export async function tableOf(file: File): Promise<Table> {
     : { columns: numbered, rows: first.length ? [first, ...rest] : [] };
 }
 
-/** The share of rows whose cell is so. */
+/** The share of rows whose cell passes a test. */
 const shareOf = ({ rows }: Table, column: number, is: (cell: string) => boolean) =>
   rows.filter((row) => is(row[column] ?? '')).length / Math.max(1, rows.length);
 

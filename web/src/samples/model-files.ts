@@ -4,7 +4,7 @@ import { ZeropointError } from 'zeropoint';
 export interface ModelFiles {
   name: string;
   file: File;
-  /** What lay with it. */
+  /** The files that lay with it. */
   others: File[];
 }
 

@@ -6,7 +6,7 @@ import type { Prepared, PrepareFace, Sample } from './worker.ts';
 
 type Thread = () => Comlink.Remote<PrepareFace>;
 
-/** Decoding takes 200 MB for a photograph of 12 megapixels: more threads would be no kindness. */
+/** Decoding takes 200 MB for a photograph of 12 megapixels: more threads would need too much memory. */
 const mostThreads = 2;
 /** Samples beyond these bytes are read again when they are wanted. */
 const mostKept = 512e6;
@@ -84,7 +84,7 @@ export class Preparation {
     readonly files: readonly File[],
     inputs: readonly ValueInfo[],
     options: ImageOptions,
-    /** What was prepared the same way before. */
+    /** Files that were prepared the same way before. */
     before: Preparation | undefined,
     onChange: () => void,
   ) {

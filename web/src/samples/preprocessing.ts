@@ -1,11 +1,11 @@
-// How images are brought to what a model takes, guessed from the model: a guess that says why, and can be changed.
+// How images become a model's input, guessed from the model: a guess that says why, and can be changed.
 import { type ImageOptions, type ImagePreset, imagePresets, type Model, type ValueInfo } from 'zeropoint';
 
 export interface PreparationGuess {
   image: ImageOptions;
   /** The reason, after “because”. */
   because: string;
-  /** Whether it is likely to be right; otherwise it is to be looked at. */
+  /** Whether it is likely to be right; otherwise the user should look at it. */
   sure: boolean;
 }
 
@@ -20,7 +20,7 @@ export const presetTitles: Readonly<Record<ImagePreset, string>> = {
 
 export const presets = Object.keys(imagePresets) as ImagePreset[];
 
-/** Whether a model takes an image: what it is given otherwise needs no preparing. */
+/** Whether a model takes an image: other inputs need no preparing. */
 export function takesImages(inputs: readonly ValueInfo[]): boolean {
   const dims = inputs[0]?.dims;
   return (
@@ -138,7 +138,7 @@ export const ranges: readonly { id: string; title: string; image: Pick<ImageOpti
   { id: 'bytes', title: '0 to 255', image: { mean: 0, std: 1 / 255 } },
 ];
 
-/** With what the preset says. */
+/** With the values of the preset. */
 export const whole = (image: ImageOptions): ImageOptions => ({
   ...(image.preset && imagePresets[image.preset]),
   ...image,

@@ -74,7 +74,9 @@ export function syntheticSet(model: Model, dims: Record<string, number>, count =
   };
 }
 
-/** Samples of a series as the network sees them. Each is made once: a later one would else bring all before it again. */
+/**
+ * Samples of a series as the network sees them. Each is made once: otherwise a later one would bring all samples before it again.
+ */
 function picturesOf(series: () => AsyncIterable<Feeds>, image: ImageOptions) {
   let made: Promise<Blob | undefined>[] = [];
   let rest: AsyncIterator<Feeds> | undefined;

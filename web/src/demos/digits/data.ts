@@ -25,7 +25,7 @@ async function unpack(url: string): Promise<(Digit & { label: number })[]> {
   }));
 }
 
-/** Loads when it is first asked, and again where that failed. */
+/** Loads on the first call, and again after a failure. */
 function once<T>(load: () => Promise<T>): () => Promise<T> {
   let loading: Promise<T> | undefined;
   return () => {
@@ -42,7 +42,7 @@ export const trainingDigits = once(() => unpack(trainingUrl));
 /** Some that it never saw. */
 export const testDigits = once(() => unpack(testUrl));
 
-/** What the network takes, of one digit or several: 0...1. */
+/** The network's input for one digit or several: 0...1. */
 export function digitsTensor(digits: readonly Digit[]): Tensor<'float32'> {
   const data = new Float32Array(digits.length * side * side);
   for (const [i, { grey }] of digits.entries()) {

@@ -1,4 +1,4 @@
-// People who do not exist, drawn by arithmetic: what the demo begins with, and what it calibrates with. A photograph would show
+// People who do not exist, drawn by arithmetic: the demo begins with them, and calibrates with them. A photograph would show
 // somebody, and belong to somebody.
 import type { RgbaImage } from 'zeropoint';
 import { random } from '../random.ts';
@@ -61,7 +61,7 @@ const hill = (u: number, v: number, width: number, height: number) =>
 const ellipse = (u: number, v: number, width: number, height: number) =>
   (Math.hypot(u / width, v / height) - 1) * Math.min(width, height);
 
-/** Draws a person over what is there. Coordinates of a face: u to its left and right, v down, 1 is half of its height. */
+/** Draws a person over the picture. Coordinates of a face: u to its left and right, v down, 1 is half of its height. */
 function drawPerson({ data, width, height }: RgbaImage, person: Person): void {
   const { size, tilt, turn, skin, hair, clothes, long, open, light } = person;
   const [cos, sin] = [Math.cos(tilt), Math.sin(tilt)];
@@ -96,7 +96,7 @@ function drawPerson({ data, width, height }: RgbaImage, person: Person): void {
       put(skin, inside(neck, 2 * edge), 0.72 - 0.18 * hill(u, v - 0.95, 0.6, 0.22));
       put(skin, inside(ellipse(Math.abs(u) - 0.74, v - 0.02, 0.1, 0.2), 2 * edge), 0.75);
 
-      // The face: an egg, lit from one side. What is on it moves as it turns.
+      // The face: an egg, lit from one side. Its parts move as it turns.
       const narrow = 0.74 - 0.2 * clamp(v) ** 2;
       const head = ellipse(u, v, narrow, 0.98);
       const cover = inside(head, 2 * edge);
@@ -135,7 +135,7 @@ function drawPerson({ data, width, height }: RgbaImage, person: Person): void {
         put([30, 20, 18], 0.85 * inside(Math.max(lid, Math.abs(q - 0.27) - 0.15), 1.5 * edge));
         const brow = Math.abs(v + 0.33 - 1.1 * (q - 0.24) ** 2) - 0.03;
         put(hair, 0.85 * inside(Math.max(brow, Math.abs(q - 0.28) - 0.17), 2 * edge), 0.8);
-        // The mouth: lips, and what is between them.
+        // The mouth: lips, and the gap between them.
         const smile = v - 0.53 + 0.5 * q ** 2;
         put([168, 70, 66], 0.8 * inside(ellipse(p, smile, 0.25, 0.07 + 0.06 * open), 2 * edge), shade);
         put([70, 22, 22], inside(ellipse(p, smile, 0.22, 0.014 + 0.05 * open), 1.5 * edge));

@@ -3,7 +3,7 @@ import { type Session, Tensor, type TensorLike } from 'zeropoint';
 import { type Box, iou, matched } from '../../answers/boxes.tsx';
 import { networkHeight, networkWidth } from './preparation.ts';
 
-/** What a box must score to be a face. */
+/** The least score of a face. */
 const leastScore = 0.6;
 /** Boxes that overlap more are around the same face. */
 const mostOverlap = 0.4;
@@ -13,7 +13,7 @@ interface Size {
   height: number;
 }
 
-/** Faces in what the network gave, the surest first, as shares of a picture of this size. */
+/** Faces in the network's outputs, the surest first, as shares of a picture of this size. */
 export function facesIn(outputs: Readonly<Record<string, TensorLike>>, { width, height }: Size): Box[] {
   const { scores, boxes } = outputs;
   if (scores?.type !== 'float32' || boxes?.type !== 'float32') throw new Error('this is not a face detector');
@@ -43,12 +43,12 @@ export function facesIn(outputs: Readonly<Record<string, TensorLike>>, { width, 
   return kept;
 }
 
-/** A picture to look at, and the same as the network takes it. */
+/** A picture to look at, and the network's input for it. */
 export interface Picture extends Size {
   name: string;
   /** Red, green, blue and opacity of each pixel. */
   data: Uint8ClampedArray<ArrayBuffer>;
-  /** Of the whole photograph: what is shown may be smaller. */
+  /** Of the whole photograph: the picture that is shown may be smaller. */
   whole: Size;
   values: Float32Array<ArrayBuffer>;
 }
@@ -58,7 +58,7 @@ export interface Seen {
   milliseconds: number;
 }
 
-/** What a model finds in a picture. */
+/** The faces that a model finds in a picture. */
 export async function look(session: Session, picture: Picture, signal: AbortSignal): Promise<Seen> {
   const [input = 'input'] = session.inputNames;
   const feeds = { [input]: new Tensor('float32', picture.values, [1, 3, networkHeight, networkWidth]) };
@@ -66,7 +66,7 @@ export async function look(session: Session, picture: Picture, signal: AbortSign
   return { faces: facesIn(outputs, picture), milliseconds: session.lastRunMs };
 }
 
-/** How what two models find differs. */
+/** How the faces that two models find differ. */
 export interface Difference {
   both: number;
   lost: number;

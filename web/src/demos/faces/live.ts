@@ -20,7 +20,7 @@ function eyeOf(video: HTMLVideoElement): () => Picture {
   const scale = Math.min(1, longestSide / Math.max(videoWidth, videoHeight));
   const [width, height] = [Math.round(videoWidth * scale), Math.round(videoHeight * scale)];
   const shown = canvasOf(width, height);
-  // Resized by the browser, in the middle of grey: that takes a fraction of the time.
+  // The browser resizes it, in the middle of grey: this takes a fraction of the time.
   const small = canvasOf(networkWidth, networkHeight);
   small.fillStyle = 'rgb(127 127 127)';
   small.fillRect(0, 0, networkWidth, networkHeight);
@@ -41,7 +41,7 @@ function eyeOf(video: HTMLVideoElement): () => Picture {
   };
 }
 
-/** A moment: what the camera saw, and what was found in it. */
+/** A moment: the camera's picture, and the faces in it. */
 export interface Moment {
   picture: Picture;
   original: Seen;

@@ -15,7 +15,7 @@ import { pictures } from './thread.ts';
 
 const drawnName = 'Drawn people';
 
-/** How often a model looks at a picture that stays: the middle of the times is told. */
+/** How often a model runs on a still picture: the page shows the median of the times. */
 const looks = 5;
 
 async function lookAt(

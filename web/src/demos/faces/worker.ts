@@ -40,7 +40,7 @@ function given(name: string, image: RgbaImage): Picture {
 }
 
 const face = {
-  /** What the demo begins with. */
+  /** The picture that the demo begins with. */
   group: (name: string) => given(name, drawGroup()),
   /** A photograph; undefined: it is none. */
   async open(file: File): Promise<Picture | undefined> {

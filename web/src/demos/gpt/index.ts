@@ -3,7 +3,7 @@ import { lazily } from '../../parts/lazily.tsx';
 import { type Demo, modelAt } from '../demo.ts';
 import modelUrl from './shakespeare.onnx?url';
 
-/** Lines to compare the answers to: so many characters of a text, and the one that follows. */
+/** Samples to compare answers on: so many characters of a text, and the character after them. */
 const samples = { count: 64, length: 48, apart: 13 };
 /** The same for counting right answers, from another part of the text. */
 const test = { count: 400, length: 64, apart: 4, from: 900, batch: 25 };
@@ -34,7 +34,7 @@ async function* pieces(
   }
 }
 
-/** What follows each piece. */
+/** The character after each piece. */
 async function following({ count, length, apart, from = 0 }: typeof samples & Partial<typeof test>) {
   const { text } = await unseen();
   return Array.from({ length: count }, (_, i) => text[from + i * apart + length] as number);

@@ -17,7 +17,7 @@ interface Writing {
   milliseconds: number;
 }
 
-/** What a model writes, as far as it is. */
+/** The text that a model writes, as far as it is. */
 async function write(
   session: Session,
   wanted: Wanted,

@@ -6,7 +6,7 @@ import { characters, encoded } from './characters.ts';
 
 /** Characters that the network looks back at. */
 const context = 128;
-/** Of them it goes on from so many where they have become too many. */
+/** With more characters than these, it goes on from so many of the last ones. */
 const carried = 64;
 
 /** Heads and width of the keys and values of a layer. */
@@ -23,7 +23,7 @@ const emptyPast = (inputNames: readonly string[], batch: number): Feeds =>
       .map((name) => [name, new Tensor('float32', new Float32Array(0), [batch, heads, 0, size])]),
   );
 
-/** What the network gets of texts of one length: which character comes next? */
+/** The network's input for texts of one length: which character comes next? */
 export function feedsOf(inputNames: readonly string[], texts: readonly (readonly number[])[]): Feeds {
   const length = texts[0]?.length ?? 0;
   return {

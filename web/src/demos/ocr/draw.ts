@@ -1,4 +1,4 @@
-// Lines of text as images: what the demo shows, and what it calibrates with.
+// Lines of text as images: the demo shows some of them, and calibrates with others.
 import { random } from '../random.ts';
 
 export const lineHeight = 48;

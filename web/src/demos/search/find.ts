@@ -1,4 +1,4 @@
-// Finds sentences that mean the nearest thing: those whose vectors have the smallest angle to that of what is asked.
+// Finds the sentences with the nearest meaning: their vectors have the smallest angles to the vector of the question.
 import { type Feeds, type Session, Tensor } from 'zeropoint';
 
 /** So many are shown. */
@@ -9,7 +9,7 @@ const batch = 32;
 /** Rows are as long as a multiple of this: for each length the engine plans once. */
 const step = 8;
 
-/** What the network gets of sentences, as pieces. */
+/** The network's input for sentences, as pieces. */
 export function feedsOf(rows: readonly (readonly number[])[]): Feeds {
   const length = step * Math.ceil(Math.max(...rows.map((row) => row.length)) / step);
   const [ids, mask] = [new BigInt64Array(rows.length * length), new BigInt64Array(rows.length * length)];
@@ -39,7 +39,7 @@ async function run(
   return { width: embedding.dims[1] ?? 0, data: embedding.data as Float32Array };
 }
 
-/** Of what is asked. */
+/** Of the question. */
 export async function vectorOf(session: Session, row: readonly number[], signal: AbortSignal) {
   const { data } = await run(session, [row], signal);
   return data;
@@ -70,7 +70,7 @@ export async function vectorsOf(
   return all;
 }
 
-/** How often the time of a run is taken: the middle one is told. */
+/** How often the time of a run is taken: the page shows the median. */
 const looks = 5;
 
 /** Milliseconds for a sentence, where many are read together. */

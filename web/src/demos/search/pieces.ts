@@ -16,7 +16,7 @@ export interface Encoded {
   isCut: boolean;
 }
 
-/** What makes numbers of sentences; `pieces`: one in a line, in the order of their numbers. */
+/** A function that makes numbers of sentences. `pieces`: one in a line, in the order of their numbers. */
 export function encoderOf(pieces: string): (sentence: string) => Encoded {
   const tokenizer = new Tokenizer(
     {

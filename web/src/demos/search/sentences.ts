@@ -8,7 +8,7 @@ const shortened = /(?:^|[\s(])(?:Mr|Mrs|Ms|Dr|Prof|St|No|vs|e\.g|i\.e|[A-Z])\.$/
 
 const ended = /[.!?…:;]["'”’)\]]*$/;
 
-/** Behind a sign that ends a sentence, with what closes behind it, and before what may begin one. */
+/** Between a sign that ends a sentence, with closing quotes or brackets, and a sign that may begin one. */
 const border = /(?<=[.!?…]["'”’)\]]*)\s+(?=["'“‘([]?[\p{Lu}\p{Lo}\p{N}])/u;
 
 /** Lines, joined where a text was only broken to be narrow. */

@@ -36,7 +36,7 @@ const suggestions = [
 const pace = 60;
 /** A sentence that is being typed is searched for when nothing was typed for so long, in milliseconds. */
 const rest = 250;
-/** Below this likeness of the nearest sentence, the text hardly has what is asked for. */
+/** Below this likeness of the nearest sentence, the text hardly answers the question. */
 const near = 0.5;
 
 interface Reading {
@@ -67,7 +67,7 @@ async function readAll(
   });
 }
 
-/** What is searched for. */
+/** The sentence to search for. */
 interface Asked {
   query: string;
   ids: readonly number[];
@@ -128,7 +128,7 @@ function Hits({
 }: {
   nearest: readonly Placed[];
   sentences: readonly string[];
-  /** Whose ranks are told where they differ; undefined: nobody else's. */
+  /** The other model, whose ranks are shown where they differ; undefined: there is none. */
   otherName: string | undefined;
 }) {
   return (
@@ -208,7 +208,7 @@ function Side({
 
 const counted = (count: number) => `${count} ${count === 1 ? 'sentence' : 'sentences'}`;
 
-/** What of a text is not searched, or not whole. */
+/** The parts of a text that are not searched, or not as a whole. */
 const limitWords = ({ cut, left }: Text): string =>
   [
     left > 0 && ` Only the first ${most.sentences} are searched: ${left} more are left out.`,

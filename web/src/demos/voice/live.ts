@@ -56,7 +56,7 @@ class Ear {
     this.#milliseconds = milliseconds;
   }
 
-  /** What it heard in the steps up to `number`, which is not among them. */
+  /** What it heard in the steps before `number`. */
   upTo(number: number): Listened {
     const shares = Array.from({ length: latest }, (_, i) => {
       const at = number - latest + i;

@@ -3,7 +3,7 @@ import { soundRate } from '../../samples/sound.ts';
 import workletUrl from './microphone-worklet.js?url';
 import { Pieces } from './pieces.ts';
 
-/** Begins to listen; `take` gets each piece. Gives what ends it. */
+/** Begins to listen; `take` gets each piece. Returns a function that ends it. */
 export async function listenTo(
   stream: MediaStream,
   length: number,

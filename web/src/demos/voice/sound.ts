@@ -1,5 +1,5 @@
-// Made-up sounds: what the demo listens to before the visitor has brought a sound, and what it calibrates with. Speech is
-// syllables without a meaning, from a voice that goes through the formants of a mouth (after Klatt 1980).
+// Made-up sounds: the demo listens to them before the visitor brings a sound, and calibrates with them. Speech is syllables
+// without a meaning, from a voice that goes through the formants of a mouth (after Klatt 1980).
 import { soundRate as rate } from '../../samples/sound.ts';
 import { random } from '../random.ts';
 
@@ -146,7 +146,7 @@ function noise(seconds: number, next: () => number): Float32Array {
 
 const makers = { speech, music, noise, quiet: (seconds: number) => new Float32Array(seconds * rate) };
 
-/** What follows what, for how many seconds. */
+/** The sounds in their order, and how many seconds each of them lasts. */
 export type Score = readonly (readonly [keyof typeof makers, number])[];
 
 /** The sounds of a score, one after the other, -1...1, in a room that is never quite still. */

@@ -157,7 +157,7 @@ function Side({
   problem: string;
   /** What it is compared with. */
   other?: Listened | undefined;
-  /** It listens now: what it hears at this moment is said. */
+  /** It listens now: the page says what it hears at this moment. */
   isLive: boolean;
 }) {
   const pairs = (listened?.shares ?? []).flatMap((share, i) => {
