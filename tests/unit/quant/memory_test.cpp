@@ -76,6 +76,29 @@ void write(const Model& model) {
   }
 }
 
+TEST(Formatting, FoldsALayerAtATime) {
+  const auto meter = std::make_shared<Meter>();
+  quant::Config config;
+  config.mode = "weight-only";
+  config.weights = DType::kInt4;
+  const Quantized q = quantize(chain(4, meter), config);
+  quant::Formatting forming(*q.model, "qoperator", nullptr);
+  size_t slices = 0, before = 0;
+  while (!forming.advance(0)) {
+    EXPECT_GT(forming.done(), before);
+    EXPECT_LE(forming.done(), forming.total());
+    before = forming.done(), ++slices;
+  }
+  EXPECT_GE(slices, 4);
+  EXPECT_EQ(forming.done(), forming.total());
+  const auto sizes = [](const Model& model) {
+    std::vector<uint64_t> all;
+    for (const auto& file : onnx::write_files(model, {})) all.push_back(file.size());
+    return all;
+  };
+  EXPECT_EQ(sizes(forming.take()), sizes(quant::in_format(*q.model, "qoperator")));
+}
+
 struct Case {
   const char *name, *mode;
   DType weights;
