@@ -13,7 +13,20 @@ const many = 1500;
 const [slice, portion] = [7, 30];
 
 /** What the library's types leave out. */
-type Drawing = cytoscape.Core & { notifications(on: boolean): void; notify(event: 'add' | 'draw'): void };
+type Drawing = cytoscape.Core & {
+  notifications(on: boolean): void;
+  notify(event: 'add' | 'draw'): void;
+  renderer(): Renderer;
+};
+
+type One = cytoscape.EdgeSingular | cytoscape.NodeSingular;
+type Ordered = One[] & { interactive?: One[] };
+
+interface Renderer {
+  cachedZSortedEles?: Ordered | null;
+  updateCachedGrabbedEles(): void;
+  getCachedZSortedEles(anew?: boolean): Ordered;
+}
 
 /** The library's own notes of an element. */
 interface Noted {
@@ -35,6 +48,22 @@ function keepBoxes(cy: cytoscape.Core): void {
       return (noted && !noted.styleDirty && noted.bbCache) || boundingBox.call(this, options);
     },
   });
+}
+
+/**
+ * In which order elements are drawn: wires below operators, the later above the earlier. The library finds that out by
+ * comparing styles, which are the same for all here: for thousands of elements that takes longer than to draw them.
+ */
+function keepOrder(cy: cytoscape.Core): void {
+  const renderer = (cy as Drawing).renderer();
+  renderer.getCachedZSortedEles = (anew = false) => {
+    if (renderer.cachedZSortedEles && !anew) return renderer.cachedZSortedEles;
+    const all: Ordered = [...cy.edges().toArray(), ...cy.nodes().toArray()];
+    all.interactive = all;
+    renderer.cachedZSortedEles = all;
+    renderer.updateCachedGrabbedEles();
+    return all;
+  };
 }
 
 /**
@@ -256,6 +285,7 @@ export default function GraphCanvas({
       textureOnViewport: shapes.length > many,
     });
     keepBoxes(cy);
+    keepOrder(cy);
     drawn.current = cy;
     painted.current = [fills, theme];
     // A network is far longer than it is wide: its beginning is shown, so large that it can be read; of a short one all.
