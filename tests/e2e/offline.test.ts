@@ -366,6 +366,35 @@ describe('in Chromium', () => {
     expect(tab.requests.filter((request) => request === url)).toHaveLength(2);
   });
 
+  test('a demo that is opened while its files are being kept waits for them, and asks for nothing twice', async () => {
+    const served = await host();
+    const model = /ch_PP-OCRv4_rec/;
+    const isAsked = new Promise<void>((asked) => {
+      served.before = async (url) => {
+        if (!model.test(url)) return;
+        asked();
+        await new Promise((resolve) => setTimeout(resolve, 2000));
+      };
+    });
+    const tab = await chromiumTab();
+    await tab.goto(served.url);
+    await isAsked;
+    await readText(tab);
+    await worksOffline(tab);
+    expect(served.requests.filter((request) => model.test(request))).toHaveLength(1);
+  });
+
+  test('a demo whose files cannot be kept works', async () => {
+    const { url } = await host();
+    const tab = await chromiumTab();
+    const devtools = await tab.context.newCDPSession(tab.page);
+    const quota = { origin: new URL(url).origin, quotaSize: 8_000_000 };
+    await devtools.send('Storage.overrideQuotaForOrigin', quota);
+    await tab.goto(url);
+    await noticeIs(tab, 'kept', 'Not all of this page could be kept for use offline');
+    await readText(tab);
+  });
+
   test('without a service worker the page works with one thread, and says so', async () => {
     const tab = await chromiumTab({ serviceWorkers: 'block' });
     await tab.goto((await host()).url);

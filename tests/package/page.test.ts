@@ -6,6 +6,7 @@ import { estimatesOf, type Known } from '../../web/src/estimates.ts';
 import { graphOf } from '../../web/src/graph/onnx.ts';
 import { spreadOf } from '../../web/src/graph/weights.ts';
 import { layerChoiceOf, layerChoices, withLayerChoice } from '../../web/src/layer-choice.ts';
+import { gap, paletteOf, wallOf } from '../../web/src/parts/digit-wall.ts';
 import { places } from '../../web/src/parts/size-chart.tsx';
 import { hashOf, routeOf } from '../../web/src/route.ts';
 import { guessColumns, labelsFrom, tableOf } from '../../web/src/samples/labels.ts';
@@ -333,4 +334,25 @@ describe('how weights are distributed', () => {
     expect(spread(8, [1], { list: [1] })).toBeUndefined(); // strings
     expect(spread(1, [2], { raw: bytes(Float32Array.of(3, 3)) })).toMatchObject({ left: 3, counts: [] });
   });
+});
+
+test('digits side by side have the colours of their palettes, and gaps let through what is below', () => {
+  const side = 28;
+  const dots = Array.from({ length: 3 }, (_, i) => {
+    const grey = new Uint8Array(side * side);
+    grey[0] = 255;
+    grey[side * side - 1] = 51 * i;
+    return { label: i, grey };
+  });
+  const palettes = [paletteOf([250, 200, 0], [0, 100, 255]), paletteOf([10, 10, 10], [20, 20, 20])] as const;
+  const wall = wallOf(dots, 2, (index) => palettes[index % 2] as Uint32Array);
+  const tile = side + gap;
+  expect([wall.width, wall.height]).toEqual([2 * tile, 2 * tile]);
+  const at = (x: number, y: number) => [...wall.data.subarray(4 * (y * wall.width + x)).subarray(0, 4)];
+  expect(at(0, 0)).toEqual([0, 0, 0, 0]);
+  expect(at(gap / 2, gap / 2)).toEqual([0, 100, 255, 255]);
+  expect(at(gap / 2 + 1, gap / 2)).toEqual([250, 200, 0, 255]);
+  expect(at(tile + gap / 2, gap / 2)).toEqual([20, 20, 20, 255]);
+  expect(at(gap / 2 + side - 1, tile + gap / 2 + side - 1)).toEqual([150, 160, 102, 255]);
+  expect(at(tile + gap / 2, tile + gap / 2)).toEqual([0, 0, 0, 0]); // there is no fourth
 });

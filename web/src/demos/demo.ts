@@ -7,7 +7,10 @@ import type { LabelledSamples } from '../samples/sample-set.ts';
 
 /** A file that a demo is packed with. `what`: the file in words, for the error when it cannot be loaded. */
 export async function packed(url: string, what: string, signal?: AbortSignal) {
-  const response = await fetch(url, signal ? { signal } : {});
+  const response = await fetch(url, signal ? { signal } : {}).catch((error: unknown) => {
+    signal?.throwIfAborted();
+    throw new Error(`the demo's ${what} could not be loaded: the connection failed`, { cause: error });
+  });
   if (!response.ok) throw new Error(`the demo's ${what} could not be loaded: ${response.status}`);
   return new Uint8Array(await response.arrayBuffer());
 }

@@ -30,10 +30,11 @@ export interface Colouring {
 const css = ([r, g, b]: Rgb) =>
   `#${[r, g, b].map((c) => Math.round(c).toString(16).padStart(2, '0')).join('')}`;
 
-/** Between two colours of the theme. */
-function mixed(from: string, to: string, share: number): string {
+/** Between two colours of the theme: which are looked up once, for thousands of operators. */
+function between(from: string, to: string): (share: number) => string {
   const [a, b] = [rgbOf(themeColour(from)), rgbOf(themeColour(to))];
-  return css([0, 1, 2].map((i) => (a[i] ?? 0) + share * ((b[i] ?? 0) - (a[i] ?? 0))) as unknown as Rgb);
+  return (share) =>
+    css([0, 1, 2].map((i) => (a[i] ?? 0) + share * ((b[i] ?? 0) - (a[i] ?? 0))) as unknown as Rgb);
 }
 
 /** Hues that are far apart; what is left over has the colour of paper. */
@@ -82,7 +83,8 @@ function scaled(
 ): Paint {
   const known = values.filter((value) => value !== undefined);
   const most = Math.max(0, ...known);
-  const fill = (share: number) => mixed('--card', to, 0.08 + 0.72 * Math.sqrt(share));
+  const colour = between('--card', to);
+  const fill = (share: number) => colour(0.08 + 0.72 * Math.sqrt(share));
   return {
     fills: values.map((value) => (value === undefined ? undefined : fill(most ? value / most : 0))),
     legend: known.length

@@ -34,19 +34,43 @@ function fileAt(address: string): string {
   return url.href;
 }
 
+/**
+ * Files on their way. Nobody asks the network for one a second time: a browser that has no room for a large file in its own
+ * cache lets the second request fail when the first has all of it.
+ */
+const coming = new Map<string, Promise<unknown>>();
+
 /** A file as it is kept, or from the network; then it is kept. */
 async function answerWith(file: string, cacheKey: string, event: ExtendableEvent): Promise<Response> {
-  const integrity = files.getIntegrityForCacheKey(cacheKey) ?? '';
-  const [answer, done] = files.strategy.handleAll({
-    // A file whose name does not change with its content may be stale in the browser's own cache.
-    request: new Request(file, { integrity, cache: file === cacheKey ? 'default' : 'reload' }),
-    event,
-    params: { cacheKey, integrity },
-  });
-  const response = await answer;
-  await done;
-  return response;
+  while (coming.has(cacheKey)) await coming.get(cacheKey);
+  const answered = (async () => {
+    const integrity = files.getIntegrityForCacheKey(cacheKey) ?? '';
+    const [answer, done] = files.strategy.handleAll({
+      // A file whose name does not change with its content may be stale in the browser's own cache.
+      request: new Request(file, { integrity, cache: file === cacheKey ? 'default' : 'reload' }),
+      event,
+      params: { cacheKey, integrity },
+    });
+    const response = await answer;
+    await done;
+    return response;
+  })();
+  coming.set(
+    cacheKey,
+    answered.catch(() => undefined).then(() => coming.delete(cacheKey)),
+  );
+  return answered;
 }
+
+/** The same for the page: what cannot be kept, because the storage is full for example, serves it all the same. */
+const servedWith = (file: string, cacheKey: string, event: ExtendableEvent): Promise<Response> =>
+  answerWith(file, cacheKey, event).catch(() =>
+    fetch(file, {
+      cache: 'reload',
+      credentials: 'omit',
+      integrity: files.getIntegrityForCacheKey(cacheKey) ?? '',
+    }),
+  );
 
 /** Keeps files, and says how many of them were not there yet. */
 async function keep(wanted: readonly Kept[], event: ExtendableEvent): Promise<number> {
@@ -79,7 +103,7 @@ async function answer(event: FetchEvent): Promise<Response> {
     return Response.error();
   const file = fileAt(request.url);
   const cacheKey = files.getCacheKeyForURL(file);
-  if (cacheKey) return withHeaders(await answerWith(file, cacheKey, event), request);
+  if (cacheKey) return withHeaders(await servedWith(file, cacheKey, event), request);
   if (request.mode === 'navigate') return fetch(request); // a document of somebody else
   return withHeaders(await fetch(file, { credentials: 'omit' }), request);
 }

@@ -13,7 +13,58 @@ const many = 1500;
 const [slice, portion] = [7, 30];
 
 /** What the library's types leave out. */
-type Drawing = cytoscape.Core & { notifications(on: boolean): void; notify(event: 'add' | 'draw'): void };
+type Drawing = cytoscape.Core & {
+  notifications(on: boolean): void;
+  notify(event: 'add' | 'draw'): void;
+  renderer(): Renderer;
+};
+
+type One = cytoscape.EdgeSingular | cytoscape.NodeSingular;
+type Ordered = One[] & { interactive?: One[] };
+
+interface Renderer {
+  cachedZSortedEles?: Ordered | null;
+  updateCachedGrabbedEles(): void;
+  getCachedZSortedEles(anew?: boolean): Ordered;
+}
+
+/** The library's own notes of an element. */
+interface Noted {
+  _private: { bbCache?: cytoscape.BoundingBox12 & cytoscape.BoundingBoxWH; styleDirty?: boolean };
+}
+
+/**
+ * Each picture asks each element for its box, several times. The library looks each time whether the element has moved, which
+ * takes half of the time; here none ever moves.
+ */
+function keepBoxes(cy: cytoscape.Core): void {
+  const every = Object.getPrototypeOf(cy.collection()) as cytoscape.Collection & { keepsBoxes?: boolean };
+  if (every.keepsBoxes) return;
+  const { boundingBox } = every;
+  Object.assign(every, {
+    keepsBoxes: true,
+    boundingBox(this: cytoscape.Collection, options?: cytoscape.BoundingBoxOptions) {
+      const noted = options === undefined && this.length === 1 && (this[0] as unknown as Noted)._private;
+      return (noted && !noted.styleDirty && noted.bbCache) || boundingBox.call(this, options);
+    },
+  });
+}
+
+/**
+ * In which order elements are drawn: wires below operators, the later above the earlier. The library finds that out by
+ * comparing styles, which are the same for all here: for thousands of elements that takes longer than to draw them.
+ */
+function keepOrder(cy: cytoscape.Core): void {
+  const renderer = (cy as Drawing).renderer();
+  renderer.getCachedZSortedEles = (anew = false) => {
+    if (renderer.cachedZSortedEles && !anew) return renderer.cachedZSortedEles;
+    const all: Ordered = [...cy.edges().toArray(), ...cy.nodes().toArray()];
+    all.interactive = all;
+    renderer.cachedZSortedEles = all;
+    renderer.updateCachedGrabbedEles();
+    return all;
+  };
+}
 
 /**
  * Adds or changes elements without drawing the picture again: to draw it, the library looks at all elements, which takes longer
@@ -80,7 +131,8 @@ function repaint(
     (part) =>
       unseen(cy, () => {
         cy.batch(() => part.forEach(change));
-        return part;
+        // A border that is wider moves the ends of wires.
+        return part.flatMap((node) => [node, ...node.connectedEdges().toArray()]);
       }),
     () => (cy as Drawing).notify('draw'),
   );
@@ -232,6 +284,8 @@ export default function GraphCanvas({
       hideEdgesOnViewport: shapes.length > many,
       textureOnViewport: shapes.length > many,
     });
+    keepBoxes(cy);
+    keepOrder(cy);
     drawn.current = cy;
     painted.current = [fills, theme];
     // A network is far longer than it is wide: its beginning is shown, so large that people can read it. A short one is shown

@@ -4,12 +4,12 @@ import { type Digit, digitsTensor, side, testDigits } from '../demos/digits/data
 import { digits as demo } from '../demos/digits/index.ts';
 import { bytes, percent } from '../format.ts';
 import { onThemeChange, rgbOf, themeColour } from '../theme.ts';
+import { gap, paletteOf, wallOf } from './digit-wall.ts';
 
 const [columns, rows] = [20, 10];
 const shown = columns * rows;
 /** Digits that go through both networks at once. */
 const batch = 20;
-const gap = 4;
 const tile = side + gap;
 
 interface Answers {
@@ -90,31 +90,20 @@ export default function HeroDemo() {
       const [width, height] = [columns * tile, rows * tile];
       context.clearRect(0, 0, width, height);
       const at = (width * divider) / 100;
-      const small = new OffscreenCanvas(side, side);
-      const ink = new ImageData(side, side);
-      for (const [index, { grey, label }] of digits.entries()) {
-        const [x, y] = [(index % columns) * tile + gap / 2, Math.floor(index / columns) * tile + gap / 2];
-        const isFloat = x + side / 2 < at;
-        const answer = (isFloat ? answers.float : answers.quantized)[index];
-        const isRight = answer === label;
-        context.fillStyle = themeColour(
-          answer === undefined
-            ? '--paper'
-            : isRight
-              ? isFloat
-                ? '--paper'
-                : '--accent-soft'
-              : '--error-soft',
-        );
-        context.fillRect(x, y, side, side);
-        const [r, g, b] = rgbOf(
-          themeColour(
-            answer === undefined ? '--muted' : isRight ? (isFloat ? '--ink' : '--accent') : '--poor',
-          ),
-        );
-        for (const [i, value] of grey.entries()) ink.data.set([r, g, b, value], 4 * i);
-        small.getContext('2d')?.putImageData(ink, 0, 0);
-        context.drawImage(small, x, y);
+      const colour = (property: string) => rgbOf(themeColour(property));
+      const unanswered = paletteOf(colour('--paper'), colour('--muted'));
+      const wrong = paletteOf(colour('--error-soft'), colour('--poor'));
+      const right = {
+        float: paletteOf(colour('--paper'), colour('--ink')),
+        quantized: paletteOf(colour('--accent-soft'), colour('--accent')),
+      };
+      if (digits.length > 0) {
+        const wall = wallOf(digits, columns, (index, column) => {
+          const by = column * tile + tile / 2 < at ? 'float' : 'quantized';
+          const answer = answers[by][index];
+          return answer === undefined ? unanswered : answer === digits[index]?.label ? right[by] : wrong;
+        });
+        context.putImageData(new ImageData(wall.data, wall.width, wall.height), 0, 0);
       }
       context.fillStyle = themeColour('--ink');
       context.fillRect(at - 1, 0, 2, height);

@@ -64,7 +64,15 @@ export function StartScreen({
         </DropZone>
       </section>
       <section class="hero-side" aria-label="A network before and after">
-        {Hero ? <Hero.View /> : <div class="hero-demo empty" />}
+        {Hero ? (
+          <Hero.View />
+        ) : (
+          <figure class="hero-demo" aria-hidden="true">
+            <div class="hero-sides" />
+            <div class="wall" />
+            <figcaption class="note" />
+          </figure>
+        )}
       </section>
       {projects.length > 0 && (
         <section class="left-work" aria-labelledby="left-work">

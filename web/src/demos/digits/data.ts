@@ -45,11 +45,10 @@ export const testDigits = once(() => unpack(testUrl));
 /** The network's input for one digit or several: 0...1. */
 export function digitsTensor(digits: readonly Digit[]): Tensor<'float32'> {
   const data = new Float32Array(digits.length * side * side);
-  for (const [i, { grey }] of digits.entries()) {
-    data.set(
-      Float32Array.from(grey, (value) => value / 255),
-      i * side * side,
-    );
-  }
+  digits.forEach(({ grey }, i) => {
+    const first = i * side * side;
+    // A loop: Float32Array.from with a function takes far longer, and digits come by the hundred.
+    for (let at = 0; at < grey.length; ++at) data[first + at] = (grey[at] as number) / 255;
+  });
   return new Tensor('float32', data, [digits.length, 1, side, side]);
 }
