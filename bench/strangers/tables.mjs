@@ -253,6 +253,10 @@ one thread. Eight samples calibrate; four others are measured. [GLOSSARY.md](GLO
 - **dB** and **cosine** compare the outputs of the written file with those of the float model, both in ONNX Runtime without
   optimizations. Of several outputs the worst one counts. “=” means equal numbers.
 - **dB optimized** is the same with ONNX Runtime's optimizations. **agree** compares our run of the file with ONNX Runtime's.
+- **differs** names float models below 60 dB. A file that quantizes values while it runs (DynamicQuantizeLinear,
+  DynamicQuantizeLSTM) can differ by rounding alone: a value halfway between two integers becomes another integer where a sum
+  before it was rounded otherwise, and a recurrence carries this on. In such a file ONNX Runtime differs from itself, with and
+  without its optimizations (traceforge's decoder: 29 dB).
 - **failed** counts quantizations that stopped, or did not end within \`--limit\` seconds (120). **refused** counts files that ONNX Runtime does not run. **larger** counts files
   that are larger than the original. ONNX's light networks do not count there: their graphs compute their weights, so the original
   files hold none.
