@@ -15,6 +15,7 @@
 #include "ops/infer.h"
 #include "ops/op.h"
 #include "quant/qdq.h"
+#include "runtime/dimensions.h"
 
 namespace zp::bindings {
 namespace {
@@ -108,8 +109,8 @@ Graph with_dims(const Graph& graph, const std::map<std::string, int64_t>& dims) 
 }
 
 // `dims`: sizes by the names of dimensions; `shapes`: all sizes of inputs, by their names. JavaScript has
-// compared both with what the inputs say.
-val bind_dims(const ModelHandle& model, const val& dims, const val& shapes) {
+// compared both with what the inputs say. `fold`: nodes that follow from dimensions alone become constants.
+val bind_dims(const ModelHandle& model, const val& dims, const val& shapes, bool fold) {
   return answer([&] {
     std::map<std::string, int64_t> by_name;
     for_entries(dims, [&](const std::string& name, const val& n) {
@@ -125,6 +126,7 @@ val bind_dims(const ModelHandle& model, const val& dims, const val& shapes) {
       bound.graph[id].shape = std::move(shape);
     });
     infer_shapes(bound.graph);
+    if (fold) runtime::fold_dimensions(bound.graph);
     return val(std::make_shared<ModelHandle>(std::move(bound)));
   });
 }

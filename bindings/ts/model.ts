@@ -252,23 +252,24 @@ export class Model extends LoadedModel {
   async #sized({ dims, shapes }: Sizes): Promise<number | undefined> {
     if (!dims) return undefined;
     const { engine, id } = internals.of(this);
-    return (await engine.call('bindDims', [id, dims, shapes])).id;
+    return (await engine.call('bindDims', [id, dims, shapes, false])).id;
   }
 
   /**
-   * The model as quantize() prepares it, and nothing of it quantized: constants are computed, layers that follow each other
-   * become one, and nodes without effect are gone. Integers of the model stay integers, in the file's own format. Values in
-   * half precision are computed in float32 afterwards. The result is a new model.
+   * The model as quantize() prepares it, and nothing of it quantized: constants are computed, and whatever follows from fixed
+   * dimensions; layers that follow each other become one, and nodes without effect are gone. Integers of the model stay
+   * integers, in the file's own format. Values in half precision are computed in float32 afterwards. The result is a new
+   * model.
    */
   async simplify({ dims, shapes, ...options }: SimplifyOptions = {}): Promise<Model> {
     const { engine, id } = internals.of(this);
     check.checkOptions({ dims, shapes }, sizeChecks);
     const sizes = sizesOf(this.inputs, { dims, shapes });
-    const bound = await this.#sized(sizes);
+    const { id: bound } = await engine.call('bindDims', [id, sizes.dims ?? {}, sizes.shapes, true]);
     try {
       const { model, report } = await quantizeModel(
         engine,
-        bound ?? id,
+        bound,
         this,
         { ...options, mode: 'weight-only' }, // whose weights may come out of files one by one
         this.#source,
@@ -279,7 +280,7 @@ export class Model extends LoadedModel {
         files: { opset, externalData, chunkSize },
       });
     } finally {
-      if (bound !== undefined) engine.release(bound);
+      engine.release(bound);
     }
   }
 

@@ -92,13 +92,17 @@ export class EngineHost extends RunHost<EngineModule> {
     unwrap(this.module.addMetadata(this.model(id), key, value));
   }
 
-  /** The model with the dimensions fixed that have these names, and all of the inputs that have these shapes. */
+  /**
+   * The model with the dimensions fixed that have these names, and all of the inputs that have these shapes. `fold`: nodes that
+   * follow from them alone become constants.
+   */
   bindDims(
     id: Id,
     dims: Readonly<Record<string, number>>,
     shapes: Readonly<Record<string, readonly number[]>>,
+    fold: boolean,
   ): ModelDescription {
-    return this.described(unwrap(this.module.bindDims(this.model(id), dims, shapes)));
+    return this.described(unwrap(this.module.bindDims(this.model(id), dims, shapes, fold)));
   }
 
   planOf(id: Id, config: ConfigIn, measureWeights: boolean): Unworded<EngineReport> {

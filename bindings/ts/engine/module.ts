@@ -598,11 +598,15 @@ export interface RunModule {
 export interface EngineModule extends RunModule {
   inspectModel(model: ModelHandle): Answer<ModelFacts>;
   requireSupported(model: ModelHandle): Answer<undefined>;
-  /** The model with the dimensions fixed that have these names, and all of the inputs that have these shapes. */
+  /**
+   * The model with the dimensions fixed that have these names, and all of the inputs that have these shapes. `fold`: nodes that
+   * follow from them alone become constants.
+   */
   bindDims(
     model: ModelHandle,
     dims: Readonly<Record<string, number>>,
     shapes: Readonly<Record<string, readonly number[]>>,
+    fold: boolean,
   ): Answer<ModelHandle>;
   /** What brings the model into a format, a few layers at a time: writeModel() and measureModel() find it then. */
   createForming(model: ModelHandle, format: string): Answer<FormingHandle>;

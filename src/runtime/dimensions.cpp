@@ -1,0 +1,79 @@
+#include "runtime/dimensions.h"
+
+#include <algorithm>
+#include <cstddef>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "graph/subgraphs.h"
+#include "ops/infer.h"
+#include "ops/op.h"
+#include "ops/stored_weight.h"
+#include "runtime/folding.h"
+
+namespace zp::runtime {
+namespace {
+
+// The values that an operator's rule knows without running it.
+class KnownValues : public GraphInferContext {
+ public:
+  KnownValues(Graph& graph, const Node& node) : GraphInferContext(graph, node), values(node.outputs.size()) {}
+
+  std::vector<std::optional<Tensor>> values;  // by output
+
+ protected:
+  void set_output(size_t i, DType dtype, std::optional<SymShape> shape,
+                  std::optional<Tensor> value) override {
+    if (i < values.size()) values[i] = std::move(value);
+    GraphInferContext::set_output(i, dtype, std::move(shape), {});
+  }
+};
+
+// True: there are new constants.
+bool fold_known(Graph& graph) {
+  bool any = false;
+  for (const Node& node : graph.nodes) {
+    const OpDef* def = find_op(node);
+    if (!def || !def->infer || !def->deterministic || !subgraphs(node).empty()) continue;
+    KnownValues known(graph, node);
+    def->infer(known);
+    const auto is_known = [&](size_t i) { return node.outputs[i] == kNoValue || known.values[i]; };
+    bool all = !node.outputs.empty();
+    for (size_t i = 0; all && i < node.outputs.size(); ++i) all = is_known(i);
+    if (!all) continue;
+    for (size_t i = 0; i < node.outputs.size(); ++i) {
+      if (node.outputs[i] == kNoValue || graph[node.outputs[i]].constant) continue;
+      graph[node.outputs[i]].constant = std::move(known.values[i]);
+      any = true;
+    }
+  }
+  if (!any) return false;
+  std::erase_if(graph.nodes, [&](const Node& node) {
+    return !node.outputs.empty() &&
+           std::ranges::all_of(node.outputs, [&](ValueId v) { return v == kNoValue || graph.constant(v); });
+  });
+  remove_unused(graph);
+  return true;
+}
+
+}  // namespace
+
+void fold_dimensions(Graph& graph) {
+  std::vector<std::optional<SymShape>> declared(graph.values.size());
+  for (const Node& node : graph.nodes)
+    for (const ValueId v : node.outputs)
+      if (v != kNoValue) declared[static_cast<size_t>(v)] = std::exchange(graph[v].shape, std::nullopt);
+  find_spelled_weights(graph);  // which would be folded to floats
+  ConstantFolder folder(graph);
+  for (bool changed = true; changed;) {
+    infer_shapes(graph);
+    changed = fold_known(graph);
+    changed = folder.fold(graph) || changed;
+  }
+  for (size_t v = 0; v < declared.size(); ++v)
+    if (!graph.values[v].shape) graph.values[v].shape = std::move(declared[v]);
+  infer_shapes(graph);
+}
+
+}  // namespace zp::runtime
