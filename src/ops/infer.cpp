@@ -2,6 +2,7 @@
 
 #include <map>
 #include <set>
+#include <utility>
 
 #include "graph/subgraphs.h"
 #include "ops/fused.h"
@@ -121,6 +122,26 @@ void infer_node(Graph& graph, const Node& node) {
 
 void infer_shapes(Graph& graph) {
   for (const Node& node : graph.nodes) infer_node(graph, node);
+}
+
+ShapesBefore forget_declared(Graph& graph) {
+  ShapesBefore shapes(graph.values.size());
+  for (const Node& node : graph.nodes) {
+    const OpDef* def = find_op(node);
+    if (!def || !def->infer) continue;
+    for (ValueId v : node.outputs)
+      if (v != kNoValue) shapes[static_cast<size_t>(v)] = std::exchange(graph[v].shape, std::nullopt);
+  }
+  infer_shapes(graph);
+  return shapes;
+}
+
+void give_back(Graph& graph, const ShapesBefore& declared) {
+  for (size_t i = 0; i < declared.size(); ++i) {
+    std::optional<SymShape>& shape = graph.values[i].shape;
+    if (!shape) shape = declared[i];
+    if (shape && declared[i] && fits(*shape, *declared[i])) refine(*shape, *declared[i]);
+  }
 }
 
 namespace {

@@ -1,6 +1,9 @@
 // Shape and type inference over a whole graph, by the rules of the operators.
 #pragma once
 
+#include <optional>
+#include <vector>
+
 #include "graph/graph.h"
 #include "ops/op.h"
 
@@ -12,6 +15,14 @@ namespace zp {
 void infer_node(Graph& graph, const Node& node);
 // All nodes, subgraphs included. Operators that no file handles leave their outputs as declared.
 void infer_shapes(Graph& graph);
+
+// By value: the shapes that nodes' outputs had.
+using ShapesBefore = std::vector<std::optional<SymShape>>;
+// Takes away the shapes of values that nodes make, and infers them anew. A shape that the operators' rules do
+// not confirm is only a file's declaration, on which nothing may rely that changes the graph.
+ShapesBefore forget_declared(Graph& graph);
+// Gives declared shapes back where inference knows less.
+void give_back(Graph& graph, const ShapesBefore& declared);
 
 // What a rule sees of a graph that is only being looked at. For layout rules, macs and as_clamp outside a
 // plan.

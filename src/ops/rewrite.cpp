@@ -77,20 +77,6 @@ std::optional<RewriteContext::ScalarAndOther> RewriteContext::scalar_operand(con
 
 namespace {
 
-// Takes away the shapes of values that nodes make, and gives them back as they were. A shape that the
-// operators' rules do not confirm is only a file's declaration: no rewrite may rely on it.
-std::vector<std::optional<SymShape>> forget_declared(Graph& graph) {
-  std::vector<std::optional<SymShape>> shapes(graph.values.size());
-  for (const Node& node : graph.nodes) {
-    const OpDef* def = find_op(node);
-    if (!def || !def->infer) continue;
-    for (ValueId v : node.outputs)
-      if (v != kNoValue) shapes[static_cast<size_t>(v)] = std::exchange(graph[v].shape, std::nullopt);
-  }
-  infer_shapes(graph);
-  return shapes;
-}
-
 // A branch that makes no sense for its inputs may never be taken: it stays as it is.
 bool simplified_branch(Graph& branch) {
   try {
@@ -108,7 +94,7 @@ bool simplify(Graph& graph) {
   for (Node& node : graph.nodes)
     for (Graph& sub : subgraphs(node)) any = simplified_branch(sub) || any;
   remove_unused(graph);
-  const std::vector<std::optional<SymShape>> declared = forget_declared(graph);
+  const ShapesBefore declared = forget_declared(graph);
   for (bool changed = true; changed;) {
     changed = false;
     for (const Rewrite& rewrite : registry()) {
@@ -117,11 +103,7 @@ bool simplify(Graph& graph) {
     if (changed) infer_shapes(graph);
     any = any || changed;
   }
-  for (size_t i = 0; i < declared.size(); ++i) {
-    std::optional<SymShape>& shape = graph.values[i].shape;
-    if (!shape) shape = declared[i];
-    if (shape && declared[i] && fits(*shape, *declared[i])) refine(*shape, *declared[i]);
-  }
+  give_back(graph, declared);
   return any;
 }
 

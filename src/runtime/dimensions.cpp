@@ -60,20 +60,11 @@ bool fold_known(Graph& graph) {
 }  // namespace
 
 void fold_dimensions(Graph& graph) {
-  std::vector<std::optional<SymShape>> declared(graph.values.size());
-  for (const Node& node : graph.nodes)
-    for (const ValueId v : node.outputs)
-      if (v != kNoValue) declared[static_cast<size_t>(v)] = std::exchange(graph[v].shape, std::nullopt);
   find_spelled_weights(graph);  // which would be folded to floats
+  const ShapesBefore declared = forget_declared(graph);
   ConstantFolder folder(graph);
-  for (bool changed = true; changed;) {
-    infer_shapes(graph);
-    changed = fold_known(graph);
-    changed = folder.fold(graph) || changed;
-  }
-  for (size_t v = 0; v < declared.size(); ++v)
-    if (!graph.values[v].shape) graph.values[v].shape = std::move(declared[v]);
-  infer_shapes(graph);
+  while (fold_known(graph) || folder.fold(graph)) infer_shapes(graph);
+  give_back(graph, declared);
 }
 
 }  // namespace zp::runtime
