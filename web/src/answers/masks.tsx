@@ -60,21 +60,21 @@ const isWhole = (data: ArrayLike<number>) => {
 /** Pixels that both have, and pixels that one of them has, of each class but the background. */
 function overlap(a: Mask, b: Mask) {
   let [both, either, same] = [0, 0, 0];
-  a.classes.forEach((x, i) => {
-    const y = b.classes[i] ?? 0;
+  for (let i = 0; i < a.classes.length; ++i) {
+    const [x, y] = [a.classes[i] as number, b.classes[i] ?? 0];
     if (x === y) same += 1;
-    if (x === 0 && y === 0) return;
+    if (x === 0 && y === 0) continue;
     either += 1;
     if (x === y) both += 1;
-  });
+  }
   return { both, either, same };
 }
 
 function softChange(a: Mask, b: Mask): number {
   let most = 0;
-  a.soft?.forEach((value, i) => {
-    most = Math.max(most, Math.abs(value - (b.soft?.[i] ?? 0)));
-  });
+  const [one, other] = [a.soft ?? [], b.soft];
+  for (let i = 0; i < one.length; ++i)
+    most = Math.max(most, Math.abs((one[i] as number) - (other?.[i] ?? 0)));
   return most / 65535;
 }
 
@@ -176,20 +176,30 @@ export const masks: Kind<Mask> = {
   View: MaskView,
 };
 
-/** Each class in a colour of its own, half transparent. */
+/** What a pixel of each class has: a colour of its own, half transparent. The background has none. */
+const colours = new Uint32Array(
+  Uint8ClampedArray.from({ length: 4 * 256 }, (_, at) => {
+    const each = at >> 2;
+    return each > 0 ? (colour((each * 137 + 150) % 360)[at & 3] as number) : 0;
+  }).buffer,
+);
+
 function pixelsOf({ width, height, classes }: Mask): Pixels {
-  const data = new Uint8ClampedArray(4 * width * height);
-  classes.forEach((each, i) => {
-    if (each > 0) data.set(colour((each * 137 + 150) % 360), 4 * i);
-  });
-  return { width, height, data };
+  const pixels = new Uint32Array(width * height);
+  for (let i = 0; i < pixels.length; ++i) pixels[i] = colours[classes[i] as number] as number;
+  return { width, height, data: new Uint8ClampedArray(pixels.buffer) };
+}
+
+function shareMarked(classes: Uint8Array): number {
+  let marked = 0;
+  for (let i = 0; i < classes.length; ++i) if ((classes[i] as number) > 0) ++marked;
+  return marked / classes.length;
 }
 
 function MaskView({ answer, picture, painted }: AnswerViewProps<Mask>) {
   const pixels = useMemo(() => pixelsOf(answer), [answer]);
-  const words = `A mask of ${answer.height} × ${answer.width}: ${percent(
-    answer.classes.filter((each) => each > 0).length / answer.classes.length,
-  )} marked`;
+  const share = useMemo(() => shareMarked(answer.classes), [answer]);
+  const words = `A mask of ${answer.height} × ${answer.width}: ${percent(share)} marked`;
   return (
     <span class="overlay">
       {picture && <img src={picture} alt="" />}
