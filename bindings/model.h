@@ -15,6 +15,8 @@ namespace zp::bindings {
 struct FormatCache {
   std::string format;
   std::shared_ptr<const Model> model;
+
+  bool has(const std::string& wanted) const { return model && format == wanted; }
 };
 
 class ModelHandle {

@@ -56,12 +56,10 @@ onnx::WriteOptions options_of(const val& form) {
 
 std::shared_ptr<const Model> in_format(const ModelHandle& model, const std::string& format) {
   FormatCache& kept = *model.kept();
-  std::shared_ptr<const Model> made;
-  if (kept.model && kept.format == format) {
-    made = kept.model;
-  } else {
-    made = std::make_shared<const Model>(quant::in_format(*model.shared(), format, model.runtime()));
-  }
+  const std::shared_ptr<const Model> made =
+      kept.has(format)
+          ? kept.model
+          : std::make_shared<const Model>(quant::in_format(*model.shared(), format, model.runtime()));
   kept = has_files(made->graph) ? FormatCache{format, made} : FormatCache{};
   return made;
 }
@@ -70,31 +68,27 @@ std::shared_ptr<const Model> in_format(const ModelHandle& model, const std::stri
 class FormingHandle {
  public:
   FormingHandle(const ModelHandle& model, std::string format)
-      : model_(model.shared()), kept_(model.kept()), format_(std::move(format)) {
-    if (kept_->model && kept_->format == format_) return;
-    const std::string& runtime = model.runtime();
-    forming_.emplace(*model_, format_, runtime.empty() ? nullptr : &quant::runtime_named(runtime));
+      : kept_(model.kept()), format_(std::move(format)) {
+    if (!kept_->has(format_)) forming_.emplace(*model.shared(), format_, model.runtime());
   }
   val advance(double milliseconds) {
     return answer([&] {
       if (forming_ && forming_->advance(milliseconds)) {
-        done_ = forming_->done();
         *kept_ = {format_, std::make_shared<const Model>(forming_->take())};
         forming_.reset();
       }
       return val(!forming_);
     });
   }
+  // Of what is under way.
   val progress() const {
-    return forming_ ? progress_of(forming_->done(), forming_->total()) : progress_of(done_, done_);
+    return forming_ ? progress_of(forming_->done(), forming_->total()) : progress_of(0, 0);
   }
 
  private:
-  std::shared_ptr<const Model> model_;
   std::shared_ptr<FormatCache> kept_;
   std::string format_;
   std::optional<quant::Formatting> forming_;
-  size_t done_ = 0;
 };
 
 val create_forming(const ModelHandle& model, const std::string& format) {

@@ -154,7 +154,7 @@ class SharedConstants {
     for (size_t v = from; v < graph.values.size(); ++v) {
       std::optional<Tensor>& constant = graph.values[v].constant;
       if (!constant || constant->dtype() == DType::kString || constant->bytes() < kLeast) continue;
-      Tensor copy = *constant;  // what is not read yet is forgotten with it
+      Tensor copy = *constant;  // data that it reads go with it
       Fnv1a hash;
       hash.add(copy.raw(), copy.bytes());
       std::vector<Tensor>& alike = known_[{copy.dtype(), copy.dims(), hash.value}];
@@ -474,10 +474,6 @@ void require_format(std::string_view format) {
                 {.hint = "'qdq' or 'qoperator'"});
 }
 
-Model in_format(const Model& model, std::string_view format, std::string_view runtime) {
-  return in_format(model, format, runtime.empty() ? nullptr : &runtime_named(runtime));
-}
-
 class Formatting::Steps {
  public:
   Steps(const Model& model, std::string_view format, const RuntimeRules* rules)
@@ -534,17 +530,30 @@ Formatting::Formatting(const Model& model, std::string_view format, const Runtim
   require_format(format);
   steps_ = std::make_unique<Steps>(model, format, rules);
 }
+Formatting::Formatting(const Model& model, std::string_view format, std::string_view runtime)
+    : Formatting(model, format, runtime.empty() ? nullptr : &runtime_named(runtime)) {}
 Formatting::~Formatting() = default;
 bool Formatting::advance(double milliseconds) { return steps_->advance(milliseconds); }
 size_t Formatting::done() const { return steps_->done(); }
 size_t Formatting::total() const { return steps_->total(); }
 Model Formatting::take() { return steps_->take(); }
 
-Model in_format(const Model& model, std::string_view format, const RuntimeRules* rules) {
-  Formatting formatting(model, format, rules);
+namespace {
+
+Model formatted(Formatting formatting) {
   while (!formatting.advance(std::numeric_limits<double>::infinity())) {
   }
   return formatting.take();
+}
+
+}  // namespace
+
+Model in_format(const Model& model, std::string_view format, std::string_view runtime) {
+  return formatted({model, format, runtime});
+}
+
+Model in_format(const Model& model, std::string_view format, const RuntimeRules* rules) {
+  return formatted({model, format, rules});
 }
 
 }  // namespace zp::quant

@@ -27,6 +27,7 @@ Model in_format(const Model& model, std::string_view format, const RuntimeRules*
 // The same, a few layers at a time: of gigabytes of weights it takes seconds.
 class Formatting {
  public:
+  Formatting(const Model& model, std::string_view format, std::string_view runtime);
   Formatting(const Model& model, std::string_view format, const RuntimeRules* rules);
   ~Formatting();
   Formatting(const Formatting&) = delete;

@@ -21,6 +21,11 @@ class KnownValues : public GraphInferContext {
   KnownValues(Graph& graph, const Node& node) : GraphInferContext(graph, node), values(node.outputs.size()) {}
 
   std::vector<std::optional<Tensor>> values;  // by output
+  bool all() const {
+    for (size_t i = 0; i < values.size(); ++i)
+      if (has_output(i) && !values[i]) return false;
+    return true;
+  }
 
  protected:
   void set_output(size_t i, DType dtype, std::optional<SymShape> shape,
@@ -38,20 +43,14 @@ bool fold_known(Graph& graph) {
     if (!def || !def->infer || !def->deterministic || !subgraphs(node).empty()) continue;
     KnownValues known(graph, node);
     def->infer(known);
-    const auto is_known = [&](size_t i) { return node.outputs[i] == kNoValue || known.values[i]; };
-    bool all = !node.outputs.empty();
-    for (size_t i = 0; all && i < node.outputs.size(); ++i) all = is_known(i);
-    if (!all) continue;
-    for (size_t i = 0; i < node.outputs.size(); ++i) {
-      if (node.outputs[i] == kNoValue || graph[node.outputs[i]].constant) continue;
-      graph[node.outputs[i]].constant = std::move(known.values[i]);
-      any = true;
-    }
+    if (!known.all()) continue;
+    for (size_t i = 0; i < known.values.size(); ++i)
+      if (node.outputs[i] != kNoValue) graph[node.outputs[i]].constant = std::move(known.values[i]);
+    any = true;
   }
   if (!any) return false;
   std::erase_if(graph.nodes, [&](const Node& node) {
-    return !node.outputs.empty() &&
-           std::ranges::all_of(node.outputs, [&](ValueId v) { return v == kNoValue || graph.constant(v); });
+    return std::ranges::all_of(node.outputs, [&](ValueId v) { return v == kNoValue || graph.constant(v); });
   });
   remove_unused(graph);
   return true;

@@ -56,7 +56,7 @@ export class EngineHost extends RunHost<EngineModule> {
     unwrap(this.module.requireSupported(this.model(id)));
   }
 
-  /** The files that the model is written into: readWritten() gives their bytes. */
+  /** What brings the model into a format, a few layers at a time: writeModel() and measureModel() find it then. */
   createForming(id: Id, format: string): Id {
     return this.keep(unwrap(this.module.createForming(this.model(id), format)));
   }
@@ -66,6 +66,7 @@ export class EngineHost extends RunHost<EngineModule> {
     return { finished: unwrap(job.advance(milliseconds)), ...job.progress() };
   }
 
+  /** The files that the model is written into: readWritten() gives their bytes. */
   writeModel(id: Id, form: FileForm): { id: Id; files: { name: string; size: number }[] } {
     const written = unwrap(this.module.writeModel(this.model(id), form));
     return { id: this.keep(written), files: written.files() };

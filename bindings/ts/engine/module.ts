@@ -498,7 +498,7 @@ export interface LayerError {
 export interface FormingHandle extends Handle {
   /** Works for about `milliseconds`; true when finished. */
   advance(milliseconds: number): Answer<boolean>;
-  /** Layers. */
+  /** Layers, while it is under way. */
   progress(): Steps;
 }
 
