@@ -1,13 +1,18 @@
 // A model larger than memory, quantized tensor by tensor: how long it takes, and how much memory.
 //   node bench/large.mjs [--gigabytes 1.5] [--modes weight-only:int4,weight-only:int8,dynamic,float16] [--keep FOLDER]
+//     [--page '4-bit weights,8-bit weights']
 // Makes a transformer-like model with its weights beside it, quantizes it in the command line's way, and prints for each
-// mode the time, the largest heap of the engine and the largest memory of the process.
+// mode the time, the largest heap of the engine and the largest memory of the process. With --page it is quantized for
+// each of these goals in the page, in Chromium: the memory is that of the process with the page, its workers, and the
+// engine. The page is the one in dist-page.
 import { spawnSync } from 'node:child_process';
 import {
   closeSync,
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
+  readFileSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -23,6 +28,7 @@ const { values } = parseArgs({
     gigabytes: { type: 'string', default: '1.5' },
     modes: { type: 'string', default: 'weight-only:int4,weight-only:int8,dynamic,float16' },
     keep: { type: 'string' },
+    page: { type: 'string' },
     work: { type: 'string' }, // of the process that quantizes
   },
 });
@@ -137,6 +143,77 @@ async function work({ path, mode, weights, output }) {
   );
 }
 
+// ---- in the page
+
+/** The largest memory so far of the processes that draw pages of this browser, in bytes: Linux only. */
+function largestOfPages(profile) {
+  const sizes = readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map((id) => {
+      try {
+        const words = readFileSync(`/proc/${id}/cmdline`, 'utf8');
+        if (!words.includes('--type=renderer') || !words.includes(profile)) return 0;
+        const [, kilobytes] = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${id}/status`, 'utf8')) ?? [];
+        return Number(kilobytes ?? 0) * 1024;
+      } catch {
+        return 0; // it has ended
+      }
+    });
+  return Math.max(0, ...sizes);
+}
+
+async function workInPage(path, goals, folder) {
+  const { chromium } = await import('playwright-core');
+  const { chromiumPath, withPage } = await import('../tools/page.mjs');
+  const { chooseGoal, goTo } = await import('../tools/visit.mjs');
+  console.log('goal in the page  load    quantize  process   after');
+  await withPage(async (url) => {
+    for (const goal of goals) {
+      // A profile of its own on the disk: without one Chromium has little storage.
+      const profile = mkdtempSync(join(folder, 'profile-'));
+      const context = await chromium.launchPersistentContext(profile, {
+        executablePath: chromiumPath(),
+        args: ['--no-sandbox', '--disable-gpu'],
+      });
+      let largest = 0;
+      const watch = setInterval(() => {
+        largest = Math.max(largest, largestOfPages(profile));
+      }, 500);
+      try {
+        const page = context.pages()[0] ?? (await context.newPage());
+        page.setDefaultTimeout(3_600_000);
+        await page.goto(url);
+        const start = performance.now();
+        await page.getByLabel('Choose a model').setInputFiles([path, `${path}_data`]);
+        await page.getByRole('heading', { name: 'Samples', level: 1 }).waitFor();
+        const loaded = performance.now();
+        await goTo(page, 'Goal');
+        await chooseGoal(page, goal);
+        const button = page.getByRole('button', { name: 'Quantize', exact: true });
+        await button.and(page.locator(':enabled')).click();
+        const result = page.getByTestId('result');
+        const problem = page.locator('.error-title');
+        await result.or(problem).waitFor();
+        const ended = performance.now();
+        if (await problem.count()) throw new Error((await problem.textContent()) ?? '');
+        const words = await page.locator('.verdict-change').textContent();
+        largest = Math.max(largest, largestOfPages(profile));
+        const times = [loaded - start, ended - loaded].map((ms) => `${(ms / 1000).toFixed(1)} s`.padEnd(8));
+        console.log(
+          `${goal.padEnd(18)}${times.join('')}  ${`${(largest / 1e6).toFixed(0)} MB`.padEnd(10)}${words}`,
+        );
+      } catch (error) {
+        console.log(`${goal}: ${error.message}`);
+        process.exitCode = 1;
+      } finally {
+        clearInterval(watch);
+        await context.close();
+        rmSync(profile, { recursive: true, force: true });
+      }
+    }
+  });
+}
+
 if (values.work) {
   await work(JSON.parse(values.work));
 } else {
@@ -145,7 +222,7 @@ if (values.work) {
     const path = makeLarge(join(folder, 'model'), Number(values.gigabytes));
     console.log(`${(statSync(`${path}_data`).size / 1e9).toFixed(2)} GB of weights`);
     console.log('mode              load  quantize  write   heap      process   after');
-    for (const given of values.modes.split(',')) {
+    for (const given of values.modes.split(',').filter(Boolean)) {
       const [mode, weights] = given.split(':');
       const output = join(folder, given.replace(':', '-'));
       mkdirSync(output, { recursive: true });
@@ -165,6 +242,7 @@ if (values.work) {
       console.log(`${given.padEnd(18)}${times}  ${megabytes(heap)}${megabytes(memory)}${megabytes(after)}`);
       if (!values.keep) rmSync(output, { recursive: true });
     }
+    if (values.page) await workInPage(path, values.page.split(','), folder);
   } finally {
     if (!values.keep) rmSync(folder, { recursive: true, force: true });
   }

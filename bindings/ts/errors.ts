@@ -1,3 +1,5 @@
+import type { SchemeOptions } from './scheme-options.ts';
+
 /**
  * What can go wrong, as a closed list. The first ten are the engine's (src/core/error.h).
  *
@@ -48,6 +50,8 @@ export interface ErrorDetails {
   file?: string;
   /** What the user can do. */
   hint?: string;
+  /** Of `out-of-memory` in `quantize()`: options that would fit, and bytes of memory that they take, about. */
+  instead?: { options: SchemeOptions; peakBytes: number };
 }
 
 /** Every error that zeropoint throws. */

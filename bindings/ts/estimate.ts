@@ -183,6 +183,7 @@ export function noRoom(
     because ? `${because.message}; ${needs}` : needs,
     {
       ...because?.details,
+      ...(instead && { instead }),
       hint: instead
         ? `with { ${inWords(instead.options)} } it would take about ${gigabytes(instead.peakBytes)}`
         : (because?.details.hint ??

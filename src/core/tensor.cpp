@@ -1,5 +1,7 @@
 #include "core/tensor.h"
 
+#include <algorithm>
+#include <array>
 #include <bit>
 #include <cstdlib>
 #include <cstring>
@@ -143,6 +145,47 @@ int64_t Tensor::integer_at(int64_t i) const {
   }
   load_elements(raw(), dtype_, i, 1, &value);
   return value;
+}
+
+Extremes extremes_of(std::span<const float> x) {
+  if (x.empty()) return {};
+  // Eight lanes of their own let the compiler use vectors without reordering what it may not reorder. x - x
+  // is 0 for finite numbers and NaN for all others.
+  constexpr size_t kLanes = 8;
+  std::array<float, kLanes> lo, hi, bad;
+  lo.fill(x[0]), hi.fill(x[0]), bad.fill(0);
+  size_t i = 0;
+  for (; i + kLanes <= x.size(); i += kLanes) {
+    for (size_t l = 0; l < kLanes; ++l) {
+      const float v = x[i + l];
+      lo[l] = v < lo[l] ? v : lo[l];
+      hi[l] = v > hi[l] ? v : hi[l];
+      bad[l] += v - v;
+    }
+  }
+  for (; i < x.size(); ++i) {
+    lo[0] = std::min(lo[0], x[i]);
+    hi[0] = std::max(hi[0], x[i]);
+    bad[0] += x[i] - x[i];
+  }
+  Extremes found{.lo = lo[0], .hi = hi[0]};
+  float sum = 0;
+  for (size_t l = 0; l < kLanes; ++l) {
+    found.lo = std::min(found.lo, lo[l]);
+    found.hi = std::max(found.hi, hi[l]);
+    sum += bad[l];
+  }
+  found.finite = sum == 0;
+  return found;
+}
+
+Extremes extremes_of(const Tensor& tensor) {
+  std::optional<Extremes>* noted = tensor.file() ? &tensor.file()->extremes_ : nullptr;
+  if (noted && *noted) return **noted;
+  const Glance glance(tensor);
+  const Extremes found = extremes_of(tensor.data<float>());
+  if (noted) *noted = found;
+  return found;
 }
 
 std::vector<int64_t> Tensor::integers() const {

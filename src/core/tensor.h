@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -37,6 +38,13 @@ std::vector<std::string> strings_of(const TensorView& view);
 
 class Tensor;
 
+// The smallest and the largest of some numbers; zeros where there are none. `finite`: none is NaN or an
+// infinity.
+struct Extremes {
+  float lo = 0, hi = 0;
+  bool finite = true;
+};
+
 // Bytes of a tensor that lie in a file, and are read when somebody looks at them.
 class FileBytes {
  public:
@@ -60,7 +68,9 @@ class FileBytes {
   virtual std::shared_ptr<const std::byte> read_all() const = 0;
 
  private:
+  friend Extremes extremes_of(const Tensor& tensor);
   mutable std::weak_ptr<const std::byte> read_;
+  mutable std::optional<Extremes> extremes_;  // of float32
 };
 
 class Tensor {
@@ -169,6 +179,11 @@ class Glance {
   const Tensor& tensor_;
   bool was_there_;
 };
+
+Extremes extremes_of(std::span<const float> numbers);
+// Of float32. A tensor in a file is read and forgotten again, once however often this is asked: a plan asks
+// for all weights, and each setting has a plan of its own.
+Extremes extremes_of(const Tensor& tensor);
 
 // `made`, with its data in a file beside those of `source` where these are in one, and `made` is large.
 Tensor kept_beside(const Tensor& source, Tensor made);

@@ -10,16 +10,9 @@ namespace {
 
 KnownRange of_constant(const Tensor& t) {
   if (t.dtype() != DType::kFloat32 || t.size() == 0) return {};
-  const Glance glance(t);
-  const std::span<const float> x = t.data<float>();
-  float lo = x[0], hi = x[0], odd = 0;
-  for (const float v : x) {
-    lo = std::min(lo, v);
-    hi = std::max(hi, v);
-    odd += v - v;  // NaN, once one number is not finite
-  }
-  if (odd != 0) return {};
-  return {.lo = lo, .hi = hi, .reached = true};
+  const Extremes found = extremes_of(t);
+  if (!found.finite) return {};
+  return {.lo = found.lo, .hi = found.hi, .reached = true};
 }
 
 }  // namespace

@@ -164,42 +164,17 @@ void dequantize(const std::byte* integers, size_t count, const QParams& p, float
   });
 }
 
-Range range_of(const Tensor& x, bool* finite) {
-  const Glance glance(x);
-  return range_of(x.data<float>(), finite);
+namespace {
+
+Range taken(const Extremes& e, bool* finite) {
+  if (finite) *finite = e.finite;
+  return {e.lo, e.hi};
 }
 
-Range range_of(std::span<const float> x, bool* finite) {
-  if (finite) *finite = true;
-  if (x.empty()) return {};
-  // Eight lanes of their own let the compiler use vectors without reordering what it may not reorder. x - x
-  // is 0 for finite numbers and NaN for all others.
-  constexpr size_t kLanes = 8;
-  std::array<float, kLanes> lo, hi, bad;
-  lo.fill(x[0]), hi.fill(x[0]), bad.fill(0);
-  size_t i = 0;
-  for (; i + kLanes <= x.size(); i += kLanes) {
-    for (size_t l = 0; l < kLanes; ++l) {
-      const float v = x[i + l];
-      lo[l] = v < lo[l] ? v : lo[l];
-      hi[l] = v > hi[l] ? v : hi[l];
-      bad[l] += v - v;
-    }
-  }
-  for (; i < x.size(); ++i) {
-    lo[0] = std::min(lo[0], x[i]);
-    hi[0] = std::max(hi[0], x[i]);
-    bad[0] += x[i] - x[i];
-  }
-  Range r{lo[0], hi[0]};
-  float sum = 0;
-  for (size_t l = 0; l < kLanes; ++l) {
-    r.include({lo[l], hi[l]});
-    sum += bad[l];
-  }
-  if (finite) *finite = sum == 0;
-  return r;
-}
+}  // namespace
+
+Range range_of(const Tensor& x, bool* finite) { return taken(extremes_of(x), finite); }
+Range range_of(std::span<const float> x, bool* finite) { return taken(extremes_of(x), finite); }
 
 IntegerRange weight_codes(const WeightSpec& spec) {
   IntegerRange r = integer_range(spec.dtype);

@@ -474,9 +474,8 @@ void Planner::quantize_weights(int32_t i, DType dtype, const Grouping& grouping,
     std::vector<ValueId> weights{p.weight};
     for (int slot : p.more_slots) weights.push_back(node(i).inputs[static_cast<size_t>(slot)]);
     for (const ValueId w : weights) {
-      const Glance glance(*graph.constant(w));
-      const std::span<const float> values = graph.constant(w)->data<float>();
-      if (std::any_of(values.begin(), values.end(), [](float v) { return !(std::fabs(v) <= kLargest); })) {
+      const Extremes found = extremes_of(*graph.constant(w));
+      if (!found.finite || found.lo < -kLargest || found.hi > kLargest) {
         p.why = "has weights beyond the largest number of float16";
         return;
       }

@@ -120,6 +120,7 @@ describe('an estimate of memory', () => {
     expect(estimate.instead?.peakBytes).toBeLessThan(estimate.limitBytes);
     const { message, code, details } = noRoom(estimate);
     expect(code).toBe('out-of-memory');
+    expect(details.instead).toEqual(estimate.instead);
     expect(message).toMatch(/takes about [\d.]+ GB of memory .* can have 4\.3 GB, and 0\.\d+ GB are in use/);
     expect(details.hint).toMatch(/^with \{ mode: 'dynamic', repairs: \[\] \} it would take about 0\.\d+ GB$/);
   });

@@ -5,16 +5,29 @@ import { Pieces } from '../../web/src/demos/voice/pieces.ts';
 import { estimatesOf, type Known } from '../../web/src/estimates.ts';
 import { graphOf } from '../../web/src/graph/onnx.ts';
 import { spreadOf } from '../../web/src/graph/weights.ts';
+import { reportText } from '../../web/src/html-report.tsx';
 import { layerChoiceOf, layerChoices, withLayerChoice } from '../../web/src/layer-choice.ts';
 import { gap, paletteOf, wallOf } from '../../web/src/parts/digit-wall.ts';
 import { places } from '../../web/src/parts/size-chart.tsx';
+import { codesOf, recipeOf } from '../../web/src/recipe.ts';
 import { hashOf, routeOf } from '../../web/src/route.ts';
 import { guessColumns, labelsFrom, tableOf } from '../../web/src/samples/labels.ts';
 import { guessPreparation } from '../../web/src/samples/preprocessing.ts';
 import { understand } from '../../web/src/samples/understood.ts';
-import { defaults, goals } from '../../web/src/settings.ts';
+import {
+  defaults,
+  describe as describeSettings,
+  goals,
+  toOptions,
+  withInstead,
+} from '../../web/src/settings.ts';
+import { openRun } from '../../web/src/use-run-model.ts';
 import { summaryOf } from '../../web/src/verdict.ts';
+import { quantizeAndCompare, worstSqnr } from '../../web/src/work.ts';
 import { modelOf, node, tensorOf } from './handmade.ts';
+import { models, zeropoint } from './helpers.ts';
+
+const { Model } = zeropoint;
 
 const file = (name: string, text = '', type = '') => new File([text], name, { type });
 
@@ -90,6 +103,7 @@ describe('words for a result', () => {
   const run = (change: object) =>
     summaryOf({
       report: { layersQuantized: 3, sizeBefore: 4000, sizeAfter: 1000 },
+      comparison: { samples: 2, outputs: [] },
       latency: { original: 10, quantized: 5, runs: 9 },
       accuracy: undefined,
       judgement: judgementOf([
@@ -116,6 +130,17 @@ describe('words for a result', () => {
     expect(synthetic.answers.join()).not.toMatch(/same/);
   });
 
+  test('of models that were not run nothing is said of answers and speed', () => {
+    const found = run({
+      comparison: undefined,
+      judgement: undefined,
+      latency: { original: 0, quantized: 0, runs: 0 },
+    });
+    expect(found).toMatchObject({ grade: 'unknown', short: 'not compared' });
+    expect(found.change).toBe('4.0 KB became 1.0 KB: 4.00× smaller.');
+    expect(found.answers.join()).toMatch(/not run: both together need more memory/);
+  });
+
   test('lost right answers are no good, however alike the answers are', () => {
     const accuracy = { original: 0.98, quantized: 0.9, of: 'your samples' };
     expect(run({ accuracy })).toMatchObject({ grade: 'poor', short: '90.0 % right' });
@@ -129,6 +154,33 @@ describe('words for a result', () => {
     expect(run({ judgement: changed }).grade).toBe('poor');
     expect(run({ judgement: changed, accuracy: { ...accuracy, quantized: 0.99 } }).grade).toBe('fair');
   });
+});
+
+test('a model that is too large to be run is quantized all the same', async () => {
+  await using original = await Model.load(models.angle.path);
+  const settings = { ...defaults, mode: 'weight-only' };
+  const steps: string[] = [];
+  const made = await quantizeAndCompare(
+    { original, name: 'angle.onnx', samples: undefined, settings, number: 1 },
+    ({ label }) => void steps.push(label),
+    new AbortController().signal,
+  );
+  expect(made).toMatchObject({ comparison: undefined, judgement: undefined, samples: 'none', shown: [] });
+  expect(made.latency.runs).toBe(0);
+  expect(new Set(steps)).toEqual(
+    new Set(['Reading the model', 'Choosing what to quantize', 'Placing scales', 'Writing the report']),
+  );
+  expect(made.report.layersQuantized).toBeGreaterThan(0);
+  expect(Number.isNaN(worstSqnr(made))).toBe(true);
+  await using quantized = await openRun(made);
+  expect(quantized.outputs).toEqual(original.outputs);
+  // Neither its report nor the code that makes it again speaks of samples and times.
+  const recipe = recipeOf(made, 'angle.onnx', undefined);
+  const about = { ...made, name: 'angle.onnx', how: describeSettings(settings), command: undefined, recipe };
+  const text = await reportText(about, async () => undefined);
+  expect(text).toMatch(/were not run/);
+  expect(text).not.toMatch(/NaN|Time of one run|SQNR|largest errors/);
+  expect(codesOf(made, 'angle.onnx', undefined)[0]?.code).not.toMatch(/calibration|samples/);
 });
 
 test('goals are named for what they do', () => {
@@ -210,6 +262,18 @@ test('sound of a microphone is cut into pieces of a lower rate', () => {
   // 44.1 kHz: as many pieces as there is time for, and none is lost to rounding.
   const second = Float32Array.from({ length: 44_100 }, (_, i) => Math.sin(i / 20));
   expect(cut(44_100 / 16_000, second, 1024)).toHaveLength(4000);
+});
+
+test('options that take less memory become settings of the page', () => {
+  const before = { ...defaults, mode: 'auto', target: { sqnr: 30 } };
+  // A search has no list of repairs: it becomes what it would be without them.
+  expect(withInstead(before, { repairs: [] })).toMatchObject({
+    mode: 'static',
+    repairs: [],
+    target: { sqnr: 30 },
+  });
+  const weights = withInstead(before, { mode: 'weight-only', weights: 'int8', repairs: [] });
+  expect(toOptions(weights)).toEqual({ mode: 'weight-only', repairs: [] });
 });
 
 test('a layer is set by options that there are, and by nothing else', () => {

@@ -51,6 +51,35 @@ export async function expectedOf(
   return { estimate, integerShare: usesIntegers(settings) ? share : 0 };
 }
 
+/** Bytes of a model that is asked about before it is run: preparing one for an estimate takes time. */
+const mayBeTooLarge = 2 ** 28;
+
+/** Settings without how a file is written. */
+export function schemeOf(settings: Settings): SchemeOptions {
+  const { format: _, opset: __, externalData: ___, chunkSize: ____, ...scheme } = toOptions(settings);
+  return scheme;
+}
+
+/**
+ * Whether samples are run: always where these settings need some; else if the original and what becomes of it can be in
+ * memory together.
+ */
+export async function isRunWith(
+  model: Model,
+  scheme: SchemeOptions,
+  samples: SampleSet | undefined,
+  dims: Readonly<Record<string, number>>,
+): Promise<boolean> {
+  if (model.size < mayBeTooLarge || (await model.needsSamples(scheme))) return true;
+  const { fits } = await model.estimate({
+    ...scheme,
+    repairs: [],
+    samples: 1,
+    ...(samples ? { shapes: await shapesOf(samples) } : { dims }),
+  });
+  return fits;
+}
+
 const shapesKnown = new WeakMap<SampleSet, Record<string, readonly number[]>>();
 
 /** Of the first sample. */

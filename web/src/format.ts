@@ -35,6 +35,8 @@ export const percent = (share: number, digits = 1): string => `${(share * 100).t
 export const decibels = (value: number): string =>
   value === Number.POSITIVE_INFINITY ? 'exact' : Number.isFinite(value) ? `${value.toFixed(1)} dB` : '–';
 
+export const cosineWords = (value: number): string => (Number.isNaN(value) ? '–' : value.toFixed(4));
+
 export const times = (value: number): string => `${value.toFixed(value < 10 ? 2 : 1)}×`;
 
 /** How the size of a file changed, in words. */

@@ -3,7 +3,7 @@ import { renderToString } from 'preact-render-to-string';
 import type { Recipe, Schema } from 'zeropoint';
 import { kindOf, type Pixels } from './answers/index.ts';
 import { worstCosine, worstSqnr } from './figures.ts';
-import { bytes, decibels, milliseconds } from './format.ts';
+import { bytes, cosineWords, decibels, milliseconds } from './format.ts';
 import { commandOf, recipeOf, recipeText } from './recipe.ts';
 import { fileOf } from './samples/picture.ts';
 import { describe } from './settings.ts';
@@ -99,23 +99,27 @@ export async function reportText(
       ))}
       <table>
         <tbody>
-          {(
-            [
-              ['Size', bytes(report.sizeBefore), bytes(report.sizeAfter)],
-              ['Time of one run', milliseconds(run.latency.original), milliseconds(run.latency.quantized)],
-            ] as const
-          ).map(([what, before, after]) => (
+          {[
+            ['Size', bytes(report.sizeBefore), `→ ${bytes(report.sizeAfter)}`],
+            ...(run.latency.runs > 0
+              ? [
+                  [
+                    'Time of one run',
+                    milliseconds(run.latency.original),
+                    `→ ${milliseconds(run.latency.quantized)}`,
+                  ],
+                ]
+              : []),
+            ...(run.comparison
+              ? [['SQNR, cosine', decibels(worstSqnr(run)), cosineWords(worstCosine(run))]]
+              : []),
+          ].map(([what, before, after]) => (
             <tr key={what}>
               <th scope="row">{what}</th>
               <td>{before}</td>
-              <td>→ {after}</td>
+              <td>{after}</td>
             </tr>
           ))}
-          <tr>
-            <th scope="row">SQNR, cosine</th>
-            <td>{decibels(worstSqnr(run))}</td>
-            <td>{worstCosine(run).toFixed(4)}</td>
-          </tr>
         </tbody>
       </table>
       {kind && judgement && (
@@ -152,18 +156,22 @@ export async function reportText(
           </ul>
         </>
       )}
-      <h2>Layers with the largest errors</h2>
-      <table>
-        <tbody>
-          {layers.map(({ node, op, output, error }) => (
-            <tr key={output}>
-              <td>{node}</td>
-              <td>{op}</td>
-              <td>{decibels(error?.sqnr ?? Number.NaN)}</td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+      {layers.length > 0 && (
+        <>
+          <h2>Layers with the largest errors</h2>
+          <table>
+            <tbody>
+              {layers.map(({ node, op, output, error }) => (
+                <tr key={output}>
+                  <td>{node}</td>
+                  <td>{op}</td>
+                  <td>{decibels(error?.sqnr ?? Number.NaN)}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </>
+      )}
       <h2>Make it again</h2>
       {run.command !== undefined && (
         <pre>

@@ -94,10 +94,16 @@ export function codesOf(
 ): { title: string; code: string }[] {
   const recipe = recipeOf(run, name, digest);
   const file = fileNameOf(name, run.settings);
+  const hasSamples = run.report.samples > 0;
+  const write =
+    run.files.length > 1
+      ? `const files = await small.toFiles({ name: ${JSON.stringify(file)} }); // the model, and its weights`
+      : 'const bytes = await small.toBytes();';
   return [
     {
       title: 'Make it with this package',
-      code: `import { Model, samplesFromFiles } from 'zeropoint';
+      code: hasSamples
+        ? `import { Model, samplesFromFiles } from 'zeropoint';
 
 const model = await Model.load(${JSON.stringify(name)});
 const calibration = () => samplesFromFiles(files, model.inputs, ${json(recipe.samples.image ?? {})});
@@ -105,7 +111,12 @@ const { model: small } = await model.quantize({
   ...${json(recipe.options)},
   calibration,
 });
-const bytes = await small.toBytes();`,
+${write}`
+        : `import { Model } from 'zeropoint';
+
+const model = await Model.load(${JSON.stringify(name)});
+const { model: small } = await model.quantize(${json(recipe.options)});
+${write}`,
     },
     {
       title: 'Run it with this package',

@@ -166,6 +166,19 @@ export function withRemedy(
   return { ...next, more: { ...settings.more, [option]: value } };
 }
 
+/** The settings with options that take less memory: ErrorDetails.instead. */
+export function withInstead(settings: Settings, { mode, weights, repairs }: QuantizeOptions): Settings {
+  return {
+    ...settings,
+    // A search finds repairs itself.
+    mode: mode ?? (settings.mode === 'auto' ? 'static' : settings.mode),
+    weights: (weights as Settings['weights'] | undefined) ?? settings.weights,
+    repairs: repairs ?? settings.repairs,
+    ...(mode && { target: undefined }),
+    picked: undefined,
+  };
+}
+
 /** Kinds of targets, with a value to start from. */
 export const targets: Readonly<
   Record<string, { title: string; short: string; unit: string; start: number | string }>

@@ -23,9 +23,9 @@ export const isUntouched = ({ report }: Pick<Run, 'report'>): boolean => report.
 const [fewLost, manyLost] = [0.01, 0.05];
 
 export function summaryOf(
-  run: Pick<Run, 'report' | 'latency' | 'accuracy' | 'judgement' | 'synthetic'>,
+  run: Pick<Run, 'report' | 'comparison' | 'latency' | 'accuracy' | 'judgement' | 'synthetic'>,
 ): Summary {
-  const { report, latency, accuracy, judgement, synthetic } = run;
+  const { report, comparison, latency, accuracy, judgement, synthetic } = run;
   if (isUntouched(run)) {
     return {
       grade: 'poor',
@@ -45,6 +45,16 @@ export function summaryOf(
           ? `, ${times(speedup)} faster`
           : `, ${times(1 / speedup)} slower`;
   const change = `${bytes(sizeBefore)} became ${bytes(sizeAfter)}: ${sizeChange(sizeBefore, sizeAfter)}${speed}.`;
+  if (!comparison) {
+    return {
+      grade: 'unknown',
+      change,
+      answers: [
+        'The models were not run: both together need more memory than the engine can have. Try the result where it will be used.',
+      ],
+      short: 'not compared',
+    };
+  }
   if (synthetic) {
     return {
       grade: 'unknown',

@@ -1,14 +1,15 @@
 // The long calls: quantize, compare, measure. Each reports progress and stops when its signal fires.
 
-import type {
-  Comparison,
-  ImageOptions,
-  Model,
-  Progress,
-  QuantizeOptions,
-  QuantizeReport,
-  StepInfo,
-  TrainingProgress,
+import {
+  type Comparison,
+  type ImageOptions,
+  type Model,
+  type Progress,
+  type QuantizeOptions,
+  type QuantizeReport,
+  type StepInfo,
+  type TrainingProgress,
+  ZeropointError,
 } from 'zeropoint';
 import { accuracyOf } from './accuracy.ts';
 import type { Judgement } from './answers/index.ts';
@@ -59,7 +60,9 @@ export interface Run {
   /** The model's file, and those with its weights. */
   files: readonly { name: string; blob: Blob }[];
   report: QuantizeReport;
-  comparison: Comparison;
+  /** Undefined: nothing was run, because the memory that it takes is not there. */
+  comparison: Comparison | undefined;
+  /** Of no runs where nothing was run. */
   latency: Latency;
   /** The time that all of it took. */
   milliseconds?: number | undefined;
@@ -123,8 +126,41 @@ export interface Task {
   number: number;
 }
 
-export async function quantizeAndCompare(
+/** What running both models says of them. */
+type Measured = Pick<Run, 'comparison' | 'latency' | 'accuracy' | 'judgement' | 'shown'>;
+
+const notMeasured: Measured = {
+  comparison: undefined,
+  latency: { original: 0, quantized: 0, runs: 0 },
+  accuracy: undefined,
+  judgement: undefined,
+  shown: [],
+};
+
+async function measured(
   task: Task,
+  model: Model,
+  onStep: (step: Step) => void,
+  signal: AbortSignal,
+): Promise<Measured> {
+  const { original, samples } = task;
+  try {
+    return {
+      comparison: await compareModels(original, model, samples, onStep, signal),
+      ...(await judgeAgain(task, model, onStep, signal)),
+      accuracy: await rightAnswers(original, model, samples, onStep, signal),
+      latency: await measure(original, model, samples, onStep, signal),
+    };
+  } catch (error) {
+    // The model is made, and takes less memory than both do together.
+    if (error instanceof ZeropointError && error.code === 'out-of-memory') return notMeasured;
+    throw error;
+  }
+}
+
+/** Without samples it only quantizes. */
+export async function quantizeAndCompare(
+  task: Omit<Task, 'samples'> & { samples: SampleSet | undefined },
   onStep: (step: Step) => void,
   signal: AbortSignal,
   options: QuantizeOptions = toOptions(task.settings),
@@ -132,18 +168,23 @@ export async function quantizeAndCompare(
 ): Promise<Run> {
   const { original, samples, settings } = task;
   const startedAt = performance.now();
-  onStep({ label: 'Reading the first sample', share: undefined });
+  let label = samples ? 'Reading the first sample' : 'Reading the model';
+  onStep({ label, share: undefined });
+  // Stages that have nothing to do are passed through too.
+  const isIdle = (phase: string) =>
+    (phase === 'calibrate' && !samples) || (phase === 'train' && options.mode !== 'qat');
   const { model, report } = await original.quantize({
     ...options,
-    calibration: () => samples.feeds(),
+    calibration: samples && (() => samples.feeds()),
     // Training learns from what the original answers: labels would be its targets instead.
-    labels: options.mode === 'qat' ? undefined : await samples.labels?.(),
+    labels: options.mode === 'qat' ? undefined : await samples?.labels?.(),
     signal,
     onProgress: (progress) => {
       const { phase, done } = progress;
-      const total = progress.total || (phase === 'calibrate' ? (samples.count ?? 0) : 0);
+      const total = progress.total || (phase === 'calibrate' ? (samples?.count ?? 0) : 0);
+      if (!isIdle(phase)) label = labels[phase] ?? label;
       onStep({
-        label: labels[phase] ?? phase,
+        label,
         share: total > 0 ? done / total : undefined,
         detail: total > 1 ? `${Math.min(total, Math.floor(done))} of ${total}` : undefined,
       });
@@ -151,10 +192,7 @@ export async function quantizeAndCompare(
     },
   });
   try {
-    const comparison = await compareModels(original, model, samples, onStep, signal);
-    const { judgement, shown } = await judgeAgain(task, model, onStep, signal);
-    const accuracy = await rightAnswers(original, model, samples, onStep, signal);
-    const latency = await measure(original, model, samples, onStep, signal);
+    const found = samples ? await measured({ ...task, samples }, model, onStep, signal) : notMeasured;
     const written = await model.toFiles({ name: fileNameOf(task.name, settings) });
     return {
       id: newId(),
@@ -163,16 +201,12 @@ export async function quantizeAndCompare(
       settings,
       files: await Promise.all(written.map(async (file) => ({ name: file.name, blob: await file.blob() }))),
       report,
-      comparison,
-      latency,
+      ...found,
       milliseconds: performance.now() - startedAt,
-      accuracy,
-      judgement,
-      shown,
-      samples: samples.label,
-      identity: samples.identity,
-      image: samples.image,
-      synthetic: samples.synthetic,
+      samples: samples?.label ?? 'none',
+      identity: samples?.identity,
+      image: samples?.image,
+      synthetic: samples?.synthetic ?? false,
     };
   } finally {
     // The view opens it again from its file, so that memory holds one model at a time.

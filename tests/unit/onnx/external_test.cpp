@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <limits>
 #include <map>
 #include <string>
 
@@ -247,6 +248,22 @@ TEST(TensorInFile, IsReadWhenItIsLookedAtAndForgotten) {
     EXPECT_EQ(file->reads, 2);
   }
   EXPECT_FALSE(t.in_memory());
+}
+
+TEST(TensorInFile, ItsExtremesAreLookedForOnce) {
+  const float infinity = std::numeric_limits<float>::infinity();
+  const auto file = std::make_shared<CountedBytes>(raw_bytes<float>({1, -2, 5}));
+  const auto odd = std::make_shared<CountedBytes>(raw_bytes<float>({1, -infinity}));
+  const Tensor t(DType::kFloat32, {3}, std::shared_ptr<const FileBytes>(file));
+  for (const Tensor& each : {t, t.reshaped({1, 3}), t}) {
+    const Extremes found = extremes_of(each);
+    EXPECT_EQ(found.lo, -2);
+    EXPECT_EQ(found.hi, 5);
+    EXPECT_TRUE(found.finite);
+    EXPECT_FALSE(each.in_memory());
+  }
+  EXPECT_EQ(file->reads, 1);
+  EXPECT_FALSE(extremes_of(Tensor(DType::kFloat32, {2}, std::shared_ptr<const FileBytes>(odd))).finite);
 }
 
 TEST(TensorInFile, WhatIsMadeOfItGoesIntoAFileWhereItIsLarge) {

@@ -1,8 +1,16 @@
 import { useLayoutEffect, useRef } from 'preact/hooks';
 import type { ZeropointError } from 'zeropoint';
 
-/** An error, brought to where it is seen. */
-export function ErrorBox({ error, onClose }: { error: ZeropointError; onClose?: () => void }) {
+/** An error, brought to where it is seen. `remedy`: settings that help, in words, in place of its hint. */
+export function ErrorBox({
+  error,
+  remedy,
+  onClose,
+}: {
+  error: ZeropointError;
+  remedy?: { words: string; button: string; set: () => void } | undefined;
+  onClose?: () => void;
+}) {
   const box = useRef<HTMLDivElement>(null);
   useLayoutEffect(() => {
     box.current?.focus({ preventScroll: true });
@@ -30,7 +38,16 @@ export function ErrorBox({ error, onClose }: { error: ZeropointError; onClose?: 
           ))}
         </dl>
       )}
-      {hint && <p>What to do: {hint}.</p>}
+      {remedy ? (
+        <p>
+          {remedy.words}{' '}
+          <button type="button" onClick={remedy.set}>
+            {remedy.button}
+          </button>
+        </p>
+      ) : (
+        hint && <p>What to do: {hint}.</p>
+      )}
       {onClose && (
         <button type="button" class="quiet" onClick={onClose}>
           Dismiss

@@ -72,7 +72,7 @@ export function LayerChart({
   );
 
   if (layers.length === 0) {
-    return <p class="note">No layer's error was measured.</p>;
+    return <Weights layers={report.layers} />;
   }
   const layer = layers[Math.min(at, layers.length - 1)] as Measured;
   return (
@@ -144,6 +144,43 @@ export function LayerChart({
         )}
       </Folded>
     </div>
+  );
+}
+
+/** The layers of a model that was not run: the error of each weight is known. */
+function Weights({ layers }: { layers: readonly Layer[] }) {
+  return (
+    <>
+      <p class="note">
+        No layer's error was measured, because the model was not run. The errors of its weights are known.
+      </p>
+      <Folded summary={`All ${layers.length} layers as a table`}>
+        {() => (
+          <ScrollRegion label="All layers">
+            <table>
+              <thead>
+                <tr>
+                  <th scope="col">Layer</th>
+                  <th scope="col">Operator</th>
+                  <th scope="col">Weights</th>
+                  <th scope="col">Reason</th>
+                </tr>
+              </thead>
+              <tbody>
+                {layers.map(({ node, op, output, weight, why }) => (
+                  <tr key={output}>
+                    <td class="name">{node}</td>
+                    <td>{short(op)}</td>
+                    <td>{weight ? `${weight.type}, ${decibels(weight.sqnr)}` : '–'}</td>
+                    <td>{sentence(why)}</td>
+                  </tr>
+                ))}
+              </tbody>
+            </table>
+          </ScrollRegion>
+        )}
+      </Folded>
+    </>
   );
 }
 

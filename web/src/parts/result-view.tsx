@@ -1,7 +1,7 @@
 import type { ComponentChildren } from 'preact';
 import type { Remedy, Schema, Trial } from 'zeropoint';
 import type { SampleAnswers } from '../answers/index.ts';
-import { bytes, decibels, milliseconds, percent, sentence } from '../format.ts';
+import { bytes, cosineWords, decibels, milliseconds, percent, sentence } from '../format.ts';
 import { isCalibrated } from '../settings.ts';
 import { isUntouched, summaryOf } from '../verdict.ts';
 import { type Run, worstCosine, worstSqnr } from '../work.ts';
@@ -103,25 +103,29 @@ export function ResultView({
         <h2 id={`figures-${run.id}`}>Figures</h2>
         <Warnings run={run} />
         <dl class="figure-list">
-          <div>
-            <dt>
-              <Term of="SQNR">SQNR</Term>
-            </dt>
-            <dd>{decibels(worstSqnr(run))}</dd>
-          </div>
-          <div>
-            <dt>
-              <Term of="cosine">Cosine</Term>
-            </dt>
-            <dd>{Number.isNaN(worstCosine(run)) ? '–' : worstCosine(run).toFixed(4)}</dd>
-          </div>
-          <div>
-            <dt>Largest error of a number</dt>
-            <dd>{Math.max(...comparison.outputs.map(({ maxAbs }) => maxAbs || 0)).toPrecision(3)}</dd>
-          </div>
+          {comparison && (
+            <>
+              <div>
+                <dt>
+                  <Term of="SQNR">SQNR</Term>
+                </dt>
+                <dd>{decibels(worstSqnr(run))}</dd>
+              </div>
+              <div>
+                <dt>
+                  <Term of="cosine">Cosine</Term>
+                </dt>
+                <dd>{cosineWords(worstCosine(run))}</dd>
+              </div>
+              <div>
+                <dt>Largest error of a number</dt>
+                <dd>{Math.max(...comparison.outputs.map(({ maxAbs }) => maxAbs || 0)).toPrecision(3)}</dd>
+              </div>
+            </>
+          )}
           <div>
             <dt>Samples compared</dt>
-            <dd>{comparison.samples}</dd>
+            <dd>{comparison?.samples ?? 0}</dd>
           </div>
         </dl>
         {report.repairs.length > 0 && (
@@ -136,7 +140,7 @@ export function ResultView({
       </section>
       {!isSame && (
         <section class="wide" aria-labelledby={`layers-${run.id}`}>
-          <h2 id={`layers-${run.id}`}>Where accuracy went</h2>
+          <h2 id={`layers-${run.id}`}>{comparison ? 'Where accuracy went' : 'Layers'}</h2>
           <Findings findings={report.findings.slice(0, mostFindings)} schema={schema} onRemedy={onRemedy} />
           {report.findings.length > mostFindings && (
             <details>
@@ -202,7 +206,7 @@ function Warnings({ run }: { run: Run }) {
   const { comparison, report } = run;
   return (
     <>
-      {comparison.outputs
+      {comparison?.outputs
         .filter(({ otherShapes }) => otherShapes > 0)
         .map(({ output, otherShapes }) => (
           <p class="warning" key={output}>

@@ -1,7 +1,7 @@
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import type { Choices, Model, ModelReport, ZeropointError } from 'zeropoint';
 import type { Demo, DemoMemory } from '../demos/demo.ts';
-import { type Expected, estimatesOf, expectedOf, inspected } from '../estimates.ts';
+import { type Expected, estimatesOf, expectedOf, inspected, isRunWith, schemeOf } from '../estimates.ts';
 import { bytes } from '../format.ts';
 import { forgetRunning, noteRunning, takeInterrupted } from '../interrupted.ts';
 import {
@@ -23,7 +23,7 @@ import {
   initial,
   isCalibrated,
   type Settings,
-  toOptions,
+  withInstead,
   withRemedy,
 } from '../settings.ts';
 import { openRun, useRunModel } from '../use-run-model.ts';
@@ -129,6 +129,7 @@ export function Workspace({
     goals: {},
   });
   const [needsSamples, setNeedsSamples] = useState(true);
+  const [isRun, setRun] = useState(true);
   const [job, setJob] = useState<Job | undefined>();
   const [isTraining, setTraining] = useState(false);
   /** Quantize was pressed while samples were prepared. */
@@ -291,11 +292,15 @@ export function Workspace({
     let isCurrent = true;
     const timer = setTimeout(async () => {
       try {
-        const { format: _, opset: __, externalData: ___, chunkSize: ____, ...scheme } = toOptions(settings);
+        const scheme = schemeOf(settings);
         const found = await inspected(model, scheme, samples.set, samples.dims);
         if (!isCurrent) return;
         setReport(found);
-        setNeedsSamples(found.problem ? true : await model.needsSamples(scheme));
+        const needs = found.problem ? true : await model.needsSamples(scheme);
+        const runs = found.problem ? true : await isRunWith(model, scheme, samples.set, samples.dims);
+        if (!isCurrent) return;
+        setNeedsSamples(needs);
+        setRun(runs);
       } catch (problem) {
         if (isCurrent) setError(asError(problem));
       }
@@ -308,7 +313,7 @@ export function Workspace({
 
   // ---- the long work
 
-  const taskOf = (settings: Settings, set: SampleSet) => ({
+  const taskOf = <Set extends SampleSet | undefined>(settings: Settings, set: Set) => ({
     original: model,
     name,
     samples: set,
@@ -349,28 +354,46 @@ export function Workspace({
     }
   };
 
-  const usable =
-    samples.set ?? (needsSamples || samples.isPreparing ? undefined : syntheticSet(model, samples.dims));
-  const quantize = async (settings: Settings, set: SampleSet) => {
+  const canBegin = !samples.isPreparing && (samples.set !== undefined || !needsSamples);
+  const quantize = async (settings: Settings) => {
     if (busy) return;
     await attempt('Starting', async (report, signal) => {
+      // The note below the page may still be about other settings.
+      const runs = await isRunWith(model, schemeOf(settings), samples.set, samples.dims);
+      const set = runs ? (samples.set ?? syntheticSet(model, samples.dims)) : undefined;
       show(await quantizeAndCompare(taskOf(settings, set), report, signal));
     });
   };
   const press = () => {
     if (samples.isPreparing) setWaiting(performance.now());
-    else if (usable) void quantize(settings, usable);
+    else if (canBegin) void quantize(settings);
   };
   useEffect(() => {
     if (isWaiting === undefined || samples.isPreparing) return;
     setWaiting(undefined);
-    if (usable) void quantize(settings, usable);
-  }, [isWaiting, samples.isPreparing, usable]);
+    if (canBegin) void quantize(settings);
+  }, [isWaiting, samples.isPreparing, canBegin]);
   const cancel = useCallback(() => {
     setWaiting(undefined);
     job?.controller.abort();
     if (!job) requestAnimationFrame(() => button.current?.focus());
   }, [job?.controller]);
+
+  /** What an error says would fit. */
+  const lighter = ({ details: { instead } }: ZeropointError) => {
+    if (!instead) return undefined;
+    const next = withInstead(settings, instead.options);
+    const called = describe(next) + (next.repairs?.length === 0 ? ', without repairs' : '');
+    return {
+      words: `${called}: about ${bytes(instead.peakBytes)} of memory.`,
+      button: 'Choose this',
+      set() {
+        setSettings(next);
+        setError(undefined);
+        go(hashOf(work.id, 'goal'));
+      },
+    };
+  };
 
   const readAs = async (run: Run, kind: string) => {
     const { set } = samples;
@@ -532,7 +555,7 @@ export function Workspace({
             )}
           </h1>
         </div>
-        {error && <ErrorBox error={error} onClose={() => setError(undefined)} />}
+        {error && <ErrorBox error={error} remedy={lighter(error)} onClose={() => setError(undefined)} />}
         <p class="visually-hidden" role="status">
           {status.words}
         </p>
@@ -618,7 +641,7 @@ export function Workspace({
               }
             }}
             onPick={({ what, options }) =>
-              usable && void quantize({ ...shown.settings, picked: { what, options } }, usable)
+              canBegin && void quantize({ ...shown.settings, picked: { what, options } })
             }
             onKind={(kind) => void readAs(shown, kind)}
             demo={tried}
@@ -661,7 +684,7 @@ export function Workspace({
           />
         ) : (
           <>
-            <p class="note action-note">{actionNote(samples, settings, usable, report)}</p>
+            <p class="note action-note">{actionNote(samples, settings, canBegin, isRun, report)}</p>
             <div class="actions">
               {next[step] && (
                 <a class="button next" href={hashOf(work.id, next[step])}>
@@ -671,8 +694,8 @@ export function Workspace({
               <button
                 type="button"
                 ref={button}
-                class={`large ${usable?.synthetic && isCalibrated(settings) ? '' : 'primary'} ${next[step] ? 'later' : ''}`}
-                disabled={(!usable && !samples.isPreparing) || busy || Boolean(report?.problem)}
+                class={`large ${samples.set?.synthetic && isCalibrated(settings) ? '' : 'primary'} ${next[step] ? 'later' : ''}`}
+                disabled={(!canBegin && !samples.isPreparing) || busy || Boolean(report?.problem)}
                 onClick={press}
               >
                 {runs.length ? 'Quantize again' : 'Quantize'}
@@ -694,14 +717,18 @@ function samplesLine({ set, isPreparing, done, files, source }: Samples): string
 function actionNote(
   samples: Samples,
   settings: Settings,
-  usable: SampleSet | undefined,
+  canBegin: boolean,
+  isRun: boolean,
   report: ModelReport | undefined,
 ): string {
   if (report?.problem) return 'This model cannot run here: the step Model gives the reason.';
   if (samples.isPreparing) return 'Your samples are being prepared: quantizing begins when they are ready.';
-  if (!usable) return 'Add samples first, or choose made-up ones: these settings need them.';
-  if (!samples.set) return `${describe(settings)}. Without samples: its answers are not compared.`;
-  return `${describe(settings)}, with ${usable.label}${usable.synthetic ? ': a first look at size and speed' : ''}.`;
+  const { set } = samples;
+  if (!canBegin) return 'Add samples first, or choose made-up ones: these settings need them.';
+  if (!isRun)
+    return `${describe(settings)}. The model and its result do not fit in memory together: they are not run, and answers are not compared.`;
+  if (!set) return `${describe(settings)}. Without samples: its answers are not compared.`;
+  return `${describe(settings)}, with ${set.label}${set.synthetic ? ': a first look at size and speed' : ''}.`;
 }
 
 function StepLink({
