@@ -163,18 +163,13 @@ function largestOfPages(profile) {
 }
 
 async function workInPage(path, goals, folder) {
-  const { chromium } = await import('playwright-core');
-  const { chromiumPath, withPage } = await import('../tools/page.mjs');
+  const { startWithProfile, withPage } = await import('../tools/page.mjs');
   const { chooseGoal, goTo } = await import('../tools/visit.mjs');
   console.log('goal in the page  load    quantize  process   after');
   await withPage(async (url) => {
     for (const goal of goals) {
-      // A profile of its own on the disk: without one Chromium has little storage.
       const profile = mkdtempSync(join(folder, 'profile-'));
-      const context = await chromium.launchPersistentContext(profile, {
-        executablePath: chromiumPath(),
-        args: ['--no-sandbox', '--disable-gpu'],
-      });
+      const context = await startWithProfile(profile);
       let largest = 0;
       const watch = setInterval(() => {
         largest = Math.max(largest, largestOfPages(profile));

@@ -13,8 +13,11 @@ export function chromiumPath() {
   return path;
 }
 
-const startChromium = () =>
-  chromium.launch({ executablePath: chromiumPath(), args: ['--no-sandbox', '--disable-gpu'] });
+const launchOptions = () => ({ executablePath: chromiumPath(), args: ['--no-sandbox', '--disable-gpu'] });
+const startChromium = () => chromium.launch(launchOptions());
+
+/** Chromium with a profile in a folder: without one it has little storage. */
+export const startWithProfile = (folder) => chromium.launchPersistentContext(folder, launchOptions());
 
 /** Calls `take` with the browser. */
 export async function withChromium(take) {

@@ -102,20 +102,10 @@ export function codesOf(
   return [
     {
       title: 'Make it with this package',
-      code: hasSamples
-        ? `import { Model, samplesFromFiles } from 'zeropoint';
+      code: `import { ${hasSamples ? 'Model, samplesFromFiles' : 'Model'} } from 'zeropoint';
 
 const model = await Model.load(${JSON.stringify(name)});
-const calibration = () => samplesFromFiles(files, model.inputs, ${json(recipe.samples.image ?? {})});
-const { model: small } = await model.quantize({
-  ...${json(recipe.options)},
-  calibration,
-});
-${write}`
-        : `import { Model } from 'zeropoint';
-
-const model = await Model.load(${JSON.stringify(name)});
-const { model: small } = await model.quantize(${json(recipe.options)});
+${hasSamples ? `const calibration = () => samplesFromFiles(files, model.inputs, ${json(recipe.samples.image ?? {})});\n` : ''}const { model: small } = await model.quantize(${hasSamples ? `{\n  ...${json(recipe.options)},\n  calibration,\n}` : json(recipe.options)});
 ${write}`,
     },
     {

@@ -114,6 +114,23 @@ const labels: Record<string, string> = {
   compare: 'Comparing outputs',
 };
 
+/**
+ * Names each phase of a quantization. Stages that have nothing to do are passed through too: the name before them stays,
+ * `first` before all.
+ */
+function phaseNames(
+  first: string,
+  { mode }: QuantizeOptions,
+  hasSamples: boolean,
+): (phase: string) => string {
+  let name = first;
+  return (phase) => {
+    const isIdle = (phase === 'calibrate' && !hasSamples) || (phase === 'train' && mode !== 'qat');
+    if (!isIdle) name = labels[phase] ?? name;
+    return name;
+  };
+}
+
 /** What a run is about. */
 export interface Task {
   original: Model;
@@ -168,11 +185,9 @@ export async function quantizeAndCompare(
 ): Promise<Run> {
   const { original, samples, settings } = task;
   const startedAt = performance.now();
-  let label = samples ? 'Reading the first sample' : 'Reading the model';
-  onStep({ label, share: undefined });
-  // Stages that have nothing to do are passed through too.
-  const isIdle = (phase: string) =>
-    (phase === 'calibrate' && !samples) || (phase === 'train' && options.mode !== 'qat');
+  const first = samples ? 'Reading the first sample' : 'Reading the model';
+  const nameOf = phaseNames(first, options, samples !== undefined);
+  onStep({ label: first, share: undefined });
   const { model, report } = await original.quantize({
     ...options,
     calibration: samples && (() => samples.feeds()),
@@ -182,9 +197,8 @@ export async function quantizeAndCompare(
     onProgress: (progress) => {
       const { phase, done } = progress;
       const total = progress.total || (phase === 'calibrate' ? (samples?.count ?? 0) : 0);
-      if (!isIdle(phase)) label = labels[phase] ?? label;
       onStep({
-        label,
+        label: nameOf(phase),
         share: total > 0 ? done / total : undefined,
         detail: total > 1 ? `${Math.min(total, Math.floor(done))} of ${total}` : undefined,
       });
@@ -275,6 +289,7 @@ export async function trainAndCompare(
   const { original, samples, settings: given } = task;
   const settings: Settings = { ...given, mode: 'qat', target: undefined, picked: undefined };
   const options = toOptions(settings);
+  const nameOf = phaseNames('Reading the first sample', options, true);
   // Before training: the same bits, without a step.
   const untrained = await original.quantize({
     ...options,
@@ -282,7 +297,7 @@ export async function trainAndCompare(
     layerErrors: 0,
     calibration: () => samples.feeds(),
     signal,
-    onProgress: ({ phase }) => onStep({ label: labels[phase] ?? phase, share: undefined }),
+    onProgress: ({ phase }) => onStep({ label: nameOf(phase), share: undefined }),
   });
   const judge = async () => ({
     comparison: await compareModels(original, untrained.model, samples, onStep, signal),

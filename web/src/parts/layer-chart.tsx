@@ -6,13 +6,11 @@ import { decibels, percent, relativeError, sentence } from '../format.ts';
 import { actionOf, named } from '../settings.ts';
 import { Folded } from './folded.tsx';
 import { HistogramPicture } from './histogram-picture.tsx';
-import { ScrollRegion } from './scroll-region.tsx';
+import { LayerTable, shortOp } from './layer-table.tsx';
 import { axis, useChart } from './use-chart.ts';
 
 type Layer = QuantizeReport['layers'][number];
 type Measured = Layer & { error: NonNullable<Layer['error']> };
-
-const short = (op: string) => op.replace(/^ai\.onnx\./, '');
 
 /** A bar for each layer, the worst first: how far its output is from the float model's. */
 export function LayerChart({
@@ -89,7 +87,7 @@ export function LayerChart({
         aria-valuemin={1}
         aria-valuemax={layers.length}
         aria-valuenow={at + 1}
-        aria-valuetext={`${layer.node}, ${short(layer.op)}: ${decibels(layer.error.sqnr)}`}
+        aria-valuetext={`${layer.node}, ${shortOp(layer.op)}: ${decibels(layer.error.sqnr)}`}
         tabIndex={0}
         onKeyDown={(event) => {
           const step = {
@@ -115,32 +113,16 @@ export function LayerChart({
       </LayerDetail>
       <Folded summary={`All ${layers.length} layers as a table`}>
         {() => (
-          <ScrollRegion label="Errors of all layers">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">Layer</th>
-                  <th scope="col">Operator</th>
-                  <th scope="col">SQNR</th>
-                  <th scope="col">Own rounding</th>
-                  <th scope="col">Weights</th>
-                  <th scope="col">Out of range</th>
-                </tr>
-              </thead>
-              <tbody>
-                {layers.map((row) => (
-                  <tr key={row.output}>
-                    <td class="name">{row.node}</td>
-                    <td>{short(row.op)}</td>
-                    <td>{decibels(row.error.sqnr)}</td>
-                    <td>{row.error.quantized ? decibels(row.error.ownSqnr) : 'float'}</td>
-                    <td>{row.weight ? decibels(row.weight.sqnr) : '–'}</td>
-                    <td>{row.error.quantized ? percent(row.error.saturated, 2) : '–'}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </ScrollRegion>
+          <LayerTable
+            label="Errors of all layers"
+            layers={layers}
+            columns={[
+              ['SQNR', ({ error }) => decibels(error.sqnr)],
+              ['Own rounding', ({ error }) => (error.quantized ? decibels(error.ownSqnr) : 'float')],
+              ['Weights', ({ weight }) => (weight ? decibels(weight.sqnr) : '–')],
+              ['Out of range', ({ error }) => (error.quantized ? percent(error.saturated, 2) : '–')],
+            ]}
+          />
         )}
       </Folded>
     </div>
@@ -156,28 +138,14 @@ function Weights({ layers }: { layers: readonly Layer[] }) {
       </p>
       <Folded summary={`All ${layers.length} layers as a table`}>
         {() => (
-          <ScrollRegion label="All layers">
-            <table>
-              <thead>
-                <tr>
-                  <th scope="col">Layer</th>
-                  <th scope="col">Operator</th>
-                  <th scope="col">Weights</th>
-                  <th scope="col">Reason</th>
-                </tr>
-              </thead>
-              <tbody>
-                {layers.map(({ node, op, output, weight, why }) => (
-                  <tr key={output}>
-                    <td class="name">{node}</td>
-                    <td>{short(op)}</td>
-                    <td>{weight ? `${weight.type}, ${decibels(weight.sqnr)}` : '–'}</td>
-                    <td>{sentence(why)}</td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
-          </ScrollRegion>
+          <LayerTable
+            label="All layers"
+            layers={layers}
+            columns={[
+              ['Weights', ({ weight }) => (weight ? `${weight.type}, ${decibels(weight.sqnr)}` : '–')],
+              ['Reason', ({ why }) => sentence(why)],
+            ]}
+          />
         )}
       </Folded>
     </>
@@ -199,7 +167,7 @@ function LayerDetail({
   return (
     <div class="layer-detail">
       <p>
-        <strong class="name">{layer.node}</strong> <span class="chip">{short(layer.op)}</span>{' '}
+        <strong class="name">{layer.node}</strong> <span class="chip">{shortOp(layer.op)}</span>{' '}
         <span class="note">
           {rank} of {of}
         </span>

@@ -2,9 +2,7 @@ import { useMemo, useState } from 'preact/hooks';
 import type { ModelReport } from 'zeropoint';
 import { bytes, count, dims } from '../format.ts';
 import { Folded, mostRows } from './folded.tsx';
-import { ScrollRegion } from './scroll-region.tsx';
-
-const short = (op: string) => op.replace(/^ai\.onnx\./, '');
+import { LayerTable, shortOp } from './layer-table.tsx';
 
 /** What the model is, and what quantization would do to each layer. */
 export function ModelCard({ report }: { report: ModelReport }) {
@@ -41,7 +39,7 @@ export function ModelCard({ report }: { report: ModelReport }) {
       <p class="chips">
         {report.operators.slice(0, 24).map(({ op, count }) => (
           <span class="chip" key={op}>
-            {short(op)} <b>{count}</b>
+            {shortOp(op)} <b>{count}</b>
           </span>
         ))}
         {report.operators.length > 24 && <span class="chip">and {report.operators.length - 24} more</span>}
@@ -69,28 +67,14 @@ export function ModelCard({ report }: { report: ModelReport }) {
                   />
                 </label>
               )}
-              <ScrollRegion label="Layers of the model">
-                <table>
-                  <thead>
-                    <tr>
-                      <th scope="col">Layer</th>
-                      <th scope="col">Operator</th>
-                      <th scope="col">Quantized</th>
-                      <th scope="col">Why</th>
-                    </tr>
-                  </thead>
-                  <tbody>
-                    {shown.slice(0, mostRows).map((layer) => (
-                      <tr key={layer.output}>
-                        <td class="name">{layer.node}</td>
-                        <td>{short(layer.op)}</td>
-                        <td>{layer.quantized ? 'yes' : 'no'}</td>
-                        <td>{layer.why}</td>
-                      </tr>
-                    ))}
-                  </tbody>
-                </table>
-              </ScrollRegion>
+              <LayerTable
+                label="Layers of the model"
+                layers={shown.slice(0, mostRows)}
+                columns={[
+                  ['Quantized', ({ quantized }) => (quantized ? 'yes' : 'no')],
+                  ['Why', ({ why }) => why],
+                ]}
+              />
               {shown.length > mostRows && (
                 <p class="note">The first {mostRows} are shown. Search for a name to see others.</p>
               )}

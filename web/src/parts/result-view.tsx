@@ -105,28 +105,15 @@ export function ResultView({
         <dl class="figure-list">
           {comparison && (
             <>
-              <div>
-                <dt>
-                  <Term of="SQNR">SQNR</Term>
-                </dt>
-                <dd>{decibels(worstSqnr(run))}</dd>
-              </div>
-              <div>
-                <dt>
-                  <Term of="cosine">Cosine</Term>
-                </dt>
-                <dd>{cosineWords(worstCosine(run))}</dd>
-              </div>
-              <div>
-                <dt>Largest error of a number</dt>
-                <dd>{Math.max(...comparison.outputs.map(({ maxAbs }) => maxAbs || 0)).toPrecision(3)}</dd>
-              </div>
+              <Figure title={<Term of="SQNR">SQNR</Term>} value={decibels(worstSqnr(run))} />
+              <Figure title={<Term of="cosine">Cosine</Term>} value={cosineWords(worstCosine(run))} />
+              <Figure
+                title="Largest error of a number"
+                value={Math.max(...comparison.outputs.map(({ maxAbs }) => maxAbs || 0)).toPrecision(3)}
+              />
             </>
           )}
-          <div>
-            <dt>Samples compared</dt>
-            <dd>{comparison?.samples ?? 0}</dd>
-          </div>
+          <Figure title="Samples compared" value={comparison?.samples ?? 0} />
         </dl>
         {report.repairs.length > 0 && (
           <ul class="note">
@@ -153,6 +140,15 @@ export function ResultView({
         </section>
       )}
       {isCalibrated(settings) && !isSame && <section class="wide">{training}</section>}
+    </div>
+  );
+}
+
+function Figure({ title, value }: { title: ComponentChildren; value: string | number }) {
+  return (
+    <div>
+      <dt>{title}</dt>
+      <dd>{value}</dd>
     </div>
   );
 }
